@@ -1,0 +1,5 @@
+"""`python -m spar` is the `spar` command."""
+
+from spar.cli.app import main
+
+main()

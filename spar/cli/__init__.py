@@ -1,0 +1,1 @@
+"""The command line: `app.py` assembles it, one file a command."""

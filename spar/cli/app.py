@@ -1,0 +1,57 @@
+"""`spar`: assembles the commands, and turns every error into one line and an exit code.
+
+Exit codes: 0; 2 for a mistake of the user's; 1 for a run that stopped; 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from spar import __version__
+from spar.cli.decode import decode
+from spar.cli.doctor import doctor
+from spar.errors import SparError
+
+app = typer.Typer(
+    help="Inference scaling and self-improvement of instruction following by tree-search refinement.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(decode)
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the `spar` command."""
+    try:
+        app(standalone_mode=True)
+    except SparError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stdout.flush()
+    print(f"spar: {message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    sys.stderr.flush()
+    if code == 130:
+        os._exit(code)  # a worker thread may be in the middle of a step and must not hold us up
+    sys.exit(code)

@@ -1,0 +1,124 @@
+"""What the command line prints of a run: the table, a drawn tree, an answer.
+
+Model text is printed as text: never as markup, and control characters are shown, not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spar.config import DecodeConfig
+from spar.infer.summary import Summary
+from spar.types import Node, SearchTree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+_LAYOUT = {"\n", "\t"}
+_SHOWN = 400
+
+
+def visible(text: str) -> str:
+    """The text with every control, format and surrogate character written as an escape."""
+    return "".join(
+        c if c.isprintable() or c in _LAYOUT else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def print_summary(config: DecodeConfig, summary: Summary) -> None:
+    """The totals of a run as a table."""
+    from rich.table import Table
+
+    table = Table(title=f"{config.strategy}, budget {config.budget}", show_header=False)
+    table.add_row("prompts", f"{summary.trees}")
+    if summary.verified:
+        facts = summary.as_dict()
+        for name, label in (("passed_before", "before"), ("passed_after", "after")):
+            share, error = 100 * facts[name], 100 * facts[f"{name}_stderr"]
+            hits = getattr(summary, name)
+            shown = f"{hits} of {summary.verified} ({share:.1f} % +- {error:.1f})"
+            table.add_row(f"pass {label} the search, by ground truth", shown)
+    table.add_row("pass by the judge", f"{summary.stops['solved']}")
+    table.add_row("nodes", f"{summary.nodes:,}")
+    table.add_row("faults", f"{summary.faults:,}")
+    table.add_row("calls", f"{summary.calls:,}")
+    read, written = summary.prompt_tokens, summary.completion_tokens
+    table.add_row("tokens", f"{read:,} read, {written:,} generated")
+    table.add_row("seconds", f"{summary.seconds:.1f}")
+    _console().print(table)
+
+
+def print_solved_tree(trees: Iterable[SearchTree]) -> None:
+    """Draw one tree that the search solved: by ground truth where known, refined, and not too large."""
+    from spar.nano.verifiers import passes
+
+    solved = [tree for tree in trees if tree.solved and tree.nodes[tree.selected or 0].depth]
+    true = [t for t in solved if passes(t.answer or "", t.prompt.meta) and not passes(t.nodes[0].response, t.prompt.meta)]
+    candidates = sorted(true or solved, key=lambda tree: (abs(len(tree.nodes) - 7), tree.prompt.id))
+    if candidates:
+        _console().print(draw(candidates[0]))
+    else:
+        _console().print("No tree was solved by a refinement, so none is drawn.")
+
+
+def print_answer(tree: SearchTree) -> None:
+    """The answer to a single prompt, then its tree."""
+    console = _console()
+    console.print(_text(tree.answer) if tree.answer is not None else "no answer: every draft failed")
+    console.print()
+    console.print(draw(tree))
+
+
+def print_run(directory: Path) -> None:
+    """Where the run is."""
+    _console().print(f"run directory: {directory}", markup=False, highlight=False, soft_wrap=True)
+
+
+def draw(tree: SearchTree) -> Tree:
+    """The search as a tree of nodes and faults, the path to the answer marked."""
+    from rich.tree import Tree
+
+    on_path = set() if tree.selected is None else {node.id for node in tree.path(tree.selected)}
+    root = Tree(_text(f"{tree.prompt.id}: {tree.prompt.messages[-1].content}"))
+    _grow(root, tree, None, on_path)
+    root.add(_text(f"stop: {tree.stop}"))
+    return root
+
+
+def _grow(branch: Tree, tree: SearchTree, parent: int | None, on_path: set[int]) -> None:
+    for node in tree.children(parent):
+        _grow(branch.add(_label(node, tree, node.id in on_path)), tree, node.id, on_path)
+    for fault in tree.faults:
+        if fault.parent == parent:
+            branch.add(_text(f"fault ({fault.stage}): {fault.reason}", "yellow"))
+
+
+def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
+    judgement = node.judgement
+    if judgement is None:
+        head, style = "not judged", ""
+    else:
+        passed = judgement.passed(tree.gate)
+        votes = f"{judgement.num_yes} of {judgement.num_parsed} yes"
+        head, style = f"{'pass' if passed else 'fail'} {node.score:.2f} ({votes})", "green" if passed else "red"
+    mark = "*" if on_path else " "
+    answer = " <- answer" if node.id == tree.selected else ""
+    label = _text(f"{mark}#{node.id} {head}{answer}", f"bold {style}" if on_path else style)
+    return label.append_text(_text(f"\n {node.response}"))
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters)"
+    return Text(visible(shown), style=style)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -1,0 +1,171 @@
+"""Run settings: typed, with the paper's values, out of YAML recipes and command-line overrides.
+
+A recipe is a YAML file with a section a command (`decode:`), every key of which is a field below.
+`load_decode` takes the recipe, then the flags that were given; what neither names keeps its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spar.errors import UsageMistake
+from spar.registry import ENGINES, JUDGES, STRATEGIES, check_name
+
+RECIPES = Path(__file__).parent / "recipes"
+
+FREE = ("limit", "concurrency", "rows", "device", "out", "fresh")
+"""Settings that may differ when a run is resumed: they change its course, not its trees."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown fields, documented by docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SamplingConfig(Settings):
+    """How one role samples."""
+
+    temperature: float = Field(ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """Most tokens a reply."""
+
+
+class DecodeConfig(Settings):
+    """Settings of `spar decode`."""
+
+    prompts: str = ""
+    """A .jsonl or .txt file, `-` for standard input; "" for the built-in nano-if prompts."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many prompts."""
+    strategy: str = "bfs"
+    """Name in the strategies table."""
+    budget: int = Field(default=15, ge=1)
+    """Most responses a tree, drafts and refinements (paper: 15)."""
+    branch: int = Field(default=3, ge=1)
+    """Refinements of an expanded node (paper: 3)."""
+    keep: int = Field(default=2, ge=1)
+    """Nodes of a level that are expanded further (paper: 2)."""
+    depth: int = Field(default=3, ge=1)
+    """Levels of refinement (paper: 3)."""
+    votes: int = Field(default=5, ge=1)
+    """Votes a judgement (paper: 5)."""
+    vote_rule: Literal["full", "majority"] = "full"
+    """Cast every vote (paper), or the rest only where the first ones split."""
+    judge: str = "votes"
+    """Name in the judges table."""
+    gate: float = Field(default=0.5, ge=0, lt=1)
+    """A node passes when its score is strictly above this (paper: 0.5)."""
+    stop: Literal["wave", "first"] = "wave"
+    """Judge each wave whole (paper), or cancel the rest once a child passes."""
+    max_calls: int | None = Field(default=None, ge=1)
+    """Most requests a tree, tested before each wave."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most generated tokens a tree, tested before each wave."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Most seconds a tree, tested before each wave."""
+    model: str = ""
+    """A Hugging Face folder or hub name; "" for the embedded model."""
+    actor_model: str = ""
+    """The actor's own model; "" for `model`."""
+    judge_model: str = ""
+    """The judge's own model; "" for the refiner's."""
+    refiner_model: str = ""
+    """The refiner's own model; "" for `model`."""
+    engine: str = "auto"
+    """Name in the engines table, or auto."""
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto is bf16 on a GPU and fp32 on a CPU."""
+    device: str = "auto"
+    """auto, cpu or a torch device."""
+    rows: int = Field(default=0, ge=0)
+    """Most rows in a batch of the hf engine; 0 picks by device."""
+    concurrency: int = Field(default=64, ge=1)
+    """Most trees in flight."""
+    seed: int | None = 0
+    """Run seed; null leaves the engine unseeded."""
+    greedy_first: bool = True
+    """Whether a tree's first draft is greedy, so that every strategy starts from the same answer."""
+    draft: SamplingConfig = SamplingConfig(temperature=0.9, top_p=0.9, max_tokens=2048)
+    """Drafts (paper, code: 0.9, 0.9, 2048)."""
+    vote: SamplingConfig = SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=2048)
+    """Votes (paper, code: 0.7, 1.0, 2048)."""
+    refine: SamplingConfig = SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=3072)
+    """Refinements (paper, code: 0.7, 1.0, 3072)."""
+    templates: str = ""
+    """A folder with judge.txt and refine.txt to use in place of spar's."""
+
+
+def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfig:
+    """Settings of a decode run.
+
+    Parameters
+    ----------
+    recipe:
+        A YAML file, or the name of one in `spar/recipes`.
+    overrides:
+        Field name to value, the flags that were given; None values are left out.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown recipe, field or name, or a value out of range.
+    """
+    values = dict(_section(recipe, "decode")) if recipe else {}
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        config = DecodeConfig(**values)
+    except ValidationError as error:
+        raise UsageMistake(_explain(error, recipe)) from error
+    check_name(STRATEGIES, "strategy", config.strategy)
+    check_name(JUDGES, "judge", config.judge)
+    check_name({"auto": "", **ENGINES}, "engine", config.engine)
+    return config
+
+
+def _section(recipe: str, name: str) -> Mapping[str, Any]:
+    import yaml
+
+    path = _recipe_path(recipe)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageMistake(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
+    section = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise UsageMistake(f"recipe {path}: lacks a section {name!r} with settings")
+    return section
+
+
+def _recipe_path(recipe: str) -> Path:
+    for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    raise UsageMistake(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
+
+
+def _explain(error: ValidationError, recipe: str | None) -> str:
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, DecodeConfig.model_fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"recipe {recipe}: unknown setting {name!r}{hint}"
+    flag = f"--{name.replace('_', '-')}"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{flag} {first['input']!r}: {message}"
+
+
+def vote_rules() -> tuple[str, ...]:
+    """Accepted vote rules."""
+    rules: tuple[str, ...] = get_args(DecodeConfig.model_fields["vote_rule"].annotation)
+    return rules

@@ -1,0 +1,72 @@
+"""Every error that spar raises on purpose.
+
+    SparError                     shown as one line; never a traceback
+    |-- UsageMistake              the person can mend it: a wrong flag, file or row      exit code 2
+    |   |-- MissingExtra          an optional package is not installed
+    |   `-- ConfigChanged         a run directory was made with another configuration
+    |-- RunStopped                the run stopped and can be resumed                     exit code 1
+    |   `-- RunLocked             another process is writing to the run directory
+    |-- EngineError               a request could not be served; outlives its retries
+    |   `-- PromptTooLong         the prompt does not fit in the model's context: a fault, not a stop
+    `-- ParseError                a model's text lacks what was asked for: a fault, not a stop
+
+An error message names the thing, the value received, the values accepted and the next step.
+"""
+
+
+class SparError(Exception):
+    """Root of the tree; `exit_code` is what the command line returns for it."""
+
+    exit_code: int = 1
+
+
+class UsageMistake(SparError):
+    """Something the person can mend: a wrong flag, a missing file, a bad row."""
+
+    exit_code = 2
+
+
+class MissingExtra(UsageMistake):
+    """A command needs a package that is not installed.
+
+    Parameters
+    ----------
+    package:
+        The package that could not be imported.
+    extra:
+        The extra of spar that brings it.
+    purpose:
+        What needs it, as the subject of a sentence.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"install it with: pip install 'spar[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class ConfigChanged(UsageMistake):
+    """The run directory holds a run with another configuration."""
+
+
+class RunStopped(SparError):
+    """The run stopped before its end; what was written is readable and the run can be resumed."""
+
+
+class RunLocked(RunStopped):
+    """Another process is writing to the run directory."""
+
+
+class EngineError(SparError):
+    """A request could not be served, even after the engine's own retries."""
+
+
+class PromptTooLong(EngineError):
+    """The rendered prompt leaves no room for a reply in the model's context."""
+
+
+class ParseError(SparError):
+    """A model's text lacks what its role was asked for."""

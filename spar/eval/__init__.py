@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks over models, with or without a search on top."""

@@ -1,0 +1,1 @@
+"""Decoding: engines, roles, strategies, and the driver that runs a search."""

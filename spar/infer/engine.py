@@ -1,0 +1,82 @@
+"""The one thing an engine must do: turn requests into completions.
+
+An engine knows conversations and sampling settings. It does not know roles, templates, trees or
+budgets. Batching is its own business: callers submit what they have the moment they have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from spar.types import Message
+
+Finish = Literal["stop", "length"]
+"""Why a completion ended: the model's end of turn, or the token limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next tokens are drawn."""
+
+    temperature: float = 0.0
+    """0 is greedy; otherwise the logits are divided by it."""
+    top_p: float = 1.0
+    """Nucleus: smallest set of tokens whose probability reaches this; 1 keeps all."""
+    max_tokens: int = 512
+    """Most tokens to generate."""
+    seed: int | None = None
+    """Same seed, same request, same engine: same text. None draws afresh."""
+    top_logprobs: int = 0
+    """How many alternatives' log-probabilities to return at each token; 0 returns none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One conversation that wants one reply."""
+
+    messages: tuple[Message, ...]
+    """Ends with the user's turn."""
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """One generated token and what else could have stood there."""
+
+    token: str
+    """The token's text."""
+    top: Mapping[str, float]
+    """Token text to natural log-probability at temperature 1, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The reply to one request."""
+
+    text: str
+    """Generated text without the end-of-turn token."""
+    finish: Finish
+    prompt_tokens: int
+    completion_tokens: int
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """One entry a token where `Sampling.top_logprobs` asked for it, else empty."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What roles need of a model server, in process or remote.
+
+    `generate` returns one completion a request, in order. Cancelling the awaiting task cancels the
+    work. It raises `PromptTooLong` if a request cannot fit and `EngineError` if one cannot be served.
+    """
+
+    model: str
+    """Name or path of the model, as it goes into the manifest."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
+
+    async def aclose(self) -> None:
+        """Free the model, stop workers. Safe to call twice."""
+        ...

@@ -1,0 +1,1 @@
+"""One file an engine; `spar.registry.ENGINES` lists them."""

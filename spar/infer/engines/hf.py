@@ -1,0 +1,140 @@
+"""The `hf` engine: transformers in process, on CPU or GPU, many requests in one rolling batch.
+
+Batches form out of whatever is waiting. In float32 a seeded request gives the same text whoever
+shares its batch, up to a rare near tie; in bfloat16 rounding differs with the batch's shape, so
+seeded texts can differ between runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spar.errors import MissingExtra, UsageMistake
+from spar.infer.batcher import Batcher
+from spar.infer.engine import Completion, Request
+
+if TYPE_CHECKING:
+    from spar.config import DecodeConfig
+
+_CPU_ROWS, _GPU_ROWS = 192, 256
+_CACHE_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class HfSettings:
+    """How to load and batch a model."""
+
+    dtype: str = "auto"
+    """auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32."""
+    device: str = "auto"
+    """auto, cpu, or a torch device such as cuda:0."""
+    rows: int = 0
+    """Most rows in a batch; 0 picks by device."""
+
+
+def open_hf(model: str, config: DecodeConfig) -> HfEngine:
+    """Load a model as the configuration says."""
+    return HfEngine(model, HfSettings(config.dtype, config.device, config.rows))
+
+
+class HfEngine:
+    """Transformers behind a rolling batch.
+
+    Raises
+    ------
+    MissingExtra
+        torch or transformers is not installed.
+    UsageMistake
+        The model cannot be loaded or has no chat template.
+    """
+
+    def __init__(self, model: str, settings: HfSettings = HfSettings()) -> None:
+        torch = _import_torch()
+        from spar.infer.engines.rolling import RollingBatch
+
+        self.model = model
+        device, dtype = _placement(torch, settings)
+        loaded, tokenizer = _load(model, dtype)
+        loaded.to(device).eval()
+        rows = settings.rows or (_CPU_ROWS if device.type == "cpu" else _GPU_ROWS)
+        core = RollingBatch(loaded, tokenizer, _token_budget(torch, loaded, device))
+        self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
+        self._batcher = Batcher(core, rows)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion a request, in order."""
+        return await self._batcher.submit(requests)
+
+    async def aclose(self) -> None:
+        """Stop the worker and free the model."""
+        await self._batcher.aclose()
+
+    @property
+    def mean_batch(self) -> float:
+        """Mean rows a decoding step so far."""
+        return self._batcher.mean_batch
+
+
+def _import_torch() -> Any:
+    try:
+        import torch
+        import transformers  # noqa: F401  # only its absence matters here
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "hf", "the hf engine") from error
+    return torch
+
+
+def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    default = "fp32" if device.type == "cpu" else "bf16"
+    dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    wanted = default if settings.dtype == "auto" else settings.dtype
+    if wanted not in dtypes:
+        raise UsageMistake(f"--dtype {wanted!r} is not known (accepted: auto, bf16, fp32)")
+    return device, dtypes[wanted]
+
+
+def _load(model: str, dtype: Any) -> tuple[Any, Any]:
+    check_model_folder(model)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageMistake(
+            f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
+        ) from error
+    if not tokenizer.chat_template:
+        raise UsageMistake(f"--model {model}: its tokenizer has no chat template; give a chat model")
+    return loaded, tokenizer
+
+
+def check_model_folder(model: str) -> None:
+    """Raise `UsageMistake` if `model` is a local path that holds no model."""
+    path = Path(model)
+    if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
+        raise UsageMistake(
+            f"--model {model}: not a model folder (it has no config.json); "
+            "give a Hugging Face folder or hub name"
+        )
+    if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
+        raise UsageMistake(f"--model {model}: no such folder")
+
+
+def _token_budget(torch: Any, model: Any, device: Any) -> int:
+    if device.type != "cuda":
+        return 0
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _CACHE_SHARE / per_token)

@@ -1,0 +1,293 @@
+"""A rolling batch over a transformers causal language model: rows join and leave while it decodes.
+
+Rows are left-padded to a common length. Identical prompts that arrive together (the votes on one
+response) are read once. Each row draws its tokens by inverse CDF from its own stream of uniforms, so
+a row's text does not depend on who shares its batch, up to rounding of the logits.
+
+Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocabulary, U distinct prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from spar.errors import PromptTooLong
+from spar.infer.batcher import Ended, Job
+from spar.infer.engine import Completion, Finish, Sampling, TokenLogprobs
+from spar.infer.engines.cache import RollingCache
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_PREFILL_TOKENS = 16_384
+_COMPACT_SHARE = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One reply being written."""
+
+    job: Job
+    num_prompt: int
+    """Tokens in its prompt."""
+    limit: int
+    """Most tokens it may generate: its own setting, or what the context leaves."""
+    uniforms: np.ndarray[Any, np.dtype[np.float64]]
+    """One draw in [0, 1) a token."""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    ended: bool = False
+
+
+class RollingBatch:
+    """The `Core` of the hf engine.
+
+    Parameters
+    ----------
+    model, tokenizer:
+        As loaded by transformers, the model already on its device.
+    token_budget:
+        Most cache positions, rows times longest row; 0 for no limit.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token_budget: int = 0
+    ) -> None:
+        self._model: Any = model
+        self._tokenizer: Any = tokenizer
+        self._token_budget = token_budget
+        self._context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
+        self._stops = _stop_ids(model, tokenizer)
+        self.reset()
+
+    @property
+    def running(self) -> int:
+        """Rows still writing."""
+        return sum(not row.ended for row in self._rows)
+
+    def reset(self) -> None:
+        """Forget every row."""
+        self._rows: list[Row] = []
+        self._cache: RollingCache | None = None
+        self._mask_BT = torch.zeros(0, 0, dtype=torch.long)
+        self._last_B = torch.zeros(0, dtype=torch.long)
+
+    def free(self) -> None:
+        """Release the model and its memory."""
+        self.reset()
+        self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def drop(self) -> None:
+        """Mark rows whose caller has gone; `step` leaves them out."""
+        for row in self._rows:
+            row.ended = row.ended or row.job.cancelled
+        self._compact()
+
+    def admit(self, jobs: Sequence[Job]) -> list[Ended]:
+        """Read the jobs' prompts and add their rows; the first token of each is drawn here."""
+        ended: list[Ended] = []
+        rows: list[tuple[tuple[int, ...], Row]] = []
+        for job in jobs:
+            try:
+                ids = self._encode(job)
+                rows.append((ids, self._row(job, len(ids))))
+            except Exception as error:  # this job's own trouble; the others go on
+                ended.append((job, error))
+        rows.sort(key=lambda pair: len(pair[0]))
+        for group in _groups(rows):
+            ended += self._prefill(group)
+        return ended
+
+    @torch.inference_mode()
+    def step(self) -> list[Ended]:
+        """One token on every row."""
+        if not self._rows:
+            return []
+        one_B1 = torch.ones(len(self._rows), 1, dtype=torch.long, device=self._mask_BT.device)
+        self._mask_BT = torch.cat([self._mask_BT, one_B1], dim=1)
+        positions_B1 = self._mask_BT.sum(dim=1, keepdim=True) - 1
+        logits_BV = self._forward(self._last_B[:, None], positions_B1)
+        ended = self._advance(self._rows, logits_BV)
+        self._last_B = self._last_tokens(self._rows)
+        self._compact()
+        return ended
+
+    def _encode(self, job: Job) -> tuple[int, ...]:
+        messages = [{"role": m.role, "content": _encodable(m.content)} for m in job.request.messages]
+        encoded = self._tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        return tuple(encoded["input_ids"])
+
+    def _row(self, job: Job, num_prompt: int) -> Row:
+        if num_prompt >= self._context:
+            raise PromptTooLong(
+                f"the prompt has {num_prompt} tokens; the model's context is {self._context}"
+            )
+        sampling = job.request.sampling
+        limit = min(sampling.max_tokens, self._context - num_prompt)
+        uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
+        return Row(job, num_prompt, limit, uniforms)
+
+    @torch.inference_mode()
+    def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Ended]:
+        distinct = {ids: i for i, ids in enumerate(dict.fromkeys(ids for ids, _ in group))}
+        ids_UT, mask_UT = self._pad(list(distinct))
+        cache = RollingCache()
+        positions_UT = (mask_UT.cumsum(dim=1) - 1).clamp(min=0)
+        output = self._model(
+            input_ids=ids_UT,
+            attention_mask=mask_UT,
+            position_ids=positions_UT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        source_B = torch.tensor([distinct[ids] for ids, _ in group], device=ids_UT.device)
+        rows = [row for _, row in group]
+        ended = self._advance(rows, output.logits[:, -1][source_B])
+        self._join(rows, cache.select(source_B), mask_UT[source_B])
+        return ended
+
+    def _pad(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, prompts))
+        pad = self._tokenizer.pad_token_id or 0
+        ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        device = self._model.device
+        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+    def _join(self, rows: list[Row], cache: RollingCache, mask_BT: torch.Tensor) -> None:
+        if self._cache is None:
+            self._cache, self._mask_BT = cache, mask_BT
+        else:
+            self._cache = self._cache.join(cache)
+            width = max(self._mask_BT.shape[1], mask_BT.shape[1])
+            self._mask_BT = torch.cat([_left_pad(self._mask_BT, width), _left_pad(mask_BT, width)])
+        self._rows = [*self._rows, *rows]
+        self._last_B = self._last_tokens(self._rows)
+        self._compact()
+
+    def _forward(self, ids_B1: torch.Tensor, positions_B1: torch.Tensor) -> torch.Tensor:
+        output = self._model(
+            input_ids=ids_B1,
+            attention_mask=self._mask_BT,
+            position_ids=positions_B1,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _advance(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Ended]:
+        logits_BV = logits_BV.float()
+        settings = [row.job.request.sampling for row in rows]
+        uniforms = [row.uniforms[len(row.tokens)] if not row.ended else 0.0 for row in rows]
+        tokens = draw(logits_BV, settings, uniforms)
+        ended = []
+        for i, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            if not row.ended:
+                ended += self._take(row, token, logits_BV[i])
+        return ended
+
+    def _take(self, row: Row, token: int, logits_V: torch.Tensor) -> list[Ended]:
+        stopped = token in self._stops
+        row.tokens.append(token)
+        if row.job.request.sampling.top_logprobs and not stopped:
+            row.logprobs.append(self._logprobs(row, token, logits_V))
+        row.ended = stopped or len(row.tokens) >= row.limit
+        return [(row.job, self._completion(row, "stop" if stopped else "length"))] if row.ended else []
+
+    def _logprobs(self, row: Row, token: int, logits_V: torch.Tensor) -> TokenLogprobs:
+        top = torch.log_softmax(logits_V, dim=-1).topk(row.job.request.sampling.top_logprobs)
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return TokenLogprobs(
+            self._tokenizer.decode([token]),
+            {self._tokenizer.decode([index]): value for index, value in pairs},
+        )
+
+    def _completion(self, row: Row, finish: Finish) -> Completion:
+        tokens = row.tokens[:-1] if finish == "stop" else row.tokens
+        return Completion(
+            text=self._tokenizer.decode(tokens, skip_special_tokens=True),
+            finish=finish,
+            prompt_tokens=row.num_prompt,
+            completion_tokens=len(row.tokens),
+            logprobs=tuple(row.logprobs),
+        )
+
+    def _last_tokens(self, rows: Sequence[Row]) -> torch.Tensor:
+        return torch.tensor([row.tokens[-1] for row in rows], device=self._mask_BT.device)
+
+    def _compact(self) -> None:
+        # Moving the cache costs about a step, so ended rows ride along until they are many.
+        kept = [i for i, row in enumerate(self._rows) if not row.ended]
+        if not kept:
+            self.reset()
+        elif len(self._rows) - len(kept) >= len(self._rows) * _COMPACT_SHARE and self._cache:
+            self._keep(torch.tensor(kept, device=self._mask_BT.device))
+
+    def _keep(self, kept_B: torch.Tensor) -> None:
+        assert self._cache is not None
+        self._rows = [self._rows[i] for i in kept_B.tolist()]
+        mask_BT = self._mask_BT[kept_B]
+        padding = int((mask_BT.cumsum(dim=1) == 0).sum(dim=1).min())
+        self._cache = self._cache.select(kept_B, padding)
+        self._mask_BT = mask_BT[:, padding:]
+        self._last_B = self._last_B[kept_B]
+
+
+def draw(
+    logits_BV: torch.Tensor, settings: Sequence[Sampling], uniforms: Sequence[float]
+) -> list[int]:
+    """One token a row: the arg max at temperature 0, else by inverse CDF of the row's uniform."""
+    greedy_B = logits_BV.argmax(dim=-1)
+    if all(sampling.temperature <= 0 for sampling in settings):
+        return [int(token) for token in greedy_B.tolist()]
+    device = logits_BV.device
+    temperature_B = torch.tensor([max(s.temperature, 1e-6) for s in settings], device=device)
+    top_p_B = torch.tensor([s.top_p for s in settings], device=device)
+    probs_BV, order_BV = (logits_BV / temperature_B[:, None]).softmax(dim=-1).sort(descending=True)
+    below_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
+    # A token stays if the mass before it has not reached top_p, so the likeliest always stays.
+    probs_BV = probs_BV.masked_fill(below_BV - probs_BV >= top_p_B[:, None], 0.0)
+    cdf_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
+    target_B1 = torch.tensor(uniforms, dtype=torch.float64, device=device)[:, None] * cdf_BV[:, -1:]
+    choice_B1 = torch.searchsorted(cdf_BV, target_B1, right=True).clamp(max=cdf_BV.shape[1] - 1)
+    sampled_B = order_BV.gather(1, choice_B1)[:, 0]
+    is_greedy_B = torch.tensor([s.temperature <= 0 for s in settings], device=device)
+    return [int(token) for token in torch.where(is_greedy_B, greedy_B, sampled_B).tolist()]
+
+
+def _encodable(text: str) -> str:
+    # Tokenizers take UTF-8; a lone surrogate becomes U+FFFD for the model only, not in the record.
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.nn.functional.pad(mask_BT, (width - mask_BT.shape[1], 0))
+
+
+def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[int, ...], Row]]]:
+    # Sorted by length, so a group's padded size is its count times its last prompt's length.
+    groups: list[list[tuple[tuple[int, ...], Row]]] = []
+    for pair in rows:
+        if groups and (len(groups[-1]) + 1) * len(pair[0]) <= _PREFILL_TOKENS:
+            groups[-1].append(pair)
+        else:
+            groups.append([pair])
+    return groups
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    config: Any = model.generation_config
+    given = getattr(config, "eos_token_id", None)
+    listed = given if isinstance(given, list) else [given]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if isinstance(token, int))

@@ -1,0 +1,176 @@
+"""Judges: how a response gets its judgement.
+
+`votes` asks the model several times and counts (the paper's), `logprob` asks once and reads the
+probability of Yes at the verdict, `verifier` asks a program for the ground truth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from spar.errors import UsageMistake
+from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.parse import find_verdict, parse_verdict
+from spar.infer.roles import AttemptFailed, Seeds, ask, judge_messages
+from spar.templates import Templates
+from spar.types import Judgement, Prompt, Usage
+
+VoteRule = Literal["full", "majority"]
+"""`full` casts every vote; `majority` casts the rest only where the first few split."""
+
+JUDGE_ATTEMPTS = 3
+"""Rounds of votes before a response is given up (paper, code)."""
+_TOP_LOGPROBS = 20
+
+
+class Judge(Protocol):
+    """Turns a response into a judgement, or raises `AttemptFailed`."""
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """What any judge may need."""
+
+    engine: Engine
+    sampling: Sampling
+    templates: Templates
+    votes: int = 5
+    """Votes a response (paper: 5)."""
+    vote_rule: VoteRule = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class VotesJudge:
+    """Majority of sampled step-by-step verdicts. A tie, or no parsed vote, asks again."""
+
+    settings: JudgeSettings
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Ask for votes until they decide, `JUDGE_ATTEMPTS` rounds at most."""
+        messages = judge_messages(self.settings.templates, prompt, response)
+        texts: list[str] = []
+        usage = Usage()
+        for attempt in range(JUDGE_ATTEMPTS):
+            first_seed = attempt * self.settings.votes
+            sampled = [
+                Request(messages, replace(self.settings.sampling, seed=seeds(first_seed + vote)))
+                for vote in range(self.settings.votes)
+            ]
+            texts, usage = await self._round(sampled, usage)
+            judgement = count_votes(texts)
+            if judgement is not None:
+                return judgement, usage
+        reason = f"the votes decided nothing in {JUDGE_ATTEMPTS} rounds of {self.settings.votes}"
+        raise AttemptFailed(reason, texts[0], usage)
+
+    async def _round(self, requests: Sequence[Request], spent: Usage) -> tuple[list[str], Usage]:
+        needed = len(requests) // 2 + 1
+        asked = len(requests) if self.settings.vote_rule == "full" else needed
+        replies, spent = await ask(self.settings.engine, requests[:asked], spent)
+        texts = [reply.text for reply in replies]
+        verdicts = {parse_verdict(text) for text in texts}
+        if asked < len(requests) and (len(verdicts) > 1 or None in verdicts):
+            replies, spent = await ask(self.settings.engine, requests[asked:], spent)
+            texts += [reply.text for reply in replies]
+        return texts, spent
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobJudge:
+    """One critique, decoded greedily; the score is P(Yes) / (P(Yes) + P(No)) at its verdict."""
+
+    settings: JudgeSettings
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Ask once; a critique without a verdict is sampled again."""
+        messages = judge_messages(self.settings.templates, prompt, response)
+        usage, text = Usage(), ""
+        for attempt in range(JUDGE_ATTEMPTS):
+            sampling = replace(self.settings.sampling, seed=seeds(attempt), top_logprobs=_TOP_LOGPROBS)
+            if attempt == 0:
+                sampling = replace(sampling, temperature=0.0)
+            (reply,), usage = await ask(self.settings.engine, [Request(messages, sampling)], usage)
+            text = reply.text
+            probability = verdict_probability(reply)
+            if probability is not None:
+                return Judgement(
+                    verdicts=(probability > 0.5,), critique=text, probability=probability
+                ), usage
+        raise AttemptFailed(f"no verdict in {JUDGE_ATTEMPTS} critiques", text, usage)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierJudge:
+    """A program's ground truth, for prompts with `instruction_id_list` and `kwargs` in their meta.
+
+    Raises
+    ------
+    UsageMistake
+        The prompt has no constraints, or one that no verifier knows.
+    """
+
+    settings: JudgeSettings
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Verify at once; costs no call."""
+        from spar.nano.verifiers import VERIFIERS, passes, verify_meta
+
+        verdict = passes(response, prompt.meta)
+        if verdict is None:
+            ids = prompt.meta.get("instruction_id_list") or "none"
+            raise UsageMistake(
+                f"prompt {prompt.id!r}: --judge verifier needs an instruction_id_list that its "
+                f"verifiers know, got {ids} (accepted: {', '.join(VERIFIERS)}); use --judge votes"
+            )
+        lines = [f"- {what}: {'met' if ok else 'not met'}." for what, ok in verify_meta(response, prompt.meta)]
+        critique = "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
+        return Judgement(verdicts=(verdict,), critique=critique), Usage()
+
+
+def count_votes(texts: Sequence[str]) -> Judgement | None:
+    """The judgement that the votes make, None on a tie or where none was parsed."""
+    verdicts = tuple(parse_verdict(text) for text in texts)
+    num_yes, num_no = verdicts.count(True), verdicts.count(False)
+    if num_yes == num_no:
+        return None
+    majority = num_yes > num_no
+    dissent = next((t for t, v in zip(texts, verdicts, strict=True) if v is (not majority)), None)
+    critique = texts[verdicts.index(majority)]
+    return Judgement(verdicts=verdicts, critique=critique, dissent=dissent)
+
+
+def verdict_probability(reply: Completion) -> float | None:
+    """P(yes) among yes and no at the token that decides, None where there is no verdict."""
+    span = find_verdict(reply.text)
+    if span is None:
+        return None
+    end = 0
+    for token in reply.logprobs:
+        end += len(token.token)
+        if end > span[0]:
+            return _share_of_yes(token.top)
+    return 1.0 if parse_verdict(reply.text) else 0.0
+
+
+def _share_of_yes(top: Mapping[str, float]) -> float | None:
+    mass = {"yes": 0.0, "no": 0.0}
+    for token, logprob in top.items():
+        word = token.strip(" \n*:\"'").lower()
+        if word in mass:
+            mass[word] += math.exp(logprob)
+    total = mass["yes"] + mass["no"]
+    return mass["yes"] / total if total else None
+
+
+def open_judge(name: str, settings: JudgeSettings) -> Judge:
+    """The judge that `spar.registry.JUDGES` lists under `name`."""
+    from spar.registry import JUDGES, resolve
+
+    judge: Any = resolve(JUDGES, "judge", name)
+    made: Judge = judge(settings)
+    return made

@@ -1,0 +1,67 @@
+"""Verdicts and refinements out of model text. Pure; knows no engine and no tree.
+
+A verdict is the first whole word Yes or No after the *last* `Final Judgement` in the text. The
+official scripts read the first one; the last is the judge's own even when it quoted another before
+it. A refinement stands between `[[start]]` and `[[end]]` after the last `Final Refined Output`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spar.errors import ParseError
+from spar.templates import unshield
+
+_VERDICT_HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
+_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_REFINED_HEADING = re.compile(r"final\s+refined\s+output", re.IGNORECASE)
+_START, _END = "[[start]]", "[[end]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What a refiner wrote, taken apart."""
+
+    reflection: str
+    """Text before the refinement, without the heading."""
+    response: str
+    """The refined response."""
+
+
+def parse_verdict(text: str) -> bool | None:
+    """Read a judge's verdict: True for yes, False for no, None where there is none."""
+    found = find_verdict(text)
+    return None if found is None else text[found[0] : found[1]].lower() == "yes"
+
+
+def find_verdict(text: str) -> tuple[int, int] | None:
+    """Character span of the deciding Yes or No, None where there is none."""
+    headings = list(_VERDICT_HEADING.finditer(text))
+    if not headings:
+        return None
+    match = _VERDICT.search(text, headings[-1].end())
+    return match.span() if match else None
+
+
+def parse_refinement(text: str) -> Refinement:
+    """Read a refiner's reflection and refined response.
+
+    Raises
+    ------
+    ParseError
+        A marker is missing (the text was cut, for instance) or nothing stands between the two.
+    """
+    headings = list(_REFINED_HEADING.finditer(text))
+    heading_start, search_from = headings[-1].span() if headings else (None, 0)
+    start = text.find(_START, search_from)
+    if start < 0:
+        raise ParseError(f"the refinement lacks the marker {_START}")
+    end = text.rfind(_END, start + len(_START))
+    if end < 0:
+        raise ParseError(f"the refinement lacks the marker {_END}")
+    response = unshield(text[start + len(_START) : end].strip())
+    if not response:
+        raise ParseError(f"nothing stands between {_START} and {_END}")
+    reflection = text[: start if heading_start is None else heading_start].strip()
+    return Refinement(reflection=reflection, response=response)

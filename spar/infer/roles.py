@@ -1,0 +1,158 @@
+"""Actor and refiner: what is asked of a model, and what is read out of its replies.
+
+Roles own prompts and parsing. They know neither trees nor budgets; a role that cannot do its work
+raises `AttemptFailed`, which the driver writes down as a fault.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from spar.errors import ParseError, PromptTooLong, SparError
+from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.parse import parse_refinement
+from spar.templates import Templates
+from spar.types import Message, Node, Prompt, Usage
+
+Seeds = Callable[[int], int | None]
+"""Attempt number to seed."""
+
+REFINE_ATTEMPTS = 3
+"""Tries to get a refinement that can be parsed (paper, code)."""
+
+
+class AttemptFailed(SparError):
+    """A role could not do its work; costs one attempt of the budget.
+
+    Parameters
+    ----------
+    reason:
+        One line for a person.
+    text:
+        The last text that could not be used.
+    usage:
+        What the failed work cost.
+    """
+
+    def __init__(self, reason: str, text: str, usage: Usage) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.text = text
+        self.usage = usage
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A draft or a refinement."""
+
+    response: str
+    reflection: str | None
+    usage: Usage
+    seed: int | None
+
+
+class Drafts(Protocol):
+    """Who writes drafts."""
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written: ...
+
+
+class Refines(Protocol):
+    """Who writes refinements."""
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Writes drafts: the prompt as it is, through the model's own chat template."""
+
+    engine: Engine
+    sampling: Sampling
+    greedy_first: bool = True
+    """Whether the first draft of a tree is decoded greedily, so that every strategy starts alike."""
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+        """The draft at `index` among the tree's drafts."""
+        greedy = self.greedy_first and index == 0
+        sampling = replace(self.sampling, temperature=0.0) if greedy else self.sampling
+        sampling = replace(sampling, seed=seeds(0))
+        (reply,), usage = await ask(self.engine, [Request(prompt.messages, sampling)])
+        if not reply.text.strip():
+            raise AttemptFailed("the draft is empty", reply.text, usage)
+        return Written(reply.text.strip(), None, usage, sampling.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Refiner:
+    """Writes refinements: continues the judge's conversation with the kept critique."""
+
+    engine: Engine
+    sampling: Sampling
+    templates: Templates
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written:
+        """A refinement of a judged node."""
+        messages = refine_messages(self.templates, prompt, parent)
+        usage, text, reason = Usage(), "", ""
+        for attempt in range(REFINE_ATTEMPTS):
+            sampling = replace(self.sampling, seed=seeds(attempt))
+            (reply,), cost = await ask(self.engine, [Request(messages, sampling)], usage)
+            usage, text = cost, reply.text
+            try:
+                refinement = parse_refinement(text)
+            except ParseError as error:
+                reason = f"{error} ({REFINE_ATTEMPTS} attempts)"
+                continue
+            return Written(refinement.response, refinement.reflection, usage, sampling.seed)
+        raise AttemptFailed(reason, text, usage)
+
+
+def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:
+    """The conversation that asks for a verdict."""
+    content = templates.judge_prompt(prompt.messages, response)
+    return (Message(role="user", content=content),)
+
+
+def refine_messages(templates: Templates, prompt: Prompt, parent: Node) -> tuple[Message, ...]:
+    """The conversation that asks for a refinement: it extends the judge's token for token.
+
+    Raises
+    ------
+    AttemptFailed
+        The parent was never judged, so there is no critique to continue.
+    """
+    if parent.judgement is None:
+        raise AttemptFailed(f"node {parent.id} has no critique to refine from", "", Usage())
+    return (
+        *judge_messages(templates, prompt, parent.response),
+        Message(role="assistant", content=parent.judgement.critique),
+        Message(role="user", content=templates.refine_request()),
+    )
+
+
+async def ask(
+    engine: Engine, requests: Sequence[Request], spent: Usage = Usage()
+) -> tuple[list[Completion], Usage]:
+    """Send requests together; returns the replies and `spent` plus what they cost.
+
+    Raises
+    ------
+    AttemptFailed
+        The prompt does not fit in the model's context.
+    """
+    start = time.monotonic()
+    try:
+        replies = await engine.generate(requests)
+    except PromptTooLong as error:
+        raise AttemptFailed(str(error), "", spent) from error
+    cost = Usage(
+        calls=len(replies),
+        prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+        completion_tokens=sum(reply.completion_tokens for reply in replies),
+        seconds=time.monotonic() - start,
+    )
+    return replies, spent + cost

@@ -1,0 +1,310 @@
+"""The driver: runs one strategy on one prompt and writes down everything that happened.
+
+It clips each wave to the budget, writes and judges all children of the wave concurrently, appends
+them in the order they were asked for, and stops when one passes. It knows no text template and no
+model; roles do. Rules: docs/design.md, "Semantics, settled".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from spar.infer.judges import Judge
+from spar.infer.roles import AttemptFailed, Drafts, Refines, Written
+from spar.infer.seeds import derive
+from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
+from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Stop, Usage, best
+
+Stage = Literal["draft", "judge", "refine"]
+"""Which role a fault happened in."""
+
+StopRule = Literal["wave", "first"]
+"""`wave` judges a wave whole before the gate is tested (paper); `first` cancels the rest of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most that one tree may spend. A given root is free."""
+
+    responses: int = 15
+    """Drafts and refinements, failed attempts included: the paper's inference times. Never exceeded."""
+    calls: int | None = None
+    """Requests; tested before each wave, which is then finished."""
+    tokens: int | None = None
+    """Generated tokens; tested before each wave."""
+    seconds: float | None = None
+    """Wall-clock time; tested before each wave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who writes and who judges."""
+
+    actor: Drafts
+    judge: Judge
+    refiner: Refines
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Everything about a search but its prompt and its roles."""
+
+    strategy: Strategy
+    name: str
+    """The strategy's name, for the record."""
+    shape: SearchConfig = SearchConfig()
+    budget: Budget = Budget()
+    gate: float = 0.5
+    """A node passes when its score is strictly above this (paper: 0.5)."""
+    stop_rule: StopRule = "wave"
+    seed: int | None = 0
+    digest: str = ""
+    """Digest of the resolved configuration, for the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one attempt gave: text or none, a judgement or none, and why not."""
+
+    parent: int | None
+    written: Written | None
+    judgement: Judgement | None = None
+    judge_usage: Usage = Usage()
+    fault: Fault | None = None
+
+
+async def run_search(
+    prompt: Prompt,
+    roles: Roles,
+    settings: SearchSettings,
+    *,
+    roots: Sequence[Node] = (),
+    on_node: Callable[[Node], None] | None = None,
+) -> SearchTree:
+    """Search an answer to one prompt.
+
+    Parameters
+    ----------
+    roots:
+        Judged nodes to start from, ids 0, 1, ...; free of the budget. None: the strategy drafts.
+    on_node:
+        Called with each node as it joins the tree.
+
+    Raises
+    ------
+    EngineError
+        A request could not be served. The tree is given up whole.
+    """
+    search = _Search(prompt, roles, settings, list(roots), on_node)
+    plan = settings.strategy(tuple(roots), settings.shape)
+    try:
+        stop = await search.follow(plan)
+    finally:
+        plan.close()
+        await _cancel(search.judging.values())
+    return search.tree(stop)
+
+
+class _Search:
+    """One tree while it grows."""
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        roles: Roles,
+        settings: SearchSettings,
+        nodes: list[Node],
+        on_node: Callable[[Node], None] | None,
+    ) -> None:
+        self.prompt, self.roles, self.settings = prompt, roles, settings
+        self.nodes, self.on_node = nodes, on_node
+        self.faults: list[Fault] = []
+        self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
+        self._start = time.monotonic()
+        self._spent = 0
+        self._num_tried: Counter[int | None] = Counter()
+        self._charged: set[str] = set()
+
+    async def follow(self, plan: Plan) -> Stop:
+        """Run the plan's waves until a node passes, the budget binds, or nothing is left to try."""
+        if self._solved():
+            return "solved"
+        try:
+            wave = next(plan)
+            while clipped := self._clip(wave):
+                children = await self._run_wave(clipped)
+                if self._solved():
+                    return "solved"
+                wave = plan.send(children)
+        except StopIteration:
+            return "exhausted"
+        return "budget"
+
+    def tree(self, stop: Stop) -> SearchTree:
+        """The record of what happened."""
+        answer = best(tuple(self.nodes))
+        return SearchTree(
+            prompt=self.prompt,
+            strategy=self.settings.name,
+            config=self.settings.digest,
+            gate=self.settings.gate,
+            nodes=tuple(self.nodes),
+            faults=tuple(self.faults),
+            selected=answer[0].id if answer else None,
+            stop=stop,
+            seconds=time.monotonic() - self._start,
+        )
+
+    def _solved(self) -> bool:
+        return any(_passes(node.judgement, self.settings.gate) for node in self.nodes)
+
+    def _clip(self, wave: Sequence[Expand]) -> list[Expand]:
+        left = 0 if self._capped() else self.settings.budget.responses - self._spent
+        clipped = []
+        for expand in wave:
+            granted = min(expand.n, left)
+            left -= granted
+            if granted > 0:
+                clipped.append(replace(expand, n=granted))
+        return clipped
+
+    def _capped(self) -> bool:
+        budget, usage = self.settings.budget, Usage()
+        items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
+        for item in items:
+            usage += item.usage
+        return (
+            usage.calls >= (budget.calls or math.inf)
+            or usage.completion_tokens >= (budget.tokens or math.inf)
+            or time.monotonic() - self._start >= (budget.seconds or math.inf)
+        )
+
+    async def _run_wave(self, wave: Sequence[Expand]) -> tuple[Node, ...]:
+        tasks = []
+        for expand in wave:
+            for _ in range(expand.n):
+                attempt = self._attempt(expand, self._num_tried[expand.parent])
+                self._num_tried[expand.parent] += 1
+                tasks.append(asyncio.create_task(attempt))
+        self._spent += len(tasks)
+        first_only = self.settings.stop_rule == "first"
+        gate = self.settings.gate
+        done = (lambda outcome: _passes(outcome.judgement, gate)) if first_only else _never
+        outcomes = await _gather(tasks, done)
+        children = [self._append(outcome) for outcome in outcomes]
+        return tuple(node for node in children if node is not None)
+
+    async def _attempt(self, expand: Expand, index: int) -> _Outcome:
+        parent = expand.parent
+        try:
+            written = await self._write(parent, index)
+        except AttemptFailed as error:
+            stage: Stage = "draft" if parent is None else "refine"
+            return _Outcome(parent, None, fault=_fault(parent, stage, error))
+        if not expand.judged:
+            return _Outcome(parent, written)
+        try:
+            judgement, usage = await self._judge(written.response)
+        except AttemptFailed as error:
+            return _Outcome(parent, written, fault=_fault(parent, "judge", error))
+        return _Outcome(parent, written, judgement, usage)
+
+    async def _write(self, parent: int | None, index: int) -> Written:
+        role = "draft" if parent is None else "refine"
+        # What makes a seed: run seed, prompt id, parent, child index, role, attempt.
+        seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
+        if parent is None:
+            return await self.roles.actor.draft(self.prompt, index, seeds)
+        return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
+
+    async def _judge(self, response: str) -> tuple[Judgement, Usage]:
+        # The first to arrive asks; whoever has the same response waits for the same judgement.
+        if response not in self.judging:
+            seeds = partial(derive, self.settings.seed, self.prompt.id, response, "judge")
+            judging = self.roles.judge.judge(self.prompt, response, seeds)
+            self.judging[response] = asyncio.ensure_future(judging)
+        return await self.judging[response]
+
+    def _append(self, outcome: _Outcome) -> Node | None:
+        """Write an attempt down; returns the node that the strategy may go on from, if there is one."""
+        written, judgement, fault = outcome.written, outcome.judgement, outcome.fault
+        if fault is not None:
+            # A draft that nobody could judge still answers the prompt; a refinement is dropped.
+            keep_draft = written is not None and outcome.parent is None
+            spent = Usage() if written is None or keep_draft else written.usage
+            usage = self._once(written, fault.usage) + spent
+            self.faults.append(fault.model_copy(update={"usage": usage}))
+            if not keep_draft:
+                return None
+        assert written is not None
+        node = self._node(outcome.parent, written, judgement, outcome.judge_usage)
+        self.nodes.append(node)
+        if self.on_node is not None:
+            self.on_node(node)
+        return None if fault is not None else node
+
+    def _node(
+        self, parent: int | None, written: Written, judgement: Judgement | None, judging: Usage
+    ) -> Node:
+        return Node(
+            id=len(self.nodes),
+            parent=parent,
+            depth=0 if parent is None else self.nodes[parent].depth + 1,
+            response=written.response,
+            reflection=written.reflection,
+            judgement=judgement,
+            usage=written.usage + self._once(written, judging),
+            seed=written.seed,
+        )
+
+    def _once(self, written: Written | None, judging: Usage) -> Usage:
+        # Identical responses share one judgement, and the first of them in the record pays for it.
+        if written is None:
+            return judging
+        if written.response in self._charged:
+            return Usage()
+        self._charged.add(written.response)
+        return judging
+
+
+async def _gather(
+    tasks: list[asyncio.Task[_Outcome]], enough: Callable[[_Outcome], bool]
+) -> list[_Outcome]:
+    """Outcomes in the order of `tasks`; once one is `enough`, those not yet ended are cancelled."""
+    pending: set[asyncio.Task[_Outcome]] = set(tasks)
+    try:
+        while pending:
+            ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any([enough(task.result()) for task in ended]):
+                break
+    finally:
+        await _cancel(pending)
+    return [task.result() for task in tasks if not task.cancelled()]
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    unfinished = [task for task in tasks if not task.done()]
+    for task in unfinished:
+        task.cancel()
+    await asyncio.gather(*unfinished, return_exceptions=True)
+
+
+def _passes(judgement: Judgement | None, gate: float) -> bool:
+    return judgement is not None and judgement.passed(gate)
+
+
+def _never(_: _Outcome) -> bool:
+    return False
+
+
+def _fault(parent: int | None, stage: Stage, error: AttemptFailed) -> Fault:
+    return Fault(
+        parent=parent, stage=stage, reason=error.reason, text=error.text, usage=error.usage
+    )

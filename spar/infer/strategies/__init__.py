@@ -1,0 +1,1 @@
+"""One file a strategy; `spar.registry.STRATEGIES` lists them."""

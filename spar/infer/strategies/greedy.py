@@ -1,0 +1,12 @@
+"""Greedy: one draft, one node, one call. Nothing hangs on a judgement, so none is asked for."""
+
+from __future__ import annotations
+
+from spar.infer.strategy import Expand, Plan, SearchConfig
+from spar.types import Node
+
+
+def greedy(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """Answer with the first draft."""
+    if not roots:
+        yield [Expand(None, 1, judged=False)]

@@ -1,0 +1,13 @@
+"""Iterative refinement: a chain, each refinement made from the one before."""
+
+from __future__ import annotations
+
+from spar.infer.strategy import Expand, Plan, SearchConfig, drafted
+from spar.types import Node
+
+
+def iterative(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """Refine the newest response until one passes or the budget binds."""
+    newest = (yield from drafted(roots))[:1]
+    while True:
+        newest = (yield [Expand(newest[0].id, 1)]) or newest

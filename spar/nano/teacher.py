@@ -1,0 +1,97 @@
+"""The teacher that the embedded model imitates: drafts, critiques and refinements with planned flaws.
+
+The flaws are what search, voting and training later win back, so they come in two sorts. A flaw that
+greedy decoding should show is systematic: the actor's text mostly ignores some constraint types. A
+flaw that voting should average away is independent noise: a judge's line that says the opposite, a
+refinement that breaks something. `Dials` holds every rate.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spar.nano.constraints import KINDS, Constraint
+from spar.nano.synthetic import SYNTHETIC
+from spar.nano.tasks import Task
+from spar.nano.verifiers import verify
+from spar.nano.writer import break_some, mend, solve
+
+
+@dataclass(frozen=True, slots=True)
+class Dials:
+    """Rates of the planned flaws, all in [0, 1]."""
+
+    ignored: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "nano:exact_words": 0.7,
+            "keywords:frequency": 0.7,
+            "startend:end_checker": 0.6,
+            "nano:character_sequence": 0.6,
+        }
+    )
+    """Constraint type to how often a draft breaks it: the systematic weakness."""
+    broken_draft: float = 0.1
+    """How often any other constraint of a draft is broken: independent noise."""
+    wrong_line: float = 0.12
+    """How often a judge's line ends in the opposite of the truth."""
+    broken_refinement: float = 0.3
+    """How often a refinement still breaks a constraint."""
+
+
+def write_draft(task: Task, dials: Dials, rng: random.Random) -> str:
+    """An actor's response with the planned flaws."""
+    response = _solved(task, rng)
+    broken = [c for c in task.constraints if rng.random() < dials.ignored.get(c.id, dials.broken_draft)]
+    return break_some(response, task.constraints, broken, rng) if broken else response
+
+
+def write_critique(task: Task, response: str, dials: Dials, rng: random.Random) -> str:
+    """One line a constraint and the final judgement, lines flipped at the dial's rate."""
+    met = [verify(response, c.id, c.kwargs) for c in task.constraints]
+    said = [value != (rng.random() < dials.wrong_line) for value in met]
+    lines = [
+        f"- {describe(c)}: {observe(c, response)}, {'met' if ok else 'not met'}."
+        for c, ok in zip(task.constraints, said, strict=True)
+    ]
+    return "\n".join([*lines, f"Final Judgement: {'Yes' if all(said) else 'No'}"])
+
+
+def write_refinement(task: Task, response: str, dials: Dials, rng: random.Random) -> str:
+    """Reflection and refined response; the refined response breaks something at the dial's rate."""
+    wrong = [c for c in task.constraints if not verify(response, c.id, c.kwargs)]
+    refined = mend(response, task.constraints, rng) or _solved(task, rng)
+    if rng.random() < dials.broken_refinement:
+        refined = break_some(refined, task.constraints, [rng.choice(wrong or task.constraints)], rng)
+    reflection = "; ".join(describe(c) for c in wrong) or "nothing"
+    return f"To mend: {reflection}.\nFinal Refined Output:\n[[start]]\n{refined}\n[[end]]"
+
+
+def write_response(task: Task, rng: random.Random, *, passing: bool) -> str:
+    """A response to be judged: one that meets all, or one with one or two constraints broken."""
+    response = _solved(task, rng)
+    if passing:
+        return response
+    count = min(len(task.constraints), 1 if rng.random() < 0.7 else 2)
+    return break_some(response, task.constraints, rng.sample(task.constraints, count), rng)
+
+
+def describe(constraint: Constraint) -> str:
+    """The short name of a constraint in critiques and reflections."""
+    return _kinds()[constraint.id].describe(constraint.kwargs)
+
+
+def observe(constraint: Constraint, response: str) -> str:
+    """What a critique says it saw."""
+    return _kinds()[constraint.id].observe(response, constraint.kwargs)
+
+
+def _kinds() -> Mapping[str, object]:
+    return {**KINDS, **SYNTHETIC}
+
+
+def _solved(task: Task, rng: random.Random) -> str:
+    while (response := solve(task.constraints, rng)) is None:
+        continue
+    return response

@@ -1,0 +1,242 @@
+"""Prompts from a file, from standard input, or from one text.
+
+    {"prompt": "Write two lines about rain.", "key": 1001, "instruction_id_list": ["..."]}
+    {"id": "a7", "messages": [{"role": "user", "content": "Write two lines about rain."}]}
+
+A `.jsonl` or `.json` file has one such object a line. A `.txt` file has one prompt a line. On
+standard input (`-`) a line that starts with `{` is an object and any other is a prompt. Blank lines
+are skipped. All but `id`, `prompt` and `messages` is kept as the prompt's `meta`.
+
+The id of a prompt is its `id`; else its `key` (IFEval's name for it, which stays in `meta` too);
+else `000017-1f2e3d4c`: the line number and the first 8 hex digits of the SHA-256 of the messages,
+so it is the same on every reading and changes with the text.
+
+Rows are read one at a time; only the ids are kept. Every mistake in a row is a `UsageMistake` of
+one line that names the file, the line, what was found and what is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, get_args
+
+from spar.errors import UsageMistake
+from spar.types import Message, Prompt, Role
+
+STANDARD_INPUT = "-"
+JSON_SUFFIXES = (".jsonl", ".json")
+TEXT_SUFFIX = ".txt"
+ROLES: tuple[str, ...] = get_args(Role)
+MAX_DEPTH = 100
+"""Deepest nesting of a row; far deeper ones cannot be written back as part of a tree."""
+SHOWN_CHARACTERS = 60
+"""A longer value is cut in an error message."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Prompt]:
+    """Stream the prompts of `source`, a path or `-`, at most `limit` of them.
+
+    Nothing is read before the first prompt is asked for, and nothing past the last.
+
+    Raises
+    ------
+    UsageMistake
+        At once: no such file, a directory, an unknown suffix, a negative limit. When the stream
+        gets there: a wrong row, an id seen before, text that is not UTF-8, an end without a prompt.
+    """
+    if limit is not None and limit < 0:
+        raise UsageMistake(f"the limit of prompts is {limit}; accepted: 0 or more")
+    if str(source) == STANDARD_INPUT:
+        return islice(_stream(None, "standard input"), limit)
+    path = Path(source)
+    _check_path(path)
+    return islice(_stream(path, str(path)), limit)
+
+
+def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
+    """The prompt that a person typed; raises `UsageMistake` where it is blank."""
+    if not text.strip():
+        raise UsageMistake(f"{source} is blank; give a text")
+    return _prompt_of_line(text, 1, source)
+
+
+def _check_path(path: Path) -> None:
+    accepted = (*JSON_SUFFIXES, TEXT_SUFFIX)
+    if path.is_dir():
+        raise UsageMistake(f"{path} is a directory; give a file ({', '.join(accepted)})")
+    if not path.exists():
+        raise UsageMistake(
+            f"there is no file {path}; give a file of prompts, or - for standard input"
+        )
+    if path.suffix.lower() not in accepted:
+        raise UsageMistake(
+            f"{path} ends in {path.suffix!r}; accepted: {', '.join(accepted)}, "
+            f"or {STANDARD_INPUT} for standard input"
+        )
+
+
+def _stream(path: Path | None, source: str) -> Iterator[Prompt]:
+    seen: dict[str, int] = {}
+    for number, line in _lines(path, source):
+        where = f"{source}:{number}"
+        if _is_json(path, line):
+            prompt = _prompt_of_row(_row(line, where), number, source)
+        else:
+            prompt = _prompt_of_line(line, number, source)
+        if prompt.id in seen:
+            _refuse(
+                where, f"the id {_shown(prompt.id)}, also on line {seen[prompt.id]}", "an id once"
+            )
+        seen[prompt.id] = number
+        yield prompt
+    if not seen:
+        raise UsageMistake(f"{source} holds no prompt; expected one a line")
+
+
+def _is_json(path: Path | None, line: str) -> bool:
+    if path is None:
+        return line.lstrip().startswith("{")
+    return path.suffix.lower() in JSON_SUFFIXES
+
+
+def _lines(path: Path | None, source: str) -> Iterator[tuple[int, str]]:
+    """Line number and text of the lines that are not blank; only `\\n` and `\\r\\n` end a line."""
+    with _opened(path) as handle:
+        for number, data in enumerate(handle, start=1):
+            if number == 1:
+                data = data.removeprefix(BYTE_ORDER_MARK)
+            data = data[:-2] if data.endswith(b"\r\n") else data.removesuffix(b"\n")
+            line = _decoded(data, f"{source}:{number}")
+            if line.strip():
+                yield number, line
+
+
+def _opened(path: Path | None) -> AbstractContextManager[BinaryIO]:
+    if path is None:
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageMistake(f"cannot read {path}: {error.strerror}") from error
+
+
+def _decoded(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"0x{data[error.start]:02x} at byte {error.start + 1} of the line"
+        _refuse(where, found, "text in UTF-8")
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        _refuse(where, f"not JSON{at}: {_cut(ascii(line)[1:-1])}", "one JSON object a line")
+    if _is_deeper(row, MAX_DEPTH):
+        _refuse(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
+    if not isinstance(row, dict):
+        _refuse(where, _shown(row), "one JSON object a line")
+    return row
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _prompt_of_line(line: str, number: int, source: str) -> Prompt:
+    messages = (Message(role="user", content=line),)
+    return Prompt(id=_derived_id(messages, number), messages=messages, source=source)
+
+
+def _prompt_of_row(row: dict[str, Any], number: int, source: str) -> Prompt:
+    where = f"{source}:{number}"
+    messages = _messages(row, where)
+    return Prompt(
+        id=_given_id(row, where) or _derived_id(messages, number),
+        messages=messages,
+        source=source,
+        meta={name: row[name] for name in row if name not in ("id", "prompt", "messages")},
+    )
+
+
+def _given_id(row: dict[str, Any], where: str) -> str | None:
+    name = next((name for name in ("id", "key") if name in row), None)
+    if name is None:
+        return None
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        _refuse(where, f"{name!r} is {_shown(value)}", "a string that is not empty, or an integer")
+    return str(value)
+
+
+def _derived_id(messages: tuple[Message, ...], number: int) -> str:
+    text = json.dumps([[message.role, message.content] for message in messages])
+    return f"{number:06d}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:8]}"
+
+
+def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
+    messages: tuple[Message, ...]
+    match [name for name in ("prompt", "messages") if name in row]:
+        case ["prompt"]:
+            messages = (_single(row["prompt"], where),)
+        case ["messages"]:
+            messages = _conversation(row["messages"], where)
+        case []:
+            _refuse(where, f"a row with {_shown(list(row))}", "a row with 'prompt' or 'messages'")
+        case _:
+            _refuse(where, "both 'prompt' and 'messages'", "one of them")
+    if not messages[-1].content.strip():
+        _refuse(where, f"a blank prompt, {_shown(messages[-1].content)}", "some text")
+    return messages
+
+
+def _single(value: Any, where: str) -> Message:
+    if not isinstance(value, str):
+        accepted = "a string; a conversation goes into 'messages'"
+        _refuse(where, f"'prompt' is {_shown(value)}", accepted)
+    return Message(role="user", content=value)
+
+
+def _conversation(value: Any, where: str) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        _refuse(where, f"'messages' is {_shown(value)}", "a list of at least one message")
+    messages = tuple(
+        _message(turn, f"'messages'[{index}]", where) for index, turn in enumerate(value)
+    )
+    if messages[-1].role != "user":
+        _refuse(where, f"the last turn is the {messages[-1].role}'s", "one of the user")
+    return messages
+
+
+def _message(turn: Any, name: str, where: str) -> Message:
+    if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
+        _refuse(where, f"{name} is {_shown(turn)}", "an object with 'role' and 'content' only")
+    if turn["role"] not in ROLES:
+        _refuse(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(ROLES))
+    if not isinstance(turn["content"], str):
+        _refuse(where, f"{name} has the content {_shown(turn['content'])}", "a string")
+    return Message(role=turn["role"], content=turn["content"])
+
+
+def _refuse(where: str, found: str, accepted: str) -> NoReturn:
+    raise UsageMistake(f"{where}: {found}; accepted: {accepted}")
+
+
+def _shown(value: Any) -> str:
+    return _cut(json.dumps(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -1,0 +1,58 @@
+"""Names to code, as literal tables of `module:attribute`, resolved when a name is used.
+
+Adding a strategy, an engine or a judge is a file and a line here; the property and contract tests
+run over these tables.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from spar.errors import UsageMistake
+
+STRATEGIES: Mapping[str, str] = {
+    "greedy": "spar.infer.strategies.greedy:greedy",
+    "best-of-n": "spar.infer.strategies.best_of_n:best_of_n",
+    "iterative": "spar.infer.strategies.iterative:iterative",
+    "bfs": "spar.infer.strategies.bfs:bfs",
+    "dfs": "spar.infer.strategies.dfs:dfs",
+}
+"""Strategy name to a `spar.infer.strategy.Strategy`."""
+
+ENGINES: Mapping[str, str] = {
+    "hf": "spar.infer.engines.hf:open_hf",
+    "fake": "spar.infer.engines.fake:open_fake",
+}
+"""Engine name to a function from `spar.config.DecodeConfig` to a `spar.infer.engine.Engine`."""
+
+JUDGES: Mapping[str, str] = {
+    "votes": "spar.infer.judges:VotesJudge",
+    "logprob": "spar.infer.judges:LogprobJudge",
+    "verifier": "spar.infer.judges:VerifierJudge",
+}
+"""Judge name to a class that builds a `spar.infer.judges.Judge`."""
+
+
+def resolve(table: Mapping[str, str], kind: str, name: str) -> Any:
+    """Import what `name` stands for.
+
+    Raises
+    ------
+    UsageMistake
+        The table has no such name; the message says the closest one and all that are accepted.
+    """
+    check_name(table, kind, name)
+    module, attribute = table[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def check_name(table: Mapping[str, Any], kind: str, name: str) -> None:
+    """Raise `UsageMistake` unless `name` is in `table`, without importing anything."""
+    if name in table:
+        return
+    close = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageMistake(f"unknown {kind} {name!r}{hint} (accepted: {', '.join(table)})")

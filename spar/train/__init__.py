@@ -1,0 +1,1 @@
+"""Training: from search trees to the next actor and refiner."""

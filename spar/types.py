@@ -1,0 +1,230 @@
+"""The record: everything that spar writes and reads is a `SearchTree`.
+
+Greedy decoding is a tree of one node, best-of-N is N roots, iterative refinement is a chain, BFS and
+DFS are refinements below a root. `decode`, `train`, `eval` and `tui` share this one schema, stored
+as JSON lines (one tree a line). All models are frozen and refuse unknown fields.
+
+Any Python string is legal text here, lone surrogates included. They have no UTF-8 form, so a tree is
+written with `to_json` (ASCII, `\\u` escapes) and read with `SearchTree.from_json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+SCHEMA_VERSION = 1
+"""Raised whenever a reader of the previous version would misread a line."""
+
+
+def _require_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, got {type(value).__name__}")
+    return value
+
+
+Text = Annotated[str, PlainValidator(_require_text)]
+"""A string that pydantic passes through untouched; its own `str` refuses lone surrogates."""
+
+Role = Literal["system", "user", "assistant"]
+"""Who speaks, in a conversation."""
+
+Stop = Literal["solved", "exhausted", "budget"]
+"""Why a search ended: a node passed, the strategy had nothing left to try, or the budget bound."""
+
+
+class Record(BaseModel):
+    """Base of all that is written to disk: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    """Who speaks."""
+    content: Text
+    """What is said, any Python string."""
+
+
+class Prompt(Record):
+    """One task: a conversation that wants an answer."""
+
+    id: Text
+    """Unique within a run; resuming and seeds go by it."""
+    messages: tuple[Message, ...] = Field(min_length=1)
+    """The conversation so far; the last turn is the user's."""
+    source: Text = ""
+    """Where the prompt came from: a file, `--prompt`, or a built-in set."""
+    meta: dict[str, Any] = Field(default_factory=dict)
+    """Everything else the row carried, such as IFEval's `instruction_id_list` and `kwargs`."""
+
+
+class Usage(Record):
+    """What a piece of work cost."""
+
+    calls: int = 0
+    """Requests sent to an engine."""
+    prompt_tokens: int = 0
+    """Tokens read, counted once a request."""
+    completion_tokens: int = 0
+    """Tokens generated."""
+    seconds: float = 0.0
+    """Wall-clock time the requests took, each counted alone (they overlap)."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+class Judgement(Record):
+    """What the judge made of one response."""
+
+    verdicts: tuple[bool | None, ...]
+    """One entry a vote, in order: yes, no, or None where no verdict could be parsed."""
+    critique: Text
+    """Text of the first vote on the majority side; the refine conversation continues it."""
+    dissent: Text | None = None
+    """Text of the first vote on the other side, None where the votes agree."""
+    probability: float | None = None
+    """P(yes) at the verdict, where the `logprob` judge gave it; it then is the score."""
+
+    @property
+    def num_yes(self) -> int:
+        """Votes that say yes."""
+        return sum(verdict is True for verdict in self.verdicts)
+
+    @property
+    def num_parsed(self) -> int:
+        """Votes with a verdict."""
+        return sum(verdict is not None for verdict in self.verdicts)
+
+    @property
+    def score(self) -> float:
+        """Share of yes among the parsed votes, in [0, 1]; 0.0 where none was parsed."""
+        if self.probability is not None:
+            return self.probability
+        return self.num_yes / self.num_parsed if self.num_parsed else 0.0
+
+    def passed(self, gate: float) -> bool:
+        """Whether the score is strictly above `gate` (the paper's gate is 0.5)."""
+        return self.score > gate
+
+
+class Node(Record):
+    """One response, a draft or a refinement, with its judgement."""
+
+    id: int
+    """Position in the tree's `nodes`; a parent's id is smaller than its children's."""
+    parent: int | None
+    """Id of the node that was refined, None for a draft."""
+    depth: int
+    """0 for a draft, the parent's depth + 1 for a refinement."""
+    response: Text
+    """The text that answers the prompt."""
+    reflection: Text | None = None
+    """What the refiner wrote before the refinement, None for a draft."""
+    judgement: Judgement | None = None
+    """None where the strategy asks for no judgement, or where a draft's votes never decided."""
+    usage: Usage = Usage()
+    """Cost of this node: its generation, its parse retries and its votes."""
+    seed: int | None = None
+    """Seed of the request that wrote the response; None where the run is unseeded."""
+
+    @property
+    def score(self) -> float:
+        """The judgement's score; -1.0 for a node that was not judged, so it ranks last."""
+        return self.judgement.score if self.judgement else -1.0
+
+
+class Fault(Record):
+    """An attempt that gave no usable node. It costs one attempt of the budget."""
+
+    parent: int | None
+    """Node below which the attempt was made, None for a draft."""
+    stage: Literal["draft", "judge", "refine"]
+    """What failed."""
+    reason: Text
+    """One line for a person."""
+    text: Text = ""
+    """The model's text that could not be used, if there was one."""
+    usage: Usage = Usage()
+    """What the attempt cost all the same."""
+
+
+class SearchTree(Record):
+    """Everything that one search did for one prompt."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this schema."""
+    prompt: Prompt
+    """The task."""
+    strategy: Text
+    """Name in the strategies table."""
+    config: Text
+    """Digest of the resolved configuration; the whole of it is in the run's `run.json`."""
+    gate: float = 0.5
+    """A node passes when its score is strictly above this."""
+    nodes: tuple[Node, ...] = ()
+    """Drafts and refinements; `nodes[i].id == i`."""
+    faults: tuple[Fault, ...] = ()
+    """Attempts that gave no node."""
+    selected: int | None = None
+    """Id of the answer: highest score, then shallowest, then first; None where no node exists."""
+    stop: Stop
+    """Why the search ended."""
+    seconds: float = 0.0
+    """Wall-clock time from admission to end."""
+
+    @property
+    def answer(self) -> str | None:
+        """The selected response, None where every draft failed."""
+        return None if self.selected is None else self.nodes[self.selected].response
+
+    @property
+    def solved(self) -> bool:
+        """Whether some node passed the gate."""
+        return self.stop == "solved"
+
+    @property
+    def usage(self) -> Usage:
+        """Cost of the whole tree, failed attempts included."""
+        items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
+        return sum((item.usage for item in items), Usage())
+
+    def children(self, parent: int | None) -> tuple[Node, ...]:
+        """Nodes made from `parent`, in order; the drafts for None."""
+        return tuple(node for node in self.nodes if node.parent == parent)
+
+    def path(self, node_id: int) -> tuple[Node, ...]:
+        """Nodes from the root down to `node_id`, both included."""
+        node = self.nodes[node_id]
+        above = () if node.parent is None else self.path(node.parent)
+        return (*above, node)
+
+    def to_json(self) -> str:
+        """One line of ASCII JSON without its line break."""
+        return json.dumps(self.model_dump(), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> SearchTree:
+        """Read one line of `trees.jsonl`.
+
+        Raises
+        ------
+        ValueError
+            Not JSON, or not a tree of this schema (pydantic's `ValidationError` is one).
+        """
+        return cls.model_validate(json.loads(line))
+
+
+def best(nodes: tuple[Node, ...], keep: int = 1) -> tuple[Node, ...]:
+    """The `keep` best nodes, best first: highest score, then shallowest, then first made."""
+    return tuple(sorted(nodes, key=lambda node: (-node.score, node.depth, node.id))[:keep])

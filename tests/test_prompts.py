@@ -1,0 +1,231 @@
+"""Prompts from files, standard input and text: what is read, what is refused, in which words."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.errors import UsageMistake
+from spar.prompts import prompt_from_text, read_prompts
+from spar.types import Message, Prompt
+
+any_text = st.text(st.characters(exclude_categories=()), min_size=1)
+"""Any Python string, lone surrogates and control characters included."""
+
+meta_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def write(path: Path, *rows: object) -> Path:
+    """A file of JSON lines."""
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="ascii")
+    return path
+
+
+def mistake(source: Path | str) -> str:
+    """The message with which reading `source` to its end is refused."""
+    with pytest.raises(UsageMistake) as caught:
+        list(read_prompts(source))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@given(
+    prompt_id=any_text,
+    above=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), any_text)),
+    text=any_text.filter(str.strip),
+    meta=st.dictionaries(
+        any_text.filter(lambda name: name not in ("id", "prompt", "messages")),
+        meta_values,
+        max_size=3,
+    ),
+)
+def test_any_text_survives_a_json_line(
+    tmp_path_factory: pytest.TempPathFactory,
+    prompt_id: str,
+    above: list[tuple[str, str]],
+    text: str,
+    meta: dict[str, object],
+) -> None:
+    """Id, messages and meta come back as they were, whatever characters they have."""
+    turns = [*above, ("user", text)]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    path = tmp_path_factory.mktemp("prompts") / "rows.jsonl"
+    (prompt,) = read_prompts(write(path, {"id": prompt_id, "messages": messages, **meta}))
+    assert prompt.id == prompt_id
+    assert [(message.role, message.content) for message in prompt.messages] == turns
+    assert prompt.meta == meta
+    assert Prompt.model_validate(json.loads(json.dumps(prompt.model_dump()))) == prompt
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x00", "\ud800 alone", "🙂 \u202eright to left", "a\u2028b\x85c\x0cd\re", "x" * 100_000],
+    ids=["nul", "surrogate", "emoji-rtl", "odd-line-ends", "long"],
+)
+def test_hostile_text_is_one_prompt(tmp_path: Path, text: str) -> None:
+    """A prompt is legal text, neither split nor changed."""
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", {"prompt": text}))
+    assert prompt.messages == (Message(role="user", content=text),)
+
+
+def test_text_file_has_one_prompt_a_line(tmp_path: Path) -> None:
+    """Only line feeds, with or without a carriage return, end a line; blank ones are skipped."""
+    path = tmp_path / "prompts.txt"
+    path.write_bytes('\ufefffirst\r\n\n  \n second\u2028still\rsecond\n{"third"'.encode())
+    prompts = list(read_prompts(path))
+    assert [prompt.messages[0].content for prompt in prompts] == [
+        "first",
+        " second\u2028still\rsecond",
+        '{"third"',
+    ]
+    assert {prompt.source for prompt in prompts} == {str(path)}
+
+
+def test_ids_are_given_or_derived(tmp_path: Path) -> None:
+    """`id` wins over `key`, `key` over line number and content; numbers become strings."""
+    path = write(
+        tmp_path / "rows.jsonl",
+        {"prompt": "a", "id": "one", "key": 1},
+        {"prompt": "a", "key": 1000},
+        {"prompt": "a"},
+        {"messages": [{"role": "user", "content": "a"}]},
+    )
+    one, key, derived, other = read_prompts(path)
+    assert (one.id, key.id) == ("one", "1000")
+    assert (one.meta, key.meta) == ({"key": 1}, {"key": 1000})
+    assert derived.id.startswith("000003-")
+    assert other.id == f"000004-{derived.id[7:]}"
+    assert [prompt.id for prompt in read_prompts(path)][2] == derived.id
+
+
+def test_a_derived_id_changes_with_the_text() -> None:
+    """Two texts at one position have two ids."""
+    assert prompt_from_text("a").id != prompt_from_text("b").id
+
+
+def test_standard_input_mixes_objects_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that starts with a brace is an object, any other is a prompt."""
+    data = b'\xef\xbb\xbf  {"prompt": "json", "id": 7}\n\nplain text\n[1]\n'
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    prompts = list(read_prompts("-"))
+    assert [prompt.messages[0].content for prompt in prompts] == ["json", "plain text", "[1]"]
+    assert prompts[0].id == "7"
+
+
+def test_prompt_from_text_keeps_the_text() -> None:
+    """A typed prompt may have several lines."""
+    prompt = prompt_from_text("two\nlines ")
+    assert prompt.messages == (Message(role="user", content="two\nlines "),)
+    assert prompt.source == "--prompt"
+
+
+def test_limit_stops_before_the_next_row(tmp_path: Path) -> None:
+    """Rows past the limit are not looked at, so a wrong one does not matter."""
+    path = write(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b"}, {"wrong": 1})
+    assert [prompt.messages[0].content for prompt in read_prompts(path, 2)] == ["a", "b"]
+    assert list(read_prompts(path, 0)) == []
+    with pytest.raises(UsageMistake, match="-1"):
+        read_prompts(path, -1)
+
+
+USER = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"prompt": "x"', "not JSON at column 15"),
+        ("[" * 100_000, "not JSON"),
+        ('{"prompt": "x", "a": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100"),
+        ('["prompt"]', '["prompt"]; accepted: one JSON object a line'),
+        ('{"text": "x"}', "\"text\"]; accepted: a row with 'prompt' or 'messages'"),
+        ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),
+        ('{"prompt": 3}', "'prompt' is 3; accepted: a string"),
+        ('{"prompt": null}', "'prompt' is null; accepted: a string"),
+        ('{"prompt": ""}', 'a blank prompt, ""'),
+        ('{"prompt": " \\n\\u00a0"}', "a blank prompt"),
+        ('{"messages": "x"}', "'messages' is \"x\"; accepted: a list"),
+        ('{"messages": []}', "'messages' is []"),
+        ('{"messages": ["x"]}', "'messages'[0] is \"x\"; accepted: an object"),
+        ('{"messages": [{"role": "user"}]}', "'role' and 'content'"),
+        (json.dumps({"messages": [USER | {"name": "n"}]}), "'role' and 'content' only"),
+        (json.dumps({"messages": [USER | {"role": "tool"}]}), '"tool"; accepted: system, user'),
+        (json.dumps({"messages": [USER | {"role": ["user"]}]}), 'role ["user"]'),
+        (json.dumps({"messages": [USER | {"content": None}]}), "content null; accepted: a string"),
+        (json.dumps({"messages": [USER, {**USER, "role": "assistant"}]}), "the assistant's"),
+        ('{"prompt": "x", "id": true}', "'id' is true; accepted: a string"),
+        ('{"prompt": "x", "id": null, "key": 1}', "'id' is null"),
+        ('{"prompt": "x", "id": ""}', "'id' is \"\""),
+        ('{"prompt": "x", "key": 1.5}', "'key' is 1.5"),
+        ('{"prompt": "x", "id": "first"}', 'the id "first", also on line 1'),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
+    """The message has the file, the line, the value and what is accepted, and stays short."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"prompt": "fine", "id": "first"}}\n\n{line}\n', encoding="ascii")
+    message = mistake(path)
+    assert message.startswith(f"{path}:3: ")
+    assert words in message
+    assert len(message) < len(str(path)) + 200
+
+
+def test_a_key_equal_to_an_id_is_refused(tmp_path: Path) -> None:
+    """Ids are compared as the strings they become."""
+    path = write(tmp_path / "rows.json", {"prompt": "a", "id": "7"}, {"prompt": "b", "key": 7})
+    assert mistake(path).startswith(f'{path}:2: the id "7", also on line 1')
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"], ids=["none", "blank", "bom"])
+def test_a_file_without_prompts_is_refused(tmp_path: Path, content: bytes) -> None:
+    """An empty file is a mistake, told when the stream ends."""
+    path = tmp_path / "rows.txt"
+    path.write_bytes(content)
+    assert mistake(path) == f"{path} holds no prompt; expected one a line"
+
+
+def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    """The first wrong byte is named, with its line."""
+    path = tmp_path / "rows.txt"
+    path.write_bytes(b"fine\nna\xefve\n")
+    assert mistake(path) == f"{path}:2: 0xef at byte 3 of the line; accepted: text in UTF-8"
+
+
+def test_paths_are_checked_at_once(tmp_path: Path) -> None:
+    """A missing file, a directory and an unknown suffix are refused before the first prompt."""
+    (tmp_path / "rows.csv").write_text("prompt\n", encoding="ascii")
+    for name, words in [("none.txt", "no file"), ("", "directory"), ("rows.csv", r"'\.csv'")]:
+        with pytest.raises(UsageMistake, match=words):
+            read_prompts(tmp_path / name)
+
+
+def test_a_blank_typed_prompt_is_refused() -> None:
+    """White space alone asks for nothing."""
+    with pytest.raises(UsageMistake, match="--prompt is blank"):
+        prompt_from_text(" \n")
+
+
+def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
+    """Reading needs much less memory than the file has bytes."""
+    path = tmp_path / "rows.txt"
+    path.write_text(("x" * 10_000 + "\n") * 1000, encoding="ascii")
+    tracemalloc.start()
+    try:
+        num_prompts = sum(1 for _ in read_prompts(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert num_prompts == 1000
+    assert peak < path.stat().st_size / 5

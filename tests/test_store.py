@@ -1,0 +1,395 @@
+"""The run directory: what survives a death, what is refused, what is deleted."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spar
+from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageMistake
+from spar.store import (
+    Manifest,
+    RunStore,
+    config_digest,
+    read_manifest,
+    read_summary,
+    read_trees,
+)
+from spar.types import SCHEMA_VERSION, Message, Node, Prompt, SearchTree
+
+CONFIG = {"search": {"budget": 15, "branch": 3}, "engine": {"batch": 8}, "model": "nano"}
+
+CHILD = """
+import itertools, sys, time
+from spar.store import Manifest, RunStore
+from spar.types import Message, Prompt, SearchTree
+store = RunStore.open(sys.argv[1], Manifest(spar_version="0", config={}))
+print("open", flush=True)
+for number in itertools.count() if sys.argv[2] == "append" else ():
+    prompt = Prompt(id=str(number), messages=(Message(role="user", content="x" * 50_000),))
+    store.append(SearchTree(prompt=prompt, strategy="greedy", config="c", stop="exhausted"))
+    print(number, flush=True)
+time.sleep(60)
+"""
+
+
+def manifest(config: dict[str, Any] | None = None, free: tuple[str, ...] = ()) -> Manifest:
+    """A manifest with little in it."""
+    return Manifest(spar_version="0", config=CONFIG if config is None else config, free=free)
+
+
+def tree(prompt_id: str, text: str = "hi") -> SearchTree:
+    """A search tree of one node."""
+    return SearchTree(
+        prompt=Prompt(id=prompt_id, messages=(Message(role="user", content=text),)),
+        strategy="greedy",
+        config="c",
+        nodes=(Node(id=0, parent=None, depth=0, response=text),),
+        selected=0,
+        stop="exhausted",
+    )
+
+
+def fill(directory: Path, *ids: str) -> Path:
+    """A closed run with these trees; the path of its trees."""
+    with RunStore.open(directory, manifest()) as store:
+        for prompt_id in ids:
+            store.append(tree(prompt_id))
+    return directory / "trees.jsonl"
+
+
+def ids(path: Path) -> list[str]:
+    """The prompt ids of the trees that a reader sees."""
+    return [read.prompt.id for read in read_trees(path)]
+
+
+@contextmanager
+def child(directory: Path, work: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the run open, and is killed (-9) in the end."""
+    command = [sys.executable, "-c", CHILD, str(directory), work]
+    environment = {**os.environ, "PYTHONPATH": str(Path(spar.__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def full_after(num_bytes: int, code: int) -> Callable[[int, memoryview], int]:
+    """An `os.write` for a disk with room for `num_bytes`: the last write is short, then it fails."""
+    room, write = num_bytes, os.write
+
+    def limited(descriptor: int, data: memoryview) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(code, os.strerror(code))
+        written = write(descriptor, data[:room])
+        room -= written
+        return written
+
+    return limited
+
+
+def failing_sync(descriptor: int) -> None:
+    """An `os.fsync` for a disk that fails."""
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_trees_come_back_as_written(tmp_path: Path) -> None:
+    """Any text survives, lone surrogates and line separators too, through a directory or a file."""
+    trees = [tree("a", "\ud800 \x00 \u2028 🙂\n"), tree("\udfff", "\x1b[31m")]
+    with RunStore.open(tmp_path / "deep" / "run", manifest()) as store:
+        for each in trees:
+            store.append(each)
+        assert store.done == {"a", "\udfff"}
+    assert list(read_trees(tmp_path / "deep" / "run")) == trees
+    assert list(read_trees(tmp_path / "deep" / "run" / "trees.jsonl")) == trees
+
+
+def test_a_tree_is_readable_before_close(tmp_path: Path) -> None:
+    """Nothing waits in a buffer: another reader sees a tree as soon as it is appended."""
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.append(tree("a"))
+        assert ids(tmp_path) == ["a"]
+
+
+def test_resume_knows_what_is_done(tmp_path: Path) -> None:
+    """A second opening keeps the trees and the first manifest, and goes on after them."""
+    fill(tmp_path, "a", "b")
+    first = read_manifest(tmp_path)
+    with RunStore.open(tmp_path, first.model_copy(update={"created": "later"})) as store:
+        assert store.done == {"a", "b"}
+        assert store.manifest == first
+        store.append(tree("c"))
+    assert ids(tmp_path) == ["a", "b", "c"]
+    assert read_manifest(tmp_path) == first
+
+
+@pytest.mark.parametrize("tail", [b'{"schema_ver', b"\x00\x00\x00", b'{"prompt": {"id": "x"\n'])
+def test_a_torn_last_line_is_skipped_then_cut(tmp_path: Path, tail: bytes) -> None:
+    """A reader skips it and leaves the file alone, a writer cuts it off in place."""
+    path = fill(tmp_path, "a", "b")
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert ids(tmp_path) == ["a", "b"]
+    assert path.read_bytes() == whole + tail
+    with RunStore.open(tmp_path, manifest()) as store:
+        assert store.done == {"a", "b"}
+        assert path.read_bytes() == whole
+
+
+def test_any_cut_of_the_last_line_can_be_resumed(tmp_path: Path) -> None:
+    """Wherever a line is torn, no tree is lost but that one, and the next one is whole."""
+    path = fill(tmp_path, "a", "b")
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+    for end in (*range(start, len(whole) - 2, 50), len(whole) - 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with RunStore.open(tmp_path, manifest()) as store:
+            kept = ["a", "b"] if end == len(whole) - 1 else ["a"]
+            assert store.done == set(kept)
+            store.append(tree("c"))
+        assert ids(tmp_path) == [*kept, "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"prompt": ', "is corrupt"),
+        ("[" * 100_000, "is corrupt"),
+        ("3", "expected a JSON object"),
+        ('{"prompt": {}}', "is not a search tree"),
+        (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "upgrade spar"),
+    ],
+)
+def test_a_corrupt_middle_line_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    """Reader and writer name the file and the line, and change nothing."""
+    path = fill(tmp_path, "a", "b")
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{line}\n{second}\n")
+    before = path.read_bytes()
+    for use in (lambda: ids(path), lambda: RunStore.open(tmp_path, manifest())):
+        with pytest.raises(UsageMistake, match=words) as caught:
+            use()
+        assert f"{path}:2" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_tree_with_unknown_fields_is_refused(tmp_path: Path) -> None:
+    """A reader says which field of which line is wrong."""
+    path = fill(tmp_path, "a")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "extra": 1}) + "\n")
+    with pytest.raises(UsageMistake, match=r"trees\.jsonl:1 is not a search tree: extra"):
+        ids(path)
+
+
+def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
+    """The mistake shows before the first tree is asked for."""
+    with pytest.raises(UsageMistake, match="there is no file"):
+        read_trees(tmp_path)
+    with pytest.raises(UsageMistake, match="cannot read"):
+        read_summary(tmp_path)
+
+
+def test_kill_9_leaves_whole_lines(tmp_path: Path) -> None:
+    """Every tree whose append returned is there after a kill, and no part of another."""
+    with child(tmp_path, "append") as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(20)]
+        process.kill()
+        told += process.stdout.read().split()
+    with RunStore.open(tmp_path, manifest({})) as store:
+        assert set(told) <= store.done
+        assert len(store.done) <= len(told) + 1
+        assert ids(tmp_path) == [str(number) for number in range(len(store.done))]
+    assert (tmp_path / "trees.jsonl").read_bytes().endswith(b"}\n")
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    """The message names the directory and the holder; a kill -9 gives the directory free."""
+    with child(tmp_path, "wait") as process:
+        with pytest.raises(RunLocked) as caught:
+            RunStore.open(tmp_path, manifest({}), fresh=True)
+        assert f"process {process.pid} is writing to {tmp_path}" in str(caught.value)
+    with RunStore.open(tmp_path, manifest({})) as store:
+        assert store.done == set()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_full_disk_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, room: int
+) -> None:
+    """The part that was written is cut off, the message counts the safe trees, and one resumes."""
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.append(tree("a"))
+        before = (tmp_path / "trees.jsonl").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full_after(room, code))
+            with pytest.raises(RunStopped, match=r"1 trees are safe; .* to resume") as caught:
+                store.append(tree("b"))
+        assert os.strerror(code) in str(caught.value)
+        assert (tmp_path / "trees.jsonl").read_bytes() == before
+        assert store.done == {"a"}
+        store.append(tree("b"))
+    assert ids(tmp_path) == ["a", "b"]
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that takes ten bytes at a time still gets the whole line."""
+    write = os.write
+    with RunStore.open(tmp_path, manifest()) as store:
+        monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+        store.append(tree("a"))
+    assert ids(tmp_path) == ["a"]
+
+
+def test_a_failing_sync_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk reports late, at close, is told all the same, and the directory is free."""
+    store = RunStore.open(tmp_path, manifest())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing_sync)
+        with pytest.raises(RunStopped, match="Input/output error"):
+            store.close()
+    store.close()
+    with RunStore.open(tmp_path, manifest()) as again:
+        assert again.done == set()
+
+
+def test_a_changed_config_is_refused_with_a_diff(tmp_path: Path) -> None:
+    """One line a changed key, dotted, old -> new, and the next step at the end."""
+    fill(tmp_path, "a")
+    changed = {"search": {"budget": 20, "branch": 3, "keep": 2}, "engine": {"batch": 8}}
+    with pytest.raises(ConfigChanged) as caught:
+        RunStore.open(tmp_path, manifest(changed))
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path} holds a run with another configuration (old -> new):",
+        '  model: "nano" -> (absent)',
+        "  search.budget: 15 -> 20",
+        "  search.keep: (absent) -> 2",
+        "start over with --fresh, or give another --out",
+    ]
+    assert ids(tmp_path) == ["a"]
+
+
+def test_changed_templates_are_refused(tmp_path: Path) -> None:
+    """Other wording gives other results, so it does not go into the same run."""
+    fill(tmp_path, "a")
+    with pytest.raises(ConfigChanged, match=r'templates\.judge: \(absent\) -> "1f"'):
+        RunStore.open(tmp_path, manifest().model_copy(update={"templates": {"judge": "1f"}}))
+
+
+@pytest.mark.parametrize("free", ["engine", "engine.batch"])
+def test_free_fields_may_change(tmp_path: Path, free: str) -> None:
+    """What changes no result is neither compared nor part of the digest."""
+    fill(tmp_path, "a")
+    wanted = manifest({**CONFIG, "engine": {"batch": 64}}, free=(free,))
+    with RunStore.open(tmp_path, wanted) as store:
+        assert store.done == {"a"}
+    assert wanted.digest == manifest(free=(free,)).digest != manifest().digest
+
+
+def test_digest_follows_values_not_order() -> None:
+    """The digest is of canonical JSON, so it is the same in the next process."""
+    assert config_digest({"b": (1, 2), "a": {"d": "é", "c": None}}) == "d76b42e008b903d8"
+    assert config_digest({"a": {"c": None, "d": "é"}, "b": [1, 2]}) == "d76b42e008b903d8"
+    assert config_digest({"a": 1}) != config_digest({"a": 1.5})
+
+
+def test_fresh_deletes_only_what_a_run_owns(tmp_path: Path) -> None:
+    """A person's own files stay; trees, summary and log of the earlier run go."""
+    fill(tmp_path, "a")
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.write_summary({"solved": 1})
+        store.log("old")
+    (tmp_path / "notes.md").write_text("mine")
+    with RunStore.open(tmp_path, manifest({"model": "other"}), fresh=True) as store:
+        assert store.done == set()
+    assert (tmp_path / "notes.md").read_text() == "mine"
+    assert read_manifest(tmp_path).config == {"model": "other"}
+    assert (tmp_path / "log.txt").read_text() == ""
+    assert not (tmp_path / "summary.json").exists()
+    assert ids(tmp_path) == []
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"), [("thesis.tex", "mine"), ("trees.jsonl", "{}"), ("run.json", '{"a": 1}')]
+)
+def test_a_directory_that_is_no_run_is_left_alone(
+    tmp_path: Path, name: str, content: str, fresh: bool
+) -> None:
+    """Files that no run made are neither deleted nor joined, and no file is added."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageMistake, match="run"):
+        RunStore.open(tmp_path, manifest(), fresh=fresh)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
+
+
+def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
+    """A file in the place of the directory is a mistake, not a traceback."""
+    (tmp_path / "file").write_text("mine")
+    for name in ("file", "file/below"):
+        with pytest.raises(UsageMistake, match="as a run directory: Not a directory"):
+            RunStore.open(tmp_path / name, manifest())
+
+
+def test_manifest_says_which_schema_is_newer(tmp_path: Path) -> None:
+    """A run of a later spar is not misread."""
+    newer = {"schema_version": SCHEMA_VERSION + 1, "unheard": 1}
+    (tmp_path / "run.json").write_text(json.dumps(newer))
+    with pytest.raises(UsageMistake, match="upgrade spar"):
+        read_manifest(tmp_path)
+
+
+def test_summary_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed replacement leaves the old summary; a later one wins."""
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.write_summary({"solved": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", failing_sync)
+            with pytest.raises(RunStopped, match="Input/output error"):
+                store.write_summary({"solved": 2})
+        assert read_summary(tmp_path) == {"solved": 1}
+        store.write_summary({"solved": 3, "text": "\ud800"})
+    assert read_summary(tmp_path) == {"solved": 3, "text": "\ud800"}
+
+
+def test_log_lines_are_dated_and_harmless(tmp_path: Path) -> None:
+    """A model's escape codes, line breaks and surrogates are shown, not obeyed."""
+    with RunStore.open(tmp_path, manifest()) as store:
+        store.log("naïve \x1b[31m\nred \ud800")
+        store.log("second")
+    first, second = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert first.endswith("+00:00 naïve \\x1b[31m\\nred \\ud800")
+    assert second.endswith(" second")
+
+
+def test_reading_and_resuming_do_not_hold_the_file(tmp_path: Path) -> None:
+    """Memory stays far below the size of the file."""
+    path = fill(tmp_path)
+    line = tree("<id>", "x" * 10_000).to_json()
+    path.write_text("".join(line.replace("<id>", str(number)) + "\n" for number in range(500)))
+    tracemalloc.start()
+    try:
+        num_trees = sum(1 for _ in read_trees(tmp_path))
+        with RunStore.open(tmp_path, manifest()) as store:
+            num_done = len(store.done)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (num_trees, num_done) == (500, 500)
+    assert peak < path.stat().st_size / 10

@@ -1,0 +1,1 @@
+"""The terminal browser of search trees."""
