@@ -19,63 +19,22 @@ This module does not know what a search, a strategy or an engine is.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageMistake
-from spar.types import SCHEMA_VERSION, Record, SearchTree, Text
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers on one directory are then not told apart
-    fcntl = None  # type: ignore[assignment]
+from spar.errors import RunStopped, UsageMistake
+from spar.files import LineFile, locked, replace_json
+from spar.manifest import Manifest, refuse_changes, utc_now
+from spar.types import SCHEMA_VERSION, SearchTree
 
 MANIFEST, TREES, SUMMARY, LOG = "run.json", "trees.jsonl", "summary.json", "log.txt"
 LOCK = "run.lock"
-SYNC_SECONDS = 1.0
-"""Least time between two syncs of one file: a sync costs milliseconds, a tree may cost less."""
-SHOWN_CHARACTERS = 200
-"""A longer value is cut in a configuration diff."""
-
-
-class Manifest(Record):
-    """What a run is: enough to repeat it, and to refuse mixing it with another."""
-
-    schema_version: int = SCHEMA_VERSION
-    """Version of the records in the run directory."""
-    spar_version: Text
-    """The version of spar that started the run."""
-    config: dict[str, Any]
-    """The whole resolved configuration, defaults included, as plain JSON values."""
-    free: tuple[Text, ...] = ()
-    """Dotted keys of `config` that change no result (display, concurrency); each covers the keys
-    below it. They may differ when the run is resumed and do not count in `digest`."""
-    digest: Text = Field(
-        default_factory=lambda data: config_digest(data["config"], free=data["free"])
-    )
-    """`config_digest` of `config` without `free`; every tree of the run carries it."""
-    git_commit: Text | None = None
-    """Commit of the source tree, None where spar was not run from one."""
-    packages: dict[Text, Text] = Field(default_factory=dict)
-    """Package name -> installed version."""
-    models: dict[Text, Text] = Field(default_factory=dict)
-    """Role -> id of the model that plays it."""
-    templates: dict[Text, Text] = Field(default_factory=dict)
-    """Template name -> digest of its text. Like `config`, it must be the same to resume."""
-    seed: int | None = None
-    """Seed of the run, None for an unseeded one."""
-    created: Text = Field(default_factory=lambda: _now())
-    """When the run was started: UTC, ISO 8601."""
 
 
 class RunStore:
@@ -92,8 +51,8 @@ class RunStore:
         self.directory = directory
         self.manifest = manifest
         self.done = _repair(directory / TREES)
-        self._log = held.enter_context(_LineFile(directory / LOG))
-        self._trees = held.enter_context(_LineFile(directory / TREES))
+        self._log = held.enter_context(LineFile(directory / LOG))
+        self._trees = held.enter_context(LineFile(directory / TREES))
         self._held = held.pop_all()
 
     @classmethod
@@ -115,7 +74,7 @@ class RunStore:
         with _usable(directory), ExitStack() as held:
             _refuse_foreign(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            held.enter_context(_locked(directory))
+            held.enter_context(locked(directory / LOCK))
             return cls(directory, _settle(directory, manifest, fresh=fresh), held=held)
 
     def append(self, tree: SearchTree) -> None:
@@ -133,12 +92,12 @@ class RunStore:
     def log(self, line: str) -> None:
         """Add one dated line to `log.txt`, control characters and line breaks escaped."""
         with self._stopping():
-            self._log.append(f"{_now()} {_printable(line)}")
+            self._log.append(f"{utc_now()} {_printable(line)}")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace `summary.json`; a reader sees the old one or the new one, never a part."""
         with self._stopping():
-            _replace(self.directory / SUMMARY, dict(summary))
+            replace_json(self.directory / SUMMARY, dict(summary))
 
     def close(self) -> None:
         """Sync both files and release the directory; a second call does nothing."""
@@ -207,63 +166,6 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
     return _read_object(Path(directory) / SUMMARY)
 
 
-def config_digest(config: Mapping[str, Any], *, free: Iterable[str] = ()) -> str:
-    """First 16 hex digits of the SHA-256 over canonical JSON of `config` without the keys `free`.
-
-    The order of keys does not count, and a tuple equals a list.
-    """
-    fixed = _without(config, frozenset(free))
-    text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
-
-
-class _LineFile:
-    """A file that grows by whole lines only, without a buffer of our own."""
-
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._descriptor = os.open(path, flags, 0o666)
-        self._synced = time.monotonic()
-
-    def append(self, line: str) -> None:
-        start = os.lseek(self._descriptor, 0, os.SEEK_END)
-        try:
-            _write_all(self._descriptor, line.encode("utf-8") + b"\n")
-        except BaseException:  # Ctrl-C between two parts tears a line just as a full disk does
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, start)
-            raise
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            os.fsync(self._descriptor)
-            self._synced = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        # A short write is no error by itself: the next one says why, or goes through.
-        view = view[os.write(descriptor, view) :]
-
-
-def _replace(path: Path, value: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="ascii") as handle:
-        handle.write(json.dumps(value, indent=2) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(path)
-
-
 @contextmanager
 def _usable(directory: Path) -> Iterator[None]:
     try:
@@ -291,86 +193,18 @@ def _refuse_foreign(directory: Path) -> None:
         )
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _claim(descriptor, directory)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _claim(descriptor: int, directory: Path) -> None:
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-        raise RunLocked(
-            f"process {holder} is writing to {directory}; wait for its end or give another --out"
-        ) from None
-    except OSError:
-        pass  # some network file systems have no locks; a run must still be possible there
-    os.ftruncate(descriptor, 0)
-    _write_all(descriptor, f"{os.getpid()}\n".encode())
-
-
 def _settle(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:
     """The manifest that the directory has from now on."""
     path = directory / MANIFEST
     if path.exists():
         if not fresh:
             stored = read_manifest(directory)
-            _refuse_changes(stored, manifest, directory)
+            refuse_changes(stored, manifest, directory)
             return stored
         for name in (TREES, SUMMARY, LOG):
             (directory / name).unlink(missing_ok=True)
-    _replace(path, manifest.model_dump())
+    replace_json(path, manifest.model_dump())
     return manifest
-
-
-def _refuse_changes(stored: Manifest, wanted: Manifest, directory: Path) -> None:
-    free = frozenset(wanted.free)
-    old, new = (
-        _leaves(_without({**one.config, "templates": one.templates}, free))
-        for one in (stored, wanted)
-    )
-    lines = [
-        f"  {key}: {_shown(key, old)} -> {_shown(key, new)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    if lines:
-        raise ConfigChanged(
-            f"{directory} holds a run with another configuration (old -> new):\n"
-            + "\n".join(lines)
-            + "\nstart over with --fresh, or give another --out"
-        )
-
-
-def _without(config: Mapping[str, Any], free: frozenset[str], above: str = "") -> dict[str, Any]:
-    return {
-        name: _without(value, free, f"{above}{name}.") if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if f"{above}{name}" not in free
-    }
-
-
-def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Dotted key -> JSON of the value, for every value that is not itself a mapping."""
-    leaves: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            leaves |= _leaves(value, f"{above}{name}.")
-        else:
-            leaves[f"{above}{name}"] = json.dumps(value, sort_keys=True)
-    return leaves
-
-
-def _shown(key: str, leaves: Mapping[str, str]) -> str:
-    value = leaves.get(key, "(absent)")
-    return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}..."
 
 
 def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -449,7 +283,3 @@ def _first(error: ValidationError) -> str:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -17,10 +17,9 @@ import pytest
 
 import spar
 from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageMistake
+from spar.manifest import Manifest, config_digest
 from spar.store import (
-    Manifest,
     RunStore,
-    config_digest,
     read_manifest,
     read_summary,
     read_trees,
@@ -31,7 +30,8 @@ CONFIG = {"search": {"budget": 15, "branch": 3}, "engine": {"batch": 8}, "model"
 
 CHILD = """
 import itertools, sys, time
-from spar.store import Manifest, RunStore
+from spar.manifest import Manifest
+from spar.store import RunStore
 from spar.types import Message, Prompt, SearchTree
 store = RunStore.open(sys.argv[1], Manifest(spar_version="0", config={}))
 print("open", flush=True)

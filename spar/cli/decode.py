@@ -19,7 +19,9 @@ def decode(
     prompts: Annotated[
         str, typer.Argument(help=".jsonl or .txt file, or - for standard input; none: built-in.")
     ] = "",
-    prompt: Annotated[str | None, typer.Option(help="One prompt; prints its answer and tree.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="One prompt; prints its answer and tree.")
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(help="greedy, best-of-n, iterative, bfs or dfs.")
     ] = None,
@@ -46,12 +48,16 @@ def decode(
     concurrency: Annotated[int | None, typer.Option(help="Most trees in flight.")] = None,
     seed: Annotated[int | None, typer.Option(help="Run seed.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many prompts.")] = None,
-    templates: Annotated[str | None, typer.Option(help="Folder with judge.txt, refine.txt.")] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Folder with judge.txt, refine.txt.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="YAML file or shipped recipe.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the run over.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts and cost only.")] = False,
-    json_summary: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    json_summary: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON.")
+    ] = False,
     show_tree: Annotated[bool, typer.Option("--show-tree", help="Draw one solved tree.")] = False,
     display: Annotated[str, typer.Option(help="auto, rich, plain or none.")] = "auto",
 ) -> None:

@@ -72,9 +72,7 @@ class SilentDisplay:
         share = f"{100 * self.solved / here:.0f} %" if here else "-"
         left = f"{elapsed / here * (self.total - self.done):.0f} s left" if here else "? s left"
         rate = f"{self._tokens() / elapsed:,.0f} tokens/s"
-        return (
-            f"{self.done}/{self.total} trees, {self.running} running, judge passes {share}, {rate}, {left}"
-        )
+        return f"{self.done}/{self.total} trees, {self.running} running, judge passes {share}, {rate}, {left}"
 
 
 class PlainDisplay(SilentDisplay):

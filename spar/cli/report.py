@@ -57,7 +57,11 @@ def print_solved_tree(trees: Iterable[SearchTree]) -> None:
     from spar.nano.verifiers import passes
 
     solved = [tree for tree in trees if tree.solved and tree.nodes[tree.selected or 0].depth]
-    true = [t for t in solved if passes(t.answer or "", t.prompt.meta) and not passes(t.nodes[0].response, t.prompt.meta)]
+    true = [
+        t
+        for t in solved
+        if passes(t.answer or "", t.prompt.meta) and not passes(t.nodes[0].response, t.prompt.meta)
+    ]
     candidates = sorted(true or solved, key=lambda tree: (abs(len(tree.nodes) - 7), tree.prompt.id))
     if candidates:
         _console().print(draw(candidates[0]))
@@ -68,7 +72,9 @@ def print_solved_tree(trees: Iterable[SearchTree]) -> None:
 def print_answer(tree: SearchTree) -> None:
     """The answer to a single prompt, then its tree."""
     console = _console()
-    console.print(_text(tree.answer) if tree.answer is not None else "no answer: every draft failed")
+    console.print(
+        _text(tree.answer) if tree.answer is not None else "no answer: every draft failed"
+    )
     console.print()
     console.print(draw(tree))
 
@@ -104,7 +110,10 @@ def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
     else:
         passed = judgement.passed(tree.gate)
         votes = f"{judgement.num_yes} of {judgement.num_parsed} yes"
-        head, style = f"{'pass' if passed else 'fail'} {node.score:.2f} ({votes})", "green" if passed else "red"
+        head, style = (
+            f"{'pass' if passed else 'fail'} {node.score:.2f} ({votes})",
+            "green" if passed else "red",
+        )
     mark = "*" if on_path else " "
     answer = " <- answer" if node.id == tree.selected else ""
     label = _text(f"{mark}#{node.id} {head}{answer}", f"bold {style}" if on_path else style)

@@ -23,9 +23,10 @@ from spar.infer.decode import Observer, decode
 from spar.infer.estimate import dry_run_text
 from spar.infer.setup import Engines, make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
+from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import prompt_from_text, read_prompts
-from spar.store import Manifest, RunStore, read_summary, read_trees
+from spar.store import RunStore, read_summary, read_trees
 from spar.types import Prompt, SearchTree
 
 BUILT_IN_PROMPTS = 100

@@ -72,8 +72,10 @@ class Engine(Protocol):
     work. It raises `PromptTooLong` if a request cannot fit and `EngineError` if one cannot be served.
     """
 
-    model: str
-    """Name or path of the model, as it goes into the manifest."""
+    @property
+    def model(self) -> str:
+        """Name or path of the model, as it goes into the manifest."""
+        ...
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
 

@@ -29,7 +29,9 @@ _TOP_LOGPROBS = 20
 class Judge(Protocol):
     """Turns a response into a judgement, or raises `AttemptFailed`."""
 
-    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]: ...
+    async def judge(
+        self, prompt: Prompt, response: str, seeds: Seeds
+    ) -> tuple[Judgement, Usage]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ class LogprobJudge:
         messages = judge_messages(self.settings.templates, prompt, response)
         usage, text = Usage(), ""
         for attempt in range(JUDGE_ATTEMPTS):
-            sampling = replace(self.settings.sampling, seed=seeds(attempt), top_logprobs=_TOP_LOGPROBS)
+            sampling = replace(
+                self.settings.sampling, seed=seeds(attempt), top_logprobs=_TOP_LOGPROBS
+            )
             if attempt == 0:
                 sampling = replace(sampling, temperature=0.0)
             (reply,), usage = await ask(self.settings.engine, [Request(messages, sampling)], usage)
@@ -127,7 +131,10 @@ class VerifierJudge:
                 f"prompt {prompt.id!r}: --judge verifier needs an instruction_id_list that its "
                 f"verifiers know, got {ids} (accepted: {', '.join(VERIFIERS)}); use --judge votes"
             )
-        lines = [f"- {what}: {'met' if ok else 'not met'}." for what, ok in verify_meta(response, prompt.meta)]
+        lines = [
+            f"- {what}: {'met' if ok else 'not met'}."
+            for what, ok in verify_meta(response, prompt.meta)
+        ]
         critique = "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
         return Judgement(verdicts=(verdict,), critique=critique), Usage()
 

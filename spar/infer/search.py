@@ -282,7 +282,10 @@ async def _gather(
     try:
         while pending:
             ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if any([enough(task.result()) for task in ended]):
+            outcomes = [
+                task.result() for task in ended
+            ]  # all of them: an error in any must surface
+            if any(map(enough, outcomes)):
                 break
     finally:
         await _cancel(pending)

@@ -15,9 +15,9 @@ from spar.infer.judges import JudgeSettings, open_judge
 from spar.infer.roles import Actor, Refiner
 from spar.infer.search import Budget, Roles, SearchSettings
 from spar.infer.strategy import SearchConfig
+from spar.manifest import Manifest
 from spar.nano import CHECKPOINT
 from spar.registry import ENGINES, STRATEGIES, resolve
-from spar.store import Manifest
 from spar.templates import Templates, load
 
 _TRACKED_PACKAGES = ("pydantic", "torch", "transformers", "tokenizers", "numpy")

@@ -50,7 +50,9 @@ class Strategy(Protocol):
     def __call__(self, roots: tuple[Node, ...], config: SearchConfig) -> Plan: ...
 
 
-def drafted(roots: tuple[Node, ...]) -> Generator[Sequence[Expand], tuple[Node, ...], tuple[Node, ...]]:
+def drafted(
+    roots: tuple[Node, ...],
+) -> Generator[Sequence[Expand], tuple[Node, ...], tuple[Node, ...]]:
     """The given roots, or else one fresh draft; asks again while the draft cannot be judged."""
     while not roots:
         roots = yield [Expand(None, 1)]

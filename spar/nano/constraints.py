@@ -108,6 +108,11 @@ def _violate_words(draft: Draft, k: Kwargs, rng: random.Random) -> None:
     _approach_words(draft, low, high, rng)
 
 
+def _violate_exact_words(draft: Draft, k: Kwargs, rng: random.Random) -> None:
+    goal = k["num_words"] + rng.choice((-2, -1, 1, 2))
+    _approach_words(draft, goal, goal, rng)
+
+
 def _achieve_sentences(draft: Draft, k: Kwargs, rng: random.Random) -> None:
     more = k["relation"] == "at least"
     edit.add_sentence(draft, rng) if more else edit.drop_sentence(draft)
@@ -244,7 +249,7 @@ _ALL = (
         lambda k: f"exactly {k['num_words']} words",
         _enumerate_words,
         lambda d, k, rng: _approach_words(d, k["num_words"], k["num_words"], rng),
-        lambda d, k, rng: _approach_words(d, *([k["num_words"] + rng.choice((-2, -1, 1, 2))] * 2), rng),
+        _violate_exact_words,
         group="words",
     ),
     Kind(
@@ -292,14 +297,21 @@ _ALL = (
             f'Finish with these exact words: "{k["end_phrase"]}"',
         ),
         lambda k: f'ends with "{k["end_phrase"]}"',
-        lambda text, k: "it does" if text.strip(' "').lower().endswith(k["end_phrase"].lower()) else "it does not",
+        lambda text, k: (
+            "it does"
+            if text.strip(' "').lower().endswith(k["end_phrase"].lower())
+            else "it does not"
+        ),
         lambda d, k, _: setattr(d, "ending", k["end_phrase"]),
         _violate_end,
     ),
     Kind(
         "startend:quotation",
         _nothing,
-        lambda _: ("Wrap the whole answer in double quotes.", "Put it all in double quotation marks."),
+        lambda _: (
+            "Wrap the whole answer in double quotes.",
+            "Put it all in double quotation marks.",
+        ),
         lambda _: "in double quotes",
         _yes_no(lambda text: text.strip()[:1] == '"' == text.strip()[-1:]),
         _setter("quoted", True),
@@ -337,7 +349,10 @@ _ALL = (
     Kind(
         "nano:first_word",
         lambda rng, _: {"first_word": rng.choice(STARTERS)},
-        lambda k: (f'Start with the word "{k["first_word"]}".', f'The first word must be "{k["first_word"]}".'),
+        lambda k: (
+            f'Start with the word "{k["first_word"]}".',
+            f'The first word must be "{k["first_word"]}".',
+        ),
         lambda k: f'starts with "{k["first_word"]}"',
         lambda text, _: f"starts with {first_word(text)}",
         lambda d, k, _: edit.set_first_word(d, k["first_word"]),

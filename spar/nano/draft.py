@@ -250,4 +250,3 @@ def _positions(draft: Draft, *categories: str) -> Iterator[tuple[list[str], int]
 def _tidy(sentence: list[str]) -> None:
     while sentence and sentence[0] == ",":
         del sentence[0]
-

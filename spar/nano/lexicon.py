@@ -10,17 +10,17 @@ from collections.abc import Mapping
 
 DETERMINERS = ("the", "this", "that", "every")
 NOUNS = tuple(
-    "fox owl boat river garden lantern baker teacher bridge letter cat dog horse farmer sailor "
-    "child tree window door bird wolf queen cook doctor train kite drum bell book apple tower cloud "
-    "bear map".split()
+    "fox owl boat river garden lantern baker teacher bridge letter cat dog horse farmer "
+    "sailor child tree window door bird wolf queen cook doctor train kite drum bell book "
+    "apple tower cloud bear map".split()
 )
 ADJECTIVES = tuple(
-    "old small bright green tall young clever tiny pale warm dark kind round grey heavy busy "
-    "famous lucky purple quiet".split()
+    "old small bright green tall young clever tiny pale warm dark kind round grey heavy "
+    "busy famous lucky purple quiet".split()
 )
 VERBS = tuple(
-    "watches follows finds carries paints remembers visits sees likes keeps meets guards draws "
-    "hides lifts calls greets helps".split()
+    "watches follows finds carries paints remembers visits sees likes keeps meets guards "
+    "draws hides lifts calls greets helps".split()
 )
 ADVERBS = tuple("neatly gently often never always softly happily rarely soon calmly".split())
 PREPOSITIONS = ("near", "behind", "under", "beside", "beyond", "above")

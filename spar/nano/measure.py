@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from spar.errors import SparError
 from spar.infer.engine import Engine, Sampling
 from spar.infer.engines.hf import HfEngine
 from spar.infer.judges import JudgeSettings, VotesJudge
-from spar.infer.roles import Actor, Refiner
+from spar.infer.roles import Actor, AttemptFailed, Refiner
 from spar.infer.seeds import derive
 from spar.nano.tasks import Split, prompts
 from spar.nano.verifiers import passes
@@ -48,7 +47,9 @@ class Share:
         return f"{100 * share:.1f} % +- {100 * error:.1f} (n={self.n})"
 
 
-async def measure(engine: Engine, split: Split, num_prompts: int, seed: int = 0) -> dict[str, Share]:
+async def measure(
+    engine: Engine, split: Split, num_prompts: int, seed: int = 0
+) -> dict[str, Share]:
     """All measurements on the first prompts of a split."""
     tasks = list(prompts(split, limit=num_prompts))
     greedy = await _drafts(engine, tasks, seed, greedy=True)
@@ -56,31 +57,39 @@ async def measure(engine: Engine, split: Split, num_prompts: int, seed: int = 0)
     drafts = [*zip(tasks, greedy, strict=True), *zip(tasks, sampled, strict=True)]
     judgements = await asyncio.gather(*(_judge(engine, p, text, seed) for p, text in drafts))
     truths = [bool(passes(text, prompt.meta)) for prompt, text in drafts]
-    facts = {
+    return {
         "greedy drafts pass": _share(truths[: len(tasks)]),
         "sampled drafts pass (0.9)": _share(truths[len(tasks) :]),
         **_judge_facts(judgements, truths),
         **await _refine_facts(engine, drafts, judgements, truths, seed),
     }
-    return facts
 
 
 async def _drafts(engine: Engine, tasks: Sequence[Prompt], seed: int, *, greedy: bool) -> list[str]:
     actor = Actor(engine, DRAFT, greedy_first=greedy)
-    return [written.response for written in await asyncio.gather(
-        *(actor.draft(p, 0, partial(derive, seed, p.id, "measure")) for p in tasks)
-    )]
+
+    async def one(prompt: Prompt) -> str:
+        try:
+            return (
+                await actor.draft(prompt, 0, partial(derive, seed, prompt.id, "measure"))
+            ).response
+        except AttemptFailed as error:
+            return error.text
+
+    return list(await asyncio.gather(*map(one, tasks)))
 
 
 async def _judge(engine: Engine, prompt: Prompt, text: str, seed: int) -> Judgement | None:
     judge = VotesJudge(JudgeSettings(engine, VOTE, load()))
     try:
         return (await judge.judge(prompt, text, partial(derive, seed, prompt.id, text)))[0]
-    except SparError:
+    except AttemptFailed:
         return None
 
 
-def _judge_facts(judgements: Sequence[Judgement | None], truths: Sequence[bool]) -> dict[str, Share]:
+def _judge_facts(
+    judgements: Sequence[Judgement | None], truths: Sequence[bool]
+) -> dict[str, Share]:
     pairs = [(j, truth) for j, truth in zip(judgements, truths, strict=True) if j]
     votes = [(v, truth) for j, truth in pairs for v in j.verdicts]
     return {
@@ -106,7 +115,7 @@ async def _refine_facts(
         seeds = partial(derive, seed, prompt.id, text, "refine")
         try:
             written = await refiner.refine(prompt, node, seeds)
-        except SparError:
+        except AttemptFailed:
             return False
         return bool(passes(written.response, prompt.meta))
 

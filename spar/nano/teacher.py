@@ -9,11 +9,11 @@ refinement that breaks something. `Dials` holds every rate.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spar.nano.constraints import KINDS, Constraint
-from spar.nano.synthetic import SYNTHETIC
+from spar.nano.constraints import KINDS, Constraint, Kind
+from spar.nano.synthetic import SYNTHETIC, Synthetic
 from spar.nano.tasks import Task
 from spar.nano.verifiers import verify
 from spar.nano.writer import break_some, mend, solve
@@ -26,8 +26,7 @@ class Dials:
     ignored: Mapping[str, float] = field(
         default_factory=lambda: {
             "nano:exact_words": 0.7,
-            "keywords:frequency": 0.7,
-            "startend:end_checker": 0.6,
+            "keywords:frequency": 0.65,
             "nano:character_sequence": 0.6,
         }
     )
@@ -43,7 +42,9 @@ class Dials:
 def write_draft(task: Task, dials: Dials, rng: random.Random) -> str:
     """An actor's response with the planned flaws."""
     response = _solved(task, rng)
-    broken = [c for c in task.constraints if rng.random() < dials.ignored.get(c.id, dials.broken_draft)]
+    broken = [
+        c for c in task.constraints if rng.random() < dials.ignored.get(c.id, dials.broken_draft)
+    ]
     return break_some(response, task.constraints, broken, rng) if broken else response
 
 
@@ -63,7 +64,9 @@ def write_refinement(task: Task, response: str, dials: Dials, rng: random.Random
     wrong = [c for c in task.constraints if not verify(response, c.id, c.kwargs)]
     refined = mend(response, task.constraints, rng) or _solved(task, rng)
     if rng.random() < dials.broken_refinement:
-        refined = break_some(refined, task.constraints, [rng.choice(wrong or task.constraints)], rng)
+        refined = break_some(
+            refined, task.constraints, [rng.choice(wrong or task.constraints)], rng
+        )
     reflection = "; ".join(describe(c) for c in wrong) or "nothing"
     return f"To mend: {reflection}.\nFinal Refined Output:\n[[start]]\n{refined}\n[[end]]"
 
@@ -79,16 +82,16 @@ def write_response(task: Task, rng: random.Random, *, passing: bool) -> str:
 
 def describe(constraint: Constraint) -> str:
     """The short name of a constraint in critiques and reflections."""
-    return _kinds()[constraint.id].describe(constraint.kwargs)
+    return _kind(constraint).describe(constraint.kwargs)
 
 
 def observe(constraint: Constraint, response: str) -> str:
     """What a critique says it saw."""
-    return _kinds()[constraint.id].observe(response, constraint.kwargs)
+    return _kind(constraint).observe(response, constraint.kwargs)
 
 
-def _kinds() -> Mapping[str, object]:
-    return {**KINDS, **SYNTHETIC}
+def _kind(constraint: Constraint) -> Kind | Synthetic:
+    return KINDS.get(constraint.id) or SYNTHETIC[constraint.id]
 
 
 def _solved(task: Task, rng: random.Random) -> str:

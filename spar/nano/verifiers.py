@@ -54,7 +54,11 @@ def passes(response: str, meta: Mapping[str, Any]) -> bool | None:
         return None
     try:
         return all(ok for _, ok in verify_meta(response, meta))
-    except (TypeError, ValueError, re.error):  # arguments that are not the type's: cannot be checked
+    except (
+        TypeError,
+        ValueError,
+        re.error,
+    ):  # arguments that are not the type's: cannot be checked
         return None
 
 
@@ -63,7 +67,9 @@ def verify_meta(response: str, meta: Mapping[str, Any]) -> list[tuple[str, bool]
     ids = meta["instruction_id_list"]
     arguments = [_without_nulls(given) for given in meta.get("kwargs") or [{}] * len(ids)]
     met = verify_all(response, ids, arguments)
-    names = [" ".join([i, *map(str, given.values())]) for i, given in zip(ids, arguments, strict=True)]
+    names = [
+        " ".join([i, *map(str, given.values())]) for i, given in zip(ids, arguments, strict=True)
+    ]
     return list(zip(names, met, strict=True))
 
 

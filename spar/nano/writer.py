@@ -47,7 +47,10 @@ def mend(response: str, constraints: Sequence[Constraint], rng: random.Random) -
 
 
 def break_some(
-    response: str, constraints: Sequence[Constraint], broken: Sequence[Constraint], rng: random.Random
+    response: str,
+    constraints: Sequence[Constraint],
+    broken: Sequence[Constraint],
+    rng: random.Random,
 ) -> str:
     """An edit of `response` that most likely fails the constraints in `broken`."""
     if constraints[0].id in SYNTHETIC:

@@ -51,7 +51,9 @@ class Templates:
     def digests(self) -> dict[str, str]:
         """Template name to the first 16 hex digits of its sha256, for the manifest."""
         texts = {"judge": self.judge, "refine": self.refine}
-        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
+        return {
+            name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
+        }
 
 
 @cache

@@ -5,7 +5,8 @@ Tensor suffixes: B rows, H heads, T positions, D head size.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -13,7 +14,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 _MIN_ROOM = 64
 
 
-class GrowingLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen untyped
     """A dynamic layer that writes into spare room and doubles it when it is used up."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -35,12 +36,35 @@ class GrowingLayer(DynamicLayer):
         assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
-    def put(self, keys_BHTD: torch.Tensor, values_BHTD: torch.Tensor) -> GrowingLayer:
-        """Hold these tensors; room is made when the next position comes."""
-        self.lazy_initialization(keys_BHTD, values_BHTD)
-        self._store = (keys_BHTD, values_BHTD)
-        self._expose(keys_BHTD.shape[-2])
+    def gather(self, sources: Sequence[tuple[GrowingLayer, torch.Tensor | None, int]]) -> Self:
+        """Hold rows of other layers, right-aligned in time, with room for what comes next.
+
+        Each source is a layer, the rows to take (None for all), and the leading positions to skip.
+        The gap left of a shorter source is zeros, which the attention mask hides.
+        """
+        parts = [
+            [_rows(tensor, rows_B, skip) for tensor in layer.states()]
+            for layer, rows_B, skip in sources
+        ]
+        width = max(part[0].shape[-2] for part in parts)
+        batch = sum(part[0].shape[0] for part in parts)
+        like = parts[0][0]
+        self.lazy_initialization(like, like)
+        self._store = _allocate(like, batch, width)
+        row = 0
+        for part in parts:
+            end, start = row + part[0].shape[0], width - part[0].shape[-2]
+            for store, tensor in zip(self._store, part, strict=True):
+                store[row:end, :, :start] = 0
+                store[row:end, :, start:width] = tensor
+            row = end
+        self._expose(width)
         return self
+
+    def states(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """All keys and values so far, each BHTD."""
+        assert self.keys is not None and self.values is not None
+        return self.keys, self.values
 
     def _expose(self, length: int) -> None:
         assert self._store is not None
@@ -49,9 +73,7 @@ class GrowingLayer(DynamicLayer):
 
     def _room(self, end: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._store is None or self._store[0].shape[-2] < end:
-            batch, heads, _, size = like.shape
-            shape = (batch, heads, end + max(_MIN_ROOM, end // 2), size)
-            fresh = (like.new_zeros(shape), like.new_zeros(shape))
+            fresh = _allocate(like, like.shape[0], end)
             if self._store is not None:
                 for new, old in zip(fresh, self._store, strict=True):
                     new[:, :, : self._length] = old[:, :, : self._length]
@@ -59,7 +81,7 @@ class GrowingLayer(DynamicLayer):
         return self._store
 
 
-class RollingCache(DynamicCache):
+class RollingCache(DynamicCache):  # type: ignore[misc]  # as above
     """A cache of `GrowingLayer`s; made anew by `select` and `join`."""
 
     def __init__(self, layers: list[GrowingLayer] | None = None) -> None:
@@ -70,28 +92,24 @@ class RollingCache(DynamicCache):
     def select(self, rows_B: torch.Tensor, padding: int = 0) -> RollingCache:
         """Rows by index, repeats allowed, without the first `padding` positions."""
         return RollingCache(
-            [
-                GrowingLayer().put(
-                    layer.keys[:, :, padding:].index_select(0, rows_B),
-                    layer.values[:, :, padding:].index_select(0, rows_B),
-                )
-                for layer in self.layers
-            ]
+            [GrowingLayer().gather([(layer, rows_B, padding)]) for layer in self.layers]
         )
 
     def join(self, other: RollingCache) -> RollingCache:
-        """Rows of both, the shorter left-padded with zeros that the attention mask hides."""
-        width = max(self.get_seq_length(), other.get_seq_length())
+        """Rows of both."""
         return RollingCache(
             [
-                GrowingLayer().put(
-                    torch.cat([_left_pad(mine.keys, width), _left_pad(theirs.keys, width)]),
-                    torch.cat([_left_pad(mine.values, width), _left_pad(theirs.values, width)]),
-                )
+                GrowingLayer().gather([(mine, None, 0), (theirs, None, 0)])
                 for mine, theirs in zip(self.layers, other.layers, strict=True)
             ]
         )
 
 
-def _left_pad(states_BHTD: torch.Tensor, width: int) -> torch.Tensor:
-    return torch.nn.functional.pad(states_BHTD, (0, 0, width - states_BHTD.shape[-2], 0))
+def _rows(states_BHTD: torch.Tensor, rows_B: torch.Tensor | None, skip: int) -> torch.Tensor:
+    kept = states_BHTD[:, :, skip:]
+    return kept if rows_B is None else kept.index_select(0, rows_B)
+
+
+def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (batch, like.shape[1], width + max(_MIN_ROOM, width // 2), like.shape[3])
+    return like.new_empty(shape), like.new_empty(shape)

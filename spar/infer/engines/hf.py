@@ -113,7 +113,9 @@ def _load(model: str, dtype: Any) -> tuple[Any, Any]:
             f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
         ) from error
     if not tokenizer.chat_template:
-        raise UsageMistake(f"--model {model}: its tokenizer has no chat template; give a chat model")
+        raise UsageMistake(
+            f"--model {model}: its tokenizer has no chat template; give a chat model"
+        )
     return loaded, tokenizer
 
 

@@ -120,7 +120,9 @@ class RollingBatch:
         return ended
 
     def _encode(self, job: Job) -> tuple[int, ...]:
-        messages = [{"role": m.role, "content": _encodable(m.content)} for m in job.request.messages]
+        messages = [
+            {"role": m.role, "content": _encodable(m.content)} for m in job.request.messages
+        ]
         encoded = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True
         )
@@ -203,7 +205,9 @@ class RollingBatch:
         if row.job.request.sampling.top_logprobs and not stopped:
             row.logprobs.append(self._logprobs(row, token, logits_V))
         row.ended = stopped or len(row.tokens) >= row.limit
-        return [(row.job, self._completion(row, "stop" if stopped else "length"))] if row.ended else []
+        return (
+            [(row.job, self._completion(row, "stop" if stopped else "length"))] if row.ended else []
+        )
 
     def _logprobs(self, row: Row, token: int, logits_V: torch.Tensor) -> TokenLogprobs:
         top = torch.log_softmax(logits_V, dim=-1).topk(row.job.request.sampling.top_logprobs)
@@ -254,16 +258,26 @@ def draw(
     device = logits_BV.device
     temperature_B = torch.tensor([max(s.temperature, 1e-6) for s in settings], device=device)
     top_p_B = torch.tensor([s.top_p for s in settings], device=device)
-    probs_BV, order_BV = (logits_BV / temperature_B[:, None]).softmax(dim=-1).sort(descending=True)
-    below_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
-    # A token stays if the mass before it has not reached top_p, so the likeliest always stays.
-    probs_BV = probs_BV.masked_fill(below_BV - probs_BV >= top_p_B[:, None], 0.0)
+    probs_BV = _nucleus((logits_BV / temperature_B[:, None]).softmax(dim=-1), top_p_B)
     cdf_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
     target_B1 = torch.tensor(uniforms, dtype=torch.float64, device=device)[:, None] * cdf_BV[:, -1:]
-    choice_B1 = torch.searchsorted(cdf_BV, target_B1, right=True).clamp(max=cdf_BV.shape[1] - 1)
-    sampled_B = order_BV.gather(1, choice_B1)[:, 0]
+    sampled_B1 = torch.searchsorted(cdf_BV, target_B1, right=True)
+    sampled_B = sampled_B1[:, 0].clamp(max=cdf_BV.shape[1] - 1)
     is_greedy_B = torch.tensor([s.temperature <= 0 for s in settings], device=device)
     return [int(token) for token in torch.where(is_greedy_B, greedy_B, sampled_B).tolist()]
+
+
+def _nucleus(probs_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
+    """Zero all but the smallest set of tokens that reaches `top_p`; only rows below 1 are sorted."""
+    cut_N = (top_p_B < 1).nonzero()[:, 0]
+    if not len(cut_N):
+        return probs_BV
+    sorted_NV, order_NV = probs_BV[cut_N].sort(dim=-1, descending=True)
+    before_NV = sorted_NV.cumsum(dim=-1, dtype=torch.float64) - sorted_NV
+    # A token stays if the mass before it has not reached top_p, so the likeliest always stays.
+    kept_NV = sorted_NV.masked_fill(before_NV >= top_p_B[cut_N, None], 0.0)
+    probs_BV[cut_N] = torch.zeros_like(kept_NV).scatter(1, order_NV, kept_NV)
+    return probs_BV
 
 
 def _encodable(text: str) -> str:

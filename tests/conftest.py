@@ -1,0 +1,55 @@
+"""What every test shares: a closed network, and a tiny random model for those that need one."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("spar", deadline=None, max_examples=60)
+settings.load_profile("spar")
+
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that leaves this machine."""
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of one layer, a context of 256 tokens and nano-if's tokenizer."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from spar.nano import tokenizer as nano_tokenizer
+    from spar.nano.train import Recipe, build_model, save
+
+    recipe = Recipe(hidden=32, layers=1, heads=2, max_length=256)
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(nano_tokenizer, "_CORPUS_SIZE", 200)
+        torch.manual_seed(0)
+        tokenizer = nano_tokenizer.build_tokenizer(0, recipe.max_length)
+        folder = tmp_path_factory.mktemp("tiny")
+        save(build_model(recipe, tokenizer), tokenizer, folder)
+    return folder
+
+
+def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        remote = isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK)
+        if remote:
+            raise AssertionError(f"a test reached for the network: {address!r}")
+        return connect(self, address)
+
+    return guarded

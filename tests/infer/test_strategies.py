@@ -1,0 +1,232 @@
+"""Every listed strategy keeps the search's promises; BFS, DFS and the others by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.infer.search import Budget, SearchSettings, run_search
+from spar.infer.strategy import SearchConfig
+from spar.registry import STRATEGIES
+from spar.types import SearchTree, best
+from tests.fakes import (
+    DawdlingEngine,
+    TableRoles,
+    World,
+    kind_of,
+    make_prompt,
+    make_root,
+    make_settings,
+    real_roles,
+    timeless,
+)
+from tests.strategies import searches, worlds
+
+orders = st.integers(0, 99)
+"""Which replies come first."""
+
+
+async def grow(world: World, settings: SearchSettings, order: int = 0) -> SearchTree:
+    """One search with spar's own roles, replies in an order of their own."""
+    return await run_search(make_prompt(), real_roles(DawdlingEngine(world, order)), settings)
+
+
+@given(worlds, searches())
+async def test_a_tree_is_sound(world: World, settings: SearchSettings) -> None:
+    """Ids are positions, parents come before children, depths count the steps from a draft."""
+    tree = await grow(world, settings)
+    for index, node in enumerate(tree.nodes):
+        assert node.id == index
+        if node.parent is None:
+            assert node.depth == 0
+        else:
+            assert node.parent < node.id
+            assert node.depth == tree.nodes[node.parent].depth + 1
+
+
+@given(worlds, searches())
+async def test_the_budget_is_never_exceeded(world: World, settings: SearchSettings) -> None:
+    """Nodes and faults together never outnumber the responses that the budget allows."""
+    engine = DawdlingEngine(world, 0)
+    tree = await run_search(make_prompt(), real_roles(engine), settings)
+    unjudged = sum(fault.stage == "judge" and fault.parent is None for fault in tree.faults)
+    assert len(tree.nodes) + len(tree.faults) - unjudged <= settings.budget.responses
+    written = {
+        (kind_of(request), request.messages, request.sampling.seed)
+        for request in engine.requests
+        if kind_of(request) == "draft"
+    }
+    assert len(written) <= settings.budget.responses
+
+
+@given(worlds, searches())
+async def test_solved_means_that_a_node_passes(world: World, settings: SearchSettings) -> None:
+    """A search is solved exactly when some node is above the gate, and then the answer is."""
+    tree = await grow(world, settings)
+    passing = [n.id for n in tree.nodes if n.judgement and n.judgement.passed(tree.gate)]
+    assert tree.solved == bool(passing)
+    assert not passing or tree.selected in passing
+
+
+@given(worlds, searches())
+async def test_the_best_node_answers(world: World, settings: SearchSettings) -> None:
+    """The selected node is the best one; there is none exactly where no node is."""
+    tree = await grow(world, settings)
+    assert tree.selected == (best(tree.nodes)[0].id if tree.nodes else None)
+
+
+@given(worlds, searches())
+async def test_nothing_grows_below_a_passing_node(world: World, settings: SearchSettings) -> None:
+    """The wave in which a node passes is the last one."""
+    tree = await grow(world, settings)
+    passing = [n.id for n in tree.nodes if n.judgement and n.judgement.passed(tree.gate)]
+    assert all(node.parent not in passing for node in tree.nodes)
+
+
+@given(worlds, searches(), orders, orders)
+async def test_a_seed_gives_one_tree(
+    world: World, settings: SearchSettings, one: int, other: int
+) -> None:
+    """The tree does not depend on which reply comes first."""
+    first, second = await grow(world, settings, one), await grow(world, settings, other)
+    assert timeless(first) == timeless(second)
+
+
+@given(worlds, searches())
+async def test_a_grown_tree_survives_json(world: World, settings: SearchSettings) -> None:
+    """What a search made comes back equal from its line."""
+    tree = await grow(world, settings)
+    assert SearchTree.from_json(tree.to_json()) == tree
+
+
+@given(worlds, searches())
+async def test_every_call_is_in_the_record(world: World, settings: SearchSettings) -> None:
+    """The tree's usage counts each request that reached the engine once."""
+    engine = DawdlingEngine(world, 0)
+    tree = await run_search(make_prompt(), real_roles(engine), settings)
+    assert tree.usage.calls == len(engine.requests)
+
+
+async def shape_of(
+    table: TableRoles, name: str, *, rooted: bool = True, budget: int = 15, **shape: int
+) -> SearchTree:
+    """A search that follows a table, from the root `r` unless told otherwise."""
+    settings = make_settings(name, shape=SearchConfig(**shape), budget=Budget(budget))
+    roots = [make_root()] if rooted else []
+    return await run_search(make_prompt(), table.roles, settings, roots=roots)
+
+
+async def test_bfs_spends_the_papers_fifteen() -> None:
+    """Branch 3, keep 2, depth 3 below a given root is 3 + 6 + 6 responses, then nothing is left."""
+    table = TableRoles()
+    tree = await shape_of(table, "bfs", budget=99)
+    depths = [node.depth for node in tree.nodes]
+    assert [depths.count(depth) for depth in range(5)] == [1, 3, 6, 6, 0]
+    assert tree.stop == "exhausted"
+
+
+async def test_bfs_keeps_the_best_two() -> None:
+    """The higher score goes on, and of equal ones the first made."""
+    table = TableRoles({"rb": 1, "rc": 2, "rcc": 2, "rba": 1, "rca": 1})
+    tree = await shape_of(table, "bfs")
+    assert table.refined == [
+        *("ra", "rb", "rc"),
+        *("rca", "rcb", "rcc", "rba", "rbb", "rbc"),
+        *("rcca", "rccb", "rccc", "rcaa", "rcab", "rcac"),
+    ]
+    assert tree.answer == "rc"
+
+
+async def test_bfs_stops_at_the_level_that_passes() -> None:
+    """A level is made and judged whole, then the best of it answers."""
+    table = TableRoles({"rab": 3, "rac": 5})
+    tree = await shape_of(table, "bfs")
+    assert len(table.judged) == 3 + 6
+    assert (tree.stop, tree.answer) == ("solved", "rac")
+
+
+async def test_bfs_goes_on_with_what_came_through() -> None:
+    """A level with faults keeps its nodes; a level of faults alone ends the search."""
+    table = TableRoles({"ra": 2}, broken=("ra", "rb"))
+    tree = await shape_of(table, "bfs", depth=2)
+    assert table.refined == ["ra", "rb", "rc", "rca", "rcb", "rcc"]
+    lost = await shape_of(TableRoles(broken=("ra", "rb", "rc")), "bfs")
+    assert (len(tree.faults), len(lost.faults), lost.stop) == (2, 3, "exhausted")
+    assert lost.answer == "r"
+
+
+async def test_dfs_reaches_twenty_one() -> None:
+    """Without a binding budget, 3 + 2 x (3 + 2 x 3) responses."""
+    table = TableRoles()
+    tree = await shape_of(table, "dfs", budget=99)
+    assert len(table.refined) == 21
+    assert tree.stop == "exhausted"
+
+
+async def test_dfs_is_bound_by_the_budget() -> None:
+    """At the paper's 15 it stops in the second child's branch, and says so."""
+    table = TableRoles()
+    tree = await shape_of(table, "dfs")
+    assert table.refined == [
+        *("ra", "rb", "rc", "raa", "rab", "rac"),
+        *("raaa", "raab", "raac", "raba", "rabb", "rabc"),
+        *("rba", "rbb", "rbc"),
+    ]
+    assert tree.stop == "budget"
+
+
+async def test_dfs_descends_into_the_best_first() -> None:
+    """The best child's whole branch comes before the second best's."""
+    table = TableRoles({"rc": 2, "rb": 1, "rcb": 1})
+    await shape_of(table, "dfs", depth=2)
+    assert table.refined == ["ra", "rb", "rc", "rca", "rcb", "rcc", "rba", "rbb", "rbc"]
+
+
+@pytest.mark.parametrize("name", ["bfs", "dfs", "iterative"])
+async def test_a_search_without_roots_drafts_until_it_has_one(name: str) -> None:
+    """A draft that fails costs one attempt, and another is asked for."""
+    table = TableRoles({"sa": 5}, broken=("r",))
+    tree = await shape_of(table, name, rooted=False, branch=1)
+    assert table.drafted == ["r", "s"]
+    assert [node.response for node in tree.nodes] == ["s", "sa"]
+
+
+async def test_iterative_is_a_chain() -> None:
+    """Each refinement is made from the one before, until the budget binds."""
+    table = TableRoles()
+    tree = await shape_of(table, "iterative", budget=4)
+    assert table.refined == ["ra", "raa", "raaa", "raaaa"]
+    assert [node.parent for node in tree.nodes] == [None, 0, 1, 2, 3]
+    assert tree.stop == "budget"
+
+
+async def test_iterative_tries_again_below_the_same_node() -> None:
+    """A fault does not break the chain; its retry has another seed."""
+    table = TableRoles({"raba": 5}, broken=("raa",))
+    tree = await shape_of(table, "iterative")
+    assert table.refined == ["ra", "raa", "rab", "raba"]
+    assert [fault.parent for fault in tree.faults] == [1]
+    assert len({node.seed for node in tree.nodes[1:]}) == 3
+
+
+async def test_best_of_n_is_one_wave() -> None:
+    """All drafts are made whatever passes; the best one answers."""
+    table = TableRoles({"r": 3, "t": 5})
+    tree = await shape_of(table, "best-of-n", rooted=False, budget=5)
+    assert table.drafted == ["r", "s", "t", "u", "v"]
+    assert tree.answer == "t"
+
+
+async def test_greedy_is_one_call() -> None:
+    """One draft, no vote, one node."""
+    engine = DawdlingEngine(World(), 0)
+    tree = await run_search(make_prompt(), real_roles(engine), make_settings("greedy"))
+    assert [kind_of(request) for request in engine.requests] == ["draft"]
+    assert engine.requests[0].sampling.temperature == 0
+    assert (len(tree.nodes), tree.nodes[0].judgement, tree.stop) == (1, None, "exhausted")
+
+
+def test_the_table_lists_what_is_tested_by_hand() -> None:
+    """A strategy that joins the table wants its own hand-worked tree here."""
+    assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}

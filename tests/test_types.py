@@ -1,0 +1,173 @@
+"""The record: what survives JSON, what is refused, how scores and answers are read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from spar.types import Judgement, Message, Node, Prompt, SearchTree, Usage, best
+from tests.fakes import make_judgement, make_prompt
+from tests.strategies import judgements, trees, usages
+
+
+def node(node_id: int, *, parent: int | None = None, depth: int = 0, num_yes: int = 0) -> Node:
+    """A judged node."""
+    judgement = make_judgement(num_yes)
+    return Node(id=node_id, parent=parent, depth=depth, response="x", judgement=judgement)
+
+
+@given(trees())
+def test_a_tree_survives_json(tree: SearchTree) -> None:
+    """Any tree comes back equal from one line of ASCII, read as text or as bytes."""
+    line = tree.to_json()
+    assert line.isascii()
+    assert "\n" not in line
+    assert SearchTree.from_json(line) == tree
+    assert SearchTree.from_json(line.encode()) == tree
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\ud800", "\udfff\ud800", "\u2028\r\n", "\u202eabc", "🦊"]
+)
+def test_odd_text_survives_json(text: str) -> None:
+    """NUL, lone surrogates and line separators are text like any other, in every text field."""
+    message = Message(role="user", content=text)
+    prompt = Prompt(id=text, messages=(message,), source=text, meta={text: [text]})
+    judgement = Judgement(verdicts=(None,), critique=text, dissent=text)
+    only = Node(id=0, parent=None, depth=0, response=text, reflection=text, judgement=judgement)
+    tree = SearchTree(prompt=prompt, strategy=text, config=text, nodes=(only,), stop="budget")
+    assert SearchTree.from_json(tree.to_json()) == tree
+
+
+@given(trees(), st.sampled_from(["prompt", "nodes", "strategy", "stop"]))
+def test_a_record_is_frozen(tree: SearchTree, name: str) -> None:
+    """No field can be set once the record is made."""
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(tree, name, getattr(tree, name))
+
+
+@pytest.mark.parametrize("path", [(), ("prompt",), ("nodes", 0), ("nodes", 0, "usage")])
+def test_an_unknown_field_is_refused(path: tuple[str | int, ...]) -> None:
+    """A field that the schema lacks is an error wherever it stands."""
+    tree = SearchTree(
+        prompt=make_prompt(), strategy="s", config="c", nodes=(node(0),), stop="exhausted"
+    )
+    row: Any = json.loads(tree.to_json())
+    inner = row
+    for step in path:
+        inner = inner[step]
+    inner["surprise"] = 1
+    with pytest.raises(ValidationError, match="surprise"):
+        SearchTree.from_json(json.dumps(row))
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"prompt": 1}', '"\\ud800'])
+def test_a_line_that_is_no_tree_is_a_value_error(line: str) -> None:
+    """Broken JSON and another schema are refused alike."""
+    with pytest.raises(ValueError):  # noqa: PT011  # the message is json's or pydantic's
+        SearchTree.from_json(line)
+
+
+@pytest.mark.parametrize("value", [1, None, b"bytes", ["a"]])
+def test_text_must_be_text(value: object) -> None:
+    """Nothing is turned into a string silently."""
+    with pytest.raises(ValidationError, match="expected a string"):
+        Message.model_validate({"role": "user", "content": value})
+
+
+def test_a_prompt_has_a_turn() -> None:
+    """An empty conversation is no prompt."""
+    with pytest.raises(ValidationError):
+        Prompt(id="p", messages=())
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "score"),
+    [
+        ((), 0.0),
+        ((None, None), 0.0),
+        ((True,), 1.0),
+        ((True, None, False, None), 0.5),
+        ((True, True, False, None, None), 2 / 3),
+        ((False,) * 5, 0.0),
+    ],
+)
+def test_the_score_is_the_share_of_yes_among_parsed_votes(
+    verdicts: tuple[bool | None, ...], score: float
+) -> None:
+    """Unparsed votes count on neither side."""
+    assert Judgement(verdicts=verdicts, critique="").score == pytest.approx(score)
+
+
+def test_a_probability_is_the_score() -> None:
+    """Where the logprob judge gave P(yes), the verdicts do not count."""
+    assert Judgement(verdicts=(False,), critique="", probability=0.7).score == 0.7
+
+
+@given(judgements, st.floats(0, 1))
+def test_the_gate_is_strict(judgement: Judgement, gate: float) -> None:
+    """A score at the gate does not pass."""
+    assert judgement.passed(gate) == (judgement.score > gate)
+    assert not judgement.passed(judgement.score)
+
+
+def test_an_unjudged_node_ranks_last() -> None:
+    """A node that every vote refused is better than one that was never judged."""
+    unjudged = Node(id=0, parent=None, depth=0, response="x")
+    refused = node(1, parent=0, depth=1, num_yes=0)
+    assert best((unjudged, refused), 2) == (refused, unjudged)
+
+
+def test_best_is_highest_then_shallowest_then_first() -> None:
+    """Score decides, then depth, then id, whatever order they are given in."""
+    nodes = (
+        node(0, num_yes=1),
+        node(1, parent=0, depth=1, num_yes=4),
+        node(2, parent=1, depth=2, num_yes=4),
+        node(3, parent=0, depth=1, num_yes=4),
+        node(4, parent=0, depth=1, num_yes=3),
+    )
+    assert [kept.id for kept in best(nodes[::-1], 9)] == [1, 3, 2, 4, 0]
+    assert best(nodes) == (nodes[1],)
+    assert best((), 3) == ()
+
+
+@given(trees())
+def test_a_path_runs_from_the_root(tree: SearchTree) -> None:
+    """Each step of a path goes to a child, and depth counts the steps."""
+    for last in tree.nodes:
+        path = tree.path(last.id)
+        assert path[-1] == last
+        assert [step.depth for step in path] == list(range(last.depth + 1))
+        assert all(b in tree.children(a.id) for a, b in zip(path, path[1:], strict=False))
+
+
+def test_a_path_may_be_as_long_as_a_chain_gets() -> None:
+    """Iterative refinement with a large budget makes a chain that recursion could not walk."""
+    chain = tuple(node(i, parent=i - 1 if i else None, depth=i) for i in range(3000))
+    tree = SearchTree(prompt=make_prompt(), strategy="s", config="c", nodes=chain, stop="budget")
+    assert tree.path(2999) == chain
+
+
+@given(st.lists(usages, max_size=4))
+def test_usage_adds_up(parts: list[Usage]) -> None:
+    """Every field of a sum is the sum of that field."""
+    total = sum(parts, Usage())
+    for name in ("calls", "prompt_tokens", "completion_tokens"):
+        assert getattr(total, name) == sum(getattr(part, name) for part in parts)
+    assert total.seconds == pytest.approx(sum(part.seconds for part in parts))
+
+
+def test_the_answer_is_the_selected_response() -> None:
+    """A tree without a node has no answer."""
+    tree = SearchTree(prompt=make_prompt(), strategy="s", config="c", stop="budget")
+    assert tree.answer is None
+    assert not tree.solved
+    solved = tree.model_copy(update={"nodes": (node(0),), "selected": 0, "stop": "solved"})
+    assert solved.answer == "x"
+    assert solved.solved
