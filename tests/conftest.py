@@ -29,7 +29,10 @@ def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random Llama of one layer, a context of 256 tokens and nano-if's tokenizer."""
+    """A folder with a random Llama of one layer, a context of 256 tokens and nano-if's tokenizer.
+
+    Its distributions are peaked as a trained model's are, and one token in twenty ends a reply.
+    """
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from spar.nano import tokenizer as nano_tokenizer
@@ -41,7 +44,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         tokenizer = nano_tokenizer.build_tokenizer(0, recipe.max_length)
         folder = tmp_path_factory.mktemp("tiny")
-        save(build_model(recipe, tokenizer), tokenizer, folder)
+        model = build_model(recipe, tokenizer)
+        model.model.embed_tokens.weight.data.mul_(4)
+        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(0, 600, 20)]
+        save(model, tokenizer, folder)
     return folder
 
 

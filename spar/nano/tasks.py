@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spar.nano.constraints import KINDS, Constraint, sample_constraints
+from spar.nano.constraints import KINDS, sample_constraints
+from spar.nano.kind import Constraint
 from spar.nano.synthetic import SYNTHETIC
 from spar.nano.writer import solve
 from spar.types import Message, Prompt

@@ -12,7 +12,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spar.nano.constraints import KINDS, Constraint, Kind
+from spar.nano.constraints import KINDS
+from spar.nano.kind import Constraint, Kind
 from spar.nano.synthetic import SYNTHETIC, Synthetic
 from spar.nano.tasks import Task
 from spar.nano.verifiers import verify

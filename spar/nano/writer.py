@@ -10,8 +10,9 @@ import random
 from collections.abc import Sequence
 
 from spar.nano import draft as edit
-from spar.nano.constraints import KINDS, Constraint
+from spar.nano.constraints import KINDS
 from spar.nano.draft import Draft
+from spar.nano.kind import Constraint
 from spar.nano.synthetic import SYNTHETIC
 from spar.nano.verifiers import verify
 

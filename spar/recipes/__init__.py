@@ -1,0 +1,1 @@
+"""Shipped recipes: YAML files that `--recipe NAME` finds."""

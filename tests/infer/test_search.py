@@ -65,9 +65,7 @@ async def test_a_fault_costs_one_attempt() -> None:
 async def test_a_wave_is_judged_whole() -> None:
     """Though the first child passes, its siblings are judged, and the best of them answers."""
     table = TableRoles({"ra": 3, "rc": 5})
-    tree = await run_search(
-        make_prompt(), table.roles, make_settings("bfs"), roots=[make_root()]
-    )
+    tree = await run_search(make_prompt(), table.roles, make_settings("bfs"), roots=[make_root()])
     assert table.judged == ["ra", "rb", "rc"]
     assert (tree.stop, tree.answer) == ("solved", "rc")
 
@@ -111,7 +109,7 @@ async def test_a_given_root_is_free_of_every_cap() -> None:
 
 async def test_seeds_follow_from_positions() -> None:
     """Every request of a search has its own seed, but for identical responses' shared votes."""
-    engine = DawdlingEngine(World(yes=0.2, mute=0.4, broken=0.3), 0)
+    engine = DawdlingEngine(World(yes=0, mute=0.4, broken=0.3), 0)
     await run_search(make_prompt(), real_roles(engine), make_settings("bfs"))
     seeds = [request.sampling.seed for request in engine.requests]
     assert None not in seeds
@@ -217,7 +215,7 @@ async def test_a_prompt_that_is_too_long_is_a_fault(stage: str) -> None:
             raise PromptTooLong("the prompt has 9 tokens")
         return NO if kind_of(request) == "judge" else refined("new", kind_of(request))
 
-    tree = await bfs(FakeEngine(reply), rooted=stage == "draft")
+    tree = await bfs(FakeEngine(reply), rooted=stage != "draft")
     assert {(fault.stage, fault.reason) for fault in tree.faults} == {
         (stage, "the prompt has 9 tokens")
     }

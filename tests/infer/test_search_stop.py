@@ -124,18 +124,14 @@ async def test_errors_of_shared_judgements_are_heard() -> None:
         return refined("same", kind_of(request))
 
     with pytest.raises(EngineError):
-        await run_search(
-            make_prompt(), real_roles(FakeEngine(reply)), make_settings("best-of-n")
-        )
+        await run_search(make_prompt(), real_roles(FakeEngine(reply)), make_settings("best-of-n"))
 
 
 @pytest.mark.parametrize("held", ["Write a line.", "\none\n"], ids=["draft", "judge"])
 async def test_cancelling_the_search_cancels_its_calls(held: str) -> None:
     """Whoever cancels a search has nothing more to pay for."""
     engine = HoldingEngine(naming_reply("none"), held=[held])
-    task = asyncio.create_task(
-        run_search(make_prompt(), real_roles(engine), make_settings("bfs"))
-    )
+    task = asyncio.create_task(run_search(make_prompt(), real_roles(engine), make_settings("bfs")))
     await asyncio.sleep(0.01)
     assert engine.cancelled == []
     task.cancel()

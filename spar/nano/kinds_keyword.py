@@ -1,0 +1,114 @@
+"""Constraint types on keywords: present, absent, so many times."""
+
+from __future__ import annotations
+
+import random
+
+from spar.nano import draft as edit
+from spar.nano.draft import Draft
+from spar.nano.kind import Kind, Kwargs
+
+
+def _sample_existence(rng: random.Random, free: list[str]) -> Kwargs:
+    return {"keywords": [free.pop() for _ in range(rng.choice((1, 1, 2)))]}
+
+
+def _quote_list(words: list[str]) -> str:
+    return " and ".join(f'"{word}"' for word in words)
+
+
+def _existence_wordings(k: Kwargs) -> tuple[str, ...]:
+    words = _quote_list(k["keywords"])
+    return (f"Include {words}.", f"Mention {words} somewhere.", f"It has to contain {words}.")
+
+
+def _observe_existence(text: str, k: Kwargs) -> str:
+    seen = [(w, "found" if w in text.lower() else "missing") for w in k["keywords"]]
+    return " ".join(f"{word} {state}" for word, state in seen)
+
+
+def _achieve_existence(draft: Draft, k: Kwargs, rng: random.Random) -> None:
+    for keyword in k["keywords"]:
+        if keyword not in draft.render().lower():
+            edit.add_keyword(draft, keyword, rng)
+
+
+def _swap_all(draft: Draft, word: str, rng: random.Random) -> None:
+    for _ in range(6):
+        edit.swap_word(draft, word, rng)
+
+
+def _forbidden_wordings(k: Kwargs) -> tuple[str, ...]:
+    words = _quote_list(k["forbidden_words"])
+    return (f"Do not use {words}.", f"Leave out {words}.", f"Avoid {words}.")
+
+
+def _achieve_forbidden(draft: Draft, k: Kwargs, rng: random.Random) -> None:
+    for word in k["forbidden_words"]:
+        _swap_all(draft, word, rng)
+
+
+def _sample_frequency(rng: random.Random, free: list[str]) -> Kwargs:
+    relation = rng.choice(("at least", "at least", "less than"))
+    return {"keyword": free.pop(), "frequency": rng.choice((2, 2, 3)), "relation": relation}
+
+
+def _frequency_wordings(k: Kwargs) -> tuple[str, ...]:
+    word, n = k["keyword"], k["frequency"]
+    if k["relation"] == "at least":
+        return (f'Use "{word}" at least {n} times.', f'"{word}" should appear {n} times or more.')
+    return (f'Use "{word}" less than {n} times.', f'"{word}" should appear under {n} times.')
+
+
+def _occurrences(text: str, word: str) -> int:
+    return text.lower().count(word)
+
+
+def _achieve_frequency(draft: Draft, k: Kwargs, rng: random.Random) -> None:
+    if k["relation"] == "less than":
+        edit.swap_word(draft, k["keyword"], rng)
+    else:
+        edit.add_keyword(draft, k["keyword"], rng)
+
+
+def _violate_frequency(draft: Draft, k: Kwargs, rng: random.Random) -> None:
+    goal = k["frequency"] if k["relation"] == "less than" else k["frequency"] - 1
+    for _ in range(6):
+        count = _occurrences(draft.render(), k["keyword"])
+        if count < goal:
+            edit.add_keyword(draft, k["keyword"], rng)
+        elif count > goal:
+            edit.swap_word(draft, k["keyword"], rng)
+
+
+KINDS = (
+    Kind(
+        "keywords:existence",
+        _sample_existence,
+        _existence_wordings,
+        lambda k: f"includes {_quote_list(k['keywords'])}",
+        _observe_existence,
+        _achieve_existence,
+        lambda d, k, rng: _swap_all(d, rng.choice(k["keywords"]), rng),
+        group="existence",
+    ),
+    Kind(
+        "keywords:forbidden_words",
+        lambda rng, free: {"forbidden_words": [free.pop()]},
+        _forbidden_wordings,
+        lambda k: f"avoids {_quote_list(k['forbidden_words'])}",
+        lambda text, k: _observe_existence(text, {"keywords": k["forbidden_words"]}),
+        _achieve_forbidden,
+        lambda d, k, rng: edit.add_keyword(d, rng.choice(k["forbidden_words"]), rng),
+    ),
+    Kind(
+        "keywords:frequency",
+        _sample_frequency,
+        _frequency_wordings,
+        lambda k: f'"{k["keyword"]}" {k["relation"]} {k["frequency"]} times',
+        lambda text, k: f"{_occurrences(text, k['keyword'])} counted",
+        _achieve_frequency,
+        _violate_frequency,
+    ),
+)
+"""All of them."""

@@ -1,0 +1,191 @@
+"""One contract, every engine: what a caller may rely on whoever serves the model."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from spar.errors import EngineError, PromptTooLong
+from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.engines.fake import FakeEngine
+from spar.types import Message
+
+CONTEXT = 256
+"""Tokens that each engine under test can hold."""
+
+ODD_TEXTS = ["🦊🏔️ é", "\u202eשלום עולם", "nul \x00 here", "\ud800 alone \udfff", "\u2028\x85\r", " "]
+
+
+def babble(request: Request) -> str:
+    """Fifty words drawn from the conversation and the seed; conversations may not be too long."""
+    asked = "|".join(f"{message.role}:{message.content}" for message in request.messages)
+    if asked.count(" ") >= CONTEXT:
+        raise PromptTooLong("the prompt has too many words")
+    sampling = request.sampling
+    dice = random.Random(f"{asked}|{sampling.seed if sampling.temperature else 'greedy'}")
+    return " ".join(f"w{dice.randrange(99)}" for _ in range(50))
+
+
+@pytest.fixture(params=["fake", pytest.param("hf", marks=pytest.mark.model)])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    """A fresh engine of each kind, closed in the end."""
+    if request.param == "fake":
+        made: Engine = FakeEngine(babble, latency=0.001)
+    else:
+        made = open_tiny(request.getfixturevalue("tiny_model"))
+    yield made
+    await made.aclose()
+
+
+def open_tiny(folder: Path) -> Engine:
+    """The hf engine on the tiny random model, in float32 on the CPU."""
+    from spar.infer.engines.hf import HfEngine, HfSettings
+
+    return HfEngine(str(folder), HfSettings(device="cpu", rows=8))
+
+
+def ask(
+    *texts: str, seed: int | None = 0, max_tokens: int = 12, temperature: float = 0.8
+) -> list[Request]:
+    """One request a text."""
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
+    return [Request((Message(role="user", content=text),), sampling) for text in texts]
+
+
+def test_every_engine_is_an_engine(engine: Engine) -> None:
+    """It has the protocol's methods and a model name."""
+    assert isinstance(engine, Engine)
+    assert engine.model
+
+
+async def test_nothing_asked_is_nothing_answered(engine: Engine) -> None:
+    """An empty list gives an empty list."""
+    assert await engine.generate([]) == []
+
+
+async def test_one_completion_a_request_in_order(engine: Engine) -> None:
+    """Replies stand where their requests stood, whatever lengths they have."""
+    requests = [
+        request
+        for i in range(12)
+        for request in ask(f"say {i}", seed=i, max_tokens=1 + 37 * i % 20)
+    ]
+    together = await engine.generate(requests)
+    alone = [(await engine.generate([request]))[0] for request in requests]
+    assert together == alone
+    assert len({reply.text for reply in together}) > 6
+
+
+async def test_a_seeded_reply_is_its_own(engine: Engine) -> None:
+    """It is the same whoever shares the batch and whenever they come."""
+    (mine,) = ask("tell me", seed=5, max_tokens=30)
+    (alone,) = await engine.generate([mine])
+    dice = random.Random(0)
+
+    async def stranger(index: int) -> None:
+        await asyncio.sleep(dice.random() * 0.03)
+        await engine.generate(ask("a word " * index, "b", seed=index, max_tokens=1 + index))
+
+    async def later() -> list[Completion]:
+        await asyncio.sleep(0.01)
+        return await engine.generate([mine])
+
+    (crowded,), *_ = await asyncio.gather(later(), *(stranger(i) for i in range(20)))
+    assert crowded == alone
+
+
+async def test_different_seeds_differ(engine: Engine) -> None:
+    """Votes on one prompt are drawn apart."""
+    replies = await engine.generate([ask("tell me", seed=seed)[0] for seed in range(8)])
+    assert len({reply.text for reply in replies}) >= 6
+
+
+async def test_greedy_needs_no_seed(engine: Engine) -> None:
+    """At temperature 0 every reply is the same, seeded or not."""
+    requests = [ask("tell me", seed=seed, temperature=0.0)[0] for seed in (None, None, 0, 1)]
+    assert len({reply.text for reply in await engine.generate(requests)}) == 1
+
+
+async def test_max_tokens_is_kept(engine: Engine) -> None:
+    """A reply that reaches the limit says so; one that stops before it says that."""
+    sizes = [1, 2, 3, 40, 60]
+    requests = [ask("tell me", seed=s, max_tokens=n)[0] for n in sizes for s in range(6)]
+    replies = await engine.generate(requests)
+    for request, reply in zip(requests, replies, strict=True):
+        limit = request.sampling.max_tokens
+        assert 1 <= reply.completion_tokens <= limit
+        assert reply.finish in ("stop", "length")
+        assert reply.finish == "stop" or reply.completion_tokens == limit
+    assert {reply.finish for reply in replies[:6]} == {"length"}
+    assert {reply.finish for reply in replies[-6:]} == {"stop"}
+
+
+async def test_a_shorter_limit_cuts_the_same_reply(engine: Engine) -> None:
+    """The limit decides where a seeded reply ends, not what it says."""
+    (long,) = await engine.generate(ask("tell me", seed=3, max_tokens=20))
+    (short,) = await engine.generate(ask("tell me", seed=3, max_tokens=2))
+    assert long.text.startswith(short.text)
+    assert short.text != long.text
+
+
+async def test_every_turn_counts(engine: Engine) -> None:
+    """System messages and earlier turns are read: they change the reply and the prompt's length."""
+    user = Message(role="user", content="tell me")
+    system = Message(role="system", content="be brief")
+    assistant = Message(role="assistant", content="what of")
+    sampling = Sampling(temperature=0.8, seed=1, max_tokens=30)
+    conversations = [(user,), (system, user), (user, assistant, user)]
+    replies = await engine.generate([Request(turns, sampling) for turns in conversations])
+    assert len({reply.text for reply in replies}) == 3
+    lengths = [reply.prompt_tokens for reply in replies]
+    assert lengths[0] < lengths[1]
+    assert lengths[0] < lengths[2]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
+async def test_odd_text_is_text(engine: Engine, text: str) -> None:
+    """Any Python string can be asked, and what comes back is a string that can be asked again."""
+    (reply,) = await engine.generate(ask(text))
+    (again,) = await engine.generate(ask(reply.text))
+    assert reply.completion_tokens >= 1
+    assert again.completion_tokens >= 1
+
+
+async def test_a_prompt_that_is_too_long_fails_alone(engine: Engine) -> None:
+    """Its own call says so; calls beside it and after it are served."""
+    results = await asyncio.gather(
+        engine.generate(ask("one", "two")),
+        engine.generate(ask("fine", "word " * 3 * CONTEXT)),
+        engine.generate(ask("three")),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], PromptTooLong)
+    assert [len(r) for r in results if isinstance(r, list)] == [2, 1]
+    assert len(await engine.generate(ask("later"))) == 1
+
+
+async def test_cancelling_one_caller_leaves_the_others_whole(engine: Engine) -> None:
+    """Neighbours of a cancelled call say what they would have said alone."""
+    requests = [ask(f"say {i}", seed=i, max_tokens=30)[0] for i in range(5)]
+    alone = [await engine.generate([request]) for request in requests]
+    gone = [asyncio.create_task(engine.generate(ask("gone", max_tokens=200))) for _ in range(3)]
+    stay = [asyncio.create_task(engine.generate([request])) for request in requests]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    assert await asyncio.gather(*stay) == alone
+    results = await asyncio.gather(*gone, return_exceptions=True)
+    assert {type(result) for result in results} == {asyncio.CancelledError}
+
+
+async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
+    """Whoever asks a closed engine is told."""
+    await engine.generate(ask("one"))
+    await engine.aclose()
+    await engine.aclose()
+    with pytest.raises(EngineError, match="closed"):
+        await engine.generate(ask("two"))

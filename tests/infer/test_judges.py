@@ -1,0 +1,274 @@
+"""Judges: how votes become a judgement, when votes are cast again, what a probability is read from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.errors import PromptTooLong, UsageMistake
+from spar.infer.engine import Completion, Request, Sampling, TokenLogprobs
+from spar.infer.engines.fake import FakeEngine
+from spar.infer.judges import (
+    JUDGE_ATTEMPTS,
+    JudgeSettings,
+    LogprobJudge,
+    VerifierJudge,
+    VoteRule,
+    VotesJudge,
+    count_votes,
+    open_judge,
+    verdict_probability,
+)
+from spar.infer.roles import AttemptFailed
+from spar.registry import JUDGES
+from spar.templates import load
+from spar.types import Judgement, Message, Prompt, Usage
+from tests.fakes import MUTE, NO, YES, make_prompt
+
+VOTES = {"y": YES, "n": NO, "-": MUTE}
+"""Letter to vote, so that a round reads `ynn-y`."""
+
+
+def scripted(votes: str) -> FakeEngine:
+    """An engine that casts these votes in turn; the vote's number is in its text."""
+    left = iter(enumerate(votes))
+
+    def reply(request: Request) -> str:
+        number, letter = next(left)
+        return f"{number} {VOTES[letter]}"
+
+    return FakeEngine(reply)
+
+
+def settings_of(engine: FakeEngine, votes: int = 5, vote_rule: VoteRule = "full") -> JudgeSettings:
+    """Judge settings over spar's templates."""
+    return JudgeSettings(engine, Sampling(temperature=0.7), load(), votes, vote_rule)
+
+
+async def cast(
+    votes: str, num_votes: int = 5, vote_rule: VoteRule = "full"
+) -> tuple[Judgement, Usage]:
+    """What the votes judge makes of scripted votes, seeds counted from 100."""
+    judge = VotesJudge(settings_of(scripted(votes), num_votes, vote_rule))
+    return await judge.judge(make_prompt(), "response", lambda attempt: 100 + attempt)
+
+
+@pytest.mark.parametrize(
+    ("votes", "score", "critique", "dissent"),
+    [
+        ("yyyyy", 1.0, 0, None),
+        ("nnnnn", 0.0, 0, None),
+        ("nyyny", 0.6, 1, 0),
+        ("ynnyn", 0.4, 1, 0),
+        ("--y--", 1.0, 2, None),
+        ("-nny-", 1 / 3, 1, 3),
+        ("nyy--", 2 / 3, 1, 0),
+    ],
+)
+async def test_a_round_of_votes(
+    votes: str, score: float, critique: int, dissent: int | None
+) -> None:
+    """The score is yes over parsed; the critique is the majority's first, the dissent the other's."""
+    judgement, usage = await cast(votes)
+    assert judgement.score == pytest.approx(score)
+    assert judgement.critique.startswith(f"{critique} ")
+    assert judgement.dissent is None or judgement.dissent.startswith(f"{dissent} ")
+    assert (judgement.dissent is None) == (dissent is None)
+    assert [{True: "y", False: "n", None: "-"}[v] for v in judgement.verdicts] == list(votes)
+    assert usage.calls == 5
+
+
+@pytest.mark.parametrize(
+    ("votes", "rounds"), [("yn---yyyyy", 2), ("-----yynn-nnnyy", 3), ("yynn-nnnnn", 2)]
+)
+async def test_a_tie_asks_again(votes: str, rounds: int) -> None:
+    """A round that decides nothing costs its calls and is forgotten."""
+    judgement, usage = await cast(votes)
+    assert usage.calls == 5 * rounds
+    assert len(judgement.verdicts) == 5
+    assert judgement.critique.startswith(f"{5 * (rounds - 1)} ")
+
+
+@pytest.mark.parametrize("votes", ["yynn-" * 3, "-----" * 3])
+async def test_three_ties_give_up(votes: str) -> None:
+    """The attempt fails with a vote's text and the cost of every round."""
+    with pytest.raises(AttemptFailed, match=f"{JUDGE_ATTEMPTS} rounds") as caught:
+        await cast(votes)
+    assert caught.value.usage.calls == 15
+    assert caught.value.text.startswith("10 ")
+
+
+async def test_votes_have_seeds_of_their_own() -> None:
+    """No two votes of any round share a seed, and all share one prompt."""
+    engine = scripted("yynn-" * 3)
+    judge = VotesJudge(settings_of(engine))
+    with pytest.raises(AttemptFailed):
+        await judge.judge(make_prompt(), "response", lambda attempt: attempt)
+    assert [request.sampling.seed for request in engine.requests] == list(range(15))
+    assert len({request.messages for request in engine.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("votes", "asked"),
+    [("yyy", 3), ("nnn", 3), ("yynyn", 5), ("yy-nn", 5), ("---ynnnn", 8), ("-yyyy", 5)],
+)
+async def test_majority_asks_the_rest_only_where_split(votes: str, asked: int) -> None:
+    """Three first; two more where they do not all say the same."""
+    if votes == "yy-nn":
+        votes, asked = "yy-nnyyy", 8
+    _, usage = await cast(votes, vote_rule="majority")
+    assert usage.calls == asked
+
+
+@given(st.lists(st.sampled_from("yn-"), min_size=7, max_size=7), st.integers(1, 7))
+async def test_majority_gives_the_label_of_full(letters: list[str], num_votes: int) -> None:
+    """With the same votes in the same places, both rules say the same or decide nothing."""
+
+    async def label(rule: VoteRule) -> bool | None:
+        engine = FakeEngine(
+            lambda request: VOTES[letters[(request.sampling.seed or 0) % num_votes]]
+        )
+        judge = VotesJudge(settings_of(engine, num_votes, rule))
+        try:
+            judgement, _ = await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+        except AttemptFailed:
+            return None
+        return judgement.passed(0.5)
+
+    assert await label("majority") == await label("full")
+
+
+@given(st.lists(st.sampled_from([YES, NO, MUTE]), max_size=6))
+def test_count_votes_decides_unless_tied(texts: list[str]) -> None:
+    """A judgement never stands at one half, and its critique is on the side of its label."""
+    judgement = count_votes(texts)
+    if judgement is None:
+        assert texts.count(YES) == texts.count(NO)
+    else:
+        assert judgement.critique == (YES if judgement.score > 0.5 else NO)
+        assert judgement.dissent in (None, NO if judgement.score > 0.5 else YES)
+
+
+async def test_what_was_spent_before_a_failure_is_kept() -> None:
+    """A prompt that turns out too long in the second round still has the first one's cost."""
+    left = iter(["y", "n"])
+
+    def reply(request: Request) -> str:
+        letter = next(left, None)
+        if letter is None:
+            raise PromptTooLong("too long")
+        return VOTES[letter]
+
+    judge = VotesJudge(settings_of(FakeEngine(reply), votes=2))
+    with pytest.raises(AttemptFailed, match="too long") as caught:
+        await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+    assert caught.value.usage.calls == 2
+
+
+Token = tuple[str, dict[str, float]]
+
+
+def completion(tokens: Sequence[Token], text: str | None = None) -> Completion:
+    """A reply of these tokens, with the probabilities of their alternatives."""
+    logprobs = tuple(
+        TokenLogprobs(token, {other: math.log(p) for other, p in top.items()})
+        for token, top in tokens
+    )
+    joined = "".join(token for token, _ in tokens)
+    return Completion(joined if text is None else text, "stop", 1, len(tokens), logprobs)
+
+
+DECIDES: Token = (" Yes", {" Yes": 0.6, " No": 0.2, "yes": 0.1, " Maybe": 0.1})
+"""P(yes) / (P(yes) + P(no)) is 0.7 / 0.9."""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ([("Final Judgement:", {}), DECIDES], None),
+        ([("No", {"No": 1.0}), ("\nFinal ", {}), ("Judgement:", {}), DECIDES, (".", {})], None),
+        ([("\ufffd", {})] * 4 + [("\nFinal Judgement:", {}), DECIDES], "🦊\nFinal Judgement: Yes"),
+        ([("<|x|>", {}), ("Final Judgement:", {}), DECIDES], "Final Judgement: Yes"),
+    ],
+    ids=["plain", "earlier-no", "split-emoji", "special-token"],
+)
+def test_the_probability_is_read_at_the_verdict(tokens: list[Token], text: str | None) -> None:
+    """The deciding token is found, also where token texts do not add up to the reply's text."""
+    assert verdict_probability(completion(tokens, text)) == pytest.approx(0.7 / 0.9)
+
+
+def test_without_logprobs_the_verdict_is_certain() -> None:
+    """An engine that returns none gives 1 or 0; no verdict gives None."""
+    assert verdict_probability(Completion(YES, "stop", 1, 1)) == 1.0
+    assert verdict_probability(Completion(NO, "stop", 1, 1)) == 0.0
+    assert verdict_probability(Completion(MUTE, "stop", 1, 1)) is None
+
+
+class LogprobEngine(FakeEngine):
+    """Gives scripted completions in turn."""
+
+    def __init__(self, completions: Sequence[Completion]) -> None:
+        super().__init__(lambda request: "")
+        self._left = iter(completions)
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """The next ones."""
+        self.requests.extend(requests)
+        return [next(self._left) for _ in requests]
+
+
+async def test_the_logprob_judge_asks_once() -> None:
+    """One greedy critique with alternatives; the score is its probability."""
+    engine = LogprobEngine([completion([("Final Judgement:", {}), DECIDES])])
+    judge = LogprobJudge(settings_of(engine))
+    judgement, usage = await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+    assert judgement.score == pytest.approx(0.7 / 0.9)
+    assert judgement.verdicts == (True,)
+    assert usage.calls == 1
+    assert engine.requests[0].sampling.temperature == 0
+    assert engine.requests[0].sampling.top_logprobs > 1
+
+
+async def test_the_logprob_judge_samples_again_without_a_verdict() -> None:
+    """The retries are sampled under seeds of their own; three in all, then the attempt fails."""
+    engine = LogprobEngine([Completion(MUTE, "stop", 1, 1)] * JUDGE_ATTEMPTS)
+    with pytest.raises(AttemptFailed) as caught:
+        await LogprobJudge(settings_of(engine)).judge(make_prompt(), "r", lambda attempt: attempt)
+    assert [request.sampling.temperature for request in engine.requests] == [0, 0.7, 0.7]
+    assert [request.sampling.seed for request in engine.requests] == [0, 1, 2]
+    assert (caught.value.usage.calls, caught.value.text) == (3, MUTE)
+
+
+def verifiable(*ids: str, **kwargs: object) -> Prompt:
+    """A prompt under constraints that a program may check."""
+    message = Message(role="user", content="Write.")
+    meta = {"instruction_id_list": list(ids), "kwargs": [kwargs] * len(ids)}
+    return Prompt(id="v", messages=(message,), meta=meta)
+
+
+async def test_the_verifier_judge_tells_the_truth() -> None:
+    """It passes what the program passes, says why in a critique, and costs no call."""
+    prompt = verifiable("punctuation:no_comma")
+    judge = VerifierJudge(settings_of(scripted("")))
+    good, usage = await judge.judge(prompt, "No stop here", lambda _: None)
+    bad, _ = await judge.judge(prompt, "Here, one", lambda _: None)
+    assert (good.verdicts, bad.verdicts, usage) == ((True,), (False,), Usage())
+    assert count_votes([good.critique]) == good
+    assert count_votes([bad.critique]) == bad
+
+
+@pytest.mark.parametrize("prompt", [make_prompt(), verifiable("no:such_thing")])
+async def test_the_verifier_judge_wants_constraints_it_knows(prompt: Prompt) -> None:
+    """Anything else is the person's mistake, and the message says what to do."""
+    with pytest.raises(UsageMistake, match="--judge votes"):
+        await VerifierJudge(settings_of(scripted(""))).judge(prompt, "r", lambda _: None)
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_every_listed_judge_opens(name: str) -> None:
+    """The table's names stand for judges."""
+    assert callable(open_judge(name, settings_of(scripted(""))).judge)

@@ -1,0 +1,111 @@
+"""Who may import whom (docs/design.md), and that heavy packages stay inside function bodies."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "vllm", "transformers", "trl", "deepspeed", "textual", "lm_eval", "ray", "pandas"}
+MAY_IMPORT_HEAVY_AT_TOP = {"spar/infer/engines/rolling.py", "spar/infer/engines/cache.py"}
+"""Modules of tensors, themselves imported inside functions only."""
+
+
+def modules() -> list[Path]:
+    return sorted([*ROOT.glob("spar/**/*.py"), *ROOT.glob("tui/**/*.py")])
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    """Dotted names a module imports; with `top_level`, only those that run when it is imported."""
+    tree = ast.parse(path.read_text())
+    nodes = _eager(tree) if top_level else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _eager(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+        if not typing_only and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from _eager(child)
+
+
+def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...] = ()) -> list[str]:
+    found = []
+    for path in sorted(ROOT.glob(pattern)):
+        for name in imports(path):
+            inside = any(name == f or name.startswith(f"{f}.") for f in forbidden)
+            if inside and not any(name == a or name.startswith(f"{a}.") for a in allowed):
+                found.append(f"{path.relative_to(ROOT)} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "forbidden", "allowed"),
+    [
+        ("spar/errors.py", ("spar", "tui"), ()),
+        ("spar/types.py", ("spar", "tui"), ()),
+        ("spar/infer/strategy.py", ("spar", "asyncio"), ("spar.types",)),
+        ("spar/infer/strategies/*.py", ("spar", "asyncio"), ("spar.types", "spar.infer.strategy")),
+        ("spar/infer/parse.py", ("spar",), ("spar.errors", "spar.templates")),
+        (
+            "spar/infer/engines/*.py",
+            ("spar.infer.roles", "spar.infer.search", "spar.templates"),
+            (),
+        ),
+        ("spar/train/**/*.py", ("spar.infer", "spar.eval", "spar.cli", "tui"), ()),
+        ("spar/infer/**/*.py", ("spar.train", "spar.eval", "spar.cli", "tui"), ()),
+        ("spar/nano/*.py", ("spar.train", "spar.eval", "spar.cli", "tui"), ()),
+        (
+            "tui/**/*.py",
+            ("spar",),
+            ("spar.types", "spar.store", "spar.errors"),
+        ),
+    ],
+)
+def test_layers(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    """No module reaches above its layer."""
+    assert list(ROOT.glob(pattern))
+    assert offenders(pattern, forbidden, allowed) == []
+
+
+def test_heavy_packages_are_imported_inside_functions_only() -> None:
+    """Nothing that any command imports at its top brings in a heavy package."""
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules()
+        if str(path.relative_to(ROOT)) not in MAY_IMPORT_HEAVY_AT_TOP
+        for name in imports(path, top_level=True)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert found == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`spar --help` loads none of the heavy packages, nor numpy or pydantic."""
+    code = (
+        "import sys, spar.cli.app\n"
+        "try:\n    spar.cli.app.app(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set({sorted(HEAVY | {'numpy', 'pydantic'})!r}) & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_module_has_a_docstring_and_stays_readable() -> None:
+    """A docstring first, and no file beyond the house's limit of about 300 lines."""
+    for path in modules():
+        text = path.read_text()
+        assert ast.get_docstring(ast.parse(text)), path
+        assert text.count("\n") <= 350, path

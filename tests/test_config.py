@@ -1,0 +1,90 @@
+"""Recipes, overrides, and the registry's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spar.config import RECIPES, DecodeConfig, load_decode
+from spar.errors import UsageMistake
+from spar.registry import ENGINES, JUDGES, STRATEGIES, resolve
+
+
+@pytest.mark.parametrize("table", [STRATEGIES, JUDGES, ENGINES])
+def test_every_name_resolves(table: dict[str, str]) -> None:
+    """Each entry of each table imports, and is something to call."""
+    for name in table:
+        assert callable(resolve(table, "thing", name))
+
+
+def test_the_defaults_are_the_papers() -> None:
+    """Budget 15, branch 3, keep 2, depth 3, five full votes, gate 0.5, and the paper's sampling."""
+    config = DecodeConfig()
+    shape = (config.budget, config.branch, config.keep, config.depth, config.votes, config.gate)
+    assert shape == (15, 3, 2, 3, 5, 0.5)
+    assert (config.draft.temperature, config.draft.top_p, config.draft.max_tokens) == (
+        0.9,
+        0.9,
+        2048,
+    )
+    assert (config.vote.temperature, config.vote.top_p) == (0.7, 1.0)
+    assert (config.refine.temperature, config.refine.max_tokens) == (0.7, 3072)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_shipped_recipes_load(recipe: str) -> None:
+    """Each shipped recipe is valid and found by its name."""
+    assert load_decode(recipe, {}).strategy == "bfs"
+
+
+def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
+    """A flag wins over the recipe, the recipe over the default, and a flag not given over nothing."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("decode:\n  budget: 7\n  votes: 3\n")
+    config = load_decode(str(path), {"votes": 9, "budget": None})
+    assert (config.budget, config.votes, config.branch) == (7, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"budget": 0}, "--budget 0"),
+        ({"branch": -1}, "--branch -1"),
+        ({"depth": 0}, "--depth 0"),
+        ({"votes": 0}, "--votes 0"),
+        ({"vote_rule": "most"}, "'full' or 'majority'"),
+        ({"stop": "last"}, "'wave' or 'first'"),
+        ({"strategy": "bsf"}, "did you mean 'bfs'"),
+        ({"engine": "vlm"}, "unknown engine 'vlm'"),
+        ({"judge": "vote"}, "did you mean 'votes'"),
+    ],
+)
+def test_wrong_values_are_named(overrides: dict[str, object], message: str) -> None:
+    """The message names the flag, the value and what is accepted."""
+    with pytest.raises(UsageMistake) as caught:
+        load_decode(None, overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("decode: [", "not YAML"),
+        ("train: {}", "lacks a section 'decode'"),
+        ("decode:\n  bugdet: 3\n", "did you mean 'budget'"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    """A recipe that is not YAML, lacks the section, or has a setting that does not exist."""
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageMistake, match=message):
+        load_decode(str(path), {})
+
+
+def test_a_missing_recipe_lists_the_shipped_ones() -> None:
+    """An unknown recipe name is answered with those that exist."""
+    with pytest.raises(UsageMistake, match=r"nano, paper"):
+        load_decode("nanno", {})
