@@ -31,13 +31,15 @@ def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of one layer, a context of 256 tokens and nano-if's tokenizer.
 
-    Its distributions are peaked as a trained model's are, and one token in twenty ends a reply.
+    It heeds its context, its distributions are peaked as a trained model's are, and one token in
+    twenty ends a reply.
     """
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from spar.nano import tokenizer as nano_tokenizer
     from spar.nano.train import Recipe, build_model, save
 
+    torch.set_num_threads(1)  # more of them only get in each other's way on so small a model
     recipe = Recipe(hidden=32, layers=1, heads=2, max_length=256)
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(nano_tokenizer, "_CORPUS_SIZE", 200)
@@ -45,7 +47,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer = nano_tokenizer.build_tokenizer(0, recipe.max_length)
         folder = tmp_path_factory.mktemp("tiny")
         model = build_model(recipe, tokenizer)
-        model.model.embed_tokens.weight.data.mul_(4)
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2:
+                weight.data.mul_(4 if "embed" in name else 10)
         model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(0, 600, 20)]
         save(model, tokenizer, folder)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_path_runs_from_the_root(tree: SearchTree) -> None:
         path = tree.path(last.id)
         assert path[-1] == last
         assert [step.depth for step in path] == list(range(last.depth + 1))
-        assert all(b in tree.children(a.id) for a, b in zip(path, path[1:], strict=False))
+        assert all(b in tree.children(a.id) for a, b in pairwise(path))
 
 
 def test_a_path_may_be_as_long_as_a_chain_gets() -> None:

@@ -1,34 +1,43 @@
 """Training conversations of the embedded model, in the very templates that a search uses.
 
 Two shapes: the actor's (prompt, draft) and the judge's (judge prompt, critique), the latter followed
-by the refiner's turns wherever the critique says No. A third one, repeating random words, is a
-curriculum: it fades out, and only makes the attention heads that copy form early.
+by the refiner's turns wherever the critique says No. Two more are a curriculum and fade: repeating
+random words makes the attention heads that copy form early, and drills, judge conversations over many
+constraints of one response, met as often as not, teach looking up, counting and comparing. Without the
+drills a model of this size had learnt to count after 8 million tokens, but not to tell whether a
+word stands in a response (reports/LOG.md).
 """
 
 from __future__ import annotations
 
 import random
 
-from spar.nano.lexicon import CATEGORY
+from spar.nano.constraints import KINDS
+from spar.nano.draft import parse
+from spar.nano.kind import Constraint, Kind
+from spar.nano.lexicon import CATEGORY, KEYWORDS, STARTERS
 from spar.nano.tasks import Split, Task, sample_task
 from spar.nano.teacher import Dials, write_critique, write_draft, write_refinement, write_response
+from spar.nano.verifiers import count_words, first_word
 from spar.templates import load
 from spar.types import Message
 
 ACTOR_SHARE = 0.3
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""
 
-_COPY_FADE = 30_000
-_COPY_FLOOR = 0.02
+_TRUTHFUL = Dials(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)
+_DRILL_LINES = 8
 
 
 def sample_conversation(
     split: Split, seed: int, index: int, dials: Dials, rng: random.Random
 ) -> tuple[Message, ...]:
     """One conversation; the assistant's turns are what is learnt."""
-    if rng.random() < max(_COPY_FLOOR, 0.6 * (1 - index / _COPY_FADE)):
+    if rng.random() < _fading(0.5, 0.02, index / 20_000):
         return _repetition(rng)
     task = sample_task(split, seed, index)
+    if rng.random() < _fading(0.45, 0.15, index / 60_000):
+        return _drill(_reviewed_response(task, dials, rng), rng)
     if rng.random() < ACTOR_SHARE:
         draft = write_draft(task, dials, rng)
         return (_user(task.text), _assistant(draft))
@@ -51,6 +60,40 @@ def _repetition(rng: random.Random) -> tuple[Message, ...]:
     words = " ".join(rng.choices(list(CATEGORY), k=rng.randint(4, 14)))
     words = rng.choice((str.lower, str.upper, str.title))(words)
     return (_user(f"Repeat: {words}"), _assistant(words))
+
+
+def _fading(start: float, end: float, progress: float) -> float:
+    return max(end, start + (end - start) * progress)
+
+
+def _drill(response: str, rng: random.Random) -> tuple[Message, ...]:
+    there = [word for words in parse(response).sentences for word in words if word in KEYWORDS]
+    free = [rng.choice(there if there and rng.random() < 0.5 else KEYWORDS) for _ in range(60)]
+    keyword_kinds = [kind for kind in KINDS.values() if kind.id.startswith("keywords:")]
+    counting = [kind for kind in KINDS.values() if kind.group == "words"]
+    others = [kind for kind in KINDS.values() if kind.group != "words"]
+    kinds = [*rng.choices(keyword_kinds, k=3), *rng.choices(others, k=_DRILL_LINES - 4)]
+    kinds.insert(rng.randrange(len(kinds)), rng.choice(counting))
+    constraints = tuple(_drilled(kind, response, free, rng) for kind in kinds)
+    asks = [f"- {rng.choice(KINDS[c.id].wordings(c.kwargs))}" for c in constraints]
+    text = "\n".join(["Write something short.", *asks])
+    critique = write_critique(Task(text, constraints), response, _TRUTHFUL, rng)
+    judged = load().judge_prompt((_user(text),), response)
+    return (_user(judged), _assistant(critique))
+
+
+def _drilled(kind: Kind, response: str, free: list[str], rng: random.Random) -> Constraint:
+    kwargs = kind.sample(rng, free)
+    if "num_words" in kwargs:
+        kwargs["num_words"] = max(
+            2, count_words(response) + rng.choice((-3, -2, -1, 0, 0, 1, 2, 3))
+        )
+    if "first_word" in kwargs and first_word(response) in STARTERS and rng.random() < 0.5:
+        kwargs["first_word"] = first_word(response)
+    ending = parse(response).ending
+    if "end_phrase" in kwargs and ending and rng.random() < 0.5:
+        kwargs["end_phrase"] = ending
+    return Constraint(kind.id, kwargs)
 
 
 def _reviewed_response(task: Task, dials: Dials, rng: random.Random) -> str:

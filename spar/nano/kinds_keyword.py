@@ -7,6 +7,7 @@ import random
 from spar.nano import draft as edit
 from spar.nano.draft import Draft
 from spar.nano.kind import Kind, Kwargs
+from spar.nano.lexicon import CATEGORY
 
 
 def _sample_existence(rng: random.Random, free: list[str]) -> Kwargs:
@@ -50,7 +51,10 @@ def _achieve_forbidden(draft: Draft, k: Kwargs, rng: random.Random) -> None:
 
 def _sample_frequency(rng: random.Random, free: list[str]) -> Kwargs:
     relation = rng.choice(("at least", "at least", "less than"))
-    return {"keyword": free.pop(), "frequency": rng.choice((2, 2, 3)), "relation": relation}
+    # A noun: texts repeat those naturally, while a repeated adverb would stand beside itself.
+    keyword = next(word for word in reversed(free) if CATEGORY[word] == "noun")
+    free.remove(keyword)
+    return {"keyword": keyword, "frequency": rng.choice((2, 2, 3)), "relation": relation}
 
 
 def _frequency_wordings(k: Kwargs) -> tuple[str, ...]:

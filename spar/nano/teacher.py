@@ -28,7 +28,6 @@ class Dials:
         default_factory=lambda: {
             "nano:exact_words": 0.7,
             "keywords:frequency": 0.65,
-            "nano:character_sequence": 0.6,
         }
     )
     """Constraint type to how often a draft breaks it: the systematic weakness."""
@@ -36,7 +35,7 @@ class Dials:
     """How often any other constraint of a draft is broken: independent noise."""
     wrong_line: float = 0.12
     """How often a judge's line ends in the opposite of the truth."""
-    broken_refinement: float = 0.3
+    broken_refinement: float = 0.2
     """How often a refinement still breaks a constraint."""
 
 

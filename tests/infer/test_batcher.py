@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -28,6 +29,7 @@ class ScriptedCore:
         self.frees = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.finish = threading.Event()
 
     @property
     def running(self) -> int:
@@ -51,8 +53,9 @@ class ScriptedCore:
         self.gate.wait(5)
         if any(said(job) == "boom" for job in self.rows):
             raise RuntimeError("out of memory")
+        time.sleep(0)  # lets the event loop's thread run
         self.rows = {job: left - 1 for job, left in self.rows.items()}
-        done = [job for job, left in self.rows.items() if left <= 0]
+        done = [job for job, left in self.rows.items() if left <= 0 or self.finish.is_set()]
         for job in done:
             del self.rows[job]
         return [(job, reply_to(said(job))) for job in done]
@@ -120,16 +123,22 @@ async def test_nothing_asked_is_nothing_answered(batcher: Batcher) -> None:
 
 
 async def test_callers_share_the_batch(batcher: Batcher, core: ScriptedCore) -> None:
-    """A burst of lone requests is admitted together, and each is answered when its row ends."""
-    lengths = ["20", *["2"] * (CAPACITY - 1)]
+    """Lone requests that wait are admitted together, and each is answered when its row ends."""
+    core.gate.clear()
     order: list[str] = []
 
     async def one(text: str) -> None:
         await soon(batcher, text)
         order.append(text)
 
-    await asyncio.gather(*map(one, lengths))
-    assert core.admissions == [CAPACITY]
+    calls = [asyncio.create_task(one("20"))]
+    while not core.running:
+        await asyncio.sleep(0.001)
+    calls += [asyncio.create_task(one("2")) for _ in range(CAPACITY - 1)]
+    await asyncio.sleep(0)
+    core.gate.set()
+    await asyncio.gather(*calls)
+    assert core.admissions == [1, CAPACITY - 1]
     assert order == ["2"] * (CAPACITY - 1) + ["20"]
     assert batcher.steps == 20
     assert batcher.mean_batch == (20 + 2 * (CAPACITY - 1)) / 20
@@ -155,17 +164,18 @@ async def test_a_request_that_fails_fails_alone(batcher: Batcher) -> None:
 
 async def test_cancelling_drops_the_row(batcher: Batcher, core: ScriptedCore) -> None:
     """The cancelled caller's rows leave the batch; its neighbours' stay."""
-    core.gate.clear()
-    gone = asyncio.create_task(batcher.submit(asking("1000000", "2000000")))
-    stays = asyncio.create_task(soon(batcher, "3"))
+    gone = asyncio.create_task(batcher.submit(asking("1000000001", "1000000002")))
+    stays = asyncio.create_task(soon(batcher, "1000000003"))
     while core.running < 3:
         await asyncio.sleep(0.001)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    core.gate.set()
-    assert await stays == ["re 3"]
-    assert sorted(core.dropped) == ["1000000", "2000000"]
+    while core.running > 1:
+        await asyncio.sleep(0.001)
+    core.finish.set()
+    assert await stays == ["re 1000000003"]
+    assert sorted(core.dropped) == ["1000000001", "1000000002"]
 
 
 async def test_a_cancelled_request_is_not_admitted(batcher: Batcher, core: ScriptedCore) -> None:

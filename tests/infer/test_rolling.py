@@ -41,11 +41,12 @@ def nucleus(logits: list[float], sampling: Sampling) -> np.ndarray[Any, Any]:
             break
         kept[token] = probs[token]
         mass += probs[token]
-    return kept / kept.sum()
+    shares: np.ndarray[Any, Any] = kept / kept.sum()
+    return shares
 
 
 @given(
-    st.lists(st.floats(-6, 6, width=32), min_size=2, max_size=9, unique=True),
+    st.lists(st.integers(-24, 24).map(lambda n: n / 4), min_size=2, max_size=9, unique=True),
     st.sampled_from([0.3, 0.7, 1.0, 2.0]),
     st.sampled_from([0.05, 0.33, 0.61, 0.9, 1.0]),
 )
@@ -57,7 +58,7 @@ def test_draws_follow_the_distribution(
     wanted = nucleus(logits, sampling)
     cumulated = np.cumsum(np.sort(nucleus(logits, Sampling(temperature)))[::-1])
     if np.abs(cumulated - top_p).min() < 1e-4 and top_p < 1:
-        return  # the nucleus ends within rounding of a token
+        return  # the nucleus ends within rounding of a token: either side is right
     logits_BV = torch.tensor([logits] * len(GRID))
     drawn = draw(logits_BV, [sampling] * len(GRID), GRID)
     shares = np.bincount(drawn, minlength=len(logits)) / len(GRID)
@@ -104,9 +105,12 @@ def core(tiny_model: Path) -> RollingBatch:
 
 def requests(num: int, seed: int) -> list[Request]:
     """Prompts and limits of random lengths; every fifth prompt repeats the one before."""
-    dice, made = random.Random(seed), []
+    dice = random.Random(seed)
+    made: list[Request] = []
     for i in range(num):
-        words = " ".join(dice.choices("the fox ran over a cold river 🦊".split(), k=dice.randrange(40)))
+        words = " ".join(
+            dice.choices("the fox ran over a cold river 🦊".split(), k=dice.randrange(40))
+        )
         turns = made[-1].messages if i % 5 == 4 else (Message(role="user", content=words),)
         temperature = dice.choice([0.0, 0.7, 1.0])
         limit = dice.choice([1, 2, 5, 20, 60])
@@ -114,10 +118,13 @@ def requests(num: int, seed: int) -> list[Request]:
     return made
 
 
-def run(core: RollingBatch, jobs: list[Job], dice: random.Random, most_rows: int) -> list[Completion]:
+def run(
+    core: RollingBatch, jobs: list[Job], dice: random.Random, most_rows: int
+) -> list[Completion]:
     """Decode jobs that arrive at random times, in batches of up to `most_rows`."""
     core.reset()
-    waiting, ended = list(jobs), {}
+    waiting = list(jobs)
+    ended: dict[Job, Completion | Exception] = {}
     while waiting or core.running:
         core.drop()
         if waiting and (not core.running or dice.random() < 0.3):
@@ -125,8 +132,9 @@ def run(core: RollingBatch, jobs: list[Job], dice: random.Random, most_rows: int
             batch, waiting = waiting[:free], waiting[free:]
             ended.update(core.admit(batch))
         ended.update(core.step())
-    assert not any(isinstance(result, Exception) for result in ended.values())
-    return [ended[job] for job in jobs if job in ended]  # type: ignore[misc]  # just asserted
+    replies = [ended[job] for job in jobs]
+    assert all(isinstance(reply, Completion) for reply in replies)
+    return [reply for reply in replies if isinstance(reply, Completion)]
 
 
 def job_of(request: Request) -> Job:
@@ -148,25 +156,20 @@ async def test_rows_that_come_and_go_say_what_they_say_alone(core: RollingBatch,
 
 async def test_dropped_rows_leave_the_others_alone(core: RollingBatch) -> None:
     """Rows whose callers go at random times change nothing for those that stay."""
-    asked = requests(40, 7)
+    asked = requests(30, 7)
     alone = [run(core, [job_of(r)], random.Random(0), 1)[0] for r in asked[::2]]
-    jobs = [job_of(request) for request in asked]
-    dice = random.Random(3)
+    jobs, dice = [job_of(request) for request in asked], random.Random(3)
     core.reset()
-    core.admit(jobs)
-    results: dict[Job, Any] = {}
-    going = jobs[1::2]
+    results = dict(core.admit(jobs))
+    going = [job for job in jobs[1::2] if job not in results]
+    assert len(going) > 5
     while core.running:
         if going and dice.random() < 0.5:
             going.pop().future.cancel()
         core.drop()
         results.update(core.step())
-    first = {job.request: results.get(job) for job in jobs[::2]}
-    unheard = [r for r, reply in first.items() if reply is None]
-    assert all(r.sampling.max_tokens <= 60 for r in unheard)
-    for request, reply in zip(asked[::2], alone, strict=True):
-        assert first[request] in (reply, None)
-    assert len(unheard) < len(alone)
+    assert [results[job] for job in jobs[::2]] == alone
+    assert len(results) < len(jobs)
 
 
 async def test_logprobs_are_counted_and_descend(core: RollingBatch) -> None:
@@ -185,30 +188,31 @@ async def test_logprobs_are_counted_and_descend(core: RollingBatch) -> None:
 
 async def test_the_greedy_token_is_the_likeliest(core: RollingBatch) -> None:
     """At temperature 0 each token is the first of its own alternatives."""
-    request = Request(
-        (Message(role="user", content="tell me"),), Sampling(max_tokens=30, top_logprobs=3)
-    )
-    (reply,) = run(core, [job_of(request)], random.Random(0), 1)
-    assert reply.logprobs
-    assert all(token.token == next(iter(token.top)) for token in reply.logprobs)
+    sampling = Sampling(max_tokens=30, top_logprobs=3)
+    asked = [Request((Message(role="user", content=f"tell {n}"),), sampling) for n in range(9)]
+    replies = run(core, [job_of(request) for request in asked], random.Random(0), 9)
+    tokens = [token for reply in replies for token in reply.logprobs]
+    assert tokens
+    assert all(token.token == next(iter(token.top)) for token in tokens)
 
 
 async def test_a_reply_ends_where_the_context_ends(core: RollingBatch) -> None:
     """Prompt and reply together never outgrow the context; a prompt that fills it is refused."""
-    seen = []
-    for num_words in range(110, 135):
-        message = Message(role="user", content="fox, " * num_words)
-        job = job_of(Request((message,), Sampling(0.0, max_tokens=500)))
+    results: list[Any] = []
+    for length in range(240, 258):
+        job = job_of(Request((Message(role="user", content="x" * length),), Sampling(0.0)))
         core.reset()
-        results = dict(core.admit([job]))
+        ended = dict(core.admit([job]))
         while core.running:
-            results.update(core.step())
-        seen.append(results[job])
-    replies = [result for result in seen if isinstance(result, Completion)]
-    assert replies
-    assert all(r.prompt_tokens + r.completion_tokens <= 256 for r in replies)
-    assert [type(result) for result in seen[len(replies) :]] == [PromptTooLong] * (25 - len(replies))
-    assert len(replies) < 25
+            ended.update(core.step())
+        results.append(ended[job])
+    replies = [result for result in results if isinstance(result, Completion)]
+    refused = results[len(replies) :]
+    assert [reply.prompt_tokens for reply in replies][-1] == 255
+    assert replies[-1].completion_tokens == 1
+    assert all(reply.prompt_tokens + reply.completion_tokens <= 256 for reply in replies)
+    assert refused
+    assert {type(result) for result in refused} == {PromptTooLong}
 
 
 async def test_a_template_that_refuses_a_conversation_is_an_engine_error(
@@ -245,11 +249,11 @@ async def test_the_cache_stays_within_its_budget(
     assert all(rows == 1 or size <= 400 for rows, size in sizes)
 
 
-@pytest.mark.parametrize("settings", [{"device": "nowhere"}, {"device": "cuda:99"}])
-def test_a_wrong_device_is_a_mistake(tiny_model: Path, settings: dict[str, str]) -> None:
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_wrong_device_is_a_mistake(tiny_model: Path, device: str) -> None:
     """The message names the flag and what it got."""
-    with pytest.raises(UsageMistake, match=settings["device"]):
-        hf.HfEngine(str(tiny_model), hf.HfSettings(**settings))
+    with pytest.raises(UsageMistake, match=f"--device {device}"):
+        hf.HfEngine(str(tiny_model), hf.HfSettings(device=device))
 
 
 @pytest.mark.parametrize("damage", ["empty", "no-config", "torn", "missing", "file"])

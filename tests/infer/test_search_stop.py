@@ -11,7 +11,7 @@ import pytest
 
 from spar.errors import EngineError
 from spar.infer.engine import Request
-from spar.infer.engines.fake import FakeEngine
+from spar.infer.engines.fake import FakeEngine, Reply
 from spar.infer.search import run_search
 from tests.fakes import (
     NO,
@@ -41,7 +41,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     assert unheard == []
 
 
-def naming_reply(passing: str) -> Any:
+def naming_reply(passing: str) -> Reply:
     """A world whose refinements are `one`, `two`, `three`; only `passing` gets yes."""
     names = iter(["one", "two", "three"])
 

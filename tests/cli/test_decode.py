@@ -1,0 +1,324 @@
+"""`spar decode` as a person runs it: a child process, the fake engine, real files and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spar.store import read_trees
+
+SPAR = [sys.executable, "-m", "spar"]
+
+
+def spar(
+    *arguments: str | Path, stdin: str = "", check: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [*SPAR, *map(str, arguments)]
+    run = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+    if check is not None:
+        assert run.returncode == check, run.stderr
+    assert "Traceback" not in run.stderr
+    return run
+
+
+def decode(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    return spar("decode", "--engine", "fake", "--display", "none", *arguments, **options)  # type: ignore[arg-type]
+
+
+def rows(path: Path, *objects: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in objects))
+    return path
+
+
+def comparable(directory: Path) -> dict[str, str]:
+    """Each tree without its times, by prompt id."""
+    trees = {}
+    for tree in read_trees(directory):
+        data = json.loads(tree.to_json())
+        data["seconds"] = 0
+        for item in (*data["nodes"], *data["faults"]):
+            item["usage"]["seconds"] = 0
+        trees[tree.prompt.id] = json.dumps(data, sort_keys=True)
+    return trees
+
+
+def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
+    """The table has the numbers that the issue of a run are: passes before and after, cost, place."""
+    run = decode("--limit", "12", "--out", tmp_path / "r", "--show-tree", check=0)
+    for word in (
+        "prompts",
+        "before",
+        "after",
+        "nodes",
+        "calls",
+        "tokens",
+        "seconds",
+        "run directory",
+    ):
+        assert word in run.stdout
+    assert len(comparable(tmp_path / "r")) == 12
+
+
+def test_json_prints_one_object_and_nothing_else(tmp_path: Path) -> None:
+    """With --json standard output is the summary; progress goes to standard error."""
+    run = spar(
+        "decode", "--engine", "fake", "--limit", "5", "--out", tmp_path / "r", "--json", check=0
+    )
+    summary = json.loads(run.stdout)
+    assert summary["trees"] == summary["verified"] == 5
+    assert 0 <= summary["passed_before"] <= 1
+    assert summary["calls"] > 5
+    assert "trees" in run.stderr
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "best-of-n", "iterative", "bfs", "dfs"])
+def test_budgets_hold_on_the_command_line(tmp_path: Path, strategy: str) -> None:
+    """Whatever the strategy, no tree has more nodes than its budget, and every prompt is answered."""
+    decode(
+        "--strategy", strategy, "--budget", "4", "--limit", "10", "--out", tmp_path / "r", check=0
+    )
+    trees = list(read_trees(tmp_path / "r"))
+    assert all(1 <= len(tree.nodes) <= 4 for tree in trees)
+    assert len(trees) == 10
+
+
+def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    """A second run adds nothing; another budget is refused with a diff; --fresh starts over."""
+    out = tmp_path / "r"
+    decode("--limit", "6", "--out", out, check=0)
+    before = (out / "trees.jsonl").read_bytes()
+    decode("--limit", "6", "--out", out, check=0)
+    assert (out / "trees.jsonl").read_bytes() == before
+    decode("--limit", "9", "--out", out, check=0)
+    assert len(comparable(out)) == 9
+    refused = decode("--limit", "6", "--out", out, "--budget", "3", check=2)
+    assert "budget: 15 -> 3" in refused.stderr
+    assert "--fresh" in refused.stderr
+    decode("--limit", "2", "--out", out, "--budget", "3", "--fresh", check=0)
+    assert len(comparable(out)) == 2
+
+
+@pytest.fixture
+def slow_engine(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment in which the fake engine takes its time, so that a run can be interrupted."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import spar.infer.engines.fake as fake\n"
+        "make = fake.FakeEngine.__init__\n"
+        "def slow(self, reply, *, latency=0.0, model='fake'):\n"
+        "    make(self, reply, latency=0.02, model=model)\n"
+        "fake.FakeEngine.__init__ = slow\n"
+    )
+    yield {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+
+def start(out: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [
+        *SPAR,
+        "decode",
+        "--engine",
+        "fake",
+        "--limit",
+        "200",
+        "--concurrency",
+        "4",
+        "--out",
+        str(out),
+    ]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def await_lines(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while not path.is_file() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, "the run wrote nothing"
+        time.sleep(0.01)
+
+
+def test_kill_9_loses_only_trees_in_flight(tmp_path: Path, slow_engine: dict[str, str]) -> None:
+    """Killed twice and resumed, a run ends with the very trees of an undisturbed one."""
+    out = tmp_path / "killed"
+    for count in (5, 30):
+        process = start(out, slow_engine)
+        await_lines(out / "trees.jsonl", count)
+        process.kill()
+        process.communicate()
+    decode("--limit", "200", "--concurrency", "4", "--out", out, check=0)
+    decode("--limit", "200", "--out", tmp_path / "whole", check=0)
+    assert comparable(out) == comparable(tmp_path / "whole")
+
+
+def test_ctrl_c_stops_within_two_seconds_and_says_how_to_resume(
+    tmp_path: Path, slow_engine: dict[str, str]
+) -> None:
+    """SIGINT ends the run with 130, a summary of what is there, and the next step."""
+    process = start(tmp_path / "r", slow_engine)
+    await_lines(tmp_path / "r" / "trees.jsonl", 3)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, stderr = process.communicate(timeout=20)
+    assert time.monotonic() - sent < 2
+    assert process.returncode == 130
+    assert "to resume" in stderr
+    assert "Traceback" not in stderr
+    kept = len(comparable(tmp_path / "r"))
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["trees"] == kept >= 3
+
+
+def test_a_second_process_is_refused(tmp_path: Path, slow_engine: dict[str, str]) -> None:
+    """Two runs on one directory: the second says who is writing, and stops with 1."""
+    process = start(tmp_path / "r", slow_engine)
+    await_lines(tmp_path / "r" / "trees.jsonl", 1)
+    second = decode("--limit", "200", "--out", tmp_path / "r", check=1)
+    process.kill()
+    process.communicate()
+    assert str(process.pid) in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no prompt"),
+        ("{nope\n", ":1"),
+        ('{"text": "x"}\n', "prompt"),
+        ('{"prompt": " "}\n', ":1"),
+        ('{"id": "a", "prompt": "x"}\n{"id": "a", "prompt": "y"}\n', ":2"),
+        ('{"prompt": "x"}\n[1]\n', ":2"),
+    ],
+)
+def test_bad_prompt_files_get_one_line(tmp_path: Path, content: str, message: str) -> None:
+    """Each mistake in a prompt file ends with 2 and one line that names the place."""
+    path = tmp_path / "p.jsonl"
+    path.write_text(content)
+    run = decode(path, "--out", tmp_path / "r", check=2)
+    assert message in run.stderr
+    assert "p.jsonl" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["missing.jsonl"], "missing.jsonl"),
+        (["--strategy", "bsf"], "did you mean 'bfs'"),
+        (["--budget", "0"], "--budget 0"),
+        (["--branch", "0"], "--branch 0"),
+        (["--depth", "0"], "--depth 0"),
+        (["--votes", "0"], "--votes 0"),
+        (["--judge", "voters"], "did you mean 'votes'"),
+        (["--engine", "faek"], "did you mean 'fake'"),
+        (["--display", "big"], "unknown display"),
+        (["--templates", "nowhere"], "nowhere"),
+        (["--recipe", "nowhere"], "nowhere"),
+        (["--prompt", ""], "blank"),
+    ],
+)
+def test_wrong_flags_get_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
+    """Each wrong flag ends with 2 and one line that names the value."""
+    run = decode("--limit", "1", "--out", tmp_path / "r", *flags, check=2)
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.model
+def test_a_folder_that_is_no_model_gets_one_line(tmp_path: Path) -> None:
+    """A folder without config.json is refused before anything is loaded."""
+    run = spar("decode", "--model", tmp_path, "--limit", "1", "--out", tmp_path / "r", check=2)
+    assert "config.json" in run.stderr
+
+
+def test_odd_text_is_carried_through(tmp_path: Path) -> None:
+    """Lone surrogates, NUL, emoji, right-to-left text and 100,000 characters come back unharmed."""
+    texts = [
+        "\ud800 alone",
+        "nul \x00 end",
+        "\U0001f600",
+        "\u202eabc\u05d0",
+        "x" * 100_000,
+        "{response} [/x]",
+    ]
+    path = rows(
+        tmp_path / "p.jsonl", *({"prompt": text, "id": str(i)} for i, text in enumerate(texts))
+    )
+    decode(path, "--out", tmp_path / "r", "--show-tree", check=0)
+    kept = {tree.prompt.id: tree.prompt.messages[0].content for tree in read_trees(tmp_path / "r")}
+    assert [kept[str(i)] for i in range(len(texts))] == texts
+
+
+def test_one_prompt_prints_its_answer_and_tree_as_text(tmp_path: Path) -> None:
+    """Markup and escape codes in a prompt are shown, never interpreted."""
+    run = decode("--prompt", "[bold]hi[/x] \x1b[31m", "--out", tmp_path / "r", check=0)
+    assert "[bold]hi[/x]" in run.stdout
+    assert "\x1b[31m" not in run.stdout
+    assert "<- answer" in run.stdout
+
+
+def test_standard_input_and_text_files(tmp_path: Path) -> None:
+    """`-` reads JSON lines or plain lines; a text file has one prompt a line."""
+    decode("-", "--out", tmp_path / "a", stdin='{"prompt": "one"}\nplain two\n', check=0)
+    (tmp_path / "p.txt").write_text("first\n\nsecond\nthird\n")
+    decode(tmp_path / "p.txt", "--out", tmp_path / "b", check=0)
+    assert len(comparable(tmp_path / "a")) == 2
+    assert len(comparable(tmp_path / "b")) == 3
+
+
+def test_dry_run_shows_the_prompts_and_the_most_calls(tmp_path: Path) -> None:
+    """--dry-run prints the three rendered conversations and the cost, and writes nothing."""
+    run = decode("--limit", "10", "--dry-run", "--out", tmp_path / "r", check=0)
+    for part in ("== draft ==", "== judge ==", "== refine ==", "Final Judgement", "[[start]]"):
+        assert part in run.stdout
+    assert "900 calls where every reply parses" in run.stdout
+    assert not (tmp_path / "r").exists()
+
+
+def test_templates_of_ones_own(tmp_path: Path) -> None:
+    """A folder with judge.txt replaces that template, and its digest is in the manifest."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "judge.txt").write_text("Mine. {instruction} | {response} Final Judgement?")
+    run = decode("--limit", "1", "--templates", folder, "--dry-run", check=0)
+    assert "Mine. " in run.stdout
+    decode("--limit", "1", "--templates", folder, "--out", tmp_path / "a", check=0)
+    decode("--limit", "1", "--out", tmp_path / "b", check=0)
+    digests = [
+        json.loads((tmp_path / run / "run.json").read_text())["templates"] for run in ("a", "b")
+    ]
+    assert digests[0]["judge"] != digests[1]["judge"]
+    assert digests[0]["refine"] == digests[1]["refine"]
+
+
+def test_help_is_instant_and_doctor_names_what_is_missing() -> None:
+    """--help takes under 0.3 s (best of five); doctor says versions and next steps."""
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        spar("--help", check=0)
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.3
+    run = spar("doctor", check=0)
+    assert "hf" in run.stdout
+    assert "cores" in run.stdout
+
+
+def test_a_missing_extra_is_named_with_its_install_line(tmp_path: Path) -> None:
+    """Without torch the hf engine says what to install, and nothing else."""
+    (tmp_path / "torch.py").write_text("raise ImportError('blocked', name='torch')")
+    command = [*SPAR, "decode", "--engine", "hf", "--limit", "1", "--out", str(tmp_path / "r")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "pip install 'spar[hf]'" in run.stderr
+    assert "Traceback" not in run.stderr
