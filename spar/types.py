@@ -205,9 +205,10 @@ class SearchTree(Record):
 
     def path(self, node_id: int) -> tuple[Node, ...]:
         """Nodes from the root down to `node_id`, both included."""
-        node = self.nodes[node_id]
-        above = () if node.parent is None else self.path(node.parent)
-        return (*above, node)
+        path = [self.nodes[node_id]]
+        while (parent := path[-1].parent) is not None:
+            path.append(self.nodes[parent])
+        return tuple(reversed(path))
 
     def to_json(self) -> str:
         """One line of ASCII JSON without its line break."""

@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "vllm", "transformers", "trl", "deepspeed", "textual", "lm_eval", "ray", "pandas"}
-MAY_IMPORT_HEAVY_AT_TOP = {"spar/infer/engines/rolling.py", "spar/infer/engines/cache.py"}
+MAY_IMPORT_HEAVY_AT_TOP = {
+    "spar/infer/engines/rolling.py",
+    "spar/infer/engines/cache.py",
+    "spar/infer/engines/draw.py",
+}
 """Modules of tensors, themselves imported inside functions only."""
 
 

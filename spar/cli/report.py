@@ -45,6 +45,8 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     table.add_row("pass by the judge", f"{summary.stops['solved']}")
     table.add_row("nodes", f"{summary.nodes:,}")
     table.add_row("faults", f"{summary.faults:,}")
+    if summary.unanswered:
+        table.add_row("prompts without an answer (see log.txt)", f"{summary.unanswered:,}")
     table.add_row("calls", f"{summary.calls:,}")
     read, written = summary.prompt_tokens, summary.completion_tokens
     table.add_row("tokens", f"{read:,} read, {written:,} generated")

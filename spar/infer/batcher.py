@@ -87,7 +87,7 @@ class Batcher:
         self._waiting: deque[Job] = deque()
         self._live: set[Job] = set()
         self._wake = threading.Condition()
-        self._closed = False
+        self._closed = self._freed = False
         self._thread: threading.Thread | None = None
         self.steps = 0
         """Batch steps taken."""
@@ -113,6 +113,8 @@ class Batcher:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
+        elif not self._freed:
+            self._free()
 
     @property
     def mean_batch(self) -> float:
@@ -134,8 +136,12 @@ class Batcher:
             try:
                 self._turn()
             except Exception as error:  # a broken step must reach the callers, not kill the thread
-                self._fail_all(error)
+                self._fail_all(EngineError(f"the model failed: {type(error).__name__}: {error}"))
         self._fail_all(EngineError("the engine was closed"))
+        self._free()
+
+    def _free(self) -> None:
+        self._freed = True
         self._core.free()
 
     def _await_work(self) -> bool:
@@ -149,7 +155,7 @@ class Batcher:
     def _turn(self) -> None:
         self._core.drop()
         admitted = self._take()
-        self._live.update(admitted)
+        self._live = {job for job in (*self._live, *admitted) if not job.cancelled}
         ended = self._core.admit(admitted) if admitted else []
         if self._core.running:
             self.steps += 1

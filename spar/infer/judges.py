@@ -153,15 +153,16 @@ def count_votes(texts: Sequence[str]) -> Judgement | None:
 
 def verdict_probability(reply: Completion) -> float | None:
     """P(yes) among yes and no at the token that decides, None where there is no verdict."""
-    span = find_verdict(reply.text)
-    if span is None:
+    verdict = parse_verdict(reply.text)
+    if verdict is None:
         return None
-    end = 0
-    for token in reply.logprobs:
+    # Found in the joined tokens, since a character split over tokens makes them longer than the text.
+    span, end = find_verdict("".join(token.token for token in reply.logprobs)), 0
+    for token in reply.logprobs if span else ():
         end += len(token.token)
-        if end > span[0]:
+        if span and end > span[0]:
             return _share_of_yes(token.top)
-    return 1.0 if parse_verdict(reply.text) else 0.0
+    return float(verdict)
 
 
 def _share_of_yes(top: Mapping[str, float]) -> float | None:

@@ -14,7 +14,7 @@ from spar.errors import ParseError
 from spar.templates import unshield
 
 _VERDICT_HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
-_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_])", re.IGNORECASE)
 _REFINED_HEADING = re.compile(r"final\s+refined\s+output", re.IGNORECASE)
 _START, _END = "[[start]]", "[[end]]"
 
@@ -32,7 +32,7 @@ class Refinement:
 def parse_verdict(text: str) -> bool | None:
     """Read a judge's verdict: True for yes, False for no, None where there is none."""
     found = find_verdict(text)
-    return None if found is None else text[found[0] : found[1]].lower() == "yes"
+    return None if found is None else text[slice(*found)].casefold() == "yes"
 
 
 def find_verdict(text: str) -> tuple[int, int] | None:
@@ -41,7 +41,16 @@ def find_verdict(text: str) -> tuple[int, int] | None:
     if not headings:
         return None
     match = _VERDICT.search(text, headings[-1].end())
-    return match.span() if match else None
+    if match is None or (len(headings) > 1 and _is_choice(text, headings[-2].end(), match)):
+        return None
+    return match.span()
+
+
+def _is_choice(text: str, start: int, match: re.Match[str]) -> bool:
+    # "Final Judgement: Yes if ..., otherwise Final Judgement: No" on one line is the request, repeated.
+    before = _VERDICT.search(text, start, match.start())
+    one_line = "\n" not in text[start : match.start()]
+    return one_line and before is not None and before[0].casefold() != match[0].casefold()
 
 
 def parse_refinement(text: str) -> Refinement:
@@ -57,7 +66,7 @@ def parse_refinement(text: str) -> Refinement:
     start = text.find(_START, search_from)
     if start < 0:
         raise ParseError(f"the refinement lacks the marker {_START}")
-    end = text.rfind(_END, start + len(_START))
+    end = text.find(_END, start + len(_START))
     if end < 0:
         raise ParseError(f"the refinement lacks the marker {_END}")
     response = unshield(text[start + len(_START) : end].strip())

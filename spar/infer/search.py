@@ -11,11 +11,12 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
+from spar.infer.gather import cancel, gather
 from spar.infer.judges import Judge
 from spar.infer.roles import AttemptFailed, Drafts, Refines, Written
 from spar.infer.seeds import derive
@@ -108,7 +109,7 @@ async def run_search(
         stop = await search.follow(plan)
     finally:
         plan.close()
-        await _cancel(search.judging.values())
+        await cancel(search.judging.values())
     return search.tree(stop)
 
 
@@ -127,8 +128,11 @@ class _Search:
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
         self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
+        self._num_given = len(nodes)
+        self._given = {node.response: node.judgement for node in nodes if node.judgement}
         self._start = time.monotonic()
         self._spent = 0
+        self._bound = False
         self._num_tried: Counter[int | None] = Counter()
         self._charged: set[str] = set()
 
@@ -144,8 +148,8 @@ class _Search:
                     return "solved"
                 wave = plan.send(children)
         except StopIteration:
-            return "exhausted"
-        return "budget"
+            pass
+        return "budget" if self._bound else "exhausted"
 
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
@@ -170,6 +174,7 @@ class _Search:
         clipped = []
         for expand in wave:
             granted = min(expand.n, left)
+            self._bound = self._bound or granted < expand.n
             left -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
@@ -177,7 +182,7 @@ class _Search:
 
     def _capped(self) -> bool:
         budget, usage = self.settings.budget, Usage()
-        items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
+        items: tuple[Node | Fault, ...] = (*self.nodes[self._num_given :], *self.faults)
         for item in items:
             usage += item.usage
         return (
@@ -197,7 +202,7 @@ class _Search:
         first_only = self.settings.stop_rule == "first"
         gate = self.settings.gate
         done = (lambda outcome: _passes(outcome.judgement, gate)) if first_only else _never
-        outcomes = await _gather(tasks, done)
+        outcomes = await gather(tasks, done)
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
 
@@ -225,6 +230,8 @@ class _Search:
         return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
+        if response in self._given:
+            return self._given[response], Usage()
         # The first to arrive asks; whoever has the same response waits for the same judgement.
         if response not in self.judging:
             seeds = partial(derive, self.settings.seed, self.prompt.id, response, "judge")
@@ -272,31 +279,6 @@ class _Search:
             return Usage()
         self._charged.add(written.response)
         return judging
-
-
-async def _gather(
-    tasks: list[asyncio.Task[_Outcome]], enough: Callable[[_Outcome], bool]
-) -> list[_Outcome]:
-    """Outcomes in the order of `tasks`; once one is `enough`, those not yet ended are cancelled."""
-    pending: set[asyncio.Task[_Outcome]] = set(tasks)
-    try:
-        while pending:
-            ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            outcomes = [
-                task.result() for task in ended
-            ]  # all of them: an error in any must surface
-            if any(map(enough, outcomes)):
-                break
-    finally:
-        await _cancel(pending)
-    return [task.result() for task in tasks if not task.cancelled()]
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    unfinished = [task for task in tasks if not task.done()]
-    for task in unfinished:
-        task.cancel()
-    await asyncio.gather(*unfinished, return_exceptions=True)
 
 
 def _passes(judgement: Judgement | None, gate: float) -> bool:

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from spar.types import Node
 
+DRAFT_ATTEMPTS = 3
+"""Drafts that a refining strategy tries before it gives the prompt up."""
 UNLIMITED = sys.maxsize
 """As many children as the budget allows."""
 
@@ -53,7 +55,12 @@ class Strategy(Protocol):
 def drafted(
     roots: tuple[Node, ...],
 ) -> Generator[Sequence[Expand], tuple[Node, ...], tuple[Node, ...]]:
-    """The given roots, or else one fresh draft; asks again while the draft cannot be judged."""
-    while not roots:
+    """The given roots, or else one fresh draft; a draft that cannot be judged is tried again.
+
+    Empty after `DRAFT_ATTEMPTS` drafts without a judgement: a prompt that does not fit, say.
+    """
+    for _ in range(DRAFT_ATTEMPTS):
+        if roots:
+            break
         roots = yield [Expand(None, 1)]
     return roots

@@ -27,10 +27,10 @@ FIELDS: Mapping[str, tuple[str, ...]] = {"judge": ("instruction", "response"), "
 """Template name to the fields that it must hold."""
 
 _JOINER = "\u2060"
-_MARKER = re.compile(r"(F)(inal\s+(?:Judg|Refined))|(\[)(\[(?:start|end)\]\])", re.IGNORECASE)
-_SHIELDED = re.compile(
-    rf"(F){_JOINER}(?=inal\s+(?:Judg|Refined))|(\[){_JOINER}(?=\[(?:start|end)\]\])", re.IGNORECASE
-)
+_REST = rf"{_JOINER}*inal\s+(?:Judg|Refined)", rf"{_JOINER}*\[(?:start|end)\]\]"
+# Joiners that already stand in a marker are counted in, so that `unshield` takes off just the one.
+_MARKER = re.compile(rf"F(?={_REST[0]})|\[(?={_REST[1]})", re.IGNORECASE)
+_SHIELDED = re.compile(rf"(F){_JOINER}(?={_REST[0]})|(\[){_JOINER}(?={_REST[1]})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def transcript(messages: Sequence[Message]) -> str:
 
 def shield(text: str) -> str:
     """Split every marker that spar's parsers look for by an invisible character."""
-    return _MARKER.sub(lambda m: _JOINER.join(part for part in m.groups() if part), text)
+    return _MARKER.sub(lambda match: match.group() + _JOINER, text)
 
 
 def unshield(text: str) -> str:
@@ -98,7 +98,10 @@ def unshield(text: str) -> str:
 def _read(name: str, folder: Path | None) -> str:
     path = folder / f"{name}.txt" if folder else None
     source = path if path and path.is_file() else files(__package__).joinpath(f"{name}.txt")
-    text = source.read_text(encoding="utf-8").removesuffix("\n")
+    try:
+        text = source.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageMistake(f"template {source}: not a readable UTF-8 text ({error})") from error
     for field in FIELDS[name]:
         if "{" + field + "}" not in text:
             raise UsageMistake(f"template {source}: lacks the field {{{field}}}")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,7 +108,7 @@ def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -
 
 
 @pytest.fixture
-def slow_engine(tmp_path: Path) -> Iterator[dict[str, str]]:
+def slow_engine(tmp_path: Path) -> dict[str, str]:
     """An environment in which the fake engine takes its time, so that a run can be interrupted."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
@@ -119,7 +118,7 @@ def slow_engine(tmp_path: Path) -> Iterator[dict[str, str]]:
         "    make(self, reply, latency=0.02, model=model)\n"
         "fake.FakeEngine.__init__ = slow\n"
     )
-    yield {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
 
 
 def start(out: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

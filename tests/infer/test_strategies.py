@@ -230,3 +230,12 @@ async def test_greedy_is_one_call() -> None:
 def test_the_table_lists_what_is_tested_by_hand() -> None:
     """A strategy that joins the table wants its own hand-worked tree here."""
     assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}
+
+
+async def test_a_wave_that_the_budget_cut_ends_the_tree_as_budget() -> None:
+    """BFS with its own draft wants 16 responses; at 15 the budget bound, at 16 nothing is left."""
+    stops = []
+    for budget in (15, 16):
+        tree = await shape_of(TableRoles(), "bfs", rooted=False, budget=budget)
+        stops.append(tree.stop)
+    assert stops == ["budget", "exhausted"]

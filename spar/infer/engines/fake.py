@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from spar.errors import EngineError
 from spar.infer.engine import Completion, Request
 
 if TYPE_CHECKING:
@@ -25,16 +26,20 @@ class FakeEngine:
         """Every request so far, where `keep` is on."""
         self.keep = True
         self._reply, self._latency = reply, latency
+        self._closed = False
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion a request, in order."""
+        if self._closed:
+            raise EngineError("the engine is closed")
         if self.keep:
             self.requests.extend(requests)
         await asyncio.sleep(self._latency)
         return [self._complete(request) for request in requests]
 
     async def aclose(self) -> None:
-        """Nothing to free."""
+        """Refuse what comes after; there is nothing to free."""
+        self._closed = True
 
     def _complete(self, request: Request) -> Completion:
         words = self._reply(request).split(" ")

@@ -91,7 +91,14 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
     name = settings.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageMistake(
+            f"--device {name}: cannot be used ({reason}); give auto, cpu or a torch device"
+        ) from error
     default = "fp32" if device.type == "cpu" else "bf16"
     dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}
     wanted = default if settings.dtype == "auto" else settings.dtype
@@ -102,13 +109,14 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
 
 def _load(model: str, dtype: Any) -> tuple[Any, Any]:
     check_model_folder(model)
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
         raise UsageMistake(
             f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
         ) from error

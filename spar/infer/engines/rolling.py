@@ -9,6 +9,7 @@ Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from spar.errors import PromptTooLong
+from spar.errors import EngineError, PromptTooLong
 from spar.infer.batcher import Ended, Job
-from spar.infer.engine import Completion, Finish, Sampling, TokenLogprobs
+from spar.infer.engine import Completion, Finish, TokenLogprobs
 from spar.infer.engines.cache import RollingCache
+from spar.infer.engines.draw import draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_JOINER = "\u2060"
 _PREFILL_TOKENS = 16_384
 _COMPACT_SHARE = 0.25
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True, eq=False)
@@ -63,15 +67,21 @@ class RollingBatch:
         self._token_budget = token_budget
         self._context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
         self._stops = _stop_ids(model, tokenizer)
+        specials = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         self.reset()
 
     @property
     def running(self) -> int:
-        """Rows still writing."""
-        return sum(not row.ended for row in self._rows)
+        """Rows still writing, and those that wait for memory."""
+        return sum(not row.ended for row in self._rows) + len(self._held)
 
     def reset(self) -> None:
         """Forget every row."""
+        self._held: list[tuple[tuple[int, ...], Row]] = []
+        self._clear()
+
+    def _clear(self) -> None:
         self._rows: list[Row] = []
         self._cache: RollingCache | None = None
         self._mask_BT = torch.zeros(0, 0, dtype=torch.long)
@@ -88,6 +98,7 @@ class RollingBatch:
         """Mark rows whose caller has gone; `step` leaves them out."""
         for row in self._rows:
             row.ended = row.ended or row.job.cancelled
+        self._held = [(ids, row) for ids, row in self._held if not row.job.cancelled]
         self._compact()
 
     def admit(self, jobs: Sequence[Job]) -> list[Ended]:
@@ -98,35 +109,59 @@ class RollingBatch:
             try:
                 ids = self._encode(job)
                 rows.append((ids, self._row(job, len(ids))))
-            except Exception as error:  # this job's own trouble; the others go on
+            except PromptTooLong as error:
                 ended.append((job, error))
-        rows.sort(key=lambda pair: len(pair[0]))
-        for group in _groups(rows):
-            ended += self._prefill(group)
-        return ended
+            except Exception as error:  # a chat template may raise anything; the other jobs go on
+                ended.append((job, EngineError(f"the prompt cannot be rendered: {error}")))
+        self._held += rows
+        return ended + self._fill()
 
     @torch.inference_mode()
     def step(self) -> list[Ended]:
         """One token on every row."""
+        filled = self._fill()
         if not self._rows:
-            return []
+            return filled
         one_B1 = torch.ones(len(self._rows), 1, dtype=torch.long, device=self._mask_BT.device)
         self._mask_BT = torch.cat([self._mask_BT, one_B1], dim=1)
-        positions_B1 = self._mask_BT.sum(dim=1, keepdim=True) - 1
+        # Ended rows ride along and may pass the context's end, where learned positions end too.
+        positions_B1 = (self._mask_BT.sum(dim=1, keepdim=True) - 1).clamp(max=self._context - 1)
         logits_BV = self._forward(self._last_B[:, None], positions_B1)
         ended = self._advance(self._rows, logits_BV)
         self._last_B = self._last_tokens(self._rows)
         self._compact()
-        return ended
+        return filled + ended
+
+    def _fill(self) -> list[Ended]:
+        fitting: list[tuple[tuple[int, ...], Row]] = []
+        while self._held and self._fits([row for _, row in (*fitting, self._held[0])]):
+            fitting.append(self._held.pop(0))
+        fitting.sort(key=lambda pair: len(pair[0]))
+        return [end for group in _groups(fitting) for end in self._prefill(group)]
+
+    def _fits(self, more: Sequence[Row]) -> bool:
+        rows = [*self._rows, *more]
+        if not self._token_budget or len(rows) == 1:
+            return True
+        # Rows are aligned to the longest and grow in step, so this is as wide as they ever get.
+        longest = max(row.num_prompt + len(row.tokens) for row in rows)
+        to_come = max(row.limit - len(row.tokens) for row in rows)
+        return len(rows) * (longest + to_come) <= self._token_budget
 
     def _encode(self, job: Job) -> tuple[int, ...]:
         messages = [
-            {"role": m.role, "content": _encodable(m.content)} for m in job.request.messages
+            {"role": m.role, "content": self._plain(m.content)} for m in job.request.messages
         ]
         encoded = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True
         )
         return tuple(encoded["input_ids"])
+
+    def _plain(self, text: str) -> str:
+        # For the model only, not in the record: tokenizers take UTF-8, so a lone surrogate becomes
+        # U+FFFD; and what spells a special token is split, or a response could forge a turn.
+        text = _SURROGATE.sub("\ufffd", text)
+        return self._specials.sub(lambda match: f"{match[0][0]}{_JOINER}{match[0][1:]}", text)
 
     def _row(self, job: Job, num_prompt: int) -> Row:
         if num_prompt >= self._context:
@@ -211,11 +246,11 @@ class RollingBatch:
 
     def _logprobs(self, row: Row, token: int, logits_V: torch.Tensor) -> TokenLogprobs:
         top = torch.log_softmax(logits_V, dim=-1).topk(row.job.request.sampling.top_logprobs)
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return TokenLogprobs(
-            self._tokenizer.decode([token]),
-            {self._tokenizer.decode([index]): value for index, value in pairs},
-        )
+        likeliest: dict[str, float] = {}
+        for index, value in zip(top.indices.tolist(), top.values.tolist(), strict=True):
+            # Pieces of characters share one text: the first of them, the likeliest, stays.
+            likeliest.setdefault(self._tokenizer.decode([index]), value)
+        return TokenLogprobs(self._tokenizer.decode([token]), likeliest)
 
     def _completion(self, row: Row, finish: Finish) -> Completion:
         tokens = row.tokens[:-1] if finish == "stop" else row.tokens
@@ -234,7 +269,7 @@ class RollingBatch:
         # Moving the cache costs about a step, so ended rows ride along until they are many.
         kept = [i for i, row in enumerate(self._rows) if not row.ended]
         if not kept:
-            self.reset()
+            self._clear()
         elif len(self._rows) - len(kept) >= len(self._rows) * _COMPACT_SHARE and self._cache:
             self._keep(torch.tensor(kept, device=self._mask_BT.device))
 
@@ -246,43 +281,6 @@ class RollingBatch:
         self._cache = self._cache.select(kept_B, padding)
         self._mask_BT = mask_BT[:, padding:]
         self._last_B = self._last_B[kept_B]
-
-
-def draw(
-    logits_BV: torch.Tensor, settings: Sequence[Sampling], uniforms: Sequence[float]
-) -> list[int]:
-    """One token a row: the arg max at temperature 0, else by inverse CDF of the row's uniform."""
-    greedy_B = logits_BV.argmax(dim=-1)
-    if all(sampling.temperature <= 0 for sampling in settings):
-        return [int(token) for token in greedy_B.tolist()]
-    device = logits_BV.device
-    temperature_B = torch.tensor([max(s.temperature, 1e-6) for s in settings], device=device)
-    top_p_B = torch.tensor([s.top_p for s in settings], device=device)
-    probs_BV = _nucleus((logits_BV / temperature_B[:, None]).softmax(dim=-1), top_p_B)
-    cdf_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
-    target_B1 = torch.tensor(uniforms, dtype=torch.float64, device=device)[:, None] * cdf_BV[:, -1:]
-    sampled_B1 = torch.searchsorted(cdf_BV, target_B1, right=True)
-    sampled_B = sampled_B1[:, 0].clamp(max=cdf_BV.shape[1] - 1)
-    is_greedy_B = torch.tensor([s.temperature <= 0 for s in settings], device=device)
-    return [int(token) for token in torch.where(is_greedy_B, greedy_B, sampled_B).tolist()]
-
-
-def _nucleus(probs_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
-    """Zero all but the smallest set of tokens that reaches `top_p`; only rows below 1 are sorted."""
-    cut_N = (top_p_B < 1).nonzero()[:, 0]
-    if not len(cut_N):
-        return probs_BV
-    sorted_NV, order_NV = probs_BV[cut_N].sort(dim=-1, descending=True)
-    before_NV = sorted_NV.cumsum(dim=-1, dtype=torch.float64) - sorted_NV
-    # A token stays if the mass before it has not reached top_p, so the likeliest always stays.
-    kept_NV = sorted_NV.masked_fill(before_NV >= top_p_B[cut_N, None], 0.0)
-    probs_BV[cut_N] = torch.zeros_like(kept_NV).scatter(1, order_NV, kept_NV)
-    return probs_BV
-
-
-def _encodable(text: str) -> str:
-    # Tokenizers take UTF-8; a lone surrogate becomes U+FFFD for the model only, not in the record.
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
 
 
 def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:

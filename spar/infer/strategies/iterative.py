@@ -9,5 +9,5 @@ from spar.types import Node
 def iterative(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     """Refine the newest response until one passes or the budget binds."""
     newest = (yield from drafted(roots))[:1]
-    while True:
+    while newest:
         newest = (yield [Expand(newest[0].id, 1)]) or newest

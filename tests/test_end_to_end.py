@@ -1,0 +1,93 @@
+"""From prompts to a passing answer on the embedded model, by ground truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spar.nano.verifiers import passes
+from spar.store import read_trees
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+PROMPTS = 48
+
+
+def decode(out: Path, *flags: str) -> dict[str, float]:
+    """Run `spar decode` on the first validation-free test prompts; the summary it prints."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "spar", "decode", "--limit", str(PROMPTS), "--json"]
+    command += ["--display", "none", "--out", str(out), *flags]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=280, check=True
+    )
+    summary: dict[str, float] = json.loads(run.stdout)
+    return summary
+
+
+def test_a_search_turns_failing_answers_into_passing_ones(tmp_path: Path) -> None:
+    """BFS with budget 15 passes more prompts than its greedy drafts, by ground truth, and says so truly."""
+    summary = decode(tmp_path / "bfs", "--strategy", "bfs", "--budget", "15")
+    trees = list(read_trees(tmp_path / "bfs"))
+    truths = [bool(tree.answer and passes(tree.answer, tree.prompt.meta)) for tree in trees]
+    drafts = [bool(passes(tree.nodes[0].response, tree.prompt.meta)) for tree in trees]
+    assert len(trees) == PROMPTS
+    assert summary["passed_after"] == sum(truths) / PROMPTS
+    assert summary["passed_before"] == sum(drafts) / PROMPTS
+    assert all(len(tree.nodes) + len(tree.faults) <= 15 for tree in trees)
+    assert sum(truths) >= sum(drafts) + 4
+
+
+def test_the_verifier_as_judge_is_never_wrong(tmp_path: Path) -> None:
+    """With ground truth for a judge, solved and passing are the same thing, and votes cost nothing."""
+    decode(tmp_path / "v", "--judge", "verifier", "--strategy", "dfs", "--budget", "7")
+    for tree in read_trees(tmp_path / "v"):
+        assert tree.solved == passes(tree.answer or "", tree.prompt.meta)
+        assert tree.usage.calls <= 7 * 3
+
+
+def test_a_run_is_the_same_whatever_its_batches_were(tmp_path: Path) -> None:
+    """Four trees in flight or sixty-four: the same seed gives the same responses and verdicts."""
+    kept = []
+    for concurrency in ("4", "64"):
+        out = tmp_path / concurrency
+        decode(out, "--limit", "16", "--budget", "7", "--concurrency", concurrency)
+        kept.append(
+            {
+                tree.prompt.id: [
+                    (n.response, n.judgement and n.judgement.verdicts) for n in tree.nodes
+                ]
+                for tree in read_trees(out)
+            }
+        )
+    assert kept[0] == kept[1]
+
+
+def test_the_logprob_judge_scores_between_no_and_yes(tmp_path: Path) -> None:
+    """One critique a response; scores are probabilities and not only 0 and 1."""
+    decode(tmp_path / "l", "--judge", "logprob", "--strategy", "best-of-n", "--budget", "2")
+    scores = [node.score for tree in read_trees(tmp_path / "l") for node in tree.nodes]
+    assert all(-1 <= score <= 1 for score in scores)
+    assert len({round(score, 3) for score in scores}) > 10
+
+
+def test_a_prompt_beyond_the_context_is_a_fault_and_the_others_go_on(tmp_path: Path) -> None:
+    """The long prompt's tree holds faults and no answer; its neighbour is answered; the run ends well."""
+    rows = [
+        {"id": "long", "prompt": "word " * 5000},
+        {"id": "short", "prompt": "Write something short."},
+    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = decode(tmp_path / "r", str(path), "--budget", "3")
+    trees = {tree.prompt.id: tree for tree in read_trees(tmp_path / "r")}
+    assert summary["unanswered"] == 1
+    assert trees["long"].nodes == ()
+    assert "context" in trees["long"].faults[0].reason
+    assert trees["short"].answer
