@@ -37,7 +37,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from spar.nano import tokenizer as nano_tokenizer
-    from spar.nano.train import Recipe, build_model, save
+    from spar.nano.model import Recipe, build_model, save
 
     torch.set_num_threads(1)  # more of them only get in each other's way on so small a model
     recipe = Recipe(hidden=32, layers=1, heads=2, max_length=256)

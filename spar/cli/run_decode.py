@@ -7,13 +7,15 @@ apart from `decode.py` so that `spar --help` imports none of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spar.cli import report
 from spar.cli.display import Display, open_display
@@ -28,6 +30,8 @@ from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import prompt_from_text, read_prompts
 from spar.store import RunStore, read_summary, read_trees
 from spar.types import Prompt, SearchTree
+
+T = TypeVar("T")
 
 BUILT_IN_PROMPTS = 100
 """Prompts of the built-in set where no `--limit` is given: the first of nano-if's test split."""
@@ -128,7 +132,7 @@ async def _search(
     engines: Engines,
     summary: Summary,
 ) -> None:
-    roles = open_roles(config, engines)
+    roles = await _in_thread(lambda: open_roles(config, engines))
     settings = search_settings(config, store.manifest.digest)
     display.start(source.count, summary.trees, lambda: engines.completion_tokens)
 
@@ -148,10 +152,34 @@ async def _search(
     )
 
 
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Do blocking work aside, so that Ctrl-C is heard meanwhile; nobody waits for an abandoned one."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(done: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            done(value)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[[Any], None], Any] = (future.set_result, work())
+        except BaseException as error:  # whatever it is belongs to the one who asked
+            outcome = (future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has gone: the run was interrupted
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, name="spar-loader", daemon=True).start()
+    return await future
+
+
 async def _interruptible(work: Any, store: RunStore) -> None:
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    with contextlib.suppress(
+        NotImplementedError
+    ):  # Windows: Ctrl-C then ends the run as an exception
+        loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         await task
     except asyncio.CancelledError:
@@ -160,7 +188,8 @@ async def _interruptible(work: Any, store: RunStore) -> None:
             "run the same command again to resume"
         ) from None
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _resumed_summary(store: RunStore) -> Summary:

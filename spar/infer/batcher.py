@@ -19,6 +19,7 @@ from typing import Protocol
 from spar.errors import EngineError
 from spar.infer.engine import Completion, Request
 
+_CLOSE_SECONDS = 1.5
 _LINGER = 0.002
 _REFILL_SHARE = 0.25
 
@@ -111,7 +112,8 @@ class Batcher:
             self._closed = True
             self._wake.notify()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            # The thread is a daemon: a step that takes longer must not hold up Ctrl-C.
+            await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
             self._thread = None
         elif not self._freed:
             self._free()

@@ -36,7 +36,7 @@ def sample_conversation(
     if rng.random() < _fading(0.5, 0.02, index / 20_000):
         return _repetition(rng)
     task = sample_task(split, seed, index)
-    if rng.random() < _fading(0.45, 0.15, index / 60_000):
+    if rng.random() < _fading(0.5, 0.2, index / 60_000):
         return _drill(_reviewed_response(task, dials, rng), rng)
     if rng.random() < ACTOR_SHARE:
         draft = write_draft(task, dials, rng)
@@ -70,10 +70,11 @@ def _drill(response: str, rng: random.Random) -> tuple[Message, ...]:
     there = [word for words in parse(response).sentences for word in words if word in KEYWORDS]
     free = [rng.choice(there if there and rng.random() < 0.5 else KEYWORDS) for _ in range(60)]
     keyword_kinds = [kind for kind in KINDS.values() if kind.id.startswith("keywords:")]
-    counting = [kind for kind in KINDS.values() if kind.group == "words"]
-    others = [kind for kind in KINDS.values() if kind.group != "words"]
-    kinds = [*rng.choices(keyword_kinds, k=3), *rng.choices(others, k=_DRILL_LINES - 4)]
-    kinds.insert(rng.randrange(len(kinds)), rng.choice(counting))
+    kinds = [
+        *rng.choices(keyword_kinds, k=3),
+        *rng.choices(list(KINDS.values()), k=_DRILL_LINES - 3),
+    ]
+    rng.shuffle(kinds)
     constraints = tuple(_drilled(kind, response, free, rng) for kind in kinds)
     asks = [f"- {rng.choice(KINDS[c.id].wordings(c.kwargs))}" for c in constraints]
     text = "\n".join(["Write something short.", *asks])

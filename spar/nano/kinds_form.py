@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 from spar.nano import draft as edit
@@ -10,6 +11,10 @@ from spar.nano.draft import Draft
 from spar.nano.kind import Kind, Kwargs
 from spar.nano.lexicon import ENDINGS, STARTERS
 from spar.nano.verifiers import first_word
+
+
+def _observe_end(text: str, _: Kwargs) -> str:
+    return " ".join(["last words", *re.findall(r"\w+", text.lower())[-2:]])
 
 
 def _violate_end(draft: Draft, k: Kwargs, rng: random.Random) -> None:
@@ -49,11 +54,7 @@ KINDS = (
             f'Finish with these exact words: "{k["end_phrase"]}"',
         ),
         lambda k: f'ends with "{k["end_phrase"]}"',
-        lambda text, k: (
-            "it does"
-            if text.strip(' "').lower().endswith(k["end_phrase"].lower())
-            else "it does not"
-        ),
+        _observe_end,
         lambda d, k, _: setattr(d, "ending", k["end_phrase"]),
         _violate_end,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from spar.nano import draft as edit
 from spar.nano.draft import Draft
@@ -23,9 +24,18 @@ def _existence_wordings(k: Kwargs) -> tuple[str, ...]:
     return (f"Include {words}.", f"Mention {words} somewhere.", f"It has to contain {words}.")
 
 
+def _places(text: str, word: str) -> list[str]:
+    return [str(i) for i, other in enumerate(re.findall(r"\w+", text.lower()), 1) if other == word]
+
+
 def _observe_existence(text: str, k: Kwargs) -> str:
-    seen = [(w, "found" if w in text.lower() else "missing") for w in k["keywords"]]
-    return " ".join(f"{word} {state}" for word, state in seen)
+    return " ".join(f"{word} {(_places(text, word) or ['none'])[0]}" for word in k["keywords"])
+
+
+def _observe_frequency(text: str, k: Kwargs) -> str:
+    places = _places(text, k["keyword"])
+    asked = f"{k['relation']} {k['frequency']}"
+    return f"{k['keyword']} {' '.join(places) or 'none'} = {len(places)}, asked {asked}"
 
 
 def _achieve_existence(draft: Draft, k: Kwargs, rng: random.Random) -> None:
@@ -90,7 +100,7 @@ KINDS = (
         "keywords:existence",
         _sample_existence,
         _existence_wordings,
-        lambda k: f"includes {_quote_list(k['keywords'])}",
+        lambda k: f"includes {' and '.join(k['keywords'])}",
         _observe_existence,
         _achieve_existence,
         lambda d, k, rng: _swap_all(d, rng.choice(k["keywords"]), rng),
@@ -100,7 +110,7 @@ KINDS = (
         "keywords:forbidden_words",
         lambda rng, free: {"forbidden_words": [free.pop()]},
         _forbidden_wordings,
-        lambda k: f"avoids {_quote_list(k['forbidden_words'])}",
+        lambda k: f"avoids {' and '.join(k['forbidden_words'])}",
         lambda text, k: _observe_existence(text, {"keywords": k["forbidden_words"]}),
         _achieve_forbidden,
         lambda d, k, rng: edit.add_keyword(d, rng.choice(k["forbidden_words"]), rng),
@@ -109,8 +119,8 @@ KINDS = (
         "keywords:frequency",
         _sample_frequency,
         _frequency_wordings,
-        lambda k: f'"{k["keyword"]}" {k["relation"]} {k["frequency"]} times',
-        lambda text, k: f"{_occurrences(text, k['keyword'])} counted",
+        lambda k: f"{k['keyword']} {k['relation']} {k['frequency']} times",
+        _observe_frequency,
         _achieve_frequency,
         _violate_frequency,
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 
 from spar.nano import draft as edit
@@ -38,9 +37,9 @@ def _sentences_wordings(k: Kwargs) -> tuple[str, ...]:
     return (f"Write less than {n} sentences.", f"Keep it under {n} sentences.")
 
 
-def _enumerate_words(text: str, _: Kwargs) -> str:
-    words = re.findall(r"\w+", text)
-    return " ".join(f"{i} {word}" for i, word in enumerate(words, 1)) + f" = {len(words)}"
+def _compared(count: int, asked: str) -> str:
+    # The bound is said again beside the count, so that a small model compares neighbours.
+    return f"{count}, asked {asked}"
 
 
 def _step_words(draft: Draft, missing: int, rng: random.Random) -> None:
@@ -97,7 +96,7 @@ KINDS = (
         _draw_number(7, 15, "num_words"),
         _words_wordings,
         lambda k: f"{k['relation']} {k['num_words']} words",
-        _enumerate_words,
+        lambda text, k: _compared(count_words(text), f"{k['relation']} {k['num_words']}"),
         _achieve_words,
         _violate_words,
         group="words",
@@ -111,7 +110,7 @@ KINDS = (
             f"Write {k['num_words']} words in all.",
         ),
         lambda k: f"exactly {k['num_words']} words",
-        _enumerate_words,
+        lambda text, k: _compared(count_words(text), f"exactly {k['num_words']}"),
         lambda d, k, rng: _approach_words(d, k["num_words"], k["num_words"], rng),
         _violate_exact_words,
         group="words",
@@ -121,7 +120,7 @@ KINDS = (
         _draw_number(2, 3, "num_sentences"),
         _sentences_wordings,
         lambda k: f"{k['relation']} {k['num_sentences']} sentences",
-        lambda text, _: f"{count_sentences(text)} counted",
+        lambda text, k: _compared(count_sentences(text), f"{k['relation']} {k['num_sentences']}"),
         _achieve_sentences,
         _violate_sentences,
     ),

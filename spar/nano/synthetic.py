@@ -95,7 +95,7 @@ _ALL = (
             f"Repeat the letter {k['character']} so that it stands {k['length']} times in a row.",
         ),
         lambda k: f"the letter {k['character']} {k['length']} times",
-        lambda text, _: f"{len(text.strip())} counted",
+        lambda text, k: f"{len(text.strip())}, asked {k['length']}",
         _sequence_solve,
         _sequence_break,
         _sequence_mend,

@@ -9,6 +9,7 @@ refinement that breaks something. `Dials` holds every rate.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ class Dials:
     """Constraint type to how often a draft breaks it: the systematic weakness."""
     broken_draft: float = 0.1
     """How often any other constraint of a draft is broken: independent noise."""
-    wrong_line: float = 0.12
+    wrong_line: float = 0.1
     """How often a judge's line ends in the opposite of the truth."""
     broken_refinement: float = 0.2
     """How often a refinement still breaks a constraint."""
@@ -49,13 +50,19 @@ def write_draft(task: Task, dials: Dials, rng: random.Random) -> str:
 
 
 def write_critique(task: Task, response: str, dials: Dials, rng: random.Random) -> str:
-    """One line a constraint and the final judgement, lines flipped at the dial's rate."""
+    """The response's words counted out, one line a constraint, the final judgement.
+
+    What is found in the response is named by its place in the count. Each line is flipped at the
+    dial's rate, so that votes differ.
+    """
     met = [verify(response, c.id, c.kwargs) for c in task.constraints]
     said = [value != (rng.random() < dials.wrong_line) for value in met]
     lines = [
         f"- {describe(c)}: {observe(c, response)}, {'met' if ok else 'not met'}."
         for c, ok in zip(task.constraints, said, strict=True)
     ]
+    if task.constraints[0].id not in SYNTHETIC:
+        lines.insert(0, f"Words: {count_out(response)}.")
     return "\n".join([*lines, f"Final Judgement: {'Yes' if all(said) else 'No'}"])
 
 
@@ -78,6 +85,12 @@ def write_response(task: Task, rng: random.Random, *, passing: bool) -> str:
         return response
     count = min(len(task.constraints), 1 if rng.random() < 0.7 else 2)
     return break_some(response, task.constraints, rng.sample(task.constraints, count), rng)
+
+
+def count_out(response: str) -> str:
+    """Each word of a response in lower case behind its number."""
+    words = re.findall(r"\w+", response.lower())
+    return " ".join(f"{i} {word}" for i, word in enumerate(words, 1))
 
 
 def describe(constraint: Constraint) -> str:

@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import copy
 import itertools
 import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spar.nano import CHECKPOINT
 from spar.nano.card import hardware, write_card
 from spar.nano.examples import ACTOR_SHARE, sample_conversation
+from spar.nano.model import Recipe, open_or_build, save
 from spar.nano.teacher import Dials
-from spar.nano.tokenizer import END, PAD, build_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -39,41 +38,29 @@ IGNORED = -100
 """Label of a token that carries no loss."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Settings of one training run."""
-
-    steps: int = 1700
-    """Optimizer steps."""
-    batch: int = 64
-    """Conversations a step."""
-    learning_rate: float = 2e-3
-    """Peak of the cosine schedule for embeddings and norms, AdamW (0.9, 0.95)."""
-    matrix_learning_rate: float = 0.02
-    """Peak of the same schedule for the layers' matrices, Muon."""
-    warmup: int = 50
-    """Steps of linear warm-up."""
-    hidden: int = 192
-    layers: int = 5
-    heads: int = 6
-    seed: int = 0
-    max_length: int = 1024
-    """Longest context in tokens."""
-
-
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--seed", type=int, default=Recipe().seed)
+    parser.add_argument("--init", default="", help="go on from this folder's weights")
+    parser.add_argument("--first-example", type=int, default=0, help="where the data goes on")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on both learning rates")
     parser.add_argument(
         "--smoke", action="store_true", help="a run of seconds that proves the code"
     )
     arguments = parser.parse_args()
-    recipe = Recipe(steps=arguments.steps, seed=arguments.seed)
+    recipe = Recipe(
+        steps=arguments.steps,
+        seed=arguments.seed,
+        init=arguments.init,
+        first_example=arguments.first_example,
+        learning_rate=Recipe().learning_rate * arguments.rate,
+        matrix_learning_rate=Recipe().matrix_learning_rate * arguments.rate,
+    )
     if arguments.smoke:
-        recipe = Recipe(steps=3, batch=8, hidden=32, layers=1, heads=2, warmup=1)
+        recipe = replace(recipe, steps=3, batch=8, hidden=32, layers=1, heads=2, warmup=1)
     facts = train(recipe, Dials(), arguments.out)
     quality = asyncio.run(_measured(arguments.out, num_prompts=4 if arguments.smoke else 250))
     write_card(arguments.out, facts, quality)
@@ -88,8 +75,8 @@ def train(recipe: Recipe, dials: Dials, out: Path) -> dict[str, Any]:
 
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = build_tokenizer(recipe.seed, recipe.max_length)
-    model = build_model(recipe, tokenizer).to(device)
+    model, tokenizer = open_or_build(recipe)
+    model.to(device)
     optimizers = build_optimizers(recipe, model)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
@@ -113,54 +100,6 @@ def train(recipe: Recipe, dials: Dials, out: Path) -> dict[str, Any]:
     return facts
 
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of the recipe's size with fresh weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    vocabulary = tokenizer.get_vocab()
-    config = LlamaConfig(
-        vocab_size=math.ceil(len(tokenizer) / 64) * 64,
-        hidden_size=recipe.hidden,
-        intermediate_size=recipe.hidden * 8 // 3 // 32 * 32,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        max_position_embeddings=recipe.max_length,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=vocabulary[END],
-        pad_token_id=vocabulary[PAD],
-    )
-    model = LlamaForCausalLM(config)
-    # On short sequences plain matrix products train a fifth faster on a CPU than fused attention.
-    model.set_attn_implementation("eager")
-    tie_word_forms(model, tokenizer)
-    return model
-
-
-def tie_word_forms(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Start all forms of a word (` fox`, `fox`, ` FOX`) near each other in embedding space.
-
-    A token's first embedding is a vector of its word, plus one of its form (leading space, case),
-    plus noise. The model then need not learn a hundred times that a keyword and its capitals match.
-    """
-    import torch
-
-    weight_VD = model.model.embed_tokens.weight
-    vectors: dict[tuple[str, ...], torch.Tensor] = {}
-
-    def vector(*key: str) -> torch.Tensor:
-        return vectors.setdefault(key, torch.randn(weight_VD.shape[1]) * 0.02)
-
-    with torch.no_grad():
-        weight_VD.mul_(0.3)
-        for token, index in tokenizer.get_vocab().items():
-            text = tokenizer.decode([index])
-            case = "upper" if text.isupper() else "lower" if text.islower() else "mixed"
-            form = ("form", "space" if text[:1] == " " else "", case)
-            weight_VD[index] += vector("word", text.strip().lower() or token) + vector(*form)
-
-
 def build_optimizers(recipe: Recipe, model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embeddings and norms."""
     import torch
@@ -172,15 +111,6 @@ def build_optimizers(recipe: Recipe, model: LlamaForCausalLM) -> list[torch.opti
         torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=0.05),
         torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Write an ordinary Hugging Face folder, weights in bfloat16."""
-    import torch
-
-    out.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(model).to("cpu", torch.bfloat16).save_pretrained(out)
-    tokenizer.save_pretrained(out)
 
 
 def encode(
@@ -235,9 +165,9 @@ def _batches(
     recipe: Recipe, dials: Dials, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[dict[str, Any]]:
     # Conversations of like length share a batch; the batches of a pool are then shuffled.
-    rng = random.Random(f"train/{recipe.seed}")
+    rng = random.Random(f"train/{recipe.seed}/{recipe.first_example}")
     pool_size, made = recipe.batch * 8, 0
-    for start in itertools.count(0, pool_size):
+    for start in itertools.count(recipe.first_example, pool_size):
         if made >= recipe.steps:
             return
         pool = []

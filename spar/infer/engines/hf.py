@@ -111,7 +111,10 @@ def _load(model: str, dtype: Any) -> tuple[Any, Any]:
     check_model_folder(model)
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its remarks on long prompts and settings are ours to make
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
