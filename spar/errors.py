@@ -42,7 +42,7 @@ class MissingExtra(UsageMistake):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed; "
-            f"install it with: pip install 'spar[{extra}]'"
+            f"in spar's source folder run: pip install '.[{extra}]'"
         )
         self.package = package
         self.extra = extra

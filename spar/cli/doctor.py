@@ -34,7 +34,7 @@ def doctor() -> None:
         versions = {package: installed(package) for package in packages}
         missing = [package for package, found in versions.items() if found is None]
         shown = ", ".join(f"{package} {found or 'missing'}" for package, found in versions.items())
-        step = f"pip install 'spar\\[{extra}]'" if missing else "none, installed"
+        step = f"pip install '.\\[{extra}]'" if missing else "none, installed"
         table.add_row(extra, shown, purpose, step)
     console.print(table)
 

@@ -319,5 +319,5 @@ def test_a_missing_extra_is_named_with_its_install_line(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "pip install 'spar[hf]'" in run.stderr
+    assert "pip install '.[hf]'" in run.stderr
     assert "Traceback" not in run.stderr

@@ -22,6 +22,7 @@ class FakeEngine:
 
     def __init__(self, reply: Reply, *, latency: float = 0.0, model: str = "fake") -> None:
         self.model = model
+        self.description = "scripted replies"
         self.requests: list[Request] = []
         """Every request so far, where `keep` is on."""
         self.keep = True
