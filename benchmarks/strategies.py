@@ -3,7 +3,8 @@
     python benchmarks/strategies.py --prompts 200 --out reports
 
 Every strategy at budgets 1, 3, 7, 15 and 31 on the same nano-if test prompts, by the judge's own
-verdict and by ground truth, each with its standard error. Identical requests (all runs share their
+verdict and by ground truth, each with its standard error. `--strategies` measures some of them, and `--add` puts other reports'
+rows (same prompts and seed) beside them, so that two processes can share the work. Identical requests (all runs share their
 first draft, and a small budget is the beginning of a large one) are answered from memory, so each
 run is what the driver does, at a fraction of the cost. The paper's shape (branch 3, keep 2, depth 3)
 ends after 16 nodes breadth-first and 22 depth-first; at budget 31 the depth is 6 so that the budget
@@ -101,17 +102,17 @@ def row(strategy: str, budget: int, trees: Sequence[SearchTree]) -> dict[str, An
         "calls": sum(u.calls for u in usage) / n,
         "tokens": sum(u.completion_tokens for u in usage) / n,
         "faults": sum(len(tree.faults) for tree in trees),
-        "truths": truths,
+        "truths": [int(truth) for truth in truths],
     }
 
 
-def stderr(flags: Sequence[bool]) -> float:
+def stderr(flags: Sequence[int]) -> float:
     """Standard error of a share."""
     share = sum(flags) / len(flags)
     return math.sqrt(share * (1 - share) / len(flags))
 
 
-def gain(after: Sequence[bool], before: Sequence[bool]) -> tuple[float, float]:
+def gain(after: Sequence[int], before: Sequence[int]) -> tuple[float, float]:
     """Mean paired difference in points, and its standard error."""
     diffs = [100 * (a - b) for a, b in zip(after, before, strict=True)]
     mean = sum(diffs) / len(diffs)
@@ -214,12 +215,13 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
     parser.add_argument("--out", type=Path, default=Path("reports"))
     parser.add_argument("--name", default="strategies", help="stem of the report's files")
+    parser.add_argument("--add", nargs="*", type=Path, default=[], help="reports to put beside")
     arguments = parser.parse_args()
     rows = asyncio.run(run(arguments))
     arguments.out.mkdir(exist_ok=True)
     stem = arguments.out / arguments.name
-    facts = [{key: value for key, value in r.items() if key != "truths"} for r in rows]
-    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    rows += [row for path in arguments.add for row in json.loads(path.read_text())]
+    stem.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     stem.with_suffix(".md").write_text(table(rows, arguments))
     plot(rows, stem.with_suffix(".png"))
 

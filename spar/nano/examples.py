@@ -27,6 +27,15 @@ ACTOR_SHARE = 0.3
 
 _TRUTHFUL = Dials(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)
 _DRILL_LINES = 8
+_LOOKING_UP = tuple(name for name in KINDS if name.startswith("keywords:"))
+_COMPARING = (
+    "length_constraints:number_words",
+    "nano:exact_words",
+    "nano:exact_words",
+    "nano:first_word",
+    "startend:end_checker",
+)
+_DRILLS = ((*_LOOKING_UP, *KINDS), _COMPARING)
 
 
 def sample_conversation(
@@ -69,12 +78,7 @@ def _fading(start: float, end: float, progress: float) -> float:
 def _drill(response: str, rng: random.Random) -> tuple[Message, ...]:
     there = [word for words in parse(response).sentences for word in words if word in KEYWORDS]
     free = [rng.choice(there if there and rng.random() < 0.5 else KEYWORDS) for _ in range(60)]
-    keyword_kinds = [kind for kind in KINDS.values() if kind.id.startswith("keywords:")]
-    kinds = [
-        *rng.choices(keyword_kinds, k=3),
-        *rng.choices(list(KINDS.values()), k=_DRILL_LINES - 3),
-    ]
-    rng.shuffle(kinds)
+    kinds = rng.choices([KINDS[name] for name in rng.choice(_DRILLS)], k=_DRILL_LINES)
     constraints = tuple(_drilled(kind, response, free, rng) for kind in kinds)
     asks = [f"- {rng.choice(KINDS[c.id].wordings(c.kwargs))}" for c in constraints]
     text = "\n".join(["Write something short.", *asks])

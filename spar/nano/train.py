@@ -62,7 +62,7 @@ def main() -> None:
     if arguments.smoke:
         recipe = replace(recipe, steps=3, batch=8, hidden=32, layers=1, heads=2, warmup=1)
     facts = train(recipe, Dials(), arguments.out)
-    quality = asyncio.run(_measured(arguments.out, num_prompts=4 if arguments.smoke else 250))
+    quality = asyncio.run(_measured(arguments.out, num_prompts=4 if arguments.smoke else 200))
     write_card(arguments.out, facts, quality)
     print(
         f"wrote {arguments.out}", *(f"{name}: {value}" for name, value in quality.items()), sep="\n"

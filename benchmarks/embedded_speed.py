@@ -1,0 +1,69 @@
+"""How fast the embedded model searches on this machine, and what batching is worth.
+
+    python benchmarks/embedded_speed.py --prompts 64
+
+BFS, budget 15, five full votes, on the hf engine: seconds, generated tokens a second and mean batch
+size, then the same engine with one row at a time on a few of the prompts, as a ratio in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from spar.config import load_decode
+from spar.infer.decode import decode
+from spar.infer.setup import Engines, make_manifest, open_roles, search_settings
+from spar.infer.summary import Summary
+from spar.nano.tasks import prompts
+from spar.store import RunStore
+
+SINGLE_PROMPTS = 4
+"""Prompts of the reference run with one row at a time."""
+
+
+async def measure(num_prompts: int, rows: int, directory: Path) -> tuple[Summary, float, float]:
+    """Totals, seconds of the search (the model's loading left out) and mean rows a step."""
+    config = load_decode("nano", {"rows": rows, "engine": "hf"})
+    engines, summary = Engines(config), Summary()
+    with RunStore.open(directory, make_manifest(config)) as store:
+        roles = open_roles(config, engines)
+        settings = search_settings(config, store.manifest.digest)
+        start = time.perf_counter()
+        tasks = prompts("test", limit=num_prompts)
+        await decode(tasks, roles, settings, store, summary=summary, concurrency=config.concurrency)
+        seconds = time.perf_counter() - start
+    batch: float = getattr(next(iter(engines.by_model.values())).engine, "mean_batch", 0.0)
+    await engines.aclose()
+    return summary, seconds, batch
+
+
+def main() -> None:
+    """Measure and print."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--prompts", type=int, default=64)
+    num_prompts = parser.parse_args().prompts
+    with tempfile.TemporaryDirectory() as folder:
+        batched, seconds, batch = asyncio.run(measure(num_prompts, 0, Path(folder) / "batched"))
+        single, alone, _ = asyncio.run(measure(SINGLE_PROMPTS, 1, Path(folder) / "single"))
+    rate = batched.completion_tokens / seconds
+    reference = single.completion_tokens / alone
+    print(
+        f"machine: {os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    print(f"{num_prompts} prompts: {seconds:.1f} s, {batched.nodes} nodes, {batched.calls} calls")
+    print(
+        f"{batched.completion_tokens:,} tokens generated, {rate:,.0f} a second, mean batch {batch:.1f}"
+    )
+    print(f"ratio to one row at a time ({reference:,.0f} tokens a second): {rate / reference:.1f}")
+
+
+if __name__ == "__main__":
+    main()
