@@ -23,7 +23,7 @@ from spar.config import DecodeConfig
 from spar.errors import SparError
 from spar.infer.decode import Observer, decode
 from spar.infer.estimate import dry_run_text
-from spar.infer.setup import Engines, make_manifest, open_roles, search_settings
+from spar.infer.setup import Engines, check_models, make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
@@ -73,6 +73,7 @@ def run(config: DecodeConfig, invocation: Invocation) -> None:
     if invocation.dry_run:
         print(report.visible(dry_run_text(config, next(source.read()), source.count)))
         return
+    check_models(config)
     manifest = make_manifest(config)
     directory = invocation.out or default_directory(config, manifest)
     with RunStore.open(directory, manifest, fresh=invocation.fresh) as store:

@@ -99,6 +99,15 @@ def models(config: DecodeConfig) -> dict[str, str]:
     }
 
 
+def check_models(config: DecodeConfig) -> None:
+    """Refuse a local folder that is no model before a run directory is made for it."""
+    if engine_name(config) == "hf":
+        from spar.infer.engines.hf import check_model_folder
+
+        for name in set(models(config).values()) - {""}:
+            check_model_folder(name)
+
+
 def shown_model(model: str) -> str:
     """A model's name for people; the embedded model's own folder is not of interest."""
     return "embedded" if model in ("", str(CHECKPOINT)) else model

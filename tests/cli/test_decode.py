@@ -237,6 +237,7 @@ def test_a_folder_that_is_no_model_gets_one_line(tmp_path: Path) -> None:
     """A folder without config.json is refused before anything is loaded."""
     run = spar("decode", "--model", tmp_path, "--limit", "1", "--out", tmp_path / "r", check=2)
     assert "config.json" in run.stderr
+    assert not (tmp_path / "r").exists()
 
 
 def test_odd_text_is_carried_through(tmp_path: Path) -> None:
