@@ -22,7 +22,7 @@ from spar.nano.verifiers import count_words, first_word
 from spar.templates import load
 from spar.types import Message
 
-ACTOR_SHARE = 0.3
+ACTOR_SHARE = 0.2
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""
 
 _TRUTHFUL = Dials(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)
@@ -35,7 +35,7 @@ _COMPARING = (
     "nano:first_word",
     "startend:end_checker",
 )
-_DRILLS = ((*_LOOKING_UP, *KINDS), _COMPARING)
+_DRILLS = ((*_LOOKING_UP, *KINDS), _COMPARING, _COMPARING)
 
 
 def sample_conversation(
@@ -45,7 +45,7 @@ def sample_conversation(
     if rng.random() < _fading(0.5, 0.02, index / 20_000):
         return _repetition(rng)
     task = sample_task(split, seed, index)
-    if rng.random() < _fading(0.5, 0.2, index / 60_000):
+    if rng.random() < _fading(0.5, 0.15, index / 60_000):
         return _drill(_reviewed_response(task, dials, rng), rng)
     if rng.random() < ACTOR_SHARE:
         draft = write_draft(task, dials, rng)
@@ -104,7 +104,7 @@ def _drilled(kind: Kind, response: str, free: list[str], rng: random.Random) -> 
 def _reviewed_response(task: Task, dials: Dials, rng: random.Random) -> str:
     if rng.random() < 0.4:
         return write_draft(task, dials, rng)
-    return write_response(task, rng, passing=rng.random() < 0.6)
+    return write_response(task, rng, passing=rng.random() < 0.35)
 
 
 def _user(text: str) -> Message:

@@ -36,7 +36,7 @@ class Dials:
     """How often any other constraint of a draft is broken: independent noise."""
     wrong_line: float = 0.1
     """How often a judge's line ends in the opposite of the truth."""
-    broken_refinement: float = 0.2
+    broken_refinement: float = 0.08
     """How often a refinement still breaks a constraint."""
 
 
