@@ -1,6 +1,6 @@
 """Train the embedded model from scratch and write its folder, model card included.
 
-    python -m spar.nano.train --out spar/nano/checkpoint --steps 1700
+    python -m spar.nano.train --out spar/nano/checkpoint --steps 3600
 
 Plain torch, CPU or GPU. The data is drawn on the fly from the train split of nano-if and never
 repeats; quality is then measured on the validation split, and the card is written from what was
