@@ -22,7 +22,7 @@ from spar.nano.verifiers import count_words, first_word
 from spar.templates import load
 from spar.types import Message
 
-ACTOR_SHARE = 0.2
+ACTOR_SHARE = 0.35
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""
 
 _TRUTHFUL = Dials(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)

@@ -29,6 +29,7 @@ class Dials:
         default_factory=lambda: {
             "nano:exact_words": 0.7,
             "keywords:frequency": 0.65,
+            "startend:end_checker": 0.8,
         }
     )
     """Constraint type to how often a draft breaks it: the systematic weakness."""
