@@ -122,7 +122,7 @@ def gain(after: Sequence[int], before: Sequence[int]) -> tuple[float, float]:
 
 async def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Every strategy at every budget, largest budget first so that the others come from memory."""
-    tasks = list(prompts("test", limit=arguments.prompts))
+    tasks = list(prompts("test", arguments.prompt_seed, arguments.prompts))
     base = settings("bfs", 15, arguments.seed)
     engines = Engines(base)
     meter = engines.get(base.model)
@@ -146,7 +146,7 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
     lines = [
         "# Strategies on the embedded model",
         "",
-        f"n = {arguments.prompts} nano-if test prompts, seed {arguments.seed}, five full votes, branch 3, keep 2,",
+        f"n = {arguments.prompts} nano-if test prompts (draw {arguments.prompt_seed}), seed {arguments.seed}, five full votes, branch 3, keep 2,",
         f"depth 3 (depth {DEEP} at budget 31). Shares in percent, plus or minus one standard error; the gain is",
         "the paired difference to the greedy draft by ground truth. A given number of nodes, calls and",
         "generated tokens is the mean of one prompt.",
@@ -170,7 +170,7 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 def command(arguments: argparse.Namespace) -> str:
     """The command that made the report."""
-    return f"python benchmarks/strategies.py --prompts {arguments.prompts} --seed {arguments.seed}"
+    return f"python benchmarks/strategies.py --prompts {arguments.prompts} --prompt-seed {arguments.prompt_seed}"
 
 
 def commit() -> str:
@@ -211,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompt-seed", type=int, default=0, help="which draw of test prompts")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
     parser.add_argument("--out", type=Path, default=Path("reports"))

@@ -51,7 +51,7 @@ async def measure(
     engine: Engine, split: Split, num_prompts: int, seed: int = 0
 ) -> dict[str, Share]:
     """All measurements on the first prompts of a split."""
-    tasks = list(prompts(split, limit=num_prompts))
+    tasks = list(prompts(split, seed, num_prompts))
     greedy = await _drafts(engine, tasks, seed, greedy=True)
     sampled = await _drafts(engine, tasks, seed, greedy=False)
     drafts = [*zip(tasks, greedy, strict=True), *zip(tasks, sampled, strict=True)]
