@@ -29,6 +29,7 @@ from spar.config import DecodeConfig, load_decode
 from spar.infer.engine import Completion, Engine, Request
 from spar.infer.search import Roles, run_search
 from spar.infer.setup import Engines, open_roles, search_settings
+from spar.infer.summary import share_stderr
 from spar.nano.tasks import prompts
 from spar.nano.verifiers import passes
 from spar.types import Prompt, SearchTree
@@ -95,21 +96,15 @@ def row(strategy: str, budget: int, trees: Sequence[SearchTree]) -> dict[str, An
         "budget": budget,
         "n": n,
         "judge": sum(solved) / n,
-        "judge_stderr": stderr(solved),
+        "judge_stderr": share_stderr(sum(solved) / n, n),
         "truth": sum(truths) / n,
-        "truth_stderr": stderr(truths),
+        "truth_stderr": share_stderr(sum(truths) / n, n),
         "nodes": sum(len(tree.nodes) for tree in trees) / n,
         "calls": sum(u.calls for u in usage) / n,
         "tokens": sum(u.completion_tokens for u in usage) / n,
         "faults": sum(len(tree.faults) for tree in trees),
         "truths": [int(truth) for truth in truths],
     }
-
-
-def stderr(flags: Sequence[int]) -> float:
-    """Standard error of a share."""
-    share = sum(flags) / len(flags)
-    return math.sqrt(share * (1 - share) / len(flags))
 
 
 def gain(after: Sequence[int], before: Sequence[int]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -163,9 +163,3 @@ def _explain(error: ValidationError, recipe: str | None) -> str:
     flag = f"--{name.replace('_', '-')}"
     message = first["msg"][:1].lower() + first["msg"][1:]
     return f"{flag} {first['input']!r}: {message}"
-
-
-def vote_rules() -> tuple[str, ...]:
-    """Accepted vote rules."""
-    rules: tuple[str, ...] = get_args(DecodeConfig.model_fields["vote_rule"].annotation)
-    return rules

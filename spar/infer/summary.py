@@ -83,5 +83,9 @@ class Summary:
         if not self.verified:
             return {name: None, f"{name}_stderr": None}
         share = hits / self.verified
-        error = math.sqrt(share * (1 - share) / self.verified)
-        return {name: share, f"{name}_stderr": error}
+        return {name: share, f"{name}_stderr": share_stderr(share, self.verified)}
+
+
+def share_stderr(share: float, n: int) -> float:
+    """Standard error of a share of `n` independent yes-or-no outcomes, in the share's unit."""
+    return math.sqrt(share * (1 - share) / n)

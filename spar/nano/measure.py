@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from spar.infer.engines.hf import HfEngine
 from spar.infer.judges import JudgeSettings, VotesJudge
 from spar.infer.roles import Actor, AttemptFailed, Refiner
 from spar.infer.seeds import derive
+from spar.infer.summary import share_stderr
 from spar.nano.tasks import Split, prompts
 from spar.nano.verifiers import passes
 from spar.templates import load
@@ -43,7 +43,7 @@ class Share:
         if not self.n:
             return "none measured"
         share = self.hits / self.n
-        error = math.sqrt(share * (1 - share) / self.n)
+        error = share_stderr(share, self.n)
         return f"{100 * share:.1f} % +- {100 * error:.1f} (n={self.n})"
 
 
