@@ -18,7 +18,8 @@ from pathlib import Path
 
 from spar.config import load_decode
 from spar.infer.decode import decode
-from spar.infer.setup import Engines, make_manifest, open_roles, search_settings
+from spar.infer.deploy import Engines
+from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
 from spar.nano.tasks import prompts
 from spar.store import RunStore
@@ -36,9 +37,9 @@ async def measure(num_prompts: int, rows: int, directory: Path) -> tuple[Summary
         settings = search_settings(config, store.manifest.digest)
         start = time.perf_counter()
         tasks = prompts("test", limit=num_prompts)
-        await decode(tasks, roles, settings, store, summary=summary, concurrency=config.concurrency)
+        await decode(tasks, roles, settings, store, summary=summary, room=engines.room)
         seconds = time.perf_counter() - start
-    batch: float = getattr(next(iter(engines.by_model.values())).engine, "mean_batch", 0.0)
+    batch: float = getattr(next(iter(engines.opened.values())).engine, "mean_batch", 0.0)
     await engines.aclose()
     return summary, seconds, batch
 
@@ -53,14 +54,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         batched, seconds, batch = asyncio.run(measure(num_prompts, 0, Path(folder) / "batched"))
         single, alone, _ = asyncio.run(measure(SINGLE_PROMPTS, 1, Path(folder) / "single"))
-    rate = batched.completion_tokens / seconds
-    reference = single.completion_tokens / alone
+    rate = batched.usage.completion_tokens / seconds
+    reference = single.usage.completion_tokens / alone
     print(
         f"machine: {os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"
     )
-    print(f"{num_prompts} prompts: {seconds:.1f} s, {batched.nodes} nodes, {batched.calls} calls")
     print(
-        f"{batched.completion_tokens:,} tokens generated, {rate:,.0f} a second, mean batch {batch:.1f}"
+        f"{num_prompts} prompts: {seconds:.1f} s, {batched.nodes} nodes, {batched.usage.calls} calls"
+    )
+    print(
+        f"{batched.usage.completion_tokens:,} tokens generated, {rate:,.0f} a second, mean batch {batch:.1f}"
     )
     print(f"ratio to one row at a time ({reference:,.0f} tokens a second): {rate / reference:.1f}")
 

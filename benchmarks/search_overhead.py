@@ -21,9 +21,10 @@ from pathlib import Path
 
 from spar.config import load_decode
 from spar.infer.decode import decode
+from spar.infer.deploy import Engines
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.infer.setup import Engines, make_manifest, open_roles, search_settings
+from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
 from spar.store import RunStore
 from spar.types import Message, Prompt
@@ -66,13 +67,13 @@ def main() -> None:
         start = time.perf_counter()
         summary = asyncio.run(search(count, Path(folder) / "run"))
         seconds = time.perf_counter() - start
-    bare = asyncio.run(bare_calls(summary.calls))
+    bare = asyncio.run(bare_calls(summary.usage.calls))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     )
     print(
-        f"prompts {count:,}, judged nodes {summary.nodes:,}, calls {summary.calls:,}, {seconds:.1f} s"
+        f"prompts {count:,}, judged nodes {summary.nodes:,}, calls {summary.usage.calls:,}, {seconds:.1f} s"
     )
     print(f"judged nodes a second: {summary.nodes / seconds:,.0f}")
     print(f"peak memory: {peak:.0f} MB")

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig, load_decode
+from spar.infer.deploy import Engines
 from spar.infer.engine import Completion, Engine, Request
 from spar.infer.search import Roles, run_search
-from spar.infer.setup import Engines, open_roles, search_settings
+from spar.infer.setup import open_roles, search_settings
 from spar.infer.summary import share_stderr
 from spar.nano.tasks import prompts
 from spar.nano.verifiers import passes
@@ -46,6 +47,8 @@ class RememberingEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.model = engine.model
+        self.capacity = engine.capacity
+        self.description = engine.description
         self.known: dict[Request, asyncio.Future[Completion]] = {}
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:

@@ -15,10 +15,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar.errors import UsageMistake
 from spar.registry import ENGINES, JUDGES, STRATEGIES, check_name
+from spar.types import Speaker
 
 RECIPES = Path(__file__).parent / "recipes"
 
-FREE = ("limit", "concurrency", "rows", "device", "out", "fresh")
+PLACEMENT = (
+    "block_size",
+    "cpu_offload_gb",
+    "data_parallel_size",
+    "distributed_executor_backend",
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "num_gpu_blocks_override",
+    "pipeline_parallel_size",
+    "tensor_parallel_size",
+)
+"""Engine arguments that say where and how large a model runs, not what it answers."""
+
+FREE = (
+    *("limit", "concurrency", "rows", "device", "out", "fresh"),
+    *("base_url", "actor_url", "judge_url", "refiner_url", "api_key_env"),
+    *("request_seconds", "retry_seconds", "replicas", "ray_address"),
+    *(f"engine_args.{name}" for name in PLACEMENT),
+)
 """Settings that may differ when a run is resumed: they change its course, not its trees."""
 
 
@@ -58,8 +80,9 @@ class DecodeConfig(Settings):
     """Levels of refinement (paper: 3)."""
     votes: int = Field(default=5, ge=1)
     """Votes a judgement (paper: 5)."""
-    vote_rule: Literal["full", "majority"] = "full"
-    """Cast every vote (paper), or the rest only where the first ones split."""
+    vote_rule: Literal["full", "majority", "race"] = "full"
+    """Cast every vote (paper), the rest only where the first ones split, or all at once with the
+    rest cut off when a majority agrees."""
     judge: str = "votes"
     """Name in the judges table."""
     gate: float = Field(default=0.5, ge=0, lt=1)
@@ -87,9 +110,38 @@ class DecodeConfig(Settings):
     device: str = "auto"
     """auto, cpu or a torch device."""
     rows: int = Field(default=0, ge=0)
-    """Most rows in a batch of the hf engine; 0 picks by device."""
-    concurrency: int = Field(default=64, ge=1)
-    """Most trees in flight."""
+    """Most sequences that an engine in process runs at once; 0 leaves it to the engine."""
+    engine_args: dict[str, Any] = {}
+    """Passed on to vLLM's engine as they are."""
+    adapter: dict[Speaker, str] = {}
+    """Role to the folder of its LoRA adapter (vllm)."""
+    speculate: Literal["auto", "on", "off"] = "auto"
+    """n-gram speculation where the engine has it (vllm): replies come sooner, throughput falls, and a
+    seed gives another text than without.
+    auto is on for `--prompt` on a GPU."""
+    base_url: tuple[str, ...] = ()
+    """Servers that speak OpenAI's protocol, replicas of one another, such as http://host:8000/v1."""
+    actor_url: tuple[str, ...] = ()
+    """The actor's own servers; () for `base_url`."""
+    judge_url: tuple[str, ...] = ()
+    """The judge's own servers; () for the refiner's."""
+    refiner_url: tuple[str, ...] = ()
+    """The refiner's own servers; () for `base_url`."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the servers' key; "" sends no key."""
+    request_seconds: float = Field(default=600.0, gt=0)
+    """A request to a server that takes longer is given up and sent again."""
+    retry_seconds: float = Field(default=300.0, ge=0)
+    """How long a request is tried again while its server fails, and at least four times, before the
+    run stops."""
+    replicas: int = Field(default=1, ge=1)
+    """Copies of the model on a Ray cluster."""
+    replica_engine: Literal["auto", "hf", "vllm"] = "auto"
+    """What each copy on a Ray cluster runs."""
+    ray_address: str = ""
+    """The Ray cluster: auto, host:port, or "" for one of this machine's own."""
+    concurrency: int = Field(default=0, ge=0)
+    """Most trees in flight; 0 admits as many as keep the engine full."""
     seed: int | None = 0
     """Run seed; null leaves the engine unseeded."""
     greedy_first: bool = True
@@ -121,6 +173,7 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     """
     values = dict(_section(recipe, "decode")) if recipe else {}
     values.update({name: value for name, value in overrides.items() if value is not None})
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         config = DecodeConfig(**values)
     except ValidationError as error:

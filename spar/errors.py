@@ -3,11 +3,13 @@
     SparError                     shown as one line; never a traceback
     |-- UsageMistake              the person can mend it: a wrong flag, file or row      exit code 2
     |   |-- MissingExtra          an optional package is not installed
+    |   |-- ServerRefused         a server will not serve us: wrong key, unknown model
     |   `-- ConfigChanged         a run directory was made with another configuration
     |-- RunStopped                the run stopped and can be resumed                     exit code 1
     |   `-- RunLocked             another process is writing to the run directory
     |-- EngineError               a request could not be served; outlives its retries
-    |   `-- PromptTooLong         the prompt does not fit in the model's context: a fault, not a stop
+    |   `-- PromptRefused         the engine serves others, but not this prompt: a fault, not a stop
+    |       `-- PromptTooLong     the prompt does not fit in the model's context
     `-- ParseError                a model's text lacks what was asked for: a fault, not a stop
 
 An error message names the thing, the value received, the values accepted and the next step.
@@ -48,6 +50,10 @@ class MissingExtra(UsageMistake):
         self.extra = extra
 
 
+class ServerRefused(UsageMistake):
+    """A server will not serve us, and asking again cannot help: a wrong key, an unknown model."""
+
+
 class ConfigChanged(UsageMistake):
     """The run directory holds a run with another configuration."""
 
@@ -64,7 +70,11 @@ class EngineError(SparError):
     """A request could not be served, even after the engine's own retries."""
 
 
-class PromptTooLong(EngineError):
+class PromptRefused(EngineError):
+    """The engine works, but will not serve this prompt: a content filter, a template that refuses it."""
+
+
+class PromptTooLong(PromptRefused):
     """The rendered prompt leaves no room for a reply in the model's context."""
 
 

@@ -24,9 +24,12 @@ STRATEGIES: Mapping[str, str] = {
 
 ENGINES: Mapping[str, str] = {
     "hf": "spar.infer.engines.hf:open_hf",
+    "vllm": "spar.infer.engines.vllm.engine:open_vllm",
+    "openai": "spar.infer.engines.openai.engine:open_openai",
+    "ray": "spar.infer.engines.ray.engine:open_ray",
     "fake": "spar.infer.engines.fake:open_fake",
 }
-"""Engine name to a function from `spar.config.DecodeConfig` to a `spar.infer.engine.Engine`."""
+"""Engine name to a function `(Deployment, DecodeConfig, Tell) -> Engine` (`spar.infer.engine`)."""
 
 JUDGES: Mapping[str, str] = {
     "votes": "spar.infer.judges:VotesJudge",

@@ -144,6 +144,15 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
     return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
 
 
+def tree_offsets(path: Path) -> dict[str, int]:
+    """Prompt id to the offset in bytes of its line in a file of trees."""
+    offsets, start = {}, 0
+    for number, end, row in _rows(path):
+        offsets[_prompt_id(row, f"{path}:{number}")] = start
+        start = end
+    return offsets
+
+
 def read_manifest(directory: str | Path) -> Manifest:
     """The manifest of a run directory.
 

@@ -11,7 +11,9 @@ written with `to_json` (ASCII, `\\u` escapes) and read with `SearchTree.from_jso
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from operator import add, sub
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
@@ -30,6 +32,10 @@ Text = Annotated[str, PlainValidator(_require_text)]
 
 Role = Literal["system", "user", "assistant"]
 """Who speaks, in a conversation."""
+
+Speaker = Literal["actor", "judge", "refiner"]
+"""Who asks a model in a search."""
+SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
 
 Stop = Literal["solved", "exhausted", "budget"]
 """Why a search ended: a node passed, the strategy had nothing left to try, or the budget bound."""
@@ -70,18 +76,32 @@ class Usage(Record):
     """Requests sent to an engine."""
     prompt_tokens: int = 0
     """Tokens read, counted once a request."""
+    cached_tokens: int = 0
+    """Of these, tokens that the engine's prefix cache held already."""
     completion_tokens: int = 0
     """Tokens generated."""
     seconds: float = 0.0
     """Wall-clock time the requests took, each counted alone (they overlap)."""
+    skipped_calls: int = 0
+    """Votes that were never asked for, since the others had decided (`majority`)."""
+    aborted_calls: int = 0
+    """Requests that were cut off on their way, since others had decided (`race`, `--stop first`).
+    What they cost until then is not known and not counted."""
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            seconds=self.seconds + other.seconds,
-        )
+        return _combine(add, self, other)
+
+    def __sub__(self, part: Usage) -> Usage:
+        return _combine(sub, self, part)
+
+
+def _combine(how: Callable[[Any, Any], Any], left: Usage, right: Usage) -> Usage:
+    """`how` applied field by field."""
+    values = {name: how(getattr(left, name), getattr(right, name)) for name in _USAGE_FIELDS}
+    return Usage.model_construct(**values)
+
+
+_USAGE_FIELDS = tuple(Usage.model_fields)
 
 
 class Judgement(Record):
@@ -135,6 +155,8 @@ class Node(Record):
     """None where the strategy asks for no judgement, or where a draft's votes never decided."""
     usage: Usage = Usage()
     """Cost of this node: its generation, its parse retries and its votes."""
+    judge_usage: Usage = Usage()
+    """The votes' part of it; the first of several identical responses pays for all."""
     seed: int | None = None
     """Seed of the request that wrote the response; None where the run is unseeded."""
 
@@ -157,6 +179,8 @@ class Fault(Record):
     """The model's text that could not be used, if there was one."""
     usage: Usage = Usage()
     """What the attempt cost all the same."""
+    judge_usage: Usage = Usage()
+    """The votes' part of it."""
 
 
 class SearchTree(Record):
@@ -180,6 +204,11 @@ class SearchTree(Record):
     """Id of the answer: highest score, then shallowest, then first; None where no node exists."""
     stop: Stop
     """Why the search ended."""
+    cancelled: int = 0
+    """Attempts that were cut off since a sibling had passed (`--stop first`). Each spent one response
+    of the budget."""
+    cancelled_usage: dict[Speaker, Usage] = Field(default_factory=dict)
+    """What these had cost, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
 
@@ -194,10 +223,21 @@ class SearchTree(Record):
         return self.stop == "solved"
 
     @property
-    def usage(self) -> Usage:
-        """Cost of the whole tree, failed attempts included."""
+    def usage_by_role(self) -> dict[Speaker, Usage]:
+        """Cost of the whole tree, failed and cancelled attempts included, by who ran it up."""
+        spent: dict[Speaker, Usage] = {
+            role: self.cancelled_usage.get(role, Usage()) for role in SPEAKERS
+        }
         items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
-        return sum((item.usage for item in items), Usage())
+        for item in items:
+            spent["actor" if item.parent is None else "refiner"] += item.usage - item.judge_usage
+            spent["judge"] += item.judge_usage
+        return spent
+
+    @property
+    def usage(self) -> Usage:
+        """Cost of the whole tree."""
+        return sum(self.usage_by_role.values(), Usage())
 
     def children(self, parent: int | None) -> tuple[Node, ...]:
         """Nodes made from `parent`, in order; the drafts for None."""

@@ -34,18 +34,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     It heeds its context, its distributions are peaked as a trained model's are, and one token in
     twenty ends a reply.
     """
+    return build_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def build_tiny(folder: Path, hidden: int = 32) -> Path:
+    """Write the tiny model, its two heads half as wide as `hidden`, into a folder."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from spar.nano import tokenizer as nano_tokenizer
     from spar.nano.model import Recipe, build_model, save
 
     torch.set_num_threads(1)  # more of them only get in each other's way on so small a model
-    recipe = Recipe(hidden=32, layers=1, heads=2, max_length=256)
+    recipe = Recipe(hidden=hidden, layers=1, heads=2, max_length=256)
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.setattr(nano_tokenizer, "_CORPUS_SIZE", 200)
         torch.manual_seed(0)
         tokenizer = nano_tokenizer.build_tokenizer(0, recipe.max_length)
-        folder = tmp_path_factory.mktemp("tiny")
         model = build_model(recipe, tokenizer)
         for name, weight in model.named_parameters():
             if weight.ndim == 2:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from spar.infer.engine import Completion, Request, Sampling
+from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.engines.fake import FakeEngine, Reply
 from spar.infer.judges import JudgeSettings, VoteRule, VotesJudge
 from spar.infer.roles import Actor, AttemptFailed, Refiner, Seeds, Written
@@ -16,7 +16,7 @@ from spar.infer.search import Roles, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.registry import STRATEGIES, resolve
 from spar.templates import load
-from spar.types import Judgement, Message, Node, Prompt, SearchTree, Usage
+from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage
 
 YES = "- all of it: met.\nFinal Judgement: Yes"
 NO = "- the wording: not met.\nFinal Judgement: No"
@@ -54,13 +54,17 @@ def make_settings(name: str, **fields: object) -> SearchSettings:
 
 
 def timeless(tree: SearchTree) -> SearchTree:
-    """The tree without its clock readings."""
+    """The tree without what hangs on the moment: clock readings, and hits of a prefix cache."""
 
-    def still(usage: Usage) -> dict[str, Usage]:
-        return {"usage": usage.model_copy(update={"seconds": 0.0})}
+    def still(item: Node | Fault) -> dict[str, Usage]:
+        costs = {"usage": item.usage, "judge_usage": item.judge_usage}
+        return {
+            k: cost.model_copy(update={"seconds": 0.0, "cached_tokens": 0})
+            for k, cost in costs.items()
+        }
 
-    nodes = tuple(node.model_copy(update=still(node.usage)) for node in tree.nodes)
-    faults = tuple(fault.model_copy(update=still(fault.usage)) for fault in tree.faults)
+    nodes = tuple(node.model_copy(update=still(node)) for node in tree.nodes)
+    faults = tuple(fault.model_copy(update=still(fault)) for fault in tree.faults)
     return tree.model_copy(update={"nodes": nodes, "faults": faults, "seconds": 0.0})
 
 
@@ -141,7 +145,7 @@ class HoldingEngine(FakeEngine):
         return await super().generate(requests)
 
 
-def real_roles(engine: FakeEngine, *, votes: int = 5, vote_rule: VoteRule = "full") -> Roles:
+def real_roles(engine: Engine, *, votes: int = 5, vote_rule: VoteRule = "full") -> Roles:
     """spar's own roles over one engine, with its own templates."""
     sampling = Sampling(temperature=0.7)
     return Roles(

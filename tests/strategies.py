@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.registry import STRATEGIES, resolve
-from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
+from spar.types import SPEAKERS, Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
 from tests.fakes import World
 
 any_text = st.text(st.characters(exclude_categories=()))
@@ -75,6 +75,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
             reflection=draw(st.none() | any_text),
             judgement=draw(st.none() | judgements),
             usage=draw(usages),
+            judge_usage=draw(usages),
             seed=draw(st.none() | st.integers(0, 2**63 - 1)),
         )
         nodes.append(node)
@@ -85,6 +86,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
         reason=any_text,
         text=any_text,
         usage=usages,
+        judge_usage=usages,
     )
     answer = best(tuple(nodes))
     return SearchTree(
@@ -96,6 +98,8 @@ def trees(draw: st.DrawFn) -> SearchTree:
         faults=tuple(draw(st.lists(fault, max_size=2))),
         selected=answer[0].id if answer else None,
         stop=draw(st.sampled_from(["solved", "exhausted", "budget"])),
+        cancelled=draw(st.integers(0, 9)),
+        cancelled_usage=draw(st.dictionaries(st.sampled_from(SPEAKERS), usages)),
         seconds=draw(st.floats(0, 1e6)),
     )
 

@@ -64,7 +64,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         ("spar/infer/strategies/*.py", ("spar", "asyncio"), ("spar.types", "spar.infer.strategy")),
         ("spar/infer/parse.py", ("spar",), ("spar.errors", "spar.templates")),
         (
-            "spar/infer/engines/*.py",
+            "spar/infer/engines/**/*.py",
             ("spar.infer.roles", "spar.infer.search", "spar.templates"),
             (),
         ),

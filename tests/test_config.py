@@ -53,7 +53,7 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
         ({"branch": -1}, "--branch -1"),
         ({"depth": 0}, "--depth 0"),
         ({"votes": 0}, "--votes 0"),
-        ({"vote_rule": "most"}, "'full' or 'majority'"),
+        ({"vote_rule": "most"}, "'full', 'majority' or 'race'"),
         ({"stop": "last"}, "'wave' or 'first'"),
         ({"strategy": "bsf"}, "did you mean 'bfs'"),
         ({"engine": "vlm"}, "unknown engine 'vlm'"),

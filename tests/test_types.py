@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spar.types import Judgement, Message, Node, Prompt, SearchTree, Usage, best
+from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
 from tests.fakes import make_judgement, make_prompt
 from tests.strategies import judgements, trees, usages
 
@@ -159,9 +159,23 @@ def test_a_path_may_be_as_long_as_a_chain_gets() -> None:
 def test_usage_adds_up(parts: list[Usage]) -> None:
     """Every field of a sum is the sum of that field."""
     total = sum(parts, Usage())
-    for name in ("calls", "prompt_tokens", "completion_tokens"):
+    counts = set(Usage.model_fields) - {"seconds"}
+    assert len(counts) == 6
+    for name in counts:
         assert getattr(total, name) == sum(getattr(part, name) for part in parts)
     assert total.seconds == pytest.approx(sum(part.seconds for part in parts))
+
+
+@given(trees())
+def test_roles_share_out_the_whole_cost(tree: SearchTree) -> None:
+    """Drafts are the actor's, votes the judge's, refinements the refiner's; nothing is left over."""
+    roles = tree.usage_by_role
+    assert sum(roles.values(), Usage()).calls == tree.usage.calls
+    items: tuple[Node | Fault, ...] = (*tree.nodes, *tree.faults)
+    lost = {role: tree.cancelled_usage.get(role, Usage()).calls for role in roles}
+    assert roles["judge"].calls - lost["judge"] == sum(i.judge_usage.calls for i in items)
+    drafts = sum(i.usage.calls - i.judge_usage.calls for i in items if i.parent is None)
+    assert roles["actor"].calls - lost["actor"] == drafts
 
 
 def test_the_answer_is_the_selected_response() -> None:

@@ -11,6 +11,7 @@ import sys
 import typer
 
 from spar import __version__
+from spar.cli.children import kill_children
 from spar.cli.decode import decode
 from spar.cli.doctor import doctor
 from spar.errors import SparError
@@ -49,9 +50,15 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    from spar.infer.engines.vllm.quiet import restore
+
     sys.stdout.flush()
+    restore()  # a thread may still load a model, its talk diverted
     print(f"spar: {message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     sys.stderr.flush()
     if code == 130:
-        os._exit(code)  # a worker thread may be in the middle of a step and must not hold us up
+        # A worker thread may be in the middle of a step or a load and must not hold us up; what it
+        # has started so far must not outlive us.
+        kill_children()
+        os._exit(code)
     sys.exit(code)

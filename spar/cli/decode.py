@@ -3,6 +3,7 @@
     spar decode --strategy bfs --budget 15
     spar decode prompts.jsonl --model DIR --out runs/mine
     spar decode --prompt "Write something short. Use exactly 9 words."
+    spar decode prompts.jsonl --base-url http://host:8000/v1 --out runs/served
 
 Flags override the recipe; the recipe overrides the defaults in `spar.config.DecodeConfig`.
 """
@@ -30,7 +31,7 @@ def decode(
     keep: Annotated[int | None, typer.Option(help="Nodes of a level that go on.")] = None,
     depth: Annotated[int | None, typer.Option(help="Levels of refinement.")] = None,
     votes: Annotated[int | None, typer.Option(help="Votes a judgement.")] = None,
-    vote_rule: Annotated[str | None, typer.Option(help="full or majority.")] = None,
+    vote_rule: Annotated[str | None, typer.Option(help="full, majority or race.")] = None,
     judge: Annotated[str | None, typer.Option(help="votes, logprob or verifier.")] = None,
     stop: Annotated[str | None, typer.Option(help="wave or first.")] = None,
     gate: Annotated[float | None, typer.Option(help="A node passes above this score.")] = None,
@@ -41,10 +42,43 @@ def decode(
     actor_model: Annotated[str | None, typer.Option(help="The actor's own model.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="The judge's own model.")] = None,
     refiner_model: Annotated[str | None, typer.Option(help="The refiner's own model.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, hf or fake.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, hf, vllm, openai, ray or fake.")] = None,
+    engine_arg: Annotated[
+        list[str] | None, typer.Option(help="vLLM's own, name=value; repeatable.")
+    ] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="LoRA folder, or role=folder; repeatable.")
+    ] = None,
+    speculate: Annotated[
+        str | None, typer.Option(help="n-gram speculation: auto, on, off.")
+    ] = None,
+    base_url: Annotated[
+        list[str] | None, typer.Option(help="OpenAI-compatible server; repeat for replicas.")
+    ] = None,
+    actor_url: Annotated[list[str] | None, typer.Option(help="The actor's own server.")] = None,
+    judge_url: Annotated[list[str] | None, typer.Option(help="The judge's own server.")] = None,
+    refiner_url: Annotated[list[str] | None, typer.Option(help="The refiner's own server.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the servers' key.")
+    ] = None,
+    request_seconds: Annotated[
+        float | None, typer.Option(help="Time-out of a request to a server.")
+    ] = None,
+    retry_seconds: Annotated[
+        float | None, typer.Option(help="How long a failing server is tried again.")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Copies of the model on a Ray cluster.")
+    ] = None,
+    replica_engine: Annotated[
+        str | None, typer.Option(help="What a copy runs: auto, hf or vllm.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or host:port; none: this machine.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:N.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Most rows in a batch.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Most sequences at once, in process.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Most trees in flight.")] = None,
     seed: Annotated[int | None, typer.Option(help="Run seed.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many prompts.")] = None,
@@ -64,11 +98,14 @@ def decode(
     """Search an answer to every prompt and keep every tree. The same command resumes."""
     flags = dict(locals())
     from spar.cli.run_decode import Invocation, run
+    from spar.cli.values import parse_adapters, parse_arguments
     from spar.config import DecodeConfig, load_decode
 
     settings = {name: value for name, value in flags.items() if name in DecodeConfig.model_fields}
-    recipe = recipe or ("paper" if model or actor_model or engine not in (None, "auto") else "nano")
-    config = load_decode(recipe, settings)
+    settings["engine_args"] = parse_arguments(engine_arg or []) or None
+    settings["adapter"] = parse_adapters(adapter or []) or None
+    own_model = model or actor_model or base_url or actor_url or engine in ("openai", "fake")
+    config = load_decode(recipe or ("paper" if own_model else "nano"), settings)
     run(
         config,
         Invocation(

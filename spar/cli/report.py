@@ -5,13 +5,13 @@ Model text is printed as text: never as markup, and control characters are shown
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar.config import DecodeConfig
 from spar.infer.summary import Summary
-from spar.types import Node, SearchTree
+from spar.types import Node, SearchTree, Usage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,11 +47,41 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     table.add_row("faults", f"{summary.faults:,}")
     if summary.unanswered:
         table.add_row("prompts without an answer (see log.txt)", f"{summary.unanswered:,}")
-    table.add_row("calls", f"{summary.calls:,}")
-    read, written = summary.prompt_tokens, summary.completion_tokens
-    table.add_row("tokens", f"{read:,} read, {written:,} generated")
+    usage = summary.usage
+    table.add_row("calls", f"{usage.calls:,}")
+    table.add_row("tokens", _tokens(usage))
+    for role, spent in summary.roles.items():
+        if spent.calls:
+            table.add_row(f"  {role}, {spent.calls:,} calls", _tokens(spent))
+    if usage.skipped_calls or usage.aborted_calls or summary.cancelled:
+        table.add_row("saved", _saved(summary))
+    for name, facts in summary.engines.items():
+        table.add_row(_text(f"engine busy ({name})"), _busy(summary, name, facts))
     table.add_row("seconds", f"{summary.seconds:.1f}")
     _console().print(table)
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    return f"{usage.prompt_tokens:,} read{cached}, {usage.completion_tokens:,} generated"
+
+
+def _saved(summary: Summary) -> str:
+    usage = summary.usage
+    return (
+        f"{usage.skipped_calls:,} votes not asked for, {usage.aborted_calls:,} requests and "
+        f"{summary.cancelled:,} attempts cut off"
+    )
+
+
+def _busy(summary: Summary, name: str, facts: Mapping[str, float]) -> str:
+    searched = summary.seconds - summary.load_seconds
+    mean = facts["request_seconds"] / searched if searched > 0 else 0.0
+    shown = f"{100 * summary.busy_share(name):.1f} % of the time, {mean:.1f} requests on average"
+    if facts.get("prefix_queried"):
+        rate = 100 * facts["prefix_hit"] / facts["prefix_queried"]
+        shown += f", prefix cache hit {rate:.1f} %"
+    return shown
 
 
 def print_solved_tree(trees: Iterable[SearchTree]) -> None:

@@ -1,8 +1,13 @@
 """Many prompts into a run directory.
 
-Trees are independent coroutines: at most `concurrency` of them are in flight, the next prompt is
-read when one ends, and each tree is written the moment its search ends. Memory does not grow with
-the number of prompts.
+Trees are independent coroutines. The next prompt is read when there is room for its tree, in order,
+and each tree is written the moment its search ends. Memory does not grow with the number of prompts.
+
+Room is a multiple of what the engines can work on at once: each tree has at least one request under
+way, so the engine is full as long as prompts last, and the trees that are left when they run out are
+many enough to fill it a while longer. Requests are served in the order in which they come: serving
+older trees first keeps young ones, whose chain of calls is the longest, from starting, and made a
+run of 541 prompts 4 % slower on the simulated engine (reports/schedule_ratio.md).
 """
 
 from __future__ import annotations
@@ -10,12 +15,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 
 from spar.errors import EngineError, RunStopped
+from spar.infer.engine import TREE
+from spar.infer.gather import cancel
 from spar.infer.search import Roles, SearchSettings, run_search
 from spar.infer.summary import Summary
 from spar.store import RunStore
 from spar.types import Node, Prompt, SearchTree
+
+DEFAULT_ROOM = 256
+"""Most trees in flight where nothing limits the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +48,35 @@ async def decode(
     store: RunStore,
     *,
     summary: Summary,
-    concurrency: int = 64,
+    room: Callable[[], int] = lambda: DEFAULT_ROOM,
     observer: Observer = Observer(),
 ) -> None:
     """Search every prompt that the store does not have yet, and add up what was found.
+
+    Parameters
+    ----------
+    room:
+        Most trees in flight, as things stand now.
 
     Raises
     ------
     RunStopped
         A request could not be served, or the disk is full. What was written can be resumed.
     """
-    running: set[asyncio.Task[SearchTree]] = set()
+    numbers, ended, running = count(1), asyncio.Queue[asyncio.Task[SearchTree]](), set()
 
     async def one(prompt: Prompt) -> SearchTree:
+        TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
         observer.on_start(prompt)
         return await run_search(prompt, roles, settings, on_node=observer.on_node)
 
-    def write(ended: Iterable[asyncio.Task[SearchTree]]) -> None:
+    async def write_next() -> None:
+        tasks = [await ended.get()]
+        while not ended.empty():
+            tasks.append(ended.get_nowait())
         # Whole trees first: one that failed stops the run, but must not take its neighbours along.
-        for task in sorted(ended, key=lambda task: task.exception() is not None):
+        for task in sorted(tasks, key=lambda task: task.exception() is not None):
+            running.discard(task)
             tree = task.result()
             store.append(tree)
             summary.add(tree)
@@ -65,17 +86,15 @@ async def decode(
         for prompt in prompts:
             if prompt.id in store.done:
                 continue
-            running.add(asyncio.create_task(one(prompt)))
-            while len(running) >= concurrency:
-                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                write(ended)
+            while len(running) >= room():
+                await write_next()
+            task = asyncio.create_task(one(prompt))
+            task.add_done_callback(ended.put_nowait)
+            running.add(task)
         while running:
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            write(ended)
+            await write_next()
     except EngineError as error:
         message = f"{error}; {len(store.done)} trees are safe in {store.directory}"
         raise RunStopped(f"{message}; run the same command again to resume") from error
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel(running)

@@ -6,14 +6,21 @@ budgets. Batching is its own business: callers submit what they have the moment 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from spar.types import Message
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model's end of turn, or the token limit."""
+
+Tell = Callable[[str], None]
+"""Takes a line for the person who runs the program: what was found out, what is done about it."""
+
+TREE: ContextVar[int] = ContextVar("tree", default=0)
+"""Admission number of the tree that the current task searches; `decode` sets it for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,11 @@ class Request:
     messages: tuple[Message, ...]
     """Ends with the user's turn."""
     sampling: Sampling = Sampling()
+    tree: int = field(default_factory=TREE.get)
+    """Admission number of its tree. Older trees, smaller numbers, are served first where requests
+    wait, and a tree stays on one replica so that its prefix cache serves it."""
+    adapter: str = ""
+    """One of the deployment's adapters to apply, "" for the plain model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +68,29 @@ class Completion:
     """The reply to one request."""
 
     text: str
-    """Generated text without the end-of-turn token."""
+    """Generated text without the end-of-turn token, and without a reasoning model's thinking."""
     finish: Finish
     prompt_tokens: int
     completion_tokens: int
     logprobs: tuple[TokenLogprobs, ...] = ()
     """One entry a token where `Sampling.top_logprobs` asked for it, else empty."""
+    cached_tokens: int = field(default=0, compare=False)
+    """Prompt tokens that were not computed for this request, since the engine's prefix cache held them
+    or a request beside it has the same prompt. Depends on who came before, so equality ignores it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One model to open, and where it runs."""
+
+    model: str
+    """A Hugging Face folder or hub name, or the name by which a server knows it."""
+    urls: tuple[str, ...] = ()
+    """Base URLs of the servers that hold it, each a whole replica; only for engines behind a server."""
+    adapters: tuple[str, ...] = ()
+    """Folders of the LoRA adapters that requests may name."""
+    share: float = 1.0
+    """Share of the memory that it may take, where several models live side by side."""
 
 
 @runtime_checkable
@@ -75,6 +104,16 @@ class Engine(Protocol):
     @property
     def model(self) -> str:
         """Name or path of the model, as it goes into the manifest."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Requests it can work on at once, as things stand now; 0 where nothing limits it."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it runs and how, in a few words for a person."""
         ...
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...

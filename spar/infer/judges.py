@@ -6,20 +6,25 @@ probability of Yes at the verdict, `verifier` asks a program for the ground trut
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from spar.errors import UsageMistake
 from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.gather import gather
 from spar.infer.parse import find_verdict, parse_verdict
 from spar.infer.roles import AttemptFailed, Seeds, ask, judge_messages
+from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
 from spar.types import Judgement, Prompt, Usage
 
-VoteRule = Literal["full", "majority"]
-"""`full` casts every vote; `majority` casts the rest only where the first few split."""
+VoteRule = Literal["full", "majority", "race"]
+"""`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
+at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast."""
 
 JUDGE_ATTEMPTS = 3
 """Rounds of votes before a response is given up (paper, code)."""
@@ -58,28 +63,17 @@ class VotesJudge:
         texts: list[str] = []
         usage = Usage()
         for attempt in range(JUDGE_ATTEMPTS):
-            first_seed = attempt * self.settings.votes
             sampled = [
-                Request(messages, replace(self.settings.sampling, seed=seeds(first_seed + vote)))
-                for vote in range(self.settings.votes)
+                Request(messages, replace(self.settings.sampling, seed=seed))
+                for seed in run_of_seeds(seeds(attempt), self.settings.votes)
             ]
-            texts, usage = await self._round(sampled, usage)
+            cast = _RULES[self.settings.vote_rule]
+            texts, usage = await cast(self.settings.engine, sampled, usage)
             judgement = count_votes(texts)
             if judgement is not None:
                 return judgement, usage
         reason = f"the votes decided nothing in {JUDGE_ATTEMPTS} rounds of {self.settings.votes}"
         raise AttemptFailed(reason, texts[0], usage)
-
-    async def _round(self, requests: Sequence[Request], spent: Usage) -> tuple[list[str], Usage]:
-        needed = len(requests) // 2 + 1
-        asked = len(requests) if self.settings.vote_rule == "full" else needed
-        replies, spent = await ask(self.settings.engine, requests[:asked], spent)
-        texts = [reply.text for reply in replies]
-        verdicts = {parse_verdict(text) for text in texts}
-        if asked < len(requests) and (len(verdicts) > 1 or None in verdicts):
-            replies, spent = await ask(self.settings.engine, requests[asked:], spent)
-            texts += [reply.text for reply in replies]
-        return texts, spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +131,48 @@ class VerifierJudge:
         ]
         critique = "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
         return Judgement(verdicts=(verdict,), critique=critique), Usage()
+
+
+Cast = tuple[list[str], Usage]
+"""The texts of the votes that came in, in order, and what was spent so far."""
+
+
+async def cast_all(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
+    """Every vote, together."""
+    replies, spent = await ask(engine, requests, spent)
+    return [reply.text for reply in replies], spent
+
+
+async def cast_majority(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
+    """As many votes as a majority needs; the rest where these split or say nothing."""
+    needed = len(requests) // 2 + 1
+    texts, spent = await cast_all(engine, requests[:needed], spent)
+    verdicts = {parse_verdict(text) for text in texts}
+    if needed == len(requests):
+        return texts, spent
+    if len(verdicts) == 1 and None not in verdicts:
+        return texts, spent + Usage(skipped_calls=len(requests) - needed)
+    rest, spent = await cast_all(engine, requests[needed:], spent)
+    return texts + rest, spent
+
+
+async def cast_race(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
+    """All votes at once; once a majority of them agrees, those on their way are aborted."""
+    tally: Counter[bool | None] = Counter()
+
+    def decided(result: tuple[list[Completion], Usage]) -> bool:
+        tally[parse_verdict(result[0][0].text)] += 1
+        return max(tally[True], tally[False]) > len(requests) // 2
+
+    tasks = [asyncio.ensure_future(ask(engine, [request])) for request in requests]
+    results = await gather(tasks, decided)
+    for _, cost in results:
+        spent += cost
+    spent += Usage(aborted_calls=len(requests) - len(results))
+    return [replies[0].text for replies, _ in results], spent
+
+
+_RULES = {"full": cast_all, "majority": cast_majority, "race": cast_race}
 
 
 def count_votes(texts: Sequence[str]) -> Judgement | None:

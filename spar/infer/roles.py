@@ -6,12 +6,14 @@ raises `AttemptFailed`, which the driver writes down as a fault.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from spar.errors import ParseError, PromptTooLong, SparError
+from spar.errors import ParseError, PromptRefused, SparError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.parse import parse_refinement
 from spar.templates import Templates
@@ -22,6 +24,17 @@ Seeds = Callable[[int], int | None]
 
 REFINE_ATTEMPTS = 3
 """Tries to get a refinement that can be parsed (paper, code)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a piece of work has cost so far, for the case that it is cancelled."""
+
+    usage: Usage = Usage()
+
+
+TALLY: ContextVar[Tally | None] = ContextVar("tally", default=None)
+"""Where the current task's requests are added up; the driver sets it for each attempt."""
 
 
 class AttemptFailed(SparError):
@@ -142,17 +155,22 @@ async def ask(
     Raises
     ------
     AttemptFailed
-        The prompt does not fit in the model's context.
+        The engine will not serve the prompt: it does not fit in the model's context, for instance.
     """
-    start = time.monotonic()
+    start, tally = time.monotonic(), TALLY.get() or Tally()
     try:
         replies = await engine.generate(requests)
-    except PromptTooLong as error:
+    except asyncio.CancelledError:
+        tally.usage += Usage(aborted_calls=len(requests))
+        raise
+    except PromptRefused as error:
         raise AttemptFailed(str(error), "", spent) from error
     cost = Usage(
         calls=len(replies),
         prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+        cached_tokens=sum(reply.cached_tokens for reply in replies),
         completion_tokens=sum(reply.completion_tokens for reply in replies),
         seconds=time.monotonic() - start,
     )
+    tally.usage += cost
     return replies, spent + cost

@@ -18,10 +18,10 @@ from typing import Literal
 
 from spar.infer.gather import cancel, gather
 from spar.infer.judges import Judge
-from spar.infer.roles import AttemptFailed, Drafts, Refines, Written
+from spar.infer.roles import TALLY, AttemptFailed, Drafts, Refines, Seeds, Tally, Written
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
-from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Stop, Usage, best
+from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Speaker, Stop, Usage, best
 
 Stage = Literal["draft", "judge", "refine"]
 """Which role a fault happened in."""
@@ -135,6 +135,8 @@ class _Search:
         self._bound = False
         self._num_tried: Counter[int | None] = Counter()
         self._charged: set[str] = set()
+        self._cancelled = 0
+        self._cancelled_usage: dict[Speaker, Usage] = {}
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is left to try."""
@@ -153,6 +155,7 @@ class _Search:
 
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
+        self._lose_unclaimed()
         answer = best(tuple(self.nodes))
         return SearchTree(
             prompt=self.prompt,
@@ -163,8 +166,17 @@ class _Search:
             faults=tuple(self.faults),
             selected=answer[0].id if answer else None,
             stop=stop,
+            cancelled=self._cancelled,
+            cancelled_usage=self._cancelled_usage,
             seconds=time.monotonic() - self._start,
         )
+
+    def _lose_unclaimed(self) -> None:
+        # Judgements that were ready when whoever had asked for them was cancelled.
+        for response, task in self.judging.items():
+            if response in self._charged or task.cancelled() or task.exception() is not None:
+                continue
+            self._lose("judge", Tally(task.result()[1]))
 
     def _solved(self) -> bool:
         return any(_passes(node.judgement, self.settings.gate) for node in self.nodes)
@@ -203,23 +215,37 @@ class _Search:
         gate = self.settings.gate
         done = (lambda outcome: _passes(outcome.judgement, gate)) if first_only else _never
         outcomes = await gather(tasks, done)
+        self._cancelled += len(tasks) - len(outcomes)
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, expand: Expand, index: int) -> _Outcome:
-        parent = expand.parent
+        parent, tally = expand.parent, Tally()
+        writer: Speaker = "actor" if parent is None else "refiner"
+        TALLY.set(tally)  # seen by this attempt's task alone
         try:
             written = await self._write(parent, index)
         except AttemptFailed as error:
             stage: Stage = "draft" if parent is None else "refine"
             return _Outcome(parent, None, fault=_fault(parent, stage, error))
+        except asyncio.CancelledError:
+            self._lose(writer, tally)
+            raise
         if not expand.judged:
             return _Outcome(parent, written)
         try:
             judgement, usage = await self._judge(written.response)
         except AttemptFailed as error:
             return _Outcome(parent, written, fault=_fault(parent, "judge", error))
+        except asyncio.CancelledError:
+            self._lose(writer, tally)
+            raise
         return _Outcome(parent, written, judgement, usage)
+
+    def _lose(self, role: Speaker, tally: Tally) -> None:
+        """Note what cancelled work had cost; a tally that was noted is empty."""
+        self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + tally.usage
+        tally.usage = Usage()
 
     async def _write(self, parent: int | None, index: int) -> Written:
         role = "draft" if parent is None else "refine"
@@ -235,9 +261,17 @@ class _Search:
         # The first to arrive asks; whoever has the same response waits for the same judgement.
         if response not in self.judging:
             seeds = partial(derive, self.settings.seed, self.prompt.id, response, "judge")
-            judging = self.roles.judge.judge(self.prompt, response, seeds)
-            self.judging[response] = asyncio.ensure_future(judging)
+            self.judging[response] = asyncio.ensure_future(self._votes(response, seeds))
         return await self.judging[response]
+
+    async def _votes(self, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        tally = Tally()
+        TALLY.set(tally)
+        try:
+            return await self.roles.judge.judge(self.prompt, response, seeds)
+        except asyncio.CancelledError:
+            self._lose("judge", tally)
+            raise
 
     def _append(self, outcome: _Outcome) -> Node | None:
         """Write an attempt down; returns the node that the strategy may go on from, if there is one."""
@@ -246,8 +280,10 @@ class _Search:
             # A draft that nobody could judge still answers the prompt; a refinement is dropped.
             keep_draft = written is not None and outcome.parent is None
             spent = Usage() if written is None or keep_draft else written.usage
-            usage = self._once(written, fault.usage) + spent
-            self.faults.append(fault.model_copy(update={"usage": usage}))
+            failed = self._once(written, fault.usage)
+            votes = failed if fault.stage == "judge" else Usage()
+            update = {"usage": failed + spent, "judge_usage": votes}
+            self.faults.append(fault.model_copy(update=update))
             if not keep_draft:
                 return None
         assert written is not None
@@ -260,6 +296,7 @@ class _Search:
     def _node(
         self, parent: int | None, written: Written, judgement: Judgement | None, judging: Usage
     ) -> Node:
+        votes = self._once(written, judging)
         return Node(
             id=len(self.nodes),
             parent=parent,
@@ -267,7 +304,8 @@ class _Search:
             response=written.response,
             reflection=written.reflection,
             judgement=judgement,
-            usage=written.usage + self._once(written, judging),
+            usage=written.usage + votes,
+            judge_usage=votes,
             seed=written.seed,
         )
 

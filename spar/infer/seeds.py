@@ -2,7 +2,8 @@
 
 A draft's or refinement's seed comes from (run seed, prompt id, parent, child index, role, attempt).
 A vote's comes from the response's text in place of its position, since identical responses in one
-tree share one judgement.
+tree share one judgement. The votes of one round have seeds in a row, as an engine gives them to the
+samples of one request, so they may be asked for together or one by one with the same result.
 """
 
 from __future__ import annotations
@@ -17,3 +18,10 @@ def derive(run_seed: int | None, *position: str | int | None) -> int | None:
         return None
     key = json.dumps([run_seed, *position]).encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 1
+
+
+def run_of_seeds(first: int | None, n: int) -> list[int | None]:
+    """`n` seeds in a row out of one derived seed; all None where the run is unseeded."""
+    if first is None:
+        return [None] * n
+    return [first // 2 + index for index in range(n)]  # halved, so that none leaves 63 bits

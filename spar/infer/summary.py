@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from spar.nano.verifiers import passes
-from spar.types import SearchTree
+from spar.types import SPEAKERS, SearchTree, Speaker, Usage
 
 
 @dataclass(slots=True)
@@ -25,12 +26,10 @@ class Summary:
     """Attempts that gave no node."""
     unanswered: int = 0
     """Trees without any response."""
-    calls: int = 0
-    """Requests to the engine."""
-    prompt_tokens: int = 0
-    """Tokens read."""
-    completion_tokens: int = 0
-    """Tokens generated."""
+    roles: dict[Speaker, Usage] = field(default_factory=lambda: dict.fromkeys(SPEAKERS, Usage()))
+    """What each role asked for and what that cost."""
+    cancelled: int = 0
+    """Attempts that `--stop first` cut off."""
     verified: int = 0
     """Prompts whose constraints a program can check."""
     passed_before: int = 0
@@ -39,22 +38,42 @@ class Summary:
     """Of these, answers that pass by ground truth."""
     seconds: float = 0.0
     """Wall-clock time of the run, summed over resumptions."""
+    load_seconds: float = 0.0
+    """The part of it that went by before the models were loaded."""
+    engines: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Engine to its own counts (`spar.infer.deploy.Meter.facts`), summed over resumptions."""
+
+    @property
+    def usage(self) -> Usage:
+        """Cost of all roles together."""
+        return sum(self.roles.values(), Usage())
 
     def add(self, tree: SearchTree) -> None:
         """Count one tree."""
-        usage = tree.usage
         self.trees += 1
         self.stops[tree.stop] += 1
         self.nodes += len(tree.nodes)
         self.faults += len(tree.faults)
         self.unanswered += tree.selected is None
-        self.calls += usage.calls
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
+        self.cancelled += tree.cancelled
+        for role, usage in tree.usage_by_role.items():
+            self.roles[role] += usage
         self._add_truth(tree)
+
+    def add_engine(self, name: str, facts: Mapping[str, float]) -> None:
+        """Add an engine's counts to those of an earlier start of the run."""
+        earlier = self.engines.get(name, {})
+        names = [*earlier, *(fact for fact in facts if fact not in earlier)]
+        self.engines[name] = {n: earlier.get(n, 0) + facts.get(n, 0) for n in names}
+
+    def busy_share(self, name: str) -> float:
+        """Share of the time since the models were loaded during which an engine had requests."""
+        searched = self.seconds - self.load_seconds
+        return self.engines[name]["busy_seconds"] / searched if searched > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; shares are fractions, with the standard error beside each."""
+        usage = self.usage
         return {
             "trees": self.trees,
             "solved": self.stops["solved"],
@@ -62,13 +81,20 @@ class Summary:
             "nodes": self.nodes,
             "faults": self.faults,
             "unanswered": self.unanswered,
-            "calls": self.calls,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
+            "cancelled": self.cancelled,
+            **_costs(usage),
+            "skipped_calls": usage.skipped_calls,
+            "aborted_calls": usage.aborted_calls,
+            "roles": {role: _costs(spent) for role, spent in self.roles.items()},
             "verified": self.verified,
             **self._share("passed_before", self.passed_before),
             **self._share("passed_after", self.passed_after),
+            "engines": {
+                name: {**facts, "busy_share": self.busy_share(name)}
+                for name, facts in self.engines.items()
+            },
             "seconds": round(self.seconds, 3),
+            "load_seconds": round(self.load_seconds, 3),
         }
 
     def _add_truth(self, tree: SearchTree) -> None:
@@ -84,6 +110,15 @@ class Summary:
             return {name: None, f"{name}_stderr": None}
         share = hits / self.verified
         return {name: share, f"{name}_stderr": share_stderr(share, self.verified)}
+
+
+def _costs(usage: Usage) -> dict[str, int]:
+    return {
+        "calls": usage.calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
 
 
 def share_stderr(share: float, n: int) -> float:

@@ -40,13 +40,14 @@ def rows(path: Path, *objects: object) -> Path:
 
 
 def comparable(directory: Path) -> dict[str, str]:
-    """Each tree without its times, by prompt id."""
+    """Each tree without its times and cache hits, by prompt id."""
     trees = {}
     for tree in read_trees(directory):
         data = json.loads(tree.to_json())
         data["seconds"] = 0
         for item in (*data["nodes"], *data["faults"]):
-            item["usage"]["seconds"] = 0
+            for cost in (item["usage"], item["judge_usage"]):
+                cost["seconds"] = cost["cached_tokens"] = 0
         trees[tree.prompt.id] = json.dumps(data, sort_keys=True)
     return trees
 
@@ -77,6 +78,13 @@ def test_json_prints_one_object_and_nothing_else(tmp_path: Path) -> None:
     assert summary["trees"] == summary["verified"] == 5
     assert 0 <= summary["passed_before"] <= 1
     assert summary["calls"] > 5
+    roles = summary["roles"]
+    for count in ("calls", "prompt_tokens", "cached_tokens", "completion_tokens"):
+        assert summary[count] == sum(role[count] for role in roles.values())
+    assert roles["actor"]["calls"] == 5
+    (engine,) = summary["engines"].values()
+    assert engine["calls"] == summary["calls"]
+    assert 0 < engine["busy_share"] <= 1
     assert "trees" in run.stderr
 
 
@@ -89,6 +97,17 @@ def test_budgets_hold_on_the_command_line(tmp_path: Path, strategy: str) -> None
     trees = list(read_trees(tmp_path / "r"))
     assert all(1 <= len(tree.nodes) <= 4 for tree in trees)
     assert len(trees) == 10
+
+
+def test_what_majority_saves_is_in_the_summary(tmp_path: Path) -> None:
+    """Votes that were not asked for are counted, and the table says so."""
+    args = ("decode", "--engine", "fake", "--limit", "8", "--vote-rule", "majority")
+    run = spar(*args, "--out", tmp_path / "r", check=0)
+    assert "votes not asked for" in run.stdout
+    again = spar(*args, "--out", tmp_path / "r", "--json", check=0)
+    summary = json.loads(again.stdout)
+    trees = list(read_trees(tmp_path / "r"))
+    assert summary["skipped_calls"] == sum(tree.usage.skipped_calls for tree in trees) > 0
 
 
 def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -> None:
@@ -223,6 +242,13 @@ def test_bad_prompt_files_get_one_line(tmp_path: Path, content: str, message: st
         (["--templates", "nowhere"], "nowhere"),
         (["--recipe", "nowhere"], "nowhere"),
         (["--prompt", ""], "blank"),
+        (["--vote-rule", "most"], "'full', 'majority' or 'race'"),
+        (["--engine-arg", "seed"], "expected name=value"),
+        (["--engine", "hf", "--engine-arg", "seed=1"], "needs --engine vllm"),
+        (["--engine", "hf", "--adapter", "x"], "--adapter needs --engine vllm"),
+        (["--engine", "hf", "--base-url", "http://127.0.0.1:1/v1"], "use --engine openai"),
+        (["--engine", "openai"], "give --base-url"),
+        (["--replicas", "0"], "--replicas 0"),
     ],
 )
 def test_wrong_flags_get_one_line(tmp_path: Path, flags: list[str], message: str) -> None:

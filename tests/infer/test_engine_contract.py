@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from spar.errors import EngineError, PromptTooLong
-from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.engine import Completion, Deployment, Engine, Request, Sampling
 from spar.infer.engines.fake import FakeEngine
+from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.types import Message
 
 CONTEXT = 256
-"""Tokens that each engine under test can hold."""
+"""Tokens that most engines under test can hold; the served one holds four times as many."""
 
 ODD_TEXTS = [
     "🦊🏔️ é",
@@ -37,15 +38,34 @@ def babble(request: Request) -> str:
     return " ".join(f"w{dice.randrange(99)}" for _ in range(50))
 
 
-@pytest.fixture(params=["fake", pytest.param("hf", marks=pytest.mark.model)])
+ENGINES = [
+    "fake",
+    pytest.param("hf", marks=pytest.mark.model),
+    "openai_engine",
+    pytest.param("served_engine", marks=[pytest.mark.vllm, pytest.mark.slow]),
+    pytest.param("vllm_engine", marks=[pytest.mark.vllm, pytest.mark.slow]),
+    pytest.param("ray_engine", marks=[pytest.mark.ray, pytest.mark.slow]),
+]
+"""Every engine; those that take long to open are shared and lent to each test."""
+
+
+@pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    """A fresh engine of each kind, closed in the end."""
+    """A fresh engine of each kind, or one that looks fresh, closed in the end."""
     if request.param == "fake":
         made: Engine = FakeEngine(babble, latency=0.001)
-    else:
+    elif request.param == "hf":
         made = open_tiny(request.getfixturevalue("tiny_model"))
+    else:
+        made = request.getfixturevalue(request.param)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def served_engine(vllm_server: str) -> Engine:
+    """The openai engine on a `vllm serve` of the embedded model."""
+    return OpenAIEngine(Deployment("nano", urls=(vllm_server,)))
 
 
 def open_tiny(folder: Path) -> Engine:
@@ -169,7 +189,7 @@ async def test_a_prompt_that_is_too_long_fails_alone(engine: Engine) -> None:
     """Its own call says so; calls beside it and after it are served."""
     results = await asyncio.gather(
         engine.generate(ask("one", "two")),
-        engine.generate(ask("fine", "word " * 3 * CONTEXT)),
+        engine.generate(ask("fine", "word " * 5 * CONTEXT)),
         engine.generate(ask("three")),
         return_exceptions=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import PromptTooLong, UsageMistake
+from spar.errors import EngineError, PromptTooLong, UsageMistake
 from spar.infer.engine import Completion, Request, Sampling, TokenLogprobs
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.judges import (
@@ -103,12 +104,13 @@ async def test_three_ties_give_up(votes: str) -> None:
 
 
 async def test_votes_have_seeds_of_their_own() -> None:
-    """No two votes of any round share a seed, and all share one prompt."""
+    """No two votes of any round share a seed, a round's are in a row, and all share one prompt."""
     engine = scripted("yynn-" * 3)
     judge = VotesJudge(settings_of(engine))
     with pytest.raises(AttemptFailed):
-        await judge.judge(make_prompt(), "response", lambda attempt: attempt)
-    assert [request.sampling.seed for request in engine.requests] == list(range(15))
+        await judge.judge(make_prompt(), "response", lambda attempt: 100 * attempt)
+    seeds = [request.sampling.seed for request in engine.requests]
+    assert seeds == [*range(5), *range(50, 55), *range(100, 105)]
     assert len({request.messages for request in engine.requests}) == 1
 
 
@@ -120,8 +122,9 @@ async def test_majority_asks_the_rest_only_where_split(votes: str, asked: int) -
     """Three first; two more where they do not all say the same."""
     if votes == "yy-nn":
         votes, asked = "yy-nnyyy", 8
-    _, usage = await cast(votes, vote_rule="majority")
+    judgement, usage = await cast(votes, vote_rule="majority")
     assert usage.calls == asked
+    assert usage.skipped_calls == 5 - len(judgement.verdicts)
 
 
 @given(st.lists(st.sampled_from("yn-"), min_size=7, max_size=7), st.integers(1, 7))
@@ -139,7 +142,64 @@ async def test_majority_gives_the_label_of_full(letters: list[str], num_votes: i
             return None
         return judgement.passed(0.5)
 
-    assert await label("majority") == await label("full")
+    assert await label("majority") == await label("race") == await label("full")
+
+
+class HurriedEngine(FakeEngine):
+    """Answers the votes whose letter is not `.` at once; the others never. Notes who was cut off."""
+
+    def __init__(self, letters: str) -> None:
+        super().__init__(lambda request: VOTES[letters[self.place(request)]])
+        self.letters = letters
+        self.cut_off: list[int] = []
+
+    def place(self, request: Request) -> int:
+        """Which vote it is: the tests' seeds start at 50."""
+        return (request.sampling.seed or 0) - 50
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion a request, or none for ever."""
+        slow = [
+            self.place(request) for request in requests if self.letters[self.place(request)] == "."
+        ]
+        try:
+            await (asyncio.Event().wait() if slow else asyncio.sleep(0))
+        except asyncio.CancelledError:
+            self.cut_off += slow
+            raise
+        return await super().generate(requests)
+
+
+@pytest.mark.parametrize(
+    ("letters", "verdicts", "cut_off"),
+    [
+        ("y.y.y", (True, True, True), [1, 3]),
+        (".nnn.", (False, False, False), [0, 4]),
+        ("ynnyn", (True, False, False, True, False), []),
+        ("y-yy.", (True, None, True, True), [4]),
+    ],
+)
+async def test_race_cuts_the_rest_off_once_a_majority_agrees(
+    letters: str, verdicts: tuple[bool | None, ...], cut_off: list[int]
+) -> None:
+    """Nobody waits for votes that can change nothing: they are aborted in the engine and counted."""
+    engine = HurriedEngine(letters)
+    judge = VotesJudge(settings_of(engine, vote_rule="race"))
+    judgement, usage = await judge.judge(make_prompt(), "response", lambda _: 100)
+    assert judgement.verdicts == verdicts
+    assert engine.cut_off == cut_off
+    assert (usage.calls, usage.aborted_calls) == (len(verdicts), len(cut_off))
+
+
+async def test_race_surfaces_an_engine_error() -> None:
+    """A vote that cannot be served stops the run, also while others wait."""
+
+    def reply(request: Request) -> str:
+        raise EngineError("gone")
+
+    judge = VotesJudge(settings_of(FakeEngine(reply), vote_rule="race"))
+    with pytest.raises(EngineError, match="gone"):
+        await judge.judge(make_prompt(), "response", lambda _: 100)
 
 
 @given(st.lists(st.sampled_from([YES, NO, MUTE]), max_size=6))

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from spar.errors import EngineError
-from spar.infer.engine import Request
+from spar.infer.engine import Completion, Request
 from spar.infer.engines.fake import FakeEngine, Reply
+from spar.infer.judges import VoteRule
+from spar.infer.meter import Meter
 from spar.infer.search import run_search
+from spar.types import Usage
 from tests.fakes import (
     NO,
     YES,
     HoldingEngine,
     TableRoles,
+    World,
     kind_of,
     make_prompt,
     make_root,
@@ -62,6 +67,50 @@ async def test_stop_first_cancels_the_rest() -> None:
     assert (tree.stop, tree.answer) == ("solved", "two")
     assert [node.response for node in tree.nodes] == ["r", "two"]
     assert sorted(engine.cancelled) == ["\none\n", "\nthree\n"]
+    assert tree.cancelled == 2
+    assert tree.usage_by_role["refiner"].calls == 3
+    assert tree.usage_by_role["judge"].calls == tree.nodes[1].judge_usage.calls == 5
+
+
+async def test_stop_first_records_a_refinement_cut_off_while_it_is_written() -> None:
+    """It was a request on its way; what it cost is not known, but that it was made is."""
+    engine = FakeEngine(naming_reply("one"))
+    slow = iter([False, True, True])
+
+    async def generate(requests: Sequence[Request]) -> list[Completion]:
+        if kind_of(requests[0]) == "refine" and next(slow):
+            await asyncio.Event().wait()
+        return await FakeEngine.generate(engine, requests)
+
+    engine.generate = generate  # type: ignore[method-assign]
+    settings = make_settings("bfs", stop_rule="first")
+    search = run_search(make_prompt(), real_roles(engine), settings, roots=[make_root()])
+    tree = await asyncio.wait_for(search, 5)
+    assert (tree.cancelled, len(tree.nodes)) == (2, 2)
+    assert tree.usage.aborted_calls == 2
+
+
+class DicedEngine(FakeEngine):
+    """Each call takes some turns of the event loop, by dice of its seed."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion a request, in order."""
+        for _ in range(random.Random(requests[0].sampling.seed).randrange(1, 30)):
+            await asyncio.sleep(0)
+        return await super().generate(requests)
+
+
+@pytest.mark.parametrize("rule", ["full", "majority", "race"])
+async def test_nothing_that_was_asked_is_missing_from_the_record(rule: VoteRule) -> None:
+    """Calls answered and calls cut off, as the engine saw them, are all in the trees."""
+    meter = Meter(DicedEngine(World(yes=0.6, mute=0.1, broken=0.2)))
+    roles = real_roles(meter, vote_rule=rule)
+    settings = make_settings("bfs", stop_rule="first")
+    trees = [await run_search(make_prompt(str(i), str(i)), roles, settings) for i in range(40)]
+    spent = sum((tree.usage for tree in trees), Usage())
+    assert sum(tree.cancelled for tree in trees) > 10
+    assert meter.aborted > 10
+    assert (spent.calls, spent.aborted_calls) == (meter.calls, meter.aborted)
 
 
 async def test_stop_first_keeps_what_ended_before() -> None:

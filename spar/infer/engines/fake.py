@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spar.errors import EngineError
-from spar.infer.engine import Completion, Request
+from spar.infer.engine import Completion, Deployment, Request, Tell
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -23,6 +23,7 @@ class FakeEngine:
     def __init__(self, reply: Reply, *, latency: float = 0.0, model: str = "fake") -> None:
         self.model = model
         self.description = "scripted replies"
+        self.capacity = 0
         self.requests: list[Request] = []
         """Every request so far, where `keep` is on."""
         self.keep = True
@@ -70,7 +71,7 @@ def scripted_reply(request: Request) -> str:
     return f"answer {chance.hex()[:8]}"
 
 
-def open_fake(model: str, config: DecodeConfig) -> FakeEngine:
+def open_fake(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:
     """The fake engine with the scripted reply, for `--engine fake`."""
     engine = FakeEngine(scripted_reply)
     engine.keep = False

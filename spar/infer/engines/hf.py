@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageMistake
 from spar.infer.batcher import Batcher
-from spar.infer.engine import Completion, Request
+from spar.infer.engine import Completion, Deployment, Request, Tell
+from spar.infer.engines.chat import cannot_load, load_tokenizer
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -35,9 +36,13 @@ class HfSettings:
     """Most rows in a batch; 0 picks by device."""
 
 
-def open_hf(model: str, config: DecodeConfig) -> HfEngine:
+def open_hf(deployment: Deployment, config: DecodeConfig, tell: Tell) -> HfEngine:
     """Load a model as the configuration says."""
-    return HfEngine(model, HfSettings(config.dtype, config.device, config.rows))
+    if deployment.adapters:
+        raise UsageMistake(
+            "--adapter needs --engine vllm; for hf, merge the adapter into its model"
+        )
+    return HfEngine(deployment.model, HfSettings(config.dtype, config.device, config.rows))
 
 
 class HfEngine:
@@ -62,6 +67,7 @@ class HfEngine:
         rows = settings.rows or (_CPU_ROWS if device.type == "cpu" else _GPU_ROWS)
         core = RollingBatch(loaded, tokenizer, _token_budget(torch, loaded, device))
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
+        self.capacity = rows
         self._batcher = Batcher(core, rows)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
@@ -110,24 +116,16 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
 def _load(model: str, dtype: Any) -> tuple[Any, Any]:
     check_model_folder(model)
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # its remarks on long prompts and settings are ours to make
+    tokenizer = load_tokenizer(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageMistake(
-            f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
-        ) from error
-    if not tokenizer.chat_template:
-        raise UsageMistake(
-            f"--model {model}: its tokenizer has no chat template; give a chat model"
-        )
-    return loaded, tokenizer
+        raise cannot_load(model, error) from error
 
 
 def check_model_folder(model: str) -> None:

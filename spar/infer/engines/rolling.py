@@ -9,7 +9,6 @@ Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocab
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from spar.errors import EngineError, PromptTooLong
+from spar.errors import PromptRefused
 from spar.infer.batcher import Ended, Job
 from spar.infer.engine import Completion, Finish, TokenLogprobs
 from spar.infer.engines.cache import RollingCache
+from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.draw import draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_JOINER = "\u2060"
 _PREFILL_TOKENS = 16_384
 _COMPACT_SHARE = 0.25
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True, eq=False)
@@ -43,9 +41,13 @@ class Row:
     """Most tokens it may generate: its own setting, or what the context leaves."""
     uniforms: np.ndarray[Any, np.dtype[np.float64]]
     """One draw in [0, 1) a token."""
+    thinking: bool = False
+    """Whether the prompt has opened the model's thinking."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     ended: bool = False
+    num_cached: int = 0
+    """Tokens of its prompt that were read for another row."""
 
 
 class RollingBatch:
@@ -67,8 +69,7 @@ class RollingBatch:
         self._token_budget = token_budget
         self._context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
         self._stops = _stop_ids(model, tokenizer)
-        specials = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
-        self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        self._encoder = ChatEncoder(tokenizer)
         self.reset()
 
     @property
@@ -107,12 +108,12 @@ class RollingBatch:
         rows: list[tuple[tuple[int, ...], Row]] = []
         for job in jobs:
             try:
-                ids = self._encode(job)
-                rows.append((ids, self._row(job, len(ids))))
-            except PromptTooLong as error:
+                rendered = self._encoder.fit(job.request.messages, self._context)
+                rows.append((rendered.ids, self._row(job, rendered)))
+            except PromptRefused as error:
                 ended.append((job, error))
-            except Exception as error:  # a chat template may raise anything; the other jobs go on
-                ended.append((job, EngineError(f"the prompt cannot be rendered: {error}")))
+            except Exception as error:  # a seed that numpy refuses, say; the other jobs go on
+                ended.append((job, PromptRefused(f"the request cannot be served: {error}")))
         self._held += rows
         return ended + self._fill()
 
@@ -148,30 +149,12 @@ class RollingBatch:
         to_come = max(row.limit - len(row.tokens) for row in rows)
         return len(rows) * (longest + to_come) <= self._token_budget
 
-    def _encode(self, job: Job) -> tuple[int, ...]:
-        messages = [
-            {"role": m.role, "content": self._plain(m.content)} for m in job.request.messages
-        ]
-        encoded = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        return tuple(encoded["input_ids"])
-
-    def _plain(self, text: str) -> str:
-        # For the model only, not in the record: tokenizers take UTF-8, so a lone surrogate becomes
-        # U+FFFD; and what spells a special token is split, or a response could forge a turn.
-        text = _SURROGATE.sub("\ufffd", text)
-        return self._specials.sub(lambda match: f"{match[0][0]}{_JOINER}{match[0][1:]}", text)
-
-    def _row(self, job: Job, num_prompt: int) -> Row:
-        if num_prompt >= self._context:
-            raise PromptTooLong(
-                f"the prompt has {num_prompt} tokens; the model's context is {self._context}"
-            )
+    def _row(self, job: Job, rendered: Rendered) -> Row:
+        num_prompt = len(rendered.ids)
         sampling = job.request.sampling
         limit = min(sampling.max_tokens, self._context - num_prompt)
         uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
-        return Row(job, num_prompt, limit, uniforms)
+        return Row(job, num_prompt, limit, uniforms, rendered.thinking)
 
     @torch.inference_mode()
     def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Ended]:
@@ -189,6 +172,10 @@ class RollingBatch:
         )
         source_B = torch.tensor([distinct[ids] for ids, _ in group], device=ids_UT.device)
         rows = [row for _, row in group]
+        read: set[tuple[int, ...]] = set()
+        for ids, row in group:
+            row.num_cached = len(ids) if ids in read else 0
+            read.add(ids)
         ended = self._advance(rows, output.logits[:, -1][source_B])
         self._join(rows, cache.select(source_B), mask_UT[source_B])
         return ended
@@ -255,11 +242,12 @@ class RollingBatch:
     def _completion(self, row: Row, finish: Finish) -> Completion:
         tokens = row.tokens[:-1] if finish == "stop" else row.tokens
         return Completion(
-            text=self._tokenizer.decode(tokens, skip_special_tokens=True),
+            text=self._encoder.reply(tokens, row.thinking),
             finish=finish,
             prompt_tokens=row.num_prompt,
             completion_tokens=len(row.tokens),
             logprobs=tuple(row.logprobs),
+            cached_tokens=row.num_cached,
         )
 
     def _last_tokens(self, rows: Sequence[Row]) -> torch.Tensor:

@@ -1,0 +1,164 @@
+"""What the search's dependencies cost: its wall time over that of its very requests as one flat batch.
+
+    python benchmarks/schedule_ratio.py --engine simulated --json
+    python benchmarks/schedule_ratio.py --engine vllm --prompts 256 --repeats 3 --json
+
+BFS, budget 15, five votes. The search is run by `decode` as ever; the requests that it made with five
+full votes are then sent again as one call to the same engine, with an empty prefix cache each time. A
+ratio of 1 means that no slot stood idle for the search's sake. `majority` and `race` are put over the
+flat batch of full votes. With `--engine simulated`, 541 prompts at 256 and at 1,024 slots: a decoding
+step takes 7.5 ms and 18 microseconds a running request, lengths are log-normal with mean 100; in real
+time unless `--clock virtual`. `--repeats` takes the median of so many pairs, each in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from searching import (
+    Searched,
+    parser,
+    plain_prompts,
+    print_json,
+    print_machine,
+    replay,
+    run,
+    search,
+)
+
+from spar.config import DecodeConfig, load_decode
+from spar.infer.deploy import deployments
+from spar.infer.engine import Engine
+from spar.infer.engines.simulated import Pace, SimulatedEngine
+from spar.nano.tasks import prompts as nano_prompts
+from spar.registry import ENGINES, resolve
+from spar.types import Prompt
+
+SIMULATED_PROMPTS, REAL_PROMPTS = 541, 256
+SLOTS = (256, 1024)
+
+
+def configuration(engine: str, vote_rule: str) -> DecodeConfig:
+    """BFS, budget 15, five votes, by the embedded model's recipe."""
+    return load_decode("nano", {"engine": engine, "vote_rule": vote_rule, "speculate": "off"})
+
+
+async def pairs(
+    engine: Engine, name: str, prompts: Iterable[Prompt], rules: list[str], repeats: int
+) -> list[tuple[str, float, float, Searched]]:
+    """Rule, search seconds, flat seconds and the search, `repeats` times each rule."""
+    chosen, found = list(prompts), []
+    for _ in range(repeats):
+        await forget(engine)
+        full = await search(configuration(name, "full"), chosen, engine)
+        requests = [replace(request, tree=0) for call in full.calls for request in call]
+        await forget(engine)
+        flat = await replay(engine, requests)
+        for rule in rules:
+            searched = full
+            if rule != "full":
+                await forget(engine)
+                searched = await search(configuration(name, rule), chosen, engine)
+            found.append((rule, searched.seconds, flat, searched))
+            print(f"  {rule}: {searched.seconds:.1f} s, flat {flat:.1f} s", flush=True)
+    return found
+
+
+async def forget(engine: Engine) -> None:
+    """Empty the prefix cache, where the engine has one."""
+    reset = getattr(engine, "reset_prefix_cache", None)
+    if reset is not None:
+        await reset()
+
+
+def rows(found: list[tuple[str, float, float, Searched]], **facts: Any) -> list[dict[str, Any]]:
+    """One row a vote rule: the median of its ratios, and all of them."""
+    made = []
+    for rule in dict.fromkeys(rule for rule, *_ in found):
+        mine = [(seconds, flat) for r, seconds, flat, _ in found if r == rule]
+        usage = next(searched.summary.usage for r, _, _, searched in found if r == rule)
+        ratios = [seconds / flat for seconds, flat in mine]
+        made.append(
+            {
+                **facts,
+                "vote_rule": rule,
+                "ratio": round(statistics.median(ratios), 4),
+                "ratios": [round(ratio, 4) for ratio in ratios],
+                "seconds": [round(seconds, 2) for seconds, _ in mine],
+                "flat_seconds": [round(flat, 2) for _, flat in mine],
+                "calls": usage.calls,
+                "skipped_calls": usage.skipped_calls,
+                "aborted_calls": usage.aborted_calls,
+            }
+        )
+    return made
+
+
+async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int) -> Any:
+    """Pairs on a simulated engine."""
+    engine = SimulatedEngine(Pace(slots=slots))
+    try:
+        return await pairs(engine, "fake", plain_prompts(num_prompts), rules, repeats)
+    finally:
+        await engine.aclose()
+
+
+async def real(name: str, num_prompts: int, rules: list[str], repeats: int) -> tuple[int, Any]:
+    """Slots and pairs on the embedded model, after a few prompts to warm it up."""
+    config = configuration(name, "full")
+    opener = resolve(ENGINES, "engine", name)
+    engine: Engine = await asyncio.to_thread(
+        opener, deployments(config)["actor"], config, lambda line: print(line, flush=True)
+    )
+    try:
+        await search(config, nano_prompts("validation", limit=8), engine)
+        prompts = nano_prompts("test", limit=num_prompts)
+        return engine.capacity, await pairs(engine, name, prompts, rules, repeats)
+    finally:
+        await engine.aclose()
+
+
+def main() -> None:
+    """Measure and print."""
+    made = parser(__doc__)
+    made.add_argument("--engine", choices=("simulated", "vllm", "hf"), default="simulated")
+    made.add_argument("--prompts", type=int)
+    made.add_argument("--slots", type=int, nargs="*", default=SLOTS, help="of the simulated engine")
+    made.add_argument("--rules", nargs="*", default=["full", "majority"])
+    made.add_argument("--repeats", type=int, default=1)
+    made.add_argument("--clock", choices=("real", "virtual"), default="real")
+    args = made.parse_args()
+    print_machine()
+    found: list[dict[str, Any]] = []
+    if args.engine == "simulated":
+        num_prompts = args.prompts or SIMULATED_PROMPTS
+        for slots in args.slots:
+            virtual = args.clock == "virtual"
+            measured = run(
+                lambda s=slots: simulated(s, num_prompts, args.rules, args.repeats), virtual=virtual
+            )
+            facts = {"engine": "simulated", "slots": slots, "prompts": num_prompts}
+            found += rows(measured, **facts, clock=args.clock)
+    else:
+        num_prompts = args.prompts or REAL_PROMPTS
+        slots, measured = run(
+            lambda: real(args.engine, num_prompts, args.rules, args.repeats), virtual=False
+        )
+        found = rows(measured, engine=args.engine, slots=slots, prompts=num_prompts)
+    for row in found:
+        shown = ", ".join(
+            f"{key} {row[key]}" for key in ("engine", "slots", "prompts", "vote_rule")
+        )
+        print(
+            f"{shown}: ratio {row['ratio']:.3f} (of {len(row['ratios'])}), {row['calls']:,} calls"
+        )
+    if args.json:
+        print_json(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What a scripted server answers: chat completions, model lists and refusals, as OpenAI's API has them.
+
+Pure: from a request's body to a status and content. Words count as tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from spar.errors import PromptTooLong
+from spar.infer.engine import Request, Sampling
+from spar.infer.engines.fake import Reply, scripted_reply
+from spar.types import Message
+
+Fault = Literal["500", "429", "503", "cut", "stall", "half", "empty", "many", "one"]
+"""What may become of a request in place of its answer."""
+
+FAULTS: tuple[Fault, ...] = ("500", "429", "cut", "stall", "half", "empty", "many")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How a server behaves."""
+
+    reply: Reply = scripted_reply
+    models: tuple[str, ...] = ("tiny",)
+    """What it says it serves; with none it has no list of models at all."""
+    context: int = 0
+    """Most words of prompt and reply together; 0 for no limit."""
+    key: str = ""
+    """The key it wants, "" for none."""
+    lacks: tuple[str, ...] = ()
+    """Fields that it refuses by name."""
+    ignores: tuple[str, ...] = ()
+    """Fields that it takes and does not heed."""
+    fault_share: float = 0.0
+    """Share of requests that fail, by dice."""
+    faults: tuple[Fault, ...] = FAULTS
+    """Kinds of failure, equally likely."""
+    seed: int = 0
+    """Of the dice."""
+    seconds: float = 0.0
+    """Time that an answer takes."""
+    slots: int = 0
+    """Most requests at once, above which it answers 429; 0 for no limit."""
+    retry_after: str = "0.05"
+    """Header of its 429 and 503 answers, "" for none."""
+    answer: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda _: None
+    """Status and content to answer to a request's body in place of all this; None to go on."""
+    usage: bool = True
+    """Whether its replies count tokens."""
+
+
+def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
+    """Status and content of what a server answers to a request's body."""
+    given = script.answer(body)
+    if given is not None:
+        return given
+    if script.models and body["model"] not in script.models:
+        message = f"The model `{body['model']}` does not exist."
+        return 404, error_body(message, "model_not_found")
+    for name in script.lacks:
+        if name in body:
+            return 400, error_body(
+                f"Unsupported parameter: '{name}'", "unsupported_parameter", name
+            )
+    for name in script.ignores:
+        body.pop(name, None)
+    try:
+        return 200, _completion(script, body)
+    except PromptTooLong as error:
+        return 400, error_body(str(error), "context_length_exceeded")
+
+
+def requests_of(body: dict[str, Any]) -> list[Request]:
+    """One request a choice; the seed counts up."""
+    messages = tuple(Message.model_construct(**turn) for turn in body["messages"])
+    limit = body.get("max_tokens", body.get("max_completion_tokens", 1 << 30))
+    sampling = Sampling(body.get("temperature", 1.0), body.get("top_p", 1.0), limit)
+    seed = body.get("seed")
+    seeds = [None if seed is None else seed + i for i in range(body.get("n", 1))]
+    return [Request(messages, replace(sampling, seed=seed), tree=0) for seed in seeds]
+
+
+def _completion(script: Script, body: dict[str, Any]) -> dict[str, Any]:
+    requests = requests_of(body)
+    prompt = sum(message.content.count(" ") + 1 for message in requests[0].messages)
+    limit = requests[0].sampling.max_tokens
+    if script.context and prompt + limit > script.context:
+        raise PromptTooLong(
+            f"This model's maximum context length is {script.context} tokens. However, you requested "
+            f"{limit} output tokens and your prompt contains {prompt} input tokens"
+        )
+    choices = [_choice(i, script.reply(request), body) for i, request in enumerate(requests)]
+    content = {"id": "c", "object": "chat.completion", "model": body["model"], "choices": choices}
+    if script.usage:
+        total = sum(choice["message"]["content"].count(" ") + 1 for choice in choices)
+        content["usage"] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": total,
+            "total_tokens": prompt + total,
+            "prompt_tokens_details": {"cached_tokens": prompt // 2},
+        }
+    return content
+
+
+def _choice(index: int, text: str, body: dict[str, Any]) -> dict[str, Any]:
+    words = text.split(" ")
+    limit = body.get("max_tokens", body.get("max_completion_tokens", 1 << 30))
+    choice: dict[str, Any] = {
+        "index": index,
+        "message": {"role": "assistant", "content": " ".join(words[:limit])},
+        "finish_reason": "stop" if len(words) <= limit else "length",
+    }
+    if body.get("logprobs"):
+        choice["logprobs"] = {"content": [_logprob(word) for word in words[:limit]]}
+    return choice
+
+
+def _logprob(word: str) -> dict[str, Any]:
+    return {
+        "token": f" {word}",
+        "logprob": -0.1,
+        "top_logprobs": [{"token": f" {word}", "logprob": -0.1}, {"token": "x", "logprob": -2.5}],
+    }
+
+
+def spoil(content: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    choices: Sequence[Any] = content["choices"]
+    spoilt = {"empty": [], "many": [*choices, *choices, *choices], "one": choices[:1]}
+    return {**content, "choices": spoilt.get(fault, choices)}
+
+
+def error_body(message: str, code: str = "error", parameter: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "error", "param": parameter, "code": code}}
+
+
+def model_list(script: Script) -> dict[str, Any]:
+    extra = {"max_model_len": script.context} if script.context else {}
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", **extra} for name in script.models],
+    }

@@ -1,0 +1,157 @@
+"""Whole searches against servers that fail: every prompt answered once, with the same trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.config import load_decode
+from spar.errors import RunStopped
+from spar.infer.decode import decode
+from spar.infer.engine import Deployment
+from spar.infer.engines.openai.engine import OpenAIEngine, OpenAISettings
+from spar.infer.setup import make_manifest
+from spar.infer.summary import Summary
+from spar.store import RunStore, read_trees
+from tests.answers import FAULTS, Script
+from tests.fakes import World, make_prompt, make_settings, real_roles
+from tests.servers import ScriptedServer
+
+SETTINGS = OpenAISettings(request_seconds=60.0, retry_seconds=120.0, backoff_seconds=0.05)
+WORLD = World(yes=0.05)
+
+
+async def search(
+    folder: Path,
+    servers: list[ScriptedServer],
+    *,
+    settings: OpenAISettings = SETTINGS,
+    num_prompts: int = 12,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Decode prompts by BFS into a folder; its trees without what they cost, by prompt."""
+    deployment = Deployment("tiny", tuple(server.url for server in servers))
+    engine = OpenAIEngine(deployment, settings, tell)
+    prompts = [make_prompt(f"Write line {i}.", str(i)) for i in range(num_prompts)]
+    manifest = make_manifest(load_decode(None, {"engine": "fake"}))
+    try:
+        with RunStore.open(folder, manifest) as store:
+            await decode(
+                prompts, real_roles(engine), make_settings("bfs"), store, summary=Summary()
+            )
+    finally:
+        await engine.aclose()
+    return written(folder)
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    """The trees of a run directory without costs and clock readings, by prompt."""
+    costs = {"usage", "judge_usage"}
+    fields: Any = {"nodes": {"__all__": costs}, "faults": {"__all__": costs}, "seconds": True}
+    trees = [tree.model_dump(exclude=fields) for tree in read_trees(folder)]
+    return sorted(trees, key=lambda tree: int(tree["prompt"]["id"]))
+
+
+@pytest.fixture(scope="module")
+async def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Thirty trees from a server without faults."""
+    with ScriptedServer(Script(WORLD), keep=False) as server:
+        return await search(tmp_path_factory.mktemp("faultless"), [server], num_prompts=30)
+
+
+async def test_a_fifth_of_all_requests_fails(
+    tmp_path: Path, faultless: list[dict[str, Any]]
+) -> None:
+    """Errors, cuts, stalls and spoilt replies leave no trace in the trees; the log says what happened."""
+    heard: list[str] = []
+    settings = replace(SETTINGS, request_seconds=0.5)
+    quick = tuple(fault for fault in FAULTS if fault != "stall")
+    with ScriptedServer(Script(WORLD, fault_share=0.2, faults=(*FAULTS, *quick, *quick))) as server:
+        trees = await search(
+            tmp_path, [server], settings=settings, num_prompts=30, tell=heard.append
+        )
+    assert [tree["prompt"]["id"] for tree in trees] == [str(i) for i in range(30)]
+    assert trees == faultless
+    failed = {seen.fault for seen in server.seen if seen.fault}
+    assert failed == set(server.script.faults)
+    log = "\n".join(heard)
+    for words in [
+        "HTTP 500",
+        "HTTP 429",
+        "cut",
+        "no answer in 0.5 s",
+        "half a JSON",
+        "without choices",
+    ]:
+        assert words in log
+    assert "wrong number of choices" in log
+    assert len(heard) < 40
+
+
+async def test_a_server_that_dies_and_comes_back(
+    tmp_path: Path, faultless: list[dict[str, Any]]
+) -> None:
+    """Its requests wait for it; the trees are those of a server that stayed."""
+    heard: list[str] = []
+    server = ScriptedServer(Script(WORLD, seconds=0.005))
+
+    def tell(line: str) -> None:
+        heard.append(line)
+        if "down" in line:
+            server.start()
+
+    def die(number: int) -> None:
+        if number == 150:
+            server.kill()
+
+    server.on_request = die
+    with server:
+        trees = await search(tmp_path, [server], tell=tell)
+    assert trees == faultless[:12]
+    assert any("down" in line for line in heard)
+    assert any("back" in line for line in heard)
+
+
+async def test_a_server_that_stays_away_stops_the_run_which_can_be_resumed(
+    tmp_path: Path, faultless: list[dict[str, Any]]
+) -> None:
+    """The run says how to go on; the same run on a live server ends with every prompt once."""
+    server = ScriptedServer(Script(WORLD, seconds=0.005))
+    settings = replace(SETTINGS, retry_seconds=0.5)
+
+    def die(number: int) -> None:
+        if number == 300:
+            server.kill()
+
+    server.on_request = die
+    with server:
+        with pytest.raises(RunStopped, match=r"given up after .* resume"):
+            await search(tmp_path, [server], settings=settings)
+        assert len(written(tmp_path)) < 12
+        server.start()
+        trees = await search(tmp_path, [server], settings=settings)
+    assert trees == faultless[:12]
+
+
+async def test_one_of_two_servers_dies_for_good(
+    tmp_path: Path, faultless: list[dict[str, Any]]
+) -> None:
+    """Its trees move to the other one at once."""
+    heard: list[str] = []
+    mortal, other = (ScriptedServer(Script(WORLD, seconds=0.002)) for _ in range(2))
+
+    def die(number: int) -> None:
+        if number == 80:
+            mortal.kill()
+
+    mortal.on_request = die
+    with mortal, other:
+        trees = await search(tmp_path, [mortal, other], tell=heard.append)
+        assert trees == faultless[:12]
+        assert mortal.num_requests >= 80
+        assert other.num_requests > 200
+    assert any("down" in line and "other servers" in line for line in heard)
