@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError
-from spar.infer.engines.openai.lanes import Cut
+from spar.infer.engines.openai.lanes import Cut, Lanes, TimedOut
 from spar.infer.engines.openai.tries import Patience, Retry
 from tests.answers import Script, error_body
 from tests.infer.asking import SETTINGS, ask, connect, votes
@@ -146,3 +147,25 @@ async def test_failures_between_answers_kill_nobody() -> None:
         servers.answered(servers.all[0])
     assert servers.live
     assert servers.home(1) is servers.all[0]
+
+
+async def test_a_client_whose_request_was_given_up_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its only connection may stay taken; one that gave an answer is used again."""
+    make, made = Lanes._make, Counter[str]()
+
+    def counted(lanes: Lanes) -> Any:
+        made["clients"] += 1
+        return make(lanes)
+
+    monkeypatch.setattr(Lanes, "_make", counted)
+    body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    with ScriptedServer(Script(fault_share=1.0, faults=("stall",)), keep=False) as server:
+        lanes = Lanes(server.url, {})
+        with pytest.raises(TimedOut):
+            await lanes.ask("/chat/completions", body, 0.2)
+        for _ in range(3):
+            assert (await lanes.ask("/models", None, 20.0)).status == 200
+        await lanes.aclose()
+    assert made["clients"] == 2

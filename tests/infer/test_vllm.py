@@ -136,7 +136,7 @@ async def test_what_vllm_refuses_fails_alone(vllm_engine: Lent) -> None:
     with pytest.raises(EngineError, match=r"vLLM cannot serve a request .*logprobs") as caught:
         await vllm_engine.generate([ask("tell me", top_logprobs=999)])
     assert not isinstance(caught.value, PromptRefused)
-    strange: Any = SimpleNamespace(render=lambda _: Rendered((10**6,), thinking=False))
+    strange: Any = SimpleNamespace(fit=lambda *_: Rendered((10**6,), thinking=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vllm_engine.engine, "_encoder", strange)
         with pytest.raises(PromptRefused, match="vLLM cannot serve a request"):

@@ -81,16 +81,18 @@ class Lanes:
         import httpx
 
         client = self._idle.pop() if self._idle else self._make()
-        fit = True
+        # A client whose request was cancelled may keep its one connection taken for ever, and the
+        # client used last is used first: only one that gave an answer is used again.
+        fit = False
         try:
             async with asyncio.timeout(seconds):
                 response = await client.send(self._request(path, content))
+            fit = True
             return Answer(response.status_code, response.headers, response.content)
         except TimeoutError:
             raise TimedOut(f"no answer in {seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if is_shortage(error):
-                fit = False  # one that has its connection shall be taken next
                 raise NoDescriptor("this process has too many open files (ulimit -n)") from None
             raise Unreachable(f"no connection ({_reason(error)})") from None
         except (httpx.HTTPError, httpx.StreamError) as error:
