@@ -2,6 +2,8 @@
 
 A recipe is a YAML file with a section a command (`decode:`), every key of which is a field below.
 `load_decode` takes the recipe, then the flags that were given; what neither names keeps its default.
+`load_eval` takes the recipe's `decode` section, greedy decoding in place of its search, then its `eval`
+section and the flags.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,6 +42,7 @@ FREE = (
     *("base_url", "actor_url", "judge_url", "refiner_url", "api_key_env"),
     *("request_seconds", "retry_seconds", "replicas", "ray_address"),
     *(f"engine_args.{name}" for name in PLACEMENT),
+    *("data", "grader_url"),
 )
 """Settings that may differ when a run is resumed: they change its course, not its trees."""
 
@@ -156,6 +159,38 @@ class DecodeConfig(Settings):
     """A folder with judge.txt and refine.txt to use in place of spar's."""
 
 
+class EvalConfig(DecodeConfig):
+    """Settings of `spar eval`: one benchmark, and the search that answers it."""
+
+    strategy: str = "greedy"
+    """Name in the strategies table."""
+    benchmark: str = ""
+    """Name in the benchmarks table, or a task of lm-eval."""
+    data: str = ""
+    """Folder with the benchmarks' data; "" for `SPAR_DATA`, else the cache."""
+    data_digest: str = ""
+    """Digest of the benchmark's data files, so that a run is not resumed on other examples."""
+    responses: str = ""
+    """A file or run directory with answers to use in place of generating them."""
+    grader_model: str = ""
+    """The model that grades where programs cannot; "" for the judge's."""
+    grader_url: tuple[str, ...] = ()
+    """The grader's own servers; () for the judge's."""
+    grader_engine: str = "auto"
+    """The grader's engine, where it has a model or servers of its own."""
+    grade: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=1024)
+    """A grader's replies, and greedy judgements of LLMBar."""
+    chat_template: bool = True
+    """Whether lm-eval's tasks are asked through the model's chat template."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Worked examples before a question of lm-eval's tasks; none given: the task's own number."""
+    prompt_seed: int = 0
+    """Which draw of nano-if's test prompts."""
+
+
+C = TypeVar("C", bound=DecodeConfig)
+
+
 def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfig:
     """Settings of a decode run.
 
@@ -172,19 +207,33 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
         An unknown recipe, field or name, or a value out of range.
     """
     values = dict(_section(recipe, "decode")) if recipe else {}
+    return _build(DecodeConfig, recipe, values, overrides)
+
+
+def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
+    """Settings of an evaluation; parameters and errors as `load_decode`'s."""
+    values = dict(_section(recipe, "decode")) if recipe else {}
+    values["strategy"] = "greedy"
+    values.update(_section(recipe, "eval", optional=True) if recipe else {})
+    return _build(EvalConfig, recipe, values, overrides)
+
+
+def _build(
+    kind: type[C], recipe: str | None, values: dict[str, Any], overrides: Mapping[str, Any]
+) -> C:
     values.update({name: value for name, value in overrides.items() if value is not None})
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        config = DecodeConfig(**values)
+        config = kind(**values)
     except ValidationError as error:
-        raise UsageMistake(_explain(error, recipe)) from error
+        raise UsageMistake(_explain(error, recipe, kind)) from error
     check_name(STRATEGIES, "strategy", config.strategy)
     check_name(JUDGES, "judge", config.judge)
     check_name({"auto": "", **ENGINES}, "engine", config.engine)
     return config
 
 
-def _section(recipe: str, name: str) -> Mapping[str, Any]:
+def _section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
     import yaml
 
     path = _recipe_path(recipe)
@@ -193,6 +242,8 @@ def _section(recipe: str, name: str) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageMistake(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
     section = content.get(name) if isinstance(content, dict) else None
+    if section is None and optional:
+        return {}
     if not isinstance(section, dict):
         raise UsageMistake(f"recipe {path}: lacks a section {name!r} with settings")
     return section
@@ -206,11 +257,11 @@ def _recipe_path(recipe: str) -> Path:
     raise UsageMistake(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
 
 
-def _explain(error: ValidationError, recipe: str | None) -> str:
+def _explain(error: ValidationError, recipe: str | None, kind: type[DecodeConfig]) -> str:
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, DecodeConfig.model_fields, n=1)
+        close = difflib.get_close_matches(name, kind.model_fields, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"recipe {recipe}: unknown setting {name!r}{hint}"
     flag = f"--{name.replace('_', '-')}"

@@ -1,6 +1,6 @@
 """Names to code, as literal tables of `module:attribute`, resolved when a name is used.
 
-Adding a strategy, an engine or a judge is a file and a line here; the property and contract tests
+Adding a strategy, an engine, a judge or a benchmark is a file and a line here; the property and contract tests
 run over these tables.
 """
 
@@ -37,6 +37,22 @@ JUDGES: Mapping[str, str] = {
     "verifier": "spar.infer.judges:VerifierJudge",
 }
 """Judge name to a class that builds a `spar.infer.judges.Judge`."""
+
+
+BENCHMARKS: Mapping[str, str] = {
+    "ifeval": "spar.eval.ifeval:IFEval",
+    "followbench": "spar.eval.followbench.benchmark:FollowBench",
+    "llmbar": "spar.eval.llmbar:Pointwise",
+    "llmbar-pairwise": "spar.eval.llmbar:Pairwise",
+    "refinement": "spar.eval.refinement:Refinement",
+    "nano-if": "spar.eval.nano_if:NanoIF",
+    "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",
+    "mmlu": "spar.eval.lm_harness.benchmark:mmlu",
+    "triviaqa": "spar.eval.lm_harness.benchmark:triviaqa",
+    "humaneval": "spar.eval.humaneval.benchmark:HumanEval",
+}
+"""Benchmark name to what makes a `spar.eval.benchmark.Benchmark`, called without arguments. Any other
+name may be a task of lm-eval."""
 
 
 def resolve(table: Mapping[str, str], kind: str, name: str) -> Any:

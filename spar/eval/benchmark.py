@@ -1,0 +1,132 @@
+"""The contract: what a benchmark is, and what it may ask of a run.
+
+A benchmark loads its examples as prompts, has them answered and graded in stages, and scores what the
+stages left behind. Each stage is a run directory of its own below the benchmark's, so that it resumes
+and can be browsed; scoring reads these directories, or files that a person gave in their place, and
+never calls a model.
+
+    class Mine:
+        data = ("mine",)                                  data sets it reads
+        def load(self, config): ...                       examples
+        async def respond(self, stages, examples): ...    answers, by the configured search
+        async def grade(self, stages, examples): ...      a judge's replies, where programs cannot tell
+        def score(self, examples, kept): ...              verdicts and metrics
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from spar.config import EvalConfig
+from spar.eval.record import Scored
+from spar.infer.search import Roles
+from spar.types import Node, Prompt, SearchTree, Speaker, Usage
+
+ANSWERS = ""
+"""Name of the stage that answers; its trees lie in the benchmark's own directory."""
+GRADES = "grades"
+"""Name of the stage in which a grader is asked about the answers."""
+
+Begin = Callable[[Prompt], Awaitable[Sequence[Node]]]
+"""The roots from which a prompt's search starts; an empty sequence lets the strategy draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What answers one prompt."""
+
+    text: str | None
+    """None where every attempt failed."""
+    usage: Usage = Usage()
+    """What it cost, zero where it came from a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One search over many prompts, with whatever differs from the run's own settings."""
+
+    name: str
+    """Directory below the benchmark's, `ANSWERS` for that one itself."""
+    prompts: Sequence[Prompt]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `EvalConfig` to change, such as `{"strategy": "greedy", "budget": 1}`."""
+    speakers: tuple[Speaker, ...] = ()
+    """Roles that are asked, () for those that the strategy and the judge of the settings need."""
+    grader: bool = False
+    """Whether the models are the grader's in place of the run's."""
+    change: Callable[[Roles], Roles] = lambda roles: roles
+    """Puts roles of the benchmark's own in place of some, made from the run's."""
+    begin: Callable[[Roles], Begin] | None = None
+    """From the roles to what gives a prompt its roots."""
+    strategy: Callable[..., Any] | None = None
+    """A `spar.infer.strategy.Strategy` in place of the named one."""
+    strategy_name: str = ""
+    """Its name in the record."""
+
+
+class Stages(Protocol):
+    """What a run does for a benchmark."""
+
+    config: EvalConfig
+    """The run's settings."""
+    kept: Kept
+    """What the stages so far have left, or what a person gave in their place."""
+
+    async def run(self, stage: Stage) -> None:
+        """Search every prompt of a stage that is not in its run directory yet."""
+        ...
+
+
+class Kept(Protocol):
+    """What stages left behind, or what a person gave in their place."""
+
+    directory: Path | None
+    """The benchmark's directory, None where everything comes from files."""
+
+    def trees(self, stage: str) -> Iterable[SearchTree]:
+        """The trees of a stage, none where it did not run."""
+        ...
+
+    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+        """Prompt id to its answer: of the file that a person gave, where one was given, else of the
+        stage's trees."""
+        ...
+
+    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+        """Prompt id to what a grader wrote, all attempts in order: of the file that a person gave, where
+        one was given, else the responses of the stage's trees."""
+        ...
+
+
+class Benchmark(Protocol):
+    """One benchmark."""
+
+    data: tuple[str, ...]
+    """Names of the data sets that it reads (`spar.eval.data`), () where it makes its own."""
+    executes_code: bool
+    """Whether scoring runs code that a model wrote, which a person must allow."""
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """Every example, as the prompt that a model answers; whatever scoring needs is in its meta.
+
+        Raises
+        ------
+        UsageMistake
+            The data is missing or damaged.
+        """
+        ...
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Have the examples answered."""
+        ...
+
+    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Have the answers graded by a model; nothing where a program does it."""
+        ...
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """Verdicts and metrics of every example, in order; pure but for reading files."""
+        ...
