@@ -35,6 +35,8 @@ from spar.types import SCHEMA_VERSION, SearchTree
 
 MANIFEST, TREES, SUMMARY, LOG = "run.json", "trees.jsonl", "summary.json", "log.txt"
 LOCK = "run.lock"
+RUN_FILES = (MANIFEST, TREES, SUMMARY, LOG)
+"""What a run writes."""
 
 
 class RunStore:
@@ -194,7 +196,11 @@ def _refuse_foreign(directory: Path) -> None:
     if not directory.exists():
         return
     ours = {LOCK, f"{MANIFEST}.part"}  # what a run leaves that died before it had a manifest
-    foreign = sorted(entry.name for entry in directory.iterdir() if entry.name not in ours)
+    foreign = sorted(
+        entry.name
+        for entry in directory.iterdir()
+        if entry.name not in ours and not (entry / MANIFEST).is_file()  # a stage of this run
+    )
     if foreign:
         raise UsageMistake(
             f"{directory} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is "
@@ -210,7 +216,7 @@ def _settle(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:
             stored = read_manifest(directory)
             refuse_changes(stored, manifest, directory)
             return stored
-        for name in (TREES, SUMMARY, LOG):
+        for name in RUN_FILES[1:]:
             (directory / name).unlink(missing_ok=True)
     replace_json(path, manifest.model_dump())
     return manifest

@@ -11,31 +11,29 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from spar.cli.begun import PromptSource, summary_so_far
 from spar.cli.display import Display
 from spar.config import DecodeConfig
 from spar.errors import SparError
+from spar.eval.benchmark import Stage
 from spar.infer.decode import Observer, decode
 from spar.infer.deploy import Engines, deployments, roles_asked
 from spar.infer.drafts import DraftStage, KeptDrafts, drafts_missing, forget_drafts
-from spar.infer.search import SearchSettings
+from spar.infer.engine import Deployment
+from spar.infer.meter import Meter
+from spar.infer.search import Roles, SearchSettings
 from spar.infer.setup import open_roles, search_settings
 from spar.infer.summary import Summary
-from spar.store import RunStore, read_summary, read_trees
-from spar.types import Prompt, SearchTree, Speaker
+from spar.store import (
+    RunStore,
+)
+from spar.types import SearchTree, Speaker
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class PromptSource:
-    """Prompts that can be read as often as needed."""
-
-    read: Callable[[], Iterator[Prompt]]
-    count: int
 
 
 class Interrupted(SparError):
@@ -53,13 +51,22 @@ class Course:
     store: RunStore
     display: Display
     fresh: bool = False
+    stage: Stage = Stage("", ())
+    """What differs from the plain search of the settings."""
+    pool: dict[Deployment, Meter] | None = None
+    """Models that other courses use too and somebody else closes; None closes them with the course."""
     summary: Summary = field(default_factory=Summary)
+
+    @property
+    def speakers(self) -> tuple[Speaker, ...]:
+        """Roles that ask a model."""
+        return self.stage.speakers or roles_asked(self.config)
 
     async def run(self) -> Summary:
         """Search what is not there yet; returns the totals of the whole run."""
         if self.fresh:
             forget_drafts(self.store.directory)
-        self.summary = _resumed_summary(self.store)
+        self.summary = summary_so_far(self.store.directory)
         if self.summary.trees:
             self.display.note(f"resuming: {self.summary.trees} trees are there already")
         if self._finished():
@@ -78,11 +85,12 @@ class Course:
         return len(done) >= self.source.count and all(p.id in done for p in self.source.read())
 
     async def _stages(self) -> None:
-        settings = search_settings(self.config, self.store.manifest.digest)
-        needed = roles_asked(self.config)
+        settings = self._settings()
+        needed = self.speakers
         if not await _in_thread(self._in_turn):
             await self._search(settings, needed)
             return
+        await self._free_pool()
         missing = drafts_missing(
             self.store.directory, self.source.read(), frozenset(self.store.done)
         )
@@ -91,10 +99,21 @@ class Course:
         rest = tuple(role for role in needed if role != "actor")
         await self._search(settings, rest, kept=True)
 
+    def _settings(self) -> SearchSettings:
+        settings = search_settings(self.config, self.store.manifest.digest)
+        if self.stage.strategy is None:
+            return settings
+        return replace(settings, strategy=self.stage.strategy, name=self.stage.strategy_name)
+
+    async def _free_pool(self) -> None:
+        while self.pool:
+            await self.pool.popitem()[1].aclose()
+        self.pool = None
+
     def _in_turn(self) -> bool:
         """Whether the actor's model must make room for the others; says what is done and why."""
         served = deployments(self.config)
-        local = [role for role in roles_asked(self.config) if not served[role].urls]
+        local = [role for role in self.speakers if not served[role].urls]
         needed = dict.fromkeys(served[role] for role in local)
         others = {served[role] for role in local if role != "actor"}
         if len(needed) < 2 or self.config.engine not in ("hf", "vllm"):
@@ -116,7 +135,7 @@ class Course:
         stage = DraftStage(self.store.directory, self.store.manifest, settings)
         wanted = (p for p in self.source.read() if p.id not in self.store.done)
         async with self._engines(("actor",)) as engines:
-            opened = await _in_thread(lambda: open_roles(self.config, engines))
+            opened = await _in_thread(lambda: self._roles(engines))
             self._begin(engines)
             observer = Observer(on_start=self.display.admit, on_tree=self.display.tree)
             await stage.write(wanted, opened, engines.room, observer)
@@ -127,7 +146,7 @@ class Course:
         self, settings: SearchSettings, roles: tuple[Speaker, ...], *, kept: bool = False
     ) -> None:
         async with self._engines(roles) as engines:
-            opened = await _in_thread(lambda: open_roles(self.config, engines))
+            opened = await _in_thread(lambda: self._roles(engines))
             if kept:
                 opened = replace(opened, actor=KeptDrafts(self.store.directory))
             self._begin(engines)
@@ -139,13 +158,21 @@ class Course:
                 summary=self.summary,
                 room=engines.room,
                 observer=Observer(on_start=self.display.admit, on_tree=self._write_tree),
+                begin=self.stage.begin(opened) if self.stage.begin else None,
             )
+
+    def _roles(self, engines: Engines) -> Roles:
+        return self.stage.change(open_roles(self.config, engines))
 
     @contextlib.asynccontextmanager
     async def _engines(self, roles: tuple[Speaker, ...]) -> AsyncIterator[Engines]:
-        self.display.note("loading the model ...")
         start = time.monotonic()
         engines = Engines(self.config, self._say, shares=self._shares(roles), roles=roles)
+        if self.pool is not None:
+            engines.opened = self.pool
+        before = engines.facts()
+        if not before:
+            self.display.note("loading the model ...")
         try:
             yield engines
         finally:
@@ -153,8 +180,9 @@ class Course:
             for line in engines.describe():
                 self._say(line)
             for name, facts in engines.facts().items():
-                self.summary.add_engine(name, facts)
-            await engines.aclose()
+                self.summary.add_engine(name, _since(before.get(name, {}), facts))
+            if self.pool is None:
+                await engines.aclose()
 
     def _shares(self, roles: tuple[Speaker, ...]) -> dict[str, float]:
         """Model to its share of the memory, where several are loaded in this process."""
@@ -179,6 +207,10 @@ class Course:
     def _say(self, line: str) -> None:
         self.store.log(line)
         self.display.note(line)
+
+
+def _since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0) for name, value in now.items()}
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -219,19 +251,3 @@ async def _interruptible(work: Any, store: RunStore) -> None:
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-
-
-def _resumed_summary(store: RunStore) -> Summary:
-    summary = Summary()
-    if store.done:
-        for tree in read_trees(store.directory):
-            summary.add(tree)
-    try:
-        earlier = read_summary(store.directory)
-    except SparError:  # killed before it wrote a summary: the time is lost, the trees are not
-        return summary
-    summary.seconds = float(earlier.get("seconds", 0.0))
-    summary.load_seconds = float(earlier.get("load_seconds", 0.0))
-    for name, facts in earlier.get("engines", {}).items():
-        summary.add_engine(name, {k: v for k, v in facts.items() if k != "busy_share"})
-    return summary

@@ -40,7 +40,7 @@ class SilentDisplay:
     """Says nothing, but counts."""
 
     def __init__(self) -> None:
-        self.total = self.done = self.running = self.solved = self._first = 0
+        self.total = self.done = self.running = self.solved = self.judged = self._first = 0
         self.began = time.monotonic()
         self._tokens: Callable[[], int] = lambda: 0
 
@@ -49,7 +49,10 @@ class SilentDisplay:
 
     def start(self, total: int, done: int, tokens: Callable[[], int]) -> None:
         """The model is loaded and the search begins; `done` trees are from an earlier start."""
-        self.total, self.done, self._first, self._tokens = total, done, done, tokens
+        self.total, self.done, self._first = total, done, done
+        self.running = self.solved = self.judged = 0
+        before = tokens()  # a model that is used again has written for others
+        self._tokens = lambda: tokens() - before
         self.began = time.monotonic()
 
     def admit(self, prompt: Prompt) -> None:
@@ -61,6 +64,7 @@ class SilentDisplay:
         self.running -= 1
         self.done += 1
         self.solved += tree.solved
+        self.judged += any(node.judgement is not None for node in tree.nodes)
 
     def close(self) -> None:
         """The run ended, one way or the other."""
@@ -69,10 +73,10 @@ class SilentDisplay:
         """Where the run stands, in one line."""
         here = self.done - self._first
         elapsed = max(time.monotonic() - self.began, 1e-9)
-        share = f"{100 * self.solved / here:.0f} %" if here else "-"
+        judged = f"judge passes {100 * self.solved / here:.0f} %, " if self.judged else ""
         left = f"{elapsed / here * (self.total - self.done):.0f} s left" if here else "? s left"
         rate = f"{self._tokens() / elapsed:,.0f} tokens/s"
-        return f"{self.done}/{self.total} trees, {self.running} running, judge passes {share}, {rate}, {left}"
+        return f"{self.done}/{self.total} trees, {self.running} running, {judged}{rate}, {left}"
 
 
 class PlainDisplay(SilentDisplay):

@@ -56,9 +56,9 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     if usage.skipped_calls or usage.aborted_calls or summary.cancelled:
         table.add_row("saved", _saved(summary))
     for name, facts in summary.engines.items():
-        table.add_row(_text(f"engine busy ({name})"), _busy(summary, name, facts))
+        table.add_row(as_text(f"engine busy ({name})"), _busy(summary, name, facts))
     table.add_row("seconds", f"{summary.seconds:.1f}")
-    _console().print(table)
+    open_console().print(table)
 
 
 def _tokens(usage: Usage) -> str:
@@ -96,16 +96,16 @@ def print_solved_tree(trees: Iterable[SearchTree]) -> None:
     ]
     candidates = sorted(true or solved, key=lambda tree: (abs(len(tree.nodes) - 7), tree.prompt.id))
     if candidates:
-        _console().print(draw(candidates[0]))
+        open_console().print(draw(candidates[0]))
     else:
-        _console().print("No tree was solved by a refinement, so none is drawn.")
+        open_console().print("No tree was solved by a refinement, so none is drawn.")
 
 
 def print_answer(tree: SearchTree) -> None:
     """The answer to a single prompt, then its tree."""
-    console = _console()
+    console = open_console()
     console.print(
-        _text(tree.answer) if tree.answer is not None else "no answer: every draft failed"
+        as_text(tree.answer) if tree.answer is not None else "no answer: every draft failed"
     )
     console.print()
     console.print(draw(tree))
@@ -113,7 +113,9 @@ def print_answer(tree: SearchTree) -> None:
 
 def print_run(directory: Path) -> None:
     """Where the run is."""
-    _console().print(f"run directory: {directory}", markup=False, highlight=False, soft_wrap=True)
+    open_console().print(
+        f"run directory: {directory}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def draw(tree: SearchTree) -> Tree:
@@ -121,9 +123,9 @@ def draw(tree: SearchTree) -> Tree:
     from rich.tree import Tree
 
     on_path = set() if tree.selected is None else {node.id for node in tree.path(tree.selected)}
-    root = Tree(_text(f"{tree.prompt.id}: {tree.prompt.messages[-1].content}"))
+    root = Tree(as_text(f"{tree.prompt.id}: {tree.prompt.messages[-1].content}"))
     _grow(root, tree, None, on_path)
-    root.add(_text(f"stop: {tree.stop}"))
+    root.add(as_text(f"stop: {tree.stop}"))
     return root
 
 
@@ -132,7 +134,7 @@ def _grow(branch: Tree, tree: SearchTree, parent: int | None, on_path: set[int])
         _grow(branch.add(_label(node, tree, node.id in on_path)), tree, node.id, on_path)
     for fault in tree.faults:
         if fault.parent == parent:
-            branch.add(_text(f"fault ({fault.stage}): {fault.reason}", "yellow"))
+            branch.add(as_text(f"fault ({fault.stage}): {fault.reason}", "yellow"))
 
 
 def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
@@ -148,18 +150,23 @@ def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
         )
     mark = "*" if on_path else " "
     answer = " <- answer" if node.id == tree.selected else ""
-    label = _text(f"{mark}#{node.id} {head}{answer}", f"bold {style}" if on_path else style)
-    return label.append_text(_text(f"\n {node.response}"))
+    label = as_text(f"{mark}#{node.id} {head}{answer}", f"bold {style}" if on_path else style)
+    return label.append_text(as_text(f"\n {node.response}"))
 
 
-def _text(text: str, style: str = "") -> Text:
+def as_text(text: str, style: str = "") -> Text:
+    """Model text for the terminal: no markup, no control characters, cut where it is long."""
     from rich.text import Text
 
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters)"
     return Text(visible(shown), style=style)
 
 
-def _console() -> Console:
+def open_console(piped_width: int | None = None) -> Console:
+    """A console on standard output; `piped_width` columns where that is no terminal."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    if piped_width and not console.is_terminal:
+        console.width = piped_width
+    return console

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.cli import report
-from spar.cli.course import Course, PromptSource
+from spar.cli.begun import PromptSource, is_finished, summary_so_far
+from spar.cli.course import Course
 from spar.cli.display import open_display
 from spar.config import DecodeConfig
+from spar.errors import SparError
 from spar.infer.deploy import settle
 from spar.infer.estimate import dry_run_text
 from spar.infer.setup import make_manifest
@@ -50,7 +52,15 @@ def run(config: DecodeConfig, invocation: Invocation) -> None:
     if invocation.dry_run:
         print(report.visible(dry_run_text(config, next(source.read()), source.count)))
         return
-    config = settle(config, display.note, interactive=invocation.prompt is not None)
+    try:
+        config = settle(config, display.note, interactive=invocation.prompt is not None)
+    except SparError as error:  # a finished run needs no server, and is shown without it
+        done = invocation.out
+        if done is None or invocation.fresh or not is_finished(done, config, source):
+            raise
+        display.note(f"{error}; the run is finished: {source.count} trees are there already")
+        _print_results(config, invocation, done, summary_so_far(done))
+        return
     manifest = make_manifest(config)
     directory = invocation.out or default_directory(config, manifest)
     with RunStore.open(directory, manifest, fresh=invocation.fresh) as store:

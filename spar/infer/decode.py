@@ -13,7 +13,7 @@ run of 541 prompts 4 % slower on the simulated engine (reports/schedule_ratio.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -27,6 +27,10 @@ from spar.types import Node, Prompt, SearchTree
 
 DEFAULT_ROOM = 256
 """Most trees in flight where nothing limits the engine."""
+
+
+Begin = Callable[[Prompt], Awaitable[Sequence[Node]]]
+"""The judged roots from which a prompt's search starts; an empty sequence lets the strategy draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ async def decode(
     summary: Summary,
     room: Callable[[], int] = lambda: DEFAULT_ROOM,
     observer: Observer = Observer(),
+    begin: Begin | None = None,
 ) -> None:
     """Search every prompt that the store does not have yet, and add up what was found.
 
@@ -57,6 +62,8 @@ async def decode(
     ----------
     room:
         Most trees in flight, as things stand now.
+    begin:
+        Where the searches start; None lets the strategy draft.
 
     Raises
     ------
@@ -68,7 +75,8 @@ async def decode(
     async def one(prompt: Prompt) -> SearchTree:
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
         observer.on_start(prompt)
-        return await run_search(prompt, roles, settings, on_node=observer.on_node)
+        roots = await begin(prompt) if begin is not None else ()
+        return await run_search(prompt, roles, settings, roots=roots, on_node=observer.on_node)
 
     async def write_next() -> None:
         tasks = [await ended.get()]

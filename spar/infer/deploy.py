@@ -7,8 +7,9 @@ server has, is settled before the run directory is made, so that the manifest sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, UsageMistake
@@ -18,6 +19,8 @@ from spar.infer.meter import Adapted, Meter, Unopened
 from spar.nano import CHECKPOINT
 from spar.registry import ENGINES, resolve
 from spar.types import SPEAKERS, Speaker
+
+C = TypeVar("C", bound=DecodeConfig)
 
 TREES_PER_SLOT = 3
 """Trees in flight for each request that an engine can work on at once. Two leave an engine of 256
@@ -35,6 +38,7 @@ class Engines:
     roles: Collection[Speaker] = SPEAKERS
     """Roles that have an engine; none is opened for the others, who must not be asked."""
     opened: dict[Deployment, Meter] = field(default_factory=dict)
+    """May be shared by several of these, whose runs then share loaded models."""
     ready: float = 0.0
     """When the last of them was loaded, by the monotonic clock; 0 before that."""
     closed: bool = False
@@ -65,21 +69,28 @@ class Engines:
                 self.tell(f"an engine did not close: {result}")
 
     @property
+    def meters(self) -> dict[Deployment, Meter]:
+        """What is open for these roles."""
+        served = deployments(self.config)
+        own = {(served[role].model, served[role].urls) for role in self.roles}
+        return {d: meter for d, meter in self.opened.items() if (d.model, d.urls) in own}
+
+    @property
     def completion_tokens(self) -> int:
         """Tokens generated so far."""
-        return sum(meter.completion_tokens for meter in self.opened.values())
+        return sum(meter.completion_tokens for meter in self.meters.values())
 
     def room(self) -> int:
         """Trees to keep in flight: as the user says, or enough to keep every engine full."""
         if self.config.concurrency:
             return self.config.concurrency
-        capacities = [meter.capacity for meter in self.opened.values()]
+        capacities = [meter.capacity for meter in self.meters.values()]
         return TREES_PER_SLOT * sum(capacities) if all(capacities) else DEFAULT_ROOM
 
     def describe(self) -> list[str]:
         """One line an engine: what it holds and how full its batches were."""
         lines = []
-        for deployment, meter in self.opened.items():
+        for deployment, meter in self.meters.items():
             batch = getattr(meter.engine, "mean_batch", 0.0)
             rows = f", mean batch {batch:.1f} rows" if batch else ""
             lines.append(f"{engine_label(deployment)}: {meter.description}{rows}")
@@ -87,7 +98,7 @@ class Engines:
 
     def facts(self) -> dict[str, dict[str, float]]:
         """Engine to its counts."""
-        return {engine_label(deployment): m.facts() for deployment, m in self.opened.items()}
+        return {engine_label(deployment): m.facts() for deployment, m in self.meters.items()}
 
 
 def roles_asked(config: DecodeConfig) -> tuple[Speaker, ...]:
@@ -139,15 +150,21 @@ def urls(config: DecodeConfig) -> dict[Speaker, tuple[str, ...]]:
     }
 
 
-def pick_engine(config: DecodeConfig) -> tuple[str, str]:
+def pick_engine(config: DecodeConfig, asked: Sequence[Speaker] = ()) -> tuple[str, str]:
     """The engine's name, and why `auto` stands for it ("" where the user named it).
 
     Where only some roles have servers, it is the engine of the others.
+
+    Parameters
+    ----------
+    asked:
+        Roles that ask a model, () for those that the strategy and the judge need.
     """
     if config.engine != "auto":
         return config.engine, ""
-    served = [role for role in roles_asked(config) if urls(config)[role]]
-    if len(served) == len(roles_asked(config)):
+    asked = asked or roles_asked(config)
+    served = [role for role in asked if urls(config)[role]]
+    if len(served) == len(asked):
         return "openai", "a server's URL was given"
     name, why = _pick_local(config)
     return name, why + f" (a server is the {' and the '.join(served)})" * bool(served)
@@ -182,36 +199,39 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def settle(config: DecodeConfig, tell: Tell, *, interactive: bool = False) -> DecodeConfig:
+def settle(config: C, tell: Tell, *, interactive: bool = False, asked: Sequence[Speaker] = ()) -> C:
     """The configuration with nothing left open: engine, servers' models, speculation.
 
     Parameters
     ----------
     interactive:
         Whether a person waits for the answer to one prompt.
+    asked:
+        Roles that ask a model, () for those that the strategy and the judge need.
 
     Raises
     ------
     UsageMistake
         Settings that cannot go together, a folder without a model, a server without the model.
     """
-    name, why = pick_engine(config)
+    asked = asked or roles_asked(config)
+    name, why = pick_engine(config, asked)
     if why:
         tell(f"engine: {name}, since {why}")
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
-    _refuse_mixtures(config)
+    _refuse_mixtures(config, asked)
     if name != "fake":
         _check_folders(config)
-        config = _with_served_models(config, tell)
+        config = _with_served_models(config, asked, tell)
     if config.speculate == "auto":
         single = name == "vllm" and interactive and has_gpu()
         config = config.model_copy(update={"speculate": "on" if single else "off"})
     return config
 
 
-def _refuse_mixtures(config: DecodeConfig) -> None:
+def _refuse_mixtures(config: DecodeConfig, asked: Sequence[Speaker]) -> None:
     name, servers = config.engine, urls(config)
-    missing = [role for role in roles_asked(config) if not servers[role]]
+    missing = [role for role in asked if not servers[role]]
     if not missing and name not in ("openai", "fake"):
         raise UsageMistake(f"--engine {name} runs models itself; for a URL, use --engine openai")
     if name == "openai" and missing:
@@ -256,12 +276,12 @@ def _check_folders(config: DecodeConfig) -> None:
             check_model_folder(deployment.model)
 
 
-def _with_served_models(config: DecodeConfig, tell: Tell) -> DecodeConfig:
+def _with_served_models(config: C, asked: Sequence[Speaker], tell: Tell) -> C:
     from spar.infer.engines.openai.servers import check_server
 
     found: dict[Deployment, str] = {}
     names: dict[str, str] = {}
-    for role in roles_asked(config):
+    for role in asked:
         deployment = deployments(config)[role]
         if not deployment.urls:
             continue

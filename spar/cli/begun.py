@@ -1,0 +1,62 @@
+"""What a run directory holds already: its totals, and whether anything is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spar.config import DecodeConfig
+from spar.errors import ConfigChanged, SparError
+from spar.infer.setup import make_manifest
+from spar.infer.summary import Summary
+from spar.manifest import refuse_changes
+from spar.store import MANIFEST, TREES, read_manifest, read_summary, read_trees, tree_offsets
+from spar.types import Prompt
+
+SETTLED = ("engine", "speculate", "actor_model", "judge_model", "refiner_model")
+"""Settings that a run fills in where the person left them open."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """Prompts that can be read as often as needed."""
+
+    read: Callable[[], Iterator[Prompt]]
+    count: int
+
+
+def summary_so_far(directory: Path) -> Summary:
+    """The totals of what a run directory holds, with the time that it took."""
+    summary = Summary()
+    if (directory / TREES).is_file():
+        for tree in read_trees(directory):
+            summary.add(tree)
+    try:
+        earlier = read_summary(directory)
+    except SparError:  # killed before it wrote a summary: the time is lost, the trees are not
+        return summary
+    summary.seconds = float(earlier.get("seconds", 0.0))
+    summary.load_seconds = float(earlier.get("load_seconds", 0.0))
+    for name, facts in earlier.get("engines", {}).items():
+        summary.add_engine(name, {k: v for k, v in facts.items() if k != "busy_share"})
+    return summary
+
+
+def is_finished(directory: Path, config: DecodeConfig, source: PromptSource) -> bool:
+    """Whether a run directory holds a run of these settings with a tree for every prompt.
+
+    Settings that a run fills in count as the same where they were left open, so that neither a server
+    nor a model is needed to know.
+    """
+    if not (directory / MANIFEST).is_file() or not (directory / TREES).is_file():
+        return False
+    stored = read_manifest(directory)
+    left_open = [name for name in SETTLED if getattr(config, name) in ("", "auto")]
+    filled = config.model_copy(update={name: stored.config.get(name) for name in left_open})
+    try:
+        refuse_changes(stored, make_manifest(filled), directory)
+    except ConfigChanged:
+        return False
+    done = tree_offsets(directory / TREES)
+    return len(done) >= source.count and all(prompt.id in done for prompt in source.read())
