@@ -180,6 +180,9 @@ class EvalConfig(DecodeConfig):
     """The grader's engine, where it has a model or servers of its own."""
     grade: SamplingConfig = SamplingConfig(temperature=0.0, max_tokens=1024)
     """A grader's replies, and greedy judgements of LLMBar."""
+    judge_votes: int = Field(default=0, ge=0)
+    """Votes on each judgement of LLMBar, and of a grader who says Yes or No, sampled like any votes; 0
+    is one greedy judgement in place of them."""
     chat_template: bool = True
     """Whether lm-eval's tasks are asked through the model's chat template."""
     num_fewshot: int | None = Field(default=None, ge=0)

@@ -42,8 +42,8 @@ JUDGES: Mapping[str, str] = {
 BENCHMARKS: Mapping[str, str] = {
     "ifeval": "spar.eval.ifeval:IFEval",
     "followbench": "spar.eval.followbench.benchmark:FollowBench",
-    "llmbar": "spar.eval.llmbar:Pointwise",
-    "llmbar-pairwise": "spar.eval.llmbar:Pairwise",
+    "llmbar": "spar.eval.llmbar.pointwise:Pointwise",
+    "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",
     "refinement": "spar.eval.refinement:Refinement",
     "nano-if": "spar.eval.nano_if:NanoIF",
     "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",

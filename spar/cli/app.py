@@ -12,8 +12,11 @@ import typer
 
 from spar import __version__
 from spar.cli.children import kill_children
+from spar.cli.data import data_app
 from spar.cli.decode import decode
 from spar.cli.doctor import doctor
+from spar.cli.eval import eval_app
+from spar.cli.sweep import sweep
 from spar.errors import SparError
 
 app = typer.Typer(
@@ -25,6 +28,9 @@ app = typer.Typer(
 )
 app.command()(decode)
 app.command()(doctor)
+app.add_typer(eval_app, name="eval")
+app.command()(sweep)
+app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)

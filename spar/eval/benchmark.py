@@ -15,23 +15,21 @@ never calls a model.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from spar.config import EvalConfig
 from spar.eval.record import Scored
+from spar.infer.decode import Begin
 from spar.infer.search import Roles
-from spar.types import Node, Prompt, SearchTree, Speaker, Usage
+from spar.types import Prompt, SearchTree, Speaker, Usage
 
 ANSWERS = ""
 """Name of the stage that answers; its trees lie in the benchmark's own directory."""
 GRADES = "grades"
 """Name of the stage in which a grader is asked about the answers."""
-
-Begin = Callable[[Prompt], Awaitable[Sequence[Node]]]
-"""The roots from which a prompt's search starts; an empty sequence lets the strategy draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,15 @@ class Stage:
 class Stages(Protocol):
     """What a run does for a benchmark."""
 
-    config: EvalConfig
-    """The run's settings."""
-    kept: Kept
-    """What the stages so far have left, or what a person gave in their place."""
+    @property
+    def config(self) -> EvalConfig:
+        """The run's settings."""
+        ...
+
+    @property
+    def kept(self) -> Kept:
+        """What the stages so far have left, or what a person gave in their place."""
+        ...
 
     async def run(self, stage: Stage) -> None:
         """Search every prompt of a stage that is not in its run directory yet."""
@@ -83,8 +86,10 @@ class Stages(Protocol):
 class Kept(Protocol):
     """What stages left behind, or what a person gave in their place."""
 
-    directory: Path | None
-    """The benchmark's directory, None where everything comes from files."""
+    @property
+    def directory(self) -> Path | None:
+        """The benchmark's directory, None where everything comes from files."""
+        ...
 
     def trees(self, stage: str) -> Iterable[SearchTree]:
         """The trees of a stage, none where it did not run."""

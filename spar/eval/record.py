@@ -153,7 +153,7 @@ def read_results(directory: Path) -> Results:
         raise UsageMistake(
             f"there is no {path}; give the directory of a finished evaluation"
         ) from error
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise UsageMistake(f"{path} holds no results of an evaluation") from error
 
 

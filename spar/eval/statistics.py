@@ -18,22 +18,28 @@ from spar.eval.record import Example, Metric, Scored
 if TYPE_CHECKING:
     import numpy as np
 
+    Array = np.ndarray[Any, Any]
+
 RESAMPLES = 10_000
 """Bootstrap samples of a comparison."""
+_CELLS = 2_000_000
+"""Most counts (resample and group) in memory at once."""
 
 
 def metrics(scored: Scored) -> dict[str, Metric]:
-    """Every metric, then every mean, in order of first appearance."""
+    """Every metric, then every mean, in order of first appearance; a mean may be of earlier means."""
     sums = _sums(scored.examples)
-    found = {name: _ratio(groups, _count(scored.examples, name)) for name, groups in sums.items()}
+    found = {name: _ratio(groups, _count(scored.examples, {name})) for name, groups in sums.items()}
     moves = {name: _influence(groups) for name, groups in sums.items()}
+    bases = {name: {name} for name in sums}
     for name, parts in scored.means.items():
         known = [part for part in parts if part in found]
         if not known:
             continue
         moves[name] = _mean_influence([moves[part] for part in known])
         value = sum(found[part].value for part in known) / len(known)
-        n = max(found[part].n for part in known)
+        bases[name] = set().union(*(bases[part] for part in known))
+        n = _count(scored.examples, bases[name])
         found[name] = Metric(value=value, stderr=_stderr(moves[name]), n=n)
     return found
 
@@ -44,9 +50,12 @@ class Difference:
 
     first: float
     second: float
-    low: float
-    """Lower end of the 95 % interval of second - first."""
-    high: float
+    low: float | None
+    """Lower end of the 95 % interval of second - first, None where resampling tells nothing: below two
+    groups of some part, or where no resample has a denominator."""
+    high: float | None
+    n: int
+    """Groups that count in it."""
 
     @property
     def value(self) -> float:
@@ -57,44 +66,63 @@ class Difference:
 def differences(
     first: Scored, second: Scored, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Difference]:
-    """Paired bootstrap over the groups that both have: each metric, and the 95 % interval of its change.
+    """Paired bootstrap over groups: each metric that both have, and the 95 % interval of its change.
 
-    Both must hold the same examples; a metric that only one of them has is left out.
+    Both must hold the same examples. A resample in which a metric has no denominator does not count.
     """
     import numpy as np
 
     sums = (_sums(first.examples), _sums(second.examples))
     names = [name for name in sums[0] if name in sums[1]]
-    groups = sorted({group for name in names for group in sums[0][name]})
-    weights = _weights(len(groups), resamples, seed)
-    point, spread = {}, {}
-    for name in names:
-        ends = [_resampled(side[name], groups, weights) for side in sums]
-        point[name] = (ends[0][0], ends[1][0])
-        spread[name] = ends[1][1] - ends[0][1]
-    for name, parts in first.means.items():
-        known = [part for part in parts if part in point]
-        if known and name in second.means:
-            point[name] = tuple(np.mean([point[part] for part in known], axis=0))
-            spread[name] = np.mean([spread[part] for part in known], axis=0)
-    return {
-        name: Difference(
-            float(a), float(b), *map(float, np.nanpercentile(spread[name], [2.5, 97.5]))
-        )
-        for name, (a, b) in point.items()
-    }
+    members = [sums[0][name].keys() | sums[1][name].keys() for name in names]
+    groups = sorted(set().union(*members))
+    table = np.array(
+        [[[side[n].get(g, (0.0, 0.0)) for n in names] for side in sums] for g in groups]
+    ).reshape(len(groups), 2, len(names), 2)
+    points = np.nan_to_num(_ratios(table.sum(axis=0)))
+    spread = _changes(table, resamples, seed)
+    found = {}
+    for name, weights in _mixtures(names, first.means, second.means).items():
+        chosen = list(weights)
+        parts = [members[index] for index in chosen]
+        shares = list(weights.values())
+        before, after = points[:, chosen] @ shares
+        told = min(map(len, parts)) > 1
+        low, high = _interval(spread[:, chosen] @ shares) if told else (None, None)
+        n = len(set().union(*parts))
+        found[name] = Difference(float(before), float(after), low, high, n)
+    return found
 
 
-Groups = Mapping[str, tuple[float, float]]
+def _mixtures(
+    names: Sequence[str], *means: Mapping[str, Sequence[str]]
+) -> dict[str, dict[int, float]]:
+    """Each metric, then each mean that both runs have, as weights of the metrics by their index."""
+    found = {name: {index: 1.0} for index, name in enumerate(names)}
+    for name, parts in means[0].items():
+        known = [part for part in parts if part in found]
+        if not known or name not in means[1]:
+            continue
+        weights: dict[int, float] = defaultdict(float)
+        for part in known:
+            for index, weight in found[part].items():
+                weights[index] += weight / len(known)
+        found[name] = weights
+    return found
+
+
+Group = tuple[str, str]
+"""A group's name, or the id of an example that is a group of its own."""
+Groups = Mapping[Group, tuple[float, float]]
 """Group to its numerator and denominator."""
 
 
 def _sums(examples: Sequence[Example]) -> dict[str, Groups]:
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[Group, list[float]]] = {}
     for example in examples:
+        group = (example.group, "" if example.group else example.id)
         for name, (above, below) in example.scores.items():
-            by_group = found.setdefault(name, defaultdict(lambda: [0.0, 0.0]))
-            entry = by_group[example.group or example.id]
+            entry = found.setdefault(name, {}).setdefault(group, [0.0, 0.0])
             entry[0] += above
             entry[1] += below
     return {
@@ -103,8 +131,8 @@ def _sums(examples: Sequence[Example]) -> dict[str, Groups]:
     }
 
 
-def _count(examples: Sequence[Example], name: str) -> int:
-    return sum(name in example.scores for example in examples)
+def _count(examples: Sequence[Example], names: set[str]) -> int:
+    return sum(not names.isdisjoint(example.scores) for example in examples)
 
 
 def _ratio(groups: Groups, n: int) -> Metric:
@@ -113,7 +141,7 @@ def _ratio(groups: Groups, n: int) -> Metric:
     return Metric(value=value, stderr=_stderr(_influence(groups)), n=n)
 
 
-def _influence(groups: Groups) -> dict[str, float]:
+def _influence(groups: Groups) -> dict[Group, float]:
     """How far each group moves the ratio, scaled so that the squares sum up to its variance."""
     below = sum(share[1] for share in groups.values())
     if not below or len(groups) < 2:
@@ -123,34 +151,67 @@ def _influence(groups: Groups) -> dict[str, float]:
     return {group: scale * (a - value * b) for group, (a, b) in groups.items()}
 
 
-def _mean_influence(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _mean_influence(parts: Sequence[Mapping[Group, float]]) -> dict[Group, float]:
     if not all(parts):
         return {}
-    total: dict[str, float] = defaultdict(float)
+    total: dict[Group, float] = defaultdict(float)
     for part in parts:
         for group, move in part.items():
             total[group] += move / len(parts)
     return total
 
 
-def _stderr(influence: Mapping[str, float]) -> float | None:
+def _stderr(influence: Mapping[Group, float]) -> float | None:
     return math.sqrt(sum(move * move for move in influence.values())) if influence else None
 
 
-def _weights(num_groups: int, resamples: int, seed: int) -> np.ndarray[Any, Any]:
+def _changes(table: Array, resamples: int, seed: int) -> Array:
+    """Second minus first of every metric in every resample; NaN where one has no denominator.
+
+    Parameters
+    ----------
+    table:
+        (group, run, metric, numerator and denominator).
+    """
     import numpy as np
 
+    num_groups, num_metrics = table.shape[0], table.shape[2]
+    changes = np.full((resamples, num_metrics), np.nan)
+    if num_groups < 2 or not num_metrics:
+        return changes
     generator = np.random.default_rng(seed)
-    shares = np.full(num_groups, 1 / num_groups) if num_groups else np.zeros(0)
-    return generator.multinomial(num_groups, shares, size=resamples).astype(np.float64)
+    rows = max(1, _CELLS // num_groups)
+    for start in range(0, resamples, rows):
+        weights = _weights(generator, min(rows, resamples - start), num_groups)
+        sums = (weights @ table.reshape(num_groups, -1)).reshape(-1, *table.shape[1:])
+        ratios = _ratios(sums)
+        changes[start : start + rows] = ratios[:, 1] - ratios[:, 0]
+    return changes
 
 
-def _resampled(
-    groups: Groups, order: Sequence[str], weights: np.ndarray[Any, Any]
-) -> tuple[float, np.ndarray[Any, Any]]:
+def _weights(generator: np.random.Generator, rows: int, num_groups: int) -> Array:
+    """How often each group is drawn, in as many resamples as there are rows."""
     import numpy as np
 
-    table = np.array([groups.get(group, (0.0, 0.0)) for group in order])
-    above, below = weights @ table[:, 0], weights @ table[:, 1]
+    drawn = generator.integers(num_groups, size=(rows, num_groups))
+    drawn += num_groups * np.arange(rows)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=rows * num_groups)
+    return counts.reshape(rows, num_groups).astype(np.float64)
+
+
+def _ratios(sums: Array) -> Array:
+    import numpy as np
+
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(table[:, 0].sum() / table[:, 1].sum()), above / below
+        ratios: Array = np.where(sums[..., 1] == 0, np.nan, sums[..., 0] / sums[..., 1])
+    return ratios
+
+
+def _interval(changes: Array) -> tuple[float, float] | tuple[None, None]:
+    import numpy as np
+
+    known = changes[~np.isnan(changes)]
+    if not known.size:
+        return None, None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)

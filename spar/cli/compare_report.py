@@ -1,0 +1,95 @@
+"""What `spar eval compare` prints: each metric's change with its interval, and the examples that flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from spar.cli.report import as_text, open_console
+from spar.eval.compare import Comparison, Flip
+from spar.eval.statistics import Difference
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+
+def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
+    """One benchmark in two runs; at most `flips` flipped examples each way."""
+    console = open_console(piped_width=120)
+    title = f"{comparison.benchmark}, {comparison.n} examples\nfirst: {comparison.first}\nsecond: {comparison.second}"
+    console.print(as_text(title), soft_wrap=True)
+    console.print(_metrics(comparison))
+    hidden = len(comparison.metrics) - len(_shown(comparison))
+    if hidden:
+        console.print(f"{hidden} metrics by subset, type or level: see --json")
+    console.print(_flip_line(comparison))
+    for ids, path in (
+        (comparison.only_first, comparison.first),
+        (comparison.only_second, comparison.second),
+    ):
+        if ids:
+            console.print(as_text(f"left out, only in {path}: {len(ids)}"))
+    _print_flips(console, "pass in the second run only", comparison.gained, flips)
+    _print_flips(console, "pass in the first run only", comparison.lost, flips)
+
+
+def _metrics(comparison: Comparison) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("metric")
+    for heading in ("first", "second", "change", "95 % interval", "n"):
+        table.add_column(heading, justify="right")
+    for name in _shown(comparison):
+        row = _row(comparison.metrics[name], comparison.units.get(name))
+        table.add_row(as_text(name), *map(as_text, row))
+    return table
+
+
+def _shown(comparison: Comparison) -> list[str]:
+    headline = [name for name in comparison.metrics if "/" not in name]
+    return headline or list(comparison.metrics)
+
+
+def _row(change: Difference, unit: str | None) -> tuple[str, ...]:
+    scale, sign = (1.0, f" {unit}") if unit else (100.0, " %")
+    interval = "-"
+    if change.low is not None and change.high is not None:
+        interval = f"{scale * change.low:+.2f} to {scale * change.high:+.2f}"
+    return (
+        f"{scale * change.first:.2f}{sign}",
+        f"{scale * change.second:.2f}{sign}",
+        f"{scale * change.value:+.2f}",
+        interval,
+        f"{change.n:,}",
+    )
+
+
+def _flip_line(comparison: Comparison) -> str:
+    gained, lost = len(comparison.gained), len(comparison.lost)
+    undecided = f", {comparison.undecided} without an outcome" if comparison.undecided else ""
+    return (
+        f"pass: {comparison.passed[0]} in the first, {comparison.passed[1]} in the second{undecided}; "
+        f"{gained} gained, {lost} lost (exact McNemar p = {comparison.p:.3g})"
+    )
+
+
+def _print_flips(console: Console, title: str, flips: Sequence[Flip], most: int) -> None:
+    from rich.table import Table
+
+    if not flips or most < 1:
+        return
+    console.print(f"{title}: {min(most, len(flips))} of {len(flips)}")
+    table = Table()
+    table.add_column("id", overflow="fold", max_width=24)
+    table.add_column("first", overflow="fold", ratio=1)
+    table.add_column("second", overflow="fold", ratio=1)
+    for flip in flips[:most]:
+        table.add_row(as_text(flip.id), _response(flip.first), _response(flip.second))
+    console.print(table)
+
+
+def _response(text: str | None) -> Text:
+    return as_text("no answer", "dim") if text is None else as_text(text)

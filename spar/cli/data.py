@@ -1,0 +1,90 @@
+"""`spar data`: downloads the benchmarks' data, and says what is there and where.
+
+spar data fetch ifeval nltk_data
+spar data list
+spar data where
+"""
+
+from __future__ import annotations
+
+import typer
+
+data_app = typer.Typer(
+    help="The benchmarks' data: download it, see what is there.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+ALL = "all"
+"""Stands for every data set."""
+FOLDER = typer.Option("", "--data", help="The data's folder; else SPAR_DATA, else the cache.")
+
+
+@data_app.command()
+def fetch(
+    names: list[str] = typer.Argument(..., help="Names of data sets (spar data list), or all."),
+    data: str = FOLDER,
+) -> None:
+    """Download data sets from their public origins; each file is checked."""
+    from spar.eval.data import open_data
+    from spar.eval.sources import data_set, data_sets
+
+    chosen = data_sets() if names == [ALL] else [data_set(name) for name in names]
+    for known in chosen:
+        print(f"{known.name}: {known.what}; licence {known.licence}")
+        count = _download(known.name, data)
+        folder = open_data(known.name, data)
+        print(f"{known.name}: {count} of {len(known.files)} files downloaded, in {folder.root}")
+
+
+@data_app.command("list")
+def list_sets(data: str = FOLDER) -> None:
+    """Say which data sets there are, under which licence, and which of them are here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from spar.eval.sources import data_sets
+
+    table = Table("data set", "what", "licence", "here")
+    for known in data_sets():
+        table.add_row(known.name, known.what, known.licence, _state(known.name, data))
+    Console().print(table)
+
+
+@data_app.command()
+def where(data: str = FOLDER) -> None:
+    """Print the data's folder."""
+    from spar.eval.data import data_root
+
+    print(data_root(data))
+
+
+def _download(name: str, data: str) -> int:
+    """How many files had to be downloaded."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from spar.eval import fetch
+    from spar.eval.sources import data_set
+
+    known = data_set(name)
+    total = len(fetch.missing(known, data))
+    steps = fetch.fetch(known, data, base=fetch.BASE)
+    console = Console(stderr=True)
+    shown = track(steps, name, total, console=console, transient=True)
+    return sum(1 for _ in (shown if total and sys.stderr.isatty() else steps))
+
+
+def _state(name: str, data: str) -> str:
+    from spar.errors import UsageMistake
+    from spar.eval.data import data_root, open_data
+    from spar.eval.sources import data_set
+
+    try:
+        return "altered" if open_data(name, data).altered else "yes"
+    except UsageMistake:
+        folder = data_root(data) / name
+        some = any((folder / path).exists() for path in data_set(name).files)
+        return "damaged" if some else "no"

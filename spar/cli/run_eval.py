@@ -1,0 +1,279 @@
+"""What `spar eval` does once its settings are known: load, respond, grade, score, report.
+
+Everything that can be wrong with data and files is found before a model is loaded. Answers of all
+benchmarks come before the grading of any, so that at most one change of models is needed. Scoring
+reads what is on the disk and calls no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from spar.cli.display import Display, open_display
+from spar.cli.stages import Pool, RunStages
+from spar.config import FREE, EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import Answer, Benchmark
+from spar.eval.kept import KeptRun
+from spar.eval.record import (
+    Results,
+    Scored,
+    as_lm_eval,
+    write_examples,
+    write_results,
+)
+from spar.eval.statistics import metrics
+from spar.infer.deploy import models, shown_model
+from spar.infer.setup import make_manifest
+from spar.manifest import config_digest
+from spar.registry import BENCHMARKS, resolve
+from spar.types import Prompt, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The flags that are not settings of a run."""
+
+    names: tuple[str, ...]
+    """Benchmarks."""
+    out: Path | None = None
+    """Directory that gets one below it for each benchmark."""
+    fresh: bool = False
+    judge_outputs: str = ""
+    """A file with a grader's outputs, or a run directory of them."""
+    compat: bool = False
+    allow_code_execution: bool = False
+    allow_missing: bool = False
+    json_results: bool = False
+    details: bool = False
+    display: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One benchmark of a command, ready to run."""
+
+    benchmark: Benchmark
+    config: EvalConfig
+    examples: Sequence[Prompt]
+    kept: KeptRun
+    whole: int
+    """Examples that the benchmark has without `--limit`, as far as is known."""
+    notes: tuple[str, ...] = field(default=())
+
+
+def run(config: EvalConfig, evaluation: Evaluation) -> list[Results]:
+    """Evaluate as asked, write what was found, and print it."""
+    display = open_display(evaluation.display)
+    results = evaluate(config, evaluation, display)
+    _print(results, evaluation)
+    return results
+
+
+def evaluate(config: EvalConfig, evaluation: Evaluation, display: Display) -> list[Results]:
+    """Load, respond, grade and score every benchmark of a command; returns the totals, in order.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown benchmark, data or a file of responses that is missing or wrong.
+    """
+    _refuse_mixtures(evaluation, config)
+    directory = evaluation.out or default_directory(config)
+    opened = [
+        open_benchmark(name, config, evaluation, directory / name) for name in evaluation.names
+    ]
+    pool = Pool()
+    stages = [RunStages(one.config, one.kept, display, pool) for one in opened]
+    for stage in stages:
+        stage.start(fresh=evaluation.fresh)
+    asyncio.run(carry_out(opened, stages, pool))
+    return [score(one) for one in opened]
+
+
+async def carry_out(opened: Sequence[Opened], stages: Sequence[RunStages], pool: Pool) -> None:
+    """Have everything answered, then everything graded, then free the models."""
+    try:
+        for one, stage in zip(opened, stages, strict=True):
+            if one.kept.given is None:
+                await one.benchmark.respond(stage, one.examples)
+        for one, stage in zip(opened, stages, strict=True):
+            if one.kept.graded is None:
+                await one.benchmark.grade(stage, one.examples)
+    finally:
+        await pool.aclose()
+
+
+def open_benchmark(
+    name: str, config: EvalConfig, evaluation: Evaluation, directory: Path
+) -> Opened:
+    """Find a benchmark, read its data and the files given, without touching a model.
+
+    Raises
+    ------
+    UsageMistake
+        There is no such benchmark, or its data or a file given is missing or wrong.
+    """
+    benchmark = find_benchmark(name, evaluation)
+    config = config.model_copy(
+        update={"benchmark": name, "data_digest": _data_digest(benchmark, config)}
+    )
+    whole = benchmark.load(config)
+    examples = whole if getattr(benchmark, "limits_itself", False) else whole[: config.limit]
+    given, graded, notes = None, None, _data_notes(benchmark, config)
+    if config.responses and not getattr(benchmark, "refines_responses", False):
+        given, said = _given(config.responses, whole, examples, evaluation)
+        notes += said
+    if evaluation.judge_outputs:
+        from spar.eval.responses import read_outputs
+
+        graded = read_outputs(
+            evaluation.judge_outputs, whole, allow_missing=evaluation.allow_missing
+        )
+    return Opened(benchmark, config, examples, KeptRun(directory, given, graded), len(whole), notes)
+
+
+def _given(
+    source: str, whole: Sequence[Prompt], examples: Sequence[Prompt], evaluation: Evaluation
+) -> tuple[dict[str, Answer], tuple[str, ...]]:
+    """The answers of a file, and what a person should know of those that matched nothing."""
+    from spar.eval.responses import match_responses, read_responses
+
+    wanted = {prompt.id for prompt in examples}
+    lenient = evaluation.allow_missing
+    answers = read_responses(source, whole, allow_missing=lenient, wanted=wanted)
+    report = match_responses(source, whole, wanted=wanted).report() if lenient else ""
+    return answers, (report,) if report else ()
+
+
+def find_benchmark(name: str, evaluation: Evaluation) -> Benchmark:
+    """The benchmark of a name, set up as the flags say.
+
+    Raises
+    ------
+    UsageMistake
+        Neither spar nor lm-eval has it.
+    """
+    if name not in BENCHMARKS:
+        return _harness_task(name)
+    make = resolve(BENCHMARKS, "benchmark", name)
+    flags = {"compat": evaluation.compat, "allow_code_execution": evaluation.allow_code_execution}
+    known = {f.name for f in dataclasses.fields(make)} if dataclasses.is_dataclass(make) else set()
+    return cast("Benchmark", make(**{name: flags[name] for name in flags.keys() & known}))
+
+
+def _harness_task(name: str) -> Benchmark:
+    from spar.infer.deploy import has_package
+
+    known: Sequence[str] = ()
+    if has_package("lm_eval"):
+        from spar.eval.lm_harness.benchmark import known_tasks, task
+
+        known = known_tasks()
+        if name in known:
+            return cast("Benchmark", task(name))
+    close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    more = "or a task of lm-eval" if known else "or, with lm-eval installed, one of its tasks"
+    raise UsageMistake(
+        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, {more})"
+    )
+
+
+def _refuse_mixtures(evaluation: Evaluation, config: EvalConfig) -> None:
+    twice = [n for i, n in enumerate(evaluation.names) if n in evaluation.names[:i]]
+    if twice:
+        raise UsageMistake(f"the benchmark {twice[0]!r} is given twice")
+    for flag, value in (
+        ("--responses", config.responses),
+        ("--judge-outputs", evaluation.judge_outputs),
+    ):
+        if value and len(evaluation.names) > 1:
+            raise UsageMistake(f"{flag} is for one benchmark, got {', '.join(evaluation.names)}")
+
+
+def _data_digest(benchmark: Benchmark, config: EvalConfig) -> str:
+    """Changes with the data, and with the responses given."""
+    from spar.eval.data import open_data
+
+    parts = [open_data(name, config.data).digest for name in benchmark.data if name != "nltk_data"]
+    given = Path(config.responses) if config.responses else None
+    files = [] if given is None else [given] if given.is_file() else sorted(given.glob("*.json*"))
+    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
+
+
+def _data_notes(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
+    from spar.eval.data import open_data
+
+    return tuple(note for name in benchmark.data for note in open_data(name, config.data).notes)
+
+
+def default_directory(config: EvalConfig) -> Path:
+    """`runs/eval-STRATEGY-DIGEST`: the same command finds its run again."""
+    digest = config_digest(config.model_dump(mode="json"), free=FREE)
+    return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
+
+
+def score(one: Opened) -> Results:
+    """Score what the stages left, and write it beside them."""
+    scored = one.benchmark.score(one.examples, one.kept)
+    results = totals(one.config, scored, _facts(one), one.notes)
+    write_examples(one.kept.directory, scored.examples)
+    write_results(one.kept.directory, results)
+    return results
+
+
+def totals(
+    config: EvalConfig, scored: Scored, facts: dict[str, Any], notes: Sequence[str] = ()
+) -> Results:
+    """Sum up what scoring gave."""
+    return Results(
+        benchmark=config.benchmark,
+        n=len(scored.examples),
+        metrics=metrics(scored),
+        means=scored.means,
+        counts=scored.counts,
+        notes=(*notes, *scored.notes),
+        units=scored.units,
+        usage=sum((example.usage for example in scored.examples), Usage()),
+        run=facts,
+    )
+
+
+def _facts(one: Opened) -> dict[str, Any]:
+    config, manifest = one.config, make_manifest(one.config)
+    return {
+        "directory": str(one.kept.directory),
+        "strategy": config.strategy,
+        "budget": config.budget,
+        "model": shown_model(models(config)["actor"]) or "served",
+        "responses": config.responses,
+        "whole": one.whole,
+        "seed": config.seed,
+        "digest": manifest.digest,
+        "git_commit": manifest.git_commit,
+    }
+
+
+def _print(results: Sequence[Results], evaluation: Evaluation) -> None:
+    if evaluation.json_results:
+        named = {one.benchmark: dict(as_lm_eval(one)) for one in results}
+        runs = {one.benchmark: one.run for one in results}
+        print(json.dumps({"results": named, "runs": runs}))
+        return
+    from spar.cli.eval_report import print_results
+    from spar.cli.report import print_run
+
+    for one in results:
+        print_results(one, details=evaluation.details)
+        print_run(Path(one.run["directory"]))

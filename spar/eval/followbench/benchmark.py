@@ -1,0 +1,203 @@
+"""FollowBench: instructions that gain a constraint a level, from 1 to 5.
+
+Dataset: six files (content, situation, style, format, example, mixed), 164 groups of 5 levels, 820
+answers; 350 are scored by rules, 470 by a judge that is asked about each constraint.
+Metrics: HSR (all constraints satisfied), SSR (share of them), CSL (levels in a row); see `metrics`.
+Pattern: the bare instruction as one turn, answered greedily with at most 2,048 tokens in the paper.
+
+    spar eval followbench --model M --grader-model JUDGE
+    spar eval followbench --responses FILE --judge-outputs FILE
+
+Rules, judge conversation and aggregates follow YJiangcm/FollowBench. An output of the judge that cannot
+be read is asked for again, three attempts in all, then counts as not satisfied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spar.config import EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.data import open_data
+from spar.eval.followbench import dataset, metrics
+from spar.eval.followbench.judge import conversation, last_line, stage
+from spar.eval.followbench.outcome import Outcome, outcome
+from spar.eval.followbench.rules import JUDGE, shown
+from spar.eval.record import Example, Scored, Share
+from spar.types import Prompt
+
+_NO_OUTPUT = "there is no output of a judge; let a grader judge them, or give --judge-outputs FILE"
+_AVERAGES = (
+    "levels and averages are over six files, .../without_example (--details) over five; "
+    "which of the two the paper's table shows is not known"
+)
+
+
+@dataclass(slots=True)
+class FollowBench:
+    """The benchmark. Ids of examples are `file/group/level`, such as `content/14/3`, in stored answers
+    and in stored judge outputs alike; an answer may also be matched by its instruction's text."""
+
+    compat: bool = False
+    """Whether an output of the judge that cannot be read counts as -1, as in the original's scripts,
+    and nothing is read that these do not read."""
+    data: tuple[str, ...] = field(default=("followbench",), init=False)
+    executes_code: bool = field(default=False, init=False)
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """All 820 scored instructions."""
+        return dataset.prompts(open_data("followbench", config.data))
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Answer each instruction as it is."""
+        await stages.run(Stage(ANSWERS, examples))
+
+    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Ask the grader about the answers that no rule scores."""
+        answers = stages.kept.answers()
+        asked = [
+            _question(example, text)
+            for example in examples
+            if example.meta["rule"] == JUDGE and (text := _text(answers, example)) is not None
+        ]
+        if asked:
+            await stages.run(stage(asked, stages.config, strict=self.compat))
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """Verdicts and shares of every example.
+
+        Raises
+        ------
+        UsageMistake
+            There are answers for a judge, and not one output that can be read.
+        """
+        answers, outputs = kept.answers(), kept.outputs()
+        found = {
+            example.id: outcome(
+                example, _text(answers, example), outputs.get(example.id, ()), compat=self.compat
+            )
+            for example in examples
+        }
+        if not self.compat:
+            _refuse_mute_judge(found, outputs)
+        groups = _complete_groups(examples)
+        counts = _counts(examples, found, groups)
+        return Scored(
+            examples=tuple(
+                _example(example, found, answers.get(example.id), groups) for example in examples
+            ),
+            means=dict(metrics.means()),
+            counts=counts,
+            notes=tuple(_notes(counts, compat=self.compat)),
+            units=dict(metrics.UNITS),
+        )
+
+
+Groups = Mapping[str, Sequence[str]]
+"""Group to the ids of its five levels in order, groups that have all five."""
+
+
+def _text(answers: Mapping[str, Answer], example: Prompt) -> str | None:
+    answer = answers.get(example.id)
+    return None if answer is None else answer.text
+
+
+def _question(example: Prompt, answer: str) -> Prompt:
+    file, level, path = (example.meta[name] for name in ("file", "level", "path"))
+    meta = {"file": file, "group": example.meta["group"], "level": level}
+    messages = conversation(file, path, answer)
+    return Prompt(id=example.id, messages=messages, source=example.source, meta=meta)
+
+
+def _group(example: Prompt) -> str:
+    return f"{example.meta['file']}/{example.meta['group']}"
+
+
+def _complete_groups(examples: Sequence[Prompt]) -> Groups:
+    groups: dict[str, dict[int, str]] = defaultdict(dict)
+    for example in examples:
+        groups[_group(example)][example.meta["level"]] = example.id
+    return {
+        group: [levels[level] for level in metrics.LEVELS]
+        for group, levels in groups.items()
+        if len(levels) == len(metrics.LEVELS)
+    }
+
+
+def _example(
+    example: Prompt, found: Mapping[str, Outcome], answer: Answer | None, groups: Groups
+) -> Example:
+    result = found[example.id]
+    facts = {"file": example.meta["file"], "level": example.meta["level"], "state": result.state}
+    facts |= {"rule": example.meta["rule"]} if result.state == "ruled" else {}
+    return Example(
+        id=example.id,
+        group=_group(example),
+        response=answer.text if answer else None,
+        passed=result.passed,
+        verdicts=result.verdicts,
+        scores=_scores(example, found, groups),
+        facts=facts,
+        **({"usage": answer.usage} if answer else {}),
+    )
+
+
+def _scores(example: Prompt, found: Mapping[str, Outcome], groups: Groups) -> dict[str, Share]:
+    file, level, result = example.meta["file"], example.meta["level"], found[example.id]
+    scores = metrics.shares(file, level, hard=result.hard, soft=result.soft)
+    ids = groups.get(_group(example))
+    if ids is not None:
+        scores |= metrics.weighted_shares(file, level, hard=result.hard, soft=result.soft)
+    if ids is not None and level == 1:  # a group's length is booked on its first row
+        scores |= metrics.csl_share(file, [found[each].hard for each in ids])
+    return scores
+
+
+def _counts(
+    examples: Sequence[Prompt], found: Mapping[str, Outcome], groups: Groups
+) -> dict[str, int]:
+    states = Counter(result.state for result in found.values())
+    return {
+        "judged": states["judged"],
+        "unanswered": states["unanswered"],
+        "unjudged": states["unjudged"],
+        "unparsed": states["unparsed"],
+        "judged_again": sum(result.attempts > 1 for result in found.values()),
+        "incomplete_groups": len({_group(example) for example in examples} - set(groups)),
+    }
+
+
+def _notes(counts: Mapping[str, int], *, compat: bool) -> list[str]:
+    lost, cut = counts["unjudged"] + counts["unparsed"], counts["incomplete_groups"]
+    way = "as -1, as in the original" if compat else "as not satisfied"
+    notes = [_AVERAGES]
+    if lost:
+        notes.append(
+            f"answers without an output of the judge that can be read: {lost}; they count {way}"
+        )
+    if cut:
+        notes.append(f"groups that lack a level: {cut}; csl and the weighted means leave them out")
+    return notes
+
+
+def _refuse_mute_judge(
+    found: Mapping[str, Outcome], outputs: Mapping[str, tuple[str, ...]]
+) -> None:
+    states = Counter(result.state for result in found.values())
+    waiting = states["unjudged"] + states["unparsed"]
+    if states["judged"] or not waiting:
+        return
+    unread = next((name for name, result in found.items() if result.state == "unparsed"), None)
+    found_instead = _NO_OUTPUT if unread is None else _mute(outputs[unread][-1])
+    raise UsageMistake(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
+
+
+def _mute(output: str) -> str:
+    return (
+        "no output of the judge ends in a list of YES or NO "
+        f"(one ends in {shown(last_line(output))}); "
+        "judge with another model (--grader-model, --grader-url), or count -1 with --compat"
+    )

@@ -1,0 +1,184 @@
+"""FollowBench's judge: the conversation that asks it, how its output is read, and asking it again.
+
+The judge sees how an instruction grew, constraint by constraint, and the answer to the last of its
+forms; its last line is a Python list with YES or NO for each constraint. The shape of the conversation
+and the strict reading follow the benchmark's scripts (YJiangcm/FollowBench,
+`gpt4_based_evaluation.py`); the words are spar's own. Model text is parsed as a literal, never run.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spar.config import EvalConfig
+from spar.eval.benchmark import GRADES, Stage
+from spar.eval.followbench.rules import read_list
+from spar.infer.roles import Seeds
+from spar.infer.search import Roles
+from spar.infer.strategy import Expand, Plan, SearchConfig
+from spar.types import Judgement, Message, Node, Prompt, Usage
+
+ATTEMPTS = 3
+"""Outputs that a judge may give about one answer until one can be read."""
+AGAIN = 0.7
+"""Temperature at which a greedy judge is asked again."""
+YES = "YES"
+_NOT_YES = ("NO", "PARTIAL", "MAYBE", "UNKNOWN", "N/A")
+"""What else an element may say; each counts as not satisfied."""
+
+_KINDS = {
+    "content": "content constraint",
+    "situation": "situation constraint (information to describe a specific situation/background)",
+    "style": "style constraint",
+    "format": "format constraint",
+    "mixed": "constraint",
+}
+"""File to what its constraints are called."""
+_HEADING = re.compile(
+    r"#(?=[ \t]{0,3}(?:System|(?:Answer of )?Initial Instruction[^#\n]{0,40})[ \t]{0,3}#)",
+    re.IGNORECASE,
+)
+"""What a block of the conversation begins with."""
+_ODDMENTS = string.whitespace + "'\"`*.‘’“”"
+"""What may stand around a word in a list that is not quite Python."""
+
+
+def conversation(file: str, path: Sequence[str], answer: str) -> tuple[Message, ...]:
+    """The turn that asks about an answer to the last instruction of `path`, which is I0 to IL."""
+    blocks = [_opening(file, len(path) - 1)]
+    blocks += [f"#{_instruction(level)}#\n{text}" for level, text in enumerate(path)]
+    blocks += [f"#{_answer(len(path) - 1)}#\n{_shielded(answer)}", _request(len(path) - 1)]
+    return (Message(role="user", content="\n\n".join(blocks)),)
+
+
+def read(output: str, level: int, *, strict: bool = False) -> tuple[str, ...] | None:
+    """What a judge's last line says of each of `level` constraints, None where that cannot be read.
+
+    Parameters
+    ----------
+    strict:
+        Read what the benchmark's own scripts read and no more. Otherwise lower case, odd quotes and
+        missing quotes are understood as well.
+    """
+    line = last_line(output)
+    found = _strictly(line, level)
+    return found if found is not None or strict else _leniently(line, level)
+
+
+def last_line(output: str) -> str:
+    """The last line of an output, without the backticks and spaces around the whole of it."""
+    return output.strip(string.whitespace + "`").split("\n")[-1]
+
+
+def stage(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Stage:
+    """The stage that asks the grader about each of the prompts until its output can be read.
+
+    A greedy grader is sampled from the second attempt on, since it would repeat itself.
+    """
+    greedy = config.grade.temperature == 0
+    later = config.grade.model_copy(update={"temperature": AGAIN}) if greedy else config.grade
+    return Stage(
+        name=GRADES,
+        prompts=prompts,
+        settings={
+            "strategy": "greedy",
+            "draft": later,
+            "greedy_first": greedy,
+            "budget": ATTEMPTS,
+            "max_calls": None,
+            "max_tokens": None,
+            "max_seconds": None,
+        },
+        speakers=("actor",),
+        grader=True,
+        change=lambda roles: Roles(roles.actor, Readable(strict), roles.refiner),
+        strategy=until_read,
+        strategy_name="until-read",
+    )
+
+
+def until_read(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """Draft once more as long as no draft passes."""
+    for _ in range(ATTEMPTS - len(roots)):
+        yield [Expand(None, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """Passes a judge's output exactly when it can be read; costs no call."""
+
+    strict: bool = False
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Read the output; the prompt's meta says how many constraints there are."""
+        level = int(prompt.meta["level"])
+        words = read(response, level, strict=self.strict)
+        found = f"The last line lacks a list of {level} YES or NO." if words is None else str(words)
+        return Judgement(verdicts=(words is not None,), critique=found), Usage()
+
+
+def _opening(file: str, level: int) -> str:
+    each = "" if level == 1 else " per time"
+    return (
+        f"We took an initial instruction, gave it one {_KINDS[file]}{each} and so obtained the final "
+        f"instruction with {_constraints(level, 'additional ')}."
+    )
+
+
+def _request(level: int) -> str:
+    which = "the 1 added constraint" if level == 1 else f"each of the {level} added constraints"
+    each = "it" if level == 1 else "each of them"
+    elements = "1 element" if level == 1 else f"{level} elements, in the order of the constraints"
+    return (
+        f"#System#\n1) Say what {which} is.\n"
+        f"2) Decide whether the #{_answer(level)}# satisfies {each}.\n"
+        f"3) In the final line, output nothing but a Python LIST with {elements} ('YES' or 'NO'): "
+        f"whether the answer satisfies {each}."
+    )
+
+
+def _instruction(level: int) -> str:
+    return "Initial Instruction" + (f" + {_constraints(level)}" if level else "")
+
+
+def _answer(level: int) -> str:
+    return f"Answer of {_instruction(level)}"
+
+
+def _constraints(level: int, what: str = "") -> str:
+    return f"{level} {what}constraint{'' if level == 1 else 's'}"
+
+
+def _shielded(answer: str) -> str:
+    # An answer must not be able to close its own block and speak as the one who asks.
+    return _HEADING.sub("#\u2060", answer)
+
+
+def _strictly(line: str, level: int) -> tuple[str, ...] | None:
+    if level == 1:
+        return next(((word,) for word in (YES, "NO") if word in line), None)
+    start, end = line.find("["), line.rfind("]")
+    elements = read_list(line[start : end + 1]) if 0 <= start < end else None
+    return _known(elements, level)
+
+
+def _leniently(line: str, level: int) -> tuple[str, ...] | None:
+    start = line.rfind("[")
+    end = line.find("]", start) if start >= 0 else -1
+    pieces = line[start + 1 : end].split(",", maxsplit=level) if end >= 0 else []
+    found = _known([piece.strip(_ODDMENTS).upper() for piece in pieces], level)
+    if found is None and level == 1:
+        words = {word.upper() for word in re.findall(r"\b(?:yes|no)\b", line, re.IGNORECASE)}
+        return tuple(words) if len(words) == 1 else None
+    return found
+
+
+def _known(elements: list[Any] | None, level: int) -> tuple[str, ...] | None:
+    if elements is None or len(elements) != level:
+        return None
+    known = all(isinstance(element, str) and element in (YES, *_NOT_YES) for element in elements)
+    return tuple(elements) if known else None

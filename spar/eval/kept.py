@@ -1,0 +1,47 @@
+"""What stages left behind in a benchmark's directory, or what a person gave in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spar.eval.benchmark import ANSWERS, GRADES, Answer
+from spar.store import TREES, read_trees
+from spar.types import SearchTree
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """The stages of one benchmark, each a run directory.
+
+    Parameters
+    ----------
+    directory:
+        The benchmark's; the stage `ANSWERS` is this one itself, any other is one below it.
+    given:
+        Answers that take the place of that stage's.
+    graded:
+        A grader's outputs that take the place of the stage `GRADES`.
+    """
+
+    directory: Path
+    given: Mapping[str, Answer] | None = None
+    graded: Mapping[str, tuple[str, ...]] | None = None
+
+    def trees(self, stage: str) -> Iterator[SearchTree]:
+        """The trees of a stage, none where it did not run."""
+        path = self.directory / stage / TREES
+        return read_trees(path) if path.is_file() else iter(())
+
+    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+        """Prompt id to its answer."""
+        if self.given is not None and stage == ANSWERS:
+            return self.given
+        return {tree.prompt.id: Answer(tree.answer, tree.usage) for tree in self.trees(stage)}
+
+    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+        """Prompt id to what a grader wrote, all attempts in order."""
+        if self.graded is not None and stage == GRADES:
+            return self.graded
+        return {t.prompt.id: tuple(node.response for node in t.nodes) for t in self.trees(stage)}

@@ -1,0 +1,176 @@
+"""The paper's numbers, to print beside ours (arXiv 2412.11605, tables 1, 2, 3, 6 and 7), in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """One table of the paper, as far as one benchmark goes."""
+
+    source: str
+    """Where it stands."""
+    columns: Mapping[str, str]
+    """Our metric's name to the paper's column; metrics with the same column share a cell."""
+    rows: Mapping[str, tuple[float, ...]]
+    """Model to its values in percent, in the order of the metrics."""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The columns, each once."""
+        return tuple(dict.fromkeys(self.columns.values()))
+
+    def cells(self, values: Sequence[float | None]) -> list[str]:
+        """One text a column: percents with one digit, those of a shared cell divided by a stroke."""
+        shown = ["-" if value is None else f"{value:.1f}" for value in values]
+        named = list(zip(self.columns.values(), shown, strict=True))
+        return [" / ".join(v for c, v in named if c == heading) for heading in self.headings]
+
+
+def _rows(text: str) -> dict[str, tuple[float, ...]]:
+    """`model: value value ...` a line."""
+    pairs = (line.rpartition(":") for line in text.strip().splitlines())
+    return {name.strip(): tuple(map(float, values.split())) for name, _, values in pairs}
+
+
+IFEVAL = PaperTable(
+    "Tables 1 and 6",
+    {
+        "prompt_level_loose_acc": "P(L)",
+        "inst_level_loose_acc": "I(L)",
+        "prompt_level_strict_acc": "P(S)",
+        "inst_level_strict_acc": "I(S)",
+        "average": "avg",
+    },
+    _rows(
+        """
+        LLaMA3-8B-Instruct: 77.6 84.5 70.6 78.9 77.9
+        AutoIF-8B: 43.1 56.0 28.8 42.2 42.5
+        SELF: 78.2 84.5 76.0 82.9 80.4
+        Humpback: 72.5 80.2 70.1 78.1 75.2
+        Self-Rewarding: 77.3 84.2 74.1 81.7 79.3
+        Meta-Rewarding: 77.8 84.1 75.4 82.3 79.9
+        SPaR-8B-SFT: 75.4 82.5 73.4 80.6 78.0
+        SPaR-8B-DPO-iter1: 78.0 84.7 75.8 82.6 80.3
+        SPaR-8B-DPO-iter2: 78.9 85.0 77.1 83.3 81.1
+        SPaR-8B-DPO-iter3: 79.9 85.4 78.0 83.7 81.8
+        SPaR-8B-DPO-iter3 with tree search: 82.4 87.5 79.5 85.3 83.7
+        GLM-4-9B-Chat: 71.5 79.9 68.0 77.2 74.2
+        SPaR-9B-SFT: 71.5 80.5 68.8 78.1 74.7
+        SPaR-9B-DPO-iter3: 77.3 84.1 73.6 81.4 79.1
+        LLaMA3-70B-Instruct: 83.7 88.9 77.1 83.8 83.4
+        AutoIF-70B: 85.6 90.4 80.2 86.7 85.7
+        SPaR-70B-DPO-iter3: 85.6 90.2 81.3 87.3 86.1
+        Mistral-7B-Instruct: 55.1 64.9 49.9 60.2 57.5
+        SPaR-7B-SFT: 62.7 72.3 59.3 68.7 65.8
+        SPaR-7B-DPO-iter1: 68.2 76.6 64.7 73.6 70.8
+        SPaR-7B-DPO-iter2: 70.0 78.1 65.8 74.2 72.0
+        SPaR-7B-DPO-iter3: 74.1 80.9 69.7 77.1 75.5
+        """
+    ),
+)
+
+FOLLOWBENCH = PaperTable(
+    "Tables 1 and 6 (SSR)",
+    {
+        **{f"ssr_level_{level}": f"Lv{level}" for level in range(1, 6)},
+        "ssr_avg": "avg",
+    },
+    _rows(
+        """
+        LLaMA3-8B-Instruct: 69.4 62.2 63.1 61.9 60.9 63.5
+        AutoIF-8B: 54.6 52.1 50.0 49.0 43.7 49.9
+        SELF: 68.3 65.7 65.2 62.2 62.4 64.8
+        Humpback: 66.8 66.1 67.2 60.2 62.6 64.6
+        Self-Rewarding: 72.8 66.6 66.8 64.9 64.1 67.0
+        Meta-Rewarding: 73.9 71.9 66.0 62.3 62.6 67.3
+        SPaR-8B-SFT: 73.9 67.4 68.1 63.1 61.3 66.8
+        SPaR-8B-DPO-iter1: 75.3 67.7 67.6 64.7 62.3 67.5
+        SPaR-8B-DPO-iter2: 73.9 71.9 69.1 64.0 62.2 68.2
+        SPaR-8B-DPO-iter3: 73.0 72.3 70.0 64.1 64.7 68.8
+        SPaR-8B-DPO-iter3 with tree search: 73.9 71.7 70.3 66.8 64.1 69.4
+        GLM-4-9B-Chat: 80.8 75.1 67.4 64.3 65.4 70.6
+        SPaR-9B-SFT: 79.4 70.9 68.2 65.1 63.7 69.5
+        SPaR-9B-DPO-iter3: 82.7 76.7 67.9 68.3 64.2 72.0
+        LLaMA3-70B-Instruct: 77.1 72.5 69.4 68.7 66.3 70.8
+        AutoIF-70B: 71.0 67.2 66.2 64.6 63.5 66.5
+        SPaR-70B-DPO-iter3: 80.3 75.7 71.4 73.7 70.5 74.3
+        Mistral-7B-Instruct: 65.1 61.6 61.6 56.8 57.2 60.4
+        SPaR-7B-SFT: 74.4 64.3 62.5 58.2 55.0 62.9
+        SPaR-7B-DPO-iter1: 73.2 64.6 63.1 60.3 56.6 63.6
+        SPaR-7B-DPO-iter2: 72.2 65.7 61.4 62.4 57.5 63.8
+        SPaR-7B-DPO-iter3: 74.6 63.8 66.1 61.0 58.0 64.7
+        """
+    ),
+)
+
+_SUBSETS = {
+    "/Natural": "Natural",
+    "/GPTInst": "GPTInst",
+    "/GPTOut": "GPTOut",
+    "/Manual": "Manual",
+    "/Neighbor": "Neighbor",
+    "_adversarial": "Adversarial",
+    "": "all",
+}
+
+LLMBAR = PaperTable(
+    "Table 2 (accuracy / F1)",
+    {what + end: name for end, name in _SUBSETS.items() for what in ("acc", "f1")},
+    _rows(
+        """
+        GPT-4o-Mini: 74.5 70.5 69.2 61.6 60.9 51.4 59.8 51.9 72.8 66.4 65.7 57.8 67.4 60.4
+        LLaMA3-8B-Instruct: 60.0 51.8 55.4 46.1 47.9 39.5 51.1 36.6 54.5 45.0 52.2 41.8 53.8 43.8
+        SPaR-8B-SFT: 68.5 60.9 67.9 62.4 59.6 50.0 63.0 54.1 68.3 59.3 64.7 56.5 65.5 57.3
+        SPaR-8B-RFT-iter1: 68.5 63.2 66.8 60.6 63.8 55.3 62.0 53.3 66.8 59.0 64.9 57.1 65.6 58.3
+        SPaR-8B-RFT-iter2: 70.5 64.2 66.8 61.6 66.0 60.0 65.2 57.9 69.0 62.4 66.8 60.5 67.5 61.2
+        SPaR-8B-RFT-iter3: 70.5 65.9 70.7 66.7 63.8 57.5 68.5 63.3 68.3 62.2 67.8 62.4 68.3 63.1
+        """
+    ),
+)
+
+REFINEMENT = PaperTable(
+    "Table 3 (an outside judge; SPaR-8B-RFT-iter3 as judge)",
+    {"acc_grader": "outside judge", "acc_self": "SPaR's own"},
+    _rows(
+        """
+        GPT-4o-Mini: 79.0 71.0
+        SPaR-8B-SFT: 73.5 71.0
+        SPaR-8B-RFT-iter1: 77.5 77.0
+        SPaR-8B-RFT-iter2: 74.5 76.0
+        SPaR-8B-RFT-iter3: 79.0 90.5
+        """
+    ),
+)
+
+_GENERAL = _rows(
+    """
+    LLaMA3-8B-Instruct: 75.4 75.9 63.6 55.5
+    SPaR-8B-SFT: 75.6 76.0 64.0 61.6
+    SPaR-8B-DPO-iter1: 78.8 75.2 63.8 60.4
+    SPaR-8B-DPO-iter2: 77.0 74.9 63.1 60.4
+    SPaR-8B-DPO-iter3: 77.7 75.1 63.1 60.9
+    Mistral-7B-Instruct: 42.9 72.5 57.9 32.9
+    SPaR-7B-DPO-iter3: 58.2 71.6 55.1 46.3
+    """
+)
+
+
+def _general(metric: str, column: int) -> PaperTable:
+    rows = {model: (values[column],) for model, values in _GENERAL.items()}
+    return PaperTable("Table 7", {metric: "accuracy"}, rows)
+
+
+PAPER: Mapping[str, PaperTable] = {
+    "ifeval": IFEVAL,
+    "followbench": FOLLOWBENCH,
+    "llmbar": LLMBAR,
+    "refinement": REFINEMENT,
+    "gsm8k": _general("exact_match,flexible-extract", 0),
+    "triviaqa": _general("exact_match,remove_whitespace", 1),
+    "mmlu": _general("acc,none", 2),
+    "humaneval": _general("pass@1", 3),
+}
+"""Benchmark to the paper's table of it."""

@@ -1,0 +1,251 @@
+"""`spar eval`: stages, resuming, sharing of models, files in place of models, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.cli.display import SilentDisplay
+from spar.cli.run_eval import Evaluation, evaluate, run
+from spar.config import EvalConfig, load_eval
+from spar.errors import ConfigChanged, EngineError, UsageMistake
+from spar.eval.record import read_examples, read_results
+from spar.infer.engine import Completion, Deployment
+from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.registry import BENCHMARKS, ENGINES
+from spar.store import read_manifest, read_trees
+from tests.cli.test_decode import rows, spar
+from tests.cli.toy_benchmark import NUM_PROMPTS
+from tests.servers import ScriptedServer
+
+OPENED: list[Deployment] = []
+"""Models that were loaded, in order."""
+ASKED: list[tuple[str, str]] = []
+"""Model and last turn of each request, in order."""
+CLOSED: list[str] = []
+
+
+class Noted(FakeEngine):
+    """A fake engine that writes down what it is asked, and fails at the request that `FAIL_AT` numbers."""
+
+    fail_at = 0
+
+    async def generate(self, requests: Any) -> list[Completion]:
+        """Note, and reply."""
+        for request in requests:
+            ASKED.append((self.model, request.messages[-1].content))
+            if len(ASKED) == Noted.fail_at:
+                raise EngineError("the server is gone")
+        return await super().generate(requests)
+
+    async def aclose(self) -> None:
+        """Note it."""
+        CLOSED.append(self.model)
+        await super().aclose()
+
+
+def open_noted(deployment: Deployment, config: object, tell: object) -> Noted:
+    """An opener for the engines table."""
+    OPENED.append(deployment)
+    return Noted(scripted_reply, model=deployment.model)
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two toy benchmarks, and a fake engine that notes what it is asked."""
+    for name in ("toy", "other"):
+        monkeypatch.setitem(BENCHMARKS, name, "tests.cli.toy_benchmark:Toy")
+    monkeypatch.setitem(ENGINES, "fake", "tests.cli.test_eval:open_noted")
+    monkeypatch.setattr(Noted, "fail_at", 0)
+    for noted in (OPENED, ASKED, CLOSED):
+        noted.clear()
+
+
+def settings(**fields: Any) -> EvalConfig:
+    """The fake engine's, with what a test wants."""
+    return load_eval("nano", {"engine": "fake"} | fields)
+
+
+def spar_eval(out: Path, *names: str, config: EvalConfig | None = None, **flags: Any) -> list[Any]:
+    """Evaluate the toy, or what is named, without a word."""
+    asked = Evaluation(names or ("toy",), out, **flags)
+    return evaluate(config or settings(), asked, SilentDisplay())
+
+
+def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
+    """Each benchmark has a directory with its answers, the stages below it, and what scoring gave."""
+    (results,) = spar_eval(tmp_path)
+    trees = {tree.prompt.id: tree.answer for tree in read_trees(tmp_path / "toy")}
+    graded = {tree.prompt.id for tree in read_trees(tmp_path / "toy" / "grades")}
+    examples = list(read_examples(tmp_path / "toy"))
+    even = [len(answer or "") % 2 == 0 for answer in trees.values()]
+    assert len(trees) == NUM_PROMPTS and graded == set(trees)
+    assert {example.id: example.response for example in examples} == trees
+    assert results == read_results(tmp_path / "toy")
+    assert results.metrics["even"].value == sum(even) / NUM_PROMPTS
+    assert results.metrics["both"].value == pytest.approx((sum(even) / NUM_PROMPTS + 1) / 2)
+    assert results.usage.calls == NUM_PROMPTS
+    assert all(tree.strategy == "greedy" for tree in read_trees(tmp_path / "toy"))
+
+
+def test_a_finished_run_is_scored_again_without_a_model(tmp_path: Path) -> None:
+    """The same command asks nothing, opens nothing, and finds the same."""
+    first = spar_eval(tmp_path)
+    calls = len(ASKED)
+    OPENED.clear()
+    assert spar_eval(tmp_path) == first
+    assert len(ASKED) == calls
+    assert OPENED == []
+
+
+def test_a_finished_run_on_a_dead_server_is_scored_again(tmp_path: Path) -> None:
+    """What a run filled in, the server's model for one, counts as the same where it was left open."""
+    with ScriptedServer() as server:
+        served = load_eval("paper", {"base_url": [server.url]})
+        first = spar_eval(tmp_path, config=served)
+    assert read_manifest(tmp_path / "toy").models["actor"] == "tiny"
+    assert spar_eval(tmp_path, config=served) == first
+
+
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
+    """After a failure in the middle only what is missing is asked."""
+    whole = spar_eval(tmp_path / "whole")
+    Noted.fail_at = len(ASKED) + 18
+    one_by_one = settings(concurrency=1)
+    with pytest.raises(Exception, match="the server is gone"):
+        spar_eval(tmp_path / "cut", config=one_by_one)
+    Noted.fail_at, asked = 0, len(ASKED)
+    (results,) = spar_eval(tmp_path / "cut", config=one_by_one)
+    assert len(ASKED) - asked == 2 * NUM_PROMPTS - 17
+    assert results.metrics == whole[0].metrics
+
+
+def test_a_larger_limit_goes_on_where_the_smaller_one_ended(tmp_path: Path) -> None:
+    """The first examples are not asked again, and n says how many there were."""
+    (few,) = spar_eval(tmp_path, config=settings(limit=5))
+    asked = len(ASKED)
+    (more,) = spar_eval(tmp_path, config=settings(limit=7))
+    assert (few.n, more.n, few.run["whole"]) == (5, 7, NUM_PROMPTS)
+    assert len(ASKED) - asked == 4
+
+
+def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> None:
+    """With the difference; `--fresh` starts over, and leaves nothing of the first run behind."""
+    spar_eval(tmp_path)
+    with pytest.raises(ConfigChanged, match="seed: 0 -> 1"):
+        spar_eval(tmp_path, config=settings(seed=1))
+    asked = len(ASKED)
+    spar_eval(tmp_path, config=settings(seed=1), fresh=True)
+    assert len(ASKED) - asked == 2 * NUM_PROMPTS
+    assert read_manifest(tmp_path / "toy" / "grades").seed == 1
+
+
+def test_benchmarks_of_a_command_share_the_model(tmp_path: Path) -> None:
+    """One model is loaded for two benchmarks and their grades, and freed once."""
+    spar_eval(tmp_path, "toy", "other")
+    assert len(OPENED) == len(CLOSED) == 1
+    assert (tmp_path / "other" / "grades" / "trees.jsonl").is_file()
+
+
+def test_a_graders_own_model_is_loaded_when_all_answers_are_there(tmp_path: Path) -> None:
+    """And the one that answered is freed before."""
+    config = settings(grader_model="strict", grader_engine="fake")
+    spar_eval(tmp_path, "toy", "other", config=config)
+    models = [model for model, _ in ASKED]
+    assert [deployment.model for deployment in OPENED][1:] == ["strict"]
+    assert models == [models[0]] * 2 * NUM_PROMPTS + ["strict"] * 2 * NUM_PROMPTS
+    assert [models[0], "strict"] == CLOSED
+    assert read_manifest(tmp_path / "toy" / "grades").models["actor"] == "strict"
+
+
+def test_the_judges_model_grades_where_the_grader_has_none_of_its_own(tmp_path: Path) -> None:
+    """The answers are the actor's, the grades the judge's."""
+    spar_eval(tmp_path, config=settings(actor_model="a", judge_model="j"))
+    assert {model for model, text in ASKED if text.startswith("Is it good")} == {"j"}
+    assert {model for model, text in ASKED if text.startswith("Say")} == {"a"}
+
+
+def test_a_search_answers_where_one_is_asked_for(tmp_path: Path) -> None:
+    """The strategy and its budget are those of the answers, and of no other stage."""
+    spar_eval(tmp_path, config=settings(strategy="bfs", budget=7))
+    assert {tree.strategy for tree in read_trees(tmp_path / "toy")} == {"bfs"}
+    assert {tree.strategy for tree in read_trees(tmp_path / "toy" / "grades")} == {"greedy"}
+
+
+def test_given_answers_are_scored_without_a_model_where_grades_are_given_too(
+    tmp_path: Path,
+) -> None:
+    """Answers and grades from files: nothing is loaded."""
+    answers = [{"id": f"t{i}", "response": "x" * i} for i in range(NUM_PROMPTS)]
+    grades = [{"id": f"t{i}", "output": "fine"} for i in range(3)]
+    given = rows(tmp_path / "answers.jsonl", *answers)
+    config = settings(responses=str(given))
+    outputs = str(rows(tmp_path / "grades.jsonl", *grades))
+    (results,) = spar_eval(tmp_path / "out", config=config, judge_outputs=outputs)
+    assert OPENED == []
+    assert results.metrics["even"].value == 0.5
+    assert results.metrics["graded"].value == 3 / NUM_PROMPTS
+    assert results.run["responses"] == str(given)
+
+
+def test_other_answers_are_refused_in_the_directory_of_graded_ones(tmp_path: Path) -> None:
+    """A grade belongs to the answer that it was given for."""
+    answers = [{"id": f"t{i}", "response": "x"} for i in range(NUM_PROMPTS)]
+    given = rows(tmp_path / "answers.jsonl", *answers)
+    spar_eval(tmp_path / "out", config=settings(responses=str(given)))
+    rows(given, *({**answer, "response": "y"} for answer in answers))
+    with pytest.raises(ConfigChanged, match="data_digest"):
+        spar_eval(tmp_path / "out", config=settings(responses=str(given)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda: Evaluation(("toi",)), "unknown benchmark 'toi'; did you mean 'toy'"),
+        (lambda: Evaluation(("toy", "toy")), "given twice"),
+        (lambda: Evaluation(("toy", "other"), judge_outputs="x"), "--judge-outputs is for one"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[], Evaluation], words: str
+) -> None:
+    """In one line, and no directory is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageMistake, match=words):
+        evaluate(settings(), change(), SilentDisplay())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_has_lm_evals_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fractions under the metric's name, `_stderr` beside each."""
+    run(settings(), Evaluation(("toy",), tmp_path, json_results=True, display="none"))
+    printed = json.loads(capsys.readouterr().out)
+    metrics = read_results(tmp_path / "toy").metrics
+    assert printed["results"]["toy"]["even"] == metrics["even"].value
+    assert printed["results"]["toy"]["even_stderr"] == metrics["even"].stderr
+
+
+def test_the_table_names_metric_error_and_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person reads first."""
+    run(settings(), Evaluation(("toy",), tmp_path, display="none"))
+    printed = capsys.readouterr().out
+    metric = read_results(tmp_path / "toy").metrics["even"]
+    assert f"{100 * metric.value:.2f} %" in printed
+    assert f"{100 * (metric.stderr or 0):.2f}" in printed
+    assert str(tmp_path / "toy") in printed
+
+
+def test_the_command_line_takes_flags_before_and_after_the_name(tmp_path: Path) -> None:
+    """And says what is unknown in one line, with code 2."""
+    done = spar("eval", "--engine", "fake", "nano-iff", "--out", tmp_path / "x")
+    assert done.returncode == 2
+    assert "did you mean 'nano-if'" in done.stderr
+    assert not (tmp_path / "x").exists()
+    assert "Usage: " in spar("eval").stdout
+    assert "compare" in spar("eval", "--help", check=0).stdout

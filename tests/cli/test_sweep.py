@@ -1,0 +1,178 @@
+"""`spar sweep`: every point is the evaluation that `spar eval` makes, at a part of the calls."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.cli.display import SilentDisplay
+from spar.cli.run_eval import Evaluation, evaluate
+from spar.cli.run_sweep import Sweep, read_budgets, run, sweep
+from spar.config import EvalConfig, load_eval
+from spar.errors import UsageMistake
+from spar.eval.record import read_results
+from spar.eval.sweep_table import Row
+from spar.infer.engine import Completion, Deployment
+from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.registry import BENCHMARKS, ENGINES
+from spar.store import read_summary
+from tests.cli.test_decode import comparable, rows, spar
+
+pytest.importorskip("matplotlib")
+
+ASKED: list[str] = []
+"""Last turn of each request, in order."""
+STRATEGIES = ("greedy", "best-of-n", "iterative", "bfs", "dfs")
+
+
+class Counted(FakeEngine):
+    """A fake engine that notes what it is asked."""
+
+    async def generate(self, requests: Any) -> list[Completion]:
+        """Note, and reply."""
+        ASKED.extend(request.messages[-1].content for request in requests)
+        return await super().generate(requests)
+
+
+def open_counted(deployment: Deployment, config: object, tell: object) -> Counted:
+    """An opener for the engines table."""
+    return Counted(scripted_reply)
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy benchmark with a grader, and a fake engine that counts."""
+    monkeypatch.setitem(BENCHMARKS, "toy", "tests.cli.toy_benchmark:Toy")
+    monkeypatch.setitem(ENGINES, "fake", "tests.cli.test_sweep:open_counted")
+    ASKED.clear()
+
+
+def settings(**fields: Any) -> EvalConfig:
+    """The fake engine's."""
+    return load_eval("nano", {"engine": "fake"} | fields)
+
+
+def swept(
+    out: Path, *budgets: int, strategies: tuple[str, ...] = STRATEGIES, **flags: Any
+) -> list[Row]:
+    """Sweep the toy without a word."""
+    request = Sweep(strategies, budgets or (1, 3, 7))
+    asked = Evaluation(("toy",), out, **flags)
+    return sweep(settings(), asked, request, directory=out / "toy", display=SilentDisplay())
+
+
+def test_every_point_is_what_an_evaluation_makes(tmp_path: Path) -> None:
+    """The same trees in every stage, the same metrics, and far fewer requests."""
+    found = swept(tmp_path / "sweep")
+    by_sweep = len(ASKED)
+    for one in found:
+        config = settings(strategy=one.strategy, budget=one.budget)
+        out = tmp_path / f"{one.strategy}-{one.budget}"
+        (real,) = evaluate(config, Evaluation(("toy",), out), SilentDisplay())
+        made = tmp_path / "sweep" / "toy" / out.name
+        for stage in ("", "grades"):
+            assert comparable(made / stage) == comparable(out / "toy" / stage)
+        assert read_results(made).metrics == real.metrics
+        assert read_summary(made)["calls"] == read_summary(out / "toy")["calls"]
+    assert len(found) == 13
+    assert by_sweep < 0.6 * (len(ASKED) - by_sweep)
+
+
+def test_the_rows_and_what_is_written(tmp_path: Path) -> None:
+    """Strategies in their order, means of the trees, and three files."""
+    found = swept(tmp_path, strategies=("greedy", "bfs"))
+    assert [(one.strategy, one.budget) for one in found] == [
+        ("greedy", 1),
+        ("bfs", 1),
+        ("bfs", 3),
+        ("bfs", 7),
+    ]
+    assert [(one.n, one.prompts) for one in found] == [(12, 12)] * 4
+    assert [one.replayed for one in found] == [0, 12, 12, 0]
+    assert (found[0].nodes, found[0].calls, found[1].calls) == (1.0, 1.0, 6.0)
+    with (tmp_path / "toy" / "sweep.csv").open(newline="") as handle:
+        assert [int(one["budget"]) for one in csv.DictReader(handle)] == [1, 1, 3, 7]
+    assert "| bfs | 7 | 3 |" in (tmp_path / "toy" / "sweep.md").read_text()
+    assert (tmp_path / "toy" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_sweep_is_scored_again_without_a_model(tmp_path: Path) -> None:
+    """The same rows, the count of replayed trees included; of another budget only new answers are graded."""
+    first = swept(tmp_path, 3, 7, strategies=("bfs",))
+    ASKED.clear()
+    assert swept(tmp_path, 3, 7, strategies=("bfs",)) == first
+    assert ASKED == []
+    more = swept(tmp_path, 3, 5, 7, strategies=("bfs",))
+    assert [one.replayed for one in more] == [12, 12, 0]
+    assert all(text.startswith("Is it good?") for text in ASKED)
+
+
+def test_fresh_starts_over(tmp_path: Path) -> None:
+    """Everything is searched again, and counted anew."""
+    first = swept(tmp_path, 3, 7, strategies=("bfs",))
+    asked = len(ASKED)
+    again = swept(tmp_path, 3, 7, strategies=("bfs",), fresh=True)
+    assert len(ASKED) == 2 * asked
+    assert [one.replayed for one in again] == [one.replayed for one in first] == [12, 0]
+
+
+def test_a_tree_search_goes_deeper_for_a_budget_that_it_could_not_spend(tmp_path: Path) -> None:
+    """Depth 3 ends after 16 responses; unless a depth is asked for."""
+    (row,) = swept(tmp_path / "a", 20, strategies=("bfs",))
+    assert row.depth == 6
+    request = Sweep(("bfs",), (20,), deepen=False)
+    out = tmp_path / "b"
+    (flat,) = sweep(
+        settings(), Evaluation(("toy",), out), request, directory=out, display=SilentDisplay()
+    )
+    assert flat.depth == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "request_", "complaint"),
+    [
+        ({}, Sweep(("bsf",)), "did you mean 'bfs'"),
+        ({}, Sweep(("bfs",), (0,)), "0 is no budget"),
+    ],
+)
+def test_wrong_requests_write_nothing(
+    tmp_path: Path, fields: dict[str, Any], request_: Sweep, complaint: str
+) -> None:
+    """Told before anything is made."""
+    with pytest.raises(UsageMistake, match=complaint):
+        run(settings(**fields), Evaluation(("toy",), tmp_path / "x", display="none"), request_)
+    assert not (tmp_path / "x").exists()
+
+
+def test_answers_from_a_file_are_refused(tmp_path: Path) -> None:
+    """A sweep makes its own."""
+    answers = [{"id": f"t{i}", "response": "x"} for i in range(12)]
+    config = settings(responses=str(rows(tmp_path / "answers.jsonl", *answers)))
+    with pytest.raises(UsageMistake, match="makes the answers itself"):
+        run(config, Evaluation(("toy",), tmp_path / "x", display="none"), Sweep(("bfs",), (1,)))
+
+
+def test_budgets_are_read() -> None:
+    """Numbers between commas."""
+    assert read_budgets(" 1, 3,7,") == (1, 3, 7)
+    with pytest.raises(UsageMistake, match="expected whole numbers"):
+        read_budgets("1;3")
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """From flags to files, and its rows as JSON."""
+    flags = ["--strategies", "greedy,iterative", "--budgets", "1,3", "--limit", "4", "--json"]
+    out = tmp_path / "out"
+    done = spar(
+        "sweep", "nano-if", "--engine", "fake", "--display", "none", *flags, "--out", out, check=0
+    )
+    printed = json.loads(done.stdout)
+    assert [one["metric"] for one in printed["rows"]] == ["pass"] * 3
+    assert printed["sweep"] == str(out / "nano-if")
+    assert "--budgets 1,3" in (out / "nano-if" / "sweep.md").read_text()
+    wrong = spar("sweep", "nano-if", "--budgets", "a", "--out", out, check=2)
+    assert "expected whole numbers" in wrong.stderr

@@ -1,0 +1,62 @@
+"""A benchmark of a few arithmetic prompts, for tests of what runs benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spar.config import EvalConfig
+from spar.eval.benchmark import ANSWERS, GRADES, Kept, Stage, Stages
+from spar.eval.record import Example, Scored, Verdict
+from spar.types import Message, Prompt, Usage
+
+NUM_PROMPTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """An answer passes when its number of letters is even; a grader is asked about each."""
+
+    data: tuple[str, ...] = ()
+    executes_code: bool = False
+    compat: bool = False
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """A dozen prompts."""
+        return [_prompt(f"t{i}", f"Say {i}.") for i in range(NUM_PROMPTS)]
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """One stage, with the settings as they are."""
+        await stages.run(Stage(ANSWERS, examples))
+
+    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """One question an answer."""
+        answers = stages.kept.answers()
+        asked = [_prompt(p.id, f"Is it good? {answers[p.id].text}") for p in examples]
+        settings = {"strategy": "greedy"}
+        await stages.run(Stage(GRADES, asked, settings, speakers=("actor",), grader=True))
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """Share of even answers, and of graded ones."""
+        answers, grades = kept.answers(), kept.outputs()
+        scored = []
+        for prompt in examples:
+            text = answers[prompt.id].text if prompt.id in answers else None
+            passed = len(text or "") % 2 == 0
+            scores = {"even": (float(passed), 1.0), "graded": (float(prompt.id in grades), 1.0)}
+            usage = answers[prompt.id].usage if prompt.id in answers else Usage()
+            scored.append(
+                Example(
+                    id=prompt.id,
+                    response=text,
+                    passed=passed,
+                    verdicts=(Verdict(name="even", passed=passed),),
+                    scores=scores,
+                    usage=usage,
+                )
+            )
+        return Scored(examples=tuple(scored), means={"both": ("even", "graded")})
+
+
+def _prompt(prompt_id: str, text: str) -> Prompt:
+    return Prompt(id=prompt_id, messages=(Message(role="user", content=text),))

@@ -1,0 +1,199 @@
+"""Comparing two evaluations: flips, intervals, the exact test, and every wrong pair of directories."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.cli.compare_report import print_comparison
+from spar.errors import UsageMistake
+from spar.eval.compare import Flip, as_dict, compare, mcnemar
+from spar.eval.record import Example, Results, Scored, write_examples, write_results
+from spar.eval.statistics import metrics
+
+
+def write(
+    directory: Path,
+    outcomes: Mapping[str, bool | None],
+    *,
+    benchmark: str = "ifeval",
+    response: str = "text",
+    n: int | None = None,
+) -> Path:
+    """An evaluation's files: example to whether it passes."""
+    examples = tuple(
+        Example(
+            id=name,
+            response=None if passed is None else f"{response} {name}",
+            passed=passed,
+            scores={"acc": (float(bool(passed)), 1.0), "acc/easy": (1.0, 1.0)},
+        )
+        for name, passed in outcomes.items()
+    )
+    means = {"average": ("acc", "acc")}
+    found = metrics(Scored(examples=examples, means=means))
+    directory.mkdir(parents=True)
+    write_examples(directory, examples)
+    total = len(examples) if n is None else n
+    write_results(directory, Results(benchmark=benchmark, n=total, metrics=found, means=means))
+    return directory
+
+
+BEFORE = {"a": True, "b": False, "c": False, "d": True, "e": None}
+AFTER = {"a": True, "b": True, "c": True, "d": False, "e": True}
+
+
+def test_what_changed(tmp_path: Path) -> None:
+    """Two of five pass, then four; b and c are gained, d is lost, e had no outcome."""
+    (found,) = compare(write(tmp_path / "one", BEFORE), write(tmp_path / "two", AFTER))
+    assert (found.benchmark, found.n, found.passed, found.undecided) == ("ifeval", 5, (2, 4), 1)
+    assert found.gained == (Flip("b", "text b", "text b"), Flip("c", "text c", "text c"))
+    assert found.lost == (Flip("d", "text d", "text d"),)
+    assert found.p == 1.0
+    assert list(found.metrics) == ["acc", "acc/easy", "average"]
+    accuracy = found.metrics["acc"]
+    assert (accuracy.first, accuracy.second, accuracy.n) == (0.4, 0.8, 5)
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.low <= accuracy.value <= accuracy.high
+    assert found.metrics["average"] == accuracy
+
+
+def test_a_run_with_itself(tmp_path: Path) -> None:
+    """Nothing flips, and no interval has a width."""
+    one = write(tmp_path / "one", AFTER)
+    (found,) = compare(one, one)
+    assert (found.gained, found.lost, found.p) == ((), (), 1.0)
+    assert all((m.value, m.low, m.high) == (0, 0, 0) for m in found.metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (5, 0, 2 / 32),
+        (0, 5, 2 / 32),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+        (3, 3, 1.0),
+        (2000, 0, 0.0),
+    ],
+)
+def test_mcnemar_by_hand(gained: int, lost: int, p: float) -> None:
+    """Twice the tail of a fair coin, at most 1; small beyond what a float holds is 0."""
+    assert mcnemar(gained, lost) == pytest.approx(p, abs=1e-300)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_binomial_tail(gained: int, lost: int) -> None:
+    """The same sum, by binomial coefficients."""
+    n = gained + lost
+    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1)) / 2**n
+    assert mcnemar(gained, lost) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_several_benchmarks(tmp_path: Path) -> None:
+    """Parents are compared by what both have, whatever the folders are called."""
+    for run, names in (("one", ("ifeval", "llmbar", "gsm8k")), ("two", ("llmbar", "ifeval"))):
+        for index, name in enumerate(names):
+            write(tmp_path / run / f"{index}", BEFORE, benchmark=name)
+    (tmp_path / "one" / "notes").mkdir()
+    found = compare(tmp_path / "one", tmp_path / "two")
+    assert [one.benchmark for one in found] == ["ifeval", "llmbar"]
+    (single,) = compare(tmp_path / "one", tmp_path / "two" / "0")
+    assert single.benchmark == "llmbar"
+
+
+def test_other_examples_are_refused_unless_allowed(tmp_path: Path) -> None:
+    """The message counts and names them; with leave, what both have is compared."""
+    one = write(tmp_path / "one", BEFORE | {"f": True})
+    two = write(tmp_path / "two", AFTER | {"g": True})
+    with pytest.raises(UsageMistake, match=r"1 only in .*one \('f'\) and 1 only in .*two \('g'\)"):
+        compare(one, two)
+    (found,) = compare(one, two, allow_missing=True)
+    assert (found.n, found.only_first, found.only_second) == (5, ("f",), ("g",))
+    assert found.metrics["acc"].first == 0.4
+
+
+def test_no_common_example_is_refused_always(tmp_path: Path) -> None:
+    """There is nothing to compare."""
+    one, two = write(tmp_path / "one", {"a": True}), write(tmp_path / "two", {"b": True})
+    with pytest.raises(UsageMistake, match="none in common"):
+        compare(one, two, allow_missing=True)
+
+
+def test_wrong_directories(tmp_path: Path) -> None:
+    """Each is named in one line."""
+    one = write(tmp_path / "one", BEFORE)
+    other = write(tmp_path / "other", BEFORE, benchmark="llmbar")
+    write(tmp_path / "double" / "x", BEFORE)
+    write(tmp_path / "double" / "y", BEFORE)
+    write(tmp_path / "cut", BEFORE, n=6)
+    (tmp_path / "empty").mkdir()
+    for second, complaint in (
+        (tmp_path / "absent", "there is no directory"),
+        (tmp_path / "empty", "holds no finished evaluation"),
+        (other, "ifeval .*llmbar"),
+        (tmp_path / "double", "two evaluations of ifeval"),
+        (tmp_path / "cut", "holds 5 examples, its results.json says 6"),
+    ):
+        with pytest.raises(UsageMistake, match=complaint) as caught:
+            compare(one, second)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_example_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    """Its outcome would be a guess."""
+    one = write(tmp_path / "one", BEFORE)
+    lines = (one / "examples.jsonl").read_text().splitlines(keepends=True)
+    (one / "examples.jsonl").write_text("".join([*lines, lines[0]]))
+    with pytest.raises(UsageMistake, match="'a' twice"):
+        compare(one, one)
+
+
+def test_json_is_plain(tmp_path: Path) -> None:
+    """Everything that is printed, as JSON values."""
+    (found,) = compare(write(tmp_path / "one", BEFORE), write(tmp_path / "two", AFTER))
+    value = json.loads(json.dumps(as_dict(found)))
+    assert value["metrics"]["acc"]["difference"] == pytest.approx(0.4)
+    assert value["gained"][0] == {"id": "b", "first": "text b", "second": "text b"}
+    assert (value["first"], value["passed"]) == (str(tmp_path / "one"), [2, 4])
+
+
+def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Percent with signs, the flips, and the count of what is hidden."""
+    (found,) = compare(write(tmp_path / "one", BEFORE), write(tmp_path / "two", AFTER))
+    print_comparison(found, flips=1)
+    shown = capsys.readouterr().out
+    for part in (
+        "40.00 %",
+        "+40.00",
+        "1 metrics by subset",
+        "pass: 2 in the first, 4 in the second, 1 without an outcome; 2 gained, 1 lost",
+        "pass in the second run only: 1 of 2",
+        "text b",
+    ):
+        assert part in shown
+    assert "acc/easy" not in shown
+    assert "text c" not in shown
+
+
+def test_hostile_text_is_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither an id nor a response is markup or an escape code, and long ones are cut."""
+    hostile = "[bold]x[/nonsense] \x1b[2J \u202e"
+    outcome = {f"{hostile}1": True}
+    one = write(tmp_path / "one", outcome, response=hostile)
+    two = write(tmp_path / "two", dict.fromkeys(outcome, False), response="y" * 10_000)
+    (found,) = compare(one, two)
+    assert len(found.lost[0].second or "") < 400
+    print_comparison(found)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[bold]x[/nonsense]" in shown.replace("\n", "")

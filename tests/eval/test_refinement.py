@@ -1,0 +1,307 @@
+"""Refinement: what goes in, how each strategy refines it, and who says whether it became right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from spar.config import EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, GRADES
+from spar.eval.record import Scored
+from spar.eval.refinement import DRAFTS, Refinement, outcome, verify
+from spar.eval.statistics import metrics
+from spar.infer.engine import Request
+from spar.infer.engines.fake import FakeEngine
+from spar.manifest import Manifest
+from spar.store import RunStore
+from spar.types import Prompt, SearchTree
+from tests.eval.memory import MemoryStages
+from tests.fakes import MUTE, NO, World, kind_of, make_prompt, make_root, refined
+
+WORDS = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 2}]}
+RIGHT = "both words"
+
+
+def rows(path: Path, *objects: object) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in objects))
+    return str(path)
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> str:
+    """A file of two responses: one that a program fails, one that no program knows."""
+    return rows(
+        tmp_path / "failing.jsonl",
+        {"id": "w", "prompt": "Two words.", "response": "one", **WORDS},
+        {"id": "x", "prompt": "Be kind.", "response": "no"},
+    )
+
+
+def mender(request: Request) -> str:
+    """Refinements have the right words; the judge says Yes to these alone."""
+    if kind_of(request) == "judge":
+        asked = request.messages[0].content
+        return NO.replace("No", "Yes") if RIGHT in asked else NO
+    return refined(RIGHT, kind_of(request))
+
+
+def run(engine: FakeEngine, grader: FakeEngine | None = None, **settings: object) -> MemoryStages:
+    """All stages in memory."""
+    stages = MemoryStages(EvalConfig(**settings), engine, grader)
+    benchmark, config = Refinement(), stages.config
+
+    async def both() -> None:
+        examples = benchmark.load(config)
+        await benchmark.respond(stages, examples)
+        await benchmark.grade(stages, examples)
+
+    asyncio.run(both())
+    return stages
+
+
+def scored(stages: MemoryStages) -> Scored:
+    return Refinement().score(Refinement().load(stages.config), stages.kept)
+
+
+def test_each_judges_accuracy(failing: str) -> None:
+    """The program knows one of two; the refiner's judge says Yes to both; the grader to none."""
+    grader = FakeEngine(lambda _: NO)
+    stages = run(FakeEngine(mender), grader, responses=failing, grader_model="other")
+    found = {name: (m.value, m.n) for name, m in metrics(scored(stages)).items()}
+    assert found == {
+        "acc_verifier": (1.0, 1),
+        "acc_self": (1.0, 2),
+        "acc_grader": (0.0, 2),
+        "nodes": (1.0, 2),
+        "calls": (11.0, 2),  # five votes, one refinement, five votes
+    }
+    assert len(grader.requests) == 2
+    assert {request.sampling.temperature for request in grader.requests} == {0.0}
+    assert all(RIGHT in request.messages[0].content for request in grader.requests)
+    assert [example.passed for example in scored(stages).examples] == [True, False]
+
+
+def test_no_grader_is_asked_unless_one_is_named(failing: str) -> None:
+    """Without one there is no such number."""
+    stages = run(FakeEngine(mender), responses=failing)
+    assert GRADES not in stages.kept.stages
+    assert "acc_grader" not in metrics(scored(stages))
+
+
+def test_stored_grades_are_read(failing: str) -> None:
+    """A person's file of verdicts stands in for the grader."""
+    stages = run(FakeEngine(mender), responses=failing)
+    stages.kept.graded = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
+    assert metrics(scored(stages))["acc_grader"].value == 0.5
+
+
+def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
+    """At temperature 0, and also where the judge likes the given response better."""
+    votes = iter([True, False, False, False, False] * 2 + [False] * 10)  # the roots' come first
+
+    def reply(request: Request) -> str:
+        if kind_of(request) == "judge":
+            return NO.replace("No", "Yes" if next(votes) else "No")
+        return refined("worse still")
+
+    engine = FakeEngine(reply)
+    stages = run(engine, responses=failing)
+    for tree in stages.kept.trees(ANSWERS):
+        assert [node.score for node in tree.nodes] == [0.2, 0.0]
+        assert tree.strategy == "greedy"
+        assert outcome(tree).response == "worse still"
+    asked = [request.sampling for request in engine.requests if kind_of(request) == "refine"]
+    assert [sampling.temperature for sampling in asked] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "nodes", "parents"),
+    [("best-of-n", 5, {0}), ("iterative", 5, {0, 1, 2, 3, 4}), ("bfs", 5, {0, 1, 2, 3})],
+)
+def test_strategies_go_on_from_the_given_response(
+    failing: str, strategy: str, nodes: int, parents: set[int]
+) -> None:
+    """The whole budget goes into refinements; best-of-n's are all of the response itself."""
+    engine = FakeEngine(World(yes=0.0, variety=10**9))
+    stages = run(engine, responses=failing, strategy=strategy, budget=5)
+    for tree in stages.kept.trees(ANSWERS):
+        assert tree.strategy == strategy
+        assert len(tree.nodes) == nodes + 1
+        assert tree.nodes[0].parent is None
+        made = {node.parent for node in tree.nodes[1:]}
+        assert made <= parents
+        assert (made == {0}) == (strategy == "best-of-n")
+    refinements = [request for request in engine.requests if kind_of(request) == "refine"]
+    assert {request.sampling.temperature for request in refinements} == {0.7}
+    assert not [request for request in engine.requests if kind_of(request) == "draft"]
+    assert metrics(scored(stages))["nodes"].value == nodes
+
+
+def test_the_best_of_n_wins(failing: str) -> None:
+    """The one refinement that the judge passes is the answer."""
+
+    def reply(request: Request) -> str:
+        if kind_of(request) == "refine":
+            return refined(RIGHT if (request.sampling.seed or 0) % 3 == 0 else "not quite it")
+        return mender(request)
+
+    stages = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
+    assert metrics(scored(stages))["acc_verifier"].value == 1.0
+    for tree in stages.kept.trees(ANSWERS):
+        assert outcome(tree).response == RIGHT
+        assert {node.parent for node in tree.nodes[1:]} == {0}
+
+
+def test_an_accepted_response_stays(failing: str) -> None:
+    """A judge that is content leaves a failing response as it is, and that is counted."""
+    engine = FakeEngine(lambda _: "Final Judgement: Yes")
+    found = scored(run(engine, responses=failing, strategy="bfs"))
+    assert found.counts["accepted_unrefined"] == 2
+    assert [example.response for example in found.examples] == ["one", "no"]
+    assert metrics(found)["acc_verifier"].value == 0.0
+    assert metrics(found)["acc_self"].value == 1.0
+    assert metrics(found)["nodes"].value == 0.0
+
+
+def test_an_undecided_response_cannot_be_refined(failing: str) -> None:
+    """Without a critique there is nothing to go on from; it fails, and that is counted."""
+    found = scored(run(FakeEngine(lambda _: MUTE), responses=failing))
+    assert found.counts["undecided_roots"] == 2
+    assert metrics(found)["acc_self"].value == 0.0
+    assert found.examples[0].response == "one"
+
+
+def test_responses_that_pass_are_left_out(tmp_path: Path) -> None:
+    """They do not fail, so there is nothing to mend; all of them gone is said."""
+    path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": "two words", **WORDS})
+    engine = FakeEngine(mender)
+    found = scored(run(engine, responses=path))
+    assert found.counts["left_out_as_passing"] == 1
+    assert found.examples == ()
+    assert found.notes == ("no response fails, so there is nothing to refine",)
+    assert engine.requests == []
+
+
+def test_answers_of_a_run_are_refined(tmp_path: Path) -> None:
+    """A run directory gives its answers; a prompt without one is counted."""
+    manifest = Manifest(spar_version="0", config={}, packages={}, models={}, templates={}, seed=0)
+    answered, failed = make_prompt(prompt_id="p"), make_prompt(prompt_id="q")
+    with RunStore.open(tmp_path / "run", manifest) as store:
+        made = {"strategy": "greedy", "config": "", "stop": "exhausted"}
+        store.append(SearchTree(prompt=answered, nodes=(make_root("bad"),), selected=0, **made))
+        store.append(SearchTree(prompt=failed, **made))
+    stages = run(FakeEngine(mender), responses=str(tmp_path / "run"))
+    found = scored(stages)
+    assert [example.id for example in found.examples] == ["p"]
+    assert found.examples[0].facts["given"] == "bad"
+    assert found.counts["without_response"] == 1
+
+
+@pytest.mark.parametrize("response", [None, 3, " "])
+def test_a_row_without_a_response_is_a_clear_mistake(tmp_path: Path, response: object) -> None:
+    """The file, the prompt and what is needed are named."""
+    path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": response})
+    with pytest.raises(UsageMistake, match=r"f\.jsonl: the row of prompt 'w' .* needs rows with"):
+        Refinement().load(EvalConfig(responses=path))
+
+
+def test_failing_drafts_of_nano_if_are_made_first() -> None:
+    """Drafts until enough of them fail, then only these are refined."""
+    drafted: list[str] = []
+
+    def reply(request: Request) -> str:
+        if kind_of(request) == "draft":
+            drafted.append(request.messages[0].content)
+        return mender(request)
+
+    stages = run(FakeEngine(reply), limit=3)
+    trees = list(stages.kept.trees(ANSWERS))
+    assert [tree.prompt.id for tree in trees] == [
+        id_ for id_, t in stages.kept.stages[DRAFTS].items() if not nano_passes(t)
+    ][:3]
+    assert len(drafted) == len(stages.kept.stages[DRAFTS]) >= 3
+    assert len(drafted) % 3 == 0
+    assert {tree.nodes[0].response for tree in trees} == {RIGHT}
+    found = scored(stages)
+    assert len(found.examples) == 3
+    assert metrics(found)["acc_verifier"].value == 0.0
+
+
+def test_a_smaller_limit_scores_fewer_of_a_run() -> None:
+    """The first failing responses of a run are those of a smaller one."""
+    stages = run(FakeEngine(mender), limit=4)
+    fewer = Refinement().load(EvalConfig(limit=2))
+    found = Refinement().score(fewer, stages.kept)
+    whole = scored(stages)
+    assert [example.id for example in found.examples] == [e.id for e in whole.examples[:2]]
+    assert len(whole.examples) == 4
+
+
+def nano_passes(tree: SearchTree) -> bool:
+    verdicts = verify(tree.prompt, tree.answer or "")
+    return verdicts is not None and all(verdict.passed for verdict in verdicts)
+
+
+def test_who_verifies() -> None:
+    """nano-if's verifiers check its own types; no constraints, or unknown ones, are checked by nobody."""
+    plain = make_prompt()
+
+    def under(**meta: object) -> Prompt:
+        return plain.model_copy(update={"meta": meta})
+
+    found = verify(under(**WORDS), "two words")
+    assert found is not None
+    assert [(v.name, v.passed, v.why) for v in found] == [("nano:exact_words", True, "2")]
+    assert verify(plain, "two words") is None
+    assert verify(under(instruction_id_list=["nano:unheard_of"], kwargs=[{}]), "x") is None
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_ifeval_responses_are_checked_by_its_own_verifiers(tmp_path: Path, data_root: Path) -> None:
+    """IFEval's types go to lm-eval's verifiers; a type that nobody knows is left to the judges."""
+    pytest.importorskip("lm_eval")
+    comma = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    other = {"instruction_id_list": ["family:unheard_of"], "kwargs": [{}]}
+    path = rows(
+        tmp_path / "f.jsonl",
+        {"id": "1", "prompt": "p", "response": "a, b", **comma},
+        {"id": "2", "prompt": "p", "response": "a b", **comma},
+        {"id": "3", "prompt": "p", "response": "a, b", **other},
+    )
+    stages = run(FakeEngine(mender), responses=path, data=str(data_root))
+    found = scored(stages)
+    assert [example.id for example in found.examples] == ["1", "3"]
+    assert found.counts["left_out_as_passing"] == 1
+    assert metrics(found)["acc_verifier"].n == 1
+    assert metrics(found)["acc_verifier"].value == 1.0
+
+
+@pytest.mark.model
+def test_the_embedded_model_mends_some_of_its_drafts() -> None:
+    """Four failing drafts, searched breadth-first: each was failing, and is verified afterwards."""
+    pytest.importorskip("torch")
+    from spar.infer.engines.hf import HfEngine
+    from spar.nano import CHECKPOINT
+
+    config = EvalConfig(limit=4, strategy="bfs", budget=6)
+    examples = Refinement().load(config)
+
+    async def measured() -> MemoryStages:
+        engine = HfEngine(str(CHECKPOINT))
+        stages = MemoryStages(config, engine)
+        await Refinement().respond(stages, examples)
+        await engine.aclose()
+        return stages
+
+    stages = asyncio.run(measured())
+    found = metrics(Refinement().score(examples, stages.kept))
+    assert found["acc_verifier"].n == 4
+    for tree in stages.kept.trees(ANSWERS):
+        root = verify(tree.prompt, tree.nodes[0].response)
+        assert root is not None and not all(verdict.passed for verdict in root)
+    assert found["acc_verifier"].value > 0
