@@ -1,0 +1,78 @@
+"""Plots of a sweep (the shape of the paper's Figure 5): accuracy against what it costs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spar.errors import MissingExtra
+from spar.eval.sweep_table import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COSTS = ("nodes", "calls", "tokens", "seconds")
+"""Fields of a row, one panel each."""
+_MARKS = "osD^vP*X"
+
+
+def plot(path: Path, title: str, rows: Sequence[Row], unit: str = "") -> None:
+    """Write a PNG of four panels, a line a strategy, with bars of one standard error.
+
+    Raises
+    ------
+    MissingExtra
+        matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7.5), dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2, sharey=True).ravel()
+    for cost, panel in zip(COSTS, axes, strict=True):
+        _draw(panel, cost, rows, unit)
+    axes[0].set_ylabel(_axis(rows[0].metric, unit))
+    axes[2].set_ylabel(_axis(rows[0].metric, unit))
+    axes[0].legend(fontsize=8)
+    figure.suptitle(_literal(title), fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def require_matplotlib() -> None:
+    """Raise `MissingExtra` unless plots can be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra("matplotlib", "eval", "the plot of a sweep")
+
+
+def _draw(panel: Axes, cost: str, rows: Sequence[Row], unit: str) -> None:
+    scale = 1.0 if unit else 100.0
+    for mark, strategy in enumerate(dict.fromkeys(row.strategy for row in rows)):
+        line = sorted((row for row in rows if row.strategy == strategy), key=lambda row: row.budget)
+        panel.errorbar(
+            [getattr(row, cost) for row in line],
+            [scale * row.value for row in line],
+            yerr=[scale * (row.stderr or 0.0) for row in line],
+            marker=_MARKS[mark % len(_MARKS)],
+            markersize=4,
+            linewidth=1,
+            capsize=2,
+            label=strategy,
+        )
+    if all(getattr(row, cost) > 0 for row in rows):
+        panel.set_xscale("log", base=2 if cost == "nodes" else 10)
+    panel.set_xlabel(f"{cost} a prompt, mean")
+    panel.grid(alpha=0.3)
+
+
+def _axis(metric: str, unit: str) -> str:
+    return _literal(f"{metric}, {unit or '%'}")
+
+
+def _literal(text: str) -> str:
+    """The text as it is: a dollar sign would start a formula."""
+    return text.replace("$", r"\$")

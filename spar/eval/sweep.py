@@ -1,0 +1,180 @@
+"""The runs of a sweep over strategies and budgets, and how later ones use what earlier ones made.
+
+    bfs at 31 is searched; bfs at 15, 7, 3 and 1 are replayed from it where its trees hold them
+
+Every point is an evaluation in a directory of its own. Before a stage of one is run, its directory is
+filled with the trees that earlier points hold (`spar.infer.replay`); the rest is really searched. Whether
+a tree is held is never assumed: a shallower depth-first search, for one, is not part of a deeper one
+once it turns back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.config import FREE
+from spar.errors import UsageMistake
+from spar.eval.benchmark import Stage
+from spar.infer.replay import replay
+from spar.infer.search import SearchSettings
+from spar.infer.strategy import SearchConfig
+from spar.manifest import Manifest, config_digest
+from spar.registry import STRATEGIES, check_name
+from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
+from spar.types import Prompt
+
+BUDGETS = (1, 3, 7, 15, 31)
+"""Responses a prompt; powers of two less one."""
+
+SEARCH = (
+    *("strategy", "budget", "branch", "keep", "depth", "gate", "stop"),
+    *("max_calls", "max_tokens", "max_seconds"),
+)
+"""Settings that say which requests a search makes, not what a request is answered."""
+_OF_ROLES = ("actor_model", "judge_model", "refiner_model")
+"""Settings that a run fills in for the roles that it asks, so they may be blank in one and not in another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a sweep."""
+
+    strategy: str
+    budget: int
+    depth: int
+    """Levels of refinement; more than the settings' own where these could not spend the budget."""
+
+    @property
+    def name(self) -> str:
+        """Its directory's name."""
+        return f"{self.strategy}-{self.budget}"
+
+
+def plan(
+    strategies: Sequence[str],
+    budgets: Sequence[int],
+    shape: SearchConfig,
+    *,
+    deepen: bool = True,
+) -> list[Point]:
+    """The points in the order in which they are run: large budgets first, greedy last.
+
+    Greedy has one point, since it makes one response whatever the budget.
+
+    Parameters
+    ----------
+    deepen:
+        Double the depth until a tree search can spend its budget; the paper's shape ends after 16
+        responses breadth-first and 22 depth-first.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown strategy, a budget below 1, none at all, or one that is given twice.
+    """
+    _check(strategies, budgets)
+    found = []
+    for strategy in sorted(strategies, key=lambda name: name == "greedy"):
+        for budget in (1,) if strategy == "greedy" else sorted(budgets, reverse=True):
+            depth = _deepened(strategy, budget, shape) if deepen else shape.depth
+            found.append(Point(strategy, budget, depth))
+    return found
+
+
+def most_responses(strategy: str, shape: SearchConfig, enough: int) -> int:
+    """Responses that a tree search makes below one draft if nothing fails or passes, counted up to
+    `enough`; other strategies spend any budget."""
+    if strategy not in ("bfs", "dfs"):
+        return enough
+    spent, parents = 1, 1
+    for _ in range(shape.depth):
+        children = parents * shape.branch
+        spent += children
+        # Breadth-first keeps the best of a level, depth-first of each node's own children.
+        one_by_one = parents * min(shape.keep, shape.branch)
+        parents = min(shape.keep, children) if strategy == "bfs" else one_by_one
+        if spent >= enough:
+            return enough
+    return spent
+
+
+def sources(points: Sequence[Point], point: Point) -> list[Point]:
+    """The earlier points, those most alike first: the same strategy, then the smallest budget."""
+    earlier = points[: points.index(point)]
+    return sorted(earlier, key=lambda one: (one.strategy != point.strategy, one.budget))
+
+
+async def fill(
+    store: RunStore, stage: Stage, settings: SearchSettings, folders: Sequence[Path]
+) -> int:
+    """Write every tree of a stage that an earlier point's stage holds; returns how many.
+
+    Parameters
+    ----------
+    store:
+        The stage's run directory.
+    settings:
+        Its search.
+    folders:
+        Run directories of the same stage, tried in order; one of other settings or prompts is passed over.
+    """
+    wanted = {prompt.id: prompt for prompt in stage.prompts if prompt.id not in store.done}
+    num_made = 0
+    for folder in folders:
+        if not wanted or not _answers_alike(folder, store.manifest):
+            continue
+        for tree in read_trees(folder):
+            prompt = wanted.get(tree.prompt.id)
+            if prompt is None or not _same(prompt, tree.prompt):
+                continue
+            made = await replay(tree, settings, begin=stage.begin)
+            if made is not None:
+                store.append(made)
+                del wanted[prompt.id]
+                num_made += 1
+    return num_made
+
+
+def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
+    for what, values in (("strategies", strategies), ("budgets", budgets)):
+        twice = [value for index, value in enumerate(values) if value in values[:index]]
+        if twice or not values:
+            told = f"{twice[0]} is given twice" if twice else "none is given"
+            raise UsageMistake(f"--{what}: {told}; give each once, separated by commas")
+    for name in strategies:
+        check_name(STRATEGIES, "strategy", name)
+    if min(budgets) < 1:
+        raise UsageMistake(f"--budgets: {min(budgets)} is no budget; give numbers from 1 on")
+
+
+def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
+    depth = shape.depth
+    while most_responses(strategy, SearchConfig(shape.branch, shape.keep, depth), budget) < budget:
+        depth *= 2
+    return depth
+
+
+def _answers_alike(folder: Path, manifest: Manifest) -> bool:
+    """Whether a run exists that would get the same answer to the same request."""
+    if not (folder / MANIFEST).is_file() or not (folder / TREES).is_file():
+        return False
+    stored = read_manifest(folder)
+    blank = [
+        name for name in _OF_ROLES if not stored.config.get(name) or not manifest.config.get(name)
+    ]
+    mine, other = (_deciding(one, (*FREE, *SEARCH, *blank)) for one in (manifest, stored))
+    return mine == other
+
+
+def _deciding(manifest: Manifest, free: Sequence[str]) -> str:
+    whole: dict[str, Any] = {**manifest.config, "templates": manifest.templates}
+    return config_digest(whole, free=free)
+
+
+def _same(one: Prompt, other: Prompt) -> bool:
+    # As JSON, since a tuple in a prompt's meta is a list once it was written.
+    return json.dumps(one.model_dump()) == json.dumps(other.model_dump())

@@ -1,0 +1,241 @@
+"""The tree that a search would have made, out of one that another search did make, without a model.
+
+Every request's seed follows from its position, so a search asks for nothing that an earlier search of the
+same prompt has not asked for, as long as both have made the same nodes. The record of a large budget
+therefore holds the trees of smaller ones, and often those of other strategies: each begins with the same
+draft. Here the driver itself runs, and its roles answer from the record. It finds out by itself what is
+held: an attempt that the record lacks ends the replay.
+
+The record and the wanted search must agree in all that decides a reply: models, templates, sampling, votes
+and seed. Strategy, shape, budget and gate are free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from spar.infer.decode import Begin
+from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Seeds, Written
+from spar.infer.search import Roles, SearchSettings, run_search
+from spar.infer.seeds import derive
+from spar.infer.strategy import Plan, SearchConfig, Strategy
+from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage
+
+
+async def replay(
+    tree: SearchTree,
+    settings: SearchSettings,
+    *,
+    begin: Callable[[Roles], Begin] | None = None,
+) -> SearchTree | None:
+    """The tree that `settings` give on the record's prompt, None where the record does not hold it.
+
+    It is that of a real search in everything but clock readings. Usages are the recorded ones; the time of
+    the tree is estimated from them: the slowest attempt of each wave, summed up, at the load that the
+    recorded run had. A search that is capped in seconds, or one that ended by cutting attempts off, has no
+    replay, since it depends on who is fast.
+
+    Parameters
+    ----------
+    tree:
+        The record. Without seeds, a parent with both nodes and faults is ambiguous, hence not held.
+    begin:
+        From the roles to what gives a prompt its roots, where both searches start from given ones.
+    """
+    if settings.budget.seconds is not None:
+        return None
+    try:
+        roots = await _roots(tree, begin)
+        record = _Record.of(tree, settings.seed, len(roots))
+        counting = replace(settings, strategy=_counting(settings.strategy, record.waves))
+        made = await run_search(tree.prompt, record.roles, counting, roots=roots)
+    except _NotHeldError:
+        return None
+    if not _sound(made, record, settings):
+        return None
+    whole = (len(made.nodes), len(made.faults)) == (len(tree.nodes), len(tree.faults))
+    seconds = tree.seconds if whole else min(sum(record.waves), tree.seconds)
+    return made.model_copy(update={"seconds": seconds})
+
+
+async def _roots(tree: SearchTree, begin: Callable[[Roles], Begin] | None) -> tuple[Node, ...]:
+    """The given roots, made anew; they must be those of the record."""
+    if begin is None:
+        return ()
+    record = _Record.of(tree, None, 0)
+    record.waves.append(0.0)
+    for node in tree.nodes:
+        if node.judgement is None:  # a root that no vote decided on; what it cost is on its record
+            lost = Fault(parent=None, stage="judge", reason="", judge_usage=node.judge_usage)
+            record.undecided.setdefault(node.response, lost)
+    roots = tuple(await begin(record.roles)(tree.prompt))
+    if roots != tree.nodes[: len(roots)]:
+        raise _NotHeldError
+    return roots
+
+
+class _NotHeldError(Exception):
+    """The record lacks what the search asks for."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """All three roles, answering from a tree."""
+
+    tree: SearchTree
+    seed: int | None
+    num_roots: int
+    judged: dict[str, tuple[Judgement, Usage]] = field(default_factory=dict)
+    """Response to its judgement and what that cost whoever had the response first."""
+    undecided: dict[str, Fault] = field(default_factory=dict)
+    """Response to the fault that says that no vote decided on it."""
+    lost: dict[int, str] = field(default_factory=dict)
+    """Fault to what stands for a refinement that nobody could judge: its text is not in the record."""
+    tried: Counter[int | None] = field(default_factory=Counter)
+    """Attempts so far, by parent; the driver makes them in order."""
+    known: dict[int | None, dict[int, Node | Fault]] = field(default_factory=dict)
+    """What came of the attempts below a parent, once somebody asked."""
+    waves: list[float] = field(default_factory=list)
+    """Seconds of each wave's slowest attempt."""
+    wrote: dict[str, float] = field(default_factory=dict)
+    """Seconds that writing a response took."""
+
+    @classmethod
+    def of(cls, tree: SearchTree, seed: int | None, num_roots: int) -> _Record:
+        """Read a tree's judgements."""
+        record = cls(tree, seed, num_roots)
+        own = tree.nodes[num_roots:]
+        for node in own:
+            if node.judgement is not None:
+                record.judged.setdefault(node.response, (node.judgement, node.judge_usage))
+        unjudged = [node for node in own if node.parent is None and node.judgement is None]
+        # Both lists are in the order of the attempts; where nothing was judged, there are no faults.
+        for node, fault in zip(unjudged, filter(_keeps_draft, tree.faults), strict=False):
+            record.undecided.setdefault(node.response, fault)
+        longest = max((len(node.response) for node in tree.nodes), default=0)
+        for index, fault in enumerate(tree.faults):
+            if fault.stage == "judge" and fault.parent is not None:
+                record.lost[index] = "\0" * (longest + 1 + index)  # longer, so like no response
+                record.undecided[record.lost[index]] = fault
+        return record
+
+    @property
+    def roles(self) -> Roles:
+        """This record in all three roles."""
+        return Roles(self, self, self)
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+        """The recorded draft, or its failure."""
+        return self._written(None)
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written:
+        """The recorded refinement of the same node, or its failure."""
+        # Seeds go by the parent's id: only a parent that has the same place in both trees will do.
+        nodes = self.tree.nodes
+        if parent.id >= len(nodes) or nodes[parent.id].response != parent.response:
+            raise _NotHeldError
+        return self._written(parent.id)
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """The recorded judgement of a response, or its failure."""
+        if response in self.judged:
+            judgement, usage = self.judged[response]
+            self._clock(self.wrote.get(response, 0.0) + usage.seconds)
+            return judgement, usage
+        if response not in self.undecided:
+            raise _NotHeldError
+        fault = self.undecided[response]
+        self._clock(self.wrote.get(response, 0.0) + fault.judge_usage.seconds)
+        raise AttemptFailed(fault.reason, fault.text, fault.judge_usage)
+
+    def _written(self, parent: int | None) -> Written:
+        index = self.tried[parent]
+        self.tried[parent] += 1
+        if parent not in self.known:
+            self.known[parent] = self._attempts(parent)
+        attempt = self.known[parent].get(index)
+        if attempt is None:
+            raise _NotHeldError
+        usage = attempt.usage - attempt.judge_usage
+        self._clock(usage.seconds)
+        if isinstance(attempt, Node):
+            self.wrote.setdefault(attempt.response, usage.seconds)
+            return Written(attempt.response, attempt.reflection, usage, attempt.seed)
+        if attempt.stage != "judge":
+            raise AttemptFailed(attempt.reason, attempt.text, usage)
+        response = self.lost[_position(self.tree.faults, attempt)]
+        self.wrote[response] = usage.seconds
+        return Written(response, None, usage, None)
+
+    def _attempts(self, parent: int | None) -> dict[int, Node | Fault]:
+        """Child index to what came of the attempt."""
+        nodes = [n for n in self.tree.nodes[self.num_roots :] if n.parent == parent]
+        faults = [f for f in self.tree.faults if f.parent == parent and not _keeps_draft(f)]
+        if self.seed is None:
+            if nodes and faults:
+                raise _NotHeldError
+            return dict(enumerate((*nodes, *faults)))
+        most = len(nodes) + len(faults) + self.tree.cancelled
+        places = _places(self.seed, self.tree.prompt.id, parent, most)
+        if not all(node.seed in places for node in nodes):
+            raise _NotHeldError
+        found: dict[int, Node | Fault] = {places[node.seed]: node for node in nodes}
+        empty = [index for index in range(most) if index not in found]
+        if faults and len(empty) != len(faults):  # which of them was cut off, and which one failed?
+            raise _NotHeldError
+        return {**found, **dict(zip(empty, faults, strict=False))}
+
+    def _clock(self, seconds: float) -> None:
+        self.waves[-1] = max(self.waves[-1], seconds)
+
+
+def _places(seed: int, prompt_id: str, parent: int | None, most: int) -> dict[int | None, int]:
+    """Seed to child index, for every seed that the driver may have given a child of `parent`."""
+    role = "draft" if parent is None else "refine"
+    return {
+        derive(seed, prompt_id, parent, index, role, attempt): index
+        for index in range(most)
+        for attempt in range(REFINE_ATTEMPTS)
+    }
+
+
+def _keeps_draft(fault: Fault) -> bool:
+    """Whether the attempt also left a node: a draft that no vote decided on still answers."""
+    return fault.stage == "judge" and fault.parent is None
+
+
+def _position(faults: Sequence[Fault], wanted: Fault) -> int:
+    return next(index for index, fault in enumerate(faults) if fault is wanted)
+
+
+def _sound(made: SearchTree, record: _Record, settings: SearchSettings) -> bool:
+    """Whether what the driver could not know was no part of the search."""
+    if settings.stop_rule == "first" and made.solved:
+        return False
+    # An unjudged refinement whose text the record lacks.
+    if any(node.response in record.lost.values() for node in made.nodes):
+        return False
+    # Of identical responses the first pays; where their text is lost, only the same order tells which.
+    return _marks(made) == _marks(record.tree)[: len(made.faults)]
+
+
+def _marks(tree: SearchTree) -> list[tuple[int | None, str, str, str]]:
+    return [(fault.parent, fault.stage, fault.reason, fault.text) for fault in tree.faults]
+
+
+def _counting(strategy: Strategy, waves: list[float]) -> Strategy:
+    """The strategy, noting in `waves` that a wave begins."""
+
+    def plan(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+        inner = strategy(roots, config)
+        try:
+            wave = next(inner)
+            while True:
+                waves.append(0.0)
+                wave = inner.send((yield wave))
+        except StopIteration:
+            return
+
+    return plan

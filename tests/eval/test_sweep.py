@@ -1,0 +1,337 @@
+"""A sweep's plan, what it takes from earlier runs, and its table and plot, without a model."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.config import FREE, EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, Stage
+from spar.eval.plots import plot
+from spar.eval.record import Metric, Results
+from spar.eval.sweep import Point, fill, most_responses, plan, sources
+from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
+from spar.infer.engines.fake import FakeEngine
+from spar.infer.search import Budget, SearchSettings, run_search
+from spar.infer.strategy import SearchConfig
+from spar.manifest import Manifest
+from spar.store import RunStore, read_trees
+from spar.types import Message, Prompt, SearchTree
+from tests.fakes import World, make_settings, real_roles, timeless
+
+PAPER = SearchConfig(branch=3, keep=2, depth=3)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shape", "most"),
+    [
+        ("bfs", PAPER, 1 + 3 + 6 + 6),
+        ("dfs", PAPER, 1 + 3 + 6 + 12),
+        ("bfs", SearchConfig(branch=3, keep=2, depth=6), 34),
+        ("bfs", SearchConfig(branch=1, keep=5, depth=4), 5),
+        ("bfs", SearchConfig(branch=2, keep=3, depth=3), 1 + 2 + 4 + 6),
+        ("dfs", SearchConfig(branch=2, keep=1, depth=3), 7),
+        ("iterative", PAPER, 100),
+        ("best-of-n", PAPER, 100),
+    ],
+)
+def test_what_a_shape_can_spend(strategy: str, shape: SearchConfig, most: int) -> None:
+    """One draft, then as many refinements a level as the kept nodes have children."""
+    assert most_responses(strategy, shape, 100) == most
+
+
+@given(
+    st.sampled_from(["bfs", "dfs"]),
+    st.builds(SearchConfig, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
+    st.integers(1, 40),
+)
+async def test_what_a_shape_can_spend_is_what_the_driver_spends(
+    strategy: str, shape: SearchConfig, enough: int
+) -> None:
+    """Where nothing passes and nothing fails."""
+    settings = make_settings(strategy, shape=shape, budget=Budget(enough))
+    tree = await run_search(prompt("p"), real_roles(FakeEngine(World(yes=0))), settings)
+    assert most_responses(strategy, shape, enough) == len(tree.nodes)
+
+
+def test_the_plan_of_the_papers_figure() -> None:
+    """Large budgets first, greedy once and last, trees deepened only where they cannot spend 31."""
+    strategies = ["greedy", "best-of-n", "bfs", "dfs"]
+    assert plan(strategies, [1, 15, 31], PAPER) == [
+        Point("best-of-n", 31, 3),
+        Point("best-of-n", 15, 3),
+        Point("best-of-n", 1, 3),
+        Point("bfs", 31, 6),
+        Point("bfs", 15, 3),
+        Point("bfs", 1, 3),
+        Point("dfs", 31, 6),
+        Point("dfs", 15, 3),
+        Point("dfs", 1, 3),
+        Point("greedy", 1, 3),
+    ]
+    assert plan(["bfs"], [31], PAPER, deepen=False) == [Point("bfs", 31, 3)]
+    assert Point("bfs", 31, 6).name == "bfs-31"
+
+
+@pytest.mark.parametrize(
+    ("strategies", "budgets", "complaint"),
+    [
+        (["bsf"], [1], "unknown strategy 'bsf'; did you mean 'bfs'"),
+        (["bfs", "bfs"], [1], "--strategies: bfs is given twice"),
+        (["bfs"], [3, 1, 3], "--budgets: 3 is given twice"),
+        (["bfs"], [], "--budgets: none is given"),
+        ([], [1], "--strategies: none is given"),
+        (["bfs"], [1, 0], "--budgets: 0 is no budget"),
+    ],
+)
+def test_what_cannot_be_planned(strategies: list[str], budgets: list[int], complaint: str) -> None:
+    """Told in one line."""
+    with pytest.raises(UsageMistake, match=complaint):
+        plan(strategies, budgets, PAPER)
+
+
+def test_the_most_alike_runs_come_first() -> None:
+    """Those of the same strategy, the smallest budget first; only what was run before."""
+    points = plan(["bfs", "dfs", "greedy"], [1, 7, 31], PAPER)
+    names = [one.name for one in sources(points, points[4])]
+    assert points[4].name == "dfs-7"
+    assert names == ["dfs-31", "bfs-1", "bfs-7", "bfs-31"]
+    assert sources(points, points[0]) == []
+
+
+def prompt(prompt_id: str) -> Prompt:
+    """A prompt with a tuple in its meta, which a file gives back as a list."""
+    message = Message(role="user", content=f"Write {prompt_id}.")
+    return Prompt(id=prompt_id, messages=(message,), meta={"pair": (1, 2)})
+
+
+PROMPTS = [prompt(f"p{index}") for index in range(6)]
+WORLD = World(seed=5, yes=0.3, broken=0.2)
+
+
+def manifest(**changes: Any) -> Manifest:
+    """Of a run with the default settings."""
+    config = EvalConfig.model_validate(
+        {
+            "draft": {"temperature": 0.7},
+            "vote": {"temperature": 0.7},
+            "refine": {"temperature": 0.7},
+        }
+        | changes
+    )
+    return Manifest(spar_version="0", config=config.model_dump(mode="json"), free=FREE)
+
+
+async def searched(folder: Path, settings: SearchSettings, **changes: Any) -> dict[str, SearchTree]:
+    """A run directory of a real search over all prompts."""
+    roles = real_roles(FakeEngine(WORLD))
+    with RunStore.open(folder, manifest(strategy=settings.name, **changes)) as store:
+        for one in PROMPTS:
+            store.append(await run_search(one, roles, settings))
+    return trees(folder)
+
+
+def trees(folder: Path) -> dict[str, SearchTree]:
+    """Prompt id to its tree, without times."""
+    return {tree.prompt.id: timeless(tree) for tree in read_trees(folder)}
+
+
+async def filled(
+    folder: Path,
+    settings: SearchSettings,
+    *folders: Path,
+    stage: Stage | None = None,
+    **changes: Any,
+) -> int:
+    """Fill a new run directory."""
+    with RunStore.open(folder, manifest(strategy=settings.name, **changes)) as store:
+        return await fill(store, stage or Stage(ANSWERS, PROMPTS), settings, folders)
+
+
+async def test_a_smaller_run_is_filled_whole(tmp_path: Path) -> None:
+    """Every tree that the search would make, in a run directory that counts as done; and only once."""
+    await searched(tmp_path / "large", make_settings("bfs", budget=Budget(15)), budget=15)
+    small = make_settings("bfs", budget=Budget(4))
+    real = await searched(tmp_path / "real", small, budget=4)
+    assert await filled(tmp_path / "small", small, tmp_path / "large", budget=4) == 6
+    assert trees(tmp_path / "small") == real
+    assert await filled(tmp_path / "small", small, tmp_path / "large", budget=4) == 0
+
+
+async def test_what_no_run_holds_is_left_to_be_searched(tmp_path: Path) -> None:
+    """A larger budget takes the searches that had ended; the next folder is asked for the others."""
+    ended = await searched(
+        tmp_path / "small", make_settings("iterative", budget=Budget(4)), budget=4
+    )
+    num_ended = sum(tree.stop == "solved" for tree in ended.values())
+    assert 0 < num_ended < 6
+    large = make_settings("iterative", budget=Budget(30))
+    real = await searched(tmp_path / "real", large, budget=30)
+    assert await filled(tmp_path / "one", large, tmp_path / "small", budget=30) == num_ended
+    both = (tmp_path / "absent", tmp_path / "small", tmp_path / "real")
+    assert await filled(tmp_path / "two", large, *both, budget=30) == 6
+    assert trees(tmp_path / "two") == real
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"votes": 3}, {"draft": {"temperature": 0.1}}, {"model": "other"}],
+    ids=["seed", "votes", "temperature", "model"],
+)
+async def test_a_run_with_other_answers_is_passed_over(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Whatever decides a reply must agree."""
+    await searched(tmp_path / "large", make_settings("bfs", budget=Budget(15)), **changes)
+    small = make_settings("bfs", budget=Budget(4))
+    assert await filled(tmp_path / "small", small, tmp_path / "large") == 0
+
+
+async def test_settings_of_the_search_and_of_the_machine_may_differ(tmp_path: Path) -> None:
+    """Nor does it matter that greedy never learned the judge's name."""
+    await searched(
+        tmp_path / "large",
+        make_settings("bfs", budget=Budget(15)),
+        device="cuda:0",
+        concurrency=3,
+        branch=4,
+        judge_model="served",
+    )
+    assert await filled(tmp_path / "small", make_settings("greedy"), tmp_path / "large") == 6
+
+
+async def test_another_prompt_of_the_same_id_is_searched(tmp_path: Path) -> None:
+    """A grader's question holds the answer that it is about."""
+    await searched(tmp_path / "large", make_settings("bfs", budget=Budget(15)))
+    changed = [PROMPTS[0].model_copy(update={"messages": prompt("other").messages}), *PROMPTS[1:]]
+    stage = Stage(ANSWERS, changed)
+    small = make_settings("bfs", budget=Budget(4))
+    assert await filled(tmp_path / "small", small, tmp_path / "large", stage=stage) == 5
+
+
+def results(**changes: Any) -> Results:
+    """Totals with a mean, a metric of a subset, and one with a unit."""
+    metrics = {
+        "levels": Metric(value=2.5, stderr=0.1, n=4),
+        "acc/easy": Metric(value=1.0, stderr=0.0, n=2),
+        "acc": Metric(value=0.75, stderr=0.25, n=4),
+        "alone": Metric(value=0.5, stderr=None, n=1),
+    }
+    fields = {"benchmark": "mine", "n": 4, "metrics": metrics, "units": {"levels": "levels"}}
+    return Results.model_validate({**fields, **changes})
+
+
+def test_the_headline_metric() -> None:
+    """The one asked for; else the benchmark's own; else its first share over everything."""
+    assert headline(results()) == "acc"
+    assert headline(results(), "acc/easy") == "acc/easy"
+    average = {"acc": Metric(value=0, stderr=0, n=1), "average": Metric(value=0, stderr=0, n=1)}
+    assert headline(results(benchmark="ifeval", metrics=average)) == "average"
+    assert headline(results(benchmark="ifeval")) == "acc"
+    with pytest.raises(UsageMistake, match=r"no metric 'ac' \(accepted: levels, acc, alone\)"):
+        headline(results(), "ac")
+    with pytest.raises(UsageMistake, match="no example was scored"):
+        headline(results(metrics={}))
+
+
+async def test_a_row_sums_up_a_run() -> None:
+    """Means over the prompts, counted here by hand from two chains of two responses."""
+    settings = make_settings("iterative", budget=Budget(2))
+    roles = real_roles(FakeEngine(World(yes=0.0)))
+    made = [await run_search(one, roles, settings) for one in PROMPTS[:2]]
+    made = [
+        tree.model_copy(update={"seconds": second, "stop": stop})
+        for tree, second, stop in zip(made, (1.0, 2.0), ("solved", "budget"), strict=True)
+    ]
+    found = row(Point("iterative", 2, 3), results(), iter(made), replayed=1)
+    tokens = sum(tree.usage.completion_tokens for tree in made) / 2
+    assert found == Row(
+        strategy="iterative",
+        budget=2,
+        depth=3,
+        n=4,
+        metric="acc",
+        value=0.75,
+        stderr=0.25,
+        nodes=2.0,
+        calls=12.0,
+        tokens=tokens,
+        seconds=1.5,
+        solved=0.5,
+        prompts=2,
+        replayed=1,
+    )
+
+
+def point(strategy: str, budget: int, value: float, **changes: Any) -> Row:
+    """A row whose costs grow with its budget."""
+    made = row(Point(strategy, budget, 3), results(), [])
+    made = replace(made, nodes=budget, calls=6.0 * budget, tokens=1234.5 * budget, seconds=0.5)
+    return replace(made, value=value, **changes)
+
+
+ROWS = [
+    point("greedy", 1, 0.5, stderr=None),
+    point("bfs", 15, 0.875, prompts=1234, replayed=1000),
+    point("bfs", 3, 0.75),
+]
+
+
+def test_rows_are_put_in_order() -> None:
+    """As the strategies were given, budgets growing."""
+    found = in_order(ROWS, ["bfs", "greedy"])
+    assert [(one.strategy, one.budget) for one in found] == [("bfs", 3), ("bfs", 15), ("greedy", 1)]
+
+
+def test_the_csv_has_every_field(tmp_path: Path) -> None:
+    """It reads back as numbers; what is unknown is blank."""
+    write_csv(tmp_path / "sweep.csv", ROWS)
+    with (tmp_path / "sweep.csv").open(newline="") as handle:
+        found = list(csv.DictReader(handle))
+    assert len(found) == 3
+    assert (found[0]["strategy"], found[0]["stderr"], float(found[1]["value"])) == (
+        "greedy",
+        "",
+        0.875,
+    )
+    assert float(found[1]["tokens"]) == 1234.5 * 15
+
+
+def test_the_markdown_table() -> None:
+    """Percent with errors, unless the metric has a unit; a pipe in a name breaks no column."""
+    named = [replace(one, metric="a|b") for one in ROWS]
+    shown = markdown("mine", named, ["model tiny"])
+    assert "# mine\n\n- model tiny\n" in shown
+    assert r"| strategy | budget | depth | a\|b, % | n |" in shown
+    assert "| greedy | 1 | 3 | 50.0 +- - | 4 | 1.0 | 6.0 | 1,234 | 0.50 | 0.0 | 0 of 0 |" in shown
+    assert "| bfs | 15 | 3 | 87.5 +- 25.0 |" in shown
+    assert "1,000 of 1,234" in shown
+    assert "a\\|b, levels" in markdown("mine", named, [], unit="levels")
+    assert "| 0.9 +- 0.2 |" in markdown("mine", named, [], unit="levels")
+
+
+def test_the_plot_is_an_image(tmp_path: Path) -> None:
+    """A PNG of four panels; a name that looks like a formula is text, and zero costs are no trouble."""
+    pytest.importorskip("matplotlib")
+    rows = [
+        *(replace(one, metric="a$b$_c") for one in ROWS),
+        replace(ROWS[0], strategy="x", seconds=0.0),
+    ]
+    plot(tmp_path / "sweep.png", "mine: $\\frac", rows)
+    plot(tmp_path / "unit.png", "mine", rows[:1], unit="levels")
+    written = (tmp_path / "sweep.png").read_bytes()
+    assert written.startswith(b"\x89PNG")
+    assert len(written) > 10_000
+
+
+def test_a_row_without_trees() -> None:
+    """No tree, no cost."""
+    found = row(Point("bfs", 1, 3), results(), [])
+    assert (found.prompts, found.nodes, found.calls, found.seconds) == (0, 0.0, 0.0, 0.0)
