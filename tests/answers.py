@@ -1,6 +1,7 @@
-"""What a scripted server answers: chat completions, model lists and refusals, as OpenAI's API has them.
+"""What a scripted server answers: completions, model lists and refusals, as OpenAI's API has them.
 
-Pure: from a request's body to a status and content. Words count as tokens.
+Pure: from a request's body to a status and content. Words count as tokens. A word of an echoed prompt
+has a tenth of a nat for each of its characters, its space included; those of up to three characters are greedy.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from spar.errors import PromptTooLong
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import Reply, scripted_reply
+from spar.infer.engines.stops import end_of
 from spar.types import Message
 
 Fault = Literal["500", "429", "503", "cut", "stall", "half", "empty", "many", "one"]
@@ -51,6 +53,10 @@ class Script:
     """Status and content to answer to a request's body in place of all this; None to go on."""
     usage: bool = True
     """Whether its replies count tokens."""
+    completions: bool = True
+    """Whether it serves plain prompts."""
+    bos: bool = False
+    """Whether it puts a token of its own before a plain prompt."""
 
 
 def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
@@ -76,17 +82,21 @@ def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
 
 def requests_of(body: dict[str, Any]) -> list[Request]:
     """One request a choice; the seed counts up."""
-    messages = tuple(Message.model_construct(**turn) for turn in body["messages"])
+    plain = "prompt" in body
+    turns = [{"role": "user", "content": body["prompt"]}] if plain else body["messages"]
+    messages = tuple(Message.model_construct(**turn) for turn in turns)
     limit = body.get("max_tokens", body.get("max_completion_tokens", 1 << 30))
     sampling = Sampling(body.get("temperature", 1.0), body.get("top_p", 1.0), limit)
     seed = body.get("seed")
     seeds = [None if seed is None else seed + i for i in range(body.get("n", 1))]
-    return [Request(messages, replace(sampling, seed=seed), tree=0) for seed in seeds]
+    asked = [replace(sampling, seed=seed) for seed in seeds]
+    return [Request(messages, each, tree=0, plain=plain) for each in asked]
 
 
 def _completion(script: Script, body: dict[str, Any]) -> dict[str, Any]:
     requests = requests_of(body)
     prompt = sum(message.content.count(" ") + 1 for message in requests[0].messages)
+    prompt += script.bos and requests[0].plain
     limit = requests[0].sampling.max_tokens
     if script.context and prompt + limit > script.context:
         raise PromptTooLong(
@@ -95,6 +105,8 @@ def _completion(script: Script, body: dict[str, Any]) -> dict[str, Any]:
         )
     choices = [_choice(i, script.reply(request), body) for i, request in enumerate(requests)]
     content = {"id": "c", "object": "chat.completion", "model": body["model"], "choices": choices}
+    if requests[0].plain:
+        content["choices"] = [_plain_choice(script, choice, body) for choice in choices]
     if script.usage:
         total = sum(choice["message"]["content"].count(" ") + 1 for choice in choices)
         content["usage"] = {
@@ -109,10 +121,12 @@ def _completion(script: Script, body: dict[str, Any]) -> dict[str, Any]:
 def _choice(index: int, text: str, body: dict[str, Any]) -> dict[str, Any]:
     words = text.split(" ")
     limit = body.get("max_tokens", body.get("max_completion_tokens", 1 << 30))
+    said = " ".join(words[:limit])
+    end = end_of(said, body.get("stop", ()))
     choice: dict[str, Any] = {
         "index": index,
-        "message": {"role": "assistant", "content": " ".join(words[:limit])},
-        "finish_reason": "stop" if len(words) <= limit else "length",
+        "message": {"role": "assistant", "content": said[:end]},
+        "finish_reason": "stop" if len(words) <= limit or end < len(said) else "length",
     }
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [_logprob(word) for word in words[:limit]]}
@@ -125,6 +139,23 @@ def _logprob(word: str) -> dict[str, Any]:
         "logprob": -0.1,
         "top_logprobs": [{"token": f" {word}", "logprob": -0.1}, {"token": "x", "logprob": -2.5}],
     }
+
+
+def _plain_choice(script: Script, choice: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    said = choice["message"]["content"]
+    if not body.get("echo"):
+        rows = choice.get("logprobs", {}).get("content", [])
+        tokens = [row["token"] for row in rows]
+        likeliest = [{t["token"]: t["logprob"] for t in row["top_logprobs"]} for row in rows]
+        found = {"tokens": tokens, "top_logprobs": likeliest}
+        return {**choice, "text": said, "logprobs": found if rows else None}
+    text = f"{body['prompt']} {said}"
+    first, *rest = text.split(" ")
+    tokens = [*(["<s>"] if script.bos else []), first, *(f" {word}" for word in rest)]
+    own = [None, *(-len(token) / 10 for token in tokens[1:])]
+    tops: list[Any] = [None, *({t: -len(t) / 10, "x": -0.3} for t in tokens[1:])]
+    logprobs = {"tokens": tokens, "token_logprobs": own, "top_logprobs": tops}
+    return {**choice, "text": text, "logprobs": logprobs if "logprobs" in body else None}
 
 
 def spoil(content: dict[str, Any], fault: Fault) -> dict[str, Any]:

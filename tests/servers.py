@@ -37,7 +37,9 @@ class Seen:
 
     @property
     def text(self) -> str:
-        """The conversation as one string."""
+        """The conversation or the prompt as one string."""
+        if "prompt" in self.body:
+            return str(self.body["prompt"])
         return "|".join(message["content"] for message in self.body["messages"])
 
 
@@ -186,7 +188,7 @@ class _Connection(asyncio.Protocol):
             )
         elif method == "GET" and path.endswith("/v1/models") and script.models:
             self.send(200, model_list(script))
-        elif method == "POST" and path.endswith("/v1/chat/completions"):
+        elif method == "POST" and path.endswith(_paths(script)):
             self._complete(Seen(json.loads(body), headers))
         else:
             self.send(404, {"detail": "Not Found"})
@@ -241,6 +243,11 @@ class _Connection(asyncio.Protocol):
         if retry_after and status in (429, 503):
             head += f"retry-after: {retry_after}\r\n"
         self._transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def _paths(script: Script) -> tuple[str, ...]:
+    chat = "/v1/chat/completions"
+    return (chat, "/v1/completions") if script.completions else (chat,)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The one thing an engine must do: turn requests into completions.
+"""The one thing an engine must do: turn requests into completions. And one that some can do: score text.
 
 An engine knows conversations and sampling settings. It does not know roles, templates, trees or
 budgets. Batching is its own business: callers submit what they have the moment they have it.
@@ -11,10 +11,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from spar.errors import UsageMistake
 from spar.types import Message
 
 Finish = Literal["stop", "length"]
-"""Why a completion ended: the model's end of turn, or the token limit."""
+"""Why a completion ended: the model's end of turn or a stop string, or the token limit."""
 
 Tell = Callable[[str], None]
 """Takes a line for the person who runs the program: what was found out, what is done about it."""
@@ -37,6 +38,8 @@ class Sampling:
     """Same seed, same request, same engine: same text. None draws afresh."""
     top_logprobs: int = 0
     """How many alternatives' log-probabilities to return at each token; 0 returns none."""
+    stop: tuple[str, ...] = ()
+    """The reply ends before the first of these that the model writes; () ends it nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,17 @@ class Request:
     wait, and a tree stays on one replica so that its prefix cache serves it."""
     adapter: str = ""
     """One of the deployment's adapters to apply, "" for the plain model."""
+    plain: bool = False
+    """Whether the only message's content is the prompt as it is, without the chat template; then the
+    completion's text is all that the model writes, thinking included."""
+    truncate: bool = False
+    """Whether a prompt that leaves no room for `max_tokens` loses its first tokens, where otherwise it
+    would be too long or its reply be cut short. A server's prompts are never truncated."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be: a plain prompt of several turns."""
+        if self.plain and len(self.messages) != 1:
+            raise ValueError(f"a plain request has one message, not {len(self.messages)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,28 @@ class Deployment:
     """Share of the memory that it may take, where several models live side by side."""
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text whose probability is asked for, and what stands before it."""
+
+    context: str | tuple[Message, ...]
+    """Text as it is, or a conversation that the chat template renders up to where the reply begins.
+    Where it is "", the text stands alone: a longer one than the model holds is scored in windows."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a model finds a continuation."""
+
+    logprob: float
+    """Natural log-probability of the whole text at temperature 1."""
+    greedy: bool
+    """Whether each of its tokens is the likeliest where it stands."""
+    tokens: int
+    """How many it has."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """What roles need of a model server, in process or remote.
@@ -121,3 +157,33 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Free the model, stop workers. Safe to call twice."""
         ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What some engines do besides: say how likely given texts are.
+
+    `score` returns one likelihood a continuation, in order. It raises `UsageMistake` where it turns out
+    that this server or this deployment cannot, else what `generate` raises.
+    """
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]: ...
+
+
+def scorer(engine: Engine) -> Scorer:
+    """The engine, if it can score; asks what is inside where it is one around another.
+
+    Raises
+    ------
+    UsageMistake
+        It cannot.
+    """
+    inner: object = engine
+    while isinstance(wrapped := getattr(inner, "engine", None), Engine):
+        inner = wrapped
+    if not isinstance(inner, Scorer) or not isinstance(engine, Scorer):
+        raise UsageMistake(
+            f"--engine: what serves {engine.model} ({engine.description}) cannot say how likely a given "
+            "text is, which this asks for; use --engine hf or vllm"
+        )
+    return engine

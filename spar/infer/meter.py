@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from spar.errors import EngineError
-from spar.infer.engine import Completion, Engine, Request
+from spar.infer.engine import Completion, Continuation, Engine, Likelihood, Request, scorer
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -36,6 +39,10 @@ class Around:
         """Pass on."""
         return await self.engine.generate(requests)
 
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """Pass on; `UsageMistake` where the inner engine cannot."""
+        return await scorer(self.engine).score(continuations)
+
     async def aclose(self) -> None:
         """Close the inner engine."""
         await self.engine.aclose()
@@ -46,8 +53,9 @@ class Meter(Around):
     """Counts what passes through."""
 
     calls: int = 0
-    """Requests answered."""
+    """Requests answered, scored texts among them."""
     completion_tokens: int = 0
+    """Tokens generated or scored."""
     in_flight: int = 0
     """Requests that wait for an answer."""
     busy_seconds: float = 0.0
@@ -60,23 +68,34 @@ class Meter(Around):
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Pass on, and count."""
+        replies = await self._timed(self.engine.generate(requests), len(requests))
+        self.completion_tokens += sum(reply.completion_tokens for reply in replies)
+        return replies
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """Pass on, and count."""
+        scoring = scorer(self.engine).score(continuations)
+        found = await self._timed(scoring, len(continuations))
+        self.completion_tokens += sum(likelihood.tokens for likelihood in found)
+        return found
+
+    async def _timed(self, work: Awaitable[list[T]], num: int) -> list[T]:
         start = time.monotonic()
         if not self.in_flight:
             self._since = start
-        self.in_flight += len(requests)
+        self.in_flight += num
         try:
-            replies = await self.engine.generate(requests)
+            answers = await work
         except asyncio.CancelledError:
-            self.aborted += len(requests)
+            self.aborted += num
             raise
         finally:
-            self.in_flight -= len(requests)
+            self.in_flight -= num
             if not self.in_flight:
                 self.busy_seconds += time.monotonic() - self._since
-        self.calls += len(replies)
-        self.request_seconds += len(replies) * (time.monotonic() - start)
-        self.completion_tokens += sum(reply.completion_tokens for reply in replies)
-        return replies
+        self.calls += len(answers)
+        self.request_seconds += len(answers) * (time.monotonic() - start)
+        return answers
 
     def facts(self) -> dict[str, float]:
         """Its counts, for the summary; `prefix_queried` and `prefix_hit` are the engine's own."""

@@ -23,7 +23,7 @@ import pytest
 
 from spar.config import load_decode
 from spar.errors import EngineError
-from spar.infer.engine import Completion, Deployment, Engine, Request
+from spar.infer.engine import Completion, Continuation, Deployment, Engine, Likelihood, Request
 from spar.infer.meter import Around
 from spar.nano import CHECKPOINT
 from tests.conftest import build_tiny
@@ -47,13 +47,21 @@ class Lent(Around):
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Passed on until closed."""
-        if self.closed:
-            raise EngineError("the engine is closed")
+        self._check_open()
         return await self.engine.generate(requests)
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """Passed on until closed."""
+        self._check_open()
+        return await Around.score(self, continuations)
 
     async def aclose(self) -> None:
         """Refuse what comes after."""
         self.closed = True
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise EngineError("the engine is closed")
 
 
 @pytest.fixture(scope="session")

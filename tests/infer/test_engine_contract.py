@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spar.errors import EngineError, PromptTooLong
-from spar.infer.engine import Completion, Deployment, Engine, Request, Sampling
+from spar.errors import EngineError, PromptTooLong, UsageMistake
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Engine,
+    Request,
+    Sampling,
+    scorer,
+)
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.types import Message
@@ -31,7 +40,7 @@ ODD_TEXTS = [
 def babble(request: Request) -> str:
     """Fifty words drawn from the conversation and the seed; conversations may not be too long."""
     asked = ascii([(message.role, message.content) for message in request.messages])
-    if asked.count(" ") >= CONTEXT:
+    if asked.count(" ") >= CONTEXT and not request.truncate:
         raise PromptTooLong("the prompt has too many words")
     sampling = request.sampling
     dice = random.Random(f"{asked}|{sampling.seed if sampling.temperature else 'greedy'}")
@@ -47,6 +56,9 @@ ENGINES = [
     pytest.param("ray_engine", marks=[pytest.mark.ray, pytest.mark.slow]),
 ]
 """Every engine; those that take long to open are shared and lent to each test."""
+
+CANNOT_SCORE = ("ray_engine", "vllm_engine")
+"""Those without log-likelihoods, vLLM since this one has adapters."""
 
 
 @pytest.fixture(params=ENGINES)
@@ -198,6 +210,70 @@ async def test_a_prompt_that_is_too_long_fails_alone(engine: Engine) -> None:
     assert len(await engine.generate(ask("later"))) == 1
 
 
+async def test_a_stop_string_ends_the_reply(engine: Engine) -> None:
+    """Before its first occurrence, wherever the tokens part; what comes before stays as it was."""
+    requests = [ask("tell me", seed=seed, max_tokens=30)[0] for seed in range(8)]
+    texts = [reply.text for reply in await engine.generate(requests)]
+    stops = [text[len(text) // 2 :][:6] for text in texts]
+    cut = [
+        replace(request, sampling=replace(request.sampling, stop=("absent", stop)))
+        for request, stop in zip(requests, stops, strict=True)
+    ]
+    for text, stop, reply in zip(texts, stops, await engine.generate(cut), strict=True):
+        assert reply.text == text[: text.find(stop)] if stop else reply.text == text
+        assert reply.finish == "stop" or not stop
+    assert len(set(stops)) > 3
+
+
+async def test_stop_strings_that_never_come_change_nothing(engine: Engine) -> None:
+    """Nor does an empty one."""
+    requests = [ask("tell me", seed=seed, max_tokens=20)[0] for seed in range(4)]
+    stopped = [replace(r, sampling=replace(r.sampling, stop=("", "never so"))) for r in requests]
+    assert await engine.generate(stopped) == await engine.generate(requests)
+
+
+@pytest.mark.parametrize("text", ["Once upon", *ODD_TEXTS], ids=ascii)
+async def test_a_plain_prompt_is_answered(engine: Engine, text: str) -> None:
+    """Without the chat template, which has tokens of its own; a seed decides the text here too."""
+    chat, other = ask(text, seed=3)[0], ask(text, seed=4)[0]
+    replies = await engine.generate([replace(r, plain=True) for r in (chat, chat, other)])
+    assert replies[0] == replies[1]
+    assert all(reply.completion_tokens >= 1 for reply in replies)
+    assert replies[0].prompt_tokens <= (await engine.generate([chat]))[0].prompt_tokens
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_long_prompt_loses_its_start_where_it_may(engine: Engine, plain: bool) -> None:
+    """In process; a server refuses it as ever. A prompt that fits loses nothing."""
+    (long,) = ask("word " * 5 * CONTEXT, max_tokens=9)
+    if isinstance(engine, OpenAIEngine):
+        with pytest.raises(PromptTooLong):
+            await engine.generate([replace(long, plain=plain, truncate=True)])
+    else:
+        (reply,) = await engine.generate([replace(long, plain=plain, truncate=True)])
+        assert reply.completion_tokens >= 1
+    (short,) = ask("word")
+    fitting = [replace(short, plain=plain, truncate=truncate) for truncate in (False, True)]
+    assert len(set(await engine.generate(fitting))) == 1
+
+
+async def test_likelihoods_come_in_order(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """Each is its own, whoever is scored beside it; an engine that cannot score says so."""
+    words = [Continuation("say one of", f" {word}") for word in ("a b", "c", "d e f", "c")]
+    if request.node.callspec.params["engine"] in CANNOT_SCORE:
+        with pytest.raises(UsageMistake, match=r"cannot say how likely a given text is"):
+            await scorer(engine).score(words)
+        return
+    capable = scorer(engine)
+    together = await capable.score(words)
+    alone = [(await capable.score([word]))[0] for word in words]
+    assert [likelihood.tokens for likelihood in together] == [each.tokens for each in alone]
+    assert [each.logprob for each in together] == pytest.approx([a.logprob for a in alone], 1e-4)
+    assert together[0].tokens > together[1].tokens == together[3].tokens
+    assert all(likelihood.logprob < 0 for likelihood in together)
+    assert await capable.score([]) == []
+
+
 async def test_cancelling_one_caller_leaves_the_others_whole(engine: Engine) -> None:
     """Neighbours of a cancelled call say what they would have said alone."""
     requests = [ask(f"say {i}", seed=i, max_tokens=30)[0] for i in range(5)]
@@ -219,3 +295,10 @@ async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
     await engine.aclose()
     with pytest.raises(EngineError, match="closed"):
         await engine.generate(ask("two"))
+
+
+async def test_a_closed_engine_scores_nothing(engine: Engine) -> None:
+    """Nor does it if it never could."""
+    await engine.aclose()
+    with pytest.raises((EngineError, UsageMistake), match=r"closed|cannot say"):
+        await scorer(engine).score([Continuation("a", " b")])

@@ -1,8 +1,9 @@
-"""From a conversation to tokens, and from generated text to the reply: what engines in process share.
+"""From a prompt to tokens, and from generated tokens to the reply: what engines in process share.
 
 The model's own chat template renders the conversation. Text that spells one of the tokenizer's special
 tokens is split on its way in, or a response could forge a turn; special tokens and a reasoning model's
-thinking are taken out on its way back.
+thinking are taken out on its way back. A plain prompt is read as lm-eval's hf model reads one: special
+tokens that it spells are special tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from spar.errors import PromptRefused, PromptTooLong, UsageMistake
 from spar.infer.engine import Request
+from spar.infer.engines.stops import end_of, num_watched
 from spar.infer.engines.thinking import OPENINGS, TAGS, without_thinking
 from spar.types import Message
 
@@ -24,11 +26,11 @@ _KEPT = 512
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as the model reads it."""
+    """A prompt as the model reads it."""
 
     ids: tuple[int, ...]
     """Token ids, ending where the reply begins."""
-    thinking: bool
+    thinking: bool = False
     """Whether the template has opened the model's thinking already."""
 
 
@@ -44,7 +46,8 @@ class ChatEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         """The one that was given."""
-        specials = sorted(_special_tokens(tokenizer), key=len, reverse=True)
+        self._special_tokens = _special_tokens(tokenizer)
+        specials = sorted(self._special_tokens, key=len, reverse=True)
         self._shows_tags = bool(TAGS.intersection(specials))
         self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         self._recent: dict[tuple[Message, ...], Rendered] = {}
@@ -63,8 +66,33 @@ class ChatEncoder:
             self._recent.pop(next(iter(self._recent)))
         return found
 
-    def fit(self, messages: tuple[Message, ...], context: int) -> Rendered:
-        """`render` for a model that holds `context` tokens, at least one of them of its reply.
+    def template(self, messages: tuple[Message, ...]) -> str:
+        """A conversation that wants a reply, as the chat template writes it."""
+        turns = self._turns(messages)
+        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return str(text)
+
+    def encode(self, text: str, *, specials: bool = True) -> tuple[int, ...]:
+        """Tokens of a text as it is.
+
+        Parameters
+        ----------
+        specials:
+            Whether the tokenizer adds those that it puts around a text; a text that begins with the
+            first of them gets none.
+        """
+        bos = getattr(self.tokenizer, "bos_token", None)
+        adds = specials and not (bos and text.startswith(bos))
+        return tuple(self.tokenizer.encode(whole(text), add_special_tokens=adds))
+
+    @property
+    def prefix(self) -> int:
+        """The token that stands before a text which nothing else stands before."""
+        first = getattr(self.tokenizer, "bos_token_id", None)
+        return int(self.tokenizer.eos_token_id if first is None else first)
+
+    def fit(self, request: Request, context: int) -> Rendered:
+        """A request's prompt for a model that holds `context` tokens, at least one of them of its reply.
 
         Raises
         ------
@@ -74,14 +102,42 @@ class ChatEncoder:
             The template cannot render this conversation.
         """
         try:
-            rendered = self.render(messages)
+            rendered = self._read(request)
         except Exception as error:  # a chat template may raise anything; other prompts go on
             raise PromptRefused(f"the prompt cannot be rendered: {error}") from error
+        if request.truncate:
+            rendered = _truncated(rendered, request.sampling.max_tokens, context)
         if len(rendered.ids) >= context:
             raise PromptTooLong(
                 f"the prompt has {len(rendered.ids)} tokens; the model's context is {context}"
             )
         return rendered
+
+    def stop_tokens(self, stop: Sequence[str]) -> frozenset[int]:
+        """Those of the stop strings that are special tokens, which no reply's text shows."""
+        found = sorted(self._special_tokens.intersection(stop))
+        return frozenset(self.tokenizer.convert_tokens_to_ids(found) if found else ())
+
+    def stops(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+        """Whether the last of a reply's tokens has completed one of the stop strings."""
+        if not stop:
+            return False
+        tail = self.tokenizer.decode(tokens[-num_watched(stop) :], skip_special_tokens=True)
+        return end_of(tail, stop) < len(tail)
+
+    def written(self, request: Request, tokens: Sequence[int], *, thinking: bool) -> str:
+        """What a request is answered: the text of generated tokens up to the first stop string.
+
+        Parameters
+        ----------
+        tokens, thinking:
+            As `reply` takes them.
+        """
+        if request.plain:
+            text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        else:
+            text = self.reply(tokens, thinking)
+        return text[: end_of(text, request.sampling.stop)]
 
     def reply(self, tokens: Sequence[int], thinking: bool) -> str:
         """The text of generated tokens without special ones and without thinking.
@@ -100,13 +156,31 @@ class ChatEncoder:
         text = self.tokenizer.decode(tokens, skip_special_tokens=False)
         return self._specials.sub("", without_thinking(text, thinking))
 
+    def _read(self, request: Request) -> Rendered:
+        if not request.plain:
+            return self.render(request.messages)
+        return Rendered(self.encode(request.messages[0].content) or (self.prefix,))
+
+    def _turns(self, messages: tuple[Message, ...]) -> list[dict[str, str]]:
+        return [{"role": m.role, "content": plain(m.content, self._specials)} for m in messages]
+
     def _render(self, messages: tuple[Message, ...]) -> Rendered:
-        turns = [{"role": m.role, "content": plain(m.content, self._specials)} for m in messages]
         encoded = self.tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, tokenize=True, return_dict=True
+            self._turns(messages), add_generation_prompt=True, tokenize=True, return_dict=True
         )
         ids = tuple(encoded["input_ids"])
         return Rendered(ids, self.tokenizer.decode(ids[-8:]).rstrip().endswith(OPENINGS))
+
+
+def _truncated(rendered: Rendered, max_tokens: int, context: int) -> Rendered:
+    room = context - max_tokens
+    if len(rendered.ids) <= room:
+        return rendered
+    if room < 1:
+        raise PromptTooLong(
+            f"max_tokens {max_tokens} leaves no room for a prompt in the model's context of {context}"
+        )
+    return replace(rendered, ids=rendered.ids[-room:])
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:
@@ -155,7 +229,12 @@ def plain(text: str, specials: re.Pattern[str]) -> str:
 
     Tokenizers and JSON take UTF-8, so a lone surrogate becomes U+FFFD; special tokens are split.
     """
-    return split_tokens(_SURROGATE.sub("\ufffd", text), specials)
+    return split_tokens(whole(text), specials)
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD in place of each lone surrogate."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def split_tokens(text: str, specials: re.Pattern[str]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spar.errors import EngineError
-from spar.infer.engine import Completion, Deployment, Request, Tell
+from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
+from spar.infer.engines.stops import end_of
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -39,6 +40,13 @@ class FakeEngine:
         await asyncio.sleep(self._latency)
         return [self._complete(request) for request in requests]
 
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood a continuation, in order, as `scripted_likelihood` draws them."""
+        if self._closed:
+            raise EngineError("the engine is closed")
+        await asyncio.sleep(self._latency)
+        return [scripted_likelihood(continuation) for continuation in continuations]
+
     async def aclose(self) -> None:
         """Refuse what comes after; there is nothing to free."""
         self._closed = True
@@ -47,9 +55,11 @@ class FakeEngine:
         words = self._reply(request).split(" ")
         limit = request.sampling.max_tokens
         prompt_tokens = sum(message.content.count(" ") + 1 for message in request.messages)
+        text = " ".join(words[:limit])
+        end = end_of(text, request.sampling.stop)
         return Completion(
-            text=" ".join(words[:limit]),
-            finish="stop" if len(words) <= limit else "length",
+            text=text[:end],
+            finish="stop" if len(words) <= limit or end < len(text) else "length",
             prompt_tokens=prompt_tokens,
             completion_tokens=min(len(words), limit),
         )
@@ -69,6 +79,14 @@ def scripted_reply(request: Request) -> str:
         verdict = leaning != (chance[0] < 40)
         return f"- the wording: looked at.\nFinal Judgement: {'Yes' if verdict else 'No'}"
     return f"answer {chance.hex()[:8]}"
+
+
+def scripted_likelihood(continuation: Continuation) -> Likelihood:
+    """Up to three nats a word, drawn by a hash of context and text; greedy where it is under a third."""
+    asked = f"{continuation.context}|{continuation.text}".encode("utf-8", "replace")
+    nats = 3 * hashlib.blake2b(asked).digest()[0] / 256
+    num_words = len(continuation.text.split())
+    return Likelihood(-nats * num_words, nats < 1 / 3, num_words)
 
 
 def open_fake(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:

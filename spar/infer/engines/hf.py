@@ -3,6 +3,8 @@
 Batches form out of whatever is waiting. In float32 a seeded request gives the same text whoever
 shares its batch, up to a rare near tie; in bfloat16 rounding differs with the batch's shape, so
 seeded texts can differ between runs.
+
+Given texts are scored in forward passes of their own, beside that batch.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageMistake
 from spar.infer.batcher import Batcher
-from spar.infer.engine import Completion, Deployment, Request, Tell
+from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
 from spar.infer.engines.chat import cannot_load, load_tokenizer
+from spar.infer.engines.scoring import HfScorer
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -69,13 +72,19 @@ class HfEngine:
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
         self.capacity = rows
         self._batcher = Batcher(core, rows)
+        self._scorer = HfScorer(loaded, tokenizer, core.context)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion a request, in order."""
         return await self._batcher.submit(requests)
 
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood a continuation, in order."""
+        return await self._scorer.score(continuations)
+
     async def aclose(self) -> None:
         """Stop the worker and free the model."""
+        self._scorer.close()
         await self._batcher.aclose()
 
     @property

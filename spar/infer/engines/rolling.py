@@ -41,6 +41,8 @@ class Row:
     """Most tokens it may generate: its own setting, or what the context leaves."""
     uniforms: np.ndarray[Any, np.dtype[np.float64]]
     """One draw in [0, 1) a token."""
+    ends: frozenset[int]
+    """Tokens that end it."""
     thinking: bool = False
     """Whether the prompt has opened the model's thinking."""
     tokens: list[int] = field(default_factory=list)
@@ -67,7 +69,8 @@ class RollingBatch:
         self._model: Any = model
         self._tokenizer: Any = tokenizer
         self._token_budget = token_budget
-        self._context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
+        self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
+        """Tokens that the model holds."""
         self._stops = _stop_ids(model, tokenizer)
         self._encoder = ChatEncoder(tokenizer)
         self.reset()
@@ -108,7 +111,7 @@ class RollingBatch:
         rows: list[tuple[tuple[int, ...], Row]] = []
         for job in jobs:
             try:
-                rendered = self._encoder.fit(job.request.messages, self._context)
+                rendered = self._encoder.fit(job.request, self.context)
                 rows.append((rendered.ids, self._row(job, rendered)))
             except PromptRefused as error:
                 ended.append((job, error))
@@ -126,7 +129,7 @@ class RollingBatch:
         one_B1 = torch.ones(len(self._rows), 1, dtype=torch.long, device=self._mask_BT.device)
         self._mask_BT = torch.cat([self._mask_BT, one_B1], dim=1)
         # Ended rows ride along and may pass the context's end, where learned positions end too.
-        positions_B1 = (self._mask_BT.sum(dim=1, keepdim=True) - 1).clamp(max=self._context - 1)
+        positions_B1 = (self._mask_BT.sum(dim=1, keepdim=True) - 1).clamp(max=self.context - 1)
         logits_BV = self._forward(self._last_B[:, None], positions_B1)
         ended = self._advance(self._rows, logits_BV)
         self._last_B = self._last_tokens(self._rows)
@@ -152,9 +155,10 @@ class RollingBatch:
     def _row(self, job: Job, rendered: Rendered) -> Row:
         num_prompt = len(rendered.ids)
         sampling = job.request.sampling
-        limit = min(sampling.max_tokens, self._context - num_prompt)
+        limit = min(sampling.max_tokens, self.context - num_prompt)
         uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
-        return Row(job, num_prompt, limit, uniforms, rendered.thinking)
+        ends = self._stops | self._encoder.stop_tokens(sampling.stop)
+        return Row(job, num_prompt, limit, uniforms, ends, rendered.thinking)
 
     @torch.inference_mode()
     def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Ended]:
@@ -222,10 +226,11 @@ class RollingBatch:
         return ended
 
     def _take(self, row: Row, token: int, logits_V: torch.Tensor) -> list[Ended]:
-        stopped = token in self._stops
         row.tokens.append(token)
-        if row.job.request.sampling.top_logprobs and not stopped:
+        sampling = row.job.request.sampling
+        if sampling.top_logprobs and token not in row.ends:
             row.logprobs.append(self._logprobs(row, token, logits_V))
+        stopped = token in row.ends or self._encoder.stops(row.tokens, sampling.stop)
         row.ended = stopped or len(row.tokens) >= row.limit
         return (
             [(row.job, self._completion(row, "stop" if stopped else "length"))] if row.ended else []
@@ -240,9 +245,9 @@ class RollingBatch:
         return TokenLogprobs(self._tokenizer.decode([token]), likeliest)
 
     def _completion(self, row: Row, finish: Finish) -> Completion:
-        tokens = row.tokens[:-1] if finish == "stop" else row.tokens
+        tokens = row.tokens[:-1] if row.tokens[-1] in row.ends else row.tokens
         return Completion(
-            text=self._encoder.reply(tokens, row.thinking),
+            text=self._encoder.written(row.job.request, tokens, thinking=row.thinking),
             finish=finish,
             prompt_tokens=row.num_prompt,
             completion_tokens=len(row.tokens),

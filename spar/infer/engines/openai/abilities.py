@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar.infer.engine import Finish, Request
-from spar.infer.engines.chat import plain
+from spar.infer.engines.chat import plain, whole
 from spar.infer.engines.openai.refusals import Refusal
 from spar.infer.engines.thinking import has_thinking, starts_inside
 
@@ -37,7 +37,11 @@ _INSTEAD = {
     "logprobs": "gives no log-probabilities",
     "temperature": "takes no temperature; it samples at its own",
     "top_p": "takes no top_p; it samples with its own",
+    "stop": "takes no stop strings; its replies are cut here",
+    "echo": "gives no log-probabilities of a prompt",
 }
+_MOST_STOPS = 4
+"""OpenAI's own server refuses more."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,8 @@ class Abilities:
             if most and 0 < int(most[1]) < body["top_logprobs"]:
                 self.most_logprobs = int(most[1])
                 return f"gives at most {self.most_logprobs} log-probabilities a token"
+        if "echo" in body and (_names(refusal, "echo") or _names(refusal, "logprobs")):
+            return self.lack("echo")
         for name in _INSTEAD:
             if name in body and _lacks(refusal, name):
                 return self.lack(name)
@@ -97,20 +103,36 @@ def request_body(
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [
-            {"role": m.role, "content": plain(m.content, SPECIAL)} for m in request.messages
-        ],
+        **_prompt(request),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        abilities.limit_field: limit,
+        "max_tokens" if request.plain else abilities.limit_field: limit,
         "seed": sampling.seed,
         "n": n if n > 1 else None,
+        "stop": [whole(string) for string in sampling.stop if string][:_MOST_STOPS] or None,
     }
     if sampling.top_logprobs:
-        body["logprobs"] = True
-        body["top_logprobs"] = min(sampling.top_logprobs, abilities.most_logprobs)
+        most = min(sampling.top_logprobs, abilities.most_logprobs)
+        asked = {"logprobs": most} if request.plain else {"logprobs": True, "top_logprobs": most}
+        body.update(asked)
     lacks = abilities.lacks
     return {k: value for k, value in body.items() if value is not None and k not in lacks}
+
+
+def echo_body(
+    model: str, request: Request, n: int, limit: int, abilities: Abilities
+) -> dict[str, Any]:
+    """What to send to be told how likely a plain prompt's own tokens are."""
+    # Not every server takes a limit of no tokens.
+    asked = {"temperature": 0.0, "max_tokens": 1, "logprobs": 1, "echo": True}
+    return {"model": model, **_prompt(request), **asked}
+
+
+def _prompt(request: Request) -> dict[str, Any]:
+    if request.plain:
+        return {"prompt": whole(request.messages[0].content)}
+    turns = [{"role": m.role, "content": plain(m.content, SPECIAL)} for m in request.messages]
+    return {"messages": turns}
 
 
 def _wants_other_limit(refusal: Refusal, body: Mapping[str, Any]) -> bool:
@@ -130,5 +152,5 @@ def _lacks(refusal: Refusal, name: str) -> bool:
 def _names(refusal: Refusal, name: str) -> bool:
     if refusal.field.rpartition(".")[2] == name:
         return True
-    quoted = rf"['\"`]{name}['\"`]" if len(name) == 1 else rf"\b{name}\b"
+    quoted = rf"['\"`]{name}['\"`]" if name in ("n", "stop") else rf"\b{name}\b"
     return re.search(quoted, refusal.message) is not None

@@ -1,4 +1,4 @@
-"""The `openai` engine: any server that speaks OpenAI's chat completions, over httpx.
+"""The `openai` engine: any server that speaks OpenAI's protocol, over httpx.
 
     spar decode --base-url http://host:8000/v1 --model NAME
 
@@ -15,22 +15,32 @@ import asyncio
 import json
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spar.errors import EngineError, UsageMistake
-from spar.infer.engine import Completion, Deployment, Request, Tell
-from spar.infer.engines.chat import grouped
-from spar.infer.engines.openai.abilities import request_body
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Likelihood,
+    Request,
+    Sampling,
+    Tell,
+)
+from spar.infer.engines.chat import grouped, whole
+from spar.infer.engines.openai import echoes
 from spar.infer.engines.openai.descriptors import most_connections, raise_limit
+from spar.infer.engines.openai.forms import ECHO, A, Form, form_of
 from spar.infer.engines.openai.lanes import Answer, Cut, Lanes, NoDescriptor, TimedOut, Unreachable
 from spar.infer.engines.openai.outcomes import no_logprobs, outcome
 from spar.infer.engines.openai.pacing import CAP, START, Moved, Pacer, Slot
 from spar.infer.engines.openai.refusals import Refusal, read_refusal
 from spar.infer.engines.openai.replicas import Replica, Replicas
-from spar.infer.engines.openai.replies import FaultyReply, NoLogprobs, TooFewChoices, read_reply
+from spar.infer.engines.openai.replies import FaultyReply, NoLogprobs, TooFewChoices
 from spar.infer.engines.openai.servers import base_url, check_server, read_key
 from spar.infer.engines.openai.tries import Changed, Journal, Patience, Retry
 from spar.infer.gather import gather
+from spar.types import Message
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -38,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIEngine", "OpenAISettings", "check_server", "open_openai"]
 
 _TRIES_A_SERVER = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +138,21 @@ class OpenAIEngine:
             The servers failed for too long, or refused the request itself.
         """
         self._check_open()
-        groups = grouped(requests)
+        groups = [(first, n, form_of(first)) for first, n in grouped(requests)]
         if len(groups) == 1:
             return await self._serve(*groups[0])
-        return await _together([self._serve(first, n) for first, n in groups])
+        return await _together([self._serve(*group) for group in groups])
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood a continuation, in order, from servers that tell of a prompt's tokens.
+
+        Raises
+        ------
+        UsageMistake
+            A server does not, or a context is a conversation.
+        """
+        self._check_open()
+        return await echoes.score(self._echo, continuations)
 
     async def aclose(self) -> None:
         """Close the connections; what still waits is refused."""
@@ -140,20 +163,26 @@ class OpenAIEngine:
         if self._closed:
             raise EngineError("the engine is closed")
 
-    async def _serve(self, request: Request, n: int) -> list[Completion]:
+    async def _echo(self, texts: Sequence[str]) -> list[echoes.Echo]:
+        asked = Sampling(max_tokens=1, top_logprobs=1)
+        prompts = [(Message(role="user", content=whole(text)),) for text in texts]
+        requests = [Request(prompt, asked, tree=0, plain=True) for prompt in prompts]
+        return await _together([self._serve(request, 1, ECHO) for request in requests])
+
+    async def _serve(self, request: Request, n: int, form: Form[A]) -> list[A]:
         patience = Patience(self._settings.retry_seconds, self._settings.backoff_seconds)
         limit = request.sampling.max_tokens
         while True:
             self._check_open()
             server = await self._find_server(request, patience)
-            if request.sampling.top_logprobs and server.lacks("logprobs"):
-                raise no_logprobs(server)
+            if request.sampling.top_logprobs and server.lacks(form.logprobs):
+                raise no_logprobs(server, form.logprobs)
             if n > 1 and (server.lacks("n") or request.sampling.temperature == 0):
                 # Some servers refuse n samples of what is not sampled.
-                return await _together([self._serve(one, 1) for one in _singles(request, n)])
+                return await _together([self._serve(one, 1, form) for one in _singles(request, n)])
             try:
                 slot = await _enter(server, n, patience)
-                return await self._try(server, slot, request, limit)
+                return await self._try(server, slot, (request, n, limit), form)
             except Moved:
                 continue
             except Changed as changed:
@@ -173,29 +202,27 @@ class OpenAIEngine:
         return server
 
     async def _try(
-        self, server: Replica, slot: Slot, request: Request, limit: int
-    ) -> list[Completion]:
-        longest, n = 0, slot.weight
+        self, server: Replica, slot: Slot, asked: tuple[Request, int, int], form: Form[A]
+    ) -> list[A]:
+        longest, (request, n, limit) = 0, asked
         try:
             # Made here, not before the wait: by now more may be known of the server.
             limit = min(limit, server.abilities.most_tokens or limit)
-            body = request_body(self.model, request, n, limit, server.abilities)
-            answer = await self._post(server, body, slot)
+            body = form.body(self.model, request, n, limit, server.abilities)
+            answer = await self._post(server, form.path, body, slot)
             if answer.status != 200:
                 await self._refused(server, answer, body, slot)
-            replies = self._read(server, answer, (request, n, limit))
+            replies = self._read(server, answer, (request, n, limit), form)
             self._replicas.gave_reply(server)
             longest = max(reply.completion_tokens for reply in replies)
             return replies
         finally:
             server.pacer.leave(slot, longest)
 
-    async def _post(self, server: Replica, body: dict[str, Any], slot: Slot) -> Answer:
+    async def _post(self, server: Replica, path: str, body: dict[str, Any], slot: Slot) -> Answer:
         content = json.dumps(body).encode()
         try:
-            answer = await server.lanes.ask(
-                "/chat/completions", content, self._settings.request_seconds
-            )
+            answer = await server.lanes.ask(path, content, self._settings.request_seconds)
         except NoDescriptor as error:  # nothing is known of the server
             server.pacer.back_off(slot)
             raise Retry("no file descriptor", str(error)) from None
@@ -208,17 +235,17 @@ class OpenAIEngine:
         return answer
 
     def _read(
-        self, server: Replica, answer: Answer, asked: tuple[Request, int, int]
-    ) -> list[Completion]:
+        self, server: Replica, answer: Answer, asked: tuple[Request, int, int], form: Form[A]
+    ) -> list[A]:
         try:
-            return read_reply(answer.content, *asked, server.abilities)
+            return form.read(answer.content, *asked, server.abilities)
         except FaultyReply as fault:
             raise Retry(fault.kind, str(fault)) from None
         except TooFewChoices:
             self._say(server, server.abilities.lack("n"))
             raise Changed from None
         except NoLogprobs:
-            self._say(server, server.abilities.lack("logprobs"))
+            self._say(server, server.abilities.lack(form.logprobs))
             raise Changed from None
 
     async def _refused(
@@ -264,7 +291,7 @@ def _singles(request: Request, n: int) -> list[Request]:
     return [replace(request, sampling=replace(request.sampling, seed=seed)) for seed in seeds]
 
 
-async def _together(parts: Sequence[Coroutine[Any, Any, list[Completion]]]) -> list[Completion]:
+async def _together(parts: Sequence[Coroutine[Any, Any, list[T]]]) -> list[T]:
     """All of them at once, joined in order; when one fails the others are cancelled."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     return [reply for replies in await gather(tasks, lambda _: False) for reply in replies]

