@@ -1,0 +1,166 @@
+"""HumanEval: Python functions, written after their docstrings and run against unit tests.
+
+Dataset: 164 functions (Chen et al. 2021, arXiv 2107.03374). Metric: pass@1, the share of functions that
+pass every test of theirs at the first try. A chat model is asked for one code block
+(`spar.eval.humaneval.program` says what counts of its reply); with `--no-chat-template` the model goes
+on where the prompt stops, up to the next top-level statement, as the paper has it.
+
+Scoring runs what the model wrote (`spar.eval.humaneval.sandbox`), so a person must allow it with
+`--allow-code-execution`; without that nothing is generated either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spar.config import EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.data import open_data
+from spar.eval.humaneval.program import solutions
+from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
+from spar.eval.record import Example, Scored, Verdict
+from spar.infer.engine import Engine, Request, Sampling
+from spar.infer.roles import Actor, AttemptFailed, Seeds, Written, ask
+from spar.infer.search import Roles
+from spar.types import Message, Prompt
+
+FILE = "HumanEval.jsonl.gz"
+METRIC = "pass@1"
+STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""A completion is over where the function's body is (human-eval's paper, section 2.1)."""
+
+REQUEST = """\
+Complete the Python function below. Reply with one Python code block that holds the whole function and \
+everything it needs, such as imports, and nothing else.
+
+```python
+{prompt}
+```"""
+
+
+@dataclass(frozen=True, slots=True)
+class HumanEval:
+    """The benchmark (`spar.eval.benchmark.Benchmark`)."""
+
+    allow_code_execution: bool = False
+    """Whether a person allowed to run what a model wrote."""
+    limits: Limits = Limits()
+    """What each program may use."""
+    data: tuple[str, ...] = ("humaneval",)
+    executes_code: bool = True
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """The functions, as requests to a chat model or as they are."""
+        self._require_permission()
+        rows = open_data("humaneval", config.data).jsonl(FILE)
+        return [_prompt(row, chat=config.chat_template) for row in rows]
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Have the functions written by the configured search."""
+        if stages.config.chat_template:
+            await stages.run(Stage(ANSWERS, examples))
+        else:
+            await stages.run(Stage(ANSWERS, examples, change=_completing))
+
+    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Nothing: tests decide."""
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """Run every answer against its tests."""
+        self._require_permission()
+        answers = kept.answers()
+        given = {p.id: a.text for p in examples if (a := answers.get(p.id)) and a.text is not None}
+        programs = [_program(p.meta, given[p.id]) for p in examples if p.id in given]
+        outcomes = dict(zip(given, run_programs(programs, self.limits), strict=True))
+        scored = [_example(p, answers.get(p.id), outcomes.get(p.id)) for p in examples]
+        return Scored(
+            examples=tuple(scored), counts=_counts(examples, outcomes), notes=_notes(outcomes)
+        )
+
+    def _require_permission(self) -> None:
+        if not self.allow_code_execution:
+            raise UsageMistake(
+                "humaneval runs the code that a model writes, on this machine; allow it with "
+                "--allow-code-execution (a child process with limits runs it, but for a model that "
+                "you do not trust use a container as well)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Completer:
+    """Writes drafts by going on where the prompt stops; the first line's indentation is kept."""
+
+    engine: Engine
+    sampling: Sampling
+    greedy_first: bool = True
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+        """The draft at `index` among the tree's drafts."""
+        greedy = self.greedy_first and index == 0
+        temperature = 0.0 if greedy else self.sampling.temperature
+        sampling = replace(self.sampling, temperature=temperature, seed=seeds(0), stop=STOPS)
+        request = Request(prompt.messages, sampling, plain=True)
+        (reply,), usage = await ask(self.engine, [request])
+        if not reply.text.strip():
+            raise AttemptFailed("the draft is empty", reply.text, usage)
+        return Written(reply.text.rstrip(), None, usage, sampling.seed)
+
+
+def _completing(roles: Roles) -> Roles:
+    actor = roles.actor
+    if not isinstance(actor, Actor):
+        raise TypeError(f"cannot complete with {type(actor).__name__}")
+    return replace(roles, actor=Completer(actor.engine, actor.sampling, actor.greedy_first))
+
+
+def _prompt(row: Mapping[str, Any], *, chat: bool) -> Prompt:
+    text = REQUEST.replace("{prompt}", row["prompt"].rstrip()) if chat else row["prompt"]
+    return Prompt(
+        id=row["task_id"],
+        messages=(Message(role="user", content=text),),
+        source="humaneval",
+        meta={name: row[name] for name in ("prompt", "entry_point", "test")},
+    )
+
+
+def _program(meta: Mapping[str, Any], response: str) -> Program:
+    found = solutions(meta["prompt"], response, meta["entry_point"])
+    return Program(tuple(found), f"{meta['test']}\n\ncheck({meta['entry_point']})\n")
+
+
+def _example(prompt: Prompt, answer: Answer | None, outcome: Outcome | None) -> Example:
+    passed = outcome is not None and outcome.passed
+    why = outcome.why if outcome else "no answer"
+    return Example(
+        id=prompt.id,
+        response=answer.text if answer else None,
+        passed=passed,
+        verdicts=(Verdict(name="tests", passed=passed, why=why),),
+        scores={METRIC: (float(passed), 1.0)},
+        **({"usage": answer.usage} if answer else {}),
+        facts={"entry_point": prompt.meta["entry_point"], "ended": outcome.kind if outcome else ""},
+    )
+
+
+def _counts(examples: Sequence[Prompt], outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+    kinds = Counter(outcome.kind for outcome in outcomes.values())
+    return {
+        "unanswered": len(examples) - len(outcomes),
+        "timed_out": kinds["timed out"],
+        "out_of_memory": kinds["memory"],
+        "blocked": kinds["blocked"],
+    }
+
+
+def _notes(outcomes: Mapping[str, Outcome]) -> tuple[str, ...]:
+    layers = sorted({layer for outcome in outcomes.values() for layer in outcome.layers})
+    kernel = f"the kernel's {' and '.join(layers)}" if layers else "no help of the kernel"
+    if not outcomes:
+        return ()
+    return (
+        f"the model's code ran in child processes with limits, confined by Python and {kernel}",
+    )

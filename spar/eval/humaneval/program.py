@@ -1,0 +1,84 @@
+"""From a reply to the module that it stands for.
+
+A chat model answers with a code block, a plain one goes on where the prompt stops; either may be given
+for either. What counts of a reply:
+
+1. the last code block that defines the function, else the last block, else the whole text;
+2. of a text without blocks, what stands from its first line of code to the end of the code;
+3. where that does not define the function, it is the function's body and goes below the prompt.
+
+A whole function goes below what the prompt has before its own one (imports, helpers that tests use).
+Replies are only ever handled as text here; where a body's indentation can be read in more than one way,
+the child process takes the first reading that Python can compile.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+INDENT = "    "
+
+_BLOCK = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=fence)|\Z)", re.M | re.S
+)
+_STARTS = re.compile(r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b)")
+_GOES_ON = re.compile(
+    r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b|(?:if|elif|for|while|with|except) .*:"
+    r"|(?:else|try|finally|except):|[\])}]|[A-Za-z_][\w.]*(?:\[.*\])? ?[=(])"
+)
+"""A line at the margin that is code, not a sentence such as "Note: it adds."."""
+
+
+def solutions(prompt: str, response: str, entry_point: str) -> list[str]:
+    """Readings of a reply as a module, function and all."""
+    code = extract(response, entry_point)
+    if defines(code, entry_point):
+        return [f"{preamble(prompt, entry_point)}\n{code}"]
+    return [f"{prompt.rstrip()}\n{body}" for body in bodies(code)]
+
+
+def extract(response: str, entry_point: str) -> str:
+    """The code of a reply."""
+    blocks = [textwrap.dedent(match["code"]) for match in _BLOCK.finditer(response)]
+    whole = [block for block in blocks if defines(block, entry_point)]
+    if whole or blocks:
+        return (whole or blocks)[-1]
+    return _unfenced(response) if defines(response, entry_point) else response
+
+
+def defines(code: str, entry_point: str) -> bool:
+    """Whether the code has the function at its top level."""
+    return re.search(rf"^(?:async )?def {re.escape(entry_point)}\b", code, re.M) is not None
+
+
+def preamble(prompt: str, entry_point: str) -> str:
+    """What stands before the function in the prompt."""
+    starts = [
+        match.start() for match in re.finditer(rf"^def {re.escape(entry_point)}\b", prompt, re.M)
+    ]
+    return prompt[: starts[-1]] if starts else ""
+
+
+def bodies(code: str) -> list[str]:
+    """Readings of a function's body whose indentation may be lost.
+
+    Stripping takes the first line's alone; a chat model may write the whole body from the left margin.
+    """
+    body = code.strip("\n")
+    if body[:1].isspace():
+        return [body]
+    return [INDENT + body, textwrap.indent(body, INDENT)]
+
+
+def _unfenced(text: str) -> str:
+    """The code in a text that may have sentences around it."""
+    lines = text.split("\n")
+    first = next((i for i, line in enumerate(lines) if _STARTS.match(line)), 0)
+    end = first
+    for number, line in enumerate(lines[first:], start=first):
+        at_margin = bool(line.strip()) and line == line.lstrip()
+        if at_margin and not _GOES_ON.match(line):
+            break
+        end = number + 1
+    return "\n".join(lines[first:end])

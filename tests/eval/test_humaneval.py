@@ -1,0 +1,261 @@
+"""HumanEval: what is asked, what is read out of a reply, and verdicts of programs that really run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.config import EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import Answer
+from spar.eval.data import open_data
+from spar.eval.humaneval.benchmark import FILE, STOPS, HumanEval
+from spar.eval.humaneval.program import bodies, extract, solutions
+from spar.eval.humaneval.sandbox import Limits, Program, run_program
+from spar.eval.record import Scored
+from spar.eval.statistics import metrics
+from spar.infer.engines.fake import FakeEngine
+from spar.registry import BENCHMARKS, resolve
+from spar.types import Prompt, Usage
+from tests.eval.memory import MemoryKept, MemoryStages
+
+HEAD = "from typing import List\n\n\ndef twice(n):\n    return n + n\n\n\n"
+PROMPT = HEAD + 'def four(n: List[int]) -> int:\n    """Four times the first."""\n'
+BODY = "    first = n[0]\n    return twice(twice(first))\n"
+TEST = "def check(candidate):\n    assert candidate([3]) == 12\n    assert twice(1) == 2\n"
+ALLOWED = HumanEval(allow_code_execution=True, limits=Limits(cpu_seconds=1, wall_seconds=10))
+
+
+def example(name: str = "HumanEval/0") -> Prompt:
+    meta = {"prompt": PROMPT, "entry_point": "four", "test": TEST}
+    return Prompt.model_validate(
+        {"id": name, "messages": [{"role": "user", "content": PROMPT}], "meta": meta}
+    )
+
+
+def score(**replies: str | None) -> Scored:
+    examples = [example(name) for name in replies]
+    usage = Usage(calls=1, completion_tokens=5)
+    given = {name: Answer(text, usage) for name, text in replies.items()}
+    return ALLOWED.score(examples, MemoryKept(given=given))
+
+
+def test_the_table_has_it() -> None:
+    """The name stands for the class, which runs nothing unless told."""
+    made = resolve(BENCHMARKS, "benchmark", "humaneval")()
+    assert isinstance(made, HumanEval)
+    assert made.executes_code and not made.allow_code_execution and made.data == ("humaneval",)
+
+
+def test_nothing_is_loaded_or_run_without_permission() -> None:
+    """Both loading and scoring refuse in one line that names the flag, data or not."""
+    for refused in (
+        lambda: HumanEval().load(EvalConfig(data="/nowhere")),
+        lambda: HumanEval().score([example()], MemoryKept(given={})),
+    ):
+        with pytest.raises(UsageMistake, match="--allow-code-execution") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+
+
+REPLIES = {
+    "the whole prompt again": f"Sure!\n\n```python\n{PROMPT}{BODY}```\nIt adds.",
+    "the function alone": f"```python\ndef four(n):\n{BODY}```",
+    "no name of a language": f"```\ndef four(n):\n{BODY}```",
+    "tildes": f"~~~py\ndef four(n):\n{BODY}~~~",
+    "a fence never closed": f"```python\ndef four(n):\n{BODY}",
+    "a block within a list": textwrap.indent(f"```python\ndef four(n):\n{BODY}```", "   "),
+    "a block of usage after it": f"```python\ndef four(n):\n{BODY}```\n```python\nfour([1])\n```",
+    "a wrong draft before it": f"```python\ndef four(n):\n    pass\n```\n```\ndef four(n):\n{BODY}```",
+    "a helper of its own": "```python\ndef help(n):\n    return 4 * n[0]\n\n\ndef four(n):\n    return help(n)\n```",
+    "no fence": f"def four(n):\n{BODY}",
+    "sentences around": f"Here is the function.\n\ndef four(n):\n{BODY}\nExplanation: it adds twice.",
+    "an import before": "Here:\nimport math\n\ndef four(n):\n    return math.prod((4, n[0]))\n\nDone.",
+    "a guarded call after": f"def four(n):\n{BODY}\nif __name__ == '__main__':\n    print(four([1]))\n",
+    "a comment that names it": f"# def four(n): below\ndef four(n):\n{BODY}",
+    "the body as it is": BODY,
+    "the body stripped": BODY.strip(),
+    "the body from the margin": textwrap.dedent(BODY),
+    "the body in a block": f"The body:\n```python\n{textwrap.dedent(BODY)}```",
+    "a stripped loop": "for x in n:\n        return 4 * x\n    return 0",
+    "a loop from the margin": "for x in n:\n    return 4 * x\nreturn 0",
+    "one line": "return 4 * n[0]",
+    "Windows line ends": f"```python\ndef four(n):\n{BODY}```".replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
+def test_replies_of_many_shapes_pass(reply: str) -> None:
+    """Whatever the shape, the function in it is found and passes, tests of the prompt's helper too."""
+    program = Program(tuple(solutions(PROMPT, reply, "four")), f"{TEST}\ncheck(four)")
+    outcome = run_program(program, ALLOWED.limits)
+    assert outcome.passed, (outcome, program.readings)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (
+            "```python\ndef four(n):\n    return 3\n```",
+            "AssertionError: assert candidate([3]) == 12",
+        ),
+        ("I cannot do that.", "IndentationError"),
+        ("", "AssertionError: assert candidate([3]) == 12"),
+        ("```python\ndef fore(n):\n    return 12\n```", "AssertionError"),
+        (
+            "```python\nimport os; os._exit(0)\ndef four(n):\n    return 1\n```",
+            "left with 0 before",
+        ),
+        ("```python\nraise SystemExit\ndef four(n):\n    return 1\n```", "SystemExit"),
+        ("```python\ndef four(n):\n    while True: pass\n```", "timed out after 1 s"),
+        ("```python\ndef four(n):\n    return [0] * 10**10\n```", "out of memory"),
+        (
+            "```python\ndef four(n):\n    import os; os.system('true')\n```",
+            "blocked: Blocked: os.sys",
+        ),
+        ("```python\ndef check(f): pass\ndef four(n): pass\n```", "AssertionError"),
+    ],
+)
+def test_replies_that_fail_say_why(reply: str, why: str) -> None:
+    """A wrong, empty, endless, greedy, fleeing or forbidden reply fails, and the verdict says how."""
+    (scored,) = score(a=reply).examples
+    (verdict,) = scored.verdicts
+    assert (scored.passed, verdict.passed, scored.scores) == (False, False, {"pass@1": (0.0, 1.0)})
+    if why != "IndentationError":
+        assert verdict.why.startswith(why)
+    else:
+        assert verdict.why.split(":")[0] in ("IndentationError", "SyntaxError")
+
+
+def test_totals_by_hand() -> None:
+    """One of four passes: pass@1 is 1/4, its error sqrt(1/4 * 3/4 / 3); what went wrong is counted."""
+    scored = score(a=BODY, b="return 3", c="while True: pass", d=None)
+    assert [one.passed for one in scored.examples] == [True, False, False, False]
+    assert scored.counts == {"unanswered": 1, "timed_out": 1, "out_of_memory": 0, "blocked": 0}
+    found = metrics(scored)["pass@1"]
+    assert (found.value, found.n) == (0.25, 4)
+    assert found.stderr == pytest.approx(0.25)
+    assert scored.examples[0].usage == Usage(calls=1, completion_tokens=5)
+    assert scored.examples[0].facts == {"entry_point": "four", "ended": "passed"}
+    assert scored.examples[3].verdicts[0].why == "no answer"
+    assert len(scored.notes) == 1 and "child processes" in scored.notes[0]
+
+
+def test_nothing_answered_is_zero() -> None:
+    """Without an answer no program runs, and the metric is 0 of all."""
+    scored = ALLOWED.score([example()], MemoryKept(given={}))
+    assert metrics(scored)["pass@1"].value == 0.0
+    assert (scored.counts["unanswered"], scored.notes) == (1, ())
+
+
+def test_the_code_of_a_reply() -> None:
+    """The last block with the function, else the last block, else the text."""
+    assert extract("```\na\n```\n```\nb\n```", "f") == "b\n"
+    assert extract("```\ndef f(): 1\n```\n```\nb\n```", "f") == "def f(): 1\n"
+    assert extract("just words", "f") == "just words"
+    assert extract("```\ndef f2(): 1\n```\n```\nb\n```", "f") == "b\n"
+
+
+def test_readings_of_a_body() -> None:
+    """An indented body stands as it is; else its first line alone, or all of it, goes in."""
+    assert bodies("\n  a\n  b") == ["  a\n  b"]
+    assert bodies("a\n    b") == ["    a\n    b", "    a\n        b"]
+
+
+@pytest.mark.usefixtures("one_row")
+async def test_a_chat_model_is_asked_for_a_block() -> None:
+    """The request holds the function in a block; the reply goes through the strategy and is scored."""
+    config = EvalConfig(benchmark="humaneval", strategy="best-of-n", budget=2, votes=1)
+    (prompt,) = ALLOWED.load(config)
+    assert f"```python\n{PROMPT.rstrip()}\n```" in prompt.messages[0].content
+    assert (prompt.id, sorted(prompt.meta)) == ("HumanEval/0", ["entry_point", "prompt", "test"])
+
+    def reply(request: Any) -> str:
+        asked = request.messages[-1].content
+        return "Final Judgement: Yes" if "Judgement" in asked else f"```python\n{PROMPT}{BODY}```"
+
+    engine = FakeEngine(reply)
+    stages = MemoryStages(config, engine)
+    await ALLOWED.respond(stages, [prompt])
+    await ALLOWED.grade(stages, [prompt])
+    assert not any(request.plain or request.sampling.stop for request in engine.requests)
+    scored = ALLOWED.score([prompt], stages.kept)
+    assert metrics(scored)["pass@1"].value == 1.0
+    assert scored.examples[0].usage.calls == len(engine.requests)
+
+
+@pytest.mark.usefixtures("one_row")
+async def test_a_plain_model_goes_on_where_the_prompt_stops() -> None:
+    """The prompt is sent as it is, without a template, and the reply ends before the next statement."""
+    config = EvalConfig(benchmark="humaneval", chat_template=False)
+    (prompt,) = ALLOWED.load(config)
+    assert prompt.messages[0].content == PROMPT
+    engine = FakeEngine(lambda request: BODY + "\nprint(four([1]))\nthis is no Python")
+    stages = MemoryStages(config, engine)
+    await ALLOWED.respond(stages, [prompt])
+    (request,) = engine.requests
+    assert request.plain and request.sampling.stop == STOPS and request.sampling.temperature == 0.0
+    scored = ALLOWED.score([prompt], stages.kept)
+    assert scored.examples[0].response == BODY.rstrip()
+    assert scored.examples[0].passed
+
+
+@pytest.mark.usefixtures("one_row")
+async def test_an_empty_completion_is_a_fault() -> None:
+    """A plain model that says nothing leaves no answer, and the function counts as failed."""
+    config = EvalConfig(benchmark="humaneval", chat_template=False)
+    examples = ALLOWED.load(config)
+    stages = MemoryStages(config, FakeEngine(lambda request: "\n"))
+    await ALLOWED.respond(stages, examples)
+    scored = ALLOWED.score(examples, stages.kept)
+    assert (scored.counts["unanswered"], scored.examples[0].passed) == (1, False)
+
+
+@pytest.fixture
+def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One function in place of the data set."""
+    row = {"task_id": "HumanEval/0", "prompt": PROMPT, "entry_point": "four", "test": TEST}
+
+    class OneRow:
+        def jsonl(self, relative: str) -> list[dict[str, str]]:
+            assert relative == FILE
+            return [{**row, "canonical_solution": BODY}]
+
+    target = "spar.eval.humaneval.benchmark.open_data"
+    monkeypatch.setattr(target, lambda name, given="": OneRow())
+
+
+def _whole(row: dict[str, Any]) -> str:
+    return f"Here it is:\n```python\n{row['prompt']}{row['canonical_solution']}```"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("reply", "share"),
+    [
+        (lambda row: row["canonical_solution"], 1.0),
+        (lambda row: row["canonical_solution"].strip(), 1.0),
+        (lambda row: textwrap.dedent(row["canonical_solution"]), 1.0),
+        (_whole, 1.0),
+        (lambda row: f"```python\n{row['prompt']}    return None\n```", 0.0),
+    ],
+    ids=["completed", "stripped", "from the margin", "in a block", "wrong"],
+)
+def test_all_functions(
+    reply: Callable[[dict[str, Any]], str], share: float, data_root: Path
+) -> None:
+    """Every canonical solution passes in every shape, and none that gives back nothing does."""
+    rows = open_data("humaneval", str(data_root)).jsonl(FILE)
+    benchmark = HumanEval(allow_code_execution=True)
+    examples = benchmark.load(EvalConfig(data=str(data_root)))
+    given = {row["task_id"]: Answer(reply(row)) for row in rows}
+    scored = benchmark.score(examples, MemoryKept(given=given))
+    assert [one.id for one in scored.examples] == [f"HumanEval/{n}" for n in range(164)]
+    wrong = [one.id for one in scored.examples if one.passed != bool(share)]
+    assert wrong == []
+    assert metrics(scored)["pass@1"].value == share
