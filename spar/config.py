@@ -187,6 +187,8 @@ class EvalConfig(DecodeConfig):
     """Whether lm-eval's tasks are asked through the model's chat template."""
     num_fewshot: int | None = Field(default=None, ge=0)
     """Worked examples before a question of lm-eval's tasks; none given: the task's own number."""
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    """Most tokens of a reply to lm-eval's tasks; none given: the task's own number."""
     prompt_seed: int = 0
     """Which draw of nano-if's test prompts."""
 

@@ -171,6 +171,9 @@ def benchmark_flags(
     num_fewshot: Annotated[
         int | None, typer.Option(help="lm-eval's tasks: worked examples before a question.")
     ] = None,
+    max_gen_toks: Annotated[
+        int | None, typer.Option(help="lm-eval's tasks: most tokens of a reply.")
+    ] = None,
     chat_template: Annotated[
         bool | None, typer.Option(help="lm-eval's tasks, humaneval: ask as a chat.")
     ] = None,

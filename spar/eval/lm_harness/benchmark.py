@@ -1,0 +1,195 @@
+"""Every task of lm-eval as a benchmark; GSM8K, MMLU and TriviaQA with local data.
+
+Dataset: the task's own; for `gsm8k`, `mmlu` and `triviaqa` the data folder's files.
+Metric:  the task's own, computed by lm-eval (`spar.eval.lm_harness.scored`).
+Pattern: replies are searched trees, by whatever strategy the run has. Likelihoods are asked of the
+         engine straight, and the strategy has no part in them; each document still leaves a tree, whose
+         response is its likeliest text.
+
+All requests are known when a task is loaded. The stages answer them, and lm-eval scores what they kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spar.config import EvalConfig
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stages
+from spar.eval.lm_harness.asks import (
+    REPLY,
+    LikelihoodAsk,
+    ReplyAsk,
+    document_id,
+    likelihood_asks,
+    reply_asks,
+)
+from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
+from spar.eval.lm_harness.local_data import NOTES
+from spar.eval.lm_harness.replay import Replay, refuse_strangers
+from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
+from spar.eval.lm_harness.stages import likelihood_stage, reply_stage
+from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
+from spar.eval.record import Scored
+from spar.types import Prompt
+
+__all__ = ["HarnessTask", "gsm8k", "known_tasks", "mmlu", "task", "triviaqa"]
+
+FLEXIBLE = "exact_match,flexible-extract"
+LIKELIHOODS = "likelihoods"
+"""Stage of the likelihoods where a task wants replies too; else they have the place of the answers."""
+
+
+def gsm8k() -> HarnessTask:
+    """Grade-school word problems: 1,319 replies after five worked examples."""
+    return HarnessTask("gsm8k", ("gsm8k",), folder="gsm8k", headline=FLEXIBLE)
+
+
+def mmlu() -> HarnessTask:
+    """Questions of 57 subjects with four choices: 14,042 times the likelihood of A, B, C and D."""
+    return HarnessTask("mmlu", ("mmlu",), folder="mmlu/default")
+
+
+def triviaqa() -> HarnessTask:
+    """Trivia without context: 11,313 short replies."""
+    return HarnessTask("triviaqa", ("triviaqa",), folder="triviaqa")
+
+
+def task(name: str) -> HarnessTask:
+    """Any other task, group or tag of lm-eval."""
+    return HarnessTask(name)
+
+
+@dataclass(slots=True)
+class HarnessTask(Benchmark):
+    """One task, group or tag of lm-eval; see the module's docstring."""
+
+    name: str
+    """As lm-eval has it."""
+    data: tuple[str, ...] = ()
+    """Data sets that it reads."""
+    limits_itself: bool = True
+    """A limit is spread over the tasks of a group."""
+    folder: str = ""
+    """The folder of lm-eval's tasks that has it, which is found sooner than among all."""
+    headline: str = ""
+    """The metric that says whether an example passed; "" for the task's first."""
+    _tasks: HarnessTasks | None = None
+    _replies: dict[str, ReplyAsk] = field(default_factory=dict)
+    _likelihoods: dict[str, LikelihoodAsk] = field(default_factory=dict)
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """A prompt for every reply that is wanted, and for every document whose texts are scored.
+
+        Raises
+        ------
+        UsageMistake
+            lm-eval cannot ask this task here, or its data cannot be had.
+        """
+        self._tasks = open_tasks(self.name, config, self.folder)
+        requests = self._tasks.requests()
+        replies = reply_asks([one for one in requests if one.request_type == REPLY])
+        if config.max_gen_toks is not None:
+            replies = [replace(ask, max_tokens=config.max_gen_toks) for ask in replies]
+        likelihoods = likelihood_asks([one for one in requests if one.request_type != REPLY])
+        self._replies = {ask.prompt.id: ask for ask in replies}
+        self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
+        return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Replies by the run's own search; likelihoods by the actor's engine."""
+        directory = stages.kept.directory
+        if directory is None:
+            return
+        if self._replies:
+            await stages.run(reply_stage(ANSWERS, list(self._replies.values())))
+        if self._likelihoods:
+            stage = self._likelihood_stage
+            asks = list(self._likelihoods.values())
+            with likelihood_stage(stage, asks, directory / stage) as scoring:
+                await stages.run(scoring)
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """lm-eval's own scoring of the kept replies and likelihoods.
+
+        Raises
+        ------
+        UsageMistake
+            A reply or a likelihood is missing, or was given to another prompt.
+        """
+        if self._tasks is None:
+            raise UsageMistake(f"lm-eval's task {self.name} was not loaded before it was scored")
+        where = kept.directory or Path()
+        documents = read_likelihoods(where / self._likelihood_stage) if self._likelihoods else {}
+        replies = dict(kept.answers()) if self._replies else {}
+        scores = dict(kept.answers(self._likelihood_stage)) if self._likelihoods else {}
+        refused = frozenset(name for name, answer in scores.items() if answer.text is None)
+        self._refuse_strangers(kept)
+        texts = {name: answer.text for name, answer in replies.items()}
+        results = self._tasks.evaluate(Replay(texts, documents, refused))
+        answered = _answered(self._replies, replies) | _scored(documents, scores)
+        scored = as_scored(
+            self.name,
+            results,
+            groups=self._tasks.groups,
+            answered=answered,
+            headline=self.headline,
+        )
+        return scored.model_copy(update={"notes": (*self._notes(), *scored.notes)})
+
+    @property
+    def _likelihood_stage(self) -> str:
+        return LIKELIHOODS if self._replies else ANSWERS
+
+    def _refuse_strangers(self, kept: Kept) -> None:
+        refuse_strangers(self._replies.values(), kept.trees(ANSWERS), kept.directory)
+        if self._likelihoods:
+            trees = kept.trees(self._likelihood_stage)
+            refuse_strangers(self._likelihoods.values(), trees, kept.directory)
+
+    def _notes(self) -> list[str]:
+        tasks = self._tasks
+        assert tasks is not None
+        shots = sorted({each.get_config("num_fewshot") or 0 for each in tasks.tasks.values()})
+        shown = ", ".join(map(str, shots))
+        way = "as conversations" if tasks.chat else "as plain text"
+        notes = [f"lm-eval {version('lm_eval')}, {shown} worked examples, asked {way}"]
+        notes += [NOTES[name] for name in self.data if name in NOTES]
+        if self._likelihoods:
+            notes.append("likelihoods are not searched: the strategy had no part in them")
+        ignored = sorted({name for ask in self._replies.values() for name in ask.ignored})
+        if ignored:
+            notes.append(f"settings of the task that no engine takes: {', '.join(ignored)}")
+        return notes
+
+
+def _answered(asks: Mapping[str, ReplyAsk], replies: Mapping[str, Answer]) -> dict[str, Answered]:
+    """Example id to its first reply; what further ones cost is added."""
+    found: dict[str, Answered] = {}
+    for name, ask in asks.items():
+        answer = replies.get(name, Answer(None))
+        example = document_id(ask.prompt.meta["task"], ask.prompt.meta["document"])
+        first = found.get(example)
+        found[example] = (
+            Answered(answer.text, answer.usage)
+            if first is None
+            else Answered(first.text, first.usage + answer.usage)
+        )
+    return found
+
+
+def _scored(
+    documents: Mapping[str, ScoredDocument], answers: Mapping[str, Answer]
+) -> dict[str, Answered]:
+    found = {}
+    for name, answer in answers.items():
+        document = documents.get(name)
+        facts: dict[str, Any] = {}
+        if document is not None:
+            facts[LOGPROBS] = [[one.text, one.logprob] for one in document.likelihoods]
+        found[name.removesuffix("#rolling")] = Answered(answer.text, answer.usage, facts)
+    return found

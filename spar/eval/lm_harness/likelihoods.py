@@ -1,0 +1,111 @@
+"""Likelihoods on the disk: `likelihoods.jsonl`, one line a document, written as they come.
+
+    {"id": "mmlu_anatomy/3", "digest": "5e0c...", "likelihoods": [{"text": " A", "logprob": -1.2, ...}]}
+
+A document's line is there before its tree is, so an interrupted run goes on without asking twice, and a
+finished one is scored again without a model. The last line of an id counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from spar.errors import UsageMistake
+from spar.eval.lm_harness.asks import LikelihoodAsk
+from spar.files import LineFile
+from spar.types import Record, Text
+
+FILE = "likelihoods.jsonl"
+
+
+class ScoredText(Record):
+    """One text and how likely a model finds it."""
+
+    text: Text
+    """The continuation."""
+    logprob: float
+    """Natural log-probability of the whole text."""
+    greedy: bool
+    """Whether each of its tokens is the likeliest where it stands."""
+    tokens: int
+    """How many it has."""
+
+
+class ScoredDocument(Record):
+    """All texts of one document."""
+
+    id: Text
+    """The prompt's id."""
+    digest: str
+    """Of what was asked (`LikelihoodAsk.digest`)."""
+    likelihoods: tuple[ScoredText, ...]
+    """In the order in which they were asked for."""
+
+    @property
+    def likeliest(self) -> ScoredText:
+        """The text with the highest log-probability, the first of several."""
+        return max(self.likelihoods, key=lambda one: one.logprob)
+
+
+class LikelihoodFile:
+    """Documents that are scored already, and a place to add more."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / FILE
+        self._known = read_likelihoods(directory)
+        if path.is_file():
+            _cut_torn_line(path)
+        self._lines = LineFile(path)
+
+    def get(self, ask: LikelihoodAsk) -> ScoredDocument | None:
+        """What is known of a document, None where it is new or was asked otherwise."""
+        found = self._known.get(ask.prompt.id)
+        return found if found is not None and found.digest == ask.digest else None
+
+    def add(self, document: ScoredDocument) -> None:
+        """Append one document; it survives the death of the process once this returns."""
+        self._lines.append(json.dumps(document.model_dump(), separators=(",", ":")))
+        self._known[document.id] = document
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._lines.__exit__()
+
+
+def read_likelihoods(directory: Path) -> dict[str, ScoredDocument]:
+    """Prompt id to its document's likelihoods; empty where a stage has none. A torn last line is skipped.
+
+    Raises
+    ------
+    UsageMistake
+        A line before the last is damaged.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        return {}
+    return {document.id: document for document in _documents(path)}
+
+
+def _documents(path: Path) -> Iterator[ScoredDocument]:
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield ScoredDocument.model_validate(json.loads(line))
+            except (ValidationError, ValueError) as error:
+                raise UsageMistake(
+                    f"{path}:{number} is damaged; delete the line, or start over with --fresh"
+                ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as handle:
+            handle.truncate(whole)

@@ -1,0 +1,148 @@
+"""`spar` as a model of lm-eval, for its command line and its functions.
+
+    python -m spar.eval.lm_harness --model spar --model_args model=DIR,strategy=bfs,budget=15 \\
+        --tasks gsm8k --apply_chat_template
+    simple_evaluate(model=SparLM(model="DIR"), tasks=["gsm8k"])
+
+Arguments are the settings of `spar eval` (`spar.config.EvalConfig`), `recipe`, and `out`: a directory
+that keeps the searches, so that the same command resumes and `spar tui` shows them. Without it they are
+forgotten. Requests come as text or, under `--apply_chat_template`, as conversations. The command line
+frees the models at its end; other callers call `close`.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.model import LM
+
+from spar.config import EvalConfig, load_eval
+from spar.errors import UsageMistake
+from spar.eval.benchmark import ANSWERS, Stage
+from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk, likelihood_asks, reply_asks, to_chat
+from spar.eval.lm_harness.likelihoods import read_likelihoods
+from spar.eval.lm_harness.replay import pairs, refuse_strangers, texts
+from spar.eval.lm_harness.searches import Searches
+from spar.eval.lm_harness.stages import likelihood_stage, reply_stage
+from spar.infer.deploy import models, shown_model
+from spar.store import read_trees
+from spar.types import SearchTree
+
+_LISTS = ("base_url", "actor_url", "judge_url", "refiner_url")
+
+
+class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
+    """Answers by spar's search, and scores texts by its engines.
+
+    Parameters
+    ----------
+    out:
+        A directory for the searches; "" forgets them.
+    recipe:
+        As `spar eval --recipe`; "" is the paper's for a model that is named, else the embedded one's.
+    settings:
+        Fields of `EvalConfig`. `pretrained` is another name for `model`.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown setting, or one out of range.
+    """
+
+    def __init__(self, *, out: str = "", recipe: str = "", **settings: Any) -> None:
+        super().__init__()
+        # lm-eval's command line hands its own flags on; batches are the engine's business.
+        for flag in ("batch_size", "max_batch_size"):
+            settings.pop(flag, None)
+        config = config_of(settings, recipe)
+        self._temporary = None if out else tempfile.TemporaryDirectory(prefix="spar-")
+        self._directory = Path(self._temporary.name if self._temporary else out)
+        self._searches = Searches(config, logging.getLogger(__name__).info)
+
+    @property
+    def config(self) -> EvalConfig:
+        """The settings, with nothing left open once something was asked."""
+        return self._searches.config
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Stands for the chat template in lm-eval's caches of requests."""
+        return shown_model(models(self.config)["actor"]).replace("/", "__") or "served"
+
+    def apply_chat_template(
+        self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The conversation itself, which the engine puts through the model's template."""
+        return to_chat(chat_history, add_generation_prompt)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """The answers of searches."""
+        asks = reply_asks(requests)
+        trees = self._run(reply_stage(ANSWERS, asks), asks)
+        return texts(asks, {tree.prompt.id: tree.answer for tree in trees})
+
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Log-probabilities by the actor's engine."""
+        return self._score("likelihoods", requests)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probabilities of whole texts by the actor's engine."""
+        return [logprob for logprob, _ in self._score("rolling", requests)]
+
+    def close(self) -> None:
+        """Free the models; safe to call twice."""
+        self._searches.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _score(self, stage: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        asks = likelihood_asks(requests)
+        directory = self._directory / stage
+        with likelihood_stage(stage, asks, directory) as scoring:
+            trees = self._run(scoring, asks)
+        refused = frozenset(tree.prompt.id for tree in trees if tree.answer is None)
+        return pairs(requests, read_likelihoods(directory), refused)
+
+    def _run(self, stage: Stage, asks: Sequence[ReplyAsk | LikelihoodAsk]) -> list[SearchTree]:
+        directory = self._directory / stage.name
+        self._searches.run(stage, directory)
+        wanted = {prompt.id for prompt in stage.prompts}
+        trees = [tree for tree in read_trees(directory) if tree.prompt.id in wanted]
+        refuse_strangers(asks, trees, directory)
+        return trees
+
+
+def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
+    """Settings of a run out of an lm-eval model's arguments.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown setting, or one out of range.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "pretrained" in given:
+        given["model"] = given.pop("pretrained")
+    if str(given.get("device", "")) in ("cuda", "cuda:0"):
+        del given["device"]  # lm-eval's own default, also where there is no GPU
+    unknown = sorted(given.keys() - EvalConfig.model_fields.keys())
+    if unknown:
+        raise UsageMistake(
+            f"--model_args {unknown[0]}={given[unknown[0]]}: spar has no such setting (accepted: those "
+            "of spar.config.EvalConfig, recipe, out)"
+        )
+    given |= {name: (given[name],) for name in _LISTS if isinstance(given.get(name), str)}
+    return load_eval(recipe or _default_recipe(given), given)
+
+
+def _default_recipe(given: Mapping[str, Any]) -> str:
+    own = any(given.get(name) for name in ("model", "actor_model", "base_url", "actor_url"))
+    return "paper" if own or given.get("engine") in ("openai", "fake") else "nano"

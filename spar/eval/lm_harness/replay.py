@@ -1,0 +1,131 @@
+"""lm-eval's scoring of what is kept: a model that looks every reply and likelihood up.
+
+lm-eval makes its requests anew and gets the stored replies; its filters, its metrics and its groups do
+the rest. Nothing here can ask a model: what is missing is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spar.errors import UsageMistake
+from spar.eval.lm_harness.asks import (
+    LikelihoodAsk,
+    ReplyAsk,
+    likelihood_asks,
+    likelihood_id,
+    reply_asks,
+    to_chat,
+)
+from spar.eval.lm_harness.likelihoods import ScoredDocument
+from spar.infer.engines.stops import end_of
+from spar.types import SearchTree
+
+REFUSED = (0.0, False)
+"""What stands for the likelihood of a text that no model would score."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """Has the methods of an lm-eval model, over what is kept.
+
+    Parameters
+    ----------
+    replies:
+        Prompt id to its reply, None where every attempt at one failed.
+    documents:
+        Prompt id to the likelihoods of its texts.
+    refused:
+        Ids of prompts whose texts no model would score.
+    """
+
+    replies: Mapping[str, str | None]
+    documents: Mapping[str, ScoredDocument]
+    refused: frozenset[str] = frozenset()
+    rank: int = 0
+    world_size: int = 1
+    tokenizer_name: str = ""
+
+    def apply_chat_template(self, history: Sequence[Mapping[str, str]], **options: Any) -> str:
+        """The conversation itself."""
+        return to_chat(history, **options)
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """The kept replies."""
+        return texts(reply_asks(requests), self.replies)
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """The kept likelihoods."""
+        return pairs(requests, self.documents, self.refused)
+
+    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+        """The kept log-probabilities of whole texts."""
+        return [logprob for logprob, _ in pairs(requests, self.documents, self.refused)]
+
+
+def texts(asks: Sequence[ReplyAsk], replies: Mapping[str, str | None]) -> list[str]:
+    """Every reply up to its task's first stop string, which a refinement may well have run past; "" for
+    a prompt without one.
+
+    Raises
+    ------
+    UsageMistake
+        A prompt was never answered.
+    """
+    _refuse_missing([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
+    found = [replies[ask.prompt.id] or "" for ask in asks]
+    return [text[: end_of(text, ask.until)] for text, ask in zip(found, asks, strict=True)]
+
+
+def pairs(
+    requests: Sequence[Any],
+    documents: Mapping[str, ScoredDocument],
+    refused: frozenset[str] = frozenset(),
+) -> list[tuple[float, bool]]:
+    """Log-probability and greediness of every request's text, in order.
+
+    Raises
+    ------
+    UsageMistake
+        A document was never scored, or was asked otherwise.
+    """
+    asks = {ask.prompt.id: ask for ask in likelihood_asks(requests)}
+    kept = {name: documents[name] for name, ask in asks.items() if _fits(documents, ask)}
+    _refuse_missing([name for name in asks if name not in kept and name not in refused])
+    taken: Counter[str] = Counter()
+    found = []
+    for name in map(likelihood_id, requests):
+        one = kept[name].likelihoods[taken[name]] if name in kept else None
+        found.append((one.logprob, one.greedy) if one is not None else REFUSED)
+        taken[name] += 1
+    return found
+
+
+def refuse_strangers(
+    asks: Iterable[ReplyAsk | LikelihoodAsk], trees: Iterable[SearchTree], where: object
+) -> None:
+    """Raise `UsageMistake` where a kept tree answers another prompt than the one of its id."""
+    wanted = {ask.prompt.id: ask.prompt.messages for ask in asks}
+    for tree in trees:
+        if wanted.get(tree.prompt.id, tree.prompt.messages) != tree.prompt.messages:
+            raise UsageMistake(
+                f"{where}: the prompt {tree.prompt.id} was another one when it was answered; the data or "
+                "lm-eval have changed since: start over with --fresh, or give another --out"
+            )
+
+
+def _fits(documents: Mapping[str, ScoredDocument], ask: LikelihoodAsk) -> bool:
+    found = documents.get(ask.prompt.id)
+    return found is not None and found.digest == ask.digest
+
+
+def _refuse_missing(names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        raise UsageMistake(
+            f"no answer is kept for {names[0]}{more}; run the same command without --responses, and to "
+            "its end"
+        )

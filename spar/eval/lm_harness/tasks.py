@@ -1,0 +1,195 @@
+"""Tasks of lm-eval with their documents: found, made ready, asked, and scored by lm-eval itself.
+
+Everything here is the preparation of lm-eval's `simple_evaluate`, in its order and with its seeds, and
+its `evaluate`; what it prints on the way is kept off the terminal.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.config import EvalConfig
+from spar.errors import MissingExtra, SparError, UsageMistake
+from spar.eval.lm_harness.asks import to_chat
+from spar.eval.lm_harness.local_data import local_data
+
+FEWSHOT_SEED = 1234
+"""lm-eval's own draw of worked examples; a run's seed is added, so that seed 0 gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessTasks:
+    """One task, or every task of a group or a tag, as a run wants it asked."""
+
+    tasks: Mapping[str, Any]
+    """Name to lm-eval's task."""
+    groups: Mapping[str, Any]
+    """Name to lm-eval's group."""
+    documents: Mapping[str, range]
+    """Task to the numbers of its documents that are asked; lm-eval looks each number up in it."""
+    chat: bool
+    """Whether they are asked as conversations."""
+    seed: int
+    """Of the worked examples."""
+
+    def requests(self) -> list[Any]:
+        """lm-eval's requests of all tasks, in order; one that wants several replies comes so many times."""
+        with quiet():
+            self._reseed()
+            return [one for name in self.tasks for one in self._built(name)]
+
+    def evaluate(self, model: Any) -> dict[str, Any]:
+        """lm-eval's results and samples for a model.
+
+        Parameters
+        ----------
+        model:
+            An lm-eval model, or whatever has its methods.
+        """
+        from lm_eval.evaluator import evaluate
+
+        with quiet():
+            self._reseed()
+            results = evaluate(
+                model,
+                {"tasks": dict(self.tasks), "groups": dict(self.groups)},
+                samples=dict(self.documents),
+                bootstrap_iters=0,  # standard errors are computed from the examples
+                apply_chat_template=self.chat,
+                fewshot_as_multiturn=self.chat,
+            )
+        return dict(results)
+
+    def _reseed(self) -> None:
+        _seed_globals()
+        for task in self.tasks.values():
+            task.set_fewshot_seed(seed=self.seed)
+
+    def _built(self, name: str) -> Iterator[Any]:
+        task = self.tasks[name]
+        task.build_all_requests(
+            samples=self.documents[name],
+            rank=0,
+            world_size=1,
+            apply_chat_template=self.chat,
+            fewshot_as_multiturn=self.chat,
+            chat_template=to_chat if self.chat else None,
+        )
+        for instance in task.instances:
+            yield from [instance] * (instance.repeats or 1)
+
+
+def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
+    """Find a task and read its documents.
+
+    Parameters
+    ----------
+    name:
+        A task, group or tag of lm-eval.
+    folder:
+        The folder of lm-eval's tasks that has it, which is found sooner than among all; "" for all.
+
+    Raises
+    ------
+    UsageMistake
+        The task cannot be asked here, or its data cannot be had.
+    """
+    loaded = _load(name, config.data, folder)
+    tasks = loaded["tasks"]
+    for task_name, task in tasks.items():
+        _refuse(task_name, task)
+        _set_fewshot(task, config.num_fewshot)
+    sizes = {task_name: len(task.eval_docs) for task_name, task in tasks.items()}
+    asked = {n: range(count) for n, count in spread(sizes, config.limit).items() if count}
+    return HarnessTasks(
+        tasks={task_name: tasks[task_name] for task_name in asked},
+        groups=loaded.get("groups") or {},
+        documents=asked,
+        chat=config.chat_template,
+        seed=FEWSHOT_SEED + (config.seed or 0),
+    )
+
+
+def known_tasks() -> Sequence[str]:
+    """Names of all tasks, groups and tags of lm-eval."""
+    return tuple(_manager("").all_tasks)
+
+
+def spread(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
+    """How many documents of each task are asked: all, or so many in all, as evenly as sizes permit."""
+    if limit is None:
+        return dict(sizes)
+    counts, left = dict.fromkeys(sizes, 0), limit
+    while left and any(counts[name] < sizes[name] for name in sizes):
+        for name in sizes:
+            if left and counts[name] < sizes[name]:
+                counts[name] += 1
+                left -= 1
+    return counts
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep logs, progress bars and remarks of lm-eval and datasets off the terminal."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+@functools.cache
+def _manager(folder: str) -> Any:
+    try:
+        import lm_eval.tasks
+    except ImportError as error:
+        raise MissingExtra(error.name or "lm_eval", "eval", "a task of lm-eval") from error
+    with quiet():
+        if not folder:
+            return lm_eval.tasks.TaskManager()
+        path = Path(lm_eval.tasks.__file__).parent / folder
+        return lm_eval.tasks.TaskManager(include_path=str(path), include_defaults=False)
+
+
+def _load(name: str, data: str, folder: str) -> Mapping[str, Any]:
+    manager = _manager(folder)
+    try:
+        with quiet(), local_data(data):
+            _seed_globals()
+            loaded: Mapping[str, Any] = manager.load([name])
+    except SparError:
+        raise
+    except Exception as error:  # a task may be code of anyone's, and raise anything
+        reason = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+        raise UsageMistake(f"lm-eval's task {name}: cannot be made ready ({reason})") from error
+    return loaded
+
+
+def _refuse(name: str, task: Any) -> None:
+    """Raise `UsageMistake` for a task that runs a model's code or wants more than text."""
+    if getattr(task, "UNSAFE_CODE", False):
+        raise UsageMistake(
+            f"lm-eval's task {name} runs code that a model wrote, without limits; use spar eval "
+            "humaneval, or lm-eval's own command line (python -m spar.eval.lm_harness)"
+        )
+    if getattr(task, "MULTIMODAL", False):
+        raise UsageMistake(f"lm-eval's task {name} asks about images or sounds; engines read text")
+
+
+def _set_fewshot(task: Any, wanted: int | None) -> None:
+    """lm-eval's rule: a task that says 0 keeps it, one that says nothing has 0."""
+    own = task.get_config("num_fewshot")
+    if own is None or (wanted is not None and own != 0):
+        task.set_config(key="num_fewshot", value=wanted or 0)
+
+
+def _seed_globals() -> None:
+    import numpy as np
+
+    # Some tasks draw while they are loaded or scored; these are lm-eval's seeds.
+    random.seed(0)
+    np.random.seed(FEWSHOT_SEED)

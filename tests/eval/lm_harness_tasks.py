@@ -1,0 +1,152 @@
+"""Small tasks for lm-eval, and a run of stages over a fake engine, for tests of the two together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spar.config import EvalConfig, load_eval
+from spar.errors import EngineError
+from spar.eval.benchmark import Stage
+from spar.eval.kept import KeptRun
+from spar.infer.decode import DEFAULT_ROOM, decode
+from spar.infer.deploy import Engines, deployments
+from spar.infer.engine import Completion, Continuation, Likelihood, Request
+from spar.infer.engines.fake import FakeEngine
+from spar.infer.meter import Meter
+from spar.infer.setup import make_manifest, open_roles, search_settings
+from spar.infer.summary import Summary
+from spar.store import RunStore
+
+CODE = """
+import datasets
+
+
+def make(rows, **_):
+    made = [{"question": f"{n} and {n}?", "answer": str(2 * n), "choices": ["even", "odd"],
+             "gold": n % 2, "text": f"the number {n} is fine"} for n in range(rows)]
+    return datasets.DatasetDict({"test": datasets.Dataset.from_list(made)})
+"""
+BASE = """
+task: {name}
+custom_dataset: !function documents.make
+dataset_kwargs: {{rows: {rows}}}
+test_split: test
+"""
+CHOICE = """
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: choices
+doc_to_target: gold
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+REPLY = """
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["!", "STOP"], max_gen_toks: 7, do_sample: false}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+filter_list:
+  - {name: number, filter: [{function: regex, regex_pattern: "([0-9]+)"}, {function: take_first}]}
+  - {name: whole, filter: [{function: take_first}]}
+"""
+ROLLING = """
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{text}}"
+metric_list:
+  - {metric: word_perplexity, aggregation: weighted_perplexity, higher_is_better: false}
+"""
+GROUP = """
+group: {name}
+task: [toy_small, toy_large]
+aggregate_metric_list: [{{metric: acc, weight_by_size: {weighted}}}]
+"""
+SIZES = {"toy_small": 3, "toy_large": 7}
+
+
+def write_tasks(folder: Path) -> str:
+    """Write tasks toy_small and toy_large of choices, toy_reply, toy_text, toy_prefix and toy_unsafe,
+    and two groups of the first two; returns the folder as `open_tasks` takes it."""
+    (folder / "documents.py").write_text(CODE)
+    files = {name: BASE.format(name=name, rows=rows) + CHOICE for name, rows in SIZES.items()}
+    files["toy_reply"] = BASE.format(name="toy_reply", rows=5) + REPLY
+    files["toy_text"] = BASE.format(name="toy_text", rows=4) + ROLLING
+    files["toy_prefix"] = BASE.format(name="toy_prefix", rows=2) + REPLY + 'gen_prefix: "It is"\n'
+    files["toy_unsafe"] = BASE.format(name="toy_unsafe", rows=2) + REPLY + "unsafe_code: true\n"
+    files["toy_weighted"] = GROUP.format(name="toy_weighted", weighted="true")
+    files["toy_plain"] = GROUP.format(name="toy_plain", weighted="false")
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(content)
+    return str(folder)
+
+
+def settings(**fields: object) -> EvalConfig:
+    """Greedy, over the fake engine."""
+    return load_eval("nano", {"engine": "fake", "strategy": "greedy"} | fields)
+
+
+def adds(request: Request) -> str:
+    """Right for even numbers, wrong by one for odd ones; blank space before it and a remark behind it."""
+    text = request.messages[-1].content
+    found = re.findall(r"(\d+) and", text)
+    number = int(found[-1]) if found else 0
+    return f"  {2 * number + number % 2} ! and more"
+
+
+class CountingEngine(FakeEngine):
+    """Adds numbers, scores texts as the fake does, counts both, and fails where it is told."""
+
+    def __init__(self, fail_at: int = 0) -> None:
+        super().__init__(adds)
+        self.num_asked = 0
+        self.fail_at = fail_at
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Count, and reply."""
+        self._count(len(requests))
+        return await super().generate(requests)
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """Count, and score."""
+        self._count(len(continuations))
+        return await super().score(continuations)
+
+    def _count(self, num: int) -> None:
+        self.num_asked += num
+        if self.fail_at and self.num_asked >= self.fail_at:
+            raise EngineError("the server is gone")
+
+
+@dataclass(slots=True)
+class EngineStages:
+    """`spar.eval.benchmark.Stages` over one engine, into a directory."""
+
+    config: EvalConfig
+    kept: KeptRun
+    engine: FakeEngine | None = None
+    """None where nothing may be asked any more."""
+    ran: list[str] = field(default_factory=list)
+    """Names of the stages, in order."""
+
+    async def run(self, stage: Stage) -> None:
+        """Search what is not there yet."""
+        self.ran.append(stage.name)
+        config = self.config.model_copy(update=dict(stage.settings))
+        with RunStore.open(self.kept.directory / stage.name, make_manifest(config)) as store:
+            missing = [prompt for prompt in stage.prompts if prompt.id not in store.done]
+            if not missing:
+                return
+            assert self.engine is not None, f"{len(missing)} prompts were asked again"
+            engines = Engines(config)
+            engines.opened[deployments(config)["actor"]] = Meter(self.engine)
+            await decode(
+                missing,
+                stage.change(open_roles(config, engines)),
+                search_settings(config, store.manifest.digest),
+                store,
+                summary=Summary(),
+                room=lambda: config.concurrency or DEFAULT_ROOM,
+            )

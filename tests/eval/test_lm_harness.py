@@ -1,0 +1,369 @@
+"""lm-eval's tasks as benchmarks: its numbers, resuming, scoring without a model, and clear words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.errors import EngineError, RunStopped, UsageMistake
+from spar.eval.benchmark import Answer
+from spar.eval.kept import KeptRun
+from spar.eval.lm_harness.benchmark import HarnessTask, gsm8k, mmlu, triviaqa
+from spar.eval.lm_harness.tasks import open_tasks
+from spar.eval.record import Scored
+from spar.eval.statistics import metrics
+from spar.infer.engine import Continuation
+from spar.infer.engines.fake import scripted_likelihood
+from spar.store import read_trees
+from spar.types import Message
+from tests.eval.lm_harness_tasks import CountingEngine, EngineStages, settings, write_tasks
+
+pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+
+pytestmark = pytest.mark.evalharness
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of small tasks."""
+    return write_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+def run(
+    task: HarnessTask, directory: Path, engine: CountingEngine | None, **fields: Any
+) -> tuple[Scored, EngineStages]:
+    """Load, respond and score, as `spar eval` does."""
+    config = settings(**fields)
+    stages = EngineStages(config, KeptRun(directory), engine)
+    examples = task.load(config)
+    asyncio.run(task.respond(stages, examples))
+    return task.score(examples, stages.kept), stages
+
+
+def values(scored: Scored) -> dict[str, float]:
+    """Metric to its value."""
+    return {name: metric.value for name, metric in metrics(scored).items()}
+
+
+class Reference:
+    """An lm-eval model that gives the very likelihoods of the fake engine, without any of spar's stages."""
+
+    rank, world_size, tokenizer_name = 0, 1, ""
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """Of the texts as they come."""
+        found = [scripted_likelihood(Continuation(*one.args)) for one in requests]
+        return [(one.logprob, one.greedy) for one in found]
+
+    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+        """Of whole texts."""
+        return [scripted_likelihood(Continuation("", one.args[0])).logprob for one in requests]
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """Nothing asks for replies."""
+        raise AssertionError
+
+
+def official(name: str, folder: str, **fields: Any) -> Mapping[str, Mapping[str, Any]]:
+    """lm-eval's own results for the reference."""
+    config = settings(chat_template=False, **fields)
+    results = open_tasks(name, config, folder).evaluate(Reference())["results"]
+    assert isinstance(results, dict)
+    return results
+
+
+# --- numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("group", "weighted"), [("toy_weighted", True), ("toy_plain", False)])
+def test_a_groups_metrics_are_lm_evals(
+    toys: str, tmp_path: Path, group: str, weighted: bool
+) -> None:
+    """Weighted by documents or by tasks, as the group says; the parts stand below it."""
+    engine = CountingEngine()
+    scored, stages = run(HarnessTask(group, folder=toys), tmp_path, engine, chat_template=False)
+    theirs, ours = official(group, toys), values(scored)
+    assert ours["acc"] == pytest.approx(theirs[group]["acc,none"], rel=1e-12)
+    for task in ("toy_small", "toy_large"):
+        assert ours[f"acc/{task}"] == pytest.approx(theirs[task]["acc,none"], rel=1e-12)
+    assert 0 < ours["acc"] < 1
+    assert ("acc" in scored.means) is not weighted
+    assert len(scored.examples) == 10
+    assert engine.num_asked == 20  # two choices a document
+    assert stages.ran == [""]
+
+
+def test_a_number_that_is_no_mean_is_lm_evals_as_it_stands(toys: str, tmp_path: Path) -> None:
+    """A perplexity has no share for each document, hence no standard error, and a note says so."""
+    scored, _ = run(HarnessTask("toy_text", folder=toys), tmp_path, CountingEngine())
+    theirs = official("toy_text", toys)["toy_text"]["word_perplexity,none"]
+    found = metrics(scored)["word_perplexity"]
+    assert found.value == pytest.approx(theirs, rel=1e-12)
+    assert found.stderr is None
+    assert any(note.startswith("word_perplexity: lm-eval's number over 4") for note in scored.notes)
+    assert all(example.passed is None for example in scored.examples)
+
+
+def test_replies_are_filtered_and_scored_by_the_task(toys: str, tmp_path: Path) -> None:
+    """One metric a filter; even numbers are added rightly, and only a filter sees past the blanks."""
+    scored, _ = run(HarnessTask("toy_reply", folder=toys), tmp_path, CountingEngine())
+    assert values(scored) == {"exact_match,number": 0.6, "exact_match,whole": 0.0}
+    assert [example.passed for example in scored.examples] == [True, False, True, False, True]
+    assert [example.response for example in scored.examples[:2]] == ["  0 ", "  3 "]
+    verdict = scored.examples[1].verdicts[0]
+    assert (verdict.name, verdict.passed) == ("exact_match,number", False)
+    assert verdict.why == "read '3', wanted '2'"
+
+
+def test_the_headline_says_what_passes(toys: str, tmp_path: Path) -> None:
+    """A benchmark may name the metric by which examples flip."""
+    task = HarnessTask("toy_reply", folder=toys, headline="exact_match,whole")
+    scored, _ = run(task, tmp_path, CountingEngine())
+    assert [example.passed for example in scored.examples] == [False] * 5
+
+
+def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path) -> None:
+    """Also where the stand-in that lm-eval scores would be right, as the first of two choices often is."""
+    task, config = HarnessTask("toy_small", folder=toys), settings(chat_template=False)
+    examples = task.load(config)
+    stages = EngineStages(config, KeptRun(tmp_path), CountingEngine())
+    asyncio.run(task.respond(stages, examples))
+
+    class Cut(KeptRun):
+        def answers(self, stage: str = "") -> Mapping[str, Answer]:
+            """Nothing for the first document."""
+            return {**KeptRun.answers(self, stage), "toy_small/0": Answer(None)}
+
+    lines = (tmp_path / "likelihoods.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["id"] != "toy_small/0"]
+    (tmp_path / "likelihoods.jsonl").write_text("".join(kept))
+    scored = task.score(examples, Cut(tmp_path))
+    first = scored.examples[0]
+    assert (first.id, first.passed, first.scores["acc"]) == ("toy_small/0", False, (0.0, 1.0))
+    assert scored.counts["unanswered"] == 1
+
+
+def test_a_strategy_searches_replies_and_leaves_likelihoods_alone(
+    toys: str, tmp_path: Path
+) -> None:
+    """Best-of-n writes several drafts of a reply; a likelihood is asked for once."""
+    search = {"strategy": "best-of-n", "budget": 3, "chat_template": False}
+    run(HarnessTask("toy_reply", folder=toys), tmp_path / "reply", CountingEngine(), **search)
+    trees = list(read_trees(tmp_path / "reply"))
+    assert {tree.strategy for tree in trees} == {"best-of-n"}
+    assert all(len(tree.nodes) == 3 for tree in trees)
+    scored, _ = run(
+        HarnessTask("toy_small", folder=toys), tmp_path / "choice", CountingEngine(), **search
+    )
+    assert {tree.strategy for tree in read_trees(tmp_path / "choice")} == {"greedy"}
+    assert any("strategy had no part" in note for note in scored.notes)
+
+
+# --- resuming and scoring again --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["toy_large", "toy_reply"])
+def test_an_interrupted_run_goes_on_and_a_finished_one_asks_nothing(
+    toys: str, tmp_path: Path, name: str
+) -> None:
+    """What was answered before the server went is not asked again, and the numbers are the same."""
+    whole = CountingEngine()
+    expected, _ = run(HarnessTask(name, folder=toys), tmp_path / "whole", whole)
+    broken = CountingEngine(fail_at=whole.num_asked // 2)
+    with pytest.raises(RunStopped, match="the server is gone"):
+        run(HarnessTask(name, folder=toys), tmp_path / "part", broken, concurrency=1)
+    mended = CountingEngine()
+    scored, _ = run(HarnessTask(name, folder=toys), tmp_path / "part", mended)
+    assert 0 < mended.num_asked < whole.num_asked
+    assert values(scored) == values(expected)
+    again, stages = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
+    assert values(again) == values(expected)
+    assert stages.ran == [""]
+
+
+def test_a_likelihood_without_its_tree_is_not_asked_again(toys: str, tmp_path: Path) -> None:
+    """The process may die between the two lines."""
+    run(HarnessTask("toy_large", folder=toys), tmp_path, CountingEngine())
+    lines = (tmp_path / "trees.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "trees.jsonl").write_text("".join(lines[:4]))
+    engine = CountingEngine()
+    scored, _ = run(HarnessTask("toy_large", folder=toys), tmp_path, engine)
+    assert engine.num_asked == 0
+    assert scored.counts["unanswered"] == 0
+
+
+def test_scoring_needs_all_answers_and_no_engine(toys: str, tmp_path: Path) -> None:
+    """A stage that was never run is a clear word, not a model that is loaded."""
+    task = HarnessTask("toy_large", folder=toys)
+    examples = task.load(settings())
+    with pytest.raises(UsageMistake, match="no answer is kept for toy_large/0 and 6 more"):
+        task.score(examples, KeptRun(tmp_path))
+
+
+def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path) -> None:
+    """Ids are those of the prompts."""
+    task = HarnessTask("toy_reply", folder=toys)
+    examples = task.load(settings())
+    given = {prompt.id: Answer(f"{2 * number}") for number, prompt in enumerate(examples)}
+    scored = task.score(examples, KeptRun(tmp_path, given))
+    assert values(scored) == {"exact_match,number": 1.0, "exact_match,whole": 1.0}
+
+
+# --- what is asked ---------------------------------------------------------------------------------
+
+
+def test_a_limit_counts_all_documents_of_a_group(toys: str) -> None:
+    """Spread over its tasks, where lm-eval's own limit counts each task's."""
+    prompts = HarnessTask("toy_weighted", folder=toys).load(settings(limit=5))
+    names = [prompt.id for prompt in prompts]
+    assert names == ["toy_small/0", "toy_small/1", "toy_small/2", "toy_large/0", "toy_large/1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("toy_prefix", "--no-chat-template"), ("toy_unsafe", "spar eval humaneval")]
+)
+def test_what_cannot_be_asked_is_said_before_a_model_is_loaded(
+    toys: str, name: str, why: str
+) -> None:
+    """A reply that the task begins, code that it runs."""
+    with pytest.raises(UsageMistake, match=why):
+        HarnessTask(name, folder=toys).load(settings())
+
+
+def test_a_prefilled_reply_can_be_asked_as_text(toys: str) -> None:
+    """As lm-eval writes it: the prefix at the end of the prompt."""
+    prompts = HarnessTask("toy_prefix", folder=toys).load(settings(chat_template=False))
+    assert prompts[1].messages == (Message(role="user", content="1 and 1? It is"),)
+
+
+@pytest.mark.data
+def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
+    """Five worked examples, as turns or as text; the last question is the test file's."""
+    task, given = gsm8k(), str(data_root)
+    prompts = task.load(settings(data=given, limit=3))
+    assert [prompt.id for prompt in prompts] == ["gsm8k/0", "gsm8k/1", "gsm8k/2"]
+    turns = prompts[0].messages
+    assert [message.role for message in turns] == ["user", "assistant"] * 5 + ["user"]
+    assert turns[-1].content.startswith("Question: Janet\u2019s ducks lay 16 eggs per day.")
+    assert all("####" in message.content for message in turns[1::2])
+    (plain,) = task.load(settings(data=given, limit=1, chat_template=False, num_fewshot=2))[
+        0
+    ].messages
+    assert plain.content.count("Question: ") == 3
+    assert plain.content.endswith("\nAnswer:")
+
+
+@pytest.mark.data
+def test_the_draw_of_worked_examples_follows_the_seed(data_root: Path) -> None:
+    """The same seed gives the same prompts, another one others."""
+    drawn = [
+        gsm8k().load(settings(data=str(data_root), limit=2, seed=seed))[1].messages
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0][-1] == drawn[2][-1]
+
+
+@pytest.mark.data
+def test_mmlu_asks_all_subjects_and_sums_them_up_as_lm_eval(
+    data_root: Path, tmp_path: Path
+) -> None:
+    """60 documents of 57 subjects: three subjects weigh double, in the whole and in their group."""
+    task = mmlu()
+    fields = {"data": str(data_root), "limit": 60, "num_fewshot": 1}
+    scored, _ = run(task, tmp_path, CountingEngine(), chat_template=False, **fields)
+    theirs, ours = official("mmlu", "mmlu/default", **fields), values(scored)
+    assert len({name for name in ours if name.count("_")}) == 57 + 4
+    names = {"acc": "mmlu"} | {n: n.removeprefix("acc/") for n in ours if n != "acc"}
+    for name, owner in names.items():
+        assert ours[name] == pytest.approx(theirs[owner]["acc,none"], rel=1e-12)
+    assert 0 < ours["acc"] < 1
+    (turn,) = task.load(settings(**fields, chat_template=False))[0].messages
+    assert turn.content.startswith("The following are multiple choice questions (with answers)")
+    assert turn.content.count("\nD. ") == 2
+    assert turn.content.endswith("\nAnswer:")
+
+
+@pytest.mark.data
+def test_triviaqa_accepts_any_alias(data_root: Path, tmp_path: Path) -> None:
+    """Whatever its case and punctuation; the note says that the questions are not lm-eval's own list."""
+    task = triviaqa()
+    examples = task.load(settings(data=str(data_root), limit=2, chat_template=False))
+    assert examples[1].messages[0].content.endswith("star sign is Jamie Lee Curtis??\nAnswer:")
+    given = {"triviaqa/0": Answer(" david seville."), "triviaqa/1": Answer("skorpio, or so")}
+    scored = task.score(examples, KeptRun(tmp_path, given))
+    assert values(scored) == {"exact_match,remove_whitespace": 1.0}
+    assert any("rc.nocontext" in note for note in scored.notes)
+
+
+@pytest.mark.data
+def test_no_chatter_reaches_the_terminal(
+    data_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither lm-eval's log nor a progress bar."""
+    run(triviaqa(), tmp_path, CountingEngine(), data=str(data_root), limit=2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_data_are_one_clear_line(tmp_path: Path) -> None:
+    """The set, the folder, and how to get it."""
+    with pytest.raises(UsageMistake, match="spar data fetch gsm8k") as caught:
+        gsm8k().load(settings(data=str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_set_of_the_hub_that_cannot_be_had_is_one_clear_line(tmp_path: Path) -> None:
+    """The network is closed here; the words name the set and the way out."""
+    task = HarnessTask("gsm_plus", folder="gsm_plus")
+    with pytest.raises(UsageMistake, match="HF_HOME to a cache that has it") as caught:
+        task.load(settings())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_an_unknown_benchmark_has_a_closest_name() -> None:
+    """Of spar's and of all of lm-eval's tasks."""
+    from spar.cli.run_eval import Evaluation, find_benchmark
+
+    for given, close in (("gsm8", "gsm8k"), ("hellaswagg", "hellaswag")):
+        with pytest.raises(UsageMistake, match=f"did you mean '{close}'"):
+            find_benchmark(given, Evaluation((given,)))
+    found = find_benchmark("hellaswag", Evaluation(("hellaswag",)))
+    assert isinstance(found, HarnessTask)
+    assert found.name == "hellaswag"
+
+
+def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path) -> None:
+    """Before any prompt is asked."""
+
+    class Mute:
+        model, capacity, description = "mute", 0, "no likelihoods"
+
+        async def generate(self, requests: Sequence[Any]) -> list[Any]:
+            """Never asked."""
+            raise EngineError("asked")
+
+        async def aclose(self) -> None:
+            """Nothing."""
+
+    config = settings()
+    stages = EngineStages(config, KeptRun(tmp_path), Mute())  # type: ignore[arg-type]
+    task = HarnessTask("toy_small", folder=toys)
+    examples = task.load(config)
+    with pytest.raises(UsageMistake, match="cannot say how likely"):
+        asyncio.run(task.respond(stages, examples))
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, 7), (3, 3)])
+def test_the_length_of_a_reply_is_the_tasks_unless_given(
+    toys: str, tmp_path: Path, given: int | None, wanted: int
+) -> None:
+    """Every request of the run asks for as many tokens."""
+    engine = CountingEngine()
+    run(HarnessTask("toy_reply", folder=toys), tmp_path, engine, max_gen_toks=given)
+    assert {request.sampling.max_tokens for request in engine.requests} == {wanted}
