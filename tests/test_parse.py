@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 
 from spar.errors import ParseError
-from spar.infer.parse import find_verdict, parse_refinement, parse_verdict
 from spar.templates import load, shield
+from spar.templates.parse import (
+    Refinement,
+    find_verdict,
+    parse_refinement,
+    parse_verdict,
+    refinement_text,
+)
 from tests.strategies import any_text, marker_text
 
 VERDICTS = [
@@ -143,3 +149,28 @@ def test_a_response_comes_through_its_markers(response: str) -> None:
     else:
         with pytest.raises(ParseError):
             parse_refinement(text)
+
+
+@pytest.mark.parametrize(("reflection", "response"), [case[1:] for case in REFINEMENTS])
+def test_a_refinement_is_written_as_it_is_read(reflection: str, response: str) -> None:
+    """The canonical text of what was read is read as the same."""
+    found = Refinement(reflection, response)
+    assert parse_refinement(refinement_text(found)) == found
+
+
+def test_the_canonical_text_is_the_one_that_the_template_asks_for() -> None:
+    """Heading and markers stand as in the refine template; a marker in the response has its shield."""
+    text = refinement_text(Refinement("why", "a [[end]] b"))
+    assert text == "why\nFinal Refined Output:\n[[start]]\na [\u2060[end]] b\n[[end]]"
+    asked = load().refine.splitlines()
+    assert [line for line in text.splitlines()[1:3] if line in asked] == text.splitlines()[1:3]
+
+
+@given(any_text | marker_text, any_text | marker_text)
+def test_no_refinement_changes_by_being_written(before: str, inside: str) -> None:
+    """Whatever can be read, its canonical text is read as the same."""
+    try:
+        found = parse_refinement(f"{before}[[start]]{inside}[[end]]")
+    except ParseError:
+        return
+    assert parse_refinement(refinement_text(found)) == found

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 
 from spar.errors import ParseError, UsageMistake
-from spar.infer.parse import parse_refinement, parse_verdict
 from spar.infer.roles import judge_messages, refine_messages
 from spar.templates import FIELDS, load, render, shield, transcript, unshield
+from spar.templates.parse import parse_refinement, parse_verdict
 from spar.types import Message, Node
 from tests.fakes import make_judgement, make_prompt
 from tests.strategies import any_text, marker_text

@@ -22,10 +22,10 @@ from spar.eval.record import Share
 from spar.infer.decode import Begin
 from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.judges import Judge, JudgeSettings, VotesJudge, cast_all, count_votes
-from spar.infer.parse import parse_verdict
 from spar.infer.roles import AttemptFailed, Seeds, judge_messages
 from spar.infer.search import Roles
 from spar.infer.seeds import derive, run_of_seeds
+from spar.templates.parse import parse_verdict
 from spar.types import Judgement, Node, Prompt, Usage
 
 RESPONSE = "response"

@@ -16,10 +16,10 @@ from typing import Any, Literal, Protocol
 from spar.errors import UsageMistake
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.gather import gather
-from spar.infer.parse import find_verdict, parse_verdict
 from spar.infer.roles import AttemptFailed, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
+from spar.templates.parse import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
 
 VoteRule = Literal["full", "majority", "race"]

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from spar.errors import ParseError, PromptRefused, SparError
 from spar.infer.engine import Completion, Engine, Request, Sampling
-from spar.infer.parse import parse_refinement
 from spar.templates import Templates
+from spar.templates.parse import parse_refinement
 from spar.types import Message, Node, Prompt, Usage
 
 Seeds = Callable[[int], int | None]
@@ -126,8 +126,7 @@ class Refiner:
 
 def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:
     """The conversation that asks for a verdict."""
-    content = templates.judge_prompt(prompt.messages, response)
-    return (Message(role="user", content=content),)
+    return templates.judge_conversation(prompt.messages, response)
 
 
 def refine_messages(templates: Templates, prompt: Prompt, parent: Node) -> tuple[Message, ...]:
@@ -140,11 +139,8 @@ def refine_messages(templates: Templates, prompt: Prompt, parent: Node) -> tuple
     """
     if parent.judgement is None:
         raise AttemptFailed(f"node {parent.id} has no critique to refine from", "", Usage())
-    return (
-        *judge_messages(templates, prompt, parent.response),
-        Message(role="assistant", content=parent.judgement.critique),
-        Message(role="user", content=templates.refine_request()),
-    )
+    critique = parent.judgement.critique
+    return templates.refine_conversation(prompt.messages, parent.response, critique)
 
 
 async def ask(

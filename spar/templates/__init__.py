@@ -48,6 +48,20 @@ class Templates:
         """Fixed turn that follows the critique and asks for a refinement."""
         return self.refine
 
+    def judge_conversation(self, messages: Sequence[Message], response: str) -> tuple[Message, ...]:
+        """The conversation that asks for a verdict on `response` as the reply to `messages`."""
+        return (Message(role="user", content=self.judge_prompt(messages, response)),)
+
+    def refine_conversation(
+        self, messages: Sequence[Message], response: str, critique: str
+    ) -> tuple[Message, ...]:
+        """The conversation that asks for a refinement: it extends the judge's token for token."""
+        return (
+            *self.judge_conversation(messages, response),
+            Message(role="assistant", content=critique),
+            Message(role="user", content=self.refine_request()),
+        )
+
     def digests(self) -> dict[str, str]:
         """Template name to the first 16 hex digits of its sha256, for the manifest."""
         texts = {"judge": self.judge, "refine": self.refine}

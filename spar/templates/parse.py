@@ -3,6 +3,7 @@
 A verdict is the first whole word Yes or No after the *last* `Final Judgement` in the text. The
 official scripts read the first one; the last is the judge's own even when it quoted another before
 it. A refinement stands between `[[start]]` and `[[end]]` after the last `Final Refined Output`.
+`refinement_text` is the way back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from spar.errors import ParseError
-from spar.templates import unshield
+from spar.templates import shield, unshield
 
 _VERDICT_HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
 _VERDICT = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_])", re.IGNORECASE)
@@ -74,3 +75,15 @@ def parse_refinement(text: str) -> Refinement:
         raise ParseError(f"nothing stands between {_START} and {_END}")
     reflection = text[: start if heading_start is None else heading_start].strip()
     return Refinement(reflection=reflection, response=response)
+
+
+def refinement_text(refinement: Refinement) -> str:
+    """The text of a refinement in its one canonical form: what `parse_refinement` reads back.
+
+    It has the words that the refiner wrote. What reading leaves out is written as the template asks for
+    it: the heading's spelling, blank space around the parts, what followed the last marker, and whether a
+    marker inside the response was quoted with its shield, which here it is.
+    """
+    response = shield(refinement.response)
+    parts = (refinement.reflection, f"Final Refined Output:\n{_START}\n{response}\n{_END}")
+    return "\n".join(part for part in parts if part)

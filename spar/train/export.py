@@ -1,0 +1,157 @@
+"""Training data as files that trainers read.
+
+| form | `dpo.jsonl` | `rft.jsonl` |
+|---|---|---|
+| `trl` | `prompt`, `chosen`, `rejected`: lists of messages | `messages` |
+| `llamafactory` | sharegpt with ranking: `conversations`, `chosen`, `rejected` | sharegpt: `conversations` |
+| `jsonl` | a `Pair` | a `RefinerExample` |
+
+Every line also says where it came from (`run`, `prompt_id`, the nodes); trainers leave columns alone that
+they do not know. `llamafactory` adds `spar_dpo` and `spar_rft` to the `dataset_info.json` beside them. The lines are ASCII JSON, which every reader takes and no odd line separator can tear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from spar.errors import RunStopped, UsageMistake
+from spar.train.examples import Pair, RefinerExample
+from spar.types import Message
+
+Form = Literal["trl", "llamafactory", "jsonl"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+DPO, RFT, DATASET_INFO = "dpo.jsonl", "rft.jsonl", "dataset_info.json"
+
+_SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system"}
+_INFO: Mapping[str, Any] = {
+    "spar_dpo": {
+        "file_name": DPO,
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+    },
+    "spar_rft": {
+        "file_name": RFT,
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations"},
+    },
+}
+
+Row = dict[str, Any]
+
+
+def export(
+    form: Form, folder: Path, *, pairs: Sequence[Pair], examples: Sequence[RefinerExample]
+) -> dict[str, str]:
+    """Write both files, each replaced as a whole; returns file name to the sha256 of its bytes.
+
+    Raises
+    ------
+    RunStopped
+        The disk is full or fails. Files that were there are as they were.
+    UsageMistake
+        A `dataset_info.json` is there that cannot be read.
+    """
+    pair_row, example_row = _ROWS[form]
+    path = folder / DATASET_INFO
+    info = {**_described(path), **_INFO} if form == "llamafactory" else None
+    written = {
+        DPO: write_lines(folder / DPO, map(pair_row, pairs)),
+        RFT: write_lines(folder / RFT, map(example_row, examples)),
+    }
+    if info is not None:
+        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2) + "\n"])
+    return written
+
+
+def write_lines(path: Path, rows: Iterable[Row]) -> str:
+    """Write one JSON object a line in place of the file; returns the sha256 of its bytes."""
+    return _replace(path, (json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+
+
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """Stream the pairs of the `jsonl` form."""
+    with path.open("rb") as handle:
+        for line in handle:
+            yield Pair.model_validate(json.loads(line))
+
+
+def read_examples(path: Path) -> Iterator[RefinerExample]:
+    """Stream the refiner's examples of the `jsonl` form."""
+    with path.open("rb") as handle:
+        for line in handle:
+            yield RefinerExample.model_validate(json.loads(line))
+
+
+def _described(path: Path) -> Row:
+    """The data sets that a `dataset_info.json` describes already, such as LLaMA-Factory's own."""
+    if not path.exists():
+        return {}
+    try:
+        info = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageMistake(f"{path} is not JSON: {error}; mend it or give another --out") from error
+    if not isinstance(info, dict):
+        raise UsageMistake(f"{path} is no JSON object; mend it or give another --out")
+    return info
+
+
+def _replace(path: Path, chunks: Iterable[str]) -> str:
+    part, digest = path.with_name(f"{path.name}.part"), hashlib.sha256()
+    try:
+        with part.open("wb") as handle:
+            for chunk in chunks:
+                data = chunk.encode("ascii")
+                digest.update(data)
+                handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunStopped(
+            f"cannot write {path}: {error.strerror or error}; mend that and build again"
+        ) from error
+    return digest.hexdigest()
+
+
+def _trl_pair(pair: Pair) -> Row:
+    return {
+        "prompt": [message.model_dump() for message in pair.prompt],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+        **pair.model_dump(exclude={"prompt", "chosen", "rejected"}),
+    }
+
+
+def _sharegpt_pair(pair: Pair) -> Row:
+    return {
+        "conversations": [_sharegpt(message) for message in pair.prompt],
+        "chosen": {"from": "gpt", "value": pair.chosen},
+        "rejected": {"from": "gpt", "value": pair.rejected},
+        **pair.model_dump(exclude={"prompt", "chosen", "rejected"}),
+    }
+
+
+def _sharegpt_example(example: RefinerExample) -> Row:
+    return {
+        "conversations": [_sharegpt(message) for message in example.messages],
+        **example.model_dump(exclude={"messages"}),
+    }
+
+
+def _sharegpt(message: Message) -> Row:
+    return {"from": _SHAREGPT[message.role], "value": message.content}
+
+
+_ROWS: Mapping[Form, tuple[Callable[[Pair], Row], Callable[[RefinerExample], Row]]] = {
+    "trl": (_trl_pair, RefinerExample.model_dump),
+    "llamafactory": (_sharegpt_pair, _sharegpt_example),
+    "jsonl": (Pair.model_dump, RefinerExample.model_dump),
+}

@@ -1,0 +1,96 @@
+"""Preference pairs out of search trees. Pure; knows no file and no model.
+
+A pair made by refining differs in what had to change; a pair of two independent drafts differs in much
+else too (paper, section 2.3). Both are made here, so that the second can be held against the first, and
+a control whose labels chance has shuffled.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+from spar.train.examples import Pair, Run
+from spar.types import Node, SearchTree
+
+Pairing = Literal["refined", "independent"]
+"""A draft and its refinement (paper), or two drafts (the paper's ablation without refinement)."""
+
+
+def refined_pair(tree: SearchTree) -> Pair | None:
+    """The passing refinement, chosen over the failing draft at its root; None where there is none.
+
+    A draft that passed at once, one that was never judged, and a tree without a passing answer make no
+    pair.
+    """
+    winner = solution(tree)
+    if winner is None or winner.parent is None:
+        return None
+    root = tree.path(winner.id)[0]
+    return _pair(tree, "search", winner, root) if _fails(root, tree) else None
+
+
+def independent_pair(tree: SearchTree, seed: int) -> Pair | None:
+    """A passing draft, chosen over a failing draft of the same prompt; None where either is missing.
+
+    Which of several is drawn by `seed`; the failing one is `failing_draft`'s.
+    """
+    passing = [node for node in tree.children(None) if passes(node, tree)]
+    rejected = failing_draft(tree, seed)
+    if not passing or rejected is None:
+        return None
+    return _pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
+
+
+def failing_draft(tree: SearchTree, seed: int) -> Node | None:
+    """One of a prompt's failing drafts, drawn by `seed`: where its search starts (paper, section 2.2)."""
+    failing = [node for node in tree.children(None) if _fails(node, tree)]
+    return _draw(failing, seed, tree, "failing") if failing else None
+
+
+def shuffled(pair: Pair, seed: int) -> Pair:
+    """The pair with its sides swapped or not, as a coin says that falls by `seed` and prompt."""
+    if _dice(seed, pair.prompt_id, "shuffled").random() < 0.5:
+        return pair
+    sides = {
+        "chosen": pair.rejected,
+        "rejected": pair.chosen,
+        "chosen_node": pair.rejected_node,
+        "rejected_node": pair.chosen_node,
+    }
+    return pair.model_copy(update={**sides, "swapped": not pair.swapped})
+
+
+def solution(tree: SearchTree) -> Node | None:
+    """The tree's answer where it passes the gate."""
+    answer = None if tree.selected is None else tree.nodes[tree.selected]
+    return answer if answer is not None and passes(answer, tree) else None
+
+
+def passes(node: Node, tree: SearchTree) -> bool:
+    """Whether a node was judged and is above the tree's gate."""
+    return node.judgement is not None and node.judgement.passed(tree.gate)
+
+
+def _fails(node: Node, tree: SearchTree) -> bool:
+    return node.judgement is not None and not node.judgement.passed(tree.gate)
+
+
+def _pair(tree: SearchTree, run: Run, chosen: Node, rejected: Node) -> Pair:
+    return Pair(
+        run=run,
+        prompt_id=tree.prompt.id,
+        chosen_node=chosen.id,
+        rejected_node=rejected.id,
+        prompt=tree.prompt.messages,
+        chosen=chosen.response,
+        rejected=rejected.response,
+    )
+
+
+def _draw(nodes: list[Node], seed: int, tree: SearchTree, what: str) -> Node:
+    return _dice(seed, tree.prompt.id, what).choice(nodes)
+
+
+def _dice(seed: int, prompt_id: str, what: str) -> random.Random:
+    return random.Random(f"{seed}|{what}|{prompt_id!a}")

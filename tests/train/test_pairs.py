@@ -1,0 +1,136 @@
+"""Preference pairs: which trees make one, of which nodes, and what chance decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.train.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
+from spar.types import Node
+from tests.strategies import trees
+from tests.train.trees import Planned, make_tree, tree_of
+
+FAILING_ROOT = ((None, 1), (0, 2), (1, 4))
+"""A failing draft, a failing refinement of it, a passing one of that."""
+
+
+def test_the_passing_refinement_is_chosen_over_the_failing_draft() -> None:
+    """Not over its own parent, which failed as well: the draft is what the actor wrote."""
+    tree = make_tree(*FAILING_ROOT)
+    pair = refined_pair(tree)
+    assert pair is not None
+    assert (pair.chosen, pair.rejected) == ("r2", "r0")
+    assert (pair.run, pair.prompt_id, pair.chosen_node, pair.rejected_node) == ("search", "p", 2, 0)
+    assert pair.prompt == tree.prompt.messages
+    assert not pair.swapped
+
+
+NO_PAIR = {
+    "nothing passed": ((None, 1), (0, 2)),
+    "the draft passed at once": ((None, 4),),
+    "the draft was never judged": ((None, None), (0, 4)),
+    "a draft passed beside a failing one": ((None, 1), (None, 4)),
+    "nothing was judged": ((None, None),),
+    "nothing was written": (),
+}
+
+
+@pytest.mark.parametrize("nodes", NO_PAIR.values(), ids=NO_PAIR.keys())
+def test_trees_without_a_pair(nodes: tuple[Planned, ...]) -> None:
+    """A pair needs a draft that failed and a refinement below it that passed."""
+    assert refined_pair(make_tree(*nodes)) is None
+
+
+def test_the_draft_is_the_one_that_was_refined() -> None:
+    """Of two drafts, the winning refinement's own root is the rejected side."""
+    pair = refined_pair(make_tree((None, None), (None, 0), (1, 5)))
+    assert pair is not None
+    assert (pair.rejected_node, pair.chosen_node) == (1, 2)
+
+
+def test_the_trees_own_gate_decides() -> None:
+    """Three of five votes pass a gate of 0.5 and not one of 0.6, which is strict."""
+    nodes = ((None, 2), (0, 3))
+    assert refined_pair(make_tree(*nodes)) is not None
+    assert refined_pair(make_tree(*nodes, gate=0.6)) is None
+
+
+def test_a_passing_draft_is_chosen_over_a_failing_one() -> None:
+    """Refinements and unjudged drafts take no part in an independent pair."""
+    tree = make_tree((None, None), (None, 2), (None, 5), (1, 5), (2, 0))
+    pair = independent_pair(tree, 0)
+    assert pair is not None
+    assert (pair.run, pair.chosen, pair.rejected) == ("drafts", "r2", "r1")
+
+
+@pytest.mark.parametrize("nodes", [((None, 5), (None, 4)), ((None, 0),), ((None, None),), ()])
+def test_drafts_without_an_independent_pair(nodes: tuple[Planned, ...]) -> None:
+    """Both a passing and a failing draft are needed."""
+    assert independent_pair(make_tree(*nodes), 0) is None
+
+
+def test_the_seed_decides_which_drafts() -> None:
+    """Over many seeds each passing and each failing draft is taken about as often as the others."""
+    tree = make_tree((None, 0), (None, 5), (None, 1), (None, 4), (None, 2))
+    pairs = [independent_pair(tree, seed) for seed in range(300)]
+    chosen = Counter(pair.chosen_node for pair in pairs if pair)
+    rejected = Counter(pair.rejected_node for pair in pairs if pair)
+    assert chosen.keys() == {1, 3}
+    assert min(chosen.values()) > 100
+    assert rejected.keys() == {0, 2, 4}
+    assert min(rejected.values()) > 60
+    assert pairs == [independent_pair(tree, seed) for seed in range(300)]
+
+
+def test_the_search_starts_where_the_independent_pair_is_rejected() -> None:
+    """The ablation differs from the paper's pairs in the chosen side alone."""
+    tree = make_tree((None, 0), (None, 5), (None, 1), (None, 2))
+    for seed in range(20):
+        root, pair = failing_draft(tree, seed), independent_pair(tree, seed)
+        assert root is not None
+        assert pair is not None
+        assert root.id == pair.rejected_node
+    assert failing_draft(make_tree((None, 5), (None, None)), 0) is None
+
+
+def test_shuffled_labels_are_a_fair_coin() -> None:
+    """About half of the pairs are swapped, whole and the same ones each time."""
+    pairs = [
+        pair
+        for i in range(400)
+        if (pair := refined_pair(make_tree(*FAILING_ROOT, prompt_id=f"p{i}")))
+    ]
+    after = [shuffled(pair, 7) for pair in pairs]
+    assert 160 < sum(pair.swapped for pair in after) < 240
+    for pair, other in zip(pairs, after, strict=True):
+        sides = (other.chosen, other.chosen_node), (other.rejected, other.rejected_node)
+        expected = ("r2", 2), ("r0", 0)
+        assert sides == (expected[::-1] if other.swapped else expected)
+        assert other.prompt == pair.prompt
+    assert after == [shuffled(pair, 7) for pair in pairs]
+    assert after != [shuffled(pair, 8) for pair in pairs]
+
+
+@given(trees(), st.integers(0, 9))
+def test_every_pair_has_a_passing_and_a_failing_side(tree, seed) -> None:  # type: ignore[no-untyped-def]
+    """Whatever the tree: chosen passes, rejected is a judged draft that does not."""
+    for pair in filter(None, (refined_pair(tree), independent_pair(tree, seed))):
+        chosen, rejected = tree.nodes[pair.chosen_node], tree.nodes[pair.rejected_node]
+        assert chosen.judgement is not None
+        assert chosen.judgement.passed(tree.gate)
+        assert rejected.parent is None
+        assert rejected.judgement is not None
+        assert not rejected.judgement.passed(tree.gate)
+        assert (pair.chosen, pair.rejected) == (chosen.response, rejected.response)
+
+
+def test_an_answer_below_the_gate_is_no_solution() -> None:
+    """The best node of an unsolved tree is its answer, and no solution."""
+    assert solution(make_tree((None, 1), (0, 2))) is None
+    solved = solution(make_tree(*FAILING_ROOT))
+    assert isinstance(solved, Node)
+    assert solved.id == 2
+    assert solution(tree_of()) is None
