@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spar.config import DecodeConfig
 from spar.errors import ConfigChanged, SparError
+from spar.infer.deploy import urls
 from spar.infer.setup import make_manifest
 from spar.infer.summary import Summary
 from spar.manifest import refuse_changes
 from spar.store import MANIFEST, TREES, read_manifest, read_summary, read_trees, tree_offsets
 from spar.types import Prompt
 
-SETTLED = ("engine", "speculate", "actor_model", "judge_model", "refiner_model")
-"""Settings that a run fills in where the person left them open."""
+MADE_UP = "fake"
+"""The engine that nothing left open ever stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,19 @@ def is_finished(directory: Path, config: DecodeConfig, source: PromptSource) -> 
     if not (directory / MANIFEST).is_file() or not (directory / TREES).is_file():
         return False
     stored = read_manifest(directory)
-    left_open = [name for name in SETTLED if getattr(config, name) in ("", "auto")]
-    filled = config.model_copy(update={name: stored.config.get(name) for name in left_open})
     try:
-        refuse_changes(stored, make_manifest(filled), directory)
+        refuse_changes(stored, make_manifest(_filled(config, stored.config)), directory)
     except ConfigChanged:
         return False
     done = tree_offsets(directory / TREES)
     return len(done) >= source.count and all(prompt.id in done for prompt in source.read())
+
+
+def _filled(config: DecodeConfig, stored: Mapping[str, Any]) -> DecodeConfig:
+    """The settings with what a run fills in where the person left it open: as the stored run has it."""
+    names = ["speculate"] if config.speculate == "auto" else []
+    if config.engine == "auto" and stored.get("engine") != MADE_UP:
+        names.append("engine")
+    served = [role for role, servers in urls(config).items() if servers]
+    names += [f"{role}_model" for role in served if not getattr(config, f"{role}_model")]
+    return config.model_copy(update={name: stored.get(name) for name in names})

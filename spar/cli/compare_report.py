@@ -39,9 +39,9 @@ def _metrics(comparison: Comparison) -> Table:
     from rich.table import Table
 
     table = Table()
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for heading in ("first", "second", "change", "95 % interval", "n"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in _shown(comparison):
         row = _row(comparison.metrics[name], comparison.units.get(name))
         table.add_row(as_text(name), *map(as_text, row))

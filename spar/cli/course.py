@@ -17,20 +17,17 @@ from typing import Any, TypeVar
 
 from spar.cli.begun import PromptSource, summary_so_far
 from spar.cli.display import Display
+from spar.cli.pool import Pool
 from spar.config import DecodeConfig
 from spar.errors import SparError
 from spar.eval.benchmark import Stage
 from spar.infer.decode import Observer, decode
 from spar.infer.deploy import Engines, deployments, roles_asked
 from spar.infer.drafts import DraftStage, KeptDrafts, drafts_missing, forget_drafts
-from spar.infer.engine import Deployment
-from spar.infer.meter import Meter
 from spar.infer.search import Roles, SearchSettings
 from spar.infer.setup import open_roles, search_settings
 from spar.infer.summary import Summary
-from spar.store import (
-    RunStore,
-)
+from spar.store import RunStore
 from spar.types import SearchTree, Speaker
 
 T = TypeVar("T")
@@ -53,7 +50,7 @@ class Course:
     fresh: bool = False
     stage: Stage = Stage("", ())
     """What differs from the plain search of the settings."""
-    pool: dict[Deployment, Meter] | None = None
+    pool: Pool | None = None
     """Models that other courses use too and somebody else closes; None closes them with the course."""
     summary: Summary = field(default_factory=Summary)
 
@@ -87,6 +84,8 @@ class Course:
     async def _stages(self) -> None:
         settings = self._settings()
         needed = self.speakers
+        if self.pool is not None:
+            await self.pool.make_room(self._unopened(needed).wanted.values(), self._say)
         if not await _in_thread(self._in_turn):
             await self._search(settings, needed)
             return
@@ -106,8 +105,8 @@ class Course:
         return replace(settings, strategy=self.stage.strategy, name=self.stage.strategy_name)
 
     async def _free_pool(self) -> None:
-        while self.pool:
-            await self.pool.popitem()[1].aclose()
+        if self.pool is not None:
+            await self.pool.aclose(self._say)
         self.pool = None
 
     def _in_turn(self) -> bool:
@@ -167,9 +166,9 @@ class Course:
     @contextlib.asynccontextmanager
     async def _engines(self, roles: tuple[Speaker, ...]) -> AsyncIterator[Engines]:
         start = time.monotonic()
-        engines = Engines(self.config, self._say, shares=self._shares(roles), roles=roles)
+        engines = self._unopened(roles)
         if self.pool is not None:
-            engines.opened = self.pool
+            engines.opened = self.pool.meters
         before = engines.facts()
         if not before:
             self.display.note("loading the model ...")
@@ -181,8 +180,12 @@ class Course:
                 self._say(line)
             for name, facts in engines.facts().items():
                 self.summary.add_engine(name, _since(before.get(name, {}), facts))
+            engines.closed = True  # what another thread still loads is not wanted any more
             if self.pool is None:
                 await engines.aclose()
+
+    def _unopened(self, roles: tuple[Speaker, ...]) -> Engines:
+        return Engines(self.config, self._say, shares=self._shares(roles), roles=roles)
 
     def _shares(self, roles: tuple[Speaker, ...]) -> dict[str, float]:
         """Model to its share of the memory, where several are loaded in this process."""

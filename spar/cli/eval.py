@@ -76,8 +76,11 @@ def evaluate(
     """Measure a model, or a model with a search on top, on one or more benchmarks."""
     from spar.cli.run_eval import Evaluation, run
     from spar.config import EvalConfig, load_eval
+    from spar.errors import UsageMistake
 
     fields = settings_of(settings, EvalConfig.model_fields)
+    if responses and judgements:
+        raise UsageMistake("--judgements and --responses name the same thing; give one of them")
     fields["responses"] = responses or judgements
     config = load_eval(settings["recipe"] or default_recipe(settings), fields)
     run(

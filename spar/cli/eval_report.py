@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
@@ -12,6 +12,8 @@ from spar.eval.record import Metric, Results
 
 PIPED_WIDTH = 160
 """The tables are wide, and a pipe has no width of its own."""
+NAMES_WIDTH = 24
+"""Least columns for the models' names, which are folded where they are longer."""
 
 
 def print_results(results: Results, *, details: bool = False) -> None:
@@ -19,8 +21,9 @@ def print_results(results: Results, *, details: bool = False) -> None:
     console = open_console(PIPED_WIDTH)
     title = f"{results.benchmark}, {results.n} examples"
     table = Table(title=as_text(title), title_justify="left")
-    for heading in ("metric", "value", "standard error", "n"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    table.add_column("metric", overflow="fold")
+    for heading in ("value", "standard error", "n"):
+        table.add_column(heading, justify="right", no_wrap=heading != "standard error")
     for name, metric in _shown(results, details):
         table.add_row(as_text(name), *_cells(metric, results.units.get(name)))
     console.print(table)
@@ -31,7 +34,8 @@ def print_results(results: Results, *, details: bool = False) -> None:
         console.print(as_text(note))
     paper = PAPER.get(results.benchmark)
     if paper is not None:
-        console.print(_beside(results, paper))
+        for part in _beside(results, paper, console.width):
+            console.print(part)
 
 
 def _shown(results: Results, details: bool) -> Iterator[tuple[str, Metric]]:
@@ -47,24 +51,39 @@ def _cells(metric: Metric, unit: str | None) -> tuple[str, str, str]:
     return f"{scale * metric.value:.2f}{sign}", error, f"{metric.n:,}"
 
 
-def _beside(results: Results, paper: PaperTable) -> Table:
-    table = Table(
-        title=as_text(f"beside the paper's {paper.source}, in percent"), title_justify="left"
-    )
-    table.add_column("model", no_wrap=True)
-    for heading in paper.headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+def _beside(results: Results, paper: PaperTable, width: int) -> Iterator[Table]:
+    """The paper's rows below ours; several tables where one would be wider than `width`."""
     ours = [results.metrics.get(name) for name in paper.columns]
     values = [None if metric is None else 100 * metric.value for metric in ours]
-    table.add_row(as_text(_label(results)), *paper.cells(values), style="bold", end_section=True)
-    for model, row in paper.rows.items():
-        table.add_row(model, *paper.cells(row))
-    return table
+    cells = {_label(results): paper.cells(values)}
+    cells |= {model: paper.cells(row) for model, row in paper.rows.items()}
+    title = as_text(f"beside the paper's {paper.source}, in percent")
+    for start, end in _parts([paper.headings, *cells.values()], width - NAMES_WIDTH):
+        table = Table(title=title, title_justify="left")
+        table.add_column("model", overflow="fold")
+        for heading in paper.headings[start:end]:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, (label, row) in enumerate(cells.items()):
+            style = "" if number else "bold"
+            table.add_row(as_text(label), *row[start:end], style=style, end_section=not number)
+        yield table
+
+
+def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[tuple[int, int]]:
+    """Ranges of columns that fit in a width, at least one column each."""
+    start, used = 0, 0
+    for index, column in enumerate(zip(*rows, strict=True)):
+        needed = max(map(len, column)) + 3  # its border, and a blank on either side
+        if index > start and used + needed > width:
+            yield start, index
+            start, used = index, 0
+        used += needed
+    yield start, len(rows[0])
 
 
 def _label(results: Results) -> str:
     run = results.run
     part = "" if results.n == run.get("whole", results.n) else f", {results.n} examples"
     search = f"{run['strategy']} {run['budget']}" if run.get("strategy") != "greedy" else "greedy"
-    source = run.get("responses") or f"{run.get('model', '')}, {search}"
+    source = f"{run['model']}, {search}" if run.get("model") else run.get("responses", "")
     return f"this run ({source}{part})"

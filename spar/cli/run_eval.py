@@ -15,26 +15,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from spar.cli.display import Display, open_display
-from spar.cli.stages import Pool, RunStages
+from spar.cli.pool import Pool
+from spar.cli.stages import RunStages
 from spar.config import FREE, EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import Answer, Benchmark
+from spar.errors import SparError, UsageMistake
+from spar.eval.benchmark import Benchmark
 from spar.eval.kept import KeptRun
-from spar.eval.record import (
-    Results,
-    Scored,
-    as_lm_eval,
-    write_examples,
-    write_results,
-)
+from spar.eval.record import Results, Scored, as_lm_eval, write_examples, write_results
+from spar.eval.responses import all_answers, match_responses, read_outputs
 from spar.eval.statistics import metrics
-from spar.infer.deploy import models, shown_model
-from spar.infer.setup import make_manifest
+from spar.eval.stored import stored_files
 from spar.manifest import config_digest
 from spar.registry import BENCHMARKS, resolve
+from spar.store import read_manifest
 from spar.types import Prompt, Usage
 
 
@@ -73,13 +69,18 @@ class Opened:
 def run(config: EvalConfig, evaluation: Evaluation) -> list[Results]:
     """Evaluate as asked, write what was found, and print it."""
     display = open_display(evaluation.display)
-    results = evaluate(config, evaluation, display)
-    _print(results, evaluation)
+    results, mistake = evaluate(config, evaluation, display)
+    if results:
+        _print(results, evaluation)
+    if mistake is not None:
+        raise mistake
     return results
 
 
-def evaluate(config: EvalConfig, evaluation: Evaluation, display: Display) -> list[Results]:
-    """Load, respond, grade and score every benchmark of a command; returns the totals, in order.
+def evaluate(
+    config: EvalConfig, evaluation: Evaluation, display: Display
+) -> tuple[list[Results], SparError | None]:
+    """The totals of each benchmark of a command, in order, and why the first that has none has none.
 
     Raises
     ------
@@ -95,12 +96,18 @@ def evaluate(config: EvalConfig, evaluation: Evaluation, display: Display) -> li
     stages = [RunStages(one.config, one.kept, display, pool) for one in opened]
     for stage in stages:
         stage.start(fresh=evaluation.fresh)
-    asyncio.run(carry_out(opened, stages, pool))
-    return [score(one) for one in opened]
+    asyncio.run(carry_out(opened, stages))
+    results, mistakes = [], list[SparError]()
+    for one in opened:
+        try:
+            results.append(score(one))
+        except SparError as error:  # a judge that nobody can read says nothing of the others
+            mistakes.append(error)
+    return results, mistakes[0] if mistakes else None
 
 
-async def carry_out(opened: Sequence[Opened], stages: Sequence[RunStages], pool: Pool) -> None:
-    """Have everything answered, then everything graded, then free the models."""
+async def carry_out(opened: Sequence[Opened], stages: Sequence[RunStages]) -> None:
+    """Have everything answered, then everything graded, then free the models of their one pool."""
     try:
         for one, stage in zip(opened, stages, strict=True):
             if one.kept.given is None:
@@ -109,7 +116,7 @@ async def carry_out(opened: Sequence[Opened], stages: Sequence[RunStages], pool:
             if one.kept.graded is None:
                 await one.benchmark.grade(stage, one.examples)
     finally:
-        await pool.aclose()
+        await stages[0].pool.aclose(stages[0].display.note)
 
 
 def open_benchmark(
@@ -127,31 +134,26 @@ def open_benchmark(
         update={"benchmark": name, "data_digest": _data_digest(benchmark, config)}
     )
     whole = benchmark.load(config)
-    examples = whole if getattr(benchmark, "limits_itself", False) else whole[: config.limit]
+    examples = whole if benchmark.limits_itself else whole[: config.limit]
+    _refuse_deleting(directory, config.responses, evaluation)
     given, graded, notes = None, None, _data_notes(benchmark, config)
-    if config.responses and not getattr(benchmark, "refines_responses", False):
-        given, said = _given(config.responses, whole, examples, evaluation)
-        notes += said
+    if config.responses and not benchmark.refines_responses:
+        matched = match_responses(
+            config.responses,
+            whole,
+            wanted={prompt.id for prompt in examples},
+            answer_of=benchmark.stored_answer,
+        )
+        given = all_answers(matched, examples, allow_missing=evaluation.allow_missing)
+        notes += (matched.report(),) if matched.report() else ()
     if evaluation.judge_outputs:
-        from spar.eval.responses import read_outputs
-
+        if not benchmark.graded:
+            raise UsageMistake(f"--judge-outputs is for followbench and refinement, not for {name}")
+        notes += (f"the judge's outputs are those of {evaluation.judge_outputs}",)
         graded = read_outputs(
             evaluation.judge_outputs, whole, allow_missing=evaluation.allow_missing
         )
     return Opened(benchmark, config, examples, KeptRun(directory, given, graded), len(whole), notes)
-
-
-def _given(
-    source: str, whole: Sequence[Prompt], examples: Sequence[Prompt], evaluation: Evaluation
-) -> tuple[dict[str, Answer], tuple[str, ...]]:
-    """The answers of a file, and what a person should know of those that matched nothing."""
-    from spar.eval.responses import match_responses, read_responses
-
-    wanted = {prompt.id for prompt in examples}
-    lenient = evaluation.allow_missing
-    answers = read_responses(source, whole, allow_missing=lenient, wanted=wanted)
-    report = match_responses(source, whole, wanted=wanted).report() if lenient else ""
-    return answers, (report,) if report else ()
 
 
 def find_benchmark(name: str, evaluation: Evaluation) -> Benchmark:
@@ -167,7 +169,8 @@ def find_benchmark(name: str, evaluation: Evaluation) -> Benchmark:
     make = resolve(BENCHMARKS, "benchmark", name)
     flags = {"compat": evaluation.compat, "allow_code_execution": evaluation.allow_code_execution}
     known = {f.name for f in dataclasses.fields(make)} if dataclasses.is_dataclass(make) else set()
-    return cast("Benchmark", make(**{name: flags[name] for name in flags.keys() & known}))
+    benchmark: Benchmark = make(**{name: flags[name] for name in flags.keys() & known})
+    return benchmark
 
 
 def _harness_task(name: str) -> Benchmark:
@@ -179,9 +182,9 @@ def _harness_task(name: str) -> Benchmark:
 
         known = known_tasks()
         if name in known:
-            return cast("Benchmark", task(name))
+            return task(name)
     close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
-    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.4)
+    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     more = "or a task of lm-eval" if known else "or, with lm-eval installed, one of its tasks"
     raise UsageMistake(
@@ -193,12 +196,22 @@ def _refuse_mixtures(evaluation: Evaluation, config: EvalConfig) -> None:
     twice = [n for i, n in enumerate(evaluation.names) if n in evaluation.names[:i]]
     if twice:
         raise UsageMistake(f"the benchmark {twice[0]!r} is given twice")
-    for flag, value in (
-        ("--responses", config.responses),
-        ("--judge-outputs", evaluation.judge_outputs),
-    ):
+    for flag, value in _files(config.responses, evaluation):
         if value and len(evaluation.names) > 1:
             raise UsageMistake(f"{flag} is for one benchmark, got {', '.join(evaluation.names)}")
+
+
+def _refuse_deleting(directory: Path, responses: str, evaluation: Evaluation) -> None:
+    for flag, given in _files(responses, evaluation):
+        inside = given and Path(given).resolve().is_relative_to(directory.resolve())
+        if evaluation.fresh and inside:
+            raise UsageMistake(
+                f"--fresh would delete {given}, which {flag} names; give another --out"
+            )
+
+
+def _files(responses: str, evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    return ("--responses", responses), ("--judge-outputs", evaluation.judge_outputs)
 
 
 def _data_digest(benchmark: Benchmark, config: EvalConfig) -> str:
@@ -206,10 +219,13 @@ def _data_digest(benchmark: Benchmark, config: EvalConfig) -> str:
     from spar.eval.data import open_data
 
     parts = [open_data(name, config.data).digest for name in benchmark.data if name != "nltk_data"]
-    given = Path(config.responses) if config.responses else None
-    files = [] if given is None else [given] if given.is_file() else sorted(given.glob("*.json*"))
-    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    parts += _digests(config.responses)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
+
+
+def _digests(responses: str) -> list[str]:
+    files = stored_files(Path(responses)) if responses else []
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
 
 
 def _data_notes(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
@@ -219,8 +235,9 @@ def _data_notes(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
 
 
 def default_directory(config: EvalConfig) -> Path:
-    """`runs/eval-STRATEGY-DIGEST`: the same command finds its run again."""
-    digest = config_digest(config.model_dump(mode="json"), free=FREE)
+    """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
+    told = {**config.model_dump(mode="json"), "given": _digests(config.responses)}
+    digest = config_digest(told, free=FREE)
     return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
 
 
@@ -251,12 +268,14 @@ def totals(
 
 
 def _facts(one: Opened) -> dict[str, Any]:
-    config, manifest = one.config, make_manifest(one.config)
+    config, manifest = one.config, read_manifest(one.kept.directory)
+    from_file = one.kept.given is not None
     return {
         "directory": str(one.kept.directory),
         "strategy": config.strategy,
         "budget": config.budget,
-        "model": shown_model(models(config)["actor"]) or "served",
+        # Who wrote a file's answers is not known.
+        "model": "" if from_file else manifest.models[one.benchmark.measures],
         "responses": config.responses,
         "whole": one.whole,
         "seed": config.seed,

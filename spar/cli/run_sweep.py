@@ -14,19 +14,20 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from spar.cli.begun import PromptSource, is_finished, summary_so_far
 from spar.cli.display import Display, open_display
+from spar.cli.pool import Pool
 from spar.cli.run_eval import Evaluation, Opened, carry_out, open_benchmark, score
-from spar.cli.stages import Pool, RunStages
+from spar.cli.stages import RunStages
 from spar.config import FREE, EvalConfig
 from spar.errors import UsageMistake
 from spar.eval.benchmark import ANSWERS, Stage
 from spar.eval.kept import KeptRun
 from spar.eval.plots import plot, require_matplotlib
-from spar.eval.record import Results
+from spar.eval.record import Results, writing
 from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
 from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
 from spar.files import replace_json
@@ -35,6 +36,7 @@ from spar.infer.setup import make_manifest, search_settings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import config_digest
 from spar.store import RunStore
+from spar.types import SearchTree
 
 REPLAYED = "replayed.json"
 
@@ -91,10 +93,10 @@ def sweep(
     stages = _stages(opened, points, counts, display)
     for stage in stages:
         stage.start(fresh=evaluation.fresh)
-    asyncio.run(carry_out(opened, stages, stages[0].pool))
+    asyncio.run(carry_out(opened, stages))
     results = [score(one) for one in opened]
     rows = [
-        row(point, result, one.kept.trees(ANSWERS), metric=request.metric, replayed=counts[point])
+        row(point, result, _answering(one), metric=request.metric, replayed=counts[point])
         for point, result, one in zip(points, results, opened, strict=True)
     ]
     rows = in_order(rows, request.strategies)
@@ -192,6 +194,12 @@ def _at(first: Opened, point: Point, directory: Path) -> Opened:
     return dataclasses.replace(first, config=config, kept=KeptRun(directory / point.name))
 
 
+def _answering(one: Opened) -> Iterator[SearchTree]:
+    """The trees that answer; an earlier run may have left those of more examples."""
+    ids = {prompt.id for prompt in one.examples}
+    return (tree for tree in one.kept.trees(ANSWERS) if tree.prompt.id in ids)
+
+
 def _stages(
     opened: Sequence[Opened], points: Sequence[Point], counts: _Counts, display: Display
 ) -> list[SweepStages]:
@@ -222,9 +230,10 @@ def _write(directory: Path, rows: Sequence[Row], results: Sequence[Results]) -> 
         f"commit {facts['git_commit'] or 'unknown'}",
     ]
     title = f"{results[0].benchmark}: {name} by strategy and budget"
-    write_csv(directory / "sweep.csv", rows)
-    (directory / "sweep.md").write_text(markdown(title, rows, told, unit), encoding="utf-8")
-    plot(directory / "sweep.png", f"{title}, n = {rows[0].n:,}", rows, unit)
+    with writing(directory):
+        write_csv(directory / "sweep.csv", rows)
+        (directory / "sweep.md").write_text(markdown(title, rows, told, unit), encoding="utf-8")
+        plot(directory / "sweep.png", f"{title}, n = {rows[0].n:,}", rows, unit)
 
 
 def _print(rows: Sequence[Row], directory: Path) -> None:

@@ -6,6 +6,7 @@ asked no more than for its name, so that answers of another model are not taken 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -14,51 +15,17 @@ from typing import Any
 from spar.cli.begun import PromptSource, is_finished
 from spar.cli.course import Course
 from spar.cli.display import Display
+from spar.cli.pool import Pool
 from spar.config import EvalConfig
 from spar.errors import SparError
 from spar.eval.benchmark import Stage
 from spar.eval.kept import KeptRun
 from spar.eval.record import EXAMPLES, RESULTS
-from spar.infer.deploy import deployments, models, roles_asked, settle, urls
-from spar.infer.engine import Deployment, Tell
-from spar.infer.meter import Meter
+from spar.files import locked
+from spar.infer.deploy import models, roles_asked, settle, urls
 from spar.infer.setup import make_manifest
-from spar.store import MANIFEST, RUN_FILES, RunStore
+from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore
 from spar.types import SPEAKERS
-
-
-@dataclasses.dataclass(slots=True)
-class Pool:
-    """The models that are loaded, for every benchmark of a command."""
-
-    meters: dict[Deployment, Meter] = dataclasses.field(default_factory=dict)
-    told: set[str] = dataclasses.field(default_factory=set)
-    """What was said of the choice of engine and models, which is the same for most stages."""
-
-    def once(self, tell: Tell) -> Tell:
-        """`tell`, but for what was said before."""
-
-        def told(line: str) -> None:
-            if line not in self.told:
-                self.told.add(line)
-                tell(line)
-
-        return told
-
-    async def make_room(self, wanted: frozenset[tuple[str, tuple[str, ...]]]) -> None:
-        """Free the models in this process that are not wanted, if another one has to be loaded."""
-        loaded = {(d.model, d.urls) for d in self.meters}
-        if not any(not servers for _, servers in wanted - loaded):
-            return
-        for deployment in [
-            d for d in self.meters if not d.urls and (d.model, d.urls) not in wanted
-        ]:
-            await self.meters.pop(deployment).aclose()
-
-    async def aclose(self) -> None:
-        """Free all."""
-        while self.meters:
-            await self.meters.popitem()[1].aclose()
 
 
 @dataclasses.dataclass(slots=True)
@@ -84,7 +51,7 @@ class RunStages:
         asked = stage.speakers or roles_asked(config)
         on_server = any(urls(config)[role] for role in asked)
         finished = is_finished(directory, config, source)
-        if not stage.prompts or (finished and not on_server):
+        if finished and not on_server:
             return
         try:
             config = settle(config, self.pool.once(self.display.note), asked=asked)
@@ -95,11 +62,10 @@ class RunStages:
             return
         if is_finished(directory, config, source):
             return
-        self.display.note(self._title(stage, config))
-        served = deployments(config)
-        await self.pool.make_room(frozenset((served[r].model, served[r].urls) for r in asked))
+        if stage.prompts:
+            self.display.note(self._title(stage, config))
         with RunStore.open(directory, make_manifest(config)) as store:
-            course = Course(config, source, store, self.display, stage=stage, pool=self.pool.meters)
+            course = Course(config, source, store, self.display, stage=stage, pool=self.pool)
             await course.run()
 
     def start(self, *, fresh: bool) -> None:
@@ -127,33 +93,71 @@ class RunStages:
 
 def grader_config(config: EvalConfig) -> EvalConfig:
     """The settings with the grader's model in every role; the judge's where it has none of its own."""
-    own = bool(config.grader_model or config.grader_url)
-    cleared: dict[str, Any] = {
-        f"{role}_{what}": "" if what == "model" else ()
-        for role in SPEAKERS
-        for what in ("model", "url")
+    grader = _own_grader(config) if config.grader_model or config.grader_url else _judge(config)
+    engine, served = grader["engine"], bool(grader["base_url"])
+    changed: dict[str, Any] = {f"{role}_model": "" for role in SPEAKERS}
+    changed |= {f"{role}_url": () for role in SPEAKERS}
+    # Settings of the run's own engine, which another one would refuse.
+    if served or engine not in ("auto", "vllm", "ray"):
+        changed |= {"engine_args": {}, "speculate": "auto"}
+    if served or engine not in ("auto", "ray"):
+        changed |= {"replicas": 1, "ray_address": ""}
+    return config.model_copy(update={**changed, **grader})
+
+
+def _own_grader(config: EvalConfig) -> dict[str, Any]:
+    engine = config.grader_engine
+    if engine == "auto" and not config.grader_url and config.engine in _LOCAL:
+        engine = config.engine
+    return {
+        "model": config.grader_model,
+        "base_url": config.grader_url,
+        "adapter": {},
+        "engine": engine,
     }
-    if own:
-        changed = {"model": config.grader_model, "base_url": config.grader_url, "adapter": {}}
-        return config.model_copy(update={**cleared, **changed, "engine": config.grader_engine})
-    adapter = config.adapter.get("judge", "")
-    changed = {
+
+
+def _judge(config: EvalConfig) -> dict[str, Any]:
+    servers, adapter = urls(config)["judge"], config.adapter.get("judge", "")
+    elsewhere = servers and config.engine in _LOCAL
+    return {
         "model": models(config)["judge"],
-        "base_url": urls(config)["judge"],
+        "base_url": servers,
         "adapter": dict.fromkeys(SPEAKERS, adapter) if adapter else {},
+        "engine": "auto" if elsewhere else config.engine,
     }
-    if changed["base_url"] and config.engine not in ("auto", "openai", "fake"):
-        changed["engine"] = "auto"
-    return config.model_copy(update={**cleared, **changed})
+
+
+_LOCAL = ("hf", "vllm", "ray")
+"""Engines that run a model themselves."""
 
 
 def forget(directory: Path) -> None:
-    """Delete an evaluation's own files and the directories of its stages, and nothing else."""
+    """Delete an evaluation's own files and the directories of its stages, and nothing else.
+
+    A directory below it with results is an evaluation of its own: a point of a sweep, for one.
+
+    Raises
+    ------
+    RunLocked
+        Another process is writing to it, so nothing is deleted.
+    """
     if not directory.is_dir():
         return
-    for child in directory.iterdir():
-        if child.is_dir() and (child / MANIFEST).is_file():
-            shutil.rmtree(child)
-    if (directory / MANIFEST).is_file():
-        for name in (*RUN_FILES, EXAMPLES, RESULTS, "likelihoods.jsonl"):
+    stages = [
+        child
+        for child in directory.iterdir()
+        if (child / MANIFEST).is_file() and not (child / RESULTS).is_file()
+    ]
+    own = [directory] if (directory / MANIFEST).is_file() else []
+    with contextlib.ExitStack() as held:
+        for run in (*own, *stages):
+            held.enter_context(locked(run / LOCK))
+        for stage in stages:
+            shutil.rmtree(stage)
+        for name in _FILES if own else ():
             (directory / name).unlink(missing_ok=True)
+
+
+_FILES = (*RUN_FILES[1:], EXAMPLES, RESULTS, "likelihoods.jsonl", MANIFEST)
+"""An evaluation's own; the last one tells whose directory it is, should this be cut short."""

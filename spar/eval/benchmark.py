@@ -5,16 +5,17 @@ stages left behind. Each stage is a run directory of its own below the benchmark
 and can be browsed; scoring reads these directories, or files that a person gave in their place, and
 never calls a model.
 
-    class Mine:
+    class Mine(Benchmark):
         data = ("mine",)                                  data sets it reads
         def load(self, config): ...                       examples
-        async def respond(self, stages, examples): ...    answers, by the configured search
+        async def respond(self, stages, examples): ...    if the configured search is not all that answers
         async def grade(self, stages, examples): ...      a judge's replies, where programs cannot tell
         def score(self, examples, kept): ...              verdicts and metrics
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,11 @@ class Answer:
     """None where every attempt failed."""
     usage: Usage = Usage()
     """What it cost, zero where it came from a file."""
+
+    @classmethod
+    def of(cls, tree: SearchTree) -> Answer:
+        """What a search ended with."""
+        return cls(tree.answer, tree.usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +112,21 @@ class Kept(Protocol):
         ...
 
 
-class Benchmark(Protocol):
-    """One benchmark."""
+class Benchmark(ABC):
+    """One benchmark: what to ask, and what the answers are worth."""
 
-    data: tuple[str, ...]
+    data: tuple[str, ...] = ()
     """Names of the data sets that it reads (`spar.eval.data`), () where it makes its own."""
-    executes_code: bool
-    """Whether scoring runs code that a model wrote, which a person must allow."""
+    measures: Speaker = "actor"
+    """The role whose model a report names."""
+    limits_itself: bool = False
+    """Whether `load` heeds `--limit`; else the first examples are taken."""
+    refines_responses: bool = False
+    """Whether `--responses` gives what it works on, not answers to score."""
+    graded: bool = False
+    """Whether a grader may be asked, or its outputs be given (`--judge-outputs`)."""
 
+    @abstractmethod
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Every example, as the prompt that a model answers; whatever scoring needs is in its meta.
 
@@ -122,16 +135,18 @@ class Benchmark(Protocol):
         UsageMistake
             The data is missing or damaged.
         """
-        ...
 
     async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Have the examples answered."""
-        ...
+        """Have the examples answered: by the run's own search."""
+        await stages.run(Stage(ANSWERS, examples))
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Have the answers graded by a model; nothing where a program does it."""
-        ...
+    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
+        """Have the answers graded by a model; nothing where a program tells what they are worth."""
 
+    @abstractmethod
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Verdicts and metrics of every example, in order; pure but for reading files."""
-        ...
+
+    def stored_answer(self, tree: SearchTree) -> Answer:
+        """What a tree that a person stored says, where `--responses` names a run directory."""
+        return Answer.of(tree)

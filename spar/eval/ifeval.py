@@ -18,13 +18,11 @@ from importlib.metadata import version
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.benchmark import Answer, Benchmark, Kept
 from spar.eval.data import open_data
-from spar.eval.instructions import Checked, check, check_row, checkers, verify, verify_loose
+from spar.eval.instructions import Checked, check, check_row, checkers
 from spar.eval.record import Example, Scored, Share
 from spar.types import Message, Prompt
-
-__all__ = ["IFEval", "verify", "verify_loose"]
 
 PROMPT_STRICT, PROMPT_LOOSE = "prompt_level_strict_acc", "prompt_level_loose_acc"
 STRICT, LOOSE = "inst_level_strict_acc", "inst_level_loose_acc"
@@ -37,11 +35,10 @@ FILE = "input_data.jsonl"
 LETTER = "keywords:letter_frequency"
 
 
-class IFEval:
+class IFEval(Benchmark):
     """The benchmark; see the module's docstring."""
 
     data = ("ifeval", "nltk_data")
-    executes_code = False
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The 541 prompts; their ids are IFEval's keys.
@@ -54,13 +51,6 @@ class IFEval:
         rows = open_data("ifeval", config.data).jsonl(FILE)
         checkers(config.data)  # what scoring lacks is said before anything is generated
         return [_prompt(row) for row in rows]
-
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """One answer a prompt, by the run's own search."""
-        await stages.run(Stage(ANSWERS, examples))
-
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Nothing: programs do it."""
 
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Verdicts on every instruction; a prompt without an answer follows none of its own."""

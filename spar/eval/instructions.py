@@ -91,19 +91,6 @@ def verify(
     return [one.verdict(one.strict) for one in checked]
 
 
-def verify_loose(
-    response: str,
-    instruction_id_list: Sequence[str],
-    kwargs: Sequence[Mapping[str, Any]],
-    *,
-    seed: str | int,
-    prompt: str = "",
-) -> list[Verdict]:
-    """Loose verdicts; parameters and errors as `verify`'s."""
-    checked = check(response, instruction_id_list, kwargs, seed=seed, prompt=prompt)
-    return [one.verdict(one.loose) for one in checked]
-
-
 def check(
     response: str,
     instruction_id_list: Sequence[str],

@@ -38,7 +38,7 @@ class KeptRun:
         """Prompt id to its answer."""
         if self.given is not None and stage == ANSWERS:
             return self.given
-        return {tree.prompt.id: Answer(tree.answer, tree.usage) for tree in self.trees(stage)}
+        return {tree.prompt.id: Answer.of(tree) for tree in self.trees(stage)}
 
     def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
         """Prompt id to what a grader wrote, all attempts in order."""

@@ -16,11 +16,11 @@ Stored answers (`--responses`) are only measured as the actor's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
 from spar.eval.judged import (
     ALONE,
     decision,
@@ -43,11 +43,8 @@ JUDGE, REFINE = "judge", "refine"
 """Names of the stages that measure these roles."""
 
 
-class NanoIF:
+class NanoIF(Benchmark):
     """The benchmark `nano-if`."""
-
-    data: tuple[str, ...] = ()
-    executes_code = False
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The first test prompts of a draw, ids such as `nano-test-0-17`."""
@@ -60,12 +57,9 @@ class NanoIF:
         await stages.run(_judging(stages.config, examples, drafts))
         await stages.run(_refining(examples, _rejected(stages.kept)))
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Nothing: programs tell."""
-
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Check answers, and compare judgements and refinements with what the programs say."""
-        seen, answers = Seen.of(kept), kept.answers()
+        seen, answers = Seen.of(kept, {prompt.id for prompt in examples}), kept.answers()
         found = [_example(prompt, answers.get(prompt.id), seen) for prompt in examples]
         judged = [decision(j.verdicts) if j else None for j in seen.judgements.values()]
         counts = {
@@ -97,12 +91,16 @@ class Seen:
     """Of rejected drafts, None where there is none to read."""
 
     @classmethod
-    def of(cls, kept: Kept) -> Seen:
-        """Read the stages."""
+    def of(cls, kept: Kept, ids: Container[str]) -> Seen:
+        """Read the stages; an earlier run may have left trees of more prompts than these."""
+        judged, refined = (
+            [tree for tree in kept.trees(stage) if tree.prompt.id in ids]
+            for stage in (JUDGE, REFINE)
+        )
         return cls(
             drafts=_first_drafts(kept),
-            judgements={t.prompt.id: t.nodes[0].judgement for t in kept.trees(JUDGE)},
-            refinements={t.prompt.id: _refinement(t) for t in kept.trees(REFINE)},
+            judgements={tree.prompt.id: tree.nodes[0].judgement for tree in judged},
+            refinements={tree.prompt.id: _refinement(tree) for tree in refined},
         )
 
 
@@ -132,7 +130,7 @@ def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Stage
     return Stage(
         REFINE,
         [prompt for prompt in examples if prompt.id in rejected],
-        settings={"budget": 1},
+        settings={"budget": 1, "gate": 0.5},  # a lower one would let the rejected pass
         speakers=("refiner",),
         begin=begin,
         strategy=once,

@@ -112,7 +112,7 @@ _SUBSETS = {
     "/GPTOut": "GPTOut",
     "/Manual": "Manual",
     "/Neighbor": "Neighbor",
-    "_adversarial": "Adversarial",
+    "/adversarial": "Adversarial",
     "": "all",
 }
 
@@ -170,7 +170,7 @@ PAPER: Mapping[str, PaperTable] = {
     "refinement": REFINEMENT,
     "gsm8k": _general("exact_match,flexible-extract", 0),
     "triviaqa": _general("exact_match,remove_whitespace", 1),
-    "mmlu": _general("acc,none", 2),
+    "mmlu": _general("acc", 2),
     "humaneval": _general("pass@1", 3),
 }
 """Benchmark to the paper's table of it."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from spar.errors import UsageMistake
+from spar.errors import RunStopped, UsageMistake
 from spar.files import replace_json
 from spar.types import Record, Text, Usage
 
@@ -102,12 +103,13 @@ class Results(Record):
 
 
 def write_examples(directory: Path, examples: Iterable[Example]) -> None:
-    """Replace `examples.jsonl` as a whole."""
+    """Replace `examples.jsonl` as a whole; raises `RunStopped` where that cannot be written."""
     part = directory / f"{EXAMPLES}.part"
-    with part.open("w", encoding="ascii") as handle:
-        for example in examples:
-            handle.write(json.dumps(example.model_dump(), separators=(",", ":")) + "\n")
-    part.replace(directory / EXAMPLES)
+    with writing(directory):
+        with part.open("w", encoding="ascii") as handle:
+            for example in examples:
+                handle.write(json.dumps(example.model_dump(), separators=(",", ":")) + "\n")
+        part.replace(directory / EXAMPLES)
 
 
 def read_examples(directory: Path) -> Iterator[Example]:
@@ -134,8 +136,21 @@ def _examples(path: Path) -> Iterator[Example]:
 
 
 def write_results(directory: Path, results: Results) -> None:
-    """Replace `results.json` as a whole."""
-    replace_json(directory / RESULTS, results.model_dump(mode="json"))
+    """Replace `results.json` as a whole; raises `RunStopped` where that cannot be written."""
+    with writing(directory):
+        replace_json(directory / RESULTS, results.model_dump(mode="json"))
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Turn a failure to write what was found into `RunStopped`; what it was found from stays."""
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(
+            f"cannot write to {directory}: {error.strerror or error}; mend that and run the same command "
+            "again, answers and grades are kept"
+        ) from error
 
 
 def read_results(directory: Path) -> Results:

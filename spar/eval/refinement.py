@@ -23,7 +23,7 @@ from pathlib import Path
 
 from spar.config import EvalConfig
 from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, GRADES, Kept, Stage, Stages
+from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, Kept, Stage, Stages
 from spar.eval.judged import (
     ALONE,
     RESPONSE,
@@ -51,15 +51,17 @@ DRAFTS = "unrefined"
 """Name of the stage that drafts responses where none are given."""
 
 
-class Refinement:
+_MODELS = {"verifier": "votes"}
+"""Judges that ask no model: what a grader does instead."""
+
+
+class Refinement(Benchmark):
     """The benchmark `refinement`."""
 
-    data: tuple[str, ...] = ()
-    executes_code = False
-    limits_itself = True
-    """`--limit` counts failing responses, which are known only once drafts are written."""
+    measures = "refiner"
+    limits_itself = True  # to failing responses, which are known only once drafts are written
     refines_responses = True
-    """`--responses` gives what is refined, not answers to score."""
+    graded = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The given responses in their prompts' meta; else prompts enough to draft failing ones.
@@ -79,8 +81,7 @@ class Refinement:
         """Draft where nothing is given, then refine what fails."""
         given = bool(stages.config.responses)
         failing = _failing(examples) if given else await _draft(stages, examples)
-        if failing:
-            await stages.run(_refining(stages.config, failing))
+        await stages.run(_refining(stages.config, failing))
 
     async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
         """Ask the grader about each outcome, if the run names one."""
@@ -92,9 +93,9 @@ class Refinement:
                 GRADES,
                 [
                     with_response(tree.prompt, outcome(tree).response)
-                    for tree in stages.kept.trees(ANSWERS)
+                    for tree in _searched(examples, stages.kept)
                 ],
-                settings=judging(config),
+                settings={**judging(config), "judge": _MODELS.get(config.judge, config.judge)},
                 speakers=("judge",),
                 grader=True,
                 change=one_round,
@@ -104,11 +105,7 @@ class Refinement:
 
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Check what the searches ended with; what was never searched does not fail, and is left out."""
-        trees = {tree.prompt.id: tree for tree in kept.trees(ANSWERS)}
-        grades = _grades(kept)
-        searched = [trees[prompt.id] for prompt in examples if prompt.id in trees][
-            : _most(examples)
-        ]
+        grades, searched = _grades(kept), _searched(examples, kept)
         found = [_example(tree, grades) for tree in searched]
         return Scored(
             examples=tuple(found),
@@ -186,6 +183,12 @@ def _find_verifiers(given: Iterable[Prompt], config: EvalConfig) -> None:
 
 def _wanted(config: EvalConfig) -> int:
     return config.limit or NUM_RESPONSES
+
+
+def _searched(examples: Sequence[Prompt], kept: Kept) -> list[SearchTree]:
+    """The trees that count, in order; an earlier run may have left more."""
+    trees = {tree.prompt.id: tree for tree in kept.trees(ANSWERS)}
+    return [trees[p.id] for p in examples if p.id in trees][: _most(examples)]
 
 
 def _most(examples: Sequence[Prompt]) -> int:

@@ -1,6 +1,6 @@
 """Answers and judge outputs from anywhere, matched to a benchmark's examples.
 
-    read_responses("answers.jsonl", examples)      {"1000": Answer("..."), ...}
+    match_responses("answers.jsonl", examples)     .found is {"1000": Answer("..."), ...}
     read_outputs("judged/", examples)              {"content/14/3": ("... ['YES', 'NO']",), ...}
 
 What may be read is listed in `spar.eval.stored`. A row belongs to the example whose id it has (`id`, else
@@ -66,57 +66,54 @@ class Matched(Generic[T]):
             )
 
 
-def read_responses(
-    path: str | Path,
-    examples: Sequence[Prompt],
-    *,
-    allow_missing: bool = False,
-    wanted: Collection[str] | None = None,
-    text_of: Callable[[Prompt], str] = prompt_text,
-) -> dict[str, Answer]:
-    """Answers to the examples, each of which has an entry: `Answer(None)` where it has no answer.
-
-    Parameters
-    ----------
-    path:
-        A file, a folder of files, or a run directory, whose trees give their selected answers.
-    examples:
-        All examples of the benchmark, so that each row finds its own.
-    allow_missing:
-        Leave out rows that belong to no example, and take examples without a row for unanswered.
-    wanted:
-        Ids of the examples that are to be scored, None for all; rows of the others are left out.
-    text_of:
-        The text by which an example's prompt is known.
-
-    Raises
-    ------
-    UsageMistake
-        A row is wrong, or a second one of its example, or its prompt is that of several examples; or
-        some match nothing and `allow_missing` is not set.
-    """
-    matched = match_responses(path, examples, wanted=wanted, text_of=text_of)
-    if not allow_missing:
-        matched.refuse_unmatched()
-    ids = [prompt.id for prompt in examples if wanted is None or prompt.id in wanted]
-    return {id_: matched.found.get(id_, Answer(None)) for id_ in ids}
-
-
 def match_responses(
     path: str | Path,
     examples: Sequence[Prompt],
     *,
     wanted: Collection[str] | None = None,
-    text_of: Callable[[Prompt], str] = prompt_text,
+    answer_of: Callable[[SearchTree], Answer] = Answer.of,
 ) -> Matched[Answer]:
-    """The answers that are there, and what matches nothing; parameters as `read_responses`'.
+    """The answers that are there, and what matches nothing.
+
+    Parameters
+    ----------
+    path:
+        A file, a folder of files, or a run directory.
+    examples:
+        All examples of the benchmark, so that each row finds its own.
+    wanted:
+        Ids of the examples that are to be scored, None for all; rows of the others are left out.
+    answer_of:
+        What a tree of a run directory says.
 
     Raises
     ------
     UsageMistake
         A row is wrong, or a second one of its example, or its prompt is that of several examples.
     """
-    return _matched(path, _Examples(examples, wanted, text_of), _answer)
+    return _matched(path, _Examples(examples, wanted), lambda row: _answer(row, answer_of))
+
+
+def all_answers(
+    matched: Matched[Answer], examples: Sequence[Prompt], *, allow_missing: bool = False
+) -> dict[str, Answer]:
+    """Answers to the examples, each of which has an entry: `Answer(None)` where it has no answer.
+
+    Parameters
+    ----------
+    examples:
+        Those that are to be scored.
+    allow_missing:
+        Leave out rows that belong to no example, and take examples without a row for unanswered.
+
+    Raises
+    ------
+    UsageMistake
+        Something matches nothing and `allow_missing` is not set.
+    """
+    if not allow_missing:
+        matched.refuse_unmatched()
+    return {prompt.id: matched.found.get(prompt.id, Answer(None)) for prompt in examples}
 
 
 def read_outputs(
@@ -137,7 +134,7 @@ def read_outputs(
     Raises
     ------
     UsageMistake
-        As `read_responses`, but an example without a row is no mistake: not every one needs a judge.
+        As `match_responses` and `all_answers`, but an example without a row is no mistake: not every one needs a judge.
     """
     matched = _matched(path, _Examples(examples, wanted=()), _outputs)
     if not allow_missing:
@@ -152,7 +149,6 @@ class _Examples:
     prompts: Sequence[Prompt]
     wanted: Collection[str] | None
     """Ids of those that must have a row, None for all."""
-    text_of: Callable[[Prompt], str] = prompt_text
     ids: set[str] = field(init=False)
     exact: dict[str, list[str]] = field(init=False)
     trimmed: dict[str, list[str]] = field(init=False)
@@ -161,7 +157,7 @@ class _Examples:
         self.ids = {prompt.id for prompt in self.prompts}
         self.exact, self.trimmed = defaultdict(list), defaultdict(list)
         for prompt in self.prompts:
-            text = self.text_of(prompt)
+            text = prompt_text(prompt)
             self.exact[text].append(prompt.id)
             self.trimmed[text.strip()].append(prompt.id)
 
@@ -183,7 +179,7 @@ class _Examples:
     def labels(self, *, without: Mapping[str, Any]) -> tuple[str, ...]:
         """The wanted examples that are not in a mapping."""
         return tuple(
-            f"{shown(prompt.id)} ({shown(self.text_of(prompt))})"
+            f"{shown(prompt.id)} ({shown(prompt_text(prompt))})"
             for prompt in self.prompts
             if prompt.id not in without and (self.wanted is None or prompt.id in self.wanted)
         )
@@ -212,9 +208,9 @@ def _matched(path: str | Path, examples: _Examples, read: Callable[[StoredRow], 
     return Matched(Path(path), found, examples.labels(without=found), tuple(unknown))
 
 
-def _answer(row: StoredRow) -> Answer:
+def _answer(row: StoredRow, of_tree: Callable[[SearchTree], Answer]) -> Answer:
     if isinstance(row.content, SearchTree):
-        return Answer(row.content.answer, row.content.usage)
+        return of_tree(row.content)
     name, value = _field(row, RESPONSE_FIELDS)
     if name in LOGGED_FIELDS:
         texts = [*_flat(value)]

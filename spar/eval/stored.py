@@ -53,13 +53,27 @@ def read_stored(path: str | Path) -> Iterator[StoredRow]:
         Nothing is there; or, when the stream gets there, a line that is not JSON, no object, or names no
         prompt.
     """
-    path = Path(path)
+    return (row for file in stored_files(Path(path)) for row in _rows(file))
+
+
+def stored_files(path: Path) -> list[Path]:
+    """The files that `read_stored` reads there; raises `UsageMistake` where nothing is."""
     if not path.exists():
         raise UsageMistake(
             f"there is no {path}; give a file with one JSON object a line, a folder of such files or a "
             "run directory"
         )
-    return (row for file in _files(path) for row in _rows(file))
+    if not path.is_dir():
+        return [path]
+    trees, examples = path / TREES, path / EXAMPLES
+    if examples.is_file() and not (trees.is_file() and trees.stat().st_size):
+        return [examples]
+    if trees.is_file() or (path / MANIFEST).is_file():
+        return [trees]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in JSON_SUFFIXES)
+    if not files:
+        raise UsageMistake(f"{path} holds no {TREES} and no file in {' or '.join(JSON_SUFFIXES)}")
+    return files
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -80,20 +94,6 @@ def shown(value: Any) -> str:
     except RecursionError:
         return "a value nested too deep"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    trees, examples = path / TREES, path / EXAMPLES
-    if examples.is_file() and not (trees.is_file() and trees.stat().st_size):
-        return [examples]
-    if trees.is_file() or (path / MANIFEST).is_file():
-        return [trees]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in JSON_SUFFIXES)
-    if not files:
-        raise UsageMistake(f"{path} holds no {TREES} and no file in {' or '.join(JSON_SUFFIXES)}")
-    return files
 
 
 def _rows(file: Path) -> Iterator[StoredRow]:

@@ -7,7 +7,7 @@ server has, is settled before the run directory is made, so that the manifest sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -47,33 +47,44 @@ class Engines:
         """The engine that a role asks."""
         if role not in self.roles:
             return Unopened(role)
-        deployment = deployments(self.config)[role]
-        deployment = replace(deployment, share=self.shares.get(deployment.model, 1.0))
-        if deployment not in self.opened:
-            name = pick_engine(self.config)[0]
-            served = deployment.urls and name != "fake"
-            opener = resolve(ENGINES, "engine", "openai" if served else name)
-            self.opened[deployment] = Meter(opener(deployment, self.config, self.tell))
-            if self.closed:  # the run was given up while this one was loading, in another thread
-                asyncio.run(self.opened[deployment].aclose())
-                raise EngineError("the engines are closed")
-        meter, adapter = self.opened[deployment], self.config.adapter.get(role, "")
+        wanted = self.wanted[role]
+        found = self._serving(wanted)
+        meter = self._open(wanted) if found is None else self.opened[found]
+        adapter = self.config.adapter.get(role, "")
         return Adapted(meter, adapter) if adapter else meter
 
     async def aclose(self) -> None:
         """Close them all, also where one fails at it."""
         self.closed = True
-        closing = [meter.aclose() for meter in tuple(self.opened.values())]
-        for result in await asyncio.gather(*closing, return_exceptions=True):
-            if isinstance(result, Exception):
-                self.tell(f"an engine did not close: {result}")
+        await close_all(self.opened, self.tell)
+
+    @property
+    def wanted(self) -> dict[Speaker, Deployment]:
+        """Role to what must be open for it."""
+        served = deployments(self.config)
+        return {
+            role: replace(served[role], share=self.shares.get(served[role].model, 1.0))
+            for role in self.roles
+        }
 
     @property
     def meters(self) -> dict[Deployment, Meter]:
         """What is open for these roles."""
-        served = deployments(self.config)
-        own = {(served[role].model, served[role].urls) for role in self.roles}
-        return {d: meter for d, meter in self.opened.items() if (d.model, d.urls) in own}
+        found = (self._serving(wanted) for wanted in self.wanted.values())
+        return {deployment: self.opened[deployment] for deployment in found if deployment}
+
+    def _serving(self, wanted: Deployment) -> Deployment | None:
+        return next((one for one in tuple(self.opened) if one.serves(wanted)), None)
+
+    def _open(self, wanted: Deployment) -> Meter:
+        name = pick_engine(self.config)[0] if wanted.engine == "auto" else wanted.engine
+        opener = resolve(ENGINES, "engine", name)
+        meter = self.opened[wanted] = Meter(opener(wanted, self.config, self.tell))
+        if self.closed:  # the run was given up while this one was loading, in another thread
+            self.opened.pop(wanted, None)
+            asyncio.run(meter.aclose())
+            raise EngineError("the engines are closed")
+        return meter
 
     @property
     def completion_tokens(self) -> int:
@@ -101,6 +112,15 @@ class Engines:
         return {engine_label(deployment): m.facts() for deployment, m in self.meters.items()}
 
 
+async def close_all(opened: MutableMapping[Deployment, Meter], tell: Tell) -> None:
+    """Close every engine and take it out, also where one fails at it."""
+    meters = [opened.pop(deployment) for deployment in tuple(opened)]
+    closing = [meter.aclose() for meter in meters]
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(result, Exception):
+            tell(f"an engine did not close: {result}")
+
+
 def roles_asked(config: DecodeConfig) -> tuple[Speaker, ...]:
     """Roles that a strategy and a judge ask a model for."""
     if config.strategy == "greedy":
@@ -118,7 +138,8 @@ def deployments(config: DecodeConfig) -> dict[Speaker, Deployment]:
         alike = [r for r in SPEAKERS if (names[r], servers[r]) == (names[role], servers[role])]
         adapters = {config.adapter[r]: None for r in alike if config.adapter.get(r)}
         model = names[role] or ("" if servers[role] else str(CHECKPOINT))
-        found[role] = Deployment(model, servers[role], tuple(adapters))
+        engine = "openai" if servers[role] and config.engine != "fake" else config.engine
+        found[role] = Deployment(model, servers[role], tuple(adapters), engine=engine)
     return found
 
 

@@ -105,6 +105,13 @@ class Deployment:
     """Folders of the LoRA adapters that requests may name."""
     share: float = 1.0
     """Share of the memory that it may take, where several models live side by side."""
+    engine: str = "auto"
+    """Name in the engines table of what runs it."""
+
+    def serves(self, wanted: Deployment) -> bool:
+        """Whether this one, once open, can stand for another: it may hold more adapters, in less memory."""
+        alike = (self.model, self.urls, self.engine) == (wanted.model, wanted.urls, wanted.engine)
+        return alike and self.share <= wanted.share and {*self.adapters} >= {*wanted.adapters}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from spar.cli.begun import PromptSource, is_finished
 from spar.cli.display import SilentDisplay
 from spar.cli.run_eval import Evaluation, evaluate, run
+from spar.cli.stages import forget, grader_config
 from spar.config import EvalConfig, load_eval
 from spar.errors import ConfigChanged, EngineError, UsageMistake
 from spar.eval.record import read_examples, read_results
@@ -19,7 +21,7 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.registry import BENCHMARKS, ENGINES
 from spar.store import read_manifest, read_trees
 from tests.cli.test_decode import rows, spar
-from tests.cli.toy_benchmark import NUM_PROMPTS
+from tests.cli.toy_benchmark import NUM_PROMPTS, Toy
 from tests.servers import ScriptedServer
 
 OPENED: list[Deployment] = []
@@ -59,6 +61,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two toy benchmarks, and a fake engine that notes what it is asked."""
     for name in ("toy", "other"):
         monkeypatch.setitem(BENCHMARKS, name, "tests.cli.toy_benchmark:Toy")
+    monkeypatch.setitem(BENCHMARKS, "toy-judge", "tests.cli.toy_benchmark:ToyOfJudges")
     monkeypatch.setitem(ENGINES, "fake", "tests.cli.test_eval:open_noted")
     monkeypatch.setattr(Noted, "fail_at", 0)
     for noted in (OPENED, ASKED, CLOSED):
@@ -73,7 +76,9 @@ def settings(**fields: Any) -> EvalConfig:
 def spar_eval(out: Path, *names: str, config: EvalConfig | None = None, **flags: Any) -> list[Any]:
     """Evaluate the toy, or what is named, without a word."""
     asked = Evaluation(names or ("toy",), out, **flags)
-    return evaluate(config or settings(), asked, SilentDisplay())
+    results, mistake = evaluate(config or settings(), asked, SilentDisplay())
+    assert mistake is None
+    return results
 
 
 def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
@@ -249,3 +254,96 @@ def test_the_command_line_takes_flags_before_and_after_the_name(tmp_path: Path) 
     assert not (tmp_path / "x").exists()
     assert "Usage: " in spar("eval").stdout
     assert "compare" in spar("eval", "--help", check=0).stdout
+
+
+def test_the_report_names_the_model_that_was_measured(tmp_path: Path) -> None:
+    """A server's own model by its name; of a judge's benchmark the judge; of a file's answers none."""
+    with ScriptedServer() as server:
+        (served,) = spar_eval(tmp_path / "a", config=load_eval("paper", {"base_url": [server.url]}))
+    two = settings(actor_model="a", judge_model="j", limit=1)
+    (judged,) = spar_eval(tmp_path / "b", "toy-judge", config=two)
+    given = rows(tmp_path / "given.jsonl", {"id": "t0", "response": "x"})
+    (stored,) = spar_eval(tmp_path / "c", config=settings(responses=str(given), limit=1))
+    assert [one.run["model"] for one in (served, judged, stored)] == ["tiny", "j", ""]
+
+
+def test_fresh_does_not_delete_what_it_is_to_score(tmp_path: Path) -> None:
+    """Answers that lie in the directory that would be emptied."""
+    spar_eval(tmp_path)
+    given = settings(responses=str(tmp_path / "toy"))
+    with pytest.raises(UsageMistake, match="--fresh would delete"):
+        spar_eval(tmp_path, config=given, fresh=True)
+    assert len(list(read_trees(tmp_path / "toy"))) == NUM_PROMPTS
+
+
+def test_fresh_leaves_evaluations_below_alone(tmp_path: Path) -> None:
+    """A sweep's points, for instance; stages go."""
+    spar_eval(tmp_path)
+    (tmp_path / "toy" / "bfs-3").mkdir()
+    for name in ("run.json", "results.json"):
+        (tmp_path / "toy" / "bfs-3" / name).write_text("{}")
+    forget(tmp_path / "toy")
+    left = {path.name for path in (tmp_path / "toy").iterdir()}
+    assert left <= {"bfs-3", "run.lock"}
+    assert len(list((tmp_path / "toy" / "bfs-3").iterdir())) == 2
+
+
+def test_scoring_a_stored_run_again_does_not_change_what_it_is(tmp_path: Path) -> None:
+    """The run's totals may be written anew; its answers count alone."""
+    spar_eval(tmp_path / "run", config=settings(limit=3))
+    given = settings(responses=str(tmp_path / "run" / "toy"), limit=3)
+    first = spar_eval(tmp_path / "scored", config=given)
+    (tmp_path / "run" / "toy" / "results.json").write_text("{}")
+    assert spar_eval(tmp_path / "scored", config=given) == first
+
+
+def test_a_made_up_run_is_not_taken_for_a_real_one(tmp_path: Path) -> None:
+    """An engine left open never stood for the fake one."""
+    made_up = settings()
+    spar_eval(tmp_path, config=made_up)
+    prompts = PromptSource(lambda: iter(Toy().load(made_up)), NUM_PROMPTS)
+    stored = EvalConfig.model_validate(read_manifest(tmp_path / "toy").config)
+    left_open = stored.model_copy(update={"engine": "auto"})
+    assert is_finished(tmp_path / "toy", stored, prompts)
+    assert not is_finished(tmp_path / "toy", left_open, prompts)
+
+
+def test_a_stage_without_prompts_leaves_a_run(tmp_path: Path) -> None:
+    """Where nothing fails there is nothing to refine; later failures find the directory in order."""
+    row = {"id": "w", "prompt": "Two words.", "response": "two words"}
+    words = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 2}]}
+    given = rows(tmp_path / "given.jsonl", row | words)
+    config = settings(responses=str(given))
+    (first,) = spar_eval(tmp_path / "out", "refinement", config=config)
+    assert (first.n, OPENED) == (0, [])
+    assert spar_eval(tmp_path / "out", "refinement", config=config) == [first]
+    rows(given, row | words | {"response": "one"})
+    (failing,) = spar_eval(tmp_path / "out", "refinement", config=config, fresh=True)
+    assert failing.n == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "engine", "arguments"),
+    [
+        ({"grader_model": "g"}, "vllm", {"max_model_len": 9}),
+        ({"grader_model": "g", "grader_engine": "hf"}, "hf", {}),
+        ({"grader_url": ("http://g",)}, "auto", {}),
+        ({"judge_url": ("http://j",)}, "auto", {}),
+        ({"judge_model": "j"}, "vllm", {"max_model_len": 9}),
+    ],
+)
+def test_settings_of_the_runs_engine_do_not_go_to_a_graders(
+    changes: dict[str, Any], engine: str, arguments: dict[str, int]
+) -> None:
+    """A server takes no arguments of vLLM's; a grader in this process runs as the answers did."""
+    own = {"engine": "vllm", "engine_args": {"max_model_len": 9}, "speculate": "on"}
+    grader = grader_config(EvalConfig(**own, **changes))
+    assert (grader.engine, grader.engine_args) == (engine, arguments)
+    assert grader.speculate == ("on" if arguments else "auto")
+
+
+def test_a_grader_on_a_server_is_no_copy_on_a_cluster() -> None:
+    """The replicas are those of the model that answers."""
+    config = EvalConfig(engine="ray", replicas=4, ray_address="auto", grader_url=("http://g",))
+    grader = grader_config(config)
+    assert (grader.replicas, grader.ray_address) == (1, "")

@@ -72,7 +72,7 @@ def test_every_point_is_what_an_evaluation_makes(tmp_path: Path) -> None:
     for one in found:
         config = settings(strategy=one.strategy, budget=one.budget)
         out = tmp_path / f"{one.strategy}-{one.budget}"
-        (real,) = evaluate(config, Evaluation(("toy",), out), SilentDisplay())
+        ((real,), _) = evaluate(config, Evaluation(("toy",), out), SilentDisplay())
         made = tmp_path / "sweep" / "toy" / out.name
         for stage in ("", "grades"):
             assert comparable(made / stage) == comparable(out / "toy" / stage)

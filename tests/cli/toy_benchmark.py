@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, GRADES, Kept, Stage, Stages
+from spar.eval.benchmark import GRADES, Benchmark, Kept, Stage, Stages
 from spar.eval.record import Example, Scored, Verdict
 from spar.types import Message, Prompt, Usage
 
@@ -14,20 +14,15 @@ NUM_PROMPTS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Toy:
+class Toy(Benchmark):
     """An answer passes when its number of letters is even; a grader is asked about each."""
 
-    data: tuple[str, ...] = ()
-    executes_code: bool = False
     compat: bool = False
+    graded = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A dozen prompts."""
         return [_prompt(f"t{i}", f"Say {i}.") for i in range(NUM_PROMPTS)]
-
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """One stage, with the settings as they are."""
-        await stages.run(Stage(ANSWERS, examples))
 
     async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
         """One question an answer."""
@@ -56,6 +51,12 @@ class Toy:
                 )
             )
         return Scored(examples=tuple(scored), means={"both": ("even", "graded")})
+
+
+class ToyOfJudges(Toy):
+    """The same, as a benchmark of judges."""
+
+    measures = "judge"
 
 
 def _prompt(prompt_id: str, text: str) -> Prompt:

@@ -35,7 +35,7 @@ class MemoryKept:
         """Those given, else those of the trees."""
         if self.given is not None and stage == ANSWERS:
             return self.given
-        return {tree.prompt.id: Answer(tree.answer, tree.usage) for tree in self.trees(stage)}
+        return {tree.prompt.id: Answer.of(tree) for tree in self.trees(stage)}
 
     def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
         """Those given, else the responses of the trees."""

@@ -336,7 +336,6 @@ def test_replaceable() -> None:
     """The command line sets the flag on the benchmark that it made."""
     assert replace(FollowBench(), compat=True).compat is True
     assert FollowBench().data == ("followbench",)
-    assert FollowBench().executes_code is False
 
 
 @pytest.mark.data

@@ -19,8 +19,8 @@ from spar.config import EvalConfig
 from spar.errors import MissingExtra, UsageMistake
 from spar.eval import instructions
 from spar.eval.benchmark import ANSWERS, Answer, Stage
-from spar.eval.ifeval import IFEval, verify, verify_loose
-from spar.eval.instructions import check, checkers, variants
+from spar.eval.ifeval import IFEval
+from spar.eval.instructions import check, checkers, variants, verify
 from spar.eval.record import Scored
 from spar.eval.statistics import metrics
 from spar.types import Message, Prompt, SearchTree, Usage
@@ -171,10 +171,9 @@ def test_passing_and_failing_response(
 ) -> None:
     """Each type has a response that follows it and one that does not, strictly and loosely."""
     for text, expected in ((good, True), (bad, False)):
-        for judge in (verify, verify_loose):
-            (verdict,) = judge(text, [name], [kwargs], seed="1")
-            assert (verdict.name, verdict.passed) == (name, expected)
-            assert 0 < len(verdict.why) <= 170
+        (checked,) = check(text, [name], [kwargs], seed="1")
+        assert (checked.name, checked.strict, checked.loose) == (name, expected, expected)
+        assert 0 < len(checked.why) <= 170
 
 
 def test_table_has_every_type(examples: list[Prompt]) -> None:
@@ -419,7 +418,8 @@ def test_draws_follow_from_the_seed_alone() -> None:
     drawn = {seed: verify("x", [name], [kwargs], seed=seed)[0].why for seed in range(30)}
     assert len(set(drawn.values())) > 5
     for seed in range(30):
-        assert verify_loose("x", [name], [kwargs], seed=str(seed))[0].why == drawn[seed]
+        (checked,) = check("x", [name], [kwargs], seed=str(seed))
+        assert checked.verdict(checked.loose).why == drawn[seed]
 
 
 def test_leaves_no_trace() -> None:

@@ -193,6 +193,21 @@ def test_absent_judgements_are_wrong_and_counted(three_pairs: None) -> None:
     assert scored.counts == {"undecided": 0, "unjudged": 0, "absent": 1}
 
 
+def test_only_the_examples_asked_for_are_counted(three_pairs: None) -> None:
+    """An earlier run without a limit has left more trees."""
+    examples = Pointwise().load(EvalConfig())
+    trees = {p.id: judged_tree(p, ()) for p in examples}
+    scored = Pointwise().score(examples[:2], MemoryKept({ANSWERS: trees}))
+    assert scored.counts == {"undecided": 0, "unjudged": 2, "absent": 0}
+
+
+def test_a_stored_run_gives_its_judgements(three_pairs: None) -> None:
+    """Not the outputs that were judged; votes that tie say nothing."""
+    example = Pointwise().load(EvalConfig())[0]
+    said = [judged_tree(example, votes) for votes in ((True, True, False), (True, False), ())]
+    assert [Pointwise().stored_answer(tree).text for tree in said] == ["seen", None, None]
+
+
 def test_fewer_votes_are_read_off_a_run_with_more(three_pairs: None) -> None:
     """acc@1 and acc@3 are those of each output's first votes (Table 9)."""
     examples = Pointwise().load(EvalConfig())[:4]

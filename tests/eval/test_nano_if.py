@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -109,6 +110,14 @@ def test_stored_answers_are_the_actors_alone() -> None:
     assert scored.counts["unanswered"] == 2
 
 
+def test_only_the_examples_asked_for_are_counted() -> None:
+    """An earlier run without a limit has left more trees."""
+    undecided = {one.id: root(one, (None,)) for one in TASKS}
+    stages = {"": undecided, JUDGE: undecided, REFINE: undecided}
+    counts = NanoIF().score(TASKS[:2], MemoryKept(stages)).counts
+    assert counts == {"unanswered": 0, "undecided_judgements": 2, "failed_refinements": 2}
+
+
 class Scripted(NanoIF):
     """The benchmark over the five tasks."""
 
@@ -153,6 +162,17 @@ def test_judge_and_refiner_are_measured_on_first_drafts(strategy: str) -> None:
         assert [kind_of(request) for request in engine.requests] == (
             ["draft"] * 5 + ["judge"] * 25 + ["refine"] * 3
         )
+
+
+def test_a_low_gate_lets_no_rejected_draft_pass() -> None:
+    """Two votes of five reject a draft, whatever score is enough in a search."""
+    votes = itertools.cycle([YES, YES, NO, NO, NO])
+
+    def split(request: Request) -> str:
+        return next(votes) if kind_of(request) == "judge" else scripted(request)
+
+    found = metrics(NanoIF().score(TASKS, run(FakeEngine(split), gate=0.1).kept))
+    assert (found["refine_pass"].value, found["refine_pass"].n) == (1.0, 3)
 
 
 def test_a_judge_without_verdicts_is_wrong_and_asked_once() -> None:

@@ -85,6 +85,16 @@ def test_each_judges_accuracy(failing: str) -> None:
     assert [example.passed for example in scored(stages).examples] == [True, False]
 
 
+def test_a_grader_is_a_model_where_the_judge_is_a_program(tmp_path: Path) -> None:
+    """The verifier's word is `acc_verifier`; the grader's is its own."""
+    path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": "one", **WORDS})
+    grader = FakeEngine(lambda _: NO)
+    stages = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
+    found = metrics(scored(stages))
+    assert (found["acc_verifier"].value, found["acc_grader"].value) == (1.0, 0.0)
+    assert len(grader.requests) == 1
+
+
 def test_no_grader_is_asked_unless_one_is_named(failing: str) -> None:
     """Without one there is no such number."""
     stages = run(FakeEngine(mender), responses=failing)

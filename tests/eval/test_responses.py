@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spar.errors import UsageMistake
 from spar.eval.benchmark import Answer
 from spar.eval.record import Example, write_examples
-from spar.eval.responses import match_responses, read_outputs, read_responses
+from spar.eval.responses import all_answers, match_responses, read_outputs
 from spar.types import Message, Node, Prompt, SearchTree, Usage
 
 TREE_USAGE = Usage(calls=2, completion_tokens=7)
@@ -23,6 +23,19 @@ TREE_USAGE = Usage(calls=2, completion_tokens=7)
 def prompt(id_: str, text: str) -> Prompt:
     """An example of one turn."""
     return Prompt(id=id_, messages=(Message(role="user", content=text),))
+
+
+def read_responses(
+    path: Path,
+    examples: Sequence[Prompt],
+    *,
+    allow_missing: bool = False,
+    wanted: frozenset[str] | None = None,
+) -> dict[str, Answer]:
+    """An answer to each of the wanted examples, as the command line has it."""
+    matched = match_responses(path, examples, wanted=wanted)
+    scored = [one for one in examples if wanted is None or one.id in wanted]
+    return all_answers(matched, scored, allow_missing=allow_missing)
 
 
 EXAMPLES = [prompt("1", "Write one."), prompt("2", "Write two."), prompt("x/3", "Write three.\n")]
@@ -209,9 +222,9 @@ def test_wanted_part(tmp_path: Path) -> None:
     """A file for all examples serves a part of them; a file for that part does not need the rest."""
     for rows in (ROWS, ROWS[1:2]):
         path = stored(tmp_path, lines(rows))
-        assert read_responses(path, EXAMPLES, wanted={"2"}) == {"2": Answer("b")}
+        assert read_responses(path, EXAMPLES, wanted=frozenset({"2"})) == {"2": Answer("b")}
     with pytest.raises(UsageMistake, match="examples without a row, 1: '1'"):
-        read_responses(path, EXAMPLES, wanted={"1", "2"})
+        read_responses(path, EXAMPLES, wanted=frozenset({"1", "2"}))
 
 
 def test_shared_prompt_with_ids(tmp_path: Path) -> None:
@@ -220,14 +233,6 @@ def test_shared_prompt_with_ids(tmp_path: Path) -> None:
     rows = [{"id": "b", "prompt": "Same.", "response": "B"}, {"id": "a", "response": "A"}]
     found = read_responses(stored(tmp_path, lines(rows)), twins)
     assert found == {"a": Answer("A"), "b": Answer("B")}
-
-
-def test_own_text(tmp_path: Path) -> None:
-    """A benchmark may say by which text its examples are known."""
-    example = Prompt(id="1", messages=(Message(role="user", content="Q?"),), meta={"task": "Do."})
-    path = stored(tmp_path, lines([{"prompt": "Do.", "response": "a"}]))
-    found = read_responses(path, [example], text_of=lambda one: str(one.meta["task"]))
-    assert found == {"1": Answer("a")}
 
 
 TWINS = [prompt("a", "Same."), prompt("b", "Same. "), prompt("c", "Other.")]
@@ -272,15 +277,14 @@ TWINS = [prompt("a", "Same."), prompt("b", "Same. "), prompt("c", "Other.")]
 def test_wrong_files(tmp_path: Path, content: str | bytes, words: list[str]) -> None:
     """Each mistake is one line with exit code 2 that names the file and what was found."""
     path = stored(tmp_path, content)
-    for read in (read_responses, match_responses):
-        with pytest.raises(UsageMistake) as caught:
-            read(path, TWINS)
-        message = str(caught.value)
-        assert message.startswith(str(path))
-        assert "\n" not in message
-        assert len(message) < len(str(path)) + 300
-        assert all(word in message for word in words), message
-        assert caught.value.exit_code == 2
+    with pytest.raises(UsageMistake) as caught:
+        match_responses(path, TWINS)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 300
+    assert all(word in message for word in words), message
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("allow_missing", [False, True])

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from spar.config import EvalConfig
 from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.benchmark import Answer, Benchmark, Kept, Stages
 from spar.eval.data import open_data
 from spar.eval.followbench import dataset, metrics
 from spar.eval.followbench.judge import conversation, last_line, stage
@@ -30,6 +30,10 @@ from spar.eval.record import Example, Scored, Share
 from spar.types import Prompt
 
 _NO_OUTPUT = "there is no output of a judge; let a grader judge them, or give --judge-outputs FILE"
+_EMPTY = (
+    "the judge was asked and wrote nothing (grades/log.txt says why); judge with another model "
+    "(--grader-model, --grader-url), or count -1 with --compat"
+)
 _AVERAGES = (
     "levels and averages are over six files, .../without_example (--details) over five; "
     "which of the two the paper's table shows is not known"
@@ -37,23 +41,19 @@ _AVERAGES = (
 
 
 @dataclass(slots=True)
-class FollowBench:
+class FollowBench(Benchmark):
     """The benchmark. Ids of examples are `file/group/level`, such as `content/14/3`, in stored answers
     and in stored judge outputs alike; an answer may also be matched by its instruction's text."""
 
     compat: bool = False
     """Whether an output of the judge that cannot be read counts as -1, as in the original's scripts,
     and nothing is read that these do not read."""
-    data: tuple[str, ...] = field(default=("followbench",), init=False)
-    executes_code: bool = field(default=False, init=False)
+    data = ("followbench",)
+    graded = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """All 820 scored instructions."""
         return dataset.prompts(open_data("followbench", config.data))
-
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Answer each instruction as it is."""
-        await stages.run(Stage(ANSWERS, examples))
 
     async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
         """Ask the grader about the answers that no rule scores."""
@@ -191,7 +191,9 @@ def _refuse_mute_judge(
     if states["judged"] or not waiting:
         return
     unread = next((name for name, result in found.items() if result.state == "unparsed"), None)
-    found_instead = _NO_OUTPUT if unread is None else _mute(outputs[unread][-1])
+    asked = any(result.state == "unjudged" and name in outputs for name, result in found.items())
+    nothing = _EMPTY if asked else _NO_OUTPUT
+    found_instead = nothing if unread is None else _mute(outputs[unread][-1])
     raise UsageMistake(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from spar.config import EvalConfig
 from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
 from spar.eval.data import open_data
 from spar.eval.humaneval.program import solutions
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
@@ -43,15 +43,14 @@ everything it needs, such as imports, and nothing else.
 
 
 @dataclass(frozen=True, slots=True)
-class HumanEval:
-    """The benchmark (`spar.eval.benchmark.Benchmark`)."""
+class HumanEval(Benchmark):
+    """The benchmark; see the module's docstring."""
 
     allow_code_execution: bool = False
     """Whether a person allowed to run what a model wrote."""
     limits: Limits = Limits()
     """What each program may use."""
-    data: tuple[str, ...] = ("humaneval",)
-    executes_code: bool = True
+    data = ("humaneval",)
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The functions, as requests to a chat model or as they are."""
@@ -65,9 +64,6 @@ class HumanEval:
             await stages.run(Stage(ANSWERS, examples))
         else:
             await stages.run(Stage(ANSWERS, examples, change=_completing))
-
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Nothing: tests decide."""
 
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Run every answer against its tests."""

@@ -18,7 +18,7 @@ from functools import cache
 from importlib.resources import files
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Kept, Stage, Stages
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
 from spar.eval.judged import ALONE, judge_engine, sampling_of
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
 from spar.eval.record import Example, Scored, Verdict
@@ -38,11 +38,11 @@ _ANOTHER = re.compile(
 """What follows a number that stands in a list: `1 or 2` names no winner."""
 
 
-class Pairwise:
+class Pairwise(Benchmark):
     """The benchmark `llmbar-pairwise`."""
 
     data = (DATA,)
-    executes_code = False
+    measures = "judge"
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Every pair in both orders, ids such as `Natural/17/swapped`."""
@@ -58,9 +58,6 @@ class Pairwise:
         await stages.run(
             Stage(ANSWERS, examples, settings=ALONE, speakers=("judge",), change=compare)
         )
-
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Nothing: the labels tell."""
 
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Read the winners, the run's own or a person's, and compare them with labels and orders."""

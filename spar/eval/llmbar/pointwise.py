@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Kept, Stage, Stages
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
 from spar.eval.judged import (
     RESPONSE,
     decision,
@@ -31,11 +31,11 @@ from spar.eval.record import Example, Scored, Share, Verdict
 from spar.types import Message, Prompt, SearchTree, Usage
 
 
-class Pointwise:
+class Pointwise(Benchmark):
     """The benchmark `llmbar`."""
 
     data = (DATA,)
-    executes_code = False
+    measures = "judge"
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Both outputs of every pair, ids such as `Natural/17/1`."""
@@ -54,15 +54,13 @@ class Pointwise:
             )
         )
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
-        """Nothing: the labels tell."""
-
     def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
         """Compare judgements, the run's own or a person's, with the labels."""
-        said = {tree.prompt.id: _of_tree(tree) for tree in kept.trees(ANSWERS)}
-        if not said:
+        known = {tree.prompt.id: _of_tree(tree) for tree in kept.trees(ANSWERS)}
+        if not known:
             answers = kept.answers().items()
-            said = {id_: _of_text(a.text, a.usage) for id_, a in answers if a.text is not None}
+            known = {id_: _of_text(a.text, a.usage) for id_, a in answers if a.text is not None}
+        said = {prompt.id: known[prompt.id] for prompt in examples if prompt.id in known}
         sizes = _sizes(max((len(one.verdicts) for one in said.values()), default=0))
         absent = Said((), None)
         found = [_example(prompt, said.get(prompt.id, absent), sizes) for prompt in examples]
@@ -79,6 +77,11 @@ class Pointwise:
             },
             notes=_notes(sum(example.verdicts[0].passed is None for example in found)),
         )
+
+    def stored_answer(self, tree: SearchTree) -> Answer:
+        """A judgement on the majority's side; none where the votes decided nothing."""
+        said = _of_tree(tree)
+        return Answer(None if said.verdict is None else said.text, tree.usage)
 
 
 @dataclass(frozen=True, slots=True)

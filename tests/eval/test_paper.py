@@ -1,0 +1,143 @@
+"""The paper's tables name metrics that the benchmarks write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spar.config import EvalConfig
+from spar.eval import ifeval
+from spar.eval.benchmark import ANSWERS, GRADES, Answer
+from spar.eval.followbench.benchmark import FollowBench
+from spar.eval.humaneval import benchmark as humaneval
+from spar.eval.ifeval import IFEval
+from spar.eval.instructions import Checked
+from spar.eval.llmbar import pointwise
+from spar.eval.llmbar.pairs import SUBSETS, Pair
+from spar.eval.llmbar.pointwise import Pointwise
+from spar.eval.lm_harness.scored import as_scored
+from spar.eval.paper import PAPER
+from spar.eval.record import Scored
+from spar.eval.refinement import Refinement
+from spar.eval.statistics import metrics
+from spar.types import Judgement, Message, Node, Prompt, SearchTree
+from tests.eval.memory import MemoryKept
+
+
+def prompt(**meta: Any) -> Prompt:
+    """An example."""
+    return Prompt(id="p", messages=(Message(role="user", content="?"),), meta=meta)
+
+
+def followbench_row(level: int) -> Prompt:
+    """A level of a group that a rule scores."""
+    meta = {"file": "content", "group": 1, "level": level, "rule": "E2E", "target": "x"}
+    return prompt(**meta).model_copy(update={"id": f"content/1/{level}"})
+
+
+def score_followbench(_: pytest.MonkeyPatch) -> Scored:
+    """One group."""
+    return FollowBench().score([followbench_row(level) for level in range(1, 6)], MemoryKept())
+
+
+def score_ifeval(monkeypatch: pytest.MonkeyPatch) -> Scored:
+    """One instruction, followed."""
+    checked = Checked("keywords:existence", "", True, True)
+    monkeypatch.setattr(ifeval, "check", lambda *_, **__: [checked])
+    monkeypatch.setattr(ifeval, "version", lambda _: version("spar"))
+    return IFEval().score([prompt(instruction_id_list=[], kwargs=[])], MemoryKept())
+
+
+def score_llmbar(monkeypatch: pytest.MonkeyPatch) -> Scored:
+    """A pair of every subset."""
+    pairs = [Pair(f"{name}/0", name, "?", ("a", "b"), 1) for name in SUBSETS]
+    monkeypatch.setattr(pointwise, "read_pairs", lambda _: pairs)
+    return Pointwise().score(Pointwise().load(EvalConfig()), MemoryKept())
+
+
+def score_refinement(_: pytest.MonkeyPatch) -> Scored:
+    """One outcome, judged by a grader too."""
+    node = Node(id=0, parent=None, depth=0, response="r")
+    graded = node.model_copy(update={"judgement": Judgement(verdicts=(True,), critique="")})
+    example = prompt(response="r")
+    made = {"prompt": example, "strategy": "bfs", "config": "", "selected": 0, "stop": "exhausted"}
+    stages = {
+        ANSWERS: {"p": SearchTree(nodes=(node,), **made)},
+        GRADES: {"p": SearchTree(nodes=(graded,), **made)},
+    }
+    return Refinement().score([example], MemoryKept(stages))
+
+
+def score_humaneval(monkeypatch: pytest.MonkeyPatch) -> Scored:
+    """A function that nobody wrote."""
+    example = prompt(prompt="", entry_point="f", test="")
+    kept = MemoryKept(given={"p": Answer(None)})
+    return humaneval.HumanEval(allow_code_execution=True).score([example], kept)
+
+
+def of_harness(name: str, key: str, *tasks: str) -> Callable[[pytest.MonkeyPatch], Scored]:
+    """What lm-eval returns for a task, or for a group of tasks."""
+
+    def score(_: pytest.MonkeyPatch) -> Scored:
+        metric, filter_name = key.split(",")
+        row = {
+            "doc_id": 0,
+            "filter": filter_name,
+            "metrics": [metric],
+            metric: 1.0,
+            "target": "",
+            "filtered_resps": [],
+        }
+        members = [SimpleNamespace(task_name=task) for task in tasks]
+        aggregate = SimpleNamespace(metric=metric, filter_list=None, weight_by_size=True)
+        group = SimpleNamespace(
+            name=name, get_all_tasks=lambda: members, aggregate_metric_list=[aggregate]
+        )
+        scored = tasks or (name,)
+        return as_scored(
+            name,
+            {
+                "samples": {task: [row] for task in scored},
+                "results": {task: {key: 1.0} for task in (name, *scored)},
+            },
+            groups={name: group} if tasks else {},
+            answered={},
+        )
+
+    return score
+
+
+SCORED: dict[str, Callable[[pytest.MonkeyPatch], Scored]] = {
+    "ifeval": score_ifeval,
+    "followbench": score_followbench,
+    "llmbar": score_llmbar,
+    "refinement": score_refinement,
+    "humaneval": score_humaneval,
+    "gsm8k": of_harness("gsm8k", "exact_match,flexible-extract"),
+    "triviaqa": of_harness("triviaqa", "exact_match,remove_whitespace"),
+    "mmlu": of_harness("mmlu", "acc,none", "mmlu_anatomy", "mmlu_law"),
+}
+
+
+def names(scored: Scored) -> Iterable[str]:
+    """The metrics of an evaluation."""
+    return metrics(scored).keys()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_metric_beside_the_papers_is_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its column would stay empty."""
+    assert PAPER[name].columns.keys() - names(SCORED[name](monkeypatch)) == set()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_row_has_a_value_a_metric(name: str) -> None:
+    """In the order of the columns."""
+    widths = {len(row) for row in PAPER[name].rows.values()}
+    assert widths == {len(PAPER[name].columns)}
