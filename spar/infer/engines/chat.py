@@ -8,7 +8,6 @@ tokens that it spells are special tokens.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,10 +16,9 @@ from spar.errors import PromptRefused, PromptTooLong, UsageMistake
 from spar.infer.engine import Request
 from spar.infer.engines.stops import end_of, num_watched
 from spar.infer.engines.thinking import OPENINGS, TAGS, without_thinking
+from spar.tokens import plain, special_pattern, special_tokens, whole
 from spar.types import Message
 
-_JOINER = "\u2060"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _KEPT = 512
 
 
@@ -46,10 +44,9 @@ class ChatEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         """The one that was given."""
-        self._special_tokens = _special_tokens(tokenizer)
-        specials = sorted(self._special_tokens, key=len, reverse=True)
-        self._shows_tags = bool(TAGS.intersection(specials))
-        self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        self._special_tokens = special_tokens(tokenizer)
+        self._shows_tags = bool(TAGS.intersection(self._special_tokens))
+        self._specials = special_pattern(self._special_tokens)
         self._recent: dict[tuple[Message, ...], Rendered] = {}
 
     def render(self, messages: tuple[Message, ...]) -> Rendered:
@@ -183,13 +180,6 @@ def _truncated(rendered: Rendered, max_tokens: int, context: int) -> Rendered:
     return replace(rendered, ids=rendered.ids[-room:])
 
 
-def _special_tokens(tokenizer: Any) -> set[str]:
-    # The tokenizer names only some of them; the others are marked in its table.
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    marked = {token.content for token in added if token.special}
-    return {token for token in (*tokenizer.all_special_tokens, *marked) if token}
-
-
 def load_tokenizer(model: str, **options: Any) -> Any:
     """The tokenizer of a chat model, by transformers.
 
@@ -222,24 +212,6 @@ def cannot_load(model: str, error: Exception) -> UsageMistake:
     return UsageMistake(
         f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
     )
-
-
-def plain(text: str, specials: re.Pattern[str]) -> str:
-    """The text as a model may read it, which is not how it stands in the record.
-
-    Tokenizers and JSON take UTF-8, so a lone surrogate becomes U+FFFD; special tokens are split.
-    """
-    return split_tokens(whole(text), specials)
-
-
-def whole(text: str) -> str:
-    """The text with U+FFFD in place of each lone surrogate."""
-    return _SURROGATE.sub("\ufffd", text)
-
-
-def split_tokens(text: str, specials: re.Pattern[str]) -> str:
-    """The text with a word joiner (U+2060) inside whatever spells a special token."""
-    return specials.sub(lambda match: f"{match[0][0]}{_JOINER}{match[0][1:]}", text)
 
 
 def grouped(requests: Sequence[Request]) -> list[tuple[Request, int]]:

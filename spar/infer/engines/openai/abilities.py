@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar.infer.engine import Finish, Request
-from spar.infer.engines.chat import plain, whole
 from spar.infer.engines.openai.refusals import Refusal
 from spar.infer.engines.thinking import has_thinking, starts_inside
+from spar.tokens import plain, whole
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>"

@@ -27,7 +27,7 @@ from spar.infer.engine import (
     Sampling,
     Tell,
 )
-from spar.infer.engines.chat import grouped, whole
+from spar.infer.engines.chat import grouped
 from spar.infer.engines.openai import echoes
 from spar.infer.engines.openai.descriptors import most_connections, raise_limit
 from spar.infer.engines.openai.forms import ECHO, A, Form, form_of
@@ -40,6 +40,7 @@ from spar.infer.engines.openai.replies import FaultyReply, NoLogprobs, TooFewCho
 from spar.infer.engines.openai.servers import base_url, check_server, read_key
 from spar.infer.engines.openai.tries import Changed, Journal, Patience, Retry
 from spar.infer.gather import gather
+from spar.tokens import whole
 from spar.types import Message
 
 if TYPE_CHECKING:
