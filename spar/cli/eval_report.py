@@ -83,7 +83,9 @@ def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[tuple[int, int
 
 def _label(results: Results) -> str:
     run = results.run
-    part = "" if results.n == run.get("whole", results.n) else f", {results.n} examples"
+    # With a limit the whole is not always known: lm-eval's tasks are asked for so many examples.
+    all_of_it = results.n == run.get("whole", results.n) and not run.get("limit")
+    part = "" if all_of_it else f", {results.n} examples"
     search = f"{run['strategy']} {run['budget']}" if run.get("strategy") != "greedy" else "greedy"
     source = f"{run['model']}, {search}" if run.get("model") else run.get("responses", "")
     return f"this run ({source}{part})"

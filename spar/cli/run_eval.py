@@ -278,6 +278,7 @@ def _facts(one: Opened) -> dict[str, Any]:
         "model": "" if from_file else manifest.models[one.benchmark.measures],
         "responses": config.responses,
         "whole": one.whole,
+        "limit": config.limit,
         "seed": config.seed,
         "digest": manifest.digest,
         "git_commit": manifest.git_commit,

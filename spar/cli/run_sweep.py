@@ -10,6 +10,7 @@ OUT/NAME/replayed.json  point to how many of its trees an earlier one held
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -146,6 +147,9 @@ class SweepStages(RunStages):
             # Answers of another strategy would bring that one's load, hence its seconds, along.
             if stage.name != ANSWERS or point.strategy == self.point.strategy
         ]
+        first = stage.name == ANSWERS and self.point not in self.counts
+        if first and not folders:
+            self.counts.add(self.point, 0)
         if not stage.prompts or not folders or is_finished(directory, config, source):
             return
         config = settle(config, lambda _: None, asked=stage.speakers or roles_asked(config))
@@ -156,15 +160,17 @@ class SweepStages(RunStages):
                 settings, strategy=stage.strategy, name=stage.strategy_name
             )
         with RunStore.open(directory, manifest) as store:
-            num_held = await fill(store, stage, settings, folders)
+            # The count comes before any search, so what is there without one is of a fill cut short.
+            num_held = len(store.done) if first else 0
+            num_held += await fill(store, stage, settings, folders)
+            if stage.name == ANSWERS:
+                self.counts.add(self.point, num_held)
             if not num_held:
                 return
             store.log(
                 f"{num_held} trees are of earlier runs: {[point.name for point in self.earlier]}"
             )
             store.write_summary(summary_so_far(directory).as_dict())
-        if stage.name == ANSWERS:
-            self.counts.add(self.point, num_held)
         where = f"{self.point.name}/{stage.name}".rstrip("/")
         self.display.note(f"{where}: {num_held} of {source.count} trees are in earlier runs")
 
@@ -178,13 +184,18 @@ class _Counts:
         if path.is_file() and not fresh:
             self._known = json.loads(path.read_bytes())
 
+    def __contains__(self, point: Point) -> bool:
+        return point.name in self._known
+
     def __getitem__(self, point: Point) -> int:
         return self._known.get(point.name, 0)
 
     def add(self, point: Point, count: int) -> None:
         """Note that a point has so many more."""
         self._known[point.name] = self[point] + count
-        replace_json(self._path, dict(self._known))
+        with contextlib.suppress(OSError):  # the run that follows says what is wrong there
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_json(self._path, dict(self._known))
 
 
 def _at(first: Opened, point: Point, directory: Path) -> Opened:

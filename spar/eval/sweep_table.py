@@ -108,7 +108,7 @@ def row(
         seconds=seconds * each,
         solved=solved * each,
         prompts=count,
-        replayed=replayed,
+        replayed=min(replayed, count),
     )
 
 

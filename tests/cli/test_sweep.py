@@ -176,3 +176,27 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "--budgets 1,3" in (out / "nano-if" / "sweep.md").read_text()
     wrong = spar("sweep", "nano-if", "--budgets", "a", "--out", out, check=2)
     assert "expected whole numbers" in wrong.stderr
+
+
+def test_trees_that_were_taken_over_before_a_kill_count_as_replayed(tmp_path: Path) -> None:
+    """Whoever kills a sweep between two of them; trees of a smaller limit do not count either."""
+    first = swept(tmp_path, 3, 7, strategies=("bfs",))
+    toy = tmp_path / "toy"
+    (toy / "replayed.json").write_text('{"bfs-7": 0}')
+    trees = (toy / "bfs-3" / "trees.jsonl").read_text().splitlines(keepends=True)
+    (toy / "bfs-3" / "trees.jsonl").write_text("".join(trees[:5]))
+    assert [one.replayed for one in swept(tmp_path, 3, 7, strategies=("bfs",))] == [12, 0]
+    assert [one.replayed for one in first] == [12, 0]
+    asked = Evaluation(("toy",), tmp_path)
+    few = sweep(
+        settings(limit=4), asked, Sweep(("bfs",), (3, 7)), directory=toy, display=SilentDisplay()
+    )
+    assert [(one.replayed, one.prompts) for one in few] == [(4, 4), (0, 4)]
+
+
+def test_searched_trees_are_not_taken_for_replayed_ones(tmp_path: Path) -> None:
+    """A point that had no larger one beside it was searched, whatever is added later."""
+    swept(tmp_path, 3, strategies=("bfs",))
+    trees = tmp_path / "toy" / "bfs-3" / "trees.jsonl"
+    trees.write_text("".join(trees.read_text().splitlines(keepends=True)[:5]))
+    assert [one.replayed for one in swept(tmp_path, 3, 7, strategies=("bfs",))] == [7, 0]

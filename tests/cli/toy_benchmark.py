@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
+from spar.errors import UsageMistake
 from spar.eval.benchmark import GRADES, Benchmark, Kept, Stage, Stages
 from spar.eval.record import Example, Scored, Verdict
 from spar.types import Message, Prompt, Usage
@@ -57,6 +58,14 @@ class ToyOfJudges(Toy):
     """The same, as a benchmark of judges."""
 
     measures = "judge"
+
+
+class ToyUnread(Toy):
+    """The same, with a judge that never answers as asked."""
+
+    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+        """Refuse."""
+        raise UsageMistake("the judge's outputs are such as nobody can read")
 
 
 def _prompt(prompt_id: str, text: str) -> Prompt:

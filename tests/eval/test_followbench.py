@@ -277,6 +277,7 @@ def test_nothing_to_score() -> None:
     ("outputs", "says"),
     [
         ({}, "answers that a judge must score: 5; there is no output of a judge"),
+        ({"content/1/3": ()}, "the judge was asked and wrote nothing"),
         ({"content/1/3": ("I think", "so\nit is fine")}, "(one ends in 'it is fine')"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import UsageMistake
+from spar.errors import RunStopped, UsageMistake
 from spar.eval.record import (
     EXAMPLES,
     RESULTS,
@@ -138,3 +138,12 @@ def test_damaged_results_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / RESULTS).write_text(text)
     with pytest.raises(UsageMistake, match="holds no results"):
         read_results(tmp_path)
+
+
+def test_a_disk_that_fails_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    """What was answered is safe, so that the same command can go on."""
+    gone = tmp_path / "gone"
+    with pytest.raises(RunStopped, match=r"cannot write to .*gone: No such file .* same command"):
+        write_examples(gone, ())
+    with pytest.raises(RunStopped, match="cannot write to"):
+        write_results(gone, Results(benchmark="toy", n=0, metrics={}))

@@ -1,0 +1,124 @@
+"""What `spar eval` prints and keeps when the terminal is narrow, a judge is mute or another process writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spar.cli import eval_report
+from spar.cli.display import SilentDisplay
+from spar.cli.run_eval import Evaluation, default_directory, evaluate, run
+from spar.cli.stages import forget
+from spar.config import EvalConfig, load_eval
+from spar.errors import RunLocked, UsageMistake
+from spar.eval.paper import PAPER
+from spar.eval.record import Metric, Results
+from spar.registry import BENCHMARKS
+from spar.store import RunStore, read_manifest, read_trees
+from tests.cli.test_decode import rows
+from tests.cli.toy_benchmark import NUM_PROMPTS
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy benchmark, and one whose grades nobody can read."""
+    monkeypatch.setitem(BENCHMARKS, "toy", "tests.cli.toy_benchmark:Toy")
+    monkeypatch.setitem(BENCHMARKS, "toy-unread", "tests.cli.toy_benchmark:ToyUnread")
+
+
+def settings(**fields: object) -> EvalConfig:
+    """The fake engine's."""
+    return load_eval("nano", {"engine": "fake", **fields})
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 160])
+@pytest.mark.parametrize("name", ["ifeval", "followbench", "llmbar"])
+def test_no_number_is_cut_in_a_narrow_terminal(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The paper's table is split by columns, and names are folded, before a digit is lost."""
+    monkeypatch.setattr(eval_report, "PIPED_WIDTH", width)
+    paper = PAPER[name]
+    metrics = {metric: Metric(value=0.125, stderr=None, n=7) for metric in paper.columns}
+    facts = {"model": "mine", "strategy": "bfs", "budget": 15, "whole": 7}
+    eval_report.print_results(Results(benchmark=name, n=7, metrics=metrics, run=facts))
+    beside = capsys.readouterr().out.split("beside the paper", 1)[1]
+    cells = [cell for row in paper.rows.values() for cell in paper.cells(row)]
+    assert {cell for cell in cells if cell not in beside} == set()
+    assert beside.count("12.5") == len(paper.columns)
+    assert "…" not in beside
+
+
+@pytest.mark.parametrize(
+    ("whole", "limit", "label"),
+    [
+        (7, None, "this run (mine, bfs 15)"),
+        (9, None, "this run (mine, bfs 15, 7 examples)"),
+        (7, 7, "this run (mine, bfs 15, 7 examples)"),
+    ],
+)
+def test_a_part_of_a_benchmark_is_not_shown_as_the_whole(
+    whole: int, limit: int | None, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the paper's numbers, which are of the whole."""
+    facts = {"model": "mine", "strategy": "bfs", "budget": 15, "whole": whole, "limit": limit}
+    eval_report.print_results(Results(benchmark="gsm8k", n=7, metrics={}, run=facts))
+    assert label in capsys.readouterr().out
+
+
+def test_a_judge_that_nobody_can_read_does_not_hide_the_other_benchmarks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be scored is written and printed; then the mistake is told."""
+    both = Evaluation(("toy-unread", "toy"), tmp_path, json_results=True, display="none")
+    with pytest.raises(UsageMistake, match="nobody can read"):
+        run(settings(), both)
+    assert list(json.loads(capsys.readouterr().out)["results"]) == ["toy"]
+    assert (tmp_path / "toy" / "results.json").is_file()
+    assert not (tmp_path / "toy-unread" / "results.json").exists()
+
+
+def test_nothing_is_printed_where_nothing_can_be_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No JSON rather than an empty one."""
+    alone = Evaluation(("toy-unread",), tmp_path, json_results=True, display="none")
+    with pytest.raises(UsageMistake):
+        run(settings(), alone)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("stage", ["", "grades"])
+def test_fresh_deletes_nothing_while_another_process_writes(tmp_path: Path, stage: str) -> None:
+    """Neither the answers nor a stage below them."""
+    evaluate(settings(), Evaluation(("toy",), tmp_path), SilentDisplay())
+    toy = tmp_path / "toy"
+    with (
+        RunStore.open(toy / stage, read_manifest(toy / stage)),
+        pytest.raises(RunLocked, match="is writing to"),
+    ):
+        forget(toy)
+    assert len(list(read_trees(toy))) == len(list(read_trees(toy / "grades"))) == NUM_PROMPTS
+    forget(toy)
+    assert {path.name for path in toy.iterdir()} == {"run.lock"}
+
+
+def test_changed_responses_have_a_directory_of_their_own(tmp_path: Path) -> None:
+    """The same command scores a file again after it was written anew; nobody named a directory."""
+    answers = rows(tmp_path / "answers.jsonl", {"id": "t0", "response": "x"})
+    config = settings(responses=str(answers))
+    first = default_directory(config)
+    assert default_directory(config) == first
+    rows(answers, {"id": "t0", "response": "y"})
+    assert default_directory(config) != first
+
+
+def test_judge_outputs_of_a_benchmark_that_reads_none_are_refused(tmp_path: Path) -> None:
+    """They would be left aside, and a model be asked in their place."""
+    outputs = rows(tmp_path / "outputs.jsonl", {"id": "nano-test-0-0", "output": "Yes"})
+    given = Evaluation(("nano-if",), tmp_path / "out", judge_outputs=str(outputs))
+    with pytest.raises(UsageMistake, match="--judge-outputs is for followbench"):
+        evaluate(settings(), given, SilentDisplay())
+    assert not (tmp_path / "out").exists()
