@@ -84,10 +84,12 @@ def _print_flips(console: Console, title: str, flips: Sequence[Flip], most: int)
     console.print(f"{title}: {min(most, len(flips))} of {len(flips)}")
     table = Table()
     table.add_column("id", overflow="fold", max_width=24)
+    table.add_column("prompt", overflow="fold", ratio=1)
     table.add_column("first", overflow="fold", ratio=1)
     table.add_column("second", overflow="fold", ratio=1)
     for flip in flips[:most]:
-        table.add_row(as_text(flip.id), _response(flip.first), _response(flip.second))
+        asked = as_text(flip.prompt or "")
+        table.add_row(as_text(flip.id), asked, _response(flip.first), _response(flip.second))
     console.print(table)
 
 

@@ -243,9 +243,14 @@ def default_directory(config: EvalConfig) -> Path:
 
 def score(one: Opened) -> Results:
     """Score what the stages left, and write it beside them."""
+    asked = {prompt.id: prompt.messages[-1].content for prompt in one.examples}
     scored = one.benchmark.score(one.examples, one.kept)
+    examples = [
+        example.model_copy(update={"prompt": asked.get(example.id, "")})
+        for example in scored.examples
+    ]
     results = totals(one.config, scored, _facts(one), one.notes)
-    write_examples(one.kept.directory, scored.examples)
+    write_examples(one.kept.directory, examples)
     write_results(one.kept.directory, results)
     return results
 

@@ -75,8 +75,12 @@ class RunStages:
         ------
         ConfigChanged
             It holds another evaluation of answers from a file.
+        UsageMistake, EngineError
+            The models of a fresh start cannot be had; nothing is deleted.
         """
         if fresh:
+            if self.kept.given is None:  # a dead server must not cost the old run
+                settle(self.config, lambda _: None)
             forget(self.kept.directory)
         if self.kept.given is not None:
             RunStore.open(self.kept.directory, make_manifest(self.config)).close()

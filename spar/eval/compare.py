@@ -30,6 +30,8 @@ class Flip:
     first: str | None
     """The head of the first run's response, None where there was none."""
     second: str | None
+    prompt: str | None = None
+    """The head of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,12 @@ def _differ(
 
 
 def _flip(first: Example, second: Example) -> Flip:
-    return Flip(first.id, _head(first.response), _head(second.response))
+    return Flip(
+        first.id,
+        _head(first.response),
+        _head(second.response),
+        _head(first.prompt or second.prompt or None),
+    )
 
 
 def _head(response: str | None) -> str | None:

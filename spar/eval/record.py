@@ -46,6 +46,8 @@ class Example(Record):
     group: Text = ""
     """Examples that were sampled together, such as the two orders of a pair, share a group; standard
     errors and intervals resample groups. "" is a group of its own."""
+    prompt: Text = ""
+    """What was asked: the last turn."""
     response: Text | None
     """What was scored, None where there is no answer."""
     passed: bool | None

@@ -14,7 +14,7 @@ from spar.cli.display import SilentDisplay
 from spar.cli.run_eval import Evaluation, evaluate, run
 from spar.cli.stages import forget, grader_config
 from spar.config import EvalConfig, load_eval
-from spar.errors import ConfigChanged, EngineError, UsageMistake
+from spar.errors import ConfigChanged, EngineError, SparError, UsageMistake
 from spar.eval.record import read_examples, read_results
 from spar.infer.engine import Completion, Deployment
 from spar.infer.engines.fake import FakeEngine, scripted_reply
@@ -90,6 +90,7 @@ def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
     even = [len(answer or "") % 2 == 0 for answer in trees.values()]
     assert len(trees) == NUM_PROMPTS and graded == set(trees)
     assert {example.id: example.response for example in examples} == trees
+    assert examples[3].prompt == "Say 3."
     assert results == read_results(tmp_path / "toy")
     assert results.metrics["even"].value == sum(even) / NUM_PROMPTS
     assert results.metrics["both"].value == pytest.approx((sum(even) / NUM_PROMPTS + 1) / 2)
@@ -147,6 +148,16 @@ def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> Non
     spar_eval(tmp_path, config=settings(seed=1), fresh=True)
     assert len(ASKED) - asked == 2 * NUM_PROMPTS
     assert read_manifest(tmp_path / "toy" / "grades").seed == 1
+
+
+def test_a_fresh_start_on_a_dead_server_deletes_nothing(tmp_path: Path) -> None:
+    """The old run is there until the new one can begin."""
+    with ScriptedServer() as server:
+        served = load_eval("paper", {"base_url": [server.url], "retry_seconds": 0.1})
+        first = spar_eval(tmp_path, config=served)
+    with pytest.raises(SparError):
+        spar_eval(tmp_path, config=served, fresh=True)
+    assert spar_eval(tmp_path, config=served) == first
 
 
 def test_benchmarks_of_a_command_share_the_model(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ def test_json_is_plain(tmp_path: Path) -> None:
     (found,) = compare(write(tmp_path / "one", BEFORE), write(tmp_path / "two", AFTER))
     value = json.loads(json.dumps(as_dict(found)))
     assert value["metrics"]["acc"]["difference"] == pytest.approx(0.4)
-    assert value["gained"][0] == {"id": "b", "first": "text b", "second": "text b"}
+    flip = {"id": "b", "first": "text b", "second": "text b", "prompt": None}
+    assert value["gained"][0] == flip
     assert (value["first"], value["passed"]) == (str(tmp_path / "one"), [2, 4])
 
 

@@ -90,7 +90,7 @@ def _text(continuation: Continuation) -> str:
     if not isinstance(continuation.context, str):
         raise UsageMistake(
             "--engine openai: only the server knows the chat template, so that how likely a text is in a "
-            "conversation cannot be asked; use --engine hf or vllm, or leave the chat template out"
+            "conversation cannot be asked; use --no-chat-template, or --engine hf or vllm"
         )
     return continuation.context
 
