@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "vllm", "transformers", "trl", "deepspeed", "textual", "lm_eval", "ray", "pandas", "matplotlib"}
+HEAVY = {
+    "torch",
+    "vllm",
+    "transformers",
+    "trl",
+    "deepspeed",
+    "textual",
+    "lm_eval",
+    "ray",
+    "pandas",
+    "matplotlib",
+}
 MAY_IMPORT_HEAVY_AT_TOP = {
     "spar/infer/engines/rolling.py",
     "spar/infer/engines/cache.py",
