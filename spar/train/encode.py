@@ -1,0 +1,212 @@
+"""Rows of a data file to what the trainers read: conversations as the model's own chat template renders them.
+
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
+    {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello.", "rejected": "hello"}
+
+A chosen or rejected side may be a list with one assistant turn too; other keys of a row are left alone.
+Texts go through `spar.tokens`, as in a search, so the model is trained on the tokens it was asked with.
+
+Which tokens are the assistant's is found by rendering a conversation up to a turn and beyond it: that
+works for templates with and without `{% generation %}` marks. Knows no trainer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from spar.errors import UsageMistake
+from spar.tokens import plain, special_pattern, special_tokens
+from spar.types import Message
+
+IGNORED = -100
+"""Label of a token that carries no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One conversation in tokens."""
+
+    ids: list[int]
+    """The whole of it."""
+    labels: list[int]
+    """The same on the assistant's tokens that are trained on, `IGNORED` elsewhere."""
+
+
+class Encoder:
+    """Renders conversations with a tokenizer's chat template.
+
+    Parameters
+    ----------
+    tokenizer:
+        As loaded by transformers, with a chat template.
+    stops:
+        Ids of the tokens that end a reply, as the model's generation settings say.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        specials = special_tokens(tokenizer)
+        self._specials = special_pattern(specials)
+        # A reply must not be cut at an ordinary word, whatever a model's settings call its end.
+        special_ids = set(tokenizer.convert_tokens_to_ids(sorted(specials)))
+        self._stops = ({*stops} & special_ids) | {tokenizer.eos_token_id}
+
+    def turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        """The conversation as the template reads it."""
+        return [{"role": m.role, "content": plain(m.content, self._specials)} for m in messages]
+
+    def encode(self, messages: Sequence[Message], train_on: Literal["last", "all"]) -> Encoded:
+        """Tokens and labels of a conversation that ends with the assistant.
+
+        The end of a turn is trained on, what the template writes after it is not. Where the template
+        writes none, the next turn's opening or the tokenizer's own end stands for it.
+
+        Raises
+        ------
+        UsageMistake
+            The template writes an earlier turn in another way once the conversation has gone on.
+        """
+        turns = self.turns(messages)
+        ids = self._render(turns)
+        wanted = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+        labels = [IGNORED] * len(ids)
+        for index in wanted if train_on == "all" else wanted[-1:]:
+            start, end = self._span(turns, index, ids)
+            labels[start:end] = ids[start:end]
+        if not self._ends(ids, labels):
+            ids = [*ids, self._tokenizer.eos_token_id]
+            labels = [*labels, self._tokenizer.eos_token_id]
+        return Encoded(ids, labels)
+
+    def lacks_end(self) -> bool:
+        """Whether the template lets a conversation end without a token that ends the reply."""
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        start, end = self._span(turns, 1, ids := self._render(turns))
+        return not any(token in self._stops for token in ids[start:end])
+
+    def length(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation."""
+        return len(self._render(self.turns(messages)))
+
+    def _ends(self, ids: list[int], labels: list[int]) -> bool:
+        last = max(i for i, label in enumerate(labels) if label != IGNORED)
+        return ids[last] in self._stops
+
+    def _span(self, turns: list[dict[str, str]], index: int, ids: list[int]) -> tuple[int, int]:
+        """Where the tokens of an assistant's turn begin and end."""
+        opened = self._render(turns[:index], add_generation_prompt=True)
+        start = _common(opened, ids)
+        end = _common(self._render(turns[: index + 1]), ids)
+        if start < _common(self._render(turns[:index]), opened) or end <= start:
+            raise UsageMistake(
+                f"the chat template writes turn {index + 1} of a conversation in another way once it has "
+                "gone on, so its tokens cannot be told; set train_on to 'last'"
+            )
+        ends = [i for i in range(start, end) if ids[i] in self._stops]
+        if ends:
+            return start, ends[-1] + 1
+        follows = end < len(ids) and ids[end] in self._stops
+        return start, end + follows
+
+    def _render(self, turns: list[dict[str, str]], **options: Any) -> list[int]:
+        from jinja2 import TemplateError
+
+        try:
+            encoded = self._tokenizer.apply_chat_template(
+                turns, tokenize=True, return_dict=True, **options
+            )
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise UsageMistake(
+                f"the model's chat template refuses a conversation of {roles}: {error}"
+            ) from error
+        return list(encoded["input_ids"])
+
+
+def read_conversations(path: str | Path) -> list[tuple[Message, ...]]:
+    """The `messages` of each row; the last turn is the assistant's.
+
+    Raises
+    ------
+    UsageMistake
+        The file cannot be read, holds no row, or a wrong one; the message names the line.
+    """
+    return [_conversation(row, where) for where, row in _rows(path)]
+
+
+def read_pairs(path: str | Path) -> list[dict[str, tuple[Message, ...]]]:
+    """`prompt`, `chosen` and `rejected` of each row; raises as `read_conversations`."""
+    return [_pair(row, where) for where, row in _rows(path)]
+
+
+def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
+    messages = _messages(row, "messages", where)
+    asked = next((m.role for m in messages if m.role != "system"), "") == "user"
+    if not asked or messages[-1].role != "assistant":
+        roles = ", ".join(message.role for message in messages)
+        raise UsageMistake(
+            f"{where}: messages are by {roles}; the user must speak first and the assistant last"
+        )
+    return messages
+
+
+def _pair(row: Mapping[str, Any], where: str) -> dict[str, tuple[Message, ...]]:
+    prompt = _messages(row, "prompt", where)
+    if prompt[-1].role != "user":
+        raise UsageMistake(
+            f"{where}: prompt ends with the {prompt[-1].role}; the user must speak last"
+        )
+    return {"prompt": prompt, **{side: _side(row, side, where) for side in ("chosen", "rejected")}}
+
+
+def _side(row: Mapping[str, Any], side: str, where: str) -> tuple[Message, ...]:
+    if isinstance(row.get(side), str):
+        return (Message(role="assistant", content=row[side]),)
+    messages = _messages(row, side, where)
+    if [message.role for message in messages] != ["assistant"]:
+        raise UsageMistake(f"{where}: {side} must be a text or one turn of the assistant")
+    return messages
+
+
+def _messages(row: Mapping[str, Any], key: str, where: str) -> tuple[Message, ...]:
+    value = row.get(key)
+    if not isinstance(value, list) or not value:
+        found = f"is a {type(value).__name__}" if key in row else "is missing"
+        raise UsageMistake(f"{where}: {key!r} {found}; give a list of turns with role and content")
+    try:
+        return tuple(Message.model_validate(turn) for turn in value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        found = ".".join(map(str, first["loc"])) or "a turn"
+        raise UsageMistake(f"{where}: {key}: {found}: {first['msg']}") from error
+
+
+def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageMistake(f"cannot read the data {path}: {error.strerror}") from error
+    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not filled:
+        raise UsageMistake(f"the data {path} holds no example; expected one JSON object a line")
+    for number, line in filled:
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UsageMistake(f"{where}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise UsageMistake(f"{where}: expected a JSON object, got a {type(row).__name__}")
+        yield where, row
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens two sequences have in common from their start."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))

@@ -1,0 +1,194 @@
+"""From a model's folder to a model in memory, and from a trained model to an ordinary folder.
+
+The final folder holds trained weights and, byte for byte, what else made the starting model what it is:
+its tokenizer, chat template and generation settings. Adapters are merged into the base they were
+trained over, as it was stored.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from spar.errors import MissingExtra, UsageMistake
+from spar.train.settings import TrainerSettings
+
+_KEPT = "generation_config.json"
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def load_tokenizer(model: str) -> Any:
+    """The model's tokenizer.
+
+    Raises
+    ------
+    UsageMistake
+        There is none, or it has no chat template or no end token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(model, error) from error
+    if tokenizer.chat_template is None:
+        raise UsageMistake(
+            f"the model {model!r} has no chat template, so conversations cannot be written for it; "
+            "take an instruct model, or put its template as chat_template.jinja into its folder"
+        )
+    if tokenizer.eos_token_id is None:
+        raise UsageMistake(f"the tokenizer of {model!r} has no end token; set its eos_token")
+    return tokenizer
+
+
+def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
+    """The model to train, in the precision that its method asks for.
+
+    Every weight trained without DeepSpeed is held in fp32 and computed with in bf16; DeepSpeed holds the
+    fp32 copy itself. Adapters are small, so their frozen base can be bf16.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    low = bf16 and (settings.method != "full" or settings.deepspeed)
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if low else torch.float32}
+    if settings.attention != "auto":
+        options["attn_implementation"] = settings.attention
+    if settings.method == "qlora":
+        options["quantization_config"] = _four_bits(bf16)
+        options["device_map"] = {"": torch.cuda.current_device() if on_gpu else "cpu"}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(settings.model, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _cannot_load(settings.model, error) from error
+    model.config.use_cache = False
+    return model
+
+
+def adapter_config(settings: TrainerSettings) -> Any:
+    """peft's settings of the adapters; None where every weight is trained."""
+    if settings.method == "full":
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise MissingExtra("peft", "train", f"method {settings.method!r}") from error
+    targets = settings.lora.targets
+    return LoraConfig(
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_final(trainer: Any, settings: TrainerSettings, folder: Path) -> None:
+    """Write the trained model as a folder that appears whole; every process must call it."""
+    part = folder.with_name(f"{folder.name}.part")
+    adapter = folder.with_name("adapter")
+    trainer.save_model(str(part if settings.method == "full" else adapter))
+    if trainer.args.process_index == 0:
+        if settings.method != "full":
+            _merge(settings, adapter, part)
+        # Some stages of DeepSpeed store a weight under each name that it goes by.
+        tied = getattr(trainer.accelerator.unwrap_model(trainer.model), "all_tied_weights_keys", {})
+        cast(part, _stored_dtype(settings), frozenset(tied))
+        _keep(settings.model, part)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    trainer.accelerator.wait_for_everyone()
+
+
+def cast(folder: Path, dtype: str, left_out: Collection[str] = ()) -> None:
+    """Store every floating-point weight of a folder in `dtype`, a name of torch's, but those `left_out`."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    target = getattr(torch, dtype)
+    for path in sorted(folder.glob("*.safetensors")):
+        stored = {
+            name: tensor.to(target) if tensor.is_floating_point() else tensor
+            for name, tensor in load_file(path).items()
+            if name not in left_out
+        }
+        save_file(stored, path, metadata={"format": "pt"})
+        path.chmod((folder / "config.json").stat().st_mode)  # it is written as private
+    _edit(folder / "config.json", lambda config: {**config, "dtype": dtype})
+    _edit(folder / "model.safetensors.index.json", lambda index: _indexed(index, folder, left_out))
+
+
+def _indexed(index: dict[str, Any], folder: Path, left_out: Collection[str]) -> dict[str, Any]:
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    places = {name: file for name, file in index["weight_map"].items() if name not in left_out}
+    return {"metadata": {**index.get("metadata", {}), "total_size": size}, "weight_map": places}
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    if path.exists():
+        path.write_text(json.dumps(change(json.loads(path.read_text())), indent=2) + "\n")
+
+
+def _stored_dtype(settings: TrainerSettings) -> str:
+    names = {"bf16": "bfloat16", "fp32": "float32"}
+    if settings.save_dtype != "auto":
+        return names[settings.save_dtype]
+    from transformers import AutoConfig
+
+    dtype = AutoConfig.from_pretrained(settings.model).dtype
+    return str(dtype or "float32").removeprefix("torch.")
+
+
+def _keep(model: str, folder: Path) -> None:
+    """The starting model's own tokenizer, and the settings that a trainer adjusts for itself."""
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import cached_file
+
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    found = cached_file(model, _KEPT, _raise_exceptions_for_missing_entries=False)
+    if found is not None:
+        shutil.copyfile(found, folder / _KEPT)
+    config = AutoConfig.from_pretrained(model)
+    tokens = {name: getattr(config, name, None) for name in _TOKENS}
+    _edit(folder / "config.json", lambda now: {**now, **tokens, "use_cache": config.use_cache})
+    for name in ("training_args.bin", "README.md"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()  # or the base would be loaded in one process's share
+    dtype = getattr(torch, _stored_dtype(settings))
+    base = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
+    PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)
+
+
+def _four_bits(bf16: bool) -> Any:
+    import importlib.util
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", "train", "method 'qlora'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32,
+    )
+
+
+def _cannot_load(model: str, error: Exception) -> UsageMistake:
+    reason = str(error).strip().split("\n", 1)[0]
+    return UsageMistake(
+        f"the model {model!r} cannot be loaded: {reason}; give a Hugging Face folder or hub name"
+    )

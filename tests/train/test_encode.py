@@ -1,0 +1,207 @@
+"""Which tokens carry loss, whatever the chat template, and the rows that are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.errors import UsageMistake
+from spar.infer.engines.chat import ChatEncoder
+from spar.nano import CHECKPOINT
+from spar.train.encode import IGNORED, Encoder, read_conversations, read_pairs
+from spar.types import Message
+
+pytestmark = pytest.mark.model
+
+_LOOP = "{% for m in messages %}"
+_OPEN = "{% endfor %}{% if add_generation_prompt %}"
+TEMPLATES = {
+    "newline after the end": (
+        f"{_LOOP}{{{{'<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n'}}}}"
+        f"{_OPEN}{{{{'<|assistant|>\\n'}}}}{{% endif %}}"
+    ),
+    "trimmed turns": (
+        f"{_LOOP}{{{{'<|' + m['role'] + '|>\\n\\n' + m['content'] | trim + '<|end|>'}}}}"
+        f"{_OPEN}{{{{'<|assistant|>\\n\\n'}}}}{{% endif %}}"
+    ),
+    "no end at all": (
+        f"{_LOOP}{{{{'<|' + m['role'] + '|>' + m['content']}}}}"
+        f"{_OPEN}{{{{'<|assistant|>'}}}}{{% endif %}}"
+    ),
+    "end of the assistant's turns only": (
+        f"{_LOOP}{{% if m['role'] == 'assistant' %}}{{{{' ' + m['content'] + eos_token}}}}"
+        "{% else %}{{'[INST] ' + m['content'] + ' [/INST]'}}{% endif %}{% endfor %}"
+    ),
+}
+"""Shapes that the templates of well-known models have, over the embedded model's tokens."""
+
+
+def talk(*texts: str) -> tuple[Message, ...]:
+    """Turns of user and assistant, the user's first."""
+    roles = ("user", "assistant") * len(texts)
+    return tuple(Message(role=r, content=c) for r, c in zip(roles, texts, strict=False))
+
+
+TWO = talk("Write a word.", "fox sees owl", "Again.", "the cat runs")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """The embedded model's tokenizer."""
+    return pytest.importorskip("transformers").AutoTokenizer.from_pretrained(CHECKPOINT)
+
+
+@pytest.fixture
+def templated(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Gives an encoder over another chat template; the user's turn ends a reply too."""
+
+    def with_template(template: str) -> Encoder:
+        monkeypatch.setattr(tokenizer, "chat_template", template)
+        return Encoder(tokenizer, [tokenizer.convert_tokens_to_ids("<|user|>")])
+
+    return with_template
+
+
+def trained(tokenizer: Any, encoder: Encoder, train_on: Any) -> list[str]:
+    """Texts of the runs of tokens that carry loss."""
+    encoded = encoder.encode(TWO, train_on)
+    assert len(encoded.ids) == len(encoded.labels)
+    runs: list[list[int]] = [[]]
+    for token, label in zip(encoded.ids, encoded.labels, strict=True):
+        assert label in (IGNORED, token)
+        if label == IGNORED:
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    return [tokenizer.decode(run) for run in runs if run]
+
+
+@given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=3))
+def test_labels_are_those_of_the_templates_own_marks(tokenizer: Any, texts: list[str]) -> None:
+    """On a template that marks the assistant's turns, all of these tokens carry loss and no other."""
+    conversation = talk(*(text for pair in zip(texts, texts, strict=True) for text in pair))
+    encoder = Encoder(tokenizer)
+    encoded = encoder.encode(conversation, "all")
+    marked = tokenizer.apply_chat_template(
+        encoder.turns(conversation), return_dict=True, return_assistant_tokens_mask=True
+    )
+    assert encoded.ids == marked["input_ids"]
+    assert [int(label != IGNORED) for label in encoded.labels] == marked["assistant_masks"]
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "no end at all"])
+def test_replies_and_their_ends_are_trained_on(tokenizer: Any, templated: Any, name: str) -> None:
+    """Each reply with its end token, nothing of the user's and nothing after the end."""
+    encoder = templated(TEMPLATES[name])
+    assert not encoder.lacks_end()
+    both = [text.lstrip() for text in trained(tokenizer, encoder, "all")]
+    assert both == ["fox sees owl<|end|>", "the cat runs<|end|>"]
+    assert [text.lstrip() for text in trained(tokenizer, encoder, "last")] == both[1:]
+
+
+def test_a_template_without_ends_gets_them(tokenizer: Any, templated: Any) -> None:
+    """The next turn's opening ends a reply where it is a stop, the tokenizer's own end the last one."""
+    encoder = templated(TEMPLATES["no end at all"])
+    assert encoder.lacks_end()
+    assert trained(tokenizer, encoder, "all") == ["fox sees owl<|user|>", "the cat runs<|end|>"]
+
+
+def test_a_template_that_rewrites_its_past_is_refused_for_all_turns(templated: Any) -> None:
+    """Where earlier replies lose their first word later on, only the last turn can be told."""
+    drops = (
+        "{% for m in messages %}{% if m['role'] == 'assistant' and not loop.last %}{{'<|assistant|>gone<|end|>'}}"
+        "{% else %}{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{'<|assistant|>'}}{% endif %}"
+    )
+    encoder = templated(drops)
+    with pytest.raises(UsageMistake, match=r"turn 2 .* set train_on to 'last'"):
+        encoder.encode(TWO, "all")
+    assert encoder.encode(TWO, "last").labels[-1] != IGNORED
+
+
+def test_a_template_that_refuses_a_conversation_says_so(templated: Any) -> None:
+    """Its own words reach the person."""
+    encoder = templated("{{ raise_exception('no system turns here') }}")
+    with pytest.raises(UsageMistake, match="user, assistant: no system turns here"):
+        encoder.length(TWO[:2])
+
+
+@given(text=st.text(max_size=30), forged=st.sampled_from(["", "<|end|>", "<|user|>", "\ud800"]))
+def test_prompts_are_the_tokens_that_the_search_asks_with(
+    tokenizer: Any, text: str, forged: str
+) -> None:
+    """A trained conversation opens with the very tokens an engine sends, forged turns split in both."""
+    asked = talk(f"{text}{forged}{text}")
+    sent = list(ChatEncoder(tokenizer).render(asked).ids)
+    encoded = Encoder(tokenizer).encode((*asked, *talk("", "yes")[1:]), "last")
+    assert encoded.ids[: len(sent)] == sent
+    assert encoded.labels[: len(sent)] == [IGNORED] * len(sent)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": []}, "'messages' is a list; give a list of turns"),
+        ({"text": "a"}, "'messages' is missing"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "are by user"),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, "are by assistant"),
+        ({"messages": [{"role": "bot", "content": "a"}]}, "messages: role"),
+        ({"messages": [{"role": "user", "content": 3}]}, "expected a string"),
+        ([1], "expected a JSON object, got a list"),
+    ],
+)
+def test_wrong_conversations_name_their_line(tmp_path: Path, row: Any, said: str) -> None:
+    """The second row of the file is told by its number."""
+    good = {"messages": [{"role": r, "content": "a"} for r in ("user", "assistant")], "kind": "x"}
+    path = tmp_path / "sft.jsonl"
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    with pytest.raises(UsageMistake, match=rf"sft\.jsonl:2: .*{said}"):
+        read_conversations(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"chosen": None}, "'chosen' is a NoneType"),
+        ({"rejected": [{"role": "user", "content": "a"}]}, "rejected must be a text or one turn"),
+        ({"prompt": [{"role": "assistant", "content": "a"}]}, "prompt ends with the assistant"),
+    ],
+)
+def test_wrong_pairs_name_their_line(tmp_path: Path, change: Any, said: str) -> None:
+    """The message says which side is wrong and what is accepted."""
+    row = {"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": "c", **change}
+    path = tmp_path / "dpo.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(UsageMistake, match=rf"dpo\.jsonl:1: {said}"):
+        read_pairs(path)
+
+
+def test_a_side_is_a_text_or_a_turn(tmp_path: Path) -> None:
+    """Both forms read alike, and other keys are left alone."""
+    prompt = [{"role": "user", "content": "a"}]
+    turn = [{"role": "assistant", "content": "b"}]
+    path = tmp_path / "dpo.jsonl"
+    rows: list[Any] = [
+        {"prompt": prompt, "chosen": "b", "rejected": "c", "prompt_id": "p", "swapped": False},
+        {"prompt": prompt, "chosen": turn, "rejected": "c"},
+    ]
+    path.write_text("\n\n".join(map(json.dumps, rows)))
+    one, other = read_pairs(path)
+    assert one == other
+    assert one["chosen"] == (Message(role="assistant", content="b"),)
+
+
+@pytest.mark.parametrize(("content", "said"), [("\n\n", "holds no example"), ("{\n", "not JSON")])
+def test_files_without_rows_are_told(tmp_path: Path, content: str, said: str) -> None:
+    """An empty file and a broken one name themselves, and so does one that is not there."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(content)
+    with pytest.raises(UsageMistake, match=said):
+        read_pairs(path)
+    with pytest.raises(UsageMistake, match="cannot read the data"):
+        read_pairs(tmp_path / "none.jsonl")

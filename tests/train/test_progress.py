@@ -1,0 +1,108 @@
+"""Marked checkpoints, rows of metrics, and the end of a training whose loss is no number."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from spar.errors import RunStopped
+from spar.train.progress import (
+    MARK,
+    METRICS,
+    MetricsRow,
+    clear_torn,
+    last_checkpoint,
+    mark,
+    plot,
+    read_metrics,
+    refuse_not_finite,
+)
+
+
+def checkpoint(folder: Path, step: int, *, whole: bool = True) -> Path:
+    """A checkpoint with a file in it."""
+    path = folder / f"checkpoint-{step}"
+    (path / "inner").mkdir(parents=True)
+    (path / "inner" / "weights").write_text("w")
+    if whole:
+        mark(path, step)
+    return path
+
+
+def write_metrics(folder: Path, rows: list[MetricsRow], torn: str = "") -> None:
+    """A file of metrics, the last line cut off in the middle."""
+    lines = "".join(f"{json.dumps(row.model_dump())}\n" for row in rows)
+    (folder / METRICS).write_text(lines + torn)
+
+
+def test_only_a_marked_checkpoint_counts(tmp_path: Path) -> None:
+    """A folder that a killed training left unfinished is not gone on from; numbers count, not names."""
+    assert last_checkpoint(tmp_path) is None
+    checkpoint(tmp_path, 9)
+    good = checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 11, whole=False)
+    (tmp_path / "checkpoint-old").mkdir()
+    assert last_checkpoint(tmp_path) == good
+    assert json.loads((good / MARK).read_text()) == {"step": 10}
+
+
+def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
+    """The last whole checkpoint stays, and the metrics up to its step."""
+    checkpoint(tmp_path, 5)
+    good = checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 15, whole=False)
+    rows = [MetricsRow(step=step, epoch=0.0, values={"loss": 1.0}) for step in (9, 10, 11)]
+    write_metrics(tmp_path, rows, torn='{"step": 12, "ep')
+    clear_torn(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [good.name]
+    assert read_metrics(tmp_path) == rows[:2]
+
+
+def test_nothing_is_kept_of_a_training_without_a_checkpoint(tmp_path: Path) -> None:
+    """It starts over, so its metrics do."""
+    write_metrics(tmp_path, [MetricsRow(step=1, epoch=0.0, values={"loss": 1.0})])
+    clear_torn(tmp_path)
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_none_stops_the_training(tmp_path: Path, name: str, value: float) -> None:
+    """The checkpoint of the step before gave it and goes; the one before that is named and stays."""
+    pytest.importorskip("torch")
+    good = checkpoint(tmp_path, 6)
+    checkpoint(tmp_path, 7)
+    values = {"loss": 0.5, "grad_norm": 1.0, name: value}
+    with pytest.raises(RunStopped, match=rf"{name.replace('_', ' ')} at step 8 is {value}.*{good}"):
+        refuse_not_finite(8, values, tmp_path)
+    assert last_checkpoint(tmp_path) == good
+
+
+def test_finite_numbers_go_on(tmp_path: Path) -> None:
+    """Also where there is no norm of the gradient, as under some DeepSpeed stages."""
+    checkpoint(tmp_path, 7)
+    refuse_not_finite(8, {"loss": 0.5}, tmp_path)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-7"
+
+
+def test_the_loss_is_drawn(tmp_path: Path) -> None:
+    """A picture is there, with a second panel where pairs are told apart, and none without numbers."""
+    pytest.importorskip("matplotlib")
+    plot(tmp_path)
+    assert not (tmp_path / "loss.png").exists()
+    widths = []
+    for values in ({"loss": 0.5}, {"loss": 0.5, "rewards/accuracies": 1.0}):
+        shown = {**values, "loss": None}
+        rows = [
+            MetricsRow(step=1, epoch=0.1, values=values),
+            MetricsRow(step=2, epoch=0.2, values=shown),
+        ]
+        write_metrics(tmp_path, rows)
+        plot(tmp_path)
+        head = (tmp_path / "loss.png").read_bytes()[:24]
+        assert head[1:4] == b"PNG"
+        widths.append(int.from_bytes(head[16:20], "big"))
+    assert widths[1] == 2 * widths[0]
