@@ -99,10 +99,7 @@ class Course:
         await self._search(settings, rest, kept=True)
 
     def _settings(self) -> SearchSettings:
-        settings = search_settings(self.config, self.store.manifest.digest)
-        if self.stage.strategy is None:
-            return settings
-        return replace(settings, strategy=self.stage.strategy, name=self.stage.strategy_name)
+        return self.stage.changed(search_settings(self.config, self.store.manifest.digest))
 
     async def _free_pool(self) -> None:
         if self.pool is not None:

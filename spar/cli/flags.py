@@ -68,6 +68,7 @@ def default_recipe(flags: Mapping[str, Any]) -> str:
 
 
 def search_flags(
+    *,
     strategy: Annotated[
         str | None, typer.Option(help="greedy, best-of-n, iterative, bfs or dfs.")
     ] = None,
@@ -77,6 +78,7 @@ def search_flags(
 
 
 def shape_flags(
+    *,
     branch: Annotated[int | None, typer.Option(help="Refinements of a node.")] = None,
     keep: Annotated[int | None, typer.Option(help="Nodes of a level that go on.")] = None,
     depth: Annotated[int | None, typer.Option(help="Levels of refinement.")] = None,
@@ -93,6 +95,7 @@ def shape_flags(
 
 
 def model_flags(
+    *,
     model: Annotated[str | None, typer.Option(help="Folder or hub name; none: embedded.")] = None,
     actor_model: Annotated[str | None, typer.Option(help="The actor's own model.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="The judge's own model.")] = None,
@@ -115,6 +118,7 @@ def model_flags(
 
 
 def server_flags(
+    *,
     base_url: Annotated[
         list[str] | None, typer.Option(help="OpenAI-compatible server; repeat for replicas.")
     ] = None,
@@ -144,6 +148,7 @@ def server_flags(
 
 
 def run_flags(
+    *,
     concurrency: Annotated[int | None, typer.Option(help="Most trees in flight.")] = None,
     seed: Annotated[int | None, typer.Option(help="Run seed.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many prompts.")] = None,
@@ -159,6 +164,7 @@ def run_flags(
 
 
 def benchmark_flags(
+    *,
     data: Annotated[
         str | None, typer.Option(help="Folder with the data; none: SPAR_DATA, else the cache.")
     ] = None,

@@ -23,6 +23,7 @@ from spar.cli.stages import RunStages
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageMistake
 from spar.eval.benchmark import Benchmark
+from spar.eval.data import DataFolder, open_data
 from spar.eval.kept import KeptRun
 from spar.eval.record import Results, Scored, as_lm_eval, write_examples, write_results
 from spar.eval.responses import all_answers, match_responses, read_outputs
@@ -130,13 +131,15 @@ def open_benchmark(
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
     benchmark = find_benchmark(name, evaluation)
+    data = [open_data(used, config.data) for used in benchmark.data]
     config = config.model_copy(
-        update={"benchmark": name, "data_digest": _data_digest(benchmark, config)}
+        update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
     )
     whole = benchmark.load(config)
     examples = whole if benchmark.limits_itself else whole[: config.limit]
     _refuse_deleting(directory, config.responses, evaluation)
-    given, graded, notes = None, None, _data_notes(benchmark, config)
+    given, graded = None, None
+    notes = tuple(note for folder in data for note in folder.notes)
     if config.responses and not benchmark.refines_responses:
         matched = match_responses(
             config.responses,
@@ -214,24 +217,16 @@ def _files(responses: str, evaluation: Evaluation) -> tuple[tuple[str, str], ...
     return ("--responses", responses), ("--judge-outputs", evaluation.judge_outputs)
 
 
-def _data_digest(benchmark: Benchmark, config: EvalConfig) -> str:
-    """Changes with the data, and with the responses given."""
-    from spar.eval.data import open_data
-
-    parts = [open_data(name, config.data).digest for name in benchmark.data if name != "nltk_data"]
-    parts += _digests(config.responses)
+def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
+    """Changes with the examples, and with the responses given."""
+    parts = [folder.digest for folder in data if folder.name != "nltk_data"]
+    parts += _digests(responses)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
 
 
 def _digests(responses: str) -> list[str]:
     files = stored_files(Path(responses)) if responses else []
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
-
-
-def _data_notes(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
-    from spar.eval.data import open_data
-
-    return tuple(note for name in benchmark.data for note in open_data(name, config.data).notes)
 
 
 def default_directory(config: EvalConfig) -> Path:

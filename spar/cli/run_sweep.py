@@ -154,11 +154,7 @@ class SweepStages(RunStages):
             return
         config = settle(config, lambda _: None, asked=stage.speakers or roles_asked(config))
         manifest = make_manifest(config)
-        settings = search_settings(config, manifest.digest)
-        if stage.strategy is not None:
-            settings = dataclasses.replace(
-                settings, strategy=stage.strategy, name=stage.strategy_name
-            )
+        settings = stage.changed(search_settings(config, manifest.digest))
         with RunStore.open(directory, manifest) as store:
             # The count comes before any search, so what is there without one is of a fill cut short.
             num_held = len(store.done) if first else 0

@@ -60,7 +60,9 @@ class RunStages:
                 raise
             self.display.note(f"{error}; not needed, this stage is finished")
             return
-        if is_finished(directory, config, source):
+        if finished and is_finished(
+            directory, config, source
+        ):  # not by another model of that server
             return
         if stage.prompts:
             self.display.note(self._title(stage, config))

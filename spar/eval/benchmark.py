@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from spar.config import EvalConfig
 from spar.eval.record import Scored
 from spar.infer.decode import Begin
-from spar.infer.search import Roles
+from spar.infer.search import Roles, SearchSettings
 from spar.types import Prompt, SearchTree, Speaker, Usage
 
 ANSWERS = ""
@@ -69,6 +69,12 @@ class Stage:
     """A `spar.infer.strategy.Strategy` in place of the named one."""
     strategy_name: str = ""
     """Its name in the record."""
+
+    def changed(self, settings: SearchSettings) -> SearchSettings:
+        """The settings of a search with this stage's own strategy, where it has one."""
+        if self.strategy is None:
+            return settings
+        return replace(settings, strategy=self.strategy, name=self.strategy_name)
 
 
 class Stages(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,33 @@ from spar.store import TREES, read_trees
 from spar.types import SearchTree
 
 
+class KeptTrees(ABC):
+    """What can be read out of the trees of stages, wherever these are."""
+
+    __slots__ = ()
+
+    given: Mapping[str, Answer] | None
+    graded: Mapping[str, tuple[str, ...]] | None
+
+    @abstractmethod
+    def trees(self, stage: str) -> Iterable[SearchTree]:
+        """The trees of a stage, none where it did not run."""
+
+    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+        """Prompt id to its answer."""
+        if self.given is not None and stage == ANSWERS:
+            return self.given
+        return {tree.prompt.id: Answer.of(tree) for tree in self.trees(stage)}
+
+    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+        """Prompt id to what a grader wrote, all attempts in order."""
+        if self.graded is not None and stage == GRADES:
+            return self.graded
+        return {t.prompt.id: tuple(node.response for node in t.nodes) for t in self.trees(stage)}
+
+
 @dataclass(frozen=True, slots=True)
-class KeptRun:
+class KeptRun(KeptTrees):
     """The stages of one benchmark, each a run directory.
 
     Parameters
@@ -33,15 +59,3 @@ class KeptRun:
         """The trees of a stage, none where it did not run."""
         path = self.directory / stage / TREES
         return read_trees(path) if path.is_file() else iter(())
-
-    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
-        """Prompt id to its answer."""
-        if self.given is not None and stage == ANSWERS:
-            return self.given
-        return {tree.prompt.id: Answer.of(tree) for tree in self.trees(stage)}
-
-    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
-        """Prompt id to what a grader wrote, all attempts in order."""
-        if self.graded is not None and stage == GRADES:
-            return self.graded
-        return {t.prompt.id: tuple(node.response for node in t.nodes) for t in self.trees(stage)}

@@ -87,16 +87,21 @@ class Actor:
     sampling: Sampling
     greedy_first: bool = True
     """Whether the first draft of a tree is decoded greedily, so that every strategy starts alike."""
+    completes: bool = False
+    """Whether it goes on where the prompt stops, without the chat template; the first line of such a
+    draft keeps its indentation."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
         """The draft at `index` among the tree's drafts."""
         greedy = self.greedy_first and index == 0
         sampling = replace(self.sampling, temperature=0.0) if greedy else self.sampling
         sampling = replace(sampling, seed=seeds(0))
-        (reply,), usage = await ask(self.engine, [Request(prompt.messages, sampling)])
+        request = Request(prompt.messages, sampling, plain=self.completes)
+        (reply,), usage = await ask(self.engine, [request])
         if not reply.text.strip():
             raise AttemptFailed("the draft is empty", reply.text, usage)
-        return Written(reply.text.strip(), None, usage, sampling.seed)
+        text = reply.text.rstrip() if self.completes else reply.text.strip()
+        return Written(text, None, usage, sampling.seed)
 
 
 @dataclass(frozen=True, slots=True)

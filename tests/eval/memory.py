@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, GRADES, Answer, Stage
+from spar.eval.benchmark import Answer, Stage
+from spar.eval.kept import KeptTrees
 from spar.infer.deploy import Engines, roles_asked
 from spar.infer.engine import Engine
 from spar.infer.meter import Unopened
@@ -19,7 +20,7 @@ from spar.types import SearchTree, Speaker
 
 
 @dataclass(slots=True)
-class MemoryKept:
+class MemoryKept(KeptTrees):
     """`spar.eval.benchmark.Kept` over dicts."""
 
     stages: dict[str, dict[str, SearchTree]] = field(default_factory=dict)
@@ -30,18 +31,6 @@ class MemoryKept:
     def trees(self, stage: str) -> Iterable[SearchTree]:
         """The trees of a stage."""
         return self.stages.get(stage, {}).values()
-
-    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
-        """Those given, else those of the trees."""
-        if self.given is not None and stage == ANSWERS:
-            return self.given
-        return {tree.prompt.id: Answer.of(tree) for tree in self.trees(stage)}
-
-    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
-        """Those given, else the responses of the trees."""
-        if self.graded is not None and stage == GRADES:
-            return self.graded
-        return {t.prompt.id: tuple(node.response for node in t.nodes) for t in self.trees(stage)}
 
 
 @dataclass(slots=True)
@@ -62,9 +51,7 @@ class MemoryStages:
         engine = self.grader if stage.grader else self.engine
         assert engine is not None, "there is no grader"
         roles = stage.change(open_roles(config, cast("Engines", _OneEngine(engine, asked))))
-        settings = search_settings(config, "")
-        if stage.strategy is not None:
-            settings = replace(settings, strategy=stage.strategy, name=stage.strategy_name)
+        settings = stage.changed(search_settings(config, ""))
         begin = stage.begin(roles) if stage.begin else None
         done = self.kept.stages.setdefault(stage.name, {})
         missing = [prompt for prompt in stage.prompts if prompt.id not in done]

@@ -23,8 +23,7 @@ from spar.eval.data import open_data
 from spar.eval.humaneval.program import solutions
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
 from spar.eval.record import Example, Scored, Verdict
-from spar.infer.engine import Engine, Request, Sampling
-from spar.infer.roles import Actor, AttemptFailed, Seeds, Written, ask
+from spar.infer.roles import Actor
 from spar.infer.search import Roles
 from spar.types import Message, Prompt
 
@@ -86,31 +85,12 @@ class HumanEval(Benchmark):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Completer:
-    """Writes drafts by going on where the prompt stops; the first line's indentation is kept."""
-
-    engine: Engine
-    sampling: Sampling
-    greedy_first: bool = True
-
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
-        """The draft at `index` among the tree's drafts."""
-        greedy = self.greedy_first and index == 0
-        temperature = 0.0 if greedy else self.sampling.temperature
-        sampling = replace(self.sampling, temperature=temperature, seed=seeds(0), stop=STOPS)
-        request = Request(prompt.messages, sampling, plain=True)
-        (reply,), usage = await ask(self.engine, [request])
-        if not reply.text.strip():
-            raise AttemptFailed("the draft is empty", reply.text, usage)
-        return Written(reply.text.rstrip(), None, usage, sampling.seed)
-
-
 def _completing(roles: Roles) -> Roles:
     actor = roles.actor
     if not isinstance(actor, Actor):
         raise TypeError(f"cannot complete with {type(actor).__name__}")
-    return replace(roles, actor=Completer(actor.engine, actor.sampling, actor.greedy_first))
+    sampling = replace(actor.sampling, stop=STOPS)
+    return replace(roles, actor=replace(actor, sampling=sampling, completes=True))
 
 
 def _prompt(row: Mapping[str, Any], *, chat: bool) -> Prompt:
