@@ -15,7 +15,14 @@ from collections.abc import Callable
 from operator import add, sub
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 SCHEMA_VERSION = 1
 """Raised whenever a reader of the previous version would misread a line."""
@@ -151,6 +158,9 @@ class Node(Record):
     """The text that answers the prompt."""
     reflection: Text | None = None
     """What the refiner wrote before the refinement, None for a draft."""
+    text: Text | None = None
+    """The refiner's whole reply as the engine gave it, where `spar.templates.parse.refinement_text` does
+    not write reflection and response just so; None for a draft and where it does."""
     judgement: Judgement | None = None
     """None where the strategy asks for no judgement, or where a draft's votes never decided."""
     usage: Usage = Usage()
@@ -164,6 +174,14 @@ class Node(Record):
     def score(self) -> float:
         """The judgement's score; -1.0 for a node that was not judged, so it ranks last."""
         return self.judgement.score if self.judgement else -1.0
+
+    @model_serializer(mode="wrap")
+    def _without_absent_text(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Most nodes have no text of their own: their lines stay as short as they were without the field.
+        row: dict[str, Any] = dump(self)
+        if row.get("text") is None:
+            row.pop("text", None)
+        return row
 
 
 class Fault(Record):

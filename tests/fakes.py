@@ -88,6 +88,8 @@ class World:
     """Share of refinements that cannot be parsed, and of drafts that are empty."""
     variety: int = 1000
     """Number of different responses."""
+    dressed: float = 0.0
+    """Share of refinements that are not in the canonical form."""
 
     def __call__(self, request: Request) -> str:
         """What the model says."""
@@ -101,7 +103,9 @@ class World:
             return YES if dice.random() < self.yes * leaning * 2 else NO
         if dice.random() < self.broken:
             return " " if kind == "draft" else "To mend: all of it."
-        return refined(f"answer {dice.randrange(self.variety)}", kind)
+        text = refined(f"answer {dice.randrange(self.variety)}", kind)
+        dressed = kind == "refine" and dice.random() < self.dressed
+        return f"{text}\nI hope that this will do." if dressed else text
 
 
 def refined(response: str, kind: str = "refine") -> str:

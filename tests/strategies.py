@@ -73,6 +73,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
             depth=parent.depth + 1 if parent else 0,
             response=draw(any_text),
             reflection=draw(st.none() | any_text),
+            text=draw(st.none() | any_text) if parent else None,
             judgement=draw(st.none() | judgements),
             usage=draw(usages),
             judge_usage=draw(usages),
@@ -109,6 +110,7 @@ worlds = st.builds(
     seed=st.integers(0, 10**6),
     yes=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
     mute=st.sampled_from([0.0, 0.2, 0.7]),
+    dressed=st.sampled_from([0.0, 0.5]),
     broken=st.sampled_from([0.0, 0.2, 0.7]),
     variety=st.sampled_from([1, 2, 5, 1000]),
 )

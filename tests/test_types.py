@@ -40,9 +40,48 @@ def test_odd_text_survives_json(text: str) -> None:
     message = Message(role="user", content=text)
     prompt = Prompt(id=text, messages=(message,), source=text, meta={text: [text]})
     judgement = Judgement(verdicts=(None,), critique=text, dissent=text)
-    only = Node(id=0, parent=None, depth=0, response=text, reflection=text, judgement=judgement)
+    only = Node(
+        id=0, parent=None, depth=0, response=text, reflection=text, text=text, judgement=judgement
+    )
     tree = SearchTree(prompt=prompt, strategy=text, config=text, nodes=(only,), stop="budget")
     assert SearchTree.from_json(tree.to_json()) == tree
+
+
+USAGE = (
+    '{"calls":0,"prompt_tokens":0,"cached_tokens":0,"completion_tokens":0,"seconds":0.0,'
+    '"skipped_calls":0,"aborted_calls":0}'
+)
+NODE_LINE = (
+    '{"id":0,"parent":null,"depth":0,"response":"x","reflection":"why","judgement":null,'
+    f'"usage":{USAGE},"judge_usage":{USAGE},"seed":7}}'
+)
+LINE = (
+    '{"schema_version":1,"prompt":{"id":"p","messages":[{"role":"user","content":"Write a line."}],'
+    f'"source":"","meta":{{}}}},"strategy":"s","config":"c","gate":0.5,"nodes":[{NODE_LINE}],"faults":[],'
+    '"selected":0,"stop":"budget","cancelled":0,"cancelled_usage":{},"seconds":0.0}'
+)
+"""A tree as it was written before nodes had a text."""
+
+
+def test_a_line_without_a_text_is_read_and_written_as_it_was() -> None:
+    """Trees from before the field are read, and a node that needs none is the same bytes as ever."""
+    tree = SearchTree.from_json(LINE)
+    assert tree.nodes[0].text is None
+    assert tree.to_json() == LINE
+
+
+def test_a_text_is_written_only_where_there_is_one() -> None:
+    """It stands beside reflection and response; an empty one is a text too, and null reads as none."""
+    tree = SearchTree.from_json(LINE)
+    for text in ("why: [[start]]x[[end]]", ""):
+        worded = tree.model_copy(
+            update={"nodes": (tree.nodes[0].model_copy(update={"text": text}),)}
+        )
+        row = json.loads(worded.to_json())
+        assert row["nodes"][0]["text"] == text
+        assert SearchTree.from_json(worded.to_json()) == worded
+    row["nodes"][0]["text"] = None
+    assert SearchTree.from_json(json.dumps(row)) == tree
 
 
 @given(trees(), st.sampled_from(["prompt", "nodes", "strategy", "stop"]))

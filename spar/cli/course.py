@@ -23,7 +23,7 @@ from spar.errors import SparError
 from spar.eval.benchmark import Stage
 from spar.infer.decode import Observer, decode
 from spar.infer.deploy import Engines, deployments, roles_asked
-from spar.infer.drafts import DraftStage, KeptDrafts, drafts_missing, forget_drafts
+from spar.infer.drafts import FOLDER, DraftStage, KeptDrafts, drafts_missing, forget_drafts
 from spar.infer.search import Roles, SearchSettings
 from spar.infer.setup import open_roles, search_settings
 from spar.infer.summary import Summary
@@ -144,7 +144,7 @@ class Course:
         async with self._engines(roles) as engines:
             opened = await _in_thread(lambda: self._roles(engines))
             if kept:
-                opened = replace(opened, actor=KeptDrafts(self.store.directory))
+                opened = replace(opened, actor=KeptDrafts(self.store.directory / FOLDER))
             self._begin(engines)
             await decode(
                 self.source.read(),

@@ -88,12 +88,12 @@ class KeptDrafts:
 
     Parameters
     ----------
-    directory:
-        The run's directory.
+    drafts:
+        The run directory of the drafts.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / FOLDER / TREES
+    def __init__(self, drafts: Path) -> None:
+        self._path = drafts / TREES
         self._offsets = tree_offsets(self._path)
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:

@@ -162,7 +162,8 @@ class _Record:
         self._clock(usage.seconds)
         if isinstance(attempt, Node):
             self.wrote.setdefault(attempt.response, usage.seconds)
-            return Written(attempt.response, attempt.reflection, usage, attempt.seed)
+            seed, text = attempt.seed, attempt.text
+            return Written(attempt.response, attempt.reflection, usage, seed, text)
         if attempt.stage != "judge":
             raise AttemptFailed(attempt.reason, attempt.text, usage)
         response = self.lost[_position(self.tree.faults, attempt)]

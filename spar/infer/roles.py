@@ -16,7 +16,7 @@ from typing import Protocol
 from spar.errors import ParseError, PromptRefused, SparError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.templates import Templates
-from spar.templates.parse import parse_refinement
+from spar.templates.parse import parse_refinement, refinement_text
 from spar.types import Message, Node, Prompt, Usage
 
 Seeds = Callable[[int], int | None]
@@ -65,6 +65,8 @@ class Written:
     reflection: str | None
     usage: Usage
     seed: int | None
+    text: str | None = None
+    """As the node's."""
 
 
 class Drafts(Protocol):
@@ -125,7 +127,8 @@ class Refiner:
             except ParseError as error:
                 reason = f"{error} ({REFINE_ATTEMPTS} attempts)"
                 continue
-            return Written(refinement.response, refinement.reflection, usage, sampling.seed)
+            kept = None if refinement_text(refinement) == text else text
+            return Written(refinement.response, refinement.reflection, usage, sampling.seed, kept)
         raise AttemptFailed(reason, text, usage)
 
 

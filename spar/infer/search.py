@@ -303,6 +303,7 @@ class _Search:
             depth=0 if parent is None else self.nodes[parent].depth + 1,
             response=written.response,
             reflection=written.reflection,
+            text=written.text,
             judgement=judgement,
             usage=written.usage + votes,
             judge_usage=votes,

@@ -6,7 +6,6 @@ import argparse
 import errno
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 from spar.errors import MissingExtra, RunStopped, SparError, UsageMistake
 from spar.files import replace_json
+from spar.process import die_with_parent, keep_failure, tell_error
 from spar.train.place import Place, installed
 from spar.train.progress import callbacks, last_checkpoint, plot, read_metrics
 from spar.train.settings import TrainerSettings, load_settings
@@ -21,8 +21,6 @@ from spar.train.weights import save_final
 from spar.types import Record, Text
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
-WATCHED = "SPAR_DIES_WITH_STDIN"
-"""Set by the launcher: a process whose standard input ends then ends too, so none outlives a kill."""
 
 
 class TrainReport(Record):
@@ -58,7 +56,7 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
     path = parser.parse_args(arguments).settings
     out: Path | None = None
     try:
-        _die_with_launcher()
+        die_with_parent()
         settings = load_settings(kind, path)
         out = Path(settings.out)
         train(settings)
@@ -68,8 +66,9 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         if told is None:
             raise
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {told}", file=sys.stderr, flush=True)
-            _keep_failure(out, told)
+            tell_error(told)
+            if out is not None and out.is_dir():
+                keep_failure(out / "failure.json", told)
         return told.exit_code
 
 
@@ -231,22 +230,3 @@ def _reporters(settings: TrainerSettings) -> list[str]:
         os.environ["WANDB_PROJECT"] = settings.wandb
     wanted: Mapping[str, bool] = {"tensorboard": True, "wandb": bool(settings.wandb)}
     return [name for name, on in wanted.items() if on and installed(name)]
-
-
-def _keep_failure(out: Path | None, told: SparError) -> None:
-    if out is not None and out.is_dir():
-        kind = "usage" if isinstance(told, UsageMistake) else "stopped"
-        replace_json(out / "failure.json", {"kind": kind, "message": str(told)})
-
-
-def _die_with_launcher() -> None:
-    if WATCHED not in os.environ:
-        return
-    import threading
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -14,20 +14,17 @@ by DeepSpeed's launcher.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
-from spar.errors import MissingExtra, RunStopped, SparError, UsageMistake
-from spar.train.common import WATCHED
+from spar.errors import MissingExtra, SparError, UsageMistake
+from spar.process import WATCHED, appended, failure, run_child, tell_error
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -39,9 +36,6 @@ from spar.train.settings import (
 Trainer = Literal["dpo", "sft"]
 TRAINERS: Mapping[str, type[TrainerSettings]] = {"dpo": DpoSettings, "sft": SftSettings}
 """Trainer name, a module beside this one, to its settings."""
-GRACE_SECONDS = 10.0
-"""How long a training may take to end when it is asked to, before it is killed."""
-_SHOWN = 12
 
 
 def launch(
@@ -49,6 +43,8 @@ def launch(
     settings: Path,
     how: LaunchSettings = LaunchSettings(),
     log: Path | None = None,
+    *,
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a training to its end.
 
@@ -58,6 +54,8 @@ def launch(
         The trainer's JSON file.
     log:
         Where its output is appended; None leaves it on this process's own.
+    tick:
+        Called every second while it runs.
 
     Raises
     ------
@@ -67,13 +65,15 @@ def launch(
         It stopped, or was killed; running it again goes on from its last checkpoint.
     """
     out = Path(load_settings(TRAINERS[trainer], settings).out)
-    (out / "failure.json").unlink(missing_ok=True)
-    with _opened(log) as stream:
+    told = out / "failure.json"
+    told.unlink(missing_ok=True)
+    with appended(log) as stream:
         # Of standard input other machines see nothing: ssh does not carry it there.
         watched = {} if how.hostfile else {WATCHED: "1"}
-        code = _run(command(trainer, settings, how), stream, {**os.environ, **watched})
+        parts = command(trainer, settings, how)
+        code = run_child(parts, stream, environment=watched, tick=tick)
     if code:
-        raise _failure(out, code, log)
+        raise failure(told, code, what=f"the training in {out}", log=log)
 
 
 def command(trainer: Trainer, settings: Path, how: LaunchSettings = LaunchSettings()) -> list[str]:
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         launch(given.trainer, given.settings, how)
     except SparError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell_error(error)
         return error.exit_code
     return 0
 
@@ -127,58 +127,6 @@ def _over_hosts(how: LaunchSettings) -> list[str]:
         *(str(program), "--hostfile", how.hostfile, *port),
         *("--no_local_rank", "--module"),
     ]
-
-
-def _run(parts: list[str], stream: IO[bytes] | None, environment: Mapping[str, str]) -> int:
-    child = subprocess.Popen(
-        parts,
-        stdin=subprocess.PIPE,
-        stdout=stream,
-        stderr=subprocess.STDOUT if stream else None,
-        env=environment,
-        start_new_session=True,  # Ctrl-C comes to us, and we end the whole group
-    )
-    try:
-        return child.wait()
-    finally:
-        _end(child)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a training and all that it started, however this came about."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    if child.stdin:
-        child.stdin.close()
-
-
-def _failure(out: Path, code: int, log: Path | None) -> SparError:
-    path = out / "failure.json"
-    if path.exists():
-        told: dict[str, Any] = json.loads(path.read_text())
-        kind = UsageMistake if told["kind"] == "usage" else RunStopped
-        return kind(told["message"])
-    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    if log is None:
-        return RunStopped(f"the training in {out} {ended}; its output says why")
-    last = log.read_text(errors="replace").splitlines()[-_SHOWN:]
-    shown = "\n".join(f"  {line}" for line in last)
-    return RunStopped(f"the training in {out} {ended}; the end of {log}:\n{shown}")
-
-
-@contextlib.contextmanager
-def _opened(log: Path | None) -> Iterator[IO[bytes] | None]:
-    if log is None:
-        yield None
-        return
-    with log.open("ab") as stream:
-        yield stream
 
 
 def _gpus() -> int:

@@ -2,23 +2,30 @@
 
 Pure; knows no file and no model. The conversations are the search's own, rendered by the same templates:
 a judgement is the judge prompt and the vote that was kept, a refinement goes on from there with the
-refine request. The reply of a refinement is written from the node's reflection and response in the
-canonical form (`spar.templates.parse.refinement_text`), since a node does not keep the raw text.
+refine request. The reply of a refinement is the node's `text`, character for character as the engine gave
+it; a node without one has it in the canonical form (`spar.templates.parse.refinement_text`).
 
 Votes that all agree teach nothing new and votes that tie decide nothing, so only judgements between the
 two are learnt from (paper, section 2.3, and its code). A judge that is asked once, or is a program, has
-no votes that could disagree and gives no such example.
+no votes that could disagree and gives no such example. Of a teacher, who knows better than the model that
+learns, every judgement that was decided can be (`decided`).
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from spar.templates import Templates
 from spar.templates.parse import Refinement, parse_verdict, refinement_text
 from spar.train.examples import Kind, RefinerExample
 from spar.train.pairs import solution
 from spar.types import Judgement, Message, Node, SearchTree
+
+
+Judgements = Literal["split", "decided"]
+"""Which judgements are learnt from: those whose votes disagreed and yet decided (paper), or all that decided."""
 
 
 def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | None:
@@ -32,21 +39,20 @@ def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | N
     asked = templates.refine_conversation(
         tree.prompt.messages, parent.response, parent.judgement.critique
     )
-    reply = refinement_text(Refinement(winner.reflection or "", winner.response))
     return RefinerExample(
         kind="refine",
         run="search",
         prompt_id=tree.prompt.id,
         node=winner.id,
         score=winner.score,
-        messages=(*asked, Message(role="assistant", content=reply)),
+        messages=(*asked, Message(role="assistant", content=_reply(winner))),
     )
 
 
 def tree_judgements(
-    tree: SearchTree, templates: Templates, seed: int
+    tree: SearchTree, templates: Templates, seed: int, which: Judgements = "split"
 ) -> tuple[RefinerExample, ...]:
-    """At most one Yes and one No of a search's split judgements, drawn by `seed`.
+    """At most one Yes and one No of a search's judgements, drawn by `seed`.
 
     The node that the winning refinement started from is left to `refine_example`, which opens with the
     same judge prompt.
@@ -59,19 +65,21 @@ def tree_judgements(
         nodes = [
             node
             for node in tree.nodes
-            if node.response != taken and _teaches(node.judgement, verdict)
+            if node.response != taken and _teaches(node.judgement, verdict, which)
         ]
         if nodes:
             found.append(_judgement(tree, dice.choice(nodes), templates, "tree"))
     return tuple(found)
 
 
-def draft_judgements(tree: SearchTree, templates: Templates) -> tuple[RefinerExample, ...]:
-    """Every split judgement of a prompt's drafts, Yes and No."""
+def draft_judgements(
+    tree: SearchTree, templates: Templates, which: Judgements = "split"
+) -> tuple[RefinerExample, ...]:
+    """Every such judgement of a prompt's drafts, Yes and No."""
     return tuple(
         _judgement(tree, node, templates, "draft")
         for node in tree.children(None)
-        if _teaches(node.judgement, True) or _teaches(node.judgement, False)
+        if _teaches(node.judgement, True, which) or _teaches(node.judgement, False, which)
     )
 
 
@@ -79,6 +87,11 @@ def is_split(judgement: Judgement) -> bool:
     """Whether the votes disagreed and yet decided."""
     num_yes, num_no = judgement.num_yes, judgement.num_parsed - judgement.num_yes
     return num_yes > 0 and num_no > 0 and num_yes != num_no
+
+
+def is_decided(judgement: Judgement) -> bool:
+    """Whether the votes, or the logprob judge's score, say the one or the other."""
+    return judgement.num_parsed > 0 and judgement.score != 0.5
 
 
 def majority(judgement: Judgement) -> bool:
@@ -91,8 +104,20 @@ def is_carried(judgement: Judgement) -> bool:
     return parse_verdict(judgement.critique) is majority(judgement)
 
 
-def _teaches(judgement: Judgement | None, verdict: bool) -> bool:
-    if judgement is None or not is_split(judgement):
+def _reply(refined: Node) -> str:
+    if refined.text is not None:
+        return refined.text
+    return refinement_text(Refinement(refined.reflection or "", refined.response))
+
+
+_LEARNT: Mapping[Judgements, Callable[[Judgement], bool]] = {
+    "split": is_split,
+    "decided": is_decided,
+}
+
+
+def _teaches(judgement: Judgement | None, verdict: bool, which: Judgements) -> bool:
+    if judgement is None or not _LEARNT[which](judgement):
         return False
     return majority(judgement) is verdict and is_carried(judgement)
 

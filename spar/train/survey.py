@@ -19,7 +19,12 @@ from spar.train.export import Form
 from spar.train.measure import VoteTally
 from spar.train.mix import Ticket, order, ticket
 from spar.train.pairs import Pairing, independent_pair, refined_pair
-from spar.train.refiner_data import draft_judgements, refine_example, tree_judgements
+from spar.train.refiner_data import (
+    Judgements,
+    draft_judgements,
+    refine_example,
+    tree_judgements,
+)
 from spar.types import SearchTree
 
 
@@ -37,6 +42,8 @@ class BuildSettings:
     """Draft and refinement, out of the searches (paper), or two drafts, out of the drafts (its ablation)."""
     shuffle_labels: bool = False
     """Whether chance swaps the pairs' sides: a control that must teach nothing."""
+    judgements: Judgements = "split"
+    """Which of them the refiner learns from (paper: split ones)."""
     quotas: str = "balanced"
     """Name in `mix.QUOTAS`."""
     export: Form = "trl"
@@ -85,9 +92,9 @@ class Source:
     def examples(self, tree: SearchTree, settings: BuildSettings) -> tuple[RefinerExample, ...]:
         """The refiner's examples in a tree."""
         if self.run == "drafts":
-            return draft_judgements(tree, self.templates)
+            return draft_judgements(tree, self.templates, settings.judgements)
         refinement = refine_example(tree, self.templates)
-        judgements = tree_judgements(tree, self.templates, settings.seed)
+        judgements = tree_judgements(tree, self.templates, settings.seed, settings.judgements)
         return judgements if refinement is None else (refinement, *judgements)
 
 
@@ -112,13 +119,25 @@ def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
             "give that run directory"
         )
     return tuple(
-        _open(run, directory, settings.templates)
+        open_source(run, directory, settings.templates)
         for run, directory in given.items()
         if directory is not None
     )
 
 
-def _open(run: Run, directory: Path, folder: Path | None) -> Source:
+def open_source(run: Run, directory: Path, folder: Path | None = None) -> Source:
+    """A run to build from.
+
+    Parameters
+    ----------
+    folder:
+        Of the templates that it used; None for the one that it names, else spar's own.
+
+    Raises
+    ------
+    UsageMistake
+        The directory is no run, or the templates at hand are not those that it used.
+    """
     manifest = read_manifest(directory)
     named = manifest.config.get("templates")
     folder = folder or (Path(named) if named else None)

@@ -54,7 +54,7 @@ async def halves(name: str, world: World, directory: Path) -> dict[str, SearchTr
         stage = DraftStage(directory, MANIFEST, settings_for(name))
         await stage.write(PROMPTS, real_roles(FakeEngine(world)), room, Observer())
         rest = real_roles(FakeEngine(no_drafts(world)))
-        roles = type(rest)(KeptDrafts(directory), rest.judge, rest.refiner)
+        roles = type(rest)(KeptDrafts(directory / FOLDER), rest.judge, rest.refiner)
         await decode(PROMPTS, roles, settings_for(name), store, summary=Summary(), room=room)
     return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
 
@@ -104,7 +104,7 @@ async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
     with RunStore.open(tmp_path, MANIFEST):
         roles = real_roles(FakeEngine(lambda _: " "))
         await stage.write(PROMPTS[:1], roles, room, Observer())
-    kept = KeptDrafts(tmp_path)
+    kept = KeptDrafts(tmp_path / FOLDER)
     with pytest.raises(AttemptFailed, match="empty"):
         await kept.draft(PROMPTS[0], 0, lambda _: 0)
     with pytest.raises(AttemptFailed, match="not loaded"):

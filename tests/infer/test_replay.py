@@ -77,6 +77,18 @@ async def test_greedy_is_held_by_every_record(world: World, settings: SearchSett
     assert await is_held(tree, world, make_settings("greedy", budget=Budget(1)))
 
 
+async def test_the_refiners_own_words_are_held() -> None:
+    """A reply that is not in the canonical form stands in the replayed node as in the recorded one."""
+    world = World(yes=0.0, dressed=0.5)
+    tree = await search(world, make_settings("bfs"))
+    smaller = await replay(tree, make_settings("bfs", budget=Budget(10)))
+    assert smaller is not None
+    assert smaller.nodes == tree.nodes[:10]
+    kept = [node.text is not None for node in smaller.nodes[1:]]
+    assert True in kept
+    assert False in kept
+
+
 @pytest.mark.parametrize("name", ["iterative", "bfs", "dfs"])
 async def test_larger_budgets_are_held_where_the_search_had_ended(name: str) -> None:
     """A search that was solved within its budget is the same with any larger one."""

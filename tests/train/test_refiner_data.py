@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.search import run_search
 from spar.templates import load
-from spar.templates.parse import parse_refinement, parse_verdict, refinement_text
-from spar.train.examples import RefinerExample
+from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
+from spar.train.encode import Encoder
+from spar.train.examples import RefinerExample, has_tokens
 from spar.train.refiner_data import (
     draft_judgements,
     is_carried,
@@ -22,8 +25,8 @@ from spar.train.refiner_data import (
     refine_example,
     tree_judgements,
 )
-from spar.types import Judgement, SearchTree
-from tests.fakes import MUTE, NO, YES, make_prompt, make_settings, real_roles
+from spar.types import Judgement, Message, SearchTree
+from tests.fakes import MUTE, NO, YES, kind_of, make_prompt, make_settings, real_roles
 from tests.strategies import trees
 from tests.train.trees import Planned, draft, make_tree, tree_of
 
@@ -45,6 +48,35 @@ def test_the_winning_step_is_learnt() -> None:
     assert roles_of(example) == ["user", "assistant", "user", "assistant"]
     assert (example.kind, example.node, example.score) == ("refine", 2, 0.8)
     assert (example.run, example.prompt_id, example.verdict) == ("search", "p", None)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "why\n**Final Refined Output:**\n[[start]]\nr1\n[[end]]",
+        "Let me see.\n\nwhy\n\nFinal Refined Output:\n[[start]]r1[[end]]",
+        "why\nFinal Refined Output:\n[[start]]\nr1\n[[end]]\nNow it is short.\n",
+        "<think>hm</think>\n\nwhy\n**Final Refined Output:**\n[[start]]\nr1\n[[end]]",
+    ],
+)
+def test_a_refinement_is_learnt_in_the_refiners_own_words(reply: str) -> None:
+    """A reply that is not in the canonical form is learnt character for character, off the disk too."""
+    root, winner = make_tree((None, 1), (0, 4)).nodes
+    found = parse_refinement(reply)
+    words = {"reflection": found.reflection, "response": found.response, "text": reply}
+    tree = tree_of(root, winner.model_copy(update=words))
+    example = refine_example(SearchTree.from_json(tree.to_json()), TEMPLATES)
+    assert example is not None
+    assert example.messages[-1].content == reply
+
+
+def test_words_after_the_last_marker_may_have_no_tokens() -> None:
+    """A lone surrogate anywhere in the reply leaves the example out, not in the response alone."""
+    root, winner = make_tree((None, 1), (0, 4)).nodes
+    reply = f"{refinement_text(Refinement('why 1', 'r1'))}\ud800"
+    example = refine_example(tree_of(root, winner.model_copy(update={"text": reply})), TEMPLATES)
+    assert example is not None
+    assert not has_tokens(example)
 
 
 @pytest.mark.parametrize(
@@ -149,12 +181,14 @@ def test_judgements_carry_their_verdicts(tree: SearchTree, seed: int) -> None:
     assert max(Counter(example.verdict for example in searched).values(), default=0) <= 1
 
 
-async def test_the_conversations_are_the_searches_own() -> None:
+@pytest.mark.parametrize("dress", ["", "\n", "\n\nNow every part is met."])
+async def test_the_conversations_are_the_searches_own(dress: str) -> None:
     """Token for token: every example is a request that an engine got and the reply that it gave."""
     said: dict[tuple[str, ...], set[str]] = {}
 
     def reply(request) -> str:  # type: ignore[no-untyped-def]
         text = scripted_reply(request)
+        text += dress if kind_of(request) == "refine" else ""
         said.setdefault(tuple(m.content for m in request.messages), set()).add(text)
         return text
 
@@ -170,27 +204,53 @@ async def test_the_conversations_are_the_searches_own() -> None:
         assert answer in said[tuple(asked)]
 
 
-@pytest.mark.model
-async def test_the_embedded_models_refinements_are_canonical() -> None:
-    """What it writes is, byte for byte, what its parsed refinement is written as in training."""
-    pytest.importorskip("torch")
-    from spar.infer.engine import Request, Sampling
-    from spar.infer.engines.hf import HfEngine
-    from spar.nano import CHECKPOINT
+def refine_requests(count: int) -> list[Request]:
+    """What the embedded model's refiner is asked in a search, by hand-made critiques that are true."""
     from spar.nano.tasks import sample_task
     from spar.nano.teacher import Dials, write_critique, write_response
 
     requests, dice = [], random.Random(0)
     truthful = Dials(ignored={}, broken_draft=0, wrong_line=0, broken_refinement=0)
-    for index in range(8):
+    for index in range(count):
         task = sample_task("validation", 0, index)
         response = write_response(task, dice, passing=False)
         critique = write_critique(task, response, truthful, dice)
         asked = TEMPLATES.refine_conversation(make_prompt(task.text).messages, response, critique)
         requests.append(Request(asked, Sampling(temperature=0.7, max_tokens=256, seed=index)))
-    engine = HfEngine(str(CHECKPOINT))
+    return requests
+
+
+@pytest.mark.model
+async def test_the_embedded_models_refinements_are_canonical(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it writes is, byte for byte, what its parsed refinement is written as in training.
+
+    Tokens too: what was sampled is what the trainers' encoder makes of the text, and no more than the end
+    of the turn is added.
+    """
+    pytest.importorskip("torch")
+    from spar.infer.engines.chat import ChatEncoder, load_tokenizer
+    from spar.infer.engines.hf import HfEngine
+    from spar.nano import CHECKPOINT
+
+    sampled: dict[str, list[int]] = {}
+    read = ChatEncoder.written
+
+    def noting(self: ChatEncoder, request: Request, tokens: Sequence[int], **how: bool) -> str:
+        text = read(self, request, tokens, **how)
+        sampled[f"{request.messages}{text}"] = list(tokens)
+        return text
+
+    monkeypatch.setattr(ChatEncoder, "written", noting)
+    engine, requests = HfEngine(str(CHECKPOINT)), refine_requests(8)
     replies = [reply.text for reply in await engine.generate(requests)]
     await engine.aclose()
+    encoder = Encoder(tokenizer := load_tokenizer(str(CHECKPOINT)))
+    for request, text in zip(requests, replies, strict=True):
+        conversation = (*request.messages, Message(role="assistant", content=text))
+        trained = [label for label in encoder.encode(conversation, "last").labels if label >= 0]
+        assert trained == [*sampled[f"{request.messages}{text}"], tokenizer.eos_token_id]
     readable = [text for text in replies if text.endswith("[[end]]")]
     assert len(readable) >= 6
     assert [refinement_text(parse_refinement(text)) for text in readable] == readable
