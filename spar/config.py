@@ -42,7 +42,7 @@ FREE = (
     *("base_url", "actor_url", "judge_url", "refiner_url", "api_key_env"),
     *("request_seconds", "retry_seconds", "replicas", "ray_address"),
     *(f"engine_args.{name}" for name in PLACEMENT),
-    *("data", "grader_url"),
+    *("data", "grader_url", "per_prompt"),
 )
 """Settings that may differ when a run is resumed: they change its course, not its trees."""
 
@@ -211,15 +211,15 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     UsageMistake
         An unknown recipe, field or name, or a value out of range.
     """
-    values = dict(_section(recipe, "decode")) if recipe else {}
+    values = dict(section(recipe, "decode")) if recipe else {}
     return _build(DecodeConfig, recipe, values, overrides)
 
 
 def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation; parameters and errors as `load_decode`'s."""
-    values = dict(_section(recipe, "decode")) if recipe else {}
+    values = dict(section(recipe, "decode")) if recipe else {}
     values["strategy"] = "greedy"
-    values.update(_section(recipe, "eval", optional=True) if recipe else {})
+    values.update(section(recipe, "eval", optional=True) if recipe else {})
     return _build(EvalConfig, recipe, values, overrides)
 
 
@@ -231,14 +231,21 @@ def _build(
     try:
         config = kind(**values)
     except ValidationError as error:
-        raise UsageMistake(_explain(error, recipe, kind)) from error
+        raise UsageMistake(explain(error, recipe, kind)) from error
     check_name(STRATEGIES, "strategy", config.strategy)
     check_name(JUDGES, "judge", config.judge)
     check_name({"auto": "", **ENGINES}, "engine", config.engine)
     return config
 
 
-def _section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
+def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
+    """One section of a recipe, a YAML file or the name of one in `spar/recipes`.
+
+    Raises
+    ------
+    UsageMistake
+        There is no such recipe, it is not YAML, or it lacks the section and needs it.
+    """
     import yaml
 
     path = _recipe_path(recipe)
@@ -246,12 +253,12 @@ def _section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, 
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageMistake(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
-    section = content.get(name) if isinstance(content, dict) else None
-    if section is None and optional:
+    found = content.get(name) if isinstance(content, dict) else None
+    if found is None and optional:
         return {}
-    if not isinstance(section, dict):
+    if not isinstance(found, dict):
         raise UsageMistake(f"recipe {path}: lacks a section {name!r} with settings")
-    return section
+    return found
 
 
 def _recipe_path(recipe: str) -> Path:
@@ -262,7 +269,8 @@ def _recipe_path(recipe: str) -> Path:
     raise UsageMistake(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
 
 
-def _explain(error: ValidationError, recipe: str | None, kind: type[DecodeConfig]) -> str:
+def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -> str:
+    """A wrong setting in one line: the flag or the recipe's key, what was found, what is accepted."""
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -68,6 +69,20 @@ def replace_json(path: Path, value: dict[str, Any]) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     part.replace(path)
+
+
+def replace_lines(path: Path, lines: Iterable[str]) -> str:
+    """Write a file of ASCII lines as `replace_json` does; returns the SHA-256 of its bytes."""
+    part, digest = path.with_name(f"{path.name}.part"), hashlib.sha256()
+    with part.open("wb") as handle:
+        for line in lines:
+            data = f"{line}\n".encode("ascii")
+            digest.update(data)
+            handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    part.replace(path)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -80,10 +80,15 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
             ("spar.infer.roles", "spar.infer.search", "spar.templates"),
             (),
         ),
-        ("spar/train/**/*.py", ("spar.infer", "spar.eval", "spar.cli", "tui"), ()),
+        ("spar/train/**/*.py", ("spar.infer", "spar.eval", "spar.evolve", "spar.cli", "tui"), ()),
         # An entry point of its own ends its children as the command line's does.
-        ("spar/eval/**/*.py", ("spar.train", "spar.cli", "tui"), ("spar.cli.children",)),
-        ("spar/infer/**/*.py", ("spar.train", "spar.eval", "spar.cli", "tui"), ()),
+        (
+            "spar/eval/**/*.py",
+            ("spar.train", "spar.evolve", "spar.cli", "tui"),
+            ("spar.cli.children",),
+        ),
+        ("spar/infer/**/*.py", ("spar.train", "spar.eval", "spar.evolve", "spar.cli", "tui"), ()),
+        ("spar/evolve/**/*.py", ("spar.train", "spar.cli", "tui"), ()),
         ("spar/nano/*.py", ("spar.train", "spar.eval", "spar.cli", "tui"), ()),
         (
             "tui/**/*.py",

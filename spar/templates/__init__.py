@@ -83,7 +83,27 @@ def load(folder: Path | None = None) -> Templates:
         raise UsageMistake(
             f"--templates {folder}: no judge.txt or refine.txt there; give a folder with one of them"
         )
-    return Templates(**{name: _read(name, folder) for name in FIELDS})
+    return Templates(**{name: read_template(name, FIELDS[name], folder) for name in FIELDS})
+
+
+def read_template(name: str, fields: Sequence[str], folder: Path | None = None) -> str:
+    """The text of one template: the one in `folder` where it is there, else spar's own.
+
+    Raises
+    ------
+    UsageMistake
+        It cannot be read, or lacks one of `fields`.
+    """
+    path = folder / f"{name}.txt" if folder else None
+    source = path if path and path.is_file() else files(__package__).joinpath(f"{name}.txt")
+    try:
+        text = source.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageMistake(f"template {source}: not a readable UTF-8 text ({error})") from error
+    for field in fields:
+        if "{" + field + "}" not in text:
+            raise UsageMistake(f"template {source}: lacks the field {{{field}}}")
+    return text
 
 
 def render(template: str, **fields: str) -> str:
@@ -107,16 +127,3 @@ def shield(text: str) -> str:
 def unshield(text: str) -> str:
     """Undo `shield`."""
     return _SHIELDED.sub(lambda match: match.group(1) or match.group(2), text)
-
-
-def _read(name: str, folder: Path | None) -> str:
-    path = folder / f"{name}.txt" if folder else None
-    source = path if path and path.is_file() else files(__package__).joinpath(f"{name}.txt")
-    try:
-        text = source.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageMistake(f"template {source}: not a readable UTF-8 text ({error})") from error
-    for field in FIELDS[name]:
-        if "{" + field + "}" not in text:
-            raise UsageMistake(f"template {source}: lacks the field {{{field}}}")
-    return text
