@@ -1,0 +1,43 @@
+"""`spar export`: one tree of a run as a page, a drawing or a record; a whole run as a table.
+
+spar export runs/mine --format html --id prompt-7 --out tree.html
+spar export runs/mine --format markdown --id prompt-7 | less
+spar export runs/mine --format parquet --out trees.parquet
+spar export runs/mine --format csv --rows nodes --out nodes.csv
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="A run directory, or its trees.jsonl.", show_default=False)
+    ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="One tree: markdown, html, svg, dot or json. The whole run: parquet or csv.",
+            show_default=False,
+        ),
+    ],
+    prompt_id: Annotated[
+        str, typer.Option("--id", help="The tree's prompt id, or a beginning that no other has.")
+    ] = "",
+    rows: Annotated[
+        str, typer.Option(help="parquet, csv: trees, nodes or faults. Default: trees.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a tree of a run, or the whole run, as a file for people or other programs."""
+    from spar.cli.run_export import Export
+    from spar.cli.run_export import run as run_export
+
+    run_export(Export(run=run, form=form, prompt_id=prompt_id, rows=rows, out=out))
