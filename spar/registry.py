@@ -46,6 +46,7 @@ BENCHMARKS: Mapping[str, str] = {
     "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",
     "refinement": "spar.eval.refinement:Refinement",
     "nano-if": "spar.eval.nano_if:NanoIF",
+    "nano-if-answers": "spar.eval.nano_if:NanoAnswers",
     "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",
     "mmlu": "spar.eval.lm_harness.benchmark:mmlu",
     "triviaqa": "spar.eval.lm_harness.benchmark:triviaqa",

@@ -11,12 +11,16 @@ import sys
 import typer
 
 from spar import __version__
+from spar.cli.bootstrap import bootstrap
 from spar.cli.children import kill_children
 from spar.cli.data import data_app
 from spar.cli.decode import decode
 from spar.cli.doctor import doctor
 from spar.cli.eval import eval_app
+from spar.cli.evolve import evolve
+from spar.cli.export import export
 from spar.cli.sweep import sweep
+from spar.cli.train import train_app
 from spar.errors import SparError
 
 app = typer.Typer(
@@ -30,7 +34,11 @@ app.command()(decode)
 app.command()(doctor)
 app.add_typer(eval_app, name="eval")
 app.command()(sweep)
+app.command()(export)
+app.command()(evolve)
+app.command()(bootstrap)
 app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
 
 
 @app.callback(invoke_without_command=True)

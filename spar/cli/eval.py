@@ -14,35 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from spar.cli.flags import DECODING, benchmark_flags, default_recipe, settings_of, takes
-
-_DEFAULT = "run"
-
-
-class _Benchmarks(TyperGroup):
-    """A group whose first word is a benchmark unless it is one of its commands."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front where none is named."""
-        if not args or args[0] not in self.commands:
-            args = [_DEFAULT, *(args or ["--help"])]
-        return super().parse_args(ctx, args)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Leave the default command's name out of the usage line."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return "" if name == _DEFAULT else name, command, rest
-
+from spar.cli.flags import DECODING, HelpedGroup, benchmark_flags, default_recipe, settings_of, takes
 
 eval_app = typer.Typer(
-    cls=_Benchmarks, help="Measure a model, or a search, on benchmarks.", rich_markup_mode=None
+    cls=HelpedGroup, help="Measure a model, or a search, on benchmarks.", rich_markup_mode=None
 )
 
 
 @eval_app.command(
-    _DEFAULT,
+    HelpedGroup.default,
     hidden=True,
     epilog="spar eval compare RUN_A RUN_B compares two evaluations, example by example.",
 )

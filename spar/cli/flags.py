@@ -15,8 +15,38 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 Command = Callable[..., None]
+
+
+class DefaultGroup(TyperGroup):
+    """A group with a command that needs no name: the first word is its argument, unless it names another."""
+
+    default = "run"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front where none is named."""
+        if not args or args[0] not in self.commands:
+            args = [self.default, *self.without_arguments(args)]
+        return super().parse_args(ctx, args)
+
+    def without_arguments(self, args: list[str]) -> list[str]:
+        """What a command line that says nothing stands for."""
+        return args
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Leave the default command's name out of the usage line."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == self.default else name, command, rest
+
+
+class HelpedGroup(DefaultGroup):
+    """One whose default command needs an argument: without any it explains itself."""
+
+    def without_arguments(self, args: list[str]) -> list[str]:
+        """The help."""
+        return args or ["--help"]
 
 
 def takes(*declared: Command) -> Callable[[Command], Command]:

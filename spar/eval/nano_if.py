@@ -11,7 +11,7 @@ majority, agrees with the programs. What cannot be read is wrong.
 Refiner: each failing draft that the judge rejects gets one sampled refinement (stage `refine`);
 `refine_pass` is the share of these that meet every constraint, 0 for one that could not be read.
 
-Stored answers (`--responses`) are only measured as the actor's.
+Stored answers (`--responses`) are only measured as the actor's. `nano-if-answers` measures the actor alone.
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ class NanoIF(Benchmark):
             "failed_refinements": sum(text is None for text in seen.refinements.values()),
         }
         return Scored(examples=tuple(found), counts=counts)
+
+
+class NanoAnswers(NanoIF):
+    """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
+
+    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+        """Answers by the run's strategy."""
+        await stages.run(Stage(ANSWERS, examples))
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:

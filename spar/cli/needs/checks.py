@@ -1,0 +1,102 @@
+"""What would only be found out hours into a training loop, found out before its first stage.
+
+Nothing heavy is imported, but for lm-eval where a benchmark's name is not one of spar's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from spar.cli.needs.memory import Processes, Zero
+from spar.config import DecodeConfig, EvalConfig
+from spar.errors import UsageMistake
+from spar.registry import ENGINES, JUDGES, STRATEGIES, check_name
+from spar.train.common import accumulation
+from spar.train.settings import DpoSettings, SftSettings, TrainerSettings
+from spar.train.stages import Stage
+
+TRAINERS: Mapping[str, type[TrainerSettings]] = {"dpo": DpoSettings, "rft": SftSettings}
+"""Stage to the settings of its trainer."""
+
+C = TypeVar("C", bound=DecodeConfig)
+
+
+def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
+    """Look through what the stages will be told.
+
+    Raises
+    ------
+    UsageMistake
+        A batch that cannot be shared out, an unknown DeepSpeed preset, strategy, judge, engine or benchmark,
+        settings that a search or an evaluation does not have, or two evaluations of one name.
+    """
+    for stage in stages:
+        if stage.name in TRAINERS:
+            _check_training(stage, processes)
+        elif stage.name == "eval":
+            _check_evaluations(stage.order["items"])
+        elif stage.name != "build":
+            searched(stage)
+
+
+def searched(stage: Stage) -> DecodeConfig:
+    """How a stage asks its models.
+
+    Raises
+    ------
+    UsageMistake
+        Its settings are no search's.
+    """
+    return _read(DecodeConfig, stage.order["config"], f"the settings of stage {stage.title}")
+
+
+def trained(stage: Stage) -> TrainerSettings:
+    """How a stage trains."""
+    return TRAINERS[stage.name].model_validate(dict(stage.order))
+
+
+def _check_training(stage: Stage, processes: Processes) -> None:
+    settings = trained(stage)
+    try:
+        Zero.of(settings.deepspeed)
+        accumulation(settings, processes.total)
+    except UsageMistake as error:
+        raise UsageMistake(f"{stage.name}: {error}") from error
+
+
+def _check_evaluations(items: Sequence[Mapping[str, Any]]) -> None:
+    names = [str(item["name"]) for item in items]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageMistake(
+            f"two of the recipe's benchmarks are called {twice[0]!r}; give one of them another `name`"
+        )
+    for item in items:
+        _check_benchmark(str(item["benchmark"]))
+        _read(EvalConfig, item["config"], f"the settings of benchmark {item['name']!r}")
+
+
+def _check_benchmark(name: str) -> None:
+    from spar.cli.run_eval import Evaluation, find_benchmark
+
+    find_benchmark(name, Evaluation((name,)))
+
+
+def _read(kind: type[C], values: Mapping[str, Any], what: str) -> C:
+    try:
+        config = kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name, message = ".".join(map(str, first["loc"])), first["msg"]
+        if first["type"] == "extra_forbidden":
+            raise UsageMistake(f"{what}: there is no setting {name!r}") from error
+        raise UsageMistake(
+            f"{what}: {name} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
+        ) from error
+    check_name(STRATEGIES, "strategy", config.strategy)
+    check_name(JUDGES, "judge", config.judge)
+    check_name({"auto": "", **ENGINES}, "engine", config.engine)
+    return config

@@ -1,0 +1,184 @@
+"""What `spar train` does once its flags are read: say what will run, run it, show how it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.cli import train_view
+from spar.cli.report import open_console, visible
+from spar.cli.train_estimate import check_disk, estimate, lines
+from spar.errors import RunLocked, UsageMistake
+from spar.files import locked
+from spar.infer.deploy import deployments
+from spar.infer.engines.hf import check_model_folder
+from spar.manifest import config_digest
+from spar.prompts import read_prompts
+from spar.store import LOCK, MANIFEST
+from spar.train.ledger import (
+    LoopState,
+    StageState,
+    continued,
+    is_done,
+    read_config,
+    read_loop,
+)
+from spar.train.loop import Course, run_loop
+from spar.train.recipe import FREE, TrainConfig, load_train, with_changes
+from spar.train.stages import Origin, Stage, all_stages
+
+DEFAULT_RECIPE = "nano"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The flags that are not settings of the loop."""
+
+    out: Path | None = None
+    course: Course = Course()
+    fresh: bool = False
+    dry_run: bool = False
+    display: str = "auto"
+
+
+def settings(
+    recipe: str | None,
+    out: Path | None,
+    given: Mapping[str, Any],
+    assignments: Sequence[str],
+    *,
+    fresh: bool,
+) -> TrainConfig:
+    """The loop's settings: the recipe's, or where none is named those of the loop that is in `out`.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown recipe or setting, or a value out of range.
+    """
+    stored = out is not None and not fresh and (out / MANIFEST).is_file()
+    if recipe is None and stored and out is not None:
+        return with_changes(read_config(out)[0], given, assignments)
+    return load_train(recipe or DEFAULT_RECIPE, given, assignments)
+
+
+def run(config: TrainConfig, invocation: Invocation) -> None:
+    """Run the loop as asked.
+
+    Raises
+    ------
+    UsageMistake, RunStopped
+        As `spar.train.loop.run_loop`; and before anything runs for prompts and models that are wrong.
+    """
+    _refuse_servers(config)
+    directory = invocation.out or default_directory(config)
+    view = train_view.open_view(invocation.display, directory)
+    known = _check_prompts(config)
+    _check_models(config)
+    begins = continued(Path(config.start)) if config.start else Origin.of(config)
+    stages = all_stages(config, directory, begins)
+    left = stages if invocation.fresh else _left(stages)
+    for line in _plan(config, left, directory, known):
+        view.note(line)
+    if invocation.dry_run:
+        return
+    with view:
+        run_loop(directory, config, invocation.course, view.watcher, fresh=invocation.fresh)
+    print_status(directory)
+
+
+def default_directory(config: TrainConfig) -> Path:
+    """`runs/train-DIGEST`: the same command finds its loop again, with more iterations as well."""
+    return Path("runs") / f"train-{config_digest(config.model_dump(mode='json'), free=FREE)[:8]}"
+
+
+def print_status(directory: Path, *, as_json: bool = False) -> None:
+    """Print a loop's stages and scores.
+
+    Raises
+    ------
+    UsageMistake
+        The folder is no loop's.
+    """
+    if not (directory / MANIFEST).is_file():
+        raise UsageMistake(f"there is no training loop in {directory}; give the folder of a `spar train`")
+    state = read_loop(directory, running=_is_running(directory))
+    if as_json:
+        print(json.dumps(_facts(state)))
+        return
+    console = open_console(100)
+    for table in train_view.tables(state):
+        console.print(table)
+    console.print(visible(f"loop: {directory}"), markup=False, highlight=False)
+
+
+def _is_running(directory: Path) -> bool:
+    try:
+        with locked(directory / LOCK):
+            return False
+    except RunLocked:
+        return True
+
+
+def _facts(state: LoopState) -> dict[str, Any]:
+    return {
+        "loop": str(state.run),
+        "stages": [_stage_facts(one) for one in state.stages],
+        "scores": {str(iteration): scores for iteration, scores in state.scores.items()},
+    }
+
+
+def _stage_facts(one: StageState) -> dict[str, Any]:
+    record, progress = one.record, one.progress
+    return {
+        "iteration": one.stage.iteration,
+        "stage": one.stage.name,
+        "state": one.state,
+        "seconds": record.seconds if record else 0.0,
+        "starts": record.starts if record else 0,
+        "message": record.message if record else "",
+        "done": progress.done if progress else None,
+        "total": progress.total if progress else None,
+        "folder": str(one.stage.folder),
+    }
+
+
+def _plan(
+    config: TrainConfig, left: Sequence[Stage], directory: Path, known: int | None
+) -> list[str]:
+    if not left:
+        return [f"{directory}: all {config.last_iteration} iterations are done"]
+    found = estimate(config, left, known)
+    warning = check_disk(directory, found)
+    return [f"loop: {directory}", *lines(found), *([warning] if warning else [])]
+
+
+def _left(stages: Sequence[Stage]) -> list[Stage]:
+    return [stage for stage in stages if not is_done(stage)]
+
+
+def _refuse_servers(config: TrainConfig) -> None:
+    decode = config.decode
+    if decode.base_url or decode.actor_url or decode.refiner_url or decode.engine == "openai":
+        raise UsageMistake(
+            "spar train trains the models that it asks, and cannot train those of a server; give "
+            "--model FOLDER_OR_NAME and --engine hf or vllm (a judge of its own may be a server)"
+        )
+
+
+def _check_prompts(config: TrainConfig) -> int | None:
+    """Read every prompt once, so that a bad row is told before a model loads; how many there are."""
+    if not config.prompts:
+        return None
+    if config.prompts == "-":
+        raise UsageMistake("spar train reads its prompts again in every iteration; give a file, not -")
+    return sum(1 for _ in read_prompts(config.prompts))
+
+
+def _check_models(config: TrainConfig) -> None:
+    for deployment in deployments(config.decode).values():
+        if not deployment.urls and config.decode.engine != "fake":
+            check_model_folder(deployment.model)

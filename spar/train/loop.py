@@ -1,0 +1,231 @@
+"""The self-play loop: runs the stages that are not done yet, each in a process of its own.
+
+Killed anywhere, it goes on from there: stages that are done are left alone, a stage that began resumes
+inside itself. All models are out of memory before the next stage begins, since their process has ended.
+Source: section 2 of the paper, and its released scripts for the order and the quotas.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spar import __version__
+from spar.errors import ConfigChanged, UsageMistake
+from spar.files import replace_json
+from spar.manifest import Manifest, refuse_changes
+from spar.nano.tasks import prompts as nano_prompts
+from spar.prompts import read_prompts
+from spar.store import LOCK, MANIFEST, read_manifest
+from spar.train.launch import launch
+from spar.train.ledger import ORIGIN, continued, is_done
+from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
+from spar.train.running import (
+    REPLACED,
+    Watcher,
+    held,
+    keep_prompts,
+    put_aside,
+    run_stage,
+    run_worker,
+)
+from spar.train.stages import PROMPTS, STAGES, Origin, Stage, all_stages
+from spar.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which of the stages to run."""
+
+    begin: str = ""
+    """Run this stage and all after it again, `search` or `2/search`; "" runs what is not done."""
+    only: str = ""
+    """Run no other stage."""
+    stop_after: str = ""
+    """End after this stage."""
+
+
+def run_loop(
+    run: Path, config: TrainConfig, course: Course, watcher: Watcher, *, fresh: bool = False
+) -> None:
+    """Run every stage that is asked for and not done.
+
+    Parameters
+    ----------
+    run:
+        The loop's folder.
+    fresh:
+        Delete an earlier loop in it first.
+
+    Raises
+    ------
+    ConfigChanged
+        The folder holds a loop with another recipe.
+    UsageMistake
+        A stage cannot be run as things stand: too few pairs, bad rows, a model without a chat template.
+    RunStopped
+        A stage stopped; running the same command again goes on from there.
+    """
+    origin = _origin(config)
+    stages = all_stages(config, run, origin)
+    with held(run):
+        _refuse_foreign(run)
+        if fresh:
+            forget(run)
+        first = _first(stages, course.begin)
+        _settle(run, config, origin, kept=stages[:first] if course.begin else stages)
+        if course.begin:
+            put_aside(run, stages[first:], watcher.note)
+        for stage in chosen(stages, course):
+            run_stage(stage, partial(_carry_out, stage, config), watcher)
+
+
+def chosen(stages: Sequence[Stage], course: Course) -> Iterator[Stage]:
+    """The stages to run, in order; read lazily, since each changes what is done.
+
+    Raises
+    ------
+    UsageMistake
+        There is no such stage.
+    """
+    last = find(stages, course.stop_after) if course.stop_after else None
+    if course.only:
+        stage = find(stages, course.only)
+        if not is_done(stage):
+            yield stage
+        return
+    for stage in stages:
+        if not is_done(stage):
+            yield stage
+        if last is not None and (stage.iteration, stage.name) == (last.iteration, last.name):
+            return
+
+
+def find(stages: Sequence[Stage], text: str) -> Stage:
+    """The stage that a person names: `2/search`, or `search` of the iteration that is under way.
+
+    Raises
+    ------
+    UsageMistake
+        There is no such stage.
+    """
+    iteration, slash, name = text.rpartition("/")
+    fitting = [s for s in stages if s.name == name and (not slash or str(s.iteration) == iteration)]
+    if not fitting:
+        raise UsageMistake(
+            f"there is no stage {text!r} (accepted: {', '.join(STAGES)}, or 2/{STAGES[2]} for iteration 2)"
+        )
+    if slash:
+        return fitting[0]
+    now = next((s.iteration for s in stages if not is_done(s)), stages[-1].iteration)
+    return next((s for s in fitting if s.iteration >= now), fitting[-1])
+
+
+def forget(run: Path) -> None:
+    """Delete a loop's own files, and nothing else."""
+    if not (run / MANIFEST).is_file():
+        return
+    for home in (*run.glob("iteration-*"), run / REPLACED):
+        shutil.rmtree(home, ignore_errors=True)
+    (run / MANIFEST).unlink()
+
+
+def _origin(config: TrainConfig) -> Origin:
+    return continued(Path(config.start)) if config.start else Origin.of(config)
+
+
+def _refuse_foreign(run: Path) -> None:
+    if (run / MANIFEST).exists():
+        if ORIGIN not in read_manifest(run).config:
+            raise UsageMistake(f"{run} holds a run of another kind; give another --out")
+        return
+    foreign = sorted(entry.name for entry in run.iterdir() if entry.name != LOCK)
+    if foreign:
+        raise UsageMistake(
+            f"{run} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is no training "
+            "loop's folder; give another --out"
+        )
+
+
+def _settle(run: Path, config: TrainConfig, origin: Origin, *, kept: Sequence[Stage]) -> None:
+    """Write what the loop is, or refuse to go on with another one.
+
+    A setting that no stage hangs on that is kept may change: `--from dpo --set dpo.learning_rate=...`.
+    """
+    wanted = _manifest(config, origin)
+    path = run / MANIFEST
+    if path.exists():
+        done = {stage.name for stage in kept if stage.record.exists()}
+        open_ = [
+            name for stage, names in STAGE_SETTINGS.items() if stage not in done for name in names
+        ]
+        free = (*wanted.free, *open_)
+        try:
+            refuse_changes(read_manifest(run), wanted.model_copy(update={"free": free}), run)
+        except ConfigChanged as error:
+            raise ConfigChanged(
+                f"{error}, or redo with --from the first stage that the change is for"
+            ) from None
+    replace_json(path, wanted.model_dump())
+
+
+def _manifest(config: TrainConfig, origin: Origin) -> Manifest:
+    begins = {"actor": origin.actor, "refiner": origin.refiner, "iteration": origin.iteration}
+    free = FREE if config.iterative else tuple(name for name in FREE if name != "iterations")
+    return Manifest(
+        spar_version=__version__,
+        config={**config.model_dump(mode="json"), ORIGIN: begins},
+        free=free,
+        models={"actor": origin.actor or "embedded", "refiner": origin.refiner or "embedded"},
+        seed=config.seed,
+    )
+
+
+def _first(stages: Sequence[Stage], begin: str) -> int:
+    return stages.index(find(stages, begin)) if begin else 0
+
+
+def _carry_out(stage: Stage, config: TrainConfig, tick: Callable[[], None]) -> None:
+    if stage.name == "draft":
+        write_prompts(stage.home, config, stage.iteration)
+    if stage.name in ("dpo", "rft"):
+        trainer: Any = {"dpo": "dpo", "rft": "sft"}[stage.name]
+        launch(trainer, stage.order_file, config.launch, stage.log, tick=tick)
+        return
+    run_worker(stage.order_file, stage.log, tick)
+
+
+def write_prompts(home: Path, config: TrainConfig, iteration: int) -> None:
+    """Put an iteration's prompts into its folder, unless they are there.
+
+    Raises
+    ------
+    UsageMistake
+        A row that is no prompt, or a file without any.
+    """
+    path = home / PROMPTS
+    if not path.exists():
+        keep_prompts(path, prompts_of(config, iteration))
+
+
+def prompts_of(config: TrainConfig, iteration: int) -> Iterator[Prompt]:
+    """The prompts of an iteration: the next ones, and from the first on again after the last."""
+    first = (iteration - 1) * config.prompts_at_once
+    wanted = range(first, first + config.prompts_at_once)
+    if not config.prompts:
+        yield from islice(nano_prompts("train", 0, wanted.stop), wanted.start, None)
+        return
+    known = sum(1 for _ in read_prompts(config.prompts))
+    if config.prompts_at_once >= known:
+        yield from read_prompts(config.prompts)
+        return
+    begin, end = wanted.start % known, (wanted.stop - 1) % known
+    for number, prompt in enumerate(read_prompts(config.prompts)):
+        inside = begin <= number <= end if begin <= end else number >= begin or number <= end
+        if inside:
+            yield prompt

@@ -1,0 +1,323 @@
+"""The settings of a training loop: one recipe, one readable YAML file.
+
+    decode: {model: meta-llama/Meta-Llama-3-8B-Instruct, strategy: bfs, budget: 15}   how models are asked
+    eval: {limit: 100}                                                               how they are measured
+    train: {iterations: 3, dpo: {learning_rate: 2.0e-7}, benchmarks: [...]}           fields of `TrainConfig`
+
+`load_train` reads it; `--set dpo.learning_rate=1e-6` and the flags override it. Settings of the trainers
+are checked here, before anything runs, and stand in `run.json` whole, with their defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from spar.config import (
+    FREE as FREE_OF_SEARCHES,
+)
+from spar.config import (
+    DecodeConfig,
+    EvalConfig,
+    SamplingConfig,
+    Settings,
+    load_decode,
+    load_eval,
+    section,
+)
+from spar.errors import UsageMistake
+from spar.train.pairs import Pairing
+from spar.train.settings import (
+    DpoSettings,
+    LaunchSettings,
+    LoraSettings,
+    SftSettings,
+    TrainerSettings,
+)
+
+FREE = (
+    *("iterations", "launch", "start_models"),
+    *(f"{part}.{name}" for part in ("decode", "eval") for name in FREE_OF_SEARCHES),
+    *(f"{part}.{name}" for part in ("dpo", "rft") for name in ("wandb", "checkpoint_steps")),
+)
+"""Settings that may differ when a loop is resumed."""
+
+STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "draft": ("samples",),
+    "search": ("search",),
+    "build": ("pairs", "shuffle_labels", "quotas", "min_pairs", "max_pairs", "embedding_model"),
+    "dpo": ("dpo",),
+    "rft": ("rft",),
+    "eval": ("eval", "benchmarks", "measure_start"),
+}
+"""Stage to the settings that no stage before it depends on."""
+
+
+class Benchmarked(Settings):
+    """One evaluation of an iteration's models."""
+
+    benchmark: str
+    """Name in the benchmarks table, or a task of lm-eval."""
+    name: str = ""
+    """What it is called in this loop; "" is the benchmark's own name."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `spar.config.EvalConfig` that differ from the recipe's `eval` section."""
+    actor: Literal["current", "first"] = "current"
+    """Whose answers: this iteration's actor, or the first one, so that judges of all iterations judge
+    the same drafts."""
+    show: tuple[str, ...] = ()
+    """Metrics that the live view and the table of scores show; () shows the first one."""
+
+    @property
+    def title(self) -> str:
+        """Its name in this loop."""
+        return self.name or self.benchmark
+
+
+class TrainConfig(Settings):
+    """Settings of `spar train`."""
+
+    iterations: int = Field(default=3, ge=1)
+    """Iterations in all (paper: 3)."""
+    iterative: bool = True
+    """False is the paper's ablation without iterative training: all prompts at once, from the first
+    models, in one iteration."""
+    prompts: str = ""
+    """A .jsonl or .txt file; "" for nano-if's training prompts."""
+    prompts_per_iteration: int = Field(default=10_000, ge=1)
+    """Fresh prompts of each iteration (paper: about 30,000 in three); when the file has no more, its
+    first ones come again."""
+    samples: int = Field(default=5, ge=1)
+    """Drafts of a prompt (paper, code: K = 5)."""
+    search: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `decode` that differ in the search stage, such as `{strategy: iterative}` for the
+    paper's ablation without tree search."""
+    pairs: Pairing = "refined"
+    """Draft and refinement (paper), or two drafts (its ablation without refinement)."""
+    shuffle_labels: bool = False
+    """Whether chance swaps the pairs' sides: a control that must teach nothing."""
+    quotas: Literal["balanced", "official"] = "balanced"
+    """The refiner's mix: as many Yes as No (paper's text), or as its code counts."""
+    min_pairs: int = Field(default=1, ge=1)
+    """Fewer pairs stop the loop before a model is trained."""
+    max_pairs: int | None = Field(default=None, ge=1)
+    """Most pairs, drawn by the seed; null keeps all (paper)."""
+    embedding_model: str = ""
+    """A sentence-transformers model to measure the pairs with as well; "" for none."""
+    dpo: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """Fields of `spar.train.settings.DpoSettings`, the actor's training."""
+    rft: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """Fields of `spar.train.settings.SftSettings`, the refiner's training."""
+    launch: LaunchSettings = LaunchSettings()
+    """How many processes train, and where."""
+    measure_start: bool = True
+    """Whether the first models are measured as well."""
+    benchmarks: tuple[Benchmarked, ...] = ()
+    """What measures each iteration's models; () measures nothing."""
+    start: str = ""
+    """Folder of another loop, whose last models, numbers and place in the prompts this one takes up."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of sampling, draws and training."""
+    decode: DecodeConfig = DecodeConfig()
+    """How models are asked: engine, sampling, votes, search. Its `model`, `actor_model` and
+    `refiner_model` are the first actor and refiner; none is the embedded model."""
+    eval: EvalConfig = EvalConfig()
+    """How they are measured."""
+
+    @field_validator("dpo")
+    @classmethod
+    def _dpo(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return trainer_fields(DpoSettings, given)
+
+    @field_validator("rft")
+    @classmethod
+    def _rft(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # RFT is half as fast as the bootstrap (paper).
+        return trainer_fields(SftSettings, {"learning_rate": 1e-6, **given})
+
+    @property
+    def last_iteration(self) -> int:
+        """Number of the last iteration."""
+        return self.iterations if self.iterative else 1
+
+    @property
+    def prompts_at_once(self) -> int:
+        """Prompts of one iteration."""
+        whole = 1 if self.iterative else self.iterations
+        return self.prompts_per_iteration * whole
+
+
+def trainer_fields(kind: type[TrainerSettings], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a trainer but its model, data and folder.
+
+    Raises
+    ------
+    ValueError
+        An unknown setting, a wrong value, or one of the three that the loop decides.
+    """
+    decided = [name for name in _DECIDED if name in given]
+    if decided:
+        raise ValueError(f"{decided[0]!r} is decided by the loop; leave it out")
+    whole = kind.model_validate({**dict.fromkeys(_DECIDED, "-"), **_plain(given)})
+    return whole.model_dump(mode="json", exclude=set(_DECIDED))
+
+
+def load_train(
+    recipe: str, overrides: Mapping[str, Any], assignments: Sequence[str] = ()
+) -> TrainConfig:
+    """Settings of a loop.
+
+    Parameters
+    ----------
+    recipe:
+        A YAML file, or the name of one in `spar/recipes`.
+    overrides:
+        Field of `TrainConfig` or of `DecodeConfig` to value, the flags that were given; None values are
+        left out.
+    assignments:
+        `dpo.learning_rate=1e-6`, `decode.votes=3`: dotted keys of `TrainConfig` and their YAML values.
+
+    Raises
+    ------
+    UsageMistake
+        An unknown recipe, setting or name, or a value out of range.
+    """
+    values = dict(section(recipe, "train"))
+    given = {name: value for name, value in overrides.items() if value is not None}
+    asked = {k: v for k, v in given.items() if k not in TrainConfig.model_fields}
+    values.update({k: v for k, v in given.items() if k in TrainConfig.model_fields})
+    values["decode"] = load_decode(recipe, asked)
+    values["eval"] = load_eval(recipe, asked)
+    config = _checked(values, recipe)
+    return with_changes(config, {}, assignments) if assignments else config
+
+
+def with_changes(
+    stored: TrainConfig, overrides: Mapping[str, Any], assignments: Sequence[str] = ()
+) -> TrainConfig:
+    """The settings of a loop that is there already, changed by flags; parameters and errors as `load_train`'s."""
+    values = stored.model_dump(mode="json")
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        for part in [values] if name in values else [values["decode"], values["eval"]]:
+            part[name] = value
+    for key, value in map(assignment, assignments):
+        put_value(key, value, values)
+    return _checked(values, "--set")
+
+
+def _checked(values: Mapping[str, Any], recipe: str) -> TrainConfig:
+    try:
+        return TrainConfig.model_validate(tuples(values))
+    except ValidationError as error:
+        raise UsageMistake(told(error, recipe, TrainConfig)) from error
+
+
+_DECIDED = ("model", "data", "out")
+
+
+def told(error: ValidationError, source: str, kind: type[Settings]) -> str:
+    """A wrong setting of a recipe, or of a trainer in it, in one line.
+
+    Parameters
+    ----------
+    source:
+        Where the settings come from, a recipe's name or `--set`.
+    """
+    first: Any = error.errors(include_url=False)[0]
+    names = list(map(str, first["loc"]))
+    where, origin = ".".join(names), source if source.startswith("-") else f"recipe {source}"
+    if first["type"] == "extra_forbidden":
+        return f"{origin}: unknown setting {where!r}{_close(names, kind)}"
+    if first["type"] == "missing":
+        return f"{origin}: {where} is missing"
+    if first["type"] == "value_error":
+        return f"{origin}: {where}: {first['ctx']['error']}"
+    message = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "mapping")
+    return f"{origin}: {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _close(names: Sequence[str], kind: type[Settings]) -> str:
+    """The setting that was probably meant, with the sections it stands in; "" where none is close."""
+    above = [name for name in names[:-1] if not name.isdigit()]
+    section_of = _SECTIONS.get(above[-1]) if above else kind
+    decided = _DECIDED if section_of in (DpoSettings, SftSettings) else ()
+    known = set(section_of.model_fields) - set(decided) if section_of else ()
+    close = difflib.get_close_matches(names[-1], sorted(known), n=1)
+    return f"; did you mean {'.'.join([*names[:-1], *close])!r}?" if close else ""
+
+
+_SECTIONS: Mapping[str, type[Settings]] = {
+    "dpo": DpoSettings,
+    "rft": SftSettings,
+    "lora": LoraSettings,
+    "launch": LaunchSettings,
+    "benchmarks": Benchmarked,
+    "decode": DecodeConfig,
+    "eval": EvalConfig,
+    **dict.fromkeys(("draft", "vote", "refine", "grade"), SamplingConfig),
+}
+"""Section of a recipe to the fields that it has."""
+
+
+def assignment(text: str) -> tuple[tuple[str, ...], Any]:
+    """`dpo.learning_rate=1e-6` to its names and its value; after the `=` nothing is the empty text.
+
+    Raises
+    ------
+    UsageMistake
+        It lacks the `=` or a name, or the value is not YAML.
+    """
+    import yaml
+
+    key, equals, value = text.partition("=")
+    names = tuple(name.strip() for name in key.split("."))
+    if not equals or not all(names):
+        raise UsageMistake(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
+    try:
+        return names, _number(yaml.safe_load(value)) if value.strip() else ""
+    except yaml.YAMLError as error:
+        raise UsageMistake(f"--set {key}: {value!r} is not a YAML value") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-6, without a point, for a text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
+    """Set one value of nested settings; sections on the way are copied, or made."""
+    for name in key[:-1]:
+        below = values.get(name)
+        values[name] = values = dict(below) if isinstance(below, Mapping) else {}
+    values[key[-1]] = value
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in given.items()}
+
+
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with a tuple for each list, as frozen settings want them."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def first_models(config: TrainConfig) -> tuple[str, str]:
+    """Actor and refiner that a loop starts from, "" for the embedded model."""
+    decode = config.decode
+    return decode.actor_model or decode.model, decode.refiner_model or decode.model
+
+
+def folder_of(path: str | Path, iteration: int) -> Path:
+    """Where an iteration lies below its loop's folder; number 0 measures the first models."""
+    return Path(path) / f"iteration-{iteration}"

@@ -1,0 +1,168 @@
+"""How one stage runs, whatever list of stages it stands in: its record, its process, what it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.errors import RunStopped, SparError, UsageMistake
+from spar.files import locked, replace_json
+from spar.process import WATCHED, appended, failure, run_child
+from spar.store import LOCK
+from spar.train.ledger import StageRecord, read_record, write_record
+from spar.train.stages import Stage
+from spar.types import Prompt
+
+WORKER = "spar.cli.stage_worker"
+"""The module that does the stages which are no trainings; named, not imported: it knows engines."""
+REPLACED = "replaced"
+"""Folder below a loop's that keeps what `--from` put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how a loop goes; each is a function that returns soon."""
+
+    on_begin: Callable[[Stage], None] = lambda _: None
+    """A stage begins or resumes."""
+    on_tick: Callable[[Stage], None] = lambda _: None
+    """Every second while it runs."""
+    on_end: Callable[[Stage], None] = lambda _: None
+    """It is done."""
+    note: Callable[[str], None] = lambda _: None
+    """A line for a person."""
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Hold a folder, so that no other process runs stages in it.
+
+    Raises
+    ------
+    RunLocked
+        Another one does.
+    RunStopped
+        It cannot be written to.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with locked(run / LOCK):
+            yield
+    except OSError as error:
+        raise RunStopped(
+            f"cannot write to {run}: {error.strerror or error}; mend that and run the same command again"
+        ) from error
+
+
+def run_stage(
+    stage: Stage, carry_out: Callable[[Callable[[], None]], None], watcher: Watcher
+) -> None:
+    """Run one stage and keep a record of how that went.
+
+    Parameters
+    ----------
+    carry_out:
+        Does the stage's work; is given what it is to call every second.
+
+    Raises
+    ------
+    UsageMistake, RunStopped
+        As `carry_out`, with the stage's name in front; or what the stage needs is not there.
+    """
+    missing = [path for path in stage.needs if not path.exists()]
+    if missing:
+        raise UsageMistake(
+            f"stage {stage.title} needs {missing[0]}, which is not there; "
+            f"run the stages before it, or redo the one that made it with --from"
+        )
+    stage.home.mkdir(exist_ok=True)
+    before = read_record(stage)
+    record = StageRecord(
+        stage=stage.name,
+        iteration=stage.iteration,
+        state="running",
+        starts=before.starts + 1 if before else 1,
+        seconds=before.seconds if before else 0.0,
+    )
+    write_record(stage, record)
+    replace_json(stage.order_file, dict(stage.order))
+    watcher.on_begin(stage)
+    start = time.monotonic()
+    changed: dict[str, Any] = {"state": "failed"}
+    try:
+        carry_out(lambda: watcher.on_tick(stage))
+        changed = {"state": "done"}
+    except SparError as error:
+        changed["message"] = str(error)
+        raise _in_stage(stage, error) from error
+    except KeyboardInterrupt:
+        changed = {"state": "running"}  # as after a kill: it was not its own fault
+        raise
+    finally:
+        changed["seconds"] = round(record.seconds + time.monotonic() - start, 1)
+        write_record(stage, record.model_copy(update=changed))
+    watcher.on_end(stage)
+
+
+def _in_stage(stage: Stage, error: SparError) -> SparError:
+    kind = type(error) if type(error) in (UsageMistake, RunStopped) else RunStopped
+    return kind(f"stage {stage.title}: {error}")
+
+
+def run_worker(order: Path, log: Path, tick: Callable[[], None] = lambda: None) -> None:
+    """Have a stage's process carry out an order.
+
+    Raises
+    ------
+    UsageMistake, RunStopped
+        As it says itself.
+    """
+    told = order.with_suffix(".failure.json")
+    told.unlink(missing_ok=True)
+    with appended(log) as stream:
+        parts = [sys.executable, "-m", WORKER, str(order)]
+        code = run_child(parts, stream, environment={WATCHED: "1"}, tick=tick)
+    if code:
+        raise failure(told, code, what="its process", log=log)
+
+
+def put_aside(run: Path, stages: Sequence[Stage], note: Callable[[str], None]) -> None:
+    """Move what stages have written out of the way, so that they run again."""
+    begun = [stage for stage in stages if stage.record.exists()]
+    if not begun:
+        return
+    number = 1 + len(list((run / REPLACED).glob("*")))
+    for stage in begun:
+        aside = run / REPLACED / str(number) / stage.home.relative_to(run)
+        aside.mkdir(parents=True, exist_ok=True)
+        for path in filter(Path.exists, files_of(stage)):
+            path.rename(aside / path.name)
+    titles = ", ".join(stage.title for stage in begun)
+    note(f"runs again: {titles}; what they had written is in {run / REPLACED / str(number)}")
+
+
+def files_of(stage: Stage) -> tuple[Path, ...]:
+    """Everything that a stage may have written; its record first, without which it is not done."""
+    told = stage.order_file.with_suffix(".failure.json")
+    count = Path(f"{stage.folder}.count.json")
+    return (stage.record, stage.order_file, told, count, stage.log, stage.folder)
+
+
+def keep_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
+    """Write a file of prompts, which is there whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="ascii") as handle:
+        for prompt in prompts:
+            handle.write(json.dumps(_row(prompt), separators=(",", ":")) + "\n")
+    part.replace(path)
+
+
+def _row(prompt: Prompt) -> Mapping[str, Any]:
+    messages = [message.model_dump() for message in prompt.messages]
+    return {**prompt.meta, "id": prompt.id, "messages": messages}

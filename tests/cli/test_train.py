@@ -1,0 +1,245 @@
+"""`spar train` whole, on the embedded model: every stage a process, killed and resumed, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from spar.store import read_trees
+from spar.train.ledger import read_loop
+from tests.cli.test_decode import spar
+
+pytest.importorskip("trl")
+
+SMALL = (
+    "prompts_per_iteration=8",
+    "min_pairs=1",
+    "eval.limit=6",
+    *(f"{name}.batch=4" for name in ("dpo", "rft")),
+    *(f"{name}.micro_batch=4" for name in ("dpo", "rft")),
+    *(f"{name}.epochs=1" for name in ("dpo", "rft")),
+    *(f"{name}.checkpoint_steps=1" for name in ("dpo", "rft")),
+)
+DATA = ("build/dpo.jsonl", "build/rft.jsonl", "eval/scores.json")
+WEIGHTS = ("dpo/model/model.safetensors", "rft/model/model.safetensors")
+
+
+def command(out: Path, *more: str) -> list[str]:
+    """A small loop of one iteration."""
+    changes = [part for change in SMALL for part in ("--set", change)]
+    return ["train", "--iterations", "1", "--out", str(out), "--display", "plain", *changes, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loop that nobody disturbed."""
+    run = tmp_path_factory.mktemp("train") / "whole"
+    told = subprocess.run(
+        [sys.executable, "-m", "spar", *command(run)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    return run
+
+
+def test_the_loop_leaves_two_models_and_scores(whole: Path) -> None:
+    """Every stage is done, and the scores of both times are there."""
+    state = read_loop(whole)
+    assert [one.state for one in state.stages] == ["done"] * 8
+    for iteration in (0, 1):
+        assert set(state.scores[iteration]) == {"greedy", "sampled", "refiner"}
+        assert state.scores[iteration]["greedy"]["pass"]["n"] == 6
+    for name in WEIGHTS:
+        assert (whole / "iteration-1" / name).is_file()
+
+
+def test_the_drafts_are_judged_as_they_were_written(whole: Path) -> None:
+    """The judged run has the very drafts, with five votes each; a search begins at one that failed."""
+    home = whole / "iteration-1"
+    written = {tree.prompt.id: tree for tree in read_trees(home / "draft")}
+    judged = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
+    assert judged.keys() == written.keys() and len(judged) == 8
+    for id_, tree in judged.items():
+        drafts = [node.response for node in written[id_].nodes]
+        assert [node.response for node in tree.nodes] == drafts
+        assert all(n.judgement and len(n.judgement.verdicts) == 5 for n in tree.nodes)
+    for tree in read_trees(home / "search"):
+        root = tree.nodes[0]
+        assert root.judgement is not None and not root.judgement.passed(0.5)
+        assert root.response in {node.response for node in judged[tree.prompt.id].nodes}
+        assert len(tree.nodes) + len(tree.faults) <= 16
+
+
+def test_the_trained_models_answer(whole: Path) -> None:
+    """An actor is an ordinary folder that `spar decode` takes."""
+    model = whole / "iteration-1" / "dpo" / "model"
+    told = spar("decode", "--prompt", "Write something short.", "--model", str(model), "--json")
+    assert json.loads(told.stdout.splitlines()[-1])["trees"] == 1
+
+
+def test_a_finished_loop_is_shown_again(whole: Path) -> None:
+    """Nothing runs; stages and scores are printed."""
+    before = (whole / "iteration-1" / "dpo.json").read_bytes()
+    told = spar("train", "--out", str(whole), "--display", "plain")
+    assert told.returncode == 0, told.stderr
+    assert "all 1 iterations are done" in told.stderr
+    assert "sampled pass" in told.stdout
+    assert (whole / "iteration-1" / "dpo.json").read_bytes() == before
+
+
+def test_status_tells_the_same(whole: Path) -> None:
+    """As a table and as JSON, without a model."""
+    told = spar("train", "status", str(whole), "--json")
+    facts = json.loads(told.stdout)
+    assert [s["stage"] for s in facts["stages"]][1:4] == ["draft", "judge", "search"]
+    assert facts["scores"]["1"]["greedy"]["pass"]["n"] == 6
+    assert "scores after each iteration" in spar("train", "status", str(whole)).stdout
+    refused = spar("train", "status", str(whole / "iteration-1"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
+def test_killed_in_every_stage_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of each stage: the same data files, weights and scores."""
+    run = tmp_path / "killed"
+    for name in ("draft", "judge", "search", "build", "dpo", "rft", "eval"):
+        _kill_in(run, name)
+    told = _spar(command(run))
+    assert told.returncode == 0, told.stderr
+    for name in (*DATA, *WEIGHTS):
+        mine, other = (folder / "iteration-1" / name for folder in (run, whole))
+        assert mine.read_bytes() == other.read_bytes(), name
+    starts = {one.stage.title: one.record.starts for one in read_loop(run).stages if one.record}
+    assert starts["1/search"] >= 2 and starts["1/eval"] >= 2
+
+
+def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_path: Path) -> None:
+    """An ablation takes up a loop's stages: another recipe from `build` on is allowed there, and only there."""
+    run = tmp_path / "copy"
+    shutil.copytree(whole, run)
+    told = _spar(
+        ["train", "--out", str(run), "--from", "build", "--stop-after", "build"]
+        + ["--set", "pairs=independent", "--display", "plain"]
+    )
+    assert told.returncode == 0, told.stderr
+    report = json.loads((run / "iteration-1" / "build" / "build.json").read_text())
+    assert report["pairing"] == "independent"
+    assert "pairs: 'refined'" not in told.stderr
+    assert (run / "replaced" / "1" / "iteration-1" / "dpo" / "model").is_dir()
+
+
+def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Path) -> None:
+    """The message says how many are needed and had."""
+    run = tmp_path / "copy"
+    shutil.copytree(whole, run)
+    told = _spar(
+        ["train", "--out", str(run), "--from", "build", "--set", "min_pairs=500"]
+        + ["--display", "none"]
+    )
+    assert told.returncode == 2
+    assert "stage 1/build" in told.stderr and "500" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (run / "iteration-1" / "dpo").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "dpo.learning_rat=1"], "learning_rat"),
+        (["--recipe", "llama9"], "llama9"),
+        (["--set", "decode.base_url=[http://127.0.0.1:9/v1]"], "cannot train those of a server"),
+        (["--model", "nowhere/at-all"], "nowhere/at-all"),
+        (["--from", "dop", "--out", "OUT"], "dop"),
+        (["missing.jsonl"], "missing.jsonl"),
+        (["bad.jsonl"], "bad.jsonl:2"),
+        (["-"], "give a file"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, one line, before anything is loaded or written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "Write."}\n{"promt": "Write."}\n')
+    told = spar("train", *arguments, "--display", "none")
+    assert told.returncode == 2
+    assert words in told.stderr and "Traceback" not in told.stderr
+
+
+def test_a_dry_run_says_what_it_takes(tmp_path: Path) -> None:
+    """Generations, steps and disk, and nothing is written."""
+    told = spar("train", "--dry-run", "--out", str(tmp_path / "run"))
+    assert told.returncode == 0, told.stderr
+    assert "drafts" in told.stderr and "steps" in told.stderr and "disk" in told.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def _spar(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "spar", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def _kill_in(run: Path, name: str) -> None:
+    """Start the loop, and kill it once the stage has begun to write."""
+    with _started(run) as loop:
+        record, stop = run / "iteration-1" / f"{name}.json", time.monotonic() + 120
+        while time.monotonic() < stop and loop.poll() is None:
+            if record.exists() and _begun(run / "iteration-1", name):
+                loop.send_signal(signal.SIGKILL)
+                loop.wait()
+                break
+            time.sleep(0.02)
+    _wait_for_workers(run)
+
+
+def _begun(home: Path, name: str) -> bool:
+    """Whether a stage has something that a kill can tear; a quick one may only just have started."""
+    marks = {"draft": "trees.jsonl", "judge": "trees.jsonl", "search": "trees.jsonl"}
+    marks |= {"dpo": "metrics.jsonl", "rft": "metrics.jsonl"}
+    if name not in marks:
+        return (home / f"{name}.order.json").exists()
+    path = home / name / marks[name]
+    return path.exists() and path.stat().st_size > 0
+
+
+@contextlib.contextmanager
+def _started(run: Path) -> Iterator[subprocess.Popen[bytes]]:
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "spar", *command(run)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield loop
+    finally:
+        loop.kill()
+        loop.wait()
+
+
+def _wait_for_workers(run: Path) -> None:
+    """A worker ends by itself when the loop is dead; the next start would find its lock."""
+    stop = time.monotonic() + 30
+    while time.monotonic() < stop:
+        found = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, check=False)
+        if found.returncode:
+            return
+        time.sleep(0.05)
+    raise AssertionError("a worker outlived its loop")
