@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, RunStopped, UsageMistake
 from spar.train.settings import TrainerSettings
 
 _KEPT = "generation_config.json"
@@ -88,7 +88,13 @@ def adapter_config(settings: TrainerSettings) -> Any:
 
 
 def save_final(trainer: Any, settings: TrainerSettings, folder: Path) -> None:
-    """Write the trained model as a folder that appears whole; every process must call it."""
+    """Write the trained model as a folder that appears whole; every process must call it.
+
+    Raises
+    ------
+    RunStopped
+        A weight is no finite number.
+    """
     part = folder.with_name(f"{folder.name}.part")
     adapter = folder.with_name("adapter")
     trainer.save_model(str(part if settings.method == "full" else adapter))
@@ -97,6 +103,7 @@ def save_final(trainer: Any, settings: TrainerSettings, folder: Path) -> None:
             _merge(settings, adapter, part)
         # Some stages of DeepSpeed store a weight under each name that it goes by.
         tied = getattr(trainer.accelerator.unwrap_model(trainer.model), "all_tied_weights_keys", {})
+        _refuse_not_finite(part, folder.with_name(f"checkpoint-{trainer.state.global_step}"))
         cast(part, _stored_dtype(settings), frozenset(tied))
         _keep(settings.model, part)
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,6 +127,21 @@ def cast(folder: Path, dtype: str, left_out: Collection[str] = ()) -> None:
         path.chmod((folder / "config.json").stat().st_mode)  # it is written as private
     _edit(folder / "config.json", lambda config: {**config, "dtype": dtype})
     _edit(folder / "model.safetensors.index.json", lambda index: _indexed(index, folder, left_out))
+
+
+def _refuse_not_finite(folder: Path, checkpoint: Path) -> None:
+    """The last step's weights have met no loss yet that could have told what they are."""
+    import torch
+    from safetensors.torch import load_file
+
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in load_file(path).items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                shutil.rmtree(checkpoint, ignore_errors=True)
+                raise RunStopped(
+                    f"the last step left weights that are no finite numbers ({name}); no model is written, "
+                    "the checkpoints before it stay; lower learning_rate and start in another folder"
+                )
 
 
 def _indexed(index: dict[str, Any], folder: Path, left_out: Collection[str]) -> dict[str, Any]:

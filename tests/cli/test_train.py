@@ -243,3 +243,21 @@ def _wait_for_workers(run: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("a worker outlived its loop")
+
+
+@pytest.mark.vllm
+def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
+    """Actor and refiner of an iteration search together, as they are."""
+    pytest.importorskip("vllm")
+    home = whole / "iteration-1"
+    models = ["--actor-model", home / "dpo" / "model", "--refiner-model", home / "rft" / "model"]
+    small = (
+        "--engine-arg",
+        "enforce_eager=true",
+        "--engine-arg",
+        f"kv_cache_memory_bytes={1 << 28}",
+    )
+    args = ("--engine", "vllm", *small, "--limit", "2", "--budget", "4", "--out", tmp_path / "run")
+    told = spar("decode", *models, *args, "--json", check=0)
+    assert json.loads(told.stdout)["trees"] == 2
+    assert all(tree.answer for tree in read_trees(tmp_path / "run"))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from spar.errors import ConfigChanged, UsageMistake
+from spar.errors import ConfigChanged, RunStopped, UsageMistake
 from spar.infer.engine import Request, Sampling
 from spar.train.dpo import main, train
 from spar.train.progress import read_metrics
 from spar.train.settings import DpoSettings
+from spar.train.weights import save_final
 from spar.types import Message
 
 from .training import distance, dpo_settings, quiet, weights, written
@@ -50,6 +52,35 @@ def test_the_course_is_the_schedules(trained: DpoSettings) -> None:
     """Of six steps the first warms up from 0 and the others fall in a line."""
     rates = column(trained, "learning_rate")
     assert rates == pytest.approx([0, 1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
+
+
+def test_weights_that_are_no_numbers_are_not_written(tiny_model: Path, tmp_path: Path) -> None:
+    """The last step's damage shows in no loss; its checkpoint goes, the one before stays."""
+    import torch
+    from safetensors.torch import save_file
+
+    class Trainer:
+        """What a training ends with whose last step went wrong."""
+
+        args = SimpleNamespace(process_index=0)
+        state = SimpleNamespace(global_step=2)
+        model = None
+        accelerator = SimpleNamespace(unwrap_model=lambda model: model)
+
+        def save_model(self, folder: str) -> None:
+            """Write a weight that is not a number."""
+            Path(folder).mkdir()
+            save_file(
+                {"lm_head.weight": torch.tensor([1.0, torch.nan])}, f"{folder}/model.safetensors"
+            )
+
+    settings = dpo_settings(tiny_model, tmp_path)
+    for step in (1, 2):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    with pytest.raises(RunStopped, match=r"no finite numbers \(lm_head\.weight\)"):
+        save_final(Trainer(), settings, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
 
 
 def test_the_sft_term_is_there(tiny_model: Path, tmp_path: Path, trained: DpoSettings) -> None:
