@@ -1,0 +1,89 @@
+"""What training loops brought, over seeds: scores by iteration, and the gain of the last over the first.
+
+    spar train --iterations 3 --seed 0 --out runs/loop-0        and so with other seeds
+    python benchmarks/loop_table.py runs/loop-0 runs/loop-1 runs/loop-2
+
+A cell is the mean over loops with its standard error over examples, and each loop's own figure. A gain is
+paired over the prompts that both times of a loop have, with a 95 % interval by resampling prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spar.eval.record import Share, read_examples
+from spar.train.ledger import LoopState, read_loop
+from spar.train.recipe import Benchmarked, folder_of
+
+_NONE: Share = (0.0, 0.0)
+
+
+def main() -> None:
+    """Print the table of the loops that are given."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("loops", nargs="+", type=Path)
+    loops = [read_loop(path) for path in parser.parse_args().loops]
+    times = sorted(loops[0].scores)
+    print(f"| % | {' | '.join(map(str, times))} | gain |\n|---|{'---|' * (len(times) + 1)}")
+    for item, metric in _shown(loops[0]):
+        cells = [_cell(loops, item, metric, time) for time in times]
+        gain = _gain(loops, item, metric, (times[0], times[-1]))
+        print(f"| {item.title} {metric} | {' | '.join(cells)} | {gain} |")
+    for loop in loops:
+        seconds = [one.record.seconds for one in loop.stages if one.record]
+        starts = max(one.record.starts for one in loop.stages if one.record)
+        print(
+            f"{loop.run.name}: {sum(seconds) / 60:.1f} min in all stages, at most {starts} start(s) each"
+        )
+
+
+def _shown(loop: LoopState) -> Iterator[tuple[Benchmarked, str]]:
+    for item in loop.config.benchmarks:
+        for metric in item.show:
+            yield item, metric
+
+
+def _cell(loops: Sequence[LoopState], item: Benchmarked, metric: str, time: int) -> str:
+    found = [loop.scores[time][item.title][metric] for loop in loops]
+    values = [float(one["value"] or 0) for one in found]
+    error = sum(float(one["stderr"] or 0) ** 2 for one in found) ** 0.5 / len(found)
+    each = ", ".join(f"{100 * value:.1f}" for value in values)
+    return f"{100 * np.mean(values):.1f} +- {100 * error:.1f} ({each})"
+
+
+def _gain(
+    loops: Sequence[LoopState], item: Benchmarked, metric: str, times: tuple[int, int]
+) -> str:
+    shares = [[_shares(loop, item, metric, time) for time in times] for loop in loops]
+    both = [set.intersection(*(set(one) for one in pair)) for pair in shares]
+    ids = sorted(set.union(*both))
+    # loops x times x prompts x (sum, weight); a prompt that a loop has not at both times counts for nothing
+    table = np.array(
+        [
+            [[one[i] if i in known else _NONE for i in ids] for one in pair]
+            for pair, known in zip(shares, both, strict=True)
+        ]
+    )
+    dice = np.random.default_rng(0)
+    drawn = [_difference(table[:, :, dice.integers(len(ids), size=len(ids))]) for _ in range(2000)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{_difference(table):+.1f} ({low:.1f} to {high:.1f}), n={len(ids)}"
+
+
+def _difference(table: np.ndarray) -> float:
+    sums = table.sum(axis=2)
+    rates = sums[..., 0] / np.maximum(sums[..., 1], 1e-9)
+    return float(100 * (rates[:, 1] - rates[:, 0]).mean())
+
+
+def _shares(loop: LoopState, item: Benchmarked, metric: str, time: int) -> dict[str, Share]:
+    folder = folder_of(loop.run, time) / "eval" / item.title / item.benchmark
+    return {one.id: one.scores[metric] for one in read_examples(folder) if metric in one.scores}
+
+
+if __name__ == "__main__":
+    main()

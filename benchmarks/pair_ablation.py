@@ -1,0 +1,124 @@
+"""Refined pairs against independent pairs and shuffled labels: same drafts, same number, same steps.
+
+    spar train --iterations 1 --seed 0 --stop-after search --out runs/ablation-0
+    python benchmarks/pair_ablation.py runs/ablation-0 runs/ablation-1 --pairs 150 --prompts 1500
+
+For each loop: three sets of as many pairs out of the drafts and searches of its first iteration, one DPO
+each from the same first actor by the loop's own settings, and the share of test prompts that each actor
+meets, greedily and sampled. Differences are paired over prompts, with a bootstrap interval over them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spar.eval.record import read_examples
+from spar.files import replace_json
+from spar.train.build import build
+from spar.train.launch import launch
+from spar.train.ledger import read_config
+from spar.train.running import run_worker
+from spar.train.stages import Stage, all_stages
+from spar.train.survey import BuildSettings
+
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "refined": {},
+    "independent": {"pairs": "independent"},
+    "shuffled": {"shuffle_labels": True},
+}
+WAYS: Mapping[str, Mapping[str, Any]] = {"greedy": {}, "sampled": {"greedy_first": False}}
+
+
+def main() -> None:
+    """Run every arm of every loop and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("loops", nargs="+", type=Path)
+    parser.add_argument("--pairs", type=int, required=True)
+    parser.add_argument("--prompts", type=int, default=500, help="test prompts")
+    parser.add_argument("--prompt-seed", type=int, default=0, help="which draw of them")
+    parser.add_argument("--out", type=Path, default=Path("runs/pair-ablation"))
+    given = parser.parse_args()
+    passed: dict[tuple[str, str], list[np.ndarray]] = {}
+    for loop in given.loops:
+        stages = _stages(loop)
+        told = {"limit": given.prompts, "prompt_seed": given.prompt_seed}
+        for arm in ("start", *ARMS):
+            home = given.out / loop.name / arm
+            home.mkdir(parents=True, exist_ok=True)
+            model = _model(arm, stages, home, given.pairs)
+            for way, changed in WAYS.items():
+                found = _measure(stages["eval"], model, home / way, {**told, **changed})
+                passed.setdefault((arm, way), []).append(found)
+                print(f"{loop.name} {arm} {way}: {_share([found])}", flush=True)
+    _table(passed)
+
+
+def _stages(loop: Path) -> dict[str, Stage]:
+    config, origin = read_config(loop)
+    return {s.name: s for s in all_stages(config, loop, origin) if s.iteration == 1}
+
+
+def _model(arm: str, stages: Mapping[str, Stage], home: Path, num_pairs: int) -> str:
+    training = stages["dpo"]
+    if arm == "start":
+        return str(training.order["model"])
+    told = stages["build"].order
+    source = {name: Path(told[name]) for name in ("search", "drafts")}
+    settings = BuildSettings(
+        out=home / "build",
+        **source,
+        seed=told["seed"],
+        min_pairs=num_pairs,
+        max_pairs=num_pairs,
+        **ARMS[arm],
+    )
+    order = {**training.order, "data": str(home / "build" / "dpo.jsonl"), "out": str(home / "dpo")}
+    if not (home / "dpo" / "report.json").exists():
+        build(settings)
+        replace_json(home / "dpo.order.json", order)
+        launch("dpo", home / "dpo.order.json", log=home / "dpo.log")
+    return str(home / "dpo" / "model")
+
+
+def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) -> np.ndarray:
+    config = {**stage.order["items"][0]["config"], "actor_model": model, **changed}
+    item = {"name": "nano", "benchmark": "nano-if-answers", "config": config}
+    order = {"kind": "eval", "out": str(out), "items": [item]}
+    replace_json(out.with_suffix(".json"), order)
+    run_worker(out.with_suffix(".json"), out.with_suffix(".log"))
+    examples = read_examples(out / "nano" / "nano-if-answers")
+    return np.array([float(bool(example.passed)) for example in examples])
+
+
+def _table(passed: Mapping[tuple[str, str], list[np.ndarray]]) -> None:
+    print(f"\n| pairs | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
+    for arm in ("start", *ARMS):
+        print(f"| {arm} | {' | '.join(_share(passed[arm, way]) for way in WAYS)} |")
+    for other in ("independent", "shuffled", "start"):
+        cells = [_difference(passed["refined", way], passed[other, way]) for way in WAYS]
+        print(f"| refined - {other} | {' | '.join(cells)} |")
+
+
+def _share(runs: Sequence[np.ndarray]) -> str:
+    values = np.concatenate(runs)
+    by_run = ", ".join(f"{100 * run.mean():.1f}" for run in runs)
+    error = float(values.std(ddof=1)) / len(values) ** 0.5
+    return f"{100 * values.mean():.1f} +- {100 * error:.1f} ({by_run})"
+
+
+def _difference(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> str:
+    """Mean difference, with a 95 % interval by resampling prompts; each prompt counts in all its loops."""
+    gaps = np.mean([a - b for a, b in zip(left, right, strict=True)], axis=0)
+    dice = np.random.default_rng(0)
+    means = [dice.choice(gaps, len(gaps)).mean() for _ in range(2000)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{100 * gaps.mean():+.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+if __name__ == "__main__":
+    main()
