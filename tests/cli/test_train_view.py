@@ -1,0 +1,118 @@
+"""What is shown of a training loop: tables, lines, and the redrawn view; hostile text stays text."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from spar.cli.run_train import print_status
+from spar.cli.train_view import LiveView, PlainView, open_view, tables
+from spar.errors import RunStopped, UsageMistake
+from spar.train.ledger import read_loop, write_record
+from tests.train.test_loop import Script, go, script, settings
+
+__all__ = ["script"]
+
+
+def shown(run: Path, *, running: bool = True) -> str:
+    """The tables as a pipe gets them."""
+    console = Console(file=io.StringIO(), width=100)
+    for table in tables(read_loop(run, running=running)):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_row_an_iteration_and_what_failed(tmp_path: Path, script: Script) -> None:
+    """The failed stage is named below the table with its reason; the scores so far follow."""
+    run = tmp_path / "run"
+    script.fails["1/dpo"] = RunStopped("the memory ran out")
+    with pytest.raises(RunStopped):
+        go(run, settings(iterations=2))
+    text = shown(run)
+    assert "1/dpo: failed" in text and "the memory ran out" in text
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    assert len(rows) == 4  # iterations 0, 1, 2 and one score
+    assert "50.0 ± 10.0" in text and "toy pass" in text
+
+
+def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> None:
+    """Markup and escape codes in a reason are shown as text."""
+    run = tmp_path / "run"
+    script.fails["1/dpo"] = RunStopped("[bold]\x1b[31mred[/bold] [/x]")
+    with pytest.raises(RunStopped):
+        go(run, settings())
+    text = shown(run)
+    assert "\x1b" not in text and "[bold]" in text and "[/x]" in text
+
+
+def test_a_stage_that_was_killed_is_told_from_one_that_runs(tmp_path: Path, script: Script) -> None:
+    """By whether some process holds the loop's folder."""
+    run = tmp_path / "run"
+    go(run, settings(), stop_after="draft")
+    state = read_loop(run)
+    drafting = state.stages[1]
+    assert drafting.record is not None
+    write_record(drafting.stage, drafting.record.model_copy(update={"state": "running"}))
+    assert "1/draft: running" in shown(run)
+    assert "1/draft: stopped" in shown(run, running=False)
+
+
+def test_plain_lines_say_begin_progress_and_end(
+    tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line when a stage begins, one in the middle where it lasts, one at its end, then its scores."""
+    run = tmp_path / "run"
+    go(run, settings())
+    stages = {one.stage.title: one.stage for one in read_loop(run).stages}
+    (run / "iteration-1" / "draft" / "trees.jsonl").write_text("{}\n")
+    with PlainView(run) as view:
+        view.begin(stages["1/draft"])
+        view.tick(stages["1/draft"])  # too soon to say anything
+        view._said = -1e9
+        view.tick(stages["1/draft"])
+        view.end(stages["1/eval"])
+    assert capsys.readouterr().err.splitlines() == [
+        "1/draft: begins",
+        "1/draft: 1 of 3 prompts",
+        "1/eval: done, 0:00",
+        "  toy pass: 50.0 ± 10.0",
+    ]
+
+
+def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script) -> None:
+    """Every tick reads the folder again; at the end the terminal is as it was."""
+    run = tmp_path / "run"
+    go(run, settings())
+    view = LiveView(run)
+    view._console = Console(file=io.StringIO(), width=90, force_terminal=True)
+    stage = read_loop(run).stages[1].stage
+    with view:
+        view.note("[x] a line")
+        view.begin(stage)
+        view.tick(stage)
+        view.end(stage)
+    assert isinstance(view._console.file, io.StringIO)
+    drawn = view._console.file.getvalue()
+    assert "[x] a line" in drawn and "scores after each iteration" in drawn
+    assert drawn.count("stages") >= 3
+
+
+def test_an_unknown_display_is_refused(tmp_path: Path) -> None:
+    """The message says which there are."""
+    with pytest.raises(UsageMistake, match="auto, rich, plain, none"):
+        open_view("loud", tmp_path)
+
+
+def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
+    """An empty folder, and one whose record is damaged."""
+    with pytest.raises(UsageMistake, match="no training loop"):
+        print_status(tmp_path)
+    run = tmp_path / "run"
+    go(run, settings())
+    (run / "iteration-1" / "dpo.json").write_text("{")
+    with pytest.raises(UsageMistake, match=r"dpo\.json is no record.*delete it"):
+        print_status(run)
