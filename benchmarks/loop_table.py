@@ -3,14 +3,14 @@
     spar train --iterations 3 --seed 0 --out runs/loop-0        and so with other seeds
     python benchmarks/loop_table.py runs/loop-0 runs/loop-1 runs/loop-2
 
-A cell is the mean over loops with its standard error over examples, and each loop's own figure. A gain is
+A cell is the mean over loops with its standard error over prompts, and each loop's own figure. A gain is
 paired over the prompts that both times of a loop have, with a 95 % interval by resampling prompts.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from spar.train.ledger import LoopState, read_loop
 from spar.train.recipe import Benchmarked, folder_of
 
 _NONE: Share = (0.0, 0.0)
+_DRAWS = 2000
 
 
 def main() -> None:
@@ -48,36 +49,48 @@ def _shown(loop: LoopState) -> Iterator[tuple[Benchmarked, str]]:
 
 
 def _cell(loops: Sequence[LoopState], item: Benchmarked, metric: str, time: int) -> str:
-    found = [loop.scores[time][item.title][metric] for loop in loops]
-    values = [float(one["value"] or 0) for one in found]
-    error = sum(float(one["stderr"] or 0) ** 2 for one in found) ** 0.5 / len(found)
-    each = ", ".join(f"{100 * value:.1f}" for value in values)
-    return f"{100 * np.mean(values):.1f} +- {100 * error:.1f} ({each})"
+    table = _table([[_shares(loop, item, metric, time)] for loop in loops])
+    drawn = [_rates(one).mean() for one in _resampled(table)]
+    each = ", ".join(f"{value:.1f}" for value in _rates(table)[:, 0])
+    return f"{_rates(table).mean():.1f} +- {np.std(drawn):.1f} ({each})"
 
 
 def _gain(
     loops: Sequence[LoopState], item: Benchmarked, metric: str, times: tuple[int, int]
 ) -> str:
-    shares = [[_shares(loop, item, metric, time) for time in times] for loop in loops]
-    both = [set.intersection(*(set(one) for one in pair)) for pair in shares]
-    ids = sorted(set.union(*both))
-    # loops x times x prompts x (sum, weight); a prompt that a loop has not at both times counts for nothing
-    table = np.array(
+    table = _table([[_shares(loop, item, metric, time) for time in times] for loop in loops])
+    drawn = [_difference(one) for one in _resampled(table)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{_difference(table):+.1f} ({low:.1f} to {high:.1f}), n={table.shape[2]}"
+
+
+def _table(shares: Sequence[Sequence[Mapping[str, Share]]]) -> np.ndarray:
+    """Loops x times x prompts x (sum, weight); a prompt that a loop has not at all its times counts for nothing."""
+    known = [set.intersection(*(set(one) for one in times)) for times in shares]
+    ids = sorted(set.union(*known))
+    return np.array(
         [
-            [[one[i] if i in known else _NONE for i in ids] for one in pair]
-            for pair, known in zip(shares, both, strict=True)
+            [[one[i] if i in has else _NONE for i in ids] for one in times]
+            for times, has in zip(shares, known, strict=True)
         ]
     )
-    dice = np.random.default_rng(0)
-    drawn = [_difference(table[:, :, dice.integers(len(ids), size=len(ids))]) for _ in range(2000)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{_difference(table):+.1f} ({low:.1f} to {high:.1f}), n={len(ids)}"
+
+
+def _resampled(table: np.ndarray) -> Iterator[np.ndarray]:
+    """Draws of prompts, the same ones for every loop and time, since all have the same prompts."""
+    dice, num = np.random.default_rng(0), table.shape[2]
+    for _ in range(_DRAWS):
+        yield table[:, :, dice.integers(num, size=num)]
+
+
+def _rates(table: np.ndarray) -> np.ndarray:
+    sums = table.sum(axis=2)
+    return 100 * sums[..., 0] / np.maximum(sums[..., 1], 1e-9)
 
 
 def _difference(table: np.ndarray) -> float:
-    sums = table.sum(axis=2)
-    rates = sums[..., 0] / np.maximum(sums[..., 1], 1e-9)
-    return float(100 * (rates[:, 1] - rates[:, 0]).mean())
+    rates = _rates(table)
+    return float((rates[:, 1] - rates[:, 0]).mean())
 
 
 def _shares(loop: LoopState, item: Benchmarked, metric: str, time: int) -> dict[str, Share]:

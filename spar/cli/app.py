@@ -21,6 +21,7 @@ from spar.cli.evolve import evolve
 from spar.cli.export import export
 from spar.cli.sweep import sweep
 from spar.cli.train import train_app
+from spar.cli.tui import tui
 from spar.errors import SparError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(decode)
 app.command()(doctor)
 app.add_typer(eval_app, name="eval")
 app.command()(sweep)
+app.command()(tui)
 app.command()(export)
 app.command()(evolve)
 app.command()(bootstrap)

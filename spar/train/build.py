@@ -93,7 +93,7 @@ def build(settings: BuildSettings) -> BuildReport:
     _require_pairs(found, settings)
     prompt_ids = sorted(found.pairs, key=found.pairs.__getitem__)[: settings.max_pairs]
     tickets = choose(found.tickets, QUOTAS[settings.quotas])
-    pairs, examples = _collect(sources, settings, prompt_ids, tickets)
+    pairs, examples = collect(sources, settings, prompt_ids, tickets)
     measures = measure_pairs(pairs, settings.embedding_model)
     with _writing(settings.out):
         settings.out.mkdir(parents=True, exist_ok=True)
@@ -131,13 +131,19 @@ def _require_pairs(found: Survey, settings: BuildSettings) -> None:
     )
 
 
-def _collect(
+def collect(
     sources: Iterable[Source],
     settings: BuildSettings,
     prompt_ids: Sequence[str],
     tickets: Sequence[Ticket],
 ) -> tuple[list[Pair], list[RefinerExample]]:
-    """Read the runs again for the texts of what is kept, in its order."""
+    """Read the runs again for the texts of what is kept, in its order.
+
+    Raises
+    ------
+    RunStopped
+        They do not hold it any more.
+    """
     pairs: dict[str, Pair] = {}
     examples: dict[tuple[Bucket, str, int], RefinerExample] = {}
     wanted_pairs, wanted = set(prompt_ids), {one.key for one in tickets}
@@ -180,7 +186,7 @@ def _facts(
         "shuffle_labels": settings.shuffle_labels,
         "quotas": settings.quotas,
         "export": settings.export,
-        "runs": {source.run: _run_facts(source, found) for source in sources},
+        "runs": {source.run: run_facts(source, found) for source in sources},
         "possible_pairs": len(found.pairs),
         "possible_examples": _sorted(Counter(bucket_name(one.bucket) for one in found.tickets)),
         "examples": _sorted(kept),
@@ -190,7 +196,8 @@ def _facts(
     }
 
 
-def _run_facts(source: Source, found: Survey) -> RunFacts:
+def run_facts(source: Source, found: Survey) -> RunFacts:
+    """What one of the runs held."""
     return RunFacts(
         directory=str(source.directory),
         digest=source.manifest.digest,

@@ -64,14 +64,31 @@ class RefinerExample(Record):
     """The conversation; the last turn is what the model wrote."""
 
 
-def texts(example: Pair | RefinerExample) -> Iterable[str]:
+class Answer(Record):
+    """A teacher's answer, to be learnt by the actor."""
+
+    run: Literal["answers"] = "answers"
+    """Where the tree stands."""
+    prompt_id: Text
+    """The tree's prompt."""
+    node: int
+    """Id of the node that answers."""
+    messages: tuple[Message, ...] = Field(min_length=2)
+    """The prompt's turns, and the answer as the last."""
+
+
+Chat = Answer | RefinerExample
+"""A conversation that is learnt by SFT."""
+
+
+def texts(example: Pair | Chat) -> Iterable[str]:
     """Every text of an example."""
     if isinstance(example, Pair):
         return (*(message.content for message in example.prompt), example.chosen, example.rejected)
     return (message.content for message in example.messages)
 
 
-def has_tokens(example: Pair | RefinerExample) -> bool:
+def has_tokens(example: Pair | Chat) -> bool:
     """Whether every text has a UTF-8 form: a lone surrogate has none, and no tokenizer takes it."""
     try:
         for text in texts(example):

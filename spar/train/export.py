@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spar.errors import RunStopped, UsageMistake
-from spar.train.examples import Pair, RefinerExample
+from spar.train.examples import Chat, Pair, RefinerExample
 from spar.types import Message
 
 Form = Literal["trl", "llamafactory", "jsonl"]
@@ -29,6 +29,16 @@ FORMS: tuple[Form, ...] = get_args(Form)
 DPO, RFT, DATASET_INFO = "dpo.jsonl", "rft.jsonl", "dataset_info.json"
 
 _SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system"}
+
+
+def _chat_info(name: str) -> Mapping[str, Any]:
+    return {
+        "file_name": f"{name}.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations"},
+    }
+
+
 _INFO: Mapping[str, Any] = {
     "spar_dpo": {
         "file_name": DPO,
@@ -36,11 +46,7 @@ _INFO: Mapping[str, Any] = {
         "ranking": True,
         "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
     },
-    "spar_rft": {
-        "file_name": RFT,
-        "formatting": "sharegpt",
-        "columns": {"messages": "conversations"},
-    },
+    "spar_rft": _chat_info("rft"),
 }
 
 Row = dict[str, Any]
@@ -66,6 +72,23 @@ def export(
         RFT: write_lines(folder / RFT, map(example_row, examples)),
     }
     if info is not None:
+        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2) + "\n"])
+    return written
+
+
+def export_chats(form: Form, folder: Path, sets: Mapping[str, Sequence[Chat]]) -> dict[str, str]:
+    """Write `NAME.jsonl` for each set of conversations; returns and raises as `export`.
+
+    `llamafactory` describes them as `spar_NAME`.
+    """
+    sharegpt, path = form == "llamafactory", folder / DATASET_INFO
+    row: Callable[[Chat], Row] = _sharegpt_example if sharegpt else _plain_example
+    info = {**_described(path), **{f"spar_{name}": _chat_info(name) for name in sets}}
+    written = {
+        f"{name}.jsonl": write_lines(folder / f"{name}.jsonl", map(row, chats))
+        for name, chats in sets.items()
+    }
+    if sharegpt:
         written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2) + "\n"])
     return written
 
@@ -139,7 +162,11 @@ def _sharegpt_pair(pair: Pair) -> Row:
     }
 
 
-def _sharegpt_example(example: RefinerExample) -> Row:
+def _plain_example(example: Chat) -> Row:
+    return example.model_dump()
+
+
+def _sharegpt_example(example: Chat) -> Row:
     return {
         "conversations": [_sharegpt(message) for message in example.messages],
         **example.model_dump(exclude={"messages"}),

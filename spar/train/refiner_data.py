@@ -23,7 +23,6 @@ from spar.train.examples import Kind, RefinerExample
 from spar.train.pairs import solution
 from spar.types import Judgement, Message, Node, SearchTree
 
-
 Judgements = Literal["split", "decided"]
 """Which judgements are learnt from: those whose votes disagreed and yet decided (paper), or all that decided."""
 
