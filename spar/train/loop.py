@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from spar import __version__
-from spar.errors import ConfigChanged, UsageMistake
+from spar.errors import UsageMistake
 from spar.files import replace_json
-from spar.manifest import Manifest, refuse_changes
+from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.store import LOCK, MANIFEST, read_manifest
+from spar.store import MANIFEST
 from spar.train.launch import launch
 from spar.train.ledger import ORIGIN, continued, is_done
 from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
@@ -31,6 +31,8 @@ from spar.train.running import (
     held,
     keep_prompts,
     put_aside,
+    refuse_foreign,
+    refuse_other_settings,
     run_stage,
     run_worker,
 )
@@ -74,13 +76,14 @@ def run_loop(
     origin = _origin(config)
     stages = all_stages(config, run, origin)
     with held(run):
-        _refuse_foreign(run)
+        refuse_foreign(run, mark=ORIGIN, what="training loop")
         if fresh:
             forget(run)
-        first = _first(stages, course.begin)
-        _settle(run, config, origin, kept=stages[:first] if course.begin else stages)
-        if course.begin:
-            put_aside(run, stages[first:], watcher.note)
+        first = stages.index(find(stages, course.begin)) if course.begin else len(stages)
+        wanted = _manifest(config, origin)
+        refuse_other_settings(run, wanted, STAGE_SETTINGS, stages[:first])
+        put_aside(run, stages[first:], watcher.note)
+        replace_json(run / MANIFEST, wanted.model_dump())
         for stage in chosen(stages, course):
             run_stage(stage, partial(_carry_out, stage, config), watcher)
 
@@ -139,41 +142,6 @@ def _origin(config: TrainConfig) -> Origin:
     return continued(Path(config.start)) if config.start else Origin.of(config)
 
 
-def _refuse_foreign(run: Path) -> None:
-    if (run / MANIFEST).exists():
-        if ORIGIN not in read_manifest(run).config:
-            raise UsageMistake(f"{run} holds a run of another kind; give another --out")
-        return
-    foreign = sorted(entry.name for entry in run.iterdir() if entry.name != LOCK)
-    if foreign:
-        raise UsageMistake(
-            f"{run} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is no training "
-            "loop's folder; give another --out"
-        )
-
-
-def _settle(run: Path, config: TrainConfig, origin: Origin, *, kept: Sequence[Stage]) -> None:
-    """Write what the loop is, or refuse to go on with another one.
-
-    A setting that no stage hangs on that is kept may change: `--from dpo --set dpo.learning_rate=...`.
-    """
-    wanted = _manifest(config, origin)
-    path = run / MANIFEST
-    if path.exists():
-        done = {stage.name for stage in kept if stage.record.exists()}
-        open_ = [
-            name for stage, names in STAGE_SETTINGS.items() if stage not in done for name in names
-        ]
-        free = (*wanted.free, *open_)
-        try:
-            refuse_changes(read_manifest(run), wanted.model_copy(update={"free": free}), run)
-        except ConfigChanged as error:
-            raise ConfigChanged(
-                f"{error}, or redo with --from the first stage that the change is for"
-            ) from None
-    replace_json(path, wanted.model_dump())
-
-
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:
     begins = {"actor": origin.actor, "refiner": origin.refiner, "iteration": origin.iteration}
     free = FREE if config.iterative else tuple(name for name in FREE if name != "iterations")
@@ -184,10 +152,6 @@ def _manifest(config: TrainConfig, origin: Origin) -> Manifest:
         models={"actor": origin.actor or "embedded", "refiner": origin.refiner or "embedded"},
         seed=config.seed,
     )
-
-
-def _first(stages: Sequence[Stage], begin: str) -> int:
-    return stages.index(find(stages, begin)) if begin else 0
 
 
 def _carry_out(stage: Stage, config: TrainConfig, tick: Callable[[], None]) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.errors import RunStopped, SparError, UsageMistake
+from spar.errors import ConfigChanged, RunStopped, SparError, UsageMistake
 from spar.files import locked, replace_json
+from spar.manifest import Manifest, refuse_changes
 from spar.process import WATCHED, appended, failure, run_child
-from spar.store import LOCK
+from spar.store import LOCK, MANIFEST, read_manifest
 from spar.train.ledger import StageRecord, read_record, write_record
-from spar.train.stages import Stage
+from spar.train.stages import PROMPTS, Stage
 from spar.types import Prompt
 
 WORKER = "spar.cli.stage_worker"
@@ -58,6 +59,64 @@ def held(run: Path) -> Iterator[None]:
         raise RunStopped(
             f"cannot write to {run}: {error.strerror or error}; mend that and run the same command again"
         ) from error
+
+
+def refuse_foreign(run: Path, *, mark: str, what: str) -> None:
+    """Refuse a folder with files that are not a run's of this kind, before anything in it is touched.
+
+    Parameters
+    ----------
+    mark:
+        Key of the configuration that only such runs have.
+    what:
+        Its name in the message, such as "training loop".
+
+    Raises
+    ------
+    UsageMistake
+        It holds a run of another kind, or other files and no run.
+    """
+    if (run / MANIFEST).exists():
+        if mark not in read_manifest(run).config:
+            raise UsageMistake(f"{run} holds a run of another kind; give another --out")
+        return
+    foreign = sorted(entry.name for entry in run.iterdir() if entry.name != LOCK)
+    if foreign:
+        raise UsageMistake(
+            f"{run} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is no {what}'s "
+            "folder; give another --out"
+        )
+
+
+def refuse_other_settings(
+    run: Path,
+    wanted: Manifest,
+    changeable: Mapping[str, Sequence[str]],
+    kept: Iterable[Stage],
+) -> None:
+    """Refuse to go on with other settings than those that the stages which are kept have run with.
+
+    Parameters
+    ----------
+    changeable:
+        Stage to the settings that no stage before it hangs on.
+
+    Raises
+    ------
+    ConfigChanged
+        With a diff.
+    """
+    if not (run / MANIFEST).exists():
+        return
+    begun = {stage.name for stage in kept if stage.record.exists()}
+    more = [name for stage, names in changeable.items() if stage not in begun for name in names]
+    free = (*wanted.free, *more)
+    try:
+        refuse_changes(read_manifest(run), wanted.model_copy(update={"free": free}), run)
+    except ConfigChanged as error:
+        raise ConfigChanged(
+            f"{error}, or redo with --from the first stage that the change is for"
+        ) from None
 
 
 def run_stage(
@@ -151,7 +210,8 @@ def files_of(stage: Stage) -> tuple[Path, ...]:
     """Everything that a stage may have written; its record first, without which it is not done."""
     told = stage.order_file.with_suffix(".failure.json")
     count = Path(f"{stage.folder}.count.json")
-    return (stage.record, stage.order_file, told, count, stage.log, stage.folder)
+    prompts = (stage.home / PROMPTS,) if stage.name == "draft" else ()
+    return (stage.record, stage.order_file, told, count, stage.log, stage.folder, *prompts)
 
 
 def keep_prompts(path: Path, prompts: Iterable[Prompt]) -> None:

@@ -299,7 +299,7 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
     """A wrong key, a wrong value, and one that the loop decides."""
     for change, words in (
         ("dpo.learning_rat=1", r"unknown setting 'dpo\.learning_rat'"),
-        ("rft.epochs=-1", r"rft\.epochs -1"),
+        ("rft.epochs=-1", r"rft\.epochs is -1"),
         ("dpo.out=x", "'out' is decided by the loop"),
     ):
         with pytest.raises(UsageMistake, match=words):

@@ -14,12 +14,11 @@ from itertools import islice
 from pathlib import Path
 
 from spar import __version__
-from spar.errors import ConfigChanged, UsageMistake
 from spar.files import replace_json
-from spar.manifest import Manifest, refuse_changes
+from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.store import LOCK, MANIFEST, read_manifest
+from spar.store import MANIFEST
 from spar.train.bootstrap.recipe import FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import (
     ACTOR_PROMPTS,
@@ -37,6 +36,8 @@ from spar.train.running import (
     held,
     keep_prompts,
     put_aside,
+    refuse_foreign,
+    refuse_other_settings,
     run_stage,
     run_worker,
 )
@@ -81,11 +82,13 @@ def run_bootstrap(
     first = find(stages, part.begin) if part.begin else len(stages)
     last = find(stages, part.stop_after) if part.stop_after else len(stages) - 1
     with held(run):
-        _refuse_foreign(run)
+        refuse_foreign(run, mark="student", what="bootstrap")
         if fresh:
             _forget(run, stages)
-        _settle(run, config, kept=stages[:first])
+        wanted = _manifest(config)
+        refuse_other_settings(run, wanted, STAGE_SETTINGS, stages[:first])
         put_aside(run, stages[first:], watcher.note)
+        replace_json(run / MANIFEST, wanted.model_dump())
         _keep_prompts(run, config)
         for stage in stages[: last + 1]:
             if not is_done(stage):
@@ -125,47 +128,15 @@ def _carry_out(stage: BootstrapStage, config: BootstrapConfig, tick: Callable[[]
         run_worker(stage.order_file, stage.log, tick)
 
 
-def _settle(run: Path, config: BootstrapConfig, *, kept: Sequence[BootstrapStage]) -> None:
-    """Write what the bootstrap is, or refuse to go on with another one.
-
-    A setting that no stage hangs on that has begun and is kept may change.
-    """
-    wanted = Manifest(
+def _manifest(config: BootstrapConfig) -> Manifest:
+    models = {"student": config.base, "teacher": config.teacher.model}
+    return Manifest(
         spar_version=__version__,
         config=config.model_dump(mode="json"),
         free=FREE,
-        models={
-            "student": config.base or "embedded",
-            "teacher": config.teacher.model or "embedded",
-        },
+        models={role: model or "embedded" for role, model in models.items()},
         seed=config.seed,
     )
-    if (run / MANIFEST).exists():
-        begun = {stage.name for stage in kept if stage.record.exists()}
-        changeable = [
-            n for stage, names in STAGE_SETTINGS.items() if stage not in begun for n in names
-        ]
-        free = (*wanted.free, *changeable)
-        try:
-            refuse_changes(read_manifest(run), wanted.model_copy(update={"free": free}), run)
-        except ConfigChanged as error:
-            raise ConfigChanged(
-                f"{error}, or redo with --from the first stage that the change is for"
-            ) from None
-    replace_json(run / MANIFEST, wanted.model_dump())
-
-
-def _refuse_foreign(run: Path) -> None:
-    if (run / MANIFEST).exists():
-        if "student" not in read_manifest(run).config:
-            raise UsageMistake(f"{run} holds a run of another kind; give another --out")
-        return
-    foreign = sorted(entry.name for entry in run.iterdir() if entry.name != LOCK)
-    if foreign:
-        raise UsageMistake(
-            f"{run} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is no bootstrap's "
-            "folder; give another --out"
-        )
 
 
 def _forget(run: Path, stages: Sequence[BootstrapStage]) -> None:
