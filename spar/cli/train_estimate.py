@@ -1,12 +1,13 @@
 """Before a training loop begins: what will run, how much is generated and trained, the disk it needs, and
 whether the models fit.
 
-    21 stages to run, 1/draft to 3/eval, over 10,000 prompts an iteration
-    to generate: 150,000 drafts, 750,000 votes on drafts, in searches at most ...
-    to train: at most 939 of DPO and 1,338 of RFT optimizer steps
-    disk: about 412 GiB: 6 models 89.7 GiB, checkpoints 314 GiB while one trains, 8.3 GiB of trees and data
-    to answer: 8.03 B parameters in bf16 and room for keys and values: 18.7 GiB of a GPU, 79.1 GiB free: fits
-    to train (dpo, ...): ... fits
+    22 stages to run, 0/eval to 3/eval, over 10,000 prompts an iteration
+    to generate: 150,000 drafts, 750,000 votes on drafts, in searches at most 450,000 refinements and ...
+    to train: at most 939 of DPO and 1,341 of RFT optimizer steps
+    to measure: 8 evaluations
+    disk: about 409 GiB: 6 models 89.7 GiB, checkpoints 314 GiB while one trains, 5.2 GiB of trees and data
+    to answer: 8.03 B parameters, with room for keys and values 18.7 GiB of each GPU, 79.1 GiB free: fits
+    to train (dpo, full, zero3, 8 processes): without activations 20.7 GiB of each GPU, 79.1 GiB free: fits
 
 `spar.cli.needs` works it out; this is its front.
 """

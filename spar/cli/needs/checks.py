@@ -1,11 +1,15 @@
 """What would only be found out hours into a training loop, found out before its first stage.
 
-Nothing heavy is imported, but for lm-eval where a benchmark's name is not one of spar's.
+Nothing heavy is imported.
 """
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -13,7 +17,7 @@ from pydantic import ValidationError
 from spar.cli.needs.memory import Processes, Zero
 from spar.config import DecodeConfig, EvalConfig
 from spar.errors import UsageMistake
-from spar.registry import ENGINES, JUDGES, STRATEGIES, check_name
+from spar.registry import BENCHMARKS, ENGINES, JUDGES, STRATEGIES, check_name
 from spar.train.common import accumulation
 from spar.train.settings import DpoSettings, SftSettings, TrainerSettings
 from spar.train.stages import Stage
@@ -33,13 +37,14 @@ def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
         A batch that cannot be shared out, an unknown DeepSpeed preset, strategy, judge, engine or benchmark,
         settings that a search or an evaluation does not have, or two evaluations of one name.
     """
+    evaluations = [stage.order["items"] for stage in stages if stage.name == "eval"]
     for stage in stages:
         if stage.name in TRAINERS:
             _check_training(stage, processes)
-        elif stage.name == "eval":
-            _check_evaluations(stage.order["items"])
-        elif stage.name != "build":
+        elif stage.name not in ("eval", "build"):
             searched(stage)
+    if evaluations:  # all iterations have the same
+        _check_evaluations(evaluations[0])
 
 
 def searched(stage: Stage) -> DecodeConfig:
@@ -80,9 +85,30 @@ def _check_evaluations(items: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _check_benchmark(name: str) -> None:
-    from spar.cli.run_eval import Evaluation, find_benchmark
+    if name in BENCHMARKS or _in_harness(name):
+        return
+    close = difflib.get_close_matches(name, BENCHMARKS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageMistake(
+        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, or, with lm-eval "
+        "installed, one of its tasks)"
+    )
 
-    find_benchmark(name, Evaluation((name,)))
+
+def _in_harness(name: str) -> bool:
+    """Whether lm-eval can have such a task: its own index takes minutes on a slow machine, but the name of
+    each task, group and tag stands in one of its YAML files."""
+    plain = name.encode()
+    word = re.compile(rb"(?<![\w-])" + re.escape(plain) + rb"(?![\w-])")
+    files = (path for folder in harness_folders() for path in folder.glob("tasks/**/*.yaml"))
+    texts = (path.read_bytes() for path in files)
+    return bool(name) and any(plain in text and word.search(text) for text in texts)
+
+
+def harness_folders() -> list[Path]:
+    """Where lm-eval is installed; nowhere if it is not."""
+    found = importlib.util.find_spec("lm_eval")
+    return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
 
 
 def _read(kind: type[C], values: Mapping[str, Any], what: str) -> C:

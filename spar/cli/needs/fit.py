@@ -109,6 +109,8 @@ def _answering(stages: Sequence[Stage], sizes: Sizes, machine: Machine) -> Itera
         yield f"to answer: whether {shown_model(unknown)} fits is unknown: {UNKNOWN}"
         return
     known = [size for size in asked.values() if size is not None]
+    if not known:  # servers answer
+        return
     names = " and ".join(shown_count(size.parameters) for size in known)
     yield f"to answer: {names} parameters, {_answered(config, known, machine)}"
 
@@ -116,13 +118,15 @@ def _answering(stages: Sequence[Stage], sizes: Sizes, machine: Machine) -> Itera
 def _answered(config: DecodeConfig, sizes: Sequence[ModelSize], machine: Machine) -> str:
     on_gpu = machine.on_gpu and config.device != "cpu"
     need = sum(answering_need(config, size, on_gpu=on_gpu).process for size in sizes)
-    what = f"with room for keys and values {shown(need)}"
     if not on_gpu:
-        return _verdict(f"{what} of memory", [(need, machine.memory)], SMALLER)
+        need *= copies(config)
+        what = f"with room for keys and values {shown(need)} of memory"
+        return _verdict(what, [(need, machine.memory)], SMALLER)
     gpus = gpus_of_copy(config) * copies(config)
+    what = f"with room for keys and values {shown(need)} of each GPU"
     if gpus > len(machine.gpus):
-        return f"{what} of each GPU: the engine wants {gpus}, there are {len(machine.gpus)}"
-    return _verdict(f"{what} of each GPU", [(need, min(machine.gpus))], SPREAD)
+        return f"{what}: the engine wants {gpus}, there are {len(machine.gpus)}"
+    return _verdict(what, [(need, min(machine.gpus))], SPREAD)
 
 
 def _sizes_asked(stage: Stage, sizes: Sizes) -> dict[str, ModelSize | None]:

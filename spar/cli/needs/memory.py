@@ -162,7 +162,7 @@ def _states(zero: Zero, trained: int, width: int, processes: Processes) -> Need:
         kept = 0 if zero.weights_aside else weights
         aside = STATES + (width if zero.weights_aside else 0)
         return Need(int(trained * kept), int(trained * aside / processes.machines))
-    gradients = width if zero.stage == 1 else width / n
+    gradients = {1: width, 2: width / n}.get(zero.stage, 0)
     return Need(int(trained * (weights + gradients + STATES / n)))
 
 
