@@ -65,10 +65,10 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         told = explained(error)
         if told is None:
             raise
-        if int(os.environ.get("RANK", "0")) == 0:
-            tell_error(told)
-            if out is not None and out.is_dir():
-                keep_failure(out / "failure.json", told)
+        tell_error(told)  # of every process: the first one may not be the one that has trouble
+        main = int(os.environ.get("RANK", "0")) == 0
+        if main and out is not None and out.is_dir():
+            keep_failure(out / "failure.json", told)
         return told.exit_code
 
 

@@ -10,16 +10,20 @@ examples: the same where a micro-batch is one pair, close otherwise.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from spar.train.common import check_lengths, fit, import_trl, run_main, trainer_arguments
 from spar.train.encode import Encoder, read_pairs
-from spar.train.place import opened
+from spar.train.place import Place, opened
+from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.weights import adapter_config, load_model, load_tokenizer
 
+PAIRS = "pairs"
+"""Folder below a training's own with its pairs and what was computed ahead; removed when it is done."""
 _ENDED = "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}"
 """Put after a chat template that lets a reply end without a token that says so."""
 
@@ -53,11 +57,13 @@ def train(settings: DpoSettings) -> None:
         trainer = trl.DPOTrainer(
             model=model,
             args=args,
-            train_dataset=dataset([_turns(encoder, pair) for pair in pairs]),
+            train_dataset=_shared([_turns(encoder, pair) for pair in pairs], settings, place),
             processing_class=tokenizer,
             peft_config=adapter_config(settings),
         )
         fit(trainer, settings, place, lengths)
+        if place.main:
+            shutil.rmtree(place.out / PAIRS, ignore_errors=True)
 
 
 def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
@@ -84,6 +90,23 @@ def dataset(rows: list[dict[str, Any]]) -> Any:
     from datasets import Dataset
 
     return Dataset.from_list(rows)
+
+
+def _shared(rows: list[dict[str, Any]], settings: DpoSettings, place: Place) -> Any:
+    """The pairs, on the disk where every process must find what was computed ahead beside them.
+
+    TRL's main process writes the reference's log-probabilities next to the data; of data in memory each
+    process has its own place.
+    """
+    if not settings.precompute_reference or place.processes == 1:
+        return dataset(rows)
+    from datasets import load_from_disk
+
+    folder = place.out / PAIRS
+    if place.main:
+        dataset(rows).save_to_disk(str(folder))
+    wait_for_all()
+    return load_from_disk(str(folder))
 
 
 def _turns(encoder: Encoder, pair: dict[str, Any]) -> dict[str, Any]:

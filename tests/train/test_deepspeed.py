@@ -69,6 +69,15 @@ def test_pairs_end_in_the_same_weights(
     assert distance(found, tiny_model) > 1000 * ROUNDING
 
 
+def test_a_reference_computed_ahead_is_the_same(
+    tiny_model: Path, tmp_path: Path, alone: dict[str, Path]
+) -> None:
+    """Both processes find what the main one has written; nothing of it is left."""
+    settings = dpo_settings(tiny_model, tmp_path, precompute_reference=True)
+    assert distance(run("dpo", settings, 2), alone["dpo"]) < ROUNDING
+    assert not (Path(settings.out) / "pairs").exists()
+
+
 def test_zero3_ends_there_too_and_goes_on_from_its_shares(
     shared_out: DpoSettings, tmp_path: Path, alone: dict[str, Path]
 ) -> None:
