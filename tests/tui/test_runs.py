@@ -1,0 +1,268 @@
+"""Runs are found wherever they lie, and each says what it is and how it stands."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.errors import UsageMistake
+from spar.files import locked
+from spar.manifest import Manifest
+from spar.store import RunStore
+from tests.tui.lines import tree
+from tui.run_summary import RunSummary, is_locked, read_run
+from tui.runs import Limits, Walk
+
+TOTALS = {"trees": 4, "solved": 3, "completion_tokens": 900, "passed_after": 0.5}
+
+
+def make(directory: Path, totals: dict[str, Any] | None = TOTALS, **config: Any) -> Path:
+    """A run directory with one tree and these totals."""
+    settings = {"strategy": "bfs", "budget": 15, "prompts": "p.jsonl", "limit": None, **config}
+    wanted = Manifest(
+        spar_version="0", config=settings, models={"actor": "nano"}, created="2026-01-02"
+    )
+    with RunStore.open(directory, wanted) as store:
+        store.append(tree("a"))
+        if totals is not None:
+            store.write_summary(totals)
+    return directory
+
+
+def read(directory: Path, parent: Path | None = None) -> RunSummary:
+    """What a directory is; it must be a run."""
+    run = read_run(directory, parent)
+    assert run is not None
+    return run
+
+
+def put(path: Path, value: Any) -> None:
+    """Write a JSON file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def found(root: Path, limits: Limits = Limits()) -> list[str]:
+    """The runs below a folder, as paths from there."""
+    return [str(run.directory.relative_to(root)) for run in Walk(root, limits)]
+
+
+def test_a_finished_run(tmp_path: Path) -> None:
+    """Every field of a row, by hand."""
+    assert read(make(tmp_path / "a")) == RunSummary(
+        directory=tmp_path / "a",
+        kind="decode",
+        state="finished",
+        strategy="bfs",
+        budget=15,
+        models=(("actor", "nano"),),
+        trees=4,
+        solved=0.75,
+        truth=0.5,
+        tokens=900,
+        date="2026-01-02",
+    )
+
+
+def test_a_running_run(tmp_path: Path) -> None:
+    """Its lock is held; probing takes it from nobody, and nobody finds it taken afterwards."""
+    make(tmp_path)
+    with locked(tmp_path / "run.lock"):
+        for _ in range(3):
+            assert read(tmp_path).state == "running"
+    assert read(tmp_path).state == "finished"
+    with (tmp_path / "run.lock").open("rb") as other:
+        assert not is_locked(tmp_path / "run.lock")
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert is_locked(tmp_path / "run.lock")
+
+
+@pytest.mark.parametrize(
+    ("totals", "config", "state", "why"),
+    [
+        (None, {}, "stopped", "it has no readable summary.json"),
+        ({**TOTALS, "prompts": 9}, {}, "stopped", "it has 4 of 9 trees"),
+        ({**TOTALS, "prompts": 4}, {}, "finished", ""),
+        (TOTALS, {"prompts": "", "limit": 5}, "stopped", "it has 4 of 5 trees"),
+        (TOTALS, {"prompts": "", "limit": 4}, "finished", ""),
+        (TOTALS, {"prompts": ""}, "stopped", "it has 4 of 100 trees"),
+        (TOTALS, {"benchmark": "ifeval"}, "stopped", "it has no results.json"),
+    ],
+)
+def test_a_stopped_run(
+    tmp_path: Path, totals: dict[str, Any] | None, config: dict[str, Any], state: str, why: str
+) -> None:
+    """Where its files tell, a run that did not get to its end is no finished one."""
+    run = read(make(tmp_path / "a", totals, **config))
+    assert (run.state, run.why) == (state, why)
+
+
+def test_a_run_that_was_resumed_and_killed(tmp_path: Path) -> None:
+    """Its trees are much younger than its totals."""
+    make(tmp_path)
+    os.utime(tmp_path / "summary.json", (1000, 1000))
+    assert read(tmp_path).state == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "expected a JSON object"),
+        ('{"schema_version": 99}', "has schema version 99"),
+        ("{}", "is no manifest of a spar run"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_a_broken_run(tmp_path: Path, text: str, why: str) -> None:
+    """One line says why; nothing crashes."""
+    (tmp_path / "run.json").write_text(text)
+    run = read(tmp_path)
+    assert run.state == "broken"
+    assert why in run.why and "\n" not in run.why
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"trees": "x", "solved": null, "passed_after": []}']
+)
+def test_damaged_totals(tmp_path: Path, text: str) -> None:
+    """A summary that says nothing is as good as none."""
+    make(tmp_path)
+    (tmp_path / "summary.json").write_text(text)
+    run = read(tmp_path)
+    assert (run.trees, run.solved, run.truth) == (None, None, None)
+
+
+def test_an_evaluation(tmp_path: Path) -> None:
+    """Results beside the trees make it one, and give its ground truth; its stages are decode runs below."""
+    run = make(tmp_path / "nano-if", benchmark="nano-if")
+    make(run / "judge", benchmark="nano-if")
+    put(run / "results.json", {"benchmark": "nano-if", "metrics": {"pass": {"value": 0.9}}})
+    runs = list(Walk(tmp_path))
+    assert [(r.kind, r.state, r.truth, r.parent) for r in runs] == [
+        ("evaluation", "finished", 0.9, None),
+        ("decode", "finished", 0.5, run),
+    ]
+    assert runs[0].benchmark == "nano-if"
+
+
+def make_loop(directory: Path, **config: Any) -> Path:
+    """A training loop of two iterations, the second one not finished."""
+    settings = {"begins": {}, "iterations": 2, "benchmarks": ["b"], **config}
+    put(directory / "run.json", Manifest(spar_version="0", config=settings).model_dump())
+    for number, state in ((0, "done"), (1, "done"), (2, "failed")):
+        home = directory / f"iteration-{number}"
+        put(home / "eval.json", {"stage": "eval", "state": state, "message": "out of\nmemory"})
+        make(home / "search")
+        put(home / "dpo" / "run.json", Manifest(spar_version="0", config={"beta": 1}).model_dump())
+    put(
+        directory / "iteration-1" / "eval" / "scores.json",
+        {"greedy": {"pass": {"value": 0.8}}, "sampled": {"pass": {"value": 0.7}}},
+    )
+    return directory
+
+
+def test_a_training(tmp_path: Path) -> None:
+    """Its stages lie below it, a trainer's folder is none, and its latest score is shown."""
+    loop = make_loop(tmp_path / "loop")
+    runs = list(Walk(tmp_path))
+    assert [str(r.directory.relative_to(tmp_path)) for r in runs] == [
+        "loop",
+        *(f"loop/iteration-{n}/search" for n in range(3)),
+    ]
+    assert [r.parent for r in runs] == [None, loop, loop, loop]
+    assert (runs[0].kind, runs[0].state, runs[0].truth) == ("training", "stopped", 0.8)
+    assert runs[0].why == "stage 2/eval: out of memory"
+    assert runs[0].iterations == tuple(loop / f"iteration-{n}" for n in range(3))
+    assert [r.browsable for r in runs] == [False, True, True, True]
+
+
+def test_a_finished_training(tmp_path: Path) -> None:
+    """It is finished when the last stage of its last iteration is done."""
+    loop = make_loop(tmp_path / "loop")
+    put(loop / "iteration-2" / "eval.json", {"state": "done"})
+    assert read(loop).state == "finished"
+    put(loop / "iteration-2" / "eval.json", {"state": "running"})
+    assert read(loop).why == "stage 2/eval: cut off"
+    assert read(make_loop(tmp_path / "one", iterative=False, iterations=3)).state == "finished"
+
+
+def test_an_evaluation_that_a_training_runs(tmp_path: Path) -> None:
+    """It is one before its results are there, though it lies below another run."""
+    loop = make_loop(tmp_path / "loop")
+    folder = make(loop / "iteration-1" / "eval" / "greedy" / "nano-if", benchmark="nano-if")
+    assert read(folder, loop).kind == "evaluation"
+
+
+def test_the_folder_may_be_a_run_itself(tmp_path: Path) -> None:
+    """Near runs come first, by name, and those below a run know it."""
+    make(tmp_path)
+    make(tmp_path / "b")
+    make(tmp_path / "a" / "x")
+    make(tmp_path / "b" / "drafts")
+    assert found(tmp_path) == [".", "b", "a/x", "b/drafts"]
+    assert [run.parent for run in Walk(tmp_path)][-1] == tmp_path / "b"
+
+
+def test_loops_of_links_end(tmp_path: Path) -> None:
+    """A link upwards, to itself, to nowhere or to a run that was seen adds nothing."""
+    make(tmp_path / "a")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "twin").symlink_to(tmp_path / "a")
+    assert found(tmp_path) == ["a"]
+
+
+def test_a_linked_run_is_found(tmp_path: Path) -> None:
+    """Runs on another disk are often linked to."""
+    make(tmp_path / "far" / "run")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far")
+    assert found(tmp_path / "near") == ["link/run"]
+
+
+def test_what_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory without permission is skipped, the others are found."""
+    make(tmp_path / "a")
+    make(tmp_path / "b")
+    real = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    walk = Walk(tmp_path)
+    assert [run.directory.name for run in walk] == ["b"]
+    assert (walk.unreadable, walk.cut) == (1, False)
+
+
+@pytest.mark.parametrize("limits", [Limits(depth=1), Limits(directories=3), Limits(seconds=-1)])
+def test_limits(tmp_path: Path, limits: Limits) -> None:
+    """A walk ends at each of its limits and says so."""
+    make(tmp_path / "a")
+    make(tmp_path / "b" / "c")
+    walk = Walk(tmp_path, limits)
+    assert len(list(walk)) < 2
+    assert walk.cut
+    assert found(tmp_path) == ["a", "b/c"]
+
+
+def test_hidden_folders_are_skipped(tmp_path: Path) -> None:
+    """What a person hid holds no runs to browse."""
+    make(tmp_path / ".hidden" / "a")
+    make(tmp_path / "__pycache__")
+    assert found(tmp_path) == []
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    """A path that is no folder is the person's mistake."""
+    with pytest.raises(UsageMistake, match="there is no folder"):
+        list(Walk(tmp_path / "gone"))

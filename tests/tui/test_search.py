@@ -1,0 +1,167 @@
+"""Looking for a text in raw lines finds what parsing every line finds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.errors import UsageMistake
+from spar.types import SearchTree
+from tests.strategies import any_text, trees
+from tests.tui.lines import append, finish, line_of, shown, spaced, tree, write
+from tui.index import TreeIndex
+from tui.query import query
+from tui.rows import Filter
+
+
+def looked(path: Path, text: str, *, regex: bool = False) -> list[int]:
+    """The rows that hold a text."""
+    with TreeIndex.open(path) as index:
+        finish(index)
+        return shown(index, Filter(text=text, regex=regex))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("alpha", [0, 2]),
+        ("Alpha", [2]),
+        ("ALPHA", []),
+        ("draft", [0, 1, 2, 3]),
+        ("fine", []),
+        ("straße", [1]),
+        ("ÉTÉ", [3]),
+        ("été", [0, 3]),
+        ('"quoted"', [1]),
+        ("a/b\\c", [2]),
+        ("line\nbreak", [3]),
+        ("中文", [1]),
+        ("文🎉", [1]),
+        ("id-2", [2]),
+        ("key: k", [3]),
+    ],
+)
+@pytest.mark.parametrize("write_line", [line_of, spaced])
+def test_a_plain_text(tmp_path: Path, write_line: object, text: str, rows: list[int]) -> None:
+    """In prompt, id and responses, but not in critiques; capitals count only where the text has some."""
+    assert callable(write_line)
+    made = [
+        tree("id-0", text="the alpha", response="Été"),
+        tree("id-1", text='a "quoted" Straße', response="中文🎉"),
+        tree("id-2", text="Alpha", response="a/b\\c"),
+        tree("id-3", text="line\nbreak ÉTÉ", response="KEY: \u212a"),
+    ]
+    path = write(tmp_path / "trees.jsonl", *map(write_line, made))
+    found = looked(path, text)
+    assert found == rows
+
+
+def test_other_spellings_in_json(tmp_path: Path) -> None:
+    """Escapes of plain letters and slashes, and capital hex digits, hide nothing."""
+    raw = line_of(tree("a", response="caf\u00e9 <b> x/y"))
+    spelt = raw.replace(b"\\u00e9", b"\\u00E9").replace(b"<", b"\\u003c").replace(b"x/y", b"x\\/y")
+    path = write(tmp_path / "trees.jsonl", spelt)
+    for text in ("café", "<b>", "x/y", "b> x"):
+        assert looked(path, text) == [0], text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows"),
+    [
+        ("^b", [0, 1]),
+        (r"\bbeta$", [0]),
+        ("B", [1]),
+        (r"\S{8}", [2]),
+        ("(?i:BETA)", [0]),
+        ("[[]", []),
+    ],
+)
+def test_a_regular_expression(tmp_path: Path, pattern: str, rows: list[int]) -> None:
+    """Line ends match, escapes like \\S are no capitals, and nothing warns."""
+    made = [tree("0", text="a\nbeta"), tree("1", text="Bold"), tree("2", text="eightlng")]
+    assert looked(write(tmp_path / "trees.jsonl", *made), pattern, regex=True) == rows
+
+
+@pytest.mark.parametrize("pattern", ["(", "*", "[a", "(?P<", "a{99999999999}"])
+def test_a_bad_pattern_is_the_persons_mistake(tmp_path: Path, pattern: str) -> None:
+    """It is told in one line before anything is looked for."""
+    index = TreeIndex.open(write(tmp_path / "trees.jsonl", tree("a")))
+    with pytest.raises(UsageMistake, match="is no regular expression"):
+        index.order(Filter(text=pattern, regex=True))
+
+
+def test_the_text_goes_with_the_other_filters(tmp_path: Path) -> None:
+    """Both must hold."""
+    path = write(
+        tmp_path / "trees.jsonl",
+        tree("a", response="x"),
+        tree("b", response="x", stop="budget"),
+        tree("c", stop="budget"),
+    )
+    index = TreeIndex.open(path)
+    assert shown(index, Filter("unsolved", "x")) == [1]
+
+
+def test_a_search_goes_on_with_a_growing_file(tmp_path: Path) -> None:
+    """Rows that come later are looked through too, and a line that heals is looked at again."""
+    path = write(tmp_path / "trees.jsonl", tree("a", response="needle"))
+    append(path, line_of(tree("b", response="needle"))[:150], end=b"")
+    index = TreeIndex.open(path)
+    finish(index)
+    wanted = Filter(text="needle")
+    assert shown(index, wanted) == [0]
+    append(path, line_of(tree("b", response="needle"))[150:], tree("c"), tree("d", text="needle"))
+    index.refresh()
+    assert shown(index, wanted) == [0, 1, 3]
+    assert index.progress().searched == 4
+
+
+def test_another_text_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """A search is cancelled by asking for another order."""
+    path = write(tmp_path / "trees.jsonl", tree("a", response="one"), tree("b", response="two"))
+    index = TreeIndex.open(path)
+    index.order(Filter(text="one"))
+    assert shown(index, Filter(text="two")) == [1]
+    assert list(index.order()) == [0, 1]
+    assert index.search()
+
+
+@given(st.data(), st.lists(trees(), min_size=1, max_size=4), st.booleans())
+def test_nothing_is_ruled_out_wrongly(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, made: list[SearchTree], own: bool
+) -> None:
+    """Any part of any text is found in the lines that hold it, by spar's spelling or another's."""
+    texts = [t for one in made for t in (one.prompt.messages[0].content, one.answer or "")]
+    whole = data.draw(st.sampled_from([*texts, data.draw(any_text)]))
+    start = data.draw(st.integers(0, len(whole)))
+    text = data.draw(st.sampled_from([whole[start:], whole[start : start + 3].lower()])) or "e"
+    path = tmp_path_factory.mktemp("run") / "trees.jsonl"
+    write(path, *(one.to_json() if own else _unescaped(one) for one in made))
+    wanted = query(text, False)
+    expected = [n for n, one in enumerate(made) if wanted.matches(json.loads(one.to_json()))]
+    assert looked(path, text) == expected
+
+
+def test_only_two_letters_become_plain_when_small() -> None:
+    """What the search takes for granted of Unicode: nothing else has a small form that it relies on."""
+    relied_on = {
+        small
+        for code in range(sys.maxunicode + 1)
+        if (character := chr(code)) != character.lower() and not character.isascii()
+        for small in character.lower()
+        if query(small, False).needles
+    }
+    assert relied_on == {"k", "i"}
+
+
+def _unescaped(one: SearchTree) -> bytes:
+    text = json.dumps(one.model_dump(), ensure_ascii=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form
+        return line_of(one)
