@@ -74,7 +74,7 @@ class Course:
         finally:
             self.summary.seconds = earlier + time.monotonic() - start
             self.display.close()
-            self.store.write_summary(self.summary.as_dict())
+            self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
         return self.summary
 
     def _finished(self) -> bool:
@@ -86,7 +86,7 @@ class Course:
         needed = self.speakers
         if self.pool is not None:
             await self.pool.make_room(self._unopened(needed).wanted.values(), self._say)
-        if not await _in_thread(self._in_turn):
+        if not await in_thread(self._in_turn):
             await self._search(settings, needed)
             return
         await self._free_pool()
@@ -131,7 +131,7 @@ class Course:
         stage = DraftStage(self.store.directory, self.store.manifest, settings)
         wanted = (p for p in self.source.read() if p.id not in self.store.done)
         async with self._engines(("actor",)) as engines:
-            opened = await _in_thread(lambda: self._roles(engines))
+            opened = await in_thread(lambda: self._roles(engines))
             self._begin(engines)
             observer = Observer(on_start=self.display.admit, on_tree=self.display.tree)
             await stage.write(wanted, opened, engines.room, observer)
@@ -142,7 +142,7 @@ class Course:
         self, settings: SearchSettings, roles: tuple[Speaker, ...], *, kept: bool = False
     ) -> None:
         async with self._engines(roles) as engines:
-            opened = await _in_thread(lambda: self._roles(engines))
+            opened = await in_thread(lambda: self._roles(engines))
             if kept:
                 opened = replace(opened, actor=KeptDrafts(self.store.directory / FOLDER))
             self._begin(engines)
@@ -213,7 +213,7 @@ def _since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, f
     return {name: value - before.get(name, 0) for name, value in now.items()}
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
     """Do blocking work aside, so that Ctrl-C is heard meanwhile; nobody waits for an abandoned one."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
