@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 
-.PHONY: demo test setup lint check format
+.PHONY: screenshots demo test setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
@@ -47,3 +47,6 @@ $(VENV)/all-installed: pyproject.toml constraints.txt | $(BIN)/python
 	if ! command -v nvidia-smi >/dev/null; then \
 	  $(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec; fi
 	touch $@ $(VENV)/demo-installed
+
+screenshots: setup
+	$(BIN)/python docs/screenshots.py

@@ -41,16 +41,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, required=True)
     parser.add_argument("--prompts", type=int, default=500, help="test prompts")
     parser.add_argument("--prompt-seed", type=int, default=0, help="which draw of them")
+    parser.add_argument("--learning-rate", type=float, help="in place of the loop's own")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/pair-ablation"))
     given = parser.parse_args()
     passed: dict[tuple[str, str], list[np.ndarray]] = {}
     for loop in given.loops:
         stages = _stages(loop)
         told = {"limit": given.prompts, "prompt_seed": given.prompt_seed}
-        for arm in ("start", *ARMS):
+        for arm in ("start", *given.arms):
             home = given.out / loop.name / arm
             home.mkdir(parents=True, exist_ok=True)
-            model = _model(arm, stages, home, given.pairs)
+            model = _model(arm, stages, home, given)
             for way, changed in WAYS.items():
                 found = _measure(stages["eval"], model, home / way, {**told, **changed})
                 passed.setdefault((arm, way), []).append(found)
@@ -63,7 +65,7 @@ def _stages(loop: Path) -> dict[str, Stage]:
     return {s.name: s for s in all_stages(config, loop, origin) if s.iteration == 1}
 
 
-def _model(arm: str, stages: Mapping[str, Stage], home: Path, num_pairs: int) -> str:
+def _model(arm: str, stages: Mapping[str, Stage], home: Path, given: argparse.Namespace) -> str:
     training = stages["dpo"]
     if arm == "start":
         return str(training.order["model"])
@@ -73,11 +75,13 @@ def _model(arm: str, stages: Mapping[str, Stage], home: Path, num_pairs: int) ->
         out=home / "build",
         **source,
         seed=told["seed"],
-        min_pairs=num_pairs,
-        max_pairs=num_pairs,
+        min_pairs=given.pairs,
+        max_pairs=given.pairs,
         **ARMS[arm],
     )
     order = {**training.order, "data": str(home / "build" / "dpo.jsonl"), "out": str(home / "dpo")}
+    if given.learning_rate:
+        order["learning_rate"] = given.learning_rate
     if not (home / "dpo" / "report.json").exists():
         build(settings)
         replace_json(home / "dpo.order.json", order)
@@ -97,9 +101,10 @@ def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) ->
 
 def _table(passed: Mapping[tuple[str, str], list[np.ndarray]]) -> None:
     print(f"\n| pairs | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
-    for arm in ("start", *ARMS):
+    arms = dict.fromkeys(arm for arm, _ in passed)
+    for arm in arms:
         print(f"| {arm} | {' | '.join(_share(passed[arm, way]) for way in WAYS)} |")
-    for other in ("independent", "shuffled", "start"):
+    for other in (arm for arm in arms if arm != "refined"):
         cells = [_difference(passed["refined", way], passed[other, way]) for way in WAYS]
         print(f"| refined - {other} | {' | '.join(cells)} |")
 

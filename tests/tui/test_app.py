@@ -1,0 +1,289 @@
+"""The browser as a whole: live runs, damaged files, hostile text, the last place, the first run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.color import Color
+from textual.widgets import Button
+
+from spar.errors import RunStopped
+from spar.files import locked
+from tests.tui.driving import (
+    browser,
+    cursor,
+    is_settled,
+    line,
+    open_tree,
+    open_trees,
+    screen_text,
+    told,
+    until,
+)
+from tests.tui.hostile import EVERYTHING, SNIPPETS, hostile_tree
+from tests.tui.made import append, failed_tree, solved_tree, trees, write_run
+from tests.tui.test_text import unseen
+from tui.app import SparApp
+from tui.memory import Memory, Place, load, save
+from tui.rows import Sort
+from tui.screens.runs import RunsScreen
+from tui.screens.tree import TreeScreen
+from tui.screens.trees import TreesScreen
+
+LONG = "x" * 100_000
+
+
+def sound(app: SparApp) -> bool:
+    """Whether no line of the screen is wider or narrower than it, or holds what a terminal obeys."""
+    strips = app.screen._compositor.render_strips()
+    width = app.size.width
+    text = "".join(segment.text for strip in strips for segment in strip)
+    return not unseen(text) and all(strip.cell_length == width for strip in strips)
+
+
+@pytest.mark.parametrize(("size", "snippets"), [((80, 24), SNIPPETS), ((120, 40), ())])
+async def test_hostile_text_on_every_screen(
+    tmp_path: Path, size: tuple[int, int], snippets: tuple[str, ...]
+) -> None:
+    """Markup, escapes, odd characters and endless lines are text, and move nothing."""
+    hostile = [hostile_tree(), *map(hostile_tree, snippets), hostile_tree(LONG)]
+    run = write_run(tmp_path / "[bold]r", hostile, strategy=EVERYTHING)
+    async with browser(tmp_path, size=size) as (app, pilot):
+        assert sound(app) and "[bold]r" in screen_text(app)
+        await open_trees(app, pilot)
+        assert sound(app) and "[bold red]x[/]" in screen_text(app)
+        await open_tree(app, pilot)
+        assert sound(app) and "[bold red]x[/]" in screen_text(app)
+        for number in range(1, len(hostile)):
+            await pilot.press("right_square_bracket")
+            await until(pilot, lambda: is_settled(app))
+            assert app.screen.number == number and sound(app)  # type: ignore[attr-defined]
+        await pilot.press("home", "d", "p", "G", "k", "y", "x")
+        assert sound(app)
+        await pilot.press("enter", "?")
+        await until(pilot, lambda: any((run / "exports").glob(f"tree-{len(hostile)}-*.md")))
+        assert sound(app)
+
+
+async def test_hostile_search(tmp_path: Path) -> None:
+    """What is looked for is shown as text, in the table and in the tree."""
+    run = write_run(tmp_path / "a", [hostile_tree("[/x]")])
+    async with browser(run) as (app, pilot):
+        await pilot.press("slash", *"[/x]", "enter")
+        await until(pilot, lambda: "1 of 1 trees, text [/x]" in screen_text(app))
+        await open_tree(app, pilot)
+        assert "with [/x]" in screen_text(app)
+
+
+async def test_a_tree_that_ends_appears(tmp_path: Path) -> None:
+    """Sorted so that new trees come first, the cursor stays on its tree and where it is on the screen."""
+    run = write_run(tmp_path / "a", trees(40), ended=False)
+    async with browser(run) as (app, pilot):
+        screen = app.screen
+        assert isinstance(screen, TreesScreen)
+        screen._sort(Sort("number", descending=True))
+        await pilot.press("home", "j", "j", "j")
+        assert screen._number == 36
+        for number in range(40, 45):
+            append(run, solved_tree(number))
+        await until(pilot, lambda: "45 of 45 trees" in screen_text(app), seconds=2.0)
+        assert screen._number == 36 and cursor(app) == 8
+        rows = screen_text(app).splitlines()
+        assert rows[6].lstrip().startswith("▸    37 ")
+
+
+async def test_a_running_run_is_followed(tmp_path: Path) -> None:
+    """It is marked while its writer holds the lock, and its trees are counted as they come."""
+    run = write_run(tmp_path / "a", trees(3), ended=False)
+    with locked(run / "run.lock"):
+        async with browser(tmp_path) as (app, pilot):
+            assert "● running" in screen_text(app) and "66.7%" in screen_text(app)
+            append(run, solved_tree(3))
+            await until(pilot, lambda: "75.0%" in screen_text(app))
+            assert "1 running" in screen_text(app)
+
+
+async def test_a_run_that_begins_appears(tmp_path: Path) -> None:
+    """A run that is started while the list is on the screen; the cursor stays on its run."""
+    write_run(tmp_path / "b", trees(3))
+    async with browser(tmp_path) as (app, pilot):
+        write_run(tmp_path / "a", trees(3))
+        await until(pilot, lambda: "2 runs" in screen_text(app))
+        assert cursor(app) == 1
+
+
+async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
+    """Corrupt, cut or of a newer schema: one marked row that says why; opened, it shows the line."""
+    run = write_run(tmp_path / "a", trees(1))
+    newer = json.loads(solved_tree(1).to_json()) | {"schema_version": 99}
+    with (run / "trees.jsonl").open("a") as handle:
+        handle.write(f"[red]{{nonsense\n{json.dumps(newer)}\n")
+        handle.write(solved_tree(2).to_json()[:100])
+    async with browser(run, size=(120, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert text.count("no tree") == 3
+        assert "schema version 99" in text and "cut off or corrupt" in text
+        await pilot.press("j")
+        await open_tree(app, pilot)
+        assert "This line holds no tree" in screen_text(app)
+        assert "[red]{nonsense" in screen_text(app)
+        await pilot.press("y", "x", "d", "h", "a", "o")
+        assert app.clipboard == "[red]{nonsense"
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: "prompt-0" in screen_text(app))
+
+
+async def test_a_run_of_a_newer_schema(tmp_path: Path) -> None:
+    """Its row says so, and so does opening it."""
+    run = write_run(tmp_path / "a", trees(1))
+    manifest = json.loads((run / "run.json").read_text()) | {"schema_version": 99}
+    (run / "run.json").write_text(json.dumps(manifest))
+    async with browser(tmp_path, size=(160, 24)) as (app, pilot):
+        assert "broken" in screen_text(app)
+        assert "has schema version 99, this spar reads up to" in screen_text(app)
+        await open_trees(app, pilot)
+        assert "1 of 1 trees" in screen_text(app)
+
+
+async def test_a_file_that_vanishes(tmp_path: Path) -> None:
+    """It is said, what was read can still be looked at, and R reads what has taken its place."""
+    run = write_run(tmp_path / "a", trees(3))
+    async with browser(run) as (app, pilot):
+        (run / "trees.jsonl").unlink()
+        await until(pilot, lambda: "vanished" in screen_text(app))
+        await open_tree(app, pilot)
+        assert "prompt-0" in screen_text(app)
+        await pilot.press("escape", "R")
+        (run / "trees.jsonl").write_text(failed_tree(7).to_json() + "\n")
+        await pilot.press("R")
+        await until(pilot, lambda: "1 of 1 trees" in screen_text(app))
+
+
+async def test_a_run_that_is_gone(tmp_path: Path) -> None:
+    """Opening it says so and leaves the list on the screen."""
+    run = write_run(tmp_path / "a", trees(3))
+    async with browser(tmp_path) as (app, pilot):
+        app.open_run(run / "nowhere")
+        await until(pilot, lambda: told(app, "there is no"))
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_the_last_place(tmp_path: Path) -> None:
+    """Begun without a run, the browser opens where it was left: run, tree and node."""
+    write_run(tmp_path / "runs" / "a", trees(8))
+    memory = tmp_path / "state" / "tui.json"
+    async with browser(tmp_path / "runs", memory=memory) as (app, pilot):
+        await open_trees(app, pilot)
+        await pilot.press("j", "j", "j")
+        await open_tree(app, pilot)
+        await pilot.press("G", "T")
+        await until(pilot, lambda: line(app) == 4)
+    async with browser(tmp_path / "runs", memory=memory, resume=True) as (app, pilot):
+        await until(pilot, lambda: isinstance(app.screen, TreeScreen) and is_settled(app))
+        assert "prompt-3" in screen_text(app) and line(app) == 4
+        assert app.theme == "textual-light"
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await open_trees(app, pilot)
+        assert cursor(app) == 3
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+    async with browser(tmp_path / "runs", memory=memory, resume=True) as (app, pilot):
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no run, the screen says what to type; its button makes one, which then appears."""
+    monkeypatch.chdir(tmp_path)
+
+    async def demo(directory: Path) -> None:
+        write_run(directory, trees(4))
+
+    async with browser(Path("runs"), demo=demo) as (app, pilot):
+        assert "spar decode --strategy bfs --budget 15" in screen_text(app)
+        assert app.screen.query_one(Button).has_focus
+        await pilot.press("enter")
+        await until(pilot, lambda: "1 run" in screen_text(app))
+        await open_trees(app, pilot)
+
+
+async def test_a_demo_that_fails(tmp_path: Path) -> None:
+    """Its reason is said, and it can be tried again."""
+
+    async def demo(directory: Path) -> None:
+        raise RunStopped("the disk is full [/x]")
+
+    async with browser(tmp_path, demo=demo) as (app, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: told(app, "the disk is full [/x]"))
+        assert not app.screen.query_one(Button).disabled
+
+
+@pytest.mark.parametrize("colour", [True, False])
+async def test_no_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
+    """With NO_COLOR the diff has brackets, and nothing on the screen has a colour but a grey."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    run = write_run(tmp_path / "a", trees(1))
+    async with browser(run) as (app, pilot):
+        await open_tree(app, pilot)
+        shown = "Two [-cats-]{+dogs+} sat on a {+red +}mat." in screen_text(app)
+        assert shown is not colour
+        strips = app.screen._compositor.render_strips()
+        styles = [segment.style for strip in strips for segment in strip if segment.style]
+        colours = [one for style in styles for one in (style.color, style.bgcolor) if one]
+        assert colours and all(_is_grey(one) for one in colours) is not colour
+
+
+def _is_grey(colour: Color) -> bool:
+    return colour.triplet is not None and len(set(colour.triplet)) == 1
+
+
+async def test_a_place_that_is_not_found(tmp_path: Path) -> None:
+    """A remembered tree that the run no longer has is forgotten without a word."""
+    run = write_run(tmp_path / "a", trees(3))
+    memory = tmp_path / "tui.json"
+    save(memory, Memory().at(run, Place(prompt_id="gone", line=99, open_tree=True)))
+    async with browser(tmp_path, memory=memory, resume=True) as (app, pilot):
+        await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_settled(app))
+        assert cursor(app) == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"version": 2}', b"\xff", b"[" * 9999])
+def test_a_damaged_memory_counts_as_empty(tmp_path: Path, damage: bytes) -> None:
+    """Whatever the file holds, the browser starts."""
+    path = tmp_path / "tui.json"
+    path.write_bytes(damage)
+    assert load(path) == Memory()
+
+
+def test_memory_keeps_the_last_runs(tmp_path: Path) -> None:
+    """The run that was looked at longest ago is forgotten first; any prompt id comes back as it was."""
+    memory = Memory()
+    for number in range(101):
+        memory = memory.at(tmp_path / str(number), Place(prompt_id="\ud800\n"))
+    save(tmp_path / "new" / "tui.json", memory)
+    found = load(tmp_path / "new" / "tui.json")
+    assert found == memory and len(found.places) == 100
+    assert found.place(tmp_path / "0") == Place()
+    assert found.place(tmp_path / "100").prompt_id == "\ud800\n"
+
+
+def test_memory_that_cannot_be_written(tmp_path: Path) -> None:
+    """The place is forgotten, and nothing else happens."""
+    (tmp_path / "file").touch()
+    save(tmp_path / "file" / "tui.json", Memory())
+    assert load(tmp_path / "file" / "tui.json") == Memory()
+
+
+def test_memory_lies_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By XDG's rules: a relative variable counts as none."""
+    from tui.memory import default_path
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/s/spar/tui.json")
+    for environment in ({}, {"XDG_STATE_HOME": "relative"}):
+        assert default_path(environment) == tmp_path / ".local/state/spar/tui.json"

@@ -1,0 +1,500 @@
+"""Two runs side by side: what is counted, what is shown, and every key of both screens."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from spar.types import Node, SearchTree
+from tests.tui.driving import browser, cursor, is_settled, screen_text, until
+from tests.tui.hostile import EVERYTHING, hostile_text, hostile_tree
+from tests.tui.made import append, failed_tree, node, prompt, solved_tree, trees, write_run
+from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, shows
+from tests.tui.test_snapshots import SIZES, Compare
+from tests.tui.test_text import unseen
+from tui.app import SparApp
+from tui.columns import Columns
+from tui.compare import KINDS, OUTCOMES, Comparison, Kind, Outcome, num_of
+from tui.compare_pair import pair_sections, pair_title
+from tui.compare_table import compare_cells, tally_text
+from tui.index import TreeIndex
+from tui.inputs import Inputs
+from tui.rows import Truth
+from tui.screens.compare import CompareScreen
+from tui.screens.pair import PairScreen
+from tui.screens.runs import RunsScreen
+from tui.screens.tree import TreeScreen
+from tui.widgets.choices import Choices
+from tui.widgets.node_pane import NodePane
+from tui.widgets.table import Table
+
+
+def answered(number: int, response: str, yes: int | None) -> SearchTree:
+    """A tree of one draft; None: nobody was asked to judge it."""
+    passed = yes is not None and yes > 2
+    return SearchTree(
+        prompt=prompt(number),
+        strategy="greedy" if yes is None else "bfs",
+        config="c",
+        nodes=(node(0, None, response, yes),),
+        selected=0,
+        stop="solved" if passed else "exhausted",
+    )
+
+
+def opened(left: Path, right: Path, truth: Truth | None = None) -> Comparison:
+    """A comparison that knows all."""
+    comparison = Comparison(*(TreeIndex.open(path, truth=truth) for path in (left, right)))
+    while not comparison.work(0.5):
+        pass
+    comparison.arrange()
+    return comparison
+
+
+def outcomes(comparison: Comparison) -> dict[str, Outcome]:
+    """Prompt to what became of it."""
+    pairs = [comparison.pair(place) for place in comparison.order()]
+    return {pair.left.prompt_id: pair.outcome for pair in pairs}
+
+
+def test_judged_runs(tmp_path: Path) -> None:
+    """Each pair comes to what its two searches came to; prompts of one run only are counted apart."""
+    left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
+    rights = [answered(n, "x", yes) for n, yes in ((3, 0), (1, 2), (2, 4), (0, 3), (7, 5), (8, 5))]
+    comparison = opened(left, write_run(tmp_path / "b", rights))
+    assert outcomes(comparison) == {
+        "prompt-0": "both",
+        "prompt-1": "left",
+        "prompt-2": "right",
+        "prompt-3": "neither",
+    }
+    tally = comparison.tally
+    assert (tally.shared, tally.left_alone, tally.right_alone, tally.by_truth) == (4, 0, 2, 0)
+    assert [num_of(tally, kind) for kind in KINDS] == [4, 2, 1, 1, 1, 1]
+    said = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
+    assert tally_text(tally).plain == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "places"),
+    [("all", [0, 1, 2, 3]), ("flips", [1, 2]), ("left", [1]), ("right", [2]), ("both", [0])],
+)
+def test_order(tmp_path: Path, kind: Kind, places: list[int]) -> None:
+    """Places are in the order of the left run."""
+    left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
+    right = write_run(tmp_path / "b", [answered(n, "x", yes) for n, yes in enumerate([5, 0, 5, 1])])
+    assert list(opened(left, right).order(kind)) == places
+
+
+def test_ground_truth_decides_where_both_have_it(tmp_path: Path) -> None:
+    """The judge decides only where ground truth is not known of both answers."""
+    left = write_run(tmp_path / "a", [answered(n, f"good {n}", 0) for n in range(3)])
+    right = write_run(tmp_path / "b", [answered(n, f"bad {n}", 5) for n in range(3)])
+
+    def truth(tree: SearchTree) -> bool | None:
+        return None if tree.prompt.id == "prompt-2" else "good" in (tree.answer or "")
+
+    comparison = opened(left, right, truth)
+    assert outcomes(comparison) == {"prompt-0": "left", "prompt-1": "left", "prompt-2": "right"}
+    assert comparison.tally.by_truth == 2
+    assert "2 by ground truth, the others by the judge" in tally_text(comparison.tally).plain
+    cells = compare_cells(0, comparison.pair(0))
+    assert [cells[name].plain for name in ("left", "right", "outcome", "by")] == [
+        "✓ right",
+        "✗ wrong",
+        "A only",
+        "truth",
+    ]
+
+
+def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
+    """Without ground truth an answer that nobody judged is no failure, but a search without a node is one."""
+    empty = answered(1, "x", 0).model_copy(update={"nodes": (), "selected": None})
+    left = write_run(tmp_path / "a", [answered(0, "x", None), empty])
+    right = write_run(tmp_path / "b", [answered(n, "x", 5) for n in range(2)])
+    comparison = opened(left, right)
+    assert outcomes(comparison) == {"prompt-0": "unknown", "prompt-1": "right"}
+    assert compare_cells(0, comparison.pair(0))["left"].plain == "unjudged"
+    assert comparison.tally.known == 1
+
+
+def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ground truth that is written beside the trees afterwards is taken over."""
+    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    left, right = (write_run(tmp_path / name, [answered(0, name, None)]) for name in "ab")
+    comparison = opened(left, right)
+    assert outcomes(comparison) == {"prompt-0": "unknown"}
+    for run in (left, right):
+        row = {"id": "prompt-0", "passed": run == left, "verdicts": []}
+        (run / "examples.jsonl").write_text(f"{json.dumps(row)}\n")
+    while not comparison.work(0.5) or comparison.tally.known == 0:
+        comparison.arrange()
+    assert outcomes(comparison) == {"prompt-0": "left"}
+    assert comparison.tally.outcomes["left"] == 1
+
+
+def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt appears as soon as both runs have it; what was arranged before says nothing new by itself."""
+    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    left, right = (write_run(tmp_path / name, [solved_tree(0)], ended=False) for name in "ab")
+    comparison = opened(left, right)
+    assert not comparison.is_stale()
+    append(left, failed_tree(1))
+    while not comparison.work(0.5):
+        pass
+    comparison.arrange()
+    assert (comparison.tally.shared, comparison.tally.left_alone) == (1, 1)
+    append(right, solved_tree(1))
+    while not comparison.work(0.5):
+        pass
+    assert comparison.is_stale()
+    assert comparison.tally.shared == 1
+    comparison.arrange()
+    assert outcomes(comparison) == {"prompt-0": "both", "prompt-1": "right"}
+
+
+def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last line that a writer was in the middle of counts once it is whole."""
+    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    left, right = (write_run(tmp_path / n, [solved_tree(0)], ended=False) for n in "ab")
+    append(right, solved_tree(1))
+    whole = failed_tree(1).to_json()
+    with (left / "trees.jsonl").open("a") as handle:
+        handle.write(whole[:200])
+    comparison = opened(left, right)
+    assert outcomes(comparison)["prompt-0"] == "both"
+    with (left / "trees.jsonl").open("a") as handle:
+        handle.write(f"{whole[200:]}\n")
+    while not comparison.work(0.5):
+        pass
+    comparison.arrange()
+    assert outcomes(comparison) == {"prompt-0": "both", "prompt-1": "right"}
+    assert comparison.tally.outcomes["right"] == 1
+
+
+def test_broken_lines_and_a_file_that_vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that holds no tree has no prompt to compare; a file that is gone is said to be."""
+    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    left, right = (write_run(tmp_path / name, trees(3)) for name in "ab")
+    with (left / "trees.jsonl").open("a") as handle:
+        handle.write("{broken}\n")
+    comparison = opened(left, right)
+    assert (comparison.tally.shared, comparison.tally.left_alone) == (3, 1)
+    assert comparison.problem is None
+    os.remove(right / "trees.jsonl")  # noqa: PTH107
+    comparison.work(0.1)
+    assert "vanished" in (comparison.problem or "")
+
+
+def test_many_prompts_are_compared_without_holding_trees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a prompt two numbers and of a row one byte are held: nothing that grows with the trees."""
+    paths = []
+    for name, yes in (("a", 5), ("b", 0)):
+        lines = [answered(n, "long " * 50, yes).to_json() for n in range(2000)]
+        folder = write_run(tmp_path / name, [])
+        (folder / "trees.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        paths.append(folder)
+    comparison = opened(paths[0], paths[1])
+    assert comparison.tally.outcomes["left"] == 2000
+    sides = [side.marks for side in comparison._sides]
+    assert [len(marks) for marks in sides] == [2000, 2000]
+    held = [value for value in vars(comparison).values() if isinstance(value, SearchTree | Node)]
+    assert held == []
+    assert isinstance(comparison.left._columns, Columns)
+
+
+def test_pair_sections() -> None:
+    """What differs comes first, then each side's answer under its name, and its tree."""
+    left, right = answered(0, "Two cats sat.", 0), answered(0, "Two dogs sat.", 5)
+    pair = _pair(left, right)
+    change, a, b = pair_sections(pair, (left, right), ("greedy", "bfs"))
+    assert change[0].raw == "Two [-cats-]{+dogs+} sat."
+    assert a[0].title == "A  greedy  ✗ failed, score 0.00"
+    assert (a[0].raw, b[0].raw) == ("Two cats sat.", "Two dogs sat.")
+    assert b[1].body.plain.startswith("★ #0 1.00  5/5 ✓✓✓✓✓  pass, answer")
+    assert "passes: B only\nWrite sentence 0" in pair_title(pair, (left, right)).plain
+
+
+def test_pair_sections_without_an_answer() -> None:
+    """A side without a tree, or whose search found no answer, says so; equal answers differ in nothing."""
+    tree = answered(0, "x", 5)
+    empty = tree.model_copy(update={"nodes": (), "selected": None})
+    pair = _pair(tree, tree)
+    assert (
+        pair_sections(pair, (tree, tree), ("a", "b"))[0][0].body.plain == "the answers are the same"
+    )
+    change, broken, none = pair_sections(pair, ("cut off", empty), ("a", "b"))
+    assert change[0].body.plain == "one of the two has no answer"
+    assert broken[0].body.plain == "cut off"
+    assert none[0].body.plain == "no answer"
+
+
+@given(hostile_text, hostile_text)
+def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
+    """No character of a prompt, an id or an answer reaches the terminal as anything but text."""
+    left, right = hostile_tree(one), hostile_tree(other)
+    pair = _pair(left, right)
+    texts = [pair_title(pair, (left, right)), *compare_cells(0, pair).values()]
+    for sections in pair_sections(pair, (left, right), (one, other)):
+        texts += [section.body for section in sections]
+        assert not any(unseen(section.title) for section in sections)
+    assert not any(unseen(text.plain) for text in texts)
+
+
+def _pair(left: SearchTree, right: SearchTree) -> Any:
+    """A pair as a comparison gives it."""
+    from tui.compare import Pair, _mark, _outcome
+    from tui.digest import digest
+    from tui.rows import TreeRow
+
+    rows = []
+    for tree in (left, right):
+        row = digest(tree)
+        made = TreeRow(0, row.prompt_id, row.title, row.stop, row.score, row.num_nodes)
+        rows.append(made)
+    outcome = OUTCOMES[_outcome(_mark(rows[0]), _mark(rows[1]))]
+    return Pair(rows[0], rows[1], outcome, by_truth=False)
+
+
+A = [5, 5, 0, 1, 5, 0, 5, 5]
+B = [5, 0, 5, 1, 5, 5, 5, 0]
+"""Votes by prompt: 1 and 7 are A's alone, 2 and 5 are B's."""
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs on the same eight prompts below `runs/` of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name, votes in (("a", A), ("b", B)):
+        found = [answered(n, f"The {name} of {n} sat.", yes) for n, yes in enumerate(votes)]
+        write_run(Path("runs") / name, found)
+    return Path("runs")
+
+
+def settled(app: Any) -> bool:
+    """Whether the screen shows all that there is."""
+    screen = app.screen
+    if isinstance(screen, CompareScreen):
+        comparison = screen.comparison
+        return comparison is None or (comparison.tally.done and not comparison.is_stale())
+    if isinstance(screen, PairScreen):
+        return bool(screen._sections[0])
+    return bool(screen.is_attached)
+
+
+async def open_compare(app: SparApp, pilot: Any) -> CompareScreen:
+    """Mark both runs and compare them."""
+    await until(pilot, lambda: is_settled(app))
+    await pilot.press("space", "space", "C")
+    await until(pilot, lambda: isinstance(app.screen, CompareScreen) and settled(app))
+    assert isinstance(app.screen, CompareScreen)
+    return app.screen
+
+
+def kind_is(kind: Kind, places: Sequence[int]) -> Seen:
+    """Those prompts are shown, of that kind."""
+    return lambda app: app.screen.kind == kind and list(app.screen.places) == places
+
+
+def at(row: int) -> Seen:
+    """The table's cursor is there."""
+    return lambda app: isinstance(app.screen, CompareScreen) and cursor(app) == row
+
+
+COMPARE = (
+    Press("n", at(1)),
+    Press("N", at(1), first=["n"]),
+    Press("f", kind_is("flips", [1, 2, 5, 7])),
+    Press("1", kind_is("all", list(range(8)))),
+    Press("2", kind_is("flips", [1, 2, 5, 7])),
+    Press("3", kind_is("left", [1, 7])),
+    Press("4", kind_is("right", [2, 5])),
+    Press("5", kind_is("both", [0, 4, 6])),
+    Press("6", kind_is("neither", [3])),
+    Press("a", is_screen(TreeScreen)),
+    Press("b", is_screen(TreeScreen), first=["escape"]),
+    Press("R", lambda app: app.screen.views is not app.before, first=["escape"]),
+    Press("l", is_screen(PairScreen)),
+    Press("right", is_screen(PairScreen), first=["escape"]),
+    Press("escape", is_screen(RunsScreen), first=["escape"]),
+    Press("h", is_screen(RunsScreen), first=["C"]),
+    Press("left", is_screen(RunsScreen), first=["C"]),
+)
+
+
+def pair_is(line: int) -> Seen:
+    """That pair is on the screen."""
+    return lambda app: app.screen.line == line and settled(app)
+
+
+def focus_is(name: str) -> Seen:
+    """That pane has the keys."""
+    return lambda app: app.screen.focused is app.screen.query_one(name)
+
+
+PAIR = (
+    Press("n", pair_is(1)),
+    Press("N", pair_is(0)),
+    Press("right_square_bracket", pair_is(1)),
+    Press("left_square_bracket", pair_is(0)),
+    Press("tab", focus_is("#left")),
+    Press("shift+tab", focus_is("#change")),
+    Press("y", copied("The a of 0 sat.")),
+    Press("Y", copied("The b of 0 sat.")),
+    Press("a", is_screen(TreeScreen)),
+    Press("b", is_screen(TreeScreen), first=["escape"]),
+    Press("escape", is_screen(CompareScreen), first=["escape"]),
+    Press("h", is_screen(CompareScreen), first=["enter"]),
+    Press("left", is_screen(CompareScreen), first=["enter"]),
+)
+
+
+@pytest.mark.parametrize(("owner", "presses"), [(CompareScreen, COMPARE), (PairScreen, PAIR)])
+def test_every_key_is_pressed(owner: Any, presses: Sequence[Press]) -> None:
+    """The tables above name each binding of both screens, and every binding says what it does."""
+    from textual.binding import Binding
+
+    bindings = list(Binding.make_bindings(vars(owner)["BINDINGS"]))
+    assert {press.key for press in presses} == {binding.key for binding in bindings}
+    assert all(binding.description for binding in bindings)
+
+
+async def test_keys_of_the_comparison(runs: Path) -> None:
+    """Flips, kinds, both trees, both answers, read again, back."""
+    async with browser(runs) as (app, pilot):
+        screen = await open_compare(app, pilot)
+        app.before = screen.views  # type: ignore[attr-defined]
+        await press_all(app, pilot, COMPARE)
+
+
+async def test_keys_of_a_pair(runs: Path) -> None:
+    """Other pairs, other panes, both trees, what is copied, back to the row that was looked at."""
+    async with browser(runs, size=(120, 40)) as (app, pilot):
+        await open_compare(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PairScreen) and settled(app))
+        await press_all(app, pilot, PAIR)
+
+
+async def test_the_cursor_stays_on_its_prompt(runs: Path) -> None:
+    """Through a filter and back from a pair."""
+    async with browser(runs) as (app, pilot):
+        screen = await open_compare(app, pilot)
+        await pilot.press("j", "j", "f")
+        await until(pilot, lambda: screen.places[cursor(app)] == 2)
+        await pilot.press("enter")
+        await until(pilot, is_pair(app))
+        await pilot.press("n", "escape")
+        await until(pilot, at_place(app, screen, 5))
+        await pilot.press("f")
+        await until(pilot, lambda: len(screen.places) == 8 and screen.places[cursor(app)] == 5)
+
+
+def is_pair(app: SparApp) -> Callable[[], bool]:
+    """A pair is on the screen."""
+    return lambda: isinstance(app.screen, PairScreen) and settled(app)
+
+
+def at_place(app: SparApp, screen: CompareScreen, place: int) -> Callable[[], bool]:
+    """The table is on the screen, the cursor on a prompt."""
+    return lambda: app.screen is screen and screen.places[cursor(app)] == place
+
+
+async def test_a_click_filters(runs: Path) -> None:
+    """The mouse chooses a kind, and a second click opens a pair."""
+    async with browser(runs) as (app, pilot):
+        screen = await open_compare(app, pilot)
+        await pilot.click(Choices, offset=(14, 0))
+        await until(pilot, lambda: screen.kind == "flips")
+        await pilot.click(Table, offset=(3, 2), times=2)
+        await until(pilot, is_pair(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_both_answers_are_on_the_screen(runs: Path, size: tuple[int, int]) -> None:
+    """Side by side where there is room, else below each other; what differs is there at either size."""
+    async with browser(runs, size=size) as (app, pilot):
+        await open_compare(app, pilot)
+        await pilot.press("n", "enter")
+        await until(pilot, is_pair(app))
+        shown = screen_text(app)
+        lines = shown.splitlines()
+        assert "From A to B" in shown
+        beside = any("The a of 1" in line and "The b of 1" in line for line in lines)
+        assert beside == (size[0] > 100)
+        assert all(f"The {name} of 1 sat." in shown for name in "ab")
+        panes = [pane for pane in app.screen.query(NodePane) if pane.is_on_screen]
+        assert app.screen.focused in panes
+
+
+async def test_a_run_that_cannot_be_read(runs: Path) -> None:
+    """The screen says so on one line, and reads it again when it is back."""
+    async with browser(runs) as (app, pilot):
+        screen = CompareScreen(Inputs(paths=(runs,)), runs / "a", runs / "gone")
+        app.push_screen(screen)
+        await until(pilot, lambda: app.screen is screen and shows("there is no runs/gone")(app))
+        await pilot.press("enter", "a", "f", "n")
+        (runs / "b").rename(runs / "gone")
+        await pilot.press("R", "1")
+        await until(pilot, lambda: list(screen.places) == list(range(8)))
+
+
+async def test_a_tree_that_ends_appears(runs: Path) -> None:
+    """Within a second or so, the cursor where it was."""
+    async with browser(runs) as (app, pilot):
+        screen = await open_compare(app, pilot)
+        await pilot.press("G")
+        for name in "ab":
+            append(runs / name, answered(8, name, 5))
+        await until(pilot, lambda: len(screen.places) == 9)
+        assert cursor(app) == 7
+
+
+async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
+    """Names, prompts and answers that would like to be more than text are text."""
+    for name in "ab":
+        tree = hostile_tree(EVERYTHING)
+        write_run(tmp_path / f"runs/[bold]{name}", [tree, solved_tree()])
+    async with browser(tmp_path / "runs", size=(120, 40)) as (app, pilot):
+        await open_compare(app, pilot)
+        assert "A  [bold]a" in screen_text(app)
+        assert not unseen(screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, is_pair(app))
+        assert not unseen(screen_text(app))
+        await pilot.press("tab", "G", "tab", "G")
+        assert not unseen(screen_text(app))
+
+
+def press(*keys: str) -> Callable[[Any], Any]:
+    """Press keys, each when the screen is settled."""
+
+    async def pressing(pilot: Any) -> None:
+        await open_compare(pilot.app, pilot)
+        for key in keys:
+            await pilot.press(key)
+            await until(pilot, lambda: settled(pilot.app))
+        await until(pilot, lambda: not pilot.app.workers._workers)
+
+    return pressing
+
+
+SCREENS = {"compare": ["n"], "flips": ["f"], "pair": ["n", "enter"]}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(snap_compare: Compare, runs: Path, screen: str, size: tuple[int, int]) -> None:
+    """As it was when somebody last looked."""
+    app = SparApp(Inputs(paths=(runs,)))
+    assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)

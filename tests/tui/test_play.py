@@ -1,0 +1,616 @@
+"""The play screen: a search that grows, is cancelled, fails, is kept; and the real one behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from textual import events
+from textual.binding import Binding
+from textual.widgets import Button, Input, Select
+
+from spar.cli.play import EnginePlay, open_play
+from spar.config import load_decode
+from spar.errors import EngineError, SparError, UsageMistake
+from spar.registry import STRATEGIES
+from spar.store import read_manifest, read_summary, read_trees
+from spar.types import Message, Node, Prompt, SearchTree, best
+from tests.strategies import any_text
+from tests.tui.driving import browser, line, screen_text, until
+from tests.tui.hostile import EVERYTHING, hostile_text
+from tests.tui.made import DRAFT, REFINED, node
+from tests.tui.test_keys import Press, copied, is_screen, press_all, scrolled, shows
+from tests.tui.test_snapshots import SIZES, Compare
+from tests.tui.test_text import unseen
+from tui.app import SparApp
+from tui.inputs import Inputs
+from tui.play import (
+    Going,
+    PlaySettings,
+    Watch,
+    cancelled_text,
+    ended_text,
+    going_text,
+    read_settings,
+    so_far,
+)
+from tui.run_summary import read_run
+from tui.screens.play import PlayScreen
+from tui.screens.runs import RunsScreen
+from tui.widgets.instruction import Instruction, plain
+from tui.widgets.tree_pane import TreePane
+
+NODES = (node(0, None, DRAFT, 1), node(1, 0, REFINED, 2), node(2, 0, "Two dogs.\n" * 40, 4))
+
+
+class ScriptedPlay:
+    """Gives its nodes one by one, each when `step` is set; keeps nothing but a list."""
+
+    strategies: Sequence[str] = ("greedy", "bfs")
+    settings = PlaySettings("bfs", 15)
+    gate = 0.5
+    description = "a [b]script[/b]"
+
+    def __init__(self, nodes: Sequence[Node] = NODES, *, error: SparError | None = None) -> None:
+        self.nodes, self.error = nodes, error
+        self.tokens = 0
+        self.asked: list[tuple[str, PlaySettings]] = []
+        self.kept: list[SearchTree] = []
+        self.num_cancelled = 0
+        self.step = asyncio.Event()
+        self.free = False
+        """Whether nodes come without a step."""
+
+    async def search(self, instruction: str, settings: PlaySettings, watch: Watch) -> SearchTree:
+        """The nodes, then a tree of them, or the error."""
+        self.asked.append((instruction, settings))
+        watch.tell("loading [/x]")
+        try:
+            for found in self.nodes:
+                await self._allowed()
+                self.tokens += 7
+                watch.on_node(found)
+            await self._allowed()
+        except asyncio.CancelledError:
+            self.num_cancelled += 1
+            raise
+        if self.error:
+            raise self.error
+        return so_far(instruction, self.nodes, settings, self.gate).model_copy(
+            update={"stop": "solved", "seconds": 1.5}
+        )
+
+    async def keep(self, tree: SearchTree) -> Path:
+        """Once; then it was kept."""
+        if tree in self.kept:
+            raise UsageMistake("it was kept [before]")
+        self.kept.append(tree)
+        return Path("runs/play-[x]")
+
+    async def _allowed(self) -> None:
+        if not self.free:
+            await self.step.wait()
+            self.step.clear()
+
+
+@asynccontextmanager
+async def playing(
+    play: Any, tmp_path: Path, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[SparApp, Any, PlayScreen]]:
+    """The play screen over an empty folder."""
+    async with browser(tmp_path, size=size, play=play) as (app, pilot):
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(app.screen, PlayScreen))
+        assert isinstance(app.screen, PlayScreen)
+        yield app, pilot, app.screen
+
+
+def num_nodes(screen: PlayScreen) -> int:
+    """Nodes that are drawn."""
+    return len(screen.grown.nodes) if screen.grown else -1
+
+
+async def test_a_tree_grows_node_by_node(tmp_path: Path) -> None:
+    """Each node is drawn when it comes, the cursor on it; at the end the cursor is on the answer."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (_, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: play.asked == [("Say it.", PlaySettings("bfs", 15, 0))])
+        await until(pilot, lambda: "loading [/x]" in screen_text(pilot.app))
+        for count in (1, 2, 3):
+            play.step.set()
+            await until(pilot, lambda count=count: num_nodes(screen) == count)  # type: ignore[misc]
+            under = screen.query_one(TreePane).under_cursor
+            assert under is not None
+            assert under.node_id == count - 1
+            await until(pilot, lambda n=count: f"{n} of at most 15" in screen_text(pilot.app))  # type: ignore[misc]
+        assert screen.is_searching
+        play.step.set()
+        await until(pilot, lambda: screen.ended is not None and not screen.is_searching)
+        assert "solved  answer #2 0.80" in screen_text(pilot.app)
+        assert "21 tokens, 1.5 s" in screen_text(pilot.app)
+
+
+async def test_the_cursor_stays_where_a_person_put_it(tmp_path: Path) -> None:
+    """Nodes that come later do not take it along."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (_, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        for count in (1, 2):
+            play.step.set()
+            await until(pilot, lambda count=count: num_nodes(screen) == count)  # type: ignore[misc]
+        await pilot.press("k")
+        play.free = True
+        play.step.set()
+        await until(pilot, lambda: screen.ended is not None)
+        under = screen.query_one(TreePane).under_cursor
+        assert under is not None
+        assert under.node_id == 0
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+c", "q"])
+async def test_cancel(tmp_path: Path, key: str) -> None:
+    """The search is given up at once, its nodes stay, and another one can be run with another budget."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        play.step.set()
+        await until(pilot, lambda: num_nodes(screen) == 1)
+        await pilot.press(key)
+        await until(pilot, lambda: play.num_cancelled == 1 and not screen.is_searching)
+        assert "cancelled after 1 response" in screen_text(app)
+        assert num_nodes(screen) == 1
+        assert screen.ended is None
+        screen.query_one("#budget", Input).value = "3"
+        screen.query_one("#seed", Input).value = ""
+        play.free = True
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: screen.ended is not None)
+        assert play.asked[-1] == ("Say it.", PlaySettings("bfs", 3, None))
+
+
+async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) -> None:
+    """Whatever the engine still says, the screen shows the search that was asked for last."""
+    watches: list[Watch] = []
+
+    class Late(ScriptedPlay):
+        async def search(
+            self, instruction: str, settings: PlaySettings, watch: Watch
+        ) -> SearchTree:
+            watches.append(watch)
+            return await super().search(instruction, settings, watch)
+
+    async with playing(Late(), tmp_path) as (_, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: len(watches) == 1)
+        await pilot.press("escape", "ctrl+r")
+        await until(pilot, lambda: len(watches) == 2)
+        watches[0].on_node(NODES[0])
+        assert num_nodes(screen) == 0
+        watches[1].on_node(NODES[0])
+        assert num_nodes(screen) == 1
+
+
+async def test_leaving_cancels(tmp_path: Path) -> None:
+    """A search does not outlive the browser."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (_, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: screen.is_searching and len(play.asked) == 1)
+    assert play.num_cancelled == 1
+
+
+async def test_an_engine_that_fails_is_one_line(tmp_path: Path) -> None:
+    """A model that cannot be loaded or asked never ends the browser; the next search may work."""
+    play = ScriptedPlay(error=EngineError("the model [bold]failed[/]: \x1b[31mlong\n\nstory"))
+    play.free = True
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        await until(
+            pilot, lambda: "the model [bold]failed[/]: ␛[31mlong⏎⏎story" in screen_text(app)
+        )
+        assert screen.ended is None
+        play.error = None
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: screen.ended is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("budget", "", "budget nothing: give a whole number from 1 to 10,000"),
+        ("budget", "0", "budget 0: give"),
+        ("budget", "1.5", "budget 1.5: give"),
+        ("budget", "10001", "budget 10001: give"),
+        ("budget", "[b]x[/b]", "budget [b]x[/b]: give"),
+        ("seed", "x", "seed x: give a whole number, or nothing"),
+    ],
+)
+async def test_settings_that_are_none(tmp_path: Path, name: str, value: str, said: str) -> None:
+    """A bad number is said on one line, and nothing is asked."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        await pilot.press(*"Say it.")
+        screen.query_one(f"#{name}", Input).value = value
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: said in screen_text(app))
+        assert play.asked == []
+
+
+async def test_nothing_to_ask(tmp_path: Path) -> None:
+    """A blank instruction is not asked."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, _):
+        await pilot.press("space", "enter")
+        await until(pilot, lambda: "type an instruction first" in screen_text(app))
+        assert play.asked == []
+
+
+PLAY = (
+    Press("ctrl+r", lambda app: app.screen.is_searching, first=["S", "a", "y"]),
+    Press("ctrl+c", lambda app: not app.screen.is_searching),
+    Press("ctrl+s", lambda app: len(app.screen.play.kept) == 1),
+    Press("a", lambda app: line(app) == 3, first=["g", "g"]),
+    Press("d", shows("Response ──")),
+    Press("J", scrolled(1, 1)),
+    Press("K", scrolled(0, 0)),
+    Press("y", copied("Two dogs.\n" * 40)),
+    Press("i", lambda app: app.screen.query_one(Instruction).has_focus),
+    Press("escape", is_screen(RunsScreen)),
+)
+
+
+def test_every_key_is_pressed() -> None:
+    """The table above names each binding of the screen, and every binding says what it does."""
+    bindings = list(Binding.make_bindings(vars(PlayScreen)["BINDINGS"]))
+    assert {press.key for press in PLAY} == {binding.key for binding in bindings}
+    assert all(binding.description for binding in bindings)
+
+
+async def test_keys_of_the_play(tmp_path: Path) -> None:
+    """Run, cancel, keep, the answer, what is shown and copied, another instruction, back."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        await press_all(app, pilot, PLAY[:2])
+        play.free = True
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: screen.ended is not None)
+        await press_all(app, pilot, PLAY[2:])
+
+
+async def test_keys_of_the_instruction(tmp_path: Path) -> None:
+    """ctrl+j begins a line, Enter asks, Tab goes on to the settings, Enter asks there too."""
+    play = ScriptedPlay()
+    play.free = True
+    async with playing(play, tmp_path) as (_, pilot, screen):
+        await pilot.press("a", "ctrl+j", "b", "enter")
+        await until(pilot, lambda: screen.ended is not None)
+        assert play.asked == [("a\nb", PlaySettings("bfs", 15, 0))]
+        await pilot.press("i", "tab", "tab", "4", "enter")
+        await until(pilot, lambda: len(play.asked) == 2)
+        assert play.asked[1] == ("a\nb", PlaySettings("bfs", 4, 0))
+        await until(pilot, lambda: not screen.is_searching)
+        screen.query_one(Select).value = "greedy"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(play.asked) == 3)
+        assert play.asked[2][1].strategy == "greedy"
+
+
+async def test_buttons(tmp_path: Path) -> None:
+    """The mouse runs, cancels and keeps; what cannot be done is no button to press."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        said: list[str] = []
+        app.tell = app.warn = said.append  # type: ignore[method-assign,assignment]
+
+        def enabled() -> list[str | None]:
+            return [button.id for button in screen.query(Button) if not button.disabled]
+
+        assert enabled() == ["run"]
+        await pilot.press(*"Say it.")
+        await pilot.click("#run")
+        await until(pilot, lambda: enabled() == ["cancel"])
+        await pilot.click("#cancel")
+        await until(pilot, lambda: enabled() == ["run"])
+        play.free = True
+        await pilot.click("#run")
+        await until(pilot, lambda: enabled() == ["run", "keep"])
+        await pilot.click("#keep")
+        await until(pilot, lambda: said == ["kept in runs/play-[x]"])
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: said[1:] == ["it was kept [before]"])
+        assert len(play.kept) == 1
+
+
+async def test_what_is_pasted_is_what_is_asked(tmp_path: Path) -> None:
+    """Nothing that cannot be seen is sent to a model, or to the terminal."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        app.post_message(events.Paste("a\x1b[31mb\r\nc\td\u202e\u200b[b]x[/b]"))
+        await until(pilot, lambda: bool(screen.query_one(Instruction).text))
+        assert screen.query_one(Instruction).text == "a[31mb\nc    d[b]x[/b]"
+        assert not unseen(screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(play.asked) == 1)
+        assert play.asked[0][0] == "a[31mb\nc    d[b]x[/b]"
+
+
+@given(any_text)
+def test_plain(text: str) -> None:
+    """It holds only what can be seen, and leaves alone what could be."""
+    made = plain(text)
+    assert all(character.isprintable() or character == "\n" for character in made)
+    assert plain(made) == made
+    assert made == text or not all(character.isprintable() for character in text)
+
+
+async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
+    """What a model says is text, while the tree grows and after."""
+    play = ScriptedPlay([node(0, None, EVERYTHING, 1), node(1, 0, f"[/x]{EVERYTHING}", 4)])
+    play.free = True
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        assert "a [b]script[/b]" in screen_text(app)
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: screen.ended is not None and bool(screen._sections))
+        assert "[bold red]x[/]" in screen_text(app)
+        await pilot.press("d", "tab", "G")
+        assert not unseen(screen_text(app))
+
+
+@given(hostile_text)
+def test_hostile_lines(text: str) -> None:
+    """The lines about a search are lines, whatever an engine says."""
+    settings = PlaySettings("bfs", 3)
+    shown = [going_text(settings, Going(0, 1, 1.0, text)), cancelled_text(1, 2.0)]
+    shown.append(ended_text(so_far(text, NODES, settings, 0.5), 3))
+    assert not any(unseen(line.plain) or "\n" in line.plain for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seed", "settings"),
+    [
+        (" 15 ", " 7", PlaySettings("bfs", 15, 7)),
+        ("1", "", PlaySettings("bfs", 1, None)),
+        ("10000", "-3", PlaySettings("bfs", 10_000, -3)),
+    ],
+)
+def test_read_settings(budget: str, seed: str, settings: PlaySettings) -> None:
+    """Blank space around a number does no harm; no seed draws afresh."""
+    assert read_settings("bfs", budget, seed) == settings
+
+
+@pytest.mark.parametrize("typed", ["²", "٣", "1e3", "--1", "1_0", "9" * 30])
+def test_odd_numbers_are_none(typed: str) -> None:
+    """Only plain digits are a number."""
+    with pytest.raises(UsageMistake, match="give a whole number"):
+        read_settings("bfs", typed, "")
+    with pytest.raises(UsageMistake, match="or nothing"):
+        read_settings("bfs", "1", typed)
+
+
+def test_so_far() -> None:
+    """A tree that grows has its best node as its answer."""
+    settings = PlaySettings("bfs", 3)
+    assert so_far("x", (), settings, 0.5).selected is None
+    assert so_far("x", NODES[:2], settings, 0.5).selected == best(NODES[:2])[0].id == 1
+
+
+def press(*keys: str, until_ended: bool) -> Callable[[Any], Any]:
+    """Type an instruction, run it, and press keys."""
+
+    async def pressing(pilot: Any) -> None:
+        app = pilot.app
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(app.screen, PlayScreen))
+        await pilot.press(*"Write about a dog. Use red.")
+        if until_ended:
+            app.screen.play.free = True
+            await pilot.press("enter")
+            await until(pilot, lambda: app.screen.ended is not None)
+            await pilot.press(*keys)
+        await until(pilot, lambda: not app.workers._workers)
+
+    return pressing
+
+
+SCREENS: dict[str, tuple[bool, list[str]]] = {
+    "typed": (False, []),
+    "ended": (True, []),
+    "edit": (True, ["j", "k", "k"]),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(snap_compare: Compare, tmp_path: Path, screen: str, size: tuple[int, int]) -> None:
+    """As it was when somebody last looked."""
+    ended, keys = SCREENS[screen]
+    app = SparApp(Inputs(paths=(tmp_path,), play=ScriptedPlay()))
+    assert snap_compare(app, run_before=press(*keys, until_ended=ended), terminal_size=size)
+
+
+def silent() -> tuple[Watch, list[Node], list[str]]:
+    """A watch, and what it is told."""
+    nodes: list[Node] = []
+    lines: list[str] = []
+    return Watch(nodes.append, lines.append), nodes, lines
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Any:
+    """Plays with the fake engine."""
+    with open_play(load_decode("nano", {"engine": "fake"}), tmp_path / "runs") as play:
+        yield play
+
+
+async def test_engine_play_finds_what_decode_would(fake: EnginePlay) -> None:
+    """Every node is told in order, in the caller's thread, and the tree is the one that they make."""
+    watch, nodes, lines = silent()
+    tree = await fake.search("Say it.", PlaySettings("bfs", 15, 3), watch)
+    assert tuple(nodes) == tree.nodes
+    assert tree.strategy == "bfs"
+    assert lines[-1] == "the model is loaded"
+    assert fake.tokens > 0
+    again = await fake.search("Say it.", PlaySettings("bfs", 15, 3), watch)
+    assert [one.response for one in again.nodes] == [one.response for one in tree.nodes]
+    assert (fake.gate, fake.description, fake.strategies) == (0.5, "embedded", tuple(STRATEGIES))
+    assert fake.settings == PlaySettings("bfs", 15, 0)
+
+
+async def test_a_model_is_loaded_once(fake: EnginePlay) -> None:
+    """Searches share what is open."""
+    watch, _, lines = silent()
+    await fake.search("Say it.", PlaySettings("greedy", 1), watch)
+    (meter,) = fake._opened.values()
+    await fake.search("Say it.", PlaySettings("bfs", 3), watch)
+    assert list(fake._opened.values()) == [meter]
+    assert lines.count("loading the model ...") == 1
+
+
+async def test_kept_trees_are_a_run(fake: EnginePlay, tmp_path: Path) -> None:
+    """Trees of the same settings share a run directory, which every tool reads; none is kept twice."""
+    watch, _, _ = silent()
+    settings = PlaySettings("best-of-n", 2)
+    first, second = [await fake.search(text, settings, watch) for text in ("One.", "Two.")]
+    directory = await fake.keep(first)
+    assert directory.parent == tmp_path / "runs"
+    assert directory.name.startswith("play-best-of-n-2-")
+    assert await fake.keep(second) == directory
+    with pytest.raises(UsageMistake, match="has a tree of this instruction"):
+        await fake.keep(first)
+    assert list(read_trees(directory)) == [first, second]
+    manifest = read_manifest(directory)
+    assert (manifest.config["prompts"], manifest.digest) == ("play", first.config)
+    assert read_summary(directory)["trees"] == 2
+    run = read_run(directory)
+    assert run is not None
+    assert (run.state, run.strategy, run.budget) == ("finished", "best-of-n", 2)
+    other = await fake.search("One.", PlaySettings("best-of-n", 3), watch)
+    assert await fake.keep(other) != directory
+
+
+async def test_blank_instructions_and_closed_plays(tmp_path: Path) -> None:
+    """Both are refused in one line."""
+    watch, _, _ = silent()
+    with (
+        open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
+        pytest.raises(UsageMistake, match="blank"),
+    ):
+        await play.search(" \n", PlaySettings("bfs", 1), watch)
+    with pytest.raises(EngineError, match="over"):
+        await play.search("x", PlaySettings("bfs", 1), watch)
+    play.close()
+
+
+async def test_a_model_that_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without a model is a mistake to mend; what a library says otherwise is one line."""
+    watch, _, _ = silent()
+    config = load_decode("paper", {"model": str(tmp_path), "engine": "hf"})
+    with (
+        open_play(config, tmp_path) as play,
+        pytest.raises(UsageMistake, match="not a model folder"),
+    ):
+        await play.search("x", PlaySettings("greedy", 1), watch)
+
+    def breaks(*_: object) -> None:
+        raise RuntimeError("CUDA\nis gone")
+
+    monkeypatch.setattr("spar.cli.play.open_roles", breaks)
+    with (
+        open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
+        pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA is gone"),
+    ):
+        await play.search("x", PlaySettings("greedy", 1), watch)
+
+
+class Held:
+    """An engine that answers nobody, and counts who went away."""
+
+    model, description, capacity = "held", "held", 0
+
+    def __init__(self) -> None:
+        self.asked, self.gone = 0, 0
+
+    async def generate(self, requests: Sequence[Any]) -> list[Any]:
+        """Never."""
+        self.asked += len(requests)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.gone += len(requests)
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def test_cancelling_frees_the_engine(
+    fake: EnginePlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request of a search that is given up is withdrawn, and the next search is served."""
+    held = Held()
+    monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
+    watch, nodes, _ = silent()
+    search = asyncio.ensure_future(fake.search("x", PlaySettings("best-of-n", 4), watch))
+    await _soon(lambda: held.asked == 4)
+    search.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await search
+    await _soon(lambda: held.gone == 4)
+    assert nodes == []
+
+
+async def test_closing_ends_what_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that somebody still waits for is given up with the play."""
+    held = Held()
+    monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
+    watch, _, _ = silent()
+    with open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play:
+        search = asyncio.ensure_future(play.search("x", PlaySettings("greedy", 1), watch))
+        await _soon(lambda: held.asked == 1)
+    with pytest.raises(asyncio.CancelledError):
+        await search
+    assert held.gone == 1
+
+
+async def _soon(seen: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(20):
+        while not seen():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.model
+async def test_the_embedded_model_on_the_screen(tmp_path: Path) -> None:
+    """End to end: an instruction is typed, a tree grows, and is kept as a run that decode's tools read."""
+    pytest.importorskip("torch")
+    config = load_decode("nano", {"rows": 32})
+    with open_play(config, tmp_path / "runs") as play:
+        async with playing(play, tmp_path) as (app, pilot, screen):
+            await pilot.press(*"Write something short. Include fox.")
+            screen.query_one("#budget", Input).value = "4"
+            await pilot.press("enter")
+            await until(pilot, lambda: screen.ended is not None, 200)
+            tree = screen.ended
+            assert tree is not None
+            assert 1 <= len(tree.nodes) <= 4
+            assert tree.nodes[0].response[:20] in screen_text(app).replace("\n", " ")
+            await pilot.press("ctrl+s")
+            await until(
+                pilot, lambda: bool(list((tmp_path / "runs").glob("play-bfs-4-*/summary.json")))
+            )
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert list(read_trees(directory)) == [tree]
+    assert tree.prompt == Prompt(
+        id=tree.prompt.id,
+        messages=(Message(role="user", content="Write something short. Include fox."),),
+        source="play",
+    )

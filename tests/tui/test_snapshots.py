@@ -1,0 +1,105 @@
+"""Every screen as it looks at two sizes: `pytest tests/tui/test_snapshots.py --snapshot-update` takes them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from spar.files import locked
+from spar.types import SearchTree
+from tests.tui.driving import is_settled, until
+from tests.tui.made import node, prompt, trees, write_run
+from tui.app import SparApp
+from tui.inputs import Inputs
+from tui.node_detail import Facts
+
+SIZES = [(80, 24), (120, 40)]
+Compare = Callable[..., bool]
+
+
+def constraints(tree: SearchTree, node: Any) -> list[tuple[str, bool]]:
+    """What a program would say of a response."""
+    return [("keywords:existence", "red" in node.response), ("punctuation:no_comma", True)]
+
+
+def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Press keys, each when the screen is settled."""
+
+    async def pressing(pilot: Pilot[None]) -> None:
+        for key in ("", *keys):
+            await pilot.press(*([key] if key else []))
+            await until(pilot, lambda: is_settled(pilot.app))
+        await until(pilot, lambda: not pilot.app.workers._workers)
+
+    return pressing
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SparApp:
+    """The browser over a few runs, one of them broken, below a relative path."""
+    monkeypatch.chdir(tmp_path)
+    wide = node(0, None, "A ✓ 日本語 [b]answer[/b].", 5)
+    odd = SearchTree(
+        prompt=prompt(8).model_copy(update={"id": "日本語"}),
+        strategy="bfs",
+        config="c",
+        nodes=(wide,),
+        selected=0,
+        stop="solved",
+    )
+    run = write_run(Path("runs/bfs-15"), [*trees(8), odd])
+    with (run / "trees.jsonl").open("a") as handle:
+        handle.write("{cut\n")
+    write_run(Path("runs/greedy"), trees(3), strategy="greedy", budget=1)
+    write_run(Path("runs/loop"), [], begins="rft")
+    (write_run(Path("runs/other"), []) / "run.json").write_text('{"schema_version": 99}')
+    facts = Facts(verdicts=constraints, rendered=lambda tree, node: tree.prompt.messages)
+    wrong = lambda tree: tree.stop != "solved" if tree.prompt.id == "prompt-0" else tree.solved  # noqa: E731
+    return SparApp(Inputs(paths=(Path("runs"),), facts_for=lambda directory: facts, truth=wrong))
+
+
+SCREENS = {
+    "runs": ["space"],
+    "trees": ["enter", "n"],
+    "unsolved": ["enter", "3", "s"],
+    "tree": ["enter", "enter"],
+    "full": ["enter", "enter", "d", "p", "l"],
+    "fault": ["enter", "enter", "G"],
+    "bad-line": ["enter", "G", "enter"],
+    "export": ["enter", "enter", "x"],
+    "help": ["enter", "question_mark"],
+    "light": ["T", "enter", "enter"],
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(snap_compare: Compare, app: SparApp, screen: str, size: tuple[int, int]) -> None:
+    """As it was when somebody last looked."""
+    assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_first_run(
+    snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    """Where there is no run yet."""
+    monkeypatch.chdir(tmp_path)
+
+    async def demo(directory: Path) -> None:
+        raise AssertionError("nobody asked for it")
+
+    app = SparApp(Inputs(demo=demo))
+    assert snap_compare(app, run_before=press(), terminal_size=size)
+
+
+def test_running(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run under way."""
+    monkeypatch.chdir(tmp_path)
+    run = write_run(Path("runs/now"), trees(3), ended=False)
+    with locked(run / "run.lock"):
+        assert snap_compare(SparApp(Inputs()), run_before=press())

@@ -1,0 +1,236 @@
+"""Rows, titles and status lines: pure functions, hand-worked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.text import Text
+
+from tests.tui.hostile import hostile_text
+from tests.tui.made import trees, write_run
+from tests.tui.test_text import unseen
+from tui.clipboard import file_name
+from tui.feed import Feed, is_openable
+from tui.node_detail import Section
+from tui.rows import Counts, Filter, Progress, Sort, TreeRow
+from tui.run_summary import RunSummary
+from tui.run_table import run_cells, run_detail, run_name, sort_runs
+from tui.tree_table import COLUMNS, kind_choices, status, tree_cells
+from tui.view import failed
+from tui.widgets.bars import short
+from tui.widgets.node_pane import ASKED, CHANGE, RESPONSE, Chosen, choose
+from tui.widgets.table import Table
+
+ROW = TreeRow(
+    4,
+    prompt_id="p",
+    title="Say [b]hi[/b].",
+    stop="solved",
+    score=0.8,
+    num_nodes=3,
+    depth=1,
+    tokens=12_345,
+    faults=2,
+    seconds=1.25,
+)
+RUN = RunSummary(
+    Path("runs/a"),
+    "decode",
+    "finished",
+    strategy="bfs",
+    budget=15,
+    models=(("actor", "models/tiny"), ("judge", "models/tiny"), ("refiner", "big")),
+    trees=1_000,
+    solved=0.5,
+    truth=0.25,
+    tokens=2_500_000,
+    date="2025-06-01T12:00:00+00:00",
+)
+PROGRESS = Progress(200, 200, 10, 10, 0, done=True)
+
+
+def plain(cells: object) -> dict[str, str]:
+    """Cells without their colours, the empty ones left out."""
+    assert isinstance(cells, dict)
+    return {name: cell.plain for name, cell in cells.items() if cell.plain}
+
+
+def test_tree_cells() -> None:
+    """Numbers count from 1; a score that nobody gave is a dash; faults and wrong judges carry a mark."""
+    assert plain(tree_cells(ROW)) == {
+        "number": "5",
+        "prompt": "Say [b]hi[/b].",
+        "stop": "solved",
+        "score": "0.80",
+        "nodes": "3",
+        "depth": "1",
+        "tokens": "12k",
+        "faults": "! 2",
+        "seconds": "1.2",
+    }
+    assert plain(tree_cells(replace(ROW, truth=True)))["truth"] == "✓ yes"
+    assert plain(tree_cells(replace(ROW, truth=False, judge_wrong=True)))["truth"] == "✗ no!"
+    assert plain(tree_cells(replace(ROW, score=None)))["score"] == "-"
+    assert plain(tree_cells(TreeRow(0, error="cut\noff"))) == {
+        "number": "1",
+        "prompt": "! cut⏎off",
+        "stop": "no tree",
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "is_failure"),
+    [
+        (ROW, False),
+        (replace(ROW, stop="budget"), True),
+        (replace(ROW, truth=False), True),
+        (replace(ROW, truth=True, stop="exhausted"), False),
+        (replace(ROW, truth=True, judge_wrong=True), True),
+        (TreeRow(0, error="cut"), False),
+    ],
+)
+def test_failures(row: TreeRow, is_failure: bool) -> None:
+    """By ground truth where it is known, and wherever the judge errs; else by the judge; a bad line is none."""
+    assert failed(row) is is_failure
+
+
+def test_status() -> None:
+    """How many are shown, by what order and text, and how far the work is; what is usual is left out."""
+    usual = Sort("number")
+    assert status(PROGRESS, Filter(), usual, 200).plain == "200 of 200 trees"
+    searching = replace(PROGRESS, searched=50)
+    line = status(searching, Filter(text="[/x]", regex=True), Sort("score", descending=True), 3)
+    assert line.plain == "3 of 200 trees, by score ↓, regex [/x] (25 % searched)"
+    reading = replace(PROGRESS, bytes_read=250_000_000, bytes_total=1_000_000_000, done=False)
+    line = status(reading, Filter(), usual, 200)
+    assert line.plain == "200 of 200 trees, reading 25 % of 1,000 MB"
+    summarising = replace(PROGRESS, summarised=100, done=False)
+    assert "summarising 50 %" in status(summarising, Filter(), usual, 200).plain
+
+
+def test_kinds() -> None:
+    """In the order of the keys."""
+    choices = kind_choices(Counts(9, 5, 3, 2, 1, 8, 6, 1))
+    assert [(choice.title, choice.number) for choice in choices] == [
+        ("all", 9),
+        ("solved", 5),
+        ("unsolved", 3),
+        ("faults", 2),
+        ("judge wrong", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "0"), (9_999, "9999"), (10_000, "10k"), (3_400_000, "3M")]
+)
+def test_short(number: int, shown: str) -> None:
+    """At most four characters."""
+    assert short(number) == shown
+
+
+def test_run_cells() -> None:
+    """Each model once, by its own name; shares in per cent; a mark."""
+    assert plain(run_cells(RUN, [Path("runs")], marked=True)) == {
+        "mark": "*",
+        "name": "a",
+        "state": "✓ finished",
+        "kind": "decode",
+        "strategy": "bfs",
+        "budget": "15",
+        "model": "tiny, big",
+        "trees": "1000",
+        "solved": "50.0%",
+        "truth": "25.0%",
+        "tokens": "2M",
+        "date": "2025-06-01 12:00",
+    }
+    broken = RunSummary(Path("runs/b"), "decode", "broken", "not [b]JSON")
+    assert plain(run_cells(broken, [], marked=False)) == {
+        "name": "runs/b",
+        "state": "✗ broken",
+        "kind": "decode",
+    }
+    assert run_detail(broken).plain == "runs/b\n\nnot [b]JSON"
+
+
+@pytest.mark.parametrize(
+    ("directory", "root", "name"),
+    [("runs/a/b", "runs", "a/b"), ("runs/a", "runs/a", "a"), ("x/a", "runs", "x/a")],
+)
+def test_run_name(directory: str, root: str, name: str) -> None:
+    """Below the folder that was given; its own name where it was given itself."""
+    assert run_name(Path(directory), [Path(root)]) == name
+
+
+def test_sort_runs() -> None:
+    """By value, runs without one last either way."""
+    runs = [
+        replace(RUN, directory=Path(name), solved=s)
+        for name, s in zip("abc", (0.5, None, 0.1), strict=True)
+    ]
+    for descending, order in ((False, "cab"), (True, "acb")):
+        found = sort_runs(runs, "solved", descending=descending)
+        assert "".join(str(run.directory) for run in found) == order
+    assert sort_runs(runs, None, descending=False) == runs
+    assert [str(r.directory) for r in sort_runs(runs, "name", descending=True)] == ["c", "b", "a"]
+
+
+@given(hostile_text, st.integers(0, 10**9))
+def test_file_names_are_plain(prompt_id: str, number: int) -> None:
+    """Whatever the id, a short name of one path component that no shell minds."""
+    name = file_name(number, prompt_id, ".md")
+    assert name.startswith(f"tree-{number + 1}") and name.endswith(".md")
+    assert name.isascii() and len(name) < 100
+    assert not set(name) & set("/\\ \n*?$'\"`") and Path(name).name == name
+
+
+@given(hostile_text)
+def test_no_cell_styles_or_moves(text: str) -> None:
+    """Of no text, in no place."""
+    rows = [replace(ROW, title=text), TreeRow(0, error=text)]
+    cells = [cell for row in rows for cell in tree_cells(row).values()]
+    run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
+    run = replace(run, models=((text, text),), date=text, why=text, benchmark=text)
+    cells += run_cells(run, [Path("runs")], marked=False).values()
+    cells += [run_detail(run), status(PROGRESS, Filter(text=text), Sort("number"), 1)]
+    assert not unseen("".join(cell.plain for cell in cells))
+
+
+@given(st.integers(1, 300))
+def test_columns_fit(width: int) -> None:
+    """From 60 cells on, every column is whole and the line is exactly as wide as the table."""
+    sizes = [size for _, size in Table(COLUMNS).layout_columns(width)]
+    assert all(size >= 1 for size in sizes)
+    if width >= 60:
+        assert sum(sizes) + len(sizes) - 1 == width
+
+
+def test_choose() -> None:
+    """Change or response, never both; the prompt on top when it is asked for, or that it is not at hand."""
+
+    def titles(*shown: str, diff: bool = True, asked: bool = False) -> list[str]:
+        sections = [Section(title, Text(title), title) for title in shown]
+        return [section.title for section in choose(sections, Chosen(diff, asked))]
+
+    change = f"{CHANGE} #0"
+    assert titles(change, RESPONSE, "Votes", ASKED) == [change, "Votes"]
+    assert titles(change, RESPONSE, "Votes", ASKED, diff=False) == [RESPONSE, "Votes"]
+    assert titles(RESPONSE, "Votes") == [RESPONSE, "Votes"]
+    assert titles(change, RESPONSE, ASKED, asked=True) == [ASKED, change]
+    assert titles(RESPONSE, asked=True) == [ASKED, RESPONSE]
+
+
+def test_feed(tmp_path: Path) -> None:
+    """Runs below folders and files that are named themselves; what is not there is noted."""
+    run = write_run(tmp_path / "runs" / "a", trees(2))
+    feed = Feed([tmp_path / "runs", run / "trees.jsonl", tmp_path / "nowhere"])
+    feed.look()
+    assert [one.directory for one in feed.found.runs] == [run, run / "trees.jsonl"]
+    assert all(map(is_openable, feed.found.runs))
+    assert feed.found.whole and "there is no folder" in feed.found.notes[0]
+    assert not feed.is_due()
+    feed.close()

@@ -1,0 +1,21 @@
+"""What all screens share: the way to the application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from textual.screen import Screen
+
+if TYPE_CHECKING:
+    from tui.app import SparApp
+
+Result = TypeVar("Result")
+
+
+class BrowserScreen(Screen[Result]):
+    """A screen of the browser."""
+
+    @property
+    def browser(self) -> SparApp:
+        """The application."""
+        return cast("SparApp", self.app)

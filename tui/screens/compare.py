@@ -1,0 +1,232 @@
+"""Two runs on the same prompts: which answers pass in either, and which prompts flipped."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Footer, Static
+from textual.worker import Worker
+
+from spar.errors import UsageMistake
+from tui.compare import KINDS, Comparison, Kind, num_of
+from tui.compare_table import COLUMNS, KIND_NAMES, compare_cells, tally_text
+from tui.inputs import Inputs
+from tui.palette import PALETTE
+from tui.run_table import run_name
+from tui.screens.base import BrowserScreen
+from tui.screens.jump import show_tree
+from tui.screens.pair import PairScreen, Sides
+from tui.text import one_line
+from tui.view import SLICE_SECONDS, RunView
+from tui.widgets.bars import StatusBar
+from tui.widgets.choices import Choice, Choices
+from tui.widgets.line_list import LineList
+from tui.widgets.table import Table
+
+TICK_SECONDS = 0.25
+WORK_SECONDS = 0.5
+"""How often the files are looked at for what was appended."""
+
+
+class CompareScreen(BrowserScreen[None]):
+    """A table of the prompts that both runs have."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l,right", "open", "Both answers", key_display="⏎"),
+        Binding("f", "flips", "Flips"),
+        Binding("n", "flip(1)", "Next flip"),
+        Binding("N", "flip(-1)", "Previous flip", show=False),
+        Binding("1", "kind(0)", "Show all", show=False),
+        Binding("2", "kind(1)", "Show what flipped", show=False),
+        Binding("3", "kind(2)", "Show what only A passes", show=False),
+        Binding("4", "kind(3)", "Show what only B passes", show=False),
+        Binding("5", "kind(4)", "Show what both pass", show=False),
+        Binding("6", "kind(5)", "Show what neither passes", show=False),
+        Binding("a", "tree(0)", "A's tree"),
+        Binding("b", "tree(1)", "B's tree"),
+        Binding("R", "reload", "Read both runs again", show=False),
+        Binding("escape,h,left", "back", "Back", key_display="esc"),
+    ]
+    CSS = """
+    CompareScreen #names { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, inputs: Inputs, left: Path, right: Path) -> None:
+        super().__init__()
+        self.inputs, self.paths = inputs, (left, right)
+        self.views: tuple[RunView, RunView] | None = None
+        """None where one of the runs cannot be read."""
+        self.comparison: Comparison | None = None
+        self.kind: Kind = "all"
+        self.places: array[int] = array("q")
+        """Places of the prompts that are shown, in order."""
+        self._problem = ""
+        self._work: Worker[None] | None = None
+        self._worked = float("-inf")
+
+    def compose(self) -> ComposeResult:
+        """Both names, the kinds, the table, how it stands."""
+        yield Static(self._names(), id="names")
+        yield Choices()
+        yield Table(COLUMNS)
+        yield StatusBar()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Open both runs and begin to read."""
+        self._open()
+        self.query_one(Table).focus()
+        self.set_interval(TICK_SECONDS, self.tick)
+
+    def on_unmount(self) -> None:
+        """End the work."""
+        self._close()
+
+    def tick(self) -> None:
+        """Show what is new; look for more."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        if comparison.is_stale():
+            comparison.arrange()
+            self._show()
+        idle = self._work is None or self._work.is_finished
+        if idle and time.monotonic() - self._worked > WORK_SECONDS:
+            self._worked = time.monotonic()
+            self._work = self.run_worker(
+                lambda: self._read(comparison), thread=True, exit_on_error=True
+            )
+        self._say_status()
+
+    def action_open(self) -> None:
+        """Show both answers to the prompt under the cursor."""
+        table = self.query_one(Table)
+        if self.views and self.comparison and table.count:
+            names = cast("tuple[str, str]", tuple(map(self._called, self.paths)))
+            sides = Sides(self.comparison, self.views, names)
+            self.app.push_screen(PairScreen(sides, self.places, table.cursor), self._returned)
+
+    def action_kind(self, place: int) -> None:
+        """Show one kind of prompts, the cursor on the same one if it is among them."""
+        before = self._place
+        self.kind = KINDS[place]
+        self._show()
+        if before is not None and before in self.places:
+            self.query_one(Table).cursor = self.places.index(before)
+
+    def action_flips(self) -> None:
+        """Show only the prompts that flipped, or all again."""
+        self.action_kind(KINDS.index("all" if self.kind == "flips" else "flips"))
+
+    def action_flip(self, step: int) -> None:
+        """Go to the next prompt that flipped, in a direction."""
+        table = self.query_one(Table)
+        flips = set(self.comparison.order("flips")) if self.comparison else set()
+        ahead = range(table.cursor + step, len(self.places) if step > 0 else -1, step)
+        found = next((at for at in ahead if self.places[at] in flips), None)
+        if found is None:
+            self.browser.warn(f"no flip {'below' if step > 0 else 'above'}")
+        else:
+            table.cursor = found
+
+    def action_tree(self, side: int) -> None:
+        """Show one side's tree."""
+        if self.views and self.comparison and self._place is not None:
+            pair = self.comparison.pair(self._place)
+            row = (pair.left, pair.right)[side]
+            show_tree(self, self.views[side], row.number, None)
+
+    def action_reload(self) -> None:
+        """Open both runs again, after one was replaced."""
+        self._close()
+        self._open()
+
+    def action_back(self) -> None:
+        """Back to the runs."""
+        self.dismiss(None)
+
+    def on_line_list_opened(self, event: LineList.Opened) -> None:
+        """Enter, or a double click."""
+        self.action_open()
+
+    def on_choices_chosen(self, event: Choices.Chosen) -> None:
+        """Show the kind that was clicked."""
+        self.action_kind(KINDS.index(cast("Kind", event.name)))
+
+    @property
+    def _place(self) -> int | None:
+        cursor = self.query_one(Table).cursor
+        return self.places[cursor] if cursor < len(self.places) else None
+
+    def _open(self) -> None:
+        opened: list[RunView] = []
+        self._problem, self._worked = "", float("-inf")
+        try:
+            for path in self.paths:
+                opened.append(RunView.open(path, self.inputs))
+        except UsageMistake as error:
+            for view in opened:
+                view.close()
+            self._problem = str(error)
+        else:
+            self.views = (opened[0], opened[1])
+            self.comparison = Comparison(opened[0].index, opened[1].index)
+        self._show()
+        self.tick()
+        self._say_status()
+
+    def _close(self) -> None:
+        for view in self.views or ():
+            view.close()
+        self.views = self.comparison = None
+
+    def _read(self, comparison: Comparison) -> None:
+        """Work in the background until all is known, or the screen is closed."""
+        while comparison is self.comparison and not comparison.work(SLICE_SECONDS):
+            pass
+
+    def _show(self) -> None:
+        """Bring everything on the screen up to the comparison."""
+        comparison = self.comparison
+        self.places = comparison.order(self.kind) if comparison else array("q")
+        self.query_one(Table).set_rows(len(self.places), self._cells)
+        if comparison:
+            choices = [
+                Choice(kind, KIND_NAMES[kind], num_of(comparison.tally, kind)) for kind in KINDS
+            ]
+            self.query_one(Choices).say(choices, self.kind)
+        self._say_status()
+
+    def _cells(self, line: int) -> Mapping[str, Text]:
+        if self.comparison is None:
+            return {}
+        place = self.places[line]
+        return compare_cells(place, self.comparison.pair(place))
+
+    def _say_status(self) -> None:
+        problem = self._problem or (self.comparison.problem if self.comparison else None)
+        if problem:
+            line = Text(one_line(problem, 300), style=PALETTE["fault"]).append("; R reads it again")
+        else:
+            line = tally_text(self.comparison.tally) if self.comparison else Text()
+        self.query_one(StatusBar).say(line)
+
+    def _returned(self, line: int | None) -> None:
+        """Back from a pair: the cursor goes to the last one that was looked at."""
+        if line is not None:
+            self.query_one(Table).cursor = line
+
+    def _names(self) -> Text:
+        text = Text("A  ", style=PALETTE["head"]).append(self._called(self.paths[0]))
+        text.append("\nB  ", style=PALETTE["head"]).append(self._called(self.paths[1]))
+        return text
+
+    def _called(self, path: Path) -> str:
+        return one_line(run_name(path, self.inputs.paths), 200)

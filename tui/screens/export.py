@@ -1,0 +1,64 @@
+"""Choose a form and write a tree as a file beside its run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from spar.types import SearchTree
+from tui.clipboard import file_name, write_file
+from tui.export import SUFFIXES, TREE_FORMS, TreeForm, export_tree
+from tui.palette import PALETTE
+from tui.view import RunView
+
+FOLDER = "exports"
+"""Folder in the run directory that the files go to."""
+
+
+class ExportScreen(ModalScreen[TreeForm]):
+    """The forms; its result is the one that was chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", "Cancel", show=False),
+        Binding("j", "cursor(1)", "Down", show=False),
+        Binding("k", "cursor(-1)", "Up", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        with Vertical(id="export"):
+            yield Static(Text("export as  (esc cancels)", style=PALETTE["head"]), classes="title")
+            yield OptionList(*(Option(Text(form), id=form) for form in TREE_FORMS))
+
+    def action_leave(self) -> None:
+        """Export nothing."""
+        self.dismiss(None)
+
+    def action_cursor(self, step: int) -> None:
+        """Move as vim does."""
+        forms = self.query_one(OptionList)
+        if step > 0:
+            forms.action_cursor_down()
+        else:
+            forms.action_cursor_up()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """This one."""
+        self.dismiss(TREE_FORMS[event.option_index])
+
+
+async def write_export(view: RunView, number: int, tree: SearchTree, form: TreeForm) -> str:
+    """Write the file and return its name; raises `UsageMistake` where it cannot be written."""
+    name = file_name(number, tree.prompt.id, SUFFIXES[form])
+    path = view.directory / FOLDER / name
+    text = await asyncio.to_thread(export_tree, tree, form, view.facts)
+    await asyncio.to_thread(write_file, path, text)
+    return str(path)

@@ -1,0 +1,150 @@
+"""One prompt in two runs: both answers, what differs between them word by word, and both trees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Footer, Static
+
+from tui.clipboard import copy
+from tui.compare import Comparison, Pair
+from tui.compare_pair import LETTERS, Trees, legend, pair_sections, pair_title
+from tui.node_detail import Section
+from tui.screens.base import BrowserScreen
+from tui.screens.jump import show_tree
+from tui.screens.work import begin
+from tui.view import RunView, tree_of
+from tui.widgets.bars import StatusBar
+from tui.widgets.node_pane import NodePane, as_text
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Two runs that are compared."""
+
+    comparison: Comparison
+    views: tuple[RunView, RunView]
+    names: tuple[str, str]
+
+
+class PairScreen(BrowserScreen[int]):
+    """Both answers to one prompt; its result is the line of the last pair that was looked at."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n,right_square_bracket", "step(1)", "Next", key_display="n"),
+        Binding("N,left_square_bracket", "step(-1)", "Previous", key_display="N"),
+        Binding("a", "tree(0)", "A's tree"),
+        Binding("b", "tree(1)", "B's tree"),
+        Binding("y", "copy(0)", "Copy A's answer", show=False),
+        Binding("Y", "copy(1)", "Copy B's answer", show=False),
+        Binding("tab", "other_pane(1)", "Other pane", show=False),
+        Binding("shift+tab", "other_pane(-1)", "The pane before", show=False),
+        Binding("escape,h,left", "back", "Back", key_display="esc"),
+    ]
+    CSS = """
+    PairScreen #prompt { height: auto; max-height: 3; padding: 0 1; }
+    PairScreen #sides { height: 2fr; }
+    PairScreen #sides NodePane { width: 1fr; border-top: solid $panel; }
+    PairScreen #change { height: 1fr; border-top: solid $panel; }
+    PairScreen NodePane:focus { border-top: solid $accent; }
+    PairScreen #stacked { height: 1fr; border-top: solid $panel; }
+    PairScreen.-narrow #sides, PairScreen.-narrow #change { display: none; }
+    PairScreen.-wide #stacked { display: none; }
+    """
+
+    def __init__(self, sides: Sides, places: Sequence[int], line: int) -> None:
+        super().__init__()
+        self.sides, self.places, self.line = sides, places, line
+        self._pair: Pair | None = None
+        self._sections: Sequence[Sequence[Section]] = ((), (), ())
+        """What differs, then each side."""
+
+    def compose(self) -> ComposeResult:
+        """The prompt; side by side where there is room, else below each other."""
+        yield Static(id="prompt")
+        with Horizontal(id="sides"):
+            yield NodePane(id="left")
+            yield NodePane(id="right")
+        yield NodePane(id="change")
+        yield NodePane(id="stacked")
+        yield StatusBar()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Show the pair."""
+        self._load()
+
+    def on_resize(self) -> None:
+        """Let a pane that is on the screen have the keys."""
+        self.call_after_refresh(self._focus)
+
+    def action_step(self, step: int) -> None:
+        """Go to the next pair of the table, in a direction."""
+        if 0 <= self.line + step < len(self.places):
+            self.line += step
+            self._load()
+        else:
+            self.browser.warn("there is no prompt further on")
+
+    def action_tree(self, side: int) -> None:
+        """Show one side's tree."""
+        if self._pair:
+            row = (self._pair.left, self._pair.right)[side]
+            show_tree(self, self.sides.views[side], row.number, None)
+
+    def action_copy(self, side: int) -> None:
+        """Copy an answer, uncut."""
+        section = next(iter(self._sections[side + 1]), None)
+        if section is not None:
+            copy(self.app, section.raw, f"answer of {LETTERS[side]}")
+
+    def action_other_pane(self, step: int) -> None:
+        """Give the keys to the next pane that is on the screen."""
+        panes = self._panes
+        at = next((at for at, pane in enumerate(panes) if pane.has_focus), -1)
+        panes[(at + step) % len(panes)].focus()
+
+    def action_back(self) -> None:
+        """Back to the table."""
+        self.dismiss(self.line)
+
+    @property
+    def _panes(self) -> list[NodePane]:
+        names = ("#stacked",) if self.has_class("-narrow") else ("#change", "#left", "#right")
+        return [self.query_one(name, NodePane) for name in names]
+
+    def _focus(self) -> None:
+        if not any(pane.has_focus for pane in self._panes):
+            self._panes[0].focus()
+
+    def _load(self) -> None:
+        self._pair = self.sides.comparison.pair(self.places[self.line])
+        begin(self, "pair", self._work_out, self._pair)
+
+    async def _work_out(self, pair: Pair) -> None:
+        """Show a pair; trees and their diff take a while, so they are made elsewhere."""
+        colour = not self.app.no_color
+        trees, self._sections = await asyncio.to_thread(_made, self.sides, pair, colour)
+        change, left, right = map(as_text, self._sections)
+        self.query_one("#prompt", Static).update(pair_title(pair, trees))
+        self.query_one("#change", NodePane).say(change)
+        self.query_one("#left", NodePane).say(left)
+        self.query_one("#right", NodePane).say(right)
+        self.query_one("#stacked", NodePane).say(Text("\n\n").join([change, left, right]))
+        text = Text(f"prompt {self.line + 1:,} of {len(self.places):,}  ")
+        text.append_text(legend(colour=colour))
+        self.query_one(StatusBar).say(text)
+
+
+def _made(sides: Sides, pair: Pair, colour: bool) -> tuple[Trees, Sequence[Sequence[Section]]]:
+    left, right = sides.views
+    trees = tree_of(left, pair.left.number), tree_of(right, pair.right.number)
+    return trees, pair_sections(pair, trees, sides.names, colour=colour)

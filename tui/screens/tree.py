@@ -1,0 +1,285 @@
+"""One tree: the prompt above, the tree on the left, all about the node under the cursor on the right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Footer, Static
+from textual.worker import WorkType
+
+from spar.errors import UsageMistake
+from spar.types import SearchTree
+from tui.clipboard import copy, open_editor, open_pager
+from tui.export import TreeForm
+from tui.memory import Place
+from tui.node_detail import Section, fault_sections, node_sections, prompt_sections
+from tui.palette import PALETTE
+from tui.present import header_lines
+from tui.screens.base import BrowserScreen
+from tui.screens.export import ExportScreen, write_export
+from tui.text import one_line, safe_text
+from tui.tree_lines import TreeLine
+from tui.view import RunView, raw_text, tree_of
+from tui.widgets.bars import StatusBar
+from tui.widgets.line_list import LineList
+from tui.widgets.node_pane import Chosen, NodePane, as_text, choose
+from tui.widgets.tree_pane import TreePane
+
+SHOWN_RAW = 2_000
+"""Characters of a line that holds no tree."""
+
+
+class TreeScreen(BrowserScreen[int]):
+    """Walk through one tree; its result is the number of the last tree that was looked at."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "left_square_bracket", "tree(-1)", "Prev", key_display="[", tooltip="Previous tree"
+        ),
+        Binding("right_square_bracket", "tree(1)", "Next", key_display="]", tooltip="Next tree"),
+        Binding("n", "failure(1)", "Next failure", show=False),
+        Binding("N", "failure(-1)", "Previous failure", show=False),
+        Binding("d", "diff", "Diff", tooltip="What changed, or the whole response"),
+        Binding("p", "asked", "Prompt", tooltip="The prompt that produced the response"),
+        Binding("a", "answer", "To the answer", show=False),
+        Binding("tab", "other_pane", "The other pane", show=False),
+        Binding("l,right", "node_pane", "To the node", show=False),
+        Binding("h,left", "outwards", "To the tree, and up to the parent", show=False),
+        Binding("J", "scroll(1)", "Scroll the node down", show=False),
+        Binding("K", "scroll(-1)", "Scroll the node up", show=False),
+        Binding("y", "copy('response')", "Copy", tooltip="Copy the response"),
+        Binding("Y", "copy('prompt')", "Copy the prompt", show=False),
+        Binding("c", "copy('json')", "Copy the node as JSON", show=False),
+        Binding("o", "pager", "Open in $PAGER", show=False),
+        Binding("e", "editor", "Open in $EDITOR", show=False),
+        Binding("x", "export", "Export", show=False),
+        Binding("escape", "back", "Back", key_display="esc"),
+    ]
+
+    def __init__(self, view: RunView, number: int) -> None:
+        super().__init__()
+        self.view, self.number = view, number
+        self.record: SearchTree | None = None
+        """None for a line that holds none."""
+        self._sections: list[Section] = []
+        self._chosen = Chosen()
+
+    def compose(self) -> ComposeResult:
+        """Header, both panes, status."""
+        yield Static(id="head")
+        with Horizontal(id="panes"):
+            yield TreePane()
+            yield NodePane()
+        yield StatusBar()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Show the tree, the cursor where it was the last time."""
+        place = self.browser.memory.place(self.view.path)
+        self.load(self.number)
+        if self.record and place.prompt_id == self.record.prompt.id and place.line is not None:
+            self._pane.cursor = place.line
+        self._pane.focus()
+
+    def load(self, number: int) -> None:
+        """Show another tree, the cursor on its answer."""
+        self.number, self._sections = number, []
+        found = tree_of(self.view, number)
+        self.record = found if isinstance(found, SearchTree) else None
+        head = Text("\n").join(header_lines(found)) if isinstance(found, SearchTree) else Text()
+        self.query_one("#head", Static).update(head)
+        self._pane.load(self.record)
+        if self.record:
+            self._pane.cursor = self._pane.line_of(self.record.selected) or 0
+            self._show_node()
+        else:
+            self._show_broken(str(found))
+        self._say_status()
+        self._remember()
+
+    def action_tree(self, step: int) -> None:
+        """Go to the next tree of the table in a direction."""
+        place = self.view.place_of(self.number)
+        following = 0 if place is None else place + step
+        if 0 <= following < len(self.view.numbers):
+            self.load(self.view.numbers[following])
+        else:
+            self.browser.warn("there is no tree further on")
+
+    def action_failure(self, step: int) -> None:
+        """Go to the next failure in a direction."""
+        place = self.view.place_of(self.number)
+        found = None if place is None else self.view.failure(place, step)
+        if found is None:
+            self.browser.warn(f"no failure {'below' if step > 0 else 'above'}")
+        else:
+            self.load(self.view.numbers[found])
+
+    def action_diff(self) -> None:
+        """Show what changed, or the whole response."""
+        self._choose(replace(self._chosen, diff=not self._chosen.diff))
+
+    def action_asked(self) -> None:
+        """Show or hide the prompt that produced the response."""
+        self._choose(replace(self._chosen, asked=not self._chosen.asked))
+
+    def action_answer(self) -> None:
+        """Go to the answer."""
+        line = self._pane.line_of(self.record.selected) if self.record else None
+        if line is None:
+            self.browser.warn("this tree has no answer")
+        else:
+            self._pane.cursor = line
+
+    def action_other_pane(self) -> None:
+        """Give the keys to the other pane."""
+        (self._node if self._pane.has_focus else self._pane).focus()
+
+    def action_node_pane(self) -> None:
+        """Give the keys to the node."""
+        self._node.focus()
+
+    def action_outwards(self) -> None:
+        """From the node to the tree; in the tree, from a node to its parent."""
+        if not self._pane.has_focus:
+            self._pane.focus()
+            return
+        line = self._pane.under_cursor
+        item = line.node or line.fault if line else None
+        self._pane.cursor = self._pane.line_of(item.parent) or 0 if item else 0
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the node while the tree has the keys."""
+        self._node.advance(lines)
+
+    def action_copy(self, what: str) -> None:
+        """Copy the text itself, uncut."""
+        if self.record is None:
+            copy(self.app, raw_text(self.view, self.number), "line")
+            return
+        texts = {"response": self._response, "prompt": self._prompt, "json": self._json}
+        copy(self.app, texts[what](), "node" if what == "json" else what)
+
+    def action_pager(self) -> None:
+        """Read all about the node in a pager."""
+        text = "\n\n".join(f"{section.title}\n\n{section.raw}" for section in self._sections)
+        open_pager(self.app, text, "node")
+
+    def action_editor(self) -> None:
+        """Open a copy of the response in an editor."""
+        open_editor(self.app, self._response(), "response")
+
+    def action_export(self) -> None:
+        """Choose a form, then write the file."""
+        if self.record:
+            self.app.push_screen(ExportScreen(), self._export)
+
+    def action_back(self) -> None:
+        """Back to the table."""
+        self.dismiss(self.number)
+
+    def on_line_list_moved(self, event: LineList.Moved) -> None:
+        """Show the node under the cursor."""
+        self._show_node()
+        self._remember()
+
+    def on_line_list_opened(self, event: LineList.Opened) -> None:
+        """Enter gives the keys to the node."""
+        self._node.focus()
+
+    @property
+    def _pane(self) -> TreePane:
+        return self.query_one(TreePane)
+
+    @property
+    def _node(self) -> NodePane:
+        return self.query_one(NodePane)
+
+    def _choose(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self._node.say(as_text(choose(self._sections, chosen)))
+        self._say_status()
+
+    def _show_node(self) -> None:
+        if self.record:
+            # Not the coroutine itself: a worker that is cancelled before it begins would never await it.
+            work: WorkType[None] = partial(self._work_out, self.record, self._pane.under_cursor)
+            self.run_worker(work, exclusive=True, group="node")
+
+    async def _work_out(self, tree: SearchTree, line: TreeLine | None) -> None:
+        """Show a node; its diff may take a while, so it is made elsewhere."""
+        colour = not self.app.no_color
+        self._sections = await asyncio.to_thread(sections_of, self.view, tree, line, colour)
+        self._choose(self._chosen)
+
+    def _show_broken(self, why: str) -> None:
+        self.workers.cancel_group(self, "node")
+        raw = raw_text(self.view, self.number)
+        self._sections = [
+            Section("This line holds no tree", safe_text(why, PALETTE["fault"]), why),
+            Section("The line", safe_text(raw, limit=SHOWN_RAW), raw),
+        ]
+        self._choose(self._chosen)
+
+    def _say_status(self) -> None:
+        place = self.view.place_of(self.number)
+        where = "not shown in the table" if place is None else f"{place + 1:,}"
+        text = Text(f"tree {where} of {len(self.view.numbers):,}")
+        shown = self.view.shown
+        parts: list[str] = [shown.show] if shown.show != "all" else []
+        parts += [f"with {one_line(shown.text, 40)}"] if shown.text else []
+        text.append("".join(f", {part}" for part in parts))
+        text.append("  diff" if self._chosen.diff else "  whole response")
+        if self.view.problem:
+            text.append(f"  {one_line(self.view.problem, 200)}", style=PALETTE["fault"])
+        self.query_one(StatusBar).say(text)
+
+    def _remember(self) -> None:
+        if self.record:
+            place = Place(prompt_id=self.record.prompt.id, line=self._pane.cursor, open_tree=True)
+            self.browser.remember(self.view.path, place)
+
+    def _response(self) -> str:
+        line = self._pane.under_cursor
+        if line is None:
+            return self._prompt()
+        return line.node.response if line.node else line.fault.text if line.fault else ""
+
+    def _prompt(self) -> str:
+        return self.record.prompt.messages[-1].content if self.record else ""
+
+    def _json(self) -> str:
+        line = self._pane.under_cursor
+        item = (line.node or line.fault) if line else self.record and self.record.prompt
+        return json.dumps(item.model_dump(), indent=1) if item else ""
+
+    def _export(self, form: TreeForm | None) -> None:
+        if form and self.record:
+            self.run_worker(self._write(self.record, form), group="export")
+
+    async def _write(self, tree: SearchTree, form: TreeForm) -> None:
+        try:
+            path = await write_export(self.view, self.number, tree, form)
+        except UsageMistake as error:
+            self.browser.warn(str(error))
+        else:
+            self.browser.tell(f"written: {path}")
+
+
+def sections_of(
+    view: RunView, tree: SearchTree, line: TreeLine | None, colour: bool
+) -> list[Section]:
+    """All about the prompt, a node or a fault."""
+    if line is None:
+        return prompt_sections(tree)
+    if line.node is not None:
+        return node_sections(tree, line.node, view.facts, colour=colour)
+    return fault_sections(line.fault) if line.fault else []

@@ -1,0 +1,156 @@
+"""Lines of which one is under the cursor; only those on the screen are ever made."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.widgets.motions import MOTIONS, Motions
+
+CURSOR = "▸"
+"""Stands before the line under the cursor, which is told by more than its colour."""
+
+
+class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
+    """A list of any length. A subclass says what a line is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *MOTIONS,
+        Binding("enter", "open", "Open", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--head"}
+    DEFAULT_CSS = """
+    LineList {
+        background: $background;
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        & > .lines--head { text-style: bold; background: $panel; color: $foreground; }
+        & > .lines--cursor { background: $panel; }
+        &:focus > .lines--cursor { background: $primary 30%; text-style: bold; }
+    }
+    """
+
+    cursor: reactive[int] = reactive(0, repaint=False)
+    """Line under the cursor, from 0."""
+
+    class Moved(Message):
+        """The cursor is on another line."""
+
+        def __init__(self, sender: LineList, line: int) -> None:
+            super().__init__()
+            self.sender, self.line = sender, line
+
+        @property
+        def control(self) -> LineList:
+            """The list."""
+            return self.sender
+
+    class Opened(Moved):
+        """Enter, or a second click, on a line."""
+
+    def __init__(self, *, head: bool = False) -> None:
+        super().__init__()
+        self._num_head = int(head)
+        self._count = 0
+
+    def draw(self, line: int, width: int) -> Text:
+        """A line in at most so many cells."""
+        raise NotImplementedError
+
+    def draw_head(self, width: int) -> Text:
+        """The line that stays at the top, where there is one."""
+        return Text()
+
+    def clicked_head(self, x: int) -> None:
+        """The head was clicked."""
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return self._count
+
+    def set_count(self, count: int) -> None:
+        """Say how many lines there are now; the cursor stays where it is, if it can."""
+        self._count = count
+        self.virtual_size = Size(1, count + self._num_head)
+        self.cursor = self.validate_cursor(self.cursor)
+        self.refresh()
+
+    def validate_cursor(self, cursor: int) -> int:
+        """Keep the cursor on a line."""
+        return max(0, min(cursor, self._count - 1))
+
+    def watch_cursor(self, before: int, cursor: int) -> None:
+        """Show the cursor's line, and say that it moved."""
+        self.show_line(cursor)
+        self.refresh()
+        if before != cursor:
+            self.post_message(self.Moved(self, cursor))
+
+    def show_line(self, line: int) -> None:
+        """Scroll as far as is needed to see a line."""
+        top = round(self.scroll_target_y)
+        if line < top:
+            self.scroll_to(y=line, animate=False, force=True)
+        elif line >= top + self.page_lines():
+            self.scroll_to(y=line - self.page_lines() + 1, animate=False, force=True)
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the screen."""
+        width = self.scrollable_content_region.width
+        line = self.scroll_offset.y + y - self._num_head
+        if y < self._num_head:
+            style = self.get_component_rich_style("lines--head")
+            text = Text(" ").append_text(self.draw_head(width - 1))
+        elif 0 <= line < self._count:
+            on = line == self.cursor
+            style = self.get_component_rich_style("lines--cursor") if on else self.rich_style
+            text = Text(CURSOR if on else " ").append_text(self.draw(line, width - 1))
+        else:
+            return Strip.blank(width, self.rich_style)
+        text.end = ""
+        strip = Strip(text.render(self.app.console), cell_len(text.plain))
+        return strip.adjust_cell_length(width).apply_style(style)
+
+    def page_lines(self) -> int:
+        """Lines on the screen at once."""
+        return max(self.scrollable_content_region.height - self._num_head, 1)
+
+    def advance(self, lines: int) -> None:
+        """Move the cursor."""
+        self.cursor += lines
+
+    def jump_to(self, *, end: bool) -> None:
+        """Move the cursor to the beginning or the end."""
+        self.cursor = self._count - 1 if end else 0
+
+    def action_open(self) -> None:
+        """Open the line under the cursor."""
+        if self._count:
+            self.post_message(self.Opened(self, self.cursor))
+
+    def on_resize(self) -> None:
+        """Keep the cursor on the screen."""
+        self.show_line(self.cursor)
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to where the mouse is; open what is clicked twice."""
+        if event.y < self._num_head:
+            self.clicked_head(event.x - 1)
+            return
+        line = self.scroll_offset.y + event.y - self._num_head
+        if line >= self._count:
+            return
+        if event.chain > 1 and line == self.cursor:
+            self.action_open()
+        self.cursor = line
