@@ -2,6 +2,8 @@
 
     python docs/screenshots.py --out docs/images
     python docs/screenshots.py --loop runs/mine          the training screen as well, of a loop that is there
+
+The runs are made in a temporary folder.
 """
 
 from __future__ import annotations

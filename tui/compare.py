@@ -98,7 +98,10 @@ class Comparison:
     def work(self, seconds: float = 0.05) -> bool:
         """Work for about so long on what is not known yet; returns whether all is known."""
         known = tuple((len(side.index), side.step(seconds / 2)) for side in self._sides)
-        changed = any([side.take_changed() for side in self._sides])
+        taken = [
+            side.take_changed() for side in self._sides
+        ]  # of both, whatever the first one says
+        changed = any(taken)
         self._done = all(done for _, done in known)
         if known != self._known or (changed and self._done):
             pairs = shared_rows(self.left, self.right)

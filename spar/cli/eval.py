@@ -15,7 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import DECODING, HelpedGroup, benchmark_flags, default_recipe, settings_of, takes
+from spar.cli.flags import (
+    DECODING,
+    HelpedGroup,
+    benchmark_flags,
+    default_recipe,
+    settings_of,
+    takes,
+)
 
 eval_app = typer.Typer(
     cls=HelpedGroup, help="Measure a model, or a search, on benchmarks.", rich_markup_mode=None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.cli.report import open_console, visible
-from spar.cli.train_view import PlainView, View
+from spar.cli.train_view import PlainView, View, interruptible
 from spar.config import DecodeConfig
 from spar.errors import UsageMistake
 from spar.infer.deploy import deployments, engine_label, shown_model
@@ -88,7 +88,7 @@ def run(config: BootstrapConfig, invocation: Invocation) -> None:
             view.note(line)
     if invocation.dry_run:
         return
-    with view:
+    with interruptible(directory), view:
         run_bootstrap(directory, config, invocation.part, view.watcher, fresh=invocation.fresh)
     if not left:
         view.note(f"{directory}: every stage that was asked for is done")

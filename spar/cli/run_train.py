@@ -11,9 +11,9 @@ from typing import Any
 from spar.cli import train_view
 from spar.cli.report import open_console, visible
 from spar.cli.train_estimate import check_disk, estimate, lines
-from spar.errors import RunLocked, UsageMistake
+from spar.errors import MissingExtra, RunLocked, UsageMistake
 from spar.files import locked
-from spar.infer.deploy import deployments
+from spar.infer.deploy import deployments, has_package
 from spar.infer.engines.hf import check_model_folder
 from spar.manifest import config_digest
 from spar.prompts import read_prompts
@@ -21,14 +21,12 @@ from spar.store import LOCK, MANIFEST
 from spar.train.ledger import (
     LoopState,
     StageState,
-    continued,
-    is_done,
     read_config,
     read_loop,
 )
-from spar.train.loop import Course, run_loop
+from spar.train.loop import Course, origin_of, planned, run_loop
 from spar.train.recipe import FREE, TrainConfig, load_train, with_changes
-from spar.train.stages import Origin, Stage, all_stages
+from spar.train.stages import Stage, all_stages
 
 DEFAULT_RECIPE = "nano"
 
@@ -78,14 +76,15 @@ def run(config: TrainConfig, invocation: Invocation) -> None:
     view = train_view.open_view(invocation.display, directory)
     known = _check_prompts(config)
     _check_models(config)
-    begins = continued(Path(config.start)) if config.start else Origin.of(config)
-    stages = all_stages(config, directory, begins)
-    left = stages if invocation.fresh else _left(stages)
+    _check_encoder(config)
+    origin = origin_of(config, directory, fresh=invocation.fresh)
+    stages = all_stages(config, directory, origin)
+    _, left = planned(stages, invocation.course, fresh=invocation.fresh)
     for line in _plan(config, left, directory, known):
         view.note(line)
     if invocation.dry_run:
         return
-    with view:
+    with train_view.interruptible(directory), view:
         run_loop(directory, config, invocation.course, view.watcher, fresh=invocation.fresh)
     print_status(directory)
 
@@ -104,7 +103,9 @@ def print_status(directory: Path, *, as_json: bool = False) -> None:
         The folder is no loop's.
     """
     if not (directory / MANIFEST).is_file():
-        raise UsageMistake(f"there is no training loop in {directory}; give the folder of a `spar train`")
+        raise UsageMistake(
+            f"there is no training loop in {directory}; give the folder of a `spar train`"
+        )
     state = read_loop(directory, running=_is_running(directory))
     if as_json:
         print(json.dumps(_facts(state)))
@@ -120,6 +121,8 @@ def _is_running(directory: Path) -> bool:
         with locked(directory / LOCK):
             return False
     except RunLocked:
+        return True
+    except OSError:  # another's folder, which we may only read: nobody can tell
         return True
 
 
@@ -150,14 +153,10 @@ def _plan(
     config: TrainConfig, left: Sequence[Stage], directory: Path, known: int | None
 ) -> list[str]:
     if not left:
-        return [f"{directory}: all {config.last_iteration} iterations are done"]
+        return [f"{directory}: every stage that was asked for is done"]
     found = estimate(config, left, known)
     warning = check_disk(directory, found)
     return [f"loop: {directory}", *lines(found), *([warning] if warning else [])]
-
-
-def _left(stages: Sequence[Stage]) -> list[Stage]:
-    return [stage for stage in stages if not is_done(stage)]
 
 
 def _refuse_servers(config: TrainConfig) -> None:
@@ -174,8 +173,16 @@ def _check_prompts(config: TrainConfig) -> int | None:
     if not config.prompts:
         return None
     if config.prompts == "-":
-        raise UsageMistake("spar train reads its prompts again in every iteration; give a file, not -")
+        raise UsageMistake(
+            "spar train reads its prompts again in every iteration; give a file, not -"
+        )
     return sum(1 for _ in read_prompts(config.prompts))
+
+
+def _check_encoder(config: TrainConfig) -> None:
+    """Tell before hours of search that what would measure the pairs is not installed."""
+    if config.embedding_model and not has_package("sentence_transformers"):
+        raise MissingExtra("sentence_transformers", "embeddings", "embedding_model")
 
 
 def _check_models(config: TrainConfig) -> None:

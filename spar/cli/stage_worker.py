@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spar.config import DecodeConfig, EvalConfig, Settings
 from spar.errors import SparError
 from spar.files import replace_json
+from spar.manifest import Manifest
 from spar.process import die_with_parent, keep_failure, tell_error
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def carry_out(order: Order) -> None:
     display = open_display("plain")
     source, stage = _work(order)
     config = settle(config, display.note, asked=stage.speakers)
-    with RunStore.open(order.out, make_manifest(config)) as store:
+    with RunStore.open(order.out, _manifest(make_manifest(config))) as store:
         asyncio.run(Course(config, source, store, display, stage=stage).run())
 
 
@@ -155,6 +156,15 @@ def work(task: Callable[[], None], path: Path) -> int:
         keep_failure(path.with_suffix(".failure.json"), error)
         return error.exit_code
     return 0
+
+
+def _manifest(whole: Manifest) -> Manifest:
+    """The manifest of a loop's stage: the loop has said whose turn it is, and its folder may be moved."""
+    values = whole.model_dump(exclude={"digest"})
+    return Manifest.model_validate({**values, "free": (*whole.free, *_MODELS)})
+
+
+_MODELS = ("actor_model", "refiner_model")
 
 
 def _carry_out(order: Mapping[str, Any]) -> None:

@@ -36,7 +36,9 @@ def train(
     iterations: Annotated[int | None, typer.Option(help="Iterations in all.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="YAML file or shipped recipe; none: that of the loop in --out, else nano."),
+        typer.Option(
+            help="YAML file or shipped recipe; none: that of the loop in --out, else nano."
+        ),
     ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")

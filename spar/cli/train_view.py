@@ -6,6 +6,7 @@ and `spar train status` tell the same.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from spar.cli.course import Interrupted
 from spar.cli.display import KINDS
 from spar.cli.report import visible
 from spar.errors import UsageMistake
@@ -41,6 +43,23 @@ def open_view(kind: str, run: Path) -> View:
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     return {"rich": LiveView, "plain": PlainView, "none": View}[kind](run)
+
+
+@contextlib.contextmanager
+def interruptible(run: Path) -> Iterator[None]:
+    """Tell Ctrl-C as one line.
+
+    Raises
+    ------
+    Interrupted
+        In place of the interrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; what was done is safe in {run}; run the same command again to go on"
+        ) from None
 
 
 class View:

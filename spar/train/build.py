@@ -127,7 +127,7 @@ def _require_pairs(found: Survey, settings: BuildSettings) -> None:
     directory = settings.search if run == "search" else settings.drafts
     raise UsageMistake(
         f"{directory}: {had} of {found.trees[run]} trees {what}, and {settings.min_pairs} are needed; "
-        "run more prompts, or lower --min-pairs"
+        "run more prompts, or lower min_pairs"
     )
 
 

@@ -12,9 +12,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from spar.errors import UsageMistake
 from spar.files import replace_json
@@ -190,8 +190,14 @@ def read_scores(run: Path, config: TrainConfig, origin: Origin) -> dict[int, Sco
     for iteration in range(origin.iteration, config.last_iteration + 1):
         path = folder_of(run, iteration) / "eval" / "scores.json"
         if path.is_file():
-            found[iteration] = _object(path)
+            try:
+                found[iteration] = _SCORES.validate_json(path.read_bytes())
+            except (OSError, ValidationError) as error:
+                raise _damaged(path) from error
     return found
+
+
+_SCORES = TypeAdapter(dict[str, dict[str, dict[str, int | float | None]]])
 
 
 def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, tuple[float, float | None]]:
@@ -202,7 +208,7 @@ def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, tuple[float, 
         for name in item.show or tuple(metrics)[:1]:
             if name in metrics:
                 value = metrics[name]
-                shown[f"{item.title} {name}"] = (float(value["value"] or 0.0), value["stderr"])
+                shown[f"{item.title} {name}"] = (value.get("value") or 0.0, value.get("stderr"))
     return shown
 
 
@@ -248,7 +254,12 @@ def _state(stage: Stage, *, running: bool) -> StageState:
 def _failing(stage: Stage) -> int | None:
     """Prompts that a search stage has, as its process wrote them down when it began."""
     path = Path(f"{stage.folder}.count.json")
-    return int(_object(path)["prompts"]) if path.is_file() else None
+    try:
+        return int(json.loads(path.read_bytes())["prompts"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path) from error
 
 
 def num_lines(path: Path) -> int:
@@ -271,11 +282,5 @@ _COUNTED: dict[Path, tuple[int, int]] = {}
 """File to the bytes of it that were read, and the lines in them."""
 
 
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageMistake(f"{path} is damaged; delete it and run that stage again") from error
-    if not isinstance(value, dict):
-        raise UsageMistake(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
+def _damaged(path: Path) -> UsageMistake:
+    return UsageMistake(f"{path} is damaged; delete it, and run its stage again with --from")

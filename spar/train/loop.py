@@ -23,8 +23,8 @@ from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.store import MANIFEST
 from spar.train.launch import launch
-from spar.train.ledger import ORIGIN, continued, is_done
-from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
+from spar.train.ledger import ORIGIN, continued, is_done, read_config
+from spar.train.recipe import FREE, STAGE_SETTINGS, Benchmarked, TrainConfig
 from spar.train.running import (
     REPLACED,
     Watcher,
@@ -73,44 +73,61 @@ def run_loop(
     RunStopped
         A stage stopped; running the same command again goes on from there.
     """
-    origin = _origin(config)
+    origin = origin_of(config, run, fresh=fresh)
     stages = all_stages(config, run, origin)
     with held(run):
         refuse_foreign(run, mark=ORIGIN, what="training loop")
+        first, plan = planned(stages, course, fresh=fresh)
         if fresh:
             forget(run)
-        first = stages.index(find(stages, course.begin)) if course.begin else len(stages)
         wanted = _manifest(config, origin)
         refuse_other_settings(run, wanted, STAGE_SETTINGS, stages[:first])
-        put_aside(run, stages[first:], watcher.note)
+        if first < len(stages):
+            put_aside(run, _from_on(stages[first], config, run, origin), watcher.note)
         replace_json(run / MANIFEST, wanted.model_dump())
-        for stage in chosen(stages, course):
+        for stage in plan:
             run_stage(stage, partial(_carry_out, stage, config), watcher)
 
 
-def chosen(stages: Sequence[Stage], course: Course) -> Iterator[Stage]:
-    """The stages to run, in order; read lazily, since each changes what is done.
+def planned(
+    stages: Sequence[Stage], course: Course, *, fresh: bool = False
+) -> tuple[int, Sequence[Stage]]:
+    """The place of the first stage that is run again, past the last where none is; and those that will run.
+
+    Parameters
+    ----------
+    fresh:
+        Whether nothing counts as done.
 
     Raises
     ------
     UsageMistake
-        There is no such stage.
+        There is no such stage, or no way to do all that is asked for.
     """
-    last = find(stages, course.stop_after) if course.stop_after else None
-    if course.only:
-        stage = find(stages, course.only)
-        if not is_done(stage):
-            yield stage
-        return
-    for stage in stages:
-        if not is_done(stage):
-            yield stage
-        if last is not None and (stage.iteration, stage.name) == (last.iteration, last.name):
-            return
+    if course.only and course.stop_after:
+        raise UsageMistake("--only runs one stage, and --stop-after several; give one of them")
+    again = stages.index(find(stages, course.begin)) if course.begin else len(stages)
+    left = [s for i, s in enumerate(stages) if fresh or i >= again or not is_done(s)]
+    now = left[0].iteration if left else stages[-1].iteration
+    begin, end = 0, len(stages) - 1
+    if course.only or course.stop_after:
+        end = stages.index(find(stages, course.only or course.stop_after, now))
+        begin = end if course.only else 0
+    if course.begin and end < again:
+        raise UsageMistake(
+            f"--from {course.begin} begins with {stages[again].title}, after {stages[end].title}, "
+            "which was to be the last; name an earlier stage there, or leave it out"
+        )
+    return again, [stage for stage in left if begin <= stages.index(stage) <= end]
 
 
-def find(stages: Sequence[Stage], text: str) -> Stage:
+def find(stages: Sequence[Stage], text: str, now: int | None = None) -> Stage:
     """The stage that a person names: `2/search`, or `search` of the iteration that is under way.
+
+    Parameters
+    ----------
+    now:
+        The iteration that is under way; None: that of the first stage that is not done.
 
     Raises
     ------
@@ -125,7 +142,8 @@ def find(stages: Sequence[Stage], text: str) -> Stage:
         )
     if slash:
         return fitting[0]
-    now = next((s.iteration for s in stages if not is_done(s)), stages[-1].iteration)
+    if now is None:
+        now = next((s.iteration for s in stages if not is_done(s)), stages[-1].iteration)
     return next((s for s in fitting if s.iteration >= now), fitting[-1])
 
 
@@ -138,8 +156,39 @@ def forget(run: Path) -> None:
     (run / MANIFEST).unlink()
 
 
-def _origin(config: TrainConfig) -> Origin:
-    return continued(Path(config.start)) if config.start else Origin.of(config)
+def origin_of(config: TrainConfig, run: Path, *, fresh: bool = False) -> Origin:
+    """Where a loop begins; one that is there stays where it began, whatever became of the loop that it took up.
+
+    Raises
+    ------
+    UsageMistake
+        The loop that is taken up is none, or this one, or has nothing that this one could go on from.
+    """
+    if not config.start:
+        return Origin.of(config)
+    if Path(config.start).resolve() == run.resolve():
+        raise UsageMistake(f"--start {config.start} is the loop's own folder; give another --out")
+    if not fresh and (run / MANIFEST).is_file():
+        stored, origin = read_config(run)
+        if stored.start == config.start:
+            return origin
+    origin = continued(Path(config.start))
+    if config.last_iteration <= origin.iteration:
+        raise UsageMistake(
+            f"{config.start} has {origin.iteration} iterations, and this loop would end with "
+            f"{config.last_iteration}; give --iterations {origin.iteration + 1} or more, with iterative=true"
+        )
+    return origin
+
+
+def _from_on(first: Stage, config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:
+    """A stage and all after it that can be in the folder, also of a loop that was longer or measured more."""
+    names = [path.name.partition("-")[2] for path in run.glob("iteration-*")]
+    last = max(config.iterations, *(int(name) for name in names if name.isdecimal()), 1)
+    measured = config.benchmarks or (Benchmarked(benchmark="any"),)
+    longest = config.model_copy(update={"iterations": last, "benchmarks": measured})
+    stages = all_stages(longest, run, origin)
+    return stages[[stage.title for stage in stages].index(first.title) :]
 
 
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spar.config import (
     FREE as FREE_OF_SEARCHES,
@@ -74,8 +74,14 @@ class Benchmarked(Settings):
 
     @property
     def title(self) -> str:
-        """Its name in this loop."""
+        """Its name in this loop, and its folder's."""
         return self.name or self.benchmark
+
+    @model_validator(mode="after")
+    def _names_a_folder(self) -> Self:
+        if not self.title or self.title in (".", "..") or set(self.title) & set("/\\\0"):
+            raise ValueError(f"its name is {self.title!r}; give one that a folder can have")
+        return self
 
 
 class TrainConfig(Settings):
@@ -281,7 +287,7 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
         raise UsageMistake(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
     try:
         return names, _number(yaml.safe_load(value)) if value.strip() else ""
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the second one: a day that no month has
         raise UsageMistake(f"--set {key}: {value!r} is not a YAML value") from error
 
 

@@ -170,7 +170,7 @@ def run_stage(
 
 
 def _in_stage(stage: Stage, error: SparError) -> SparError:
-    kind = type(error) if type(error) in (UsageMistake, RunStopped) else RunStopped
+    kind = UsageMistake if isinstance(error, UsageMistake) else RunStopped
     return kind(f"stage {stage.title}: {error}")
 
 
@@ -196,8 +196,9 @@ def put_aside(run: Path, stages: Sequence[Stage], note: Callable[[str], None]) -
     begun = [stage for stage in stages if stage.record.exists()]
     if not begun:
         return
-    number = 1 + len(list((run / REPLACED).glob("*")))
-    for stage in begun:
+    taken = [int(path.name) for path in (run / REPLACED).glob("*") if path.name.isdecimal()]
+    number = 1 + max(taken, default=0)
+    for stage in reversed(begun):  # killed in the middle, none is left whose inputs are gone
         aside = run / REPLACED / str(number) / stage.home.relative_to(run)
         aside.mkdir(parents=True, exist_ok=True)
         for path in filter(Path.exists, files_of(stage)):

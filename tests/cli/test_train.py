@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from spar.cli import run_train
+from spar.errors import MissingExtra
 from spar.store import read_trees
 from spar.train.ledger import read_loop
+from spar.train.recipe import TrainConfig
 from tests.cli.test_decode import spar
 
 pytest.importorskip("trl")
@@ -95,7 +98,7 @@ def test_a_finished_loop_is_shown_again(whole: Path) -> None:
     before = (whole / "iteration-1" / "dpo.json").read_bytes()
     told = spar("train", "--out", str(whole), "--display", "plain")
     assert told.returncode == 0, told.stderr
-    assert "all 1 iterations are done" in told.stderr
+    assert "every stage that was asked for is done" in told.stderr
     assert "sampled pass" in told.stdout
     assert (whole / "iteration-1" / "dpo.json").read_bytes() == before
 
@@ -130,8 +133,19 @@ def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_pat
     run = tmp_path / "copy"
     shutil.copytree(whole, run)
     told = _spar(
-        ["train", "--out", str(run), "--from", "build", "--stop-after", "build"]
-        + ["--set", "pairs=independent", "--display", "plain"]
+        [
+            "train",
+            "--out",
+            str(run),
+            "--from",
+            "build",
+            "--stop-after",
+            "build",
+            "--set",
+            "pairs=independent",
+            "--display",
+            "plain",
+        ]
     )
     assert told.returncode == 0, told.stderr
     report = json.loads((run / "iteration-1" / "build" / "build.json").read_text())
@@ -145,8 +159,17 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
     run = tmp_path / "copy"
     shutil.copytree(whole, run)
     told = _spar(
-        ["train", "--out", str(run), "--from", "build", "--set", "min_pairs=500"]
-        + ["--display", "none"]
+        [
+            "train",
+            "--out",
+            str(run),
+            "--from",
+            "build",
+            "--set",
+            "min_pairs=500",
+            "--display",
+            "none",
+        ]
     )
     assert told.returncode == 2
     assert "stage 1/build" in told.stderr and "500" in told.stderr
@@ -162,6 +185,7 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
         (["--set", "decode.base_url=[http://127.0.0.1:9/v1]"], "cannot train those of a server"),
         (["--model", "nowhere/at-all"], "nowhere/at-all"),
         (["--from", "dop", "--out", "OUT"], "dop"),
+        (["--from", "dpo", "--stop-after", "build", "--dry-run"], "after 1/build"),
         (["missing.jsonl"], "missing.jsonl"),
         (["bad.jsonl"], "bad.jsonl:2"),
         (["-"], "give a file"),
@@ -176,6 +200,20 @@ def test_mistakes_are_one_line(
     told = spar("train", *arguments, "--display", "none")
     assert told.returncode == 2
     assert words in told.stderr and "Traceback" not in told.stderr
+
+
+def test_a_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The pairs are measured after hours of search: what measures them has to be installed before."""
+    monkeypatch.setattr(run_train, "has_package", lambda name: False)
+    config = TrainConfig(embedding_model="some/encoder")
+    with pytest.raises(MissingExtra, match="sentence_transformers"):
+        run_train.run(config, run_train.Invocation(tmp_path / "run", dry_run=True, display="none"))
+
+
+def test_a_dry_run_of_what_is_asked_for(whole: Path) -> None:
+    """What `--from` runs again is counted, up to `--stop-after`."""
+    told = spar("train", "--out", str(whole), "--dry-run", "--from", "dpo", "--stop-after", "rft")
+    assert "2 stages to run, 1/dpo to 1/rft" in told.stderr
 
 
 def test_a_dry_run_says_what_it_takes(tmp_path: Path) -> None:

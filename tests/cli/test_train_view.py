@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from spar.cli import run_train
+from spar.cli.course import Interrupted
 from spar.cli.run_train import print_status
-from spar.cli.train_view import LiveView, PlainView, open_view, tables
+from spar.cli.train_view import LiveView, PlainView, interruptible, open_view, tables
 from spar.errors import RunStopped, UsageMistake
 from spar.train.ledger import read_loop, write_record
 from tests.train.test_loop import Script, go, script, settings
@@ -116,3 +118,29 @@ def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
     (run / "iteration-1" / "dpo.json").write_text("{")
     with pytest.raises(UsageMistake, match=r"dpo\.json is no record.*delete it"):
         print_status(run)
+
+
+def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
+    """With the exit code of an interrupt, and the way to go on."""
+    told = pytest.raises(Interrupted, match="run the same command again")
+    with told as caught, interruptible(tmp_path):
+        raise KeyboardInterrupt
+    assert caught.value.exit_code == 130
+
+
+def test_a_folder_that_may_only_be_read_is_shown(
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another person's loop, whose lock cannot be asked for."""
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    run = tmp_path / "run"
+    go(run, settings())
+    monkeypatch.setattr(run_train, "locked", refused)
+    print_status(run)
+    assert "scores after each iteration" in capsys.readouterr().out

@@ -476,3 +476,11 @@ def test_a_stage_that_is_none(tmp_path: Path, carried: list[str]) -> None:
     with pytest.raises(UsageMistake, match=r"'dpo' .*answers, drafts"):
         bootstrap(tmp_path, begin="dpo")
     assert not (tmp_path / "run.json").exists()
+
+
+def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, carried: list[str]) -> None:
+    """`--from build --stop-after judge` is told before what was done is put aside."""
+    bootstrap(tmp_path)
+    with pytest.raises(UsageMistake, match="judge comes before --from build"):
+        bootstrap(tmp_path, begin="build", stop_after="judge")
+    assert not (tmp_path / "replaced").exists()

@@ -9,13 +9,21 @@ from typing import Any
 
 import pytest
 
-from spar.errors import ConfigChanged, RunLocked, RunStopped, SparError, UsageMistake
+from spar.errors import (
+    ConfigChanged,
+    MissingExtra,
+    RunLocked,
+    RunStopped,
+    SparError,
+    UsageMistake,
+)
 from spar.files import locked
 from spar.store import LOCK
 from spar.train import loop
 from spar.train.ledger import continued, read_loop, read_record, write_record
 from spar.train.loop import Course, Watcher, prompts_of, run_loop, write_prompts
 from spar.train.recipe import TrainConfig, load_train, with_changes
+from spar.train.running import put_aside
 from spar.train.stages import Origin, Stage, all_stages
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -216,9 +224,93 @@ def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
         go(run, settings(), only="eval")
 
 
+@pytest.mark.parametrize(
+    ("course", "words"),
+    [
+        ({"begin": "dpo", "stop_after": "biuld"}, "no stage 'biuld'"),
+        ({"begin": "dpo", "stop_after": "build"}, "begins with 1/dpo, after 1/build"),
+        ({"begin": "rft", "only": "dpo"}, "begins with 1/rft, after 1/dpo"),
+        ({"only": "dpo", "stop_after": "rft"}, "give one of them"),
+    ],
+)
+def test_what_cannot_be_done_moves_nothing(
+    course: dict[str, str], words: str, tmp_path: Path, script: Script
+) -> None:
+    """A mistake beside `--from` is told before what was done is put aside."""
+    run = tmp_path / "run"
+    go(run, settings())
+    with pytest.raises(UsageMistake, match=words):
+        go(run, settings(), **course)
+    assert not (run / "replaced").exists()
+
+
+def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) -> None:
+    """An unknown stage is told before the loop that is there goes."""
+    run = tmp_path / "run"
+    go(run, settings())
+    with pytest.raises(UsageMistake, match="no stage 'dop'"):
+        run_loop(run, settings(), Course(stop_after="dop"), Watcher(), fresh=True)
+    assert (run / "iteration-1" / "dpo" / "model").is_dir()
+
+
+def test_one_stage_of_those_that_run_again(tmp_path: Path, script: Script) -> None:
+    """`--from 1/dpo --only rft` is of iteration 1, which is under way from then on."""
+    run = tmp_path / "run"
+    go(run, settings(iterations=2))
+    script.ran.clear()
+    go(run, settings(iterations=2), begin="1/dpo", only="rft")
+    assert script.ran == ["1/rft"]
+
+
+def test_from_puts_later_iterations_and_measures_aside_as_well(
+    tmp_path: Path, script: Script
+) -> None:
+    """Also those that fewer `--iterations`, and no benchmarks, do not ask for: their models are of the old ones."""
+    run = tmp_path / "run"
+    go(run, settings(iterations=2))
+    go(run, settings(iterations=1, benchmarks=()), begin="1/dpo")
+    for name in ("iteration-1/eval", "iteration-2/draft", "iteration-2/eval"):
+        assert not (run / name).exists() and (run / "replaced" / "1" / name).is_dir()
+    script.ran.clear()
+    go(run, settings(iterations=2, benchmarks=()))
+    assert script.ran == [f"2/{name}" for name in ONE[:-1]]
+
+
+def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
+    tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it moves, no stage is left as done whose inputs have gone."""
+    run = tmp_path / "run"
+    go(run, settings())
+    moved, rename = [], Path.rename
+
+    def until_killed(self: Path, target: Path) -> Path:
+        if len(moved) == 5:
+            raise KeyboardInterrupt
+        moved.append(self)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        go(run, settings(), begin="draft")
+    states = [one.state for one in read_loop(run).stages]
+    assert states[states.index("waiting") :].count("done") == 0
+    assert states[:3] == ["done"] * 3
+
+
+def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) -> None:
+    """A person may have deleted the first of two folders."""
+    run = tmp_path / "run"
+    go(run, settings())
+    stages = all_stages(settings(), run, Origin("", ""))
+    (run / "replaced" / "2" / "iteration-1" / "eval").mkdir(parents=True)
+    put_aside(run, stages[-1:], lambda line: None)
+    assert (run / "replaced" / "3" / "iteration-1" / "eval" / "scores.json").is_file()
+
+
 def test_an_unknown_stage_is_refused(tmp_path: Path, script: Script) -> None:
     """The message says which there are."""
-    with pytest.raises(UsageMistake, match="no stage 'dop'.*draft, judge, search"):
+    with pytest.raises(UsageMistake, match=r"no stage 'dop'.*draft, judge, search"):
         go(tmp_path / "run", settings(), begin="dop")
     assert script.ran == []
 
@@ -241,6 +333,39 @@ def test_a_loop_without_models_cannot_be_taken_up(tmp_path: Path, script: Script
     go(tmp_path / "run", settings(), stop_after="build")
     with pytest.raises(UsageMistake, match="no iteration with both models trained"):
         go(tmp_path / "other", settings(start=str(tmp_path / "run")))
+
+
+def test_a_loop_stays_where_it_began(tmp_path: Path, script: Script) -> None:
+    """The loop that it took up may go on, or be gone."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    go(first, settings())
+    go(second, settings(iterations=2, start=str(first)), stop_after="2/build")
+    go(first, settings(iterations=2))
+    go(second, settings(iterations=2, start=str(first)), only="rft")
+    first.rename(tmp_path / "gone")
+    go(second, settings(iterations=3, start=str(first)))
+    assert script.orders["2/rft"]["model"] == str(first / "iteration-1" / "rft" / "model")
+    assert script.ran[-1] == "3/eval"
+
+
+@pytest.mark.parametrize("changes", [{"iterations": 1}, {"iterations": 9, "iterative": False}])
+def test_taking_up_a_loop_for_no_iteration_is_refused(
+    changes: dict[str, Any], tmp_path: Path, script: Script
+) -> None:
+    """The message says how many iterations there would have to be."""
+    go(tmp_path / "first", settings())
+    with pytest.raises(UsageMistake, match="give --iterations 2 or more"):
+        go(tmp_path / "second", settings(start=str(tmp_path / "first"), **changes))
+
+
+def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
+    """With --fresh its models would be deleted first."""
+    run = tmp_path / "run"
+    go(run, settings())
+    again = settings(iterations=2, start=str(run))
+    with pytest.raises(UsageMistake, match="own folder"):
+        run_loop(run, again, Course(), Watcher(), fresh=True)
+    assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
 def test_no_iteration_is_one_with_all_prompts(tmp_path: Path, script: Script) -> None:
@@ -301,6 +426,8 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
         ("dpo.learning_rat=1", r"unknown setting 'dpo\.learning_rat'"),
         ("rft.epochs=-1", r"rft\.epochs is -1"),
         ("dpo.out=x", "'out' is decided by the loop"),
+        ("benchmarks=[{benchmark: nano-if, name: ../x}]", r"name is '\.\./x'"),
+        ("samples=2026-13-45", "not a YAML value"),
     ):
         with pytest.raises(UsageMistake, match=words):
             load_train("nano", {}, [change])
@@ -345,3 +472,31 @@ def test_progress_is_read_from_the_files(tmp_path: Path, script: Script) -> None
         handle.write("{}\n")
     again = {one.stage.title: one for one in read_loop(run).stages}["1/draft"]
     assert str(again.progress) == "3 of 3 prompts"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eval/scores.json", '{"toy": 5}'),
+        ("eval/scores.json", "[1"),
+        ("search.count.json", "{}"),
+        ("search.json", "{"),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path, script: Script) -> None:
+    """One line that says what to delete."""
+    run = tmp_path / "run"
+    script.fails["1/search"] = RunStopped("the disk is full")
+    with pytest.raises(RunStopped):
+        go(run, settings())
+    (run / "iteration-1" / "eval").mkdir()
+    (run / "iteration-1" / name).write_text(text)
+    with pytest.raises(UsageMistake, match=f"{name}.*delete it"):
+        read_loop(run)
+
+
+def test_a_missing_package_is_the_users_to_mend(tmp_path: Path, script: Script) -> None:
+    """Exit code 2, whatever kind of mistake a stage makes out."""
+    script.fails["1/dpo"] = MissingExtra("deepspeed", "train", "training on several machines")
+    with pytest.raises(UsageMistake, match=r"stage 1/dpo: .*deepspeed"):
+        go(tmp_path / "run", settings())

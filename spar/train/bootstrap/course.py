@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from spar import __version__
+from spar.errors import UsageMistake
 from spar.files import replace_json
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
@@ -81,6 +82,10 @@ def run_bootstrap(
     stages = all_stages(config, run)
     first = find(stages, part.begin) if part.begin else len(stages)
     last = find(stages, part.stop_after) if part.stop_after else len(stages) - 1
+    if part.begin and last < first:
+        raise UsageMistake(
+            f"--stop-after {part.stop_after} comes before --from {part.begin}; name a later stage there"
+        )
     with held(run):
         refuse_foreign(run, mark="student", what="bootstrap")
         if fresh:
