@@ -3,7 +3,7 @@
     spar tui                        the runs below runs/, where you left
     spar tui DIR                    a run, or the runs below another folder
     spar tui --model DIR            play with a model of your own
-    textual serve "spar tui DIR"    the same in a web browser
+    textual serve -c "spar tui DIR"    the same in a web browser
 
 `?` shows the keys of each screen.
 """

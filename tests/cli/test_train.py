@@ -288,7 +288,8 @@ def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
     """Actor and refiner of an iteration search together, as they are."""
     pytest.importorskip("vllm")
     home = whole / "iteration-1"
-    models = ["--actor-model", home / "dpo" / "model", "--refiner-model", home / "rft" / "model"]
+    actor, refiner = (str(home / name / "model") for name in ("dpo", "rft"))
+    models = ("--actor-model", actor, "--refiner-model", refiner)
     small = (
         "--engine-arg",
         "enforce_eager=true",

@@ -53,7 +53,8 @@ def loop(recipe: str = "nano", *sets: str, run: Path = Path("/nowhere/run")) -> 
 
 def of(place: Place, recipe: str = "nano", *sets: str, known: int | None = None) -> Estimate:
     """The estimate of a whole loop."""
-    return worked_out(*loop(recipe, *sets), known, place)
+    config, stages = loop(recipe, *sets)
+    return worked_out(config, stages, known, place)
 
 
 def model(folder: Path, shape: dict[str, Any]) -> str:
@@ -168,6 +169,7 @@ def test_8b_in_the_disk(tmp_path: Path) -> None:
     parameters = 8_030_261_248
     assert (disk.models, disk.num_models) == (6 * 2 * parameters, 6)
     assert disk.checkpoints == 3 * 14 * parameters
+    assert disk.models is not None and disk.checkpoints is not None
     assert disk.total == disk.models + disk.checkpoints + disk.texts
     sets = ("dpo.checkpoint_steps=0", "rft.checkpoint_steps=0", "dpo.save_dtype=fp32")
     spared = of(gpus(8), "llama3-8b", f"decode.model={tmp_path / '8b'}", *sets).disk
@@ -347,8 +349,9 @@ def test_a_process_a_gpu_trains_unless_said() -> None:
 )
 def test_what_would_fail_hours_later_fails_at_once(sets: tuple[str, ...], message: str) -> None:
     """Batches, presets, hostfiles, searches and evaluations are looked through before anything runs."""
+    config, stages = loop("nano", *sets)
     with pytest.raises(UsageMistake) as caught:
-        estimate(*loop("nano", *sets), None)
+        estimate(config, stages, None)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -379,8 +382,9 @@ def test_a_task_of_lm_eval_is_a_benchmark(harness: Path, name: str) -> None:
 )
 def test_an_unknown_benchmark_is_refused(harness: Path, name: str, hint: str) -> None:
     """A part of a task's name is no task."""
+    config, stages = loop("nano", f"benchmarks=[{{benchmark: {name}}}]")
     with pytest.raises(UsageMistake) as caught:
-        estimate(*loop("nano", f"benchmarks=[{{benchmark: {name}}}]"), None)
+        estimate(config, stages, None)
     assert f"unknown benchmark {name!r}{hint}" in str(caught.value)
 
 

@@ -21,9 +21,9 @@ from spar.files import locked
 from spar.store import LOCK
 from spar.train import loop
 from spar.train.ledger import continued, read_loop, read_record, write_record
-from spar.train.loop import Course, Watcher, prompts_of, run_loop, write_prompts
+from spar.train.loop import Course, prompts_of, run_loop, write_prompts
 from spar.train.recipe import TrainConfig, load_train, with_changes
-from spar.train.running import put_aside
+from spar.train.running import Watcher, put_aside
 from spar.train.stages import Origin, Stage, all_stages
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -282,7 +282,8 @@ def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
     """Killed while it moves, no stage is left as done whose inputs have gone."""
     run = tmp_path / "run"
     go(run, settings())
-    moved, rename = [], Path.rename
+    moved: list[Path] = []
+    rename = Path.rename
 
     def until_killed(self: Path, target: Path) -> Path:
         if len(moved) == 5:

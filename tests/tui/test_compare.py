@@ -306,6 +306,12 @@ def kind_is(kind: Kind, places: Sequence[int]) -> Seen:
     return lambda app: app.screen.kind == kind and list(app.screen.places) == places
 
 
+def is_read_again(app: Any) -> bool:
+    """Both runs were opened anew, and are read."""
+    screen = app.screen
+    return screen.views is not app.before and settled(app) and list(screen.places) == [3]
+
+
 def at(row: int) -> Seen:
     """The table's cursor is there."""
     return lambda app: isinstance(app.screen, CompareScreen) and cursor(app) == row
@@ -323,7 +329,7 @@ COMPARE = (
     Press("6", kind_is("neither", [3])),
     Press("a", is_screen(TreeScreen)),
     Press("b", is_screen(TreeScreen), first=["escape"]),
-    Press("R", lambda app: app.screen.views is not app.before, first=["escape"]),
+    Press("R", lambda app: is_read_again(app), first=["escape"]),
     Press("l", is_screen(PairScreen)),
     Press("right", is_screen(PairScreen), first=["escape"]),
     Press("escape", is_screen(RunsScreen), first=["escape"]),
