@@ -68,18 +68,14 @@ class TrainingScreen(BrowserScreen[None]):
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]
     CSS = """
-    TrainingScreen #scores, TrainingScreen #courses {
-        height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis;
-    }
+    #scores, #courses { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingScreen #examples { height: 1fr; layout: vertical; }
     TrainingScreen #examples Table { height: 2fr; border-top: solid $panel; }
     TrainingScreen #examples NodePane { height: 3fr; border-top: solid $panel; }
     TrainingScreen.-wide #examples { layout: horizontal; }
     TrainingScreen.-wide #examples Table { width: 2fr; height: 1fr; }
     TrainingScreen.-wide #examples NodePane { width: 3fr; height: 1fr; border-left: solid $panel; }
-    TrainingScreen #examples Table:focus, TrainingScreen #examples NodePane:focus {
-        border-top: solid $accent;
-    }
+    #examples Table:focus, #examples NodePane:focus { border-top: solid $accent; }
     """
 
     def __init__(self, inputs: Inputs, run: Path) -> None:
