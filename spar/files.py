@@ -63,12 +63,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def replace_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="ascii") as handle:
-        handle.write(json.dumps(value, indent=2) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(path)
+    replace_lines(path, [json.dumps(value, indent=2)])
 
 
 def replace_lines(path: Path, lines: Iterable[str]) -> str:

@@ -65,11 +65,6 @@ class RunView:
         self.numbers = self.index.order(shown, self.sort)
         self.shown = shown
 
-    def sort_by(self, sort: Sort) -> None:
-        """Order by another column."""
-        self.sort = sort
-        self.arrange()
-
     def arrange(self) -> None:
         """Bring what is shown up to what is known."""
         self.progress, self.counts = self.index.progress(), self.index.counts()

@@ -57,6 +57,7 @@ def bootstrap(
     prompts: Annotated[
         str, typer.Argument(help=".jsonl or .txt file of prompts; none: nano-if's own.")
     ] = "",
+    *,
     refiner_prompts: Annotated[
         str | None,
         typer.Option(

@@ -18,9 +18,15 @@ from spar.infer.estimate import most_responses
 from spar.manifest import config_digest
 from spar.nano import CHECKPOINT
 from spar.train.bootstrap.build import read_report, summary_lines
-from spar.train.bootstrap.course import Part, actor_prompts, refiner_prompts, run_bootstrap
+from spar.train.bootstrap.course import (
+    Part,
+    actor_prompts,
+    planned,
+    refiner_prompts,
+    run_bootstrap,
+)
 from spar.train.bootstrap.recipe import FREE, BootstrapConfig, load_bootstrap
-from spar.train.bootstrap.stages import BootstrapStage, all_stages, find
+from spar.train.bootstrap.stages import BootstrapStage, all_stages
 from spar.train.ledger import is_done, steps_of
 
 DISPLAYS = ("auto", "plain", "none")
@@ -79,7 +85,7 @@ def run(config: BootstrapConfig, invocation: Invocation) -> None:
     directory = invocation.out or default_directory(config)
     view = open_view(invocation.display, directory)
     stages = all_stages(config, directory)
-    left = _left(stages, invocation)
+    _, left = planned(stages, invocation.part, fresh=invocation.fresh)
     counts = _count_prompts(config)
     if left:
         _check_teacher(config)
@@ -186,18 +192,6 @@ def _training(config: BootstrapConfig, stage: BootstrapStage, counts: Counts) ->
 def _shown(config: BootstrapConfig) -> str:
     base = shown_model(config.base)
     return "the embedded model" if base == "embedded" else base
-
-
-def _left(stages: Sequence[BootstrapStage], invocation: Invocation) -> Sequence[BootstrapStage]:
-    """Those that will run."""
-    part = invocation.part
-    again = find(stages, part.begin) if part.begin else len(stages)
-    last = find(stages, part.stop_after) if part.stop_after else len(stages)
-    return [
-        one
-        for place, one in enumerate(stages[: last + 1])
-        if invocation.fresh or place >= again or not is_done(one)
-    ]
 
 
 def _plan(

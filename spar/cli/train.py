@@ -33,6 +33,7 @@ def train(
     prompts: Annotated[
         str, typer.Argument(help=".jsonl or .txt file of prompts; none: nano-if's own.")
     ] = "",
+    *,
     iterations: Annotated[int | None, typer.Option(help="Iterations in all.")] = None,
     recipe: Annotated[
         str | None,

@@ -20,7 +20,7 @@ from spar.cli.report import visible
 from spar.errors import UsageMistake
 from spar.train.ledger import LoopState, StageState, progress, read_loop, read_record, shown_scores
 from spar.train.running import Watcher
-from spar.train.stages import Stage
+from spar.train.stages import STAGES, Stage
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -188,8 +188,7 @@ def _stages(state: LoopState) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    names = list(dict.fromkeys(one.stage.name for one in state.stages))
-    names.sort(key=_position)
+    names = [name for name in STAGES if any(one.stage.name == name for one in state.stages)]
     table = Table(title="stages", title_justify="left", pad_edge=False)
     table.add_column("iteration", justify="right")
     for name in names:
@@ -232,12 +231,6 @@ def _scores(state: LoopState) -> Table:
         cells = [_score(*row[name]) if name in row else "-" for row in rows.values()]
         table.add_row(visible(name), *cells)
     return table
-
-
-def _position(name: str) -> int:
-    from spar.train.stages import STAGES
-
-    return next(i for i, known in enumerate(STAGES) if known == name)
 
 
 def _score(value: float, error: float | None) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from spar.errors import RunStopped, UsageMistake
-from spar.files import replace_json
+from spar.files import replace_json, replace_lines
 from spar.types import Record, Text, Usage
 
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
@@ -106,12 +106,9 @@ class Results(Record):
 
 def write_examples(directory: Path, examples: Iterable[Example]) -> None:
     """Replace `examples.jsonl` as a whole; raises `RunStopped` where that cannot be written."""
-    part = directory / f"{EXAMPLES}.part"
+    lines = (json.dumps(example.model_dump(), separators=(",", ":")) for example in examples)
     with writing(directory):
-        with part.open("w", encoding="ascii") as handle:
-            for example in examples:
-                handle.write(json.dumps(example.model_dump(), separators=(",", ":")) + "\n")
-        part.replace(directory / EXAMPLES)
+        replace_lines(directory / EXAMPLES, lines)
 
 
 def read_examples(directory: Path) -> Iterator[Example]:

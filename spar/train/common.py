@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from spar.errors import MissingExtra, RunStopped, SparError, UsageMistake
 from spar.files import replace_json
 from spar.process import die_with_parent, keep_failure, tell_error
+from spar.train.encode import Encoder
 from spar.train.place import Place, installed
 from spar.train.progress import callbacks, last_checkpoint, plot, read_metrics
 from spar.train.settings import TrainerSettings, load_settings
-from spar.train.weights import save_final
+from spar.train.weights import load_model, load_tokenizer, save_final
 from spar.types import Record, Text
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
@@ -131,6 +132,33 @@ def trainer_arguments(settings: TrainerSettings, place: Place) -> dict[str, Any]
         "ddp_backend": "gloo" if place.processes > 1 and not place.on_gpu else None,
         "ddp_find_unused_parameters": False,
     }
+
+
+def load(settings: TrainerSettings, place: Place) -> tuple[Any, Any, Encoder]:
+    """The tokenizer, the model to train, and what turns conversations into its tokens.
+
+    Raises
+    ------
+    UsageMistake
+        The model cannot be loaded, or has no chat template or end token.
+    """
+    tokenizer = load_tokenizer(settings.model)
+    model = load_model(settings, bf16=place.bf16, on_gpu=place.on_gpu)
+    ends = model.generation_config.eos_token_id
+    ids = [ends] if isinstance(ends, int) else list(ends or ())
+    return tokenizer, model, Encoder(tokenizer, ids)
+
+
+def context_of(model: Any) -> int | None:
+    """Tokens that a model holds; None where it does not say."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def dataset(rows: list[dict[str, Any]]) -> Any:
+    """Rows as TRL takes them."""
+    from datasets import Dataset
+
+    return Dataset.from_list(rows)
 
 
 def accumulation(settings: TrainerSettings, processes: int) -> int:

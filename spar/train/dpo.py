@@ -15,12 +15,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from spar.train.common import check_lengths, fit, import_trl, run_main, trainer_arguments
+from spar.train.common import (
+    check_lengths,
+    context_of,
+    dataset,
+    fit,
+    import_trl,
+    load,
+    run_main,
+    trainer_arguments,
+)
 from spar.train.encode import Encoder, read_pairs
 from spar.train.place import Place, opened
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
-from spar.train.weights import adapter_config, load_model, load_tokenizer
+from spar.train.weights import adapter_config
 
 PAIRS = "pairs"
 """Folder below a training's own with its pairs and what was computed ahead; removed when it is done."""
@@ -44,14 +53,12 @@ def train(settings: DpoSettings) -> None:
         pairs = read_pairs(settings.data)
         trl = import_trl()
         args = trl.DPOConfig(**trainer_arguments(settings, place), **loss_arguments(settings))
-        tokenizer = load_tokenizer(settings.model)
-        model = load_model(settings, bf16=place.bf16, on_gpu=place.on_gpu)
-        encoder = Encoder(tokenizer, end_tokens(model))
+        tokenizer, model, encoder = load(settings, place)
         lengths = [
             max(encoder.length((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected"))
             for pair in pairs
         ]
-        check_lengths(lengths, settings, getattr(model.config, "max_position_embeddings", None))
+        check_lengths(lengths, settings, context_of(model))
         if encoder.lacks_end():
             tokenizer.chat_template = tokenizer.chat_template.removesuffix("\n") + _ENDED
         trainer = trl.DPOTrainer(
@@ -77,19 +84,6 @@ def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
         "loss_weights": weights,
         "precompute_ref_log_probs": settings.precompute_reference,
     }
-
-
-def end_tokens(model: Any) -> list[int]:
-    """Ids that end a reply by the model's generation settings."""
-    ends = model.generation_config.eos_token_id
-    return [ends] if isinstance(ends, int) else list(ends or ())
-
-
-def dataset(rows: list[dict[str, Any]]) -> Any:
-    """Rows as TRL takes them."""
-    from datasets import Dataset
-
-    return Dataset.from_list(rows)
 
 
 def _shared(rows: list[dict[str, Any]], settings: DpoSettings, place: Place) -> Any:

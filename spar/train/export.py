@@ -12,14 +12,13 @@ they do not know. `llamafactory` adds `spar_dpo` and `spar_rft` to the `dataset_
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spar.errors import RunStopped, UsageMistake
+from spar.files import replace_lines
 from spar.train.examples import Chat, Pair, RefinerExample
 from spar.types import Message
 
@@ -72,7 +71,7 @@ def export(
         RFT: write_lines(folder / RFT, map(example_row, examples)),
     }
     if info is not None:
-        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2) + "\n"])
+        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])
     return written
 
 
@@ -89,13 +88,13 @@ def export_chats(form: Form, folder: Path, sets: Mapping[str, Sequence[Chat]]) -
         for name, chats in sets.items()
     }
     if sharegpt:
-        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2) + "\n"])
+        written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])
     return written
 
 
 def write_lines(path: Path, rows: Iterable[Row]) -> str:
     """Write one JSON object a line in place of the file; returns the sha256 of its bytes."""
-    return _replace(path, (json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    return _replace(path, (json.dumps(row, separators=(",", ":")) for row in rows))
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
@@ -125,23 +124,14 @@ def _described(path: Path) -> Row:
     return info
 
 
-def _replace(path: Path, chunks: Iterable[str]) -> str:
-    part, digest = path.with_name(f"{path.name}.part"), hashlib.sha256()
+def _replace(path: Path, lines: Iterable[str]) -> str:
     try:
-        with part.open("wb") as handle:
-            for chunk in chunks:
-                data = chunk.encode("ascii")
-                digest.update(data)
-                handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(path)
+        return replace_lines(path, lines)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
         raise RunStopped(
             f"cannot write {path}: {error.strerror or error}; mend that and build again"
         ) from error
-    return digest.hexdigest()
 
 
 def _trl_pair(pair: Pair) -> Row:

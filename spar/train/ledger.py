@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -232,11 +232,6 @@ def continued(run: Path) -> Origin:
         )
     models = models_after(run, last, origin)
     return Origin(str(Path(models.actor)), str(Path(models.refiner)), last)
-
-
-def stages_below(states: Sequence[StageState], state: State) -> list[StageState]:
-    """Those in one state."""
-    return [one for one in states if one.state == state]
 
 
 def _state(stage: Stage, *, running: bool) -> StageState:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import ConfigChanged, RunStopped, SparError, UsageMistake
-from spar.files import locked, replace_json
+from spar.files import locked, replace_json, replace_lines
 from spar.manifest import Manifest, refuse_changes
 from spar.process import WATCHED, appended, failure, run_child
 from spar.store import LOCK, MANIFEST, read_manifest
@@ -217,11 +217,7 @@ def files_of(stage: Stage) -> tuple[Path, ...]:
 
 def keep_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
     """Write a file of prompts, which is there whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="ascii") as handle:
-        for prompt in prompts:
-            handle.write(json.dumps(_row(prompt), separators=(",", ":")) + "\n")
-    part.replace(path)
+    replace_lines(path, (json.dumps(_row(prompt), separators=(",", ":")) for prompt in prompts))
 
 
 def _row(prompt: Prompt) -> Mapping[str, Any]:

@@ -13,12 +13,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from spar.train.common import check_lengths, fit, import_trl, run_main, trainer_arguments
-from spar.train.dpo import dataset, end_tokens
-from spar.train.encode import Encoder, read_conversations
+from spar.train.common import (
+    check_lengths,
+    context_of,
+    dataset,
+    fit,
+    import_trl,
+    load,
+    run_main,
+    trainer_arguments,
+)
+from spar.train.encode import read_conversations
 from spar.train.place import opened
 from spar.train.settings import SftSettings
-from spar.train.weights import adapter_config, load_model, load_tokenizer
+from spar.train.weights import adapter_config
 
 
 def train(settings: SftSettings) -> None:
@@ -37,12 +45,10 @@ def train(settings: SftSettings) -> None:
         conversations = read_conversations(settings.data)
         trl = import_trl()
         args = trl.SFTConfig(**trainer_arguments(settings, place))
-        tokenizer = load_tokenizer(settings.model)
-        model = load_model(settings, bf16=place.bf16, on_gpu=place.on_gpu)
-        encoder = Encoder(tokenizer, end_tokens(model))
+        tokenizer, model, encoder = load(settings, place)
         encoded = [encoder.encode(messages, settings.train_on) for messages in conversations]
         lengths = [len(example.ids) for example in encoded]
-        check_lengths(lengths, settings, getattr(model.config, "max_position_embeddings", None))
+        check_lengths(lengths, settings, context_of(model))
         trainer = trl.SFTTrainer(
             model=model,
             args=args,

@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("spar.train.export.os.fsync", full)
+    monkeypatch.setattr("spar.files.os.fsync", full)
     with pytest.raises(RunStopped, match=r"dpo\.jsonl: No space left.*build again"):
         export("trl", tmp_path, pairs=[PAIR, PAIR], examples=[])
     assert (tmp_path / "dpo.jsonl").read_bytes() == before

@@ -80,14 +80,9 @@ def run_bootstrap(
         A stage stopped; running the same command again goes on from there.
     """
     stages = all_stages(config, run)
-    first = find(stages, part.begin) if part.begin else len(stages)
-    last = find(stages, part.stop_after) if part.stop_after else len(stages) - 1
-    if part.begin and last < first:
-        raise UsageMistake(
-            f"--stop-after {part.stop_after} comes before --from {part.begin}; name a later stage there"
-        )
     with held(run):
         refuse_foreign(run, mark="student", what="bootstrap")
+        first, plan = planned(stages, part, fresh=fresh)
         if fresh:
             _forget(run, stages)
         wanted = _manifest(config)
@@ -95,9 +90,33 @@ def run_bootstrap(
         put_aside(run, stages[first:], watcher.note)
         replace_json(run / MANIFEST, wanted.model_dump())
         _keep_prompts(run, config)
-        for stage in stages[: last + 1]:
-            if not is_done(stage):
-                run_stage(stage, partial(_carry_out, stage, config), watcher)
+        for stage in plan:
+            run_stage(stage, partial(_carry_out, stage, config), watcher)
+
+
+def planned(
+    stages: Sequence[BootstrapStage], part: Part, *, fresh: bool = False
+) -> tuple[int, Sequence[BootstrapStage]]:
+    """The place of the first stage that is run again, past the last where none is; and those that will run.
+
+    Parameters
+    ----------
+    fresh:
+        Whether nothing counts as done.
+
+    Raises
+    ------
+    UsageMistake
+        There is no such stage, or no way to do all that is asked for.
+    """
+    again = find(stages, part.begin) if part.begin else len(stages)
+    last = find(stages, part.stop_after) if part.stop_after else len(stages) - 1
+    if part.begin and last < again:
+        raise UsageMistake(
+            f"--stop-after {part.stop_after} comes before --from {part.begin}; name a later stage there"
+        )
+    asked = enumerate(stages[: last + 1])
+    return again, [one for i, one in asked if fresh or i >= again or not is_done(one)]
 
 
 def actor_prompts(config: BootstrapConfig) -> Iterator[Prompt]:
