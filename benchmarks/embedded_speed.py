@@ -18,10 +18,10 @@ from pathlib import Path
 
 from spar.config import load_decode
 from spar.infer.decode import decode
-from spar.infer.deploy import Engines
-from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
 from spar.nano.tasks import prompts
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.resolve import Engines
 from spar.store import RunStore
 
 SINGLE_PROMPTS = 4

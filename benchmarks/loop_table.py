@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spar.eval.record import Share, read_examples
-from spar.train.ledger import LoopState, read_loop
+from spar.record.evaluation import Share, read_examples
 from spar.train.recipe import Benchmarked, folder_of
+from spar.train.status import LoopState, read_loop
 
 _NONE: Share = (0.0, 0.0)
 _DRAWS = 2000

@@ -22,7 +22,7 @@ import httpx
 from searching import parser, print_json, print_machine
 
 from spar.infer.engine import Deployment, Request, Sampling
-from spar.infer.engines.openai.abilities import Abilities, request_body
+from spar.infer.engines.openai.capabilities import Abilities, request_body
 from spar.infer.engines.openai.engine import OpenAIEngine, OpenAISettings
 from spar.types import Message
 

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from spar.eval.record import read_examples
 from spar.files import replace_json
+from spar.record.evaluation import read_examples
 from spar.train.build import build
 from spar.train.launch import launch
-from spar.train.ledger import read_config
-from spar.train.running import run_worker
+from spar.train.scan import BuildSettings
+from spar.train.stage_runner import run_worker
 from spar.train.stages import Stage, all_stages
-from spar.train.survey import BuildSettings
+from spar.train.status import read_config
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "refined": {},

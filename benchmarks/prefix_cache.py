@@ -16,9 +16,9 @@ from typing import Any
 from searching import parser, print_json, print_machine, search
 
 from spar.config import load_decode
-from spar.infer.deploy import deployments
 from spar.infer.engines.vllm.engine import VllmEngine
 from spar.nano.tasks import prompts
+from spar.run.resolve import deployments
 
 
 async def measure(num_prompts: int, block_size: int, eager: bool) -> dict[str, Any]:

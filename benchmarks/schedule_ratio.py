@@ -31,11 +31,11 @@ from searching import (
 )
 
 from spar.config import DecodeConfig, load_decode
-from spar.infer.deploy import deployments
 from spar.infer.engine import Engine
 from spar.infer.engines.simulated import Pace, SimulatedEngine
 from spar.nano.tasks import prompts as nano_prompts
-from spar.registry import ENGINES, resolve
+from spar.plugins import ENGINES, resolve
+from spar.run.resolve import deployments
 from spar.types import Prompt
 
 SIMULATED_PROMPTS, REAL_PROMPTS = 541, 256

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from spar.config import load_decode
 from spar.infer.decode import decode
-from spar.infer.deploy import Engines
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.resolve import Engines
 from spar.store import RunStore
 from spar.types import Message, Prompt
 

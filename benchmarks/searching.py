@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 
 from spar.config import DecodeConfig
 from spar.infer.decode import decode
-from spar.infer.deploy import Engines, deployments
 from spar.infer.engine import Completion, Engine, Request
+from spar.infer.engine_wrappers import EngineWrapper, InstrumentedEngine
 from spar.infer.engines.simulated import VirtualLoop
-from spar.infer.meter import Around, Meter
-from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.resolve import Engines, deployments
 from spar.store import RunStore
 from spar.types import Message, Prompt
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Recorder(Around):
+class Recorder(EngineWrapper):
     """Notes each call on its way to an engine."""
 
     calls: list[Sequence[Request]] = field(default_factory=list)
@@ -72,7 +72,7 @@ async def search(
 ) -> Searched:
     """Run a search over an open engine; `keep` off forgets the requests, to keep memory flat."""
     recorder = Recorder(engine)
-    meter = Meter(recorder if keep else engine)
+    meter = InstrumentedEngine(recorder if keep else engine)
     engines = Engines(config, opened=dict.fromkeys(deployments(config).values(), meter))
     summary, clock = Summary(), asyncio.get_running_loop().time
     with (

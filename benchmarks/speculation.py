@@ -20,11 +20,11 @@ from typing import Any
 from searching import parser, print_json, print_machine, search
 
 from spar.config import DecodeConfig, load_decode
-from spar.infer.deploy import deployments
 from spar.infer.engine import Request
 from spar.infer.engines.vllm.args import NGRAM_SPECULATION
 from spar.infer.engines.vllm.engine import VllmEngine
 from spar.nano.tasks import prompts
+from spar.run.resolve import deployments
 
 
 def configuration(model: str, speculate: str, eager: bool) -> DecodeConfig:

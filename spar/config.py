@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spar.errors import UsageMistake
-from spar.registry import ENGINES, JUDGES, STRATEGIES, check_name
-from spar.types import Speaker
+from spar.errors import UsageError
+from spar.plugins import ENGINES, JUDGES, STRATEGIES, check_name
+from spar.types import Role
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -116,7 +116,7 @@ class DecodeConfig(Settings):
     """Most sequences that an engine in process runs at once; 0 leaves it to the engine."""
     engine_args: dict[str, Any] = {}
     """Passed on to vLLM's engine as they are."""
-    adapter: dict[Speaker, str] = {}
+    adapter: dict[Role, str] = {}
     """Role to the folder of its LoRA adapter (vllm)."""
     speculate: Literal["auto", "on", "off"] = "auto"
     """n-gram speculation where the engine has it (vllm): replies come sooner, throughput falls, and a
@@ -208,7 +208,7 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown recipe, field or name, or a value out of range.
     """
     values = dict(section(recipe, "decode")) if recipe else {}
@@ -231,7 +231,7 @@ def _build(
     try:
         config = kind(**values)
     except ValidationError as error:
-        raise UsageMistake(explain(error, recipe, kind)) from error
+        raise UsageError(explain(error, recipe, kind)) from error
     check_name(STRATEGIES, "strategy", config.strategy)
     check_name(JUDGES, "judge", config.judge)
     check_name({"auto": "", **ENGINES}, "engine", config.engine)
@@ -243,7 +243,7 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is no such recipe, it is not YAML, or it lacks the section and needs it.
     """
     import yaml
@@ -252,12 +252,12 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageMistake(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
+        raise UsageError(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
     found = content.get(name) if isinstance(content, dict) else None
     if found is None and optional:
         return {}
     if not isinstance(found, dict):
-        raise UsageMistake(f"recipe {path}: lacks a section {name!r} with settings")
+        raise UsageError(f"recipe {path}: lacks a section {name!r} with settings")
     return found
 
 
@@ -266,7 +266,7 @@ def _recipe_path(recipe: str) -> Path:
         if path.is_file():
             return path
     shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-    raise UsageMistake(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
+    raise UsageError(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
 
 
 def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -> str:

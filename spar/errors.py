@@ -1,12 +1,13 @@
 """Every error that spar raises on purpose.
 
     SparError                     shown as one line; never a traceback
-    |-- UsageMistake              the person can mend it: a wrong flag, file or row      exit code 2
+    |-- UsageError              the person can mend it: a wrong flag, file or row      exit code 2
     |   |-- MissingExtra          an optional package is not installed
     |   |-- ServerRefused         a server will not serve us: wrong key, unknown model
     |   `-- ConfigChanged         a run directory was made with another configuration
     |-- RunStopped                the run stopped and can be resumed                     exit code 1
     |   `-- RunLocked             another process is writing to the run directory
+    |-- Interrupted               Ctrl-C stopped a command                               exit code 130
     |-- EngineError               a request could not be served; outlives its retries
     |   `-- PromptRefused         the engine serves others, but not this prompt: a fault, not a stop
     |       `-- PromptTooLong     the prompt does not fit in the model's context
@@ -22,13 +23,13 @@ class SparError(Exception):
     exit_code: int = 1
 
 
-class UsageMistake(SparError):
+class UsageError(SparError):
     """Something the person can mend: a wrong flag, a missing file, a bad row."""
 
     exit_code = 2
 
 
-class MissingExtra(UsageMistake):
+class MissingExtra(UsageError):
     """A command needs a package that is not installed.
 
     Parameters
@@ -50,11 +51,11 @@ class MissingExtra(UsageMistake):
         self.extra = extra
 
 
-class ServerRefused(UsageMistake):
+class ServerRefused(UsageError):
     """A server will not serve us, and asking again cannot help: a wrong key, an unknown model."""
 
 
-class ConfigChanged(UsageMistake):
+class ConfigChanged(UsageError):
     """The run directory holds a run with another configuration."""
 
 
@@ -64,6 +65,12 @@ class RunStopped(SparError):
 
 class RunLocked(RunStopped):
     """Another process is writing to the run directory."""
+
+
+class Interrupted(SparError):
+    """Ctrl-C stopped a command; what was finished is saved."""
+
+    exit_code = 130
 
 
 class EngineError(SparError):

@@ -11,7 +11,7 @@ The id of a prompt is its `id`; else its `key` (IFEval's name for it, which stay
 else `000017-1f2e3d4c`: the line number and the first 8 hex digits of the SHA-256 of the messages,
 so it is the same on every reading and changes with the text.
 
-Rows are read one at a time; only the ids are kept. Every mistake in a row is a `UsageMistake` of
+Rows are read one at a time; only the ids are kept. Every mistake in a row is a `UsageError` of
 one line that names the file, the line, what was found and what is accepted.
 """
 
@@ -26,13 +26,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, get_args
 
-from spar.errors import UsageMistake
-from spar.types import Message, Prompt, Role
+from spar.errors import UsageError
+from spar.types import ChatRole, Message, Prompt
 
 STANDARD_INPUT = "-"
 JSON_SUFFIXES = (".jsonl", ".json")
 TEXT_SUFFIX = ".txt"
-ROLES: tuple[str, ...] = get_args(Role)
+CHAT_ROLES: tuple[str, ...] = get_args(ChatRole)
 MAX_DEPTH = 100
 """Deepest nesting of a row; far deeper ones cannot be written back as part of a tree."""
 SHOWN_CHARACTERS = 60
@@ -47,12 +47,12 @@ def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Promp
 
     Raises
     ------
-    UsageMistake
+    UsageError
         At once: no such file, a directory, an unknown suffix, a negative limit. When the stream
         gets there: a wrong row, an id seen before, text that is not UTF-8, an end without a prompt.
     """
     if limit is not None and limit < 0:
-        raise UsageMistake(f"the limit of prompts is {limit}; accepted: 0 or more")
+        raise UsageError(f"the limit of prompts is {limit}; accepted: 0 or more")
     if str(source) == STANDARD_INPUT:
         return islice(_stream(None, "standard input"), limit)
     path = Path(source)
@@ -61,22 +61,22 @@ def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Promp
 
 
 def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
-    """The prompt that a person typed; raises `UsageMistake` where it is blank."""
+    """The prompt that a person typed; raises `UsageError` where it is blank."""
     if not text.strip():
-        raise UsageMistake(f"{source} is blank; give a text")
+        raise UsageError(f"{source} is blank; give a text")
     return _prompt_of_line(text, 1, source)
 
 
 def _check_path(path: Path) -> None:
     accepted = (*JSON_SUFFIXES, TEXT_SUFFIX)
     if path.is_dir():
-        raise UsageMistake(f"{path} is a directory; give a file ({', '.join(accepted)})")
+        raise UsageError(f"{path} is a directory; give a file ({', '.join(accepted)})")
     if not path.exists():
-        raise UsageMistake(
+        raise UsageError(
             f"there is no file {path}; give a file of prompts, or - for standard input"
         )
     if path.suffix.lower() not in accepted:
-        raise UsageMistake(
+        raise UsageError(
             f"{path} ends in {path.suffix!r}; accepted: {', '.join(accepted)}, "
             f"or {STANDARD_INPUT} for standard input"
         )
@@ -97,7 +97,7 @@ def _stream(path: Path | None, source: str) -> Iterator[Prompt]:
         seen[prompt.id] = number
         yield prompt
     if not seen:
-        raise UsageMistake(f"{source} holds no prompt; expected one a line")
+        raise UsageError(f"{source} holds no prompt; expected one a line")
 
 
 def _is_json(path: Path | None, line: str) -> bool:
@@ -124,7 +124,7 @@ def _opened(path: Path | None) -> AbstractContextManager[BinaryIO]:
     try:
         return path.open("rb")
     except OSError as error:
-        raise UsageMistake(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _decoded(data: bytes, where: str) -> str:
@@ -223,15 +223,15 @@ def _conversation(value: Any, where: str) -> tuple[Message, ...]:
 def _message(turn: Any, name: str, where: str) -> Message:
     if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
         _refuse(where, f"{name} is {_shown(turn)}", "an object with 'role' and 'content' only")
-    if turn["role"] not in ROLES:
-        _refuse(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(ROLES))
+    if turn["role"] not in CHAT_ROLES:
+        _refuse(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(CHAT_ROLES))
     if not isinstance(turn["content"], str):
         _refuse(where, f"{name} has the content {_shown(turn['content'])}", "a string")
     return Message(role=turn["role"], content=turn["content"])
 
 
 def _refuse(where: str, found: str, accepted: str) -> NoReturn:
-    raise UsageMistake(f"{where}: {found}; accepted: {accepted}")
+    raise UsageError(f"{where}: {found}; accepted: {accepted}")
 
 
 def _shown(value: Any) -> str:

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.files import LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
 from spar.types import SCHEMA_VERSION, SearchTree
@@ -69,7 +69,7 @@ class RunStore:
             The directory holds a run with another configuration or other templates.
         RunLocked
             Another process is writing to the directory.
-        UsageMistake
+        UsageError
             The directory holds other files and no run, cannot be used, or has a corrupt line.
         """
         directory = Path(directory)
@@ -135,14 +135,14 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         No such file; or, when the stream gets there, a line that is corrupt, no tree, or of a
         newer schema.
     """
     path = Path(path)
     path = path / TREES if path.is_dir() else path
     if not path.is_file():
-        raise UsageMistake(f"there is no file {path}; expected a run directory or its {TREES}")
+        raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
     return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
 
 
@@ -160,7 +160,7 @@ def read_manifest(directory: str | Path) -> Manifest:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is none, it is damaged, or a newer spar wrote it.
     """
     path = Path(directory) / MANIFEST
@@ -169,11 +169,11 @@ def read_manifest(directory: str | Path) -> Manifest:
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
-        raise UsageMistake(f"{path} is no manifest of a spar run: {_first(error)}") from error
+        raise UsageError(f"{path} is no manifest of a spar run: {_first(error)}") from error
 
 
 def read_summary(directory: str | Path) -> dict[str, Any]:
-    """The summary of a run directory; raises `UsageMistake` where there is none yet."""
+    """The summary of a run directory; raises `UsageError` where there is none yet."""
     return _read_object(Path(directory) / SUMMARY)
 
 
@@ -182,7 +182,7 @@ def _usable(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageMistake(
+        raise UsageError(
             f"cannot use {directory} as a run directory: {error.strerror}; mend that or give "
             "another --out"
         ) from error
@@ -202,7 +202,7 @@ def _refuse_foreign(directory: Path) -> None:
         if entry.name not in ours and not (entry / MANIFEST).is_file()  # a stage of this run
     )
     if foreign:
-        raise UsageMistake(
+        raise UsageError(
             f"{directory} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is "
             "no run directory; give another --out"
         )
@@ -233,7 +233,7 @@ def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             except (ValueError, RecursionError) as error:
                 if not handle.readline():
                     return
-                raise UsageMistake(f"{path}:{number} is corrupt: {error}; delete it") from error
+                raise UsageError(f"{path}:{number} is corrupt: {error}; delete it") from error
             _refuse_newer(row, f"{path}:{number}")
             yield number, end, row
 
@@ -258,22 +258,22 @@ def _prompt_id(row: dict[str, Any], where: str) -> str:
     match row:
         case {"prompt": {"id": str(prompt_id)}}:
             return prompt_id
-    raise UsageMistake(f"{where} is not a search tree: it has no prompt id; delete the line")
+    raise UsageError(f"{where} is not a search tree: it has no prompt id; delete the line")
 
 
 def _tree(row: dict[str, Any], where: str) -> SearchTree:
     try:
         return SearchTree.model_validate(row)
     except ValidationError as error:
-        raise UsageMistake(f"{where} is not a search tree: {_first(error)}") from error
+        raise UsageError(f"{where} is not a search tree: {_first(error)}") from error
 
 
 def _refuse_newer(row: Any, where: str) -> None:
     if not isinstance(row, dict):
-        raise UsageMistake(f"{where}: expected a JSON object, got {type(row).__name__}")
+        raise UsageError(f"{where}: expected a JSON object, got {type(row).__name__}")
     version = row.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UsageMistake(
+        raise UsageError(
             f"{where} has schema version {version}, this spar reads up to {SCHEMA_VERSION}; "
             "upgrade spar"
         )
@@ -283,11 +283,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageMistake(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageMistake(f"{path} is not JSON: {error}") from error
+        raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UsageMistake(f"{path}: expected a JSON object, got {type(value).__name__}")
+        raise UsageError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
 
 

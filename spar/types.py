@@ -37,12 +37,12 @@ def _require_text(value: Any) -> str:
 Text = Annotated[str, PlainValidator(_require_text)]
 """A string that pydantic passes through untouched; its own `str` refuses lone surrogates."""
 
-Role = Literal["system", "user", "assistant"]
+ChatRole = Literal["system", "user", "assistant"]
 """Who speaks, in a conversation."""
 
-Speaker = Literal["actor", "judge", "refiner"]
+Role = Literal["actor", "judge", "refiner"]
 """Who asks a model in a search."""
-SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
+ROLES: tuple[Role, ...] = get_args(Role)
 
 Stop = Literal["solved", "exhausted", "budget"]
 """Why a search ended: a node passed, the strategy had nothing left to try, or the budget bound."""
@@ -57,7 +57,7 @@ class Record(BaseModel):
 class Message(Record):
     """One turn of a conversation."""
 
-    role: Role
+    role: ChatRole
     """Who speaks."""
     content: Text
     """What is said, any Python string."""
@@ -225,7 +225,7 @@ class SearchTree(Record):
     cancelled: int = 0
     """Attempts that were cut off since a sibling had passed (`--stop first`). Each spent one response
     of the budget."""
-    cancelled_usage: dict[Speaker, Usage] = Field(default_factory=dict)
+    cancelled_usage: dict[Role, Usage] = Field(default_factory=dict)
     """What these had cost, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
@@ -241,11 +241,9 @@ class SearchTree(Record):
         return self.stop == "solved"
 
     @property
-    def usage_by_role(self) -> dict[Speaker, Usage]:
+    def usage_by_role(self) -> dict[Role, Usage]:
         """Cost of the whole tree, failed and cancelled attempts included, by who ran it up."""
-        spent: dict[Speaker, Usage] = {
-            role: self.cancelled_usage.get(role, Usage()) for role in SPEAKERS
-        }
+        spent: dict[Role, Usage] = {role: self.cancelled_usage.get(role, Usage()) for role in ROLES}
         items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
         for item in items:
             spent["actor" if item.parent is None else "refiner"] += item.usage - item.judge_usage

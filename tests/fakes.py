@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.engines.fake import FakeEngine, Reply
 from spar.infer.judges import JudgeSettings, VoteRule, VotesJudge
-from spar.infer.roles import Actor, AttemptFailed, Refiner, Seeds, Written
+from spar.infer.roles import Actor, AttemptFailed, Generation, Refiner, Seeds
 from spar.infer.search import Roles, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.registry import STRATEGIES, resolve
+from spar.listener import Listener
+from spar.plugins import STRATEGIES, resolve
 from spar.templates import load
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage
 
@@ -178,13 +179,13 @@ class TableRoles:
         """This table in all three roles."""
         return Roles(self, self, self)
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """`r`, `s`, `t` ..."""
         response = chr(ord("r") + index)
         self.drafted.append(response)
         return self._write(response, seeds)
 
-    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written:
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """The parent's response and the next letter."""
         response = parent.response + "abcdefghijklmnopq"[self.made[parent.response]]
         self.made[parent.response] += 1
@@ -196,7 +197,18 @@ class TableRoles:
         self.judged.append(response)
         return make_judgement(self.scores.get(response, 0)), Usage(calls=5)
 
-    def _write(self, response: str, seeds: Seeds) -> Written:
+    def _write(self, response: str, seeds: Seeds) -> Generation:
         if response in self.broken:
             raise AttemptFailed("broken on purpose", response, Usage(calls=3))
-        return Written(response, None, Usage(calls=1), seeds(0))
+        return Generation(response, None, Usage(calls=1), seeds(0))
+
+
+class Notes(Listener):
+    """Collects the notes of a run."""
+
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines = [] if lines is None else lines
+
+    def note(self, line: str) -> None:
+        """Append the line."""
+        self.lines.append(line)

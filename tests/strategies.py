@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.registry import STRATEGIES, resolve
-from spar.types import SPEAKERS, Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
+from spar.plugins import STRATEGIES, resolve
+from spar.types import ROLES, Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
 from tests.fakes import World
 
 any_text = st.text(st.characters(exclude_categories=()))
@@ -100,7 +100,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
         selected=answer[0].id if answer else None,
         stop=draw(st.sampled_from(["solved", "exhausted", "budget"])),
         cancelled=draw(st.integers(0, 9)),
-        cancelled_usage=draw(st.dictionaries(st.sampled_from(SPEAKERS), usages)),
+        cancelled_usage=draw(st.dictionaries(st.sampled_from(ROLES), usages)),
         seconds=draw(st.floats(0, 1e6)),
     )
 

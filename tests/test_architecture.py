@@ -24,9 +24,9 @@ HEAVY = {
     "matplotlib",
 }
 MAY_IMPORT_HEAVY_AT_TOP = {
-    "spar/infer/engines/rolling.py",
-    "spar/infer/engines/cache.py",
-    "spar/infer/engines/draw.py",
+    "spar/infer/engines/continuous_batching.py",
+    "spar/infer/engines/kv_cache.py",
+    "spar/infer/engines/sampling.py",
     "spar/eval/lm_harness/model.py",
 }
 """Modules of tensors, and the one that extends a class of lm-eval; imported inside functions only."""
@@ -88,20 +88,35 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
             ("spar.infer.roles", "spar.infer.search", "spar.templates"),
             (),
         ),
-        ("spar/train/**/*.py", ("spar.infer", "spar.eval", "spar.evolve", "spar.cli", "tui"), ()),
-        # An entry point of its own ends its children as the command line's does.
         (
-            "spar/eval/**/*.py",
-            ("spar.train", "spar.evolve", "spar.cli", "tui"),
-            ("spar.cli.children",),
+            "spar/train/**/*.py",
+            ("spar.infer", "spar.run", "spar.eval", "spar.evolve", "spar.cli", "tui"),
+            (),
         ),
-        ("spar/infer/**/*.py", ("spar.train", "spar.eval", "spar.evolve", "spar.cli", "tui"), ()),
+        (
+            "spar/infer/**/*.py",
+            ("spar.run", "spar.train", "spar.eval", "spar.evolve", "spar.nano", "spar.cli", "tui"),
+            (),
+        ),
+        (
+            "spar/run/**/*.py",
+            ("spar.train", "spar.eval", "spar.evolve", "spar.nano", "spar.cli", "tui"),
+            (),
+        ),
+        ("spar/eval/**/*.py", ("spar.train", "spar.evolve", "spar.cli", "tui"), ()),
         ("spar/evolve/**/*.py", ("spar.train", "spar.cli", "tui"), ()),
-        ("spar/nano/*.py", ("spar.train", "spar.eval", "spar.cli", "tui"), ()),
+        (
+            "spar/nano/*.py",
+            ("spar.train", "spar.eval", "spar.cli", "tui"),
+            (),
+        ),
+        ("spar/record/*.py", ("spar.infer", "spar.run", "spar.eval", "spar.train", "tui"), ()),
+        ("spar/[!_c]*/**/*.py", ("spar.cli",), ()),
+        ("spar/*[!_]*.py", ("tui",), ()),
         (
             "tui/**/*.py",
             ("spar",),
-            ("spar.types", "spar.store", "spar.errors"),
+            ("spar.types", "spar.store", "spar.errors", "spar.listener"),
         ),
     ],
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spar.config import RECIPES, DecodeConfig, load_decode
-from spar.errors import UsageMistake
-from spar.registry import ENGINES, JUDGES, STRATEGIES, resolve
+from spar.errors import UsageError
+from spar.plugins import ENGINES, JUDGES, STRATEGIES, resolve
 
 
 @pytest.mark.parametrize("table", [STRATEGIES, JUDGES, ENGINES])
@@ -62,7 +62,7 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
 )
 def test_wrong_values_are_named(overrides: dict[str, object], message: str) -> None:
     """The message names the flag, the value and what is accepted."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load_decode(None, overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -80,11 +80,11 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
     """A recipe that is not YAML, lacks the section, or has a setting that does not exist."""
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    with pytest.raises(UsageMistake, match=message):
+    with pytest.raises(UsageError, match=message):
         load_decode(str(path), {})
 
 
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     """An unknown recipe name is answered with those that exist."""
-    with pytest.raises(UsageMistake, match=r"nano, paper"):
+    with pytest.raises(UsageError, match=r"nano, paper"):
         load_decode("nanno", {})

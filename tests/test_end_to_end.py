@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spar.nano.verifiers import passes
 from spar.store import read_trees
+from spar.verifiers import passes
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

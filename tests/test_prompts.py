@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.prompts import prompt_from_text, read_prompts
 from spar.types import Message, Prompt
 
@@ -35,7 +35,7 @@ def write(path: Path, *rows: object) -> Path:
 
 def mistake(source: Path | str) -> str:
     """The message with which reading `source` to its end is refused."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         list(read_prompts(source))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -136,7 +136,7 @@ def test_limit_stops_before_the_next_row(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b"}, {"wrong": 1})
     assert [prompt.messages[0].content for prompt in read_prompts(path, 2)] == ["a", "b"]
     assert list(read_prompts(path, 0)) == []
-    with pytest.raises(UsageMistake, match="-1"):
+    with pytest.raises(UsageError, match="-1"):
         read_prompts(path, -1)
 
 
@@ -207,13 +207,13 @@ def test_paths_are_checked_at_once(tmp_path: Path) -> None:
     """A missing file, a directory and an unknown suffix are refused before the first prompt."""
     (tmp_path / "rows.csv").write_text("prompt\n", encoding="ascii")
     for name, words in [("none.txt", "no file"), ("", "directory"), ("rows.csv", r"'\.csv'")]:
-        with pytest.raises(UsageMistake, match=words):
+        with pytest.raises(UsageError, match=words):
             read_prompts(tmp_path / name)
 
 
 def test_a_blank_typed_prompt_is_refused() -> None:
     """White space alone asks for nothing."""
-    with pytest.raises(UsageMistake, match="--prompt is blank"):
+    with pytest.raises(UsageError, match="--prompt is blank"):
         prompt_from_text(" \n")
 
 

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from spar.config import RECIPES, load_eval
-from spar.errors import UsageMistake
-from spar.registry import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
+from spar.errors import UsageError
+from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 from spar.train.common import PRESETS, accumulation
-from spar.train.mix import QUOTAS, Quotas
 from spar.train.recipe import TrainConfig, load_train
+from spar.train.selection import QUOTAS, Quotas
 from spar.train.settings import DpoSettings, SftSettings
 from spar.train.stages import Origin, all_stages
 
@@ -211,7 +211,7 @@ def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
 )
 def test_wrong_assignments_are_told(given: str, message: str) -> None:
     """One line that names the setting, what was found, and what was probably meant."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load_train("nano", {}, [given])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -232,7 +232,7 @@ def test_wrong_recipes_are_told(tmp_path: Path, text: str, message: str) -> None
     """The message names the recipe; a setting that the loop decides is not proposed."""
     path = tmp_path / "mine.yaml"
     path.write_text(f"decode: {{}}\ntrain: {{{text}}}\n")
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load_train(str(path), {})
     assert str(caught.value).startswith(f"recipe {path}: {message}")
     assert "did you mean 'dpo.model'" not in str(caught.value)

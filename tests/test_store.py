@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import spar
-from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageMistake
+from spar.errors import ConfigChanged, RunLocked, RunStopped, UsageError
 from spar.manifest import Manifest, config_digest
 from spar.store import (
     RunStore,
@@ -181,7 +181,7 @@ def test_a_corrupt_middle_line_is_refused(tmp_path: Path, line: str, words: str)
     path.write_text(f"{first}\n{line}\n{second}\n")
     before = path.read_bytes()
     for use in (lambda: ids(path), lambda: RunStore.open(tmp_path, manifest())):
-        with pytest.raises(UsageMistake, match=words) as caught:
+        with pytest.raises(UsageError, match=words) as caught:
             use()
         assert f"{path}:2" in str(caught.value)
     assert path.read_bytes() == before
@@ -191,15 +191,15 @@ def test_a_tree_with_unknown_fields_is_refused(tmp_path: Path) -> None:
     """A reader says which field of which line is wrong."""
     path = fill(tmp_path, "a")
     path.write_text(json.dumps({**json.loads(path.read_text()), "extra": 1}) + "\n")
-    with pytest.raises(UsageMistake, match=r"trees\.jsonl:1 is not a search tree: extra"):
+    with pytest.raises(UsageError, match=r"trees\.jsonl:1 is not a search tree: extra"):
         ids(path)
 
 
 def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
     """The mistake shows before the first tree is asked for."""
-    with pytest.raises(UsageMistake, match="there is no file"):
+    with pytest.raises(UsageError, match="there is no file"):
         read_trees(tmp_path)
-    with pytest.raises(UsageMistake, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_summary(tmp_path)
 
 
@@ -333,7 +333,7 @@ def test_a_directory_that_is_no_run_is_left_alone(
 ) -> None:
     """Files that no run made are neither deleted nor joined, and no file is added."""
     (tmp_path / name).write_text(content)
-    with pytest.raises(UsageMistake, match="run"):
+    with pytest.raises(UsageError, match="run"):
         RunStore.open(tmp_path, manifest(), fresh=fresh)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == content
@@ -343,7 +343,7 @@ def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
     """A file in the place of the directory is a mistake, not a traceback."""
     (tmp_path / "file").write_text("mine")
     for name in ("file", "file/below"):
-        with pytest.raises(UsageMistake, match="as a run directory: Not a directory"):
+        with pytest.raises(UsageError, match="as a run directory: Not a directory"):
             RunStore.open(tmp_path / name, manifest())
 
 
@@ -351,7 +351,7 @@ def test_manifest_says_which_schema_is_newer(tmp_path: Path) -> None:
     """A run of a later spar is not misread."""
     newer = {"schema_version": SCHEMA_VERSION + 1, "unheard": 1}
     (tmp_path / "run.json").write_text(json.dumps(newer))
-    with pytest.raises(UsageMistake, match="upgrade spar"):
+    with pytest.raises(UsageError, match="upgrade spar"):
         read_manifest(tmp_path)
 
 

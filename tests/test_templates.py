@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 
-from spar.errors import ParseError, UsageMistake
+from spar.errors import ParseError, UsageError
 from spar.infer.roles import judge_messages, refine_messages
 from spar.templates import FIELDS, load, render, shield, transcript, unshield
 from spar.templates.parse import parse_refinement, parse_verdict
@@ -150,12 +150,12 @@ def test_a_wrong_folder_is_a_mistake(
     """What is wrong with the folder is said in one line."""
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageMistake, match=complaint) as caught:
+    with pytest.raises(UsageError, match=complaint) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_folder_is_a_mistake(tmp_path: Path) -> None:
     """A folder that is not there is named."""
-    with pytest.raises(UsageMistake, match="nowhere"):
+    with pytest.raises(UsageError, match="nowhere"):
         load(tmp_path / "nowhere")

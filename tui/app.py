@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.store import MANIFEST
 from tui.commands import KeyCommands
 from tui.inputs import Inputs
@@ -78,7 +78,7 @@ class SparApp(App[None]):
             return
         try:
             view = RunView.open(path, self.inputs)
-        except UsageMistake as error:
+        except UsageError as error:
             self.warn(str(error))
             return
         self.remember(path, self.memory.place(path))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.text import safe
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def file_name(number: int, prompt_id: str, suffix: str) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing; raises `UsageMistake` where it cannot be written."""
+    """Write a whole file or nothing; raises `UsageError` where it cannot be written."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(text.encode("utf-8", "replace"))
         part.replace(path)
     except OSError as error:
-        raise UsageMistake(f"cannot write {path}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _command(variable: str, default: str, environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Literal, get_args
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.index import TreeIndex, shared_rows
 from tui.pace import Pace
 from tui.rows import Counts, TreeRow
@@ -203,7 +203,7 @@ class _Side:
             self._looked = time.monotonic()
             try:
                 self.index.refresh()
-            except UsageMistake as error:
+            except UsageError as error:
                 self.problem = str(error)
 
     def _forget_changed(self) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.pace import Pace
 from tui.rows import Verdict
 from tui.source import Source
@@ -43,7 +43,7 @@ class Examples:
         self.close()
         try:
             self._source = Source(self.path)
-        except UsageMistake:
+        except UsageError:
             return False
         self._stamp, self._read = stamp, 0
         self.passed, self._places = {}, {}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.index import TreeIndex
 from tui.run_summary import RunSummary
 from tui.runs import Walk
@@ -79,7 +79,7 @@ class Feed:
         walk = Walk(path)
         try:
             yield from walk
-        except UsageMistake as error:
+        except UsageError as error:
             notes.append(str(error))
         if walk.unreadable:
             notes.append(f"{walk.unreadable:,} folders below {path} cannot be read")
@@ -90,7 +90,7 @@ class Feed:
         """A running run with what is in its file of trees, since it writes its totals at the end."""
         if run.state != "running" or not run.browsable:
             return run
-        with suppress(UsageMistake):
+        with suppress(UsageError):
             index = self._counting.get(run.directory) or TreeIndex.open(run.directory)
             self._counting[run.directory] = index
             index.refresh()

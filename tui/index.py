@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.store import TREES
 from spar.types import SearchTree
 from tui.columns import NO_ID, Columns
@@ -79,13 +79,13 @@ class TreeIndex:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             There is no such run or file, or it cannot be read.
         """
         path = Path(path)
         index = cls(path / TREES if path.is_dir() else path, truth)
         if not path.exists():
-            raise UsageMistake(f"there is no {path}; expected a run directory or its {TREES}")
+            raise UsageError(f"there is no {path}; expected a run directory or its {TREES}")
         if index._attach() and index._scan:
             index._find_lines(time.monotonic() + FIRST_SECONDS)
             index._scan.changed = 0
@@ -184,7 +184,7 @@ class TreeIndex:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             The filter's text is no regular expression.
         """
         self._pace.visit()

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from rich.text import Text
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
+from spar.listener import Listener
 from spar.types import Message, Node, Prompt, SearchTree, best
 from tui.palette import PALETTE
 from tui.present import stop_text
@@ -32,16 +33,6 @@ class PlaySettings:
     """Most responses."""
     seed: int | None = 0
     """None draws afresh each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who is told what happens; each is called in the thread of the one who asked for the search."""
-
-    on_node: Callable[[Node], None]
-    """A node joined the tree."""
-    tell: Callable[[str], None]
-    """A line about the engine: what is loaded, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +74,10 @@ class Play(Protocol):
         """Generated so far, in all searches."""
         ...
 
-    async def search(self, instruction: str, settings: PlaySettings, watch: Watch) -> SearchTree:
-        """Search an answer. Cancelling gives up the search and frees the engine at once.
+    async def search(
+        self, instruction: str, settings: PlaySettings, listener: Listener
+    ) -> SearchTree:
+        """Search an answer, with the events `node` and `note` in the caller's thread. Cancelling gives up the search and frees the engine at once.
 
         Raises
         ------
@@ -105,14 +98,14 @@ class Play(Protocol):
 
 
 def read_settings(strategy: str, budget: str, seed: str) -> PlaySettings:
-    """The settings that a person typed; raises `UsageMistake` where one is out of range."""
+    """The settings that a person typed; raises `UsageError` where one is out of range."""
     number = _whole(budget)
     if number is None or not 1 <= number <= LARGEST_BUDGET:
         shown = one_line(budget.strip(), 20) or "nothing"
-        raise UsageMistake(f"budget {shown}: give a whole number from 1 to {LARGEST_BUDGET:,}")
+        raise UsageError(f"budget {shown}: give a whole number from 1 to {LARGEST_BUDGET:,}")
     drawn = _whole(seed)
     if drawn is None and seed.strip():
-        raise UsageMistake(f"seed {one_line(seed.strip(), 20)}: give a whole number, or nothing")
+        raise UsageError(f"seed {one_line(seed.strip(), 20)}: give a whole number, or nothing")
     return PlaySettings(strategy, number, drawn)
 
 

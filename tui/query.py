@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 
 UNUSUAL = re.compile(rb"\\u(?:00[2-7]|212a|0130)|\xe2\x84\xaa|\xc4\xb0")
 """In small letters: an escaped plain character, the Kelvin sign or a capital dotted I."""
@@ -63,7 +63,7 @@ def query(text: str, regex: bool) -> Query:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         It is no regular expression.
     """
     letters = _ESCAPE.sub("", text) if regex else text
@@ -76,7 +76,7 @@ def query(text: str, regex: bool) -> Query:
             warnings.simplefilter("ignore")
             return Query(text, re.compile(text, flags), ignore_case, ())
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageMistake(f"{text!r} is no regular expression: {error}") from error
+        raise UsageError(f"{text!r} is no regular expression: {error}") from error
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:

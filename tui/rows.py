@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import Prompt, SearchTree, Stop
 
 TITLE_CHARACTERS = 200
@@ -26,11 +26,11 @@ Column = Literal[
 """What trees can be sorted by."""
 
 
-class RowError(UsageMistake):
+class RowError(UsageError):
     """A line of a file of trees holds no tree: cut, corrupt, or of a newer schema."""
 
 
-class Vanished(UsageMistake):
+class Vanished(UsageError):
     """A file that was open was deleted, replaced or cut short; open it again to go on."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.store import LOCK, SUMMARY, TREES, read_manifest
 
 try:
@@ -74,7 +74,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
     """What a directory with a `run.json` is; None for one that holds no trees, such as a trainer's."""
     try:
         manifest = read_manifest(directory)
-    except (UsageMistake, RecursionError) as error:
+    except (UsageError, RecursionError) as error:
         why = " ".join(str(error).split())
         return RunSummary(directory, "decode", "broken", why, parent)
     config, iterations = manifest.config, _iterations(directory)

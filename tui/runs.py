@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.store import MANIFEST
 from tui.run_summary import RunSummary, read_run
 
@@ -52,11 +52,11 @@ class Walk:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             There is no such folder.
         """
         if not self.root.is_dir():
-            raise UsageMistake(f"there is no folder {self.root}; give one that holds runs")
+            raise UsageError(f"there is no folder {self.root}; give one that holds runs")
         self.unreadable, self.cut, self._seen = 0, False, set()
         return self._walk(time.monotonic() + self.limits.seconds)
 

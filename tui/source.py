@@ -11,7 +11,7 @@ import threading
 import weakref
 from pathlib import Path
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.rows import Vanished
 
 ANCHOR_BYTES = 64
@@ -28,7 +28,7 @@ class Source:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise UsageMistake(f"cannot read {path}: {error.strerror}") from error
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
         self._closing = weakref.finalize(self, os.close, self._descriptor)
         facts = os.fstat(self._descriptor)
         self._identity = (facts.st_dev, facts.st_ino)

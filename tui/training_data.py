@@ -23,8 +23,8 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from spar.errors import UsageMistake
-from spar.types import Message, Role
+from spar.errors import UsageError
+from spar.types import ChatRole, Message
 from tui.pace import Pace
 from tui.source import Source
 
@@ -37,8 +37,8 @@ FILES = ("dpo.jsonl", "rft.jsonl", "actor.jsonl", "refiner.jsonl")
 BLOCK = 1 << 20
 KEPT = 256
 """Examples that are kept once they were parsed."""
-_ROLES: Mapping[str, Role] = {
-    **{role: role for role in get_args(Role)},
+_ROLES: Mapping[str, ChatRole] = {
+    **{role: role for role in get_args(ChatRole)},
     "human": "user",
     "gpt": "assistant",
 }
@@ -93,7 +93,7 @@ class TrainingData:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             A file in it cannot be read.
         """
         return cls(Path(build))
@@ -170,7 +170,7 @@ def read_example(line: bytes) -> TrainingExample:
     """The example of a line, one of kind `broken` where it holds none."""
     try:
         return _example(json.loads(line))
-    except (ValueError, RecursionError, UsageMistake) as error:
+    except (ValueError, RecursionError, UsageError) as error:
         return TrainingExample("broken", error=f"no example: {error}")
 
 
@@ -187,12 +187,12 @@ def _whole_lines(source: Source, start: int) -> bytes:
 
 def _example(row: Any) -> TrainingExample:
     if not isinstance(row, dict):
-        raise UsageMistake(f"expected a JSON object, got {type(row).__name__}")
+        raise UsageError(f"expected a JSON object, got {type(row).__name__}")
     if "chosen" in row or "rejected" in row:
         return _pair(row)
     turns = _turns(row.get("messages", row.get("conversations")))
     if not turns:
-        raise UsageMistake("it has neither two sides nor turns")
+        raise UsageError("it has neither two sides nor turns")
     kind = row.get("kind")
     return TrainingExample(
         cast("Kind", kind) if kind in ("refine", "tree", "draft") else "answer",
@@ -225,7 +225,7 @@ def _side(value: Any) -> str:
         return value
     turns = _turns(value if isinstance(value, list) else [value])
     if not turns:
-        raise UsageMistake("a pair lacks one of its sides")
+        raise UsageError("a pair lacks one of its sides")
     return turns[-1].content
 
 
@@ -240,7 +240,7 @@ def _turn(value: Any) -> Message:
     match value:
         case {"role": str(role), "content": str(text)} | {"from": str(role), "value": str(text)}:
             return Message(role=_ROLES.get(role, "user"), content=text)
-    raise UsageMistake("a turn has no speaker or no text")
+    raise UsageError("a turn has no speaker or no text")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -13,7 +13,7 @@ import threading
 from array import array
 from pathlib import Path
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import SearchTree
 from tui.inputs import Inputs
 from tui.text import one_line
@@ -113,7 +113,7 @@ class TrainingView:
         return origin_of(example, of) if example and of else None
 
     def find(self, origin: Origin) -> tuple[RunView, int]:
-        """The run and the row of a tree; raises `UsageMistake` where it is not there."""
+        """The run and the row of a tree; raises `UsageError` where it is not there."""
         with self._opening:
             view = self._runs.get(origin.directory)
             if view is None:
@@ -122,16 +122,14 @@ class TrainingView:
             number = find_row(view, origin.prompt_id)
         if number is None:
             where = one_line(str(origin.directory), 200)
-            raise UsageMistake(
-                f"{where} has no tree of the prompt {one_line(origin.prompt_id, 80)}"
-            )
+            raise UsageError(f"{where} has no tree of the prompt {one_line(origin.prompt_id, 80)}")
         return view, number
 
     def tree(self, origin: Origin) -> SearchTree | str:
         """The tree that an example came from, or why there is none."""
         try:
             return tree_of(*self.find(origin))
-        except UsageMistake as error:
+        except UsageError as error:
             return str(error)
 
     def close(self) -> None:
@@ -149,7 +147,7 @@ class TrainingView:
         self._data, self.problem = None, ""
         try:
             self._data = TrainingData.open(self.round.build) if self.round else None
-        except UsageMistake as error:
+        except UsageError as error:
             self.problem = str(error)
         self._arranged = False
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import Node, SearchTree
 from tui.index import TreeIndex
 from tui.inputs import Inputs
@@ -50,7 +50,7 @@ class RunView:
 
     @classmethod
     def open(cls, path: Path, inputs: Inputs) -> Self:
-        """Open a run directory or a file of trees; raises `UsageMistake` where it cannot be read."""
+        """Open a run directory or a file of trees; raises `UsageError` where it cannot be read."""
         directory = path if path.is_dir() else path.parent
         index = TreeIndex.open(path, truth=inputs.truth)
         return cls(path, index, inputs.facts_for(directory))
@@ -61,7 +61,7 @@ class RunView:
         return self.path if self.path.is_dir() else self.path.parent
 
     def show(self, shown: Filter) -> None:
-        """Filter; raises `UsageMistake` where a regular expression is none, and changes nothing then."""
+        """Filter; raises `UsageError` where a regular expression is none, and changes nothing then."""
         self.numbers = self.index.order(shown, self.sort)
         self.shown = shown
 
@@ -120,7 +120,7 @@ class RunView:
         if self.problem is None:
             try:
                 self.index.refresh()
-            except UsageMistake as error:
+            except UsageError as error:
                 self.problem = str(error).replace(str(self.index.path), self.index.path.name)
 
 

@@ -12,7 +12,6 @@ import typer
 
 from spar import __version__
 from spar.cli.bootstrap import bootstrap
-from spar.cli.children import kill_children
 from spar.cli.data import data_app
 from spar.cli.decode import decode
 from spar.cli.doctor import doctor
@@ -23,6 +22,7 @@ from spar.cli.sweep import sweep
 from spar.cli.train import train_app
 from spar.cli.tui import tui
 from spar.errors import SparError
+from spar.process_tree import kill_children
 
 app = typer.Typer(
     help="Inference scaling and self-improvement of instruction following by tree-search refinement.",
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    from spar.infer.engines.vllm.quiet import restore
+    from spar.infer.engines.vllm.log_capture import restore
 
     sys.stdout.flush()
     restore()  # a thread may still load a model, its talk diverted

@@ -91,7 +91,7 @@ def bootstrap(
 ) -> None:
     """Make the first actor and refiner with a teacher's answers, judgements and refinements."""
     from spar.cli.run_bootstrap import Invocation, run, settings
-    from spar.train.bootstrap.course import Part
+    from spar.train.bootstrap.pipeline import Part
 
     given = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
     config = settings(recipe, given, flags, change or [])

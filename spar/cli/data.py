@@ -26,8 +26,8 @@ def fetch(
     data: str = FOLDER,
 ) -> None:
     """Download data sets from their public origins; each file is checked."""
-    from spar.eval.data import open_data
-    from spar.eval.sources import data_set, data_sets
+    from spar.eval.datasets.local import open_data
+    from spar.eval.datasets.registry import data_set, data_sets
 
     chosen = data_sets() if names == [ALL] else [data_set(name) for name in names]
     for known in chosen:
@@ -43,7 +43,7 @@ def list_sets(data: str = FOLDER) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spar.eval.sources import data_sets
+    from spar.eval.datasets.registry import data_sets
 
     table = Table("data set", "what", "licence", "here")
     for known in data_sets():
@@ -54,7 +54,7 @@ def list_sets(data: str = FOLDER) -> None:
 @data_app.command()
 def where(data: str = FOLDER) -> None:
     """Print the data's folder."""
-    from spar.eval.data import data_root
+    from spar.eval.datasets.local import data_root
 
     print(data_root(data))
 
@@ -66,8 +66,8 @@ def _download(name: str, data: str) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from spar.eval import fetch
-    from spar.eval.sources import data_set
+    from spar.eval.datasets import download as fetch
+    from spar.eval.datasets.registry import data_set
 
     known = data_set(name)
     total = len(fetch.missing(known, data))
@@ -78,13 +78,13 @@ def _download(name: str, data: str) -> int:
 
 
 def _state(name: str, data: str) -> str:
-    from spar.errors import UsageMistake
-    from spar.eval.data import data_root, open_data
-    from spar.eval.sources import data_set
+    from spar.errors import UsageError
+    from spar.eval.datasets.local import data_root, open_data
+    from spar.eval.datasets.registry import data_set
 
     try:
         return "altered" if open_data(name, data).altered else "yes"
-    except UsageMistake:
+    except UsageError:
         folder = data_root(data) / name
         some = any((folder / path).exists() for path in data_set(name).files)
         return "damaged" if some else "no"

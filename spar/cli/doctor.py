@@ -23,8 +23,8 @@ def doctor() -> None:
 
     from spar import __version__
     from spar.config import DecodeConfig
-    from spar.infer.deploy import pick_engine
-    from spar.nano import CHECKPOINT
+    from spar.embedded import CHECKPOINT
+    from spar.run.resolve import pick_engine
 
     console = Console()
     console.print(f"spar {__version__}, Python {platform.python_version()} ({sys.executable})")

@@ -62,29 +62,28 @@ def evaluate(
     **settings: Any,
 ) -> None:
     """Measure a model, or a model with a search on top, on one or more benchmarks."""
-    from spar.cli.run_eval import Evaluation, run
+    from spar.cli.run_eval import Output, run
     from spar.config import EvalConfig, load_eval
-    from spar.errors import UsageMistake
+    from spar.errors import UsageError
+    from spar.eval.runner import EvalRequest
 
     fields = settings_of(settings, EvalConfig.model_fields)
     if responses and judgements:
-        raise UsageMistake("--judgements and --responses name the same thing; give one of them")
+        raise UsageError("--judgements and --responses name the same thing; give one of them")
     fields["responses"] = responses or judgements
     config = load_eval(settings["recipe"] or default_recipe(settings), fields)
     run(
         config,
-        Evaluation(
+        EvalRequest(
             names=tuple(names),
             out=settings["out"],
-            fresh=settings["fresh"],
+            overwrite=settings["fresh"],
             judge_outputs=judge_outputs or "",
             compat=settings["compat"],
             allow_code_execution=settings["allow_code_execution"],
             allow_missing=settings["allow_missing"],
-            json_results=json_results,
-            details=details,
-            display=settings["display"],
         ),
+        Output(as_json=json_results, details=details, display=settings["display"]),
     )
 
 

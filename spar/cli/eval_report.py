@@ -8,7 +8,7 @@ from rich.table import Table
 
 from spar.cli.report import as_text, open_console
 from spar.eval.paper import PAPER, PaperTable
-from spar.eval.record import Metric, Results
+from spar.record.evaluation import Metric, Results
 
 PIPED_WIDTH = 160
 """The tables are wide, and a pipe has no width of its own."""

@@ -58,7 +58,7 @@ def evolve(
         config,
         Invocation(
             out=settings["out"],
-            fresh=settings["fresh"],
+            overwrite=settings["fresh"],
             dry_run=dry_run,
             json_report=json_report,
             display=settings["display"],

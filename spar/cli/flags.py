@@ -79,10 +79,10 @@ def settings_of(flags: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str
 
     Raises
     ------
-    UsageMistake
+    UsageError
         One of the two has not the form that it needs.
     """
-    from spar.cli.values import parse_adapters, parse_arguments
+    from spar.cli.parsers import parse_adapters, parse_arguments
 
     settings = {name: value for name, value in flags.items() if name in fields}
     settings["engine_args"] = parse_arguments(flags.get("engine_arg") or []) or None

@@ -86,7 +86,7 @@ def _busy(summary: Summary, name: str, facts: Mapping[str, float]) -> str:
 
 def print_solved_tree(trees: Iterable[SearchTree]) -> None:
     """Draw one tree that the search solved: by ground truth where known, refined, and not too large."""
-    from spar.nano.verifiers import passes
+    from spar.verifiers import passes
 
     solved = [tree for tree in trees if tree.solved and tree.nodes[tree.selected or 0].depth]
     true = [

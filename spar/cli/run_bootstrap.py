@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spar.cli.interrupts import interruptible
 from spar.cli.report import open_console, visible
-from spar.cli.train_view import PlainView, View, interruptible
+from spar.cli.train_view import PlainView, View
 from spar.config import DecodeConfig
-from spar.errors import UsageMistake
-from spar.infer.deploy import deployments, engine_label, shown_model
+from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
+from spar.estimate.calls import most_responses
 from spar.infer.engines.hf import check_model_folder
-from spar.infer.estimate import most_responses
 from spar.manifest import config_digest
-from spar.nano import CHECKPOINT
+from spar.run.resolve import deployments, engine_label, shown_model
 from spar.train.bootstrap.build import read_report, summary_lines
-from spar.train.bootstrap.course import (
+from spar.train.bootstrap.pipeline import (
     Part,
     actor_prompts,
     planned,
@@ -27,7 +28,7 @@ from spar.train.bootstrap.course import (
 )
 from spar.train.bootstrap.recipe import FREE, BootstrapConfig, load_bootstrap
 from spar.train.bootstrap.stages import BootstrapStage, all_stages
-from spar.train.ledger import is_done, steps_of
+from spar.train.status import is_done, steps_of
 
 DISPLAYS = ("auto", "plain", "none")
 
@@ -58,7 +59,7 @@ def settings(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown recipe or setting, or a value out of range.
     """
     teacher = {
@@ -78,8 +79,8 @@ def run(config: BootstrapConfig, invocation: Invocation) -> None:
 
     Raises
     ------
-    UsageMistake, RunStopped
-        As `spar.train.bootstrap.course.run_bootstrap`; and before anything runs for prompts and models
+    UsageError, RunStopped
+        As `spar.train.bootstrap.pipeline.run_bootstrap`; and before anything runs for prompts and models
         that are wrong.
     """
     directory = invocation.out or default_directory(config)
@@ -95,7 +96,7 @@ def run(config: BootstrapConfig, invocation: Invocation) -> None:
     if invocation.dry_run:
         return
     with interruptible(directory), view:
-        run_bootstrap(directory, config, invocation.part, view.watcher, fresh=invocation.fresh)
+        run_bootstrap(directory, config, invocation.part, view, fresh=invocation.fresh)
     if not left:
         view.note(f"{directory}: every stage that was asked for is done")
     _print_end(directory, stages)
@@ -106,11 +107,11 @@ def open_view(kind: str, directory: Path) -> View:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is no such view.
     """
     if kind not in DISPLAYS:
-        raise UsageMistake(f"unknown display {kind!r} (accepted: {', '.join(DISPLAYS)})")
+        raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(DISPLAYS)})")
     return (View if kind == "none" else PlainView)(directory)
 
 
@@ -215,7 +216,7 @@ def _print_end(directory: Path, stages: Sequence[BootstrapStage]) -> None:
 def _count_prompts(config: BootstrapConfig) -> Counts:
     """Read every prompt once, so that a bad row is told before a model loads."""
     if "-" in (config.prompts, config.refiner_prompts):
-        raise UsageMistake("spar bootstrap reads its prompts more than once; give a file, not -")
+        raise UsageError("spar bootstrap reads its prompts more than once; give a file, not -")
     if not config.prompts:
         own = config.refiner_prompts
         refiner = sum(1 for _ in refiner_prompts(config)) if own else config.num_refiner_prompts
@@ -226,7 +227,7 @@ def _count_prompts(config: BootstrapConfig) -> Counts:
 def _check_student(config: BootstrapConfig) -> None:
     student = config.student
     if student.base_url or student.actor_url or student.engine == "openai":
-        raise UsageMistake(
+        raise UsageError(
             "spar bootstrap trains the student, and cannot train the model of a server; give --model "
             "FOLDER_OR_NAME (the teacher may be a server: --teacher-url)"
         )
@@ -254,7 +255,7 @@ def _check_teacher(config: BootstrapConfig) -> None:
     served = deployments(teacher)
     named = teacher.model or teacher.actor_model or any(one.urls for one in served.values())
     if config.base and not named and teacher.engine != "fake":
-        raise UsageMistake(
+        raise UsageError(
             f"{config.base!r} needs a teacher; give --teacher-model FOLDER_OR_NAME or --teacher-url URL"
         )
     for name, asked in (("--teacher-model", teacher), ("--model", student)):
@@ -266,5 +267,5 @@ def _check_teacher(config: BootstrapConfig) -> None:
 def _check_folder(flag: str, model: str) -> None:
     try:
         check_model_folder(model)
-    except UsageMistake as error:
-        raise UsageMistake(str(error).replace("--model", flag, 1)) from error
+    except UsageError as error:
+        raise UsageError(str(error).replace("--model", flag, 1)) from error

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.cli import report
-from spar.cli.begun import PromptSource, is_finished, summary_so_far
-from spar.cli.course import Course
-from spar.cli.display import open_display
+from spar.cli.interrupts import interruptible
 from spar.config import DecodeConfig
 from spar.errors import SparError
-from spar.infer.deploy import settle
-from spar.infer.estimate import dry_run_text
-from spar.infer.setup import make_manifest
+from spar.estimate.calls import dry_run_text
 from spar.infer.summary import Summary
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
+from spar.progress import open_progress
 from spar.prompts import prompt_from_text, read_prompts
+from spar.run.build import make_manifest
+from spar.run.resolve import resolve_config
+from spar.run.resume import PromptSource, is_complete, load_summary
+from spar.run.session import Run
 from spar.store import RunStore, read_trees
 
 BUILT_IN_PROMPTS = 100
@@ -45,7 +46,7 @@ class Invocation:
 
 def run(config: DecodeConfig, invocation: Invocation) -> None:
     """Decode as asked, and print what was found."""
-    display = open_display(invocation.display)
+    listener = open_progress(invocation.display)
     source = open_prompts(config, invocation.prompt)
     if invocation.prompt is not None:
         config = config.model_copy(update={"prompts": f"--prompt {invocation.prompt}"})
@@ -53,19 +54,20 @@ def run(config: DecodeConfig, invocation: Invocation) -> None:
         print(report.visible(dry_run_text(config, next(source.read()), source.count)))
         return
     try:
-        config = settle(config, display.note, interactive=invocation.prompt is not None)
+        config = resolve_config(config, listener.note, interactive=invocation.prompt is not None)
     except SparError as error:  # a finished run needs no server, and is shown without it
         done = invocation.out
-        if done is None or invocation.fresh or not is_finished(done, config, source):
+        if done is None or invocation.fresh or not is_complete(done, config, source):
             raise
-        display.note(f"{error}; the run is finished: {source.count} trees are there already")
-        _print_results(config, invocation, done, summary_so_far(done))
+        listener.note(f"{error}; the run is finished: {source.count} trees are there already")
+        _print_results(config, invocation, done, load_summary(done))
         return
     manifest = make_manifest(config)
     directory = invocation.out or default_directory(config, manifest)
     with RunStore.open(directory, manifest, fresh=invocation.fresh) as store:
-        course = Course(config, source, store, display, fresh=invocation.fresh)
-        summary = asyncio.run(course.run())
+        run = Run(config, source, store, listener, overwrite=invocation.fresh)
+        with interruptible(directory):
+            summary = asyncio.run(run.execute())
     _print_results(config, invocation, directory, summary)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.store import TREES, read_manifest, read_trees, tree_offsets
 from spar.types import Message, Node, SearchTree
 from tui.export import TREE_FORMS, export_tree
@@ -47,7 +47,7 @@ def run(asked: Export) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         Flags that do not go together, no such run or tree, or a damaged line in it.
     RunStopped
         The file cannot be written. What was there before is as it was.
@@ -61,7 +61,7 @@ def run(asked: Export) -> None:
 
 def verdicts(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
     """Each constraint of the prompt and whether the response meets it; none where spar cannot tell."""
-    from spar.nano.verifiers import passes, verify_meta
+    from spar.verifiers import passes, verify_meta
 
     if passes(node.response, tree.prompt.meta) is None:
         return ()
@@ -76,7 +76,7 @@ def open_rendered(directory: Path) -> Rendered | None:
         manifest = read_manifest(directory)
         folder = manifest.config.get("templates")
         templates = load(Path(folder) if folder else None)
-    except UsageMistake:
+    except UsageError:
         return None
     digests = templates.digests()
     if any(manifest.templates.get(name) != digest for name, digest in digests.items()):
@@ -99,7 +99,7 @@ def find_tree(path: Path, prompt_id: str = "") -> SearchTree:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         None or several fit, the file is missing, or a line of it is damaged.
     """
     read_trees(path)  # says what is wrong with the path
@@ -112,12 +112,12 @@ def find_tree(path: Path, prompt_id: str = "") -> SearchTree:
             return SearchTree.from_json(handle.readline())
         except ValueError as error:
             reason = one_line(str(error), 200)
-            raise UsageMistake(f"{path}: the tree at byte {start} is damaged: {reason}") from error
+            raise UsageError(f"{path}: the tree at byte {start} is damaged: {reason}") from error
 
 
 def _write_tree(asked: Export) -> None:
     if asked.rows:
-        raise UsageMistake(f"--rows {asked.rows!r} goes with --format {' or '.join(TABLE_FORMS)}")
+        raise UsageError(f"--rows {asked.rows!r} goes with --format {' or '.join(TABLE_FORMS)}")
     tree = find_tree(asked.run, asked.prompt_id)
     facts = Facts(verdicts, open_rendered(asked.run))
     text = export_tree(tree, _one_of("--format", asked.form, TREE_FORMS), facts)
@@ -132,11 +132,9 @@ def _write_table(asked: Export) -> None:
     form = _one_of("--format", asked.form, TABLE_FORMS)
     rows = _one_of("--rows", asked.rows or ROWS[0], ROWS)
     if asked.prompt_id:
-        raise UsageMistake(
-            f"--id goes with --format {', '.join(TREE_FORMS)}; {form} is a whole run"
-        )
+        raise UsageError(f"--id goes with --format {', '.join(TREE_FORMS)}; {form} is a whole run")
     if asked.out is None:
-        raise UsageMistake(f"--format {form} needs --out FILE")
+        raise UsageError(f"--format {form} needs --out FILE")
     trees, facts = read_trees(asked.run), Facts(verdicts)
     num_rows = _replace(
         asked.out, lambda handle: write_table(trees, handle, form, rows=rows, facts=facts)
@@ -152,20 +150,20 @@ def _chosen(ids: Iterable[str], prompt_id: str, path: Path) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if not known:
-        raise UsageMistake(f"{path} holds no tree yet; run spar decode first")
+        raise UsageError(f"{path} holds no tree yet; run spar decode first")
     held = f"{path} holds {len(known):,} trees"
     if prompt_id:
         held += f", {len(fitting) or 'none'} with an id that begins with {one_line(prompt_id, _CELLS)!r}"
     listed = [one_line(one, _CELLS) for one in (fitting or known)[:_SHOWN_IDS]]
     more = ["..."] if len(fitting or known) > _SHOWN_IDS else []
-    raise UsageMistake(f"{held}; give --id, one of {', '.join([*listed, *more])}")
+    raise UsageError(f"{held}; give --id, one of {', '.join([*listed, *more])}")
 
 
 def _one_of(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:
     for name in accepted:
         if value == name:
             return name
-    raise UsageMistake(f"{flag} {value!r}: accepted are {', '.join(accepted)}")
+    raise UsageError(f"{flag} {value!r}: accepted are {', '.join(accepted)}")
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], int]) -> int:

@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from spar.cli import train_view
+from spar.cli.interrupts import interruptible
 from spar.cli.report import open_console, visible
-from spar.cli.train_estimate import check_disk, estimate, lines
-from spar.errors import MissingExtra, RunLocked, UsageMistake
+from spar.errors import MissingExtra, RunLocked, UsageError
+from spar.estimate.training import check_disk, estimate, lines
 from spar.files import locked
-from spar.infer.deploy import deployments, has_package
+from spar.hardware import has_package
 from spar.infer.engines.hf import check_model_folder
 from spar.manifest import config_digest
 from spar.prompts import read_prompts
+from spar.run.resolve import deployments
 from spar.store import LOCK, MANIFEST
-from spar.train.ledger import (
+from spar.train.loop import Course, origin_of, planned, run_loop
+from spar.train.recipe import FREE, TrainConfig, load_train, with_changes
+from spar.train.stages import Stage, all_stages
+from spar.train.status import (
     LoopState,
     StageState,
     read_config,
     read_loop,
 )
-from spar.train.loop import Course, origin_of, planned, run_loop
-from spar.train.recipe import FREE, TrainConfig, load_train, with_changes
-from spar.train.stages import Stage, all_stages
 
 DEFAULT_RECIPE = "nano"
 
@@ -54,7 +56,7 @@ def settings(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown recipe or setting, or a value out of range.
     """
     stored = out is not None and not fresh and (out / MANIFEST).is_file()
@@ -68,7 +70,7 @@ def run(config: TrainConfig, invocation: Invocation) -> None:
 
     Raises
     ------
-    UsageMistake, RunStopped
+    UsageError, RunStopped
         As `spar.train.loop.run_loop`; and before anything runs for prompts and models that are wrong.
     """
     _refuse_servers(config)
@@ -84,8 +86,8 @@ def run(config: TrainConfig, invocation: Invocation) -> None:
         view.note(line)
     if invocation.dry_run:
         return
-    with train_view.interruptible(directory), view:
-        run_loop(directory, config, invocation.course, view.watcher, fresh=invocation.fresh)
+    with interruptible(directory), view:
+        run_loop(directory, config, invocation.course, view, fresh=invocation.fresh)
     print_status(directory)
 
 
@@ -99,11 +101,11 @@ def print_status(directory: Path, *, as_json: bool = False) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The folder is no loop's.
     """
     if not (directory / MANIFEST).is_file():
-        raise UsageMistake(
+        raise UsageError(
             f"there is no training loop in {directory}; give the folder of a `spar train`"
         )
     state = read_loop(directory, running=_is_running(directory))
@@ -162,7 +164,7 @@ def _plan(
 def _refuse_servers(config: TrainConfig) -> None:
     decode = config.decode
     if decode.base_url or decode.actor_url or decode.refiner_url or decode.engine == "openai":
-        raise UsageMistake(
+        raise UsageError(
             "spar train trains the models that it asks, and cannot train those of a server; give "
             "--model FOLDER_OR_NAME and --engine hf or vllm (a judge of its own may be a server)"
         )
@@ -173,7 +175,7 @@ def _check_prompts(config: TrainConfig) -> int | None:
     if not config.prompts:
         return None
     if config.prompts == "-":
-        raise UsageMistake(
+        raise UsageError(
             "spar train reads its prompts again in every iteration; give a file, not -"
         )
     return sum(1 for _ in read_prompts(config.prompts))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spar.cli.run_export import open_rendered, verdicts
 from spar.config import DecodeConfig
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.types import SearchTree
 from tui.node_detail import Facts
 
@@ -37,14 +37,14 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A path does not exist, there is no terminal, or textual is not installed.
     """
     for path in paths:
         if not path.exists():
-            raise UsageMistake(f"there is no {path}; give a run directory or a folder of them")
+            raise UsageError(f"there is no {path}; give a run directory or a folder of them")
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and WEB_DRIVER not in os.environ:
-        raise UsageMistake(
+        raise UsageError(
             "spar tui needs a terminal, and standard input or output is none; "
             "spar export RUN --format markdown --id ID writes a tree to a pipe"
         )
@@ -53,13 +53,13 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
-        raise UsageMistake(
+        raise UsageError(
             "spar tui needs the package 'textual', which is not installed; "
             "in spar's source folder run: pip install ."
         ) from error
-    from spar.cli.play import open_play
+    from spar.cli.play import SessionPlay
 
-    with open_play(config, DEFAULT) as play:
+    with SessionPlay(config, DEFAULT) as play:
         app = SparApp(replace(make_inputs(paths), play=play))
         app.run()
     if app.return_code:
@@ -88,7 +88,7 @@ def facts_for(directory: Path) -> Facts:
 
 def truth(tree: SearchTree) -> bool | None:
     """Whether the answer meets every constraint of its prompt; None where spar cannot tell."""
-    from spar.nano.verifiers import passes
+    from spar.verifiers import passes
 
     return None if tree.answer is None else passes(tree.answer, tree.prompt.meta)
 

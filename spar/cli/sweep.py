@@ -44,23 +44,22 @@ def sweep(
     **settings: Any,
 ) -> None:
     """Evaluate every strategy at every budget, and plot accuracy against cost."""
-    from spar.cli.run_eval import Evaluation
-    from spar.cli.run_sweep import Sweep, read_budgets, read_names, run
+    from spar.cli.run_sweep import run
     from spar.config import EvalConfig, load_eval
+    from spar.eval.runner import EvalRequest
+    from spar.eval.sweep_runner import Sweep, read_budgets, read_names
 
     fields = settings_of(settings, EvalConfig.model_fields)
     fields["responses"] = responses
     config = load_eval(settings["recipe"] or default_recipe(settings), fields)
     run(
         config,
-        Evaluation(
+        EvalRequest(
             names=(name,),
             out=settings["out"],
-            fresh=settings["fresh"],
+            overwrite=settings["fresh"],
             compat=settings["compat"],
             allow_code_execution=settings["allow_code_execution"],
-            json_results=json_results,
-            display=settings["display"],
         ),
         Sweep(
             strategies=read_names(strategies),
@@ -68,4 +67,6 @@ def sweep(
             metric=metric,
             deepen=settings["depth"] is None,
         ),
+        as_json=json_results,
+        display=settings["display"],
     )

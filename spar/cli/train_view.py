@@ -1,12 +1,11 @@
 """How a training loop is shown: a table that is redrawn in a terminal, lines in a pipe, or nothing.
 
-Everything that is shown is read from the loop's folder (`spar.train.ledger.read_loop`), so the live view
+Everything that is shown is read from the loop's folder (`spar.train.status.read_loop`), so the live view
 and `spar train status` tell the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from spar.cli.course import Interrupted
-from spar.cli.display import KINDS
 from spar.cli.report import visible
-from spar.errors import UsageMistake
-from spar.train.ledger import LoopState, StageState, progress, read_loop, read_record, shown_scores
-from spar.train.running import Watcher
+from spar.errors import UsageError
+from spar.listener import Activity, Listener
+from spar.progress import KINDS
+from spar.train.stage_runner import StageActivity
 from spar.train.stages import STAGES, Stage
+from spar.train.status import LoopState, StageState, progress, read_loop, read_record, shown_scores
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -39,51 +38,23 @@ _STYLES: Mapping[str, str] = {
 def open_view(kind: str, run: Path) -> View:
     """The view that `--display` names; `auto` looks whether standard error is a terminal."""
     if kind not in KINDS:
-        raise UsageMistake(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
+        raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     return {"rich": LiveView, "plain": PlainView, "none": View}[kind](run)
 
 
-@contextlib.contextmanager
-def interruptible(run: Path) -> Iterator[None]:
-    """Tell Ctrl-C as one line.
-
-    Raises
-    ------
-    Interrupted
-        In place of the interrupt.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; what was done is safe in {run}; run the same command again to go on"
-        ) from None
+def stage_of(activity: Activity) -> Stage:
+    """The stage that an event of a training pipeline is about."""
+    assert isinstance(activity, StageActivity)
+    return activity.stage
 
 
-class View:
+class View(Listener):
     """Shows nothing."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
-
-    @property
-    def watcher(self) -> Watcher:
-        """What the loop tells."""
-        return Watcher(self.begin, self.tick, self.end, self.note)
-
-    def note(self, line: str) -> None:
-        """A line for a person."""
-
-    def begin(self, stage: Stage) -> None:
-        """A stage begins."""
-
-    def tick(self, stage: Stage) -> None:
-        """A second of it has passed."""
-
-    def end(self, stage: Stage) -> None:
-        """It is done."""
 
     def __enter__(self) -> Self:
         return self
@@ -102,31 +73,36 @@ class PlainView(View):
 
     def __init__(self, run: Path) -> None:
         super().__init__(run)
-        self._said = 0.0
+        self._printed = 0.0
 
     def note(self, line: str) -> None:
         """Print the line."""
         print(visible(line), file=sys.stderr, flush=True)
 
-    def begin(self, stage: Stage) -> None:
-        """Say so."""
-        self._said = time.monotonic()
+    def started(self, activity: Activity) -> None:
+        """Print that the stage starts or resumes."""
+        stage = stage_of(activity)
+        self._printed = time.monotonic()
         record = read_record(stage)
-        self.note(f"{stage.title}: {'resumes' if record and record.starts > 1 else 'begins'}")
+        self.note(f"{stage.title}: {'resumed' if record and record.starts > 1 else 'started'}")
 
-    def tick(self, stage: Stage) -> None:
-        """Say how far it is, unless that was said a moment ago."""
-        if time.monotonic() - self._said < _PLAIN_SECONDS:
+    def progress(self, activity: Activity) -> None:
+        """Print how far the stage is, at most every few seconds."""
+        stage = stage_of(activity)
+        if time.monotonic() - self._printed < _PLAIN_SECONDS:
             return
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
         far = progress(stage)
         if far is not None and str(far):
             self.note(f"{stage.title}: {far}")
 
-    def end(self, stage: Stage) -> None:
-        """Say so, and what was measured."""
+    def finished(self, activity: Activity) -> None:
+        """Print that the stage is done, and what was measured."""
+        stage = stage_of(activity)
         record = read_record(stage)
-        self.note(f"{stage.title}: done, {_time(record.seconds if record else 0.0)}")
+        if record is None or record.state != "done":
+            return
+        self.note(f"{stage.title}: done, {_time(record.seconds)}")
         if stage.name == "eval":
             state = read_loop(self.run)
             scores = shown_scores(state.config, state.scores.get(stage.iteration, {}))
@@ -148,8 +124,8 @@ class LiveView(View):
         """Print the line above the table."""
         self._console.print(visible(line), markup=False, highlight=False)
 
-    def begin(self, stage: Stage) -> None:
-        """Draw it."""
+    def started(self, activity: Activity) -> None:
+        """Draw the tables."""
         if self._live is None:
             from rich.live import Live
 
@@ -157,12 +133,12 @@ class LiveView(View):
             self._live.start()
         self._draw()
 
-    def tick(self, stage: Stage) -> None:
-        """Draw it again."""
+    def progress(self, activity: Activity) -> None:
+        """Redraw the tables."""
         self._draw()
 
-    def end(self, stage: Stage) -> None:
-        """Draw it again."""
+    def finished(self, activity: Activity) -> None:
+        """Redraw the tables."""
         self._draw()
 
     def __exit__(self, *_: Any) -> None:

@@ -16,16 +16,15 @@ never calls a model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from spar.config import EvalConfig
-from spar.eval.record import Scored
-from spar.infer.decode import Begin
-from spar.infer.search import Roles, SearchSettings
-from spar.types import Prompt, SearchTree, Speaker, Usage
+from spar.record.evaluation import Scored
+from spar.run.job import Job
+from spar.types import Prompt, Role, SearchTree, Usage
 
 ANSWERS = ""
 """Name of the stage that answers; its trees lie in the benchmark's own directory."""
@@ -48,36 +47,7 @@ class Answer:
         return cls(tree.answer, tree.usage)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One search over many prompts, with whatever differs from the run's own settings."""
-
-    name: str
-    """Directory below the benchmark's, `ANSWERS` for that one itself."""
-    prompts: Sequence[Prompt]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `EvalConfig` to change, such as `{"strategy": "greedy", "budget": 1}`."""
-    speakers: tuple[Speaker, ...] = ()
-    """Roles that are asked, () for those that the strategy and the judge of the settings need."""
-    grader: bool = False
-    """Whether the models are the grader's in place of the run's."""
-    change: Callable[[Roles], Roles] = lambda roles: roles
-    """Puts roles of the benchmark's own in place of some, made from the run's."""
-    begin: Callable[[Roles], Begin] | None = None
-    """From the roles to what gives a prompt its roots."""
-    strategy: Callable[..., Any] | None = None
-    """A `spar.infer.strategy.Strategy` in place of the named one."""
-    strategy_name: str = ""
-    """Its name in the record."""
-
-    def changed(self, settings: SearchSettings) -> SearchSettings:
-        """The settings of a search with this stage's own strategy, where it has one."""
-        if self.strategy is None:
-            return settings
-        return replace(settings, strategy=self.strategy, name=self.strategy_name)
-
-
-class Stages(Protocol):
+class JobRunner(Protocol):
     """What a run does for a benchmark."""
 
     @property
@@ -86,16 +56,16 @@ class Stages(Protocol):
         ...
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> JobOutputs:
         """What the stages so far have left, or what a person gave in their place."""
         ...
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, job: Job) -> None:
         """Search every prompt of a stage that is not in its run directory yet."""
         ...
 
 
-class Kept(Protocol):
+class JobOutputs(Protocol):
     """What stages left behind, or what a person gave in their place."""
 
     @property
@@ -103,16 +73,16 @@ class Kept(Protocol):
         """The benchmark's directory, None where everything comes from files."""
         ...
 
-    def trees(self, stage: str) -> Iterable[SearchTree]:
+    def trees(self, job: str) -> Iterable[SearchTree]:
         """The trees of a stage, none where it did not run."""
         ...
 
-    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+    def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
         """Prompt id to its answer: of the file that a person gave, where one was given, else of the
         stage's trees."""
         ...
 
-    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+    def outputs(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
         """Prompt id to what a grader wrote, all attempts in order: of the file that a person gave, where
         one was given, else the responses of the stage's trees."""
         ...
@@ -122,8 +92,8 @@ class Benchmark(ABC):
     """One benchmark: what to ask, and what the answers are worth."""
 
     data: tuple[str, ...] = ()
-    """Names of the data sets that it reads (`spar.eval.data`), () where it makes its own."""
-    measures: Speaker = "actor"
+    """Names of the data sets that it reads (`spar.eval.datasets.local`), () where it makes its own."""
+    measures: Role = "actor"
     """The role whose model a report names."""
     limits_itself: bool = False
     """Whether `load` heeds `--limit`; else the first examples are taken."""
@@ -138,19 +108,19 @@ class Benchmark(ABC):
 
         Raises
         ------
-        UsageMistake
+        UsageError
             The data is missing or damaged.
         """
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the examples answered: by the run's own search."""
-        await stages.run(Stage(ANSWERS, examples))
+        await jobs.run(Job(ANSWERS, examples))
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
+    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
         """Have the answers graded by a model; nothing where a program tells what they are worth."""
 
     @abstractmethod
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Verdicts and metrics of every example, in order; pure but for reading files."""
 
     def stored_answer(self, tree: SearchTree) -> Answer:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.errors import UsageMistake
-from spar.eval.record import RESULTS, Example, Results, Scored, read_examples, read_results
+from spar.errors import UsageError
 from spar.eval.statistics import Difference, differences
+from spar.record.evaluation import RESULTS, Example, Results, Scored, read_examples, read_results
 
 _HEAD = 300
 """Characters of a response that a flip keeps."""
@@ -72,14 +72,14 @@ def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[C
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A directory holds no finished evaluation, they have no benchmark in common, or the examples of one
         differ.
     """
     ours, theirs = find_evaluations(first), find_evaluations(second)
     common = [name for name in ours if name in theirs]
     if not common:
-        raise UsageMistake(
+        raise UsageError(
             f"{first} holds {_listed(ours)} and {second} holds {_listed(theirs)}; "
             "give two evaluations of the same benchmark"
         )
@@ -91,11 +91,11 @@ def find_evaluations(path: Path) -> dict[str, Path]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is none, or two of one benchmark.
     """
     if not path.is_dir():
-        raise UsageMistake(f"there is no directory {path}; give the directory of an evaluation")
+        raise UsageError(f"there is no directory {path}; give the directory of an evaluation")
     folders = [path] if (path / RESULTS).is_file() else sorted(path.iterdir())
     found: dict[str, Path] = {}
     for folder in folders:
@@ -103,12 +103,12 @@ def find_evaluations(path: Path) -> dict[str, Path]:
             continue
         name = read_results(folder).benchmark
         if name in found:
-            raise UsageMistake(
+            raise UsageError(
                 f"{path} holds two evaluations of {name}, {found[name]} and {folder}; give one of them"
             )
         found[name] = folder
     if not found:
-        raise UsageMistake(
+        raise UsageError(
             f"{path} holds no finished evaluation: there is no {RESULTS} in it, nor right below it"
         )
     return found
@@ -147,7 +147,7 @@ def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
     only_first = tuple(name for name in ours if name not in theirs)
     only_second = tuple(name for name in theirs if name not in ours)
     if (only_first or only_second) and not (allow_missing and both):
-        raise UsageMistake(_differ((first, only_first), (second, only_second), len(both)))
+        raise UsageError(_differ((first, only_first), (second, only_second), len(both)))
     sides = ([ours[name] for name in both], [theirs[name] for name in both])
     pairs = list(zip(*sides, strict=True))
     gained = tuple(_flip(a, b) for a, b in pairs if a.passed is False and b.passed is True)
@@ -177,10 +177,10 @@ def _by_id(folder: Path, total: Results) -> dict[str, Example]:
     found: dict[str, Example] = {}
     for example in read_examples(folder):
         if example.id in found:
-            raise UsageMistake(f"{folder} holds the example {example.id!r} twice; score it again")
+            raise UsageError(f"{folder} holds the example {example.id!r} twice; score it again")
         found[example.id] = example
     if len(found) != total.n:
-        raise UsageMistake(
+        raise UsageError(
             f"{folder} holds {len(found)} examples, its {RESULTS} says {total.n}; score it again"
         )
     return found

@@ -18,10 +18,10 @@ from importlib.metadata import version
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import Answer, Benchmark, Kept
-from spar.eval.data import open_data
+from spar.eval.benchmark import Answer, Benchmark, JobOutputs
+from spar.eval.datasets.local import open_data
 from spar.eval.instructions import Checked, check, check_row, checkers
-from spar.eval.record import Example, Scored, Share
+from spar.record.evaluation import Example, Scored, Share
 from spar.types import Message, Prompt
 
 PROMPT_STRICT, PROMPT_LOOSE = "prompt_level_strict_acc", "prompt_level_loose_acc"
@@ -45,14 +45,14 @@ class IFEval(Benchmark):
 
         Raises
         ------
-        UsageMistake
+        UsageError
             The data is missing or damaged, or lm-eval or NLTK's data are not on this machine.
         """
         rows = open_data("ifeval", config.data).jsonl(FILE)
         checkers(config.data)  # what scoring lacks is said before anything is generated
         return [_prompt(row) for row in rows]
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Verdicts on every instruction; a prompt without an answer follows none of its own."""
         answers = kept.answers()
         scored = [_scored(prompt, answers.get(prompt.id, Answer(None))) for prompt in examples]

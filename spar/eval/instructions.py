@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from spar.errors import MissingExtra, UsageMistake
-from spar.eval.data import open_data
-from spar.eval.record import Verdict
-from spar.registry import check_name
+from spar.errors import MissingExtra, UsageError
+from spar.eval.datasets.local import open_data
+from spar.plugins import check_name
+from spar.record.evaluation import Verdict
 
 LIMIT_SECONDS = 5.0
 """Processor time that one instruction of one response may take; honest ones take a hundredth of it."""
@@ -84,7 +84,7 @@ def verify(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown type, more or fewer sets of arguments than types, or no verifiers on this machine.
     """
     checked = check(response, instruction_id_list, kwargs, seed=seed, prompt=prompt)
@@ -122,11 +122,11 @@ def variants(response: str) -> tuple[str, ...]:
 
 
 def check_row(ids: Sequence[str], kwargs: Sequence[Any], where: str) -> None:
-    """Raise `UsageMistake` where a type is unknown, or has not exactly one set of arguments."""
+    """Raise `UsageError` where a type is unknown, or has not exactly one set of arguments."""
     for name in ids:
         check_name(checkers(), f"instruction type ({where})", name)
     if len(ids) != len(kwargs) or not all(isinstance(args, Mapping) for args in kwargs):
-        raise UsageMistake(
+        raise UsageError(
             f"{where}: {len(ids)} instruction types and {len(kwargs)} sets of arguments; "
             "expected one object of arguments a type"
         )
@@ -144,7 +144,7 @@ def checkers(data: str = "") -> Mapping[str, Any]:
     ------
     MissingExtra
         lm-eval, or a package that its verifiers need, is not installed.
-    UsageMistake
+    UsageError
         NLTK's tokenizer is not on this machine.
     """
     if not _LOADED:
@@ -253,12 +253,10 @@ def _find_tokenizer(data: str) -> None:
 def _data_folder(nltk_data: Any, data: str) -> str:
     try:
         folder = open_data("nltk_data", data).root
-    except UsageMistake as error:
-        raise UsageMistake(
-            f"{error}, or set {NLTK_VARIABLE} to a folder with {TOKENIZER}"
-        ) from error
+    except UsageError as error:
+        raise UsageError(f"{error}, or set {NLTK_VARIABLE} to a folder with {TOKENIZER}") from error
     if not _holds_tokenizer(nltk_data, str(folder)):
-        raise UsageMistake(
+        raise UsageError(
             f"NLTK does not read {folder / TOKENIZER}; it refuses files that another account could "
             f"change: run chmod -R go-w {folder}"
         )

@@ -20,8 +20,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
-from spar.eval.judged import (
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.given_responses import (
     ALONE,
     decision,
     f1_share,
@@ -29,13 +29,14 @@ from spar.eval.judged import (
     one_round,
     with_response,
 )
-from spar.eval.record import Example, Scored, Share, Verdict
-from spar.infer.decode import Begin
+from spar.infer.decode import RootsProvider
 from spar.infer.search import Roles
 from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.nano.tasks import prompts
-from spar.nano.verifiers import passes, verify_meta
+from spar.record.evaluation import Example, Scored, Share, Verdict
+from spar.run.job import Job
 from spar.types import Judgement, Node, Prompt, SearchTree, Usage
+from spar.verifiers import passes, verify_meta
 
 NUM_PROMPTS = 500
 """Prompts where no limit is given."""
@@ -50,14 +51,14 @@ class NanoIF(Benchmark):
         """The first test prompts of a draw, ids such as `nano-test-0-17`."""
         return list(prompts("test", config.prompt_seed, config.limit or NUM_PROMPTS))
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answers by the run's strategy, then the judge on first drafts, then the refiner on failing ones."""
-        await stages.run(Stage(ANSWERS, examples))
-        drafts = _first_drafts(stages.kept)
-        await stages.run(_judging(stages.config, examples, drafts))
-        await stages.run(_refining(examples, _rejected(stages.kept)))
+        await jobs.run(Job(ANSWERS, examples))
+        drafts = _first_drafts(jobs.kept)
+        await jobs.run(_judging(jobs.config, examples, drafts))
+        await jobs.run(_refining(examples, _rejected(jobs.kept)))
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Check answers, and compare judgements and refinements with what the programs say."""
         seen, answers = Seen.of(kept, {prompt.id for prompt in examples}), kept.answers()
         found = [_example(prompt, answers.get(prompt.id), seen) for prompt in examples]
@@ -73,9 +74,9 @@ class NanoIF(Benchmark):
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answers by the run's strategy."""
-        await stages.run(Stage(ANSWERS, examples))
+        await jobs.run(Job(ANSWERS, examples))
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:
@@ -99,11 +100,10 @@ class Seen:
     """Of rejected drafts, None where there is none to read."""
 
     @classmethod
-    def of(cls, kept: Kept, ids: Container[str]) -> Seen:
+    def of(cls, kept: JobOutputs, ids: Container[str]) -> Seen:
         """Read the stages; an earlier run may have left trees of more prompts than these."""
         judged, refined = (
-            [tree for tree in kept.trees(stage) if tree.prompt.id in ids]
-            for stage in (JUDGE, REFINE)
+            [tree for tree in kept.trees(job) if tree.prompt.id in ids] for job in (JUDGE, REFINE)
         )
         return cls(
             drafts=_first_drafts(kept),
@@ -117,36 +117,36 @@ def once(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     yield [Expand(roots[0].id, 1, judged=False)]
 
 
-def _judging(config: EvalConfig, examples: Sequence[Prompt], drafts: Mapping[str, str]) -> Stage:
-    return Stage(
+def _judging(config: EvalConfig, examples: Sequence[Prompt], drafts: Mapping[str, str]) -> Job:
+    return Job(
         JUDGE,
         [with_response(prompt, drafts[prompt.id]) for prompt in examples if prompt.id in drafts],
         settings=ALONE,
-        speakers=() if config.judge == "verifier" else ("judge",),
+        roles=() if config.judge == "verifier" else ("judge",),
         change=one_round,
-        begin=judged_roots(config.seed),
+        roots=judged_roots(config.seed),
     )
 
 
-def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Stage:
-    def begin(roles: Roles) -> Begin:
+def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Job:
+    def begin(roles: Roles) -> RootsProvider:
         async def roots(prompt: Prompt) -> Sequence[Node]:
             return (rejected[prompt.id],)
 
         return roots
 
-    return Stage(
+    return Job(
         REFINE,
         [prompt for prompt in examples if prompt.id in rejected],
         settings={"budget": 1, "gate": 0.5},  # a lower one would let the rejected pass
-        speakers=("refiner",),
-        begin=begin,
+        roles=("refiner",),
+        roots=begin,
         strategy=once,
         strategy_name=REFINE,
     )
 
 
-def _rejected(kept: Kept) -> dict[str, Node]:
+def _rejected(kept: JobOutputs) -> dict[str, Node]:
     """Prompt id to its failing draft as the judge rejected it; what that had cost is on record there."""
     free = {"usage": Usage(), "judge_usage": Usage()}
     return {
@@ -161,7 +161,7 @@ def _says(judgement: Judgement | None) -> bool | None:
     return decision(judgement.verdicts) if judgement else None
 
 
-def _first_drafts(kept: Kept) -> dict[str, str]:
+def _first_drafts(kept: JobOutputs) -> dict[str, str]:
     return {tree.prompt.id: tree.nodes[0].response for tree in kept.trees(ANSWERS) if tree.nodes}
 
 

@@ -22,9 +22,9 @@ from itertools import islice
 from pathlib import Path
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, Kept, Stage, Stages
-from spar.eval.judged import (
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, JobOutputs, JobRunner
+from spar.eval.given_responses import (
     ALONE,
     RESPONSE,
     decision,
@@ -35,13 +35,14 @@ from spar.eval.judged import (
     with_response,
 )
 from spar.eval.nano_if import constraint_verdicts
-from spar.eval.record import Example, Scored, Verdict
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
-from spar.nano.verifiers import passes
 from spar.prompts import read_prompts
+from spar.record.evaluation import Example, Scored, Verdict
+from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.types import Node, Prompt, SearchTree
+from spar.verifiers import passes
 
 NUM_RESPONSES = 200
 """Failing responses where no limit is given (paper: 200)."""
@@ -68,7 +69,7 @@ class Refinement(Benchmark):
 
         Raises
         ------
-        UsageMistake
+        UsageError
             The file cannot be read, or a row has no response.
         """
         if config.responses:
@@ -77,33 +78,33 @@ class Refinement(Benchmark):
             return given
         return list(prompts("test", config.prompt_seed, MOST_DRAFTS * _wanted(config)))
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Draft where nothing is given, then refine what fails."""
-        given = bool(stages.config.responses)
-        failing = _failing(examples) if given else await _draft(stages, examples)
-        await stages.run(_refining(stages.config, failing))
+        given = bool(jobs.config.responses)
+        failing = _failing(examples) if given else await _draft(jobs, examples)
+        await jobs.run(_refining(jobs.config, failing))
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Ask the grader about each outcome, if the run names one."""
-        config = stages.config
+        config = jobs.config
         if not (config.grader_model or config.grader_url):
             return
-        await stages.run(
-            Stage(
+        await jobs.run(
+            Job(
                 GRADES,
                 [
                     with_response(tree.prompt, outcome(tree).response)
-                    for tree in _searched(examples, stages.kept)
+                    for tree in _searched(examples, jobs.kept)
                 ],
                 settings={**judging(config), "judge": _MODELS.get(config.judge, config.judge)},
-                speakers=("judge",),
+                roles=("judge",),
                 grader=True,
                 change=one_round,
-                begin=judged_roots(config.seed),
+                roots=judged_roots(config.seed),
             )
         )
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Check what the searches ended with; what was never searched does not fail, and is left out."""
         grades, searched = _grades(kept), _searched(examples, kept)
         found = [_example(tree, grades) for tree in searched]
@@ -166,7 +167,7 @@ def _given(path: Path, limit: int | None) -> Iterator[Prompt]:
     for prompt in read_prompts(path, limit):
         response = prompt.meta.get(RESPONSE)
         if not isinstance(response, str) or not response.strip():
-            raise UsageMistake(
+            raise UsageError(
                 f"{path}: the row of prompt {prompt.id!r} has the response {response!r}; refinement needs "
                 "rows with 'prompt' and 'response', a text that is not blank"
             )
@@ -185,7 +186,7 @@ def _wanted(config: EvalConfig) -> int:
     return config.limit or NUM_RESPONSES
 
 
-def _searched(examples: Sequence[Prompt], kept: Kept) -> list[SearchTree]:
+def _searched(examples: Sequence[Prompt], kept: JobOutputs) -> list[SearchTree]:
     """The trees that count, in order; an earlier run may have left more."""
     trees = {tree.prompt.id: tree for tree in kept.trees(ANSWERS)}
     return [trees[p.id] for p in examples if p.id in trees][: _most(examples)]
@@ -202,34 +203,34 @@ def _failing(examples: Iterable[Prompt]) -> list[Prompt]:
     return [p for p in examples if RESPONSE in p.meta and not _passes(p, p.meta[RESPONSE])]
 
 
-async def _draft(stages: Stages, examples: Sequence[Prompt]) -> list[Prompt]:
+async def _draft(jobs: JobRunner, examples: Sequence[Prompt]) -> list[Prompt]:
     """Draft until as many fail as are wanted, or the prompts run out."""
-    wanted, failing, drafted = _wanted(stages.config), list[Prompt](), 0
+    wanted, failing, drafted = _wanted(jobs.config), list[Prompt](), 0
     while len(failing) < wanted and drafted < len(examples):
         drafted = min(drafted + wanted, len(examples))
         # A stage skips what it has, so that asking for more of it only adds to it.
-        stage = Stage(DRAFTS, examples[:drafted], settings=ALONE, speakers=("actor",))
-        await stages.run(stage)
-        failing = _failing(_with_drafts(examples[:drafted], stages.kept))
+        job = Job(DRAFTS, examples[:drafted], settings=ALONE, roles=("actor",))
+        await jobs.run(job)
+        failing = _failing(_with_drafts(examples[:drafted], jobs.kept))
     return failing[:wanted]
 
 
-def _with_drafts(examples: Sequence[Prompt], kept: Kept) -> Iterator[Prompt]:
+def _with_drafts(examples: Sequence[Prompt], kept: JobOutputs) -> Iterator[Prompt]:
     drafts = kept.answers(DRAFTS)
     for prompt in examples:
         text = drafts[prompt.id].text if prompt.id in drafts else None
         yield prompt if text is None else with_response(prompt, text)
 
 
-def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Stage:
+def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Job:
     own = OWN.get(config.strategy)
     greedy = {"refine": config.refine.model_copy(update={"temperature": 0.0})}
-    return Stage(
+    return Job(
         ANSWERS,
         failing,
         settings=greedy if config.strategy == "greedy" else {},
-        speakers=("refiner",) if config.judge == "verifier" else ("judge", "refiner"),
-        begin=judged_roots(config.seed),
+        roles=("refiner",) if config.judge == "verifier" else ("judge", "refiner"),
+        roots=judged_roots(config.seed),
         strategy=own,
         strategy_name=config.strategy if own else "",
     )
@@ -245,7 +246,7 @@ def _passes(prompt: Prompt, response: str) -> bool | None:
     return None if verdicts is None else all(verdict.passed for verdict in verdicts)
 
 
-def _grades(kept: Kept) -> dict[str, bool | None]:
+def _grades(kept: JobOutputs) -> dict[str, bool | None]:
     """Prompt id to the grader's verdict."""
     judgements = {tree.prompt.id: tree.nodes[0].judgement for tree in kept.trees(GRADES)}
     if judgements:
@@ -277,7 +278,7 @@ def _example(tree: SearchTree, grades: Mapping[str, bool | None]) -> Example:
     )
 
 
-def _left_out(examples: Iterable[Prompt], kept: Kept) -> dict[str, int]:
+def _left_out(examples: Iterable[Prompt], kept: JobOutputs) -> dict[str, int]:
     """How many were not searched, and why."""
     drafts = {tree.prompt.id: tree.answer for tree in kept.trees(DRAFTS)}
     # Where drafts were written, prompts without one were not needed.

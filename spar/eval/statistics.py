@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spar.eval.record import Example, Metric, Scored
+from spar.record.evaluation import Example, Metric, Scored
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import FREE
-from spar.errors import UsageMistake
-from spar.eval.benchmark import Stage
+from spar.errors import UsageError
 from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest, config_digest
-from spar.registry import STRATEGIES, check_name
+from spar.plugins import STRATEGIES, check_name
+from spar.run.job import Job
 from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt
 
@@ -73,7 +73,7 @@ def plan(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown strategy, a budget below 1, none at all, or one that is given twice.
     """
     _check(strategies, budgets)
@@ -108,9 +108,7 @@ def sources(points: Sequence[Point], point: Point) -> list[Point]:
     return sorted(earlier, key=lambda one: (one.strategy != point.strategy, one.budget))
 
 
-async def fill(
-    store: RunStore, stage: Stage, settings: SearchSettings, folders: Sequence[Path]
-) -> int:
+async def fill(store: RunStore, job: Job, settings: SearchSettings, folders: Sequence[Path]) -> int:
     """Write every tree of a stage that an earlier point's stage holds; returns how many.
 
     Parameters
@@ -122,7 +120,7 @@ async def fill(
     folders:
         Run directories of the same stage, tried in order; one of other settings or prompts is passed over.
     """
-    wanted = {prompt.id: prompt for prompt in stage.prompts if prompt.id not in store.done}
+    wanted = {prompt.id: prompt for prompt in job.prompts if prompt.id not in store.done}
     num_made = 0
     for folder in folders:
         if not wanted or not _answers_alike(folder, store.manifest):
@@ -131,7 +129,7 @@ async def fill(
             prompt = wanted.get(tree.prompt.id)
             if prompt is None or not _same(prompt, tree.prompt):
                 continue
-            made = await replay(tree, settings, begin=stage.begin)
+            made = await replay(tree, settings, roots=job.roots)
             if made is not None:
                 store.append(made)
                 del wanted[prompt.id]
@@ -144,11 +142,11 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
         twice = [value for index, value in enumerate(values) if value in values[:index]]
         if twice or not values:
             told = f"{twice[0]} is given twice" if twice else "none is given"
-            raise UsageMistake(f"--{what}: {told}; give each once, separated by commas")
+            raise UsageError(f"--{what}: {told}; give each once, separated by commas")
     for name in strategies:
         check_name(STRATEGIES, "strategy", name)
     if min(budgets) < 1:
-        raise UsageMistake(f"--budgets: {min(budgets)} is no budget; give numbers from 1 on")
+        raise UsageError(f"--budgets: {min(budgets)} is no budget; give numbers from 1 on")
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:

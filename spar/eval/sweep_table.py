@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from spar.errors import UsageMistake
-from spar.eval.record import Results
+from spar.errors import UsageError
 from spar.eval.sweep import Point
+from spar.record.evaluation import Results
 from spar.types import SearchTree
 
 HEADLINES: Mapping[str, str] = {
@@ -56,17 +56,15 @@ def headline(results: Results, wanted: str = "") -> str:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The benchmark has no such metric, or no example at all.
     """
     known = list(results.metrics)
     if not known:
-        raise UsageMistake(
-            f"{results.benchmark}: no example was scored, so there is nothing to show"
-        )
+        raise UsageError(f"{results.benchmark}: no example was scored, so there is nothing to show")
     if wanted and wanted not in known:
         accepted = ", ".join(name for name in known if "/" not in name) or ", ".join(known)
-        raise UsageMistake(
+        raise UsageError(
             f"--metric: {results.benchmark} has no metric {wanted!r} (accepted: {accepted})"
         )
     plain = [name for name in known if "/" not in name and name not in results.units]

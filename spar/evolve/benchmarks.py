@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 
-from spar.errors import UsageMistake
-from spar.eval.data import DataFolder, data_root, open_data
+from spar.errors import UsageError
+from spar.eval.datasets.local import DataFolder, data_root, open_data
+from spar.eval.datasets.registry import data_set
 from spar.eval.humaneval.benchmark import FILE as HUMANEVAL
 from spar.eval.ifeval import FILE as IFEVAL
 from spar.eval.llmbar.pairs import SUBSETS
-from spar.eval.sources import data_set
 from spar.evolve.contamination import BenchmarkPrompts
 from spar.nano.tasks import prompts as nano_prompts
 
@@ -29,18 +29,18 @@ def open_benchmarks(given: str = "") -> tuple[list[BenchmarkPrompts], tuple[str,
     Parameters
     ----------
     given:
-        As `spar.eval.data.open_data` takes it.
+        As `spar.eval.datasets.local.open_data` takes it.
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A benchmark's data are here in part, or damaged.
     """
     found, absent = [], []
     for name, items in _ITEMS.items():
         try:
             folder = open_data(name, given)
-        except UsageMistake:
+        except UsageError:
             if _has_some(name, given):
                 raise
             absent.append(name)

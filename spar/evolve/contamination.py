@@ -5,7 +5,7 @@ A prompt is contaminated by a benchmark's one
 - that shares 13 words in a row with it: GPT-3's rule (Brown et al. 2020, appendix C: N-grams of lower-cased words
   without punctuation, N from 8 to 13), which lm-eval follows too (docs/decontamination.md, N = 13);
 - that has 8 to 12 words, and the prompt has them all in a row: the same rule at the N of a short text;
-- that is nearly the same text (`spar.evolve.near`), such as one with a word or two exchanged. This one is ours.
+- that is nearly the same text (`spar.evolve.near_duplicates`), such as one with a word or two exchanged. This one is ours.
 
 A benchmark whose prompts are drawn from few templates shares such runs with every other draw; of it, only the
 same words count (`whole_only`).
@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spar.evolve.near import NearTexts
-from spar.evolve.texts import words
+from spar.evolve.near_duplicates import NearTexts
+from spar.evolve.normalize import words
 
 LONG, SHORT = 13, 8
 """Words in a row that count (GPT-3: at most 13, at least 8)."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.files import replace_json, replace_lines
 from spar.types import Message, Record, Text
 
@@ -159,12 +159,12 @@ def write_report(directory: Path, report: EvolveReport) -> None:
 
 
 def read_report(directory: Path) -> EvolveReport:
-    """The report of a finished evolution; raises `UsageMistake` where there is none."""
+    """The report of a finished evolution; raises `UsageError` where there is none."""
     path = directory / REPORT
     try:
         return EvolveReport.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, ValidationError) as error:
-        raise UsageMistake(f"{path} is no report of a finished `spar evolve`") from error
+        raise UsageError(f"{path} is no report of a finished `spar evolve`") from error
 
 
 def _line(record: Record) -> str:

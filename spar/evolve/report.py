@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from spar.evolve.coverage import coverage, never_covered
-from spar.evolve.material import Material
+from spar.evolve.inputs import Material
 from spar.evolve.record import CheckedBenchmark, Counts, EvolveReport
 from spar.evolve.select import Selection
 from spar.evolve.taxonomy import KINDS

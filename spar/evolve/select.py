@@ -1,7 +1,7 @@
 """From the teacher's replies to the prompts that are kept. Pure: the same replies give the same prompts.
 
 In the order of the requests: what cannot be read goes, then what is in a benchmark, then what has the words of
-a seed prompt or of a prompt kept before it, or nearly those. Near means `spar.evolve.near`'s similarity, and
+a seed prompt or of a prompt kept before it, or nearly those. Near means `spar.evolve.near_duplicates`'s similarity, and
 in a long text, most of which may be a passage to work on, few new words besides: so two tasks on one passage are two.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from spar.evolve.contamination import Benchmarks, Contamination
-from spar.evolve.near import NearTexts
+from spar.evolve.near_duplicates import NearTexts
+from spar.evolve.normalize import words
 from spar.evolve.record import EvolvedPrompt, Reason, Rejected
 from spar.evolve.reply import Reply, parse_reply
 from spar.evolve.teacher import MAIN, SEED_PROMPT
-from spar.evolve.texts import words
 from spar.templates import transcript
 from spar.types import Message, Prompt, SearchTree
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from spar.config import DecodeConfig, SamplingConfig, explain, load_decode, section
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 
 FORCED: Mapping[str, Any] = {"strategy": "greedy", "budget": 1, "greedy_first": False}
 """What makes it an evolution: one draft a request, sampled."""
@@ -51,7 +51,7 @@ def load_evolve(recipe: str, overrides: Mapping[str, Any]) -> EvolveConfig:
     try:
         return EvolveConfig(**base.model_dump(), **new)
     except ValidationError as error:
-        raise UsageMistake(explain(error, recipe, EvolveConfig)) from error
+        raise UsageError(explain(error, recipe, EvolveConfig)) from error
 
 
 _OWN = tuple(EvolveConfig.model_fields.keys() - DecodeConfig.model_fields.keys())

@@ -15,7 +15,7 @@ from spar.errors import ParseError
 from spar.evolve.reply import parse_reply
 from spar.evolve.taxonomy import KINDS, as_list, draw
 from spar.infer.engine import Engine, Request, Sampling
-from spar.infer.roles import Actor, AttemptFailed, Seeds, Written, ask
+from spar.infer.roles import Actor, AttemptFailed, Generation, Seeds, ask
 from spar.infer.search import Roles
 from spar.templates import render
 from spar.types import Message, Prompt, Usage
@@ -59,7 +59,7 @@ class Teacher:
     sampling: Sampling
     template: str
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """A reply to a request that can be read, be it None."""
         messages = conversation(self.template, prompt)
         usage, text, reason = Usage(), "", ""
@@ -72,7 +72,7 @@ class Teacher:
             except ParseError as error:
                 reason = f"{error} ({ATTEMPTS} attempts)"
                 continue
-            return Written(text.strip(), None, usage, sampling.seed)
+            return Generation(text.strip(), None, usage, sampling.seed)
         raise AttemptFailed(reason, text, usage)
 
 

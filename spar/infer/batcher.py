@@ -192,7 +192,7 @@ class Batcher:
 
 
 def _answer(job: Job, result: Completion | Exception) -> None:
-    def settle() -> None:
+    def set_outcome() -> None:
         if job.future.done():
             return
         if isinstance(result, Exception):
@@ -201,4 +201,4 @@ def _answer(job: Job, result: Completion | Exception) -> None:
             job.future.set_result(result)
 
     with contextlib.suppress(RuntimeError):  # the caller's loop is gone, and so is the caller
-        job.loop.call_soon_threadsafe(settle)
+        job.loop.call_soon_threadsafe(set_outcome)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from spar.errors import EngineError, RunStopped
@@ -22,6 +22,7 @@ from spar.infer.engine import TREE
 from spar.infer.gather import cancel
 from spar.infer.search import Roles, SearchSettings, run_search
 from spar.infer.summary import Summary
+from spar.listener import Listener
 from spar.store import RunStore
 from spar.types import Node, Prompt, SearchTree
 
@@ -29,20 +30,8 @@ DEFAULT_ROOM = 256
 """Most trees in flight where nothing limits the engine."""
 
 
-Begin = Callable[[Prompt], Awaitable[Sequence[Node]]]
+RootsProvider = Callable[[Prompt], Awaitable[Sequence[Node]]]
 """The judged roots from which a prompt's search starts; an empty sequence lets the strategy draft."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Who is told what happens; each is a function that returns at once."""
-
-    on_start: Callable[[Prompt], None] = lambda _: None
-    """A tree was admitted."""
-    on_node: Callable[[Node], None] = lambda _: None
-    """A node joined some tree."""
-    on_tree: Callable[[SearchTree], None] = lambda _: None
-    """A tree ended and is written."""
 
 
 async def decode(
@@ -53,8 +42,8 @@ async def decode(
     *,
     summary: Summary,
     room: Callable[[], int] = lambda: DEFAULT_ROOM,
-    observer: Observer = Observer(),
-    begin: Begin | None = None,
+    listener: Listener = Listener(),
+    roots: RootsProvider | None = None,
 ) -> None:
     """Search every prompt that the store does not have yet, and add up what was found.
 
@@ -62,8 +51,10 @@ async def decode(
     ----------
     room:
         Most trees in flight, as things stand now.
-    begin:
-        Where the searches start; None lets the strategy draft.
+    listener:
+        Receives the events `admitted`, `node` and `tree`.
+    roots:
+        Gives the judged nodes from which a prompt's search starts; None lets the strategy draft.
 
     Raises
     ------
@@ -72,11 +63,12 @@ async def decode(
     """
     numbers, ended, running = count(1), asyncio.Queue[asyncio.Task[SearchTree]](), set()
 
-    async def one(prompt: Prompt) -> SearchTree:
+    async def search(prompt: Prompt) -> SearchTree:
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
-        observer.on_start(prompt)
-        roots = await begin(prompt) if begin is not None else ()
-        return await run_search(prompt, roles, settings, roots=roots, on_node=observer.on_node)
+        listener.admitted(prompt)
+        given = await roots(prompt) if roots is not None else ()
+        on_node = partial(listener.node, prompt)
+        return await run_search(prompt, roles, settings, roots=given, on_node=on_node)
 
     async def write_next() -> None:
         tasks = [await ended.get()]
@@ -88,7 +80,7 @@ async def decode(
             tree = task.result()
             store.append(tree)
             summary.add(tree)
-            observer.on_tree(tree)
+            listener.tree(tree)
 
     try:
         for prompt in prompts:
@@ -96,7 +88,7 @@ async def decode(
                 continue
             while len(running) >= room():
                 await write_next()
-            task = asyncio.create_task(one(prompt))
+            task = asyncio.create_task(search(prompt))
             task.add_done_callback(ended.put_nowait)
             running.add(task)
         while running:

@@ -11,13 +11,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import Message
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model's end of turn or a stop string, or the token limit."""
 
-Tell = Callable[[str], None]
+NoteCallback = Callable[[str], None]
 """Takes a line for the person who runs the program: what was found out, what is done about it."""
 
 TREE: ContextVar[int] = ContextVar("tree", default=0)
@@ -170,7 +170,7 @@ class Engine(Protocol):
 class Scorer(Protocol):
     """What some engines do besides: say how likely given texts are.
 
-    `score` returns one likelihood a continuation, in order. It raises `UsageMistake` where it turns out
+    `score` returns one likelihood a continuation, in order. It raises `UsageError` where it turns out
     that this server or this deployment cannot, else what `generate` raises.
     """
 
@@ -182,14 +182,14 @@ def scorer(engine: Engine) -> Scorer:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         It cannot.
     """
     inner: object = engine
     while isinstance(wrapped := getattr(inner, "engine", None), Engine):
         inner = wrapped
     if not isinstance(inner, Scorer) or not isinstance(engine, Scorer):
-        raise UsageMistake(
+        raise UsageError(
             f"--engine: what serves {engine.model} ({engine.description}) cannot say how likely a given "
             "text is, which this asks for; use --engine hf or vllm"
         )

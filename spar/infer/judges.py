@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.gather import gather
 from spar.infer.roles import AttemptFailed, Seeds, ask, judge_messages
@@ -108,7 +108,7 @@ class VerifierJudge:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The prompt has no constraints, or one that no verifier knows.
     """
 
@@ -116,12 +116,12 @@ class VerifierJudge:
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Verify at once; costs no call."""
-        from spar.nano.verifiers import VERIFIERS, passes, verify_meta
+        from spar.verifiers import VERIFIERS, passes, verify_meta
 
         verdict = passes(response, prompt.meta)
         if verdict is None:
             ids = prompt.meta.get("instruction_id_list") or "none"
-            raise UsageMistake(
+            raise UsageError(
                 f"prompt {prompt.id!r}: --judge verifier needs an instruction_id_list that its "
                 f"verifiers know, got {ids} (accepted: {', '.join(VERIFIERS)}); use --judge votes"
             )
@@ -212,8 +212,8 @@ def _share_of_yes(top: Mapping[str, float]) -> float | None:
 
 
 def open_judge(name: str, settings: JudgeSettings) -> Judge:
-    """The judge that `spar.registry.JUDGES` lists under `name`."""
-    from spar.registry import JUDGES, resolve
+    """The judge that `spar.plugins.JUDGES` lists under `name`."""
+    from spar.plugins import JUDGES, resolve
 
     judge: Any = resolve(JUDGES, "judge", name)
     made: Judge = judge(settings)

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from spar.infer.decode import Begin
-from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Seeds, Written
+from spar.infer.decode import RootsProvider
+from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Seeds
 from spar.infer.search import Roles, SearchSettings, run_search
 from spar.infer.seeds import derive
 from spar.infer.strategy import Plan, SearchConfig, Strategy
@@ -28,7 +28,7 @@ async def replay(
     tree: SearchTree,
     settings: SearchSettings,
     *,
-    begin: Callable[[Roles], Begin] | None = None,
+    roots: Callable[[Roles], RootsProvider] | None = None,
 ) -> SearchTree | None:
     """The tree that `settings` give on the record's prompt, None where the record does not hold it.
 
@@ -41,16 +41,16 @@ async def replay(
     ----------
     tree:
         The record. Without seeds, a parent with both nodes and faults is ambiguous, hence not held.
-    begin:
+    roots:
         From the roles to what gives a prompt its roots, where both searches start from given ones.
     """
     if settings.budget.seconds is not None:
         return None
     try:
-        roots = await _roots(tree, begin)
-        record = _Record.of(tree, settings.seed, len(roots))
+        given = await _given_roots(tree, roots)
+        record = _Record.of(tree, settings.seed, len(given))
         counting = replace(settings, strategy=_counting(settings.strategy, record.waves))
-        made = await run_search(tree.prompt, record.roles, counting, roots=roots)
+        made = await run_search(tree.prompt, record.roles, counting, roots=given)
     except _NotHeldError:
         return None
     if not _sound(made, record, settings):
@@ -60,9 +60,11 @@ async def replay(
     return made.model_copy(update={"seconds": seconds})
 
 
-async def _roots(tree: SearchTree, begin: Callable[[Roles], Begin] | None) -> tuple[Node, ...]:
+async def _given_roots(
+    tree: SearchTree, provider: Callable[[Roles], RootsProvider] | None
+) -> tuple[Node, ...]:
     """The given roots, made anew; they must be those of the record."""
-    if begin is None:
+    if provider is None:
         return ()
     record = _Record.of(tree, None, 0)
     record.waves.append(0.0)
@@ -70,7 +72,7 @@ async def _roots(tree: SearchTree, begin: Callable[[Roles], Begin] | None) -> tu
         if node.judgement is None:  # a root that no vote decided on; what it cost is on its record
             lost = Fault(parent=None, stage="judge", reason="", judge_usage=node.judge_usage)
             record.undecided.setdefault(node.response, lost)
-    roots = tuple(await begin(record.roles)(tree.prompt))
+    roots = tuple(await provider(record.roles)(tree.prompt))
     if roots != tree.nodes[: len(roots)]:
         raise _NotHeldError
     return roots
@@ -126,11 +128,11 @@ class _Record:
         """This record in all three roles."""
         return Roles(self, self, self)
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The recorded draft, or its failure."""
         return self._written(None)
 
-    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written:
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """The recorded refinement of the same node, or its failure."""
         # Seeds go by the parent's id: only a parent that has the same place in both trees will do.
         nodes = self.tree.nodes
@@ -150,7 +152,7 @@ class _Record:
         self._clock(self.wrote.get(response, 0.0) + fault.judge_usage.seconds)
         raise AttemptFailed(fault.reason, fault.text, fault.judge_usage)
 
-    def _written(self, parent: int | None) -> Written:
+    def _written(self, parent: int | None) -> Generation:
         index = self.tried[parent]
         self.tried[parent] += 1
         if parent not in self.known:
@@ -163,12 +165,12 @@ class _Record:
         if isinstance(attempt, Node):
             self.wrote.setdefault(attempt.response, usage.seconds)
             seed, text = attempt.seed, attempt.text
-            return Written(attempt.response, attempt.reflection, usage, seed, text)
+            return Generation(attempt.response, attempt.reflection, usage, seed, text)
         if attempt.stage != "judge":
             raise AttemptFailed(attempt.reason, attempt.text, usage)
         response = self.lost[_position(self.tree.faults, attempt)]
         self.wrote[response] = usage.seconds
-        return Written(response, None, usage, None)
+        return Generation(response, None, usage, None)
 
     def _attempts(self, parent: int | None) -> dict[int, Node | Fault]:
         """Child index to what came of the attempt."""

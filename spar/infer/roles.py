@@ -27,13 +27,13 @@ REFINE_ATTEMPTS = 3
 
 
 @dataclass(slots=True)
-class Tally:
+class UsageCounter:
     """What a piece of work has cost so far, for the case that it is cancelled."""
 
     usage: Usage = Usage()
 
 
-TALLY: ContextVar[Tally | None] = ContextVar("tally", default=None)
+USAGE_COUNTER: ContextVar[UsageCounter | None] = ContextVar("tally", default=None)
 """Where the current task's requests are added up; the driver sets it for each attempt."""
 
 
@@ -58,7 +58,7 @@ class AttemptFailed(SparError):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Generation:
     """A draft or a refinement."""
 
     response: str
@@ -69,16 +69,16 @@ class Written:
     """As the node's."""
 
 
-class Drafts(Protocol):
+class ActorProtocol(Protocol):
     """Who writes drafts."""
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written: ...
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation: ...
 
 
-class Refines(Protocol):
+class RefinerProtocol(Protocol):
     """Who writes refinements."""
 
-    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written: ...
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Actor:
     """Whether it goes on where the prompt stops, without the chat template; the first line of such a
     draft keeps its indentation."""
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The draft at `index` among the tree's drafts."""
         greedy = self.greedy_first and index == 0
         sampling = replace(self.sampling, temperature=0.0) if greedy else self.sampling
@@ -103,7 +103,7 @@ class Actor:
         if not reply.text.strip():
             raise AttemptFailed("the draft is empty", reply.text, usage)
         text = reply.text.rstrip() if self.completes else reply.text.strip()
-        return Written(text, None, usage, sampling.seed)
+        return Generation(text, None, usage, sampling.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Refiner:
     sampling: Sampling
     templates: Templates
 
-    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Written:
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """A refinement of a judged node."""
         messages = refine_messages(self.templates, prompt, parent)
         usage, text, reason = Usage(), "", ""
@@ -128,7 +128,9 @@ class Refiner:
                 reason = f"{error} ({REFINE_ATTEMPTS} attempts)"
                 continue
             kept = None if refinement_text(refinement) == text else text
-            return Written(refinement.response, refinement.reflection, usage, sampling.seed, kept)
+            return Generation(
+                refinement.response, refinement.reflection, usage, sampling.seed, kept
+            )
         raise AttemptFailed(reason, text, usage)
 
 
@@ -161,7 +163,7 @@ async def ask(
     AttemptFailed
         The engine will not serve the prompt: it does not fit in the model's context, for instance.
     """
-    start, tally = time.monotonic(), TALLY.get() or Tally()
+    start, tally = time.monotonic(), USAGE_COUNTER.get() or UsageCounter()
     try:
         replies = await engine.generate(requests)
     except asyncio.CancelledError:

@@ -18,10 +18,18 @@ from typing import Literal
 
 from spar.infer.gather import cancel, gather
 from spar.infer.judges import Judge
-from spar.infer.roles import TALLY, AttemptFailed, Drafts, Refines, Seeds, Tally, Written
+from spar.infer.roles import (
+    USAGE_COUNTER,
+    ActorProtocol,
+    AttemptFailed,
+    Generation,
+    RefinerProtocol,
+    Seeds,
+    UsageCounter,
+)
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
-from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Speaker, Stop, Usage, best
+from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage, best
 
 Stage = Literal["draft", "judge", "refine"]
 """Which role a fault happened in."""
@@ -48,9 +56,9 @@ class Budget:
 class Roles:
     """Who writes and who judges."""
 
-    actor: Drafts
+    actor: ActorProtocol
     judge: Judge
-    refiner: Refines
+    refiner: RefinerProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class _Outcome:
     """What one attempt gave: text or none, a judgement or none, and why not."""
 
     parent: int | None
-    written: Written | None
+    written: Generation | None
     judgement: Judgement | None = None
     judge_usage: Usage = Usage()
     fault: Fault | None = None
@@ -136,7 +144,7 @@ class _Search:
         self._num_tried: Counter[int | None] = Counter()
         self._charged: set[str] = set()
         self._cancelled = 0
-        self._cancelled_usage: dict[Speaker, Usage] = {}
+        self._cancelled_usage: dict[Role, Usage] = {}
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is left to try."""
@@ -176,7 +184,7 @@ class _Search:
         for response, task in self.judging.items():
             if response in self._charged or task.cancelled() or task.exception() is not None:
                 continue
-            self._lose("judge", Tally(task.result()[1]))
+            self._lose("judge", UsageCounter(task.result()[1]))
 
     def _solved(self) -> bool:
         return any(_passes(node.judgement, self.settings.gate) for node in self.nodes)
@@ -220,9 +228,9 @@ class _Search:
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, expand: Expand, index: int) -> _Outcome:
-        parent, tally = expand.parent, Tally()
-        writer: Speaker = "actor" if parent is None else "refiner"
-        TALLY.set(tally)  # seen by this attempt's task alone
+        parent, tally = expand.parent, UsageCounter()
+        writer: Role = "actor" if parent is None else "refiner"
+        USAGE_COUNTER.set(tally)  # seen by this attempt's task alone
         try:
             written = await self._write(parent, index)
         except AttemptFailed as error:
@@ -242,12 +250,12 @@ class _Search:
             raise
         return _Outcome(parent, written, judgement, usage)
 
-    def _lose(self, role: Speaker, tally: Tally) -> None:
+    def _lose(self, role: Role, tally: UsageCounter) -> None:
         """Note what cancelled work had cost; a tally that was noted is empty."""
         self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + tally.usage
         tally.usage = Usage()
 
-    async def _write(self, parent: int | None, index: int) -> Written:
+    async def _write(self, parent: int | None, index: int) -> Generation:
         role = "draft" if parent is None else "refine"
         # What makes a seed: run seed, prompt id, parent, child index, role, attempt.
         seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
@@ -265,8 +273,8 @@ class _Search:
         return await self.judging[response]
 
     async def _votes(self, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        tally = Tally()
-        TALLY.set(tally)
+        tally = UsageCounter()
+        USAGE_COUNTER.set(tally)
         try:
             return await self.roles.judge.judge(self.prompt, response, seeds)
         except asyncio.CancelledError:
@@ -294,7 +302,7 @@ class _Search:
         return None if fault is not None else node
 
     def _node(
-        self, parent: int | None, written: Written, judgement: Judgement | None, judging: Usage
+        self, parent: int | None, written: Generation, judgement: Judgement | None, judging: Usage
     ) -> Node:
         votes = self._once(written, judging)
         return Node(
@@ -310,7 +318,7 @@ class _Search:
             seed=written.seed,
         )
 
-    def _once(self, written: Written | None, judging: Usage) -> Usage:
+    def _once(self, written: Generation | None, judging: Usage) -> Usage:
         # Identical responses share one judgement, and the first of them in the record pays for it.
         if written is None:
             return judging

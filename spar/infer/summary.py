@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spar.nano.verifiers import passes
-from spar.types import SPEAKERS, SearchTree, Speaker, Usage
+from spar.types import ROLES, Role, SearchTree, Usage
+from spar.verifiers import passes
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Summary:
     """Attempts that gave no node."""
     unanswered: int = 0
     """Trees without any response."""
-    roles: dict[Speaker, Usage] = field(default_factory=lambda: dict.fromkeys(SPEAKERS, Usage()))
+    roles: dict[Role, Usage] = field(default_factory=lambda: dict.fromkeys(ROLES, Usage()))
     """What each role asked for and what that cost."""
     cancelled: int = 0
     """Attempts that `--stop first` cut off."""
@@ -41,7 +41,7 @@ class Summary:
     load_seconds: float = 0.0
     """The part of it that went by before the models were loaded."""
     engines: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Engine to its own counts (`spar.infer.deploy.Meter.facts`), summed over resumptions."""
+    """Engine to its own counts (`spar.run.resolve.InstrumentedEngine.counts`), summed over resumptions."""
 
     @property
     def usage(self) -> Usage:
@@ -60,11 +60,11 @@ class Summary:
             self.roles[role] += usage
         self._add_truth(tree)
 
-    def add_engine(self, name: str, facts: Mapping[str, float]) -> None:
+    def add_engine(self, name: str, counts: Mapping[str, float]) -> None:
         """Add an engine's counts to those of an earlier start of the run."""
         earlier = self.engines.get(name, {})
-        names = [*earlier, *(fact for fact in facts if fact not in earlier)]
-        self.engines[name] = {n: earlier.get(n, 0) + facts.get(n, 0) for n in names}
+        names = [*earlier, *(fact for fact in counts if fact not in earlier)]
+        self.engines[name] = {n: earlier.get(n, 0) + counts.get(n, 0) for n in names}
 
     def busy_share(self, name: str) -> float:
         """Share of the time since the models were loaded during which an engine had requests."""
@@ -90,8 +90,8 @@ class Summary:
             **self._share("passed_before", self.passed_before),
             **self._share("passed_after", self.passed_after),
             "engines": {
-                name: {**facts, "busy_share": self.busy_share(name)}
-                for name, facts in self.engines.items()
+                name: {**counts, "busy_share": self.busy_share(name)}
+                for name, counts in self.engines.items()
             },
             "seconds": round(self.seconds, 3),
             "load_seconds": round(self.load_seconds, 3),

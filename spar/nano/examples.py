@@ -18,9 +18,9 @@ from spar.nano.kind import Constraint, Kind
 from spar.nano.lexicon import CATEGORY, KEYWORDS, STARTERS
 from spar.nano.tasks import Split, Task, sample_task
 from spar.nano.teacher import Dials, write_critique, write_draft, write_refinement, write_response
-from spar.nano.verifiers import count_words, first_word
 from spar.templates import load
 from spar.types import Message
+from spar.verifiers import count_words, first_word
 
 ACTOR_SHARE = 0.35
 """Share of the actor's conversations; the rest are the judge's and the refiner's."""

@@ -10,7 +10,7 @@ from spar.nano import draft as edit
 from spar.nano.draft import Draft
 from spar.nano.kind import Kind, Kwargs
 from spar.nano.lexicon import ENDINGS, STARTERS
-from spar.nano.verifiers import first_word
+from spar.verifiers import first_word
 
 
 def _observe_end(text: str, _: Kwargs) -> str:

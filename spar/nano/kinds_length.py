@@ -8,7 +8,7 @@ from collections.abc import Callable
 from spar.nano import draft as edit
 from spar.nano.draft import Draft
 from spar.nano.kind import Kind, Kwargs
-from spar.nano.verifiers import count_sentences, count_words
+from spar.verifiers import count_sentences, count_words
 
 
 def _draw_number(low: int, high: int, name: str) -> Callable[..., Kwargs]:

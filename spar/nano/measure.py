@@ -23,9 +23,9 @@ from spar.infer.roles import Actor, AttemptFailed, Refiner
 from spar.infer.seeds import derive
 from spar.infer.summary import share_stderr
 from spar.nano.tasks import Split, prompts
-from spar.nano.verifiers import passes
 from spar.templates import load
 from spar.types import Judgement, Node, Prompt
+from spar.verifiers import passes
 
 DRAFT = Sampling(temperature=0.9, top_p=0.9, max_tokens=128)
 VOTE = Sampling(temperature=0.7, max_tokens=256)

@@ -17,8 +17,8 @@ from spar.nano.constraints import KINDS
 from spar.nano.kind import Constraint, Kind
 from spar.nano.synthetic import SYNTHETIC, Synthetic
 from spar.nano.tasks import Task
-from spar.nano.verifiers import verify
 from spar.nano.writer import break_some, mend, solve
+from spar.verifiers import verify
 
 
 @dataclass(frozen=True, slots=True)

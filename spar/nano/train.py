@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spar.nano import CHECKPOINT
+from spar.embedded import CHECKPOINT
 from spar.nano.card import hardware, write_card
 from spar.nano.examples import ACTOR_SHARE, sample_conversation
 from spar.nano.model import Recipe, open_or_build, save

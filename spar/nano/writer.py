@@ -14,7 +14,7 @@ from spar.nano.constraints import KINDS
 from spar.nano.draft import Draft
 from spar.nano.kind import Constraint
 from spar.nano.synthetic import SYNTHETIC
-from spar.nano.verifiers import verify
+from spar.verifiers import verify
 
 _ROUNDS = 30
 

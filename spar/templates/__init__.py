@@ -20,7 +20,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import Message
 
 FIELDS: Mapping[str, tuple[str, ...]] = {"judge": ("instruction", "response"), "refine": ()}
@@ -76,11 +76,11 @@ def load(folder: Path | None = None) -> Templates:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The folder is missing, holds no template, or a template lacks a field.
     """
     if folder is not None and not any((folder / f"{name}.txt").is_file() for name in FIELDS):
-        raise UsageMistake(
+        raise UsageError(
             f"--templates {folder}: no judge.txt or refine.txt there; give a folder with one of them"
         )
     return Templates(**{name: read_template(name, FIELDS[name], folder) for name in FIELDS})
@@ -91,7 +91,7 @@ def read_template(name: str, fields: Sequence[str], folder: Path | None = None) 
 
     Raises
     ------
-    UsageMistake
+    UsageError
         It cannot be read, or lacks one of `fields`.
     """
     path = folder / f"{name}.txt" if folder else None
@@ -99,10 +99,10 @@ def read_template(name: str, fields: Sequence[str], folder: Path | None = None) 
     try:
         text = source.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageMistake(f"template {source}: not a readable UTF-8 text ({error})") from error
+        raise UsageError(f"template {source}: not a readable UTF-8 text ({error})") from error
     for field in fields:
         if "{" + field + "}" not in text:
-            raise UsageMistake(f"template {source}: lacks the field {{{field}}}")
+            raise UsageError(f"template {source}: lacks the field {{{field}}}")
     return text
 
 

@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from spar.errors import RunStopped, SparError, UsageMistake
+from spar.errors import RunStopped, SparError, UsageError
 from spar.files import replace_json
-from spar.registry import check_name
+from spar.plugins import check_name
 from spar.train.examples import Pair, RefinerExample, Run
 from spar.train.export import FORMS, Form, export
 from spar.train.measure import JudgementMeasures, PairMeasures, measure_pairs, open_similarity
-from spar.train.mix import QUOTAS, Bucket, Ticket, bucket_name, choose, key_of
 from spar.train.pairs import Pairing, shuffled
-from spar.train.survey import BuildSettings, Source, Survey, open_sources, paired_run, survey
+from spar.train.scan import BuildSettings, Source, Survey, open_sources, paired_run, survey
+from spar.train.selection import QUOTAS, Bucket, Ticket, bucket_name, choose, key_of
 from spar.types import Record, Text
 
 REPORT = "build.json"
@@ -79,7 +79,7 @@ def build(settings: BuildSettings) -> BuildReport:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A run is missing or corrupt, its templates are not at hand, or it has too few pairs.
     MissingExtra
         rapidfuzz is not installed, or sentence-transformers where a model is named.
@@ -107,13 +107,11 @@ def build(settings: BuildSettings) -> BuildReport:
 
 
 def read_report(folder: Path) -> BuildReport:
-    """The report of a finished build; raises `UsageMistake` where there is none."""
+    """The report of a finished build; raises `UsageError` where there is none."""
     try:
         return BuildReport.model_validate(json.loads((folder / REPORT).read_bytes()))
     except (OSError, ValueError) as error:
-        raise UsageMistake(
-            f"{folder} holds no finished build ({REPORT}); build it again"
-        ) from error
+        raise UsageError(f"{folder} holds no finished build ({REPORT}); build it again") from error
 
 
 def _require_pairs(found: Survey, settings: BuildSettings) -> None:
@@ -125,7 +123,7 @@ def _require_pairs(found: Survey, settings: BuildSettings) -> None:
         "drafts": "have a passing and a failing draft",
     }[run]
     directory = settings.search if run == "search" else settings.drafts
-    raise UsageMistake(
+    raise UsageError(
         f"{directory}: {had} of {found.trees[run]} trees {what}, and {settings.min_pairs} are needed; "
         "run more prompts, or lower min_pairs"
     )

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spar.errors import MissingExtra, RunStopped, SparError, UsageMistake
+from spar.errors import MissingExtra, RunStopped, SparError, UsageError
 from spar.files import replace_json
-from spar.process import die_with_parent, keep_failure, tell_error
+from spar.subprocesses import exit_with_parent, print_error, write_failure
+from spar.train.context import Place, installed
 from spar.train.encode import Encoder
-from spar.train.place import Place, installed
 from spar.train.progress import callbacks, last_checkpoint, plot, read_metrics
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.weights import load_model, load_tokenizer, save_final
@@ -57,7 +57,7 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
     path = parser.parse_args(arguments).settings
     out: Path | None = None
     try:
-        die_with_parent()
+        exit_with_parent()
         settings = load_settings(kind, path)
         out = Path(settings.out)
         train(settings)
@@ -66,10 +66,10 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         told = explained(error)
         if told is None:
             raise
-        tell_error(told)  # of every process: the first one may not be the one that has trouble
+        print_error(told)  # of every process: the first one may not be the one that has trouble
         main = int(os.environ.get("RANK", "0")) == 0
         if main and out is not None and out.is_dir():
-            keep_failure(out / "failure.json", told)
+            write_failure(out / "failure.json", told)
         return told.exit_code
 
 
@@ -96,7 +96,7 @@ def trainer_arguments(settings: TrainerSettings, place: Place) -> dict[str, Any]
 
     Raises
     ------
-    UsageMistake
+    UsageError
         `batch` cannot be shared out evenly, or the DeepSpeed file is not known.
     """
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.out / "tensorboard")
@@ -139,7 +139,7 @@ def load(settings: TrainerSettings, place: Place) -> tuple[Any, Any, Encoder]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The model cannot be loaded, or has no chat template or end token.
     """
     tokenizer = load_tokenizer(settings.model)
@@ -165,7 +165,7 @@ def accumulation(settings: TrainerSettings, processes: int) -> int:
     """Micro-batches that each process adds up to an optimizer step."""
     at_once = settings.micro_batch * processes
     if settings.batch % at_once:
-        raise UsageMistake(
+        raise UsageError(
             f"batch {settings.batch} cannot be shared out: {processes} processes with micro_batch "
             f"{settings.micro_batch} take {at_once} examples at once; give a multiple of that"
         )
@@ -178,7 +178,7 @@ def deepspeed_file(name: str) -> Path:
         if path.is_file():
             return path
     shipped = ", ".join(sorted(path.stem for path in PRESETS.glob("*.json")))
-    raise UsageMistake(f"deepspeed {name!r}: no such file, nor a preset ({shipped})")
+    raise UsageError(f"deepspeed {name!r}: no such file, nor a preset ({shipped})")
 
 
 def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: int | None) -> int:
@@ -186,17 +186,17 @@ def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: in
 
     Raises
     ------
-    UsageMistake
+    UsageError
         More than the share that `max_truncated` allows, or examples that the model cannot hold.
     """
     longest, cut = max(lengths), sum(length > settings.cutoff for length in lengths)
     if context is not None and min(longest, settings.cutoff) > context:
-        raise UsageMistake(
+        raise UsageError(
             f"an example has {longest} tokens, the model holds {context}; "
             f"lower cutoff, now {settings.cutoff}, or leave such examples out"
         )
     if cut > settings.max_truncated * len(lengths):
-        raise UsageMistake(
+        raise UsageError(
             f"{cut} of {len(lengths)} examples are longer than cutoff {settings.cutoff} (the longest has "
             f"{longest} tokens), and at most {settings.max_truncated:.0%} may lose their end; "
             "raise cutoff or max_truncated"
@@ -250,7 +250,7 @@ def import_trl() -> Any:
 
 def _reporters(settings: TrainerSettings) -> list[str]:
     if settings.wandb and not installed("wandb"):
-        raise UsageMistake(
+        raise UsageError(
             f"wandb {settings.wandb!r} is set and the package wandb is not installed; "
             "run: pip install wandb, or leave the setting out"
         )

@@ -25,8 +25,8 @@ from spar.train.common import (
     run_main,
     trainer_arguments,
 )
+from spar.train.context import Place, opened
 from spar.train.encode import Encoder, read_pairs
-from spar.train.place import Place, opened
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.weights import adapter_config
@@ -42,7 +42,7 @@ def train(settings: DpoSettings) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A row, a setting or the model is wrong, or too many pairs are longer than the cutoff.
     RunStopped
         The loss is no finite number; the last good checkpoint stays.

@@ -4,7 +4,7 @@
     {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello.", "rejected": "hello"}
 
 A chosen or rejected side may be a list with one assistant turn too; other keys of a row are left alone.
-Texts go through `spar.tokens`, as in a search, so the model is trained on the tokens it was asked with.
+Texts go through `spar.sanitize`, as in a search, so the model is trained on the tokens it was asked with.
 
 Which tokens are the assistant's is found by rendering a conversation up to a turn and beyond it: that
 works for templates with and without `{% generation %}` marks. Knows no trainer.
@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from spar.errors import UsageMistake
-from spar.tokens import plain, special_pattern, special_tokens
+from spar.errors import UsageError
+from spar.sanitize import plain, special_pattern, special_tokens
 from spar.types import Message
 
 IGNORED = -100
@@ -69,7 +69,7 @@ class Encoder:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             The template writes an earlier turn in another way once the conversation has gone on.
         """
         turns = self.turns(messages)
@@ -104,7 +104,7 @@ class Encoder:
         start = _common(opened, ids)
         end = _common(self._render(turns[: index + 1]), ids)
         if start < _common(self._render(turns[:index]), opened) or end <= start:
-            raise UsageMistake(
+            raise UsageError(
                 f"the chat template writes turn {index + 1} of a conversation in another way once it has "
                 "gone on, so its tokens cannot be told; set train_on to 'last'"
             )
@@ -123,7 +123,7 @@ class Encoder:
             )
         except TemplateError as error:
             roles = ", ".join(turn["role"] for turn in turns)
-            raise UsageMistake(
+            raise UsageError(
                 f"the model's chat template refuses a conversation of {roles}: {error}"
             ) from error
         return list(encoded["input_ids"])
@@ -134,7 +134,7 @@ def read_conversations(path: str | Path) -> list[tuple[Message, ...]]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The file cannot be read, holds no row, or a wrong one; the message names the line.
     """
     return [_conversation(row, where) for where, row in _rows(path)]
@@ -150,7 +150,7 @@ def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     asked = next((m.role for m in messages if m.role != "system"), "") == "user"
     if not asked or messages[-1].role != "assistant":
         roles = ", ".join(message.role for message in messages)
-        raise UsageMistake(
+        raise UsageError(
             f"{where}: messages are by {roles}; the user must speak first and the assistant last"
         )
     return messages
@@ -159,7 +159,7 @@ def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
 def _pair(row: Mapping[str, Any], where: str) -> dict[str, tuple[Message, ...]]:
     prompt = _messages(row, "prompt", where)
     if prompt[-1].role != "user":
-        raise UsageMistake(
+        raise UsageError(
             f"{where}: prompt ends with the {prompt[-1].role}; the user must speak last"
         )
     return {"prompt": prompt, **{side: _side(row, side, where) for side in ("chosen", "rejected")}}
@@ -170,7 +170,7 @@ def _side(row: Mapping[str, Any], side: str, where: str) -> tuple[Message, ...]:
         return (Message(role="assistant", content=row[side]),)
     messages = _messages(row, side, where)
     if [message.role for message in messages] != ["assistant"]:
-        raise UsageMistake(f"{where}: {side} must be a text or one turn of the assistant")
+        raise UsageError(f"{where}: {side} must be a text or one turn of the assistant")
     return messages
 
 
@@ -178,31 +178,31 @@ def _messages(row: Mapping[str, Any], key: str, where: str) -> tuple[Message, ..
     value = row.get(key)
     if not isinstance(value, list) or not value:
         found = f"is a {type(value).__name__}" if key in row else "is missing"
-        raise UsageMistake(f"{where}: {key!r} {found}; give a list of turns with role and content")
+        raise UsageError(f"{where}: {key!r} {found}; give a list of turns with role and content")
     try:
         return tuple(Message.model_validate(turn) for turn in value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         found = ".".join(map(str, first["loc"])) or "a turn"
-        raise UsageMistake(f"{where}: {key}: {found}: {first['msg']}") from error
+        raise UsageError(f"{where}: {key}: {found}: {first['msg']}") from error
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise UsageMistake(f"cannot read the data {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the data {path}: {error.strerror}") from error
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not filled:
-        raise UsageMistake(f"the data {path} holds no example; expected one JSON object a line")
+        raise UsageError(f"the data {path} holds no example; expected one JSON object a line")
     for number, line in filled:
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise UsageMistake(f"{where}: not JSON ({error})") from error
+            raise UsageError(f"{where}: not JSON ({error})") from error
         if not isinstance(row, dict):
-            raise UsageMistake(f"{where}: expected a JSON object, got a {type(row).__name__}")
+            raise UsageError(f"{where}: expected a JSON object, got a {type(row).__name__}")
         yield where, row
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.files import replace_lines
 from spar.train.examples import Chat, Pair, RefinerExample
 from spar.types import Message
@@ -60,7 +60,7 @@ def export(
     ------
     RunStopped
         The disk is full or fails. Files that were there are as they were.
-    UsageMistake
+    UsageError
         A `dataset_info.json` is there that cannot be read.
     """
     pair_row, example_row = _ROWS[form]
@@ -118,9 +118,9 @@ def _described(path: Path) -> Row:
     try:
         info = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageMistake(f"{path} is not JSON: {error}; mend it or give another --out") from error
+        raise UsageError(f"{path} is not JSON: {error}; mend it or give another --out") from error
     if not isinstance(info, dict):
-        raise UsageMistake(f"{path} is no JSON object; mend it or give another --out")
+        raise UsageError(f"{path} is no JSON object; mend it or give another --out")
     return info
 
 

@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from spar.errors import MissingExtra, SparError, UsageMistake
-from spar.process import WATCHED, appended, failure, run_child, tell_error
+from spar.errors import MissingExtra, SparError, UsageError
+from spar.subprocesses import WATCHED, appended, failure, print_error, run_child
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -59,7 +59,7 @@ def launch(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         What the trainer said about its settings, data or model.
     RunStopped
         It stopped, or was killed; running it again goes on from its last checkpoint.
@@ -108,14 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         launch(given.trainer, given.settings, how)
     except SparError as error:
-        tell_error(error)
+        print_error(error)
         return error.exit_code
     return 0
 
 
 def _over_hosts(how: LaunchSettings) -> list[str]:
     if not Path(how.hostfile).is_file():
-        raise UsageMistake(
+        raise UsageError(
             f"hostfile {how.hostfile!r}: no such file; write a line `NAME slots=GPUS` a machine"
         )
     program = Path(sys.executable).with_name("deepspeed")

@@ -16,27 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from spar import __version__
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.files import replace_json
+from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.store import MANIFEST
 from spar.train.launch import launch
-from spar.train.ledger import ORIGIN, continued, is_done, read_config
 from spar.train.recipe import FREE, STAGE_SETTINGS, Benchmarked, TrainConfig
-from spar.train.running import (
+from spar.train.stage_runner import (
     REPLACED,
-    Watcher,
+    archive,
+    check_owner,
     held,
     keep_prompts,
-    put_aside,
-    refuse_foreign,
     refuse_other_settings,
     run_stage,
     run_worker,
 )
 from spar.train.stages import PROMPTS, STAGES, Origin, Stage, all_stages
+from spar.train.status import ORIGIN, continued, is_done, read_config
 from spar.types import Prompt
 
 
@@ -53,7 +53,7 @@ class Course:
 
 
 def run_loop(
-    run: Path, config: TrainConfig, course: Course, watcher: Watcher, *, fresh: bool = False
+    run: Path, config: TrainConfig, course: Course, listener: Listener, *, fresh: bool = False
 ) -> None:
     """Run every stage that is asked for and not done.
 
@@ -68,7 +68,7 @@ def run_loop(
     ------
     ConfigChanged
         The folder holds a loop with another recipe.
-    UsageMistake
+    UsageError
         A stage cannot be run as things stand: too few pairs, bad rows, a model without a chat template.
     RunStopped
         A stage stopped; running the same command again goes on from there.
@@ -76,17 +76,17 @@ def run_loop(
     origin = origin_of(config, run, fresh=fresh)
     stages = all_stages(config, run, origin)
     with held(run):
-        refuse_foreign(run, mark=ORIGIN, what="training loop")
+        check_owner(run, mark=ORIGIN, what="training loop")
         first, plan = planned(stages, course, fresh=fresh)
         if fresh:
             forget(run)
         wanted = _manifest(config, origin)
         refuse_other_settings(run, wanted, STAGE_SETTINGS, stages[:first])
         if first < len(stages):
-            put_aside(run, _from_on(stages[first], config, run, origin), watcher.note)
+            archive(run, _from_on(stages[first], config, run, origin), listener.note)
         replace_json(run / MANIFEST, wanted.model_dump())
         for stage in plan:
-            run_stage(stage, partial(_carry_out, stage, config), watcher)
+            run_stage(stage, partial(_carry_out, stage, config), listener)
 
 
 def planned(
@@ -101,11 +101,11 @@ def planned(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is no such stage, or no way to do all that is asked for.
     """
     if course.only and course.stop_after:
-        raise UsageMistake("--only runs one stage, and --stop-after several; give one of them")
+        raise UsageError("--only runs one stage, and --stop-after several; give one of them")
     again = stages.index(find(stages, course.begin)) if course.begin else len(stages)
     left = [s for i, s in enumerate(stages) if fresh or i >= again or not is_done(s)]
     now = left[0].iteration if left else stages[-1].iteration
@@ -114,7 +114,7 @@ def planned(
         end = stages.index(find(stages, course.only or course.stop_after, now))
         begin = end if course.only else 0
     if course.begin and end < again:
-        raise UsageMistake(
+        raise UsageError(
             f"--from {course.begin} begins with {stages[again].title}, after {stages[end].title}, "
             "which was to be the last; name an earlier stage there, or leave it out"
         )
@@ -131,13 +131,13 @@ def find(stages: Sequence[Stage], text: str, now: int | None = None) -> Stage:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is no such stage.
     """
     iteration, slash, name = text.rpartition("/")
     fitting = [s for s in stages if s.name == name and (not slash or str(s.iteration) == iteration)]
     if not fitting:
-        raise UsageMistake(
+        raise UsageError(
             f"there is no stage {text!r} (accepted: {', '.join(STAGES)}, or 2/{STAGES[2]} for iteration 2)"
         )
     if slash:
@@ -161,20 +161,20 @@ def origin_of(config: TrainConfig, run: Path, *, fresh: bool = False) -> Origin:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The loop that is taken up is none, or this one, or has nothing that this one could go on from.
     """
     if not config.start:
         return Origin.of(config)
     if Path(config.start).resolve() == run.resolve():
-        raise UsageMistake(f"--start {config.start} is the loop's own folder; give another --out")
+        raise UsageError(f"--start {config.start} is the loop's own folder; give another --out")
     if not fresh and (run / MANIFEST).is_file():
         stored, origin = read_config(run)
         if stored.start == config.start:
             return origin
     origin = continued(Path(config.start))
     if config.last_iteration <= origin.iteration:
-        raise UsageMistake(
+        raise UsageError(
             f"{config.start} has {origin.iteration} iterations, and this loop would end with "
             f"{config.last_iteration}; give --iterations {origin.iteration + 1} or more, with iterative=true"
         )
@@ -218,7 +218,7 @@ def write_prompts(home: Path, config: TrainConfig, iteration: int) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A row that is no prompt, or a file without any.
     """
     path = home / PROMPTS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, quantiles
 from typing import Any
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 from spar.train.examples import Pair
 from spar.train.refiner_data import is_carried, is_split, majority
 from spar.types import Judgement, Node, Record
@@ -156,7 +156,7 @@ def _embedded(pairs: Sequence[Pair], model: str) -> Spread | None:
     try:
         encoder = SentenceTransformer(model)
     except (OSError, ValueError) as error:
-        raise UsageMistake(
+        raise UsageError(
             f"--embedding-model {model!r} cannot be loaded ({error}); give a sentence-transformers "
             "model's folder or name"
         ) from error

@@ -29,7 +29,7 @@ from spar.config import (
     load_eval,
     section,
 )
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.train.pairs import Pairing
 from spar.train.settings import (
     DpoSettings,
@@ -189,7 +189,7 @@ def load_train(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown recipe, setting or name, or a value out of range.
     """
     values = dict(section(recipe, "train"))
@@ -221,7 +221,7 @@ def _checked(values: Mapping[str, Any], recipe: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(tuples(values))
     except ValidationError as error:
-        raise UsageMistake(told(error, recipe, TrainConfig)) from error
+        raise UsageError(told(error, recipe, TrainConfig)) from error
 
 
 _DECIDED = ("model", "data", "out")
@@ -276,7 +276,7 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         It lacks the `=` or a name, or the value is not YAML.
     """
     import yaml
@@ -284,11 +284,11 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
     key, equals, value = text.partition("=")
     names = tuple(name.strip() for name in key.split("."))
     if not equals or not all(names):
-        raise UsageMistake(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
+        raise UsageError(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
     try:
         return names, _number(yaml.safe_load(value)) if value.strip() else ""
     except (yaml.YAMLError, ValueError) as error:  # the second one: a day that no month has
-        raise UsageMistake(f"--set {key}: {value!r} is not a YAML value") from error
+        raise UsageError(f"--set {key}: {value!r} is not a YAML value") from error
 
 
 def _number(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from spar.config import Settings
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 
 FREE = ("data", "out", "wandb", "checkpoint_steps", "keep_checkpoints")
 """Settings that may differ when a training is resumed: they change no weight. The data's digest,
@@ -162,23 +162,21 @@ def load_settings(kind: type[S], path: str | Path) -> S:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The file cannot be read, is not JSON, or names an unknown setting or a wrong value.
     """
     try:
         values = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UsageMistake(f"cannot read the settings {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageMistake(f"the settings {path} are not JSON: {error}") from error
+        raise UsageError(f"the settings {path} are not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise UsageMistake(
-            f"the settings {path} are a JSON {type(values).__name__}; give an object"
-        )
+        raise UsageError(f"the settings {path} are a JSON {type(values).__name__}; give an object")
     try:
         return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        raise UsageMistake(f"the settings {path}: {_explain(error, kind)}") from error
+        raise UsageError(f"the settings {path}: {_explain(error, kind)}") from error
 
 
 def _explain(error: ValidationError, kind: type[S]) -> str:

@@ -23,8 +23,8 @@ from spar.train.common import (
     run_main,
     trainer_arguments,
 )
+from spar.train.context import opened
 from spar.train.encode import read_conversations
-from spar.train.place import opened
 from spar.train.settings import SftSettings
 from spar.train.weights import adapter_config
 
@@ -34,7 +34,7 @@ def train(settings: SftSettings) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A row, a setting or the model is wrong, or too many examples are longer than the cutoff.
     RunStopped
         The loss is no finite number; the last good checkpoint stays.

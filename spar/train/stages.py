@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from spar.nano import CHECKPOINT
+from spar.embedded import CHECKPOINT
 from spar.train.recipe import Benchmarked, TrainConfig, first_models, folder_of
 
 StageName = Literal["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -82,7 +82,7 @@ class Stage:
 
     @property
     def record(self) -> Path:
-        """Whether and how it ran (`spar.train.ledger.StageRecord`)."""
+        """Whether and how it ran (`spar.train.status.StageRecord`)."""
         return self.home / f"{self.name}.json"
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from spar.errors import MissingExtra, RunStopped, UsageMistake
+from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.train.settings import TrainerSettings
 
 _KEPT = "generation_config.json"
@@ -25,7 +25,7 @@ def load_tokenizer(model: str) -> Any:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is none, or it has no chat template or no end token.
     """
     from transformers import AutoTokenizer
@@ -35,12 +35,12 @@ def load_tokenizer(model: str) -> Any:
     except (OSError, ValueError) as error:
         raise _cannot_load(model, error) from error
     if tokenizer.chat_template is None:
-        raise UsageMistake(
+        raise UsageError(
             f"the model {model!r} has no chat template, so conversations cannot be written for it; "
             "take an instruct model, or put its template as chat_template.jinja into its folder"
         )
     if tokenizer.eos_token_id is None:
-        raise UsageMistake(f"the tokenizer of {model!r} has no end token; set its eos_token")
+        raise UsageError(f"the tokenizer of {model!r} has no end token; set its eos_token")
     return tokenizer
 
 
@@ -209,8 +209,8 @@ def _four_bits(bf16: bool) -> Any:
     )
 
 
-def _cannot_load(model: str, error: Exception) -> UsageMistake:
+def _cannot_load(model: str, error: Exception) -> UsageError:
     reason = str(error).strip().split("\n", 1)[0]
-    return UsageMistake(
+    return UsageError(
         f"the model {model!r} cannot be loaded: {reason}; give a Hugging Face folder or hub name"
     )

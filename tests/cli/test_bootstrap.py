@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from spar.cli.app import app
-from spar.errors import RunLocked, UsageMistake
+from spar.errors import RunLocked, UsageError
 from spar.files import locked
 from spar.infer.engine import Request
 from spar.store import read_trees
@@ -209,7 +209,7 @@ def test_mistakes_are_told_before_anybody_is_asked(tmp_path: Path, tiny_model: P
         ((*taught, "--recipe", "nona"), "no such file, nor a shipped recipe"),
     )
     for flags, said in cases:
-        with pytest.raises(UsageMistake, match=re.escape(said)):
+        with pytest.raises(UsageError, match=re.escape(said)):
             command(*flags)
     assert not (tmp_path / "run").exists()
 
@@ -246,7 +246,7 @@ def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
     """From nothing to two models that load and answer; the same command then has nothing to do."""
     pytest.importorskip("trl")
     transformers = pytest.importorskip("transformers")
-    from spar.nano import CHECKPOINT
+    from spar.embedded import CHECKPOINT
 
     quick = [f"{part}.{key}" for part in ("actor", "refiner") for key in ("max_steps=1", "batch=4")]
     more = [f"{part}.{key}" for part in ("actor", "refiner") for key in ("micro_batch=4",)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from spar.cli.begun import PromptSource, is_finished
-from spar.cli.display import SilentDisplay
-from spar.cli.run_eval import Evaluation, evaluate, run
-from spar.cli.stages import forget, grader_config
+from spar.cli.run_eval import Output, run
 from spar.config import EvalConfig, load_eval
-from spar.errors import ConfigChanged, EngineError, SparError, UsageMistake
-from spar.eval.record import read_examples, read_results
+from spar.errors import ConfigChanged, EngineError, SparError, UsageError
+from spar.eval.job_runner import forget, grader_config
+from spar.eval.runner import EvalRequest, evaluate
 from spar.infer.engine import Completion, Deployment
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.registry import BENCHMARKS, ENGINES
+from spar.plugins import BENCHMARKS, ENGINES
+from spar.progress import Progress
+from spar.record.evaluation import read_examples, read_results
+from spar.run.resume import PromptSource, is_complete
 from spar.store import read_manifest, read_trees
 from tests.cli.test_decode import rows, spar
 from tests.cli.toy_benchmark import NUM_PROMPTS, Toy
@@ -75,8 +77,8 @@ def settings(**fields: Any) -> EvalConfig:
 
 def spar_eval(out: Path, *names: str, config: EvalConfig | None = None, **flags: Any) -> list[Any]:
     """Evaluate the toy, or what is named, without a word."""
-    asked = Evaluation(names or ("toy",), out, **flags)
-    results, mistake = evaluate(config or settings(), asked, SilentDisplay())
+    asked = EvalRequest(names or ("toy",), out, **flags)
+    results, mistake = asyncio.run(evaluate(config or settings(), asked, Progress()))
     assert mistake is None
     return results
 
@@ -145,7 +147,7 @@ def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> Non
     with pytest.raises(ConfigChanged, match="seed: 0 -> 1"):
         spar_eval(tmp_path, config=settings(seed=1))
     asked = len(ASKED)
-    spar_eval(tmp_path, config=settings(seed=1), fresh=True)
+    spar_eval(tmp_path, config=settings(seed=1), overwrite=True)
     assert len(ASKED) - asked == 2 * NUM_PROMPTS
     assert read_manifest(tmp_path / "toy" / "grades").seed == 1
 
@@ -156,7 +158,7 @@ def test_a_fresh_start_on_a_dead_server_deletes_nothing(tmp_path: Path) -> None:
         served = load_eval("paper", {"base_url": [server.url], "retry_seconds": 0.1})
         first = spar_eval(tmp_path, config=served)
     with pytest.raises(SparError):
-        spar_eval(tmp_path, config=served, fresh=True)
+        spar_eval(tmp_path, config=served, overwrite=True)
     assert spar_eval(tmp_path, config=served) == first
 
 
@@ -221,24 +223,24 @@ def test_other_answers_are_refused_in_the_directory_of_graded_ones(tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda: Evaluation(("toi",)), "unknown benchmark 'toi'; did you mean 'toy'"),
-        (lambda: Evaluation(("toy", "toy")), "given twice"),
-        (lambda: Evaluation(("toy", "other"), judge_outputs="x"), "--judge-outputs is for one"),
+        (lambda: EvalRequest(("toi",)), "unknown benchmark 'toi'; did you mean 'toy'"),
+        (lambda: EvalRequest(("toy", "toy")), "given twice"),
+        (lambda: EvalRequest(("toy", "other"), judge_outputs="x"), "--judge-outputs is for one"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[], Evaluation], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[], EvalRequest], words: str
 ) -> None:
     """In one line, and no directory is made."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageMistake, match=words):
-        evaluate(settings(), change(), SilentDisplay())
+    with pytest.raises(UsageError, match=words):
+        asyncio.run(evaluate(settings(), change(), Progress()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_json_has_lm_evals_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fractions under the metric's name, `_stderr` beside each."""
-    run(settings(), Evaluation(("toy",), tmp_path, json_results=True, display="none"))
+    run(settings(), EvalRequest(("toy",), tmp_path), Output(as_json=True, display="none"))
     printed = json.loads(capsys.readouterr().out)
     metrics = read_results(tmp_path / "toy").metrics
     assert printed["results"]["toy"]["even"] == metrics["even"].value
@@ -249,7 +251,7 @@ def test_the_table_names_metric_error_and_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a person reads first."""
-    run(settings(), Evaluation(("toy",), tmp_path, display="none"))
+    run(settings(), EvalRequest(("toy",), tmp_path), Output(display="none"))
     printed = capsys.readouterr().out
     metric = read_results(tmp_path / "toy").metrics["even"]
     assert f"{100 * metric.value:.2f} %" in printed
@@ -282,8 +284,8 @@ def test_fresh_does_not_delete_what_it_is_to_score(tmp_path: Path) -> None:
     """Answers that lie in the directory that would be emptied."""
     spar_eval(tmp_path)
     given = settings(responses=str(tmp_path / "toy"))
-    with pytest.raises(UsageMistake, match="--fresh would delete"):
-        spar_eval(tmp_path, config=given, fresh=True)
+    with pytest.raises(UsageError, match="--fresh would delete"):
+        spar_eval(tmp_path, config=given, overwrite=True)
     assert len(list(read_trees(tmp_path / "toy"))) == NUM_PROMPTS
 
 
@@ -315,8 +317,8 @@ def test_a_made_up_run_is_not_taken_for_a_real_one(tmp_path: Path) -> None:
     prompts = PromptSource(lambda: iter(Toy().load(made_up)), NUM_PROMPTS)
     stored = EvalConfig.model_validate(read_manifest(tmp_path / "toy").config)
     left_open = stored.model_copy(update={"engine": "auto"})
-    assert is_finished(tmp_path / "toy", stored, prompts)
-    assert not is_finished(tmp_path / "toy", left_open, prompts)
+    assert is_complete(tmp_path / "toy", stored, prompts)
+    assert not is_complete(tmp_path / "toy", left_open, prompts)
 
 
 def test_a_stage_without_prompts_leaves_a_run(tmp_path: Path) -> None:
@@ -329,7 +331,7 @@ def test_a_stage_without_prompts_leaves_a_run(tmp_path: Path) -> None:
     assert (first.n, OPENED) == (0, [])
     assert spar_eval(tmp_path / "out", "refinement", config=config) == [first]
     rows(given, row | words | {"response": "one"})
-    (failing,) = spar_eval(tmp_path / "out", "refinement", config=config, fresh=True)
+    (failing,) = spar_eval(tmp_path / "out", "refinement", config=config, overwrite=True)
     assert failing.n == 1
 
 

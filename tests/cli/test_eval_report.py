@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from spar.cli import eval_report
-from spar.cli.display import SilentDisplay
-from spar.cli.run_eval import Evaluation, default_directory, evaluate, run
-from spar.cli.stages import forget
+from spar.cli.run_eval import Output, run
 from spar.config import EvalConfig, load_eval
-from spar.errors import RunLocked, UsageMistake
+from spar.errors import RunLocked, UsageError
+from spar.eval.job_runner import forget
 from spar.eval.paper import PAPER
-from spar.eval.record import Metric, Results
-from spar.registry import BENCHMARKS
+from spar.eval.runner import EvalRequest, default_directory, evaluate
+from spar.plugins import BENCHMARKS
+from spar.progress import Progress
+from spar.record.evaluation import Metric, Results
 from spar.store import RunStore, read_manifest, read_trees
 from tests.cli.test_decode import rows
 from tests.cli.toy_benchmark import NUM_PROMPTS
@@ -72,9 +74,9 @@ def test_a_judge_that_nobody_can_read_does_not_hide_the_other_benchmarks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What can be scored is written and printed; then the mistake is told."""
-    both = Evaluation(("toy-unread", "toy"), tmp_path, json_results=True, display="none")
-    with pytest.raises(UsageMistake, match="nobody can read"):
-        run(settings(), both)
+    both = EvalRequest(("toy-unread", "toy"), tmp_path)
+    with pytest.raises(UsageError, match="nobody can read"):
+        run(settings(), both, Output(as_json=True, display="none"))
     assert list(json.loads(capsys.readouterr().out)["results"]) == ["toy"]
     assert (tmp_path / "toy" / "results.json").is_file()
     assert not (tmp_path / "toy-unread" / "results.json").exists()
@@ -84,16 +86,16 @@ def test_nothing_is_printed_where_nothing_can_be_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No JSON rather than an empty one."""
-    alone = Evaluation(("toy-unread",), tmp_path, json_results=True, display="none")
-    with pytest.raises(UsageMistake):
-        run(settings(), alone)
+    alone = EvalRequest(("toy-unread",), tmp_path)
+    with pytest.raises(UsageError):
+        run(settings(), alone, Output(as_json=True, display="none"))
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("stage", ["", "grades"])
 def test_fresh_deletes_nothing_while_another_process_writes(tmp_path: Path, stage: str) -> None:
     """Neither the answers nor a stage below them."""
-    evaluate(settings(), Evaluation(("toy",), tmp_path), SilentDisplay())
+    asyncio.run(evaluate(settings(), EvalRequest(("toy",), tmp_path), Progress()))
     toy = tmp_path / "toy"
     with (
         RunStore.open(toy / stage, read_manifest(toy / stage)),
@@ -118,7 +120,7 @@ def test_changed_responses_have_a_directory_of_their_own(tmp_path: Path) -> None
 def test_judge_outputs_of_a_benchmark_that_reads_none_are_refused(tmp_path: Path) -> None:
     """They would be left aside, and a model be asked in their place."""
     outputs = rows(tmp_path / "outputs.jsonl", {"id": "nano-test-0-0", "output": "Yes"})
-    given = Evaluation(("nano-if",), tmp_path / "out", judge_outputs=str(outputs))
-    with pytest.raises(UsageMistake, match="--judge-outputs is for followbench"):
-        evaluate(settings(), given, SilentDisplay())
+    given = EvalRequest(("nano-if",), tmp_path / "out", judge_outputs=str(outputs))
+    with pytest.raises(UsageError, match="--judge-outputs is for followbench"):
+        asyncio.run(evaluate(settings(), given, Progress()))
     assert not (tmp_path / "out").exists()

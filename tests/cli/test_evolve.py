@@ -178,7 +178,7 @@ def test_a_finished_run_needs_no_teacher(tmp_path: Path, seeds: Path, data: Path
     for name in made:
         (out / name).unlink()
     run = evolve(server, seeds, data, "--out", out, check=0)
-    assert "the run is finished: 7 replies" in run.stderr
+    assert "the run is complete: all 7 replies" in run.stderr
     assert files(out) == made
     more = made_up_ifeval(tmp_path / "more", LEAK, "Describe a red kite. Mention kite.0, kite.1")
     evolve(server, seeds, more, "--out", out, check=0)

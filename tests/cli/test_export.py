@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spar.cli.run_export import Export, find_tree, open_rendered, run, verdicts
-from spar.errors import MissingExtra, RunStopped, UsageMistake
+from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.store import TREES
 from spar.templates import load
 from spar.types import Judgement, Message, Node, SearchTree, Usage
@@ -78,11 +78,11 @@ def test_finding_a_tree(three: Path) -> None:
     assert find_tree(three, "p1").prompt.id == "p1"
     assert find_tree(three, "p10").prompt.id == "p10"
     assert find_tree(three / TREES, "[").prompt.id == EVERYTHING
-    with pytest.raises(UsageMistake, match=r"3 trees, 2 with an id that begins with 'p'.*p1, p10"):
+    with pytest.raises(UsageError, match=r"3 trees, 2 with an id that begins with 'p'.*p1, p10"):
         find_tree(three, "p")
-    with pytest.raises(UsageMistake, match=r"3 trees, none with an id that begins with 'q'.*p1"):
+    with pytest.raises(UsageError, match=r"3 trees, none with an id that begins with 'q'.*p1"):
         find_tree(three, "q")
-    with pytest.raises(UsageMistake, match=r"holds 3 trees; give --id, one of p1, p10") as caught:
+    with pytest.raises(UsageError, match=r"holds 3 trees; give --id, one of p1, p10") as caught:
         find_tree(three)
     assert "\x1b" not in str(caught.value)
 
@@ -91,16 +91,14 @@ def test_the_only_tree_needs_no_id(tmp_path: Path) -> None:
     """A run of one tree; an empty run has none to give."""
     one = write_run(tmp_path / "one", make_tree((None, 3), prompt_id="only"))
     assert find_tree(one).prompt.id == "only"
-    with pytest.raises(UsageMistake, match="holds no tree yet"):
+    with pytest.raises(UsageError, match="holds no tree yet"):
         find_tree(write_run(tmp_path / "none"))
 
 
 def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
     """The first few are listed, and dots for the rest."""
     many = write_run(tmp_path / "many", *(make_tree(prompt_id=f"p{n}") for n in range(9)))
-    with pytest.raises(
-        UsageMistake, match=r"9 trees; give --id, one of p0, p1, p2, p3, p4, \.\.\."
-    ):
+    with pytest.raises(UsageError, match=r"9 trees; give --id, one of p0, p1, p2, p3, p4, \.\.\."):
         find_tree(many)
 
 
@@ -120,7 +118,7 @@ def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
 )
 def test_mistakes(three: Path, asked: dict[str, object], said: str) -> None:
     """Each names the flag, the value and what is accepted."""
-    with pytest.raises(UsageMistake, match=said.replace("(", r"\(")):
+    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         run(Export(**{"run": three, **asked}))  # type: ignore[arg-type]  # a table of keywords
 
 
@@ -134,7 +132,7 @@ def test_a_damaged_run_is_one_line(three: Path) -> None:
     failed = spar("export", three, "--format", "json", "--id", "p1", check=2)
     assert failed.stderr.count("\n") == 1 and "trees.jsonl:1 is corrupt" in failed.stderr
     path.write_bytes(b'{"prompt": {"id": "odd"}}\n')
-    with pytest.raises(UsageMistake, match="the tree at byte 0 is damaged"):
+    with pytest.raises(UsageError, match="the tree at byte 0 is damaged"):
         find_tree(three, "odd")
 
 
@@ -146,7 +144,7 @@ def test_a_file_that_cannot_be_written(three: Path, tmp_path: Path) -> None:
     out.write_text("old")
     with (three / TREES).open("ab") as handle:
         handle.write(b"nonsense\n{}\n")
-    with pytest.raises(UsageMistake, match="is corrupt"):
+    with pytest.raises(UsageError, match="is corrupt"):
         run(Export(three, "csv", out=out))
     assert out.read_text() == "old"
     assert not out.with_name("trees.csv.part").exists()

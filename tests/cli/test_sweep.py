@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from spar.cli.display import SilentDisplay
-from spar.cli.run_eval import Evaluation, evaluate
-from spar.cli.run_sweep import Sweep, read_budgets, run, sweep
+from spar.cli.run_sweep import run
 from spar.config import EvalConfig, load_eval
-from spar.errors import UsageMistake
-from spar.eval.record import read_results
+from spar.errors import UsageError
+from spar.eval.runner import EvalRequest, evaluate
+from spar.eval.sweep_runner import Sweep, read_budgets, sweep
 from spar.eval.sweep_table import Row
 from spar.infer.engine import Completion, Deployment
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.registry import BENCHMARKS, ENGINES
+from spar.plugins import BENCHMARKS, ENGINES
+from spar.progress import Progress
+from spar.record.evaluation import read_results
 from spar.store import read_summary
 from tests.cli.test_decode import comparable, rows, spar
 
@@ -61,8 +63,10 @@ def swept(
 ) -> list[Row]:
     """Sweep the toy without a word."""
     request = Sweep(strategies, budgets or (1, 3, 7))
-    asked = Evaluation(("toy",), out, **flags)
-    return sweep(settings(), asked, request, directory=out / "toy", display=SilentDisplay())
+    asked = EvalRequest(("toy",), out, **flags)
+    return asyncio.run(
+        sweep(settings(), asked, request, directory=out / "toy", listener=Progress())
+    )
 
 
 def test_every_point_is_what_an_evaluation_makes(tmp_path: Path) -> None:
@@ -72,7 +76,7 @@ def test_every_point_is_what_an_evaluation_makes(tmp_path: Path) -> None:
     for one in found:
         config = settings(strategy=one.strategy, budget=one.budget)
         out = tmp_path / f"{one.strategy}-{one.budget}"
-        ((real,), _) = evaluate(config, Evaluation(("toy",), out), SilentDisplay())
+        ((real,), _) = asyncio.run(evaluate(config, EvalRequest(("toy",), out), Progress()))
         made = tmp_path / "sweep" / "toy" / out.name
         for stage in ("", "grades"):
             assert comparable(made / stage) == comparable(out / "toy" / stage)
@@ -115,7 +119,7 @@ def test_fresh_starts_over(tmp_path: Path) -> None:
     """Everything is searched again, and counted anew."""
     first = swept(tmp_path, 3, 7, strategies=("bfs",))
     asked = len(ASKED)
-    again = swept(tmp_path, 3, 7, strategies=("bfs",), fresh=True)
+    again = swept(tmp_path, 3, 7, strategies=("bfs",), overwrite=True)
     assert len(ASKED) == 2 * asked
     assert [one.replayed for one in again] == [one.replayed for one in first] == [12, 0]
 
@@ -126,8 +130,8 @@ def test_a_tree_search_goes_deeper_for_a_budget_that_it_could_not_spend(tmp_path
     assert row.depth == 6
     request = Sweep(("bfs",), (20,), deepen=False)
     out = tmp_path / "b"
-    (flat,) = sweep(
-        settings(), Evaluation(("toy",), out), request, directory=out, display=SilentDisplay()
+    (flat,) = asyncio.run(
+        sweep(settings(), EvalRequest(("toy",), out), request, directory=out, listener=Progress())
     )
     assert flat.depth == 3
 
@@ -143,8 +147,8 @@ def test_wrong_requests_write_nothing(
     tmp_path: Path, fields: dict[str, Any], request_: Sweep, complaint: str
 ) -> None:
     """Told before anything is made."""
-    with pytest.raises(UsageMistake, match=complaint):
-        run(settings(**fields), Evaluation(("toy",), tmp_path / "x", display="none"), request_)
+    with pytest.raises(UsageError, match=complaint):
+        run(settings(**fields), EvalRequest(("toy",), tmp_path / "x"), request_, display="none")
     assert not (tmp_path / "x").exists()
 
 
@@ -152,14 +156,14 @@ def test_answers_from_a_file_are_refused(tmp_path: Path) -> None:
     """A sweep makes its own."""
     answers = [{"id": f"t{i}", "response": "x"} for i in range(12)]
     config = settings(responses=str(rows(tmp_path / "answers.jsonl", *answers)))
-    with pytest.raises(UsageMistake, match="makes the answers itself"):
-        run(config, Evaluation(("toy",), tmp_path / "x", display="none"), Sweep(("bfs",), (1,)))
+    with pytest.raises(UsageError, match="makes the answers itself"):
+        run(config, EvalRequest(("toy",), tmp_path / "x"), Sweep(("bfs",), (1,)), display="none")
 
 
 def test_budgets_are_read() -> None:
     """Numbers between commas."""
     assert read_budgets(" 1, 3,7,") == (1, 3, 7)
-    with pytest.raises(UsageMistake, match="expected whole numbers"):
+    with pytest.raises(UsageError, match="expected whole numbers"):
         read_budgets("1;3")
 
 
@@ -187,9 +191,9 @@ def test_trees_that_were_taken_over_before_a_kill_count_as_replayed(tmp_path: Pa
     (toy / "bfs-3" / "trees.jsonl").write_text("".join(trees[:5]))
     assert [one.replayed for one in swept(tmp_path, 3, 7, strategies=("bfs",))] == [12, 0]
     assert [one.replayed for one in first] == [12, 0]
-    asked = Evaluation(("toy",), tmp_path)
-    few = sweep(
-        settings(limit=4), asked, Sweep(("bfs",), (3, 7)), directory=toy, display=SilentDisplay()
+    asked = EvalRequest(("toy",), tmp_path)
+    few = asyncio.run(
+        sweep(settings(limit=4), asked, Sweep(("bfs",), (3, 7)), directory=toy, listener=Progress())
     )
     assert [(one.replayed, one.prompts) for one in few] == [(4, 4), (0, 4)]
 

@@ -18,8 +18,8 @@ import pytest
 from spar.cli import run_train
 from spar.errors import MissingExtra
 from spar.store import read_trees
-from spar.train.ledger import read_loop
 from spar.train.recipe import TrainConfig
+from spar.train.status import read_loop
 from tests.cli.test_decode import spar
 
 pytest.importorskip("trl")

@@ -9,14 +9,21 @@ import pytest
 from rich.console import Console
 
 from spar.cli import run_train
-from spar.cli.course import Interrupted
+from spar.cli.interrupts import interruptible
 from spar.cli.run_train import print_status
-from spar.cli.train_view import LiveView, PlainView, interruptible, open_view, tables
-from spar.errors import RunStopped, UsageMistake
-from spar.train.ledger import read_loop, write_record
+from spar.cli.train_view import LiveView, PlainView, open_view, tables
+from spar.errors import Interrupted, RunStopped, UsageError
+from spar.train.stage_runner import StageActivity
+from spar.train.stages import Stage
+from spar.train.status import read_loop, write_record
 from tests.train.test_loop import Script, go, script, settings
 
 __all__ = ["script"]
+
+
+def activity(stage: Stage) -> StageActivity:
+    """What a listener receives of a stage."""
+    return StageActivity(stage.title, stage=stage)
 
 
 def shown(run: Path, *, running: bool = True) -> str:
@@ -72,13 +79,13 @@ def test_plain_lines_say_begin_progress_and_end(
     stages = {one.stage.title: one.stage for one in read_loop(run).stages}
     (run / "iteration-1" / "draft" / "trees.jsonl").write_text("{}\n")
     with PlainView(run) as view:
-        view.begin(stages["1/draft"])
-        view.tick(stages["1/draft"])  # too soon to say anything
-        view._said = -1e9
-        view.tick(stages["1/draft"])
-        view.end(stages["1/eval"])
+        view.started(activity(stages["1/draft"]))
+        view.progress(activity(stages["1/draft"]))  # too soon to say anything
+        view._printed = -1e9
+        view.progress(activity(stages["1/draft"]))
+        view.finished(activity(stages["1/eval"]))
     assert capsys.readouterr().err.splitlines() == [
-        "1/draft: begins",
+        "1/draft: started",
         "1/draft: 1 of 3 prompts",
         "1/eval: done, 0:00",
         "  toy pass: 50.0 ± 10.0",
@@ -94,9 +101,9 @@ def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script
     stage = read_loop(run).stages[1].stage
     with view:
         view.note("[x] a line")
-        view.begin(stage)
-        view.tick(stage)
-        view.end(stage)
+        view.started(activity(stage))
+        view.progress(activity(stage))
+        view.finished(activity(stage))
     assert isinstance(view._console.file, io.StringIO)
     drawn = view._console.file.getvalue()
     assert "[x] a line" in drawn and "scores after each iteration" in drawn
@@ -105,24 +112,24 @@ def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script
 
 def test_an_unknown_display_is_refused(tmp_path: Path) -> None:
     """The message says which there are."""
-    with pytest.raises(UsageMistake, match="auto, rich, plain, none"):
+    with pytest.raises(UsageError, match="auto, rich, plain, none"):
         open_view("loud", tmp_path)
 
 
 def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
     """An empty folder, and one whose record is damaged."""
-    with pytest.raises(UsageMistake, match="no training loop"):
+    with pytest.raises(UsageError, match="no training loop"):
         print_status(tmp_path)
     run = tmp_path / "run"
     go(run, settings())
     (run / "iteration-1" / "dpo.json").write_text("{")
-    with pytest.raises(UsageMistake, match=r"dpo\.json is no record.*delete it"):
+    with pytest.raises(UsageError, match=r"dpo\.json is no record.*delete it"):
         print_status(run)
 
 
 def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     """With the exit code of an interrupt, and the way to go on."""
-    told = pytest.raises(Interrupted, match="run the same command again")
+    told = pytest.raises(Interrupted, match="rerun the command to resume")
     with told as caught, interruptible(tmp_path):
         raise KeyboardInterrupt
     assert caught.value.exit_code == 130

@@ -17,7 +17,7 @@ from spar.cli import run_tui
 from spar.cli.run_tui import WEB_DRIVER, demo, facts_for, make_inputs, truth
 from spar.cli.run_tui import run as run_browser
 from spar.config import DecodeConfig
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from tests.tui.made import solved_tree, trees, write_run
 
 NANO = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
@@ -43,7 +43,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 
 def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     """It is named."""
-    with pytest.raises(UsageMistake, match=r"there is no .*nowhere; give a run directory"):
+    with pytest.raises(UsageError, match=r"there is no .*nowhere; give a run directory"):
         run_browser((tmp_path, tmp_path / "nowhere"), DecodeConfig())
 
 
@@ -53,7 +53,7 @@ def test_without_textual(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in ("textual", "tui")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "textual", None)
-    with pytest.raises(UsageMistake, match=r"needs the package 'textual'.*pip install \."):
+    with pytest.raises(UsageError, match=r"needs the package 'textual'.*pip install \."):
         run_browser((), DecodeConfig())
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import GRADES, Benchmark, Kept, Stage, Stages
-from spar.eval.record import Example, Scored, Verdict
+from spar.errors import UsageError
+from spar.eval.benchmark import GRADES, Benchmark, JobOutputs, JobRunner
+from spar.record.evaluation import Example, Scored, Verdict
+from spar.run.job import Job
 from spar.types import Message, Prompt, Usage
 
 NUM_PROMPTS = 12
@@ -25,14 +26,14 @@ class Toy(Benchmark):
         """A dozen prompts."""
         return [_prompt(f"t{i}", f"Say {i}.") for i in range(NUM_PROMPTS)]
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """One question an answer."""
-        answers = stages.kept.answers()
+        answers = jobs.kept.answers()
         asked = [_prompt(p.id, f"Is it good? {answers[p.id].text}") for p in examples]
         settings = {"strategy": "greedy"}
-        await stages.run(Stage(GRADES, asked, settings, speakers=("actor",), grader=True))
+        await jobs.run(Job(GRADES, asked, settings, roles=("actor",), grader=True))
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Share of even answers, and of graded ones."""
         answers, grades = kept.answers(), kept.outputs()
         scored = []
@@ -63,9 +64,9 @@ class ToyOfJudges(Toy):
 class ToyUnread(Toy):
     """The same, with a judge that never answers as asked."""
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Refuse."""
-        raise UsageMistake("the judge's outputs are such as nobody can read")
+        raise UsageError("the judge's outputs are such as nobody can read")
 
 
 def _prompt(prompt_id: str, text: str) -> Prompt:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from spar.config import EvalConfig, load_eval
 from spar.errors import EngineError
-from spar.eval.benchmark import Stage
-from spar.eval.kept import KeptRun
+from spar.eval.job_outputs import RunOutputs
 from spar.infer.decode import DEFAULT_ROOM, decode
-from spar.infer.deploy import Engines, deployments
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
+from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.meter import Meter
-from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.job import Job
+from spar.run.resolve import Engines, deployments
 from spar.store import RunStore
 
 CODE = """
@@ -122,29 +122,29 @@ class CountingEngine(FakeEngine):
 
 @dataclass(slots=True)
 class EngineStages:
-    """`spar.eval.benchmark.Stages` over one engine, into a directory."""
+    """`spar.eval.benchmark.JobRunner` over one engine, into a directory."""
 
     config: EvalConfig
-    kept: KeptRun
+    kept: RunOutputs
     engine: FakeEngine | None = None
     """None where nothing may be asked any more."""
     ran: list[str] = field(default_factory=list)
     """Names of the stages, in order."""
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, job: Job) -> None:
         """Search what is not there yet."""
-        self.ran.append(stage.name)
-        config = self.config.model_copy(update=dict(stage.settings))
-        with RunStore.open(self.kept.directory / stage.name, make_manifest(config)) as store:
-            missing = [prompt for prompt in stage.prompts if prompt.id not in store.done]
+        self.ran.append(job.name)
+        config = self.config.model_copy(update=dict(job.settings))
+        with RunStore.open(self.kept.directory / job.name, make_manifest(config)) as store:
+            missing = [prompt for prompt in job.prompts if prompt.id not in store.done]
             if not missing:
                 return
             assert self.engine is not None, f"{len(missing)} prompts were asked again"
             engines = Engines(config)
-            engines.opened[deployments(config)["actor"]] = Meter(self.engine)
+            engines.opened[deployments(config)["actor"]] = InstrumentedEngine(self.engine)
             await decode(
                 missing,
-                stage.change(open_roles(config, engines)),
+                job.change(open_roles(config, engines)),
                 search_settings(config, store.manifest.digest),
                 store,
                 summary=Summary(),

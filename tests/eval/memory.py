@@ -9,53 +9,54 @@ from pathlib import Path
 from typing import cast
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import Answer, Stage
-from spar.eval.kept import KeptTrees
-from spar.infer.deploy import Engines, roles_asked
+from spar.eval.benchmark import Answer
+from spar.eval.job_outputs import TreeOutputs
 from spar.infer.engine import Engine
-from spar.infer.meter import Unopened
+from spar.infer.engine_wrappers import MissingEngine
 from spar.infer.search import run_search
-from spar.infer.setup import open_roles, search_settings
-from spar.types import SearchTree, Speaker
+from spar.run.build import open_roles, search_settings
+from spar.run.job import Job
+from spar.run.resolve import Engines, required_roles
+from spar.types import Role, SearchTree
 
 
 @dataclass(slots=True)
-class MemoryKept(KeptTrees):
-    """`spar.eval.benchmark.Kept` over dicts."""
+class MemoryKept(TreeOutputs):
+    """`spar.eval.benchmark.JobOutputs` over dicts."""
 
-    stages: dict[str, dict[str, SearchTree]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, SearchTree]] = field(default_factory=dict)
     given: Mapping[str, Answer] | None = None
     graded: Mapping[str, tuple[str, ...]] | None = None
     directory: Path | None = None
 
-    def trees(self, stage: str) -> Iterable[SearchTree]:
+    def trees(self, job: str) -> Iterable[SearchTree]:
         """The trees of a stage."""
-        return self.stages.get(stage, {}).values()
+        return self.jobs.get(job, {}).values()
 
 
 @dataclass(slots=True)
 class MemoryStages:
-    """`spar.eval.benchmark.Stages`: every role asks `engine`, a grader asks `grader`."""
+    """`spar.eval.benchmark.JobRunner`: every role asks `engine`, a grader asks `grader`."""
 
     config: EvalConfig
     engine: Engine
     grader: Engine | None = None
     kept: MemoryKept = field(default_factory=MemoryKept)
-    ran: list[Stage] = field(default_factory=list)
+    ran: list[Job] = field(default_factory=list)
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, job: Job) -> None:
         """Search what has no tree yet; roles that are not among the stage's speakers have no engine."""
-        self.ran.append(stage)
-        config = self.config.model_copy(update=dict(stage.settings))
-        asked = stage.speakers or roles_asked(config)
-        engine = self.grader if stage.grader else self.engine
+        self.ran.append(job)
+        config = self.config.model_copy(update=dict(job.settings))
+        asked = job.roles or required_roles(config)
+        engine = self.grader if job.grader else self.engine
         assert engine is not None, "there is no grader"
-        roles = stage.change(open_roles(config, cast("Engines", _OneEngine(engine, asked))))
-        settings = stage.changed(search_settings(config, ""))
-        begin = stage.begin(roles) if stage.begin else None
-        done = self.kept.stages.setdefault(stage.name, {})
-        missing = [prompt for prompt in stage.prompts if prompt.id not in done]
-        starts = [await begin(prompt) if begin else () for prompt in missing]
+        roles = job.change(open_roles(config, cast("Engines", _OneEngine(engine, asked))))
+        settings = job.changed(search_settings(config, ""))
+        provider = job.roots(roles) if job.roots else None
+        done = self.kept.jobs.setdefault(job.name, {})
+        missing = [prompt for prompt in job.prompts if prompt.id not in done]
+        starts = [await provider(prompt) if provider else () for prompt in missing]
         pairs = zip(missing, starts, strict=True)
         searches = [run_search(prompt, roles, settings, roots=roots) for prompt, roots in pairs]
         for tree in await asyncio.gather(*searches):
@@ -65,7 +66,7 @@ class MemoryStages:
 @dataclass(frozen=True, slots=True)
 class _OneEngine:
     engine: Engine
-    asked: tuple[Speaker, ...]
+    asked: tuple[Role, ...]
 
-    def get(self, role: Speaker) -> Engine:
-        return self.engine if role in self.asked else Unopened(role)
+    def get(self, role: Role) -> Engine:
+        return self.engine if role in self.asked else MissingEngine(role)

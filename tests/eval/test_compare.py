@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.cli.compare_report import print_comparison
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.compare import Flip, as_dict, compare, mcnemar
-from spar.eval.record import Example, Results, Scored, write_examples, write_results
 from spar.eval.statistics import metrics
+from spar.record.evaluation import Example, Results, Scored, write_examples, write_results
 
 
 def write(
@@ -114,7 +114,7 @@ def test_other_examples_are_refused_unless_allowed(tmp_path: Path) -> None:
     """The message counts and names them; with leave, what both have is compared."""
     one = write(tmp_path / "one", BEFORE | {"f": True})
     two = write(tmp_path / "two", AFTER | {"g": True})
-    with pytest.raises(UsageMistake, match=r"1 only in .*one \('f'\) and 1 only in .*two \('g'\)"):
+    with pytest.raises(UsageError, match=r"1 only in .*one \('f'\) and 1 only in .*two \('g'\)"):
         compare(one, two)
     (found,) = compare(one, two, allow_missing=True)
     assert (found.n, found.only_first, found.only_second) == (5, ("f",), ("g",))
@@ -124,7 +124,7 @@ def test_other_examples_are_refused_unless_allowed(tmp_path: Path) -> None:
 def test_no_common_example_is_refused_always(tmp_path: Path) -> None:
     """There is nothing to compare."""
     one, two = write(tmp_path / "one", {"a": True}), write(tmp_path / "two", {"b": True})
-    with pytest.raises(UsageMistake, match="none in common"):
+    with pytest.raises(UsageError, match="none in common"):
         compare(one, two, allow_missing=True)
 
 
@@ -143,7 +143,7 @@ def test_wrong_directories(tmp_path: Path) -> None:
         (tmp_path / "double", "two evaluations of ifeval"),
         (tmp_path / "cut", "holds 5 examples, its results.json says 6"),
     ):
-        with pytest.raises(UsageMistake, match=complaint) as caught:
+        with pytest.raises(UsageError, match=complaint) as caught:
             compare(one, second)
         assert "\n" not in str(caught.value)
 
@@ -153,7 +153,7 @@ def test_an_example_that_comes_twice_is_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "one", BEFORE)
     lines = (one / "examples.jsonl").read_text().splitlines(keepends=True)
     (one / "examples.jsonl").write_text("".join([*lines, lines[0]]))
-    with pytest.raises(UsageMistake, match="'a' twice"):
+    with pytest.raises(UsageError, match="'a' twice"):
         compare(one, one)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, GRADES, Answer, Stage
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS, GRADES, Answer
 from spar.eval.followbench.benchmark import FollowBench
-from spar.eval.record import Example, Metric, Scored
 from spar.eval.statistics import metrics
+from spar.record.evaluation import Example, Metric, Scored
+from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
 
 
@@ -27,18 +28,18 @@ class FakeKept:
     """Prompt id to what the judge wrote."""
     directory: Path | None = None
 
-    def trees(self, stage: str) -> Iterable[SearchTree]:
+    def trees(self, job: str) -> Iterable[SearchTree]:
         """None."""
         return ()
 
-    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+    def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
         """As the table says, at a call each."""
-        assert stage == ANSWERS
+        assert job == ANSWERS
         return {name: Answer(text, Usage(calls=1)) for name, text in self.texts.items()}
 
-    def outputs(self, stage: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+    def outputs(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
         """As the table says."""
-        assert stage == GRADES
+        assert job == GRADES
         return self.graded
 
 
@@ -48,11 +49,11 @@ class FakeStages:
 
     kept: FakeKept
     config: EvalConfig = EvalConfig()
-    ran: list[Stage] = field(default_factory=list)
+    ran: list[Job] = field(default_factory=list)
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, job: Job) -> None:
         """Note it."""
-        self.ran.append(stage)
+        self.ran.append(job)
 
 
 def row(file: str, group: int, level: int, rule: str = "", target: str = "") -> Prompt:
@@ -285,7 +286,7 @@ def test_a_judge_that_never_answers_as_asked(
     outputs: dict[str, tuple[str, ...]], says: str
 ) -> None:
     """No score is made up where not one output can be read, but in the original's way."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         score(outputs=outputs)
     assert says in str(caught.value)
     assert score(outputs=outputs, compat=True)[1]["ssr/content/1"].value == 0  # (1 - 1) / 2
@@ -293,29 +294,29 @@ def test_a_judge_that_never_answers_as_asked(
 
 async def test_responding() -> None:
     """Each instruction is asked as it is, with the run's own settings."""
-    stages = FakeStages(FakeKept({}))
-    await FollowBench().respond(stages, ROWS)
-    (stage,) = stages.ran
-    assert (stage.name, list(stage.prompts), dict(stage.settings)) == (ANSWERS, ROWS, {})
+    jobs = FakeStages(FakeKept({}))
+    await FollowBench().respond(jobs, ROWS)
+    (job,) = jobs.ran
+    assert (job.name, list(job.prompts), dict(job.settings)) == (ANSWERS, ROWS, {})
 
 
 async def test_grading_asks_about_answers_that_no_rule_scores() -> None:
     """One question for each judged row with an answer, under the row's id."""
-    stages = FakeStages(FakeKept({**TEXTS, "content/1/2": None}))
-    await FollowBench().grade(stages, ROWS)
-    (stage,) = stages.ran
-    assert [prompt.id for prompt in stage.prompts] == [f"content/1/{n}" for n in (1, 3, 4, 5)]
-    text = stage.prompts[1].messages[0].content
+    jobs = FakeStages(FakeKept({**TEXTS, "content/1/2": None}))
+    await FollowBench().grade(jobs, ROWS)
+    (job,) = jobs.ran
+    assert [prompt.id for prompt in job.prompts] == [f"content/1/{n}" for n in (1, 3, 4, 5)]
+    text = job.prompts[1].messages[0].content
     assert "#Initial Instruction + 3 constraints#\nI3" in text
     assert "constraints#\nanswer 3" in text
-    assert stage.prompts[1].meta == {"file": "content", "group": 1, "level": 3}
+    assert job.prompts[1].meta == {"file": "content", "group": 1, "level": 3}
 
 
 async def test_grading_nothing() -> None:
     """No stage is run where rules score everything."""
-    stages = FakeStages(FakeKept(TEXTS))
-    await FollowBench().grade(stages, ROWS[5:])
-    assert stages.ran == []
+    jobs = FakeStages(FakeKept(TEXTS))
+    await FollowBench().grade(jobs, ROWS[5:])
+    assert jobs.ran == []
 
 
 async def test_compat_grades_strictly() -> None:
@@ -324,11 +325,11 @@ async def test_compat_grades_strictly() -> None:
 
     lower = "['yes', 'no', 'yes']"
     for compat in (False, True):
-        stages = FakeStages(FakeKept(TEXTS))
-        await FollowBench(compat=compat).grade(stages, ROWS)
-        (stage,) = stages.ran
-        judge = stage.change(TableRoles().roles).judge
-        judgement, usage = await judge.judge(stage.prompts[2], lower, lambda _: None)
+        jobs = FakeStages(FakeKept(TEXTS))
+        await FollowBench(compat=compat).grade(jobs, ROWS)
+        (job,) = jobs.ran
+        judge = job.change(TableRoles().roles).judge
+        judgement, usage = await judge.judge(job.prompts[2], lower, lambda _: None)
         assert judgement.passed(0.5) is not compat
         assert usage.calls == 0
 
@@ -362,6 +363,6 @@ async def test_answers_of_the_key_score_full(data_root: Path) -> None:
     assert found["hsr/mixed"].value == pytest.approx(12 / 17)
     assert found["ssr/format"].value == pytest.approx(28 / 30)
     assert scored.counts["judged"] == 470
-    stages = FakeStages(FakeKept(texts))
-    await FollowBench().grade(stages, real)
-    assert len(stages.ran[0].prompts) == 470
+    jobs = FakeStages(FakeKept(texts))
+    await FollowBench().grade(jobs, real)
+    assert len(jobs.ran[0].prompts) == 470

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.data import DataFolder
+from spar.errors import UsageError
+from spar.eval.datasets.local import DataFolder
 from spar.eval.followbench import dataset
 from spar.eval.followbench.benchmark import FollowBench
 from spar.eval.followbench.metrics import FILES
@@ -80,7 +80,7 @@ def test_rows_with_a_rule_need_no_way() -> None:
 )
 def test_damaged_groups(rows: list[dict[str, Any]], says: str) -> None:
     """A group that lacks something is named, with the next step."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         loaded(rows)
     assert says in str(caught.value)
     assert "style_constraints.json: the group 3" in str(caught.value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spar.config import EvalConfig, SamplingConfig
 from spar.eval.benchmark import GRADES
-from spar.eval.followbench.judge import conversation, read, stage
+from spar.eval.followbench.judge import conversation, job, read
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.roles import Actor
@@ -166,7 +166,7 @@ async def graded(
     replies: Iterator[str] = iter(texts)
     engine = FakeEngine(lambda _: next(replies))
     config = EvalConfig(grade=SamplingConfig(temperature=temperature, max_tokens=77))
-    made = stage([QUESTION], config, strict=strict)
+    made = job([QUESTION], config, strict=strict)
     changed = config.model_copy(update=dict(made.settings))
     actor = Actor(
         engine,
@@ -221,8 +221,8 @@ async def test_strict_asking() -> None:
 
 def test_the_stage() -> None:
     """It asks the grader alone, and no cap of the run's searches cuts it."""
-    made = stage([QUESTION], EvalConfig(max_calls=1, budget=15, strategy="bfs"), strict=False)
-    assert (made.name, made.grader, made.speakers) == (GRADES, True, ("actor",))
+    made = job([QUESTION], EvalConfig(max_calls=1, budget=15, strategy="bfs"), strict=False)
+    assert (made.name, made.grader, made.roles) == (GRADES, True, ("actor",))
     changed = EvalConfig(max_calls=1).model_copy(update=dict(made.settings))
     assert (changed.budget, changed.max_calls, changed.draft.max_tokens) == (3, None, 1024)
     assert EvalConfig(**changed.model_dump()) == changed

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.benchmark import Answer
-from spar.eval.data import open_data
+from spar.eval.datasets.local import open_data
 from spar.eval.humaneval.benchmark import FILE, STOPS, HumanEval
 from spar.eval.humaneval.program import bodies, extract, solutions
 from spar.eval.humaneval.sandbox import Limits, Program, run_program
-from spar.eval.record import Scored
 from spar.eval.statistics import metrics
 from spar.infer.engines.fake import FakeEngine
-from spar.registry import BENCHMARKS, resolve
+from spar.plugins import BENCHMARKS, resolve
+from spar.record.evaluation import Scored
 from spar.types import Prompt, Usage
 from tests.eval.memory import MemoryKept, MemoryStages
 
@@ -57,7 +57,7 @@ def test_nothing_is_loaded_or_run_without_permission() -> None:
         lambda: HumanEval().load(EvalConfig(data="/nowhere")),
         lambda: HumanEval().score([example()], MemoryKept(given={})),
     ):
-        with pytest.raises(UsageMistake, match="--allow-code-execution") as caught:
+        with pytest.raises(UsageError, match="--allow-code-execution") as caught:
             refused()
         assert "\n" not in str(caught.value)
 
@@ -179,11 +179,11 @@ async def test_a_chat_model_is_asked_for_a_block() -> None:
         return "Final Judgement: Yes" if "Judgement" in asked else f"```python\n{PROMPT}{BODY}```"
 
     engine = FakeEngine(reply)
-    stages = MemoryStages(config, engine)
-    await ALLOWED.respond(stages, [prompt])
-    await ALLOWED.grade(stages, [prompt])
+    jobs = MemoryStages(config, engine)
+    await ALLOWED.respond(jobs, [prompt])
+    await ALLOWED.grade(jobs, [prompt])
     assert not any(request.plain or request.sampling.stop for request in engine.requests)
-    scored = ALLOWED.score([prompt], stages.kept)
+    scored = ALLOWED.score([prompt], jobs.kept)
     assert metrics(scored)["pass@1"].value == 1.0
     assert scored.examples[0].usage.calls == len(engine.requests)
 
@@ -195,11 +195,11 @@ async def test_a_plain_model_goes_on_where_the_prompt_stops() -> None:
     (prompt,) = ALLOWED.load(config)
     assert prompt.messages[0].content == PROMPT
     engine = FakeEngine(lambda request: BODY + "\nprint(four([1]))\nthis is no Python")
-    stages = MemoryStages(config, engine)
-    await ALLOWED.respond(stages, [prompt])
+    jobs = MemoryStages(config, engine)
+    await ALLOWED.respond(jobs, [prompt])
     (request,) = engine.requests
     assert request.plain and request.sampling.stop == STOPS and request.sampling.temperature == 0.0
-    scored = ALLOWED.score([prompt], stages.kept)
+    scored = ALLOWED.score([prompt], jobs.kept)
     assert scored.examples[0].response == BODY.rstrip()
     assert scored.examples[0].passed
 
@@ -209,9 +209,9 @@ async def test_an_empty_completion_is_a_fault() -> None:
     """A plain model that says nothing leaves no answer, and the function counts as failed."""
     config = EvalConfig(benchmark="humaneval", chat_template=False)
     examples = ALLOWED.load(config)
-    stages = MemoryStages(config, FakeEngine(lambda request: "\n"))
-    await ALLOWED.respond(stages, examples)
-    scored = ALLOWED.score(examples, stages.kept)
+    jobs = MemoryStages(config, FakeEngine(lambda request: "\n"))
+    await ALLOWED.respond(jobs, examples)
+    scored = ALLOWED.score(examples, jobs.kept)
     assert (scored.counts["unanswered"], scored.examples[0].passed) == (1, False)
 
 

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.config import EvalConfig
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 from spar.eval import instructions
-from spar.eval.benchmark import ANSWERS, Answer, Stage
+from spar.eval.benchmark import ANSWERS, Answer
 from spar.eval.ifeval import IFEval
 from spar.eval.instructions import check, checkers, variants, verify
-from spar.eval.record import Scored
 from spar.eval.statistics import metrics
+from spar.record.evaluation import Scored
+from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
 
 pytestmark = [pytest.mark.data, pytest.mark.evalharness]
@@ -52,13 +53,13 @@ class Given:
     def __init__(self, texts: Mapping[str, str | None]) -> None:
         self.texts = texts
 
-    def trees(self, stage: str) -> Sequence[SearchTree]:
+    def trees(self, job: str) -> Sequence[SearchTree]:
         return ()
 
-    def answers(self, stage: str = ANSWERS) -> Mapping[str, Answer]:
+    def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
         return {id_: Answer(text, Usage(calls=1)) for id_, text in self.texts.items()}
 
-    def outputs(self, stage: str = "") -> Mapping[str, tuple[str, ...]]:
+    def outputs(self, job: str = "") -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
@@ -312,7 +313,7 @@ def test_load_refuses_wrong_rows(
     data_root: Path, tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
     """A row whose types and arguments do not fit is named by its key in one line."""
-    with pytest.raises(UsageMistake, match="key 1000") as caught:
+    with pytest.raises(UsageError, match="key 1000") as caught:
         IFEval().load(EvalConfig(data=damaged(data_root, tmp_path, change)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -320,17 +321,17 @@ def test_load_refuses_wrong_rows(
 
 async def test_responds_in_one_stage(examples: list[Prompt]) -> None:
     """Every example is answered in the benchmark's own directory, by the run's own settings."""
-    stages: list[Stage] = []
+    jobs: list[Job] = []
 
-    class Stages:
+    class JobRunner:
         config, kept = EvalConfig(), Given({})
 
-        async def run(self, stage: Stage) -> None:
-            stages.append(stage)
+        async def run(self, job: Job) -> None:
+            jobs.append(job)
 
-    await IFEval().respond(Stages(), examples)
-    await IFEval().grade(Stages(), examples)
-    assert stages == [Stage(ANSWERS, examples)]
+    await IFEval().respond(JobRunner(), examples)
+    await IFEval().grade(JobRunner(), examples)
+    assert jobs == [Job(ANSWERS, examples)]
 
 
 def scored_by_hand() -> Scored:
@@ -503,7 +504,7 @@ def test_missing_tokenizer_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(nltk.data, "path", [])
     monkeypatch.setattr(nltk, "download", lambda *_: pytest.fail("a download"))
     monkeypatch.setenv("NLTK_DATA", str(tmp_path))
-    with pytest.raises(UsageMistake, match="nltk_data") as caught:
+    with pytest.raises(UsageError, match="nltk_data") as caught:
         checkers(str(tmp_path / "none"))
     assert "NLTK_DATA" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -532,7 +533,7 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, data_r
 
 def test_unknown_type_is_refused() -> None:
     """A type that lm-eval lacks is named with the closest one."""
-    with pytest.raises(UsageMistake, match="startend:quotation"):
+    with pytest.raises(UsageError, match="startend:quotation"):
         verify("x", ["startend:quotaton"], [{}], seed=1)
 
 

@@ -11,16 +11,16 @@ from hypothesis import given
 
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer
-from spar.eval.judged import decision, f1_share, read_verdict
+from spar.eval.given_responses import decision, f1_share, read_verdict
 from spar.eval.llmbar import pairs as pairs_module
 from spar.eval.llmbar.pairs import ADVERSARIAL, NATURAL, Pair, read_pairs
 from spar.eval.llmbar.pairwise import Pairwise, comparison, parse_winner
 from spar.eval.llmbar.pointwise import Pointwise
-from spar.eval.record import Metric
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.seeds import derive, run_of_seeds
+from spar.record.evaluation import Metric
 from spar.templates import shield
 from spar.types import Judgement, Node, Prompt, SearchTree
 from tests.eval.memory import MemoryKept, MemoryStages
@@ -239,10 +239,10 @@ def run(
     benchmark: Pointwise | Pairwise, engine: FakeEngine, **settings: object
 ) -> dict[str, float]:
     """All metrics of a run in memory."""
-    stages = MemoryStages(EvalConfig(**settings), engine)
-    examples = benchmark.load(stages.config)
-    asyncio.run(benchmark.respond(stages, examples))
-    return values(metrics(benchmark.score(examples, stages.kept)))
+    jobs = MemoryStages(EvalConfig(**settings), engine)
+    examples = benchmark.load(jobs.config)
+    asyncio.run(benchmark.respond(jobs, examples))
+    return values(metrics(benchmark.score(examples, jobs.kept)))
 
 
 def test_judgements_are_greedy_unless_votes_are_asked_for(three_pairs: None) -> None:
@@ -268,10 +268,10 @@ def test_votes_have_a_searchs_seeds(three_pairs: None) -> None:
 def test_a_judge_that_never_decides_is_asked_once(three_pairs: None) -> None:
     """Nothing is asked again, all is wrong, and its words are kept for a person to see."""
     engine = FakeEngine(lambda _: MUTE)
-    stages = MemoryStages(EvalConfig(), engine)
-    examples = Pointwise().load(stages.config)
-    asyncio.run(Pointwise().respond(stages, examples))
-    scored = Pointwise().score(examples, stages.kept)
+    jobs = MemoryStages(EvalConfig(), engine)
+    examples = Pointwise().load(jobs.config)
+    asyncio.run(Pointwise().respond(jobs, examples))
+    scored = Pointwise().score(examples, jobs.kept)
     assert len(engine.requests) == 6
     assert values(metrics(scored))["acc"] == 0.0
     assert scored.counts["undecided"] == 6
@@ -369,7 +369,7 @@ def test_saying_yes_to_all_gives_two_thirds_of_f1(data_root: Path) -> None:
 
 def test_a_wrong_label_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file, the row and what is accepted are named."""
-    from spar.errors import UsageMistake
+    from spar.errors import UsageError
 
     class Folder:
         def json(self, path: str) -> list[dict[str, object]]:
@@ -379,5 +379,5 @@ def test_a_wrong_label_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch) -> No
             return Path("data") / path
 
     monkeypatch.setattr(pairs_module, "open_data", lambda name, given: Folder())
-    with pytest.raises(UsageMistake, match="row 1 has the label 3; accepted: 1, 2"):
+    with pytest.raises(UsageError, match="row 1 has the label 3; accepted: 1, 2"):
         list(read_pairs())

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from spar.errors import EngineError, RunStopped, UsageMistake
+from spar.errors import EngineError, RunStopped, UsageError
 from spar.eval.benchmark import Answer
-from spar.eval.kept import KeptRun
+from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import HarnessTask, gsm8k, mmlu, triviaqa
 from spar.eval.lm_harness.tasks import open_tasks
-from spar.eval.record import Scored
 from spar.eval.statistics import metrics
 from spar.infer.engine import Continuation
 from spar.infer.engines.fake import scripted_likelihood
+from spar.record.evaluation import Scored
 from spar.store import read_trees
 from spar.types import Message
 from tests.eval.lm_harness_tasks import CountingEngine, EngineStages, settings, write_tasks
@@ -39,10 +39,10 @@ def run(
 ) -> tuple[Scored, EngineStages]:
     """Load, respond and score, as `spar eval` does."""
     config = settings(**fields)
-    stages = EngineStages(config, KeptRun(directory), engine)
+    jobs = EngineStages(config, RunOutputs(directory), engine)
     examples = task.load(config)
-    asyncio.run(task.respond(stages, examples))
-    return task.score(examples, stages.kept), stages
+    asyncio.run(task.respond(jobs, examples))
+    return task.score(examples, jobs.kept), jobs
 
 
 def values(scored: Scored) -> dict[str, float]:
@@ -86,7 +86,7 @@ def test_a_groups_metrics_are_lm_evals(
 ) -> None:
     """Weighted by documents or by tasks, as the group says; the parts stand below it."""
     engine = CountingEngine()
-    scored, stages = run(HarnessTask(group, folder=toys), tmp_path, engine, chat_template=False)
+    scored, jobs = run(HarnessTask(group, folder=toys), tmp_path, engine, chat_template=False)
     theirs, ours = official(group, toys), values(scored)
     assert ours["acc"] == pytest.approx(theirs[group]["acc,none"], rel=1e-12)
     for task in ("toy_small", "toy_large"):
@@ -95,7 +95,7 @@ def test_a_groups_metrics_are_lm_evals(
     assert ("acc" in scored.means) is not weighted
     assert len(scored.examples) == 10
     assert engine.num_asked == 20  # two choices a document
-    assert stages.ran == [""]
+    assert jobs.ran == [""]
 
 
 def test_a_number_that_is_no_mean_is_lm_evals_as_it_stands(toys: str, tmp_path: Path) -> None:
@@ -131,13 +131,13 @@ def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path)
     """Also where the stand-in that lm-eval scores would be right, as the first of two choices often is."""
     task, config = HarnessTask("toy_small", folder=toys), settings(chat_template=False)
     examples = task.load(config)
-    stages = EngineStages(config, KeptRun(tmp_path), CountingEngine())
-    asyncio.run(task.respond(stages, examples))
+    jobs = EngineStages(config, RunOutputs(tmp_path), CountingEngine())
+    asyncio.run(task.respond(jobs, examples))
 
-    class Cut(KeptRun):
-        def answers(self, stage: str = "") -> Mapping[str, Answer]:
+    class Cut(RunOutputs):
+        def answers(self, job: str = "") -> Mapping[str, Answer]:
             """Nothing for the first document."""
-            return {**KeptRun.answers(self, stage), "toy_small/0": Answer(None)}
+            return {**RunOutputs.answers(self, job), "toy_small/0": Answer(None)}
 
     lines = (tmp_path / "likelihoods.jsonl").read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["id"] != "toy_small/0"]
@@ -181,9 +181,9 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_asks_nothing(
     scored, _ = run(HarnessTask(name, folder=toys), tmp_path / "part", mended)
     assert 0 < mended.num_asked < whole.num_asked
     assert values(scored) == values(expected)
-    again, stages = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
+    again, jobs = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
     assert values(again) == values(expected)
-    assert stages.ran == [""]
+    assert jobs.ran == [""]
 
 
 def test_a_likelihood_without_its_tree_is_not_asked_again(toys: str, tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_scoring_needs_all_answers_and_no_engine(toys: str, tmp_path: Path) -> N
     """A stage that was never run is a clear word, not a model that is loaded."""
     task = HarnessTask("toy_large", folder=toys)
     examples = task.load(settings())
-    with pytest.raises(UsageMistake, match="no answer is kept for toy_large/0 and 6 more"):
-        task.score(examples, KeptRun(tmp_path))
+    with pytest.raises(UsageError, match="no answer is kept for toy_large/0 and 6 more"):
+        task.score(examples, RunOutputs(tmp_path))
 
 
 def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path)
     task = HarnessTask("toy_reply", folder=toys)
     examples = task.load(settings())
     given = {prompt.id: Answer(f"{2 * number}") for number, prompt in enumerate(examples)}
-    scored = task.score(examples, KeptRun(tmp_path, given))
+    scored = task.score(examples, RunOutputs(tmp_path, given))
     assert values(scored) == {"exact_match,number": 1.0, "exact_match,whole": 1.0}
 
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_asked_is_said_before_a_model_is_loaded(
     toys: str, name: str, why: str
 ) -> None:
     """A reply that the task begins, code that it runs."""
-    with pytest.raises(UsageMistake, match=why):
+    with pytest.raises(UsageError, match=why):
         HarnessTask(name, folder=toys).load(settings())
 
 
@@ -296,7 +296,7 @@ def test_triviaqa_accepts_any_alias(data_root: Path, tmp_path: Path) -> None:
     examples = task.load(settings(data=str(data_root), limit=2, chat_template=False))
     assert examples[1].messages[0].content.endswith("star sign is Jamie Lee Curtis??\nAnswer:")
     given = {"triviaqa/0": Answer(" david seville."), "triviaqa/1": Answer("skorpio, or so")}
-    scored = task.score(examples, KeptRun(tmp_path, given))
+    scored = task.score(examples, RunOutputs(tmp_path, given))
     assert values(scored) == {"exact_match,remove_whitespace": 1.0}
     assert any("rc.nocontext" in note for note in scored.notes)
 
@@ -312,7 +312,7 @@ def test_no_chatter_reaches_the_terminal(
 
 def test_missing_data_are_one_clear_line(tmp_path: Path) -> None:
     """The set, the folder, and how to get it."""
-    with pytest.raises(UsageMistake, match="spar data fetch gsm8k") as caught:
+    with pytest.raises(UsageError, match="spar data fetch gsm8k") as caught:
         gsm8k().load(settings(data=str(tmp_path)))
     assert "\n" not in str(caught.value)
 
@@ -320,7 +320,7 @@ def test_missing_data_are_one_clear_line(tmp_path: Path) -> None:
 def test_a_set_of_the_hub_that_cannot_be_had_is_one_clear_line(tmp_path: Path) -> None:
     """The network is closed here; the words name the set and the way out."""
     task = HarnessTask("gsm_plus", folder="gsm_plus")
-    with pytest.raises(UsageMistake, match="HF_HOME to a cache that has it") as caught:
+    with pytest.raises(UsageError, match="HF_HOME to a cache that has it") as caught:
         task.load(settings())
     assert "\n" not in str(caught.value)
 
@@ -328,12 +328,12 @@ def test_a_set_of_the_hub_that_cannot_be_had_is_one_clear_line(tmp_path: Path) -
 @pytest.mark.slow
 def test_an_unknown_benchmark_has_a_closest_name() -> None:
     """Of spar's and of all of lm-eval's tasks."""
-    from spar.cli.run_eval import Evaluation, find_benchmark
+    from spar.eval.runner import EvalRequest, find_benchmark
 
     for given, close in (("gsm8", "gsm8k"), ("hellaswagg", "hellaswag")):
-        with pytest.raises(UsageMistake, match=f"did you mean '{close}'"):
-            find_benchmark(given, Evaluation((given,)))
-    found = find_benchmark("hellaswag", Evaluation(("hellaswag",)))
+        with pytest.raises(UsageError, match=f"did you mean '{close}'"):
+            find_benchmark(given, EvalRequest((given,)))
+    found = find_benchmark("hellaswag", EvalRequest(("hellaswag",)))
     assert isinstance(found, HarnessTask)
     assert found.name == "hellaswag"
 
@@ -352,11 +352,11 @@ def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path)
             """Nothing."""
 
     config = settings()
-    stages = EngineStages(config, KeptRun(tmp_path), Mute())  # type: ignore[arg-type]
+    jobs = EngineStages(config, RunOutputs(tmp_path), Mute())  # type: ignore[arg-type]
     task = HarnessTask("toy_small", folder=toys)
     examples = task.load(config)
-    with pytest.raises(UsageMistake, match="cannot say how likely"):
-        asyncio.run(task.respond(stages, examples))
+    with pytest.raises(UsageError, match="cannot say how likely"):
+        asyncio.run(task.respond(jobs, examples))
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, 7), (3, 3)])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import PromptRefused, UsageMistake
+from spar.errors import PromptRefused, UsageError
 from spar.eval.lm_harness.asks import (
     LIKELIHOOD,
     REPLY,
@@ -135,7 +135,7 @@ def test_any_text_travels_in_a_conversation(contents: list[str]) -> None:
 
 def test_a_prefilled_reply_is_refused() -> None:
     """No engine is told to go on with a turn of the model's."""
-    with pytest.raises(UsageMistake, match="--no-chat-template"):
+    with pytest.raises(UsageError, match="--no-chat-template"):
         to_chat([*TURNS, {"role": "assistant", "content": "It is"}], add_generation_prompt=False)
 
 
@@ -213,7 +213,7 @@ def test_a_torn_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
 def test_a_damaged_line_is_a_clear_word(tmp_path: Path) -> None:
     """The file, the line and what to do."""
     (tmp_path / FILE).write_text('{"id": 3}\n')
-    with pytest.raises(UsageMistake, match=rf"{FILE}:1 is damaged; delete the line"):
+    with pytest.raises(UsageError, match=rf"{FILE}:1 is damaged; delete the line"):
         read_likelihoods(tmp_path)
 
 
@@ -225,7 +225,7 @@ def test_what_was_asked_otherwise_is_not_known(tmp_path: Path) -> None:
     assert file.get(ask) == document(ask, -2.0, -0.5)
     assert file.get(changed) is None
     file.close()
-    with pytest.raises(UsageMistake, match="no answer is kept for toy/0"):
+    with pytest.raises(UsageError, match="no answer is kept for toy/0"):
         pairs([text("Who?", " A")], read_likelihoods(tmp_path))
 
 
@@ -242,7 +242,7 @@ def test_a_kept_reply_ends_where_the_task_says() -> None:
     """A refinement knows no stop strings; a prompt that was never answered is an error."""
     asks = reply_asks([reply(until=["\n"], doc_id=0), reply(doc_id=1)])
     assert texts(asks, {"toy/0": " 18\nor 19", "toy/1": None}) == [" 18", ""]
-    with pytest.raises(UsageMistake, match="no answer is kept for toy/1"):
+    with pytest.raises(UsageError, match="no answer is kept for toy/1"):
         texts(asks, {"toy/0": "18"})
 
 
@@ -252,7 +252,7 @@ def test_a_tree_of_another_prompt_is_refused() -> None:
     tree = SearchTree(prompt=ask.prompt, strategy="greedy", config="", stop="exhausted")
     refuse_strangers([ask], [tree], "here")
     other = tree.model_copy(update={"prompt": make_prompt("Who?", "toy/0")})
-    with pytest.raises(UsageMistake, match="here: the prompt toy/0 was another one"):
+    with pytest.raises(UsageError, match="here: the prompt toy/0 was another one"):
         refuse_strangers([ask], [other], "here")
 
 

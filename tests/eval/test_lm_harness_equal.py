@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from spar.eval.kept import KeptRun
+from spar.embedded import CHECKPOINT
+from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import HarnessTask
-from spar.eval.record import Example, Scored
 from spar.eval.statistics import metrics
-from spar.nano import CHECKPOINT
+from spar.record.evaluation import Example, Scored
 from tests.eval.lm_harness_tasks import settings
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed")
@@ -94,12 +94,12 @@ def theirs(task: str, data: str, chat: bool, folder: str = "") -> dict[str, Any]
 
 def ours(benchmark: HarnessTask, data: str, directory: Path, **fields: Any) -> Scored:
     """What `spar eval` gives: load, respond, score."""
-    from spar.eval.lm_harness.searches import Searches
+    from spar.run.interactive import Session
 
     config = settings(data=data, limit=LIMIT, **fields)
     examples = benchmark.load(config)
-    searches = Searches(config, lambda _: None)
-    stages = SearchedStages(searches, KeptRun(directory))
+    searches = Session(config)
+    stages = SearchedStages(searches, RunOutputs(directory))
     try:
         asyncio.run(benchmark.respond(stages, examples))
     finally:
@@ -108,9 +108,9 @@ def ours(benchmark: HarnessTask, data: str, directory: Path, **fields: Any) -> S
 
 
 class SearchedStages:
-    """Stages through `Searches`, which opens the real engine."""
+    """Stages through a `Session`, which opens the real engine."""
 
-    def __init__(self, searches: Any, kept: KeptRun) -> None:
+    def __init__(self, searches: Any, kept: RunOutputs) -> None:
         self.config, self.kept, self._searches = searches.config, kept, searches
 
     async def run(self, stage: Any) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from spar.errors import ConfigChanged, UsageMistake
+from spar.errors import ConfigChanged, UsageError
 from spar.eval.lm_harness.asks import to_chat
 from spar.infer.engines.fake import FakeEngine
-from spar.registry import ENGINES
+from spar.plugins import ENGINES
 from spar.store import read_trees
 from tests.eval.lm_harness_tasks import CountingEngine, write_tasks
 
@@ -116,7 +116,7 @@ def test_another_prompt_under_an_id_is_refused(
     model = SparLM(engine="fake", out=str(tmp_path / "run"))
     turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]
     request = _Request((to_chat([*turns, turns[0]]), {}))
-    with pytest.raises(UsageMistake, match="toy_reply/0 was another one"):
+    with pytest.raises(UsageError, match="toy_reply/0 was another one"):
         model.generate_until([request])
     model.close()
 
@@ -166,7 +166,7 @@ def test_a_wrong_argument_is_one_clear_line(arguments: dict[str, Any], words: st
     """Before anything is opened."""
     from spar.eval.lm_harness.model import SparLM
 
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         SparLM(**arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

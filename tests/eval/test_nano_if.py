@@ -14,8 +14,8 @@ from spar.eval.nano_if import JUDGE, REFINE, NanoIF
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
-from spar.nano.verifiers import passes
 from spar.types import Judgement, Message, Node, Prompt, SearchTree
+from spar.verifiers import passes
 from tests.eval.memory import MemoryKept, MemoryStages
 from tests.fakes import MUTE, NO, YES, kind_of, refined
 
@@ -61,7 +61,7 @@ def step(prompt: Prompt, text: str) -> SearchTree:
 def test_every_share_by_hand() -> None:
     """Five drafts, two of which pass; the judge is right on three; one of two refinements passes."""
     a, b, c, d, e = TASKS
-    stages = {
+    jobs = {
         ANSWERS: {p.id: root(p) for p in TASKS},
         JUDGE: {
             "a": root(a, (True, True, False)),  # right; 2 of 3 votes
@@ -72,7 +72,7 @@ def test_every_share_by_hand() -> None:
         },
         REFINE: {"b": step(b, "three words now"), "c": root(c)},
     }
-    scored = NanoIF().score(TASKS, MemoryKept(stages))
+    scored = NanoIF().score(TASKS, MemoryKept(jobs))
     found = {name: (metric.value, metric.n) for name, metric in metrics(scored).items()}
     assert found == {
         "pass": (2 / 5, 5),
@@ -113,8 +113,8 @@ def test_stored_answers_are_the_actors_alone() -> None:
 def test_only_the_examples_asked_for_are_counted() -> None:
     """An earlier run without a limit has left more trees."""
     undecided = {one.id: root(one, (None,)) for one in TASKS}
-    stages = {"": undecided, JUDGE: undecided, REFINE: undecided}
-    counts = NanoIF().score(TASKS[:2], MemoryKept(stages)).counts
+    jobs = {"": undecided, JUDGE: undecided, REFINE: undecided}
+    counts = NanoIF().score(TASKS[:2], MemoryKept(jobs)).counts
     assert counts == {"unanswered": 0, "undecided_judgements": 2, "failed_refinements": 2}
 
 
@@ -138,22 +138,22 @@ def scripted(request: Request) -> str:
 
 def run(engine: FakeEngine, **settings: object) -> MemoryStages:
     """All stages in memory."""
-    stages = MemoryStages(EvalConfig(**settings), engine)
-    asyncio.run(Scripted().respond(stages, TASKS))
-    return stages
+    jobs = MemoryStages(EvalConfig(**settings), engine)
+    asyncio.run(Scripted().respond(jobs, TASKS))
+    return jobs
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "bfs"])
 def test_judge_and_refiner_are_measured_on_first_drafts(strategy: str) -> None:
     """Whatever the strategy: five votes on each first draft, one refinement of each failing, rejected one."""
     engine = FakeEngine(scripted)
-    stages = run(engine, strategy=strategy, budget=4)
-    judged = {id_: t.nodes[0] for id_, t in stages.kept.stages[JUDGE].items()}
+    jobs = run(engine, strategy=strategy, budget=4)
+    judged = {id_: t.nodes[0] for id_, t in jobs.kept.jobs[JUDGE].items()}
     assert {id_: node.response for id_, node in judged.items()} == DRAFTS
     assert {node.judge_usage.calls for node in judged.values()} == {5}
-    assert set(stages.kept.stages[REFINE]) == {"b", "c", "d"}  # e passes, though it is rejected
-    assert {t.usage.calls for t in stages.kept.stages[REFINE].values()} == {1}
-    found = metrics(NanoIF().score(TASKS, stages.kept))
+    assert set(jobs.kept.jobs[REFINE]) == {"b", "c", "d"}  # e passes, though it is rejected
+    assert {t.usage.calls for t in jobs.kept.jobs[REFINE].values()} == {1}
+    found = metrics(NanoIF().score(TASKS, jobs.kept))
     assert found["draft_pass"].value == 2 / 5
     assert found["pass"].value == (2 / 5 if strategy == "greedy" else 1.0)
     assert found["judge_majority_acc"].value == 4 / 5
@@ -200,18 +200,18 @@ def test_limit_and_draw() -> None:
 def test_the_embedded_model_in_all_roles() -> None:
     """Most of what it writes can be read, and what is scored is what the verifiers say."""
     pytest.importorskip("torch")
+    from spar.embedded import CHECKPOINT
     from spar.infer.engines.hf import HfEngine
-    from spar.nano import CHECKPOINT
 
     config = EvalConfig(limit=12)
     examples = NanoIF().load(config)
 
     async def measured() -> MemoryStages:
         engine = HfEngine(str(CHECKPOINT))
-        stages = MemoryStages(config, engine)
-        await NanoIF().respond(stages, examples)
+        jobs = MemoryStages(config, engine)
+        await NanoIF().respond(jobs, examples)
         await engine.aclose()
-        return stages
+        return jobs
 
     kept = asyncio.run(measured()).kept
     scored = NanoIF().score(examples, kept)

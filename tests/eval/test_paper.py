@@ -21,9 +21,9 @@ from spar.eval.llmbar.pairs import SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.lm_harness.scored import as_scored
 from spar.eval.paper import PAPER
-from spar.eval.record import Scored
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
+from spar.record.evaluation import Scored
 from spar.types import Judgement, Message, Node, Prompt, SearchTree
 from tests.eval.memory import MemoryKept
 
@@ -65,11 +65,11 @@ def score_refinement(_: pytest.MonkeyPatch) -> Scored:
     graded = node.model_copy(update={"judgement": Judgement(verdicts=(True,), critique="")})
     example = prompt(response="r")
     made = {"prompt": example, "strategy": "bfs", "config": "", "selected": 0, "stop": "exhausted"}
-    stages = {
+    jobs = {
         ANSWERS: {"p": SearchTree(nodes=(node,), **made)},
         GRADES: {"p": SearchTree(nodes=(graded,), **made)},
     }
-    return Refinement().score([example], MemoryKept(stages))
+    return Refinement().score([example], MemoryKept(jobs))
 
 
 def score_humaneval(monkeypatch: pytest.MonkeyPatch) -> Scored:

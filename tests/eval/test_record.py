@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import RunStopped, UsageMistake
-from spar.eval.record import (
+from spar.errors import RunStopped, UsageError
+from spar.record.evaluation import (
     EXAMPLES,
     RESULTS,
     Example,
@@ -114,7 +114,7 @@ def test_a_damaged_example_is_named(tmp_path: Path, line: str, complaint: str) -
     write_examples(tmp_path, [Example(id="a", response=None, passed=None)])
     with (tmp_path / EXAMPLES).open("ab") as handle:
         handle.write(line.encode("latin-1") + b"\n")
-    with pytest.raises(UsageMistake, match=complaint) as caught:
+    with pytest.raises(UsageError, match=complaint) as caught:
         list(read_examples(tmp_path))
     assert f"{EXAMPLES}:2" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -122,9 +122,9 @@ def test_a_damaged_example_is_named(tmp_path: Path, line: str, complaint: str) -
 
 def test_absent_files_are_named(tmp_path: Path) -> None:
     """A directory without an evaluation says what is missing, at once."""
-    with pytest.raises(UsageMistake, match=EXAMPLES):
+    with pytest.raises(UsageError, match=EXAMPLES):
         read_examples(tmp_path)
-    with pytest.raises(UsageMistake, match=RESULTS):
+    with pytest.raises(UsageError, match=RESULTS):
         read_results(tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_absent_files_are_named(tmp_path: Path) -> None:
 def test_damaged_results_are_named(tmp_path: Path, text: str) -> None:
     """Not JSON, or not the totals."""
     (tmp_path / RESULTS).write_text(text)
-    with pytest.raises(UsageMistake, match="holds no results"):
+    with pytest.raises(UsageError, match="holds no results"):
         read_results(tmp_path)
 
 

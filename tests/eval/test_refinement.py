@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES
-from spar.eval.record import Scored
 from spar.eval.refinement import DRAFTS, Refinement, outcome, verify
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.manifest import Manifest
+from spar.record.evaluation import Scored
 from spar.store import RunStore
 from spar.types import Prompt, SearchTree
 from tests.eval.memory import MemoryStages
@@ -51,27 +51,27 @@ def mender(request: Request) -> str:
 
 def run(engine: FakeEngine, grader: FakeEngine | None = None, **settings: object) -> MemoryStages:
     """All stages in memory."""
-    stages = MemoryStages(EvalConfig(**settings), engine, grader)
-    benchmark, config = Refinement(), stages.config
+    jobs = MemoryStages(EvalConfig(**settings), engine, grader)
+    benchmark, config = Refinement(), jobs.config
 
     async def both() -> None:
         examples = benchmark.load(config)
-        await benchmark.respond(stages, examples)
-        await benchmark.grade(stages, examples)
+        await benchmark.respond(jobs, examples)
+        await benchmark.grade(jobs, examples)
 
     asyncio.run(both())
-    return stages
+    return jobs
 
 
-def scored(stages: MemoryStages) -> Scored:
-    return Refinement().score(Refinement().load(stages.config), stages.kept)
+def scored(jobs: MemoryStages) -> Scored:
+    return Refinement().score(Refinement().load(jobs.config), jobs.kept)
 
 
 def test_each_judges_accuracy(failing: str) -> None:
     """The program knows one of two; the refiner's judge says Yes to both; the grader to none."""
     grader = FakeEngine(lambda _: NO)
-    stages = run(FakeEngine(mender), grader, responses=failing, grader_model="other")
-    found = {name: (m.value, m.n) for name, m in metrics(scored(stages)).items()}
+    jobs = run(FakeEngine(mender), grader, responses=failing, grader_model="other")
+    found = {name: (m.value, m.n) for name, m in metrics(scored(jobs)).items()}
     assert found == {
         "acc_verifier": (1.0, 1),
         "acc_self": (1.0, 2),
@@ -82,31 +82,31 @@ def test_each_judges_accuracy(failing: str) -> None:
     assert len(grader.requests) == 2
     assert {request.sampling.temperature for request in grader.requests} == {0.0}
     assert all(RIGHT in request.messages[0].content for request in grader.requests)
-    assert [example.passed for example in scored(stages).examples] == [True, False]
+    assert [example.passed for example in scored(jobs).examples] == [True, False]
 
 
 def test_a_grader_is_a_model_where_the_judge_is_a_program(tmp_path: Path) -> None:
     """The verifier's word is `acc_verifier`; the grader's is its own."""
     path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": "one", **WORDS})
     grader = FakeEngine(lambda _: NO)
-    stages = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
-    found = metrics(scored(stages))
+    jobs = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
+    found = metrics(scored(jobs))
     assert (found["acc_verifier"].value, found["acc_grader"].value) == (1.0, 0.0)
     assert len(grader.requests) == 1
 
 
 def test_no_grader_is_asked_unless_one_is_named(failing: str) -> None:
     """Without one there is no such number."""
-    stages = run(FakeEngine(mender), responses=failing)
-    assert GRADES not in stages.kept.stages
-    assert "acc_grader" not in metrics(scored(stages))
+    jobs = run(FakeEngine(mender), responses=failing)
+    assert GRADES not in jobs.kept.jobs
+    assert "acc_grader" not in metrics(scored(jobs))
 
 
 def test_stored_grades_are_read(failing: str) -> None:
     """A person's file of verdicts stands in for the grader."""
-    stages = run(FakeEngine(mender), responses=failing)
-    stages.kept.graded = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
-    assert metrics(scored(stages))["acc_grader"].value == 0.5
+    jobs = run(FakeEngine(mender), responses=failing)
+    jobs.kept.graded = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
+    assert metrics(scored(jobs))["acc_grader"].value == 0.5
 
 
 def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
@@ -119,8 +119,8 @@ def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
         return refined("worse still")
 
     engine = FakeEngine(reply)
-    stages = run(engine, responses=failing)
-    for tree in stages.kept.trees(ANSWERS):
+    jobs = run(engine, responses=failing)
+    for tree in jobs.kept.trees(ANSWERS):
         assert [node.score for node in tree.nodes] == [0.2, 0.0]
         assert tree.strategy == "greedy"
         assert outcome(tree).response == "worse still"
@@ -137,8 +137,8 @@ def test_strategies_go_on_from_the_given_response(
 ) -> None:
     """The whole budget goes into refinements; best-of-n's are all of the response itself."""
     engine = FakeEngine(World(yes=0.0, variety=10**9))
-    stages = run(engine, responses=failing, strategy=strategy, budget=5)
-    for tree in stages.kept.trees(ANSWERS):
+    jobs = run(engine, responses=failing, strategy=strategy, budget=5)
+    for tree in jobs.kept.trees(ANSWERS):
         assert tree.strategy == strategy
         assert len(tree.nodes) == nodes + 1
         assert tree.nodes[0].parent is None
@@ -148,7 +148,7 @@ def test_strategies_go_on_from_the_given_response(
     refinements = [request for request in engine.requests if kind_of(request) == "refine"]
     assert {request.sampling.temperature for request in refinements} == {0.7}
     assert not [request for request in engine.requests if kind_of(request) == "draft"]
-    assert metrics(scored(stages))["nodes"].value == nodes
+    assert metrics(scored(jobs))["nodes"].value == nodes
 
 
 def test_the_best_of_n_wins(failing: str) -> None:
@@ -159,9 +159,9 @@ def test_the_best_of_n_wins(failing: str) -> None:
             return refined(RIGHT if (request.sampling.seed or 0) % 3 == 0 else "not quite it")
         return mender(request)
 
-    stages = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
-    assert metrics(scored(stages))["acc_verifier"].value == 1.0
-    for tree in stages.kept.trees(ANSWERS):
+    jobs = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
+    assert metrics(scored(jobs))["acc_verifier"].value == 1.0
+    for tree in jobs.kept.trees(ANSWERS):
         assert outcome(tree).response == RIGHT
         assert {node.parent for node in tree.nodes[1:]} == {0}
 
@@ -204,8 +204,8 @@ def test_answers_of_a_run_are_refined(tmp_path: Path) -> None:
         made = {"strategy": "greedy", "config": "", "stop": "exhausted"}
         store.append(SearchTree(prompt=answered, nodes=(make_root("bad"),), selected=0, **made))
         store.append(SearchTree(prompt=failed, **made))
-    stages = run(FakeEngine(mender), responses=str(tmp_path / "run"))
-    found = scored(stages)
+    jobs = run(FakeEngine(mender), responses=str(tmp_path / "run"))
+    found = scored(jobs)
     assert [example.id for example in found.examples] == ["p"]
     assert found.examples[0].facts["given"] == "bad"
     assert found.counts["without_response"] == 1
@@ -215,7 +215,7 @@ def test_answers_of_a_run_are_refined(tmp_path: Path) -> None:
 def test_a_row_without_a_response_is_a_clear_mistake(tmp_path: Path, response: object) -> None:
     """The file, the prompt and what is needed are named."""
     path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": response})
-    with pytest.raises(UsageMistake, match=r"f\.jsonl: the row of prompt 'w' .* needs rows with"):
+    with pytest.raises(UsageError, match=r"f\.jsonl: the row of prompt 'w' .* needs rows with"):
         Refinement().load(EvalConfig(responses=path))
 
 
@@ -228,25 +228,25 @@ def test_failing_drafts_of_nano_if_are_made_first() -> None:
             drafted.append(request.messages[0].content)
         return mender(request)
 
-    stages = run(FakeEngine(reply), limit=3)
-    trees = list(stages.kept.trees(ANSWERS))
+    jobs = run(FakeEngine(reply), limit=3)
+    trees = list(jobs.kept.trees(ANSWERS))
     assert [tree.prompt.id for tree in trees] == [
-        id_ for id_, t in stages.kept.stages[DRAFTS].items() if not nano_passes(t)
+        id_ for id_, t in jobs.kept.jobs[DRAFTS].items() if not nano_passes(t)
     ][:3]
-    assert len(drafted) == len(stages.kept.stages[DRAFTS]) >= 3
+    assert len(drafted) == len(jobs.kept.jobs[DRAFTS]) >= 3
     assert len(drafted) % 3 == 0
     assert {tree.nodes[0].response for tree in trees} == {RIGHT}
-    found = scored(stages)
+    found = scored(jobs)
     assert len(found.examples) == 3
     assert metrics(found)["acc_verifier"].value == 0.0
 
 
 def test_a_smaller_limit_scores_fewer_of_a_run() -> None:
     """The first failing responses of a run are those of a smaller one."""
-    stages = run(FakeEngine(mender), limit=4)
+    jobs = run(FakeEngine(mender), limit=4)
     fewer = Refinement().load(EvalConfig(limit=2))
-    found = Refinement().score(fewer, stages.kept)
-    whole = scored(stages)
+    found = Refinement().score(fewer, jobs.kept)
+    whole = scored(jobs)
     assert [example.id for example in found.examples] == [e.id for e in whole.examples[:2]]
     assert len(whole.examples) == 4
 
@@ -283,8 +283,8 @@ def test_ifeval_responses_are_checked_by_its_own_verifiers(tmp_path: Path, data_
         {"id": "2", "prompt": "p", "response": "a b", **comma},
         {"id": "3", "prompt": "p", "response": "a, b", **other},
     )
-    stages = run(FakeEngine(mender), responses=path, data=str(data_root))
-    found = scored(stages)
+    jobs = run(FakeEngine(mender), responses=path, data=str(data_root))
+    found = scored(jobs)
     assert [example.id for example in found.examples] == ["1", "3"]
     assert found.counts["left_out_as_passing"] == 1
     assert metrics(found)["acc_verifier"].n == 1
@@ -295,23 +295,23 @@ def test_ifeval_responses_are_checked_by_its_own_verifiers(tmp_path: Path, data_
 def test_the_embedded_model_mends_some_of_its_drafts() -> None:
     """Four failing drafts, searched breadth-first: each was failing, and is verified afterwards."""
     pytest.importorskip("torch")
+    from spar.embedded import CHECKPOINT
     from spar.infer.engines.hf import HfEngine
-    from spar.nano import CHECKPOINT
 
     config = EvalConfig(limit=4, strategy="bfs", budget=6)
     examples = Refinement().load(config)
 
     async def measured() -> MemoryStages:
         engine = HfEngine(str(CHECKPOINT))
-        stages = MemoryStages(config, engine)
-        await Refinement().respond(stages, examples)
+        jobs = MemoryStages(config, engine)
+        await Refinement().respond(jobs, examples)
         await engine.aclose()
-        return stages
+        return jobs
 
-    stages = asyncio.run(measured())
-    found = metrics(Refinement().score(examples, stages.kept))
+    jobs = asyncio.run(measured())
+    found = metrics(Refinement().score(examples, jobs.kept))
     assert found["acc_verifier"].n == 4
-    for tree in stages.kept.trees(ANSWERS):
+    for tree in jobs.kept.trees(ANSWERS):
         root = verify(tree.prompt, tree.nodes[0].response)
         assert root is not None and not all(verdict.passed for verdict in root)
     assert found["acc_verifier"].value > 0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.eval.record import Example, Metric, Scored, Share
 from spar.eval.statistics import Difference, differences, metrics
+from spar.record.evaluation import Example, Metric, Scored, Share
 
 
 def example(name: str, scores: Mapping[str, Share], group: str = "") -> Example:

@@ -12,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.config import FREE, EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Stage
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS
 from spar.eval.plots import plot
-from spar.eval.record import Metric, Results
 from spar.eval.sweep import Point, fill, most_responses, plan, sources
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
+from spar.record.evaluation import Metric, Results
+from spar.run.job import Job
 from spar.store import RunStore, read_trees
 from spar.types import Message, Prompt, SearchTree
 from tests.fakes import World, make_settings, real_roles, timeless
@@ -93,7 +94,7 @@ def test_the_plan_of_the_papers_figure() -> None:
 )
 def test_what_cannot_be_planned(strategies: list[str], budgets: list[int], complaint: str) -> None:
     """Told in one line."""
-    with pytest.raises(UsageMistake, match=complaint):
+    with pytest.raises(UsageError, match=complaint):
         plan(strategies, budgets, PAPER)
 
 
@@ -147,12 +148,12 @@ async def filled(
     folder: Path,
     settings: SearchSettings,
     *folders: Path,
-    stage: Stage | None = None,
+    job: Job | None = None,
     **changes: Any,
 ) -> int:
     """Fill a new run directory."""
     with RunStore.open(folder, manifest(strategy=settings.name, **changes)) as store:
-        return await fill(store, stage or Stage(ANSWERS, PROMPTS), settings, folders)
+        return await fill(store, job or Job(ANSWERS, PROMPTS), settings, folders)
 
 
 async def test_a_smaller_run_is_filled_whole(tmp_path: Path) -> None:
@@ -211,9 +212,9 @@ async def test_another_prompt_of_the_same_id_is_searched(tmp_path: Path) -> None
     """A grader's question holds the answer that it is about."""
     await searched(tmp_path / "large", make_settings("bfs", budget=Budget(15)))
     changed = [PROMPTS[0].model_copy(update={"messages": prompt("other").messages}), *PROMPTS[1:]]
-    stage = Stage(ANSWERS, changed)
+    job = Job(ANSWERS, changed)
     small = make_settings("bfs", budget=Budget(4))
-    assert await filled(tmp_path / "small", small, tmp_path / "large", stage=stage) == 5
+    assert await filled(tmp_path / "small", small, tmp_path / "large", job=job) == 5
 
 
 def results(**changes: Any) -> Results:
@@ -235,9 +236,9 @@ def test_the_headline_metric() -> None:
     average = {"acc": Metric(value=0, stderr=0, n=1), "average": Metric(value=0, stderr=0, n=1)}
     assert headline(results(benchmark="ifeval", metrics=average)) == "average"
     assert headline(results(benchmark="ifeval")) == "acc"
-    with pytest.raises(UsageMistake, match=r"no metric 'ac' \(accepted: levels, acc, alone\)"):
+    with pytest.raises(UsageError, match=r"no metric 'ac' \(accepted: levels, acc, alone\)"):
         headline(results(), "ac")
-    with pytest.raises(UsageMistake, match="no example was scored"):
+    with pytest.raises(UsageError, match="no example was scored"):
         headline(results(metrics={}))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.evolve.benchmarks import open_benchmarks
 from spar.evolve.contamination import Benchmarks
 from spar.nano.tasks import prompts as nano_prompts
@@ -75,7 +75,7 @@ def test_a_damaged_benchmark_is_no_absent_one(tmp_path: Path) -> None:
     folder = made_up_ifeval(tmp_path / "data", LONG)
     path = folder / "ifeval" / "input_data.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UsageMistake, match="input_data"):
+    with pytest.raises(UsageError, match="input_data"):
         open_benchmarks(str(folder))
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.evolve.coverage import coverage, never_covered
-from spar.evolve.finish import finish
-from spar.evolve.material import Material
+from spar.evolve.finalize import finish
+from spar.evolve.inputs import Material
 from spar.evolve.record import EvolvedPrompt, read_report, write_files, write_report
 from spar.evolve.report import make_report
 from spar.evolve.select import Outcome, clean_seeds, outcome, select
@@ -206,7 +206,7 @@ def test_the_report_adds_up_and_comes_back(tmp_path: Path) -> None:
     material = Material(EvolveConfig(per_prompt=1), (BOAT, KITE), (), (), EMPTY, ("mmlu",))
     selection = select(outcomes, material.seeds, EMPTY)
     files = write_files(tmp_path, selection.kept, selection.rejected)
-    with pytest.raises(UsageMistake, match="no report"):
+    with pytest.raises(UsageError, match="no report"):
         read_report(tmp_path)
     report = make_report(material, selection, teacher="t", files=files)
     write_report(tmp_path, report)

@@ -17,7 +17,7 @@ import pytest
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, MissingExtra, PromptRefused
-from spar.infer.engine import Completion, Deployment, Engine, Request, Tell
+from spar.infer.engine import Completion, Deployment, Engine, NoteCallback, Request
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.ray.cluster import Need, load_ray
 from spar.infer.engines.ray.replica import Plan
@@ -76,14 +76,14 @@ def plan(opener: Callable[..., Engine]) -> Plan:
 CPU = Need("CPU", 1)
 
 
-def open_world(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:
+def open_world(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
     """Takes its time, as a world replies, and describes itself by its process's id."""
     engine = FakeEngine(World(), latency=0.02)
     engine.description = str(os.getpid())
     return engine
 
 
-def open_mortal(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:
+def open_mortal(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
     """Its process ends, its engine breaks, or it refuses a prompt, when it is asked for that."""
     asked: list[str] = []
 
@@ -101,7 +101,7 @@ def open_mortal(deployment: Deployment, config: DecodeConfig, tell: Tell) -> Fak
     return FakeEngine(reply)
 
 
-def open_lacking(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:
+def open_lacking(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
     """Lacks a package."""
     raise MissingExtra("torch", "hf", "the hf engine")
 
@@ -118,7 +118,7 @@ class Counting(FakeEngine):
         return await super().generate(requests)
 
 
-def open_counting(deployment: Deployment, config: DecodeConfig, tell: Tell) -> Counting:
+def open_counting(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> Counting:
     """Has a prefix cache, and describes itself by its process's id."""
     engine = Counting(World())
     engine.description = str(os.getpid())
@@ -128,7 +128,7 @@ def open_counting(deployment: Deployment, config: DecodeConfig, tell: Tell) -> C
 class Telling(FakeEngine):
     """Holds what it is told to hold, and tells of each such call that is cancelled."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: NoteCallback) -> None:
         super().__init__(World())
         self._tell = tell
 
@@ -142,7 +142,7 @@ class Telling(FakeEngine):
         return await super().generate(requests)
 
 
-def open_telling(deployment: Deployment, config: DecodeConfig, tell: Tell) -> Telling:
+def open_telling(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> Telling:
     """Tells of cancelled calls."""
     return Telling(tell)
 

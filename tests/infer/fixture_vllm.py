@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from spar.config import load_decode
+from spar.embedded import CHECKPOINT
 from spar.errors import EngineError
 from spar.infer.engine import Completion, Continuation, Deployment, Engine, Likelihood, Request
-from spar.infer.meter import Around
-from spar.nano import CHECKPOINT
+from spar.infer.engine_wrappers import EngineWrapper
 from tests.conftest import build_tiny
 
 _START_SECONDS = 240
@@ -40,7 +40,7 @@ def require_vllm() -> None:
 
 
 @dataclass(slots=True)
-class Lent(Around):
+class Lent(EngineWrapper):
     """A shared engine for one test: closing it refuses what comes after and leaves the engine open."""
 
     closed: bool = False
@@ -53,7 +53,7 @@ class Lent(Around):
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
         """Passed on until closed."""
         self._check_open()
-        return await Around.score(self, continuations)
+        return await EngineWrapper.score(self, continuations)
 
     async def aclose(self) -> None:
         """Refuse what comes after."""

@@ -15,7 +15,7 @@ from tokenizers import AddedToken
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.chat import ChatEncoder, grouped
 from spar.infer.engines.thinking import without_thinking
-from spar.tokens import split_tokens
+from spar.sanitize import split_tokens
 from spar.types import Message
 
 HARMONY = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import EngineError, PromptTooLong, UsageMistake
+from spar.errors import EngineError, PromptTooLong, UsageError
 from spar.infer.engine import (
     Completion,
     Continuation,
@@ -261,7 +261,7 @@ async def test_likelihoods_come_in_order(engine: Engine, request: pytest.Fixture
     """Each is its own, whoever is scored beside it; an engine that cannot score says so."""
     words = [Continuation("say one of", f" {word}") for word in ("a b", "c", "d e f", "c")]
     if request.node.callspec.params["engine"] in CANNOT_SCORE:
-        with pytest.raises(UsageMistake, match=r"cannot say how likely a given text is"):
+        with pytest.raises(UsageError, match=r"cannot say how likely a given text is"):
             await scorer(engine).score(words)
         return
     capable = scorer(engine)
@@ -300,5 +300,5 @@ async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
 async def test_a_closed_engine_scores_nothing(engine: Engine) -> None:
     """Nor does it if it never could."""
     await engine.aclose()
-    with pytest.raises((EngineError, UsageMistake), match=r"closed|cannot say"):
+    with pytest.raises((EngineError, UsageError), match=r"closed|cannot say"):
         await scorer(engine).score([Continuation("a", " b")])

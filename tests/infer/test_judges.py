@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import EngineError, PromptTooLong, UsageMistake
+from spar.errors import EngineError, PromptTooLong, UsageError
 from spar.infer.engine import Completion, Request, Sampling, TokenLogprobs
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.judges import (
@@ -25,7 +25,7 @@ from spar.infer.judges import (
     verdict_probability,
 )
 from spar.infer.roles import AttemptFailed
-from spar.registry import JUDGES
+from spar.plugins import JUDGES
 from spar.templates import load
 from spar.types import Judgement, Message, Prompt, Usage
 from tests.fakes import MUTE, NO, YES, make_prompt
@@ -324,7 +324,7 @@ async def test_the_verifier_judge_tells_the_truth() -> None:
 @pytest.mark.parametrize("prompt", [make_prompt(), verifiable("no:such_thing")])
 async def test_the_verifier_judge_wants_constraints_it_knows(prompt: Prompt) -> None:
     """Anything else is the person's mistake, and the message says what to do."""
-    with pytest.raises(UsageMistake, match="--judge votes"):
+    with pytest.raises(UsageError, match="--judge votes"):
         await VerifierJudge(settings_of(scripted(""))).judge(prompt, "r", lambda _: None)
 
 

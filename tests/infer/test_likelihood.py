@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import PromptTooLong, UsageMistake
+from spar.errors import PromptTooLong, UsageError
 from spar.infer.engine import Continuation, Deployment, Engine, Likelihood, scorer
+from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine
 from spar.infer.engines.chat import ChatEncoder
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.likelihood import Pair, encode, move_spaces, regroup
-from spar.infer.meter import Adapted, Meter, Unopened
 from spar.types import Message
 from tests.infer.asking import echo
 from tests.infer.fixture_vllm import EAGER
@@ -139,16 +139,16 @@ def test_moving_spaces_loses_nothing(context: str, text: str) -> None:
 
 def test_an_engine_that_cannot_score_says_so() -> None:
     """Whatever is wrapped around it."""
-    with pytest.raises(UsageMistake, match=r"no engine for the judge.*--engine hf or vllm"):
-        scorer(Meter(Adapted(Unopened("judge"), "x")))
+    with pytest.raises(UsageError, match=r"no engine for the judge.*--engine hf or vllm"):
+        scorer(InstrumentedEngine(AdapterEngine(MissingEngine("judge"), "x")))
 
 
 async def test_what_is_scored_is_counted() -> None:
     """As calls and tokens, by the meter, through whatever is between."""
-    meter = Meter(Adapted(FakeEngine(echo, latency=0.01), "lora"))
+    meter = InstrumentedEngine(AdapterEngine(FakeEngine(echo, latency=0.01), "lora"))
     found = await scorer(meter).score([Continuation("a", "b c"), Continuation("a", "d")])
     assert (meter.calls, meter.completion_tokens, meter.in_flight) == (2, 3, 0)
-    assert meter.facts()["busy_seconds"] > 0
+    assert meter.counts()["busy_seconds"] > 0
     assert [each.tokens for each in found] == [2, 1]
 
 
@@ -182,5 +182,5 @@ async def test_vllm_agrees_with_hf(tiny_vllm_model: Path) -> None:
 @pytest.mark.slow
 async def test_vllm_with_adapters_refuses_to_score(vllm_engine: Engine) -> None:
     """Its engine would die of it."""
-    with pytest.raises(UsageMistake, match="merge the adapter"):
+    with pytest.raises(UsageError, match="merge the adapter"):
         await scorer(vllm_engine).score(asked(PAIRS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spar.config import load_decode
-from spar.errors import EngineError, UsageMistake
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Deployment
 from spar.infer.engines.openai.engine import OpenAIEngine, open_openai
 from tests.answers import Script
@@ -101,7 +101,7 @@ async def test_logprobs_are_read() -> None:
 async def test_a_server_without_logprobs_cannot_judge_by_them(script: Script) -> None:
     """The user is sent to the votes judge; other requests are served."""
     with serving(script) as (_, engine, _):
-        with pytest.raises(UsageMistake, match="--judge votes"):
+        with pytest.raises(UsageError, match="--judge votes"):
             await engine.generate(votes(1, top_logprobs=5))
         assert await ask(engine, votes(1))
 
@@ -249,12 +249,12 @@ async def test_a_reply_without_counts_is_estimated() -> None:
 def test_opening_an_engine_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be refused without asking is."""
     config = load_decode(None, {"api_key_env": "SPAR_NO_KEY"})
-    with pytest.raises(UsageMistake, match="--base-url"):
+    with pytest.raises(UsageError, match="--base-url"):
         OpenAIEngine(Deployment("tiny"))
-    with pytest.raises(UsageMistake, match="SPAR_NO_KEY"):
+    with pytest.raises(UsageError, match="SPAR_NO_KEY"):
         open_openai(Deployment("tiny", ("http://127.0.0.1:9",)), config, print)
     monkeypatch.setenv("SPAR_NO_KEY", "k")
-    with pytest.raises(UsageMistake, match="--adapter"):
+    with pytest.raises(UsageError, match="--adapter"):
         open_openai(Deployment("tiny", ("http://127.0.0.1:9",), ("a",)), config, print)
     engine = open_openai(Deployment("tiny", ("http://127.0.0.1:9",)), config, print)
     assert (engine.model, engine.capacity) == ("tiny", 16)

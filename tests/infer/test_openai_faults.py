@@ -14,8 +14,8 @@ from spar.errors import RunStopped
 from spar.infer.decode import decode
 from spar.infer.engine import Deployment
 from spar.infer.engines.openai.engine import OpenAIEngine, OpenAISettings
-from spar.infer.setup import make_manifest
 from spar.infer.summary import Summary
+from spar.run.build import make_manifest
 from spar.store import RunStore, read_trees
 from tests.answers import FAULTS, Script
 from tests.fakes import World, make_prompt, make_settings, real_roles

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from spar.errors import PromptTooLong, ServerRefused, UsageMistake
+from spar.embedded import CHECKPOINT
+from spar.errors import PromptTooLong, ServerRefused, UsageError
 from spar.infer.engine import Deployment, Likelihood
 from spar.infer.engines.openai.engine import OpenAIEngine
-from spar.nano import CHECKPOINT
 from tests.answers import Script
 from tests.infer.asking import echo, serving
 from tests.infer.test_engine_contract import open_tiny
@@ -87,7 +87,7 @@ async def test_a_context_is_asked_for_once() -> None:
 )
 async def test_a_server_that_cannot_score_says_so(script: Script) -> None:
     """Once, in words that say what is missing and what can do it."""
-    with pytest.raises(UsageMistake, match=r"of a prompt \(echo with.*use --engine hf or vllm"):
+    with pytest.raises(UsageError, match=r"of a prompt \(echo with.*use --engine hf or vllm"):
         await ask_script(script, [("one", " two")])
 
 
@@ -95,7 +95,7 @@ async def test_a_server_of_chats_alone_cannot_score() -> None:
     """Nor one that is asked about a conversation, whose template is its own."""
     with pytest.raises(ServerRefused, match="no /completions"):
         await ask_script(Script(echo, completions=False), [("one", " two")])
-    with pytest.raises(UsageMistake, match=r"only the server knows the chat template"):
+    with pytest.raises(UsageError, match=r"only the server knows the chat template"):
         await ask_script(Script(echo), [(CHAT, "two")])
 
 

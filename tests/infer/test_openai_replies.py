@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.infer.engine import Request, Sampling
-from spar.infer.engines.openai.abilities import Abilities
+from spar.infer.engines.openai.capabilities import Abilities
 from spar.infer.engines.openai.refusals import Refusal, read_refusal, room_for_reply, wait_seconds
 from spar.infer.engines.openai.replies import (
     FaultyReply,

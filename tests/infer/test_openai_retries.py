@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError
-from spar.infer.engines.openai.lanes import Cut, Lanes, TimedOut
-from spar.infer.engines.openai.tries import Patience, Retry
+from spar.infer.engines.openai.connection_pool import Cut, Lanes, TimedOut
+from spar.infer.engines.openai.retry import Patience, Retry
 from tests.answers import Script, error_body
 from tests.infer.asking import SETTINGS, ask, connect, votes
-from tests.infer.test_openai_pacing import replicas
+from tests.infer.test_openai_concurrency import replicas
 from tests.servers import ScriptedServer
 
 FAILURE = Retry("HTTP 500", "HTTP 500")

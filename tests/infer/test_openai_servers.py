@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spar.errors import EngineError, ServerRefused, UsageMistake
+from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engines.openai.engine import check_server
 from spar.infer.engines.openai.servers import Key, base_url, read_key
 from tests.answers import Script
@@ -43,7 +43,7 @@ def test_base_urls(given: str, url: str) -> None:
 )
 def test_other_urls_are_refused(given: str) -> None:
     """With a name, password or query in it too, which the message does not repeat."""
-    with pytest.raises(UsageMistake, match="--base-url") as caught:
+    with pytest.raises(UsageError, match="--base-url") as caught:
         base_url(given)
     assert "secret" not in str(caught.value)
 
@@ -56,14 +56,14 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_key("", "https://api.openai.com/v1").value == "sk-own"
     assert not read_key("", "http://127.0.0.1:8000/v1").headers
     for name in ["EMPTY_KEY", "ODD_KEY", "NO_SUCH_KEY"]:
-        with pytest.raises(UsageMistake, match=name):
+        with pytest.raises(UsageError, match=name):
             read_key(name, "http://127.0.0.1:8000/v1")
 
 
 @pytest.mark.parametrize("given", ["sk-pasted-0123456789", "0123456789abcdef", "Bearer x"])
 def test_a_key_in_place_of_its_variable_is_not_repeated(given: str) -> None:
     """The message says what is wanted."""
-    with pytest.raises(UsageMistake, match="name of an environment variable") as caught:
+    with pytest.raises(UsageError, match="name of an environment variable") as caught:
         read_key(given, "http://127.0.0.1:8000/v1")
     assert given not in str(caught.value)
 
@@ -104,11 +104,11 @@ def test_a_server_that_is_down_does_not_refuse_the_start() -> None:
 def test_the_check_wants_a_name_where_it_cannot_choose() -> None:
     """Several models, or a server that does not say which it has."""
     two = ScriptedServer(Script(models=("tiny", "small")))
-    with two, pytest.raises(UsageMistake, match="tiny, small"):
+    with two, pytest.raises(UsageError, match="tiny, small"):
         check_server([two.url], "", "")
     with ScriptedServer(Script(models=())) as silent:
         assert check_server([silent.url], "any", "") == "any"
-        with pytest.raises(UsageMistake, match="--model"):
+        with pytest.raises(UsageError, match="--model"):
             check_server([silent.url], "", "")
 
 

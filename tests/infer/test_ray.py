@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from spar.config import DecodeConfig
-from spar.errors import EngineError, PromptRefused, UsageMistake
-from spar.infer.decode import Observer, decode
+from spar.errors import EngineError, PromptRefused, UsageError
+from spar.infer.decode import decode
 from spar.infer.engine import Deployment, Engine, Request, Sampling
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray import engine as ray_engine
-from spar.infer.engines.ray import seat as seat_module
+from spar.infer.engines.ray import supervisor as seat_module
 from spar.infer.engines.ray.cluster import Need
 from spar.infer.engines.ray.engine import Fleet, RayEngine, plan_fleet
 from spar.infer.summary import Summary
+from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.store import RunStore, read_trees
 from spar.types import Message, SearchTree
@@ -63,6 +64,17 @@ async def opened(
         await engine.aclose()
 
 
+class Trees(Listener):
+    """Calls a function with each tree."""
+
+    def __init__(self, on_tree: Callable[[SearchTree], None]) -> None:
+        self._on_tree = on_tree
+
+    def tree(self, tree: SearchTree) -> None:
+        """Call it."""
+        self._on_tree(tree)
+
+
 async def search(
     engine: Any, directory: Path, on_tree: Callable[[int], None] = lambda _: None
 ) -> list[SearchTree]:
@@ -75,9 +87,9 @@ async def search(
         on_tree(len(written))
 
     with RunStore.open(directory, Manifest(spar_version="0", config={})) as store:
-        settings, observer = make_settings("bfs"), Observer(on_tree=count)
+        settings = make_settings("bfs")
         roles = real_roles(engine)
-        await decode(prompts, roles, settings, store, summary=Summary(), observer=observer)
+        await decode(prompts, roles, settings, store, summary=Summary(), listener=Trees(count))
     assert sorted(written) == [prompt.id for prompt in prompts]
     return sorted(map(timeless, read_trees(directory)), key=lambda tree: tree.prompt.id)
 
@@ -244,12 +256,12 @@ async def test_a_tree_stays_on_one_replica(ray_nodes: Any) -> None:
 
 async def test_a_replica_says_why_it_cannot_open(ray_nodes: Any) -> None:
     """An error whose constructor takes several arguments arrives as one line and stops the start."""
-    with pytest.raises(UsageMistake, match="the hf engine needs the package 'torch'"):
+    with pytest.raises(UsageError, match="the hf engine needs the package 'torch'"):
         RayEngine(Fleet(plan(open_lacking), CPU, 1, 60.0), print)
 
 
 def test_more_replicas_than_the_cluster_holds_are_refused(ray_nodes: Any) -> None:
     """At once, with what is needed and what there is."""
     config = DecodeConfig(replicas=99, replica_engine="hf")
-    with pytest.raises(UsageMistake, match=r"--replicas 99: each needs 1 CPU .* has 2 \+ 2"):
+    with pytest.raises(UsageError, match=r"--replicas 99: each needs 1 CPU .* has 2 \+ 2"):
         plan_fleet(Deployment("m"), config)

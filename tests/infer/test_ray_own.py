@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 OWN_CLUSTER = """
 import asyncio, os, ray, time
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.engine import Fleet, RayEngine
 from tests.infer.fixture_ray import CPU, open_world, plan
@@ -19,7 +19,7 @@ from tests.infer.test_ray import ask
 
 try:
     cluster.join("127.0.0.1:1")
-except UsageMistake as mistake:
+except UsageError as mistake:
     print(mistake)
 cluster.join("")
 cluster.join("")

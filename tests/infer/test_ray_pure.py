@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 
 from spar.config import DecodeConfig
+from spar.embedded import CHECKPOINT
 from spar.errors import (
     EngineError,
     MissingExtra,
     PromptRefused,
     PromptTooLong,
     SparError,
-    UsageMistake,
+    UsageError,
 )
-from spar.infer import deploy
 from spar.infer.engine import Deployment
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.cluster import Need
 from spar.infer.engines.ray.engine import check_replicas, open_ray, plan_fleet
 from spar.infer.engines.ray.replica import Refusal
-from spar.nano import CHECKPOINT
-from spar.registry import ENGINES
+from spar.plugins import ENGINES
+from spar.run import resolve as deploy
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         (PromptTooLong("too long"), PromptTooLong),
         (PromptRefused("not this one"), PromptRefused),
         (EngineError("broke"), EngineError),
-        (MissingExtra("vllm", "vllm", "the vllm engine"), UsageMistake),
+        (MissingExtra("vllm", "vllm", "the vllm engine"), UsageError),
         (SparError("odd"), SparError),
     ],
 )
@@ -134,7 +134,7 @@ def test_what_only_vllm_can_do_is_refused_before_a_cluster_is_started(
     """Where replicas are to run hf, or will since there is no GPU."""
     monkeypatch.setattr(cluster, "join", lambda _: pytest.fail("a cluster was joined"))
     monkeypatch.setattr(deploy, "has_gpu", lambda: False)
-    with pytest.raises(UsageMistake, match=f"{flag} needs replicas that run vllm, not hf; give"):
+    with pytest.raises(UsageError, match=f"{flag} needs replicas that run vllm, not hf; give"):
         open_ray(Deployment("m"), DecodeConfig(**settings), print)
 
 
@@ -153,15 +153,15 @@ def test_what_vllm_can_do_waits_for_the_cluster(
     if config.replica_engine == "vllm":
         assert plan_fleet(Deployment("m"), config).plan.opener == ENGINES["vllm"]
     else:
-        with pytest.raises(UsageMistake, match="not hf"):
+        with pytest.raises(UsageError, match="not hf"):
             plan_fleet(Deployment("m"), config)
 
 
 def test_a_lack_of_room_names_both_sides() -> None:
     """What a replica needs and what the nodes have."""
-    with pytest.raises(UsageMistake, match=r"each needs 2 GPUs .* has 3 \+ 1 GPUs: room for 1"):
+    with pytest.raises(UsageError, match=r"each needs 2 GPUs .* has 3 \+ 1 GPUs: room for 1"):
         cluster.check_room(Need("GPU", 2), 2, [3, 1])
-    with pytest.raises(UsageMistake, match=r"has 0 GPUs: room for 0"):
+    with pytest.raises(UsageError, match=r"has 0 GPUs: room for 0"):
         cluster.check_room(Need("GPU", 1), 1, [])
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.eval.judged import judged_roots
-from spar.infer.decode import Begin
+from spar.eval.given_responses import judged_roots
+from spar.infer.decode import RootsProvider
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.replay import replay
@@ -195,13 +195,13 @@ async def test_faults_among_cut_off_attempts_are_ambiguous() -> None:
     assert await replay(tree.model_copy(update={"cancelled": 1}), settings) is None
 
 
-def from_roots(*roots: Node) -> Callable[[Roles], Begin]:
+def from_roots(*roots: Node) -> Callable[[Roles], RootsProvider]:
     """What lets every search start from these roots."""
 
-    async def begin(prompt: Prompt) -> Sequence[Node]:
+    async def given(prompt: Prompt) -> Sequence[Node]:
         return roots
 
-    return lambda roles: begin
+    return lambda roles: given
 
 
 async def test_given_roots_are_given_again() -> None:
@@ -210,13 +210,13 @@ async def test_given_roots_are_given_again() -> None:
     root = make_root(calls=7)
     tree = await run_search(make_prompt(), TableRoles().roles, settings, roots=[root])
     smaller = replace(settings, budget=Budget(4))
-    replayed = await replay(tree, smaller, begin=from_roots(root))
+    replayed = await replay(tree, smaller, roots=from_roots(root))
     assert replayed is not None
     assert replayed.nodes[0] == root
     real = await run_search(make_prompt(), TableRoles().roles, smaller, roots=[root])
     assert timeless(replayed) == timeless(real)
     assert await replay(tree, smaller) is None
-    assert await replay(tree, smaller, begin=from_roots(make_root("s"))) is None
+    assert await replay(tree, smaller, roots=from_roots(make_root("s"))) is None
 
 
 @given(worlds, searches(), st.integers(1, 16))
@@ -227,14 +227,14 @@ async def test_judged_roots_are_judged_from_the_record(
     settings = replace(settings, seed=settings.seed or 0)
     prompt = make_prompt().model_copy(update={"meta": {"response": "given"}})
     roles = real_roles(FakeEngine(world))
-    begin = judged_roots(settings.seed)
+    roots = judged_roots(settings.seed)
 
     async def really(wanted: SearchSettings) -> SearchTree:
-        return await run_search(prompt, roles, wanted, roots=await begin(roles)(prompt))
+        return await run_search(prompt, roles, wanted, roots=await roots(roles)(prompt))
 
     tree = await really(settings)
     smaller = replace(settings, budget=Budget(min(budget, settings.budget.responses)))
-    replayed = await replay(tree, smaller, begin=begin)
+    replayed = await replay(tree, smaller, roots=roots)
     real = await really(smaller)
     assert replayed is not None
     assert timeless(replayed) == timeless(real)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spar.errors import ParseError
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.roles import Refiner, Written
+from spar.infer.roles import Generation, Refiner
 from spar.infer.search import Budget, run_search
 from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, refinement_text
@@ -37,7 +37,7 @@ DRESSED = {
 """Replies that the canonical form does not give back."""
 
 
-async def refine(reply: str) -> Written:
+async def refine(reply: str) -> Generation:
     """What a refiner makes of its engine's reply."""
     refiner = Refiner(FakeEngine(lambda _: reply), Sampling(max_tokens=10**6), load())
     return await refiner.refine(make_prompt(), make_root(), lambda _: None)

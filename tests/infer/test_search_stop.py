@@ -12,9 +12,9 @@ import pytest
 
 from spar.errors import EngineError
 from spar.infer.engine import Completion, Request
+from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine, Reply
 from spar.infer.judges import VoteRule
-from spar.infer.meter import Meter
 from spar.infer.search import run_search
 from spar.types import Usage
 from tests.fakes import (
@@ -103,7 +103,7 @@ class DicedEngine(FakeEngine):
 @pytest.mark.parametrize("rule", ["full", "majority", "race"])
 async def test_nothing_that_was_asked_is_missing_from_the_record(rule: VoteRule) -> None:
     """Calls answered and calls cut off, as the engine saw them, are all in the trees."""
-    meter = Meter(DicedEngine(World(yes=0.6, mute=0.1, broken=0.2)))
+    meter = InstrumentedEngine(DicedEngine(World(yes=0.6, mute=0.1, broken=0.2)))
     roles = real_roles(meter, vote_rule=rule)
     settings = make_settings("bfs", stop_rule="first")
     trees = [await run_search(make_prompt(str(i), str(i)), roles, settings) for i in range(40)]

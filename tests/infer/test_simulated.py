@@ -12,14 +12,14 @@ import pytest
 
 from spar.config import load_decode
 from spar.infer.decode import decode
-from spar.infer.deploy import Engines, deployments
 from spar.infer.engine import Request, Sampling
+from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.engines.simulated import Pace, SimulatedEngine, VirtualLoop, reply_length
 from spar.infer.judges import VoteRule
-from spar.infer.meter import Meter
-from spar.infer.setup import make_manifest, open_roles, search_settings
 from spar.infer.summary import Summary
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.resolve import Engines, deployments
 from spar.store import RunStore
 from spar.types import Message
 from tests.fakes import make_prompt
@@ -88,7 +88,7 @@ def test_lengths_have_the_mean_they_should() -> None:
 async def searched(directory: Path, engine: Any, num_prompts: int, rule: VoteRule) -> float:
     """Seconds of a BFS over an engine, admission as in `spar decode`."""
     config = load_decode("nano", {"engine": "fake", "vote_rule": rule})
-    meter = Meter(engine)
+    meter = InstrumentedEngine(engine)
     engines = Engines(config, opened=dict.fromkeys(deployments(config).values(), meter))
     clock = asyncio.get_running_loop().time
     with RunStore.open(directory, make_manifest(config)) as store:

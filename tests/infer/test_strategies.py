@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import SearchConfig
-from spar.registry import STRATEGIES
+from spar.plugins import STRATEGIES
 from spar.types import SearchTree, best
 from tests.fakes import (
     DawdlingEngine,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar.config import DecodeConfig, load_decode
-from spar.errors import EngineError, PromptRefused, UsageMistake
+from spar.errors import EngineError, PromptRefused, UsageError
 from spar.infer.engine import Deployment, Engine, Request, Sampling
 from spar.infer.engines.chat import Rendered
 from spar.infer.engines.vllm.args import NGRAM_SPECULATION
@@ -217,7 +217,7 @@ def test_what_vllm_says_against_loading_is_told_in_one_line(tiny_vllm_model: Pat
     from spar.infer.engines.vllm.engine import VllmEngine
 
     before = set(multiprocessing.active_children())
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         VllmEngine(
             Deployment(str(tiny_vllm_model)), settings(engine_args=EAGER | {"block_size": 16})
         )
@@ -243,5 +243,5 @@ def test_a_wrong_setting_is_the_users_mistake(
     """It is told before any process is started."""
     from spar.infer.engines.vllm.engine import VllmEngine
 
-    with pytest.raises(UsageMistake, match=said):
+    with pytest.raises(UsageError, match=said):
         VllmEngine(Deployment(str(tiny_vllm_model)), settings(**fields))

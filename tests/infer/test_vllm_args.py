@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from spar.config import load_decode
-from spar.errors import EngineError, PromptRefused, PromptTooLong, UsageMistake
+from spar.errors import EngineError, PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Deployment, Request
 from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.vllm.args import (
@@ -119,7 +119,7 @@ def _unseeded() -> Any:
 def test_an_unknown_argument_gets_the_closest_name() -> None:
     """Known ones pass."""
     check_arguments({"max_num_seqs": 1}, ["max_num_seqs"])
-    with pytest.raises(UsageMistake, match=r"--engine-arg max_num_seq: .*'max_num_seqs'"):
+    with pytest.raises(UsageError, match=r"--engine-arg max_num_seq: .*'max_num_seqs'"):
         check_arguments({"max_num_seq": 1}, ["max_num_seqs", "dtype"])
 
 
@@ -156,21 +156,21 @@ def test_ranks_are_rounded_to_what_vllm_takes(
 )
 def test_an_odd_adapter_is_the_users_mistake(tmp_path: Path, content: object, said: str) -> None:
     """The message names the folder."""
-    with pytest.raises(UsageMistake, match=said):
+    with pytest.raises(UsageError, match=said):
         adapter_rank(adapter(tmp_path / "odd", content))
 
 
 def test_a_folder_without_an_adapter_is_the_users_mistake(tmp_path: Path) -> None:
     """No folder, no weights, no JSON, a rank beyond vLLM's."""
-    with pytest.raises(UsageMistake, match=r"has no adapter_config\.json"):
+    with pytest.raises(UsageError, match=r"has no adapter_config\.json"):
         adapter_rank(str(tmp_path / "nowhere"))
-    with pytest.raises(UsageMistake, match="has no adapter_model"):
+    with pytest.raises(UsageError, match="has no adapter_model"):
         adapter_rank(adapter(tmp_path / "a", {"r": 8}, weights="else.txt"))
     (tmp_path / "adapter_config.json").write_text("{")
-    with pytest.raises(UsageMistake, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         adapter_rank(str(tmp_path))
     huge = (adapter(tmp_path / "huge", {"r": 9999}),)
-    with pytest.raises(UsageMistake, match="rank 9999 is more than"):
+    with pytest.raises(UsageError, match="rank 9999 is more than"):
         arguments(Deployment("m", adapters=huge))
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spar.embedded import CHECKPOINT
 from spar.infer.roles import judge_messages, refine_messages
-from spar.nano import CHECKPOINT
 from spar.nano.tasks import prompts
 from spar.templates import load
 from spar.types import Judgement, Message, Node, Prompt

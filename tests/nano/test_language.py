@@ -13,8 +13,8 @@ from spar.nano.lexicon import CATEGORY, ENDINGS, KEYWORDS
 from spar.nano.synthetic import SYNTHETIC
 from spar.nano.tasks import Split, Task, prompts, sample_task, split_of
 from spar.nano.teacher import Dials, observe, write_critique, write_draft, write_refinement
-from spar.nano.verifiers import VERIFIERS, passes, verify
 from spar.nano.writer import break_some, mend, solve, unmet
+from spar.verifiers import VERIFIERS, passes, verify
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PERFECT = Dials(ignored={}, broken_draft=0.0, wrong_line=0.0, broken_refinement=0.0)

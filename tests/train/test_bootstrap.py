@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from spar.errors import ConfigChanged, UsageMistake
+from spar.errors import ConfigChanged, UsageError
+from spar.listener import Listener
 from spar.templates import load
-from spar.train.bootstrap import course
+from spar.train.bootstrap import pipeline as course
 from spar.train.bootstrap.build import BootstrapOrder, build, read_report, summary_lines
-from spar.train.bootstrap.course import Part, actor_prompts, refiner_prompts, run_bootstrap
 from spar.train.bootstrap.examples import Judged, choose_answers, count_drafts, why_few_examples
+from spar.train.bootstrap.pipeline import Part, actor_prompts, refiner_prompts, run_bootstrap
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
 from spar.train.bootstrap.stages import STAGES, BootstrapStage, all_stages
 from spar.train.export import read_examples
-from spar.train.running import Watcher
 from spar.train.settings import SftSettings
 from spar.types import Fault, Message, Node, SearchTree, Usage
 from tests.fakes import NO, YES, make_prompt
@@ -257,7 +257,7 @@ def test_too_few_examples_are_told(
 ) -> None:
     """How many are needed and had, and why; no file is left behind that looks like a build."""
     order = runs(tmp_path, judged, refined).model_copy(update=changed)
-    with pytest.raises(UsageMistake, match=said):
+    with pytest.raises(UsageError, match=said):
         build(order)
     assert not (tmp_path / "build").exists()
 
@@ -343,7 +343,7 @@ def test_a_recipe_for_the_loop_is_one_for_its_bootstrap(tmp_path: Path) -> None:
 )
 def test_wrong_settings_are_told(change: str, said: str) -> None:
     """Before anything runs, in one line."""
-    with pytest.raises(UsageMistake, match=said):
+    with pytest.raises(UsageError, match=said):
         load_bootstrap("nano", {}, [change], student={}, teacher={})
 
 
@@ -395,7 +395,7 @@ def bootstrap(
     run: Path, config: BootstrapConfig = CONFIG, fresh: bool = False, **part: str
 ) -> None:
     """Run a part of a bootstrap."""
-    run_bootstrap(run, config, Part(**part), Watcher(), fresh=fresh)
+    run_bootstrap(run, config, Part(**part), Listener(), fresh=fresh)
 
 
 def test_stages_run_once_and_in_order(tmp_path: Path, carried: list[str]) -> None:
@@ -466,14 +466,14 @@ def test_a_folder_of_another_kind_is_left_alone(
         write_run(tmp_path)
     else:
         (tmp_path / name).write_text("mine")
-    with pytest.raises(UsageMistake, match="give another --out"):
+    with pytest.raises(UsageError, match="give another --out"):
         bootstrap(tmp_path)
     assert carried == []
 
 
 def test_a_stage_that_is_none(tmp_path: Path, carried: list[str]) -> None:
     """What is accepted is said."""
-    with pytest.raises(UsageMistake, match=r"'dpo' .*answers, drafts"):
+    with pytest.raises(UsageError, match=r"'dpo' .*answers, drafts"):
         bootstrap(tmp_path, begin="dpo")
     assert not (tmp_path / "run.json").exists()
 
@@ -481,6 +481,6 @@ def test_a_stage_that_is_none(tmp_path: Path, carried: list[str]) -> None:
 def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, carried: list[str]) -> None:
     """`--from build --stop-after judge` is told before what was done is put aside."""
     bootstrap(tmp_path)
-    with pytest.raises(UsageMistake, match="judge comes before --from build"):
+    with pytest.raises(UsageError, match="judge comes before --from build"):
         bootstrap(tmp_path, begin="build", stop_after="judge")
     assert not (tmp_path / "replaced").exists()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import MissingExtra, RunStopped, UsageMistake
+from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.infer.decode import decode
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings
@@ -23,7 +23,7 @@ from spar.store import MANIFEST, read_manifest, read_trees
 from spar.templates import load
 from spar.train.build import REPORT, BuildReport, build, read_report, summary_lines
 from spar.train.export import read_examples, read_pairs
-from spar.train.survey import BuildSettings, open_sources, survey
+from spar.train.scan import BuildSettings, open_sources, survey
 from spar.types import Node, Prompt, SearchTree
 from tests.fakes import World, make_judgement, make_prompt, make_settings, real_roles
 from tests.train.trees import draft, make_tree, tree_of, write_run
@@ -152,7 +152,7 @@ def test_one_run_alone(runs: BuildSettings) -> None:
     assert alone.examples == {"draft_no": 6, "draft_yes": 6}
     for pairing, given in (("refined", "search"), ("independent", "drafts")):
         settings = replace(runs, pairs=pairing, **{given: None})  # type: ignore[arg-type]
-        with pytest.raises(UsageMistake, match=f"--pairs {pairing} are made from --{given}"):
+        with pytest.raises(UsageError, match=f"--pairs {pairing} are made from --{given}"):
             build(settings)
 
 
@@ -171,14 +171,12 @@ def test_how_many_pairs_are_needed_and_had(runs: BuildSettings, tmp_path: Path) 
     """Too few is an error with both numbers, and writes nothing."""
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
-    with pytest.raises(UsageMistake, match=r"few: 2 of 3 trees turned .* 3 are needed; run more"):
+    with pytest.raises(UsageError, match=r"few: 2 of 3 trees turned .* 3 are needed; run more"):
         build(replace(runs, search=search, min_pairs=3))
     assert not runs.out.exists()
     assert build(replace(runs, search=search, min_pairs=2)).possible_pairs == 2
     lone = write_run(tmp_path / "lone", draft_tree(5))
-    with pytest.raises(
-        UsageMistake, match="0 of 1 trees have a passing and a failing draft, and 1"
-    ):
+    with pytest.raises(UsageError, match="0 of 1 trees have a passing and a failing draft, and 1"):
         build(replace(runs, drafts=lone, pairs="independent"))
 
 
@@ -209,13 +207,11 @@ def test_the_runs_own_templates_are_used(runs: BuildSettings, tmp_path: Path) ->
         "Judge r1",
         "Judge r2",
     }
-    with pytest.raises(UsageMistake, match=r"no judge\.txt or refine\.txt"):
+    with pytest.raises(UsageError, match=r"no judge\.txt or refine\.txt"):
         build(replace(runs, search=search, drafts=None, templates=tmp_path))
     (folder / "judge.txt").write_text("{response} {instruction}")
     load.cache_clear()
-    with pytest.raises(
-        UsageMistake, match=r"own was searched with another judge.txt .*--templates"
-    ):
+    with pytest.raises(UsageError, match=r"own was searched with another judge.txt .*--templates"):
         build(replace(runs, search=search, drafts=None))
 
 
@@ -226,7 +222,7 @@ def test_other_templates_are_refused(runs: BuildSettings) -> None:
     manifest = json.loads(path.read_text())
     manifest["templates"]["refine"] = "0123456789abcdef"
     path.write_text(json.dumps(manifest))
-    with pytest.raises(UsageMistake, match=r"another refine.txt \(digest 0123456789abcdef\)"):
+    with pytest.raises(UsageError, match=r"another refine.txt \(digest 0123456789abcdef\)"):
         build(runs)
 
 
@@ -256,14 +252,14 @@ def test_a_spoilt_run(runs: BuildSettings, spoil: Callable[[Path], None], compla
     """What is wrong with it is said; nothing is built out of the rest."""
     assert runs.search is not None
     spoil(runs.search)
-    with pytest.raises(UsageMistake, match=complaint):
+    with pytest.raises(UsageError, match=complaint):
         build(runs)
     assert not runs.out.exists()
 
 
 def test_unknown_quotas(runs: BuildSettings) -> None:
     """The accepted names are told."""
-    with pytest.raises(UsageMistake, match=r"unknown quotas 'fair'.*balanced, official"):
+    with pytest.raises(UsageError, match=r"unknown quotas 'fair'.*balanced, official"):
         build(replace(runs, quotas="fair"))
 
 
@@ -301,7 +297,7 @@ def test_a_report_vouches_for_a_whole_build(
     monkeypatch.setattr("spar.train.build.export", full)
     with pytest.raises(RunStopped, match=r"No space left.*build again"):
         build(runs)
-    with pytest.raises(UsageMistake, match=r"no finished build \(build.json\)"):
+    with pytest.raises(UsageError, match=r"no finished build \(build.json\)"):
         read_report(runs.out)
 
 
@@ -375,13 +371,13 @@ async def sampled_runs(folder: Path, num: int) -> BuildSettings:
         if (root := failing_draft(tree, 0))
     }
 
-    async def begin(prompt: Prompt) -> tuple[Node, ...]:
+    async def given(prompt: Prompt) -> tuple[Node, ...]:
         return (roots[prompt.id].model_copy(update={"id": 0}),)
 
     failing: list[Prompt] = [prompt for prompt in prompts if prompt.id in roots]
     settings: SearchSettings = make_settings("bfs")
     with RunStore.open(folder / "search", manifest) as store:
-        await decode(failing, roles, settings, store, summary=Summary(), begin=begin)
+        await decode(failing, roles, settings, store, summary=Summary(), roots=given)
     return BuildSettings(folder / "out", folder / "search", folder / "drafts", export="jsonl")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import ConfigChanged, RunStopped, UsageMistake
+from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.infer.engine import Request, Sampling
 from spar.train.dpo import main, train
 from spar.train.progress import read_metrics
@@ -169,7 +169,7 @@ def test_a_model_without_a_chat_template_is_refused(
 def test_pairs_longer_than_the_cutoff_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     """The longer side of a pair counts, and nothing is trained."""
     settings = dpo_settings(tiny_model, tmp_path, cutoff=20)
-    with pytest.raises(UsageMistake, match=r"12 of 12 examples are longer than cutoff 20"):
+    with pytest.raises(UsageError, match=r"12 of 12 examples are longer than cutoff 20"):
         train(settings)
     assert not (Path(settings.out) / "model").exists()
 
@@ -218,5 +218,5 @@ def test_adapters_without_peft_are_refused(
     import sys
 
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UsageMistake, match=r"method 'lora' needs the package 'peft'.*\[train\]"):
+    with pytest.raises(UsageError, match=r"method 'lora' needs the package 'peft'.*\[train\]"):
         train(dpo_settings(tiny_model, tmp_path, method="lora"))

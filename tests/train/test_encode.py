@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import UsageMistake
+from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
 from spar.infer.engines.chat import ChatEncoder
-from spar.nano import CHECKPOINT
 from spar.train.encode import IGNORED, Encoder, read_conversations, read_pairs
 from spar.types import Message
 
@@ -119,7 +119,7 @@ def test_a_template_that_rewrites_its_past_is_refused_for_all_turns(templated: A
         "{% if add_generation_prompt %}{{'<|assistant|>'}}{% endif %}"
     )
     encoder = templated(drops)
-    with pytest.raises(UsageMistake, match=r"turn 2 .* set train_on to 'last'"):
+    with pytest.raises(UsageError, match=r"turn 2 .* set train_on to 'last'"):
         encoder.encode(TWO, "all")
     assert encoder.encode(TWO, "last").labels[-1] != IGNORED
 
@@ -127,7 +127,7 @@ def test_a_template_that_rewrites_its_past_is_refused_for_all_turns(templated: A
 def test_a_template_that_refuses_a_conversation_says_so(templated: Any) -> None:
     """Its own words reach the person."""
     encoder = templated("{{ raise_exception('no system turns here') }}")
-    with pytest.raises(UsageMistake, match="user, assistant: no system turns here"):
+    with pytest.raises(UsageError, match="user, assistant: no system turns here"):
         encoder.length(TWO[:2])
 
 
@@ -160,7 +160,7 @@ def test_wrong_conversations_name_their_line(tmp_path: Path, row: Any, said: str
     good = {"messages": [{"role": r, "content": "a"} for r in ("user", "assistant")], "kind": "x"}
     path = tmp_path / "sft.jsonl"
     path.write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
-    with pytest.raises(UsageMistake, match=rf"sft\.jsonl:2: .*{said}"):
+    with pytest.raises(UsageError, match=rf"sft\.jsonl:2: .*{said}"):
         read_conversations(path)
 
 
@@ -177,7 +177,7 @@ def test_wrong_pairs_name_their_line(tmp_path: Path, change: Any, said: str) -> 
     row = {"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": "c", **change}
     path = tmp_path / "dpo.jsonl"
     path.write_text(json.dumps(row))
-    with pytest.raises(UsageMistake, match=rf"dpo\.jsonl:1: {said}"):
+    with pytest.raises(UsageError, match=rf"dpo\.jsonl:1: {said}"):
         read_pairs(path)
 
 
@@ -201,7 +201,7 @@ def test_files_without_rows_are_told(tmp_path: Path, content: str, said: str) ->
     """An empty file and a broken one name themselves, and so does one that is not there."""
     path = tmp_path / "a.jsonl"
     path.write_text(content)
-    with pytest.raises(UsageMistake, match=said):
+    with pytest.raises(UsageError, match=said):
         read_pairs(path)
-    with pytest.raises(UsageMistake, match="cannot read the data"):
+    with pytest.raises(UsageError, match="cannot read the data"):
         read_pairs(tmp_path / "none.jsonl")

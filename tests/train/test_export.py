@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.train.examples import Pair, RefinerExample, has_tokens
 from spar.train.export import FORMS, Form, export, read_examples, read_pairs
 from spar.types import Message
@@ -140,7 +140,7 @@ def test_llamafactory_is_told_of_both(tmp_path: Path) -> None:
 def test_a_foreign_description_is_not_overwritten(tmp_path: Path, text: str) -> None:
     """What cannot be read is left as it is."""
     (tmp_path / "dataset_info.json").write_text(text)
-    with pytest.raises(UsageMistake, match=r"dataset_info\.json is no"):
+    with pytest.raises(UsageError, match=r"dataset_info\.json is no"):
         export("llamafactory", tmp_path, pairs=[PAIR], examples=[])
     assert (tmp_path / "dataset_info.json").read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["dataset_info.json"]

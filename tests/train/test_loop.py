@@ -15,16 +15,18 @@ from spar.errors import (
     RunLocked,
     RunStopped,
     SparError,
-    UsageMistake,
+    UsageError,
 )
 from spar.files import locked
+from spar.listener import Listener
 from spar.store import LOCK
 from spar.train import loop
-from spar.train.ledger import continued, read_loop, read_record, write_record
 from spar.train.loop import Course, prompts_of, run_loop, write_prompts
 from spar.train.recipe import TrainConfig, load_train, with_changes
-from spar.train.running import Watcher, put_aside
+from spar.train.stage_runner import archive
 from spar.train.stages import Origin, Stage, all_stages
+from spar.train.status import continued, read_loop, read_record, write_record
+from tests.fakes import Notes
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
 SCORES = {"toy": {"pass": {"value": 0.5, "stderr": 0.1, "n": 4}}}
@@ -74,7 +76,7 @@ def settings(**changes: Any) -> TrainConfig:
 def go(run: Path, config: TrainConfig, **course: str) -> list[str]:
     """Run the loop; returns what was noted."""
     notes: list[str] = []
-    run_loop(run, config, Course(**course), Watcher(note=notes.append))
+    run_loop(run, config, Course(**course), Notes(notes))
     return notes
 
 
@@ -220,7 +222,7 @@ def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
     assert script.ran[-1] == "1/dpo"
     go(run, settings(), only="dpo")
     assert script.ran.count("1/dpo") == 1
-    with pytest.raises(UsageMistake, match="stage 1/eval needs"):
+    with pytest.raises(UsageError, match="stage 1/eval needs"):
         go(run, settings(), only="eval")
 
 
@@ -239,7 +241,7 @@ def test_what_cannot_be_done_moves_nothing(
     """A mistake beside `--from` is told before what was done is put aside."""
     run = tmp_path / "run"
     go(run, settings())
-    with pytest.raises(UsageMistake, match=words):
+    with pytest.raises(UsageError, match=words):
         go(run, settings(), **course)
     assert not (run / "replaced").exists()
 
@@ -248,8 +250,8 @@ def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) ->
     """An unknown stage is told before the loop that is there goes."""
     run = tmp_path / "run"
     go(run, settings())
-    with pytest.raises(UsageMistake, match="no stage 'dop'"):
-        run_loop(run, settings(), Course(stop_after="dop"), Watcher(), fresh=True)
+    with pytest.raises(UsageError, match="no stage 'dop'"):
+        run_loop(run, settings(), Course(stop_after="dop"), Listener(), fresh=True)
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
@@ -305,13 +307,13 @@ def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) 
     go(run, settings())
     stages = all_stages(settings(), run, Origin("", ""))
     (run / "replaced" / "2" / "iteration-1" / "eval").mkdir(parents=True)
-    put_aside(run, stages[-1:], lambda line: None)
+    archive(run, stages[-1:], lambda line: None)
     assert (run / "replaced" / "3" / "iteration-1" / "eval" / "scores.json").is_file()
 
 
 def test_an_unknown_stage_is_refused(tmp_path: Path, script: Script) -> None:
     """The message says which there are."""
-    with pytest.raises(UsageMistake, match=r"no stage 'dop'.*draft, judge, search"):
+    with pytest.raises(UsageError, match=r"no stage 'dop'.*draft, judge, search"):
         go(tmp_path / "run", settings(), begin="dop")
     assert script.ran == []
 
@@ -332,7 +334,7 @@ def test_another_loop_can_be_taken_up(tmp_path: Path, script: Script) -> None:
 def test_a_loop_without_models_cannot_be_taken_up(tmp_path: Path, script: Script) -> None:
     """It has nothing to go on from."""
     go(tmp_path / "run", settings(), stop_after="build")
-    with pytest.raises(UsageMistake, match="no iteration with both models trained"):
+    with pytest.raises(UsageError, match="no iteration with both models trained"):
         go(tmp_path / "other", settings(start=str(tmp_path / "run")))
 
 
@@ -355,7 +357,7 @@ def test_taking_up_a_loop_for_no_iteration_is_refused(
 ) -> None:
     """The message says how many iterations there would have to be."""
     go(tmp_path / "first", settings())
-    with pytest.raises(UsageMistake, match="give --iterations 2 or more"):
+    with pytest.raises(UsageError, match="give --iterations 2 or more"):
         go(tmp_path / "second", settings(start=str(tmp_path / "first"), **changes))
 
 
@@ -364,8 +366,8 @@ def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
     run = tmp_path / "run"
     go(run, settings())
     again = settings(iterations=2, start=str(run))
-    with pytest.raises(UsageMistake, match="own folder"):
-        run_loop(run, again, Course(), Watcher(), fresh=True)
+    with pytest.raises(UsageError, match="own folder"):
+        run_loop(run, again, Course(), Listener(), fresh=True)
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
@@ -389,7 +391,7 @@ def test_two_loops_in_one_folder_are_refused(tmp_path: Path, script: Script) -> 
 def test_foreign_folders_are_left_alone(tmp_path: Path, script: Script) -> None:
     """A folder with other files, and a run of another kind."""
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageMistake, match=r"holds 'notes\.txt'"):
+    with pytest.raises(UsageError, match=r"holds 'notes\.txt'"):
         go(tmp_path, settings())
     assert script.ran == []
 
@@ -399,7 +401,7 @@ def test_fresh_deletes_the_loop_and_nothing_else(tmp_path: Path, script: Script)
     run = tmp_path / "run"
     go(run, settings())
     (run / "notes.txt").write_text("mine")
-    run_loop(run, settings(samples=2), Course(stop_after="draft"), Watcher(), fresh=True)
+    run_loop(run, settings(samples=2), Course(stop_after="draft"), Listener(), fresh=True)
     assert (run / "notes.txt").read_text() == "mine"
     assert script.orders["1/draft"]["config"]["budget"] == 2
     assert not (run / "iteration-1" / "dpo").exists()
@@ -430,7 +432,7 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
         ("benchmarks=[{benchmark: nano-if, name: ../x}]", r"name is '\.\./x'"),
         ("samples=2026-13-45", "not a YAML value"),
     ):
-        with pytest.raises(UsageMistake, match=words):
+        with pytest.raises(UsageError, match=words):
             load_train("nano", {}, [change])
 
 
@@ -492,12 +494,12 @@ def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path, script: S
         go(run, settings())
     (run / "iteration-1" / "eval").mkdir()
     (run / "iteration-1" / name).write_text(text)
-    with pytest.raises(UsageMistake, match=f"{name}.*delete it"):
+    with pytest.raises(UsageError, match=f"{name}.*delete it"):
         read_loop(run)
 
 
 def test_a_missing_package_is_the_users_to_mend(tmp_path: Path, script: Script) -> None:
     """Exit code 2, whatever kind of mistake a stage makes out."""
     script.fails["1/dpo"] = MissingExtra("deepspeed", "train", "training on several machines")
-    with pytest.raises(UsageMistake, match=r"stage 1/dpo: .*deepspeed"):
+    with pytest.raises(UsageError, match=r"stage 1/dpo: .*deepspeed"):
         go(tmp_path / "run", settings())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 from spar.train.examples import Pair
 from spar.train.measure import VoteTally, measure_pairs, pairwise_agreement, spread
 from spar.types import Judgement
@@ -165,5 +165,5 @@ def test_embedding_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure_pairs(pairs, "good").embedding_similarity
     assert found is not None
     assert found.mean == pytest.approx((0 + 1 + 0.8) / 3)
-    with pytest.raises(UsageMistake, match="'bad' cannot be loaded"):
+    with pytest.raises(UsageError, match="'bad' cannot be loaded"):
         measure_pairs(pairs, "bad")

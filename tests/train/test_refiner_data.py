@@ -230,9 +230,9 @@ async def test_the_embedded_models_refinements_are_canonical(
     of the turn is added.
     """
     pytest.importorskip("torch")
+    from spar.embedded import CHECKPOINT
     from spar.infer.engines.chat import ChatEncoder, load_tokenizer
     from spar.infer.engines.hf import HfEngine
-    from spar.nano import CHECKPOINT
 
     sampled: dict[str, list[int]] = {}
     read = ChatEncoder.written

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.train.common import PRESETS, accumulation, check_lengths, deepspeed_file
 from spar.train.dpo import loss_arguments
 from spar.train.launch import command
@@ -50,7 +50,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) 
     """The message names the file and the setting."""
     path = tmp_path / "dpo.json"
     path.write_text(text)
-    with pytest.raises(UsageMistake, match=said) as caught:
+    with pytest.raises(UsageError, match=said) as caught:
         load_settings(DpoSettings, path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -65,7 +65,7 @@ def test_settings_come_back_from_a_file(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     """The message says which file cannot be read."""
-    with pytest.raises(UsageMistake, match=r"cannot read the settings .*none\.json"):
+    with pytest.raises(UsageError, match=r"cannot read the settings .*none\.json"):
         load_settings(DpoSettings, tmp_path / "none.json")
 
 
@@ -82,7 +82,7 @@ def test_a_batch_is_shared_out_evenly_or_refused() -> None:
     """32 pairs over 8 processes, two at a time, are two micro-batches each; over 3 they are none."""
     settings = DpoSettings(**NAMED, batch=32, micro_batch=2)
     assert accumulation(settings, 8) == 2
-    with pytest.raises(UsageMistake, match="batch 32 cannot be shared out: 3 processes"):
+    with pytest.raises(UsageError, match="batch 32 cannot be shared out: 3 processes"):
         accumulation(settings, 3)
 
 
@@ -103,7 +103,7 @@ def test_deepspeed_takes_a_preset_or_a_file(tmp_path: Path) -> None:
     own.write_text("{}")
     assert deepspeed_file("zero3") == PRESETS / "zero3.json"
     assert deepspeed_file(str(own)) == own
-    with pytest.raises(UsageMistake, match=r"'zero9': no such file, nor a preset .*zero3-offload"):
+    with pytest.raises(UsageError, match=r"'zero9': no such file, nor a preset .*zero3-offload"):
         deepspeed_file("zero9")
 
 
@@ -111,7 +111,7 @@ def test_too_many_truncated_examples_are_refused() -> None:
     """One in ten is above a limit of 5 %, and at a limit of 10 % it is cut and counted."""
     lengths = [50] * 9 + [300]
     settings = SftSettings(**NAMED, cutoff=200)
-    with pytest.raises(UsageMistake, match=r"1 of 10 examples .* cutoff 200 .* 300 tokens"):
+    with pytest.raises(UsageError, match=r"1 of 10 examples .* cutoff 200 .* 300 tokens"):
         check_lengths(lengths, settings, context=1024)
     loose = SftSettings(**NAMED, cutoff=200, max_truncated=0.1)
     assert check_lengths(lengths, loose, context=1024) == 1
@@ -121,7 +121,7 @@ def test_too_many_truncated_examples_are_refused() -> None:
 def test_an_example_that_the_model_cannot_hold_is_refused() -> None:
     """A cutoff beyond the model's context helps nothing where an example is as long."""
     settings = SftSettings(**NAMED, cutoff=500, max_truncated=1)
-    with pytest.raises(UsageMistake, match="an example has 300 tokens, the model holds 256"):
+    with pytest.raises(UsageError, match="an example has 300 tokens, the model holds 256"):
         check_lengths([300, 10], settings, context=256)
     assert check_lengths([100], settings, context=256) == 0
 
@@ -154,7 +154,7 @@ def test_several_machines_are_deepspeeds_launcher(tmp_path: Path) -> None:
     """The hostfile is passed on; one that does not exist is a mistake."""
     pytest.importorskip("deepspeed")
     hosts = tmp_path / "hosts"
-    with pytest.raises(UsageMistake, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         command("dpo", Path("a.json"), LaunchSettings(hostfile=str(hosts)))
     hosts.write_text("one slots=8\ntwo slots=8\n")
     found = command("dpo", Path("a.json"), LaunchSettings(hostfile=str(hosts)))

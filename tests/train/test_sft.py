@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.train import sft as module
 from spar.train.common import explained
 from spar.train.launch import launch
@@ -142,7 +142,7 @@ def test_the_launcher_says_what_the_trainer_said(tiny_model: Path, tmp_path: Pat
     bad = write_rows(tmp_path / "bad.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
     settings = sft_settings(tiny_model, tmp_path / "run", data=bad)
     log = tmp_path / "log.txt"
-    with pytest.raises(UsageMistake, match=r"bad\.jsonl:1: messages are by user"):
+    with pytest.raises(UsageError, match=r"bad\.jsonl:1: messages are by user"):
         launch("sft", written(settings), LaunchSettings(processes=2), log)
     assert "error:" in log.read_text()
 

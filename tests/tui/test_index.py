@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.store import RunStore, read_trees
 from spar.types import SCHEMA_VERSION, SearchTree
 from tests.strategies import any_text, trees
@@ -281,7 +281,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     """A path that does not exist is the person's mistake."""
-    with pytest.raises(UsageMistake, match="there is no "):
+    with pytest.raises(UsageError, match="there is no "):
         TreeIndex.open(tmp_path / "trees.jsonl")
 
 

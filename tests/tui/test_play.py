@@ -15,10 +15,11 @@ from textual import events
 from textual.binding import Binding
 from textual.widgets import Button, Input, Select
 
-from spar.cli.play import EnginePlay, open_play
+from spar.cli.play import SessionPlay
 from spar.config import load_decode
-from spar.errors import EngineError, SparError, UsageMistake
-from spar.registry import STRATEGIES
+from spar.errors import EngineError, SparError, UsageError
+from spar.listener import Listener
+from spar.plugins import STRATEGIES
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
 from tests.strategies import any_text
@@ -33,7 +34,6 @@ from tui.inputs import Inputs
 from tui.play import (
     Going,
     PlaySettings,
-    Watch,
     cancelled_text,
     ended_text,
     going_text,
@@ -47,6 +47,9 @@ from tui.widgets.instruction import Instruction, plain
 from tui.widgets.tree_pane import TreePane
 
 NODES = (node(0, None, DRAFT, 1), node(1, 0, REFINED, 2), node(2, 0, "Two dogs.\n" * 40, 4))
+
+
+PROMPT = Prompt(id="p", messages=(Message(role="user", content="Say it."),))
 
 
 class ScriptedPlay:
@@ -67,15 +70,15 @@ class ScriptedPlay:
         self.free = False
         """Whether nodes come without a step."""
 
-    async def search(self, instruction: str, settings: PlaySettings, watch: Watch) -> SearchTree:
+    async def search(self, instruction: str, settings: PlaySettings, watch: Listener) -> SearchTree:
         """The nodes, then a tree of them, or the error."""
         self.asked.append((instruction, settings))
-        watch.tell("loading [/x]")
+        watch.note("loading [/x]")
         try:
             for found in self.nodes:
                 await self._allowed()
                 self.tokens += 7
-                watch.on_node(found)
+                watch.node(PROMPT, found)
             await self._allowed()
         except asyncio.CancelledError:
             self.num_cancelled += 1
@@ -89,7 +92,7 @@ class ScriptedPlay:
     async def keep(self, tree: SearchTree) -> Path:
         """Once; then it was kept."""
         if tree in self.kept:
-            raise UsageMistake("it was kept [before]")
+            raise UsageError("it was kept [before]")
         self.kept.append(tree)
         return Path("runs/play-[x]")
 
@@ -177,11 +180,11 @@ async def test_cancel(tmp_path: Path, key: str) -> None:
 
 async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) -> None:
     """Whatever the engine still says, the screen shows the search that was asked for last."""
-    watches: list[Watch] = []
+    watches: list[Listener] = []
 
     class Late(ScriptedPlay):
         async def search(
-            self, instruction: str, settings: PlaySettings, watch: Watch
+            self, instruction: str, settings: PlaySettings, watch: Listener
         ) -> SearchTree:
             watches.append(watch)
             return await super().search(instruction, settings, watch)
@@ -191,9 +194,9 @@ async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) ->
         await until(pilot, lambda: len(watches) == 1)
         await pilot.press("escape", "ctrl+r")
         await until(pilot, lambda: len(watches) == 2)
-        watches[0].on_node(NODES[0])
+        watches[0].node(PROMPT, NODES[0])
         assert num_nodes(screen) == 0
-        watches[1].on_node(NODES[0])
+        watches[1].node(PROMPT, NODES[0])
         assert num_nodes(screen) == 1
 
 
@@ -388,9 +391,9 @@ def test_read_settings(budget: str, seed: str, settings: PlaySettings) -> None:
 @pytest.mark.parametrize("typed", ["²", "٣", "1e3", "--1", "1_0", "9" * 30])
 def test_odd_numbers_are_none(typed: str) -> None:
     """Only plain digits are a number."""
-    with pytest.raises(UsageMistake, match="give a whole number"):
+    with pytest.raises(UsageError, match="give a whole number"):
         read_settings("bfs", typed, "")
-    with pytest.raises(UsageMistake, match="or nothing"):
+    with pytest.raises(UsageError, match="or nothing"):
         read_settings("bfs", "1", typed)
 
 
@@ -435,21 +438,36 @@ def test_screen(snap_compare: Compare, tmp_path: Path, screen: str, size: tuple[
     assert snap_compare(app, run_before=press(*keys, until_ended=ended), terminal_size=size)
 
 
-def silent() -> tuple[Watch, list[Node], list[str]]:
-    """A watch, and what it is told."""
-    nodes: list[Node] = []
-    lines: list[str] = []
-    return Watch(nodes.append, lines.append), nodes, lines
+class Recorder(Listener):
+    """Collects nodes and notes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.lines: list[str] = []
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """Append the node."""
+        self.nodes.append(node)
+
+    def note(self, line: str) -> None:
+        """Append the line."""
+        self.lines.append(line)
+
+
+def silent() -> tuple[Listener, list[Node], list[str]]:
+    """A listener, and what it receives."""
+    recorder = Recorder()
+    return recorder, recorder.nodes, recorder.lines
 
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Any:
     """Plays with the fake engine."""
-    with open_play(load_decode("nano", {"engine": "fake"}), tmp_path / "runs") as play:
+    with SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path / "runs") as play:
         yield play
 
 
-async def test_engine_play_finds_what_decode_would(fake: EnginePlay) -> None:
+async def test_engine_play_finds_what_decode_would(fake: SessionPlay) -> None:
     """Every node is told in order, in the caller's thread, and the tree is the one that they make."""
     watch, nodes, lines = silent()
     tree = await fake.search("Say it.", PlaySettings("bfs", 15, 3), watch)
@@ -463,17 +481,17 @@ async def test_engine_play_finds_what_decode_would(fake: EnginePlay) -> None:
     assert fake.settings == PlaySettings("bfs", 15, 0)
 
 
-async def test_a_model_is_loaded_once(fake: EnginePlay) -> None:
+async def test_a_model_is_loaded_once(fake: SessionPlay) -> None:
     """Searches share what is open."""
     watch, _, lines = silent()
     await fake.search("Say it.", PlaySettings("greedy", 1), watch)
-    (meter,) = fake._opened.values()
+    (meter,) = fake._session._pool.engines.values()
     await fake.search("Say it.", PlaySettings("bfs", 3), watch)
-    assert list(fake._opened.values()) == [meter]
+    assert list(fake._session._pool.engines.values()) == [meter]
     assert lines.count("loading the model ...") == 1
 
 
-async def test_kept_trees_are_a_run(fake: EnginePlay, tmp_path: Path) -> None:
+async def test_kept_trees_are_a_run(fake: SessionPlay, tmp_path: Path) -> None:
     """Trees of the same settings share a run directory, which every tool reads; none is kept twice."""
     watch, _, _ = silent()
     settings = PlaySettings("best-of-n", 2)
@@ -482,7 +500,7 @@ async def test_kept_trees_are_a_run(fake: EnginePlay, tmp_path: Path) -> None:
     assert directory.parent == tmp_path / "runs"
     assert directory.name.startswith("play-best-of-n-2-")
     assert await fake.keep(second) == directory
-    with pytest.raises(UsageMistake, match="has a tree of this instruction"):
+    with pytest.raises(UsageError, match="already has a tree of this instruction"):
         await fake.keep(first)
     assert list(read_trees(directory)) == [first, second]
     manifest = read_manifest(directory)
@@ -499,13 +517,13 @@ async def test_blank_instructions_and_closed_plays(tmp_path: Path) -> None:
     """Both are refused in one line."""
     watch, _, _ = silent()
     with (
-        open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
-        pytest.raises(UsageMistake, match="blank"),
+        SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
+        pytest.raises(UsageError, match="blank"),
     ):
         await play.search(" \n", PlaySettings("bfs", 1), watch)
-    with pytest.raises(EngineError, match="over"):
+    with pytest.raises(EngineError, match="closed"):
         await play.search("x", PlaySettings("bfs", 1), watch)
-    play.close()
+    play._session.close()
 
 
 async def test_a_model_that_cannot_be_loaded(
@@ -515,17 +533,17 @@ async def test_a_model_that_cannot_be_loaded(
     watch, _, _ = silent()
     config = load_decode("paper", {"model": str(tmp_path), "engine": "hf"})
     with (
-        open_play(config, tmp_path) as play,
-        pytest.raises(UsageMistake, match="not a model folder"),
+        SessionPlay(config, tmp_path) as play,
+        pytest.raises(UsageError, match="not a model folder"),
     ):
         await play.search("x", PlaySettings("greedy", 1), watch)
 
     def breaks(*_: object) -> None:
         raise RuntimeError("CUDA\nis gone")
 
-    monkeypatch.setattr("spar.cli.play.open_roles", breaks)
+    monkeypatch.setattr("spar.run.interactive.open_roles", breaks)
     with (
-        open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
+        SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
         pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA is gone"),
     ):
         await play.search("x", PlaySettings("greedy", 1), watch)
@@ -553,7 +571,7 @@ class Held:
 
 
 async def test_cancelling_frees_the_engine(
-    fake: EnginePlay, monkeypatch: pytest.MonkeyPatch
+    fake: SessionPlay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every request of a search that is given up is withdrawn, and the next search is served."""
     held = Held()
@@ -573,7 +591,7 @@ async def test_closing_ends_what_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     held = Held()
     monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
     watch, _, _ = silent()
-    with open_play(load_decode("nano", {"engine": "fake"}), tmp_path) as play:
+    with SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play:
         search = asyncio.ensure_future(play.search("x", PlaySettings("greedy", 1), watch))
         await _soon(lambda: held.asked == 1)
     with pytest.raises(asyncio.CancelledError):
@@ -593,7 +611,7 @@ async def test_the_embedded_model_on_the_screen(tmp_path: Path) -> None:
     """End to end: an instruction is typed, a tree grows, and is kept as a run that decode's tools read."""
     pytest.importorskip("torch")
     config = load_decode("nano", {"rows": 32})
-    with open_play(config, tmp_path / "runs") as play:
+    with SessionPlay(config, tmp_path / "runs") as play:
         async with playing(play, tmp_path) as (app, pilot, screen):
             await pilot.press(*"Write something short. Include fox.")
             screen.query_one("#budget", Input).value = "4"

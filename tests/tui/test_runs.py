@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.files import locked
 from spar.manifest import Manifest
 from spar.store import RunStore
@@ -264,5 +264,5 @@ def test_hidden_folders_are_skipped(tmp_path: Path) -> None:
 
 def test_no_such_folder(tmp_path: Path) -> None:
     """A path that is no folder is the person's mistake."""
-    with pytest.raises(UsageMistake, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no folder"):
         list(Walk(tmp_path / "gone"))

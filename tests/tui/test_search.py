@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import SearchTree
 from tests.strategies import any_text, trees
 from tests.tui.lines import append, finish, line_of, shown, spaced, tree, write
@@ -91,7 +91,7 @@ def test_a_regular_expression(tmp_path: Path, pattern: str, rows: list[int]) -> 
 def test_a_bad_pattern_is_the_persons_mistake(tmp_path: Path, pattern: str) -> None:
     """It is told in one line before anything is looked for."""
     index = TreeIndex.open(write(tmp_path / "trees.jsonl", tree("a")))
-    with pytest.raises(UsageMistake, match="is no regular expression"):
+    with pytest.raises(UsageError, match="is no regular expression"):
         index.order(Filter(text=pattern, regex=True))
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
-from spar.types import SPEAKERS, Fault, Judgement, Node, SearchTree, Usage
+from spar.types import ROLES, Fault, Judgement, Node, SearchTree, Usage
 from tui.node_detail import Facts
 from tui.shape import shape_of
 
@@ -22,7 +22,7 @@ TEXT, WHOLE, REAL, TRUTH = "string", "Int64", "Float64", "boolean"
 
 _COSTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
 _SPENT = dict.fromkeys((*_COSTS, "skipped_calls", "aborted_calls"), WHOLE)
-_BY_ROLE = {f"{role}_{name}": WHOLE for role in SPEAKERS for name in _COSTS}
+_BY_ROLE = {f"{role}_{name}": WHOLE for role in ROLES for name in _COSTS}
 _BY_JUDGE = {f"judge_{name}": WHOLE for name in _COSTS}
 
 COLUMNS: Mapping[Rows, Mapping[str, str]] = {
@@ -118,7 +118,7 @@ def _tree_row(tree: SearchTree, facts: Facts) -> Iterator[Row]:
         "cancelled": tree.cancelled,
         "seconds": tree.seconds,
         **_spent(tree.usage),
-        **{f"{role}_{n}": getattr(by_role[role], n) for role in SPEAKERS for n in _COSTS},
+        **{f"{role}_{n}": getattr(by_role[role], n) for role in ROLES for n in _COSTS},
     }
 
 

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.compare import KINDS, Comparison, Kind, num_of
 from tui.compare_table import COLUMNS, KIND_NAMES, compare_cells, tally_text
 from tui.inputs import Inputs
@@ -171,7 +171,7 @@ class CompareScreen(BrowserScreen[None]):
         try:
             for path in self.paths:
                 opened.append(RunView.open(path, self.inputs))
-        except UsageMistake as error:
+        except UsageError as error:
             for view in opened:
                 view.close()
             self._problem = str(error)

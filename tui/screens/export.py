@@ -56,7 +56,7 @@ class ExportScreen(ModalScreen[TreeForm]):
 
 
 async def write_export(view: RunView, number: int, tree: SearchTree, form: TreeForm) -> str:
-    """Write the file and return its name; raises `UsageMistake` where it cannot be written."""
+    """Write the file and return its name; raises `UsageError` where it cannot be written."""
     name = file_name(number, tree.prompt.id, SUFFIXES[form])
     path = view.directory / FOLDER / name
     text = await asyncio.to_thread(export_tree, tree, form, view.facts)

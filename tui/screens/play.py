@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -14,8 +15,9 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Footer, Input, Static
 from textual.worker import Worker
 
-from spar.errors import SparError, UsageMistake
-from spar.types import Node, SearchTree
+from spar.errors import SparError, UsageError
+from spar.listener import Listener
+from spar.types import Node, Prompt, SearchTree
 from tui.clipboard import copy
 from tui.inputs import Inputs
 from tui.node_detail import Section, fault_sections, node_sections, prompt_sections
@@ -23,7 +25,6 @@ from tui.palette import PALETTE
 from tui.play import (
     Going,
     PlaySettings,
-    Watch,
     cancelled_text,
     ended_text,
     going_text,
@@ -119,9 +120,9 @@ class PlayScreen(BrowserScreen[None]):
         text = self.query_one(Instruction).text
         try:
             if not text.strip():
-                raise UsageMistake("type an instruction first")
+                raise UsageError("type an instruction first")
             settings = self.query_one(PlayForm).read()
-        except UsageMistake as error:
+        except UsageError as error:
             self._outcome = Text(one_line(str(error), 300), style=PALETTE["fault"])
             self.say_status()
             return
@@ -223,7 +224,7 @@ class PlayScreen(BrowserScreen[None]):
                 self._show(so_far(text, nodes, settings, gate))
 
         try:
-            tree = await self.play.search(text, settings, Watch(on_node, self._hear))
+            tree = await self.play.search(text, settings, _Events(on_node, self._hear))
         except SparError as error:
             self._outcome = Text(one_line(str(error), 300), style=PALETTE["fault"])
         else:
@@ -276,6 +277,21 @@ class PlayScreen(BrowserScreen[None]):
     def _choose(self, chosen: Chosen) -> None:
         self._chosen = chosen
         self.query_one(NodePane).say(as_text(choose(self._sections, chosen)))
+
+
+class _Events(Listener):
+    """Passes the nodes and notes of a search to two functions."""
+
+    def __init__(self, on_node: Callable[[Node], None], on_note: Callable[[str], None]) -> None:
+        self._on_node, self._on_note = on_node, on_note
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """Pass the node on."""
+        self._on_node(node)
+
+    def note(self, line: str) -> None:
+        """Pass the line on."""
+        self._on_note(line)
 
 
 def _sections(tree: SearchTree, line: TreeLine | None, colour: bool) -> list[Section]:

@@ -15,7 +15,7 @@ from textual.containers import Container
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.clipboard import copy
 from tui.inputs import Inputs
 from tui.node_detail import Section
@@ -279,7 +279,7 @@ class TrainingScreen(BrowserScreen[None]):
     async def _jump(self, origin: Origin) -> None:
         try:
             view, number = await asyncio.to_thread(self.view.find, origin)
-        except UsageMistake as error:
+        except UsageError as error:
             self.browser.warn(str(error))
         else:
             show_tree(self, view, number, origin.node)

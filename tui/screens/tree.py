@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 from textual.widgets import Footer, Static
 from textual.worker import WorkType
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.types import SearchTree
 from tui.clipboard import copy, open_editor, open_pager
 from tui.export import TreeForm
@@ -268,7 +268,7 @@ class TreeScreen(BrowserScreen[int]):
     async def _write(self, tree: SearchTree, form: TreeForm) -> None:
         try:
             path = await write_export(self.view, self.number, tree, form)
-        except UsageMistake as error:
+        except UsageError as error:
             self.browser.warn(str(error))
         else:
             self.browser.tell(f"written: {path}")

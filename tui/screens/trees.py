@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from tui.inputs import Inputs
 from tui.memory import Place
 from tui.palette import PALETTE
@@ -160,7 +160,7 @@ class TreesScreen(BrowserScreen[None]):
         """Open the run again, after it was replaced."""
         try:
             view = RunView.open(self.view.path, self.inputs)
-        except UsageMistake as error:
+        except UsageError as error:
             self.browser.warn(str(error))
             return
         shown, sort = self.view.shown, self.view.sort
@@ -218,7 +218,7 @@ class TreesScreen(BrowserScreen[None]):
         number = self._number
         try:
             self.view.show(Filter(kind, text, regex))
-        except UsageMistake as error:
+        except UsageError as error:
             self.browser.warn(str(error))
             return
         self.show()

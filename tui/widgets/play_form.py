@@ -41,7 +41,7 @@ class PlayForm(Horizontal):
         yield Button("Keep", compact=True, disabled=True, id="keep")
 
     def read(self) -> PlaySettings:
-        """What is chosen; raises `UsageMistake` where it is out of range."""
+        """What is chosen; raises `UsageError` where it is out of range."""
         return read_settings(
             str(self.query_one(Select).value),
             self.query_one("#budget", Input).value,

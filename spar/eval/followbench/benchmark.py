@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import Answer, Benchmark, Kept, Stages
-from spar.eval.data import open_data
+from spar.errors import UsageError
+from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.datasets.local import open_data
 from spar.eval.followbench import dataset, metrics
-from spar.eval.followbench.judge import conversation, last_line, stage
+from spar.eval.followbench.judge import conversation, job, last_line
 from spar.eval.followbench.outcome import Outcome, outcome
 from spar.eval.followbench.rules import JUDGE, shown
-from spar.eval.record import Example, Scored, Share
+from spar.record.evaluation import Example, Scored, Share
 from spar.types import Prompt
 
 _NO_OUTPUT = "there is no output of a judge; let a grader judge them, or give --judge-outputs FILE"
@@ -55,23 +55,23 @@ class FollowBench(Benchmark):
         """All 820 scored instructions."""
         return dataset.prompts(open_data("followbench", config.data))
 
-    async def grade(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Ask the grader about the answers that no rule scores."""
-        answers = stages.kept.answers()
+        answers = jobs.kept.answers()
         asked = [
             _question(example, text)
             for example in examples
             if example.meta["rule"] == JUDGE and (text := _text(answers, example)) is not None
         ]
         if asked:
-            await stages.run(stage(asked, stages.config, strict=self.compat))
+            await jobs.run(job(asked, jobs.config, strict=self.compat))
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Verdicts and shares of every example.
 
         Raises
         ------
-        UsageMistake
+        UsageError
             There are answers for a judge, and not one output that can be read.
         """
         answers, outputs = kept.answers(), kept.outputs()
@@ -194,7 +194,7 @@ def _refuse_mute_judge(
     asked = any(result.state == "unjudged" and name in outputs for name, result in found.items())
     nothing = _EMPTY if asked else _NO_OUTPUT
     found_instead = nothing if unread is None else _mute(outputs[unread][-1])
-    raise UsageMistake(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
+    raise UsageError(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
 
 
 def _mute(output: str) -> str:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spar.errors import UsageMistake
-from spar.eval.data import DataFolder
+from spar.errors import UsageError
+from spar.eval.datasets.local import DataFolder
 from spar.eval.followbench.metrics import FILES, LEVELS
 from spar.eval.followbench.rules import EXAMPLE, JUDGE, read_list, rule_of
 from spar.types import Message, Prompt
@@ -21,7 +21,7 @@ def prompts(folder: DataFolder) -> list[Prompt]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A file lacks a level of a group, or has one twice.
     """
     return [prompt for file in FILES for prompt in _of_file(file, folder)]
@@ -53,7 +53,7 @@ def _check(where: str, number: int, levels: Mapping[int, Row], wanted: Sequence[
 
 
 def _refuse(where: str, number: int, found: str) -> None:
-    raise UsageMistake(
+    raise UsageError(
         f"{where}: the group {number} {found}; get the file with `spar data fetch followbench`"
     )
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import GRADES, Stage
+from spar.eval.benchmark import GRADES
 from spar.eval.followbench.rules import read_list
 from spar.infer.roles import Seeds
 from spar.infer.search import Roles
 from spar.infer.strategy import Expand, Plan, SearchConfig
+from spar.run.job import Job
 from spar.types import Judgement, Message, Node, Prompt, Usage
 
 ATTEMPTS = 3
@@ -74,14 +75,14 @@ def last_line(output: str) -> str:
     return output.strip(string.whitespace + "`").split("\n")[-1]
 
 
-def stage(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Stage:
+def job(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Job:
     """The stage that asks the grader about each of the prompts until its output can be read.
 
     A greedy grader is sampled from the second attempt on, since it would repeat itself.
     """
     greedy = config.grade.temperature == 0
     later = config.grade.model_copy(update={"temperature": AGAIN}) if greedy else config.grade
-    return Stage(
+    return Job(
         name=GRADES,
         prompts=prompts,
         settings={
@@ -93,7 +94,7 @@ def stage(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Sta
             "max_tokens": None,
             "max_seconds": None,
         },
-        speakers=("actor",),
+        roles=("actor",),
         grader=True,
         change=lambda roles: Roles(roles.actor, Readable(strict), roles.refiner),
         strategy=until_read,

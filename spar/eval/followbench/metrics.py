@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spar.eval.record import Share
+from spar.record.evaluation import Share
 
 FILES = ("content", "situation", "style", "format", "example", "mixed")
 """Files of the data, in the order in which they are asked."""

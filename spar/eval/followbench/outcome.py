@@ -8,7 +8,7 @@ from typing import Literal
 
 from spar.eval.followbench.judge import YES, last_line, read
 from spar.eval.followbench.rules import JUDGE, check, shown
-from spar.eval.record import Verdict
+from spar.record.evaluation import Verdict
 from spar.types import Prompt
 
 State = Literal["ruled", "judged", "unanswered", "unjudged", "unparsed"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spar.eval.record import Verdict
+from spar.record.evaluation import Verdict
 
 JUDGE = ""
 """What `rule_of` says of a row that a model judges."""

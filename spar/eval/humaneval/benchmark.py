@@ -17,14 +17,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
-from spar.eval.data import open_data
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.datasets.local import open_data
 from spar.eval.humaneval.program import solutions
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
-from spar.eval.record import Example, Scored, Verdict
 from spar.infer.roles import Actor
 from spar.infer.search import Roles
+from spar.record.evaluation import Example, Scored, Verdict
+from spar.run.job import Job
 from spar.types import Message, Prompt
 
 FILE = "HumanEval.jsonl.gz"
@@ -57,14 +58,14 @@ class HumanEval(Benchmark):
         rows = open_data("humaneval", config.data).jsonl(FILE)
         return [_prompt(row, chat=config.chat_template) for row in rows]
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the functions written by the configured search."""
-        if stages.config.chat_template:
-            await stages.run(Stage(ANSWERS, examples))
+        if jobs.config.chat_template:
+            await jobs.run(Job(ANSWERS, examples))
         else:
-            await stages.run(Stage(ANSWERS, examples, change=_completing))
+            await jobs.run(Job(ANSWERS, examples, change=_completing))
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Run every answer against its tests."""
         self._require_permission()
         answers = kept.answers()
@@ -78,7 +79,7 @@ class HumanEval(Benchmark):
 
     def _require_permission(self) -> None:
         if not self.allow_code_execution:
-            raise UsageMistake(
+            raise UsageError(
                 "humaneval runs the code that a model writes, on this machine; allow it with "
                 "--allow-code-execution (a child process with limits runs it, but for a model that "
                 "you do not trust use a container as well)"

@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.humaneval import child
 
 Kind = Literal["passed", "raised", "timed out", "memory", "blocked", "ended"]
@@ -105,11 +105,11 @@ def run_program(program: Program, limits: Limits = Limits()) -> Outcome:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The platform has no limits for processes (Windows).
     """
     if os.name != "posix":
-        raise UsageMistake(
+        raise UsageError(
             "running a model's code needs Linux or macOS; score the answers there with --responses"
         )
     folder = Path(tempfile.mkdtemp(prefix="spar-program-"))

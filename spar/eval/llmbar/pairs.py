@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from spar.errors import UsageMistake
-from spar.eval.data import open_data
+from spar.errors import UsageError
+from spar.eval.datasets.local import open_data
 
 DATA = "llmbar"
 """The data set's name."""
@@ -47,14 +47,14 @@ def read_pairs(given: str = "") -> Iterator[Pair]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The data is missing or damaged.
     """
     folder = open_data(DATA, given)
     for subset, path in SUBSETS.items():
         for index, row in enumerate(folder.json(path)):
             if row["label"] not in (1, 2):
-                raise UsageMistake(
+                raise UsageError(
                     f"{folder.path(path)}: row {index + 1} has the label {row['label']!r}; "
                     f"accepted: 1, 2; get the file with `spar data fetch {DATA}`"
                 )

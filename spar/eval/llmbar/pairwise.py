@@ -18,12 +18,13 @@ from functools import cache
 from importlib.resources import files
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
-from spar.eval.judged import ALONE, judge_engine, sampling_of
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.given_responses import ALONE, judge_engine, sampling_of
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
-from spar.eval.record import Example, Scored, Verdict
 from spar.infer.roles import Actor
 from spar.infer.search import Roles
+from spar.record.evaluation import Example, Scored, Verdict
+from spar.run.job import Job
 from spar.templates import render
 from spar.types import Message, Prompt
 
@@ -48,18 +49,16 @@ class Pairwise(Benchmark):
         """Every pair in both orders, ids such as `Natural/17/swapped`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the judge's model answer each comparison once."""
-        sampling = sampling_of(stages.config.grade)
+        sampling = sampling_of(jobs.config.grade)
 
         def compare(roles: Roles) -> Roles:
             return replace(roles, actor=Actor(judge_engine(roles), sampling, greedy_first=False))
 
-        await stages.run(
-            Stage(ANSWERS, examples, settings=ALONE, speakers=("judge",), change=compare)
-        )
+        await jobs.run(Job(ANSWERS, examples, settings=ALONE, roles=("judge",), change=compare))
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Read the winners, the run's own or a person's, and compare them with labels and orders."""
         answers = kept.answers()
         replies = {prompt.id: answers.get(prompt.id, Answer(None)) for prompt in examples}

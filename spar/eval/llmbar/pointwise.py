@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stage, Stages
-from spar.eval.judged import (
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.given_responses import (
     RESPONSE,
     decision,
     f1_share,
@@ -27,7 +27,8 @@ from spar.eval.judged import (
     read_verdict,
 )
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
-from spar.eval.record import Example, Scored, Share, Verdict
+from spar.record.evaluation import Example, Scored, Share, Verdict
+from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
 
 
@@ -41,20 +42,20 @@ class Pointwise(Benchmark):
         """Both outputs of every pair, ids such as `Natural/17/1`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have every output judged: a tree's only node is the output and its judgement."""
-        await stages.run(
-            Stage(
+        await jobs.run(
+            Job(
                 ANSWERS,
                 examples,
-                settings=judging(stages.config),
-                speakers=("judge",),
+                settings=judging(jobs.config),
+                roles=("judge",),
                 change=one_round,
-                begin=judged_roots(stages.config.seed),
+                roots=judged_roots(jobs.config.seed),
             )
         )
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """Compare judgements, the run's own or a person's, with the labels."""
         known = {tree.prompt.id: _of_tree(tree) for tree in kept.trees(ANSWERS)}
         if not known:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
-from spar.cli.children import kill_children
 from spar.errors import MissingExtra, SparError
+from spar.process_tree import kill_children
 
 NAME = "spar"
 """Of the model, in lm-eval's table."""
@@ -55,11 +55,11 @@ def _evaluate() -> None:
     from lm_eval.__main__ import cli_evaluate
 
     from spar.eval.lm_harness.local_data import local_data
-    from spar.eval.lm_harness.searches import close_all
+    from spar.run.interactive import close_sessions
 
     with local_data():
         cli_evaluate()
-    close_all()
+    close_sessions()
 
 
 def _say(message: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.infer.engine import Continuation
 from spar.types import Message, Prompt
 
@@ -44,11 +44,11 @@ def to_chat(history: Sequence[Mapping[str, str]], add_generation_prompt: bool = 
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The task begins the reply in the model's place.
     """
     if not add_generation_prompt:
-        raise UsageMistake(
+        raise UsageError(
             "this task of lm-eval begins the model's reply for it (gen_prefix), which a conversation "
             "cannot say to every engine; use --no-chat-template"
         )

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, Kept, Stages
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.lm_harness.asks import (
     REPLY,
     LikelihoodAsk,
@@ -28,13 +28,13 @@ from spar.eval.lm_harness.asks import (
     likelihood_asks,
     reply_asks,
 )
+from spar.eval.lm_harness.jobs import likelihood_stage, reply_stage
 from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
 from spar.eval.lm_harness.local_data import NOTES
 from spar.eval.lm_harness.replay import Replay, refuse_strangers
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
-from spar.eval.lm_harness.stages import likelihood_stage, reply_stage
 from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
-from spar.eval.record import Scored
+from spar.record.evaluation import Scored
 from spar.types import Prompt
 
 __all__ = ["HarnessTask", "gsm8k", "known_tasks", "mmlu", "task", "triviaqa"]
@@ -87,7 +87,7 @@ class HarnessTask(Benchmark):
 
         Raises
         ------
-        UsageMistake
+        UsageError
             lm-eval cannot ask this task here, or its data cannot be had.
         """
         self._tasks = open_tasks(self.name, config, self.folder)
@@ -100,29 +100,29 @@ class HarnessTask(Benchmark):
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
 
-    async def respond(self, stages: Stages, examples: Sequence[Prompt]) -> None:
+    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
         """Replies by the run's own search; likelihoods by the actor's engine."""
-        directory = stages.kept.directory
+        directory = jobs.kept.directory
         if directory is None:
             return
         if self._replies:
-            await stages.run(reply_stage(ANSWERS, list(self._replies.values())))
+            await jobs.run(reply_stage(ANSWERS, list(self._replies.values())))
         if self._likelihoods:
-            stage = self._likelihood_stage
+            job = self._likelihood_stage
             asks = list(self._likelihoods.values())
-            with likelihood_stage(stage, asks, directory / stage) as scoring:
-                await stages.run(scoring)
+            with likelihood_stage(job, asks, directory / job) as scoring:
+                await jobs.run(scoring)
 
-    def score(self, examples: Sequence[Prompt], kept: Kept) -> Scored:
+    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
         """lm-eval's own scoring of the kept replies and likelihoods.
 
         Raises
         ------
-        UsageMistake
+        UsageError
             A reply or a likelihood is missing, or was given to another prompt.
         """
         if self._tasks is None:
-            raise UsageMistake(f"lm-eval's task {self.name} was not loaded before it was scored")
+            raise UsageError(f"lm-eval's task {self.name} was not loaded before it was scored")
         where = kept.directory or Path()
         documents = read_likelihoods(where / self._likelihood_stage) if self._likelihoods else {}
         replies = dict(kept.answers()) if self._replies else {}
@@ -145,7 +145,7 @@ class HarnessTask(Benchmark):
     def _likelihood_stage(self) -> str:
         return LIKELIHOODS if self._replies else ANSWERS
 
-    def _refuse_strangers(self, kept: Kept) -> None:
+    def _refuse_strangers(self, kept: JobOutputs) -> None:
         refuse_strangers(self._replies.values(), kept.trees(ANSWERS), kept.directory)
         if self._likelihoods:
             trees = kept.trees(self._likelihood_stage)

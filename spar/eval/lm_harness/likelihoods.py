@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.lm_harness.asks import LikelihoodAsk
 from spar.files import LineFile
 from spar.types import Record, Text
@@ -81,7 +81,7 @@ def read_likelihoods(directory: Path) -> dict[str, ScoredDocument]:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A line before the last is damaged.
     """
     path = directory / FILE
@@ -98,7 +98,7 @@ def _documents(path: Path) -> Iterator[ScoredDocument]:
             try:
                 yield ScoredDocument.model_validate(json.loads(line))
             except (ValidationError, ValueError) as error:
-                raise UsageMistake(
+                raise UsageError(
                     f"{path}:{number} is damaged; delete the line, or start over with --fresh"
                 ) from error
 

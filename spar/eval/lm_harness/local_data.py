@@ -1,7 +1,7 @@
 """Documents of GSM8K, MMLU and TriviaQA from the data folder, in place of those of the hub.
 
 lm-eval's tasks say which set of the hub they read, and `datasets.load_dataset` gets it. While tasks are
-made ready, that function is stood in for: where the data folder (`spar.eval.data`) has the set, its
+made ready, that function is stood in for: where the data folder (`spar.eval.datasets.local`) has the set, its
 rows are given in the hub's shape; prompts, worked examples and filters stay lm-eval's own. Every other
 set comes from the hub or its cache, as ever.
 
@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from spar.errors import UsageMistake
-from spar.eval.data import DataFolder, open_data
+from spar.errors import UsageError
+from spar.eval.datasets.local import DataFolder, open_data
 
 Rows = list[dict[str, Any]]
 Splits = Mapping[str, Callable[[], Rows]]
@@ -40,7 +40,7 @@ def local_data(given: str = "") -> Iterator[None]:
     Parameters
     ----------
     given:
-        As `spar.eval.data.open_data` takes it.
+        As `spar.eval.datasets.local.open_data` takes it.
     """
     import datasets
 
@@ -61,10 +61,10 @@ def _load(
     name: str | None = None,
     **options: Any,
 ) -> Any:
-    mistake: UsageMistake | None = None
+    mistake: UsageError | None = None
     try:
         splits = _local(open_set, path, name or "")
-    except UsageMistake as error:
+    except UsageError as error:
         splits, mistake = None, error
     if splits is not None:
         return _dataset(splits)
@@ -87,9 +87,9 @@ def _dataset(splits: Splits) -> Any:
     return DatasetDict({split: Dataset.from_list(read()) for split, read in splits.items()})
 
 
-def _not_to_be_had(path: str, name: str | None, error: Exception) -> UsageMistake:
+def _not_to_be_had(path: str, name: str | None, error: Exception) -> UsageError:
     which = f"{path} ({name})" if name else path
-    return UsageMistake(
+    return UsageError(
         f"the hub's data set {which}: cannot be had ({_first_line(error)}); connect to the network, "
         "or set HF_HOME to a cache that has it"
     )

@@ -21,14 +21,16 @@ from typing import Any
 from lm_eval.api.model import LM
 
 from spar.config import EvalConfig, load_eval
-from spar.errors import UsageMistake
-from spar.eval.benchmark import ANSWERS, Stage
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS
 from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk, likelihood_asks, reply_asks, to_chat
+from spar.eval.lm_harness.jobs import likelihood_stage, reply_stage
 from spar.eval.lm_harness.likelihoods import read_likelihoods
 from spar.eval.lm_harness.replay import pairs, refuse_strangers, texts
-from spar.eval.lm_harness.searches import Searches
-from spar.eval.lm_harness.stages import likelihood_stage, reply_stage
-from spar.infer.deploy import models, shown_model
+from spar.listener import LogListener
+from spar.run.interactive import Session
+from spar.run.job import Job
+from spar.run.resolve import models, shown_model
 from spar.store import read_trees
 from spar.types import SearchTree
 
@@ -49,7 +51,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown setting, or one out of range.
     """
 
@@ -61,12 +63,12 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
         config = config_of(settings, recipe)
         self._temporary = None if out else tempfile.TemporaryDirectory(prefix="spar-")
         self._directory = Path(self._temporary.name if self._temporary else out)
-        self._searches = Searches(config, logging.getLogger(__name__).info)
+        self._session = Session(config, LogListener(logging.getLogger(__name__)))
 
     @property
     def config(self) -> EvalConfig:
         """The settings, with nothing left open once something was asked."""
-        return self._searches.config
+        return self._session.config
 
     @property
     def tokenizer_name(self) -> str:
@@ -99,22 +101,22 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def close(self) -> None:
         """Free the models; safe to call twice."""
-        self._searches.close()
+        self._session.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def _score(self, stage: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+    def _score(self, job: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         asks = likelihood_asks(requests)
-        directory = self._directory / stage
-        with likelihood_stage(stage, asks, directory) as scoring:
+        directory = self._directory / job
+        with likelihood_stage(job, asks, directory) as scoring:
             trees = self._run(scoring, asks)
         refused = frozenset(tree.prompt.id for tree in trees if tree.answer is None)
         return pairs(requests, read_likelihoods(directory), refused)
 
-    def _run(self, stage: Stage, asks: Sequence[ReplyAsk | LikelihoodAsk]) -> list[SearchTree]:
-        directory = self._directory / stage.name
-        self._searches.run(stage, directory)
-        wanted = {prompt.id for prompt in stage.prompts}
+    def _run(self, job: Job, asks: Sequence[ReplyAsk | LikelihoodAsk]) -> list[SearchTree]:
+        directory = self._directory / job.name
+        self._session.run(job, directory)
+        wanted = {prompt.id for prompt in job.prompts}
         trees = [tree for tree in read_trees(directory) if tree.prompt.id in wanted]
         refuse_strangers(asks, trees, directory)
         return trees
@@ -125,7 +127,7 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown setting, or one out of range.
     """
     given = {name: value for name, value in settings.items() if value is not None}
@@ -135,7 +137,7 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
         del given["device"]  # lm-eval's own default, also where there is no GPU
     unknown = sorted(given.keys() - EvalConfig.model_fields.keys())
     if unknown:
-        raise UsageMistake(
+        raise UsageError(
             f"--model_args {unknown[0]}={given[unknown[0]]}: spar has no such setting (accepted: those "
             "of spar.config.EvalConfig, recipe, out)"
         )

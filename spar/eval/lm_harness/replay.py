@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.eval.lm_harness.asks import (
     LikelihoodAsk,
     ReplyAsk,
@@ -72,7 +72,7 @@ def texts(asks: Sequence[ReplyAsk], replies: Mapping[str, str | None]) -> list[s
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A prompt was never answered.
     """
     _refuse_missing([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
@@ -89,7 +89,7 @@ def pairs(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A document was never scored, or was asked otherwise.
     """
     asks = {ask.prompt.id: ask for ask in likelihood_asks(requests)}
@@ -107,11 +107,11 @@ def pairs(
 def refuse_strangers(
     asks: Iterable[ReplyAsk | LikelihoodAsk], trees: Iterable[SearchTree], where: object
 ) -> None:
-    """Raise `UsageMistake` where a kept tree answers another prompt than the one of its id."""
+    """Raise `UsageError` where a kept tree answers another prompt than the one of its id."""
     wanted = {ask.prompt.id: ask.prompt.messages for ask in asks}
     for tree in trees:
         if wanted.get(tree.prompt.id, tree.prompt.messages) != tree.prompt.messages:
-            raise UsageMistake(
+            raise UsageError(
                 f"{where}: the prompt {tree.prompt.id} was another one when it was answered; the data or "
                 "lm-eval have changed since: start over with --fresh, or give another --out"
             )
@@ -125,7 +125,7 @@ def _fits(documents: Mapping[str, ScoredDocument], ask: LikelihoodAsk) -> bool:
 def _refuse_missing(names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        raise UsageMistake(
+        raise UsageError(
             f"no answer is kept for {names[0]}{more}; run the same command without --responses, and to "
             "its end"
         )

@@ -16,7 +16,7 @@ from spar.errors import PromptRefused
 from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile, ScoredDocument, ScoredText
 from spar.infer.engine import Continuation, Engine, Likelihood, Request, Sampling, Scorer
-from spar.infer.roles import AttemptFailed, Seeds, Written, ask
+from spar.infer.roles import AttemptFailed, Generation, Seeds, ask
 from spar.types import Message, Prompt, Usage
 
 T = TypeVar("T")
@@ -34,15 +34,15 @@ class ReplyActor:
     asks: Mapping[str, ReplyAsk]
     """Prompt id to what the task wants."""
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The draft at `index` among the tree's drafts."""
         wanted = self.asks[prompt.id]
         sampling = replace(self._sampling(wanted, index), seed=seeds(0))
 
-        async def written(messages: tuple[Message, ...]) -> Written:
+        async def written(messages: tuple[Message, ...]) -> Generation:
             request = Request(messages, sampling, plain=wanted.plain, truncate=True)
             (reply,), usage = await ask(self.engine, [request])
-            return Written(reply.text, None, usage, sampling.seed)
+            return Generation(reply.text, None, usage, sampling.seed)
 
         return await _without_system(prompt.messages, written, AttemptFailed)
 
@@ -62,12 +62,12 @@ class LikelihoodActor:
     asks: Mapping[str, LikelihoodAsk]
     """Prompt id to the texts."""
 
-    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Written:
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The likeliest text."""
         wanted, start = self.asks[prompt.id], time.monotonic()
         known = self.file.get(wanted)
         if known is not None:
-            return Written(known.likeliest.text, None, Usage(), None)
+            return Generation(known.likeliest.text, None, Usage(), None)
         found = await self._score(wanted)
         texts = [one.text for one in wanted.continuations]
         document = ScoredDocument(
@@ -81,7 +81,7 @@ class LikelihoodActor:
             completion_tokens=sum(one.tokens for one in found),
             seconds=time.monotonic() - start,
         )
-        return Written(document.likeliest.text, None, usage, None)
+        return Generation(document.likeliest.text, None, usage, None)
 
     async def _score(self, wanted: LikelihoodAsk) -> list[Likelihood]:
         try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar.eval.lm_harness.asks import document_id
-from spar.eval.record import Example, Scored, Share, Verdict
+from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.types import Usage
 
 LOGPROBS = "logprobs"

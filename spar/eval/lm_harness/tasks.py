@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.errors import MissingExtra, SparError, UsageMistake
+from spar.errors import MissingExtra, SparError, UsageError
 from spar.eval.lm_harness.asks import to_chat
 from spar.eval.lm_harness.local_data import local_data
 
@@ -98,7 +98,7 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The task cannot be asked here, or its data cannot be had.
     """
     loaded = _load(name, config.data, folder)
@@ -165,19 +165,19 @@ def _load(name: str, data: str, folder: str) -> Mapping[str, Any]:
         raise
     except Exception as error:  # a task may be code of anyone's, and raise anything
         reason = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
-        raise UsageMistake(f"lm-eval's task {name}: cannot be made ready ({reason})") from error
+        raise UsageError(f"lm-eval's task {name}: cannot be made ready ({reason})") from error
     return loaded
 
 
 def _refuse(name: str, task: Any) -> None:
-    """Raise `UsageMistake` for a task that runs a model's code or wants more than text."""
+    """Raise `UsageError` for a task that runs a model's code or wants more than text."""
     if getattr(task, "UNSAFE_CODE", False):
-        raise UsageMistake(
+        raise UsageError(
             f"lm-eval's task {name} runs code that a model wrote, without limits; use spar eval "
             "humaneval, or lm-eval's own command line (python -m spar.eval.lm_harness)"
         )
     if getattr(task, "MULTIMODAL", False):
-        raise UsageMistake(f"lm-eval's task {name} asks about images or sounds; engines read text")
+        raise UsageError(f"lm-eval's task {name} asks about images or sounds; engines read text")
 
 
 def _set_fewshot(task: Any, wanted: int | None) -> None:

@@ -1,1 +1,1 @@
-"""One file an engine; `spar.registry.ENGINES` lists them."""
+"""One file an engine; `spar.plugins.ENGINES` lists them."""

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spar.errors import PromptRefused, PromptTooLong, UsageMistake
+from spar.errors import PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Request
 from spar.infer.engines.stops import end_of, num_watched
 from spar.infer.engines.thinking import OPENINGS, TAGS, without_thinking
-from spar.tokens import plain, special_pattern, special_tokens, whole
+from spar.sanitize import plain, special_pattern, special_tokens, whole
 from spar.types import Message
 
 _KEPT = 512
@@ -190,7 +190,7 @@ def load_tokenizer(model: str, **options: Any) -> Any:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is none, or it has no chat template.
     """
     from transformers import AutoTokenizer
@@ -200,16 +200,14 @@ def load_tokenizer(model: str, **options: Any) -> Any:
     except (OSError, ValueError) as error:
         raise cannot_load(model, error) from error
     if not tokenizer.chat_template:
-        raise UsageMistake(
-            f"--model {model}: its tokenizer has no chat template; give a chat model"
-        )
+        raise UsageError(f"--model {model}: its tokenizer has no chat template; give a chat model")
     return tokenizer
 
 
-def cannot_load(model: str, error: Exception) -> UsageMistake:
+def cannot_load(model: str, error: Exception) -> UsageError:
     """What to tell whoever named a model that transformers cannot load."""
     reason = str(error).strip().split("\n", 1)[0]
-    return UsageMistake(
+    return UsageError(
         f"--model {model}: cannot be loaded ({reason}); give a Hugging Face folder or hub name"
     )
 

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spar.errors import EngineError
-from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Likelihood,
+    NoteCallback,
+    Request,
+)
 from spar.infer.engines.stops import end_of
 
 if TYPE_CHECKING:
@@ -89,7 +96,7 @@ def scripted_likelihood(continuation: Continuation) -> Likelihood:
     return Likelihood(-nats * num_words, nats < 1 / 3, num_words)
 
 
-def open_fake(deployment: Deployment, config: DecodeConfig, tell: Tell) -> FakeEngine:
+def open_fake(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> FakeEngine:
     """The fake engine with the scripted reply, for `--engine fake`."""
     engine = FakeEngine(scripted_reply)
     engine.keep = False

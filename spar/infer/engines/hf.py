@@ -14,9 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 from spar.infer.batcher import Batcher
-from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Likelihood,
+    NoteCallback,
+    Request,
+)
 from spar.infer.engines.chat import cannot_load, load_tokenizer
 from spar.infer.engines.scoring import HfScorer
 
@@ -39,12 +46,10 @@ class HfSettings:
     """Most rows in a batch; 0 picks by device."""
 
 
-def open_hf(deployment: Deployment, config: DecodeConfig, tell: Tell) -> HfEngine:
+def open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> HfEngine:
     """Load a model as the configuration says."""
     if deployment.adapters:
-        raise UsageMistake(
-            "--adapter needs --engine vllm; for hf, merge the adapter into its model"
-        )
+        raise UsageError("--adapter needs --engine vllm; for hf, merge the adapter into its model")
     return HfEngine(deployment.model, HfSettings(config.dtype, config.device, config.rows))
 
 
@@ -55,13 +60,13 @@ class HfEngine:
     ------
     MissingExtra
         torch or transformers is not installed.
-    UsageMistake
+    UsageError
         The model cannot be loaded or has no chat template.
     """
 
     def __init__(self, model: str, settings: HfSettings = HfSettings()) -> None:
         torch = _import_torch()
-        from spar.infer.engines.rolling import RollingBatch
+        from spar.infer.engines.continuous_batching import RollingBatch
 
         self.model = model
         device, dtype = _placement(torch, settings)
@@ -111,14 +116,14 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().split("\n", 1)[0]
-        raise UsageMistake(
+        raise UsageError(
             f"--device {name}: cannot be used ({reason}); give auto, cpu or a torch device"
         ) from error
     default = "fp32" if device.type == "cpu" else "bf16"
     dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}
     wanted = default if settings.dtype == "auto" else settings.dtype
     if wanted not in dtypes:
-        raise UsageMistake(f"--dtype {wanted!r} is not known (accepted: auto, bf16, fp32)")
+        raise UsageError(f"--dtype {wanted!r} is not known (accepted: auto, bf16, fp32)")
     return device, dtypes[wanted]
 
 
@@ -138,15 +143,15 @@ def _load(model: str, dtype: Any) -> tuple[Any, Any]:
 
 
 def check_model_folder(model: str) -> None:
-    """Raise `UsageMistake` if `model` is a local path that holds no model."""
+    """Raise `UsageError` if `model` is a local path that holds no model."""
     path = Path(model)
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
-        raise UsageMistake(
+        raise UsageError(
             f"--model {model}: not a model folder (it has no config.json); "
             "give a Hugging Face folder or hub name"
         )
     if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
-        raise UsageMistake(f"--model {model}: no such folder")
+        raise UsageError(f"--model {model}: no such folder")
 
 
 def _token_budget(torch: Any, model: Any, device: Any) -> int:

@@ -42,7 +42,7 @@ class _Job:
         """Those of all continuations, in order."""
         return list(chain.from_iterable(self.asked))
 
-    def settle(self) -> None:
+    def resolve_config(self) -> None:
         """Answer, once everything is known."""
         num = sum(map(len, self.asked))
         if len(self.found) == num:
@@ -123,7 +123,7 @@ class HfScorer:
                 for job in jobs:
                     job.fail(error if isinstance(error, SparError) else failure)
             for job in jobs:
-                job.settle()
+                job.resolve_config()
 
     def _opened(self) -> Any:
         model = self._model
@@ -153,7 +153,7 @@ class HfScorer:
         for i, pair in enumerate(job.pairs):
             row = pool.setdefault(pair.ids[:-1], _Row(pair.ids[:-1]))
             row.asked.append((job, i, pair.continuation))
-        job.settle()
+        job.resolve_config()
 
 
 def _leave_out(pool: _Pool) -> None:

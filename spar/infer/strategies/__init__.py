@@ -1,1 +1,1 @@
-"""One file a strategy; `spar.registry.STRATEGIES` lists them."""
+"""One file a strategy; `spar.plugins.STRATEGIES` lists them."""

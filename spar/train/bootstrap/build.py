@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from spar.config import Settings
-from spar.errors import RunStopped, UsageMistake
+from spar.errors import RunStopped, UsageError
 from spar.files import replace_json
 from spar.store import read_trees
 from spar.train.bootstrap.examples import (
@@ -27,9 +27,9 @@ from spar.train.bootstrap.examples import (
 from spar.train.build import REPORT, RunFacts, collect, run_facts
 from spar.train.examples import Chat, RefinerExample
 from spar.train.export import export_chats
-from spar.train.mix import Quotas, bucket_name, choose
 from spar.train.refiner_data import Judgements
-from spar.train.survey import BuildSettings, Source, Survey, open_sources, survey
+from spar.train.scan import BuildSettings, Source, Survey, open_sources, survey
+from spar.train.selection import Quotas, bucket_name, choose
 from spar.types import Record, Text
 
 
@@ -86,7 +86,7 @@ def build(order: BootstrapOrder) -> BootstrapReport:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A run is missing or corrupt, its templates are not at hand, or there are too few examples.
     RunStopped
         The disk is full or fails.
@@ -119,13 +119,13 @@ def read_report(folder: Path) -> BootstrapReport:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is none.
     """
     try:
         return BootstrapReport.model_validate_json((folder / REPORT).read_bytes())
     except (OSError, ValidationError) as error:
-        raise UsageMistake(
+        raise UsageError(
             f"{folder} holds no finished build ({REPORT}); run the bootstrap again with --from build"
         ) from error
 
@@ -154,13 +154,13 @@ def _quotas(order: BootstrapOrder) -> Quotas:
 def _require(order: BootstrapOrder, answered: Answers, had: int, why: str) -> None:
     if answered.kept < order.min_answers:
         left_out = _listed(answered.left_out) or "none"
-        raise UsageMistake(
+        raise UsageError(
             f"the actor has {answered.kept} examples, and {order.min_answers} are needed: of {answered.prompts} "
             f"answers of the teacher were left out: {left_out}; give more prompts, or raise "
             "teacher.draft.max_tokens where answers were cut"
         )
     if had < order.min_examples:
-        raise UsageMistake(
+        raise UsageError(
             f"the refiner has {had} examples, and {order.min_examples} are needed: {why}"
         )
 

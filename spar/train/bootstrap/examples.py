@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from spar.train.examples import Answer, has_tokens
-from spar.train.mix import order
+from spar.train.selection import order
 from spar.types import Message, Record, SearchTree, Text
 
 LeftOut = Literal["unanswered", "cut", "without_tokens", "duplicate", "above_quota"]

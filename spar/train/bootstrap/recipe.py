@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from spar.config import FREE as FREE_OF_SEARCHES
 from spar.config import DecodeConfig, Settings, load_decode, section
-from spar.errors import UsageMistake
-from spar.registry import JUDGES, STRATEGIES, check_name
+from spar.errors import UsageError
+from spar.plugins import JUDGES, STRATEGIES, check_name
 from spar.train.recipe import assignment, put_value, told, trainer_fields, tuples
 from spar.train.refiner_data import Judgements
 from spar.train.settings import LaunchSettings, SftSettings
@@ -120,7 +120,7 @@ class BootstrapConfig(Settings):
 
         Raises
         ------
-        UsageMistake
+        UsageError
             `search` has a setting that is none, or a wrong value.
         """
         try:
@@ -130,11 +130,11 @@ class BootstrapConfig(Settings):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
-            raise UsageMistake(f"{name} {first['input']!r}: {first['msg']}") from error
+            raise UsageError(f"{name} {first['input']!r}: {first['msg']}") from error
         check_name(JUDGES, "teacher.judge", found.judge)
         check_name(STRATEGIES, "search.strategy", found.strategy)
         if found.strategy in ("greedy", "best-of-n"):
-            raise UsageMistake(
+            raise UsageError(
                 f"search.strategy {found.strategy!r} refines nothing; give iterative, bfs or dfs"
             )
         return found
@@ -163,7 +163,7 @@ def load_bootstrap(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         An unknown recipe, setting or name, or a value out of range.
     """
     values = dict(section(recipe, "bootstrap", optional=True))
@@ -188,7 +188,7 @@ def _checked(values: Mapping[str, Any], recipe: str) -> BootstrapConfig:
     try:
         config = BootstrapConfig.model_validate(tuples(values))
     except ValidationError as error:
-        raise UsageMistake(told(error, recipe, BootstrapConfig)) from error
+        raise UsageError(told(error, recipe, BootstrapConfig)) from error
     _ = config.searching  # what is wrong with it is told now
     return config
 
@@ -207,9 +207,7 @@ def _train_as_loop(values: dict[str, Any], loop: Mapping[str, Any]) -> None:
 def _fields(values: dict[str, Any], name: str, recipe: str) -> Mapping[str, Any]:
     found = values.pop(name, {})
     if not isinstance(found, Mapping):
-        raise UsageMistake(
-            f"recipe {recipe}: bootstrap.{name} is {found!r}; give settings below it"
-        )
+        raise UsageError(f"recipe {recipe}: bootstrap.{name} is {found!r}; give settings below it")
     return found
 
 

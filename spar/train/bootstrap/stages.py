@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
-from spar.errors import UsageMistake
-from spar.nano import CHECKPOINT
+from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
 from spar.train.bootstrap.recipe import BootstrapConfig
 from spar.train.stages import Stage
 
@@ -71,12 +71,12 @@ def find(stages: Sequence[BootstrapStage], name: str) -> int:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         There is no such stage.
     """
     names = [stage.name for stage in stages]
     if name not in names:
-        raise UsageMistake(f"there is no stage {name!r} (accepted: {', '.join(names)})")
+        raise UsageError(f"there is no stage {name!r} (accepted: {', '.join(names)})")
     return names.index(name)
 
 

@@ -17,30 +17,37 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spar.errors import EngineError, UsageMistake
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import (
     Completion,
     Continuation,
     Deployment,
     Likelihood,
+    NoteCallback,
     Request,
     Sampling,
-    Tell,
 )
 from spar.infer.engines.chat import grouped
-from spar.infer.engines.openai import echoes
-from spar.infer.engines.openai.descriptors import most_connections, raise_limit
-from spar.infer.engines.openai.forms import ECHO, A, Form, form_of
-from spar.infer.engines.openai.lanes import Answer, Cut, Lanes, NoDescriptor, TimedOut, Unreachable
+from spar.infer.engines.openai import prompt_logprobs as echoes
+from spar.infer.engines.openai.concurrency_limit import CAP, START, Moved, Pacer, Slot
+from spar.infer.engines.openai.connection_pool import (
+    Answer,
+    Cut,
+    Lanes,
+    NoDescriptor,
+    TimedOut,
+    Unreachable,
+)
+from spar.infer.engines.openai.endpoints import ECHO, A, Form, form_of
+from spar.infer.engines.openai.fd_limit import most_connections, raise_limit
 from spar.infer.engines.openai.outcomes import no_logprobs, outcome
-from spar.infer.engines.openai.pacing import CAP, START, Moved, Pacer, Slot
 from spar.infer.engines.openai.refusals import Refusal, read_refusal
 from spar.infer.engines.openai.replicas import Replica, Replicas
 from spar.infer.engines.openai.replies import FaultyReply, NoLogprobs, TooFewChoices
+from spar.infer.engines.openai.retry import Changed, Journal, Patience, Retry
 from spar.infer.engines.openai.servers import base_url, check_server, read_key
-from spar.infer.engines.openai.tries import Changed, Journal, Patience, Retry
 from spar.infer.gather import gather
-from spar.tokens import whole
+from spar.sanitize import whole
 from spar.types import Message
 
 if TYPE_CHECKING:
@@ -72,14 +79,14 @@ class OpenAISettings:
     """The same, at most."""
 
 
-def open_openai(deployment: Deployment, config: DecodeConfig, tell: Tell) -> OpenAIEngine:
+def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> OpenAIEngine:
     """The servers of a deployment, as the configuration says; nothing is sent yet."""
     if deployment.adapters:
-        raise UsageMistake(
+        raise UsageError(
             "--adapter: a server loads its adapters itself; give an adapter's name as --model"
         )
     settings = OpenAISettings(config.api_key_env, config.request_seconds, config.retry_seconds)
-    return OpenAIEngine(deployment, settings, tell)
+    return OpenAIEngine(deployment, settings, note)
 
 
 class OpenAIEngine:
@@ -87,7 +94,7 @@ class OpenAIEngine:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         No URL, a bad one, or the key's variable is not set.
     """
 
@@ -95,18 +102,18 @@ class OpenAIEngine:
         self,
         deployment: Deployment,
         settings: OpenAISettings = OpenAISettings(),
-        tell: Tell = lambda _: None,
+        note: NoteCallback = lambda _: None,
     ) -> None:
         if not deployment.urls:
-            raise UsageMistake("--engine openai: no server is given; give --base-url URL")
+            raise UsageError("--engine openai: no server is given; give --base-url URL")
         self.model = deployment.model
-        self._settings, self._tell = settings, tell
-        self._journal = Journal(tell)
+        self._settings, self._tell = settings, note
+        self._journal = Journal(note)
         urls = dict.fromkeys(map(base_url, deployment.urls))
         most = most_connections(settings.most_places, raise_limit(), len(urls))
         settings = replace(settings, most_places=most)
         self._replicas = Replicas(
-            [_replica(url, settings) for url in urls], tell, settings.backoff_seconds
+            [_replica(url, settings) for url in urls], note, settings.backoff_seconds
         )
         self._closed = False
 
@@ -133,7 +140,7 @@ class OpenAIEngine:
             A prompt does not fit in the model's context.
         PromptRefused
             A server that serves others refuses a prompt.
-        ServerRefused, UsageMistake
+        ServerRefused, UsageError
             Asking again cannot help, but the person can.
         EngineError
             The servers failed for too long, or refused the request itself.
@@ -149,7 +156,7 @@ class OpenAIEngine:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             A server does not, or a context is a conversation.
         """
         self._check_open()
@@ -190,7 +197,7 @@ class OpenAIEngine:
                 limit = changed.limit or limit
             except Retry as failure:
                 delay = patience.delay(server.url, failure, self._replicas.refusing)
-                self._journal.note(server.url, failure)
+                self._journal.record(server.url, failure)
                 if patience.tries % _TRIES_A_SERVER == 0:
                     self._replicas.move(request.tree, server)
                 await asyncio.sleep(delay)

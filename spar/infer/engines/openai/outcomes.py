@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageMistake
-from spar.infer.engines.openai.lanes import Cut, NoDescriptor, TimedOut, Unreachable
+from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageError
+from spar.infer.engines.openai.connection_pool import Cut, NoDescriptor, TimedOut, Unreachable
 from spar.infer.engines.openai.refusals import Refusal, context_length, room_for_reply
 from spar.infer.engines.openai.replicas import Replica
+from spar.infer.engines.openai.retry import Changed
 from spar.infer.engines.openai.servers import read_models, shown
-from spar.infer.engines.openai.tries import Changed
 
 _LIST_SECONDS = 20.0
 
@@ -51,14 +51,14 @@ async def outcome(
     return EngineError(f"{server.url}: {refusal}")
 
 
-def no_logprobs(server: Replica, name: str, said: str = "") -> UsageMistake:
+def no_logprobs(server: Replica, name: str, said: str = "") -> UsageError:
     """The error of a server without log-probabilities, of replies or, where `name` is echo, of prompts."""
     if name == "echo":
-        return UsageMistake(
+        return UsageError(
             f"{server.url}: gives no log-probabilities of a prompt (echo with logprobs), which "
             f"log-likelihoods need{said}; use --engine hf or vllm"
         )
-    return UsageMistake(
+    return UsageError(
         f"{server.url}: gives no log-probabilities, which --judge logprob needs; use --judge votes"
     )
 

@@ -15,13 +15,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spar.infer.engine import Tell
+from spar.infer.engine import NoteCallback
 from spar.infer.engines.affinity import Affinity
-from spar.infer.engines.openai.abilities import Abilities
-from spar.infer.engines.openai.lanes import Cut, Lanes, NoDescriptor, TimedOut, Unreachable
-from spar.infer.engines.openai.pacing import Pacer
+from spar.infer.engines.openai.capabilities import Abilities
+from spar.infer.engines.openai.concurrency_limit import Pacer
+from spar.infer.engines.openai.connection_pool import (
+    Cut,
+    Lanes,
+    NoDescriptor,
+    TimedOut,
+    Unreachable,
+)
+from spar.infer.engines.openai.retry import FEWEST_TRIES
 from spar.infer.engines.openai.servers import Key
-from spar.infer.engines.openai.tries import FEWEST_TRIES
 
 _STRIKES = {Unreachable: 2, Cut: 1, TimedOut: 1}
 _DEAD = 4
@@ -73,9 +79,11 @@ class Replicas:
         Time before a dead server is first asked again; it doubles from then on.
     """
 
-    def __init__(self, replicas: Sequence[Replica], tell: Tell, probe_seconds: float) -> None:
+    def __init__(
+        self, replicas: Sequence[Replica], note: NoteCallback, probe_seconds: float
+    ) -> None:
         self.all = tuple(replicas)
-        self._tell, self._probe_seconds = tell, probe_seconds
+        self._tell, self._probe_seconds = note, probe_seconds
         self._homes = Affinity[Replica]()
         self._probes: set[asyncio.Task[None]] = set()
         self._change = asyncio.Event()

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
-from spar.infer.engines.openai.abilities import Abilities
+from spar.infer.engines.openai.capabilities import Abilities
 from spar.infer.engines.stops import end_of
 from spar.infer.engines.thinking import without_thinking
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spar.errors import EngineError, ServerRefused, UsageMistake
-from spar.infer.engine import Tell
+from spar.errors import EngineError, ServerRefused, UsageError
+from spar.infer.engine import NoteCallback
 
 _OPENAI_HOST, _OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 _CHECK_SECONDS = 20.0
@@ -57,7 +57,7 @@ def base_url(given: str) -> str:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         Not http or https, no host, or with a password, a query or a fragment in it.
     """
     import httpx
@@ -65,15 +65,15 @@ def base_url(given: str) -> str:
     try:
         url = httpx.URL(given.strip())
     except (httpx.InvalidURL, TypeError) as error:
-        raise UsageMistake(f"--base-url: not a URL ({error}); give http://host:8000/v1") from None
+        raise UsageError(f"--base-url: not a URL ({error}); give http://host:8000/v1") from None
     if url.userinfo or url.query or url.fragment:
         # Not shown: a key may be in it.
-        raise UsageMistake(
+        raise UsageError(
             f"--base-url of {url.host}: has a name, password, query or fragment in it; give the "
             "plain URL, and the key by --api-key-env NAME"
         )
     if url.scheme not in ("http", "https") or not url.host:
-        raise UsageMistake(f"--base-url {given!r}: not an http URL; give http://host:8000/v1")
+        raise UsageError(f"--base-url {given!r}: not an http URL; give http://host:8000/v1")
     plain = str(url).rstrip("/")
     return plain if url.path.strip("/") else f"{plain}/v1"
 
@@ -85,14 +85,14 @@ def read_key(name: str, url: str) -> Key:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         Not the name of a variable, or the variable is not set, empty, or cannot be a key.
     """
     import httpx
 
     if name and not _VARIABLE.fullmatch(name):
         # Not shown: it may be the key.
-        raise UsageMistake(
+        raise UsageError(
             "--api-key-env: wants the name of an environment variable that holds the key (letters, "
             "digits and underscores, such as MY_API_KEY), not the key itself"
         )
@@ -101,17 +101,15 @@ def read_key(name: str, url: str) -> Key:
     value = os.environ.get(name, "").strip() if name else ""
     if not value:
         if name and not implied:
-            raise UsageMistake(
-                f"--api-key-env {name}: this environment variable is not set or empty"
-            )
+            raise UsageError(f"--api-key-env {name}: this environment variable is not set or empty")
         return Key()
     if not value.isascii() or not value.isprintable():
-        raise UsageMistake(f"--api-key-env {name}: its value cannot be a key (not plain ASCII)")
+        raise UsageError(f"--api-key-env {name}: its value cannot be a key (not plain ASCII)")
     return Key(value, name)
 
 
 def check_server(
-    urls: Sequence[str], model: str, api_key_env: str, tell: Tell = lambda _: None
+    urls: Sequence[str], model: str, api_key_env: str, note: NoteCallback = lambda _: None
 ) -> str:
     """Ask every server what it serves; returns the name of the model to ask for. Blocks.
 
@@ -126,7 +124,7 @@ def check_server(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A bad URL, a missing key, or no model named where a server has several or does not tell.
     ServerRefused
         A server wants another key, or does not have the model.
@@ -144,7 +142,7 @@ def check_server(
     if len(down) == len(urls):
         raise down[0]
     for failure in down:
-        tell(f"{failure}; the other servers are asked meanwhile")
+        note(f"{failure}; the other servers are asked meanwhile")
     return model
 
 
@@ -187,14 +185,14 @@ def choose_model(url: str, listed: list[str] | None, model: str) -> str:
     """The wanted model if the server may have it, its only one if none is wanted."""
     if listed is None:
         if not model:
-            raise UsageMistake(f"{url}: does not say which models it has; name one by --model NAME")
+            raise UsageError(f"{url}: does not say which models it has; name one by --model NAME")
         return model
     if model in listed:
         return model
     if model:
         raise ServerRefused(f"{url}: has no model {model!r} ({shown(listed)}); name one by --model")
     if len(listed) != 1:
-        raise UsageMistake(f"{url}: name a model by --model NAME ({shown(listed)})")
+        raise UsageError(f"{url}: name a model by --model NAME ({shown(listed)})")
     return listed[0]
 
 

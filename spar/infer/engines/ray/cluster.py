@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 
 _CONNECT_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 80 * 1024**2
@@ -56,7 +56,7 @@ def join(address: str) -> None:
     ------
     MissingExtra
         Ray is not installed.
-    UsageMistake
+    UsageError
         There is no cluster at the address, or one that cannot be joined.
     """
     with _lock:
@@ -108,11 +108,11 @@ def amounts(resource: str) -> list[float]:
 
 
 def check_room(need: Need, replicas: int, nodes: Sequence[float]) -> None:
-    """Raise `UsageMistake` unless the nodes' amounts of the needed resource hold the replicas."""
+    """Raise `UsageError` unless the nodes' amounts of the needed resource hold the replicas."""
     room = num_places(need.amount, nodes)
     if room < replicas:
         has = " + ".join(f"{amount:g}" for amount in nodes) or "0"
-        raise UsageMistake(
+        raise UsageError(
             f"--replicas {replicas}: each needs {need} on one node, and the Ray cluster has {has} "
             f"{need.resource}s: room for {room}; give fewer replicas or add nodes"
         )
@@ -148,7 +148,7 @@ def _connect(ray: Any, address: str) -> None:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".")
         where = f"--ray-address {address}" if address else "a Ray cluster of this machine's own"
-        raise UsageMistake(
+        raise UsageError(
             f"{where}: cannot be used ({reason}); give auto, the host:port of "
             "`ray start --head`, or nothing for a cluster of this machine's own"
         ) from error

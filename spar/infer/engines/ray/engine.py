@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spar.errors import EngineError, SparError, UsageMistake
-from spar.infer.engine import Completion, Deployment, Request, Tell
+from spar.embedded import CHECKPOINT
+from spar.errors import EngineError, SparError, UsageError
+from spar.infer.engine import Completion, Deployment, NoteCallback, Request
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.cluster import Need
 from spar.infer.engines.ray.replica import Plan
-from spar.infer.engines.ray.seat import ReplicaLost, Seat
-from spar.nano import CHECKPOINT
-from spar.registry import ENGINES
+from spar.infer.engines.ray.supervisor import ReplicaLost, Seat
+from spar.plugins import ENGINES
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -43,21 +43,21 @@ class Fleet:
     """How long to go on with no replica that lives or opens its model."""
 
 
-def open_ray(deployment: Deployment, config: DecodeConfig, tell: Tell) -> RayEngine:
+def open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> RayEngine:
     """Join or start a cluster and open the replicas on it.
 
     Raises
     ------
     MissingExtra
         Ray, or what a replica needs, is not installed.
-    UsageMistake
+    UsageError
         There is no such cluster, it has no room for the replicas, or they cannot load the model; or a
         setting is not for the engine that they run.
     """
     check_replicas(config)
     cluster.join(config.ray_address)
     try:
-        return RayEngine(plan_fleet(deployment, config), tell)
+        return RayEngine(plan_fleet(deployment, config), note)
     except BaseException:
         cluster.leave()
         raise
@@ -69,10 +69,10 @@ def check_replicas(config: DecodeConfig) -> None:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A setting is not for the engine that the replicas run.
     """
-    from spar.infer.deploy import has_gpu
+    from spar.hardware import has_gpu
 
     _refuse_options(_inner_engine(config, bool(config.ray_address) or has_gpu())[0], config)
 
@@ -82,7 +82,7 @@ def plan_fleet(deployment: Deployment, config: DecodeConfig) -> Fleet:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         It has no room for that, or a setting is not for the engine that the replicas run.
     """
     name, wants_gpu = _inner_engine(config, bool(cluster.amounts("GPU")))
@@ -113,14 +113,14 @@ class RayEngine:
         A replica cannot open its model.
     """
 
-    def __init__(self, fleet: Fleet, tell: Tell) -> None:
+    def __init__(self, fleet: Fleet, note: NoteCallback) -> None:
         self.model = fleet.plan.deployment.model
         self._fleet = fleet
         self._affinity: Affinity[Seat] = Affinity()
         self._closed = False
         self._hopeless_since: float | None = None
         numbers = range(1, fleet.replicas + 1)
-        self.seats = [Seat(n, fleet.plan, fleet.need, tell) for n in numbers]
+        self.seats = [Seat(n, fleet.plan, fleet.need, note) for n in numbers]
         """One a replica."""
         try:
             self._start()
@@ -262,7 +262,7 @@ class RayEngine:
 
 def _inner_engine(config: DecodeConfig, has_gpus: bool) -> tuple[str, bool]:
     """Name of the engine that each replica runs, and whether it wants a GPU."""
-    from spar.infer.deploy import has_package
+    from spar.hardware import has_package
 
     wants_gpu = has_gpus and config.device != "cpu"
     if config.replica_engine != "auto":
@@ -279,7 +279,7 @@ def _refuse_options(name: str, config: DecodeConfig) -> None:
     }
     given = [flag for flag, is_given in asked.items() if is_given]
     if given and name != "vllm":
-        raise UsageMistake(
+        raise UsageError(
             f"{given[0]} needs replicas that run vllm, not {name}; "
             f"give --replica-engine vllm, or leave {given[0]} out"
         )

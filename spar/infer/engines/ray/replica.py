@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spar.config import DecodeConfig
-from spar.errors import EngineError, PromptRefused, PromptTooLong, SparError, UsageMistake
+from spar.embedded import CHECKPOINT
+from spar.errors import EngineError, PromptRefused, PromptTooLong, SparError, UsageError
 from spar.infer.engine import Completion, Deployment, Engine, Request
-from spar.nano import CHECKPOINT
-from spar.registry import resolve
+from spar.plugins import resolve
 
-_KINDS = (PromptTooLong, PromptRefused, EngineError, UsageMistake, SparError)
+_KINDS = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Plan:
     """What a replica opens."""
 
     opener: str
-    """`module:attribute` of a function as in `spar.registry.ENGINES`."""
+    """`module:attribute` of a function as in `spar.plugins.ENGINES`."""
     deployment: Deployment
     config: DecodeConfig
     embedded: bool = False

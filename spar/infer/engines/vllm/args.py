@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spar.errors import UsageMistake
+from spar.errors import UsageError
 from spar.infer.engine import Deployment
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def engine_arguments(
 
     Raises
     ------
-    UsageMistake
+    UsageError
         A folder of `--adapter` holds no adapter that vLLM can apply.
     """
     dtypes = {"auto": "float32" if on_cpu else "bfloat16", "fp32": "float32", "bf16": "bfloat16"}
@@ -90,12 +90,12 @@ def speculation_warning(config: DecodeConfig, *, on_cpu: bool) -> str:
 
 
 def check_arguments(given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise `UsageMistake` for an engine argument that vLLM does not know."""
+    """Raise `UsageError` for an engine argument that vLLM does not know."""
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UsageMistake(
+            raise UsageError(
                 f"--engine-arg {name}: vLLM's engine has no such argument{hint} "
                 "(they are the fields of vllm.AsyncEngineArgs)"
             )
@@ -131,31 +131,31 @@ def adapter_rank(folder: str) -> int:
 
     Raises
     ------
-    UsageMistake
+    UsageError
         The folder holds no LoRA adapter as peft writes it.
     """
     path = Path(folder) / "adapter_config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageMistake(
+        raise UsageError(
             f"--adapter {folder}: not an adapter folder (it has no {path.name}); "
             "give a folder that peft wrote"
         ) from error
     except (OSError, ValueError) as error:
-        raise UsageMistake(f"--adapter {folder}: {path.name} cannot be read ({error})") from error
+        raise UsageError(f"--adapter {folder}: {path.name} cannot be read ({error})") from error
     rank = content.get("r") if isinstance(content, dict) else None
     if not isinstance(rank, int) or rank < 1 or content.get("peft_type", "LORA") != "LORA":
-        raise UsageMistake(f"--adapter {folder}: {path.name} does not describe a LoRA adapter")
+        raise UsageError(f"--adapter {folder}: {path.name} does not describe a LoRA adapter")
     if not any(
         (Path(folder) / f"adapter_model.{kind}").is_file() for kind in ("safetensors", "bin")
     ):
-        raise UsageMistake(f"--adapter {folder}: it has no adapter_model.safetensors")
+        raise UsageError(f"--adapter {folder}: it has no adapter_model.safetensors")
     return rank
 
 
 def _rounded(rank: int) -> int:
     fitting = [size for size in _RANKS if size >= rank]
     if not fitting:
-        raise UsageMistake(f"--adapter: rank {rank} is more than vLLM's most, {_RANKS[-1]}")
+        raise UsageError(f"--adapter: rank {rank} is more than vLLM's most, {_RANKS[-1]}")
     return fitting[0]

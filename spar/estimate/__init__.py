@@ -1,0 +1,1 @@
+"""What a training loop takes: calls, steps, disk and memory. `spar.estimate.training` is its front."""

@@ -1,0 +1,55 @@
+"""Before a run: its first prompts as they will be sent, and the most calls it can make."""
+
+from __future__ import annotations
+
+from spar.config import DecodeConfig
+from spar.infer.judges import JUDGE_ATTEMPTS
+from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
+from spar.run.build import open_templates
+from spar.types import Judgement, Message, Node, Prompt
+
+
+def most_responses(config: DecodeConfig) -> int:
+    """Most drafts and refinements a tree can spend: the budget, or less where the strategy ends first."""
+    if config.strategy == "greedy":
+        return 1
+    level, total = 1, 1
+    for _ in range(config.depth):
+        level = min(level, config.keep) * config.branch
+        total += level
+    if config.strategy == "bfs":
+        return min(config.budget, total)
+    return config.budget
+
+
+def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
+    """Calls of the whole run if no tree is solved: with every reply parsed, and with every retry."""
+    responses = most_responses(config)
+    if config.strategy == "greedy":
+        return num_prompts, num_prompts
+    votes = {"verifier": 0, "logprob": 1}.get(config.judge, config.votes)
+    refined = 0 if config.strategy == "best-of-n" else responses - 1
+    once = responses * (1 + votes)
+    retried = responses + refined * (REFINE_ATTEMPTS - 1) + responses * votes * JUDGE_ATTEMPTS
+    return num_prompts * once, num_prompts * retried
+
+
+def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
+    """The first prompt's draft, judge and refine conversations, and the cost of the run."""
+    templates = open_templates(config)
+    critique = Judgement(verdicts=(False,), critique="(the critique that is kept)")
+    draft = Node(id=0, parent=None, depth=0, response="(the draft)", judgement=critique)
+    once, retried = most_calls(config, num_prompts)
+    return "\n\n".join(
+        [
+            f"== draft ==\n{_conversation(prompt.messages)}",
+            f"== judge ==\n{_conversation(judge_messages(templates, prompt, draft.response))}",
+            f"== refine ==\n{_conversation(refine_messages(templates, prompt, draft))}",
+            f"{num_prompts:,} prompts, at most {most_responses(config)} responses each: "
+            f"{once:,} calls where every reply parses, {retried:,} at the most",
+        ]
+    )
+
+
+def _conversation(messages: tuple[Message, ...]) -> str:
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)

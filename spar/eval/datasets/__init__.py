@@ -1,0 +1,1 @@
+"""The benchmarks' data: where it comes from, where it lies, how it is read."""

@@ -1,0 +1,169 @@
+"""The stages of an evaluation: each is a run directory, and all of them share the loaded models.
+
+A stage whose every prompt has its tree is not opened at all, and no model is loaded for it; a server is
+asked no more than for its name, so that answers of another model are not taken for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from spar.config import EvalConfig
+from spar.errors import SparError
+from spar.eval.job_outputs import RunOutputs
+from spar.files import locked
+from spar.listener import Listener
+from spar.record.evaluation import EXAMPLES, RESULTS
+from spar.run.build import make_manifest
+from spar.run.engine_pool import EnginePool
+from spar.run.job import Job
+from spar.run.resolve import models, required_roles, resolve_config, urls
+from spar.run.resume import PromptSource, is_complete
+from spar.run.session import Run
+from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore
+from spar.types import ROLES
+
+
+@dataclasses.dataclass(slots=True)
+class DirectoryJobRunner:
+    """`spar.eval.benchmark.JobRunner` over run directories."""
+
+    config: EvalConfig
+    kept: RunOutputs
+    listener: Listener
+    pool: EnginePool
+
+    async def run(self, job: Job) -> None:
+        """Search every prompt of a stage that is not in its run directory yet.
+
+        Raises
+        ------
+        ConfigChanged
+            The directory holds a stage of another configuration.
+        """
+        config = self._config(job)
+        directory = self.kept.directory / job.name
+        source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
+        asked = job.roles or required_roles(config)
+        on_server = any(urls(config)[role] for role in asked)
+        finished = is_complete(directory, config, source)
+        if finished and not on_server:
+            return
+        try:
+            config = resolve_config(config, self.pool.once(self.listener.note), asked=asked)
+        except SparError as error:
+            if not finished:
+                raise
+            self.listener.note(f"{error}; not needed, this stage is finished")
+            return
+        if finished and is_complete(
+            directory, config, source
+        ):  # not by another model of that server
+            return
+        if job.prompts:
+            self.listener.note(self._title(job, config))
+        with RunStore.open(directory, make_manifest(config)) as store:
+            run = Run(config, source, store, self.listener, job=job, pool=self.pool)
+            await run.execute()
+
+    def start(self, *, fresh: bool) -> None:
+        """Make the directory ready: empty for a fresh start, its own where the answers come from a file.
+
+        Raises
+        ------
+        ConfigChanged
+            It holds another evaluation of answers from a file.
+        UsageError, EngineError
+            The models of a fresh start cannot be had; nothing is deleted.
+        """
+        if fresh:
+            if self.kept.given is None:  # a dead server must not cost the old run
+                resolve_config(self.config, lambda _: None)
+            forget(self.kept.directory)
+        if self.kept.given is not None:
+            RunStore.open(self.kept.directory, make_manifest(self.config)).close()
+
+    def _config(self, job: Job) -> EvalConfig:
+        config = grader_config(self.config) if job.grader else self.config
+        return config.model_copy(update=dict(job.settings))
+
+    def _title(self, job: Job, config: EvalConfig) -> str:
+        name = f"{config.benchmark}/{job.name}" if job.name else config.benchmark
+        strategy = job.strategy_name or config.strategy
+        return f"{name}: {len(job.prompts)} prompts, {strategy}"
+
+
+def grader_config(config: EvalConfig) -> EvalConfig:
+    """The settings with the grader's model in every role; the judge's where it has none of its own."""
+    grader = _own_grader(config) if config.grader_model or config.grader_url else _judge(config)
+    engine, served = grader["engine"], bool(grader["base_url"])
+    changed: dict[str, Any] = {f"{role}_model": "" for role in ROLES}
+    changed |= {f"{role}_url": () for role in ROLES}
+    # Settings of the run's own engine, which another one would refuse.
+    if served or engine not in ("auto", "vllm", "ray"):
+        changed |= {"engine_args": {}, "speculate": "auto"}
+    if served or engine not in ("auto", "ray"):
+        changed |= {"replicas": 1, "ray_address": ""}
+    return config.model_copy(update={**changed, **grader})
+
+
+def _own_grader(config: EvalConfig) -> dict[str, Any]:
+    engine = config.grader_engine
+    if engine == "auto" and not config.grader_url and config.engine in _LOCAL:
+        engine = config.engine
+    return {
+        "model": config.grader_model,
+        "base_url": config.grader_url,
+        "adapter": {},
+        "engine": engine,
+    }
+
+
+def _judge(config: EvalConfig) -> dict[str, Any]:
+    servers, adapter = urls(config)["judge"], config.adapter.get("judge", "")
+    elsewhere = servers and config.engine in _LOCAL
+    return {
+        "model": models(config)["judge"],
+        "base_url": servers,
+        "adapter": dict.fromkeys(ROLES, adapter) if adapter else {},
+        "engine": "auto" if elsewhere else config.engine,
+    }
+
+
+_LOCAL = ("hf", "vllm", "ray")
+"""Engines that run a model themselves."""
+
+
+def forget(directory: Path) -> None:
+    """Delete an evaluation's own files and the directories of its stages, and nothing else.
+
+    A directory below it with results is an evaluation of its own: a point of a sweep, for one.
+
+    Raises
+    ------
+    RunLocked
+        Another process is writing to it, so nothing is deleted.
+    """
+    if not directory.is_dir():
+        return
+    jobs = [
+        child
+        for child in directory.iterdir()
+        if (child / MANIFEST).is_file() and not (child / RESULTS).is_file()
+    ]
+    own = [directory] if (directory / MANIFEST).is_file() else []
+    with contextlib.ExitStack() as held:
+        for run in (*own, *jobs):
+            held.enter_context(locked(run / LOCK))
+        for job in jobs:
+            shutil.rmtree(job)
+        for name in _FILES if own else ():
+            (directory / name).unlink(missing_ok=True)
+
+
+_FILES = (*RUN_FILES[1:], EXAMPLES, RESULTS, "likelihoods.jsonl", MANIFEST)
+"""An evaluation's own; the last one tells whose directory it is, should this be cut short."""

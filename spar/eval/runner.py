@@ -1,0 +1,278 @@
+"""What `spar eval` does once its settings are known: load, respond, grade, score, report.
+
+Everything that can be wrong with data and files is found before a model is loaded. Answers of all
+benchmarks come before the grading of any, so that at most one change of models is needed. Scoring
+reads what is on the disk and calls no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spar.config import FREE, EvalConfig
+from spar.errors import SparError, UsageError
+from spar.eval.answer_files import stored_files
+from spar.eval.benchmark import Benchmark
+from spar.eval.datasets.local import DataFolder, open_data
+from spar.eval.external_answers import all_answers, match_responses, read_outputs
+from spar.eval.job_outputs import RunOutputs
+from spar.eval.job_runner import DirectoryJobRunner
+from spar.eval.statistics import metrics
+from spar.listener import Listener
+from spar.manifest import config_digest
+from spar.plugins import BENCHMARKS, resolve
+from spar.record.evaluation import Results, Scored, write_examples, write_results
+from spar.run.engine_pool import EnginePool
+from spar.store import read_manifest
+from spar.types import Prompt, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """What to evaluate, apart from the settings of the runs."""
+
+    names: tuple[str, ...]
+    """Benchmarks."""
+    out: Path | None = None
+    """Directory that gets one below it for each benchmark."""
+    overwrite: bool = False
+    """Whether an earlier evaluation in the directory is deleted."""
+    judge_outputs: str = ""
+    """A file with a grader's outputs, or a run directory of them."""
+    compat: bool = False
+    allow_code_execution: bool = False
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBenchmark:
+    """One benchmark of a command, ready to run."""
+
+    benchmark: Benchmark
+    config: EvalConfig
+    examples: Sequence[Prompt]
+    kept: RunOutputs
+    whole: int
+    """Examples that the benchmark has without `--limit`, as far as is known."""
+    notes: tuple[str, ...] = field(default=())
+
+
+async def evaluate(
+    config: EvalConfig, request: EvalRequest, listener: Listener
+) -> tuple[list[Results], SparError | None]:
+    """Run and score every benchmark of a request.
+
+    Returns
+    -------
+    The results of the benchmarks that could be scored, in order, and the first error of the others.
+
+    Raises
+    ------
+    UsageError
+        An unknown benchmark; data or a file of responses that is missing or wrong.
+    RunStopped
+        A request could not be served; what is written can be resumed.
+    """
+    _check_combination(request, config)
+    directory = request.out or default_directory(config)
+    benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
+    pool = EnginePool()
+    runners = [DirectoryJobRunner(b.config, b.kept, listener, pool) for b in benchmarks]
+    for runner in runners:
+        runner.start(fresh=request.overwrite)
+    await run_jobs(benchmarks, runners)
+    results, errors = [], list[SparError]()
+    for benchmark in benchmarks:
+        try:
+            results.append(score(benchmark))
+        except (
+            SparError
+        ) as error:  # a judge whose replies cannot be read says nothing of the others
+            errors.append(error)
+    return results, errors[0] if errors else None
+
+
+async def run_jobs(
+    benchmarks: Sequence[OpenedBenchmark], runners: Sequence[DirectoryJobRunner]
+) -> None:
+    """Answer all benchmarks, then grade all, then free the models of the pool that they share."""
+    try:
+        for opened, runner in zip(benchmarks, runners, strict=True):
+            if opened.kept.given is None:
+                await opened.benchmark.respond(runner, opened.examples)
+        for opened, runner in zip(benchmarks, runners, strict=True):
+            if opened.kept.graded is None:
+                await opened.benchmark.grade(runner, opened.examples)
+    finally:
+        await runners[0].pool.aclose(runners[0].listener.note)
+
+
+def open_benchmark(
+    name: str, config: EvalConfig, request: EvalRequest, directory: Path
+) -> OpenedBenchmark:
+    """Find a benchmark, read its data and the files given, without touching a model.
+
+    Raises
+    ------
+    UsageError
+        There is no such benchmark, or its data or a file given is missing or wrong.
+    """
+    benchmark = find_benchmark(name, request)
+    data = [open_data(used, config.data) for used in benchmark.data]
+    config = config.model_copy(
+        update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
+    )
+    whole = benchmark.load(config)
+    examples = whole if benchmark.limits_itself else whole[: config.limit]
+    _check_not_deleted(directory, config.responses, request)
+    given, graded = None, None
+    notes = tuple(note for folder in data for note in folder.notes)
+    if config.responses and not benchmark.refines_responses:
+        matched = match_responses(
+            config.responses,
+            whole,
+            wanted={prompt.id for prompt in examples},
+            answer_of=benchmark.stored_answer,
+        )
+        given = all_answers(matched, examples, allow_missing=request.allow_missing)
+        notes += (matched.report(),) if matched.report() else ()
+    if request.judge_outputs:
+        if not benchmark.graded:
+            raise UsageError(f"--judge-outputs is for followbench and refinement, not for {name}")
+        notes += (f"the judge's outputs are those of {request.judge_outputs}",)
+        graded = read_outputs(request.judge_outputs, whole, allow_missing=request.allow_missing)
+    return OpenedBenchmark(
+        benchmark, config, examples, RunOutputs(directory, given, graded), len(whole), notes
+    )
+
+
+def find_benchmark(name: str, request: EvalRequest) -> Benchmark:
+    """The benchmark of a name, set up as the flags say.
+
+    Raises
+    ------
+    UsageError
+        Neither spar nor lm-eval has it.
+    """
+    if name not in BENCHMARKS:
+        return _harness_task(name)
+    make = resolve(BENCHMARKS, "benchmark", name)
+    flags = {"compat": request.compat, "allow_code_execution": request.allow_code_execution}
+    known = {f.name for f in dataclasses.fields(make)} if dataclasses.is_dataclass(make) else set()
+    benchmark: Benchmark = make(**{name: flags[name] for name in flags.keys() & known})
+    return benchmark
+
+
+def _harness_task(name: str) -> Benchmark:
+    from spar.hardware import has_package
+
+    known: Sequence[str] = ()
+    if has_package("lm_eval"):
+        from spar.eval.lm_harness.benchmark import known_tasks, task
+
+        known = known_tasks()
+        if name in known:
+            return task(name)
+    close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.6)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    more = "or a task of lm-eval" if known else "or, with lm-eval installed, one of its tasks"
+    raise UsageError(
+        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, {more})"
+    )
+
+
+def _check_combination(request: EvalRequest, config: EvalConfig) -> None:
+    twice = [n for i, n in enumerate(request.names) if n in request.names[:i]]
+    if twice:
+        raise UsageError(f"the benchmark {twice[0]!r} is given twice")
+    for flag, value in _files(config.responses, request):
+        if value and len(request.names) > 1:
+            raise UsageError(f"{flag} is for one benchmark, got {', '.join(request.names)}")
+
+
+def _check_not_deleted(directory: Path, responses: str, request: EvalRequest) -> None:
+    for flag, given in _files(responses, request):
+        inside = given and Path(given).resolve().is_relative_to(directory.resolve())
+        if request.overwrite and inside:
+            raise UsageError(
+                f"--fresh would delete {given}, which {flag} names; give another --out"
+            )
+
+
+def _files(responses: str, request: EvalRequest) -> tuple[tuple[str, str], ...]:
+    return ("--responses", responses), ("--judge-outputs", request.judge_outputs)
+
+
+def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
+    """Changes with the examples, and with the responses given."""
+    parts = [folder.digest for folder in data if folder.name != "nltk_data"]
+    parts += _digests(responses)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
+
+
+def _digests(responses: str) -> list[str]:
+    files = stored_files(Path(responses)) if responses else []
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
+
+
+def default_directory(config: EvalConfig) -> Path:
+    """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
+    told = {**config.model_dump(mode="json"), "given": _digests(config.responses)}
+    digest = config_digest(told, free=FREE)
+    return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
+
+
+def score(opened: OpenedBenchmark) -> Results:
+    """Score what the stages left, and write it beside them."""
+    asked = {prompt.id: prompt.messages[-1].content for prompt in opened.examples}
+    scored = opened.benchmark.score(opened.examples, opened.kept)
+    examples = [
+        example.model_copy(update={"prompt": asked.get(example.id, "")})
+        for example in scored.examples
+    ]
+    results = totals(opened.config, scored, _facts(opened), opened.notes)
+    write_examples(opened.kept.directory, examples)
+    write_results(opened.kept.directory, results)
+    return results
+
+
+def totals(
+    config: EvalConfig, scored: Scored, facts: dict[str, Any], notes: Sequence[str] = ()
+) -> Results:
+    """Sum up what scoring gave."""
+    return Results(
+        benchmark=config.benchmark,
+        n=len(scored.examples),
+        metrics=metrics(scored),
+        means=scored.means,
+        counts=scored.counts,
+        notes=(*notes, *scored.notes),
+        units=scored.units,
+        usage=sum((example.usage for example in scored.examples), Usage()),
+        run=facts,
+    )
+
+
+def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
+    config, manifest = opened.config, read_manifest(opened.kept.directory)
+    from_file = opened.kept.given is not None
+    return {
+        "directory": str(opened.kept.directory),
+        "strategy": config.strategy,
+        "budget": config.budget,
+        # Who wrote a file's answers is not known.
+        "model": "" if from_file else manifest.models[opened.benchmark.measures],
+        "responses": config.responses,
+        "whole": opened.whole,
+        "limit": config.limit,
+        "seed": config.seed,
+        "digest": manifest.digest,
+        "git_commit": manifest.git_commit,
+    }

@@ -1,0 +1,235 @@
+"""What `spar sweep` does: plan the points, run each on what earlier ones hold, score, tabulate, plot.
+
+Answers are taken from larger budgets of the same strategy, a grader's replies from any earlier point.
+
+OUT/NAME/bfs-15/        an evaluation, as `spar eval` writes it
+OUT/NAME/sweep.csv      a row a point; also sweep.md and sweep.png
+OUT/NAME/replayed.json  point to how many of its trees an earlier one held
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from spar.config import FREE, EvalConfig
+from spar.errors import UsageError
+from spar.eval.benchmark import ANSWERS
+from spar.eval.job_outputs import RunOutputs
+from spar.eval.job_runner import DirectoryJobRunner
+from spar.eval.plots import plot, require_matplotlib
+from spar.eval.runner import EvalRequest, OpenedBenchmark, open_benchmark, run_jobs, score
+from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
+from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
+from spar.files import replace_json
+from spar.infer.strategy import SearchConfig
+from spar.listener import Listener
+from spar.manifest import config_digest
+from spar.record.evaluation import Results, writing
+from spar.run.build import make_manifest, search_settings
+from spar.run.engine_pool import EnginePool
+from spar.run.job import Job
+from spar.run.resolve import required_roles, resolve_config
+from spar.run.resume import PromptSource, is_complete, load_summary
+from spar.store import RunStore
+from spar.types import SearchTree
+
+REPLAYED = "replayed.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sweep:
+    """The flags that are a sweep's own."""
+
+    strategies: tuple[str, ...]
+    budgets: tuple[int, ...] = BUDGETS
+    metric: str = ""
+    """What is plotted; "" for the benchmark's headline."""
+    deepen: bool = True
+    """Whether a tree search goes deeper where its shape cannot spend the budget."""
+
+
+async def sweep(
+    config: EvalConfig,
+    request: EvalRequest,
+    grid: Sweep,
+    *,
+    directory: Path,
+    listener: Listener,
+    command: str = "",
+) -> list[Row]:
+    """Run and score every point, and write the table and the plot.
+
+    Parameters
+    ----------
+    command:
+        How to repeat the sweep, for the table; "" leaves it out.
+
+    Raises
+    ------
+    UsageError
+        What `plan` and `open_benchmark` refuse, answers from a file, or a metric that there is not.
+    """
+    shape = SearchConfig(config.branch, config.keep, config.depth)
+    points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
+    require_matplotlib()  # before anything is generated
+    first = open_benchmark(request.names[0], config, request, directory)
+    if first.kept.given is not None:
+        raise UsageError(
+            "spar sweep makes the answers itself; to score a file, use spar eval --responses"
+        )
+    opened = [_at(first, point, directory) for point in points]
+    counts = _Counts(directory / REPLAYED, fresh=request.overwrite)
+    jobs = _stages(opened, points, counts, listener)
+    for job in jobs:
+        job.start(fresh=request.overwrite)
+    await run_jobs(opened, jobs)
+    results = [score(one) for one in opened]
+    rows = [
+        row(point, result, _answering(one), metric=grid.metric, replayed=counts[point])
+        for point, result, one in zip(points, results, opened, strict=True)
+    ]
+    rows = in_order(rows, grid.strategies)
+    _write(directory, rows, results, command)
+    return rows
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """`a,b` to its parts; blanks around them do not count."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def read_budgets(text: str) -> tuple[int, ...]:
+    """`1,3` to numbers; raises `UsageError` where one is none."""
+    try:
+        return tuple(int(part) for part in read_names(text))
+    except ValueError as error:
+        raise UsageError(f"--budgets {text!r}: expected whole numbers, such as 1,3,7") from error
+
+
+def default_directory(config: EvalConfig) -> Path:
+    """`runs/sweep-DIGEST`: the same command, or one with more points, finds its runs again."""
+    free = (*FREE, "strategy", "budget", "benchmark")
+    return Path("runs") / f"sweep-{config_digest(config.model_dump(mode='json'), free=free)[:8]}"
+
+
+@dataclasses.dataclass(slots=True)
+class SweepJobRunner(DirectoryJobRunner):
+    """Stages that take from earlier points what these hold, before anything is run."""
+
+    point: Point
+    earlier: Mapping[Point, Path]
+    """The earlier points, those most alike first, and their directories."""
+    counts: _Counts
+
+    async def run(self, job: Job) -> None:
+        """Fill a stage's run directory, then search what is still missing."""
+        await self._fill(job)
+        await DirectoryJobRunner.run(self, job)
+
+    async def _fill(self, job: Job) -> None:
+        config, directory = self._config(job), self.kept.directory / job.name
+        source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
+        folders = [
+            folder / job.name
+            for point, folder in self.earlier.items()
+            # Answers of another strategy would bring that one's load, hence its seconds, along.
+            if job.name != ANSWERS or point.strategy == self.point.strategy
+        ]
+        first = job.name == ANSWERS and self.point not in self.counts
+        if first and not folders:
+            self.counts.add(self.point, 0)
+        if not job.prompts or not folders or is_complete(directory, config, source):
+            return
+        config = resolve_config(config, lambda _: None, asked=job.roles or required_roles(config))
+        manifest = make_manifest(config)
+        settings = job.changed(search_settings(config, manifest.digest))
+        with RunStore.open(directory, manifest) as store:
+            # The count comes before any search, so what is there without one is of a fill cut short.
+            num_held = len(store.done) if first else 0
+            num_held += await fill(store, job, settings, folders)
+            if job.name == ANSWERS:
+                self.counts.add(self.point, num_held)
+            if not num_held:
+                return
+            store.log(
+                f"{num_held} trees are of earlier runs: {[point.name for point in self.earlier]}"
+            )
+            store.write_summary(load_summary(directory).as_dict())
+        where = f"{self.point.name}/{job.name}".rstrip("/")
+        self.listener.note(f"{where}: {num_held} of {source.count} trees are in earlier runs")
+
+
+class _Counts:
+    """How many trees of each point were replayed; kept on the disk for when the sweep is resumed."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        self._path = path
+        self._known: dict[str, int] = {}
+        if path.is_file() and not fresh:
+            self._known = json.loads(path.read_bytes())
+
+    def __contains__(self, point: Point) -> bool:
+        return point.name in self._known
+
+    def __getitem__(self, point: Point) -> int:
+        return self._known.get(point.name, 0)
+
+    def add(self, point: Point, count: int) -> None:
+        """Note that a point has so many more."""
+        self._known[point.name] = self[point] + count
+        with contextlib.suppress(OSError):  # the run that follows says what is wrong there
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_json(self._path, dict(self._known))
+
+
+def _at(first: OpenedBenchmark, point: Point, directory: Path) -> OpenedBenchmark:
+    """The benchmark at one point, its data read once for all of them."""
+    changed = {"strategy": point.strategy, "budget": point.budget, "depth": point.depth}
+    config = first.config.model_copy(update=changed)
+    return dataclasses.replace(first, config=config, kept=RunOutputs(directory / point.name))
+
+
+def _answering(one: OpenedBenchmark) -> Iterator[SearchTree]:
+    """The trees that answer; an earlier run may have left those of more examples."""
+    ids = {prompt.id for prompt in one.examples}
+    return (tree for tree in one.kept.trees(ANSWERS) if tree.prompt.id in ids)
+
+
+def _stages(
+    opened: Sequence[OpenedBenchmark], points: Sequence[Point], counts: _Counts, listener: Listener
+) -> list[SweepJobRunner]:
+    pool, folders = (
+        EnginePool(),
+        {point: one.kept.directory for point, one in zip(points, opened, strict=True)},
+    )
+    return [
+        SweepJobRunner(
+            one.config,
+            one.kept,
+            listener,
+            pool,
+            point=point,
+            earlier={source: folders[source] for source in sources(points, point)},
+            counts=counts,
+        )
+        for point, one in zip(points, opened, strict=True)
+    ]
+
+
+def _write(directory: Path, rows: Sequence[Row], results: Sequence[Results], command: str) -> None:
+    facts, name = results[0].run, rows[0].metric
+    unit = results[0].units.get(name, "")
+    lines = [
+        *([f"`{command}`"] if command else []),
+        f"model {facts['model']}, seed {facts['seed']}, {results[0].n:,} of {facts['whole']:,} examples",
+        f"commit {facts['git_commit'] or 'unknown'}",
+    ]
+    title = f"{results[0].benchmark}: {name} by strategy and budget"
+    with writing(directory):
+        write_csv(directory / "sweep.csv", rows)
+        (directory / "sweep.md").write_text(markdown(title, rows, lines, unit), encoding="utf-8")
+        plot(directory / "sweep.png", f"{title}, n = {rows[0].n:,}", rows, unit)

@@ -1,0 +1,38 @@
+"""What this machine has: GPUs, memory, installed packages."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import psutil
+
+
+def has_package(name: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    return find_spec(name) is not None
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a GPU; asks the driver, so that no CUDA context is made in this process."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def free_memory(device: str = "auto") -> tuple[int, bool]:
+    """Free bytes where models would run, and whether that is a GPU."""
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        place = torch.device("cuda" if device == "auto" else device)
+        return int(torch.cuda.mem_get_info(place)[0]), True
+    return available_memory(), False
+
+
+def available_memory() -> int:
+    """Bytes of this machine's memory that programs can still get."""
+    return int(psutil.virtual_memory().available)

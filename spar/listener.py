@@ -1,0 +1,127 @@
+"""Listeners: how a run reports what happens, whoever runs it.
+
+    class Counter(spar.Listener):
+        num_trees = 0
+
+        def tree(self, tree):
+            self.num_trees += 1
+
+    spar.decode(prompts, listener=Counter())
+
+Every method does nothing unless it is overridden. Methods are called in the thread that runs the
+searches and must return at once. `spar.progress` has progress bars; `LogListener`, the default of the
+Python API, writes to the logger "spar".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spar.types import Node, Prompt, SearchTree
+
+LOGGER = logging.getLogger("spar")
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What started: the searches of a run, or one stage of a training pipeline."""
+
+    name: str = ""
+    """The stage's title, such as `2/search`; "" for a plain run."""
+    total: int | None = None
+    """Trees, or whatever `unit` says, when all is done; None where that is unknown."""
+    done: int = 0
+    """How many of them an earlier start has left."""
+    unit: str = "trees"
+    tokens: Callable[[], int] = lambda: 0
+    """Completion tokens generated so far by the engines in use."""
+
+
+class Listener:
+    """Receives the events of a run, and ignores those that a subclass does not override."""
+
+    def started(self, activity: Activity) -> None:
+        """The models are loaded and the searches begin, or a stage begins."""
+
+    def admitted(self, prompt: Prompt) -> None:
+        """The search of a prompt begins."""
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """A node joined the tree of a prompt."""
+
+    def tree(self, tree: SearchTree) -> None:
+        """A search ended, and its tree is stored."""
+
+    def progress(self, activity: Activity) -> None:
+        """About once a second while a stage runs."""
+
+    def note(self, line: str) -> None:
+        """A human-readable line: a choice that was made, a warning."""
+
+    def finished(self, activity: Activity) -> None:
+        """The activity ended, successfully or not."""
+
+
+class LogListener(Listener):
+    """Writes notes to a logger at level INFO, and finished trees at level DEBUG.
+
+    Parameters
+    ----------
+    logger:
+        The logger named "spar" by default.
+    """
+
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+        self._logger = logger
+
+    def tree(self, tree: SearchTree) -> None:
+        """Log the id of the prompt and why its search ended."""
+        self._logger.debug("%s: %s, %d nodes", tree.prompt.id, tree.stop, len(tree.nodes))
+
+    def note(self, line: str) -> None:
+        """Log the line."""
+        self._logger.info("%s", line)
+
+
+class Broadcast(Listener):
+    """Passes every event on to several listeners, in order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def started(self, activity: Activity) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.started(activity)
+
+    def admitted(self, prompt: Prompt) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.admitted(prompt)
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.node(prompt, node)
+
+    def tree(self, tree: SearchTree) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.tree(tree)
+
+    def progress(self, activity: Activity) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.progress(activity)
+
+    def note(self, line: str) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.note(line)
+
+    def finished(self, activity: Activity) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.finished(activity)

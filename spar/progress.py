@@ -1,0 +1,138 @@
+"""Listeners that show progress on standard error: a bar for a terminal, plain lines for a pipe.
+
+spar.decode(prompts, listener=spar.progress.ProgressBar())
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from spar.errors import UsageError
+from spar.listener import Activity, Listener
+from spar.types import Prompt, SearchTree
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+_PLAIN_SECONDS = 5.0
+KINDS = ("auto", "rich", "plain", "none")
+
+
+def open_progress(kind: str) -> Progress:
+    """The listener that `--display` names; `auto` looks whether standard error is a terminal."""
+    if kind not in KINDS:
+        raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    return {"rich": ProgressBar, "plain": PlainProgress, "none": Progress}[kind]()
+
+
+class Progress(Listener):
+    """Counts, and shows nothing."""
+
+    def __init__(self) -> None:
+        self.total = self.done = self.running = self.solved = self.judged = self._first = 0
+        self._start = time.monotonic()
+        self._activity = Activity()
+        self._tokens_before = 0
+
+    def started(self, activity: Activity) -> None:
+        """Reset the counts."""
+        self.total, self.done, self._first = activity.total or 0, activity.done, activity.done
+        self.running = self.solved = self.judged = 0
+        self._activity = activity
+        self._tokens_before = (
+            activity.tokens()
+        )  # an engine that is reused has worked for other runs
+        self._start = time.monotonic()
+
+    def admitted(self, prompt: Prompt) -> None:
+        """Count a running tree."""
+        self.running += 1
+
+    def tree(self, tree: SearchTree) -> None:
+        """Count a finished tree."""
+        self.running -= 1
+        self.done += 1
+        self.solved += tree.solved
+        self.judged += any(node.judgement is not None for node in tree.nodes)
+
+    def status(self) -> str:
+        """The state of the run, in one line."""
+        here = self.done - self._first
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        judged = f"judge passes {100 * self.solved / here:.0f} %, " if self.judged else ""
+        left = f"{elapsed / here * (self.total - self.done):.0f} s left" if here else "? s left"
+        tokens = self._activity.tokens() - self._tokens_before
+        rate = f"{tokens / elapsed:,.0f} tokens/s"
+        return f"{self.done}/{self.total} trees, {self.running} running, {judged}{rate}, {left}"
+
+
+class PlainProgress(Progress):
+    """A line every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed = 0.0
+
+    def note(self, line: str) -> None:
+        """Print the line."""
+        print(line, file=sys.stderr, flush=True)
+
+    def tree(self, tree: SearchTree) -> None:
+        """Print the state of the run, at most every few seconds."""
+        super().tree(tree)
+        if time.monotonic() - self._printed >= _PLAIN_SECONDS or self.done == self.total:
+            self._printed = time.monotonic()
+            self.note(self.status())
+
+
+class ProgressBar(Progress):
+    """A progress bar that is redrawn in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._bar: RichProgress | None = None
+
+    def note(self, line: str) -> None:
+        """Print the line above the bar."""
+        self._console.print(line, markup=False, highlight=False)
+
+    def started(self, activity: Activity) -> None:
+        """Draw the bar."""
+        super().started(activity)
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            BarColumn(bar_width=24), TextColumn("{task.description}"), console=self._console
+        )
+        self._task = self._bar.add_task(
+            self.status(), total=activity.total, completed=activity.done
+        )
+        self._bar.start()
+
+    def admitted(self, prompt: Prompt) -> None:
+        """Redraw the bar."""
+        super().admitted(prompt)
+        self._draw()
+
+    def tree(self, tree: SearchTree) -> None:
+        """Advance the bar."""
+        super().tree(tree)
+        self._draw()
+
+    def finished(self, activity: Activity) -> None:
+        """Stop redrawing the bar and leave it on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, description=self.status())

@@ -1,0 +1,1 @@
+"""The runtime: from settings to a run directory. Prints nothing; events go to a `Listener`."""

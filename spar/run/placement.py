@@ -1,0 +1,155 @@
+"""Whether several local models fit side by side, from the size of their weights and the free memory.
+
+An estimate before anything is loaded: weights as they are stored, scaled to the dtype that they run
+in, plus room for each model's cache of keys and values. A model whose files are not on this machine
+yet has no known size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spar.config import DecodeConfig
+from spar.errors import UsageError
+from spar.hardware import free_memory
+from spar.run.resolve import deployments
+from spar.types import Role
+
+Arrangement = Literal["one", "side by side", "in turn"]
+
+CACHE_SHARE = 0.25
+"""Memory for keys and values and activations, at least, as a share of the weights."""
+LEAST_CACHE = 1 << 30
+"""Bytes of it that even the smallest model gets."""
+USABLE = 0.9
+"""Share of the free memory that is planned with."""
+
+_WEIGHTS = (".safetensors", ".bin")
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How the models of a run share the memory."""
+
+    arrangement: Arrangement
+    """One model only, all at the same time, or one after the other."""
+    why: str
+    """For the person who runs it, a sentence without its full stop."""
+
+
+def placement(models: Sequence[str], *, device: str = "auto", dtype: str = "auto") -> Placement:
+    """How the distinct models among `models` are best arranged on this machine.
+
+    Parameters
+    ----------
+    device, dtype:
+        As in the settings: auto, cpu or a torch device; auto, bf16 or fp32.
+    """
+    distinct = list(dict.fromkeys(models))
+    free, on_gpu = free_memory(device)
+    width = 4 if dtype == "fp32" or (dtype == "auto" and not on_gpu) else 2
+    return arrange({model: weight_bytes(model, width) for model in distinct}, free)
+
+
+def arrange(sizes: dict[str, int | None], free: int) -> Placement:
+    """The arrangement for models of these sizes in `free` bytes; None is a size nobody knows."""
+    if len(sizes) < 2:
+        return Placement("one", "all roles are played by one model")
+    unknown = [model for model, size in sizes.items() if size is None]
+    if unknown:
+        return Placement(
+            "in turn", f"the size of {unknown[0]} is not known before it is downloaded"
+        )
+    needed = sum(
+        size + max(LEAST_CACHE, int(size * CACHE_SHARE)) for size in sizes.values() if size
+    )
+    room = int(free * USABLE)
+    sums = f"{needed / _GIB:.1f} GiB with their caches, {room / _GIB:.1f} GiB can be used"
+    if needed <= room:
+        return Placement("side by side", f"{len(sizes)} models need {sums}")
+    return Placement("in turn", f"{len(sizes)} models side by side would need {sums}")
+
+
+def memory_shares(
+    config: DecodeConfig, roles: Collection[Role], *, must_fit: bool = False
+) -> dict[str, float]:
+    """Model to its share of the memory, where several are loaded in this process.
+
+    Parameters
+    ----------
+    roles:
+        Roles that call a model.
+    must_fit:
+        Whether models that do not fit side by side are an error.
+
+    Raises
+    ------
+    UsageError
+        They do not fit, and must.
+    """
+    served = deployments(config)
+    names = list(dict.fromkeys(served[role].model for role in roles if not served[role].urls))
+    if len(names) < 2 or config.engine not in ("hf", "vllm"):
+        return {}
+    if must_fit:
+        placed = placement(names, device=config.device, dtype=config.dtype)
+        if placed.arrangement == "in turn":
+            raise UsageError(
+                f"{placed.why}; use one model for all roles, or put one of them on a server"
+            )
+    sizes = {name: weight_bytes(name, 2) for name in names}
+    return shares(sizes) if config.engine == "vllm" else {}
+
+
+def shares(sizes: dict[str, int | None]) -> dict[str, float]:
+    """Each model's share of the memory when they stand side by side: half of it in equal parts, half
+    by weight, so that a small model keeps room for its cache."""
+    total = sum(size or 0 for size in sizes.values())
+    even = 1 / len(sizes)
+    return {
+        model: round(0.5 * even + 0.5 * ((size or 0) / total if total else even), 4)
+        for model, size in sizes.items()
+    }
+
+
+def weight_bytes(model: str, width: int) -> int | None:
+    """Bytes of a model's weights at `width` bytes a number; None where its files are not here."""
+    folder = model_folder(model)
+    if folder is None:
+        return None
+    for kind in _WEIGHTS:
+        files = sorted(path for path in folder.glob(f"*{kind}") if path.is_file())
+        if files:
+            stored = sum(path.stat().st_size for path in files)
+            return int(stored * width / _stored_width(folder))
+    return None
+
+
+def model_folder(model: str) -> Path | None:
+    """Where a model's files lie: its folder, or its place in the hub's local cache."""
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        found = try_to_load_from_cache(model, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _stored_width(folder: Path) -> float:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 2
+    name = str(config.get("dtype") or config.get("torch_dtype") or "bfloat16")
+    return {"float32": 4, "float64": 8}.get(name, 2)

@@ -1,0 +1,310 @@
+"""Which models run where: from settings to open engines, one for each model and server.
+
+Roles that share a model and its servers share an engine. What `auto` stands for, and which model a
+server has, is settled before the run directory is made, so that the manifest says what ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from spar.config import DecodeConfig
+from spar.embedded import CHECKPOINT
+from spar.errors import EngineError, UsageError
+from spar.hardware import has_gpu, has_package
+from spar.infer.decode import DEFAULT_ROOM
+from spar.infer.engine import Deployment, Engine, NoteCallback
+from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine
+from spar.plugins import ENGINES, resolve
+from spar.types import ROLES, Role
+
+C = TypeVar("C", bound=DecodeConfig)
+
+TREES_PER_SLOT = 3
+"""Trees in flight for each request that an engine can work on at once. Two leave an engine of 256
+slots idle for 4 % of a run of 541 prompts, three for none (reports/schedule_ratio.md)."""
+
+
+@dataclass(slots=True)
+class Engines:
+    """The engines of a run, opened when first asked for."""
+
+    config: DecodeConfig
+    note: NoteCallback = lambda _: None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Model to the share of the memory that it may take, where it may not have all."""
+    roles: Collection[Role] = ROLES
+    """Roles that have an engine; none is opened for the others, who must not be asked."""
+    opened: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
+    """May be shared by several of these, whose runs then share loaded models."""
+    ready: float = 0.0
+    """When the last of them was loaded, by the monotonic clock; 0 before that."""
+    closed: bool = False
+
+    def get(self, role: Role) -> Engine:
+        """The engine that a role asks."""
+        if role not in self.roles:
+            return MissingEngine(role)
+        wanted = self.wanted[role]
+        found = self._serving(wanted)
+        meter = self._open(wanted) if found is None else self.opened[found]
+        adapter = self.config.adapter.get(role, "")
+        return AdapterEngine(meter, adapter) if adapter else meter
+
+    async def aclose(self) -> None:
+        """Close them all, also where one fails at it."""
+        self.closed = True
+        await close_all(self.opened, self.note)
+
+    @property
+    def wanted(self) -> dict[Role, Deployment]:
+        """Role to what must be open for it."""
+        served = deployments(self.config)
+        return {
+            role: replace(served[role], share=self.shares.get(served[role].model, 1.0))
+            for role in self.roles
+        }
+
+    @property
+    def engines(self) -> dict[Deployment, InstrumentedEngine]:
+        """What is open for these roles."""
+        found = (self._serving(wanted) for wanted in self.wanted.values())
+        return {deployment: self.opened[deployment] for deployment in found if deployment}
+
+    def _serving(self, wanted: Deployment) -> Deployment | None:
+        return next((one for one in tuple(self.opened) if one.serves(wanted)), None)
+
+    def _open(self, wanted: Deployment) -> InstrumentedEngine:
+        name = pick_engine(self.config)[0] if wanted.engine == "auto" else wanted.engine
+        opener = resolve(ENGINES, "engine", name)
+        meter = self.opened[wanted] = InstrumentedEngine(opener(wanted, self.config, self.note))
+        if self.closed:  # the run was given up while this one was loading, in another thread
+            self.opened.pop(wanted, None)
+            asyncio.run(meter.aclose())
+            raise EngineError("the engines are closed")
+        return meter
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens generated so far."""
+        return sum(meter.completion_tokens for meter in self.engines.values())
+
+    def room(self) -> int:
+        """Trees to keep in flight: as the user says, or enough to keep every engine full."""
+        if self.config.concurrency:
+            return self.config.concurrency
+        capacities = [meter.capacity for meter in self.engines.values()]
+        return TREES_PER_SLOT * sum(capacities) if all(capacities) else DEFAULT_ROOM
+
+    def describe(self) -> list[str]:
+        """One line an engine: what it holds and how full its batches were."""
+        lines = []
+        for deployment, meter in self.engines.items():
+            batch = getattr(meter.engine, "mean_batch", 0.0)
+            rows = f", mean batch {batch:.1f} rows" if batch else ""
+            lines.append(f"{engine_label(deployment)}: {meter.description}{rows}")
+        return lines
+
+    def counts(self) -> dict[str, dict[str, float]]:
+        """Engine to its counts."""
+        return {engine_label(deployment): m.counts() for deployment, m in self.engines.items()}
+
+
+async def close_all(
+    opened: MutableMapping[Deployment, InstrumentedEngine], note: NoteCallback
+) -> None:
+    """Close every engine and take it out, also where one fails at it."""
+    engines = [opened.pop(deployment) for deployment in tuple(opened)]
+    closing = [meter.aclose() for meter in engines]
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(result, Exception):
+            note(f"an engine did not close: {result}")
+
+
+def required_roles(config: DecodeConfig) -> tuple[Role, ...]:
+    """Roles that a strategy and a judge ask a model for."""
+    if config.strategy == "greedy":
+        return ("actor",)
+    judges: tuple[Role, ...] = () if config.judge == "verifier" else ("judge",)
+    refines: tuple[Role, ...] = () if config.strategy == "best-of-n" else ("refiner",)
+    return ("actor", *judges, *refines)
+
+
+def deployments(config: DecodeConfig) -> dict[Role, Deployment]:
+    """Role to what serves it. Roles with the same model and servers have the same deployment."""
+    names, servers = models(config), urls(config)
+    found: dict[Role, Deployment] = {}
+    for role in ROLES:
+        alike = [r for r in ROLES if (names[r], servers[r]) == (names[role], servers[role])]
+        adapters = {config.adapter[r]: None for r in alike if config.adapter.get(r)}
+        model = names[role] or ("" if servers[role] else str(CHECKPOINT))
+        engine = "openai" if servers[role] and config.engine != "fake" else config.engine
+        found[role] = Deployment(model, servers[role], tuple(adapters), engine=engine)
+    return found
+
+
+def models(config: DecodeConfig) -> dict[Role, str]:
+    """Role to the model that plays it; "" for the embedded one, or for a server's only one.
+
+    A role on a server does not take over the model of one that runs here.
+    """
+    servers = urls(config)
+
+    def inherited(role: Role, model: str, whose: tuple[str, ...]) -> str:
+        return "" if servers[role] and not whose else model
+
+    refiner = config.refiner_model or inherited("refiner", config.model, config.base_url)
+    return {
+        "actor": config.actor_model or inherited("actor", config.model, config.base_url),
+        "judge": config.judge_model or inherited("judge", refiner, servers["refiner"]),
+        "refiner": refiner,
+    }
+
+
+def urls(config: DecodeConfig) -> dict[Role, tuple[str, ...]]:
+    """Role to the servers that it asks; none for an engine in process."""
+    refiner = config.refiner_url or config.base_url
+    return {
+        "actor": config.actor_url or config.base_url,
+        "judge": config.judge_url or refiner,
+        "refiner": refiner,
+    }
+
+
+def pick_engine(config: DecodeConfig, asked: Sequence[Role] = ()) -> tuple[str, str]:
+    """The engine's name, and why `auto` stands for it ("" where the user named it).
+
+    Where only some roles have servers, it is the engine of the others.
+
+    Parameters
+    ----------
+    asked:
+        Roles that ask a model, () for those that the strategy and the judge need.
+    """
+    if config.engine != "auto":
+        return config.engine, ""
+    asked = asked or required_roles(config)
+    served = [role for role in asked if urls(config)[role]]
+    if len(served) == len(asked):
+        return "openai", "a server's URL was given"
+    name, why = _pick_local(config)
+    return name, why + f" (a server is the {' and the '.join(served)})" * bool(served)
+
+
+def _pick_local(config: DecodeConfig) -> tuple[str, str]:
+    if config.ray_address or config.replicas > 1:
+        return "ray", "a Ray cluster or several replicas were asked for"
+    if not has_gpu():
+        return "hf", "no GPU is seen"
+    if has_package("vllm"):
+        return "vllm", "vLLM is installed and there is a GPU"
+    return "hf", "vLLM is not installed"
+
+
+def resolve_config(
+    config: C, note: NoteCallback, *, interactive: bool = False, asked: Sequence[Role] = ()
+) -> C:
+    """The configuration with nothing left open: engine, servers' models, speculation.
+
+    Parameters
+    ----------
+    interactive:
+        Whether a person waits for the answer to one prompt.
+    asked:
+        Roles that ask a model, () for those that the strategy and the judge need.
+
+    Raises
+    ------
+    UsageError
+        Settings that cannot go together, a folder without a model, a server without the model.
+    """
+    asked = asked or required_roles(config)
+    name, why = pick_engine(config, asked)
+    if why:
+        note(f"engine: {name}, since {why}")
+    config = config.model_copy(update={"engine": name, **_checked_urls(config)})
+    _refuse_mixtures(config, asked)
+    if name != "fake":
+        _check_folders(config)
+        config = _with_served_models(config, asked, note)
+    if config.speculate == "auto":
+        single = name == "vllm" and interactive and has_gpu()
+        config = config.model_copy(update={"speculate": "on" if single else "off"})
+    return config
+
+
+def _refuse_mixtures(config: DecodeConfig, asked: Sequence[Role]) -> None:
+    name, servers = config.engine, urls(config)
+    missing = [role for role in asked if not servers[role]]
+    if not missing and name not in ("openai", "fake"):
+        raise UsageError(f"--engine {name} runs models itself; for a URL, use --engine openai")
+    if name == "openai" and missing:
+        raise UsageError(
+            f"--engine openai: no server for the {missing[0]}; give --base-url URL, or leave "
+            "--engine out to run that role here"
+        )
+    if name != "ray" and (config.replicas > 1 or config.ray_address):
+        raise UsageError(f"--replicas and --ray-address need --engine ray, not {name}")
+    secrets = [name for name in config.engine_args if "token" in name.split("_")]
+    if secrets:
+        raise UsageError(
+            f"--engine-arg {secrets[0]}: would be written into run.json; set HF_TOKEN instead"
+        )
+    if config.adapter and name not in ("vllm", "ray"):
+        raise UsageError(f"--adapter needs --engine vllm, not {name}")
+    if config.engine_args and name not in ("vllm", "ray"):
+        raise UsageError(f"--engine-arg needs --engine vllm, not {name}")
+    if config.speculate == "on" and name not in ("vllm", "ray"):
+        raise UsageError(f"--speculate on needs --engine vllm, not {name}")
+    if name == "ray":
+        from spar.infer.engines.ray.engine import check_replicas
+
+        check_replicas(config)
+
+
+def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
+    """All URLs in one form; none may carry a key, whether it is asked or not."""
+    names = ("base_url", "actor_url", "judge_url", "refiner_url")
+    if not any(getattr(config, name) for name in names):
+        return {}
+    from spar.infer.engines.openai.servers import base_url
+
+    return {name: tuple(map(base_url, getattr(config, name))) for name in names}
+
+
+def _check_folders(config: DecodeConfig) -> None:
+    from spar.infer.engines.hf import check_model_folder
+
+    for deployment in deployments(config).values():
+        if not deployment.urls:
+            check_model_folder(deployment.model)
+
+
+def _with_served_models(config: C, asked: Sequence[Role], note: NoteCallback) -> C:
+    from spar.infer.engines.openai.servers import check_server
+
+    found: dict[Deployment, str] = {}
+    names: dict[str, str] = {}
+    for role in asked:
+        deployment = deployments(config)[role]
+        if not deployment.urls:
+            continue
+        if deployment not in found:
+            found[deployment] = check_server(
+                deployment.urls, deployment.model, config.api_key_env, note=note
+            )
+        names[f"{role}_model"] = found[deployment]
+    return config.model_copy(update=names)
+
+
+def engine_label(deployment: Deployment) -> str:
+    """A deployment's name for people: its model, and its servers where it has any."""
+    return " ".join([shown_model(deployment.model), *deployment.urls])
+
+
+def shown_model(model: str) -> str:
+    """A model's name for people; the embedded model's own folder is not of interest."""
+    return "embedded" if model in ("", str(CHECKPOINT)) else model

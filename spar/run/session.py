@@ -1,0 +1,232 @@
+"""A run: load the models, search every prompt that has no tree yet, write the totals.
+
+Where actor and refiner are two local models that do not fit in memory together, the run has two phases:
+all drafts first, then the actor's engine is closed and the searches run on the stored drafts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from spar.config import DecodeConfig
+from spar.infer.decode import decode
+from spar.infer.search import Roles, SearchSettings
+from spar.infer.summary import Summary
+from spar.listener import Activity, Broadcast, Listener
+from spar.run.build import open_roles, search_settings
+from spar.run.engine_pool import EnginePool
+from spar.run.job import Job
+from spar.run.placement import memory_shares, placement
+from spar.run.resolve import Engines, deployments, required_roles
+from spar.run.resume import PromptSource, load_summary
+from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, delete_drafts, has_missing_drafts
+from spar.store import RunStore
+from spar.types import Role, SearchTree
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Run:
+    """One start of a run: of a new one, or of one that is resumed."""
+
+    config: DecodeConfig
+    """Resolved settings (`spar.run.resolve.resolve_config`)."""
+    source: PromptSource
+    store: RunStore
+    listener: Listener = Listener()
+    overwrite: bool = False
+    """Whether an earlier run in the directory was deleted, so that its drafts go too."""
+    job: Job = Job("", ())
+    """What differs from the plain search of the settings."""
+    pool: EnginePool | None = None
+    """Engines shared with other runs, closed by the pool's owner; None closes them with the run."""
+    summary: Summary = field(default_factory=Summary)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that call a model."""
+        return self.job.roles or required_roles(self.config)
+
+    async def execute(self) -> Summary:
+        """Search every prompt without a tree; returns the totals of the whole run.
+
+        Raises
+        ------
+        RunStopped
+            A request could not be served, or the disk is full. The run can be resumed.
+        UsageError
+            A model cannot be loaded or a server refuses to serve it.
+        """
+        if self.overwrite:
+            delete_drafts(self.store.directory)
+        self.summary = load_summary(self.store.directory)
+        if self.summary.trees:
+            self.listener.note(f"resuming: {self.summary.trees} trees are stored")
+        if self._is_complete():
+            return self.summary
+        start, earlier = time.monotonic(), self.summary.seconds
+        try:
+            await self._execute()
+        finally:
+            self.summary.seconds = earlier + time.monotonic() - start
+            self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
+        return self.summary
+
+    def _is_complete(self) -> bool:
+        done = self.store.done
+        return len(done) >= self.source.count and all(p.id in done for p in self.source.read())
+
+    async def _execute(self) -> None:
+        settings = self.job.changed(search_settings(self.config, self.store.manifest.digest))
+        if self.pool is not None:
+            needed = self._new_engines(self.roles).wanted.values()
+            await self.pool.make_room(needed, self._note)
+        if not await in_thread(self._needs_two_phases):
+            await self._search(settings, self.roles)
+            return
+        if self.pool is not None:
+            await self.pool.aclose(self._note)
+            self.pool = None
+        done = frozenset(self.store.done)
+        if has_missing_drafts(self.store.directory, self.source.read(), done):
+            await self._draft(settings)
+        others = tuple(role for role in self.roles if role != "actor")
+        await self._search(settings, others, stored_drafts=True)
+
+    def _needs_two_phases(self) -> bool:
+        """Whether the actor's model must be freed before the others are loaded; notes the reason."""
+        served = deployments(self.config)
+        local = [role for role in self.roles if not served[role].urls]
+        needed = dict.fromkeys(served[role] for role in local)
+        others = {served[role] for role in local if role != "actor"}
+        if len(needed) < 2 or self.config.engine not in ("hf", "vllm"):
+            return False
+        names = [deployment.model for deployment in needed]
+        placed = placement(names, device=self.config.device, dtype=self.config.dtype)
+        too_large = placed.arrangement == "in turn"
+        two_phases = too_large and "actor" in local and served["actor"] not in others
+        how = "drafts first, then the search, since" if two_phases else "loaded side by side:"
+        warning = "; loading may fail, since the actor's model judges or refines too"
+        self._note(
+            f"{len(set(names))} models: {how} {placed.why}"
+            + warning * (too_large and not two_phases)
+        )
+        return two_phases
+
+    async def _draft(self, settings: SearchSettings) -> None:
+        phase = DraftPhase(self.store.directory, self.store.manifest, settings)
+        missing = (p for p in self.source.read() if p.id not in self.store.done)
+        async with self._open_engines(("actor",)) as engines:
+            roles = await in_thread(lambda: self._open_roles(engines))
+            with self._activity(engines):
+                await phase.write(missing, roles, engines.room, self.listener)
+        self._note("the drafts are stored, their model is freed")
+
+    async def _search(
+        self, settings: SearchSettings, asked: tuple[Role, ...], *, stored_drafts: bool = False
+    ) -> None:
+        async with self._open_engines(asked) as engines:
+            roles = await in_thread(lambda: self._open_roles(engines))
+            if stored_drafts:
+                roles = replace(roles, actor=StoredDrafts(self.store.directory / FOLDER))
+            with self._activity(engines):
+                await decode(
+                    self.source.read(),
+                    roles,
+                    settings,
+                    self.store,
+                    summary=self.summary,
+                    room=engines.room,
+                    listener=Broadcast(_FaultLog(self.store), self.listener),
+                    roots=self.job.roots(roles) if self.job.roots else None,
+                )
+
+    def _open_roles(self, engines: Engines) -> Roles:
+        return self.job.change(open_roles(self.config, engines))
+
+    @contextlib.asynccontextmanager
+    async def _open_engines(self, roles: tuple[Role, ...]) -> AsyncIterator[Engines]:
+        start = time.monotonic()
+        engines = self._new_engines(roles)
+        if self.pool is not None:
+            engines.opened = self.pool.engines
+        before = engines.counts()
+        if not before:
+            self.listener.note("loading the model ...")
+        try:
+            yield engines
+        finally:
+            self.summary.load_seconds += engines.ready - start if engines.ready else 0.0
+            for line in engines.describe():
+                self._note(line)
+            for name, counts in engines.counts().items():
+                self.summary.add_engine(name, _difference(counts, before.get(name, {})))
+            engines.closed = True  # a model that another thread is still loading is closed there
+            if self.pool is None:
+                await engines.aclose()
+
+    def _new_engines(self, roles: tuple[Role, ...]) -> Engines:
+        return Engines(self.config, self._note, memory_shares(self.config, roles), roles=roles)
+
+    @contextlib.contextmanager
+    def _activity(self, engines: Engines) -> Iterator[None]:
+        engines.ready = time.monotonic()
+        activity = Activity(
+            total=self.source.count,
+            done=len(self.store.done),
+            tokens=lambda: engines.completion_tokens,
+        )
+        self.listener.started(activity)
+        try:
+            yield
+        finally:
+            self.listener.finished(activity)
+
+    def _note(self, line: str) -> None:
+        self.store.log(line)
+        self.listener.note(line)
+
+
+class _FaultLog(Listener):
+    """Logs the faults of each tree in the run directory."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    def tree(self, tree: SearchTree) -> None:
+        """Log its faults."""
+        for fault in tree.faults:
+            self._store.log(f"{tree.prompt.id}: {fault.stage} below {fault.parent}: {fault.reason}")
+
+
+def _difference(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0) for name, value in now.items()}
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do blocking work in a daemon thread, so that Ctrl-C is handled meanwhile and nothing waits for
+    work that was abandoned."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def resolve(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not future.done():
+            set_outcome(outcome)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[[Any], None], Any] = (future.set_result, work())
+        except BaseException as error:  # whatever it is belongs to the caller
+            outcome = (future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run was interrupted
+            loop.call_soon_threadsafe(resolve, *outcome)
+
+    threading.Thread(target=run, name="spar-loader", daemon=True).start()
+    return await future

@@ -1,0 +1,117 @@
+"""Drafts first, search later: for an actor and a refiner that do not fit in memory together.
+
+The drafts are a run of their own in `drafts/` below the run directory: trees of unjudged nodes, written,
+resumed and read like any other. The search then asks `StoredDrafts` in the actor's place, with the same
+seeds and the same budget, so the trees are those of a run with both models loaded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spar.infer.decode import decode
+from spar.infer.roles import AttemptFailed, Generation, Seeds
+from spar.infer.search import Budget, Roles, SearchSettings
+from spar.infer.strategy import DRAFT_ATTEMPTS, UNLIMITED, Expand, Plan, SearchConfig
+from spar.infer.summary import Summary
+from spar.listener import Listener
+from spar.manifest import Manifest
+from spar.store import MANIFEST, TREES, RunStore, tree_offsets
+from spar.types import Node, Prompt, SearchTree, Usage
+
+FOLDER = "drafts"
+"""Where a run directory keeps the run of its drafts."""
+
+
+def unjudged(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """As many drafts as the budget allows; none is judged."""
+    yield [Expand(None, UNLIMITED, judged=False)]
+
+
+def num_drafts(settings: SearchSettings) -> int:
+    """Drafts that a search may ask for: the whole budget for best-of-n; for the others one, and those
+    that take the place of a draft that is empty or cannot be judged."""
+    most = settings.budget.responses
+    return most if settings.name == "best-of-n" else min(DRAFT_ATTEMPTS, most)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPhase:
+    """The first half of a run in two halves."""
+
+    directory: Path
+    """The run's directory."""
+    manifest: Manifest
+    """The run's manifest."""
+    settings: SearchSettings
+    """The search that the drafts are for."""
+
+    async def write(
+        self, prompts: Iterable[Prompt], roles: Roles, room: Callable[[], int], listener: Listener
+    ) -> None:
+        """Write every prompt's drafts that are not there yet; only the actor is asked.
+
+        Raises
+        ------
+        RunStopped
+            A request could not be served. What was written can be resumed.
+        """
+        settings = replace(
+            self.settings,
+            strategy=unjudged,
+            name="drafts",
+            budget=Budget(num_drafts(self.settings)),
+        )
+        with RunStore.open(self.directory / FOLDER, self.manifest) as store:
+            await decode(
+                prompts, roles, settings, store, summary=Summary(), room=room, listener=listener
+            )
+
+
+def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Container[str]) -> bool:
+    """Whether some prompt has neither its tree nor its drafts yet."""
+    path = directory / FOLDER / TREES
+    kept = tree_offsets(path) if path.is_file() else {}
+    return any(prompt.id not in kept and prompt.id not in done for prompt in prompts)
+
+
+def delete_drafts(directory: Path) -> None:
+    """Delete the drafts of an earlier run; nothing that is no run directory."""
+    if (directory / FOLDER / MANIFEST).is_file():
+        shutil.rmtree(directory / FOLDER)
+
+
+class StoredDrafts:
+    """The actor of the second half: its drafts are read from the disk.
+
+    Parameters
+    ----------
+    drafts:
+        The run directory of the drafts.
+    """
+
+    def __init__(self, drafts: Path) -> None:
+        self._path = drafts / TREES
+        self._offsets = tree_offsets(self._path)
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
+        """The draft at `index` among the prompt's drafts."""
+        tree = self._read(prompt.id)
+        if tree is None or index >= len(tree.nodes) + len(tree.faults):
+            raise AttemptFailed("no further draft was kept; the actor is not loaded", "", Usage())
+        seed = seeds(0)
+        # A seed tells which draft a node is; without seeds one is as good as another.
+        same = tree.nodes[index:] if seed is None else [n for n in tree.nodes if n.seed == seed]
+        if same:
+            return Generation(same[0].response, None, same[0].usage, same[0].seed)
+        raise AttemptFailed(tree.faults[0].reason, tree.faults[0].text, tree.faults[0].usage)
+
+    def _read(self, prompt_id: str) -> SearchTree | None:
+        if prompt_id not in self._offsets:
+            return None
+        with self._path.open("rb") as handle:
+            handle.seek(self._offsets[prompt_id])
+            return SearchTree.from_json(handle.readline())

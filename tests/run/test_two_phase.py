@@ -1,0 +1,126 @@
+"""A run in two halves gives the trees of a run with every model loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spar.errors import EngineError, RunStopped
+from spar.infer.decode import decode
+from spar.infer.engine import Request
+from spar.infer.engines.fake import FakeEngine, Reply
+from spar.infer.roles import AttemptFailed
+from spar.infer.search import Budget, SearchSettings
+from spar.infer.strategy import DRAFT_ATTEMPTS
+from spar.infer.summary import Summary
+from spar.listener import Listener
+from spar.manifest import Manifest
+from spar.run.two_phase import (
+    FOLDER,
+    DraftPhase,
+    StoredDrafts,
+    delete_drafts,
+    has_missing_drafts,
+)
+from spar.store import RunStore, read_trees
+from spar.types import SearchTree
+from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
+
+PROMPTS = [make_prompt(f"Write line {i}.", f"p{i}") for i in range(12)]
+MANIFEST = Manifest(spar_version="0", config={})
+
+
+def settings_for(name: str) -> SearchSettings:
+    """Seven responses a tree."""
+    return make_settings(name, budget=Budget(7))
+
+
+def room() -> int:
+    """A few trees at once."""
+    return 4
+
+
+async def whole(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
+    """The trees of an ordinary run."""
+    with RunStore.open(directory, MANIFEST) as store:
+        roles = real_roles(FakeEngine(world))
+        await decode(PROMPTS, roles, settings_for(name), store, summary=Summary(), room=room)
+    return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
+
+
+async def halves(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
+    """The trees of a run whose drafts are written first."""
+    with RunStore.open(directory, MANIFEST) as store:
+        stage = DraftPhase(directory, MANIFEST, settings_for(name))
+        await stage.write(PROMPTS, real_roles(FakeEngine(world)), room, Listener())
+        rest = real_roles(FakeEngine(no_drafts(world)))
+        roles = type(rest)(StoredDrafts(directory / FOLDER), rest.judge, rest.refiner)
+        await decode(PROMPTS, roles, settings_for(name), store, summary=Summary(), room=room)
+    return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
+
+
+def no_drafts(world: World) -> Reply:
+    """The world, but whoever asks it for a draft is wrong."""
+
+    def reply(request: Request) -> str:
+        assert request.messages[-1].content.startswith("Write line") is False
+        return world(request)
+
+    return reply
+
+
+@pytest.mark.parametrize("world", [World(seed=3), World(seed=4, broken=0.4, mute=0.7)])
+@pytest.mark.parametrize("name", ["bfs", "dfs", "iterative", "best-of-n"])
+async def test_two_halves_make_the_same_trees(name: str, world: World, tmp_path: Path) -> None:
+    """Same drafts, same seeds, same cost in the record, also where drafts are empty or undecided."""
+    first = await whole(name, world, tmp_path / "whole")
+    assert await halves(name, world, tmp_path / "halves") == first
+    assert len(first) == len(PROMPTS)
+
+
+async def test_drafts_that_are_there_are_not_written_again(tmp_path: Path) -> None:
+    """A first half that was stopped goes on where it was."""
+    asked: list[str] = []
+
+    def reply(request: Request) -> str:
+        asked.append(request.messages[-1].content)
+        if len(asked) == 5:
+            raise EngineError("gone")
+        return "a draft"
+
+    with RunStore.open(tmp_path, MANIFEST):
+        stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+        roles = real_roles(FakeEngine(reply))
+        with pytest.raises(RunStopped, match="resume"):
+            await stage.write(PROMPTS, roles, lambda: 1, Listener())
+        await stage.write(PROMPTS, roles, lambda: 1, Listener())
+    assert len(asked) == DRAFT_ATTEMPTS * (len(PROMPTS) + 1)
+    assert [tree.prompt.id for tree in read_trees(tmp_path / FOLDER)] == [p.id for p in PROMPTS]
+
+
+async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
+    """The second half reports what went wrong in the first."""
+    stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+    with RunStore.open(tmp_path, MANIFEST):
+        roles = real_roles(FakeEngine(lambda _: " "))
+        await stage.write(PROMPTS[:1], roles, room, Listener())
+    kept = StoredDrafts(tmp_path / FOLDER)
+    with pytest.raises(AttemptFailed, match="empty"):
+        await kept.draft(PROMPTS[0], 0, lambda _: 0)
+    with pytest.raises(AttemptFailed, match="not loaded"):
+        await kept.draft(PROMPTS[0], DRAFT_ATTEMPTS, lambda _: 0)
+    with pytest.raises(AttemptFailed, match="not loaded"):
+        await kept.draft(PROMPTS[1], 0, lambda _: 0)
+
+
+async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_path: Path) -> None:
+    """A run whose drafts are all there need not load the actor again; a fresh one forgets them."""
+    stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+    with RunStore.open(tmp_path, MANIFEST):
+        assert has_missing_drafts(tmp_path, PROMPTS, set())
+        await stage.write(PROMPTS[:8], real_roles(FakeEngine(World())), room, Listener())
+    assert has_missing_drafts(tmp_path, PROMPTS, set())
+    assert not has_missing_drafts(tmp_path, PROMPTS, {prompt.id for prompt in PROMPTS[8:]})
+    delete_drafts(tmp_path)
+    assert not (tmp_path / FOLDER).exists()
