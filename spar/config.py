@@ -9,6 +9,7 @@ section and the flags.
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -53,6 +54,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _plugin_field(default: Any) -> Any:
+    """A field that the stored form leaves out while it is empty, so that older digests stay valid."""
+    return Field(default=default, exclude_if=operator.not_)
+
+
 class SamplingConfig(Settings):
     """How one role samples."""
 
@@ -86,8 +92,14 @@ class DecodeConfig(Settings):
     vote_rule: Literal["full", "majority", "race"] = "full"
     """Cast every vote (paper), the rest only where the first ones split, or all at once with the
     rest cut off when a majority agrees."""
+    strategy_args: dict[str, Any] = _plugin_field({})
+    """Options of the strategy by name, as it declares them."""
     judge: str = "votes"
     """Name in the judges table."""
+    judge_args: dict[str, Any] = _plugin_field({})
+    """Options of the judge by name, as it declares them."""
+    refiner: str = _plugin_field("")
+    """Name in the refiners table; "" for spar's own."""
     gate: float = Field(default=0.5, ge=0, lt=1)
     """A node passes when its score is strictly above this (paper: 0.5)."""
     stop: Literal["wave", "first"] = "wave"
@@ -166,6 +178,8 @@ class EvalConfig(DecodeConfig):
     """Name in the strategies table."""
     benchmark: str = ""
     """Name in the benchmarks table, or a task of lm-eval."""
+    benchmark_args: dict[str, Any] = _plugin_field({})
+    """Options of the benchmark by name, as it declares them."""
     data: str = ""
     """Folder with the benchmarks' data; "" for `SPAR_DATA`, else the cache."""
     data_digest: str = ""

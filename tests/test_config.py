@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.config import RECIPES, DecodeConfig, load_decode
+from spar.config import RECIPES, DecodeConfig, EvalConfig, load_decode
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, STRATEGIES, resolve
 
@@ -88,3 +88,12 @@ def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     """An unknown recipe name is answered with those that exist."""
     with pytest.raises(UsageError, match=r"nano, paper"):
         load_decode("nanno", {})
+
+
+def test_empty_plugin_options_are_not_stored() -> None:
+    """Options of plug-ins stand in the stored form only where they are set."""
+    names = {"strategy_args", "judge_args", "benchmark_args", "refiner"}
+    assert not names & EvalConfig().model_dump(mode="json").keys()
+    config = EvalConfig(strategy_args={"c": 0.7}, refiner="mine")
+    assert config.model_dump(mode="json")["strategy_args"] == {"c": 0.7}
+    assert EvalConfig(**config.model_dump()) == config
