@@ -1,4 +1,4 @@
-"""The one thing an engine must do: turn requests into completions. And one that some can do: score text.
+"""The engine protocol: turn requests into completions. Optional protocols: score text, report statistics.
 
 An engine knows conversations and sampling settings. It does not know roles, templates, trees or
 budgets. Batching is its own business: callers submit what they have the moment they have it.
@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from spar.errors import UsageError
 from spar.types import Message
 
 Finish = Literal["stop", "length"]
@@ -50,8 +49,9 @@ class Request:
     """Ends with the user's turn."""
     sampling: Sampling = Sampling()
     tree: int = field(default_factory=TREE.get)
-    """Admission number of its tree. Older trees, smaller numbers, are served first where requests
-    wait, and a tree stays on one replica so that its prefix cache serves it."""
+    """Admission number of its tree, 0 for none. Engines with several replicas keep a tree on one of them,
+    so that its prefix cache is reused. Requests are served first come, first served, whatever this is;
+    only vLLM with `--engine-arg scheduling_policy=priority` serves older trees first."""
     adapter: str = ""
     """One of the deployment's adapters to apply, "" for the plain model."""
     plain: bool = False
@@ -168,29 +168,31 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """What some engines do besides: say how likely given texts are.
+    """An engine that can also score text. Optional; `spar.infer.engine_wrappers.scorer` checks for it."""
 
-    `score` returns one likelihood a continuation, in order. It raises `UsageError` where it turns out
-    that this server or this deployment cannot, else what `generate` raises.
-    """
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """Return one likelihood per continuation, in order.
 
-    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]: ...
+        Raises
+        ------
+        UsageError
+            This server or deployment turns out not to support scoring.
+        EngineError
+            As for `Engine.generate`.
+        """
+        ...
 
 
-def scorer(engine: Engine) -> Scorer:
-    """The engine, if it can score; asks what is inside where it is one around another.
+@runtime_checkable
+class Stats(Protocol):
+    """An engine that also reports statistics. Optional; `engine_wrappers.stats` checks for it."""
 
-    Raises
-    ------
-    UsageError
-        It cannot.
-    """
-    inner: object = engine
-    while isinstance(wrapped := getattr(inner, "engine", None), Engine):
-        inner = wrapped
-    if not isinstance(inner, Scorer) or not isinstance(engine, Scorer):
-        raise UsageError(
-            f"--engine: what serves {engine.model} ({engine.description}) cannot say how likely a given "
-            "text is, which this asks for; use --engine hf or vllm"
-        )
-    return engine
+    @property
+    def mean_batch(self) -> float:
+        """Mean number of sequences per decoding step so far; 0.0 where there is none."""
+        ...
+
+    @property
+    def prefix_cache(self) -> tuple[int, int]:
+        """Prompt tokens looked up in the prefix cache so far, and hits; (0, 0) without a cache."""
+        ...

@@ -1,4 +1,4 @@
-"""Engines around engines: one that counts what passes, one that names a LoRA adapter."""
+"""Engines that wrap another engine, and what callers need of a wrapped one: its scorer and statistics."""
 
 from __future__ import annotations
 
@@ -8,31 +8,40 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from spar.errors import EngineError
-from spar.infer.engine import Completion, Continuation, Engine, Likelihood, Request, scorer
+from spar.errors import EngineError, UsageError
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Engine,
+    Likelihood,
+    Request,
+    Scorer,
+    Stats,
+)
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class EngineWrapper:
-    """An engine around another that passes everything on; extended by those that do more."""
+    """Passes everything on to another engine. The base class of the wrappers below."""
 
     engine: Engine
+    """The wrapped engine."""
 
     @property
     def model(self) -> str:
-        """The inner engine's."""
+        """That of the wrapped engine."""
         return self.engine.model
 
     @property
     def capacity(self) -> int:
-        """The inner engine's."""
+        """That of the wrapped engine."""
         return self.engine.capacity
 
     @property
     def description(self) -> str:
-        """The inner engine's."""
+        """That of the wrapped engine."""
         return self.engine.description
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
@@ -40,44 +49,73 @@ class EngineWrapper:
         return await self.engine.generate(requests)
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """Pass on; `UsageError` where the inner engine cannot."""
+        """Pass on; raises `UsageError` where the wrapped engine cannot score."""
         return await scorer(self.engine).score(continuations)
 
     async def aclose(self) -> None:
-        """Close the inner engine."""
+        """Close the wrapped engine."""
         await self.engine.aclose()
+
+
+def unwrap(engine: Engine) -> Engine:
+    """The innermost engine, inside any number of wrappers."""
+    while isinstance(engine, EngineWrapper):
+        engine = engine.engine
+    return engine
+
+
+def scorer(engine: Engine) -> Scorer:
+    """The engine itself, if it and the engine it wraps can score text.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    if not isinstance(unwrap(engine), Scorer) or not isinstance(engine, Scorer):
+        raise UsageError(
+            f"{engine.model or 'the model'} ({engine.description}): this engine cannot compute "
+            "log-likelihoods; use --engine hf or vllm"
+        )
+    return engine
+
+
+def stats(engine: Engine) -> Stats | None:
+    """The statistics of an engine, wrapped or not; None if it reports none."""
+    innermost = unwrap(engine)
+    return innermost if isinstance(innermost, Stats) else None
 
 
 @dataclass(slots=True)
 class InstrumentedEngine(EngineWrapper):
-    """Counts what passes through."""
+    """Counts requests, tokens and time."""
 
     calls: int = 0
-    """Requests answered, scored texts among them."""
+    """Completed requests, including scored continuations."""
     completion_tokens: int = 0
     """Tokens generated or scored."""
     in_flight: int = 0
-    """Requests that wait for an answer."""
+    """Requests that have not completed yet."""
     busy_seconds: float = 0.0
     """Wall-clock time during which at least one request was in flight, up to the last idle moment."""
     aborted: int = 0
-    """Requests whose caller went away."""
+    """Cancelled requests."""
     request_seconds: float = 0.0
-    """Time that answered requests took, each counted alone."""
+    """Sum of the latencies of completed requests."""
     _since: float = 0.0
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Pass on, and count."""
+        """Pass on and count."""
         replies = await self._timed(self.engine.generate(requests), len(requests))
         self.completion_tokens += sum(reply.completion_tokens for reply in replies)
         return replies
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """Pass on, and count."""
+        """Pass on and count."""
         scoring = scorer(self.engine).score(continuations)
-        found = await self._timed(scoring, len(continuations))
-        self.completion_tokens += sum(likelihood.tokens for likelihood in found)
-        return found
+        likelihoods = await self._timed(scoring, len(continuations))
+        self.completion_tokens += sum(likelihood.tokens for likelihood in likelihoods)
+        return likelihoods
 
     async def _timed(self, work: Awaitable[list[T]], num: int) -> list[T]:
         start = time.monotonic()
@@ -85,7 +123,7 @@ class InstrumentedEngine(EngineWrapper):
             self._since = start
         self.in_flight += num
         try:
-            answers = await work
+            results = await work
         except asyncio.CancelledError:
             self.aborted += num
             raise
@@ -93,57 +131,58 @@ class InstrumentedEngine(EngineWrapper):
             self.in_flight -= num
             if not self.in_flight:
                 self.busy_seconds += time.monotonic() - self._since
-        self.calls += len(answers)
-        self.request_seconds += len(answers) * (time.monotonic() - start)
-        return answers
+        self.calls += len(results)
+        self.request_seconds += len(results) * (time.monotonic() - start)
+        return results
 
     def counts(self) -> dict[str, float]:
-        """Its counts, for the summary; `prefix_queried` and `prefix_hit` are the engine's own."""
+        """Counts for the summary; `prefix_queried` and `prefix_hit` come from the engine's own statistics."""
         counts: dict[str, float] = {
             "calls": self.calls,
             "aborted": self.aborted,
             "busy_seconds": round(self.busy_seconds, 3),
             "request_seconds": round(self.request_seconds, 3),
         }
-        queried, hit = getattr(self.engine, "prefix_cache", (0, 0))
-        return {**counts, "prefix_queried": queried, "prefix_hit": hit} if queried else counts
+        engine_stats = stats(self.engine)
+        queried, hits = engine_stats.prefix_cache if engine_stats else (0, 0)
+        return {**counts, "prefix_queried": queried, "prefix_hit": hits} if queried else counts
 
 
 @dataclass(slots=True)
 class AdapterEngine(EngineWrapper):
-    """Names one LoRA adapter in every request."""
+    """Applies one LoRA adapter to every request."""
 
     adapter: str
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Name the adapter and pass on."""
+        """Set the adapter and pass on."""
         return await self.engine.generate([replace(r, adapter=self.adapter) for r in requests])
 
 
 @dataclass(frozen=True, slots=True)
 class MissingEngine:
-    """Stands where a role has no engine, since nothing is asked of it."""
+    """Placeholder for the engine of a role that the strategy does not use. Every request fails."""
 
     role: str
 
     @property
     def model(self) -> str:
-        """None."""
+        """Empty."""
         return ""
 
     @property
     def capacity(self) -> int:
-        """None."""
+        """0."""
         return 0
 
     @property
     def description(self) -> str:
-        """What it is not."""
+        """Which role has no engine."""
         return f"no engine for the {self.role}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Refuse."""
-        raise EngineError(f"the {self.role} was asked, but its model is not loaded")
+        """Raise `EngineError`."""
+        raise EngineError(f"the {self.role} was called, but its model is not loaded")
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""

@@ -41,7 +41,7 @@ class Summary:
     load_seconds: float = 0.0
     """The part of it that went by before the models were loaded."""
     engines: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Engine to its own counts (`spar.run.resolve.InstrumentedEngine.counts`), summed over resumptions."""
+    """Engine to its own counts (`spar.infer.engine_wrappers.InstrumentedEngine.counts`), summed over resumptions."""
 
     @property
     def usage(self) -> Usage:

@@ -17,7 +17,7 @@ from spar.errors import EngineError, UsageError
 from spar.hardware import has_gpu, has_package
 from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Deployment, Engine, NoteCallback
-from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine
+from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.plugins import ENGINES, resolve
 from spar.types import ROLES, Role
 
@@ -103,7 +103,8 @@ class Engines:
         """One line an engine: what it holds and how full its batches were."""
         lines = []
         for deployment, meter in self.engines.items():
-            batch = getattr(meter.engine, "mean_batch", 0.0)
+            engine_stats = stats(meter)
+            batch = engine_stats.mean_batch if engine_stats else 0.0
             rows = f", mean batch {batch:.1f} rows" if batch else ""
             lines.append(f"{engine_label(deployment)}: {meter.description}{rows}")
         return lines

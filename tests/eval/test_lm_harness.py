@@ -355,7 +355,7 @@ def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path)
     jobs = EngineStages(config, RunOutputs(tmp_path), Mute())  # type: ignore[arg-type]
     task = HarnessTask("toy_small", folder=toys)
     examples = task.load(config)
-    with pytest.raises(UsageError, match="cannot say how likely"):
+    with pytest.raises(UsageError, match="cannot compute log-likelihoods"):
         asyncio.run(task.respond(jobs, examples))
 
 

@@ -109,6 +109,7 @@ def open_lacking(deployment: Deployment, config: DecodeConfig, tell: NoteCallbac
 class Counting(FakeEngine):
     """Looks ten tokens of each request up in a prefix cache, and finds four of them."""
 
+    mean_batch = 0.0
     prefix_cache = (0, 0)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:

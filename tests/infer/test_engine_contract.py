@@ -18,8 +18,8 @@ from spar.infer.engine import (
     Engine,
     Request,
     Sampling,
-    scorer,
 )
+from spar.infer.engine_wrappers import scorer
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.types import Message
@@ -261,7 +261,7 @@ async def test_likelihoods_come_in_order(engine: Engine, request: pytest.Fixture
     """Each is its own, whoever is scored beside it; an engine that cannot score says so."""
     words = [Continuation("say one of", f" {word}") for word in ("a b", "c", "d e f", "c")]
     if request.node.callspec.params["engine"] in CANNOT_SCORE:
-        with pytest.raises(UsageError, match=r"cannot say how likely a given text is"):
+        with pytest.raises(UsageError, match=r"cannot compute log-likelihoods"):
             await scorer(engine).score(words)
         return
     capable = scorer(engine)
@@ -300,5 +300,5 @@ async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
 async def test_a_closed_engine_scores_nothing(engine: Engine) -> None:
     """Nor does it if it never could."""
     await engine.aclose()
-    with pytest.raises((EngineError, UsageError), match=r"closed|cannot say"):
+    with pytest.raises((EngineError, UsageError), match=r"closed|cannot compute"):
         await scorer(engine).score([Continuation("a", " b")])

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import PromptTooLong, UsageError
-from spar.infer.engine import Continuation, Deployment, Engine, Likelihood, scorer
-from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine
+from spar.infer.engine import Continuation, Deployment, Engine, Likelihood
+from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, scorer
 from spar.infer.engines.chat import ChatEncoder
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.likelihood import Pair, encode, move_spaces, regroup

@@ -10,7 +10,7 @@ from pathlib import Path
 from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
-from spar.infer.engine import scorer
+from spar.infer.engine_wrappers import scorer
 from spar.infer.roles import Actor
 from spar.infer.search import Roles
 from spar.run.job import Job

@@ -94,8 +94,13 @@ class HfEngine:
 
     @property
     def mean_batch(self) -> float:
-        """Mean rows a decoding step so far."""
+        """Mean number of sequences per decoding step so far."""
         return self._batcher.mean_batch
+
+    @property
+    def prefix_cache(self) -> tuple[int, int]:
+        """(0, 0): prompts are shared within a prefill batch only."""
+        return 0, 0
 
 
 def _import_torch() -> Any:

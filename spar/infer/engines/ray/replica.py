@@ -16,6 +16,7 @@ from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, PromptRefused, PromptTooLong, SparError, UsageError
 from spar.infer.engine import Completion, Deployment, Engine, Request
+from spar.infer.engine_wrappers import stats
 from spar.plugins import resolve
 
 _KINDS = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
@@ -121,10 +122,11 @@ class Replica:
 
     def _state(self, engine: Engine) -> State:
         notes, self._notes[:] = tuple(self._notes), []
+        engine_stats = stats(engine)
         return State(
             capacity=engine.capacity,
             description=engine.description,
-            mean_batch=float(getattr(engine, "mean_batch", 0.0)),
-            prefix_cache=getattr(engine, "prefix_cache", (0, 0)),
+            mean_batch=engine_stats.mean_batch if engine_stats else 0.0,
+            prefix_cache=engine_stats.prefix_cache if engine_stats else (0, 0),
             notes=notes,
         )

@@ -1,6 +1,6 @@
 """The `vllm` engine: vLLM in process, on GPU and CPU builds alike.
 
-    spar decode --engine vllm --engine-arg max_num_seqs=256 --prompts prompts.jsonl
+    spar decode prompts.jsonl --engine vllm --engine-arg max_num_seqs=256
 
 vLLM batches continuously, keeps the prefixes of prompts, draws n samples of one prompt in one request
 and drops what is cancelled. spar renders conversations itself and hands over token ids, so a refine
