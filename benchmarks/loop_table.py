@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from spar.record.evaluation import Share, read_examples
-from spar.train.recipe import Benchmarked, folder_of
+from spar.record.training import iteration_folder
+from spar.train.recipe import Benchmarked
 from spar.train.status import LoopState, read_loop
 
 _NONE: Share = (0.0, 0.0)
@@ -94,7 +95,7 @@ def _difference(table: np.ndarray) -> float:
 
 
 def _shares(loop: LoopState, item: Benchmarked, metric: str, time: int) -> dict[str, Share]:
-    folder = folder_of(loop.run, time) / "eval" / item.title / item.benchmark
+    folder = iteration_folder(loop.run, time) / "eval" / item.title / item.benchmark
     return {one.id: one.scores[metric] for one in read_examples(folder) if metric in one.scores}
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from spar.cli.report import as_text, open_console
-from spar.evolve.record import REPORT, Counts, EvolveReport, GroupCoverage
 from spar.infer.summary import Summary
+from spar.record.evolution import REPORT, Counts, EvolveReport, GroupCoverage
 
 PIPED_WIDTH = 120
 """Columns where the output is no terminal."""

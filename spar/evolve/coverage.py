@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from spar.evolve.record import EvolvedPrompt, GroupCoverage, KindCoverage
 from spar.evolve.taxonomy import GROUPS, KINDS, group_of
+from spar.record.evolution import EvolvedPrompt, GroupCoverage, KindCoverage
 
 
 def coverage(kept: Sequence[EvolvedPrompt]) -> dict[str, GroupCoverage]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from spar.errors import ConfigChanged, RunStopped
 from spar.evolve.inputs import Material
-from spar.evolve.record import EvolveReport, write_files, write_report
 from spar.evolve.report import make_report
 from spar.evolve.select import Outcome, outcome, select
+from spar.record.evolution import EvolveReport, write_files, write_report
 from spar.store import read_trees
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from spar.evolve.benchmarks import open_benchmarks
 from spar.evolve.contamination import BenchmarkPrompts, Benchmarks
-from spar.evolve.record import Rejected
 from spar.evolve.select import clean_seeds
 from spar.evolve.settings import EvolveConfig
 from spar.evolve.teacher import requests
 from spar.prompts import read_prompts
+from spar.record.evolution import Rejected
 from spar.types import Prompt
 
 

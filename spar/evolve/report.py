@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from spar.evolve.coverage import coverage, never_covered
 from spar.evolve.inputs import Material
-from spar.evolve.record import CheckedBenchmark, Counts, EvolveReport
 from spar.evolve.select import Selection
 from spar.evolve.taxonomy import KINDS
+from spar.record.evolution import CheckedBenchmark, Counts, EvolveReport
 
 EMBEDDED = "embedded"
 """Name of the model that ships with spar."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from spar.errors import SparError, UsageError
 from spar.evolve.finalize import finish, read_outcomes
 from spar.evolve.inputs import Material, open_material
-from spar.evolve.record import FILES, EvolveReport
 from spar.evolve.report import absent_note
 from spar.evolve.settings import EvolveConfig
 from spar.evolve.teacher import ATTEMPTS, FIELDS, TEMPLATE, conversation, taught
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
+from spar.record.evolution import FILES, EvolveReport
 from spar.run.build import make_manifest
 from spar.run.job import Job
 from spar.run.resolve import resolve_config

@@ -14,9 +14,9 @@ from itertools import chain
 from spar.evolve.contamination import Benchmarks, Contamination
 from spar.evolve.near_duplicates import NearTexts
 from spar.evolve.normalize import words
-from spar.evolve.record import EvolvedPrompt, Reason, Rejected
 from spar.evolve.reply import Reply, parse_reply
 from spar.evolve.teacher import MAIN, SEED_PROMPT
+from spar.record.evolution import EvolvedPrompt, Reason, Rejected
 from spar.templates import transcript
 from spar.types import Message, Prompt, SearchTree
 

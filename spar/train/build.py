@@ -22,56 +22,20 @@ from typing import Any, get_args
 from spar.errors import RunStopped, SparError, UsageError
 from spar.files import replace_json
 from spar.plugins import check_name
-from spar.train.examples import Pair, RefinerExample, Run
-from spar.train.export import FORMS, Form, export
-from spar.train.measure import JudgementMeasures, PairMeasures, measure_pairs, open_similarity
-from spar.train.pairs import Pairing, shuffled
+from spar.record.training import BUILD_REPORT as REPORT
+from spar.record.training_data import (
+    EXPORT_FORMATS,
+    BuildReport,
+    Pair,
+    Pairing,
+    RefinerExample,
+    SourceReport,
+)
+from spar.train.export import export
+from spar.train.measure import measure_pairs, open_similarity
+from spar.train.pairs import shuffled
 from spar.train.scan import BuildSettings, Source, Survey, open_sources, paired_run, survey
 from spar.train.selection import QUOTAS, Bucket, Ticket, bucket_name, choose, key_of
-from spar.types import Record, Text
-
-REPORT = "build.json"
-
-
-class RunFacts(Record):
-    """What one of the runs held."""
-
-    directory: Text
-    digest: Text
-    """Of its configuration; its trees carry it."""
-    models: dict[Text, Text]
-    """Role to model."""
-    trees: int
-    solved: int
-    """Trees in which some node passed the gate."""
-    votes: JudgementMeasures
-
-
-class BuildReport(Record):
-    """What a build made and what it is like; `build.json`."""
-
-    seed: int
-    pairing: Pairing
-    shuffle_labels: bool
-    quotas: Text
-    export: Form
-    runs: dict[Run, RunFacts]
-    possible_pairs: int
-    """Pairs before `max_pairs`."""
-    pairs: PairMeasures
-    """The pairs that were kept."""
-    possible_examples: dict[str, int]
-    """The refiner's examples by kind and verdict, before duplicates went and quotas bound."""
-    examples: dict[str, int]
-    """Of these, the ones that were kept."""
-    yes_share: float | None
-    """Share of Yes among the judgements that were kept, None without any."""
-    without_tokens: int
-    """Pairs and examples left out since a lone surrogate in them has no UTF-8 form."""
-    notes: tuple[Text, ...]
-    """Lines for a person."""
-    files: dict[str, str]
-    """File to the sha256 of its bytes."""
 
 
 def build(settings: BuildSettings) -> BuildReport:
@@ -194,9 +158,9 @@ def _facts(
     }
 
 
-def run_facts(source: Source, found: Survey) -> RunFacts:
+def run_facts(source: Source, found: Survey) -> SourceReport:
     """What one of the runs held."""
-    return RunFacts(
+    return SourceReport(
         directory=str(source.directory),
         digest=source.manifest.digest,
         models=source.manifest.models,
@@ -280,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quotas", choices=tuple(QUOTAS), default="balanced")
     parser.add_argument(
-        "--export", choices=FORMS, default="trl", help="whose format the files have"
+        "--export", choices=EXPORT_FORMATS, default="trl", help="whose format the files have"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--min-pairs", type=int, default=1, help="fewer are an error")

@@ -13,34 +13,15 @@ from typing import Any, TypeVar
 
 from spar.errors import MissingExtra, RunStopped, SparError, UsageError
 from spar.files import replace_json
+from spar.record.training import TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import Place, installed
 from spar.train.encode import Encoder
-from spar.train.progress import callbacks, last_checkpoint, plot, read_metrics
+from spar.train.progress import callbacks, last_checkpoint, plot
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.weights import load_model, load_tokenizer, save_final
-from spar.types import Record, Text
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
-
-
-class TrainReport(Record):
-    """What came of a training; `report.json`."""
-
-    model: Text
-    """Folder of the trained model, below the training's own."""
-    examples: int
-    """Examples of the data file."""
-    truncated: int
-    """Of these, how many were longer than the cutoff."""
-    steps: int
-    """Optimizer steps."""
-    loss: float | None
-    """Loss of the last one."""
-    processes: int
-    """Processes that trained."""
-    seconds: float
-    """Wall-clock time of the last start to its end."""
 
 
 S = TypeVar("S", bound=TrainerSettings)
@@ -227,7 +208,7 @@ def fit(trainer: Any, settings: TrainerSettings, place: Place, lengths: Sequence
         processes=place.processes,
         seconds=round(time.monotonic() - place.started, 1),
     )
-    replace_json(place.out / "report.json", report.model_dump())
+    replace_json(place.out / TRAIN_REPORT, report.model_dump())
     (place.out / "README.md").unlink(missing_ok=True)  # a card of TRL's about its checkpoints
     if not settings.keep_checkpoints:
         for path in place.out.glob("checkpoint-*"):

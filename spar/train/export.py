@@ -15,15 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_lines
-from spar.train.examples import Chat, Pair, RefinerExample
+from spar.record.training_data import Conversation, ExportFormat, Pair, RefinerExample
 from spar.types import Message
-
-Form = Literal["trl", "llamafactory", "jsonl"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 DPO, RFT, DATASET_INFO = "dpo.jsonl", "rft.jsonl", "dataset_info.json"
 
@@ -52,7 +49,7 @@ Row = dict[str, Any]
 
 
 def export(
-    form: Form, folder: Path, *, pairs: Sequence[Pair], examples: Sequence[RefinerExample]
+    form: ExportFormat, folder: Path, *, pairs: Sequence[Pair], examples: Sequence[RefinerExample]
 ) -> dict[str, str]:
     """Write both files, each replaced as a whole; returns file name to the sha256 of its bytes.
 
@@ -75,13 +72,15 @@ def export(
     return written
 
 
-def export_chats(form: Form, folder: Path, sets: Mapping[str, Sequence[Chat]]) -> dict[str, str]:
+def export_chats(
+    form: ExportFormat, folder: Path, sets: Mapping[str, Sequence[Conversation]]
+) -> dict[str, str]:
     """Write `NAME.jsonl` for each set of conversations; returns and raises as `export`.
 
     `llamafactory` describes them as `spar_NAME`.
     """
     sharegpt, path = form == "llamafactory", folder / DATASET_INFO
-    row: Callable[[Chat], Row] = _sharegpt_example if sharegpt else _plain_example
+    row: Callable[[Conversation], Row] = _sharegpt_example if sharegpt else _plain_example
     info = {**_described(path), **{f"spar_{name}": _chat_info(name) for name in sets}}
     written = {
         f"{name}.jsonl": write_lines(folder / f"{name}.jsonl", map(row, chats))
@@ -152,11 +151,11 @@ def _sharegpt_pair(pair: Pair) -> Row:
     }
 
 
-def _plain_example(example: Chat) -> Row:
+def _plain_example(example: Conversation) -> Row:
     return example.model_dump()
 
 
-def _sharegpt_example(example: Chat) -> Row:
+def _sharegpt_example(example: Conversation) -> Row:
     return {
         "conversations": [_sharegpt(message) for message in example.messages],
         **example.model_dump(exclude={"messages"}),
@@ -167,7 +166,7 @@ def _sharegpt(message: Message) -> Row:
     return {"from": _SHAREGPT[message.role], "value": message.content}
 
 
-_ROWS: Mapping[Form, tuple[Callable[[Pair], Row], Callable[[RefinerExample], Row]]] = {
+_ROWS: Mapping[ExportFormat, tuple[Callable[[Pair], Row], Callable[[RefinerExample], Row]]] = {
     "trl": (_trl_pair, RefinerExample.model_dump),
     "llamafactory": (_sharegpt_pair, _sharegpt_example),
     "jsonl": (Pair.model_dump, RefinerExample.model_dump),

@@ -22,11 +22,11 @@ from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
+from spar.record.training import ORIGIN, PROMPTS, REPLACED
 from spar.store import MANIFEST
 from spar.train.launch import launch
 from spar.train.recipe import FREE, STAGE_SETTINGS, Benchmarked, TrainConfig
 from spar.train.stage_runner import (
-    REPLACED,
     archive,
     check_owner,
     held,
@@ -35,8 +35,8 @@ from spar.train.stage_runner import (
     run_stage,
     run_worker,
 )
-from spar.train.stages import PROMPTS, STAGES, Origin, Stage, all_stages
-from spar.train.status import ORIGIN, continued, is_done, read_config
+from spar.train.stages import STAGES, Origin, Stage, all_stages
+from spar.train.status import continued, is_done, read_config
 from spar.types import Prompt
 
 

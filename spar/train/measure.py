@@ -13,54 +13,9 @@ from statistics import fmean, quantiles
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
-from spar.train.examples import Pair
+from spar.record.training_data import JudgementMeasures, Pair, PairMeasures, Spread
 from spar.train.refiner_data import is_carried, is_split, majority
-from spar.types import Judgement, Node, Record
-
-
-class Spread(Record):
-    """A number over many items."""
-
-    mean: float
-    p10: float
-    """A tenth of the items lie below."""
-    median: float
-    p90: float
-    """A tenth of the items lie above."""
-
-
-class PairMeasures(Record):
-    """What the pairs are like."""
-
-    pairs: int
-    swapped: int
-    """Pairs whose sides chance has swapped."""
-    edit_similarity: Spread | None
-    """1 - Levenshtein distance / length of the longer side, in characters; None without pairs."""
-    characters_more: Spread | None
-    """Characters of the chosen side less those of the rejected one."""
-    words_more: Spread | None
-    """Words, separated by blank space, of the chosen side less those of the rejected one."""
-    embedding_similarity: Spread | None = None
-    """Cosine of the two sides' sentence embeddings, None where no model was named."""
-
-
-class JudgementMeasures(Record):
-    """How a run's judge voted. Identical responses of a tree share a judgement, which counts once."""
-
-    judgements: int
-    yes_share: float | None
-    """Judgements whose majority says Yes; None without any."""
-    unanimous_share: float | None
-    """Judgements of several votes in which all agree; None without any."""
-    pairwise_agreement: float | None
-    """Chance that two votes on one response agree, averaged over judgements of several votes."""
-    split: int
-    """Judgements whose votes disagreed and yet decided: those that can be learnt from."""
-    unparsed_votes: int
-    """Votes without a verdict."""
-    mismatched: int
-    """Judgements whose kept critique does not say what the majority says; none is learnt from."""
+from spar.types import Judgement, Node
 
 
 @dataclass(slots=True)

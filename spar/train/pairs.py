@@ -8,13 +8,9 @@ a control whose labels chance has shuffled.
 from __future__ import annotations
 
 import random
-from typing import Literal
 
-from spar.train.examples import Pair, Run
+from spar.record.training_data import Pair, SourceRun
 from spar.types import Node, SearchTree
-
-Pairing = Literal["refined", "independent"]
-"""A draft and its refinement (paper), or two drafts (the paper's ablation without refinement)."""
 
 
 def refined_pair(tree: SearchTree) -> Pair | None:
@@ -76,7 +72,7 @@ def _fails(node: Node, tree: SearchTree) -> bool:
     return node.judgement is not None and not node.judgement.passed(tree.gate)
 
 
-def _pair(tree: SearchTree, run: Run, chosen: Node, rejected: Node) -> Pair:
+def _pair(tree: SearchTree, run: SourceRun, chosen: Node, rejected: Node) -> Pair:
     return Pair(
         run=run,
         prompt_id=tree.prompt.id,

@@ -19,23 +19,11 @@ from typing import Any
 
 from spar.errors import RunStopped
 from spar.files import LineFile, replace_json
-from spar.types import Record, Text
+from spar.record.training import METRICS, MetricsRow, read_metrics
 
-METRICS = "metrics.jsonl"
 MARK = "complete.json"
 """Stands in a checkpoint that was written whole."""
 _PREFIX = "checkpoint-"
-
-
-class MetricsRow(Record):
-    """What one optimizer step reported."""
-
-    step: int
-    """Optimizer steps so far."""
-    epoch: float
-    """Passes over the data so far."""
-    values: dict[Text, float | None]
-    """Metric to value; None where it was not a finite number."""
 
 
 def callbacks(folder: Path, *, main: bool) -> list[Any]:
@@ -114,13 +102,6 @@ def clear_torn(folder: Path) -> None:
     part = folder / f"{METRICS}.part"
     part.write_text("".join(f"{_line(row)}\n" for row in rows))
     part.replace(folder / METRICS)
-
-
-def read_metrics(folder: Path) -> list[MetricsRow]:
-    """The rows so far; one that a killed writer tore is left out."""
-    path = folder / METRICS
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [MetricsRow.model_validate_json(line) for line in lines]
 
 
 def wait_for_all() -> None:

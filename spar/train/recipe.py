@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -30,7 +29,7 @@ from spar.config import (
     section,
 )
 from spar.errors import UsageError
-from spar.train.pairs import Pairing
+from spar.record.training_data import Pairing
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -322,8 +321,3 @@ def first_models(config: TrainConfig) -> tuple[str, str]:
     """Actor and refiner that a loop starts from, "" for the embedded model."""
     decode = config.decode
     return decode.actor_model or decode.model, decode.refiner_model or decode.model
-
-
-def folder_of(path: str | Path, iteration: int) -> Path:
-    """Where an iteration lies below its loop's folder; number 0 measures the first models."""
-    return Path(path) / f"iteration-{iteration}"

@@ -15,16 +15,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Literal
 
+from spar.record.training_data import ExampleKind, JudgementFilter, RefinerExample
 from spar.templates import Templates
 from spar.templates.parse import Refinement, parse_verdict, refinement_text
-from spar.train.examples import Kind, RefinerExample
 from spar.train.pairs import solution
 from spar.types import Judgement, Message, Node, SearchTree
-
-Judgements = Literal["split", "decided"]
-"""Which judgements are learnt from: those whose votes disagreed and yet decided (paper), or all that decided."""
 
 
 def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | None:
@@ -49,7 +45,7 @@ def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | N
 
 
 def tree_judgements(
-    tree: SearchTree, templates: Templates, seed: int, which: Judgements = "split"
+    tree: SearchTree, templates: Templates, seed: int, which: JudgementFilter = "split"
 ) -> tuple[RefinerExample, ...]:
     """At most one Yes and one No of a search's judgements, drawn by `seed`.
 
@@ -72,7 +68,7 @@ def tree_judgements(
 
 
 def draft_judgements(
-    tree: SearchTree, templates: Templates, which: Judgements = "split"
+    tree: SearchTree, templates: Templates, which: JudgementFilter = "split"
 ) -> tuple[RefinerExample, ...]:
     """Every such judgement of a prompt's drafts, Yes and No."""
     return tuple(
@@ -109,19 +105,21 @@ def _reply(refined: Node) -> str:
     return refinement_text(Refinement(refined.reflection or "", refined.response))
 
 
-_LEARNT: Mapping[Judgements, Callable[[Judgement], bool]] = {
+_LEARNT: Mapping[JudgementFilter, Callable[[Judgement], bool]] = {
     "split": is_split,
     "decided": is_decided,
 }
 
 
-def _teaches(judgement: Judgement | None, verdict: bool, which: Judgements) -> bool:
+def _teaches(judgement: Judgement | None, verdict: bool, which: JudgementFilter) -> bool:
     if judgement is None or not _LEARNT[which](judgement):
         return False
     return majority(judgement) is verdict and is_carried(judgement)
 
 
-def _judgement(tree: SearchTree, node: Node, templates: Templates, kind: Kind) -> RefinerExample:
+def _judgement(
+    tree: SearchTree, node: Node, templates: Templates, kind: ExampleKind
+) -> RefinerExample:
     assert node.judgement is not None
     asked = templates.judge_conversation(tree.prompt.messages, node.response)
     return RefinerExample(

@@ -12,14 +12,20 @@ from pathlib import Path
 
 from spar.errors import UsageError
 from spar.manifest import Manifest
+from spar.record.training_data import (
+    ExportFormat,
+    JudgementFilter,
+    Pair,
+    Pairing,
+    RefinerExample,
+    SourceRun,
+    is_encodable,
+)
 from spar.store import read_manifest, read_trees
 from spar.templates import Templates, load
-from spar.train.examples import Pair, RefinerExample, Run, has_tokens
-from spar.train.export import Form
 from spar.train.measure import VoteTally
-from spar.train.pairs import Pairing, independent_pair, refined_pair
+from spar.train.pairs import independent_pair, refined_pair
 from spar.train.refiner_data import (
-    Judgements,
     draft_judgements,
     refine_example,
     tree_judgements,
@@ -42,11 +48,11 @@ class BuildSettings:
     """Draft and refinement, out of the searches (paper), or two drafts, out of the drafts (its ablation)."""
     shuffle_labels: bool = False
     """Whether chance swaps the pairs' sides: a control that must teach nothing."""
-    judgements: Judgements = "split"
+    judgements: JudgementFilter = "split"
     """Which of them the refiner learns from (paper: split ones)."""
     quotas: str = "balanced"
     """Name in `mix.QUOTAS`."""
-    export: Form = "trl"
+    export: ExportFormat = "trl"
     """Whose format the files have."""
     seed: int = 0
     """Decides draws and order."""
@@ -64,7 +70,7 @@ class BuildSettings:
 class Source:
     """A run to build from."""
 
-    run: Run
+    run: SourceRun
     directory: Path
     manifest: Manifest
     templates: Templates
@@ -98,7 +104,7 @@ class Source:
         return judgements if refinement is None else (refinement, *judgements)
 
 
-def paired_run(settings: BuildSettings) -> Run:
+def paired_run(settings: BuildSettings) -> SourceRun:
     """The run that the pairs come from."""
     return "search" if settings.pairs == "refined" else "drafts"
 
@@ -112,7 +118,7 @@ def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
         The run that the pairs come from was not given, a directory is no run, or the templates at hand
         are not those that it used.
     """
-    given: dict[Run, Path | None] = {"search": settings.search, "drafts": settings.drafts}
+    given: dict[SourceRun, Path | None] = {"search": settings.search, "drafts": settings.drafts}
     if given[paired_run(settings)] is None:
         raise UsageError(
             f"--pairs {settings.pairs} are made from --{paired_run(settings)}, which was not given; "
@@ -125,7 +131,7 @@ def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
     )
 
 
-def open_source(run: Run, directory: Path, folder: Path | None = None) -> Source:
+def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> Source:
     """A run to build from.
 
     Parameters
@@ -162,9 +168,9 @@ class Survey:
     """Prompt id of each pair, and where the seed puts it."""
     tickets: list[Ticket] = field(default_factory=list)
     """One for each of the refiner's examples."""
-    trees: Counter[Run] = field(default_factory=Counter)
-    solved: Counter[Run] = field(default_factory=Counter)
-    votes: dict[Run, VoteTally] = field(default_factory=dict)
+    trees: Counter[SourceRun] = field(default_factory=Counter)
+    solved: Counter[SourceRun] = field(default_factory=Counter)
+    votes: dict[SourceRun, VoteTally] = field(default_factory=dict)
     without_tokens: int = 0
     """Pairs and examples with a lone surrogate, which are left out."""
 
@@ -180,7 +186,7 @@ class Survey:
         self.tickets += [ticket(example, settings.seed) for example in examples]
 
     def _usable(self, example: Pair | RefinerExample) -> bool:
-        usable = has_tokens(example)
+        usable = is_encodable(example)
         self.without_tokens += not usable
         return usable
 

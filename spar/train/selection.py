@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from spar.train.examples import Kind, RefinerExample
+from spar.record.training_data import ExampleKind, RefinerExample
 
-Bucket = tuple[Kind, bool | None]
+Bucket = tuple[ExampleKind, bool | None]
 """A kind of example and what it says."""
 
-PRECEDENCE: tuple[Kind, ...] = ("refine", "tree", "draft")
+PRECEDENCE: tuple[ExampleKind, ...] = ("refine", "tree", "draft")
 """Of examples with the same first message, the one whose kind comes first here is kept."""
 
 

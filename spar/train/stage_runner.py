@@ -15,16 +15,15 @@ from spar.errors import ConfigChanged, RunStopped, SparError, UsageError
 from spar.files import locked, replace_json, replace_lines
 from spar.listener import Activity, Listener
 from spar.manifest import Manifest, refuse_changes
+from spar.record.training import PROMPTS, REPLACED, StageRecord
 from spar.store import LOCK, MANIFEST, read_manifest
 from spar.subprocesses import WATCHED, appended, failure, run_child
-from spar.train.stages import PROMPTS, Stage
-from spar.train.status import StageRecord, read_record, write_record
+from spar.train.stages import Stage
+from spar.train.status import read_record, write_record
 from spar.types import Prompt
 
 WORKER = "spar.worker"
 """The module that does the stages which are no trainings; named, not imported: it knows engines."""
-REPLACED = "replaced"
-"""Folder below a loop's that keeps what `--from` put aside."""
 
 
 @dataclass(frozen=True, slots=True)

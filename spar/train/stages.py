@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spar.embedded import CHECKPOINT
-from spar.train.recipe import Benchmarked, TrainConfig, first_models, folder_of
+from spar.record.training import (
+    BUILD_REPORT,
+    PROMPTS,
+    SCORES_FILE,
+    TRAIN_REPORT,
+    iteration_folder,
+)
+from spar.train.recipe import Benchmarked, TrainConfig, first_models
 
 StageName = Literal["draft", "judge", "search", "build", "dpo", "rft", "eval"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """The stages of an iteration, in order."""
-PROMPTS = "prompts.jsonl"
-"""An iteration's prompts, in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Stage:
 
     @property
     def record(self) -> Path:
-        """Whether and how it ran (`spar.train.status.StageRecord`)."""
+        """Whether and how it ran (`spar.record.training.StageRecord`)."""
         return self.home / f"{self.name}.json"
 
     @property
@@ -111,13 +116,13 @@ def models_after(run: Path, iteration: int, origin: Origin) -> Models:
     """The models that an iteration leaves behind."""
     if iteration <= origin.iteration:
         return Models(origin.actor, origin.refiner)
-    home = folder_of(run, iteration)
+    home = iteration_folder(run, iteration)
     return Models(str(home / "dpo" / "model"), str(home / "rft" / "model"))
 
 
 def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
     before = models_after(run, iteration - 1, origin)
-    home = folder_of(run, iteration)
+    home = iteration_folder(run, iteration)
     yield _generation(config, home, "draft", before, {"budget": config.samples, **_SAMPLED})
     yield _generation(config, home, "judge", before, {"budget": config.samples, **_SAMPLED})
     yield _generation(config, home, "search", before, config.search)
@@ -163,7 +168,7 @@ def _build(config: TrainConfig, home: Path) -> Stage:
         **{name: getattr(config, name) for name in named},
     }
     needs = (home / "judge" / "trees.jsonl", home / "search" / "trees.jsonl")
-    return Stage(_number(home), "build", home, order, needs, home / "build" / "build.json")
+    return Stage(_number(home), "build", home, order, needs, home / "build" / BUILD_REPORT)
 
 
 def _training(
@@ -172,11 +177,11 @@ def _training(
     data, out = home / "build" / f"{name}.jsonl", home / name
     order = {**settings, "seed": config.seed, "data": str(data), "out": str(out)}
     order["model"] = model or str(CHECKPOINT)
-    return Stage(_number(home), name, home, order, (data,), out / "report.json")
+    return Stage(_number(home), name, home, order, (data,), out / TRAIN_REPORT)
 
 
 def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:
-    home = folder_of(run, iteration)
+    home = iteration_folder(run, iteration)
     now = models_after(run, iteration, origin)
     order = {
         "kind": "eval",
@@ -185,7 +190,7 @@ def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Sta
     }
     trained = [Path(now.actor), Path(now.refiner)] if iteration > origin.iteration else []
     needs = tuple(path / "config.json" for path in trained)
-    return Stage(iteration, "eval", home, order, needs, home / "eval" / "scores.json")
+    return Stage(iteration, "eval", home, order, needs, home / "eval" / SCORES_FILE)
 
 
 def _measured(

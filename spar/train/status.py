@@ -14,32 +14,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from spar.errors import UsageError
 from spar.files import replace_json
+from spar.record.training import (
+    ORIGIN,
+    SCORES_FILE,
+    Scores,
+    StageRecord,
+    iteration_folder,
+    parse_scores,
+    read_metrics,
+)
 from spar.store import TREES, read_manifest
-from spar.train.progress import read_metrics
-from spar.train.recipe import TrainConfig, folder_of
+from spar.train.recipe import TrainConfig
 from spar.train.stages import Origin, Stage, all_stages, models_after
-from spar.types import Record, Text
 
 State = Literal["waiting", "running", "stopped", "failed", "done"]
-
-
-class StageRecord(Record):
-    """How a stage ran; `STAGE.json` in its iteration's folder."""
-
-    stage: Text
-    iteration: int
-    state: Literal["running", "failed", "done"]
-    """`running` also where the loop was killed in the middle."""
-    starts: int = 1
-    """How often it was started or resumed."""
-    seconds: float = 0.0
-    """Wall-clock time of all starts that came to an end."""
-    message: Text = ""
-    """Why it failed, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +55,6 @@ class StageState:
     state: State
     record: StageRecord | None
     progress: Progress | None = None
-
-
-Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-"""Evaluation to metric to `value`, `stderr` and `n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +136,6 @@ def read_config(run: Path) -> tuple[TrainConfig, Origin]:
         raise UsageError(f"{run}: its settings are those of another spar") from error
 
 
-ORIGIN = "begins"
-"""Key of a manifest's configuration beside the fields of `TrainConfig`: the first models."""
-
-
 def progress(stage: Stage) -> Progress | None:
     """How far a stage is, by what it has written; None where that does not show."""
     kind = stage.order.get("kind", "training")
@@ -188,16 +172,13 @@ def read_scores(run: Path, config: TrainConfig, origin: Origin) -> dict[int, Sco
     """What the models of each iteration scored, as far as they are measured."""
     found: dict[int, Scores] = {}
     for iteration in range(origin.iteration, config.last_iteration + 1):
-        path = folder_of(run, iteration) / "eval" / "scores.json"
+        path = iteration_folder(run, iteration) / "eval" / SCORES_FILE
         if path.is_file():
             try:
-                found[iteration] = _SCORES.validate_json(path.read_bytes())
+                found[iteration] = parse_scores(path.read_bytes())
             except (OSError, ValidationError) as error:
                 raise _damaged(path) from error
     return found
-
-
-_SCORES = TypeAdapter(dict[str, dict[str, dict[str, int | float | None]]])
 
 
 def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, tuple[float, float | None]]:

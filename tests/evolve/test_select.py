@@ -10,12 +10,12 @@ from spar.errors import RunStopped, UsageError
 from spar.evolve.coverage import coverage, never_covered
 from spar.evolve.finalize import finish
 from spar.evolve.inputs import Material
-from spar.evolve.record import EvolvedPrompt, read_report, write_files, write_report
 from spar.evolve.report import make_report
 from spar.evolve.select import Outcome, clean_seeds, outcome, select
 from spar.evolve.settings import EvolveConfig
 from spar.evolve.taxonomy import KINDS
 from spar.prompts import read_prompts
+from spar.record.evolution import EvolvedPrompt, read_report, write_files, write_report
 from spar.types import Fault, Message, Node, Prompt, SearchTree, Usage
 from tests.evolve.worlds import benchmarks, reply_text, request, rewritten, seed
 

@@ -12,10 +12,11 @@ import pytest
 
 from spar.errors import ConfigChanged, UsageError
 from spar.listener import Listener
+from spar.record.training_data import DraftCounts
 from spar.templates import load
 from spar.train.bootstrap import pipeline as course
 from spar.train.bootstrap.build import BootstrapOrder, build, read_report, summary_lines
-from spar.train.bootstrap.examples import Judged, choose_answers, count_drafts, why_few_examples
+from spar.train.bootstrap.examples import choose_answers, count_drafts, why_few_examples
 from spar.train.bootstrap.pipeline import Part, actor_prompts, refiner_prompts, run_bootstrap
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
 from spar.train.bootstrap.stages import STAGES, BootstrapStage, all_stages
@@ -121,7 +122,7 @@ def test_why_there_are_too_few_examples(
 ) -> None:
     """Each cause has words of its own."""
     named = dict(zip(("drafts", "passed", "failed", "undecided"), counts, strict=True))
-    assert said in why_few_examples(Judged(**named), solved)
+    assert said in why_few_examples(DraftCounts(**named), solved)
 
 
 JUDGED = [

@@ -19,9 +19,11 @@ from spar.infer.decode import decode
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.summary import Summary
+from spar.record.training import BUILD_REPORT as REPORT
+from spar.record.training_data import BuildReport
 from spar.store import MANIFEST, read_manifest, read_trees
 from spar.templates import load
-from spar.train.build import REPORT, BuildReport, build, read_report, summary_lines
+from spar.train.build import build, read_report, summary_lines
 from spar.train.export import read_examples, read_pairs
 from spar.train.scan import BuildSettings, open_sources, survey
 from spar.types import Node, Prompt, SearchTree

@@ -12,8 +12,8 @@ import pytest
 
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.infer.engine import Request, Sampling
+from spar.record.training import read_metrics
 from spar.train.dpo import main, train
-from spar.train.progress import read_metrics
 from spar.train.settings import DpoSettings
 from spar.train.weights import save_final
 from spar.types import Message

@@ -12,8 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spar.errors import RunStopped, UsageError
-from spar.train.examples import Pair, RefinerExample, has_tokens
-from spar.train.export import FORMS, Form, export, read_examples, read_pairs
+from spar.record.training_data import (
+    EXPORT_FORMATS,
+    ExportFormat,
+    Pair,
+    RefinerExample,
+    is_encodable,
+)
+from spar.train.export import export, read_examples, read_pairs
 from spar.types import Message
 from tests.strategies import any_text
 
@@ -58,7 +64,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("ascii").splitlines()]
 
 
-EXPECTED: dict[Form, tuple[dict[str, Any], dict[str, Any]]] = {
+EXPECTED: dict[ExportFormat, tuple[dict[str, Any], dict[str, Any]]] = {
     "trl": (
         {
             "prompt": [
@@ -110,8 +116,8 @@ EXPECTED: dict[Form, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_columns(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize("form", EXPORT_FORMATS)
+def test_columns(tmp_path: Path, form: ExportFormat) -> None:
     """What each trainer reads, and beside it where the line came from."""
     written = export(form, tmp_path, pairs=[PAIR], examples=[EXAMPLE])
     pair, example = EXPECTED[form]
@@ -162,9 +168,9 @@ def test_any_text_comes_back(tmp_path: Path, sides: list[str]) -> None:
 def test_what_has_tokens(text: str) -> None:
     """Exactly the texts that have a UTF-8 form."""
     surrogate = any("\ud800" <= c <= "\udfff" for c in text)
-    assert has_tokens(PAIR.model_copy(update={"rejected": text})) is not surrogate
+    assert is_encodable(PAIR.model_copy(update={"rejected": text})) is not surrogate
     message = Message(role="assistant", content=text)
-    assert has_tokens(EXAMPLE.model_copy(update={"messages": (USER, message)})) is not surrogate
+    assert is_encodable(EXAMPLE.model_copy(update={"messages": (USER, message)})) is not surrogate
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import MissingExtra, UsageError
-from spar.train.examples import Pair
+from spar.record.training_data import Pair
 from spar.train.measure import VoteTally, measure_pairs, pairwise_agreement, spread
 from spar.types import Judgement
 from tests.fakes import NO, make_prompt

@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from spar.errors import RunStopped
+from spar.record.training import METRICS, MetricsRow, read_metrics
 from spar.train.progress import (
     MARK,
-    METRICS,
-    MetricsRow,
     clear_torn,
     last_checkpoint,
     mark,
     plot,
-    read_metrics,
     refuse_not_finite,
 )
 

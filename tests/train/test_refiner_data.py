@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.search import run_search
+from spar.record.training_data import RefinerExample, is_encodable
 from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
 from spar.train.encode import Encoder
-from spar.train.examples import RefinerExample, has_tokens
 from spar.train.refiner_data import (
     draft_judgements,
     is_carried,
@@ -76,7 +76,7 @@ def test_words_after_the_last_marker_may_have_no_tokens() -> None:
     reply = f"{refinement_text(Refinement('why 1', 'r1'))}\ud800"
     example = refine_example(tree_of(root, winner.model_copy(update={"text": reply})), TEMPLATES)
     assert example is not None
-    assert not has_tokens(example)
+    assert not is_encodable(example)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from spar.errors import RunStopped, UsageError
+from spar.record.training import read_metrics
 from spar.train import sft as module
 from spar.train.common import explained
 from spar.train.launch import launch
-from spar.train.progress import last_checkpoint, read_metrics
+from spar.train.progress import last_checkpoint
 from spar.train.settings import LaunchSettings, SftSettings
 from spar.train.sft import main, train
 

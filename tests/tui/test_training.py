@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from textual.binding import Binding
 
-from spar.train.examples import Answer, Pair, RefinerExample
-from spar.train.export import FORMS, Form, export, export_chats
+from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair, RefinerExample
+from spar.train.export import export, export_chats
 from spar.types import Message
 from tests.tui.driving import browser, cursor, is_settled, line, screen_text, until
 from tests.tui.hostile import EVERYTHING, hostile_text
@@ -108,8 +108,8 @@ def read_all(data: TrainingData) -> list[TrainingExample]:
     return [data.example(number) for number in data.order()]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_all_three_forms_are_read_alike(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize("form", EXPORT_FORMATS)
+def test_all_three_forms_are_read_alike(tmp_path: Path, form: ExportFormat) -> None:
     """What a build exports is what is shown, with its kind, its tree and its nodes."""
     export(form, tmp_path, pairs=[a_pair()], examples=[refinement(), judgement(3)])
     pair, refined, judged = read_all(TrainingData.open(tmp_path))

@@ -16,21 +16,24 @@ from pydantic import Field, ValidationError
 from spar.config import Settings
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_json
+from spar.record.training import BUILD_REPORT as REPORT
+from spar.record.training_data import (
+    AnswerCounts,
+    BootstrapReport,
+    Conversation,
+    JudgementFilter,
+    RefinerExample,
+)
 from spar.store import read_trees
 from spar.train.bootstrap.examples import (
-    Answers,
-    Judged,
     choose_answers,
     count_drafts,
     why_few_examples,
 )
-from spar.train.build import REPORT, RunFacts, collect, run_facts
-from spar.train.examples import Chat, RefinerExample
+from spar.train.build import collect, run_facts
 from spar.train.export import export_chats
-from spar.train.refiner_data import Judgements
 from spar.train.scan import BuildSettings, Source, Survey, open_sources, survey
 from spar.train.selection import Quotas, bucket_name, choose
-from spar.types import Record, Text
 
 
 class BootstrapOrder(Settings):
@@ -45,7 +48,7 @@ class BootstrapOrder(Settings):
     out: str
     """Folder of the files."""
     seed: int
-    judgements: Judgements
+    judgements: JudgementFilter
     max_answers: int
     max_refinements: int
     max_judgements: int
@@ -55,30 +58,6 @@ class BootstrapOrder(Settings):
     max_answer_tokens: int = Field(ge=1)
     """Where the teacher's answers were cut."""
     llamafactory: bool = False
-
-
-class BootstrapReport(Record):
-    """What a bootstrap learns from and what it is like; `build.json`."""
-
-    seed: int
-    judgements: Judgements
-    """Which of them are learnt from."""
-    answers: Answers
-    judged: Judged
-    runs: dict[str, RunFacts]
-    """The runs `drafts` (as judged) and `search` (refinements), and how the teacher voted in them."""
-    possible_examples: dict[str, int]
-    """The refiner's examples by kind and verdict, before duplicates went and quotas bound."""
-    examples: dict[str, int]
-    """Of these, the ones that were kept."""
-    yes_share: float | None
-    """Share of Yes among the judgements that were kept, None without any."""
-    without_tokens: int
-    """The refiner's examples left out since a lone surrogate in them has no UTF-8 form."""
-    notes: tuple[Text, ...]
-    """Lines for a person."""
-    files: dict[str, str]
-    """File to the sha256 of its bytes."""
 
 
 def build(order: BootstrapOrder) -> BootstrapReport:
@@ -151,7 +130,7 @@ def _quotas(order: BootstrapOrder) -> Quotas:
     return Quotas(order.max_refinements, each, each, each, each, each_verdict=each)
 
 
-def _require(order: BootstrapOrder, answered: Answers, had: int, why: str) -> None:
+def _require(order: BootstrapOrder, answered: AnswerCounts, had: int, why: str) -> None:
     if answered.kept < order.min_answers:
         left_out = _listed(answered.left_out) or "none"
         raise UsageError(
@@ -194,7 +173,7 @@ def _notes(found: Survey, kept: Counter[str]) -> Iterator[str]:
 
 
 def _write(
-    order: BootstrapOrder, sets: Mapping[str, Sequence[Chat]], facts: Mapping[str, Any]
+    order: BootstrapOrder, sets: Mapping[str, Sequence[Conversation]], facts: Mapping[str, Any]
 ) -> BootstrapReport:
     out = Path(order.out)
     try:

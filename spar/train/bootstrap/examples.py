@@ -9,47 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
 
-from spar.train.examples import Answer, has_tokens
+from spar.record.training_data import (
+    Answer,
+    AnswerCounts,
+    DraftCounts,
+    ExclusionReason,
+    is_encodable,
+)
 from spar.train.selection import order
-from spar.types import Message, Record, SearchTree, Text
-
-LeftOut = Literal["unanswered", "cut", "without_tokens", "duplicate", "above_quota"]
-"""Why an answer is not learnt."""
-
-
-class Answers(Record):
-    """How the teacher answered the actor's prompts."""
-
-    prompts: int
-    """Prompts that were asked."""
-    kept: int
-    """Answers that are learnt."""
-    left_out: dict[LeftOut, int]
-    """Why the others are not, and how many."""
-
-
-class Judged(Record):
-    """What the teacher made of the student's drafts."""
-
-    drafts: int
-    """Drafts, identical ones of a prompt counted each."""
-    passed: int
-    """Above the gate."""
-    failed: int
-    """Judged, and not above it."""
-    undecided: int
-    """Without a judgement: the votes tied, or had no verdict that could be read."""
-    reason: Text = ""
-    """Why the first of these has none."""
-    reply: Text = ""
-    """A reply of the teacher's to it."""
+from spar.types import Message, SearchTree
 
 
 def choose_answers(
     trees: Iterable[SearchTree], *, seed: int, most: int, max_tokens: int
-) -> tuple[list[Answer], Answers]:
+) -> tuple[list[Answer], AnswerCounts]:
     """The answers to learn, in an order that hangs on seed and prompt alone; one a conversation.
 
     Parameters
@@ -60,7 +34,7 @@ def choose_answers(
         Where the teacher's replies were cut: one that is as long has lost its end, and would teach to
         stop there.
     """
-    left_out: Counter[LeftOut] = Counter()
+    left_out: Counter[ExclusionReason] = Counter()
     found: dict[tuple[Message, ...], Answer] = {}
     num_prompts = 0
     for tree in trees:
@@ -76,10 +50,10 @@ def choose_answers(
     kept = sorted(found.values(), key=lambda one: _place(one, seed))[:most]
     left_out["above_quota"] = len(found) - len(kept)
     counts = {name: count for name, count in sorted(left_out.items()) if count}
-    return kept, Answers(prompts=num_prompts, kept=len(kept), left_out=counts)
+    return kept, AnswerCounts(prompts=num_prompts, kept=len(kept), left_out=counts)
 
 
-def count_drafts(trees: Iterable[SearchTree]) -> Judged:
+def count_drafts(trees: Iterable[SearchTree]) -> DraftCounts:
     """How the judged drafts of a run came out."""
     counts: Counter[str] = Counter()
     reason, reply = "", ""
@@ -93,10 +67,10 @@ def count_drafts(trees: Iterable[SearchTree]) -> Judged:
         if faults and not reason:
             reason, reply = faults[0].reason, faults[0].text
     named = {name: counts[name] for name in ("passed", "failed", "undecided")}
-    return Judged(drafts=counts.total(), reason=reason, reply=reply, **named)
+    return DraftCounts(drafts=counts.total(), reason=reason, reply=reply, **named)
 
 
-def why_few_examples(judged: Judged, solved: int) -> str:
+def why_few_examples(judged: DraftCounts, solved: int) -> str:
     """What lies behind too few of the refiner's examples, and what to do about it.
 
     Parameters
@@ -129,12 +103,12 @@ def why_few_examples(judged: Judged, solved: int) -> str:
     )
 
 
-def _fault(tree: SearchTree, max_tokens: int) -> LeftOut | None:
+def _fault(tree: SearchTree, max_tokens: int) -> ExclusionReason | None:
     if tree.selected is None:
         return "unanswered"
     if tree.nodes[tree.selected].usage.completion_tokens >= max_tokens:
         return "cut"
-    return None if has_tokens(_answer(tree)) else "without_tokens"
+    return None if is_encodable(_answer(tree)) else "without_tokens"
 
 
 def _answer(tree: SearchTree) -> Answer:

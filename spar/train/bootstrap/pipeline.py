@@ -20,6 +20,7 @@ from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
+from spar.record.training import REPLACED
 from spar.store import MANIFEST
 from spar.train.bootstrap.recipe import FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import (
@@ -31,7 +32,6 @@ from spar.train.bootstrap.stages import (
 )
 from spar.train.launch import launch
 from spar.train.stage_runner import (
-    REPLACED,
     archive,
     check_owner,
     files_of,

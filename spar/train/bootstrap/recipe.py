@@ -23,8 +23,8 @@ from spar.config import FREE as FREE_OF_SEARCHES
 from spar.config import DecodeConfig, Settings, load_decode, section
 from spar.errors import UsageError
 from spar.plugins import JUDGES, STRATEGIES, check_name
+from spar.record.training_data import JudgementFilter
 from spar.train.recipe import assignment, put_value, told, trainer_fields, tuples
-from spar.train.refiner_data import Judgements
 from spar.train.settings import LaunchSettings, SftSettings
 
 FREE = (
@@ -67,7 +67,7 @@ class BootstrapConfig(Settings):
     refined, and the others are judged alone."""
     search: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Fields of `teacher` that differ while it refines: by default a chain of three refinements at most."""
-    judgements: Judgements = "decided"
+    judgements: JudgementFilter = "decided"
     """Which judgements are learnt from: all that the teacher's votes decided, or split ones, as in the loop."""
     max_answers: int = Field(default=8000, ge=1)
     """Most of the actor's examples (paper: 8k)."""
