@@ -34,7 +34,7 @@ from spar.config import DecodeConfig, load_decode
 from spar.infer.engine import Engine
 from spar.infer.engines.simulated import Pace, SimulatedEngine
 from spar.nano.tasks import prompts as nano_prompts
-from spar.plugins import ENGINES, resolve
+from spar.plugins import ENGINES
 from spar.run.resolve import deployments
 from spar.types import Prompt
 
@@ -110,7 +110,7 @@ async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int
 async def real(name: str, num_prompts: int, rules: list[str], repeats: int) -> tuple[int, Any]:
     """Slots and pairs on the embedded model, after a few prompts to warm it up."""
     config = configuration(name, "full")
-    opener = resolve(ENGINES, "engine", name)
+    opener = ENGINES.spec(name).open
     engine: Engine = await asyncio.to_thread(
         opener, deployments(config)["actor"], config, lambda line: print(line, flush=True)
     )

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spar.errors import UsageError
-from spar.plugins import ENGINES, JUDGES, STRATEGIES, check_name
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 from spar.types import Role
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -246,10 +246,18 @@ def _build(
         config = kind(**values)
     except ValidationError as error:
         raise UsageError(explain(error, recipe, kind)) from error
-    check_name(STRATEGIES, "strategy", config.strategy)
-    check_name(JUDGES, "judge", config.judge)
-    check_name({"auto": "", **ENGINES}, "engine", config.engine)
+    check_plugins(config)
     return config
+
+
+def check_plugins(config: DecodeConfig) -> None:
+    """Raise `UsageError` unless every plug-in that the settings name can be found; imports none."""
+    STRATEGIES.check(config.strategy)
+    JUDGES.check(config.judge)
+    if config.refiner:
+        REFINERS.check(config.refiner)
+    if config.engine != "auto":
+        ENGINES.check(config.engine)
 
 
 def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:

@@ -1,78 +1,312 @@
-"""Names to code, as literal tables of `module:attribute`, resolved when a name is used.
+"""Plug-ins: strategies, engines, judges, refiners and benchmarks by name.
 
-Adding a strategy, an engine, a judge or a benchmark is a file and a line here; the property and contract tests
-run over these tables.
+    name                            found in
+    bfs                             the tables below
+    ucb                             an entry point `ucb = "spar_ucb:SPEC"` of an installed package
+    mypackage.search:ucb            a module that can be imported
+
+What a name stands for is a spec (`StrategySpec`, `EngineSpec`, `JudgeSpec`, `RefinerSpec`, `BenchmarkSpec`), or
+a plain function, class or object that the kind's `as_spec` wraps with safe defaults. A spec declares what
+spar would otherwise have to guess: the roles that a strategy uses, whether an engine is remote, what a
+judgement costs, which options there are. Nothing outside the specs tests a plug-in's name.
+
+Names are strings in settings, records and the orders of worker processes, so a plug-in works everywhere a
+built-in does. Tables hold "module:attribute" and nothing is imported before it is used.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spar.errors import UsageError
 
-STRATEGIES: Mapping[str, str] = {
-    "greedy": "spar.infer.strategies.greedy:greedy",
-    "best-of-n": "spar.infer.strategies.best_of_n:best_of_n",
-    "iterative": "spar.infer.strategies.iterative:iterative",
-    "bfs": "spar.infer.strategies.bfs:bfs",
-    "dfs": "spar.infer.strategies.dfs:dfs",
-}
-"""Strategy name to a `spar.infer.strategy.Strategy`."""
+if TYPE_CHECKING:
+    from spar.eval.benchmark import BenchmarkSpec
+    from spar.infer.engine import EngineSpec
+    from spar.infer.judges import JudgeSpec
+    from spar.infer.roles import RefinerSpec
+    from spar.infer.strategy import StrategySpec
 
-ENGINES: Mapping[str, str] = {
-    "hf": "spar.infer.engines.hf:open_hf",
-    "vllm": "spar.infer.engines.vllm.engine:open_vllm",
-    "openai": "spar.infer.engines.openai.engine:open_openai",
-    "ray": "spar.infer.engines.ray.engine:open_ray",
-    "fake": "spar.infer.engines.fake:open_fake",
-}
-"""Engine name to a function `(Deployment, DecodeConfig, Tell) -> Engine` (`spar.infer.engine`)."""
-
-JUDGES: Mapping[str, str] = {
-    "votes": "spar.infer.judges:VotesJudge",
-    "logprob": "spar.infer.judges:LogprobJudge",
-    "verifier": "spar.infer.judges:VerifierJudge",
-}
-"""Judge name to a class that builds a `spar.infer.judges.Judge`."""
+S = TypeVar("S")
 
 
-BENCHMARKS: Mapping[str, str] = {
-    "ifeval": "spar.eval.ifeval:IFEval",
-    "followbench": "spar.eval.followbench.benchmark:FollowBench",
-    "llmbar": "spar.eval.llmbar.pointwise:Pointwise",
-    "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",
-    "refinement": "spar.eval.refinement:Refinement",
-    "nano-if": "spar.eval.nano_if:NanoIF",
-    "nano-if-answers": "spar.eval.nano_if:NanoAnswers",
-    "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",
-    "mmlu": "spar.eval.lm_harness.benchmark:mmlu",
-    "triviaqa": "spar.eval.lm_harness.benchmark:triviaqa",
-    "humaneval": "spar.eval.humaneval.benchmark:HumanEval",
-}
-"""Benchmark name to what makes a `spar.eval.benchmark.Benchmark`, called without arguments. Any other
-name may be a task of lm-eval."""
+class PluginTable(MutableMapping[str, Any], Generic[S]):
+    """The plug-ins of one kind, by name. A value is "module:attribute", or the object itself.
+
+    Parameters
+    ----------
+    kind:
+        What they are, in messages: "strategy".
+    group:
+        The group of entry points that packages add to.
+    as_spec:
+        "module:attribute" of the function that turns what a name stands for into a spec.
+    builtin:
+        Name to "module:attribute".
+    """
+
+    def __init__(self, kind: str, group: str, as_spec: str, builtin: Mapping[str, str]) -> None:
+        self.kind, self.group = kind, group
+        self._as_spec = as_spec
+        self._targets: dict[str, Any] = dict(builtin)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._targets:
+            return self._targets[name]
+        return _entry_points(self.group)[name]
+
+    def __setitem__(self, name: str, target: Any) -> None:
+        self._targets[name] = target
+
+    def __delitem__(self, name: str) -> None:
+        del self._targets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._targets
+        yield from (name for name in _entry_points(self.group) if name not in self._targets)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets or name in _entry_points(self.group)
+
+    def check(self, name: str, option: str = "") -> None:
+        """Check a name without importing anything.
+
+        Parameters
+        ----------
+        option:
+            What the message calls the value; "" for the kind.
+
+        Raises
+        ------
+        UsageError
+            The name is neither in the table nor of the form `module:attribute`.
+        """
+        if not is_path(name):
+            check_name(self, option or self.kind, name, more="or module:attribute")
+
+    def spec(self, name: str) -> S:
+        """The spec that a name stands for; imports it.
+
+        Raises
+        ------
+        UsageError
+            There is no such name, module or attribute, or it is not of this kind.
+        """
+        self.check(name)
+        target = self.get(name, name)
+        return self.spec_of(load(target, self.kind) if isinstance(target, str) else target)
+
+    def spec_of(self, target: object) -> S:
+        """The spec of an object: itself, or what the kind's `as_spec` makes of it.
+
+        Raises
+        ------
+        UsageError
+            The object is not of this kind.
+        """
+        spec: S = load(self._as_spec, self.kind)(target)
+        return spec
+
+    def name_of(self, target: object) -> str:
+        """The name under which an object can be used in settings of this process.
+
+        A string is its own name. Any other object is registered as `module:attribute`, which worker
+        processes can import as well if the module can be imported and is not `__main__`.
+        """
+        if isinstance(target, str):
+            return target
+        self.spec_of(target)
+        owner = target if hasattr(target, "__qualname__") else type(target)
+        name = f"{owner.__module__}:{owner.__qualname__}"
+        if self._targets.get(name, target) is not target:  # two lambdas, two objects of one class
+            name = f"{name}#{sum(key.startswith(name) for key in self._targets) + 1}"
+        self._targets[name] = target
+        return name
 
 
-def resolve(table: Mapping[str, str], kind: str, name: str) -> Any:
-    """Import what `name` stands for.
+def is_path(name: str) -> bool:
+    """Whether a name has the form `module:attribute`."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and all(
+        part.isidentifier() for part in (module + "." + attribute).split(".")
+    )
+
+
+def safe_name(name: str) -> str:
+    """A plug-in's name as part of a directory's name: `module:attribute` without its colon."""
+    return name if name.replace("-", "").isalnum() else re.sub(r"[^\w-]+", "-", name).strip("-")
+
+
+def load(path: str, kind: str) -> Any:
+    """Import `module:attribute`.
+
+    Parameters
+    ----------
+    kind:
+        What it should be, for the message.
 
     Raises
     ------
     UsageError
-        The table has no such name; the message says the closest one and all that are accepted.
+        There is no such module or attribute.
     """
-    check_name(table, kind, name)
-    module, attribute = table[name].split(":")
-    return getattr(import_module(module), attribute)
+    module_name, _, attribute = path.partition(":")
+    if not attribute.split(".")[0].isidentifier():
+        raise UsageError(f"{kind} {path!r} is defined inside a function; define it in a module")
+    try:
+        module = sys.modules.get(module_name) or import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not module_name.startswith(f"{error.name}"):
+            raise  # the module is there, and lacks a package of its own
+        raise UsageError(f"{kind} {path!r}: there is no module {module_name!r}") from error
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise UsageError(f"{kind} {path!r}: module {module_name!r} has no {attribute!r}")
+        value = getattr(value, part)
+    return value
 
 
-def check_name(table: Mapping[str, Any], kind: str, name: str) -> None:
-    """Raise `UsageError` unless `name` is in `table`, without importing anything."""
+def check_name(table: Mapping[str, Any], kind: str, name: str, more: str = "") -> None:
+    """Raise `UsageError` unless `name` is in `table`; the message has the closest name and all others.
+
+    Parameters
+    ----------
+    more:
+        What else is accepted, at the end of the message.
+    """
     if name in table:
         return
     close = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"unknown {kind} {name!r}{hint} (accepted: {', '.join(table)})")
+    accepted = ", ".join([*table, *([more] if more else [])])
+    raise UsageError(f"unknown {kind} {name!r}{hint} (accepted: {accepted})")
+
+
+def parse_options(model: Any, values: Mapping[str, Any], *, flag: str, name: str) -> Any:
+    """Validate a plug-in's own options.
+
+    Parameters
+    ----------
+    model:
+        The pydantic model that the spec declares, None where it has no options.
+    values:
+        Option to value, as given.
+    flag:
+        The flag that gives them, such as `--strategy-arg`.
+    name:
+        The plug-in's name.
+
+    Returns
+    -------
+    An instance of `model`, None where there is none.
+
+    Raises
+    ------
+    UsageError
+        An unknown option, or a value that the model refuses.
+    """
+    if model is None:
+        if values:
+            raise UsageError(f"{flag} {next(iter(values))}: {name} has no options")
+        return None
+    from pydantic import ValidationError
+
+    unknown = [option for option in values if option not in model.model_fields]
+    if unknown:
+        check_name(model.model_fields, f"option of {name} ({flag})", unknown[0])
+    try:
+        return model(**values)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        option = ".".join(map(str, detail["loc"]))
+        raise UsageError(
+            f"{flag} {option}={detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        ) from error
+
+
+@cache
+def _entry_points(group: str) -> dict[str, str]:
+    """Name to "module:attribute" of the entry points that installed packages declare."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+STRATEGIES: PluginTable[StrategySpec] = PluginTable(
+    "strategy",
+    "spar.strategies",
+    "spar.infer.strategy:as_spec",
+    {
+        "greedy": "spar.infer.strategies.greedy:SPEC",
+        "best-of-n": "spar.infer.strategies.best_of_n:SPEC",
+        "iterative": "spar.infer.strategies.iterative:SPEC",
+        "bfs": "spar.infer.strategies.bfs:SPEC",
+        "dfs": "spar.infer.strategies.dfs:SPEC",
+    },
+)
+"""Name to `spar.infer.strategy.StrategySpec`, or a plain strategy function."""
+
+ENGINES: PluginTable[EngineSpec] = PluginTable(
+    "engine",
+    "spar.engines",
+    "spar.infer.engine:as_spec",
+    {
+        "hf": "spar.infer.engines.specs:HF",
+        "vllm": "spar.infer.engines.specs:VLLM",
+        "openai": "spar.infer.engines.specs:OPENAI",
+        "ray": "spar.infer.engines.specs:RAY",
+        "fake": "spar.infer.engines.specs:FAKE",
+    },
+)
+"""Name to `spar.infer.engine.EngineSpec`, or a function that opens an engine, or an engine."""
+
+JUDGES: PluginTable[JudgeSpec] = PluginTable(
+    "judge",
+    "spar.judges",
+    "spar.infer.judges:as_spec",
+    {
+        "votes": "spar.infer.judges:VOTES",
+        "logprob": "spar.infer.judges:LOGPROB",
+        "verifier": "spar.infer.judges:VERIFIER",
+    },
+)
+"""Name to `spar.infer.judges.JudgeSpec`, or a function of a prompt and a response, or a judge."""
+
+REFINERS: PluginTable[RefinerSpec] = PluginTable(
+    "refiner",
+    "spar.refiners",
+    "spar.infer.roles:as_refiner_spec",
+    {"model": "spar.infer.roles:MODEL"},
+)
+"""Name to `spar.infer.roles.RefinerSpec`, or a function, or a refiner."""
+
+BENCHMARKS: PluginTable[BenchmarkSpec] = PluginTable(
+    "benchmark",
+    "spar.benchmarks",
+    "spar.eval.benchmark:as_spec",
+    {
+        "ifeval": "spar.eval.ifeval:IFEval",
+        "followbench": "spar.eval.followbench.benchmark:FollowBench",
+        "llmbar": "spar.eval.llmbar.pointwise:Pointwise",
+        "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",
+        "refinement": "spar.eval.refinement:Refinement",
+        "nano-if": "spar.eval.nano_if:NanoIF",
+        "nano-if-answers": "spar.eval.nano_if:NanoAnswers",
+        "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",
+        "mmlu": "spar.eval.lm_harness.benchmark:mmlu",
+        "triviaqa": "spar.eval.lm_harness.benchmark:triviaqa",
+        "humaneval": "spar.eval.humaneval.benchmark:HumanEval",
+    },
+)
+"""Name to `spar.eval.benchmark.BenchmarkSpec`, or a benchmark's class. Any other name may be a task of
+lm-eval."""

@@ -15,7 +15,7 @@ from spar.infer.roles import Actor, AttemptFailed, Generation, Refiner, Seeds
 from spar.infer.search import Roles, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.listener import Listener
-from spar.plugins import STRATEGIES, resolve
+from spar.plugins import STRATEGIES
 from spar.templates import load
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage
 
@@ -50,7 +50,7 @@ def make_judgement(num_yes: int) -> Judgement:
 
 def make_settings(name: str, **fields: object) -> SearchSettings:
     """Settings of a search by a listed strategy, the paper's unless told."""
-    chosen = SearchSettings(resolve(STRATEGIES, "strategy", name), name, SearchConfig())
+    chosen = SearchSettings(STRATEGIES.spec(name).plan, name, SearchConfig())
     return replace(chosen, **fields)  # type: ignore[arg-type]  # the tests' own keywords
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.plugins import STRATEGIES, resolve
+from spar.plugins import STRATEGIES
 from spar.types import ROLES, Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
 from tests.fakes import World
 
@@ -121,7 +121,7 @@ def searches(draw: st.DrawFn) -> SearchSettings:
     """Settings of a search by any listed strategy, of any small shape."""
     name = draw(st.sampled_from(sorted(STRATEGIES)))
     return SearchSettings(
-        strategy=resolve(STRATEGIES, "strategy", name),
+        strategy=STRATEGIES.spec(name).plan,
         name=name,
         shape=SearchConfig(*(draw(st.integers(1, 4)) for _ in range(3))),
         budget=Budget(draw(st.integers(1, 16))),

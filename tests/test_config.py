@@ -8,14 +8,14 @@ import pytest
 
 from spar.config import RECIPES, DecodeConfig, EvalConfig, load_decode
 from spar.errors import UsageError
-from spar.plugins import ENGINES, JUDGES, STRATEGIES, resolve
+from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
 
 
-@pytest.mark.parametrize("table", [STRATEGIES, JUDGES, ENGINES])
-def test_every_name_resolves(table: dict[str, str]) -> None:
-    """Each entry of each table imports, and is something to call."""
+@pytest.mark.parametrize("table", [STRATEGIES, JUDGES, REFINERS, ENGINES, BENCHMARKS])
+def test_every_name_has_a_spec(table: PluginTable[object]) -> None:
+    """Each entry of each table imports and is a spec, or something that a spec is made of."""
     for name in table:
-        assert callable(resolve(table, "thing", name))
+        assert type(table.spec(name)).__name__.endswith("Spec")
 
 
 def test_the_defaults_are_the_papers() -> None:

@@ -19,6 +19,7 @@ from spar.estimate.calls import dry_run_text
 from spar.infer.summary import Summary
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
+from spar.plugins import safe_name
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text, read_prompts
 from spar.run.build import make_manifest
@@ -88,7 +89,7 @@ def open_prompts(config: DecodeConfig, text: str | None) -> PromptSource:
 
 def default_directory(config: DecodeConfig, manifest: Manifest) -> Path:
     """`runs/STRATEGY-BUDGET-DIGEST`: the same command finds its run again."""
-    return Path("runs") / f"{config.strategy}-{config.budget}-{manifest.digest[:8]}"
+    return Path("runs") / f"{safe_name(config.strategy)}-{config.budget}-{manifest.digest[:8]}"
 
 
 def _print_results(

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from spar.config import DecodeConfig
-from spar.infer.judges import JUDGE_ATTEMPTS
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
+from spar.infer.strategy import SearchConfig
+from spar.plugins import JUDGES, STRATEGIES
 from spar.run.build import open_templates
+from spar.run.resolve import required_roles
 from spar.types import Judgement, Message, Node, Prompt
 
 
 def most_responses(config: DecodeConfig) -> int:
     """Most drafts and refinements a tree can spend: the budget, or less where the strategy ends first."""
-    if config.strategy == "greedy":
-        return 1
-    level, total = 1, 1
-    for _ in range(config.depth):
-        level = min(level, config.keep) * config.branch
-        total += level
-    if config.strategy == "bfs":
-        return min(config.budget, total)
-    return config.budget
+    shape = SearchConfig(branch=config.branch, keep=config.keep, depth=config.depth)
+    return STRATEGIES.spec(config.strategy).num_responses(shape, config.budget)
 
 
 def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     """Calls of the whole run if no tree is solved: with every reply parsed, and with every retry."""
     responses = most_responses(config)
-    if config.strategy == "greedy":
-        return num_prompts, num_prompts
-    votes = {"verifier": 0, "logprob": 1}.get(config.judge, config.votes)
-    refined = 0 if config.strategy == "best-of-n" else responses - 1
+    roles, judge = required_roles(config), JUDGES.spec(config.judge)
+    votes = judge.num_calls(config) if "judge" in roles else 0
+    refined = responses - 1 if "refiner" in roles else 0
     once = responses * (1 + votes)
-    retried = responses + refined * (REFINE_ATTEMPTS - 1) + responses * votes * JUDGE_ATTEMPTS
+    retried = responses + refined * (REFINE_ATTEMPTS - 1) + responses * votes * judge.attempts
     return num_prompts * once, num_prompts * retried
 
 

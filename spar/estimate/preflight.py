@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from spar.config import DecodeConfig, EvalConfig
+from spar.config import DecodeConfig, EvalConfig, check_plugins
 from spar.errors import UsageError
 from spar.estimate.memory import Processes, Zero
-from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES, check_name
+from spar.plugins import BENCHMARKS
 from spar.train.common import accumulation
 from spar.train.settings import DpoSettings, SftSettings, TrainerSettings
 from spar.train.stages import Stage
@@ -122,7 +122,5 @@ def _read(kind: type[C], values: Mapping[str, Any], what: str) -> C:
         raise UsageError(
             f"{what}: {name} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
         ) from error
-    check_name(STRATEGIES, "strategy", config.strategy)
-    check_name(JUDGES, "judge", config.judge)
-    check_name({"auto": "", **ENGINES}, "engine", config.engine)
+    check_plugins(config)
     return config

@@ -16,12 +16,16 @@ never calls a model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
 
 from spar.config import EvalConfig
+from spar.errors import UsageError
+from spar.plugins import parse_options
 from spar.record.evaluation import Scored
 from spar.run.job import Job
 from spar.types import Prompt, Role, SearchTree, Usage
@@ -99,6 +103,9 @@ class Benchmark(ABC):
     """Whether `load` heeds `--limit`; else the first examples are taken."""
     refines_responses: bool = False
     """Whether `--responses` gives what it works on, not answers to score."""
+    options: ClassVar[type[BaseModel] | None] = None
+    """Options of its own (`--benchmark-arg NAME=VALUE`) as a pydantic model with defaults; the class is
+    called with them as keyword arguments."""
     graded: bool = False
     """Whether a grader may be asked, or its outputs be given (`--judge-outputs`)."""
 
@@ -126,3 +133,36 @@ class Benchmark(ABC):
     def stored_answer(self, tree: SearchTree) -> Answer:
         """What a tree that a person stored says, where `--responses` names a run directory."""
         return Answer.of(tree)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSpec:
+    """A benchmark, and the options that it is made with."""
+
+    make: Callable[..., Benchmark]
+    """Called with the options as keyword arguments."""
+    options: type[BaseModel] | None = None
+
+    def open(self, name: str, values: Mapping[str, Any]) -> Benchmark:
+        """The benchmark with its options; raises `UsageError` for one that it does not have."""
+        parsed = parse_options(self.options, values, flag="--benchmark-arg", name=name)
+        return self.make(**(parsed.model_dump() if parsed else {}))
+
+
+def as_spec(target: object) -> BenchmarkSpec:
+    """A spec as it is, or one of a benchmark, a benchmark's class, or a function that makes one.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    """
+    if isinstance(target, BenchmarkSpec):
+        return target
+    if isinstance(target, Benchmark):
+        return BenchmarkSpec(lambda: target)
+    if callable(target):
+        return BenchmarkSpec(target, options=getattr(target, "options", None))
+    raise UsageError(
+        f"{target!r} is not a benchmark; expected a BenchmarkSpec, a spar.Benchmark or its class"
+    )

@@ -17,6 +17,7 @@ from spar.errors import SparError
 from spar.eval.job_outputs import RunOutputs
 from spar.files import locked
 from spar.listener import Listener
+from spar.plugins import ENGINES
 from spar.record.evaluation import EXAMPLES, RESULTS
 from spar.run.build import make_manifest
 from spar.run.engine_pool import EnginePool
@@ -101,19 +102,20 @@ def grader_config(config: EvalConfig) -> EvalConfig:
     """The settings with the grader's model in every role; the judge's where it has none of its own."""
     grader = _own_grader(config) if config.grader_model or config.grader_url else _judge(config)
     engine, served = grader["engine"], bool(grader["base_url"])
+    accepts = ENGINES.spec(engine).accepts if engine != "auto" else _ANY
     changed: dict[str, Any] = {f"{role}_model": "" for role in ROLES}
     changed |= {f"{role}_url": () for role in ROLES}
     # Settings of the run's own engine, which another one would refuse.
-    if served or engine not in ("auto", "vllm", "ray"):
+    if served or "engine_args" not in accepts:
         changed |= {"engine_args": {}, "speculate": "auto"}
-    if served or engine not in ("auto", "ray"):
+    if served or "replicas" not in accepts:
         changed |= {"replicas": 1, "ray_address": ""}
     return config.model_copy(update={**changed, **grader})
 
 
 def _own_grader(config: EvalConfig) -> dict[str, Any]:
     engine = config.grader_engine
-    if engine == "auto" and not config.grader_url and config.engine in _LOCAL:
+    if engine == "auto" and not config.grader_url and _is_local(config.engine):
         engine = config.engine
     return {
         "model": config.grader_model,
@@ -125,7 +127,7 @@ def _own_grader(config: EvalConfig) -> dict[str, Any]:
 
 def _judge(config: EvalConfig) -> dict[str, Any]:
     servers, adapter = urls(config)["judge"], config.adapter.get("judge", "")
-    elsewhere = servers and config.engine in _LOCAL
+    elsewhere = servers and _is_local(config.engine)
     return {
         "model": models(config)["judge"],
         "base_url": servers,
@@ -134,8 +136,12 @@ def _judge(config: EvalConfig) -> dict[str, Any]:
     }
 
 
-_LOCAL = ("hf", "vllm", "ray")
-"""Engines that run a model themselves."""
+_ANY = frozenset({"engine_args", "replicas"})
+
+
+def _is_local(engine: str) -> bool:
+    """Whether an engine, picked already, runs models itself."""
+    return engine != "auto" and ENGINES.spec(engine).urls == "refused"
 
 
 def forget(directory: Path) -> None:

@@ -7,11 +7,11 @@ reads what is on the disk and calls no model.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from spar.eval.external_answers import all_answers, match_responses, read_output
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.statistics import metrics
+from spar.hardware import has_package
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.plugins import BENCHMARKS, resolve
+from spar.plugins import BENCHMARKS, is_path
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.engine_pool import EnginePool
 from spar.store import read_manifest
@@ -123,7 +124,7 @@ def open_benchmark(
     UsageError
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
-    benchmark = find_benchmark(name, request)
+    benchmark = find_benchmark(name, request, config)
     data = [open_data(used, config.data) for used in benchmark.data]
     config = config.model_copy(
         update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
@@ -152,26 +153,25 @@ def open_benchmark(
     )
 
 
-def find_benchmark(name: str, request: EvalRequest) -> Benchmark:
-    """The benchmark of a name, set up as the flags say.
+def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalConfig()) -> Benchmark:
+    """The benchmark of a name, with its options.
 
     Raises
     ------
     UsageError
-        Neither spar nor lm-eval has it.
+        Neither spar, nor an installed plug-in, nor lm-eval has it.
     """
-    if name not in BENCHMARKS:
-        return _harness_task(name)
-    make = resolve(BENCHMARKS, "benchmark", name)
-    flags = {"compat": request.compat, "allow_code_execution": request.allow_code_execution}
-    known = {f.name for f in dataclasses.fields(make)} if dataclasses.is_dataclass(make) else set()
-    benchmark: Benchmark = make(**{name: flags[name] for name in flags.keys() & known})
-    return benchmark
+    if name in BENCHMARKS or is_path(name):
+        spec = BENCHMARKS.spec(name)
+    else:
+        spec = BENCHMARKS.spec_of(partial(_harness_task, name))
+    fields = spec.options.model_fields if spec.options else {}
+    switches = {"compat": request.compat, "allow_code_execution": request.allow_code_execution}
+    given = {option: value for option, value in switches.items() if value and option in fields}
+    return spec.open(name, {**config.benchmark_args, **given})
 
 
 def _harness_task(name: str) -> Benchmark:
-    from spar.hardware import has_package
-
     known: Sequence[str] = ()
     if has_package("lm_eval"):
         from spar.eval.lm_harness.benchmark import known_tasks, task
@@ -182,9 +182,9 @@ def _harness_task(name: str) -> Benchmark:
     close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    more = "or a task of lm-eval" if known else "or, with lm-eval installed, one of its tasks"
+    more = "a task of lm-eval" if known else "with lm-eval installed, one of its tasks"
     raise UsageError(
-        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, {more})"
+        f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, module:attribute, or {more})"
     )
 
 

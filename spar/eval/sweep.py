@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest, config_digest
-from spar.plugins import STRATEGIES, check_name
+from spar.plugins import STRATEGIES, safe_name
 from spar.run.job import Job
 from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt
@@ -51,7 +51,7 @@ class Point:
     @property
     def name(self) -> str:
         """Its directory's name."""
-        return f"{self.strategy}-{self.budget}"
+        return f"{safe_name(self.strategy)}-{self.budget}"
 
 
 def plan(
@@ -77,29 +77,30 @@ def plan(
         An unknown strategy, a budget below 1, none at all, or one that is given twice.
     """
     _check(strategies, budgets)
-    found = []
-    for strategy in sorted(strategies, key=lambda name: name == "greedy"):
-        for budget in (1,) if strategy == "greedy" else sorted(budgets, reverse=True):
-            depth = _deepened(strategy, budget, shape) if deepen else shape.depth
-            found.append(Point(strategy, budget, depth))
-    return found
+    return [
+        point
+        for name in sorted(strategies, key=lambda name: _fixed(name, shape) is not None)
+        for point in _points(name, budgets, shape, deepen=deepen)
+    ]
 
 
-def most_responses(strategy: str, shape: SearchConfig, enough: int) -> int:
-    """Responses that a tree search makes below one draft if nothing fails or passes, counted up to
-    `enough`; other strategies spend any budget."""
-    if strategy not in ("bfs", "dfs"):
-        return enough
-    spent, parents = 1, 1
-    for _ in range(shape.depth):
-        children = parents * shape.branch
-        spent += children
-        # Breadth-first keeps the best of a level, depth-first of each node's own children.
-        one_by_one = parents * min(shape.keep, shape.branch)
-        parents = min(shape.keep, children) if strategy == "bfs" else one_by_one
-        if spent >= enough:
-            return enough
-    return spent
+def _points(
+    strategy: str, budgets: Sequence[int], shape: SearchConfig, *, deepen: bool
+) -> list[Point]:
+    fixed = _fixed(strategy, shape)
+    if fixed is not None:
+        return [Point(strategy, fixed, shape.depth)]
+    return [
+        Point(strategy, budget, _deepened(strategy, budget, shape) if deepen else shape.depth)
+        for budget in sorted(budgets, reverse=True)
+    ]
+
+
+def _fixed(strategy: str, shape: SearchConfig) -> int | None:
+    """The responses of a strategy that makes as many whatever its depth, such as greedy; else None."""
+    most = STRATEGIES.spec(strategy).max_responses
+    deeper = replace(shape, depth=2 * shape.depth)
+    return most(shape) if most and most(shape) == most(deeper) else None
 
 
 def sources(points: Sequence[Point], point: Point) -> list[Point]:
@@ -144,16 +145,16 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
             told = f"{twice[0]} is given twice" if twice else "none is given"
             raise UsageError(f"--{what}: {told}; give each once, separated by commas")
     for name in strategies:
-        check_name(STRATEGIES, "strategy", name)
+        STRATEGIES.check(name)
     if min(budgets) < 1:
         raise UsageError(f"--budgets: {min(budgets)} is no budget; give numbers from 1 on")
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
-    depth = shape.depth
-    while most_responses(strategy, SearchConfig(shape.branch, shape.keep, depth), budget) < budget:
-        depth *= 2
-    return depth
+    spec = STRATEGIES.spec(strategy)
+    while spec.num_responses(shape, budget) < budget:
+        shape = replace(shape, depth=2 * shape.depth)
+    return shape.depth
 
 
 def _answers_alike(folder: Path, manifest: Manifest) -> bool:

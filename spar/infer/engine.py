@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from spar.errors import UsageError
 from spar.types import Message
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from spar.config import DecodeConfig
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model's end of turn or a stop string, or the token limit."""
@@ -196,3 +203,71 @@ class Stats(Protocol):
     def prefix_cache(self) -> tuple[int, int]:
         """Prompt tokens looked up in the prefix cache so far, and hits; (0, 0) without a cache."""
         ...
+
+
+Accepts = Literal["engine_args", "adapter", "speculative_decoding", "replicas"]
+"""Groups of settings that only some engines have."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine, and what spar must know of it before it is opened.
+
+    The defaults are those of a remote engine of one's own that needs no URL.
+    """
+
+    open: Callable[[Deployment, DecodeConfig, NoteCallback], Engine]
+    """Opens the engine of a deployment; blocks until the model is loaded. The callback takes lines for
+    the user."""
+    urls: Literal["required", "optional", "refused"] = "optional"
+    """Whether every role that uses it needs `base_url`s, may have them, or runs in this process or on a
+    cluster of its own, so that a role with a URL is served by the engine `openai`."""
+    loads_models: bool = False
+    """Whether it loads a model's folder itself, so that a missing one is an error before the run."""
+    in_process: bool = False
+    """Whether models are loaded into this machine's memory, so that two of them may have to take turns."""
+    shares_memory: bool = False
+    """Whether it must be told its share of the memory where several models are loaded."""
+    automatic: bool = True
+    """Whether `auto` may stand for it in a stored run."""
+    accepts: frozenset[Accepts] = frozenset()
+    """Groups of settings that it has; others are refused."""
+    options: type[BaseModel] | None = None
+    """Options of its own (`--engine-arg NAME=VALUE`) as a pydantic model; None with `engine_args` in
+    `accepts` passes them on unchecked."""
+    parse_url: Callable[[str], str] | None = None
+    """Checks a URL and returns its canonical form; raises `UsageError`."""
+    served_model: Callable[[Deployment, DecodeConfig, NoteCallback], str] | None = None
+    """Asks the servers of a deployment for the name of its model, before anything runs."""
+    validate: Callable[[DecodeConfig], None] | None = None
+    """Raises `UsageError` for settings that it cannot have."""
+    packages: tuple[str, ...] = ()
+    """Packages that it needs, for `spar doctor`."""
+
+
+def as_spec(target: object) -> EngineSpec:
+    """A spec as it is, or one of an opened engine or of a function that opens one.
+
+    An engine object stays open: its owner closes it.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    """
+    if isinstance(target, EngineSpec):
+        return target
+    if isinstance(target, Engine) and not isinstance(target, type):
+        return EngineSpec(open=partial(_borrow, target))
+    if callable(target):
+        return EngineSpec(open=target)
+    raise UsageError(
+        f"{target!r} is not an engine; expected an EngineSpec, an Engine, or a function "
+        "(deployment, config, note) -> Engine"
+    )
+
+
+def _borrow(engine: Engine, deployment: Deployment, config: object, note: NoteCallback) -> Engine:
+    from spar.infer.engine_wrappers import BorrowedEngine
+
+    return BorrowedEngine(engine)

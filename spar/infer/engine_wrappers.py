@@ -149,6 +149,14 @@ class InstrumentedEngine(EngineWrapper):
 
 
 @dataclass(slots=True)
+class BorrowedEngine(EngineWrapper):
+    """An engine that its owner closes."""
+
+    async def aclose(self) -> None:
+        """Leave the inner engine open."""
+
+
+@dataclass(slots=True)
 class AdapterEngine(EngineWrapper):
     """Applies one LoRA adapter to every request."""
 

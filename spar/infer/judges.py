@@ -7,11 +7,12 @@ probability of Yes at the verdict, `verifier` asks a program for the ground trut
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
@@ -21,6 +22,11 @@ from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
 from spar.templates.parse import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from spar.config import DecodeConfig
 
 VoteRule = Literal["full", "majority", "race"]
 """`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
@@ -211,10 +217,112 @@ def _share_of_yes(top: Mapping[str, float]) -> float | None:
     return mass["yes"] / total if total else None
 
 
-def open_judge(name: str, settings: JudgeSettings) -> Judge:
-    """The judge that `spar.plugins.JUDGES` lists under `name`."""
-    from spar.plugins import JUDGES, resolve
+Verdict = bool | float | tuple[bool | float, str] | Judgement
+"""What a plain function may return of a response: whether it passes, a score from 0 to 1 (a probability
+that it passes), either of them with a critique for the refiner, or a whole judgement."""
 
-    judge: Any = resolve(JUDGES, "judge", name)
-    made: Judge = judge(settings)
-    return made
+
+@dataclass(frozen=True, slots=True)
+class FunctionJudge:
+    """A plain function as a judge.
+
+    Parameters
+    ----------
+    function:
+        Called with the prompt and the response; may be `async`. It runs in the event loop, so a slow one
+        should be `async` and leave the loop (`asyncio.to_thread`).
+    """
+
+    function: Callable[[Prompt, str], Verdict | Awaitable[Verdict]]
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Call the function; costs no call of a model."""
+        returned = self.function(prompt, response)
+        verdict = await returned if inspect.isawaitable(returned) else returned
+        return as_judgement(verdict), Usage()
+
+
+def as_judgement(verdict: Verdict) -> Judgement:
+    """The judgement that a function's verdict stands for.
+
+    Raises
+    ------
+    UsageError
+        It is none of what a function may return.
+    """
+    if isinstance(verdict, Judgement):
+        return verdict
+    critique = ""
+    if isinstance(verdict, tuple) and len(verdict) == 2:
+        verdict, critique = verdict
+    if isinstance(verdict, bool):
+        score, probability = float(verdict), None
+    elif isinstance(verdict, int | float) and 0 <= verdict <= 1:
+        score, probability = float(verdict), float(verdict)
+    else:
+        raise UsageError(
+            f"a judge returned {verdict!r}; expected a bool, a score from 0 to 1, (either, critique), or "
+            "a spar.Judgement"
+        )
+    ending = f"Final Judgement: {'Yes' if score > 0.5 else 'No'}"
+    text = "\n".join(filter(None, [critique, ending]))
+    return Judgement(verdicts=(score > 0.5,), critique=text, probability=probability)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSpec:
+    """A judge, and what spar must know of it before it judges."""
+
+    make: Callable[..., Judge]
+    """Called with the `JudgeSettings`; with `options`, also with an instance of them."""
+    uses_model: bool = True
+    """Whether it calls the judge's model, which is then loaded."""
+    calls: Callable[[DecodeConfig], int] = lambda config: config.votes
+    """Calls of a judgement when every reply can be parsed."""
+    attempts: int = JUDGE_ATTEMPTS
+    """How often at most it calls again where no verdict can be parsed."""
+    options: type[BaseModel] | None = None
+    """Options of its own (`--judge-arg NAME=VALUE`), as a pydantic model with defaults."""
+
+    def num_calls(self, config: DecodeConfig) -> int:
+        """Calls of a judgement when every reply can be parsed; 0 without a model."""
+        return self.calls(config) if self.uses_model else 0
+
+    def open(self, settings: JudgeSettings, options: Any = None) -> Judge:
+        """The judge, with its options where it has any."""
+        return self.make(settings) if self.options is None else self.make(settings, options)
+
+
+VOTES = JudgeSpec(VotesJudge)
+"""The paper's judge."""
+LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
+"""One critique and the probability of its verdict."""
+VERIFIER = JudgeSpec(VerifierJudge, uses_model=False)
+"""A program's ground truth."""
+
+
+def as_spec(target: object) -> JudgeSpec:
+    """A spec as it is, or one of a judge, of a class of judges, or of a function of prompt and response.
+
+    A class is called with the `JudgeSettings` and taken to call the judge's model; an object and a
+    function are taken to call none. Where that is wrong, write a `JudgeSpec`.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    """
+    if isinstance(target, JudgeSpec):
+        return target
+    if isinstance(target, type) and hasattr(target, "judge"):
+        return JudgeSpec(target)
+    if hasattr(target, "judge"):
+        judge: Any = target
+        return JudgeSpec(lambda _: judge, uses_model=False)
+    if callable(target):
+        function = FunctionJudge(target)
+        return JudgeSpec(lambda _: function, uses_model=False)
+    raise UsageError(
+        f"{target!r} is not a judge; expected a JudgeSpec, an object with a method `judge`, or a function "
+        "(prompt, response) -> bool"
+    )

@@ -7,13 +7,14 @@ raises `AttemptFailed`, which the driver writes down as a fault.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from spar.errors import ParseError, PromptRefused, SparError
+from spar.errors import ParseError, PromptRefused, SparError, UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.templates import Templates
 from spar.templates.parse import parse_refinement, refinement_text
@@ -180,3 +181,59 @@ async def ask(
     )
     tally.usage += cost
     return replies, spent + cost
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRefiner:
+    """A plain function as a refiner.
+
+    Parameters
+    ----------
+    function:
+        Called with the prompt and the node to refine, whose judgement has the critique; returns the
+        refined response, or a reflection and the response. May be `async`.
+    """
+
+    function: Callable[[Prompt, Node], Any]
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
+        """Call the function; costs no call of a model."""
+        returned = self.function(prompt, parent)
+        result = await returned if inspect.isawaitable(returned) else returned
+        reflection, response = result if isinstance(result, tuple) else (None, result)
+        if not isinstance(response, str) or not response.strip():
+            raise AttemptFailed("the refiner returned no text", "", Usage())
+        return Generation(response, reflection, Usage(), seeds(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerSpec:
+    """A refiner, and whether it calls the refiner's model."""
+
+    make: Callable[[Engine, Sampling, Templates], RefinerProtocol]
+    uses_model: bool = True
+
+
+MODEL = RefinerSpec(Refiner)
+"""The paper's refiner: the model continues the judge's conversation."""
+
+
+def as_refiner_spec(target: object) -> RefinerSpec:
+    """A spec as it is, or one of a refiner or of a function of a prompt and a node, which call no model.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    """
+    if isinstance(target, RefinerSpec):
+        return target
+    refiner: Any = target if hasattr(target, "refine") else None
+    if refiner is None and callable(target):
+        refiner = FunctionRefiner(target)
+    if refiner is None or isinstance(target, type):
+        raise UsageError(
+            f"{target!r} is not a refiner; expected a RefinerSpec, an object with a method `refine`, or a "
+            "function (prompt, node) -> text"
+        )
+    return RefinerSpec(lambda *_: refiner, uses_model=False)

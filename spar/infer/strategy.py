@@ -8,11 +8,16 @@ children that exist and were judged.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
-from spar.types import Node
+from spar.errors import UsageError
+from spar.types import ROLES, Node, Role
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 DRAFT_ATTEMPTS = 3
 """Drafts that a refining strategy tries before it gives the prompt up."""
@@ -50,6 +55,64 @@ class Strategy(Protocol):
     """A function from given roots (may be none) and the search's shape to a plan."""
 
     def __call__(self, roots: tuple[Node, ...], config: SearchConfig) -> Plan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySpec:
+    """A strategy, and what spar must know of it before it runs.
+
+    The defaults are safe for any strategy: every model is loaded, and where the models take turns in
+    memory the whole budget of drafts is written first.
+    """
+
+    plan: Callable[..., Plan]
+    """The strategy; with `options`, called with an instance of them as its third argument."""
+    roles: frozenset[Role] = frozenset(ROLES)
+    """Roles that it uses. Without the judge nothing is judged, without the refiner it only drafts."""
+    max_drafts: int | None = None
+    """Most drafts of a tree, however large the budget; None where the budget alone limits them."""
+    max_responses: Callable[[SearchConfig], int] | None = None
+    """Most drafts and refinements of a tree when no draft fails, by the shape of the search; None
+    where the budget alone limits them."""
+    options: type[BaseModel] | None = None
+    """Options of its own (`--strategy-arg NAME=VALUE`), as a pydantic model with defaults."""
+
+    def bind(self, options: Any) -> Strategy:
+        """The strategy with its options, an instance of `self.options` or None."""
+        if self.options is None:
+            return self.plan
+        return partial(_with_options, self.plan, options)
+
+    def num_responses(self, config: SearchConfig, budget: int) -> int:
+        """Most drafts and refinements of a tree within a budget."""
+        return min(budget, self.max_responses(config)) if self.max_responses else budget
+
+    def num_drafts(self, budget: int) -> int:
+        """Most drafts of a tree within a budget."""
+        return budget if self.max_drafts is None else min(self.max_drafts, budget)
+
+
+def as_spec(target: object) -> StrategySpec:
+    """A spec as it is, or a plain strategy function with the safe defaults.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if isinstance(target, StrategySpec):
+        return target
+    if callable(target):
+        return StrategySpec(plan=target)
+    raise UsageError(
+        f"{target!r} is not a strategy; expected a StrategySpec or a function (roots, config) -> plan"
+    )
+
+
+def _with_options(
+    plan: Callable[..., Plan], options: Any, roots: tuple[Node, ...], config: SearchConfig
+) -> Plan:
+    return plan(roots, config, options)
 
 
 def drafted(

@@ -9,12 +9,12 @@ from pathlib import Path
 from spar import __version__
 from spar.config import FREE, DecodeConfig, SamplingConfig
 from spar.infer.engine import Sampling
-from spar.infer.judges import JudgeSettings, open_judge
-from spar.infer.roles import Actor, Refiner
+from spar.infer.judges import JudgeSettings
+from spar.infer.roles import Actor
 from spar.infer.search import Budget, Roles, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
-from spar.plugins import STRATEGIES, resolve
+from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.resolve import Engines, models, shown_model
 from spar.templates import Templates, load
 
@@ -31,6 +31,10 @@ def open_templates(config: DecodeConfig) -> Templates:
 def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
     """Actor, judge and refiner, each with its model's engine."""
     templates = open_templates(config)
+    judge, refiner = JUDGES.spec(config.judge), REFINERS.spec(config.refiner or "model")
+    judge_options = parse_options(
+        judge.options, config.judge_args, flag="--judge-arg", name=config.judge
+    )
     judging = JudgeSettings(
         engine=engines.get("judge"),
         sampling=_sampling(config.vote),
@@ -40,15 +44,19 @@ def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
     )
     return Roles(
         actor=Actor(engines.get("actor"), _sampling(config.draft), config.greedy_first),
-        judge=open_judge(config.judge, judging),
-        refiner=Refiner(engines.get("refiner"), _sampling(config.refine), templates),
+        judge=judge.open(judging, judge_options),
+        refiner=refiner.make(engines.get("refiner"), _sampling(config.refine), templates),
     )
 
 
 def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
     """The driver's settings."""
+    spec = STRATEGIES.spec(config.strategy)
+    options = parse_options(
+        spec.options, config.strategy_args, flag="--strategy-arg", name=config.strategy
+    )
     return SearchSettings(
-        strategy=resolve(STRATEGIES, "strategy", config.strategy),
+        strategy=spec.bind(options),
         name=config.strategy,
         shape=SearchConfig(branch=config.branch, keep=config.keep, depth=config.depth),
         budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),

@@ -16,6 +16,7 @@ from typing import Literal
 from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.hardware import free_memory
+from spar.plugins import ENGINES
 from spar.run.resolve import deployments
 from spar.types import Role
 
@@ -94,7 +95,8 @@ def memory_shares(
     """
     served = deployments(config)
     names = list(dict.fromkeys(served[role].model for role in roles if not served[role].urls))
-    if len(names) < 2 or config.engine not in ("hf", "vllm"):
+    spec = ENGINES.spec(config.engine)
+    if len(names) < 2 or not spec.in_process:
         return {}
     if must_fit:
         placed = placement(names, device=config.device, dtype=config.dtype)
@@ -103,7 +105,7 @@ def memory_shares(
                 f"{placed.why}; use one model for all roles, or put one of them on a server"
             )
     sizes = {name: weight_bytes(name, 2) for name in names}
-    return shares(sizes) if config.engine == "vllm" else {}
+    return shares(sizes) if spec.shares_memory else {}
 
 
 def shares(sizes: dict[str, int | None]) -> dict[str, float]:

@@ -16,9 +16,9 @@ from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, UsageError
 from spar.hardware import has_gpu, has_package
 from spar.infer.decode import DEFAULT_ROOM
-from spar.infer.engine import Deployment, Engine, NoteCallback
+from spar.infer.engine import Accepts, Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
-from spar.plugins import ENGINES, resolve
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.types import ROLES, Role
 
 C = TypeVar("C", bound=DecodeConfig)
@@ -79,8 +79,8 @@ class Engines:
 
     def _open(self, wanted: Deployment) -> InstrumentedEngine:
         name = pick_engine(self.config)[0] if wanted.engine == "auto" else wanted.engine
-        opener = resolve(ENGINES, "engine", name)
-        meter = self.opened[wanted] = InstrumentedEngine(opener(wanted, self.config, self.note))
+        spec = ENGINES.spec(name)
+        meter = self.opened[wanted] = InstrumentedEngine(spec.open(wanted, self.config, self.note))
         if self.closed:  # the run was given up while this one was loading, in another thread
             self.opened.pop(wanted, None)
             asyncio.run(meter.aclose())
@@ -126,12 +126,14 @@ async def close_all(
 
 
 def required_roles(config: DecodeConfig) -> tuple[Role, ...]:
-    """Roles that a strategy and a judge ask a model for."""
-    if config.strategy == "greedy":
-        return ("actor",)
-    judges: tuple[Role, ...] = () if config.judge == "verifier" else ("judge",)
-    refines: tuple[Role, ...] = () if config.strategy == "best-of-n" else ("refiner",)
-    return ("actor", *judges, *refines)
+    """Roles for which the strategy, the judge and the refiner call a model."""
+    strategy = STRATEGIES.spec(config.strategy)
+    calls_model = {
+        "actor": True,
+        "judge": JUDGES.spec(config.judge).uses_model,
+        "refiner": REFINERS.spec(config.refiner or "model").uses_model,
+    }
+    return tuple(role for role in ROLES if role in strategy.roles and calls_model[role])
 
 
 def deployments(config: DecodeConfig) -> dict[Role, Deployment]:
@@ -142,9 +144,15 @@ def deployments(config: DecodeConfig) -> dict[Role, Deployment]:
         alike = [r for r in ROLES if (names[r], servers[r]) == (names[role], servers[role])]
         adapters = {config.adapter[r]: None for r in alike if config.adapter.get(r)}
         model = names[role] or ("" if servers[role] else str(CHECKPOINT))
-        engine = "openai" if servers[role] and config.engine != "fake" else config.engine
+        engine = _remote_engine(config) if servers[role] else config.engine
         found[role] = Deployment(model, servers[role], tuple(adapters), engine=engine)
     return found
+
+
+def _remote_engine(config: DecodeConfig) -> str:
+    """The engine of roles with URLs: the configured one, or `openai` beside one that takes none."""
+    local = config.engine == "auto" or ENGINES.spec(config.engine).urls == "refused"
+    return "openai" if local else config.engine
 
 
 def models(config: DecodeConfig) -> dict[Role, str]:
@@ -226,78 +234,92 @@ def resolve_config(
     name, why = pick_engine(config, asked)
     if why:
         note(f"engine: {name}, since {why}")
+    spec = ENGINES.spec(name)
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
-    _refuse_mixtures(config, asked)
-    if name != "fake":
-        _check_folders(config)
-        config = _with_served_models(config, asked, note)
+    _check_combination(config, spec, asked)
+    _check_folders(config)
+    config = _with_served_models(config, asked, note)
     if config.speculate == "auto":
-        single = name == "vllm" and interactive and has_gpu()
+        single = "speculative_decoding" in spec.accepts and interactive and has_gpu()
         config = config.model_copy(update={"speculate": "on" if single else "off"})
     return config
 
 
-def _refuse_mixtures(config: DecodeConfig, asked: Sequence[Role]) -> None:
+def _check_combination(config: DecodeConfig, spec: EngineSpec, asked: Sequence[Role]) -> None:
+    """Raise `UsageError` for settings that the engine does not have, and for missing or useless URLs."""
     name, servers = config.engine, urls(config)
     missing = [role for role in asked if not servers[role]]
-    if not missing and name not in ("openai", "fake"):
-        raise UsageError(f"--engine {name} runs models itself; for a URL, use --engine openai")
-    if name == "openai" and missing:
+    if not missing and spec.urls == "refused":
         raise UsageError(
-            f"--engine openai: no server for the {missing[0]}; give --base-url URL, or leave "
+            f"--engine {name} runs models in this process and takes no URL; for servers, use "
+            "--engine openai"
+        )
+    if missing and spec.urls == "required":
+        raise UsageError(
+            f"--engine {name}: no server for the {missing[0]}; give --base-url URL, or leave "
             "--engine out to run that role here"
         )
-    if name != "ray" and (config.replicas > 1 or config.ray_address):
-        raise UsageError(f"--replicas and --ray-address need --engine ray, not {name}")
     secrets = [name for name in config.engine_args if "token" in name.split("_")]
     if secrets:
         raise UsageError(
             f"--engine-arg {secrets[0]}: would be written into run.json; set HF_TOKEN instead"
         )
-    if config.adapter and name not in ("vllm", "ray"):
-        raise UsageError(f"--adapter needs --engine vllm, not {name}")
-    if config.engine_args and name not in ("vllm", "ray"):
-        raise UsageError(f"--engine-arg needs --engine vllm, not {name}")
-    if config.speculate == "on" and name not in ("vllm", "ray"):
-        raise UsageError(f"--speculate on needs --engine vllm, not {name}")
-    if name == "ray":
-        from spar.infer.engines.ray.engine import check_replicas
+    flags: dict[str, tuple[Accepts, bool]] = {
+        "--replicas and --ray-address": (
+            "replicas",
+            config.replicas > 1 or bool(config.ray_address),
+        ),
+        "--adapter": ("adapter", bool(config.adapter)),
+        "--speculate on": ("speculative_decoding", config.speculate == "on"),
+    }
+    if spec.options is None:
+        flags["--engine-arg"] = ("engine_args", bool(config.engine_args))
+    else:
+        parse_options(spec.options, config.engine_args, flag="--engine-arg", name=name)
+    for flag, (group, is_set) in flags.items():
+        if is_set and group not in spec.accepts:
+            raise UsageError(f"{flag} {_needs(flag)} --engine {_accepting(group)}, not {name}")
+    if spec.validate is not None:
+        spec.validate(config)
 
-        check_replicas(config)
+
+def _needs(flag: str) -> str:
+    return "need" if " and " in flag else "needs"
+
+
+def _accepting(group: Accepts) -> str:
+    """The first engine that has a group of settings."""
+    return next(name for name in ENGINES if group in ENGINES.spec(name).accepts)
 
 
 def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
-    """All URLs in one form; none may carry a key, whether it is asked or not."""
+    """All URLs in one form; none may carry a key, whether its role is used or not."""
+    parse = ENGINES.spec(_remote_engine(config)).parse_url
     names = ("base_url", "actor_url", "judge_url", "refiner_url")
-    if not any(getattr(config, name) for name in names):
+    if parse is None or not any(getattr(config, name) for name in names):
         return {}
-    from spar.infer.engines.openai.servers import base_url
-
-    return {name: tuple(map(base_url, getattr(config, name))) for name in names}
+    return {name: tuple(map(parse, getattr(config, name))) for name in names}
 
 
 def _check_folders(config: DecodeConfig) -> None:
     from spar.infer.engines.hf import check_model_folder
 
     for deployment in deployments(config).values():
-        if not deployment.urls:
+        if not deployment.urls and ENGINES.spec(deployment.engine).loads_models:
             check_model_folder(deployment.model)
 
 
 def _with_served_models(config: C, asked: Sequence[Role], note: NoteCallback) -> C:
-    from spar.infer.engines.openai.servers import check_server
-
-    found: dict[Deployment, str] = {}
+    served: dict[Deployment, str] = {}
     names: dict[str, str] = {}
     for role in asked:
         deployment = deployments(config)[role]
-        if not deployment.urls:
+        find = ENGINES.spec(deployment.engine).served_model
+        if not deployment.urls or find is None:
             continue
-        if deployment not in found:
-            found[deployment] = check_server(
-                deployment.urls, deployment.model, config.api_key_env, note=note
-            )
-        names[f"{role}_model"] = found[deployment]
+        if deployment not in served:
+            served[deployment] = find(deployment, config, note)
+        names[f"{role}_model"] = served[deployment]
     return config.model_copy(update=names)
 
 

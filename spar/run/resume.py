@@ -11,13 +11,11 @@ from spar.config import DecodeConfig
 from spar.errors import ConfigChanged, SparError
 from spar.infer.summary import Summary
 from spar.manifest import refuse_changes
+from spar.plugins import ENGINES
 from spar.run.build import make_manifest
 from spar.run.resolve import urls
 from spar.store import MANIFEST, TREES, read_manifest, read_summary, read_trees, tree_offsets
 from spar.types import Prompt
-
-FAKE_ENGINE = "fake"
-"""The engine that nothing left open ever stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,8 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
 def _filled(config: DecodeConfig, stored: Mapping[str, Any]) -> DecodeConfig:
     """The settings with what a run fills in where the person left it open: as the stored run has it."""
     names = ["speculate"] if config.speculate == "auto" else []
-    if config.engine == "auto" and stored.get("engine") != FAKE_ENGINE:
+    engine = str(stored.get("engine", ""))
+    if config.engine == "auto" and engine in ENGINES and ENGINES.spec(engine).automatic:
         names.append("engine")
     served = [role for role, servers in urls(config).items() if servers]
     names += [f"{role}_model" for role in served if not getattr(config, f"{role}_model")]

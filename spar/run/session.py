@@ -19,6 +19,7 @@ from spar.infer.decode import decode
 from spar.infer.search import Roles, SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
+from spar.plugins import ENGINES, STRATEGIES
 from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -106,7 +107,7 @@ class Run:
         local = [role for role in self.roles if not served[role].urls]
         needed = dict.fromkeys(served[role] for role in local)
         others = {served[role] for role in local if role != "actor"}
-        if len(needed) < 2 or self.config.engine not in ("hf", "vllm"):
+        if len(needed) < 2 or not ENGINES.spec(self.config.engine).in_process:
             return False
         names = [deployment.model for deployment in needed]
         placed = placement(names, device=self.config.device, dtype=self.config.dtype)
@@ -121,7 +122,8 @@ class Run:
         return two_phases
 
     async def _draft(self, settings: SearchSettings) -> None:
-        phase = DraftPhase(self.store.directory, self.store.manifest, settings)
+        num_drafts = STRATEGIES.spec(self.config.strategy).num_drafts(self.config.budget)
+        phase = DraftPhase(self.store.directory, self.store.manifest, settings, num_drafts)
         missing = (p for p in self.source.read() if p.id not in self.store.done)
         async with self._open_engines(("actor",)) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))

@@ -15,7 +15,7 @@ from pathlib import Path
 from spar.infer.decode import decode
 from spar.infer.roles import AttemptFailed, Generation, Seeds
 from spar.infer.search import Budget, Roles, SearchSettings
-from spar.infer.strategy import DRAFT_ATTEMPTS, UNLIMITED, Expand, Plan, SearchConfig
+from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
@@ -31,13 +31,6 @@ def unjudged(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     yield [Expand(None, UNLIMITED, judged=False)]
 
 
-def num_drafts(settings: SearchSettings) -> int:
-    """Drafts that a search may ask for: the whole budget for best-of-n; for the others one, and those
-    that take the place of a draft that is empty or cannot be judged."""
-    most = settings.budget.responses
-    return most if settings.name == "best-of-n" else min(DRAFT_ATTEMPTS, most)
-
-
 @dataclass(frozen=True, slots=True)
 class DraftPhase:
     """The first half of a run in two halves."""
@@ -48,6 +41,8 @@ class DraftPhase:
     """The run's manifest."""
     settings: SearchSettings
     """The search that the drafts are for."""
+    num_drafts: int
+    """Most drafts that a search may ask for, one after the other or at once."""
 
     async def write(
         self, prompts: Iterable[Prompt], roles: Roles, room: Callable[[], int], listener: Listener
@@ -63,7 +58,7 @@ class DraftPhase:
             self.settings,
             strategy=unjudged,
             name="drafts",
-            budget=Budget(num_drafts(self.settings)),
+            budget=Budget(self.num_drafts),
         )
         with RunStore.open(self.directory / FOLDER, self.manifest) as store:
             await decode(

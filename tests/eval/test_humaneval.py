@@ -18,7 +18,7 @@ from spar.eval.humaneval.program import bodies, extract, solutions
 from spar.eval.humaneval.sandbox import Limits, Program, run_program
 from spar.eval.statistics import metrics
 from spar.infer.engines.fake import FakeEngine
-from spar.plugins import BENCHMARKS, resolve
+from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.types import Prompt, Usage
 from tests.eval.memory import MemoryKept, MemoryStages
@@ -46,7 +46,7 @@ def score(**replies: str | None) -> Scored:
 
 def test_the_table_has_it() -> None:
     """The name stands for the class, which runs nothing unless told."""
-    made = resolve(BENCHMARKS, "benchmark", "humaneval")()
+    made = BENCHMARKS.spec("humaneval").open("humaneval", {})
     assert isinstance(made, HumanEval)
     assert not made.allow_code_execution and made.data == ("humaneval",)
 

@@ -15,12 +15,13 @@ from spar.config import FREE, EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.plots import plot
-from spar.eval.sweep import Point, fill, most_responses, plan, sources
+from spar.eval.sweep import Point, fill, plan, sources
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
+from spar.plugins import STRATEGIES
 from spar.record.evaluation import Metric, Results
 from spar.run.job import Job
 from spar.store import RunStore, read_trees
@@ -45,7 +46,7 @@ PAPER = SearchConfig(branch=3, keep=2, depth=3)
 )
 def test_what_a_shape_can_spend(strategy: str, shape: SearchConfig, most: int) -> None:
     """One draft, then as many refinements a level as the kept nodes have children."""
-    assert most_responses(strategy, shape, 100) == most
+    assert STRATEGIES.spec(strategy).num_responses(shape, 100) == most
 
 
 @given(
@@ -59,7 +60,7 @@ async def test_what_a_shape_can_spend_is_what_the_driver_spends(
     """Where nothing passes and nothing fails."""
     settings = make_settings(strategy, shape=shape, budget=Budget(enough))
     tree = await run_search(prompt("p"), real_roles(FakeEngine(World(yes=0))), settings)
-    assert most_responses(strategy, shape, enough) == len(tree.nodes)
+    assert STRATEGIES.spec(strategy).num_responses(shape, enough) == len(tree.nodes)
 
 
 def test_the_plan_of_the_papers_figure() -> None:

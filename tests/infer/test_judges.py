@@ -21,7 +21,6 @@ from spar.infer.judges import (
     VoteRule,
     VotesJudge,
     count_votes,
-    open_judge,
     verdict_probability,
 )
 from spar.infer.roles import AttemptFailed
@@ -331,4 +330,4 @@ async def test_the_verifier_judge_wants_constraints_it_knows(prompt: Prompt) -> 
 @pytest.mark.parametrize("name", JUDGES)
 def test_every_listed_judge_opens(name: str) -> None:
     """The table's names stand for judges."""
-    assert callable(open_judge(name, settings_of(scripted(""))).judge)
+    assert callable(JUDGES.spec(name).open(settings_of(scripted(""))).judge)

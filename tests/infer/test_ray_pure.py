@@ -24,7 +24,6 @@ from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.cluster import Need
 from spar.infer.engines.ray.engine import check_replicas, open_ray, plan_fleet
 from spar.infer.engines.ray.replica import Refusal
-from spar.plugins import ENGINES
 from spar.run import resolve as deploy
 
 
@@ -151,7 +150,7 @@ def test_what_vllm_can_do_waits_for_the_cluster(
     check_replicas(config)
     monkeypatch.setattr(cluster, "amounts", lambda name: [4.0] if name == "CPU" else [])
     if config.replica_engine == "vllm":
-        assert plan_fleet(Deployment("m"), config).plan.opener == ENGINES["vllm"]
+        assert plan_fleet(Deployment("m"), config).plan.opener == "vllm"
     else:
         with pytest.raises(UsageError, match="not hf"):
             plan_fleet(Deployment("m"), config)

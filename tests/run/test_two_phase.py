@@ -16,6 +16,7 @@ from spar.infer.strategy import DRAFT_ATTEMPTS
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
+from spar.plugins import STRATEGIES
 from spar.run.two_phase import (
     FOLDER,
     DraftPhase,
@@ -41,6 +42,13 @@ def room() -> int:
     return 4
 
 
+def phase(directory: Path, name: str = "bfs") -> DraftPhase:
+    """The first phase of a run."""
+    settings = settings_for(name)
+    num_drafts = STRATEGIES.spec(name).num_drafts(settings.budget.responses)
+    return DraftPhase(directory, MANIFEST, settings, num_drafts)
+
+
 async def whole(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
     """The trees of an ordinary run."""
     with RunStore.open(directory, MANIFEST) as store:
@@ -52,7 +60,7 @@ async def whole(name: str, world: World, directory: Path) -> dict[str, SearchTre
 async def halves(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
     """The trees of a run whose drafts are written first."""
     with RunStore.open(directory, MANIFEST) as store:
-        stage = DraftPhase(directory, MANIFEST, settings_for(name))
+        stage = phase(directory, name)
         await stage.write(PROMPTS, real_roles(FakeEngine(world)), room, Listener())
         rest = real_roles(FakeEngine(no_drafts(world)))
         roles = type(rest)(StoredDrafts(directory / FOLDER), rest.judge, rest.refiner)
@@ -90,7 +98,7 @@ async def test_drafts_that_are_there_are_not_written_again(tmp_path: Path) -> No
         return "a draft"
 
     with RunStore.open(tmp_path, MANIFEST):
-        stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+        stage = phase(tmp_path)
         roles = real_roles(FakeEngine(reply))
         with pytest.raises(RunStopped, match="resume"):
             await stage.write(PROMPTS, roles, lambda: 1, Listener())
@@ -101,7 +109,7 @@ async def test_drafts_that_are_there_are_not_written_again(tmp_path: Path) -> No
 
 async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
     """The second half reports what went wrong in the first."""
-    stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+    stage = phase(tmp_path)
     with RunStore.open(tmp_path, MANIFEST):
         roles = real_roles(FakeEngine(lambda _: " "))
         await stage.write(PROMPTS[:1], roles, room, Listener())
@@ -116,7 +124,7 @@ async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
 
 async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_path: Path) -> None:
     """A run whose drafts are all there need not load the actor again; a fresh one forgets them."""
-    stage = DraftPhase(tmp_path, MANIFEST, settings_for("bfs"))
+    stage = phase(tmp_path)
     with RunStore.open(tmp_path, MANIFEST):
         assert has_missing_drafts(tmp_path, PROMPTS, set())
         await stage.write(PROMPTS[:8], real_roles(FakeEngine(World())), room, Listener())

@@ -18,6 +18,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict
+
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner
@@ -40,6 +42,15 @@ _AVERAGES = (
 )
 
 
+class FollowBenchOptions(BaseModel):
+    """Options of FollowBench."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    compat: bool = False
+    """Count a grade that cannot be read as -1, as the published scripts do."""
+
+
 @dataclass(slots=True)
 class FollowBench(Benchmark):
     """The benchmark. Ids of examples are `file/group/level`, such as `content/14/3`, in stored answers
@@ -48,6 +59,7 @@ class FollowBench(Benchmark):
     compat: bool = False
     """Whether an output of the judge that cannot be read counts as -1, as in the original's scripts,
     and nothing is read that these do not read."""
+    options = FollowBenchOptions
     data = ("followbench",)
     graded = True
 

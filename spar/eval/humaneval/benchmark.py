@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
@@ -42,6 +44,15 @@ everything it needs, such as imports, and nothing else.
 ```"""
 
 
+class HumanEvalOptions(BaseModel):
+    """Options of HumanEval."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    allow_code_execution: bool = False
+    """Run the code that the model wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class HumanEval(Benchmark):
     """The benchmark; see the module's docstring."""
@@ -50,6 +61,7 @@ class HumanEval(Benchmark):
     """Whether a person allowed to run what a model wrote."""
     limits: Limits = Limits()
     """What each program may use."""
+    options = HumanEvalOptions
     data = ("humaneval",)
 
     def load(self, config: EvalConfig) -> list[Prompt]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spar.infer.strategy import Expand, Plan, SearchConfig, drafted
+from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig, StrategySpec, drafted
 from spar.types import Node, best
 
 
@@ -14,3 +14,15 @@ def bfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
         frontier = best(children, config.keep)
         if not frontier:
             return
+
+
+def max_responses(config: SearchConfig) -> int:
+    """The draft, and every level at full width."""
+    level, total = 1, 1
+    for _ in range(config.depth):
+        children = level * config.branch
+        level, total = min(config.keep, children), total + children
+    return total
+
+
+SPEC = StrategySpec(bfs, max_drafts=DRAFT_ATTEMPTS, max_responses=max_responses)

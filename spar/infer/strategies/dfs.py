@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spar.infer.strategy import Expand, Plan, SearchConfig, drafted
+from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig, StrategySpec, drafted
 from spar.types import Node, best
 
 
@@ -18,3 +18,15 @@ def _descend(node: Node, config: SearchConfig, levels: int) -> Plan:
     children = yield [Expand(node.id, config.branch)]
     for child in best(children, config.keep):
         yield from _descend(child, config, levels - 1)
+
+
+def max_responses(config: SearchConfig) -> int:
+    """The draft, and the children of every node on the way down: each has its own best `keep`."""
+    level, total = 1, 1
+    for _ in range(config.depth):
+        total += level * config.branch
+        level *= min(config.keep, config.branch)
+    return total
+
+
+SPEC = StrategySpec(dfs, max_drafts=DRAFT_ATTEMPTS, max_responses=max_responses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spar.infer.strategy import Expand, Plan, SearchConfig, drafted
+from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig, StrategySpec, drafted
 from spar.types import Node
 
 
@@ -11,3 +11,6 @@ def iterative(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     newest = (yield from drafted(roots))[:1]
     while newest:
         newest = (yield [Expand(newest[0].id, 1)]) or newest
+
+
+SPEC = StrategySpec(iterative, max_drafts=DRAFT_ATTEMPTS)

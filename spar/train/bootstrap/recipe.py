@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, field_validator
 from spar.config import FREE as FREE_OF_SEARCHES
 from spar.config import DecodeConfig, Settings, load_decode, section
 from spar.errors import UsageError
-from spar.plugins import JUDGES, STRATEGIES, check_name
+from spar.plugins import JUDGES, STRATEGIES
 from spar.record.training_data import JudgementFilter
 from spar.train.recipe import assignment, put_value, told, trainer_fields, tuples
 from spar.train.settings import LaunchSettings, SftSettings
@@ -131,9 +131,9 @@ class BootstrapConfig(Settings):
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
             raise UsageError(f"{name} {first['input']!r}: {first['msg']}") from error
-        check_name(JUDGES, "teacher.judge", found.judge)
-        check_name(STRATEGIES, "search.strategy", found.strategy)
-        if found.strategy in ("greedy", "best-of-n"):
+        JUDGES.check(found.judge, "teacher.judge")
+        STRATEGIES.check(found.strategy, "search.strategy")
+        if "refiner" not in STRATEGIES.spec(found.strategy).roles:
             raise UsageError(
                 f"search.strategy {found.strategy!r} refines nothing; give iterative, bfs or dfs"
             )

@@ -93,7 +93,7 @@ def plan_fleet(deployment: Deployment, config: DecodeConfig) -> Fleet:
     if wants_gpu:
         config = config.model_copy(update={"device": "auto"})  # Ray shows each its own GPUs only
     plan = Plan(
-        opener=ENGINES[name],
+        opener=name,
         deployment=deployment,
         config=config,
         embedded=deployment.model == str(CHECKPOINT),

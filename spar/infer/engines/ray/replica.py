@@ -17,7 +17,7 @@ from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, PromptRefused, PromptTooLong, SparError, UsageError
 from spar.infer.engine import Completion, Deployment, Engine, Request
 from spar.infer.engine_wrappers import stats
-from spar.plugins import resolve
+from spar.plugins import ENGINES
 
 _KINDS = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
 
@@ -27,7 +27,7 @@ class Plan:
     """What a replica opens."""
 
     opener: str
-    """`module:attribute` of a function as in `spar.plugins.ENGINES`."""
+    """Name of the engine that the replica runs, as in `spar.plugins.ENGINES`."""
     deployment: Deployment
     config: DecodeConfig
     embedded: bool = False
@@ -95,7 +95,7 @@ class Replica:
             os.environ["OMP_NUM_THREADS"] = str(plan.threads)  # read when torch is first imported
         model = str(CHECKPOINT) if plan.embedded else plan.deployment.model
         try:
-            opener = resolve({"replica": plan.opener}, "engine", "replica")
+            opener = ENGINES.spec(plan.opener).open
             deployment = replace(plan.deployment, model=model)
             self._engine = opener(deployment, plan.config, self._notes.append)
         except SparError as error:

@@ -1,0 +1,97 @@
+"""The specs of the engines that ship with spar; opening one imports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spar.infer.engine import Deployment, Engine, EngineSpec, NoteCallback
+
+if TYPE_CHECKING:
+    from spar.config import DecodeConfig
+
+
+def _open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
+    from spar.infer.engines.hf import open_hf
+
+    return open_hf(deployment, config, note)
+
+
+def _open_vllm(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
+    from spar.infer.engines.vllm.engine import open_vllm
+
+    return open_vllm(deployment, config, note)
+
+
+def _open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
+    from spar.infer.engines.openai.engine import open_openai
+
+    return open_openai(deployment, config, note)
+
+
+def _open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
+    from spar.infer.engines.ray.engine import open_ray
+
+    return open_ray(deployment, config, note)
+
+
+def _open_fake(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
+    from spar.infer.engines.fake import open_fake
+
+    return open_fake(deployment, config, note)
+
+
+def _parse_url(url: str) -> str:
+    from spar.infer.engines.openai.servers import base_url
+
+    return base_url(url)
+
+
+def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> str:
+    from spar.infer.engines.openai.servers import check_server
+
+    return check_server(deployment.urls, deployment.model, config.api_key_env, note=note)
+
+
+def _check_replicas(config: DecodeConfig) -> None:
+    from spar.infer.engines.ray.engine import check_replicas
+
+    check_replicas(config)
+
+
+HF = EngineSpec(
+    open=_open_hf,
+    urls="refused",
+    loads_models=True,
+    in_process=True,
+    packages=("torch", "transformers"),
+)
+"""transformers, in this process."""
+
+VLLM = EngineSpec(
+    open=_open_vllm,
+    urls="refused",
+    loads_models=True,
+    in_process=True,
+    shares_memory=True,
+    accepts=frozenset({"engine_args", "adapter", "speculative_decoding"}),
+    packages=("vllm",),
+)
+"""vLLM, in this process."""
+
+OPENAI = EngineSpec(
+    open=_open_openai, urls="required", parse_url=_parse_url, served_model=_served_model
+)
+"""Servers that speak OpenAI's protocol."""
+
+RAY = EngineSpec(
+    open=_open_ray,
+    urls="refused",
+    loads_models=True,
+    accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "replicas"}),
+    validate=_check_replicas,
+    packages=("ray",),
+)
+"""Replicas of hf or vllm on a Ray cluster."""
+
+FAKE = EngineSpec(open=_open_fake, automatic=False, parse_url=_parse_url)
+"""Scripted replies, for tests and for trying things out."""
