@@ -55,6 +55,8 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         self.kind, self.group = kind, group
         self._as_spec = as_spec
         self._targets: dict[str, Any] = dict(builtin)
+        self._objects: dict[str, Any] = {}
+        """Objects of this process that have no name in the table; see `name_of`."""
 
     def __getitem__(self, name: str) -> Any:
         if name in self._targets:
@@ -90,7 +92,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         UsageError
             The name is neither in the table nor of the form `module:attribute`.
         """
-        if not is_path(name):
+        if name not in self._objects and not is_path(name):
             check_name(self, option or self.kind, name, more="or module:attribute")
 
     def spec(self, name: str) -> S:
@@ -102,7 +104,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
             There is no such name, module or attribute, or it is not of this kind.
         """
         self.check(name)
-        target = self.get(name, name)
+        target = self._objects[name] if name in self._objects else self.get(name, name)
         return self.spec_of(load(target, self.kind) if isinstance(target, str) else target)
 
     def spec_of(self, target: object) -> S:
@@ -120,16 +122,20 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         """The name under which an object can be used in settings of this process.
 
         A string is its own name. Any other object is registered as `module:attribute`, which worker
-        processes can import as well if the module can be imported and is not `__main__`.
+        processes can import as well if the module can be imported and is not `__main__`. Registered
+        objects are not listed.
         """
         if isinstance(target, str):
             return target
         self.spec_of(target)
         owner = target if hasattr(target, "__qualname__") else type(target)
         name = f"{owner.__module__}:{owner.__qualname__}"
-        if self._targets.get(name, target) is not target:  # two lambdas, two objects of one class
-            name = f"{name}#{sum(key.startswith(name) for key in self._targets) + 1}"
-        self._targets[name] = target
+        same = [key for key, registered in self._objects.items() if registered is target]
+        if same:
+            return same[0]
+        if name in self._objects:  # two lambdas of one function, two objects of one class
+            name = f"{name}#{sum(key.startswith(name) for key in self._objects) + 1}"
+        self._objects[name] = target
         return name
 
 

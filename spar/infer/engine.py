@@ -228,7 +228,7 @@ class EngineSpec:
     """Whether models are loaded into this machine's memory, so that two of them may have to take turns."""
     shares_memory: bool = False
     """Whether it must be told its share of the memory where several models are loaded."""
-    automatic: bool = True
+    automatic: bool = False
     """Whether `auto` may stand for it in a stored run."""
     accepts: frozenset[Accepts] = frozenset()
     """Groups of settings that it has; others are refused."""

@@ -93,7 +93,7 @@ class Case(NamedTuple):
             ("decode.budget=100",), 150, 750
         ),  # the tree ends before the budget: 15 below the root
         Case(("decode.budget=7",), 70, 350),
-        Case(("decode.strategy=dfs", "decode.budget=30"), 300, 1500),
+        Case(("decode.strategy=dfs", "decode.budget=30"), 210, 1050),  # 21 below the root
         Case(("search.strategy=iterative", "search.budget=4"), 40, 200),
         Case(("decode.judge=verifier",), 150, 0),
         Case(("decode.judge=logprob",), 150, 150),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from spar.errors import EngineError, RunStopped
 from spar.infer.decode import decode
@@ -12,7 +13,7 @@ from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, Reply
 from spar.infer.roles import AttemptFailed
 from spar.infer.search import Budget, SearchSettings
-from spar.infer.strategy import DRAFT_ATTEMPTS
+from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
@@ -25,8 +26,9 @@ from spar.run.two_phase import (
     has_missing_drafts,
 )
 from spar.store import RunStore, read_trees
-from spar.types import SearchTree
+from spar.types import Node, SearchTree, best
 from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
+from tests.strategies import worlds
 
 PROMPTS = [make_prompt(f"Write line {i}.", f"p{i}") for i in range(12)]
 MANIFEST = Manifest(spar_version="0", config={})
@@ -78,13 +80,30 @@ def no_drafts(world: World) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("world", [World(seed=3), World(seed=4, broken=0.4, mute=0.7)])
-@pytest.mark.parametrize("name", ["bfs", "dfs", "iterative", "best-of-n"])
-async def test_two_halves_make_the_same_trees(name: str, world: World, tmp_path: Path) -> None:
-    """Same drafts, same seeds, same cost in the record, also where drafts are empty or undecided."""
-    first = await whole(name, world, tmp_path / "whole")
-    assert await halves(name, world, tmp_path / "halves") == first
-    assert len(first) == len(PROMPTS)
+def beam_of_four(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """Four drafts at once, and the best two of each level refined."""
+    frontier = roots or (yield [Expand(None, 4)])
+    for _ in range(config.depth):
+        frontier = best(frontier, 2)
+        if not frontier:
+            return
+        frontier = yield [Expand(node.id, 2) for node in frontier]
+
+
+STRATEGIES_TO_TEST = [*STRATEGIES, STRATEGIES.name_of(beam_of_four)]
+
+
+@pytest.mark.parametrize("name", STRATEGIES_TO_TEST)
+@settings(max_examples=10)
+@given(world=worlds)
+async def test_two_phases_make_the_same_trees(
+    name: str, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """For every strategy: same drafts, seeds and cost, also where drafts are empty or undecided."""
+    folder = tmp_path_factory.mktemp("run")
+    one_phase = await whole(name, world, folder / "one")
+    assert await halves(name, world, folder / "two") == one_phase
+    assert len(one_phase) == len(PROMPTS)
 
 
 async def test_drafts_that_are_there_are_not_written_again(tmp_path: Path) -> None:

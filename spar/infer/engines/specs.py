@@ -61,6 +61,7 @@ def _check_replicas(config: DecodeConfig) -> None:
 HF = EngineSpec(
     open=_open_hf,
     urls="refused",
+    automatic=True,
     loads_models=True,
     in_process=True,
     packages=("torch", "transformers"),
@@ -70,6 +71,7 @@ HF = EngineSpec(
 VLLM = EngineSpec(
     open=_open_vllm,
     urls="refused",
+    automatic=True,
     loads_models=True,
     in_process=True,
     shares_memory=True,
@@ -79,13 +81,18 @@ VLLM = EngineSpec(
 """vLLM, in this process."""
 
 OPENAI = EngineSpec(
-    open=_open_openai, urls="required", parse_url=_parse_url, served_model=_served_model
+    open=_open_openai,
+    urls="required",
+    automatic=True,
+    parse_url=_parse_url,
+    served_model=_served_model,
 )
 """Servers that speak OpenAI's protocol."""
 
 RAY = EngineSpec(
     open=_open_ray,
     urls="refused",
+    automatic=True,
     loads_models=True,
     accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "replicas"}),
     validate=_check_replicas,
@@ -93,5 +100,5 @@ RAY = EngineSpec(
 )
 """Replicas of hf or vllm on a Ray cluster."""
 
-FAKE = EngineSpec(open=_open_fake, automatic=False, parse_url=_parse_url)
+FAKE = EngineSpec(open=_open_fake, parse_url=_parse_url)
 """Scripted replies, for tests and for trying things out."""
