@@ -15,9 +15,9 @@ import sys
 import time
 
 from searching import parser, plain_prompts, print_json, print_machine, run, search
+from simulated import Pace, SimulatedEngine
 
 from spar.config import load_decode
-from spar.infer.engines.simulated import Pace, SimulatedEngine
 
 SIZES = (1, 10, 100, 1_000, 10_000)
 PACE = Pace(slots=256, mean_tokens=20)

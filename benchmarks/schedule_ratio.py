@@ -29,10 +29,10 @@ from searching import (
     run,
     search,
 )
+from simulated import Pace, SimulatedEngine
 
 from spar.config import DecodeConfig, load_decode
 from spar.infer.engine import Engine
-from spar.infer.engines.simulated import Pace, SimulatedEngine
 from spar.nano.tasks import prompts as nano_prompts
 from spar.plugins import ENGINES
 from spar.run.resolve import deployments

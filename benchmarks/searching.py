@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from simulated import VirtualLoop
+
 from spar.config import DecodeConfig
 from spar.infer.decode import decode
 from spar.infer.engine import Completion, Engine, Request
 from spar.infer.engine_wrappers import EngineWrapper, InstrumentedEngine
-from spar.infer.engines.simulated import VirtualLoop
 from spar.infer.summary import Summary
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.resolve import Engines, deployments

@@ -23,6 +23,7 @@ from spar.cli.train import train_app
 from spar.cli.tui import tui
 from spar.errors import SparError
 from spar.process_tree import kill_children
+from spar.shutdown import run_shutdown_callbacks
 
 app = typer.Typer(
     help="Inference scaling and self-improvement of instruction following by tree-search refinement.",
@@ -66,10 +67,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    from spar.infer.engines.vllm.log_capture import restore
-
     sys.stdout.flush()
-    restore()  # a thread may still load a model, its talk diverted
+    run_shutdown_callbacks()
     print(f"spar: {message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     sys.stderr.flush()
     if code == 130:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.simulated import VirtualLoop
 from spar.infer.engines.openai.concurrency_limit import Moved, Pacer
 from spar.infer.engines.openai.connection_pool import Cut, Lanes, Unreachable
 from spar.infer.engines.openai.replicas import Replica, Replicas
 from spar.infer.engines.openai.servers import Key
-from spar.infer.engines.simulated import VirtualLoop
 
 TOKEN_SECONDS = 0.01
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import pytest
 
+from benchmarks.simulated import Pace, SimulatedEngine, VirtualLoop, reply_length
 from spar.config import load_decode
 from spar.infer.decode import decode
 from spar.infer.engine import Request, Sampling
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.infer.engines.simulated import Pace, SimulatedEngine, VirtualLoop, reply_length
 from spar.infer.judges import VoteRule
 from spar.infer.summary import Summary
 from spar.run.build import make_manifest, open_roles, search_settings

@@ -1,4 +1,4 @@
-"""vLLM's talk: kept away from the terminal, read for reasons, and no hindrance to a program's last word."""
+"""Capturing vLLM's output: it stays off the terminal, failures are read from it, and it can be undone."""
 
 from __future__ import annotations
 
@@ -9,64 +9,64 @@ from pathlib import Path
 
 import pytest
 
-from spar.infer.engines.vllm import log_capture as quiet
+from spar.infer.engines.vllm.log_capture import captured, failure_reason, open_log, restore_stdio
+from spar.shutdown import run_shutdown_callbacks
 
 
-def test_the_reason_is_the_last_error_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's error that another process relays is unwrapped."""
+def test_failure_reason_is_the_last_exception_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of a worker that another process relays is unwrapped."""
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
-    log = quiet.open_log()
+    log = open_log()
     assert log is not None
     with log:
-        assert quiet.reason(log) == ""
+        assert failure_reason(log) == ""
         log.write(b"(Worker pid=1) ERROR [a.py:1] KeyError: inner\n")
         log.write(b"Traceback (most recent call last):\nValueError: too small\n")
         log.flush()
-        assert quiet.reason(log) == "too small"
+        assert failure_reason(log) == "too small"
         log.write(b"RuntimeError: Worker failed with error 'no room', please check the stack\n")
         log.flush()
-        assert quiet.reason(log) == "no room"
+        assert failure_reason(log) == "no room"
 
 
-def test_whoever_wants_to_read_vllm_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log level of the person's own leaves the output where it is."""
+def test_nothing_is_captured_with_another_log_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log level set by the user leaves the output on the terminal."""
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "INFO")
-    assert quiet.open_log() is None
+    assert open_log() is None
 
 
-def test_output_is_diverted_for_children_and_comes_back(
+def test_output_of_children_is_captured_and_stdio_restored(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What a child prints in between lands in the log, what follows on the terminal."""
+    """What a child prints inside the block goes to the log, what is printed after it to the terminal."""
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
-    log = quiet.open_log()
+    log = open_log()
     assert log is not None
     with log:
-        with quiet.diverted(log):
+        with captured(log):
             subprocess.run([sys.executable, "-c", "print('hidden')"], check=True)
         os.write(1, b"shown")
         assert capfd.readouterr().out == "shown"
         assert os.pread(log.fileno(), 99, 0) == b"hidden\n"
 
 
-def test_output_can_be_given_back_in_the_middle(
+def test_stdio_can_be_restored_inside_nested_blocks(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A program that ends while one of two models loads can still speak, and the end of loading harms
-    nothing."""
+    """A program that exits while one of two models loads can still print; the blocks then end cleanly."""
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
-    first, second = quiet.open_log(), quiet.open_log()
+    first, second = open_log(), open_log()
     assert first is not None
     assert second is not None
     before = list(Path("/dev/fd").iterdir())
     with first, second:
-        with quiet.diverted(first), quiet.diverted(second):
+        with captured(first), captured(second):
             os.write(2, b"hidden")
-            quiet.restore()
+            run_shutdown_callbacks()
             os.write(2, b"shown")
-            quiet.restore()
+            restore_stdio()
         os.write(2, b", still")
-        with quiet.diverted(first):
+        with captured(first):
             os.write(1, b"hidden again")
         assert os.pread(first.fileno(), 99, 0) == b"hidden again"
         assert os.pread(second.fileno(), 99, 0) == b"hidden"
@@ -74,19 +74,19 @@ def test_output_can_be_given_back_in_the_middle(
     assert capfd.readouterr() == ("", "shown, still")
 
 
-def test_the_last_of_two_models_gives_the_output_back(
+def test_the_last_of_two_overlapping_blocks_restores_stdio(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Two threads load at once, and the one that began first ends first."""
+    """Two threads load at once, and the one that started first finishes first."""
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
-    log = quiet.open_log()
+    log = open_log()
     assert log is not None
     with log:
-        one, two = quiet.diverted(log), quiet.diverted(log)
-        for entered in (one, two):
-            entered.__enter__()
-        one.__exit__(None, None, None)
+        first, second = captured(log), captured(log)
+        for block in (first, second):
+            block.__enter__()
+        first.__exit__(None, None, None)
         os.write(1, b"hidden")
-        two.__exit__(None, None, None)
+        second.__exit__(None, None, None)
         os.write(1, b"shown")
     assert capfd.readouterr().out == "shown"

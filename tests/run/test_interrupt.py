@@ -17,11 +17,11 @@ from tests.cli.test_decode import SPAR
 LOADING = """
 import multiprocessing, subprocess, time
 import spar.infer.engines.fake as fake
-from spar.infer.engines.vllm import log_capture as quiet
+from spar.infer.engines.vllm.log_capture import captured, open_log
 
 def load(deployment, config, tell):
     command = ["sh", "-c", "echo $PPID $$ > {ids}.new; mv {ids}.new {ids}; exec sleep 600"]
-    with quiet.diverted(quiet.open_log()):
+    with captured(open_log()):
         print("talk")
         spawning = multiprocessing.get_context("spawn")
         spawning.Process(target=subprocess.run, args=(command,)).start()
@@ -63,7 +63,10 @@ def test_ctrl_c_while_a_model_loads_is_told_and_leaves_no_process(ids: Path) -> 
     command = [*SPAR, "decode", "--engine", "fake", "--out", str(ids.parent / "run")]
     process = subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONPATH": str(ids.parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ids.parent), os.environ.get("PYTHONPATH", "")]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -97,7 +97,7 @@ class VllmEngine:
         self._log = quiet.open_log()
         self._home = LoopThread("spar-vllm")
         try:
-            with quiet.diverted(self._log):
+            with quiet.captured(self._log):
                 device = self._open(deployment, config)
         except BaseException:
             self._release()
@@ -132,7 +132,7 @@ class VllmEngine:
             given = AsyncEngineArgs(**arguments)
             return self._home.call(lambda: AsyncLLM.from_engine_args(given, stat_loggers=loggers))
         except Exception as error:  # vLLM may raise anything about what it cannot load
-            said = quiet.reason(self._log) or _one_line(error)
+            said = quiet.failure_reason(self._log) or _one_line(error)
         # Raised here, not above: vLLM's traceback would keep alive what it had built so far.
         gc.collect()
         raise UsageError(
@@ -291,7 +291,7 @@ class VllmEngine:
 
     def _failure(self, error: Exception) -> Callable[[], EngineError]:
         if self._core.errored:
-            said = quiet.reason(self._log) or _one_line(error)
+            said = quiet.failure_reason(self._log) or _one_line(error)
             return partial(EngineError, f"vLLM's engine died ({said})")
         cause = error.__cause__ or error
         # vLLM names the sampling parameter that it refuses: then it is no prompt's own fault, every

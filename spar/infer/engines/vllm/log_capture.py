@@ -1,9 +1,9 @@
-"""vLLM's own talk, kept away from the person's terminal but kept: a failure's reason is in it.
+"""Captures vLLM's log output: it stays off the terminal, and the reason of a failure is read from it.
 
-vLLM runs the model in child processes that inherit standard output and error. While they start, both
-lead to a nameless file, for good in the children, for that moment in this process; `restore` gives
-them back at once to a program that ends in between. Whoever sets `VLLM_LOGGING_LEVEL` to anything but
-ERROR wants to read it all: then nothing is diverted.
+vLLM runs the model in child processes that inherit standard output and standard error. While they start,
+both are redirected to a temporary file: permanently in the children, and for that moment in this process.
+`restore_stdio` undoes this at once; it is registered to run before the program reports an error. Nothing
+is captured if `VLLM_LOGGING_LEVEL` is set to anything but ERROR.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from spar.shutdown import on_shutdown
+
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
@@ -26,28 +28,30 @@ _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_RAISED = re.compile(r"^(?:\([^)]*\) )?(?:[\w.]*\.)?\w*(?:Error|Exception): (.+)$", re.MULTILINE)
-_RELAYED = re.compile(r"^Worker failed with error '(.*)', please check .*$")
-_TAIL = 64 * 1024
+_EXCEPTION = re.compile(r"^(?:\([^)]*\) )?(?:[\w.]*\.)?\w*(?:Error|Exception): (.+)$", re.MULTILINE)
+_WORKER_FAILURE = re.compile(r"^Worker failed with error '(.*)', please check .*$")
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
-class _Outlets:
-    """Where standard output and error led before they were diverted."""
+class _Redirection:
+    """State of standard output and standard error of this process."""
 
-    users: int = 0
-    """Diversions under way; the last to end gives back what the first took."""
+    depth: int = 0
+    """`captured` blocks that are active; the last to end restores the streams."""
     saved: dict[int, int] = field(default_factory=dict)
-    """Descriptor to a copy of it; empty where nothing is diverted."""
+    """File descriptor to a duplicate of it; empty while nothing is redirected."""
 
 
-_outlets = _Outlets()
+_redirection = _Redirection()
 _lock = threading.RLock()
 
 
 def open_log() -> IO[bytes] | None:
-    """A file for vLLM's talk; None where the person asked to read it. Sets what is unset of vLLM's
-    variables, so it comes before vLLM is imported."""
+    """Open a temporary file for vLLM's output; None if the user wants to see that output.
+
+    Sets those of vLLM's environment variables that are unset, so call it before vLLM is imported.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     quiet = os.environ["VLLM_LOGGING_LEVEL"] == _ENVIRONMENT["VLLM_LOGGING_LEVEL"]
@@ -55,60 +59,57 @@ def open_log() -> IO[bytes] | None:
 
 
 @contextlib.contextmanager
-def diverted(log: IO[bytes] | None) -> Iterator[None]:
-    """Standard output and error lead to the log, for child processes too that start meanwhile; what
-    vLLM's own imports warn of is nothing that the person could mend."""
+def captured(log: IO[bytes] | None) -> Iterator[None]:
+    """Redirect standard output and standard error to the log, also for child processes started meanwhile.
+
+    Warnings are ignored too: those of vLLM's own imports are not the user's to fix.
+    """
     if log is None:
         yield
         return
-    _divert(log)
+    _flush()
+    with _lock:
+        _redirection.depth += 1
+        if not _redirection.saved:
+            _redirection.saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+        for descriptor in _redirection.saved:
+            os.dup2(log.fileno(), descriptor)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        _end_diversion()
+        _flush()
+        with _lock:
+            _redirection.depth -= 1
+            if not _redirection.depth:
+                restore_stdio()
 
 
-def restore() -> None:
-    """Standard output and error lead to where they led at first, whatever is still being loaded."""
+@on_shutdown
+def restore_stdio() -> None:
+    """Restore standard output and standard error, even while a model is still loading."""
     with _lock:
-        for descriptor, copy in _outlets.saved.items():
+        for descriptor, copy in _redirection.saved.items():
             os.dup2(copy, descriptor)
             os.close(copy)
-        _outlets.saved = {}
+        _redirection.saved = {}
 
 
-def _divert(log: IO[bytes]) -> None:
-    _flush()
-    with _lock:
-        _outlets.users += 1
-        if not _outlets.saved:
-            _outlets.saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
-        for descriptor in _outlets.saved:
-            os.dup2(log.fileno(), descriptor)
-
-
-def _end_diversion() -> None:
-    _flush()
-    with _lock:
-        _outlets.users -= 1
-        if not _outlets.users:
-            restore()
+def failure_reason(log: IO[bytes] | None) -> str:
+    """The message of the last exception in the log, on one line; "" if there is none."""
+    if log is None:
+        return ""
+    size = os.fstat(log.fileno()).st_size
+    tail = os.pread(log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(
+        "utf-8", "replace"
+    )
+    messages = _EXCEPTION.findall(tail)
+    if not messages:
+        return ""
+    relayed = _WORKER_FAILURE.match(messages[-1])
+    return relayed[1] if relayed else messages[-1]
 
 
 def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-
-
-def reason(log: IO[bytes] | None) -> str:
-    """The last error that a child process wrote down, in one line; "" where there is none."""
-    if log is None:
-        return ""
-    size = os.fstat(log.fileno()).st_size
-    tail = os.pread(log.fileno(), _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
-    raised = _RAISED.findall(tail)
-    if not raised:
-        return ""
-    relayed = _RELAYED.match(raised[-1])
-    return relayed[1] if relayed else raised[-1]
