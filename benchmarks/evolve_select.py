@@ -15,10 +15,10 @@ import resource
 import time
 from itertools import accumulate
 
-from spar.evolve.benchmarks import open_benchmarks
-from spar.evolve.contamination import Benchmarks
-from spar.evolve.reply import Reply
-from spar.evolve.select import Outcome, select
+from spar.evolve.benchmarks import load_benchmark_prompts
+from spar.evolve.contamination import BenchmarkIndex
+from spar.evolve.reply import TeacherReply
+from spar.evolve.select import RequestOutcome, select
 from spar.evolve.teacher import requests
 from spar.types import Message, Prompt
 
@@ -43,9 +43,9 @@ def main() -> None:
         "--data", default="", help="the benchmarks' data; else SPAR_DATA or the cache"
     )
     flags = parser.parse_args()
-    prompts, absent = open_benchmarks(flags.data)
+    prompts, absent = load_benchmark_prompts(flags.data)
     began = time.process_time()
-    benchmarks = Benchmarks(prompts)
+    benchmarks = BenchmarkIndex(prompts)
     size = sum(len(one.texts) for one in prompts)
     print(
         f"{size:,} benchmark prompts indexed in {time.process_time() - began:.1f} s; absent: {absent}"
@@ -59,12 +59,14 @@ def main() -> None:
     print(f"all / half: {whole / half:.2f}; {memory:,} MB at most")
 
 
-def _timed(outcomes: list[Outcome], seeds: list[Prompt], benchmarks: Benchmarks) -> float:
+def _timed(
+    outcomes: list[RequestOutcome], seeds: list[Prompt], benchmarks: BenchmarkIndex
+) -> float:
     began = time.process_time()
-    found = select(outcomes, seeds, benchmarks)
+    selection = select(outcomes, seeds, benchmarks)
     seconds = time.process_time() - began
     print(
-        f"{len(outcomes):,} replies and as many seeds: {seconds:.1f} s of one core, {len(found.kept):,} kept"
+        f"{len(outcomes):,} replies and as many seeds: {seconds:.1f} s of one core, {len(selection.selected):,} selected"
     )
     return seconds
 
@@ -74,7 +76,7 @@ def _seed(number: int, dice: random.Random) -> Prompt:
     return Prompt(id=str(number), messages=(Message(role="user", content=text),))
 
 
-def _outcomes(seeds: list[Prompt], dice: random.Random) -> list[Outcome]:
+def _outcomes(seeds: list[Prompt], dice: random.Random) -> list[RequestOutcome]:
     texts = [_harder(seed.messages[0].content, dice) for seed in seeds]
     for copy in range(0, len(texts), 20):
         words = texts[dice.randrange(len(texts))].split()
@@ -82,7 +84,7 @@ def _outcomes(seeds: list[Prompt], dice: random.Random) -> list[Outcome]:
         texts[copy] = " ".join(words)
     asked = requests(seeds, 1, 0)
     return [
-        Outcome(request, Reply(text, (request.meta["main_constraint"],)))
+        RequestOutcome(request, TeacherReply(text, (request.meta["main_constraint"],)))
         for request, text in zip(asked, texts, strict=True)
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spar.cli import evolve_report, report
 from spar.cli.interrupts import interruptible
-from spar.evolve.inputs import open_material
+from spar.evolve.inputs import read_inputs
 from spar.evolve.runner import dry_run_text, evolve, with_template
 from spar.evolve.settings import EvolveConfig
 from spar.progress import open_progress
@@ -29,7 +29,7 @@ def run(config: EvolveConfig, invocation: Invocation) -> None:
     """Evolve, and print the report."""
     if invocation.dry_run:
         config, template = with_template(config)
-        print(report.visible(dry_run_text(open_material(config), template)))
+        print(report.visible(dry_run_text(read_inputs(config), template)))
         return
     listener = open_progress(invocation.display)
     work = evolve(config, listener, out=invocation.out, overwrite=invocation.overwrite)

@@ -1,8 +1,8 @@
 """The prompts of the benchmarks that this machine has, to keep evolved prompts out of them.
 
-What is asked of a model is taken: IFEval's prompts, FollowBench's instructions at every level, LLMBar's
-instructions, the questions of GSM8K's, MMLU's and TriviaQA's tests, HumanEval's functions. nano-if's test
-prompts are always at hand; since all of nano-if is drawn from few templates, only the same words count there.
+Taken are the texts that a model is given: IFEval's prompts, FollowBench's instructions at every level, LLMBar's
+instructions, the questions of GSM8K's, MMLU's and TriviaQA's tests, HumanEval's functions. The test
+prompts of nano-if are always available; since they are drawn from few templates, only the same words count there.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ Items = Iterator[tuple[str, str]]
 """Name and text of each prompt."""
 
 
-def open_benchmarks(given: str = "") -> tuple[list[BenchmarkPrompts], tuple[str, ...]]:
-    """The prompts of every benchmark whose data are here, and the names of the others.
+def load_benchmark_prompts(data: str = "") -> tuple[list[BenchmarkPrompts], tuple[str, ...]]:
+    """The prompts of every benchmark whose data are on this machine, and the names of the others.
 
     Parameters
     ----------
-    given:
+    data:
         As `spar.eval.datasets.local.open_data` takes it.
 
     Raises
     ------
     UsageError
-        A benchmark's data are here in part, or damaged.
+        A benchmark's data are incomplete or damaged.
     """
-    found, absent = [], []
+    benchmarks, absent = [], []
     for name, items in _ITEMS.items():
         try:
-            folder = open_data(name, given)
+            folder = open_data(name, data)
         except UsageError:
-            if _has_some(name, given):
+            if _is_partial(name, data):
                 raise
             absent.append(name)
             continue
-        found.append(BenchmarkPrompts(name, dict(items(folder)), folder.digest))
+        benchmarks.append(BenchmarkPrompts(name, dict(items(folder)), folder.digest))
     nano = {prompt.id: prompt.messages[-1].content for prompt in nano_prompts("test")}
-    return [*found, BenchmarkPrompts("nano-if", nano, whole_only=True)], tuple(absent)
+    return [*benchmarks, BenchmarkPrompts("nano-if", nano, whole_only=True)], tuple(absent)
 
 
-def _has_some(name: str, given: str) -> bool:
-    folder = data_root(given) / name
+def _is_partial(name: str, data: str) -> bool:
+    folder = data_root(data) / name
     return any((folder / path).exists() for path in data_set(name).files)
 
 
@@ -105,4 +105,4 @@ _ITEMS: Mapping[str, Callable[[DataFolder], Items]] = {
     "mmlu": _mmlu,
     "triviaqa": _triviaqa,
 }
-"""Data set to what reads its prompts."""
+"""Data set to the function that reads its prompts."""

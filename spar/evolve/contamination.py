@@ -1,14 +1,14 @@
-"""Whether a prompt is in a benchmark, wholly or in part. Pure.
+"""Whether a prompt is contaminated by a benchmark, wholly or in part. Pure.
 
-A prompt is contaminated by a benchmark's one
+A prompt is contaminated by a prompt of a benchmark
 - that has the same words;
-- that shares 13 words in a row with it: GPT-3's rule (Brown et al. 2020, appendix C: N-grams of lower-cased words
-  without punctuation, N from 8 to 13), which lm-eval follows too (docs/decontamination.md, N = 13);
-- that has 8 to 12 words, and the prompt has them all in a row: the same rule at the N of a short text;
-- that is nearly the same text (`spar.evolve.near_duplicates`), such as one with a word or two exchanged. This one is ours.
+- that shares 13 consecutive words with it: GPT-3's rule (Brown et al. 2020, appendix C: n-grams of lower-cased words
+  without punctuation, n from 8 to 13), which lm-eval follows too (docs/decontamination.md, n = 13);
+- that has 8 to 12 words, all of which occur in it consecutively: the same rule at the n of a short text;
+- that is a near duplicate (`spar.evolve.near_duplicates`), such as one with a word or two replaced. This one is ours.
 
-A benchmark whose prompts are drawn from few templates shares such runs with every other draw; of it, only the
-same words count (`whole_only`).
+A benchmark whose prompts are drawn from few templates shares such n-grams with every other draw, so that for it
+only the same words count (`whole_only`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spar.evolve.near_duplicates import NearTexts
+from spar.evolve.near_duplicates import NearDuplicateIndex
 from spar.evolve.normalize import words
 
 LONG, SHORT = 13, 8
-"""Words in a row that count (GPT-3: at most 13, at least 8)."""
+"""Consecutive words that count (GPT-3: at most 13, at least 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,78 +37,80 @@ class BenchmarkPrompts:
 
 
 @dataclass(frozen=True, slots=True)
-class Contamination:
-    """What a prompt was found in."""
+class Overlap:
+    """A benchmark prompt that contaminates a text."""
 
     benchmark: str
     item: str
     why: str
-    """In a few words for a person."""
+    """A human-readable reason."""
 
 
-class Benchmarks:
-    """The prompts of several benchmarks, to look texts up in."""
+class BenchmarkIndex:
+    """The prompts of several benchmarks, searchable for overlaps with a text."""
 
     def __init__(self, benchmarks: Iterable[BenchmarkPrompts]) -> None:
         self._items: list[tuple[str, str]] = []
         self._joined: list[str] = []
-        self._same: dict[str, int] = {}
-        self._openings: dict[int, list[int]] = {}
-        self._runs: dict[int, int] = {}
+        self._exact: dict[str, int] = {}
+        self._short_prefixes: dict[int, list[int]] = {}
+        self._ngrams: dict[int, int] = {}
         self._near_items: list[int] = []
         compared = []
         for benchmark in benchmarks:
             for item, text in benchmark.texts.items():
-                self._add(benchmark, item, found := words(text))
+                item_words = words(text)
+                self._add(benchmark, item, item_words)
                 if not benchmark.whole_only:
-                    compared.append(found)
-        self._near = NearTexts(compared)
-        for found in compared:
-            self._near.add(found)
+                    compared.append(item_words)
+        self._near = NearDuplicateIndex(compared)
+        for item_words in compared:
+            self._near.add(item_words)
 
-    def find(self, text: str) -> Contamination | None:
-        """Where a text was found first: as a whole, in part, nearly; None where it was not."""
-        found = words(text)
-        if not found:
+    def find(self, text: str) -> Overlap | None:
+        """The first overlap of a text: as a whole, in part, nearly; None where it has none."""
+        text_words = words(text)
+        if not text_words:
             return None
-        same = self._same.get(" ".join(found))
-        if same is not None:
-            return self._contamination(same, "the same words")
-        return self._part(found) or self._nearly(found)
+        number = self._exact.get(" ".join(text_words))
+        if number is not None:
+            return self._overlap(number, "the same words")
+        return self._find_part(text_words) or self._find_near(text_words)
 
-    def _add(self, benchmark: BenchmarkPrompts, item: str, found: Sequence[str]) -> None:
+    def _add(self, benchmark: BenchmarkPrompts, item: str, item_words: Sequence[str]) -> None:
         number = len(self._items)
         self._items.append((benchmark.name, item))
-        joined = " ".join(found)
+        joined = " ".join(item_words)
         self._joined.append(f" {joined} ")
-        if not found:
-            joined = "\0"  # no text without words is the same as this one
-        self._same.setdefault(joined, number)
+        if not item_words:
+            joined = "\0"  # no text without words equals this item
+        self._exact.setdefault(joined, number)
         if benchmark.whole_only:
             return
         self._near_items.append(number)
-        if SHORT <= len(found) < LONG:
-            self._openings.setdefault(hash(tuple(found[:SHORT])), []).append(number)
-        for start in range(len(found) - LONG + 1):
-            self._runs.setdefault(hash(tuple(found[start : start + LONG])), number)
+        if SHORT <= len(item_words) < LONG:
+            self._short_prefixes.setdefault(hash(tuple(item_words[:SHORT])), []).append(number)
+        for start in range(len(item_words) - LONG + 1):
+            self._ngrams.setdefault(hash(tuple(item_words[start : start + LONG])), number)
 
-    def _part(self, found: Sequence[str]) -> Contamination | None:
-        joined = f" {' '.join(found)} "
-        for start in range(len(found) - SHORT + 1):
-            for number in self._openings.get(hash(tuple(found[start : start + SHORT])), ()):
-                if self._joined[number] in joined:  # two runs may have one hash
-                    return self._contamination(number, f"has all of it:{self._joined[number]}")
-            run = tuple(found[start : start + LONG])
-            holder = self._runs.get(hash(run)) if len(run) == LONG else None
-            if holder is not None and (shared := f" {' '.join(run)} ") in self._joined[holder]:
-                return self._contamination(holder, f"{LONG} words in a row:{shared}")
+    def _find_part(self, text_words: Sequence[str]) -> Overlap | None:
+        joined = f" {' '.join(text_words)} "
+        for start in range(len(text_words) - SHORT + 1):
+            prefix = hash(tuple(text_words[start : start + SHORT]))
+            for number in self._short_prefixes.get(prefix, ()):
+                if self._joined[number] in joined:  # two prefixes may have one hash
+                    return self._overlap(number, f"contains all of it:{self._joined[number]}")
+            ngram = tuple(text_words[start : start + LONG])
+            match = self._ngrams.get(hash(ngram)) if len(ngram) == LONG else None
+            if match is not None and (shared := f" {' '.join(ngram)} ") in self._joined[match]:
+                return self._overlap(match, f"{LONG} consecutive words:{shared}")
         return None
 
-    def _nearly(self, found: Sequence[str]) -> Contamination | None:
-        for match in self._near.matches(found):
+    def _find_near(self, text_words: Sequence[str]) -> Overlap | None:
+        for match in self._near.matches(text_words):
             why = f"nearly the same words (similarity {match.similarity:.2f})"
-            return self._contamination(self._near_items[match.number], why)
+            return self._overlap(self._near_items[match.number], why)
         return None
 
-    def _contamination(self, number: int, why: str) -> Contamination:
-        return Contamination(*self._items[number], why.rstrip())
+    def _overlap(self, number: int, why: str) -> Overlap:
+        return Overlap(*self._items[number], why.rstrip())

@@ -1,26 +1,26 @@
-"""What of the taxonomy the kept prompts cover. Pure."""
+"""How much of the taxonomy the selected prompts cover. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from spar.evolve.taxonomy import GROUPS, KINDS, group_of
-from spar.record.evolution import EvolvedPrompt, GroupCoverage, KindCoverage
+from spar.evolve.taxonomy import CONSTRAINT_TYPES, GROUPS, group_of
+from spar.record.evolution import ConstraintCoverage, EvolvedPrompt, GroupCoverage
 
 
-def coverage(kept: Sequence[EvolvedPrompt]) -> dict[str, GroupCoverage]:
-    """Group to how many prompts have it, and each of its kinds."""
-    main = Counter(prompt.main_constraint for prompt in kept)
-    main_groups = Counter(group_of(prompt.main_constraint) for prompt in kept)
-    mentioned = Counter(one for prompt in kept for one in {*prompt.constraints})
-    groups = Counter(group for prompt in kept for group in {*map(group_of, prompt.constraints)})
+def coverage(prompts: Sequence[EvolvedPrompt]) -> dict[str, GroupCoverage]:
+    """For each group, how many prompts use it and each of its constraint types."""
+    main = Counter(prompt.main_constraint for prompt in prompts)
+    main_groups = Counter(group_of(prompt.main_constraint) for prompt in prompts)
+    mentioned = Counter(id_ for prompt in prompts for id_ in {*prompt.constraints})
+    groups = Counter(group for prompt in prompts for group in {*map(group_of, prompt.constraints)})
     return {
         group: GroupCoverage(
             main=main_groups[group],
             mentioned=groups[group],
             kinds={
-                kind.name: KindCoverage(main=main[kind.id], mentioned=mentioned[kind.id])
+                kind.name: ConstraintCoverage(main=main[kind.id], mentioned=mentioned[kind.id])
                 for kind in kinds
             },
         )
@@ -28,7 +28,7 @@ def coverage(kept: Sequence[EvolvedPrompt]) -> dict[str, GroupCoverage]:
     }
 
 
-def never_covered(kept: Sequence[EvolvedPrompt]) -> tuple[str, ...]:
-    """Ids of the kinds that no prompt has."""
-    named = {one for prompt in kept for one in prompt.constraints}
-    return tuple(id_ for id_ in KINDS if id_ not in named)
+def never_covered(prompts: Sequence[EvolvedPrompt]) -> tuple[str, ...]:
+    """Ids of the constraint types that no prompt uses."""
+    used = {id_ for prompt in prompts for id_ in prompt.constraints}
+    return tuple(id_ for id_ in CONSTRAINT_TYPES if id_ not in used)

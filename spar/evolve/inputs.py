@@ -1,13 +1,13 @@
-"""What an evolution starts from: seed prompts that are in no benchmark, and the benchmarks to stay out of."""
+"""The inputs of an evolution: seed prompts that are in no benchmark, and the benchmarks to stay out of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spar.evolve.benchmarks import open_benchmarks
-from spar.evolve.contamination import BenchmarkPrompts, Benchmarks
-from spar.evolve.select import clean_seeds
+from spar.evolve.benchmarks import load_benchmark_prompts
+from spar.evolve.contamination import BenchmarkIndex, BenchmarkPrompts
+from spar.evolve.select import split_seeds
 from spar.evolve.settings import EvolveConfig
 from spar.evolve.teacher import requests
 from spar.prompts import read_prompts
@@ -16,20 +16,20 @@ from spar.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """Everything that is known before the teacher is asked."""
+class EvolveInputs:
+    """Everything that is known before the teacher is called."""
 
     config: EvolveConfig
     seeds: tuple[Prompt, ...]
-    """Those that are sent."""
-    bad_seeds: tuple[Rejected, ...]
-    """Those in a benchmark."""
-    prompts: tuple[BenchmarkPrompts, ...]
-    """Of the benchmarks that are here."""
-    benchmarks: Benchmarks
-    """The same, to look texts up in."""
+    """The seed prompts that are sent."""
+    contaminated_seeds: tuple[Rejected, ...]
+    """The seed prompts that are in a benchmark."""
+    benchmarks: tuple[BenchmarkPrompts, ...]
+    """The benchmarks on this machine."""
+    index: BenchmarkIndex
+    """The same benchmarks, searchable."""
     absent: tuple[str, ...]
-    """Benchmarks that are not here."""
+    """Benchmarks whose data are not on this machine."""
 
     @property
     def num_requests(self) -> int:
@@ -41,16 +41,16 @@ class Material:
         return requests(self.seeds, self.config.per_prompt, self.config.seed)
 
 
-def open_material(config: EvolveConfig) -> Material:
-    """Read seed prompts and benchmarks, and take out seeds that are in one.
+def read_inputs(config: EvolveConfig) -> EvolveInputs:
+    """Read seed prompts and benchmarks, and set seed prompts aside that are in a benchmark.
 
     Raises
     ------
     UsageError
         A seed prompt or a benchmark's data cannot be read.
     """
-    seeds = tuple(read_prompts(config.prompts, config.limit))
-    prompts, absent = open_benchmarks(config.data)
-    benchmarks = Benchmarks(prompts)
-    clean, bad = clean_seeds(seeds, benchmarks)
-    return Material(config, tuple(clean), tuple(bad), tuple(prompts), benchmarks, absent)
+    prompts = tuple(read_prompts(config.prompts, config.limit))
+    benchmarks, absent = load_benchmark_prompts(config.data)
+    index = BenchmarkIndex(benchmarks)
+    seeds, contaminated = split_seeds(prompts, index)
+    return EvolveInputs(config, tuple(seeds), tuple(contaminated), tuple(benchmarks), index, absent)

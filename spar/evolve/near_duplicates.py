@@ -1,9 +1,9 @@
-"""Texts that are nearly the same, found without comparing all with all.
+"""An index of texts that finds near duplicates without comparing all pairs.
 
-Two texts are as similar as the sets of their three-word runs: |both| / |either| (Jaccard). With a threshold
-t, two sets of which one has n elements can only reach it if they share one of the n - ceil(t n) + 1 first ones in any
-order that is the same for all sets (prefix filtering; Chaudhuri, Ganti and Kaushik 2006). Rarest first, those
-are hardly shared by anybody else, so that few pairs are ever compared; none that counts is missed.
+The similarity of two texts is the Jaccard similarity of their sets of three-word shingles: |both| / |either|.
+With a threshold t, a set of n elements can only reach it together with another set if they share one of its first
+n - ceil(t n) + 1 elements, in any order that is the same for all sets (prefix filtering; Chaudhuri, Ganti and Kaushik
+2006). With the rarest shingles first, few texts share a prefix, so few pairs are compared, and none is missed.
 """
 
 from __future__ import annotations
@@ -14,88 +14,87 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-RUN = 3
-"""Words a run; a shorter text is one run."""
+SHINGLE = 3
+"""Words in a shingle; a shorter text is one shingle."""
 SIMILARITY = 0.7
-"""Texts are nearly the same from here on: of 30 words one may be another (0.81), two may not (0.65)."""
+"""From here on, texts are near duplicates: of 30 words one may differ (0.81), two may not (0.65)."""
 _BUCKETS = 1 << 22
 _BITS = 21
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A text that is nearly the one asked about."""
+    """A near duplicate of the query."""
 
     number: int
-    """Of the text, in the order in which they were added."""
+    """Position of the text in the order in which texts were added."""
     similarity: float
     new: int
-    """Runs of the text asked about that this one has not."""
+    """Shingles of the query that this text lacks."""
     missing: int
-    """Runs of this one that the text asked about has not."""
+    """Shingles of this text that the query lacks."""
 
 
-class NearTexts:
-    """Texts, as words, that can be asked which of them are nearly a given one.
+class NearDuplicateIndex:
+    """Texts, as words, that can be searched for near duplicates of a query.
 
     Parameters
     ----------
     corpus:
-        Texts that show how rare runs are, best all that will be added or asked about. What is found does
-        not hang on them, only how soon.
+        Texts that show how rare shingles are, ideally all texts that will be added or searched for. They
+        affect the speed, not the result.
     """
 
     def __init__(self, corpus: Iterable[Sequence[str]]) -> None:
-        self._numbers: dict[str, int] = {}
+        self._word_numbers: dict[str, int] = {}
         self._counts = array("L", bytes(array("L").itemsize * _BUCKETS))
         self._texts: list[array[int]] = []
-        self._holders: dict[int, list[int]] = defaultdict(list)
+        self._postings: dict[int, list[int]] = defaultdict(list)
         for words in corpus:
-            for run in self._runs(words):
-                self._counts[run % _BUCKETS] += 1
+            for shingle in self._shingles(words):
+                self._counts[shingle % _BUCKETS] += 1
 
     def add(self, words: Sequence[str]) -> int:
-        """Add a text; its number."""
-        runs = self._sorted(words)
+        """Add a text; returns its number."""
+        shingles = self._rarest_first(words)
         number = len(self._texts)
-        self._texts.append(array("q", runs))
-        for run in runs[: _prefix(len(runs))]:
-            self._holders[run].append(number)
+        self._texts.append(array("q", shingles))
+        for shingle in shingles[: _prefix_length(len(shingles))]:
+            self._postings[shingle].append(number)
         return number
 
     def matches(self, words: Sequence[str]) -> Iterator[Match]:
-        """The texts added so far that are nearly this one, in their order; none for a text without words."""
-        runs = self._sorted(words)
-        whole = frozenset(runs)
-        holders = {
-            number for run in runs[: _prefix(len(runs))] for number in self._holders.get(run, ())
-        }
-        for number in sorted(holders):
+        """Near duplicates of a text among those added so far, in order; none for a text without words."""
+        shingles = self._rarest_first(words)
+        query = frozenset(shingles)
+        prefix = shingles[: _prefix_length(len(shingles))]
+        candidates = {number for s in prefix for number in self._postings.get(s, ())}
+        for number in sorted(candidates):
             other = self._texts[number]
-            if min(len(other), len(whole)) < SIMILARITY * max(len(other), len(whole)):
+            if min(len(other), len(query)) < SIMILARITY * max(len(other), len(query)):
                 continue
-            both = sum(run in whole for run in other)
-            similarity = both / (len(whole) + len(other) - both)
+            both = sum(shingle in query for shingle in other)
+            similarity = both / (len(query) + len(other) - both)
             if similarity >= SIMILARITY:
-                yield Match(number, similarity, len(whole) - both, len(other) - both)
+                yield Match(number, similarity, len(query) - both, len(other) - both)
 
-    def _sorted(self, words: Sequence[str]) -> list[int]:
-        return sorted(self._runs(words), key=lambda run: (self._counts[run % _BUCKETS], run))
+    def _rarest_first(self, words: Sequence[str]) -> list[int]:
+        return sorted(self._shingles(words), key=lambda s: (self._counts[s % _BUCKETS], s))
 
-    def _runs(self, words: Sequence[str]) -> set[int]:
-        """Each run as one number: its words' numbers, 21 bits each, counted from 1."""
+    def _shingles(self, words: Sequence[str]) -> set[int]:
+        """Each shingle as one number: the numbers of its words, 21 bits each, counted from 1."""
         numbers = [
-            self._numbers.setdefault(word, (len(self._numbers) + 1) % (1 << _BITS))
+            self._word_numbers.setdefault(word, (len(self._word_numbers) + 1) % (1 << _BITS))
             for word in words
         ]
-        numbers += [0] * (RUN - len(numbers)) if numbers else []
+        numbers += [0] * (SHINGLE - len(numbers)) if numbers else []
         return {
             first << 2 * _BITS | second << _BITS | third
             for first, second, third in zip(numbers, numbers[1:], numbers[2:], strict=False)
         }
 
 
-def _prefix(size: int) -> int:
-    """How many of a set's first elements tell whether another can be similar enough."""
-    # A hair less than the product, lest rounding make the prefix one too short.
+def _prefix_length(size: int) -> int:
+    """Elements of a set of which a similar set must share at least one."""
+    # Slightly less than the product, so that rounding cannot make the prefix too short.
     return size - math.ceil(SIMILARITY * size - 1e-9) + 1 if size else 0

@@ -1,7 +1,7 @@
-"""Texts as words, for comparing them.
+"""Texts normalized to words, for comparison.
 
-Words are runs of letters and digits without regard to case, accents kept, punctuation left out. In scripts
-that put no blanks between words (Chinese, Japanese, Thai and its neighbours) each character is a word.
+Words are runs of letters and digits, case-folded, with accents and without punctuation. In scripts without
+spaces between words (Chinese, Japanese, Thai and its neighbours) each character is a word.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-# Vowel signs and accents of Indic scripts are no \w, but part of a word all the same.
+# Vowel signs and accents of Indic scripts are not \w, but are part of a word.
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])[\w\u0300-\u036f\u0900-\u0dff])+")
 
 

@@ -6,80 +6,80 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from spar.evolve.coverage import coverage, never_covered
-from spar.evolve.inputs import Material
+from spar.evolve.inputs import EvolveInputs
 from spar.evolve.select import Selection
-from spar.evolve.taxonomy import KINDS
-from spar.record.evolution import CheckedBenchmark, Counts, EvolveReport
+from spar.evolve.taxonomy import CONSTRAINT_TYPES
+from spar.record.evolution import CheckedBenchmark, EvolveCounts, EvolveReport
 
 EMBEDDED = "embedded"
 """Name of the model that ships with spar."""
 
 
 def make_report(
-    material: Material, selection: Selection, *, teacher: str, files: Mapping[str, str]
+    inputs: EvolveInputs, selection: Selection, *, teacher: str, files: Mapping[str, str]
 ) -> EvolveReport:
-    """What was asked, what became of it, and what of the taxonomy is covered."""
-    kept = selection.kept
-    never = never_covered(kept)
-    sizes = Counter(len(prompt.constraints) for prompt in kept)
-    counts = _counts(material, selection)
+    """The report: what became of the requests, and the coverage of the taxonomy."""
+    prompts = selection.selected
+    never = never_covered(prompts)
+    sizes = Counter(len(prompt.constraints) for prompt in prompts)
+    counts = _counts(inputs, selection)
     return EvolveReport(
         teacher=teacher,
-        seed=material.config.seed,
-        per_prompt=material.config.per_prompt,
+        seed=inputs.config.seed,
+        per_prompt=inputs.config.per_prompt,
         counts=counts,
         benchmarks={
-            one.name: CheckedBenchmark(prompts=len(one.texts), digest=one.digest)
-            for one in material.prompts
+            benchmark.name: CheckedBenchmark(prompts=len(benchmark.texts), digest=benchmark.digest)
+            for benchmark in inputs.benchmarks
         },
-        absent_benchmarks=material.absent,
-        coverage=coverage(kept),
+        absent_benchmarks=inputs.absent,
+        coverage=coverage(prompts),
         never_covered=never,
-        never_covered_share=len(never) / len(KINDS),
+        never_covered_share=len(never) / len(CONSTRAINT_TYPES),
         constraints_a_prompt={str(size): sizes[size] for size in sorted(sizes)},
         unknown_names=selection.unknown_names,
-        notes=tuple(_notes(material, counts, teacher)),
+        notes=tuple(_notes(inputs, counts, teacher)),
         files=dict(files),
     )
 
 
-def absent_note(material: Material) -> str:
-    """Which benchmarks nothing is compared with; "" where all are here."""
-    if not material.absent:
+def absent_note(inputs: EvolveInputs) -> str:
+    """The benchmarks that are missing on this machine; "" where there are none."""
+    if not inputs.absent:
         return ""
-    names = ", ".join(material.absent)
+    names = ", ".join(inputs.absent)
     return (
         f"not compared with {names}, whose data are not on this machine (spar data fetch "
-        f"{' '.join(material.absent)}; --data DIR)"
+        f"{' '.join(inputs.absent)}; --data DIR)"
     )
 
 
-def _counts(material: Material, selection: Selection) -> Counts:
-    found = Counter(one.reason for one in selection.rejected)
-    bad = len(material.bad_seeds)
-    return Counts(
-        seeds=len(material.seeds) + bad,
-        contaminated_seeds=bad,
-        asked=len(selection.kept) + len(selection.rejected),
-        none=found["none"],
-        refused=found["refused"],
-        unparsable=found["unparsable"],
-        contaminated=found["contaminated"],
-        exact_duplicates=found["exact duplicate"],
-        near_duplicates=found["near duplicate"],
-        kept=len(selection.kept),
+def _counts(inputs: EvolveInputs, selection: Selection) -> EvolveCounts:
+    reasons = Counter(rejected.reason for rejected in selection.rejected)
+    contaminated = len(inputs.contaminated_seeds)
+    return EvolveCounts(
+        seeds=len(inputs.seeds) + contaminated,
+        contaminated_seeds=contaminated,
+        asked=len(selection.selected) + len(selection.rejected),
+        none=reasons["none"],
+        refused=reasons["refused"],
+        unparsable=reasons["unparsable"],
+        contaminated=reasons["contaminated"],
+        exact_duplicates=reasons["exact duplicate"],
+        near_duplicates=reasons["near duplicate"],
+        kept=len(selection.selected),
     )
 
 
-def _notes(material: Material, counts: Counts, teacher: str) -> Iterator[str]:
-    if note := absent_note(material):
+def _notes(inputs: EvolveInputs, counts: EvolveCounts, teacher: str) -> Iterator[str]:
+    if note := absent_note(inputs):
         yield note
     if counts.kept:
         return
     if counts.asked and teacher == EMBEDDED:
         yield (
-            "no prompt was kept: the embedded model knows its own small language only and cannot rewrite "
-            "prompts; name a teacher with --model or --base-url"
+            "no prompt was selected: the embedded model only knows its own small language and cannot rewrite "
+            "prompts; choose a teacher with --model or --base-url"
         )
     else:
-        yield "no prompt was kept; rejected.jsonl says why of each"
+        yield "no prompt was selected; see rejected.jsonl for the reasons"

@@ -1,7 +1,7 @@
 """Evolve prompts: from settings to a run directory with replies, evolved prompts and a report.
 
 Seed prompts and benchmarks are read and checked before a model is loaded; the replies are a run like any
-other, judged by nobody; what is kept of them is worked out anew at the end of each command.
+other, without a judge; the selection is computed anew at the end of each command.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import SparError, UsageError
-from spar.evolve.finalize import finish, read_outcomes
-from spar.evolve.inputs import Material, open_material
+from spar.evolve.finalize import finalize, read_outcomes
+from spar.evolve.inputs import EvolveInputs, read_inputs
 from spar.evolve.report import absent_note
 from spar.evolve.settings import EvolveConfig
-from spar.evolve.teacher import ATTEMPTS, FIELDS, TEMPLATE, conversation, taught
+from spar.evolve.teacher import ATTEMPTS, FIELDS, TEMPLATE, conversation, with_teacher
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
@@ -32,7 +32,7 @@ from spar.templates import read_template
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRun:
-    """A run about to be opened."""
+    """A run that is ready to be opened."""
 
     config: EvolveConfig
     directory: Path
@@ -40,8 +40,8 @@ class ResolvedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Evolved:
-    """What a run of `evolve` gave."""
+class EvolveResult:
+    """The result of `evolve`."""
 
     report: EvolveReport
     summary: Summary
@@ -50,8 +50,8 @@ class Evolved:
 
 async def evolve(
     config: EvolveConfig, listener: Listener, *, out: Path | None = None, overwrite: bool = False
-) -> Evolved:
-    """Have a teacher evolve every seed prompt, and write those that are kept.
+) -> EvolveResult:
+    """Have a teacher evolve every seed prompt, and write the prompts that are selected.
 
     Parameters
     ----------
@@ -68,23 +68,22 @@ async def evolve(
         A request could not be served; the run can be resumed.
     """
     config, template = with_template(config)
-    material = open_material(config)
-    for note in notes(material):
+    inputs = read_inputs(config)
+    for note in notes(inputs):
         listener.note(note)
-    source = PromptSource(material.requests, material.num_requests)
+    source = PromptSource(inputs.requests, inputs.num_requests)
     resolved = _resolve(config, source, listener, out=None if overwrite else out)
     directory = out or resolved.directory
-    job = Job("", (), roles=("actor",), change=lambda roles: taught(roles, template))
+    job = Job("", (), roles=("actor",), change=lambda roles: with_teacher(roles, template))
     with RunStore.open(directory, resolved.manifest, fresh=overwrite) as store:
         for name in FILES if overwrite else ():
             (store.directory / name).unlink(missing_ok=True)
-        deque(
-            read_outcomes(store.directory, material), maxlen=0
-        )  # other seeds are an error at once
+        # Seed prompts that changed are an error before any request is sent.
+        deque(read_outcomes(store.directory, inputs), maxlen=0)
         run = Run(resolved.config, source, store, listener, overwrite=overwrite, job=job)
         summary = await run.execute()
-        report = finish(store.directory, material, store.manifest.models["actor"])
-    return Evolved(report, summary, directory)
+        report = finalize(store.directory, inputs, store.manifest.models["actor"])
+    return EvolveResult(report, summary, directory)
 
 
 def with_template(config: EvolveConfig) -> tuple[EvolveConfig, str]:
@@ -103,29 +102,29 @@ def with_template(config: EvolveConfig) -> tuple[EvolveConfig, str]:
     return config.model_copy(update={"templates": "", "template_digest": digest}), text
 
 
-def dry_run_text(material: Material, template: str) -> str:
+def dry_run_text(inputs: EvolveInputs, template: str) -> str:
     """The first request as it will be sent, and the cost of the run."""
-    asked = material.num_requests
+    num_requests = inputs.num_requests
     cost = (
-        f"{len(material.seeds):,} seed prompts x {material.config.per_prompt}: {asked:,} calls where every "
-        f"reply parses, {asked * ATTEMPTS:,} at the most"
+        f"{len(inputs.seeds):,} seed prompts x {inputs.config.per_prompt}: {num_requests:,} calls where "
+        f"every reply parses, {num_requests * ATTEMPTS:,} at most"
     )
-    first = next(material.requests(), None)
-    sent = (
-        [f"== request {first.id} ==\n{conversation(template, first)[0].content}"] if first else []
-    )
-    return "\n\n".join([*sent, *notes(material), cost])
+    first = next(inputs.requests(), None)
+    parts = [*notes(inputs), cost]
+    if first is not None:
+        parts.insert(0, f"== request {first.id} ==\n{conversation(template, first)[0].content}")
+    return "\n\n".join(parts)
 
 
-def notes(material: Material) -> list[str]:
-    """What a person should know before the teacher is asked."""
-    checked = ", ".join(one.name for one in material.prompts)
-    lines = [f"kept out of: {checked}", absent_note(material)]
-    if material.bad_seeds:
-        count, first = len(material.bad_seeds), material.bad_seeds[0]
+def notes(inputs: EvolveInputs) -> list[str]:
+    """Human-readable hints before the teacher is called."""
+    names = ", ".join(benchmark.name for benchmark in inputs.benchmarks)
+    lines = [f"compared with: {names}", absent_note(inputs)]
+    if inputs.contaminated_seeds:
+        count, first = len(inputs.contaminated_seeds), inputs.contaminated_seeds[0]
         lines.append(
-            f"{count} of {count + len(material.seeds)} seed prompts are in a benchmark and not sent, the first "
-            f"is {first.id} ({first.why})"
+            f"{count} of {count + len(inputs.seeds)} seed prompts are in a benchmark and are not sent; the "
+            f"first is {first.id} ({first.why})"
         )
     return [line for line in lines if line]
 

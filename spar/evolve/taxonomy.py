@@ -1,10 +1,10 @@
-"""The paper's taxonomy of constraints as data, the draw of a main constraint, and names as teachers write them.
+"""The paper's taxonomy of constraints, the draw of a main constraint, and the matching of names in replies.
 
-    length/words        a kind's id is its group's name and its own
+    length/words        an id: the name of the group and of the constraint type
 
-14 groups in three areas (paper, appendix, and its released code). What a kind means is in our own words.
-The draw is of a group, evenly, and then of a kind within it, evenly; the variants of one prompt get
-different groups until each has had its turn.
+14 groups in three areas (paper, appendix, and its released code). The descriptions are our own.
+A group is drawn uniformly, then a type within it uniformly; the variants of one prompt get different groups until
+every group was used.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 _CLOSE = 0.85
-"""A written name stands for a known one from this similarity on."""
-_DRESS = " \t*_`\"'.-–•#0123456789"
-"""What lists and emphasis put around a name."""
+"""Least similarity of a written name to the name it matches."""
+_DECORATION = " \t*_`\"'.-–•#0123456789"
+"""Characters that lists and emphasis put around a name."""
 _PARTS = re.compile(r"\s*(?:[/:(>]|\s[-–]\s)\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of constraint, a leaf of the taxonomy."""
+class ConstraintType:
+    """A leaf of the taxonomy."""
 
     group: str
     name: str
-    what: str
-    """What it asks of an answer."""
+    description: str
+    """What it requires of an answer."""
 
     @property
     def id(self) -> str:
@@ -140,67 +140,69 @@ _TABLE: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 
 AREAS: Mapping[str, tuple[str, ...]] = {area: tuple(groups) for area, groups in _TABLE.items()}
 """Area to its groups."""
-GROUPS: Mapping[str, Sequence[Kind]] = {
-    group: tuple(Kind(group, name, what) for name, what in kinds.items())
+GROUPS: Mapping[str, Sequence[ConstraintType]] = {
+    group: tuple(ConstraintType(group, name, description) for name, description in types.items())
     for groups in _TABLE.values()
-    for group, kinds in groups.items()
+    for group, types in groups.items()
 }
-"""Group to its kinds."""
-KINDS: Mapping[str, Kind] = {kind.id: kind for kinds in GROUPS.values() for kind in kinds}
-"""Id to kind."""
+"""Group to its constraint types."""
+CONSTRAINT_TYPES: Mapping[str, ConstraintType] = {
+    constraint.id: constraint for types in GROUPS.values() for constraint in types
+}
+"""Id to constraint type."""
 
 
-def draw(seed: int | None, prompt_id: str, variant: int) -> Kind:
-    """The main constraint of one variant of a prompt: it hangs on these three alone."""
-    turn, place = divmod(variant, len(GROUPS))
-    groups = _dice(seed, prompt_id, "groups", turn).sample(list(GROUPS), len(GROUPS))
-    return _dice(seed, prompt_id, "kind", variant).choice(GROUPS[groups[place]])
+def draw(seed: int | None, prompt_id: str, variant: int) -> ConstraintType:
+    """The main constraint of one variant of a prompt, a function of these three alone."""
+    cycle, position = divmod(variant, len(GROUPS))
+    groups = _rng(seed, prompt_id, "groups", cycle).sample(list(GROUPS), len(GROUPS))
+    return _rng(seed, prompt_id, "kind", variant).choice(GROUPS[groups[position]])
 
 
-def as_list() -> str:
-    """Every kind with its meaning, for the teacher to choose from."""
+def describe_taxonomy() -> str:
+    """Every constraint type with its description, for the teacher to choose from."""
     lines = []
     for area, groups in AREAS.items():
         lines.append(f"{area.capitalize()}:")
         for group in groups:
-            kinds = ", ".join(f"{kind.name} ({kind.what})" for kind in GROUPS[group])
-            lines.append(f"- {group}: {kinds}")
+            types = ", ".join(f"{t.name} ({t.description})" for t in GROUPS[group])
+            lines.append(f"- {group}: {types}")
     return "\n".join(lines)
 
 
-def find(written: str) -> str | None:
-    """The id of the kind that a teacher named, or the group's name where it named no more; else None."""
-    first, *rest = [_plain(part) for part in _PARTS.split(written.strip(_DRESS))]
+def match_name(written: str) -> str | None:
+    """The id of the constraint type that a teacher named, or its group where only that is named; else None."""
+    first, *rest = [_plain(part) for part in _PARTS.split(written.strip(_DECORATION))]
     if first in AREAS and rest:
         first, *rest = rest
     group = _closest(first, tuple(GROUPS))
     if not rest:
-        return group or _alone(first)
+        return group or _unique_type(first)
     if group is None:
         return None
-    names = {_plain(kind.name): kind.id for kind in GROUPS[group]}
+    names = {_plain(constraint.name): constraint.id for constraint in GROUPS[group]}
     name = _closest(rest[0], tuple(names))
     return group if name is None else names[name]
 
 
 def group_of(constraint: str) -> str:
-    """The group of what `find` found."""
+    """The group of an id or of a group itself."""
     return constraint.partition("/")[0]
 
 
-def _alone(name: str) -> str | None:
-    """A kind named without its group, where only one group has it."""
-    ids = [kind.id for kind in KINDS.values() if _plain(kind.name) == name]
+def _unique_type(name: str) -> str | None:
+    """A constraint type named without its group, where only one group has it."""
+    ids = [id_ for id_, constraint in CONSTRAINT_TYPES.items() if _plain(constraint.name) == name]
     return ids[0] if len(ids) == 1 else None
 
 
-def _closest(name: str, known: Sequence[str]) -> str | None:
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_CLOSE)), None)
+def _closest(name: str, candidates: Sequence[str]) -> str | None:
+    return next(iter(get_close_matches(name, candidates, n=1, cutoff=_CLOSE)), None)
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[-_]", " ", text.casefold()).strip(_DRESS + ")]").split())
+    return " ".join(re.sub(r"[-_]", " ", text.casefold()).strip(_DECORATION + ")]").split())
 
 
-def _dice(*position: str | int | None) -> random.Random:
+def _rng(*position: str | int | None) -> random.Random:
     return random.Random(json.dumps(["spar-evolve", *position]))

@@ -1,9 +1,9 @@
-"""What is asked of the teacher: the requests of a run, and the role that sends them and reads the replies.
+"""The requests to the teacher, and the role that sends them and parses the replies.
 
     00001/0     the first request about the seed prompt 00001
 
-A request is the seed prompt itself with the main constraint in its meta; the instruction text (`evolve.txt`) is
-put around it when it is sent. Of a conversation the last turn is rewritten; what was said before stays.
+A request is the seed prompt with the main constraint in its meta; the instruction text (`evolve.txt`) is added
+when it is sent. Of a conversation, only the last turn is rewritten.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from spar.errors import ParseError
 from spar.evolve.reply import parse_reply
-from spar.evolve.taxonomy import KINDS, as_list, draw
+from spar.evolve.taxonomy import CONSTRAINT_TYPES, describe_taxonomy, draw
 from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.roles import Actor, AttemptFailed, Generation, Seeds, ask
 from spar.infer.search import Roles
@@ -21,16 +21,16 @@ from spar.templates import render
 from spar.types import Message, Prompt, Usage
 
 ATTEMPTS = 3
-"""Tries to get a reply that can be read."""
+"""Attempts to get a reply that parses."""
 SEED_PROMPT, MAIN = "seed_prompt", "main_constraint"
-"""A request's meta: id of its seed prompt, id of its main constraint."""
+"""Keys of a request's meta: ids of its seed prompt and of its main constraint."""
 TEMPLATE = "evolve"
 FIELDS = ("main", "taxonomy", "context", "prompt")
-"""Fields that the template must hold."""
+"""Fields that the template must contain."""
 
 
 def requests(seeds: Sequence[Prompt], per_prompt: int, seed: int | None) -> Iterator[Prompt]:
-    """Every request of a run, in order; each is the same whatever the others are."""
+    """The requests of a run, in order; each is independent of the others."""
     for prompt in seeds:
         for variant in range(per_prompt):
             main = draw(seed, prompt.id, variant)
@@ -39,12 +39,12 @@ def requests(seeds: Sequence[Prompt], per_prompt: int, seed: int | None) -> Iter
 
 
 def conversation(template: str, request: Prompt) -> tuple[Message, ...]:
-    """What the teacher is sent."""
-    kind = KINDS[request.meta[MAIN]]
+    """The messages that are sent to the teacher."""
+    constraint = CONSTRAINT_TYPES[request.meta[MAIN]]
     text = render(
         template,
-        main=f"{kind.id} ({kind.what})",
-        taxonomy=as_list(),
+        main=f"{constraint.id} ({constraint.description})",
+        taxonomy=describe_taxonomy(),
         context=_context(request.messages[:-1]),
         prompt=request.messages[-1].content,
     )
@@ -53,14 +53,14 @@ def conversation(template: str, request: Prompt) -> tuple[Message, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """Writes evolved prompts, in the actor's place; its draft is its whole reply, as it is."""
+    """An actor that writes evolved prompts; its draft is the unchanged reply."""
 
     engine: Engine
     sampling: Sampling
     template: str
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
-        """A reply to a request that can be read, be it None."""
+        """The reply to a request, once one parses (None is a valid reply)."""
         messages = conversation(self.template, prompt)
         usage, text, reason = Usage(), "", ""
         for attempt in range(ATTEMPTS):
@@ -76,16 +76,16 @@ class Teacher:
         raise AttemptFailed(reason, text, usage)
 
 
-def taught(roles: Roles, template: str) -> Roles:
-    """The roles with a teacher in the actor's place, over the same engine."""
+def with_teacher(roles: Roles, template: str) -> Roles:
+    """The roles with a teacher in place of the actor, on the same engine."""
     actor = roles.actor
     if not isinstance(actor, Actor):
-        raise TypeError(f"cannot teach with {type(actor).__name__}")
+        raise TypeError(f"a teacher needs an Actor with an engine, not {type(actor).__name__}")
     return replace(roles, actor=Teacher(actor.engine, actor.sampling, template))
 
 
-def _context(before: Sequence[Message]) -> str:
-    if not before:
+def _context(previous: Sequence[Message]) -> str:
+    if not previous:
         return ""
-    turns = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in before)
+    turns = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in previous)
     return f"### What was said before the prompt (it stays as it is)\n{turns}\n\n"

@@ -1,8 +1,8 @@
 """What `spar evolve` writes beside its trees.
 
-prompts.jsonl    the prompts that were kept, as `spar decode` and `spar train` read them
-rejected.jsonl   every request and seed prompt that gave none, and why
-evolve.json      the report; written last, so where it is the other two are whole
+prompts.jsonl    the selected prompts, as `spar decode` and `spar train` read them
+rejected.jsonl   the requests and seed prompts that gave none, and why
+evolve.json      the report; written last, so that the other two are complete where it exists
 """
 
 from __future__ import annotations
@@ -24,66 +24,66 @@ FILES = (PROMPTS, REJECTED, REPORT)
 Reason = Literal[
     "none", "refused", "unparsable", "contaminated", "exact duplicate", "near duplicate"
 ]
-"""Why there is no prompt: the teacher answered None; the engine would not serve the request; no reply could be
-read; it is in a benchmark; it has the words of another prompt, or nearly those."""
+"""Why there is no prompt: the teacher answered None; the engine refused the request; no reply parsed; the prompt is
+in a benchmark; it duplicates another prompt, exactly or nearly."""
 
 
 class EvolvedPrompt(Record):
     """One complex prompt; a line of `prompts.jsonl`."""
 
     id: Text
-    """The request's: the seed prompt's id and the number of the variant."""
+    """The request's id: the seed prompt's id and the number of the variant."""
     messages: tuple[Message, ...]
     source: Text
     """The seed prompt's own `source` where it has one, else the file it came from."""
     seed_prompt: Text
     """Id of the seed prompt."""
     main_constraint: Text
-    """Id of the kind that was drawn, such as `length/words`."""
+    """Id of the constraint type that was drawn, such as `length/words`."""
     constraints: tuple[Text, ...]
-    """What the teacher says it built in, the main one first: ids of kinds, or groups."""
+    """What the teacher says it added, the main one first: ids of constraint types, or groups."""
 
 
 class Rejected(Record):
-    """What did not become a prompt; a line of `rejected.jsonl`."""
+    """A request or seed prompt without an evolved prompt; a line of `rejected.jsonl`."""
 
     id: Text
-    """The request's, or the seed prompt's where that one was rejected itself."""
+    """The request's id, or the seed prompt's where it was rejected itself."""
     seed_prompt: Text
     main_constraint: Text | None
     """None for a seed prompt."""
     reason: Reason
     why: Text
-    """One line for a person."""
+    """A human-readable reason, in one line."""
     text: Text
     """The prompt where there is one, else the reply."""
 
 
-class KindCoverage(Record):
-    """How many kept prompts have a kind of constraint."""
+class ConstraintCoverage(Record):
+    """How many selected prompts use a type of constraint."""
 
     main: int
     """As the main one."""
     mentioned: int
-    """At all, by what the teacher says."""
+    """As any of the constraints that the teacher names."""
 
 
 class GroupCoverage(Record):
-    """How many kept prompts have a constraint of a group."""
+    """How many selected prompts use a constraint of a group."""
 
     main: int
     mentioned: int
-    """Prompts; one with two kinds of the group counts once."""
-    kinds: dict[str, KindCoverage]
+    """Prompts; one with two types of the group counts once."""
+    kinds: dict[str, ConstraintCoverage]
 
 
-class Counts(Record):
-    """What became of everything: asked is the sum of what follows it."""
+class EvolveCounts(Record):
+    """What became of the requests: `asked` is the sum of the fields after it."""
 
     seeds: int
     """Seed prompts read."""
     contaminated_seeds: int
-    """Of these, the ones in a benchmark, which were not sent."""
+    """Seed prompts that are in a benchmark and were not sent."""
     asked: int
     """Requests to the teacher."""
     none: int
@@ -93,47 +93,48 @@ class Counts(Record):
     exact_duplicates: int
     near_duplicates: int
     kept: int
+    """Selected prompts."""
 
 
 class CheckedBenchmark(Record):
-    """A benchmark that the prompts were kept out of."""
+    """A benchmark that the prompts were compared with."""
 
     prompts: int
     digest: Text
-    """Of its data files, "" for one that spar makes itself."""
+    """Of its data files, "" for one that spar generates."""
 
 
 class EvolveReport(Record):
-    """What an evolution made; `evolve.json`."""
+    """The report of an evolution; `evolve.json`."""
 
     teacher: Text
     """The model."""
     seed: int | None
     per_prompt: int
-    counts: Counts
+    counts: EvolveCounts
     benchmarks: dict[str, CheckedBenchmark]
     absent_benchmarks: tuple[Text, ...]
-    """Not on this machine, so nothing was compared with them."""
+    """Benchmarks that are not on this machine, so that nothing was compared with them."""
     coverage: dict[str, GroupCoverage]
-    """Group to what was covered of it."""
+    """Group to the coverage of its constraint types."""
     never_covered: tuple[Text, ...]
-    """Ids of kinds that no kept prompt has."""
+    """Ids of constraint types that no selected prompt uses."""
     never_covered_share: float
-    """Of all kinds."""
+    """Their share of all types."""
     constraints_a_prompt: dict[str, int]
-    """Number of constraints to how many kept prompts have so many."""
+    """Number of constraints to the number of selected prompts with so many."""
     unknown_names: int
-    """Names in kept prompts' replies that the taxonomy does not have."""
+    """Names in the replies of selected prompts that are not in the taxonomy."""
     notes: tuple[Text, ...]
-    """Lines for a person."""
+    """Human-readable hints."""
     files: dict[str, str]
     """File to the SHA-256 of its bytes."""
 
 
 def write_files(
-    directory: Path, kept: Iterable[EvolvedPrompt], rejected: Iterable[Rejected]
+    directory: Path, prompts: Iterable[EvolvedPrompt], rejected: Iterable[Rejected]
 ) -> dict[str, str]:
-    """Replace the two files of rows; file to its SHA-256. The report goes, until there is a new one.
+    """Replace the two files of rows and delete the report; returns file to SHA-256.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def write_files(
     try:
         (directory / REPORT).unlink(missing_ok=True)
         return {
-            PROMPTS: replace_lines(directory / PROMPTS, map(_line, kept)),
+            PROMPTS: replace_lines(directory / PROMPTS, map(_line, prompts)),
             REJECTED: replace_lines(directory / REJECTED, map(_line, rejected)),
         }
     except OSError as error:
@@ -164,7 +165,7 @@ def read_report(directory: Path) -> EvolveReport:
     try:
         return EvolveReport.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, ValidationError) as error:
-        raise UsageError(f"{path} is no report of a finished `spar evolve`") from error
+        raise UsageError(f"{path} is not the report of a finished `spar evolve`") from error
 
 
 def _line(record: Record) -> str:
@@ -173,6 +174,6 @@ def _line(record: Record) -> str:
 
 def _stopped(directory: Path, error: OSError) -> RunStopped:
     return RunStopped(
-        f"cannot write to {directory}: {error.strerror or error}; mend that and run the same command "
-        "again, the teacher's replies are kept"
+        f"cannot write to {directory}: {error.strerror or error}; fix this and rerun the command; the "
+        "teacher's replies are saved"
     )

@@ -14,7 +14,7 @@ from spar.prompts import read_prompts
 from spar.store import read_trees
 from tests.answers import Script
 from tests.cli.test_decode import SPAR, await_lines, comparable, spar
-from tests.evolve.worlds import LEAK, made_up_ifeval, teach, write_seeds
+from tests.evolve.worlds import LEAK, teach, write_ifeval, write_seeds
 from tests.servers import ScriptedServer
 
 SCRIPT = Script(reply=teach, models=("teacher",))
@@ -41,7 +41,7 @@ BECAME = {
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data folder with one made-up benchmark."""
-    return made_up_ifeval(tmp_path / "data", LEAK)
+    return write_ifeval(tmp_path / "data", LEAK)
 
 
 @pytest.fixture
@@ -65,31 +65,34 @@ def report_of(out: Path) -> dict[str, Any]:
 
 
 def rejected(out: Path) -> dict[str, str]:
-    """Request or seed prompt to the reason why it gave nothing."""
+    """Request or seed prompt to the reason for its rejection."""
     rows = map(json.loads, (out / "rejected.jsonl").read_text().splitlines())
     return {row["id"]: row["reason"] for row in rows}
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """What an evolution writes beside its trees."""
+    """The files of an evolution beside its trees."""
     names = ("prompts.jsonl", "rejected.jsonl", "evolve.json")
     return {name: (out / name).read_bytes() for name in names}
 
 
 def test_every_seed_prompt_is_accounted_for(tmp_path: Path, seeds: Path, data: Path) -> None:
-    """None, unreadable replies, duplicates, a leak and a seed in a benchmark are told apart and counted."""
+    """None, unparsable replies, duplicates, contamination and a seed in a benchmark are counted separately."""
     out = tmp_path / "run"
     with ScriptedServer(SCRIPT) as server:
         run = evolve(server, seeds, data, "--out", out, check=0)
-        asked = Counter(seen.text.split("### Prompt\n")[1].split("\n")[0] for seen in server.seen)
+        sent = Counter(seen.text.split("### Prompt\n")[1].split("\n")[0] for seen in server.seen)
         sampled = {seen.body["temperature"] for seen in server.seen}
     assert rejected(out) == BECAME
-    kept = list(read_prompts(out / "prompts.jsonl"))
-    assert [prompt.id for prompt in kept] == ["s0/0", "s3/0", "s7/0"]
-    assert kept[0].messages[-1].content.startswith("Write about a small boat. Mention boat.0")
-    assert kept[0].meta["seed_prompt"] == "s0"
-    assert kept[0].meta["constraints"][:2] == [kept[0].meta["main_constraint"], "keyword/include"]
-    assert asked == {text: 3 if "mute" in text else 1 for text in SEEDS if LEAK not in text}
+    prompts = list(read_prompts(out / "prompts.jsonl"))
+    assert [prompt.id for prompt in prompts] == ["s0/0", "s3/0", "s7/0"]
+    assert prompts[0].messages[-1].content.startswith("Write about a small boat. Mention boat.0")
+    assert prompts[0].meta["seed_prompt"] == "s0"
+    assert prompts[0].meta["constraints"][:2] == [
+        prompts[0].meta["main_constraint"],
+        "keyword/include",
+    ]
+    assert sent == {text: 3 if "mute" in text else 1 for text in SEEDS if LEAK not in text}
     assert sampled == {0.7}
     report = report_of(out)
     assert report["counts"] == {
@@ -111,12 +114,12 @@ def test_every_seed_prompt_is_accounted_for(tmp_path: Path, seeds: Path, data: P
     assert sum(group["main"] for group in report["coverage"].values()) == 3
     assert "1 of 8 seed prompts are in a benchmark" in run.stderr
     assert "not compared with followbench, llmbar" in run.stderr
-    for said in ("unparsable", "never covered", "run directory", "keyword"):
-        assert said in run.stdout
+    for text in ("unparsable", "never covered", "run directory", "keyword"):
+        assert text in run.stdout
 
 
-def test_the_trees_are_those_of_a_run(tmp_path: Path, seeds: Path, data: Path) -> None:
-    """Each holds the seed prompt, what was drawn, and the reply as it came; nobody judged."""
+def test_trees_hold_requests_and_replies(tmp_path: Path, seeds: Path, data: Path) -> None:
+    """Each holds the seed prompt, the drawn constraint and the unchanged reply, without a judgement."""
     out = tmp_path / "run"
     with ScriptedServer(SCRIPT) as server:
         evolve(server, seeds, data, "--out", out, "--limit", "1", check=0)
@@ -129,10 +132,8 @@ def test_the_trees_are_those_of_a_run(tmp_path: Path, seeds: Path, data: Path) -
     assert list((out / "summary.json").parent.glob("log.txt"))
 
 
-def test_variants_get_other_constraints_and_more_can_be_asked_for(
-    tmp_path: Path, seeds: Path, data: Path
-) -> None:
-    """A larger --per-prompt adds to a run what it lacks; another seed is another run, refused with a diff."""
+def test_more_variants_extend_a_run(tmp_path: Path, seeds: Path, data: Path) -> None:
+    """A larger --per-prompt adds the missing requests; another seed is rejected with a diff."""
     out = tmp_path / "run"
     with ScriptedServer(SCRIPT) as server:
         evolve(server, seeds, data, "--out", out, "--limit", "1", check=0)
@@ -149,7 +150,7 @@ def test_variants_get_other_constraints_and_more_can_be_asked_for(
 
 
 def test_kill_9_and_resume_give_the_same_files(tmp_path: Path, data: Path) -> None:
-    """Killed in the middle and run again, an evolution ends as one that nobody disturbed."""
+    """Killed and rerun, an evolution writes the same files as an uninterrupted one."""
     seeds = write_seeds(tmp_path / "many.jsonl", [f"Write about the thing{n}." for n in range(60)])
     flags = ("--concurrency", "2", "--data", str(data), "--display", "none")
     with ScriptedServer(Script(reply=teach, models=("teacher",), seconds=0.05)) as server:
@@ -169,8 +170,10 @@ def test_kill_9_and_resume_give_the_same_files(tmp_path: Path, data: Path) -> No
     assert report_of(out)["counts"]["kept"] == 60
 
 
-def test_a_finished_run_needs_no_teacher(tmp_path: Path, seeds: Path, data: Path) -> None:
-    """With the server gone the files are worked out again, with the benchmarks that are there by now."""
+def test_a_finished_run_is_reported_without_its_teacher(
+    tmp_path: Path, seeds: Path, data: Path
+) -> None:
+    """Without the server the files are computed again, with the benchmarks available by then."""
     out = tmp_path / "run"
     with ScriptedServer(SCRIPT) as server:
         evolve(server, seeds, data, "--out", out, check=0)
@@ -180,13 +183,13 @@ def test_a_finished_run_needs_no_teacher(tmp_path: Path, seeds: Path, data: Path
     run = evolve(server, seeds, data, "--out", out, check=0)
     assert "the run is complete: all 7 replies" in run.stderr
     assert files(out) == made
-    more = made_up_ifeval(tmp_path / "more", LEAK, "Describe a red kite. Mention kite.0, kite.1")
+    more = write_ifeval(tmp_path / "more", LEAK, "Describe a red kite. Mention kite.0, kite.1")
     evolve(server, seeds, more, "--out", out, check=0)
     assert rejected(out) == {**BECAME, "s7/0": "contaminated"}
 
 
-def test_other_words_under_an_id_are_refused(tmp_path: Path, data: Path) -> None:
-    """A seed prompt that was changed since it was sent is told before anything more is asked; --fresh helps."""
+def test_a_changed_seed_prompt_is_rejected(tmp_path: Path, data: Path) -> None:
+    """A seed prompt that changed since it was sent is an error before further requests; --fresh starts over."""
     out, path = tmp_path / "run", tmp_path / "s.jsonl"
     with ScriptedServer(SCRIPT) as server:
         evolve(server, write_seeds(path, SEEDS[:1]), data, "--out", out, check=0)
@@ -198,8 +201,8 @@ def test_other_words_under_an_id_are_refused(tmp_path: Path, data: Path) -> None
     assert [p.id for p in read_prompts(out / "prompts.jsonl")] == ["s0/0", "s1/0"]
 
 
-def test_a_pipe_in_and_a_pipe_out(tmp_path: Path, data: Path) -> None:
-    """Prompts by standard input, the report as one JSON object on standard output, the rest beside it."""
+def test_standard_input_and_json_output(tmp_path: Path, data: Path) -> None:
+    """Prompts from standard input, the report as one JSON object on standard output, notes on standard error."""
     with ScriptedServer(SCRIPT) as server:
         run = evolve(
             server,
@@ -214,7 +217,7 @@ def test_a_pipe_in_and_a_pipe_out(tmp_path: Path, data: Path) -> None:
     report = json.loads(run.stdout)
     assert report["run"] == str(tmp_path / "run")
     assert report["counts"]["kept"] == 2
-    assert "kept out of: ifeval, nano-if" in run.stderr
+    assert "compared with: ifeval, nano-if" in run.stderr
     texts = [p.messages[-1].content for p in read_prompts(tmp_path / "run" / "prompts.jsonl")]
     assert texts[0].startswith("Write of [b]rain[/b].")
 
@@ -225,7 +228,7 @@ def test_dry_run_shows_a_request_and_the_cost(tmp_path: Path, seeds: Path, data:
     run = spar("evolve", seeds, "--base-url", "http://127.0.0.1:9/v1", *args, check=0)
     assert "== request s0/0 ==" in run.stdout
     assert "### Prompt\nWrite about a small boat.\n" in run.stdout
-    assert "7 seed prompts x 2: 14 calls where every reply parses, 42 at the most" in run.stdout
+    assert "7 seed prompts x 2: 14 calls where every reply parses, 42 at most" in run.stdout
     assert not (tmp_path / "run").exists()
 
 
@@ -240,10 +243,10 @@ def test_dry_run_shows_a_request_and_the_cost(tmp_path: Path, seeds: Path, data:
         ('{"prompt": "x"}\n', ("--recipe", "nowhere"), "nowhere"),
     ],
 )
-def test_mistakes_get_one_line(
+def test_usage_errors_are_one_line(
     tmp_path: Path, data: Path, content: str, flags: tuple[str, ...], message: str
 ) -> None:
-    """Before a model is loaded or a directory made: one line, exit code 2."""
+    """One line and exit code 2, before a model is loaded or a directory is created."""
     path = tmp_path / "s.jsonl"
     path.write_text(content)
     args = ("--engine", "fake", "--data", data, "--display", "none", "--out", tmp_path / "run")
@@ -253,8 +256,8 @@ def test_mistakes_get_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_recipes_and_templates_of_ones_own(tmp_path: Path, data: Path, seeds: Path) -> None:
-    """A recipe's `evolve` section and a text of one's own are used; another text is another run."""
+def test_custom_recipe_and_template(tmp_path: Path, data: Path, seeds: Path) -> None:
+    """A recipe's `evolve` section and --templates are used; another template is rejected on resume."""
     recipe, folder = tmp_path / "mine.yaml", tmp_path / "t"
     recipe.write_text("decode: {}\nevolve:\n  per_prompt: 2\n  draft: {temperature: 0.3}\n")
     folder.mkdir()
@@ -275,15 +278,15 @@ def test_recipes_and_templates_of_ones_own(tmp_path: Path, data: Path, seeds: Pa
 
 
 @pytest.mark.model
-def test_the_embedded_model_keeps_nothing_and_says_so(
-    tmp_path: Path, data: Path, seeds: Path
-) -> None:
-    """It runs to the end, every request is accounted for, and the person reads what to do."""
+def test_the_embedded_model_selects_nothing(tmp_path: Path, data: Path, seeds: Path) -> None:
+    """The run completes, all requests are counted, and a note says what to do."""
     pytest.importorskip("transformers")
     args = ("--data", data, "--device", "cpu", "--limit", "3", "--display", "none")
     run = spar("evolve", seeds, *args, "--out", tmp_path / "run", check=0)
     counts = report_of(tmp_path / "run")["counts"]
     assert (counts["asked"], counts["kept"]) == (3, 0)
     assert counts["refused"] + counts["unparsable"] == 3
-    assert "no prompt was kept: the embedded model knows its own small language only" in run.stdout
+    assert (
+        "no prompt was selected: the embedded model only knows its own small language" in run.stdout
+    )
     assert (tmp_path / "run" / "prompts.jsonl").read_text() == ""

@@ -1,4 +1,4 @@
-"""What tests of evolution share: where the benchmarks' data is."""
+"""Shares the fixture `data_root` with the tests of evolution."""
 
 from __future__ import annotations
 

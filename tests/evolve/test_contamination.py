@@ -1,4 +1,4 @@
-"""Contamination: the rules by hand, on made-up benchmarks and on the real ones."""
+"""Contamination: the rules by hand, on small made-up benchmarks and on the real ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from spar.errors import UsageError
-from spar.evolve.benchmarks import open_benchmarks
-from spar.evolve.contamination import Benchmarks
+from spar.evolve.benchmarks import load_benchmark_prompts
+from spar.evolve.contamination import BenchmarkIndex
 from spar.nano.tasks import prompts as nano_prompts
-from tests.evolve.worlds import benchmarks, made_up_ifeval
+from tests.evolve.worlds import benchmarks, write_ifeval
 
 LONG = "Name the ninth king of the old river town and say in two lines how he lost it."
 NINE = "Which bird of the northern sea sleeps in flight?"
@@ -25,11 +25,11 @@ FIVE = "Write about a small boat."
         (
             "Please name the ninth king of the old river town and say in two words why.",
             "0",
-            "13 words",
+            "13 consecutive words",
         ),
         ("Please name the ninth king of the old river town and say in a word why.", None, ""),
         (LONG.replace("two lines", "three verses"), None, ""),
-        (f"As a sailor tell me: {NINE} Use one word.", "1", "has all of it"),
+        (f"As a sailor tell me: {NINE} Use one word.", "1", "contains all of it"),
         ("As a sailor tell me: which bird of the northern sea sleeps at night?", None, ""),
         ("write, about a small boat", "2", "the same words"),
         ("Write about a small boat in Spanish.", None, ""),
@@ -42,49 +42,49 @@ FIVE = "Write about a small boat."
         ("?!", None, ""),
     ],
 )
-def test_the_rules_by_hand(text: str, item: str | None, why: str) -> None:
-    """Same words; 13 in a row but not 12; a short one whole; nearly the same: each said with its item."""
+def test_rules_on_worked_examples(text: str, item: str | None, why: str) -> None:
+    """Same words; 13 consecutive ones but not 12; a whole short prompt; a near duplicate: each with its item."""
     alphabet = " ".join("abcdefghijklmnopqrst")
-    found = benchmarks(LONG, NINE, FIVE, alphabet, "...").find(text)
-    assert (found.item if found else None) == item
-    if found is not None:
-        assert found.benchmark == "toy"
-        assert why in found.why
+    overlap = benchmarks(LONG, NINE, FIVE, alphabet, "...").find(text)
+    assert (overlap.item if overlap else None) == item
+    if overlap is not None:
+        assert overlap.benchmark == "toy"
+        assert why in overlap.why
 
 
-def test_of_a_benchmark_of_templates_only_whole_texts_count() -> None:
-    """With `whole_only` a shared part is nothing, and the same words are."""
+def test_whole_only_ignores_partial_overlaps() -> None:
+    """With `whole_only` a shared part does not count, and the same words do."""
     toy = benchmarks(LONG, whole_only=True)
     assert toy.find(f"{LONG} Rhyme it.") is None
     assert toy.find(LONG.lower()) is not None
 
 
-def test_a_made_up_folder_is_a_benchmark(tmp_path: Path) -> None:
-    """What is in the folder is read, what is not is named, and nano-if is always there."""
-    found, absent = open_benchmarks(str(made_up_ifeval(tmp_path / "data", LONG)))
-    assert [one.name for one in found] == ["ifeval", "nano-if"]
+def test_a_data_folder_with_one_benchmark_is_read(tmp_path: Path) -> None:
+    """Present benchmarks are read, absent ones are named, and nano-if is always included."""
+    loaded, absent = load_benchmark_prompts(str(write_ifeval(tmp_path / "data", LONG)))
+    assert [benchmark.name for benchmark in loaded] == ["ifeval", "nano-if"]
     assert absent == ("followbench", "llmbar", "gsm8k", "humaneval", "mmlu", "triviaqa")
-    assert found[0].texts["0"] == LONG
-    assert len(found[0].digest) == 16
-    in_nano = Benchmarks(found).find(next(nano_prompts("test")).messages[-1].content)
+    assert loaded[0].texts["0"] == LONG
+    assert len(loaded[0].digest) == 16
+    in_nano = BenchmarkIndex(loaded).find(next(nano_prompts("test")).messages[-1].content)
     assert in_nano is not None and (in_nano.benchmark, in_nano.item) == ("nano-if", "nano-test-0-0")
 
 
-def test_a_damaged_benchmark_is_no_absent_one(tmp_path: Path) -> None:
-    """A cut file is an error: what is compared with half a benchmark is not checked."""
-    folder = made_up_ifeval(tmp_path / "data", LONG)
+def test_a_truncated_benchmark_is_an_error(tmp_path: Path) -> None:
+    """A truncated file is an error, not an absent benchmark."""
+    folder = write_ifeval(tmp_path / "data", LONG)
     path = folder / "ifeval" / "input_data.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UsageError, match="input_data"):
-        open_benchmarks(str(folder))
+        load_benchmark_prompts(str(folder))
 
 
 @pytest.mark.data
-def test_the_real_benchmarks(data_root: Path) -> None:
-    """Every prompt of every benchmark is found in it, whole and with something asked besides."""
-    found, absent = open_benchmarks(str(data_root))
+def test_real_benchmark_prompts_are_found(data_root: Path) -> None:
+    """Every prompt of every benchmark is found, as it is and within a longer prompt."""
+    loaded, absent = load_benchmark_prompts(str(data_root))
     assert absent == ()
-    sizes = {one.name: len(one.texts) for one in found}
+    sizes = {benchmark.name: len(benchmark.texts) for benchmark in loaded}
     assert sizes == {
         "ifeval": 541,
         "followbench": 944,
@@ -95,25 +95,25 @@ def test_the_real_benchmarks(data_root: Path) -> None:
         "triviaqa": 11313,
         "nano-if": 500,
     }
-    index = Benchmarks(found)
+    index = BenchmarkIndex(loaded)
     for name in ("ifeval", "followbench"):
-        (texts,) = (one.texts for one in found if one.name == name)
+        (texts,) = (benchmark.texts for benchmark in loaded if benchmark.name == name)
         missed = [item for item, text in texts.items() if text.strip() and index.find(text) is None]
         assert missed == []
-    (prompts,) = (one.texts for one in found if one.name == "ifeval")
+    (prompts,) = (benchmark.texts for benchmark in loaded if benchmark.name == "ifeval")
     extended = [f"You are a pilot. {text} Answer in German." for text in prompts.values()]
     assert sum(index.find(text) is not None for text in extended) >= 0.99 * len(extended)
 
 
 @pytest.mark.data
-def test_few_plain_prompts_are_taken_for_a_benchmarks(data_root: Path) -> None:
-    """Of 1,002 prompts of people, cleaned before, the two that hold 13 words of LLMBar's in a row."""
-    found, _ = open_benchmarks(str(data_root))
-    index = Benchmarks(found)
+def test_few_plain_prompts_are_contaminated(data_root: Path) -> None:
+    """Of 1,002 human-written prompts only two share 13 consecutive words with LLMBar."""
+    loaded, _ = load_benchmark_prompts(str(data_root))
+    index = BenchmarkIndex(loaded)
     rows = (data_root / "seed_prompts" / "prompts.jsonl").read_text().splitlines()
     hits = {
-        row["id"]: f"{where.benchmark}/{where.item}"
+        row["id"]: f"{overlap.benchmark}/{overlap.item}"
         for row in map(json.loads, rows)
-        if (where := index.find(row["prompt"])) is not None
+        if (overlap := index.find(row["prompt"])) is not None
     }
     assert hits == {"seed_task_62": "llmbar/Manual/24", "mt_bench_134": "llmbar/Natural/18"}

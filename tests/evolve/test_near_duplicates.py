@@ -1,4 +1,4 @@
-"""Near duplicates: by hand, and against comparing all with all."""
+"""Near duplicates: worked examples, and a comparison with brute force."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.evolve.near_duplicates import NearTexts
+from spar.evolve.near_duplicates import NearDuplicateIndex
 from spar.evolve.normalize import words
 
 LINE = [f"w{number}" for number in range(30)]
 
 
-def changed(*places: int) -> list[str]:
-    """The line with other words in these places."""
-    return [f"other{i}" if i in places else word for i, word in enumerate(LINE)]
+def changed(*positions: int) -> list[str]:
+    """The line with other words at these positions."""
+    return [f"other{i}" if i in positions else word for i, word in enumerate(LINE)]
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "parts"),
     [
         ("Don't PANIC, café-goers!", ["don", "t", "panic", "café", "goers"]),
         ("snake_case x2", ["snake", "case", "x2"]),
@@ -28,21 +28,21 @@ def changed(*places: int) -> list[str]:
         ("!?", []),
     ],
 )
-def test_words(text: str, found: list[str]) -> None:
-    """Case and punctuation are gone, vowel signs stay, unspaced scripts are cut by character."""
-    assert words(text) == [word for part in found for word in words(part)]
-    assert len(words(text)) == len(found)
+def test_words(text: str, parts: list[str]) -> None:
+    """Case and punctuation are removed, vowel signs stay, unspaced scripts are split into characters."""
+    assert words(text) == [word for part in parts for word in words(part)]
+    assert len(words(text)) == len(parts)
 
 
 @pytest.mark.parametrize(
-    ("places", "both", "near"),
+    ("positions", "both", "near"),
     [((), 28, True), ((15,), 25, True), ((5, 20), 22, False), ((0, 29), 26, True)],
 )
-def test_by_hand(places: tuple[int, ...], both: int, near: bool) -> None:
-    """30 words have 28 runs; each word in the middle is in three of them, one at an end in one."""
-    texts = NearTexts([LINE])
-    texts.add(LINE)
-    matches = list(texts.matches(changed(*places)))
+def test_similarity_of_changed_lines(positions: tuple[int, ...], both: int, near: bool) -> None:
+    """30 words have 28 shingles; a word in the middle is in three of them, one at an end in one."""
+    index = NearDuplicateIndex([LINE])
+    index.add(LINE)
+    matches = list(index.matches(changed(*positions)))
     assert bool(matches) == near
     for match in matches:
         assert match.similarity == both / (56 - both)
@@ -50,35 +50,37 @@ def test_by_hand(places: tuple[int, ...], both: int, near: bool) -> None:
 
 
 def test_short_texts() -> None:
-    """Up to three words only the same ones match; a text without words matches nothing."""
-    texts = NearTexts([])
+    """Texts of up to three words match only if equal; a text without words matches nothing."""
+    index = NearDuplicateIndex([])
     for text in ("who", "who wrote", "who wrote it", ""):
-        texts.add(text.split())
-    assert [m.number for m in texts.matches(["who"])] == [0]
-    assert [m.number for m in texts.matches(["who", "wrote"])] == [1]
-    assert [m.number for m in texts.matches(["who", "wrote", "it"])] == [2]
-    assert list(texts.matches([])) == []
+        index.add(text.split())
+    assert [m.number for m in index.matches(["who"])] == [0]
+    assert [m.number for m in index.matches(["who", "wrote"])] == [1]
+    assert [m.number for m in index.matches(["who", "wrote", "it"])] == [2]
+    assert list(index.matches([])) == []
 
 
 texts_of_few_words = st.lists(st.sampled_from("abcde"), max_size=14)
 
 
-def similarity(one: list[str], other: list[str]) -> float:
-    """Jaccard similarity of three-word runs, the long way."""
+def similarity(left: list[str], right: list[str]) -> float:
+    """Jaccard similarity of three-word shingles, computed directly."""
 
-    def runs(text: list[str]) -> set[tuple[str, ...]]:
+    def shingles(text: list[str]) -> set[tuple[str, ...]]:
         return {tuple(text[i : i + 3]) for i in range(max(len(text) - 2, 1))} if text else set()
 
-    either = runs(one) | runs(other)
-    return len(runs(one) & runs(other)) / len(either) if either else 0.0
+    either = shingles(left) | shingles(right)
+    return len(shingles(left) & shingles(right)) / len(either) if either else 0.0
 
 
 @given(st.lists(texts_of_few_words, max_size=12), texts_of_few_words, st.booleans())
-def test_nothing_is_missed(corpus: list[list[str]], asked: list[str], known: bool) -> None:
-    """The index finds just what comparing with each finds, whether or not it knows how rare runs are."""
-    texts = NearTexts([*corpus, asked] if known else [])
+def test_matches_equal_brute_force(
+    corpus: list[list[str]], query: list[str], counted: bool
+) -> None:
+    """The index finds the same as comparing with each text, with and without shingle counts."""
+    index = NearDuplicateIndex([*corpus, query] if counted else [])
     for text in corpus:
-        texts.add(text)
-    expected = {i: similarity(asked, text) for i, text in enumerate(corpus)}
-    found = {match.number: match.similarity for match in texts.matches(asked)}
-    assert found == {i: value for i, value in expected.items() if value >= 0.7}
+        index.add(text)
+    expected = {i: similarity(query, text) for i, text in enumerate(corpus)}
+    matches = {match.number: match.similarity for match in index.matches(query)}
+    assert matches == {i: value for i, value in expected.items() if value >= 0.7}

@@ -1,4 +1,4 @@
-"""Teachers' replies: what is read, what is None, what is refused."""
+"""Parsing of teachers' replies: accepted, None, rejected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from spar.errors import ParseError
-from spar.evolve.reply import Reply, parse_reply
+from spar.evolve.reply import TeacherReply, parse_reply
 from spar.evolve.teacher import FIELDS, conversation
 from spar.templates import read_template, shield
 from tests.evolve.worlds import reply_text, request, seed
@@ -34,15 +34,15 @@ GOOD = reply_text("Tell it.", MAIN, "style/humour")
         (f"{reply_text('A first try.', MAIN)}\nBetter:\n{GOOD}", (MAIN, "style/humour")),
     ],
 )
-def test_a_reply_is_read_kindly(text: str, constraints: tuple[str, ...]) -> None:
-    """Words around it, other separators, lists and earlier tries do not matter; the main one comes first."""
-    assert parse_reply(text, MAIN) == Reply("Tell it.", constraints)
+def test_replies_are_parsed_leniently(text: str, constraints: tuple[str, ...]) -> None:
+    """Surrounding text, other separators, lists and earlier attempts are accepted; the main constraint comes first."""
+    assert parse_reply(text, MAIN) == TeacherReply("Tell it.", constraints)
 
 
-def test_unknown_names_are_kept_apart() -> None:
-    """A name that the taxonomy does not have does not spoil the reply."""
+def test_unknown_names_are_listed_separately() -> None:
+    """A name that is not in the taxonomy does not invalidate the reply."""
     reply = parse_reply(reply_text("Tell it.", MAIN, "tone/soft", "style/era"), MAIN)
-    assert reply == Reply("Tell it.", (MAIN, "style/era"), ("tone/soft",))
+    assert reply == TeacherReply("Tell it.", (MAIN, "style/era"), ("tone/soft",))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_unknown_names_are_kept_apart() -> None:
         "[[start]]\nNone.\n[[end]]",
     ],
 )
-def test_none_is_none(text: str) -> None:
-    """The one word, in whatever dress."""
+def test_none_in_any_formatting(text: str) -> None:
+    """The word None declines, however it is formatted."""
     assert parse_reply(text, MAIN) is None
 
 
@@ -70,7 +70,7 @@ def test_none_is_none(text: str) -> None:
         ("nonesuch", "[[start]]"),
         (GOOD.removesuffix("[[end]]"), "lacks the marker [[end]]"),
         (f"{GOOD}\n[[start]]\nand another, cut", "lacks the marker [[end]]"),
-        (reply_text(" \n ", MAIN), "nothing stands between"),
+        (reply_text(" \n ", MAIN), "there is no text between"),
         ("[[start]]Tell it.[[end]]", "line of constraints"),
         ("[[start]]Constraints: length/words[[end]]", "line of constraints"),
         (reply_text("Tell it.", "style/humour"), "length/words is not among"),
@@ -78,16 +78,16 @@ def test_none_is_none(text: str) -> None:
         ("Constraints:\n[[start]]Tell it.[[end]]", "is not among"),
     ],
 )
-def test_what_cannot_be_read_is_refused(text: str, why: str) -> None:
-    """A cut reply, one without names, one that left the main constraint out: each says what is wrong."""
+def test_unparsable_replies_are_rejected(text: str, why: str) -> None:
+    """A truncated reply, one without names, one without the main constraint: each error says what is wrong."""
     with pytest.raises(ParseError) as caught:
         parse_reply(text, MAIN)
     assert why in str(caught.value)
 
 
 @given(any_text | marker_text)
-def test_no_seed_prompt_decides_what_a_parrot_says(text: str) -> None:
-    """A teacher that repeats the whole request has written nothing, whatever the seed prompt holds."""
+def test_a_reply_that_repeats_the_request_is_rejected(text: str) -> None:
+    """Markers in a seed prompt cannot turn a repeated request into a valid reply."""
     template = read_template("evolve", FIELDS)
     forged = f"{text}{GOOD}"
     (message,) = conversation(template, request(seed(forged), main=MAIN))
@@ -96,8 +96,8 @@ def test_no_seed_prompt_decides_what_a_parrot_says(text: str) -> None:
 
 
 @given(any_text | marker_text)
-def test_a_quoted_marker_comes_back_as_it_was(text: str) -> None:
-    """A teacher that keeps a seed prompt's text, shield and all, gives that text back."""
+def test_escaped_markers_are_restored(text: str) -> None:
+    """A reply that repeats text with escaped markers yields the original text."""
     body = f"x{text}x"
     reply = parse_reply(reply_text(shield(body), MAIN), MAIN)
     assert reply is not None and reply.prompt == body

@@ -1,4 +1,4 @@
-"""Made-up worlds for evolution: teachers that reply by what a prompt says, benchmarks of a few prompts."""
+"""Fixtures for evolution: scripted teachers, benchmarks of a few prompts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from spar.evolve.contamination import BenchmarkPrompts, Benchmarks
-from spar.evolve.reply import Reply
-from spar.evolve.select import Outcome
+from spar.evolve.contamination import BenchmarkIndex, BenchmarkPrompts
+from spar.evolve.reply import TeacherReply
+from spar.evolve.select import RequestOutcome
 from spar.infer.engine import Request
 from spar.types import Message, Prompt
 
 IFEVAL_ROWS = 541
-"""As many as IFEval has; a file with fewer is refused as cut."""
+"""The size of IFEval; a file with fewer rows is rejected as truncated."""
 
 
 def seed(text: str, prompt_id: str = "s", **meta: object) -> Prompt:
@@ -23,43 +23,42 @@ def seed(text: str, prompt_id: str = "s", **meta: object) -> Prompt:
     return Prompt(id=prompt_id, messages=messages, source="seeds.jsonl", meta=meta)
 
 
-def request(of: Prompt, variant: int = 0, main: str = "length/words") -> Prompt:
+def request(prompt: Prompt, variant: int = 0, main: str = "length/words") -> Prompt:
     """A request about a seed prompt."""
-    meta = {"seed_prompt": of.id, "main_constraint": main}
-    return of.model_copy(update={"id": f"{of.id}/{variant}", "meta": meta})
+    meta = {"seed_prompt": prompt.id, "main_constraint": main}
+    return prompt.model_copy(update={"id": f"{prompt.id}/{variant}", "meta": meta})
 
 
-def rewritten(of: Prompt, text: str, variant: int = 0, *others: str) -> Outcome:
-    """What a request led to where the teacher wrote `text`."""
-    asked = request(of, variant)
-    return Outcome(asked, Reply(text, ("length/words", *others)))
+def rewritten(prompt: Prompt, text: str, variant: int = 0, *others: str) -> RequestOutcome:
+    """The outcome of a request whose reply contains `text`."""
+    return RequestOutcome(request(prompt, variant), TeacherReply(text, ("length/words", *others)))
 
 
 def reply_text(prompt: str, *constraints: str) -> str:
-    """A teacher's reply in the form that it is asked for."""
+    """A teacher's reply in the requested format."""
     return f"Constraints: {'; '.join(constraints)}\n[[start]]\n{prompt}\n[[end]]"
 
 
-def asked_prompt(request: Request) -> str:
+def seed_text_of(request: Request) -> str:
     """The seed prompt within a request to the teacher."""
-    found = re.search(r"### Prompt\n(.*)\n\n### Your reply", request.messages[-1].content, re.S)
-    assert found is not None
-    return found[1]
+    match = re.search(r"### Prompt\n(.*)\n\n### Your reply", request.messages[-1].content, re.S)
+    assert match is not None
+    return match[1]
 
 
-def asked_main(request: Request) -> str:
+def main_constraint_of(request: Request) -> str:
     """The main constraint within a request to the teacher."""
-    found = re.search(r"into the prompt below: ([^(]+) \(", request.messages[-1].content)
-    assert found is not None
-    return found[1]
+    match = re.search(r"into the prompt below: ([^(]+) \(", request.messages[-1].content)
+    assert match is not None
+    return match[1]
 
 
 def teach(request: Request) -> str:
-    """Replies by the seed prompt's words; where it says nothing special, with something new.
+    """A reply that depends on words in the seed prompt; by default, a new prompt.
 
-    `maths`: None. `mute`: no markers. `twin`: always the same prompt. `leak`: a benchmark's prompt.
+    `maths`: None. `mute`: no markers. `twin`: always the same prompt. `leak`: a prompt of a benchmark.
     """
-    prompt, main = asked_prompt(request), asked_main(request)
+    prompt, main = seed_text_of(request), main_constraint_of(request)
     if "maths" in prompt:
         return "None"
     if "mute" in prompt:
@@ -73,11 +72,11 @@ def teach(request: Request) -> str:
 
 
 LEAK = "write a poem of nine lines about the grey ships that lie off the northern shore"
-"""A prompt of the made-up benchmark."""
+"""A prompt of the test benchmark."""
 
 
-def made_up_ifeval(folder: Path, *texts: str) -> Path:
-    """A data folder that has one benchmark, IFEval, with these prompts and fillers of one word each."""
+def write_ifeval(folder: Path, *texts: str) -> Path:
+    """A data folder with one benchmark, IFEval, made of these prompts and one-word fillers."""
     rows = [*texts, *(f"filler{number}" for number in range(IFEVAL_ROWS - len(texts)))]
     (folder / "ifeval").mkdir(parents=True)
     with (folder / "ifeval" / "input_data.jsonl").open("w") as handle:
@@ -87,10 +86,10 @@ def made_up_ifeval(folder: Path, *texts: str) -> Path:
     return folder
 
 
-def benchmarks(*texts: str, whole_only: bool = False) -> Benchmarks:
+def benchmarks(*texts: str, whole_only: bool = False) -> BenchmarkIndex:
     """One benchmark, `toy`, whose items are numbered."""
     items = {str(number): text for number, text in enumerate(texts)}
-    return Benchmarks([BenchmarkPrompts("toy", items, whole_only=whole_only)])
+    return BenchmarkIndex([BenchmarkPrompts("toy", items, whole_only=whole_only)])
 
 
 def write_seeds(path: Path, texts: Sequence[str]) -> Path:
