@@ -30,7 +30,7 @@ SINGLE_PROMPTS = 4
 
 async def measure(num_prompts: int, rows: int, directory: Path) -> tuple[Summary, float, float]:
     """Totals, seconds of the search (the model's loading left out) and mean rows a step."""
-    config = load_decode("nano", {"rows": rows, "engine": "hf"})
+    config = load_decode("nano", {"max_batch_size": rows, "engine": "hf"})
     engines, summary = Engines(config), Summary()
     with RunStore.open(directory, make_manifest(config)) as store:
         roles = open_roles(config, engines)

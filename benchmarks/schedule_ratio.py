@@ -44,7 +44,9 @@ SLOTS = (256, 1024)
 
 def configuration(engine: str, vote_rule: str) -> DecodeConfig:
     """BFS, budget 15, five votes, by the embedded model's recipe."""
-    return load_decode("nano", {"engine": engine, "vote_rule": vote_rule, "speculate": "off"})
+    return load_decode(
+        "nano", {"engine": engine, "vote_rule": vote_rule, "speculative_decoding": "off"}
+    )
 
 
 async def pairs(

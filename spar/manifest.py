@@ -74,7 +74,7 @@ def refuse_changes(stored: Manifest, wanted: Manifest, directory: Path) -> None:
         raise ConfigChanged(
             f"{directory} holds a run with another configuration (old -> new):\n"
             + "\n".join(lines)
-            + "\nstart over with --fresh, or give another --out"
+            + "\nstart over with --overwrite, or give another --out"
         )
 
 

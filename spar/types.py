@@ -92,7 +92,7 @@ class Usage(Record):
     skipped_calls: int = 0
     """Votes that were never asked for, since the others had decided (`majority`)."""
     aborted_calls: int = 0
-    """Requests that were cut off on their way, since others had decided (`race`, `--stop first`).
+    """Requests that were cut off on their way, since others had decided (`race`, `--early-stop first`).
     What they cost until then is not known and not counted."""
 
     def __add__(self, other: Usage) -> Usage:
@@ -223,7 +223,7 @@ class SearchTree(Record):
     stop: Stop
     """Why the search ended."""
     cancelled: int = 0
-    """Attempts that were cut off since a sibling had passed (`--stop first`). Each spent one response
+    """Attempts that were cut off since a sibling had passed (`--early-stop first`). Each spent one response
     of the budget."""
     cancelled_usage: dict[Role, Usage] = Field(default_factory=dict)
     """What these had cost, by role."""

@@ -67,7 +67,7 @@ def carry_out(order: Order) -> None:
     from spar.run.session import Run
     from spar.store import RunStore
 
-    config = DecodeConfig.model_validate(order.config)
+    config = DecodeConfig.from_stored(order.config)
     listener = open_progress("plain")
     source, job = _work(order)
     config = resolve_config(config, listener.note, asked=job.roles)
@@ -88,7 +88,7 @@ def measure(order: Mapping[str, Any]) -> None:
     for item in order["items"]:
         out = Path(order["out"]) / item["name"]
         try:
-            found = _measured(item["benchmark"], EvalConfig.model_validate(item["config"]), out)
+            found = _measured(item["benchmark"], EvalConfig.from_stored(item["config"]), out)
         except SparError as error:
             mistakes.append(error)
             continue

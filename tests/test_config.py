@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.config import RECIPES, DecodeConfig, EvalConfig, load_decode
+from spar.config import RECIPES, DecodeConfig, load_decode
 from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
 
@@ -21,7 +21,14 @@ def test_every_name_has_a_spec(table: PluginTable[object]) -> None:
 def test_the_defaults_are_the_papers() -> None:
     """Budget 15, branch 3, keep 2, depth 3, five full votes, gate 0.5, and the paper's sampling."""
     config = DecodeConfig()
-    shape = (config.budget, config.branch, config.keep, config.depth, config.votes, config.gate)
+    shape = (
+        config.budget,
+        config.branching,
+        config.beam_width,
+        config.depth,
+        config.votes,
+        config.threshold,
+    )
     assert shape == (15, 3, 2, 3, 5, 0.5)
     assert (config.draft.temperature, config.draft.top_p, config.draft.max_tokens) == (
         0.9,
@@ -43,18 +50,18 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("decode:\n  budget: 7\n  votes: 3\n")
     config = load_decode(str(path), {"votes": 9, "budget": None})
-    assert (config.budget, config.votes, config.branch) == (7, 9, 3)
+    assert (config.budget, config.votes, config.branching) == (7, 9, 3)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"budget": 0}, "--budget 0"),
-        ({"branch": -1}, "--branch -1"),
+        ({"branching": -1}, "--branching -1"),
         ({"depth": 0}, "--depth 0"),
         ({"votes": 0}, "--votes 0"),
         ({"vote_rule": "most"}, "'full', 'majority' or 'race'"),
-        ({"stop": "last"}, "'wave' or 'first'"),
+        ({"early_stop": "last"}, "'wave' or 'first'"),
         ({"strategy": "bsf"}, "did you mean 'bfs'"),
         ({"engine": "vlm"}, "unknown engine 'vlm'"),
         ({"judge": "vote"}, "did you mean 'votes'"),
@@ -88,12 +95,3 @@ def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     """An unknown recipe name is answered with those that exist."""
     with pytest.raises(UsageError, match=r"nano, paper"):
         load_decode("nanno", {})
-
-
-def test_empty_plugin_options_are_not_stored() -> None:
-    """Options of plug-ins stand in the stored form only where they are set."""
-    names = {"strategy_args", "judge_args", "benchmark_args", "refiner"}
-    assert not names & EvalConfig().model_dump(mode="json").keys()
-    config = EvalConfig(strategy_args={"c": 0.7}, refiner="mine")
-    assert config.model_dump(mode="json")["strategy_args"] == {"c": 0.7}
-    assert EvalConfig(**config.model_dump()) == config

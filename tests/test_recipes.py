@@ -86,9 +86,16 @@ def test_llama3_8b_is_the_papers() -> None:
     assert config.iterations * config.prompts_per_iteration == 30_000
     assert QUOTAS["official"] == Quotas(4000, 1500, 1000, 2500, 500)
     assert QUOTAS[config.quotas].each_verdict == (1500 + 2500 + 1000 + 500) / 2
-    shape = (decode.strategy, decode.budget, decode.branch, decode.keep, decode.depth, decode.votes)
+    shape = (
+        decode.strategy,
+        decode.budget,
+        decode.branching,
+        decode.beam_width,
+        decode.depth,
+        decode.votes,
+    )
     assert shape == ("bfs", 15, 3, 2, 3, 5)
-    assert (decode.gate, decode.vote_rule, decode.stop) == (0.5, "full", "wave")
+    assert (decode.threshold, decode.vote_rule, decode.early_stop) == (0.5, "full", "wave")
     sampling = {
         role: (one.temperature, one.top_p, one.max_tokens)
         for role, one in (("draft", decode.draft), ("vote", decode.vote), ("refine", decode.refine))

@@ -279,7 +279,7 @@ def test_a_changed_config_is_refused_with_a_diff(tmp_path: Path) -> None:
         '  model: "nano" -> (absent)',
         "  search.budget: 15 -> 20",
         "  search.keep: (absent) -> 2",
-        "start over with --fresh, or give another --out",
+        "start over with --overwrite, or give another --out",
     ]
     assert ids(tmp_path) == ["a"]
 

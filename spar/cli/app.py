@@ -18,6 +18,7 @@ from spar.cli.doctor import doctor
 from spar.cli.eval import eval_app
 from spar.cli.evolve import evolve
 from spar.cli.export import export
+from spar.cli.flags import SparCommand
 from spar.cli.sweep import sweep
 from spar.cli.train import train_app
 from spar.cli.tui import tui
@@ -32,14 +33,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(decode)
-app.command()(doctor)
+app.command(cls=SparCommand)(decode)
+app.command(cls=SparCommand)(doctor)
 app.add_typer(eval_app, name="eval")
-app.command()(sweep)
-app.command()(tui)
-app.command()(export)
-app.command()(evolve)
-app.command()(bootstrap)
+app.command(cls=SparCommand)(sweep)
+app.command(cls=SparCommand)(tui)
+app.command(cls=SparCommand)(export)
+app.command(cls=SparCommand)(evolve)
+app.command(cls=SparCommand)(bootstrap)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 

@@ -73,7 +73,7 @@ def bootstrap(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the bootstrap.")] = None,
     begin: Annotated[
-        str, typer.Option("--from", help="Run this stage and all after it again.")
+        str, typer.Option("--rerun-from", help="Run this stage and all after it again.")
     ] = "",
     stop_after: Annotated[
         str,
@@ -82,7 +82,7 @@ def bootstrap(
         ),
     ] = "",
     seed: Annotated[int | None, typer.Option(help="Seed of sampling and training.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over.")] = False,
+    fresh: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what it takes.")
     ] = False,

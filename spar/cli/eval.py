@@ -18,6 +18,7 @@ import typer
 from spar.cli.flags import (
     DECODING,
     HelpedGroup,
+    SparCommand,
     benchmark_flags,
     default_recipe,
     settings_of,
@@ -31,6 +32,7 @@ eval_app = typer.Typer(
 
 @eval_app.command(
     HelpedGroup.default,
+    cls=SparCommand,
     hidden=True,
     epilog="spar eval compare RUN_A RUN_B compares two evaluations, example by example.",
 )

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 Command = Callable[..., None]
 
@@ -47,6 +48,37 @@ class HelpedGroup(DefaultGroup):
     def without_arguments(self, args: list[str]) -> list[str]:
         """The help."""
         return args or ["--help"]
+
+
+RENAMED = {
+    "--start": "--continue-from",
+    "--from": "--rerun-from",
+    "--fresh": "--overwrite",
+    "--compat": "--official-scoring",
+}
+"""Flags of the last version that are no settings, and their new names."""
+
+
+class SparCommand(TyperCommand):
+    """A command that accepts the flags of the last version under their old names, with a warning."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Replace old flags that this command has under a new name."""
+        from spar.config import EvalConfig, specs
+
+        renamed = RENAMED | {old: s.flag for s in specs(EvalConfig) for old in s.old_flags}
+        own = {flag for parameter in self.params for flag in parameter.opts}
+        current: list[str] = []
+        for index, arg in enumerate(args):
+            if arg == "--":
+                return super().parse_args(ctx, [*current, *args[index:]])
+            old, equals, value = arg.partition("=")
+            new = renamed.get(old, old)
+            if old not in own and new in own and old != new:
+                print(f"{old} is deprecated; use {new}", file=sys.stderr)
+                arg = f"{new}{equals}{value}"
+            current.append(arg)
+        return super().parse_args(ctx, current)
 
 
 def takes(*declared: Command) -> Callable[[Command], Command]:
@@ -109,14 +141,14 @@ def search_flags(
 
 def shape_flags(
     *,
-    branch: Annotated[int | None, typer.Option(help="Refinements of a node.")] = None,
-    keep: Annotated[int | None, typer.Option(help="Nodes of a level that go on.")] = None,
+    branching: Annotated[int | None, typer.Option(help="Refinements of a node.")] = None,
+    beam_width: Annotated[int | None, typer.Option(help="Nodes of a level that go on.")] = None,
     depth: Annotated[int | None, typer.Option(help="Levels of refinement.")] = None,
     votes: Annotated[int | None, typer.Option(help="Votes a judgement.")] = None,
     vote_rule: Annotated[str | None, typer.Option(help="full, majority or race.")] = None,
     judge: Annotated[str | None, typer.Option(help="votes, logprob or verifier.")] = None,
-    stop: Annotated[str | None, typer.Option(help="wave or first.")] = None,
-    gate: Annotated[float | None, typer.Option(help="A node passes above this score.")] = None,
+    early_stop: Annotated[str | None, typer.Option(help="wave or first.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="A node passes above this score.")] = None,
     max_calls: Annotated[int | None, typer.Option(help="Most requests a prompt.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most generated tokens a prompt.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Most seconds a prompt.")] = None,
@@ -137,12 +169,14 @@ def model_flags(
     adapter: Annotated[
         list[str] | None, typer.Option(help="LoRA folder, or role=folder; repeatable.")
     ] = None,
-    speculate: Annotated[
+    speculative_decoding: Annotated[
         str | None, typer.Option(help="n-gram speculation: auto, on, off.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:N.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Most sequences at once, in process.")] = None,
+    max_batch_size: Annotated[
+        int | None, typer.Option(help="Most sequences at once, in process.")
+    ] = None,
 ) -> None:
     """Which models, and what runs them here."""
 
@@ -158,10 +192,10 @@ def server_flags(
     api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable with the servers' key.")
     ] = None,
-    request_seconds: Annotated[
+    timeout: Annotated[
         float | None, typer.Option(help="Time-out of a request to a server.")
     ] = None,
-    retry_seconds: Annotated[
+    retry_for: Annotated[
         float | None, typer.Option(help="How long a failing server is tried again.")
     ] = None,
     replicas: Annotated[
@@ -187,7 +221,7 @@ def run_flags(
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="YAML file or shipped recipe.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start the run over.")] = False,
+    fresh: Annotated[bool, typer.Option("--overwrite", help="Start the run over.")] = False,
     display: Annotated[str, typer.Option(help="auto, rich, plain or none.")] = "auto",
 ) -> None:
     """The run itself."""
@@ -215,7 +249,10 @@ def benchmark_flags(
     ] = None,
     prompt_seed: Annotated[int | None, typer.Option(help="nano-if: which draw of prompts.")] = None,
     compat: Annotated[
-        bool, typer.Option("--compat", help="followbench: an unread grade is -1, as published.")
+        bool,
+        typer.Option(
+            "--official-scoring", help="followbench: an unread grade is -1, as published."
+        ),
     ] = False,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="humaneval: run what the model wrote.")

@@ -46,7 +46,7 @@ class SessionPlay:
     @property
     def gate(self) -> float:
         """The configuration's."""
-        return self._config.gate
+        return self._config.threshold
 
     @property
     def description(self) -> str:

@@ -117,7 +117,7 @@ def open_view(kind: str, directory: Path) -> View:
 
 def default_directory(config: BootstrapConfig) -> Path:
     """`runs/bootstrap-DIGEST`: the same command finds its bootstrap again."""
-    digest = config_digest(config.model_dump(mode="json"), free=FREE)
+    digest = config_digest(config.stored(), free=FREE)
     return Path("runs") / f"bootstrap-{digest[:8]}"
 
 

@@ -93,7 +93,7 @@ def run(config: TrainConfig, invocation: Invocation) -> None:
 
 def default_directory(config: TrainConfig) -> Path:
     """`runs/train-DIGEST`: the same command finds its loop again, with more iterations as well."""
-    return Path("runs") / f"train-{config_digest(config.model_dump(mode='json'), free=FREE)[:8]}"
+    return Path("runs") / f"train-{config_digest(config.stored(), free=FREE)[:8]}"
 
 
 def print_status(directory: Path, *, as_json: bool = False) -> None:

@@ -3,7 +3,7 @@
     spar train --iterations 3                                        the embedded model, on a CPU
     spar train prompts.jsonl --recipe llama3-8b --out runs/mine      the paper's, 8 x 80 GB
     spar train --out runs/mine --iterations 6                        three more
-    spar train --out runs/mine --from 3/dpo --set dpo.beta=0.2       redo from there
+    spar train --out runs/mine --rerun-from 3/dpo --set dpo.beta=0.2       redo from there
     spar train status runs/mine                                      from anywhere
 
 The same command resumes: what is done is left alone.
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import DefaultGroup, model_flags, settings_of, takes
+from spar.cli.flags import DefaultGroup, SparCommand, model_flags, settings_of, takes
 
 train_app = typer.Typer(
     cls=DefaultGroup,
@@ -26,7 +26,10 @@ train_app = typer.Typer(
 
 
 @train_app.command(
-    DefaultGroup.default, hidden=True, epilog="spar train status DIR tells how a loop goes."
+    DefaultGroup.default,
+    cls=SparCommand,
+    hidden=True,
+    epilog="spar train status DIR tells how a loop goes.",
 )
 @takes(model_flags)
 def train(
@@ -46,15 +49,17 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the loop.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="Folder of another loop to go on from, in a new one.")
+        str | None,
+        typer.Option("--continue-from", help="Continue another loop, in a new folder."),
     ] = None,
     begin: Annotated[
-        str, typer.Option("--from", help="Run this stage and all after it again: dpo or 2/dpo.")
+        str,
+        typer.Option("--rerun-from", help="Run this stage and all after it again: dpo or 2/dpo."),
     ] = "",
     only: Annotated[str, typer.Option(help="Run this stage only.")] = "",
     stop_after: Annotated[str, typer.Option(help="End after this stage.")] = "",
     seed: Annotated[int | None, typer.Option(help="Seed of sampling and training.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start the loop over.")] = False,
+    fresh: Annotated[bool, typer.Option("--overwrite", help="Start the loop over.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what it takes.")
     ] = False,

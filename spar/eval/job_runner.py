@@ -107,7 +107,7 @@ def grader_config(config: EvalConfig) -> EvalConfig:
     changed |= {f"{role}_url": () for role in ROLES}
     # Settings of the run's own engine, which another one would refuse.
     if served or "engine_args" not in accepts:
-        changed |= {"engine_args": {}, "speculate": "auto"}
+        changed |= {"engine_args": {}, "speculative_decoding": "auto"}
     if served or "replicas" not in accepts:
         changed |= {"replicas": 1, "ray_address": ""}
     return config.model_copy(update={**changed, **grader})

@@ -138,7 +138,7 @@ def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Job:
     return Job(
         REFINE,
         [prompt for prompt in examples if prompt.id in rejected],
-        settings={"budget": 1, "gate": 0.5},  # a lower one would let the rejected pass
+        settings={"budget": 1, "threshold": 0.5},  # a lower one would let the rejected pass
         roles=("refiner",),
         roots=begin,
         strategy=once,

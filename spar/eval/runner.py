@@ -202,7 +202,7 @@ def _check_not_deleted(directory: Path, responses: str, request: EvalRequest) ->
         inside = given and Path(given).resolve().is_relative_to(directory.resolve())
         if request.overwrite and inside:
             raise UsageError(
-                f"--fresh would delete {given}, which {flag} names; give another --out"
+                f"--overwrite would delete {given}, which {flag} names; give another --out"
             )
 
 
@@ -224,7 +224,7 @@ def _digests(responses: str) -> list[str]:
 
 def default_directory(config: EvalConfig) -> Path:
     """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
-    told = {**config.model_dump(mode="json"), "given": _digests(config.responses)}
+    told = {**config.stored(), "given": _digests(config.responses)}
     digest = config_digest(told, free=FREE)
     return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
 

@@ -73,7 +73,7 @@ async def sweep(
     UsageError
         What `plan` and `open_benchmark` refuse, answers from a file, or a metric that there is not.
     """
-    shape = SearchConfig(config.branch, config.keep, config.depth)
+    shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
     require_matplotlib()  # before anything is generated
     first = open_benchmark(request.names[0], config, request, directory)
@@ -113,7 +113,7 @@ def read_budgets(text: str) -> tuple[int, ...]:
 def default_directory(config: EvalConfig) -> Path:
     """`runs/sweep-DIGEST`: the same command, or one with more points, finds its runs again."""
     free = (*FREE, "strategy", "budget", "benchmark")
-    return Path("runs") / f"sweep-{config_digest(config.model_dump(mode='json'), free=free)[:8]}"
+    return Path("runs") / f"sweep-{config_digest(config.stored(), free=free)[:8]}"
 
 
 @dataclasses.dataclass(slots=True)

@@ -60,6 +60,6 @@ def read_outcomes(directory: Path, inputs: EvolveInputs) -> Iterator[RequestOutc
         if tree.prompt.messages != request.messages or tree.prompt.meta != request.meta:
             raise ConfigChanged(
                 f"{directory} holds a reply to another text of the seed prompt {request.id}; start over "
-                "with --fresh, or choose another --out"
+                "with --overwrite, or choose another --out"
             )
         yield outcome_of(tree)

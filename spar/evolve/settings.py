@@ -49,7 +49,7 @@ def load_evolve(recipe: str, overrides: Mapping[str, Any]) -> EvolveConfig:
         update = {"temperature": TEMPERATURE, "top_p": TOP_P}
         base = base.model_copy(update={"draft": base.draft.model_copy(update=update)})
     try:
-        return EvolveConfig(**base.model_dump(), **own)
+        return EvolveConfig(**base.stored(), **own)
     except ValidationError as error:
         raise UsageError(explain(error, recipe, EvolveConfig)) from error
 

@@ -29,7 +29,7 @@ class Summary:
     roles: dict[Role, Usage] = field(default_factory=lambda: dict.fromkeys(ROLES, Usage()))
     """What each role asked for and what that cost."""
     cancelled: int = 0
-    """Attempts that `--stop first` cut off."""
+    """Attempts that `--early-stop first` cut off."""
     verified: int = 0
     """Prompts whose constraints a program can check."""
     passed_before: int = 0

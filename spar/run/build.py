@@ -58,10 +58,10 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
     return SearchSettings(
         strategy=spec.bind(options),
         name=config.strategy,
-        shape=SearchConfig(branch=config.branch, keep=config.keep, depth=config.depth),
+        shape=SearchConfig(branch=config.branching, keep=config.beam_width, depth=config.depth),
         budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),
-        gate=config.gate,
-        stop_rule=config.stop,
+        gate=config.threshold,
+        stop_rule=config.early_stop,
         seed=config.seed,
         digest=digest,
     )
@@ -71,7 +71,7 @@ def make_manifest(config: DecodeConfig) -> Manifest:
     """What the run is, for `run.json`."""
     return Manifest(
         spar_version=__version__,
-        config=config.model_dump(mode="json"),
+        config=config.stored(),
         free=FREE,
         git_commit=_git_commit(),
         packages=_packages(),

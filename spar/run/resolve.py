@@ -239,9 +239,9 @@ def resolve_config(
     _check_combination(config, spec, asked)
     _check_folders(config)
     config = _with_served_models(config, asked, note)
-    if config.speculate == "auto":
+    if config.speculative_decoding == "auto":
         single = "speculative_decoding" in spec.accepts and interactive and has_gpu()
-        config = config.model_copy(update={"speculate": "on" if single else "off"})
+        config = config.model_copy(update={"speculative_decoding": "on" if single else "off"})
     return config
 
 
@@ -270,7 +270,7 @@ def _check_combination(config: DecodeConfig, spec: EngineSpec, asked: Sequence[R
             config.replicas > 1 or bool(config.ray_address),
         ),
         "--adapter": ("adapter", bool(config.adapter)),
-        "--speculate on": ("speculative_decoding", config.speculate == "on"),
+        "--speculative-decoding on": ("speculative_decoding", config.speculative_decoding == "on"),
     }
     if spec.options is None:
         flags["--engine-arg"] = ("engine_args", bool(config.engine_args))

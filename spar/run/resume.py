@@ -62,10 +62,11 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
 
 def _filled(config: DecodeConfig, stored: Mapping[str, Any]) -> DecodeConfig:
     """The settings with what a run fills in where the person left it open: as the stored run has it."""
-    names = ["speculate"] if config.speculate == "auto" else []
+    names = ["speculative_decoding"] if config.speculative_decoding == "auto" else []
     engine = str(stored.get("engine", ""))
     if config.engine == "auto" and engine in ENGINES and ENGINES.spec(engine).automatic:
         names.append("engine")
     served = [role for role, servers in urls(config).items() if servers]
     names += [f"{role}_model" for role in served if not getattr(config, f"{role}_model")]
-    return config.model_copy(update={name: stored.get(name) for name in names})
+    values = config.field_names(stored)
+    return config.model_copy(update={name: values.get(name) for name in names})

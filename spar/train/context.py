@@ -156,7 +156,7 @@ def _manifest(settings: TrainerSettings, place: Place) -> Manifest:
         data = hashlib.sha256(Path(settings.data).read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise UsageError(f"cannot read the data {settings.data}: {error.strerror}") from error
-    config = settings.model_dump(mode="json")
+    config = settings.stored()
     return Manifest(
         spar_version=__version__,
         config={**config, "data_digest": data, "processes": place.processes},

@@ -115,7 +115,7 @@ def planned(
         begin = end if course.only else 0
     if course.begin and end < again:
         raise UsageError(
-            f"--from {course.begin} begins with {stages[again].title}, after {stages[end].title}, "
+            f"--rerun-from {course.begin} begins with {stages[again].title}, after {stages[end].title}, "
             "which was to be the last; name an earlier stage there, or leave it out"
         )
     return again, [stage for stage in left if begin <= stages.index(stage) <= end]
@@ -167,7 +167,9 @@ def origin_of(config: TrainConfig, run: Path, *, fresh: bool = False) -> Origin:
     if not config.start:
         return Origin.of(config)
     if Path(config.start).resolve() == run.resolve():
-        raise UsageError(f"--start {config.start} is the loop's own folder; give another --out")
+        raise UsageError(
+            f"--continue-from {config.start} is the loop's own folder; give another --out"
+        )
     if not fresh and (run / MANIFEST).is_file():
         stored, origin = read_config(run)
         if stored.start == config.start:
@@ -196,7 +198,7 @@ def _manifest(config: TrainConfig, origin: Origin) -> Manifest:
     free = FREE if config.iterative else tuple(name for name in FREE if name != "iterations")
     return Manifest(
         spar_version=__version__,
-        config={**config.model_dump(mode="json"), ORIGIN: begins},
+        config={**config.stored(), ORIGIN: begins},
         free=free,
         models={"actor": origin.actor or "embedded", "refiner": origin.refiner or "embedded"},
         seed=config.seed,

@@ -26,6 +26,7 @@ from spar.config import (
     Settings,
     load_decode,
     load_eval,
+    override,
     section,
 )
 from spar.errors import UsageError
@@ -75,6 +76,11 @@ class Benchmarked(Settings):
     def title(self) -> str:
         """Its name in this loop, and its folder's."""
         return self.name or self.benchmark
+
+    @field_validator("settings")
+    @classmethod
+    def _stored_names(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return EvalConfig.stored_names(settings)
 
     @model_validator(mode="after")
     def _names_a_folder(self) -> Self:
@@ -132,6 +138,11 @@ class TrainConfig(Settings):
     `refiner_model` are the first actor and refiner; none is the embedded model."""
     eval: EvalConfig = EvalConfig()
     """How they are measured."""
+
+    @field_validator("search")
+    @classmethod
+    def _search(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return DecodeConfig.stored_names(settings)
 
     @field_validator("dpo")
     @classmethod
@@ -205,12 +216,15 @@ def with_changes(
     stored: TrainConfig, overrides: Mapping[str, Any], assignments: Sequence[str] = ()
 ) -> TrainConfig:
     """The settings of a loop that is there already, changed by flags; parameters and errors as `load_train`'s."""
-    values = stored.model_dump(mode="json")
+    values = stored.stored()
     for name, value in overrides.items():
         if value is None:
             continue
-        for part in [values] if name in values else [values["decode"], values["eval"]]:
-            part[name] = value
+        if name in values:
+            values[name] = value
+        else:
+            values["decode"] = override(DecodeConfig, values["decode"], {name: value})
+            values["eval"] = override(EvalConfig, values["eval"], {name: value})
     for key, value in map(assignment, assignments):
         put_value(key, value, values)
     return _checked(values, "--set")

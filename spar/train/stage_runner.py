@@ -108,7 +108,7 @@ def refuse_other_settings(
         refuse_changes(read_manifest(run), wanted.model_copy(update={"free": free}), run)
     except ConfigChanged as error:
         raise ConfigChanged(
-            f"{error}, or redo with --from the first stage that the change is for"
+            f"{error}, or redo with --rerun-from the first stage that the change is for"
         ) from None
 
 
@@ -131,7 +131,7 @@ def run_stage(
     if missing:
         raise UsageError(
             f"stage {stage.title} needs {missing[0]}, which is not there; "
-            f"run the stages before it, or redo the one that made it with --from"
+            f"run the stages before it, or redo the one that made it with --rerun-from"
         )
     stage.home.mkdir(exist_ok=True)
     before = read_record(stage)

@@ -141,7 +141,7 @@ _SOURCE: Mapping[StageName, StageName] = {"judge": "draft", "search": "judge"}
 def _generation(
     config: TrainConfig, home: Path, name: StageName, models: Models, changed: Mapping[str, Any]
 ) -> Stage:
-    decode = config.decode.model_dump(mode="json")
+    decode = config.decode.stored()
     # The prompts' own file says which; its place on the disk is of no interest to a record.
     decode |= {"prompts": f"{home.name}/{PROMPTS}", "seed": config.seed, "limit": None}
     decode |= {"actor_model": models.actor, "refiner_model": models.refiner}
@@ -197,7 +197,7 @@ def _measured(
     config: TrainConfig, item: Benchmarked, now: Models, origin: Origin
 ) -> dict[str, Any]:
     actor = origin.actor if item.actor == "first" else now.actor
-    settings = {**config.eval.model_dump(mode="json"), "seed": config.seed, **item.settings}
+    settings = {**config.eval.stored(), "seed": config.seed, **item.settings}
     settings |= {"actor_model": actor, "refiner_model": now.refiner}
     return {"name": item.title, "benchmark": item.benchmark, "config": settings}
 

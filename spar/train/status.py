@@ -257,4 +257,4 @@ _COUNTED: dict[Path, tuple[int, int]] = {}
 
 
 def _damaged(path: Path) -> UsageError:
-    return UsageError(f"{path} is damaged; delete it, and run its stage again with --from")
+    return UsageError(f"{path} is damaged; delete it, and run its stage again with --rerun-from")

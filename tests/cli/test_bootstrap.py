@@ -204,7 +204,7 @@ def test_mistakes_are_told_before_anybody_is_asked(tmp_path: Path, tiny_model: P
         ((str(bad), *taught), "bad.jsonl:2"),
         (("-", *taught), "give a file, not -"),
         (("--teacher-model", "./nowhere"), "--teacher-model ./nowhere: no such folder"),
-        ((*taught, "--from", "dpo"), "there is no stage 'dpo'"),
+        ((*taught, "--rerun-from", "dpo"), "there is no stage 'dpo'"),
         ((*taught, "--display", "rich"), "unknown display"),
         ((*taught, "--recipe", "nona"), "no such file, nor a shipped recipe"),
     )

@@ -111,7 +111,7 @@ def test_what_majority_saves_is_in_the_summary(tmp_path: Path) -> None:
 
 
 def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -> None:
-    """A second run adds nothing; another budget is refused with a diff; --fresh starts over."""
+    """A second run adds nothing; another budget is refused with a diff; --overwrite starts over."""
     out = tmp_path / "r"
     decode("--limit", "6", "--out", out, check=0)
     before = (out / "trees.jsonl").read_bytes()
@@ -121,8 +121,8 @@ def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -
     assert len(comparable(out)) == 9
     refused = decode("--limit", "6", "--out", out, "--budget", "3", check=2)
     assert "budget: 15 -> 3" in refused.stderr
-    assert "--fresh" in refused.stderr
-    decode("--limit", "2", "--out", out, "--budget", "3", "--fresh", check=0)
+    assert "--overwrite" in refused.stderr
+    decode("--limit", "2", "--out", out, "--budget", "3", "--overwrite", check=0)
     assert len(comparable(out)) == 2
 
 
@@ -233,7 +233,7 @@ def test_bad_prompt_files_get_one_line(tmp_path: Path, content: str, message: st
         (["missing.jsonl"], "missing.jsonl"),
         (["--strategy", "bsf"], "did you mean 'bfs'"),
         (["--budget", "0"], "--budget 0"),
-        (["--branch", "0"], "--branch 0"),
+        (["--branching", "0"], "--branching 0"),
         (["--depth", "0"], "--depth 0"),
         (["--votes", "0"], "--votes 0"),
         (["--judge", "voters"], "did you mean 'votes'"),

@@ -142,7 +142,7 @@ def test_a_larger_limit_goes_on_where_the_smaller_one_ended(tmp_path: Path) -> N
 
 
 def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> None:
-    """With the difference; `--fresh` starts over, and leaves nothing of the first run behind."""
+    """With the difference; `--overwrite` starts over, and leaves nothing of the first run behind."""
     spar_eval(tmp_path)
     with pytest.raises(ConfigChanged, match="seed: 0 -> 1"):
         spar_eval(tmp_path, config=settings(seed=1))
@@ -155,7 +155,7 @@ def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> Non
 def test_a_fresh_start_on_a_dead_server_deletes_nothing(tmp_path: Path) -> None:
     """The old run is there until the new one can begin."""
     with ScriptedServer() as server:
-        served = load_eval("paper", {"base_url": [server.url], "retry_seconds": 0.1})
+        served = load_eval("paper", {"base_url": [server.url], "retry_for": 0.1})
         first = spar_eval(tmp_path, config=served)
     with pytest.raises(SparError):
         spar_eval(tmp_path, config=served, overwrite=True)
@@ -284,7 +284,7 @@ def test_fresh_does_not_delete_what_it_is_to_score(tmp_path: Path) -> None:
     """Answers that lie in the directory that would be emptied."""
     spar_eval(tmp_path)
     given = settings(responses=str(tmp_path / "toy"))
-    with pytest.raises(UsageError, match="--fresh would delete"):
+    with pytest.raises(UsageError, match="--overwrite would delete"):
         spar_eval(tmp_path, config=given, overwrite=True)
     assert len(list(read_trees(tmp_path / "toy"))) == NUM_PROMPTS
 
@@ -349,10 +349,10 @@ def test_settings_of_the_runs_engine_do_not_go_to_a_graders(
     changes: dict[str, Any], engine: str, arguments: dict[str, int]
 ) -> None:
     """A server takes no arguments of vLLM's; a grader in this process runs as the answers did."""
-    own = {"engine": "vllm", "engine_args": {"max_model_len": 9}, "speculate": "on"}
+    own = {"engine": "vllm", "engine_args": {"max_model_len": 9}, "speculative_decoding": "on"}
     grader = grader_config(EvalConfig(**own, **changes))
     assert (grader.engine, grader.engine_args) == (engine, arguments)
-    assert grader.speculate == ("on" if arguments else "auto")
+    assert grader.speculative_decoding == ("on" if arguments else "auto")
 
 
 def test_a_grader_on_a_server_is_no_copy_on_a_cluster() -> None:

@@ -189,7 +189,7 @@ def test_a_finished_run_is_reported_without_its_teacher(
 
 
 def test_a_changed_seed_prompt_is_rejected(tmp_path: Path, data: Path) -> None:
-    """A seed prompt that changed since it was sent is an error before further requests; --fresh starts over."""
+    """A seed prompt that changed since it was sent is an error before further requests; --overwrite starts over."""
     out, path = tmp_path / "run", tmp_path / "s.jsonl"
     with ScriptedServer(SCRIPT) as server:
         evolve(server, write_seeds(path, SEEDS[:1]), data, "--out", out, check=0)
@@ -197,7 +197,7 @@ def test_a_changed_seed_prompt_is_rejected(tmp_path: Path, data: Path) -> None:
         run = evolve(server, path, data, "--out", out, check=2)
         assert "another text of the seed prompt s0/0" in run.stderr
         assert server.num_requests == 1
-        evolve(server, path, data, "--out", out, "--fresh", check=0)
+        evolve(server, path, data, "--out", out, "--overwrite", check=0)
     assert [p.id for p in read_prompts(out / "prompts.jsonl")] == ["s0/0", "s1/0"]
 
 

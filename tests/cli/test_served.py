@@ -36,7 +36,7 @@ def test_a_server_that_stays_away_stops_the_run_and_the_resumed_run_is_whole(
                 server.kill()
 
         server.on_request = die
-        flags = ("--concurrency", "2", "--retry-seconds", "1")
+        flags = ("--concurrency", "2", "--retry-for", "1")
         said = decode(server, tmp_path / "run", *flags, check=1)
         assert "run the same command again to resume" in said
         written = len(list(read_trees(tmp_path / "run")))

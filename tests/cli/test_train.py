@@ -137,7 +137,7 @@ def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_pat
             "train",
             "--out",
             str(run),
-            "--from",
+            "--rerun-from",
             "build",
             "--stop-after",
             "build",
@@ -163,7 +163,7 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
             "train",
             "--out",
             str(run),
-            "--from",
+            "--rerun-from",
             "build",
             "--set",
             "min_pairs=500",
@@ -184,8 +184,8 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
         (["--recipe", "llama9"], "llama9"),
         (["--set", "decode.base_url=[http://127.0.0.1:9/v1]"], "cannot train those of a server"),
         (["--model", "nowhere/at-all"], "nowhere/at-all"),
-        (["--from", "dop", "--out", "OUT"], "dop"),
-        (["--from", "dpo", "--stop-after", "build", "--dry-run"], "after 1/build"),
+        (["--rerun-from", "dop", "--out", "OUT"], "dop"),
+        (["--rerun-from", "dpo", "--stop-after", "build", "--dry-run"], "after 1/build"),
         (["missing.jsonl"], "missing.jsonl"),
         (["bad.jsonl"], "bad.jsonl:2"),
         (["-"], "give a file"),
@@ -211,8 +211,10 @@ def test_a_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_dry_run_of_what_is_asked_for(whole: Path) -> None:
-    """What `--from` runs again is counted, up to `--stop-after`."""
-    told = spar("train", "--out", str(whole), "--dry-run", "--from", "dpo", "--stop-after", "rft")
+    """What `--rerun-from` runs again is counted, up to `--stop-after`."""
+    told = spar(
+        "train", "--out", str(whole), "--dry-run", "--rerun-from", "dpo", "--stop-after", "rft"
+    )
     assert "2 stages to run, 1/dpo to 1/rft" in told.stderr
 
 

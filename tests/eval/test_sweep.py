@@ -128,7 +128,7 @@ def manifest(**changes: Any) -> Manifest:
         }
         | changes
     )
-    return Manifest(spar_version="0", config=config.model_dump(mode="json"), free=FREE)
+    return Manifest(spar_version="0", config=config.stored(), free=FREE)
 
 
 async def searched(folder: Path, settings: SearchSettings, **changes: Any) -> dict[str, SearchTree]:
@@ -203,7 +203,7 @@ async def test_settings_of_the_search_and_of_the_machine_may_differ(tmp_path: Pa
         make_settings("bfs", budget=Budget(15)),
         device="cuda:0",
         concurrency=3,
-        branch=4,
+        branching=4,
         judge_model="served",
     )
     assert await filled(tmp_path / "small", make_settings("greedy"), tmp_path / "large") == 6

@@ -56,7 +56,12 @@ def ray_module_engine(ray_nodes: Any, tiny_model: Path) -> Iterator[Engine]:
     """Two replicas of hf on the tiny model."""
     from spar.infer.engines.ray.engine import open_ray
 
-    settings: dict[str, Any] = {"device": "cpu", "rows": 8, "replica_engine": "hf", "replicas": 2}
+    settings: dict[str, Any] = {
+        "device": "cpu",
+        "max_batch_size": 8,
+        "replica_engine": "hf",
+        "replicas": 2,
+    }
     engine = open_ray(Deployment(str(tiny_model)), DecodeConfig(**settings), lambda _: None)
     yield engine
     asyncio.run(engine.aclose())

@@ -124,7 +124,7 @@ def test_a_replica_takes_gpus_where_there_are_any(
         ({"replica_engine": "hf", "engine_args": {"max_num_seqs": 9}}, "--engine-arg"),
         ({"replica_engine": "hf", "ray_address": "auto", "adapter": {"actor": "x"}}, "--adapter"),
         ({"engine_args": {"max_num_seqs": 9}, "device": "cpu"}, "--engine-arg"),
-        ({"speculate": "on"}, "--speculate on"),
+        ({"speculative_decoding": "on"}, "--speculative-decoding on"),
     ],
 )
 def test_what_only_vllm_can_do_is_refused_before_a_cluster_is_started(

@@ -68,31 +68,33 @@ def test_memory_goes_by_the_models_share(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_users_arguments_have_the_last_word() -> None:
     """Whatever spar would have set."""
     given = {"dtype": "half", "scheduling_policy": "priority", "max_num_seqs": 3, "block_size": 64}
-    found = arguments(rows=9, engine_args=given)
+    found = arguments(max_batch_size=9, engine_args=given)
     assert {name: found[name] for name in given} == given
-    assert arguments(rows=9)["max_num_seqs"] == 9
+    assert arguments(max_batch_size=9)["max_num_seqs"] == 9
     assert "max_num_seqs" not in arguments()
 
 
 def test_speculation_is_on_where_it_was_asked_for() -> None:
     """`auto` is off here; the user's own speculation replaces spar's."""
-    assert [speculates(load_decode(None, {"speculate": s})) for s in ("on", "off", "auto")] == [
-        *(True, False, False)
-    ]
-    on_gpu = arguments(on_cpu=False, speculate="on")
+    assert [
+        speculates(load_decode(None, {"speculative_decoding": s})) for s in ("on", "off", "auto")
+    ] == [*(True, False, False)]
+    on_gpu = arguments(on_cpu=False, speculative_decoding="on")
     assert on_gpu["speculative_config"] == NGRAM_SPECULATION
     own = {"speculative_config": {"method": "suffix"}}
-    assert arguments(speculate="on", engine_args=own)["speculative_config"] == {"method": "suffix"}
+    assert arguments(speculative_decoding="on", engine_args=own)["speculative_config"] == {
+        "method": "suffix"
+    }
     assert "speculative_config" not in arguments(on_cpu=False)
 
 
 @pytest.mark.parametrize(
     ("fields", "on_cpu", "said"),
     [
-        ({"speculate": "on"}, True, "speculation stays off"),
+        ({"speculative_decoding": "on"}, True, "speculation stays off"),
         ({"engine_args": {"speculative_config": {}}}, True, "only greedy replies"),
-        ({"speculate": "on"}, False, ""),
-        ({"speculate": "auto"}, True, ""),
+        ({"speculative_decoding": "on"}, False, ""),
+        ({"speculative_decoding": "auto"}, True, ""),
     ],
 )
 def test_speculation_is_not_for_cpus(fields: dict[str, object], on_cpu: bool, said: str) -> None:

@@ -127,7 +127,7 @@ def test_auto_says_what_it_picks_and_why(
         ({"engine": "openai", "actor_url": ("http://a",)}, "no server for the judge"),
         ({"engine": "hf", "adapter": {"actor": "x"}}, "--adapter needs --engine vllm"),
         ({"engine": "hf", "engine_args": {"a": 1}}, "--engine-arg needs --engine vllm"),
-        ({"engine": "hf", "speculate": "on"}, "--speculate on needs"),
+        ({"engine": "hf", "speculative_decoding": "on"}, "--speculative-decoding on needs"),
         ({"engine": "hf", "replicas": 2}, "--replicas and --ray-address need --engine ray"),
         ({"engine": "vllm", "engine_args": {"hf_token": "x"}}, "HF_TOKEN"),
         ({"engine": "fake", "judge_url": ("http://me:secret@a",)}, "--api-key-env"),
@@ -150,7 +150,7 @@ def test_speculation_is_for_who_waits_at_a_gpu(
     """There one reply after the other is waited for; a full engine only loses by it."""
     monkeypatch.setattr(deploy, "has_gpu", lambda: gpu)
     settled = resolve_config(DecodeConfig(engine="vllm"), silent, interactive=interactive)
-    assert (settled.engine, settled.speculate) == ("vllm", speculate)
+    assert (settled.engine, settled.speculative_decoding) == ("vllm", speculate)
 
 
 def test_auto_is_settled_and_told() -> None:

@@ -322,8 +322,12 @@ def test_a_recipe_for_the_loop_is_one_for_its_bootstrap(tmp_path: Path) -> None:
     assert (config.actor["epochs"], config.refiner["epochs"]) == (5, 2)
     assert (config.actor["deepspeed"], config.actor["batch"]) == ("zero3", 16)
     assert config.launch.processes == 8
-    assert (config.base, config.student.engine, config.student.rows) == ("base", "vllm", 9)
-    assert (config.teacher.model, config.teacher.engine, config.teacher.rows) == (
+    assert (config.base, config.student.engine, config.student.max_batch_size) == (
+        "base",
+        "vllm",
+        9,
+    )
+    assert (config.teacher.model, config.teacher.engine, config.teacher.max_batch_size) == (
         "strong",
         "auto",
         0,
@@ -400,7 +404,7 @@ def bootstrap(
 
 
 def test_stages_run_once_and_in_order(tmp_path: Path, carried: list[str]) -> None:
-    """Up to the one that is named, then the rest, then nothing; with --from, that one and those after it."""
+    """Up to the one that is named, then the rest, then nothing; with --rerun-from, that one and those after it."""
     bootstrap(tmp_path, stop_after="judge")
     assert carried == ["answers", "drafts", "judge"]
     bootstrap(tmp_path)
@@ -439,7 +443,7 @@ def test_other_settings_are_refused_unless_no_stage_hangs_on_them(
     longer = CONFIG.model_copy(update={"search": {"strategy": "bfs", "budget": 15}})
     elsewhere = CONFIG.teacher.model_copy(update={"concurrency": 4})
     bootstrap(tmp_path, longer.model_copy(update={"teacher": elsewhere}))
-    with pytest.raises(ConfigChanged, match="--from"):
+    with pytest.raises(ConfigChanged, match="--rerun-from"):
         bootstrap(tmp_path, CONFIG)
     bootstrap(tmp_path, CONFIG, begin="refine")
     assert carried == [*STAGES, *STAGES[3:]]
@@ -480,8 +484,8 @@ def test_a_stage_that_is_none(tmp_path: Path, carried: list[str]) -> None:
 
 
 def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, carried: list[str]) -> None:
-    """`--from build --stop-after judge` is told before what was done is put aside."""
+    """`--rerun-from build --stop-after judge` is told before what was done is put aside."""
     bootstrap(tmp_path)
-    with pytest.raises(UsageError, match="judge comes before --from build"):
+    with pytest.raises(UsageError, match="judge comes before --rerun-from build"):
         bootstrap(tmp_path, begin="build", stop_after="judge")
     assert not (tmp_path / "replaced").exists()

@@ -176,7 +176,7 @@ def test_placement_may_differ(tmp_path: Path, script: Script) -> None:
     """Where and on how many GPUs a loop goes on is free."""
     run = tmp_path / "run"
     go(run, settings())
-    go(run, settings(launch={"processes": 2}, decode={"rows": 8}))
+    go(run, settings(launch={"processes": 2}, decode={"max_batch_size": 8}))
 
 
 def test_from_runs_a_stage_and_all_after_it_again(tmp_path: Path, script: Script) -> None:
@@ -238,7 +238,7 @@ def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
 def test_what_cannot_be_done_moves_nothing(
     course: dict[str, str], words: str, tmp_path: Path, script: Script
 ) -> None:
-    """A mistake beside `--from` is told before what was done is put aside."""
+    """A mistake beside `--rerun-from` is told before what was done is put aside."""
     run = tmp_path / "run"
     go(run, settings())
     with pytest.raises(UsageError, match=words):
@@ -256,7 +256,7 @@ def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) ->
 
 
 def test_one_stage_of_those_that_run_again(tmp_path: Path, script: Script) -> None:
-    """`--from 1/dpo --only rft` is of iteration 1, which is under way from then on."""
+    """`--rerun-from 1/dpo --only rft` is of iteration 1, which is under way from then on."""
     run = tmp_path / "run"
     go(run, settings(iterations=2))
     script.ran.clear()
@@ -362,7 +362,7 @@ def test_taking_up_a_loop_for_no_iteration_is_refused(
 
 
 def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
-    """With --fresh its models would be deleted first."""
+    """With --overwrite its models would be deleted first."""
     run = tmp_path / "run"
     go(run, settings())
     again = settings(iterations=2, start=str(run))
@@ -453,9 +453,9 @@ def test_settings_are_put_where_they_belong() -> None:
 def test_a_stored_loop_is_changed_by_flags_alone() -> None:
     """What neither flag nor --set names stays as it is stored."""
     stored = load_train("nano", {}, ["samples=3"])
-    changed = with_changes(stored, {"iterations": 6, "rows": 9}, ["dpo.beta=0.2"])
+    changed = with_changes(stored, {"iterations": 6, "max_batch_size": 9}, ["dpo.beta=0.2"])
     assert (changed.iterations, changed.samples, changed.dpo["beta"]) == (6, 3, 0.2)
-    assert (changed.decode.rows, changed.eval.rows) == (9, 9)
+    assert (changed.decode.max_batch_size, changed.eval.max_batch_size) == (9, 9)
     assert changed.benchmarks == stored.benchmarks
 
 

@@ -610,7 +610,7 @@ async def _soon(seen: Callable[[], bool]) -> None:
 async def test_the_embedded_model_on_the_screen(tmp_path: Path) -> None:
     """End to end: an instruction is typed, a tree grows, and is kept as a run that decode's tools read."""
     pytest.importorskip("torch")
-    config = load_decode("nano", {"rows": 32})
+    config = load_decode("nano", {"max_batch_size": 32})
     with SessionPlay(config, tmp_path / "runs") as play:
         async with playing(play, tmp_path) as (app, pilot, screen):
             await pilot.press(*"Write something short. Include fox.")

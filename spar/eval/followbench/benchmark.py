@@ -34,7 +34,7 @@ from spar.types import Prompt
 _NO_OUTPUT = "there is no output of a judge; let a grader judge them, or give --judge-outputs FILE"
 _EMPTY = (
     "the judge was asked and wrote nothing (grades/log.txt says why); judge with another model "
-    "(--grader-model, --grader-url), or count -1 with --compat"
+    "(--grader-model, --grader-url), or count -1 with --official-scoring"
 )
 _AVERAGES = (
     "levels and averages are over six files, .../without_example (--details) over five; "
@@ -213,5 +213,5 @@ def _mute(output: str) -> str:
     return (
         "no output of the judge ends in a list of YES or NO "
         f"(one ends in {shown(last_line(output))}); "
-        "judge with another model (--grader-model, --grader-url), or count -1 with --compat"
+        "judge with another model (--grader-model, --grader-url), or count -1 with --official-scoring"
     )

@@ -99,7 +99,7 @@ def _documents(path: Path) -> Iterator[ScoredDocument]:
                 yield ScoredDocument.model_validate(json.loads(line))
             except (ValidationError, ValueError) as error:
                 raise UsageError(
-                    f"{path}:{number} is damaged; delete the line, or start over with --fresh"
+                    f"{path}:{number} is damaged; delete the line, or start over with --overwrite"
                 ) from error
 
 

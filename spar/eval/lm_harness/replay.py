@@ -113,7 +113,7 @@ def refuse_strangers(
         if wanted.get(tree.prompt.id, tree.prompt.messages) != tree.prompt.messages:
             raise UsageError(
                 f"{where}: the prompt {tree.prompt.id} was another one when it was answered; the data or "
-                "lm-eval have changed since: start over with --fresh, or give another --out"
+                "lm-eval have changed since: start over with --overwrite, or give another --out"
             )
 
 

@@ -50,7 +50,9 @@ def open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) ->
     """Load a model as the configuration says."""
     if deployment.adapters:
         raise UsageError("--adapter needs --engine vllm; for hf, merge the adapter into its model")
-    return HfEngine(deployment.model, HfSettings(config.dtype, config.device, config.rows))
+    return HfEngine(
+        deployment.model, HfSettings(config.dtype, config.device, config.max_batch_size)
+    )
 
 
 class HfEngine:

@@ -105,7 +105,7 @@ def read_report(folder: Path) -> BootstrapReport:
         return BootstrapReport.model_validate_json((folder / REPORT).read_bytes())
     except (OSError, ValidationError) as error:
         raise UsageError(
-            f"{folder} holds no finished build ({REPORT}); run the bootstrap again with --from build"
+            f"{folder} holds no finished build ({REPORT}); run the bootstrap again with --rerun-from build"
         ) from error
 
 

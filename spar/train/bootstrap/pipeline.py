@@ -113,7 +113,7 @@ def planned(
     last = find(stages, part.stop_after) if part.stop_after else len(stages) - 1
     if part.begin and last < again:
         raise UsageError(
-            f"--stop-after {part.stop_after} comes before --from {part.begin}; name a later stage there"
+            f"--stop-after {part.stop_after} comes before --rerun-from {part.begin}; name a later stage there"
         )
     asked = enumerate(stages[: last + 1])
     return again, [one for i, one in asked if fresh or i >= again or not is_done(one)]
@@ -156,7 +156,7 @@ def _manifest(config: BootstrapConfig) -> Manifest:
     models = {"student": config.base, "teacher": config.teacher.model}
     return Manifest(
         spar_version=__version__,
-        config=config.model_dump(mode="json"),
+        config=config.stored(),
         free=FREE,
         models={role: model or "embedded" for role, model in models.items()},
         seed=config.seed,

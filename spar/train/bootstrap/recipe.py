@@ -97,7 +97,7 @@ class BootstrapConfig(Settings):
     @field_validator("search")
     @classmethod
     def _search(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {"strategy": "iterative", "budget": 3, **given}
+        return DecodeConfig.stored_names({"strategy": "iterative", "budget": 3, **given})
 
     @field_validator("actor")
     @classmethod
@@ -124,9 +124,7 @@ class BootstrapConfig(Settings):
             `search` has a setting that is none, or a wrong value.
         """
         try:
-            found = DecodeConfig.model_validate(
-                {**self.teacher.model_dump(), **tuples(self.search)}
-            )
+            found = DecodeConfig.model_validate({**self.teacher.stored(), **tuples(self.search)})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
@@ -178,7 +176,7 @@ def load_bootstrap(
     config = _checked(values, recipe)
     if not assignments:
         return config
-    changed = config.model_dump(mode="json")
+    changed = config.stored()
     for key, value in map(assignment, assignments):
         put_value(key, value, changed)
     return _checked(changed, "--set")
@@ -216,8 +214,8 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _PLACE = (
-    *("model", "actor_model", "judge_model", "refiner_model", "adapter", "speculate"),
-    *("engine", "engine_args", "rows", "replicas", "replica_engine", "ray_address"),
+    *("model", "actor_model", "judge_model", "refiner_model", "adapter", "speculative_decoding"),
+    *("engine", "engine_args", "max_batch_size", "replicas", "replica_engine", "ray_address"),
     *("base_url", "actor_url", "judge_url", "refiner_url", "api_key_env"),
 )
 _NOWHERE = {name: DecodeConfig.model_fields[name].default for name in _PLACE}

@@ -83,7 +83,7 @@ def find(stages: Sequence[BootstrapStage], name: str) -> int:
 def _asked(
     config: BootstrapConfig, asked: DecodeConfig, changed: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {**asked.model_dump(mode="json"), "seed": config.seed, "limit": None, **changed}
+    return {**asked.stored(), "seed": config.seed, "limit": None, **changed}
 
 
 def _generation(

@@ -85,7 +85,7 @@ def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback
         raise UsageError(
             "--adapter: a server loads its adapters itself; give an adapter's name as --model"
         )
-    settings = OpenAISettings(config.api_key_env, config.request_seconds, config.retry_seconds)
+    settings = OpenAISettings(config.api_key_env, config.timeout, config.retry_for)
     return OpenAIEngine(deployment, settings, note)
 
 

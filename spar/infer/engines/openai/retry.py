@@ -118,7 +118,7 @@ class Patience:
         return min(delay, self.window - spent) if spent < self.window else delay
 
     def _given_up(self, url: str, reason: str, seconds: float) -> EngineError:
-        spent = f"{self.tries} failed tries in {seconds:.1f} s (--retry-seconds {self.window:g})"
+        spent = f"{self.tries} failed tries in {seconds:.1f} s (--retry-for {self.window:g})"
         return EngineError(f"{url}: {reason}; given up after {spent}")
 
 

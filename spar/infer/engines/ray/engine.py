@@ -99,7 +99,7 @@ def plan_fleet(deployment: Deployment, config: DecodeConfig) -> Fleet:
         embedded=deployment.model == str(CHECKPOINT),
         threads=0 if wants_gpu else cluster.threads_each(config.replicas, nodes),
     )
-    return Fleet(plan, need, config.replicas, config.retry_seconds)
+    return Fleet(plan, need, config.replicas, config.retry_for)
 
 
 class RayEngine:
@@ -275,7 +275,7 @@ def _refuse_options(name: str, config: DecodeConfig) -> None:
     asked = {
         "--engine-arg": bool(config.engine_args),
         "--adapter": bool(config.adapter),
-        "--speculate on": config.speculate == "on",
+        "--speculative-decoding on": config.speculative_decoding == "on",
     }
     given = [flag for flag, is_given in asked.items() if is_given]
     if given and name != "vllm":

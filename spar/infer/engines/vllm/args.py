@@ -62,8 +62,8 @@ def engine_arguments(
         **_memory(deployment.share, config.engine_args, on_cpu=on_cpu),
         **_adapters(deployment.adapters, on_cpu=on_cpu),
     }
-    if config.rows:
-        ours["max_num_seqs"] = config.rows
+    if config.max_batch_size:
+        ours["max_num_seqs"] = config.max_batch_size
     if speculates(config) and not on_cpu:
         ours["speculative_config"] = dict(NGRAM_SPECULATION)
     return ours | config.engine_args
@@ -71,7 +71,7 @@ def engine_arguments(
 
 def speculates(config: DecodeConfig) -> bool:
     """Whether n-gram speculation is asked for; whoever opens the engine settles `auto` before."""
-    return config.speculate == "on"
+    return config.speculative_decoding == "on"
 
 
 def speculation_warning(config: DecodeConfig, *, on_cpu: bool) -> str:

@@ -1,0 +1,36 @@
+"""Settings: typed, grouped, with the paper's values as defaults, loaded from YAML recipes and overrides.
+
+`fields` declares them, `groups` lists them, `settings` puts them together, `loading` reads recipes.
+"""
+
+from spar.config.fields import Settings, SettingSpec, setting, specs
+from spar.config.groups import PLACEMENT, SamplingConfig
+from spar.config.loading import (
+    RECIPES,
+    check_plugins,
+    explain,
+    load_decode,
+    load_eval,
+    override,
+    section,
+)
+from spar.config.settings import FREE, DecodeConfig, EvalConfig
+
+__all__ = [
+    "FREE",
+    "PLACEMENT",
+    "RECIPES",
+    "DecodeConfig",
+    "EvalConfig",
+    "SamplingConfig",
+    "SettingSpec",
+    "Settings",
+    "check_plugins",
+    "explain",
+    "load_decode",
+    "load_eval",
+    "override",
+    "section",
+    "setting",
+    "specs",
+]

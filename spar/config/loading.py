@@ -1,0 +1,134 @@
+"""Settings from YAML recipes and command-line overrides.
+
+A recipe is a YAML file with a section for each command (`decode:`), every key of which is a field of its settings.
+`load_decode` takes the recipe, then the overrides; what neither names keeps its default. `load_eval` takes the
+recipe's `decode` section, greedy decoding in place of its search, then its `eval` section and the overrides.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from spar.config.fields import Settings, specs
+from spar.config.settings import DecodeConfig, EvalConfig
+from spar.errors import UsageError
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+C = TypeVar("C", bound=DecodeConfig)
+
+
+def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfig:
+    """Settings of a decode run.
+
+    Parameters
+    ----------
+    recipe:
+        A YAML file, or the name of one in `spar/recipes`.
+    overrides:
+        Field name to value; None values are ignored. A part of a nested setting, such as
+        `{"draft": {"temperature": 0.5}}`, leaves its other parts as they are.
+
+    Raises
+    ------
+    UsageError
+        An unknown recipe, field or name, or a value out of range.
+    """
+    values = section(recipe, "decode") if recipe else {}
+    return _build(DecodeConfig, recipe, values, overrides)
+
+
+def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
+    """Settings of an evaluation; parameters and errors as for `load_decode`."""
+    values = {**(section(recipe, "decode") if recipe else {}), "strategy": "greedy"}
+    values.update(section(recipe, "eval", optional=True) if recipe else {})
+    return _build(EvalConfig, recipe, values, overrides)
+
+
+def _build(
+    kind: type[C], recipe: str | None, values: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> C:
+    try:
+        config = kind.model_validate(override(kind, values, overrides))
+    except ValidationError as error:
+        raise UsageError(explain(error, recipe, kind)) from error
+    check_plugins(config)
+    return config
+
+
+def check_plugins(config: DecodeConfig) -> None:
+    """Raise `UsageError` unless every plug-in that the settings name can be found; imports none."""
+    STRATEGIES.check(config.strategy)
+    JUDGES.check(config.judge)
+    if config.refiner:
+        REFINERS.check(config.refiner)
+    if config.engine != "auto":
+        ENGINES.check(config.engine)
+
+
+def override(
+    kind: type[Settings], values: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`values` for `kind` with the overrides that are not None, as `load_decode` takes them."""
+    result = dict(values)
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        field = kind.model_fields.get(name)
+        if field is not None and isinstance(field.default, Settings) and isinstance(value, Mapping):
+            current = result.get(name, field.default)
+            current = current.stored() if isinstance(current, Settings) else current
+            value = {**(current if isinstance(current, Mapping) else {}), **value}
+        result[name] = value
+    return result
+
+
+def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
+    """One section of a recipe, a YAML file or the name of one in `spar/recipes`.
+
+    Raises
+    ------
+    UsageError
+        There is no such recipe, it is not YAML, or it lacks a required section.
+    """
+    import yaml
+
+    path = _recipe_path(recipe)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
+    settings = content.get(name) if isinstance(content, dict) else None
+    if settings is None and optional:
+        return {}
+    if not isinstance(settings, dict):
+        raise UsageError(f"recipe {path}: lacks a section {name!r} with settings")
+    return settings
+
+
+def _recipe_path(recipe: str) -> Path:
+    for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    raise UsageError(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
+
+
+def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -> str:
+    """A wrong setting in one line: the flag or the recipe's key, the value, what is accepted."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, kind.model_fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"recipe {recipe}: unknown setting {name!r}{hint}"
+    flags = {spec.name: spec.flag for spec in specs(kind)} if issubclass(kind, Settings) else {}
+    flag = flags.get(name) or flags.get(name.partition(".")[0]) or f"--{name.replace('_', '-')}"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{flag} {first['input']!r}: {message}"
