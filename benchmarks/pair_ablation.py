@@ -20,8 +20,8 @@ import numpy as np
 from spar.files import replace_json
 from spar.record.evaluation import read_examples
 from spar.train.build import build
+from spar.train.data.scan import BuildSettings
 from spar.train.launch import launch
-from spar.train.scan import BuildSettings
 from spar.train.stage_runner import run_worker
 from spar.train.stages import Stage, all_stages
 from spar.train.status import read_config

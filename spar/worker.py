@@ -107,7 +107,7 @@ def build_data(order: Mapping[str, Any]) -> None:
         There are too few pairs.
     """
     from spar.train.build import build, summary_lines
-    from spar.train.scan import BuildSettings
+    from spar.train.data.scan import BuildSettings
 
     given: dict[str, Any] = {name: value for name, value in order.items() if name != "kind"}
     given |= {name: Path(order[name]) for name in ("out", "search", "drafts")}
@@ -214,7 +214,7 @@ def _search(judged: Path) -> tuple[Any, Any]:
     from spar.run.job import Job
     from spar.run.resume import PromptSource
     from spar.store import read_manifest, read_trees
-    from spar.train.pairs import failing_draft
+    from spar.train.data.pairs import failing_draft
     from spar.types import Node, Prompt, Usage
 
     seed = read_manifest(judged).seed or 0

@@ -13,8 +13,8 @@ from spar.config import RECIPES, load_eval
 from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 from spar.train.common import PRESETS, accumulation
+from spar.train.data.selection import QUOTAS, Quotas
 from spar.train.recipe import TrainConfig, load_train
-from spar.train.selection import QUOTAS, Quotas
 from spar.train.settings import DpoSettings, SftSettings
 from spar.train.stages import Origin, all_stages
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from spar.config import DecodeConfig
 from spar.estimate.calls import most_calls, most_responses
 from spar.estimate.preflight import searched, trained
+from spar.train.data.selection import QUOTAS
 from spar.train.recipe import TrainConfig
-from spar.train.selection import QUOTAS
 from spar.train.stages import Stage
 from spar.train.status import num_steps, steps_of
 

@@ -28,7 +28,7 @@ Pairing = Literal["refined", "independent"]
 JudgementFilter = Literal["split", "decided"]
 """Judgements to learn from: those with a majority but not unanimous (paper), or all with a majority."""
 ExportFormat = Literal["trl", "llamafactory", "jsonl"]
-"""The format of the files of a data set (`spar.train.export`)."""
+"""The format of the files of a data set (`spar.train.data.export`)."""
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 ExclusionReason = Literal["unanswered", "cut", "without_tokens", "duplicate", "above_quota"]
 """Why a teacher's answer is not used."""

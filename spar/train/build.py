@@ -31,11 +31,11 @@ from spar.record.training_data import (
     RefinerExample,
     SourceReport,
 )
-from spar.train.export import export
-from spar.train.measure import measure_pairs, open_similarity
-from spar.train.pairs import shuffled
-from spar.train.scan import BuildSettings, Source, Survey, open_sources, paired_run, survey
-from spar.train.selection import QUOTAS, Bucket, Ticket, bucket_name, choose, key_of
+from spar.train.data.export import export
+from spar.train.data.measure import measure_pairs, open_similarity
+from spar.train.data.pairs import shuffled
+from spar.train.data.scan import BuildSettings, Source, Survey, open_sources, paired_run, survey
+from spar.train.data.selection import QUOTAS, Bucket, Ticket, bucket_name, choose, key_of
 
 
 def build(settings: BuildSettings) -> BuildReport:

@@ -19,7 +19,7 @@ from spar.files import locked
 from spar.infer.engine import Request
 from spar.store import read_trees
 from spar.templates import load
-from spar.train.export import read_examples
+from spar.train.data.export import read_examples
 from tests.answers import Script
 from tests.cli.test_decode import SPAR, rows, spar
 from tests.fakes import MUTE, NO, YES, kind_of, refined

@@ -20,7 +20,7 @@ from spar.train.bootstrap.examples import choose_answers, count_drafts, why_few_
 from spar.train.bootstrap.pipeline import Part, actor_prompts, refiner_prompts, run_bootstrap
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
 from spar.train.bootstrap.stages import STAGES, BootstrapStage, all_stages
-from spar.train.export import read_examples
+from spar.train.data.export import read_examples
 from spar.train.settings import SftSettings
 from spar.types import Fault, Message, Node, SearchTree, Usage
 from tests.fakes import NO, YES, make_prompt

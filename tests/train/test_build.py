@@ -24,8 +24,8 @@ from spar.record.training_data import BuildReport
 from spar.store import MANIFEST, read_manifest, read_trees
 from spar.templates import load
 from spar.train.build import build, read_report, summary_lines
-from spar.train.export import read_examples, read_pairs
-from spar.train.scan import BuildSettings, open_sources, survey
+from spar.train.data.export import read_examples, read_pairs
+from spar.train.data.scan import BuildSettings, open_sources, survey
 from spar.types import Node, Prompt, SearchTree
 from tests.fakes import World, make_judgement, make_prompt, make_settings, real_roles
 from tests.train.trees import draft, make_tree, tree_of, write_run
@@ -357,7 +357,7 @@ def test_the_command(runs: BuildSettings) -> None:
 async def sampled_runs(folder: Path, num: int) -> BuildSettings:
     """Drafts of a scripted model, judged, and a search from a failing draft of each prompt."""
     from spar.store import RunStore
-    from spar.train.pairs import failing_draft
+    from spar.train.data.pairs import failing_draft
 
     prompts = [make_prompt(f"Write line {i}.", f"p{i}") for i in range(num)]
     roles = real_roles(FakeEngine(World(yes=0.6)))

@@ -19,7 +19,7 @@ from spar.record.training_data import (
     RefinerExample,
     is_encodable,
 )
-from spar.train.export import export, read_examples, read_pairs
+from spar.train.data.export import export, read_examples, read_pairs
 from spar.types import Message
 from tests.strategies import any_text
 

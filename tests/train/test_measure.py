@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spar.errors import MissingExtra, UsageError
 from spar.record.training_data import Pair
-from spar.train.measure import VoteTally, measure_pairs, pairwise_agreement, spread
+from spar.train.data.measure import VoteTally, measure_pairs, pairwise_agreement, spread
 from spar.types import Judgement
 from tests.fakes import NO, make_prompt
 from tests.train.trees import draft, make_tree

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.train.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
+from spar.train.data.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
 from spar.types import Node
 from tests.strategies import trees
 from tests.train.trees import Planned, make_tree, tree_of

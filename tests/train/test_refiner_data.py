@@ -16,8 +16,7 @@ from spar.infer.search import run_search
 from spar.record.training_data import RefinerExample, is_encodable
 from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
-from spar.train.encode import Encoder
-from spar.train.refiner_data import (
+from spar.train.data.refiner_data import (
     draft_judgements,
     is_carried,
     is_split,
@@ -25,6 +24,7 @@ from spar.train.refiner_data import (
     refine_example,
     tree_judgements,
 )
+from spar.train.encode import Encoder
 from spar.types import Judgement, Message, SearchTree
 from tests.fakes import MUTE, NO, YES, kind_of, make_prompt, make_settings, real_roles
 from tests.strategies import trees

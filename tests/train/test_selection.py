@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.templates import load
-from spar.train.refiner_data import draft_judgements
-from spar.train.selection import (
+from spar.train.data.refiner_data import draft_judgements
+from spar.train.data.selection import (
     PRECEDENCE,
     QUOTAS,
     Bucket,

@@ -12,7 +12,7 @@ from hypothesis import given
 from textual.binding import Binding
 
 from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair, RefinerExample
-from spar.train.export import export, export_chats
+from spar.train.data.export import export, export_chats
 from spar.types import Message
 from tests.tui.driving import browser, cursor, is_settled, line, screen_text, until
 from tests.tui.hostile import EVERYTHING, hostile_text

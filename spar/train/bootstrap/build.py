@@ -31,9 +31,9 @@ from spar.train.bootstrap.examples import (
     why_few_examples,
 )
 from spar.train.build import collect, run_facts
-from spar.train.export import export_chats
-from spar.train.scan import BuildSettings, Source, Survey, open_sources, survey
-from spar.train.selection import Quotas, bucket_name, choose
+from spar.train.data.export import export_chats
+from spar.train.data.scan import BuildSettings, Source, Survey, open_sources, survey
+from spar.train.data.selection import Quotas, bucket_name, choose
 
 
 class BootstrapOrder(Settings):

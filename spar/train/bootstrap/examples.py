@@ -1,6 +1,6 @@
 """What a bootstrap's runs have to give: the teacher's answers, and how its judgements went. Pure.
 
-The refiner's examples are those of the loop (`spar.train.refiner_data`), but for which judgements are
+The refiner's examples are those of the loop (`spar.train.data.refiner_data`), but for which judgements are
 learnt: the loop's judge is the model that learns, and only where its votes disagree does it know more than
 it says each time; the teacher knows more in any case, so whatever its votes decide is learnt.
 """
@@ -17,7 +17,7 @@ from spar.record.training_data import (
     ExclusionReason,
     is_encodable,
 )
-from spar.train.selection import order
+from spar.train.data.selection import order
 from spar.types import Message, SearchTree
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from spar.errors import MissingExtra, UsageError
 from spar.record.training_data import JudgementMeasures, Pair, PairMeasures, Spread
-from spar.train.refiner_data import is_carried, is_split, majority
+from spar.train.data.refiner_data import is_carried, is_split, majority
 from spar.types import Judgement, Node
 
 

@@ -23,14 +23,14 @@ from spar.record.training_data import (
 )
 from spar.store import read_manifest, read_trees
 from spar.templates import Templates, load
-from spar.train.measure import VoteTally
-from spar.train.pairs import independent_pair, refined_pair
-from spar.train.refiner_data import (
+from spar.train.data.measure import VoteTally
+from spar.train.data.pairs import independent_pair, refined_pair
+from spar.train.data.refiner_data import (
     draft_judgements,
     refine_example,
     tree_judgements,
 )
-from spar.train.selection import Ticket, order, ticket
+from spar.train.data.selection import Ticket, order, ticket
 from spar.types import SearchTree
 
 

@@ -1,0 +1,1 @@
+"""Training examples out of search trees: scanning, selection, measurement and export."""
