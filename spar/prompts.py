@@ -60,11 +60,26 @@ def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Promp
     return islice(_stream(path, str(path)), limit)
 
 
-def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
-    """The prompt that a person typed; raises `UsageError` where it is blank."""
+def prompt_from_text(text: str, source: str = "--prompt", number: int = 1) -> Prompt:
+    """The prompt with one user turn; raises `UsageError` where the text is blank.
+
+    Parameters
+    ----------
+    source:
+        Where the text comes from, for the prompt's `source` and for messages.
+    number:
+        Its place among the prompts of the source; part of the id.
+    """
     if not text.strip():
         raise UsageError(f"{source} is blank; give a text")
-    return _prompt_of_line(text, 1, source)
+    return _prompt_of_line(text, number, source)
+
+
+def prompt_from_row(row: dict[str, Any], number: int, source: str) -> Prompt:
+    """The prompt of a row as in a `.jsonl` file; raises `UsageError` for a row that is none."""
+    if _is_deeper(row, MAX_DEPTH):
+        _refuse(f"{source}:{number}", f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
+    return _prompt_of_row(row, number, source)
 
 
 def _check_path(path: Path) -> None:

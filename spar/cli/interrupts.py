@@ -10,7 +10,7 @@ from spar.errors import Interrupted
 
 
 @contextlib.contextmanager
-def interruptible(directory: Path) -> Iterator[None]:
+def interruptible(directory: Path | None = None) -> Iterator[None]:
     """Turn Ctrl-C into one line that names the directory.
 
     Raises
@@ -21,6 +21,5 @@ def interruptible(directory: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; finished work is saved in {directory}; rerun the command to resume"
-        ) from None
+        saved = f"finished work is saved in {directory}; " if directory else ""
+        raise Interrupted(f"interrupted; {saved}rerun the command to resume") from None

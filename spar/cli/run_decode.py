@@ -1,7 +1,6 @@
-"""What `spar decode` does once its settings are known.
+"""What `spar decode` does once its settings are known: decode, then print a summary.
 
-Reads and checks every prompt before a model is loaded, opens the run directory, runs, reports. Kept
-apart from `decode.py` so that `spar --help` imports none of it.
+Apart from `decode.py`, so that `spar --help` imports none of it.
 """
 
 from __future__ import annotations
@@ -14,22 +13,12 @@ from pathlib import Path
 from spar.cli import report
 from spar.cli.interrupts import interruptible
 from spar.config import DecodeConfig
-from spar.errors import SparError
 from spar.estimate.calls import dry_run_text
 from spar.infer.summary import Summary
-from spar.manifest import Manifest
-from spar.nano.tasks import prompts as nano_prompts
-from spar.plugins import safe_name
 from spar.progress import open_progress
-from spar.prompts import prompt_from_text, read_prompts
-from spar.run.build import make_manifest
-from spar.run.resolve import resolve_config
-from spar.run.resume import PromptSource, is_complete, load_summary
-from spar.run.session import Run
-from spar.store import RunStore, read_trees
-
-BUILT_IN_PROMPTS = 100
-"""Prompts of the built-in set where no `--limit` is given: the first of nano-if's test split."""
+from spar.prompts import prompt_from_text
+from spar.run.decoding import prompt_source, run_decode, source_of
+from spar.store import read_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +35,27 @@ class Invocation:
 
 
 def run(config: DecodeConfig, invocation: Invocation) -> None:
-    """Decode as asked, and print what was found."""
+    """Decode, and print a summary, or the answer to one prompt."""
     listener = open_progress(invocation.display)
-    source = open_prompts(config, invocation.prompt)
-    if invocation.prompt is not None:
+    if invocation.prompt is None:
+        source = prompt_source(config)
+    else:
+        source = source_of([prompt_from_text(invocation.prompt)])
         config = config.model_copy(update={"prompts": f"--prompt {invocation.prompt}"})
     if invocation.dry_run:
         print(report.visible(dry_run_text(config, next(source.read()), source.count)))
         return
-    try:
-        config = resolve_config(config, listener.note, interactive=invocation.prompt is not None)
-    except SparError as error:  # a finished run needs no server, and is shown without it
-        done = invocation.out
-        if done is None or invocation.fresh or not is_complete(done, config, source):
-            raise
-        listener.note(f"{error}; the run is finished: {source.count} trees are there already")
-        _print_results(config, invocation, done, load_summary(done))
-        return
-    manifest = make_manifest(config)
-    directory = invocation.out or default_directory(config, manifest)
-    with RunStore.open(directory, manifest, fresh=invocation.fresh) as store:
-        run = Run(config, source, store, listener, overwrite=invocation.fresh)
-        with interruptible(directory):
-            summary = asyncio.run(run.execute())
-    _print_results(config, invocation, directory, summary)
-
-
-def open_prompts(config: DecodeConfig, text: str | None) -> PromptSource:
-    """Find the prompts and read them once through, so that a bad row is told before a model loads."""
-    if text is not None:
-        prompt = prompt_from_text(text)
-        return PromptSource(lambda: iter([prompt]), 1)
-    if not config.prompts:
-        count = config.limit or BUILT_IN_PROMPTS
-        return PromptSource(lambda: nano_prompts("test", limit=count), count)
-    if config.prompts == "-":
-        rows = list(read_prompts("-", config.limit))
-        return PromptSource(lambda: iter(rows), len(rows))
-    count = sum(1 for _ in read_prompts(config.prompts, config.limit))
-    return PromptSource(lambda: read_prompts(config.prompts, config.limit), count)
-
-
-def default_directory(config: DecodeConfig, manifest: Manifest) -> Path:
-    """`runs/STRATEGY-BUDGET-DIGEST`: the same command finds its run again."""
-    return Path("runs") / f"{safe_name(config.strategy)}-{config.budget}-{manifest.digest[:8]}"
+    work = run_decode(
+        config,
+        source,
+        out=invocation.out,
+        overwrite=invocation.fresh,
+        listener=listener,
+        interactive=invocation.prompt is not None,
+    )
+    with interruptible():
+        decoded = asyncio.run(work)
+    _print_results(decoded.config, invocation, decoded.directory, decoded.summary)
 
 
 def _print_results(

@@ -12,7 +12,7 @@ from spar.cli.eval_report import print_results
 from spar.cli.interrupts import interruptible
 from spar.cli.report import print_run
 from spar.config import EvalConfig
-from spar.eval.runner import EvalRequest, default_directory, evaluate
+from spar.eval.runner import EvalRequest, evaluate
 from spar.progress import open_progress
 from spar.record.evaluation import Results, as_lm_eval
 
@@ -29,7 +29,7 @@ class Output:
 def run(config: EvalConfig, request: EvalRequest, output: Output = Output()) -> list[Results]:
     """Evaluate, and print the results; raises the first error once the others are printed."""
     listener = open_progress(output.display)
-    with interruptible(request.out or default_directory(config)):
+    with interruptible():
         results, error = asyncio.run(evaluate(config, request, listener))
     if results:
         _print(results, output)

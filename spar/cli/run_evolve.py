@@ -33,7 +33,7 @@ def run(config: EvolveConfig, invocation: Invocation) -> None:
         return
     listener = open_progress(invocation.display)
     work = evolve(config, listener, out=invocation.out, overwrite=invocation.overwrite)
-    with interruptible(invocation.out or Path("runs")):
+    with interruptible():
         evolved = asyncio.run(work)
     if invocation.json_report:
         print(evolve_report.as_json(evolved.report, evolved.directory))

@@ -36,7 +36,7 @@ def run(
         listener=open_progress(display),
         command=f"spar {shlex.join(sys.argv[1:])}",
     )
-    with interruptible(directory):
+    with interruptible():
         rows = asyncio.run(work)
     if as_json:
         print(json.dumps({"sweep": str(directory), "rows": [dataclasses.asdict(r) for r in rows]}))

@@ -75,6 +75,9 @@ class Run:
         start, earlier = time.monotonic(), self.summary.seconds
         try:
             await self._execute()
+        except asyncio.CancelledError:
+            self._note(f"{len(self.store.done)} trees are saved in {self.store.directory}")
+            raise
         finally:
             self.summary.seconds = earlier + time.monotonic() - start
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})

@@ -94,7 +94,7 @@ def test_the_servers_model_and_url_are_on_record(tmp_path: Path) -> None:
         assert "resuming: 10" in decode(elsewhere, tmp_path / "run", check=0)
     with ScriptedServer(Script(models=("another",))) as other:
         assert "another configuration" in decode(other, tmp_path / "run", check=2)
-    assert "the run is finished: 10 trees" in decode(other, tmp_path / "run", check=0)
+    assert "the run is complete: all 10 trees" in decode(other, tmp_path / "run", check=0)
 
 
 @pytest.mark.model

@@ -84,5 +84,5 @@ def test_ctrl_c_while_a_model_loads_is_told_and_leaves_no_process(ids: Path) -> 
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert stdout == ""
-    assert "spar: interrupted; finished work is saved in" in stderr
+    assert "spar: interrupted; rerun the command to resume" in stderr
     assert "Traceback" not in stderr

@@ -1,0 +1,149 @@
+"""Decode: a tree for every prompt, in a run directory. What `spar.decode` and `spar decode` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.config import DecodeConfig
+from spar.errors import SparError, UsageError
+from spar.infer.summary import Summary
+from spar.listener import Listener
+from spar.manifest import Manifest
+from spar.plugins import safe_name
+from spar.prompts import prompt_from_row, prompt_from_text, read_prompts
+from spar.run.build import make_manifest
+from spar.run.resolve import resolve_config
+from spar.run.resume import PromptSource, is_complete, load_summary
+from spar.run.session import Run
+from spar.store import RunStore
+from spar.types import Prompt
+
+BUILT_IN_PROMPTS = 100
+"""Prompts of the built-in set where no `limit` is set: the first of nano-if's test split."""
+
+IN_MEMORY = "python"
+"""What a run's settings have in place of a file, where the prompts were passed as objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRun:
+    """A run directory with a tree for every prompt."""
+
+    directory: Path
+    summary: Summary
+    config: DecodeConfig
+    """The resolved settings."""
+
+
+async def run_decode(
+    config: DecodeConfig,
+    source: PromptSource,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    listener: Listener = Listener(),
+    interactive: bool = False,
+) -> DecodedRun:
+    """Search every prompt that has no tree in the run directory yet.
+
+    Parameters
+    ----------
+    out:
+        The run directory; None for `runs/STRATEGY-BUDGET-DIGEST`.
+    overwrite:
+        Delete an earlier run in the directory first.
+    interactive:
+        Whether somebody waits for the answer to one prompt, so that latency counts.
+
+    Raises
+    ------
+    UsageError
+        A combination of settings that is not possible, or a model or server that cannot be used.
+    RunStopped
+        A request could not be served, or the disk is full; the same call resumes.
+    """
+    try:
+        config = resolve_config(config, listener.note, interactive=interactive)
+    except SparError as error:  # a complete run needs neither model nor server
+        if out is None or overwrite or not is_complete(out, config, source):
+            raise
+        listener.note(f"{error}; the run is complete: all {source.count} trees are stored")
+        return DecodedRun(out, load_summary(out), config)
+    manifest = make_manifest(config)
+    directory = out or default_directory(config, manifest)
+    with RunStore.open(directory, manifest, fresh=overwrite) as store:
+        run = Run(config, source, store, listener, overwrite=overwrite)
+        summary = await run.execute()
+    return DecodedRun(directory, summary, config)
+
+
+def default_directory(config: DecodeConfig, manifest: Manifest) -> Path:
+    """`runs/STRATEGY-BUDGET-DIGEST`: the same settings find their run again."""
+    return Path("runs") / f"{safe_name(config.strategy)}-{config.budget}-{manifest.digest[:8]}"
+
+
+def prompt_source(config: DecodeConfig) -> PromptSource:
+    """The prompts that `config.prompts` names, read once through so that a wrong row is an error now.
+
+    Raises
+    ------
+    UsageError
+        No such file, a wrong row, or no prompt at all.
+    """
+    if not config.prompts:
+        from spar.nano.tasks import prompts as nano_prompts
+
+        count = config.limit or BUILT_IN_PROMPTS
+        return PromptSource(lambda: nano_prompts("test", limit=count), count)
+    if config.prompts == "-":
+        return source_of(read_prompts("-", config.limit))
+    count = sum(1 for _ in read_prompts(config.prompts, config.limit))
+    return PromptSource(lambda: read_prompts(config.prompts, config.limit), count)
+
+
+def source_of(prompts: Iterable[Prompt]) -> PromptSource:
+    """Prompts in memory as a source."""
+    stored = list(prompts)
+    return PromptSource(lambda: iter(stored), len(stored))
+
+
+def as_prompts(values: Iterable[Prompt | str | Mapping[str, Any]]) -> Iterator[Prompt]:
+    """Prompts of texts, of rows as in a prompts file, and of `Prompt` objects; ids must be unique.
+
+    Raises
+    ------
+    UsageError
+        A value that is no prompt, or an id that comes twice.
+    """
+    seen: dict[str, int] = {}
+    for number, value in enumerate(values, start=1):
+        prompt = as_prompt(value, number)
+        if prompt.id in seen:
+            raise UsageError(
+                f"prompts {seen[prompt.id]} and {number} have the same id {prompt.id!r}; give each its own"
+            )
+        seen[prompt.id] = number
+        yield prompt
+
+
+def as_prompt(value: Prompt | str | Mapping[str, Any], number: int = 1) -> Prompt:
+    """The prompt that a text, a row of a prompts file, or a `Prompt` stands for.
+
+    Raises
+    ------
+    UsageError
+        It is none of these, or is blank.
+    """
+    if isinstance(value, Prompt):
+        return value
+    if isinstance(value, str):
+        return prompt_from_text(value, IN_MEMORY, number)
+    if isinstance(value, Mapping):
+        return prompt_from_row(dict(value), number, IN_MEMORY)
+    raise UsageError(
+        f"prompt {number} is a {type(value).__name__}; expected a text, a row such as "
+        '{"prompt": ...} or {"messages": [...]}, or a spar.Prompt'
+    )
