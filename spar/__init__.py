@@ -1,3 +1,101 @@
-"""spar: inference scaling and self-improvement of instruction following by tree-search refinement."""
+"""spar: inference scaling and self-improvement of instruction following by tree-search refinement.
+
+    import spar
+
+    tree = spar.search("Write two lines about rain.", model="Qwen/Qwen3-8B", budget=15)
+    print(tree.answer)
+
+`docs/api.md` documents every name below. Names are imported when they are first used, so `import spar` is fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from spar.api import DecodeResult as DecodeResult
+    from spar.api import Evaluation as Evaluation
+    from spar.api import compare as compare
+    from spar.api import compare_async as compare_async
+    from spar.api import decode as decode
+    from spar.api import decode_async as decode_async
+    from spar.api import evaluate as evaluate
+    from spar.api import evaluate_async as evaluate_async
+    from spar.api import open_session as open_session
+    from spar.api import search as search
+    from spar.api import search_async as search_async
+    from spar.api import sweep as sweep
+    from spar.api import sweep_async as sweep_async
+    from spar.errors import ConfigChanged as ConfigChanged
+    from spar.errors import EngineError as EngineError
+    from spar.errors import RunStopped as RunStopped
+    from spar.errors import SparError as SparError
+    from spar.errors import UsageError as UsageError
+    from spar.eval.benchmark import Benchmark as Benchmark
+    from spar.eval.benchmark import BenchmarkSpec as BenchmarkSpec
+    from spar.infer.engine import Completion as Completion
+    from spar.infer.engine import Deployment as Deployment
+    from spar.infer.engine import Engine as Engine
+    from spar.infer.engine import EngineSpec as EngineSpec
+    from spar.infer.engine import Request as Request
+    from spar.infer.engine import Sampling as Sampling
+    from spar.infer.judges import Judge as Judge
+    from spar.infer.judges import JudgeSettings as JudgeSettings
+    from spar.infer.judges import JudgeSpec as JudgeSpec
+    from spar.infer.roles import Generation as Generation
+    from spar.infer.roles import RefinerProtocol as RefinerProtocol
+    from spar.infer.roles import RefinerSpec as RefinerSpec
+    from spar.infer.strategy import Expand as Expand
+    from spar.infer.strategy import Plan as Plan
+    from spar.infer.strategy import SearchConfig as SearchConfig
+    from spar.infer.strategy import Strategy as Strategy
+    from spar.infer.strategy import StrategySpec as StrategySpec
+    from spar.listener import Activity as Activity
+    from spar.listener import Listener as Listener
+    from spar.progress import PlainProgress as PlainProgress
+    from spar.progress import ProgressBar as ProgressBar
+    from spar.run.interactive import Session as Session
+    from spar.store import read_trees as read_trees
+    from spar.types import Fault as Fault
+    from spar.types import Judgement as Judgement
+    from spar.types import Message as Message
+    from spar.types import Node as Node
+    from spar.types import Prompt as Prompt
+    from spar.types import SearchTree as SearchTree
+    from spar.types import Usage as Usage
+
+_MODULES = {
+    "spar.api": (
+        "DecodeResult Evaluation compare compare_async decode decode_async evaluate evaluate_async "
+        "open_session search search_async sweep sweep_async"
+    ),
+    "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
+    "spar.eval.benchmark": "Benchmark BenchmarkSpec",
+    "spar.infer.engine": "Completion Deployment Engine EngineSpec Request Sampling",
+    "spar.infer.judges": "Judge JudgeSettings JudgeSpec",
+    "spar.infer.roles": "Generation RefinerProtocol RefinerSpec",
+    "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",
+    "spar.listener": "Activity Listener",
+    "spar.progress": "PlainProgress ProgressBar",
+    "spar.run.interactive": "Session",
+    "spar.store": "read_trees",
+    "spar.types": "Fault Judgement Message Node Prompt SearchTree Usage",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'spar' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spar.prompts import prompt_from_row, prompt_from_text, read_prompts
 from spar.run.build import make_manifest
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary
-from spar.run.session import Run
+from spar.run.session import Run, in_thread
 from spar.store import RunStore
 from spar.types import Prompt
 
@@ -26,6 +27,10 @@ BUILT_IN_PROMPTS = 100
 
 IN_MEMORY = "python"
 """What a run's settings have in place of a file, where the prompts were passed as objects."""
+
+
+PromptLike = Prompt | str | Mapping[str, Any]
+"""A `Prompt`, a text, or a row of a prompts file: `{"prompt": ...}` or `{"messages": [...]}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ async def run_decode(
         A request could not be served, or the disk is full; the same call resumes.
     """
     try:
-        config = resolve_config(config, listener.note, interactive=interactive)
+        config = await in_thread(
+            partial(resolve_config, config, listener.note, interactive=interactive)
+        )
     except SparError as error:  # a complete run needs neither model nor server
         if out is None or overwrite or not is_complete(out, config, source):
             raise
@@ -110,7 +117,7 @@ def source_of(prompts: Iterable[Prompt]) -> PromptSource:
     return PromptSource(lambda: iter(stored), len(stored))
 
 
-def as_prompts(values: Iterable[Prompt | str | Mapping[str, Any]]) -> Iterator[Prompt]:
+def as_prompts(values: Iterable[PromptLike]) -> Iterator[Prompt]:
     """Prompts of texts, of rows as in a prompts file, and of `Prompt` objects; ids must be unique.
 
     Raises
@@ -129,7 +136,7 @@ def as_prompts(values: Iterable[Prompt | str | Mapping[str, Any]]) -> Iterator[P
         yield prompt
 
 
-def as_prompt(value: Prompt | str | Mapping[str, Any], number: int = 1) -> Prompt:
+def as_prompt(value: PromptLike, number: int = 1) -> Prompt:
     """The prompt that a text, a row of a prompts file, or a `Prompt` stands for.
 
     Raises

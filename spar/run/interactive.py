@@ -31,6 +31,7 @@ from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.placement import memory_shares
@@ -92,7 +93,7 @@ class Session(Generic[C]):
         return sum(engine.completion_tokens for engine in tuple(self._pool.engines.values()))
 
     def search(
-        self, prompt: Prompt, listener: Listener | None = None, **changes: Any
+        self, prompt: PromptLike, listener: Listener | None = None, **changes: Any
     ) -> SearchTree:
         """Search one prompt and wait for the tree; `changes` are fields of the configuration.
 
@@ -101,14 +102,14 @@ class Session(Generic[C]):
         EngineError, UsageError
             A model cannot be loaded or called.
         """
-        return self._wait(self._search(prompt, listener or self._listener, changes))
+        return self._wait(self._search(as_prompt(prompt), listener or self._listener, changes))
 
     async def search_async(
-        self, prompt: Prompt, listener: Listener | None = None, **changes: Any
+        self, prompt: PromptLike, listener: Listener | None = None, **changes: Any
     ) -> SearchTree:
         """Like `search`, from another event loop; the listener is called in the thread of that loop."""
         events = _InLoop(listener or self._listener, asyncio.get_running_loop())
-        future = self._submit(self._search(prompt, events, changes))
+        future = self._submit(self._search(as_prompt(prompt), events, changes))
         return await asyncio.wrap_future(future)
 
     def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
