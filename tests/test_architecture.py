@@ -100,7 +100,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         ),
         (
             "spar/run/**/*.py",
-            ("spar.train", "spar.eval", "spar.evolve", "spar.nano", "spar.cli", "tui"),
+            ("spar.train", "spar.eval", "spar.evolve", "spar.cli", "tui"),
             (),
         ),
         ("spar/eval/**/*.py", ("spar.train", "spar.evolve", "spar.cli", "tui"), ()),

@@ -13,7 +13,9 @@ from spar.types import Judgement, Message, Node, Prompt
 
 def most_responses(config: DecodeConfig) -> int:
     """Most drafts and refinements a tree can spend: the budget, or less where the strategy ends first."""
-    shape = SearchConfig(branch=config.branching, keep=config.beam_width, depth=config.depth)
+    shape = SearchConfig(
+        branching=config.branching, beam_width=config.beam_width, depth=config.depth
+    )
     return STRATEGIES.spec(config.strategy).num_responses(shape, config.budget)
 
 

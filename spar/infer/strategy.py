@@ -43,9 +43,9 @@ Plan = Generator[Sequence[Expand], tuple[Node, ...], None]
 class SearchConfig:
     """The shape of a search, as strategies see it."""
 
-    branch: int = 3
+    branching: int = 3
     """Refinements of each expanded node (paper: 3)."""
-    keep: int = 2
+    beam_width: int = 2
     """Children of a level that are expanded further (paper: 2)."""
     depth: int = 3
     """Levels of refinement below a root (paper: 3)."""

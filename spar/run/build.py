@@ -58,7 +58,9 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
     return SearchSettings(
         strategy=spec.bind(options),
         name=config.strategy,
-        shape=SearchConfig(branch=config.branching, keep=config.beam_width, depth=config.depth),
+        shape=SearchConfig(
+            branching=config.branching, beam_width=config.beam_width, depth=config.depth
+        ),
         budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),
         gate=config.threshold,
         stop_rule=config.early_stop,

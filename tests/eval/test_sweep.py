@@ -28,7 +28,7 @@ from spar.store import RunStore, read_trees
 from spar.types import Message, Prompt, SearchTree
 from tests.fakes import World, make_settings, real_roles, timeless
 
-PAPER = SearchConfig(branch=3, keep=2, depth=3)
+PAPER = SearchConfig(branching=3, beam_width=2, depth=3)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ PAPER = SearchConfig(branch=3, keep=2, depth=3)
     [
         ("bfs", PAPER, 1 + 3 + 6 + 6),
         ("dfs", PAPER, 1 + 3 + 6 + 12),
-        ("bfs", SearchConfig(branch=3, keep=2, depth=6), 34),
-        ("bfs", SearchConfig(branch=1, keep=5, depth=4), 5),
-        ("bfs", SearchConfig(branch=2, keep=3, depth=3), 1 + 2 + 4 + 6),
-        ("dfs", SearchConfig(branch=2, keep=1, depth=3), 7),
+        ("bfs", SearchConfig(branching=3, beam_width=2, depth=6), 34),
+        ("bfs", SearchConfig(branching=1, beam_width=5, depth=4), 5),
+        ("bfs", SearchConfig(branching=2, beam_width=3, depth=3), 1 + 2 + 4 + 6),
+        ("dfs", SearchConfig(branching=2, beam_width=1, depth=3), 7),
         ("iterative", PAPER, 100),
         ("best-of-n", PAPER, 100),
     ],

@@ -149,7 +149,7 @@ async def test_unseeded_records_with_faults_are_ambiguous() -> None:
         make_settings("bfs", budget=Budget(3, seconds=60)),
         make_settings("best-of-n", budget=Budget(2)),
         make_settings("bfs", budget=Budget(8)),
-        make_settings("bfs", shape=SearchConfig(branch=4), budget=Budget(5)),
+        make_settings("bfs", shape=SearchConfig(branching=4), budget=Budget(5)),
     ],
     ids=["seed", "seconds", "strategy", "budget", "branch"],
 )

@@ -161,7 +161,7 @@ def reply_by_kind(**replies: str) -> FakeEngine:
 
 async def bfs(engine: FakeEngine, budget: int = 2, *, rooted: bool = True) -> SearchTree:
     """A BFS over real roles."""
-    settings = make_settings("bfs", budget=Budget(budget), shape=SearchConfig(branch=1))
+    settings = make_settings("bfs", budget=Budget(budget), shape=SearchConfig(branching=1))
     roots = [make_root()] if rooted else []
     return await run_search(make_prompt(), real_roles(engine), settings, roots=roots)
 

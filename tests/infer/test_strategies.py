@@ -187,7 +187,7 @@ async def test_dfs_descends_into_the_best_first() -> None:
 async def test_a_search_without_roots_drafts_until_it_has_one(name: str) -> None:
     """A draft that fails costs one attempt, and another is asked for."""
     table = TableRoles({"sa": 5}, broken=("r",))
-    tree = await shape_of(table, name, rooted=False, branch=1)
+    tree = await shape_of(table, name, rooted=False, branching=1)
     assert table.drafted == ["r", "s"]
     assert [node.response for node in tree.nodes] == ["s", "sa"]
 

@@ -7,11 +7,11 @@ from spar.types import Node, best
 
 
 def bfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """Refine every kept node of a level `branch` times; keep the best `keep`; go down `depth` levels."""
+    """Refine every kept node of a level `branching` times; keep the best `beam_width`; go down `depth` levels."""
     frontier = yield from drafted(roots)
     for _ in range(config.depth):
-        children = yield [Expand(node.id, config.branch) for node in frontier]
-        frontier = best(children, config.keep)
+        children = yield [Expand(node.id, config.branching) for node in frontier]
+        frontier = best(children, config.beam_width)
         if not frontier:
             return
 
@@ -20,8 +20,8 @@ def max_responses(config: SearchConfig) -> int:
     """The draft, and every level at full width."""
     level, total = 1, 1
     for _ in range(config.depth):
-        children = level * config.branch
-        level, total = min(config.keep, children), total + children
+        children = level * config.branching
+        level, total = min(config.beam_width, children), total + children
     return total
 
 

@@ -7,7 +7,7 @@ from spar.types import Node, best
 
 
 def dfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """Refine a node `branch` times and descend into its best `keep` children in order."""
+    """Refine a node `branching` times and descend into its best `beam_width` children in order."""
     for root in (yield from drafted(roots)):
         yield from _descend(root, config, config.depth)
 
@@ -15,17 +15,17 @@ def dfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
 def _descend(node: Node, config: SearchConfig, levels: int) -> Plan:
     if levels == 0:
         return
-    children = yield [Expand(node.id, config.branch)]
-    for child in best(children, config.keep):
+    children = yield [Expand(node.id, config.branching)]
+    for child in best(children, config.beam_width):
         yield from _descend(child, config, levels - 1)
 
 
 def max_responses(config: SearchConfig) -> int:
-    """The draft, and the children of every node on the way down: each has its own best `keep`."""
+    """The draft, and the children of every node on the way down: each has its own best `beam_width`."""
     level, total = 1, 1
     for _ in range(config.depth):
-        total += level * config.branch
-        level *= min(config.keep, config.branch)
+        total += level * config.branching
+        level *= min(config.beam_width, config.branching)
     return total
 
 
