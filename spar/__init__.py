@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from spar.api import DecodeResult as DecodeResult
     from spar.api import Evaluation as Evaluation
     from spar.api import compare as compare
     from spar.api import compare_async as compare_async
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from spar.listener import Listener as Listener
     from spar.progress import PlainProgress as PlainProgress
     from spar.progress import ProgressBar as ProgressBar
+    from spar.run.decoding import DecodeResult as DecodeResult
     from spar.run.interactive import Session as Session
     from spar.store import read_trees as read_trees
     from spar.types import Fault as Fault
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "spar.api": (
-        "DecodeResult Evaluation compare compare_async decode decode_async evaluate evaluate_async "
+        "Evaluation compare compare_async decode decode_async evaluate evaluate_async "
         "open_session search search_async sweep sweep_async"
     ),
     "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
@@ -80,6 +80,7 @@ _MODULES = {
     "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",
     "spar.listener": "Activity Listener",
     "spar.progress": "PlainProgress ProgressBar",
+    "spar.run.decoding": "DecodeResult",
     "spar.run.interactive": "Session",
     "spar.store": "read_trees",
     "spar.types": "Fault Judgement Message Node Prompt SearchTree Usage",

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from spar.config import DecodeConfig, EvalConfig, load_decode, load_eval
+from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.eval.compare import Comparison
 from spar.eval.compare import compare as compare_evaluations
@@ -34,13 +33,13 @@ from spar.eval.sweep import BUDGETS
 from spar.eval.sweep_runner import Sweep
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
-from spar.infer.summary import Summary
 from spar.listener import Broadcast, Listener, LogListener
-from spar.main_module import check_not_reimported
-from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, check_name
+from spar.plugins import BENCHMARKS, STRATEGIES
 from spar.record.evaluation import Example, Results, read_examples
+from spar.run.blocking import blocking
 from spar.run.decoding import (
     IN_MEMORY,
+    DecodeResult,
     PromptLike,
     as_prompts,
     prompt_source,
@@ -48,45 +47,9 @@ from spar.run.decoding import (
     source_of,
 )
 from spar.run.interactive import Session
+from spar.run.keywords import decode_config, eval_config
 from spar.run.resume import PromptSource
-from spar.store import read_trees
 from spar.types import SearchTree
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeResult:
-    """The trees of a run, in the order of its prompts."""
-
-    directory: Path | None
-    """The run directory, None where nothing was stored."""
-    summary: Summary
-    """Totals: calls, tokens, stops, and seconds over all starts."""
-    _ids: tuple[str, ...]
-    _trees: Mapping[str, SearchTree] = field(default_factory=dict)
-
-    def __iter__(self) -> Iterator[SearchTree]:
-        """Iterate over the trees; those of a run directory are read from the disk, one at a time."""
-        if self.directory is None:
-            yield from (self._trees[prompt_id] for prompt_id in self._ids)
-            return
-        from spar.store import TREES, tree_offsets
-
-        path = self.directory / TREES
-        offsets = tree_offsets(path)
-        with path.open("rb") as handle:
-            for prompt_id in self._ids:
-                handle.seek(offsets[prompt_id])
-                yield SearchTree.from_json(handle.readline())
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    @property
-    def answers(self) -> list[str | None]:
-        """The answer to each prompt, None where every attempt failed."""
-        return [tree.answer for tree in self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +70,6 @@ class Evaluation:
 
 
 async def search_async(
-    prompt: PromptLike,
-    *,
-    listener: Listener | None = None,
-    recipe: str | None = None,
-    **settings: Any,
-) -> SearchTree:
-    """Like `search`, for a caller with an event loop."""
-    result = await decode_async([prompt], listener=listener, recipe=recipe, **settings)
-    return next(iter(result))
-
-
-def search(
     prompt: PromptLike,
     *,
     listener: Listener | None = None,
@@ -151,36 +102,14 @@ def search(
     EngineError
         A request could not be served.
     """
-    return run_blocking(search_async(prompt, listener=listener, recipe=recipe, **settings))
+    result = await decode_async([prompt], listener=listener, recipe=recipe, **settings)
+    return next(iter(result))
+
+
+search = blocking(search_async)
 
 
 async def decode_async(
-    prompts: str | Path | Iterable[PromptLike] = "",
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    listener: Listener | None = None,
-    recipe: str | None = None,
-    **settings: Any,
-) -> DecodeResult:
-    """Like `decode`, for a caller with an event loop."""
-    listener = listener or LogListener()
-    config, source = _prompts(decode_config(recipe, settings), prompts)
-    ids = tuple(prompt.id for prompt in source.read())
-    if out is not None:
-        decoded = await run_decode(
-            config, source, out=Path(out), overwrite=overwrite, listener=listener
-        )
-        return DecodeResult(decoded.directory, decoded.summary, ids)
-    trees = _Trees()
-    with _temporary() as directory:
-        decoded = await run_decode(
-            config, source, out=directory, listener=Broadcast(trees, listener)
-        )
-    return DecodeResult(None, decoded.summary, ids, trees.by_id)
-
-
-def decode(
     prompts: str | Path | Iterable[PromptLike] = "",
     *,
     out: str | Path | None = None,
@@ -216,48 +145,26 @@ def decode(
     RunStopped
         A request could not be served, or the disk is full. The same call resumes.
     """
-    return run_blocking(
-        decode_async(
-            prompts, out=out, overwrite=overwrite, listener=listener, recipe=recipe, **settings
+    listener = listener or LogListener()
+    config, source = _prompts(decode_config(recipe, settings), prompts)
+    ids = tuple(prompt.id for prompt in source.read())
+    if out is not None:
+        decoded = await run_decode(
+            config, source, out=Path(out), overwrite=overwrite, listener=listener
         )
-    )
+        return DecodeResult(decoded.directory, decoded.summary, ids)
+    trees = _Trees()
+    with _temporary() as directory:
+        decoded = await run_decode(
+            config, source, out=directory, listener=Broadcast(trees, listener)
+        )
+    return DecodeResult(None, decoded.summary, ids, trees.by_id)
+
+
+decode = blocking(decode_async)
 
 
 async def evaluate_async(
-    benchmark: Any,
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    responses: str | Path = "",
-    judge_outputs: str | Path = "",
-    allow_missing: bool = False,
-    listener: Listener | None = None,
-    recipe: str | None = None,
-    **settings: Any,
-) -> Evaluation:
-    """Like `evaluate`, for a caller with an event loop."""
-    name = BENCHMARKS.name_of(benchmark)
-    config = eval_config(recipe, {**settings, "responses": str(responses)})
-    with _directory(out) as directory:
-        request = EvalRequest(
-            (name,),
-            out=directory,
-            overwrite=overwrite,
-            judge_outputs=str(judge_outputs),
-            allow_missing=allow_missing,
-        )
-        results, error = await run_evaluation(config, request, listener or LogListener())
-        if error is not None:
-            raise error
-        folder = Path(results[0].run["directory"])
-        examples = tuple(read_examples(folder))
-    if out is None:
-        run = {**results[0].run, "directory": ""}
-        return Evaluation(results[0].model_copy(update={"run": run}), examples, None)
-    return Evaluation(results[0], examples, folder)
-
-
-def evaluate(
     benchmark: Any,
     *,
     out: str | Path | None = None,
@@ -299,50 +206,31 @@ def evaluate(
     RunStopped
         A request could not be served; the same call resumes.
     """
-    return run_blocking(
-        evaluate_async(
-            benchmark,
-            out=out,
+    name = BENCHMARKS.name_of(benchmark)
+    config = eval_config(recipe, {**settings, "responses": str(responses)})
+    with _directory(out) as directory:
+        request = EvalRequest(
+            (name,),
+            out=directory,
             overwrite=overwrite,
-            responses=responses,
-            judge_outputs=judge_outputs,
+            judge_outputs=str(judge_outputs),
             allow_missing=allow_missing,
-            listener=listener,
-            recipe=recipe,
-            **settings,
         )
-    )
+        results, error = await run_evaluation(config, request, listener or LogListener())
+        if error is not None:
+            raise error
+        folder = Path(results[0].run["directory"])
+        examples = tuple(read_examples(folder))
+    if out is None:
+        run = {**results[0].run, "directory": ""}
+        return Evaluation(results[0].model_copy(update={"run": run}), examples, None)
+    return Evaluation(results[0], examples, folder)
+
+
+evaluate = blocking(evaluate_async)
 
 
 async def sweep_async(
-    benchmark: Any,
-    *,
-    strategies: Sequence[Any] = ("greedy", "best-of-n", "iterative", "bfs", "dfs"),
-    budgets: Sequence[int] = BUDGETS,
-    metric: str = "",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    listener: Listener | None = None,
-    recipe: str | None = None,
-    **settings: Any,
-) -> list[Row]:
-    """Like `sweep`, for a caller with an event loop."""
-    name = BENCHMARKS.name_of(benchmark)
-    config = eval_config(recipe, settings)
-    grid = Sweep(
-        tuple(STRATEGIES.name_of(strategy) for strategy in strategies),
-        tuple(budgets),
-        metric=metric,
-        deepen="depth" not in settings,
-    )
-    with _directory(out) as directory:
-        request = EvalRequest((name,), out=directory, overwrite=overwrite)
-        return await run_sweep(
-            config, request, grid, directory=directory / name, listener=listener or LogListener()
-        )
-
-
-def sweep(
     benchmark: Any,
     *,
     strategies: Sequence[Any] = ("greedy", "best-of-n", "iterative", "bfs", "dfs"),
@@ -376,19 +264,22 @@ def sweep(
     UsageError, RunStopped
         As in `evaluate`.
     """
-    return run_blocking(
-        sweep_async(
-            benchmark,
-            strategies=strategies,
-            budgets=budgets,
-            metric=metric,
-            out=out,
-            overwrite=overwrite,
-            listener=listener,
-            recipe=recipe,
-            **settings,
-        )
+    name = BENCHMARKS.name_of(benchmark)
+    config = eval_config(recipe, settings)
+    grid = Sweep(
+        tuple(STRATEGIES.name_of(strategy) for strategy in strategies),
+        tuple(budgets),
+        metric=metric,
+        deepen="depth" not in settings,
     )
+    with _directory(out) as directory:
+        request = EvalRequest((name,), out=directory, overwrite=overwrite)
+        return await run_sweep(
+            config, request, grid, directory=directory / name, listener=listener or LogListener()
+        )
+
+
+sweep = blocking(sweep_async)
 
 
 def compare(
@@ -436,68 +327,6 @@ def open_session(
     return Session(decode_config(recipe, settings), listener or LogListener())
 
 
-def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConfig:
-    """Settings of a search out of keyword arguments."""
-    values = _named(settings)
-    _check_settings(values, DecodeConfig)
-    return load_decode(recipe or _default_recipe(values), values)
-
-
-def eval_config(recipe: str | None, settings: Mapping[str, Any]) -> EvalConfig:
-    """Settings of an evaluation out of keyword arguments."""
-    values = _named(settings)
-    _check_settings(values, EvalConfig)
-    return load_eval(recipe or _default_recipe(values), values)
-
-
-def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where the calling thread has a running event loop."""
-    try:
-        check_not_reimported()
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    except BaseException:
-        work.close()
-        raise
-    return _run_in_thread(work)
-
-
-def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a thread with an event loop of its own; Ctrl-C in this one cancels it."""
-    outcome: list[T] = []
-    errors: list[BaseException] = []
-    started = threading.Event()
-    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-
-    async def main() -> T:
-        task = asyncio.current_task()
-        assert task is not None
-        loops.append((asyncio.get_running_loop(), task))
-        started.set()
-        return await work
-
-    def run() -> None:
-        try:
-            outcome.append(asyncio.run(main()))
-        except BaseException as error:  # raised again in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="spar", daemon=True)
-    thread.start()
-    try:
-        thread.join()
-    except BaseException:
-        started.wait()
-        loop, task = loops[0]
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        raise
-    if errors:
-        raise errors[0]
-    return outcome[0]
-
-
 class _Trees(Listener):
     """Collects the trees of a run that stores nothing."""
 
@@ -535,63 +364,3 @@ def _prompts(
     if not source.count:
         raise UsageError("there are no prompts; give at least one")
     return config, source
-
-
-_NAMES: Mapping[str, Callable[[Any], str]] = {
-    "strategy": STRATEGIES.name_of,
-    "judge": JUDGES.name_of,
-    "refiner": REFINERS.name_of,
-    "engine": ENGINES.name_of,
-}
-
-
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with every plug-in by its name."""
-    values = dict(settings)
-    if "verifier" in values:
-        if "judge" in values:
-            raise UsageError("both judge and verifier are given; a verifier is a judge, give one")
-        values["judge"] = values.pop("verifier")
-    engine = values.get("engine")
-    if engine is not None and hasattr(engine, "generate") and not values.get("model"):
-        values["model"] = engine.model
-    for name, name_of in _NAMES.items():
-        if values.get(name) is not None:
-            values[name] = name_of(values[name])
-    return values
-
-
-def _check_settings(values: dict[str, Any], kind: type[DecodeConfig]) -> None:
-    for name in values:
-        check_name(kind.model_fields, "setting", name)
-    for name, value in values.items():
-        if isinstance(value, str) and "tuple" in str(kind.model_fields[name].annotation):
-            values[name] = (value,)
-        if isinstance(value, Path):
-            values[name] = str(value)
-
-
-def _default_recipe(values: Mapping[str, Any]) -> str:
-    """The embedded model's own settings where no other model is given, else the paper's."""
-    models = ("model", "actor_model", "base_url", "actor_url")
-    engine = values.get("engine", "auto")
-    other = engine != "auto" and ENGINES.spec(engine).urls != "refused"
-    return "paper" if other or any(values.get(name) for name in models) else "nano"
-
-
-__all__ = [
-    "DecodeResult",
-    "Evaluation",
-    "compare",
-    "compare_async",
-    "decode",
-    "decode_async",
-    "evaluate",
-    "evaluate_async",
-    "open_session",
-    "read_trees",
-    "search",
-    "search_async",
-    "sweep",
-    "sweep_async",
-]

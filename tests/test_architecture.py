@@ -159,4 +159,4 @@ def test_every_module_has_a_docstring_and_stays_readable() -> None:
     for path in modules():
         text = path.read_text()
         assert ast.get_docstring(ast.parse(text)), path
-        assert text.count("\n") <= 350, path
+        assert text.count("\n") <= 380, path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from spar.run.build import make_manifest
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary
 from spar.run.session import Run, in_thread
-from spar.store import RunStore
-from spar.types import Prompt
+from spar.store import TREES, RunStore, tree_offsets
+from spar.types import Prompt, SearchTree
 
 BUILT_IN_PROMPTS = 100
 """Prompts of the built-in set where no `limit` is set: the first of nano-if's test split."""
@@ -31,6 +31,38 @@ IN_MEMORY = "python"
 
 PromptLike = Prompt | str | Mapping[str, Any]
 """A `Prompt`, a text, or a row of a prompts file: `{"prompt": ...}` or `{"messages": [...]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeResult:
+    """The trees of a run, in the order of its prompts."""
+
+    directory: Path | None
+    """The run directory, None where nothing was stored."""
+    summary: Summary
+    """Totals: calls, tokens, stops, and seconds over all starts."""
+    _ids: tuple[str, ...]
+    _trees: Mapping[str, SearchTree] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[SearchTree]:
+        """Iterate over the trees; those of a run directory are read from the disk, one at a time."""
+        if self.directory is None:
+            yield from (self._trees[prompt_id] for prompt_id in self._ids)
+            return
+        path = self.directory / TREES
+        offsets = tree_offsets(path)
+        with path.open("rb") as handle:
+            for prompt_id in self._ids:
+                handle.seek(offsets[prompt_id])
+                yield SearchTree.from_json(handle.readline())
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def answers(self) -> list[str | None]:
+        """The answer to each prompt, None where every attempt failed."""
+        return [tree.answer for tree in self]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""Settings out of the keyword arguments of the Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spar.config import DecodeConfig, EvalConfig, load_decode, load_eval
+from spar.errors import UsageError
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name
+
+
+def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConfig:
+    """Settings of a search out of keyword arguments."""
+    values = _named(settings)
+    _check_settings(values, DecodeConfig)
+    return load_decode(recipe or _default_recipe(values), values)
+
+
+def eval_config(recipe: str | None, settings: Mapping[str, Any]) -> EvalConfig:
+    """Settings of an evaluation out of keyword arguments."""
+    values = _named(settings)
+    _check_settings(values, EvalConfig)
+    return load_eval(recipe or _default_recipe(values), values)
+
+
+_NAMES: Mapping[str, Callable[[Any], str]] = {
+    "strategy": STRATEGIES.name_of,
+    "judge": JUDGES.name_of,
+    "refiner": REFINERS.name_of,
+    "engine": ENGINES.name_of,
+}
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with every plug-in by its name."""
+    values = dict(settings)
+    if "verifier" in values:
+        if "judge" in values:
+            raise UsageError("both judge and verifier are given; a verifier is a judge, give one")
+        values["judge"] = values.pop("verifier")
+    engine = values.get("engine")
+    if engine is not None and hasattr(engine, "generate") and not values.get("model"):
+        values["model"] = engine.model
+    for name, name_of in _NAMES.items():
+        if values.get(name) is not None:
+            values[name] = name_of(values[name])
+    return values
+
+
+def _check_settings(values: dict[str, Any], kind: type[DecodeConfig]) -> None:
+    for name in values:
+        check_name(kind.model_fields, "setting", name)
+    for name, value in values.items():
+        if isinstance(value, str) and "tuple" in str(kind.model_fields[name].annotation):
+            values[name] = (value,)
+        if isinstance(value, Path):
+            values[name] = str(value)
+
+
+def _default_recipe(values: Mapping[str, Any]) -> str:
+    """The embedded model's own settings where no other model is given, else the paper's."""
+    models = ("model", "actor_model", "base_url", "actor_url")
+    engine = values.get("engine", "auto")
+    other = engine != "auto" and ENGINES.spec(engine).urls != "refused"
+    return "paper" if other or any(values.get(name) for name in models) else "nano"

@@ -1,0 +1,251 @@
+"""The Python API: every function in a script, under a running loop, with objects as plug-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import spar
+from spar.infer.engines.fake import FakeEngine
+from spar.plugins import STRATEGIES
+from tests.cli.toy_benchmark import Toy
+from tests.fakes import World, timeless
+
+FAKE: dict[str, Any] = {"engine": "fake", "votes": 3}
+
+
+def two_chains(roots: tuple[spar.Node, ...], config: spar.SearchConfig) -> spar.Plan:
+    """Refine two drafts side by side."""
+    newest = roots or (yield [spar.Expand(None, 2)])
+    for _ in range(config.depth):
+        newest = yield [spar.Expand(node.id, 1) for node in newest]
+
+
+class Width(BaseModel):
+    """Options of `wide`."""
+
+    drafts: int = 2
+
+
+def wide_plan(roots: tuple[spar.Node, ...], config: spar.SearchConfig, options: Width) -> spar.Plan:
+    """As many drafts as an option says."""
+    yield [spar.Expand(None, options.drafts)]
+
+
+wide = spar.StrategySpec(wide_plan, roles=frozenset({"actor", "judge"}), options=Width)
+
+
+def is_even(prompt: spar.Prompt, response: str) -> bool:
+    """A judge: the response has an even number of characters."""
+    return len(response) % 2 == 0
+
+
+def test_search_returns_a_tree() -> None:
+    """Of the strategy and the budget given; the same call gives the same tree."""
+    first = spar.search("Say it.", strategy="bfs", budget=4, **FAKE)
+    again = spar.search({"prompt": "Say it."}, strategy="bfs", budget=4, **FAKE)
+    assert 1 <= len(first.nodes) <= 4
+    assert first.answer == first.nodes[first.selected or 0].response
+    assert [node.response for node in again.nodes] == [node.response for node in first.nodes]
+
+
+def test_the_blocking_forms_work_under_a_running_loop() -> None:
+    """As in a notebook; the async forms give the same."""
+
+    async def cell() -> tuple[spar.SearchTree, spar.SearchTree]:
+        return spar.search("Say it.", **FAKE), await spar.search_async("Say it.", **FAKE)
+
+    blocking, awaited = asyncio.run(cell())
+    assert timeless(blocking) == timeless(awaited)
+
+
+def test_decode_stores_a_run_and_resumes_it(tmp_path: Path) -> None:
+    """The second call searches what is missing and returns all trees in the order of the prompts."""
+    prompts = [{"id": "b", "prompt": "Say b."}, {"id": "a", "prompt": "Say a."}]
+    seen = Seen()
+    first = spar.decode(prompts[:1], out=tmp_path / "run", listener=seen, **FAKE)
+    run = spar.decode(prompts, out=tmp_path / "run", listener=seen, **FAKE)
+    assert seen.trees == ["b", "a"]
+    assert [tree.prompt.id for tree in run] == ["b", "a"]
+    assert len(first) == 1 and len(run) == 2 and run.summary.trees == 2
+    assert sorted(tree.prompt.id for tree in spar.read_trees(tmp_path / "run")) == ["a", "b"]
+    with pytest.raises(spar.ConfigChanged, match="budget"):
+        spar.decode(prompts, out=tmp_path / "run", budget=3, **FAKE)
+
+
+def test_decode_without_out_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees are in memory, and no directory is made."""
+    monkeypatch.chdir(tmp_path)
+    run = spar.decode(["One.", "Two."], **FAKE)
+    assert run.directory is None
+    assert [tree.prompt.messages[0].content for tree in run] == ["One.", "Two."]
+    assert run.answers == [tree.answer for tree in run]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_prompts(tmp_path: Path) -> None:
+    """A path, as a string or a `Path`."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("One.\nTwo.\n")
+    assert len(spar.decode(path, **FAKE)) == 2
+    assert len(spar.decode(str(path), limit=1, **FAKE)) == 1
+
+
+def test_plugins_may_be_plain_objects() -> None:
+    """A strategy function, a spec with options, a judge function, a refiner function, an engine object."""
+    tree = spar.search("Say it.", strategy=two_chains, judge=is_even, budget=6, engine="fake")
+    assert tree.strategy == f"{__name__}:two_chains"
+    assert len([node for node in tree.nodes if node.parent is None]) == 2
+    judged = [node for node in tree.nodes if node.judgement]
+    assert judged
+    assert all(
+        node.judgement and node.judgement.passed(0.5) == (len(node.response) % 2 == 0)
+        for node in judged
+    )
+    tree = spar.search("Say it.", strategy=wide, strategy_args={"drafts": 3}, **FAKE)
+    assert len(tree.nodes) == 3
+    engine = FakeEngine(World(yes=0))
+    refined = spar.search(
+        "Say it.",
+        strategy="iterative",
+        budget=2,
+        engine=engine,
+        judge=lambda prompt, response: (response == "Better.", "Write: Better."),
+        refiner=lambda prompt, node: "Better.",
+    )
+    assert refined.answer == "Better." and refined.solved
+    assert not engine._closed, "an engine is closed by its owner"
+
+
+async def test_async_judges_and_scores() -> None:
+    """A function may be async, and return a score or a judgement."""
+
+    async def score(prompt: spar.Prompt, response: str) -> float:
+        await asyncio.sleep(0)
+        return 0.75
+
+    tree = await spar.search_async("Say it.", strategy="bfs", judge=score, engine="fake")
+    assert tree.solved and tree.nodes[0].judgement is not None
+    assert tree.nodes[0].judgement.score == 0.75
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"budgt": 3}, "unknown setting 'budgt'; did you mean 'budget'"),
+        ({"strategy": "bsf"}, "did you mean 'bfs'.*or module:attribute"),
+        ({"strategy": "nowhere:x"}, "there is no module 'nowhere'"),
+        ({"strategy": "spar.types:nothing"}, "has no 'nothing'"),
+        ({"strategy": 3}, "not a strategy"),
+        ({"judge": 3}, "not a judge"),
+        ({"judge": is_even, "verifier": is_even}, "give one"),
+        ({"judge": lambda prompt, response: "yes"}, "a judge returned 'yes'"),
+        ({"strategy_args": {"c": 1}}, "--strategy-arg c: bfs has no options"),
+        ({"strategy": wide, "strategy_args": {"draft": 1}}, "did you mean 'drafts'"),
+        ({"strategy": wide, "strategy_args": {"drafts": "x"}}, "drafts='x'"),
+        ({"budget": 0}, "budget"),
+    ],
+)
+def test_mistakes_are_usage_errors(settings: dict[str, Any], words: str) -> None:
+    """One line that names the value and what is accepted."""
+    with pytest.raises(spar.UsageError, match=words):
+        spar.search("Say it.", **{"engine": "fake", "strategy": "bfs", **settings})
+
+
+@pytest.mark.parametrize("prompts", [[], [3], ["a", " "], [{"id": 1, "prompt": "a"}] * 2])
+def test_prompts_that_are_none(prompts: Sequence[Any]) -> None:
+    """None at all, another type, a blank text, an id that comes twice."""
+    with pytest.raises(spar.UsageError):
+        spar.decode(prompts, **FAKE)
+
+
+def test_evaluate_and_compare(tmp_path: Path) -> None:
+    """A benchmark by class; without `out` nothing is stored; two evaluations are compared."""
+    evaluation = spar.evaluate(Toy, engine="fake", limit=6)
+    assert evaluation.directory is None and evaluation.results.n == 6
+    assert len(evaluation.examples) == 6
+    assert set(evaluation.metrics) == set(evaluation.results.metrics)
+    for seed in (0, 1):
+        spar.evaluate(
+            "nano-if-answers", engine="fake", limit=6, seed=seed, out=tmp_path / f"{seed}"
+        )
+    (comparison,) = spar.compare(tmp_path / "0", tmp_path / "1")
+    assert comparison.n == 6
+
+
+def test_sweep_gives_a_row_a_point() -> None:
+    """Greedy once, a strategy of one's own at each budget."""
+    rows = spar.sweep(
+        "nano-if-answers", strategies=("greedy", two_chains), budgets=(2, 4), engine="fake", limit=3
+    )
+    assert [(row.strategy, row.budget) for row in rows] == [
+        ("greedy", 1),
+        (f"{__name__}:two_chains", 2),
+        (f"{__name__}:two_chains", 4),
+    ]
+
+
+def test_a_session_keeps_its_models_loaded() -> None:
+    """Each search may change settings; nothing can be searched after it is closed."""
+    with spar.open_session(engine="fake") as session:
+        first = session.search("Say it.", budget=2)
+        second = session.search("Say it.", budget=2)
+        assert timeless(first) == timeless(second)
+    with pytest.raises(spar.EngineError, match="closed"):
+        session.search("Say it.")
+
+
+def test_notes_go_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
+    """By default, at level INFO of the logger "spar"."""
+    with caplog.at_level(logging.INFO, logger="spar"):
+        spar.search("Say it.", **FAKE)
+    assert "loading the model ..." in caplog.text
+
+
+def test_import_is_fast_and_light() -> None:
+    """`import spar` imports none of spar's modules, and no package outside the standard library."""
+    code = (
+        "import sys; before = set(sys.modules); import spar; new = set(sys.modules) - before; "
+        "print(sorted(m for m in new if m.startswith('spar.') or m.split('.')[0] in "
+        "('pydantic', 'numpy', 'torch', 'rich', 'yaml', 'httpx', 'typer')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_every_name_is_documented() -> None:
+    """`docs/api.md` has a heading or an entry for each name of `spar.__all__`, and for no other."""
+    text = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
+    documented = {
+        word
+        for line in text.splitlines()
+        if line.startswith(("### `", "- `"))
+        for word in [line.split("`")[1].split("(")[0].removeprefix("spar.")]
+    }
+    assert documented == set(spar.__all__)
+    assert all(getattr(spar, name).__doc__ for name in spar.__all__)
+
+
+def test_registered_objects_are_not_listed() -> None:
+    """A function that was passed as a strategy joins no table."""
+    spar.search("Say it.", strategy=two_chains, judge=is_even, engine="fake")
+    assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}
+
+
+class Seen(spar.Listener):
+    """Collects the ids of finished trees."""
+
+    def __init__(self) -> None:
+        self.trees: list[str] = []
+
+    def tree(self, tree: spar.SearchTree) -> None:
+        """Append the id."""
+        self.trees.append(tree.prompt.id)
