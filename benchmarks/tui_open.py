@@ -27,8 +27,8 @@ from pathlib import Path
 from spar.manifest import Manifest
 from spar.store import MANIFEST, TREES
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
-from tui.index import TreeIndex
-from tui.rows import Filter, Sort
+from tui.index.rows import Filter, Sort
+from tui.index.run_index import TreeIndex
 
 SHAPES = 400
 """Trees that differ; the others are these under other ids."""

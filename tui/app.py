@@ -15,16 +15,16 @@ from textual.binding import Binding, BindingType
 
 from spar.errors import UsageError
 from spar.store import MANIFEST
+from spar.view.text import safe
 from tui.commands import KeyCommands
+from tui.index.run_summary import read_run
 from tui.inputs import Inputs
-from tui.memory import Memory, Place, load, save
-from tui.run_summary import read_run
+from tui.run_view import RunView
 from tui.screens.help import HelpScreen
 from tui.screens.others import open_screen
 from tui.screens.runs import RunsScreen
 from tui.screens.trees import TreesScreen
-from tui.text import safe
-from tui.view import RunView
+from tui.session_state import Memory, Place, load, save
 
 DARK, LIGHT = "textual-dark", "textual-light"
 SHOWN = 400

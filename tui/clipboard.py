@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from textual.app import SuspendNotSupported
 
 from spar.errors import UsageError
-from tui.text import safe
+from spar.view.text import safe
 
 if TYPE_CHECKING:
     from textual.app import App

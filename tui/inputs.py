@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.node_detail import Facts
-from tui.rows import Truth
+from spar.view.node_detail import Facts
+from tui.index.rows import Truth
 
 if TYPE_CHECKING:
     from tui.play import Play

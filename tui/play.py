@@ -15,10 +15,10 @@ from rich.text import Text
 from spar.errors import UsageError
 from spar.listener import Listener
 from spar.types import Message, Node, Prompt, SearchTree, best
-from tui.palette import PALETTE
-from tui.present import stop_text
-from tui.text import one_line
-from tui.tree_lines import votes_text
+from spar.view.palette import PALETTE
+from spar.view.present import stop_text
+from spar.view.text import one_line
+from spar.view.tree_lines import votes_text
 
 LARGEST_BUDGET = 10_000
 """A tree of more responses is no play any more."""

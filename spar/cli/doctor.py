@@ -8,6 +8,7 @@ EXTRAS = {
     "train": (("trl", "accelerate", "deepspeed"), "training"),
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
     "ray": (("ray",), "many machines"),
+    "export": (("pandas", "pyarrow"), "a run as a table: spar export --format csv or parquet"),
 }
 """Extra to the packages it brings and what they are for."""
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from spar.errors import RunStopped, UsageError
+from spar.export import TREE_FORMS, export_tree
+from spar.export.columns import ROWS
+from spar.export.table import TABLE_FORMS, write_table
 from spar.store import TREES, read_manifest, read_trees, tree_offsets
 from spar.types import Message, Node, SearchTree
-from tui.export import TREE_FORMS, export_tree
-from tui.export.columns import ROWS
-from tui.export.table import TABLE_FORMS, write_table
-from tui.node_detail import Facts, Rendered
-from tui.shape import parent_of
-from tui.text import one_line
-from tui.tree_lines import is_given
+from spar.view.layout import parent_of
+from spar.view.node_detail import Facts, Rendered
+from spar.view.text import one_line
+from spar.view.tree_lines import is_given
 
 _SHOWN_IDS = 5
 _CELLS = 60

@@ -15,7 +15,7 @@ from spar.cli.run_export import open_rendered, verdicts
 from spar.config import DecodeConfig
 from spar.errors import RunStopped, UsageError
 from spar.types import SearchTree
-from tui.node_detail import Facts
+from spar.view.node_detail import Facts
 
 if TYPE_CHECKING:
     from tui.inputs import Inputs
@@ -69,7 +69,7 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
 def make_inputs(paths: tuple[Path, ...]) -> Inputs:
     """What the browser starts from."""
     from tui.inputs import Inputs
-    from tui.memory import default_path
+    from tui.session_state import default_path
 
     return Inputs(
         paths=paths or (DEFAULT,),

@@ -14,8 +14,8 @@ from spar.store import TREES
 from spar.templates import load
 from spar.types import Judgement, Message, Node, SearchTree, Usage
 from tests.cli.test_decode import spar
+from tests.hostile import EVERYTHING, hostile_tree
 from tests.train.trees import make_tree, tree_of, write_run
-from tests.tui.hostile import EVERYTHING, hostile_tree
 
 NANO = {
     "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
@@ -177,6 +177,14 @@ def test_parquet_needs_pyarrow(
     with pytest.raises(MissingExtra, match="--format parquet needs the package 'pyarrow'"):
         run(Export(three, "parquet", out=tmp_path / "x.parquet"))
     assert not list(tmp_path.glob("x.parquet*"))
+
+
+def test_a_table_needs_pandas(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas the error names the extra, and no file is written."""
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(MissingExtra, match=r"needs the package 'pandas'.*export"):
+        run(Export(three, "csv", out=tmp_path / "x.csv"))
+    assert not list(tmp_path.glob("x.csv*"))
 
 
 def test_verdicts() -> None:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Stop, Usage
-from tui.index import TreeIndex
-from tui.rows import Filter, Sort
+from tui.index.rows import Filter, Sort
+from tui.index.run_index import TreeIndex
 
 
 def tree(

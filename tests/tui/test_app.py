@@ -11,6 +11,7 @@ from textual.widgets import Button
 
 from spar.errors import RunStopped
 from spar.files import locked
+from tests.hostile import EVERYTHING, SNIPPETS, hostile_tree
 from tests.tui.driving import (
     browser,
     cursor,
@@ -22,15 +23,14 @@ from tests.tui.driving import (
     told,
     until,
 )
-from tests.tui.hostile import EVERYTHING, SNIPPETS, hostile_tree
 from tests.tui.made import append, failed_tree, solved_tree, trees, write_run
-from tests.tui.test_text import unseen
+from tests.view.test_text import unseen
 from tui.app import SparApp
-from tui.memory import Memory, Place, load, save
-from tui.rows import Sort
+from tui.index.rows import Sort
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
+from tui.session_state import Memory, Place, load, save
 
 LONG = "x" * 100_000
 
@@ -281,7 +281,7 @@ def test_memory_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_memory_lies_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By XDG's rules: a relative variable counts as none."""
-    from tui.memory import default_path
+    from tui.session_state import default_path
 
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/s/spar/tui.json")

@@ -12,24 +12,24 @@ import pytest
 from hypothesis import given
 
 from spar.types import Node, SearchTree
+from tests.hostile import EVERYTHING, hostile_text, hostile_tree
 from tests.tui.driving import browser, cursor, is_settled, screen_text, until
-from tests.tui.hostile import EVERYTHING, hostile_text, hostile_tree
 from tests.tui.made import append, failed_tree, node, prompt, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, shows
 from tests.tui.test_snapshots import SIZES, Compare
-from tests.tui.test_text import unseen
+from tests.view.test_text import unseen
 from tui.app import SparApp
-from tui.columns import Columns
-from tui.compare import KINDS, OUTCOMES, Comparison, Kind, Outcome, num_of
-from tui.compare_pair import pair_sections, pair_title
-from tui.compare_table import compare_cells, tally_text
-from tui.index import TreeIndex
+from tui.compare.comparison import KINDS, OUTCOMES, Comparison, Kind, Outcome, num_of
+from tui.compare.pair import pair_sections, pair_title
+from tui.index.columns import Columns
+from tui.index.rows import Truth
+from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
-from tui.rows import Truth
 from tui.screens.compare import CompareScreen
 from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
+from tui.tables.comparison import compare_cells, tally_text
 from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
@@ -126,7 +126,7 @@ def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ground truth that is written beside the trees afterwards is taken over."""
-    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [answered(0, name, None)]) for name in "ab")
     comparison = opened(left, right)
     assert outcomes(comparison) == {"prompt-0": "unknown"}
@@ -141,7 +141,7 @@ def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt appears as soon as both runs have it; what was arranged before says nothing new by itself."""
-    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [solved_tree(0)], ended=False) for name in "ab")
     comparison = opened(left, right)
     assert not comparison.is_stale()
@@ -161,7 +161,7 @@ def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A last line that a writer was in the middle of counts once it is whole."""
-    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / n, [solved_tree(0)], ended=False) for n in "ab")
     append(right, solved_tree(1))
     whole = failed_tree(1).to_json()
@@ -182,7 +182,7 @@ def test_broken_lines_and_a_file_that_vanishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line that holds no tree has no prompt to compare; a file that is gone is said to be."""
-    monkeypatch.setattr("tui.compare.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, trees(3)) for name in "ab")
     with (left / "trees.jsonl").open("a") as handle:
         handle.write("{broken}\n")
@@ -253,9 +253,9 @@ def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
 
 def _pair(left: SearchTree, right: SearchTree) -> Any:
     """A pair as a comparison gives it."""
-    from tui.compare import Pair, _mark, _outcome
-    from tui.digest import digest
-    from tui.rows import TreeRow
+    from tui.compare.comparison import Pair, _mark, _outcome
+    from tui.index.row_summary import digest
+    from tui.index.rows import TreeRow
 
     rows = []
     for tree in (left, right):

@@ -16,10 +16,10 @@ from spar.types import SCHEMA_VERSION, SearchTree
 from tests.strategies import any_text, trees
 from tests.test_store import manifest
 from tests.tui.lines import append, errors, finish, line_of, shown, spaced, summarised, tree, write
-from tui import scan, search
-from tui.digest import LONGEST_LINE, digest, glance
-from tui.index import TreeIndex, shared_rows
-from tui.rows import Filter, RowError, Sort, TreeRow, Vanished, Verdict
+from tui.index import scan, search
+from tui.index.row_summary import LONGEST_LINE, digest, glance
+from tui.index.rows import Filter, RowError, Sort, TreeRow, Vanished, Verdict
+from tui.index.run_index import TreeIndex, shared_rows
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from spar.types import SearchTree
+from spar.view.node_detail import Facts
 from tests.tui.driving import (
     browser,
     cursor,
@@ -28,7 +29,6 @@ from tests.tui.driving import (
 )
 from tests.tui.made import DRAFT, REFINED, judged, node, prompt, solved_tree, trees, write_run
 from tui.app import SparApp
-from tui.node_detail import Facts
 from tui.screens.export import ExportScreen
 from tui.screens.help import HelpScreen
 from tui.screens.runs import RunsScreen

@@ -22,14 +22,15 @@ from spar.listener import Listener
 from spar.plugins import STRATEGIES
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
+from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text
 from tests.tui.driving import browser, line, screen_text, until
-from tests.tui.hostile import EVERYTHING, hostile_text
 from tests.tui.made import DRAFT, REFINED, node
 from tests.tui.test_keys import Press, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
-from tests.tui.test_text import unseen
+from tests.view.test_text import unseen
 from tui.app import SparApp
+from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.play import (
     Going,
@@ -40,7 +41,6 @@ from tui.play import (
     read_settings,
     so_far,
 )
-from tui.run_summary import read_run
 from tui.screens.play import PlayScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.instruction import Instruction, plain

@@ -15,8 +15,8 @@ from spar.files import locked
 from spar.manifest import Manifest
 from spar.store import RunStore
 from tests.tui.lines import tree
-from tui.run_summary import RunSummary, is_locked, read_run
-from tui.runs import Limits, Walk
+from tui.index.run_list import Limits, Walk
+from tui.index.run_summary import RunSummary, is_locked, read_run
 
 TOTALS = {"trees": 4, "solved": 3, "completion_tokens": 900, "passed_after": 0.5}
 

@@ -14,9 +14,9 @@ from spar.errors import UsageError
 from spar.types import SearchTree
 from tests.strategies import any_text, trees
 from tests.tui.lines import append, finish, line_of, shown, spaced, tree, write
-from tui.index import TreeIndex
-from tui.query import query
-from tui.rows import Filter
+from tui.index.query import query
+from tui.index.rows import Filter
+from tui.index.run_index import TreeIndex
 
 
 def looked(path: Path, text: str, *, regex: bool = False) -> list[int]:

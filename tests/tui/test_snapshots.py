@@ -11,11 +11,11 @@ from textual.pilot import Pilot
 
 from spar.files import locked
 from spar.types import SearchTree
+from spar.view.node_detail import Facts
 from tests.tui.driving import is_settled, until
 from tests.tui.made import node, prompt, trees, write_run
 from tui.app import SparApp
 from tui.inputs import Inputs
-from tui.node_detail import Facts
 
 SIZES = [(80, 24), (120, 40)]
 Compare = Callable[..., bool]

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from tests.tui.hostile import hostile_text
+from spar.view.node_detail import Section
+from tests.hostile import hostile_text
 from tests.tui.made import trees, write_run
-from tests.tui.test_text import unseen
+from tests.view.test_text import unseen
 from tui.clipboard import file_name
-from tui.feed import Feed, is_openable
-from tui.node_detail import Section
-from tui.rows import Counts, Filter, Progress, Sort, TreeRow
-from tui.run_summary import RunSummary
-from tui.run_table import run_cells, run_detail, run_name, sort_runs
-from tui.tree_table import COLUMNS, kind_choices, status, tree_cells
-from tui.view import failed
+from tui.index.rows import Counts, Filter, Progress, Sort, TreeRow
+from tui.index.run_summary import RunSummary
+from tui.index.watcher import Feed, is_openable
+from tui.run_view import failed
+from tui.tables.runs import run_cells, run_detail, run_name, sort_runs
+from tui.tables.trees import COLUMNS, kind_choices, status, tree_cells
 from tui.widgets.bars import short
 from tui.widgets.node_pane import ASKED, CHANGE, RESPONSE, Chosen, choose
 from tui.widgets.table import Table

@@ -14,18 +14,28 @@ from textual.binding import Binding
 from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair, RefinerExample
 from spar.train.data.export import export, export_chats
 from spar.types import Message
+from tests.hostile import EVERYTHING, hostile_text
 from tests.tui.driving import browser, cursor, is_settled, line, screen_text, until
-from tests.tui.hostile import EVERYTHING, hostile_text
 from tests.tui.made import DRAFT, REFINED, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
-from tests.tui.test_text import unseen
+from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.inputs import Inputs
 from tui.screens.runs import RunsScreen
 from tui.screens.training import TrainingScreen
 from tui.screens.tree import TreeScreen
-from tui.training import (
+from tui.tables.training import (
+    bar_lines,
+    course_text,
+    example_cells,
+    example_sections,
+    score_lines,
+    sparkline,
+    thinned,
+)
+from tui.training.examples import BLOCK, TrainingData, TrainingExample, read_example
+from tui.training.status import (
     Metric,
     Origin,
     Round,
@@ -36,16 +46,6 @@ from tui.training import (
     rounds_of,
     scores_of,
     standing_of,
-)
-from tui.training_data import BLOCK, TrainingData, TrainingExample, read_example
-from tui.training_table import (
-    bar_lines,
-    course_text,
-    example_cells,
-    example_sections,
-    score_lines,
-    sparkline,
-    thinned,
 )
 from tui.widgets.choices import Choices
 from tui.widgets.table import Table
@@ -173,7 +173,7 @@ def test_lines_longer_than_a_block_and_without_a_break(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines are found whatever their length; blank ones are none; the last needs no break."""
-    monkeypatch.setattr("tui.training_data.BLOCK", 100)
+    monkeypatch.setattr("tui.training.examples.BLOCK", 100)
     long = a_pair(chosen="x" * 1000)
     lines = [one.model_dump_json() for one in (a_pair(1), long, a_pair(2))]
     (tmp_path / "dpo.jsonl").write_text("\n\n".join(lines))

@@ -15,16 +15,16 @@ from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
-from tui.compare import KINDS, Comparison, Kind, num_of
-from tui.compare_table import COLUMNS, KIND_NAMES, compare_cells, tally_text
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from tui.compare.comparison import KINDS, Comparison, Kind, num_of
 from tui.inputs import Inputs
-from tui.palette import PALETTE
-from tui.run_table import run_name
+from tui.run_view import SLICE_SECONDS, RunView
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.screens.pair import PairScreen, Sides
-from tui.text import one_line
-from tui.view import SLICE_SECONDS, RunView
+from tui.tables.comparison import COLUMNS, KIND_NAMES, compare_cells, tally_text
+from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList

@@ -13,11 +13,11 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from spar.export import SUFFIXES, TREE_FORMS, TreeForm, export_tree
 from spar.types import SearchTree
+from spar.view.palette import PALETTE
 from tui.clipboard import file_name, write_file
-from tui.export import SUFFIXES, TREE_FORMS, TreeForm, export_tree
-from tui.palette import PALETTE
-from tui.view import RunView
+from tui.run_view import RunView
 
 FOLDER = "exports"
 """Folder in the run directory that the files go to."""

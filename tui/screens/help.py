@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from tui.palette import PALETTE
+from spar.view.palette import PALETTE
 from tui.widgets.node_pane import NodePane
 
 KEY_CELLS = 16

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from spar.types import SearchTree
-from tui.memory import Place
+from spar.view.tree_lines import tree_lines
+from tui.run_view import RunView, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.tree import TreeScreen
-from tui.tree_lines import tree_lines
-from tui.view import RunView, tree_of
+from tui.session_state import Place
 
 
 def show_tree(screen: BrowserScreen[Any], view: RunView, number: int, node: int | None) -> None:

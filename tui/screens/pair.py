@@ -13,14 +13,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Footer, Static
 
+from spar.view.node_detail import Section
 from tui.clipboard import copy
-from tui.compare import Comparison, Pair
-from tui.compare_pair import LETTERS, Trees, legend, pair_sections, pair_title
-from tui.node_detail import Section
+from tui.compare.comparison import Comparison, Pair
+from tui.compare.pair import LETTERS, Trees, legend, pair_sections, pair_title
+from tui.run_view import RunView, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.screens.work import begin
-from tui.view import RunView, tree_of
 from tui.widgets.bars import StatusBar
 from tui.widgets.node_pane import NodePane, as_text
 

@@ -18,10 +18,12 @@ from textual.worker import Worker
 from spar.errors import SparError, UsageError
 from spar.listener import Listener
 from spar.types import Node, Prompt, SearchTree
+from spar.view.node_detail import Section, fault_sections, node_sections, prompt_sections
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy
 from tui.inputs import Inputs
-from tui.node_detail import Section, fault_sections, node_sections, prompt_sections
-from tui.palette import PALETTE
 from tui.play import (
     Going,
     PlaySettings,
@@ -32,8 +34,6 @@ from tui.play import (
 )
 from tui.screens.base import BrowserScreen
 from tui.screens.work import begin
-from tui.text import one_line
-from tui.tree_lines import TreeLine
 from tui.widgets.bars import StatusBar
 from tui.widgets.instruction import Instruction
 from tui.widgets.line_list import LineList

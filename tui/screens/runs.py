@@ -14,14 +14,14 @@ from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
-from tui.feed import Feed, Found, is_openable
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from tui.index.run_summary import RunSummary
+from tui.index.watcher import Feed, Found, is_openable
 from tui.inputs import Inputs
-from tui.palette import PALETTE
-from tui.run_summary import RunSummary
-from tui.run_table import COLUMNS, run_cells, run_detail, sort_runs
 from tui.screens.base import BrowserScreen
 from tui.screens.others import open_screen
-from tui.text import one_line
+from tui.tables.runs import COLUMNS, run_cells, run_detail, sort_runs
 from tui.widgets.bars import StatusBar
 from tui.widgets.line_list import LineList
 from tui.widgets.table import Table

@@ -16,18 +16,16 @@ from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.view.node_detail import Section
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
 from tui.clipboard import copy
 from tui.inputs import Inputs
-from tui.node_detail import Section
-from tui.palette import PALETTE
-from tui.run_table import run_name
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.screens.work import begin
-from tui.text import one_line
-from tui.training import Origin, standing_of
-from tui.training_data import TrainingExample
-from tui.training_table import (
+from tui.tables.runs import run_name
+from tui.tables.training import (
     COLUMNS,
     KIND_NAMES,
     bar_lines,
@@ -38,7 +36,9 @@ from tui.training_table import (
     score_lines,
     title_text,
 )
-from tui.training_view import TrainingView
+from tui.training.examples import TrainingExample
+from tui.training.status import Origin, standing_of
+from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList

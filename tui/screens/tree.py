@@ -16,18 +16,18 @@ from textual.widgets import Footer, Static
 from textual.worker import WorkType
 
 from spar.errors import UsageError
+from spar.export import TreeForm
 from spar.types import SearchTree
+from spar.view.node_detail import Section, fault_sections, node_sections, prompt_sections
+from spar.view.palette import PALETTE
+from spar.view.present import header_lines
+from spar.view.text import one_line, safe_text
+from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy, open_editor, open_pager
-from tui.export import TreeForm
-from tui.memory import Place
-from tui.node_detail import Section, fault_sections, node_sections, prompt_sections
-from tui.palette import PALETTE
-from tui.present import header_lines
+from tui.run_view import RunView, raw_text, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.export import ExportScreen, write_export
-from tui.text import one_line, safe_text
-from tui.tree_lines import TreeLine
-from tui.view import RunView, raw_text, tree_of
+from tui.session_state import Place
 from tui.widgets.bars import StatusBar
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import Chosen, NodePane, as_text, choose

@@ -13,16 +13,16 @@ from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from tui.index.rows import Column, Filter, Show, Sort
 from tui.inputs import Inputs
-from tui.memory import Place
-from tui.palette import PALETTE
-from tui.rows import Column, Filter, Show, Sort
-from tui.run_table import run_name
+from tui.run_view import RunView
 from tui.screens.base import BrowserScreen
 from tui.screens.tree import TreeScreen
-from tui.text import one_line
-from tui.tree_table import COLUMNS, KINDS, kind_choices, status, tree_cells
-from tui.view import RunView
+from tui.session_state import Place
+from tui.tables.runs import run_name
+from tui.tables.trees import COLUMNS, KINDS, kind_choices, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choices
 from tui.widgets.line_list import LineList

@@ -11,7 +11,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.palette import PALETTE
+from spar.view.palette import PALETTE
 from tui.widgets.bars import short
 
 

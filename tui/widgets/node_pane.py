@@ -12,8 +12,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui.node_detail import Section
-from tui.palette import PALETTE
+from spar.view.node_detail import Section
+from spar.view.palette import PALETTE
 from tui.widgets.motions import MOTIONS, Motions
 
 CHANGE, RESPONSE, ASKED = "Change from", "Response", "Prompt that produced it"

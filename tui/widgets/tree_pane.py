@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from spar.types import SearchTree
-from tui.palette import PALETTE
-from tui.tree_lines import TreeLine, tree_lines
+from spar.view.palette import PALETTE
+from spar.view.tree_lines import TreeLine, tree_lines
 from tui.widgets.line_list import LineList
 
 SNIPPET = 60

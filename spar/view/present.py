@@ -1,0 +1,151 @@
+"""What is shown of a tree and of a run, as pure functions; widgets only put it on the screen.
+
+`tree_lines` draws a tree, `node_sections`, `fault_sections` and `prompt_sections` say all about a part of it,
+`header_lines` says what a tree came to, `run_lines` what a run did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from spar.types import SearchTree
+from spar.view.layout import shape_of
+from spar.view.node_detail import (
+    Facts,
+    Rendered,
+    Section,
+    Verdicts,
+    fault_sections,
+    node_sections,
+    prompt_sections,
+    usage_text,
+)
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from spar.view.tree_lines import TreeLine, is_given, tree_lines, votes_text
+
+__all__ = [
+    "Facts",
+    "Rendered",
+    "Section",
+    "TreeLine",
+    "Verdicts",
+    "fault_sections",
+    "header_lines",
+    "is_given",
+    "node_sections",
+    "prompt_sections",
+    "run_lines",
+    "stop_text",
+    "tree_lines",
+]
+
+_PROMPT = 400
+_UNJUDGED = "answered, not judged"
+_STOPS = {
+    "solved": "solved",
+    "exhausted": "not solved: nothing left to try",
+    "budget": "not solved: budget spent",
+}
+
+
+def stop_text(tree: SearchTree) -> str:
+    """Why the search ended, in words."""
+    return _UNJUDGED if _is_unjudged(tree) else _STOPS[tree.stop]
+
+
+def header_lines(tree: SearchTree) -> list[Text]:
+    """The prompt's id and text, how the search ended, its answer's score, its size and its cost."""
+    title = Text(one_line(tree.prompt.id, _PROMPT), style=PALETTE["head"])
+    title.append(f"  {one_line(tree.strategy, 40)}  ", style=PALETTE["note"])
+    style = "unjudged" if _is_unjudged(tree) else "pass" if tree.solved else "fail"
+    title.append(stop_text(tree), style=PALETTE[style])
+    lines = [title, Text(one_line(tree.prompt.messages[-1].content, _PROMPT)), _answer(tree)]
+    spent = [
+        f"{role}: {usage_text(usage)}"
+        for role, usage in tree.usage_by_role.items()
+        if usage.calls or usage.aborted_calls or usage.skipped_calls
+    ]
+    return [*lines, *map(Text, spent)]
+
+
+def _is_unjudged(tree: SearchTree) -> bool:
+    """Whether nobody was asked to judge: greedy decoding neither solves nor fails."""
+    return bool(tree.nodes) and not tree.faults and all(n.judgement is None for n in tree.nodes)
+
+
+def _answer(tree: SearchTree) -> Text:
+    shape = shape_of(tree)
+    answer = None if shape.selected is None else tree.nodes[shape.selected]
+    line = Text(f"answer: #{answer.id} " if answer else "no answer ")
+    if answer is not None and answer.judgement is not None:
+        line.append_text(votes_text(answer.judgement))
+    parts = [
+        _count(len(tree.nodes), "node"),
+        f"depth {max(shape.levels, default=0)}",
+        *([_count(len(tree.faults), "fault")] if tree.faults else []),
+        *([f"{tree.cancelled:,} cut off"] if tree.cancelled else []),
+        f"{tree.seconds:.1f} s",
+    ]
+    return line.append(f"  {', '.join(parts)}")
+
+
+def run_lines(manifest: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> list[Text]:
+    """What a run was and did, from its `run.json` and, where it has ended, its `summary.json`.
+
+    Both are as they were read: a field that is missing or of another type is left out.
+    """
+    config = _mapping(manifest.get("config"))
+    models = _mapping(manifest.get("models"))
+    facts = [
+        *(f"{name} {config[name]}" for name in ("strategy", "budget", "judge") if name in config),
+        *(f"seed {manifest['seed']}" for name in ("seed",) if manifest.get(name) is not None),
+        *(f"{manifest['created']}" for name in ("created",) if name in manifest),
+    ]
+    lines = [", ".join(facts), *(f"{role}: {model}" for role, model in models.items())]
+    if summary is None:
+        return _plain([*lines, "no summary yet: the run is under way, or was cut off"])
+    return _plain([*lines, *_summary_lines(summary)])
+
+
+def _summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    trees = _number(summary, "trees")
+    lines = [
+        f"trees {trees:,.0f}, solved {_share(_number(summary, 'solved'), trees)}, "
+        f"nodes {_number(summary, 'nodes'):,.0f}, faults {_number(summary, 'faults'):,.0f}"
+    ]
+    if verified := _number(summary, "verified"):
+        before, after = (100 * _number(summary, f"passed_{when}") for when in ("before", "after"))
+        lines.append(
+            f"ground truth: {before:.1f} % before the search, {after:.1f} % after (of {verified:,.0f})"
+        )
+    lines.append(
+        f"tokens {_number(summary, 'prompt_tokens'):,.0f} read, "
+        f"{_number(summary, 'completion_tokens'):,.0f} generated in "
+        f"{_number(summary, 'calls'):,.0f} calls, {_number(summary, 'seconds'):,.1f} s"
+    )
+    return lines
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part:,.0f} ({100 * part / whole:.1f} %)" if whole else f"{part:,.0f}"
+
+
+def _number(values: Mapping[str, Any], name: str) -> float:
+    value = values.get(name)
+    return value if isinstance(value, int | float) else 0
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _plain(lines: list[str]) -> list[Text]:
+    return [Text(one_line(line, _PROMPT)) for line in lines if line]

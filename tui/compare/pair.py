@@ -1,0 +1,89 @@
+"""One prompt in two runs, as sections: what differs between the answers, then each answer and its tree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from spar.types import SearchTree
+from spar.view.diff import Piece, diff_text, word_diff
+from spar.view.layout import shape_of
+from spar.view.node_detail import SHOWN, Section
+from spar.view.palette import PALETTE
+from spar.view.text import one_line, safe_text
+from spar.view.tree_lines import tree_lines
+from tui.compare.comparison import Pair
+from tui.tables.comparison import WORDS, side_text
+
+Trees = tuple[SearchTree | str, SearchTree | str]
+"""Of each side its tree, or why there is none."""
+LETTERS = ("A", "B")
+_PROMPT = 1000
+_SNIPPET = 40
+
+
+def pair_title(pair: Pair, trees: Trees) -> Text:
+    """The prompt's id, what both sides came to, and its last turn."""
+    word, style = WORDS[pair.outcome]
+    title = Text(one_line(pair.left.prompt_id, 60), style=PALETTE["head"])
+    title.append("  passes: ", style=PALETTE["note"]).append(word, style=PALETTE[style])
+    turns = [tree.prompt.messages[-1].content for tree in trees if isinstance(tree, SearchTree)]
+    return title.append(f"\n{one_line(turns[0], _PROMPT)}" if turns else "", style="not bold")
+
+
+def pair_sections(
+    pair: Pair, trees: Trees, names: tuple[str, str], *, colour: bool = True
+) -> tuple[list[Section], list[Section], list[Section]]:
+    """What differs; the left answer and its tree; the right answer and its tree."""
+    rows = (pair.left, pair.right)
+    sides = []
+    for letter, name, row, tree in zip(LETTERS, names, rows, trees, strict=True):
+        verdict = side_text(row, by_truth=pair.by_truth).plain
+        score = "" if row.score is None else f", score {row.score:.2f}"
+        head = f"{letter}  {one_line(name, 60)}  {verdict}{score}"
+        sides.append(list(_side(letter, head, tree)))
+    return _change(trees, colour=colour), sides[0], sides[1]
+
+
+def answer_of(tree: SearchTree | str) -> str | None:
+    """A tree's answer; None where it has none, or there is no tree."""
+    if isinstance(tree, str):
+        return None
+    place = shape_of(tree).selected
+    return None if place is None else tree.nodes[place].response
+
+
+def legend(*, colour: bool) -> Text:
+    """How the diff marks what only one of the two says."""
+    pieces = [Piece("removed", "only in A"), Piece("same", " "), Piece("added", "only in B")]
+    return diff_text(pieces, colour=colour)
+
+
+def _change(trees: Trees, *, colour: bool) -> list[Section]:
+    left, right = map(answer_of, trees)
+    if left is None or right is None:
+        return [_note("From A to B", "one of the two has no answer")]
+    if left == right:
+        return [_note("From A to B", "the answers are the same")]
+    pieces = word_diff(left, right)
+    body = diff_text(pieces, colour=colour, limit=SHOWN)
+    plain = diff_text(pieces, colour=False).plain
+    return [Section("From A to B", body, plain, tuple(pieces))]
+
+
+def _side(letter: str, head: str, tree: SearchTree | str) -> Iterator[Section]:
+    if isinstance(tree, str):
+        yield Section(head, safe_text(tree, PALETTE["fault"]), tree)
+        return
+    answer = answer_of(tree)
+    if answer is None:
+        yield _note(head, "no answer")
+    else:
+        yield Section(head, safe_text(answer, limit=SHOWN), answer)
+    lines = Text("\n").join(line.text for line in tree_lines(tree, snippet=_SNIPPET))
+    yield Section(f"{letter}'s tree", lines, lines.plain)
+
+
+def _note(title: str, note: str) -> Section:
+    return Section(title, Text(note, style=PALETTE["note"]), "")

@@ -1,0 +1,1 @@
+"""What is known, as rows of tables and lines of text: pure functions."""

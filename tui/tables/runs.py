@@ -1,0 +1,108 @@
+"""Runs as rows of a table and as lines about one: pure functions of their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+from tui.index.run_summary import RunSummary
+from tui.widgets.bars import short
+from tui.widgets.table import Column
+
+COLUMNS = (
+    Column("mark", "", 1),
+    Column("name", "run", 0),
+    Column("state", "state", 10),
+    Column("kind", "kind", 10, from_width=134),
+    Column("strategy", "strategy", 9),
+    Column("budget", "budget", 6, right=True),
+    Column("model", "model", 18, from_width=117),
+    Column("trees", "trees", 6, right=True),
+    Column("solved", "solved", 7, right=True),
+    Column("truth", "truth", 6, right=True),
+    Column("tokens", "tokens", 7, right=True),
+    Column("date", "started", 16, from_width=98),
+)
+"""`model` and `date` have no room in 80 cells; `run_detail` says them."""
+_STATES = {
+    "running": ("● running", "answer"),
+    "finished": ("✓ finished", "pass"),
+    "stopped": ("■ stopped", "fault"),
+    "broken": ("✗ broken", "fail"),
+}
+_NAME = 200
+
+
+def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mapping[str, Text]:
+    """A row."""
+    glyph, style = _STATES[run.state]
+    cells = {
+        "mark": "*" if marked else "",
+        "name": run_name(run.directory, roots),
+        "kind": run.kind,
+        "strategy": run.strategy or (run.kind if run.kind == "training" else ""),
+        "budget": "" if run.budget is None else str(run.budget),
+        "model": _models(run),
+        "trees": "" if run.trees is None else short(run.trees),
+        "solved": _percent(run.solved),
+        "truth": _percent(run.truth),
+        "tokens": "" if run.tokens is None else short(run.tokens),
+        "date": run.date[:16].replace("T", " "),
+    }
+    texts = {name: Text(one_line(value, _NAME)) for name, value in cells.items()}
+    return {**texts, "state": Text(glyph, style=PALETTE[style])}
+
+
+def run_name(directory: Path, roots: Sequence[Path]) -> str:
+    """A run by its path below the folder that was given, or by its own name where it was given itself."""
+    for root in roots:
+        if directory == root:
+            return directory.name or str(directory)
+        if directory.is_relative_to(root):
+            return str(directory.relative_to(root))
+    return str(directory)
+
+
+def run_detail(run: RunSummary) -> Text:
+    """What the table has no room for: where the run is, its models, its date, what is wrong with it."""
+    lines = [str(run.directory)]
+    about = [f"{role}: {model}" for role, model in run.models]
+    about += [run.benchmark] if run.benchmark else []
+    about += [run.date.replace("T", " ")] if run.date else []
+    lines.append(", ".join(about))
+    text = Text("\n".join(one_line(line, _NAME) for line in lines))
+    if run.why:
+        text.append(f"\n{one_line(run.why, _NAME)}", style=PALETTE["fault"])
+    return text
+
+
+def sort_runs(
+    runs: Sequence[RunSummary], column: str | None, *, descending: bool
+) -> list[RunSummary]:
+    """Runs in order; those without a value last, and as they were found where no column is named."""
+    if column in (None, "mark"):
+        return list(runs)
+    known = [run for run in runs if _value(run, column) not in (None, "")]
+    missing = [run for run in runs if _value(run, column) in (None, "")]
+    return [*sorted(known, key=lambda r: _value(r, column), reverse=descending), *missing]
+
+
+def _value(run: RunSummary, column: str | None) -> Any:
+    if column == "name":
+        return str(run.directory)
+    return _models(run) if column == "model" else getattr(run, column or "")
+
+
+def _models(run: RunSummary) -> str:
+    """The models, each named once and by the last part of its path."""
+    names = (model.rstrip("/").rpartition("/")[2] for _, model in run.models)
+    return ", ".join(dict.fromkeys(names))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}%"

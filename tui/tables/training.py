@@ -1,0 +1,269 @@
+"""A training run as rows, lines and sections: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from spar.types import Message, SearchTree
+from spar.view.diff import diff_text, word_diff
+from spar.view.node_detail import SHOWN, Section, node_sections
+from spar.view.palette import PALETTE
+from spar.view.text import one_line, safe_text
+from tui.training.examples import Kind, TrainingExample
+from tui.training.status import Course, Metric, Origin, Round, Score, Scores, Standing
+from tui.widgets.node_pane import ASKED, CHANGE, RESPONSE
+from tui.widgets.table import Column
+
+COLUMNS = (
+    Column("kind", "kind", 8),
+    Column("score", "score", 5, right=True),
+    Column("prompt_id", "prompt", 18, from_width=60),
+    Column("learnt", "what is learnt", 0),
+)
+NAMES: Mapping[Kind, str] = {
+    "pair": "pair",
+    "refine": "refine",
+    "tree": "judge",
+    "draft": "judge d.",
+    "answer": "answer",
+    "broken": "! broken",
+}
+"""Kinds as a column says them."""
+KIND_NAMES: Mapping[Kind, str] = {
+    "pair": "pairs",
+    "refine": "refine",
+    "tree": "judge",
+    "draft": "judge drafts",
+    "answer": "answers",
+    "broken": "broken",
+}
+"""Kinds as a person chooses among them."""
+_LONG_NAMES: Mapping[Kind, str] = {
+    "pair": "a pair",
+    "refine": "a refinement",
+    "tree": "a judgement of a node in a search",
+    "draft": "a judgement of a draft",
+    "answer": "a teacher's answer",
+    "broken": "no example",
+}
+SPARKS = "▁▂▃▄▅▆▇█"
+"""A value as one cell, from the lowest to the highest."""
+_ITERATION = "iteration"
+_NAME = 26
+_VALUE = 11
+_SPARK = 24
+_TITLE = 300
+
+
+def title_text(name: str, standing: Standing, at: int | None) -> Text:
+    """The run, and the round that is shown."""
+    text = Text("spar  training  ", style=PALETTE["note"])
+    text.append(one_line(name, 200), style=PALETTE["head"])
+    if at is not None:
+        text.append(f"  {round_text(standing.rounds[at])}")
+        text.append(f"  ({at + 1} of {len(standing.rounds)})", style=PALETTE["note"])
+    return text
+
+
+def example_cells(example: TrainingExample) -> Mapping[str, Text]:
+    """A row of the list."""
+    if example.kind == "broken":
+        why = Text(one_line(example.error, _TITLE), style=PALETTE["fault"])
+        return {"kind": Text(NAMES["broken"], style=PALETTE["fault"]), "learnt": why}
+    kind = Text(NAMES[example.kind])
+    if example.swapped:
+        kind.append(" ⇄", style=PALETTE["fault"])
+    score = "" if example.score is None else f"{example.score:.2f}"
+    return {
+        "kind": kind,
+        "score": Text(score),
+        "prompt_id": Text(one_line(example.prompt_id, _TITLE)),
+        "learnt": Text(one_line(example.learnt, _TITLE)),
+    }
+
+
+def example_sections(
+    example: TrainingExample,
+    origin: Origin | None,
+    tree: SearchTree | str | None,
+    *,
+    colour: bool = True,
+) -> list[Section]:
+    """All about an example: what differs first.
+
+    Parameters
+    ----------
+    tree:
+        The tree that it came from, why there is none, or None where nobody looked.
+    """
+    if example.kind == "broken":
+        return [_text("This line holds no example", example.error)]
+    return [
+        *_sides(example, colour=colour),
+        *_refined(example, tree, colour=colour),
+        *_turns(example),
+        _source(example, origin, tree),
+    ]
+
+
+def score_lines(scores: Scores, width: int) -> list[Text]:
+    """Scores by iteration, a line a metric, the last iterations where there is no room for all."""
+    if not scores.metrics:
+        return []
+    longest = max(cell_len(one_line(metric.name)) for metric in scores.metrics)
+    name = min(max(longest, len(_ITERATION)), _NAME)
+    fitting = max((width - name - 2 - len(scores.iterations)) // _VALUE, 1)
+    shown = scores.iterations[-fitting:]
+    head = Text(f"{_ITERATION:<{name}}  {'':<{len(scores.iterations)}}")
+    head.append("".join(f"{iteration:>{_VALUE}}" for iteration in shown))
+    head.stylize(PALETTE["head"])
+    lines = [head]
+    for metric in scores.metrics:
+        line = Text(one_line(metric.name, name))
+        line.pad_right(name + 2 - line.cell_len)
+        line.append(sparkline([s.value if s else None for s in metric.scores]))
+        line.append("".join(f"{_score(score):>{_VALUE}}" for score in metric.scores[-fitting:]))
+        lines.append(line)
+    return lines
+
+
+def bar_lines(scores: Scores, metric: Metric, width: int) -> list[Text]:
+    """One metric as a bar an iteration, from 0 to 1, or to its largest value where that is more."""
+    known = [score.value for score in metric.scores if score]
+    top = max([1.0, *known])
+    cells = max(width - 2 * _VALUE - 4, 1)
+    lines = [Text(one_line(metric.name, width), style=PALETTE["head"])]
+    for iteration, score in zip(scores.iterations, metric.scores, strict=True):
+        value = min(max(score.value, 0.0), top) if score else 0.0
+        lines.append(Text(f"{iteration:>4}  {_bar(value / top, cells)}  {_score(score)}"))
+    return lines
+
+
+def course_text(course: Course) -> Text:
+    """A training on one line."""
+    line = Text(one_line(course.name, 12), style=PALETTE["head"])
+    line.append(f" loss {sparkline(thinned(course.losses, _SPARK))}", style="not bold")
+    first, last = course.losses[0], course.losses[-1]
+    line.append(f" {first:.3f} → {last:.3f}, {course.step:,} steps", style="not bold")
+    if course.share is not None:
+        what = "chosen preferred" if course.share_name.startswith("rewards") else "tokens right"
+        line.append(f", {what} {100 * course.share:.0f} %", style="not bold")
+    return line
+
+
+def round_text(of: Round) -> str:
+    """A round's name."""
+    return one_line(of.home.name, 60) if of.number is None else f"iteration {of.number}"
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """A cell a value, from the lowest to the highest among them; a missing one is blank."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return "".join(_spark(value, low, high) for value in values)
+
+
+def thinned(values: Sequence[float], most: int) -> list[float]:
+    """At most so many values, each the mean of its neighbours."""
+    if len(values) <= most:
+        return list(values)
+    edges = [len(values) * at // most for at in range(most + 1)]
+    parts = [values[a:b] for a, b in pairwise(edges)]
+    return [sum(part) / len(part) for part in parts]
+
+
+def _spark(value: float | None, low: float, high: float) -> str:
+    if value is None:
+        return " "
+    place = (value - low) / (high - low) if high > low else 0.5
+    return SPARKS[min(int(place * len(SPARKS)), len(SPARKS) - 1)]
+
+
+def _bar(share: float, cells: int) -> str:
+    whole = round(share * cells)
+    return f"{'█' * whole}{'·' * (cells - whole)}"
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return "-"
+    about = "" if score.stderr is None else f"±{score.stderr:.3f}".replace("0.", ".", 1)
+    return f"{score.value:.3f}{about}"
+
+
+def _sides(example: TrainingExample, *, colour: bool) -> Iterator[Section]:
+    if example.rejected is None:
+        return
+    yield _change(
+        "the rejected response to the chosen one", example.rejected, example.learnt, colour
+    )
+    yield _text(f"{RESPONSE} that is chosen{_node(example, 0)}", example.learnt)
+    yield _text(f"{RESPONSE} that is rejected{_node(example, 1)}", example.rejected)
+
+
+def _refined(
+    example: TrainingExample, tree: SearchTree | str | None, *, colour: bool
+) -> Iterator[Section]:
+    """What a refinement that is learnt changed, out of its tree, and what is learnt."""
+    if example.rejected is not None:
+        return
+    if example.kind == "refine" and isinstance(tree, SearchTree):
+        node = next((node for node in tree.nodes if node.id == example.nodes[0]), None)
+        sections = node_sections(tree, node, colour=colour) if node else []
+        yield from (section for section in sections if section.title.startswith(CHANGE))
+    yield _text(f"What is learnt: {_LONG_NAMES[example.kind]}{_verdict(example)}", example.learnt)
+
+
+def _turns(example: TrainingExample) -> Iterator[Section]:
+    """The conversation before what is learnt, the latest turn first to be seen."""
+    if example.rejected is not None:
+        yield from (_text(f"Prompt: {turn.role}", turn.content) for turn in example.turns)
+        return
+    body = Text()
+    for turn in example.turns:
+        body.append(f"{turn.role}\n", style=PALETTE["head"])
+        body.append_text(safe_text(turn.content, limit=SHOWN)).append("\n")
+    yield Section(ASKED, body, _raw(example.turns))
+
+
+def _source(
+    example: TrainingExample, origin: Origin | None, tree: SearchTree | str | None
+) -> Section:
+    ids = ", ".join(f"#{node}" for node in example.nodes) or "no node"
+    lines = [f"{example.run or 'no run'}, prompt {example.prompt_id or 'without an id'}, {ids}"]
+    if origin is not None:
+        lines.append(str(origin.directory))
+    if isinstance(tree, str):
+        lines.append(tree)
+    lines += ["chance has swapped the sides: the control with shuffled labels"] * example.swapped
+    return _text("Where it came from", "\n".join(lines))
+
+
+def _change(what: str, old: str, new: str, colour: bool) -> Section:
+    pieces = tuple(word_diff(old, new))
+    same = all(piece.kind == "same" for piece in pieces)
+    body = diff_text(pieces, colour=colour, limit=SHOWN)
+    if same:
+        body = Text("no change", style=PALETTE["note"])
+    plain = diff_text(pieces, colour=False).plain
+    return Section(f"{CHANGE} {what}", body, plain, () if same else pieces)
+
+
+def _node(example: TrainingExample, place: int) -> str:
+    return f" (#{example.nodes[place]})" if place < len(example.nodes) else ""
+
+
+def _verdict(example: TrainingExample) -> str:
+    return "" if example.verdict is None else f", {'yes' if example.verdict else 'no'}"
+
+
+def _raw(turns: Sequence[Message]) -> str:
+    return "\n\n".join(f"{turn.role}:\n{turn.content}" for turn in turns)
+
+
+def _text(title: str, text: str) -> Section:
+    return Section(title, safe_text(text, limit=SHOWN), text)
