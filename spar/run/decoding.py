@@ -15,15 +15,13 @@ from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import safe_name
 from spar.prompts import prompt_from_row, prompt_from_text, read_prompts
+from spar.record.layout import BUILT_IN_PROMPTS
 from spar.run.build import make_manifest
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary
 from spar.run.session import Run, in_thread
 from spar.store import TREES, RunStore, tree_offsets
 from spar.types import Prompt, SearchTree
-
-BUILT_IN_PROMPTS = 100
-"""Prompts of the built-in set where no `limit` is set: the first of nano-if's test split."""
 
 IN_MEMORY = "python"
 """What a run's settings have in place of a file, where the prompts were passed as objects."""

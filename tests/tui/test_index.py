@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spar.errors import UsageError
+from spar.record.evaluation import Verdict
 from spar.store import RunStore, read_trees
 from spar.types import SCHEMA_VERSION, SearchTree
 from tests.strategies import any_text, trees
@@ -18,7 +19,7 @@ from tests.test_store import manifest
 from tests.tui.lines import append, errors, finish, line_of, shown, spaced, summarised, tree, write
 from tui.index import scan, search
 from tui.index.row_summary import LONGEST_LINE, digest, glance
-from tui.index.rows import Filter, RowError, Sort, TreeRow, Vanished, Verdict
+from tui.index.rows import Filter, RowError, Sort, TreeRow, Vanished
 from tui.index.run_index import TreeIndex, shared_rows
 
 
@@ -451,7 +452,10 @@ def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
     index.refresh()
     assert [row.truth for row in index.rows(range(3))] == [False, False, None]
     assert shown(index, Filter("judge-wrong")) == [0, 1]
-    assert index.verdicts("a") == (Verdict("n", False, "w"), Verdict("m", None))
+    assert index.verdicts("a") == (
+        Verdict(name="n", passed=False, why="w"),
+        Verdict(name="m", passed=None),
+    )
     assert index.verdicts("c") == ()
     fresh = summarised(tmp_path)
     assert [row.truth for row in fresh.rows(range(3))] == [False, None, None]

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import UsageError
+from spar.record.evaluation import Verdict
 from tui.index.cooperative import Pace
-from tui.index.rows import Verdict
 from tui.index.source import Source
 
-EXAMPLES = "examples.jsonl"
 BLOCK = 1 << 20
 """Bytes read at once, and more where one line is longer."""
 
@@ -103,7 +102,8 @@ def _verdict(value: Any) -> Verdict | None:
     match value:
         case {"name": str(name)}:
             why = value.get("why", "")
-            return Verdict(name, _outcome(value.get("passed")), why if isinstance(why, str) else "")
+            why = why if isinstance(why, str) else ""
+            return Verdict(name=name, passed=_outcome(value.get("passed")), why=why)
     return None
 
 

@@ -1,7 +1,7 @@
 """What the browser knows of a run without its trees: rows, filters, sorting, and what it is handed.
 
 `tui` computes no ground truth: verifiers live elsewhere in spar, and the command line hands them in as
-`Truth` and `Verdicts`. All text in here is the model's or a file's own, not made safe for a terminal.
+`Truth`. All text in here is the model's or a file's own, not made safe for a terminal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from spar.errors import UsageError
-from spar.types import Prompt, SearchTree, Stop
+from spar.types import SearchTree, Stop
 
 TITLE_CHARACTERS = 200
 """A longer first line is cut."""
@@ -39,25 +39,6 @@ class Truth(Protocol):
 
     def __call__(self, tree: SearchTree, /) -> bool | None:
         """Whether the tree's answer satisfies the prompt; None where no program can tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether one constraint holds."""
-
-    name: str
-    """What was checked, such as `keywords:existence`."""
-    passed: bool | None
-    """None where it could not be told."""
-    why: str = ""
-    """One line for a person."""
-
-
-class Verdicts(Protocol):
-    """A program that checks each constraint of a prompt."""
-
-    def __call__(self, prompt: Prompt, response: str, /) -> tuple[Verdict, ...]:
-        """One verdict a constraint; none where the prompt has no constraints a program can check."""
 
 
 @dataclass(frozen=True, slots=True)

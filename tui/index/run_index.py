@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
+from spar.record.evaluation import EXAMPLES, Verdict
 from spar.store import TREES
 from spar.types import SearchTree
 from tui.index.columns import NO_ID, Columns
 from tui.index.cooperative import Pace
-from tui.index.examples import EXAMPLES, Examples
+from tui.index.examples import Examples
 from tui.index.query import query
 from tui.index.row_summary import LONGEST_LINE, parse
 from tui.index.rows import (
@@ -40,7 +41,6 @@ from tui.index.rows import (
     TreeRow,
     Truth,
     Vanished,
-    Verdict,
 )
 from tui.index.scan import Scan
 from tui.index.search import Search

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spar.errors import UsageError
+from spar.record.evaluation import RESULTS
+from spar.record.layout import BUILT_IN_PROMPTS, EVAL_STAGE, LAST_TRAINING
+from spar.record.training import ORIGIN, SCORES_FILE, iteration_folder, iteration_number
 from spar.store import LOCK, SUMMARY, TREES, read_manifest
 
 try:
@@ -24,14 +26,8 @@ except ImportError:  # Windows: a running process cannot be told there
 Kind = Literal["decode", "evaluation", "training"]
 State = Literal["running", "finished", "stopped", "broken"]
 
-RESULTS = "results.json"
-BUILT_IN_PROMPTS = 100
-"""Prompts of a run that names neither a file of prompts nor a limit."""
 STALE_SECONDS = 60.0
 """Trees so much younger than the totals were written by a start of the run that was killed."""
-LOOP_KEY = "begins"
-"""What only a training loop's configuration has."""
-_ITERATION = re.compile(r"iteration-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,8 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
     except (UsageError, RecursionError) as error:
         why = " ".join(str(error).split())
         return RunSummary(directory, "decode", "broken", why, parent)
-    config, iterations = manifest.config, _iterations(directory)
-    if LOOP_KEY not in config and "strategy" not in config and not (directory / TREES).exists():
+    config, iterations = manifest.config, tuple(folder for _, folder in iterations_of(directory))
+    if ORIGIN not in config and "strategy" not in config and not (directory / TREES).exists():
         return None
     kind = _kind(directory, config, parent)
     totals, results = _object(directory / SUMMARY), _object(directory / RESULTS)
@@ -102,6 +98,16 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
     )
 
 
+def iterations_of(directory: Path) -> list[tuple[int, Path]]:
+    """The numbers and folders of a training loop's iterations, in order."""
+    try:
+        folders = [entry for entry in directory.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
+    numbered = [(iteration_number(folder), folder) for folder in folders]
+    return sorted((number, folder) for number, folder in numbered if number is not None)
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds a lock file; the lock is never kept from one who wants it."""
     if fcntl is None:
@@ -122,12 +128,12 @@ def is_locked(path: Path) -> bool:
 
 
 def _kind(directory: Path, config: Mapping[str, Any], parent: Path | None) -> Kind:
-    if LOOP_KEY in config:
+    if ORIGIN in config:
         return "training"
     if (directory / RESULTS).is_file():
         return "evaluation"
     between = directory.relative_to(parent).parts if parent else ()
-    alone = parent is None or any(map(_ITERATION.fullmatch, between))
+    alone = parent is None or any(iteration_number(Path(part)) is not None for part in between)
     return "evaluation" if config.get("benchmark") and alone else "decode"
 
 
@@ -162,28 +168,22 @@ def _num_prompts(config: Mapping[str, Any], totals: Mapping[str, Any]) -> int | 
 def _loop_state(directory: Path, config: Mapping[str, Any]) -> tuple[State, str]:
     """A training loop that nobody runs: finished when its last stage is done."""
     last = _whole(config.get("iterations")) or 1 if config.get("iterative", True) else 1
-    home, stage = directory / f"iteration-{last}", "eval" if config.get("benchmarks") else "rft"
-    if _object(home / f"{stage}.json").get("state") == "done":
+    stage = EVAL_STAGE if config.get("benchmarks") else LAST_TRAINING
+    if _object(iteration_folder(directory, last) / f"{stage}.json").get("state") == "done":
         return "finished", ""
-    for folder in reversed(_iterations(directory)):
+    for folder in reversed([folder for _, folder in iterations_of(directory)]):
         for path in sorted(folder.glob("*.json")):
             record = _object(path)
             if record.get("state") in ("failed", "running"):
-                title = f"stage {folder.name.removeprefix('iteration-')}/{path.stem}"
+                title = f"stage {iteration_number(folder)}/{path.stem}"
                 return "stopped", " ".join(f"{title}: {record.get('message') or 'cut off'}".split())
     return "stopped", ""
-
-
-def _iterations(directory: Path) -> tuple[Path, ...]:
-    names = [path.name for path in directory.glob("iteration-*") if path.is_dir()]
-    numbered = ((int(found[1]), name) for name in names if (found := _ITERATION.fullmatch(name)))
-    return tuple(directory / name for _, name in sorted(numbered))
 
 
 def _latest_score(iterations: tuple[Path, ...]) -> float | None:
     """The first evaluation's pass share, of the latest iteration that was measured."""
     for folder in reversed(iterations):
-        for metrics in _object(folder / "eval" / "scores.json").values():
+        for metrics in _object(folder / EVAL_STAGE / SCORES_FILE).values():
             if (share := _metric(metrics)) is not None:
                 return share
     return None

@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from spar.errors import UsageError
+from spar.record.layout import EXAMPLE_FILES
+from spar.record.training_data import ExampleKind
 from spar.types import ChatRole, Message
 from tui.index.cooperative import Pace
 from tui.index.source import Source
 
-Kind = Literal["pair", "refine", "tree", "draft", "answer", "broken"]
+Kind = Literal["pair", ExampleKind, "answer", "broken"]
 """Two responses, a refinement, a judgement in a search, one of a draft, a teacher's answer; or no example."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FILES = ("dpo.jsonl", "rft.jsonl", "actor.jsonl", "refiner.jsonl")
-"""Files of examples, in the order in which they are shown: those of a loop, then those of a bootstrap."""
 
 BLOCK = 1 << 20
 KEPT = 256
@@ -78,7 +78,7 @@ class TrainingData:
     def __init__(self, build: Path) -> None:
         self.build = build
         self.stamp = stamp_of(build)
-        self._sources = [Source(build / name) for name in FILES if (build / name).is_file()]
+        self._sources = [Source(build / name) for name in EXAMPLE_FILES if (build / name).is_file()]
         self._files = bytearray()
         self._starts, self._lengths = array("q"), array("q")
         self._kinds = bytearray()
@@ -163,7 +163,7 @@ class TrainingData:
 
 def stamp_of(build: Path) -> Stamp:
     """What tells whether a build's files were replaced."""
-    return tuple(_stamp(build / name) for name in FILES)
+    return tuple(_stamp(build / name) for name in EXAMPLE_FILES)
 
 
 def read_example(line: bytes) -> TrainingExample:
@@ -195,7 +195,7 @@ def _example(row: Any) -> TrainingExample:
         raise UsageError("it has neither two sides nor turns")
     kind = row.get("kind")
     return TrainingExample(
-        cast("Kind", kind) if kind in ("refine", "tree", "draft") else "answer",
+        cast("Kind", kind) if kind in get_args(ExampleKind) else "answer",
         run=_text(row.get("run")),
         prompt_id=_text(row.get("prompt_id")),
         nodes=_ids(row.get("node")),

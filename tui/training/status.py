@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from spar.record.layout import (
+    BOOTSTRAP_SOURCES,
+    BOOTSTRAP_TRAININGS,
+    BUILD_STAGE,
+    EVAL_STAGE,
+    EXAMPLE_FILES,
+    LOOP_SOURCES,
+    LOOP_TRAININGS,
+)
+from spar.record.training import BUILD_REPORT, METRICS, SCORES_FILE
 from spar.store import MANIFEST
-from tui.training.examples import FILES, TrainingExample
+from tui.index.run_summary import iterations_of
+from tui.training.examples import TrainingExample
 
-REPORT, SCORES, METRICS = "build.json", "scores.json", "metrics.jsonl"
 KEPT = 64
 """Trainings whose metrics are kept while their file does not change."""
-_ITERATION = re.compile(r"iteration-(\d+)")
 _SHARES = ("rewards/accuracies", "mean_token_accuracy")
 """What is told of a training beside its loss, the first that it has."""
 
@@ -108,14 +116,14 @@ def standing_of(run: Path) -> Standing:
 
 def rounds_of(run: Path) -> tuple[Round, ...]:
     """The rounds of a training run, in order; none where it has learnt from nothing yet."""
-    iterations = _iterations(run)
+    iterations = iterations_of(run)
     if iterations:
         return tuple(
             _of_loop(number, home) for number, home in iterations if number or _built(home)
         )
-    if (run / "build").is_dir():
+    if (run / BUILD_STAGE).is_dir():
         return (_of_bootstrap(run),)
-    return (_of_build(run),) if any((run / name).is_file() for name in FILES) else ()
+    return (_of_build(run),) if any((run / name).is_file() for name in EXAMPLE_FILES) else ()
 
 
 def origin_of(example: TrainingExample, of: Round) -> Origin | None:
@@ -128,7 +136,9 @@ def origin_of(example: TrainingExample, of: Round) -> Origin | None:
 
 def scores_of(run: Path) -> Scores:
     """What was measured by iteration: the metrics that the recipe wants to see, else the first of each."""
-    measured = {number: _object(home / "eval" / SCORES) for number, home in _iterations(run)}
+    measured = {
+        number: _object(home / EVAL_STAGE / SCORES_FILE) for number, home in iterations_of(run)
+    }
     measured = {number: scores for number, scores in measured.items() if scores}
     names = dict.fromkeys(_wanted(run, tuple(measured.values())))
     metrics = [
@@ -146,17 +156,19 @@ def courses_of(of: Round) -> tuple[Course, ...]:
 
 
 def _of_loop(number: int, home: Path) -> Round:
-    runs = {"search": home / "search", "drafts": home / "judge"}
-    return Round(home, home / "build", number, runs, (home / "dpo", home / "rft"))
+    runs = {run: home / stage for run, stage in LOOP_SOURCES.items()}
+    trainings = tuple(home / stage for stage in LOOP_TRAININGS)
+    return Round(home, home / BUILD_STAGE, number, runs, trainings)
 
 
 def _of_bootstrap(run: Path) -> Round:
-    runs = {"search": run / "refine", "drafts": run / "judge", "answers": run / "answers"}
-    return Round(run, run / "build", None, runs, (run / "actor", run / "refiner"))
+    runs = {source: run / stage for source, stage in BOOTSTRAP_SOURCES.items()}
+    trainings = tuple(run / stage for stage in BOOTSTRAP_TRAININGS)
+    return Round(run, run / BUILD_STAGE, None, runs, trainings)
 
 
 def _of_build(run: Path) -> Round:
-    facts = _object(run / REPORT).get("runs")
+    facts = _object(run / BUILD_REPORT).get("runs")
     facts = facts if isinstance(facts, dict) else {}
     named = {name: fact.get("directory") for name, fact in facts.items() if isinstance(fact, dict)}
     runs = {name: Path(where) for name, where in named.items() if isinstance(where, str)}
@@ -164,16 +176,7 @@ def _of_build(run: Path) -> Round:
 
 
 def _built(home: Path) -> bool:
-    return (home / "build").is_dir()
-
-
-def _iterations(run: Path) -> list[tuple[int, Path]]:
-    try:
-        folders = [entry for entry in run.iterdir() if entry.is_dir()]
-    except OSError:
-        return []
-    numbered = ((_ITERATION.fullmatch(folder.name), folder) for folder in folders)
-    return sorted((int(found[1]), folder) for found, folder in numbered if found)
+    return (home / BUILD_STAGE).is_dir()
 
 
 def _wanted(run: Path, measured: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

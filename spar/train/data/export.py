@@ -19,10 +19,11 @@ from typing import Any
 
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_lines
+from spar.record.layout import DPO_FILE, RFT_FILE
 from spar.record.training_data import Conversation, ExportFormat, Pair, RefinerExample
 from spar.types import Message
 
-DPO, RFT, DATASET_INFO = "dpo.jsonl", "rft.jsonl", "dataset_info.json"
+DATASET_INFO = "dataset_info.json"
 
 _SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system"}
 
@@ -37,7 +38,7 @@ def _chat_info(name: str) -> Mapping[str, Any]:
 
 _INFO: Mapping[str, Any] = {
     "spar_dpo": {
-        "file_name": DPO,
+        "file_name": DPO_FILE,
         "formatting": "sharegpt",
         "ranking": True,
         "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
@@ -64,8 +65,8 @@ def export(
     path = folder / DATASET_INFO
     info = {**_described(path), **_INFO} if form == "llamafactory" else None
     written = {
-        DPO: write_lines(folder / DPO, map(pair_row, pairs)),
-        RFT: write_lines(folder / RFT, map(example_row, examples)),
+        DPO_FILE: write_lines(folder / DPO_FILE, map(pair_row, pairs)),
+        RFT_FILE: write_lines(folder / RFT_FILE, map(example_row, examples)),
     }
     if info is not None:
         written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])
