@@ -22,8 +22,9 @@ import httpx
 from searching import parser, print_json, print_machine
 
 from spar.infer.engine import Deployment, Request, Sampling
-from spar.infer.engines.openai.capabilities import Abilities, request_body
+from spar.infer.engines.openai.endpoints import request_body
 from spar.infer.engines.openai.engine import OpenAIEngine, OpenAISettings
+from spar.infer.engines.openai.replies import Capabilities
 from spar.types import Message
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +66,7 @@ async def per_second(count: int, in_flight: int, call: Callable[[int], Awaitable
 
 async def engine_rate(url: str, count: int, in_flight: int, n: int) -> float:
     """HTTP requests a second through the engine."""
-    engine = OpenAIEngine(Deployment("tiny", (url,)), OpenAISettings(request_seconds=60))
+    engine = OpenAIEngine(Deployment("tiny", (url,)), OpenAISettings(timeout=60))
     try:
         return await per_second(
             count,
@@ -82,7 +83,7 @@ async def bare_rate(url: str, count: int, in_flight: int, n: int) -> float:
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
 
         async def call(index: int) -> None:
-            body = request_body("tiny", vote(index), n, 512, Abilities())
+            body = request_body("tiny", vote(index), n, 512, Capabilities())
             answer = await client.post(f"{url}/chat/completions", json=body)
             assert len(answer.json()["choices"]) == n
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from spar.errors import PromptTooLong
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import Reply, scripted_reply
-from spar.infer.engines.stops import end_of
+from spar.infer.engines.stops import find_stop
 from spar.types import Message
 
 Fault = Literal["500", "429", "503", "cut", "stall", "half", "empty", "many", "one"]
@@ -122,7 +122,7 @@ def _choice(index: int, text: str, body: dict[str, Any]) -> dict[str, Any]:
     words = text.split(" ")
     limit = body.get("max_tokens", body.get("max_completion_tokens", 1 << 30))
     said = " ".join(words[:limit])
-    end = end_of(said, body.get("stop", ()))
+    end = find_stop(said, body.get("stop", ()))
     choice: dict[str, Any] = {
         "index": index,
         "message": {"role": "assistant", "content": said[:end]},

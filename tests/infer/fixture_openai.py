@@ -31,5 +31,5 @@ def babbling_server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def openai_engine(babbling_server: ScriptedServer) -> OpenAIEngine:
     """A fresh engine that asks the babbling server; whoever takes it closes it."""
-    settings = OpenAISettings(request_seconds=60.0, retry_seconds=10.0)
+    settings = OpenAISettings(timeout=60.0, retry_for=10.0)
     return OpenAIEngine(Deployment("tiny", (babbling_server.url,)), settings)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from spar.infer.engine import Request, Sampling
-from spar.infer.engines.chat import ChatEncoder, grouped
+from spar.infer.engines.chat import ChatEncoder, group_samples
 from spar.infer.engines.thinking import without_thinking
 from spar.sanitize import split_tokens
 from spar.types import Message
@@ -40,7 +40,7 @@ def request(text: str, seed: int | None, tree: int = 0) -> Request:
 def test_groups_give_back_their_requests(requests: list[Request]) -> None:
     """Sample i of a group stands for the first request with its seed raised by i, in order."""
     given_back = []
-    for first, n in grouped(requests):
+    for first, n in group_samples(requests):
         for i in range(n):
             seed = None if first.sampling.seed is None else first.sampling.seed + i
             given_back.append(replace(first, sampling=replace(first.sampling, seed=seed)))
@@ -59,7 +59,7 @@ def test_groups_give_back_their_requests(requests: list[Request]) -> None:
 )
 def test_seeds_in_a_row_make_a_group(seeds: Sequence[int | None], sizes: list[int]) -> None:
     """The votes of a round do; equal seeds and gaps do not."""
-    assert [n for _, n in grouped([request("a", seed) for seed in seeds])] == sizes
+    assert [n for _, n in group_samples([request("a", seed) for seed in seeds])] == sizes
 
 
 @pytest.mark.parametrize(

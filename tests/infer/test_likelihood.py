@@ -17,8 +17,8 @@ from spar.infer.engines.chat import ChatEncoder
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.likelihood import Pair, encode, move_spaces, regroup
 from spar.types import Message
-from tests.infer.asking import echo
 from tests.infer.fixture_vllm import EAGER
+from tests.infer.openai_helpers import echo
 from tests.infer.test_engine_contract import open_tiny
 
 CHAT = (Message(role="user", content="say <|end|> one"),)

@@ -1,4 +1,4 @@
-"""The openai engine when it is refused: what is tried again, what stops, and what a person is told."""
+"""Error responses: what is retried, what ends the run, and what the messages say."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused
 from spar.infer.engine import Deployment
 from spar.infer.engines.openai.engine import OpenAIEngine
 from tests.answers import Script, error_body
-from tests.infer.asking import SETTINGS, ask, connect, serving, votes
+from tests.infer.openai_helpers import SETTINGS, ask, connect, serving, votes
 from tests.servers import ScriptedServer
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-async def test_a_prompt_too_long_for_the_server_fails_alone() -> None:
-    """A reply that does not fit beside its prompt is asked for shorter; a prompt that does not, fails."""
+async def test_a_prompt_that_is_too_long_fails_alone() -> None:
+    """A reply that does not fit gets a smaller limit; a prompt that does not fit fails."""
     with serving(Script(lambda _: "w " * 99, context=40)) as (server, engine, _):
         (short,) = await engine.generate(votes(1, "w " * 20))
         assert (short.completion_tokens, short.finish) == (40 - 21, "length")
@@ -28,21 +28,18 @@ async def test_a_prompt_too_long_for_the_server_fails_alone() -> None:
     assert len(server.seen) <= 6
 
 
-async def test_a_wrong_key_stops_at_once_and_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable; the key is in no text, though the server repeats it."""
+async def test_a_wrong_key_ends_the_run_and_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable; no message or repr contains the key, though the server repeats it."""
     monkeypatch.setenv("SPAR_TEST_KEY", KEY)
     settings = replace(SETTINGS, api_key_env="SPAR_TEST_KEY")
-    heard: list[str] = []
+    notes: list[str] = []
     with ScriptedServer(Script(key="another")) as server:
-        engine = connect(server, settings=settings, heard=heard)
+        engine = connect(server, settings=settings, notes=notes)
         with pytest.raises(ServerRefused, match="SPAR_TEST_KEY") as caught:
             await ask(engine, votes(1))
-    shown = f"{caught.value!r} {caught.getrepr(style='long')} {heard} {engine.description}"
+    shown = f"{caught.value!r} {caught.getrepr(style='long')} {notes} {engine.description}"
     shown += repr(
-        [
-            vars(replica) if hasattr(replica, "__dict__") else replica
-            for replica in engine._replicas.all
-        ]
+        [vars(server) if hasattr(server, "__dict__") else server for server in engine._servers.all]
     )
     assert KEY not in shown
     assert KEY[:12] not in shown
@@ -50,27 +47,27 @@ async def test_a_wrong_key_stops_at_once_and_never_shows(monkeypatch: pytest.Mon
 
 
 async def test_the_right_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of the environment, as a bearer token."""
+    """It is read from the environment and sent as a bearer token."""
     monkeypatch.setenv("SPAR_TEST_KEY", f" {KEY}\n")
     with ScriptedServer(Script(key=KEY)) as server:
         settings = replace(SETTINGS, api_key_env="SPAR_TEST_KEY")
         assert await ask(connect(server, settings=settings), votes(1))
 
 
-async def test_keys_stay_out_of_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that repeats the key in an error that is tried again."""
+async def test_keys_are_redacted_in_retry_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the server repeats the key in a retryable error."""
     monkeypatch.setenv("SPAR_TEST_KEY", KEY)
     script = Script(answer=lambda _: (500, {"error": f"cannot use {KEY} nor {KEY[:15]}..."}))
-    settings = replace(SETTINGS, api_key_env="SPAR_TEST_KEY", retry_seconds=0.05)
-    heard: list[str] = []
+    settings = replace(SETTINGS, api_key_env="SPAR_TEST_KEY", retry_for=0.05)
+    notes: list[str] = []
     with ScriptedServer(script) as server, pytest.raises(EngineError) as caught:
-        await ask(connect(server, settings=settings, heard=heard), votes(1))
-    assert heard
-    assert KEY[:12] not in f"{caught.value} {heard}"
+        await ask(connect(server, settings=settings, notes=notes), votes(1))
+    assert notes
+    assert KEY[:12] not in f"{caught.value} {notes}"
 
 
-async def test_an_unknown_model_is_named_with_those_there_are() -> None:
-    """Asking again cannot help."""
+async def test_an_unknown_model_is_an_error_that_lists_the_models() -> None:
+    """It is not retried."""
     with (
         ScriptedServer(Script(models=("tiny", "small"))) as server,
         pytest.raises(ServerRefused, match=r"'large' .*tiny, small.*--model"),
@@ -79,16 +76,16 @@ async def test_an_unknown_model_is_named_with_those_there_are() -> None:
     assert len(server.seen) == 1
 
 
-async def test_a_wrong_path_is_told_from_a_wrong_model() -> None:
-    """The message suggests /v1."""
+async def test_a_wrong_path_is_an_error_that_suggests_v1() -> None:
+    """It differs from the error for an unknown model."""
     with ScriptedServer(Script()) as server:
         engine = OpenAIEngine(Deployment("tiny", (f"{server.url}/chat",)), SETTINGS)
         with pytest.raises(ServerRefused, match="/v1"):
             await ask(engine, votes(1))
 
 
-async def test_what_a_server_refuses_for_good_is_not_tried_again() -> None:
-    """Its words are in the error, cut to a length."""
+async def test_permanent_errors_are_not_retried() -> None:
+    """The server's message is in the error, truncated and without control characters."""
     script = Script(answer=lambda _: (400, {"detail": "no such thing \x1b[31m" + "x" * 999}))
     with (
         serving(script) as (server, engine, _),
@@ -102,8 +99,8 @@ async def test_what_a_server_refuses_for_good_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_what_a_server_that_serves_others_refuses_is_about_the_prompt(status: int) -> None:
-    """A content filter, say: the prompt fails, and the run goes on."""
+async def test_a_server_that_serves_other_prompts_refuses_only_this_one(status: int) -> None:
+    """For example by a content filter: the prompt fails, and the run continues."""
 
     def sift(body: dict[str, Any]) -> tuple[int, Any] | None:
         bad = "bad" in body["messages"][0]["content"]
@@ -116,20 +113,20 @@ async def test_what_a_server_that_serves_others_refuses_is_about_the_prompt(stat
         assert await ask(engine, votes(1))
 
 
-async def test_retries_end_with_the_last_failure() -> None:
-    """The error says what happened, where, and how long it was tried."""
-    settings = replace(SETTINGS, retry_seconds=0.3)
+async def test_exhausted_retries_raise_the_last_failure() -> None:
+    """The error says what happened, where, and for how long it was retried."""
+    settings = replace(SETTINGS, retry_for=0.3)
     with (
         ScriptedServer(Script(fault_share=1.0, faults=("half",))) as server,
-        pytest.raises(EngineError, match=r"127.*half a JSON.*given up after \d+ failed"),
+        pytest.raises(EngineError, match=r"127.*invalid JSON.*gave up after \d+ failed"),
     ):
         await ask(connect(server, settings=settings), votes(1))
     assert len(server.seen) > 2
 
 
-async def test_no_patience_is_no_second_try() -> None:
-    """With a window of 0 the first failure is the last."""
-    settings = replace(SETTINGS, retry_seconds=0.0)
+async def test_a_window_of_zero_disables_retries() -> None:
+    """The first failure is the last."""
+    settings = replace(SETTINGS, retry_for=0.0)
     with (
         ScriptedServer(Script(fault_share=1.0, faults=("500",))) as server,
         pytest.raises(EngineError, match="HTTP 500"),
@@ -138,17 +135,17 @@ async def test_no_patience_is_no_second_try() -> None:
     assert len(server.seen) == 1
 
 
-async def test_nobody_at_home() -> None:
-    """A server that was never there ends as one that went away."""
+async def test_a_server_that_never_responds_exhausts_the_retries() -> None:
+    """As one that went away does."""
     with ScriptedServer(Script()) as server:
         pass
-    settings = replace(SETTINGS, retry_seconds=0.3)
-    with pytest.raises(EngineError, match="given up"):
+    settings = replace(SETTINGS, retry_for=0.3)
+    with pytest.raises(EngineError, match="gave up"):
         await ask(connect(server, settings=settings), votes(1))
 
 
-async def test_a_spent_quota_is_not_tried_again() -> None:
-    """Though it comes as a 429."""
+async def test_an_exhausted_quota_is_not_retried() -> None:
+    """Although its status is 429."""
     error = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
     with (
         serving(Script(answer=lambda _: (429, error))) as (server, engine, _),

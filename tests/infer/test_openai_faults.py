@@ -1,4 +1,4 @@
-"""Whole searches against servers that fail: every prompt answered once, with the same trees."""
+"""Searches against faulty servers: every prompt gets one tree, the same as without faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.answers import FAULTS, Script
 from tests.fakes import World, make_prompt, make_settings, real_roles
 from tests.servers import ScriptedServer
 
-SETTINGS = OpenAISettings(request_seconds=60.0, retry_seconds=120.0, backoff_seconds=0.05)
+SETTINGS = OpenAISettings(timeout=60.0, retry_for=120.0, initial_backoff=0.05)
 WORLD = World(yes=0.05)
 
 
@@ -33,7 +33,7 @@ async def search(
     num_prompts: int = 12,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Decode prompts by BFS into a folder; its trees without what they cost, by prompt."""
+    """Decode prompts by BFS into a folder; returns its trees without their costs, by prompt."""
     deployment = Deployment("tiny", tuple(server.url for server in servers))
     engine = OpenAIEngine(deployment, settings, tell)
     prompts = [make_prompt(f"Write line {i}.", str(i)) for i in range(num_prompts)]
@@ -63,44 +63,44 @@ async def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, 
         return await search(tmp_path_factory.mktemp("faultless"), [server], num_prompts=30)
 
 
-async def test_a_fifth_of_all_requests_fails(
+async def test_trees_are_the_same_when_a_fifth_of_all_requests_fails(
     tmp_path: Path, faultless: list[dict[str, Any]]
 ) -> None:
-    """Errors, cuts, stalls and spoilt replies leave no trace in the trees; the log says what happened."""
-    heard: list[str] = []
-    settings = replace(SETTINGS, request_seconds=0.5)
+    """Errors, lost connections, timeouts and invalid replies change no tree; the notes name them."""
+    notes: list[str] = []
+    settings = replace(SETTINGS, timeout=0.5)
     quick = tuple(fault for fault in FAULTS if fault != "stall")
     with ScriptedServer(Script(WORLD, fault_share=0.2, faults=(*FAULTS, *quick, *quick))) as server:
         trees = await search(
-            tmp_path, [server], settings=settings, num_prompts=30, tell=heard.append
+            tmp_path, [server], settings=settings, num_prompts=30, tell=notes.append
         )
     assert [tree["prompt"]["id"] for tree in trees] == [str(i) for i in range(30)]
     assert trees == faultless
     failed = {seen.fault for seen in server.seen if seen.fault}
     assert failed == set(server.script.faults)
-    log = "\n".join(heard)
+    log = "\n".join(notes)
     for words in [
         "HTTP 500",
         "HTTP 429",
-        "cut",
-        "no answer in 0.5 s",
-        "half a JSON",
+        "connection was lost",
+        "no response in 0.5 s",
+        "invalid JSON",
         "without choices",
     ]:
         assert words in log
     assert "wrong number of choices" in log
-    assert len(heard) < 40
+    assert len(notes) < 40
 
 
-async def test_a_server_that_dies_and_comes_back(
+async def test_requests_wait_for_a_server_that_restarts(
     tmp_path: Path, faultless: list[dict[str, Any]]
 ) -> None:
-    """Its requests wait for it; the trees are those of a server that stayed."""
-    heard: list[str] = []
+    """The trees are the same as those of a server that stayed up."""
+    notes: list[str] = []
     server = ScriptedServer(Script(WORLD, seconds=0.005))
 
     def tell(line: str) -> None:
-        heard.append(line)
+        notes.append(line)
         if "down" in line:
             server.start()
 
@@ -112,16 +112,16 @@ async def test_a_server_that_dies_and_comes_back(
     with server:
         trees = await search(tmp_path, [server], tell=tell)
     assert trees == faultless[:12]
-    assert any("down" in line for line in heard)
-    assert any("back" in line for line in heard)
+    assert any("down" in line for line in notes)
+    assert any("back" in line for line in notes)
 
 
-async def test_a_server_that_stays_away_stops_the_run_which_can_be_resumed(
+async def test_a_run_stopped_by_a_dead_server_can_be_resumed(
     tmp_path: Path, faultless: list[dict[str, Any]]
 ) -> None:
-    """The run says how to go on; the same run on a live server ends with every prompt once."""
+    """The error says how to resume; the resumed run has every prompt once."""
     server = ScriptedServer(Script(WORLD, seconds=0.005))
-    settings = replace(SETTINGS, retry_seconds=0.5)
+    settings = replace(SETTINGS, retry_for=0.5)
 
     def die(number: int) -> None:
         if number == 300:
@@ -129,7 +129,7 @@ async def test_a_server_that_stays_away_stops_the_run_which_can_be_resumed(
 
     server.on_request = die
     with server:
-        with pytest.raises(RunStopped, match=r"given up after .* resume"):
+        with pytest.raises(RunStopped, match=r"gave up after .* resume"):
             await search(tmp_path, [server], settings=settings)
         assert len(written(tmp_path)) < 12
         server.start()
@@ -137,11 +137,11 @@ async def test_a_server_that_stays_away_stops_the_run_which_can_be_resumed(
     assert trees == faultless[:12]
 
 
-async def test_one_of_two_servers_dies_for_good(
+async def test_trees_of_a_dead_server_move_to_the_other(
     tmp_path: Path, faultless: list[dict[str, Any]]
 ) -> None:
-    """Its trees move to the other one at once."""
-    heard: list[str] = []
+    """At once, and for good."""
+    notes: list[str] = []
     mortal, other = (ScriptedServer(Script(WORLD, seconds=0.002)) for _ in range(2))
 
     def die(number: int) -> None:
@@ -150,8 +150,8 @@ async def test_one_of_two_servers_dies_for_good(
 
     mortal.on_request = die
     with mortal, other:
-        trees = await search(tmp_path, [mortal, other], tell=heard.append)
+        trees = await search(tmp_path, [mortal, other], tell=notes.append)
         assert trees == faultless[:12]
         assert mortal.num_requests >= 80
         assert other.num_requests > 200
-    assert any("down" in line and "other servers" in line for line in heard)
+    assert any("down" in line and "other servers" in line for line in notes)

@@ -1,18 +1,18 @@
-"""Where servers are and how to be let in: URLs, keys, and the check before a run."""
+"""Base URLs, API keys, and the check of the servers before a run."""
 
 from __future__ import annotations
 
 import pytest
 
 from spar.errors import EngineError, ServerRefused, UsageError
-from spar.infer.engines.openai.engine import check_server
-from spar.infer.engines.openai.servers import Key, base_url, read_key
+from spar.infer.engines.openai.connection_pool import Key, base_url, read_key
+from spar.infer.engines.openai.servers import check_server
 from tests.answers import Script
 from tests.servers import ScriptedServer
 
 
 @pytest.mark.parametrize(
-    ("given", "url"),
+    ("url", "normalized"),
     [
         ("http://host:8000", "http://host:8000/v1"),
         ("http://host:8000/", "http://host:8000/v1"),
@@ -20,13 +20,13 @@ from tests.servers import ScriptedServer
         (" https://host/api/openai ", "https://host/api/openai"),
     ],
 )
-def test_base_urls(given: str, url: str) -> None:
-    """As given, but for a slash at the end; `/v1` where there is no path."""
-    assert base_url(given) == url
+def test_base_urls_are_normalized(url: str, normalized: str) -> None:
+    """No trailing slash; `/v1` if there is no path."""
+    assert base_url(url) == normalized
 
 
 @pytest.mark.parametrize(
-    "given",
+    "url",
     [
         *(
             "ftp://host",
@@ -41,15 +41,15 @@ def test_base_urls(given: str, url: str) -> None:
         *("http://host/v1?key=secret", "http://host/v1#secret"),
     ],
 )
-def test_other_urls_are_refused(given: str) -> None:
-    """With a name, password or query in it too, which the message does not repeat."""
+def test_invalid_base_urls_are_refused(url: str) -> None:
+    """So are URLs with a name, password or query, which the message does not repeat."""
     with pytest.raises(UsageError, match="--base-url") as caught:
-        base_url(given)
+        base_url(url)
     assert "secret" not in str(caught.value)
 
 
-def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenAI's own server has its usual variable; its key goes nowhere else."""
+def test_keys_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPENAI_API_KEY is the default for OpenAI's own server only."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
     monkeypatch.setenv("EMPTY_KEY", " ")
     monkeypatch.setenv("ODD_KEY", "a\u2013b")
@@ -60,49 +60,49 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
             read_key(name, "http://127.0.0.1:8000/v1")
 
 
-@pytest.mark.parametrize("given", ["sk-pasted-0123456789", "0123456789abcdef", "Bearer x"])
-def test_a_key_in_place_of_its_variable_is_not_repeated(given: str) -> None:
-    """The message says what is wanted."""
+@pytest.mark.parametrize("value", ["sk-pasted-0123456789", "0123456789abcdef", "Bearer x"])
+def test_a_key_passed_as_variable_name_is_not_repeated(value: str) -> None:
+    """The message says what is expected."""
     with pytest.raises(UsageError, match="name of an environment variable") as caught:
-        read_key(given, "http://127.0.0.1:8000/v1")
-    assert given not in str(caught.value)
+        read_key(value, "http://127.0.0.1:8000/v1")
+    assert value not in str(caught.value)
 
 
-def test_keys_do_not_show() -> None:
-    """Neither whole nor by their beginning."""
+def test_keys_are_redacted() -> None:
+    """In full and in words that begin as the key does."""
     key = Key("sk-proj-0123456789abcdef", "NAME")
     assert "sk-" not in repr(key)
-    said = 'wrong key "sk-proj-0123456789abcdef", sk-proj-******cdef'
-    assert key.redact(said) == 'wrong key "***", ***'
-    assert Key().redact(said) == said
+    text = 'wrong key "sk-proj-0123456789abcdef", sk-proj-******cdef'
+    assert key.redact(text) == 'wrong key "***", ***'
+    assert Key().redact(text) == text
 
 
-def test_the_check_finds_the_only_model() -> None:
-    """And accepts a given one that is there."""
+def test_check_server_returns_the_only_model() -> None:
+    """And accepts a model that the server has."""
     with ScriptedServer(Script(models=("tiny",))) as one:
         assert check_server([one.url, one.url], "", "") == "tiny"
         assert check_server([one.url], "tiny", "") == "tiny"
         with pytest.raises(ServerRefused, match=r"'large'.*tiny"):
             check_server([one.url], "large", "")
-    with pytest.raises(EngineError, match="no server answers"):
+    with pytest.raises(EngineError, match="no server responds"):
         check_server([one.url], "tiny", "")
 
 
-def test_a_server_that_is_down_does_not_refuse_the_start() -> None:
-    """As long as another one answers; which is down is told."""
-    heard: list[str] = []
+def test_check_server_tolerates_servers_that_are_down() -> None:
+    """As long as another one responds; each that is down is noted."""
+    notes: list[str] = []
     with ScriptedServer(Script()) as live, ScriptedServer(Script()) as dead:
         dead.kill()
         for urls in ([dead.url, live.url], [live.url, dead.url]):
-            assert check_server(urls, "", "", heard.append) == "tiny"
+            assert check_server(urls, "", "", notes.append) == "tiny"
         with pytest.raises(ServerRefused):
             check_server([dead.url, live.url], "large", "")
-    assert len(heard) == 2
-    assert all(dead.url in line and live.url not in line for line in heard)
+    assert len(notes) == 2
+    assert all(dead.url in line and live.url not in line for line in notes)
 
 
-def test_the_check_wants_a_name_where_it_cannot_choose() -> None:
-    """Several models, or a server that does not say which it has."""
+def test_check_server_requires_a_name_if_it_cannot_choose() -> None:
+    """There are several models, or the server does not list them."""
     two = ScriptedServer(Script(models=("tiny", "small")))
     with two, pytest.raises(UsageError, match="tiny, small"):
         check_server([two.url], "", "")
@@ -112,8 +112,8 @@ def test_the_check_wants_a_name_where_it_cannot_choose() -> None:
             check_server([silent.url], "", "")
 
 
-def test_the_check_wants_the_right_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says where the wrong one came from, or how to give one."""
+def test_check_server_reports_a_rejected_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says where the key came from, or how to pass one."""
     monkeypatch.setenv("SPAR_TEST_KEY", "wrong-key-wrong-key")
     with ScriptedServer(Script(key="right")) as server:
         with pytest.raises(ServerRefused, match="SPAR_TEST_KEY") as caught:

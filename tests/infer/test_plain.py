@@ -13,7 +13,7 @@ from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.engines.chat import ChatEncoder
 from spar.types import Message
 from tests.answers import Script
-from tests.infer.asking import ask, echo, serving
+from tests.infer.openai_helpers import ask, echo, serving
 from tests.infer.test_engine_contract import open_tiny
 
 

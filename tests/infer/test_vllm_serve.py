@@ -22,7 +22,7 @@ LONG = "Write one sentence that has the word garden in it twice and does not end
 async def engine(vllm_server: str) -> AsyncIterator[Engine]:
     """A fresh engine that asks the shared server."""
     made = OpenAIEngine(
-        Deployment("nano", (vllm_server,)), OpenAISettings(request_seconds=120, retry_seconds=60)
+        Deployment("nano", (vllm_server,)), OpenAISettings(timeout=120, retry_for=60)
     )
     yield made
     await made.aclose()

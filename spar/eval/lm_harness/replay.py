@@ -21,7 +21,7 @@ from spar.eval.lm_harness.asks import (
     to_chat,
 )
 from spar.eval.lm_harness.likelihoods import ScoredDocument
-from spar.infer.engines.stops import end_of
+from spar.infer.engines.stops import find_stop
 from spar.types import SearchTree
 
 REFUSED = (0.0, False)
@@ -77,7 +77,7 @@ def texts(asks: Sequence[ReplyAsk], replies: Mapping[str, str | None]) -> list[s
     """
     _refuse_missing([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
     found = [replies[ask.prompt.id] or "" for ask in asks]
-    return [text[: end_of(text, ask.until)] for text, ask in zip(found, asks, strict=True)]
+    return [text[: find_stop(text, ask.until)] for text, ask in zip(found, asks, strict=True)]
 
 
 def pairs(

@@ -14,7 +14,7 @@ from typing import Any
 
 from spar.errors import PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Request
-from spar.infer.engines.stops import end_of, num_watched
+from spar.infer.engines.stops import find_stop, stop_window_tokens
 from spar.infer.engines.thinking import OPENINGS, TAGS, without_thinking
 from spar.sanitize import plain, special_pattern, special_tokens, whole
 from spar.types import Message
@@ -119,8 +119,8 @@ class ChatEncoder:
         """Whether the last of a reply's tokens has completed one of the stop strings."""
         if not stop:
             return False
-        tail = self.tokenizer.decode(tokens[-num_watched(stop) :], skip_special_tokens=True)
-        return end_of(tail, stop) < len(tail)
+        tail = self.tokenizer.decode(tokens[-stop_window_tokens(stop) :], skip_special_tokens=True)
+        return find_stop(tail, stop) < len(tail)
 
     def written(self, request: Request, tokens: Sequence[int], *, thinking: bool) -> str:
         """What a request is answered: the text of generated tokens up to the first stop string.
@@ -134,7 +134,7 @@ class ChatEncoder:
             text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
         else:
             text = self.reply(tokens, thinking)
-        return text[: end_of(text, request.sampling.stop)]
+        return text[: find_stop(text, request.sampling.stop)]
 
     def reply(self, tokens: Sequence[int], thinking: bool) -> str:
         """The text of generated tokens without special ones and without thinking.
@@ -212,7 +212,7 @@ def cannot_load(model: str, error: Exception) -> UsageError:
     )
 
 
-def grouped(requests: Sequence[Request]) -> list[tuple[Request, int]]:
+def group_samples(requests: Sequence[Request]) -> list[tuple[Request, int]]:
     """Neighbours that differ in nothing but their seeds, and these in a row: the first one and how many.
 
     An engine may serve such a group as one request with `n` samples.

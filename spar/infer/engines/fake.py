@@ -16,7 +16,7 @@ from spar.infer.engine import (
     NoteCallback,
     Request,
 )
-from spar.infer.engines.stops import end_of
+from spar.infer.engines.stops import find_stop
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -63,7 +63,7 @@ class FakeEngine:
         limit = request.sampling.max_tokens
         prompt_tokens = sum(message.content.count(" ") + 1 for message in request.messages)
         text = " ".join(words[:limit])
-        end = end_of(text, request.sampling.stop)
+        end = find_stop(text, request.sampling.stop)
         return Completion(
             text=text[:end],
             finish="stop" if len(words) <= limit or end < len(text) else "length",

@@ -41,7 +41,7 @@ def _open_fake(deployment: Deployment, config: DecodeConfig, note: NoteCallback)
 
 
 def _parse_url(url: str) -> str:
-    from spar.infer.engines.openai.servers import base_url
+    from spar.infer.engines.openai.connection_pool import base_url
 
     return base_url(url)
 

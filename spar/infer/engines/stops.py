@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def end_of(text: str, stop: Sequence[str]) -> int:
+def find_stop(text: str, stop: Sequence[str]) -> int:
     """Where a text ends that must not reach any of these strings; its length if it has none of them.
 
     An empty string stops nothing.
@@ -14,7 +14,7 @@ def end_of(text: str, stop: Sequence[str]) -> int:
     return min((at for at in found if at >= 0), default=len(text))
 
 
-def num_watched(stop: Sequence[str]) -> int:
+def stop_window_tokens(stop: Sequence[str]) -> int:
     """How many of a reply's last tokens show any of these strings that the last one completes.
 
     A token is a byte at least, special ones aside; one more token keeps the first from being shown

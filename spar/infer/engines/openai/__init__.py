@@ -1,1 +1,1 @@
-"""The `openai` engine: any server that speaks OpenAI's chat completions. `engine.py` is its front."""
+"""The `openai` engine: any server that implements OpenAI's API. Start with `engine.py`."""

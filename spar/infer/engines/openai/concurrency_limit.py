@@ -1,21 +1,23 @@
-"""How many requests a server is given at once: found out while it works.
+"""An adaptive limit on the number of concurrent requests to one server (AIMD).
 
-Requests wait here for a place, in the order in which they came; those that are sent again go before
-those that were never sent. The number of places starts small and is judged once a window, that is
-whenever as many replies have come back as there are places, all of them to requests that were sent
-since the window began:
+Requests wait here for a permit in order of arrival; retries go before first attempts. The limit counts
+replies, so a request for n samples takes n of it. It starts small and is adjusted once per window, which
+ends when as many replies have arrived as the limit allows at once, all of them to requests sent since the
+window began:
 
-- It doubles while that pays: while twice the places gave at least a tenth more tokens a second. The
-  rate is the mean number in flight divided by the seconds a token, both summed over the window, so
-  one long reply weighs no more than the same tokens in short ones.
-- It never stands above twice the smallest number that gave (nearly) the best rate. After some windows
-  there it falls back to that number and measures again, since the work may have changed.
-- It is judged only by windows in which the places were nearly all taken.
-- A refusal for load, or a time-out, halves it, at most once for what was sent since the last halving.
-  From then on a window takes it a quarter of the way back to where that happened, or a sixteenth
-  further on, instead of doubling it.
+- Slow start: it doubles while twice the limit gave at least 10 % more tokens per second. By Little's law
+  the throughput is the mean number in flight divided by the seconds per token, both summed over the
+  window, so one long reply weighs no more than the same tokens in short replies.
+- It never exceeds twice the smallest limit that reached (nearly) the best throughput. After some windows
+  at that ceiling it falls back to that limit and measures again, since the load may have changed.
+- Windows in which the limit was not nearly used up do not change it.
+- Multiplicative decrease: an overload error or a timeout halves it, at most once for the requests sent
+  since the last decrease. From then on it grows by a quarter of the way back to where that happened, or
+  by a sixteenth beyond it, instead of doubling.
 
-Knows nothing of HTTP.
+Netflix's concurrency-limits (Java) and TCP congestion control are the models. We know of no maintained
+Python library that adapts such a limit: aiolimiter, asyncio.Semaphore and httpx.Limits enforce a fixed
+one. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -24,45 +26,46 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-START, CAP = 16, 1024
-"""Places at first, and at most."""
+INITIAL_LIMIT, MAX_LIMIT = 16, 1024
+"""Concurrent replies at the start, and at most."""
 
-_GAIN = 1.1
-_BUSY_SHARE = 0.75
+_MIN_GAIN = 1.1
+_MIN_UTILIZATION = 0.75
 _WINDOWS_AT_CEILING = 16
-_SLOW_GROWTH, _WAY_BACK = 16, 4
-_EARLY = 1e-3  # the event loop may wake us a tick before the time we asked for
+_GROWTH_DIVISOR, _RECOVERY_DIVISOR = 16, 4
+_TIMER_TOLERANCE = 1e-3  # the event loop may fire a timer slightly early
 
 
-class Moved(Exception):
-    """Whoever waited for a place must look for another server."""
+class Rerouted(Exception):
+    """The request was waiting for a permit and must choose a server again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """A place that was given to a request."""
+class Permit:
+    """Permission to have one request in flight."""
 
     weight: int
-    """Replies that the request wants."""
-    entered: float
-    """When it was given, in seconds of the event loop's clock."""
+    """Number of replies that the request asks for."""
+    acquired_at: float
+    """In seconds of the event loop's clock."""
     window: int
+    """Number of the window it was acquired in."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """Someone who wants a place."""
+    """A request that waits for a permit."""
 
     weight: int
-    place: asyncio.Future[None]
-    """Done once the place is given, or with `Moved`."""
+    granted: asyncio.Future[None]
+    """Done when a permit is available, or fails with `Rerouted`."""
     counted: bool = True
-    """Whether its weight is among those that wait."""
+    """Whether its weight is included in the queued weight."""
 
 
 @dataclass(slots=True)
 class Window:
-    """What came back since the number of places was last judged."""
+    """Replies since the limit was last adjusted."""
 
     number: int = 0
     replies: int = 0
@@ -74,170 +77,169 @@ class Window:
 
     @property
     def mean_in_flight(self) -> float:
-        """Replies on their way, as seen by those that arrived."""
+        """Mean number of replies in flight, sampled at each arrival."""
         return self.in_flight / max(1, self.samples)
 
     @property
-    def rate(self) -> float:
-        """Tokens a second, by Little's law."""
+    def tokens_per_second(self) -> float:
+        """Throughput by Little's law."""
         return self.mean_in_flight * self.tokens / max(self.seconds, 1e-9)
 
 
 @dataclass(slots=True)
-class Pacer:
-    """Gives out the places of one server."""
+class AdaptiveLimiter:
+    """Limits the replies in flight from one server."""
 
-    limit: int = START
-    """Places now, counted in replies."""
-    cap: int = CAP
+    limit: int = INITIAL_LIMIT
+    """Current limit, in replies."""
+    max_limit: int = MAX_LIMIT
     in_flight: int = 0
+    """Replies in flight."""
     _knee: tuple[int, float] = (1, 0.0)
-    """Smallest number of places that gave nearly the best rate, and that rate."""
-    _trouble: int = 0
-    """Places at which the server last refused for load, 0 before that."""
-    _at_ceiling: int = 0
+    """The smallest limit that reached nearly the best throughput, and that throughput."""
+    _overload_limit: int = 0
+    """The limit at the last overload; 0 if there was none."""
+    _windows_at_ceiling: int = 0
     _window: Window = field(default_factory=Window)
-    _halved: int = 0
-    """The window that began with the last halving."""
+    _decreased_in: int = 0
+    """Number of the window that began with the last decrease."""
     _paused_until: float = 0.0
-    _paused: float = 0.0
-    """Seconds of all pauses, the rest of the present one included."""
-    _again: deque[Waiter] = field(default_factory=deque)
-    _waiting: deque[Waiter] = field(default_factory=deque)
-    _wanted: int = 0
-    """Replies that those who wait want."""
+    _paused_seconds: float = 0.0
+    """Total length of all pauses, including the rest of the current one."""
+    _retries: deque[Waiter] = field(default_factory=deque)
+    _first_attempts: deque[Waiter] = field(default_factory=deque)
+    _queued: int = 0
+    """Replies that waiting requests ask for."""
 
     @property
     def load(self) -> int:
-        """Replies on their way, and those that wait for a place."""
-        return self.in_flight + self._wanted
+        """Replies in flight or queued."""
+        return self.in_flight + self._queued
 
     @property
-    def seconds_open(self) -> float:
-        """A clock that stands still during pauses."""
-        return _now() - self._paused + max(0.0, self._paused_until - _now())
+    def unpaused_seconds(self) -> float:
+        """A clock that stops during pauses."""
+        return _now() - self._paused_seconds + max(0.0, self._paused_until - _now())
 
-    async def enter(self, weight: int, again: bool = False) -> Slot:
-        """Wait for a place.
+    async def acquire(self, weight: int, *, is_retry: bool = False) -> Permit:
+        """Wait for a permit.
 
         Parameters
         ----------
         weight:
-            Replies that the request wants.
-        again:
-            Whether it was sent before, so that it goes before those that were not.
+            Number of replies that the request asks for. One above the limit is admitted alone.
+        is_retry:
+            Whether the request was sent before; retries go before first attempts.
 
         Raises
         ------
-        Moved
-            The server is gone.
+        Rerouted
+            The server should no longer be used.
         """
-        before = self._again if again else self._again or self._waiting
-        if before or not self._fits(weight):
-            await self._queue(weight, self._again if again else self._waiting)
+        queue = self._retries if is_retry else self._first_attempts
+        ahead = self._retries if is_retry else self._retries or self._first_attempts
+        if ahead or not self._has_room(weight):
+            await self._wait_in(queue, weight)
         else:
             self.in_flight += weight
-        return Slot(weight, _now(), self._window.number)
+        return Permit(weight, _now(), self._window.number)
 
-    def leave(self, slot: Slot, tokens: int = 0) -> None:
-        """Give the place back; `tokens` is the length of its longest reply, 0 if there was none."""
-        if tokens and slot.window == self._window.number:
-            self._note(slot, tokens)
-        self.in_flight -= slot.weight
-        self._wake()
+    def release(self, permit: Permit, tokens: int = 0) -> None:
+        """Return a permit; `tokens` is the length of its longest reply, 0 if the request failed."""
+        if tokens and permit.window == self._window.number:
+            self._record(permit, tokens)
+        self.in_flight -= permit.weight
+        self._grant()
 
     def pause(self, seconds: float) -> None:
-        """Give out no place for so long."""
+        """Grant no permit for this long."""
         if seconds > 0:
             until = max(self._paused_until, _now() + seconds)
-            self._paused += until - max(self._paused_until, _now())
+            self._paused_seconds += until - max(self._paused_until, _now())
             self._paused_until = until
-            asyncio.get_running_loop().call_later(seconds, self._wake)
+            asyncio.get_running_loop().call_later(seconds, self._grant)
 
-    def back_off(self, slot: Slot) -> None:
-        """The server has too much to do, as a request in this place found."""
-        if slot.window >= self._halved:
-            self._trouble = self.limit
-            self._move(max(1, self.limit // 2))
-            self._halved = self._window.number
+    def back_off(self, permit: Permit) -> None:
+        """Halve the limit: the request with this permit found the server overloaded."""
+        if permit.window >= self._decreased_in:
+            self._overload_limit = self.limit
+            self._set_limit(max(1, self.limit // 2))
+            self._decreased_in = self._window.number
 
-    def evict(self) -> None:
-        """Send away whoever waits."""
-        for queue in (self._again, self._waiting):
+    def reroute_waiting(self) -> None:
+        """Raise `Rerouted` in every waiting request."""
+        for queue in (self._retries, self._first_attempts):
             while queue:
                 waiter = queue.popleft()
                 self._uncount(waiter)
-                if not waiter.place.done():
-                    waiter.place.set_exception(Moved())
+                if not waiter.granted.done():
+                    waiter.granted.set_exception(Rerouted())
 
-    def _fits(self, weight: int) -> bool:
-        if _now() < self._paused_until - _EARLY:
+    def _has_room(self, weight: int) -> bool:
+        if _now() < self._paused_until - _TIMER_TOLERANCE:
             return False
         return not self.in_flight or self.in_flight + weight <= self.limit
 
-    async def _queue(self, weight: int, queue: deque[Waiter]) -> None:
+    async def _wait_in(self, queue: deque[Waiter], weight: int) -> None:
         waiter = Waiter(weight, asyncio.get_running_loop().create_future())
         queue.append(waiter)
-        self._wanted += weight
+        self._queued += weight
         try:
-            await waiter.place
+            await waiter.granted
         except asyncio.CancelledError:
-            place = waiter.place
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self.in_flight -= weight  # the place was given in the very moment of the cancel
-            place.cancel()
+            granted = waiter.granted
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self.in_flight -= weight  # granted and cancelled in the same turn of the event loop
+            granted.cancel()
             self._uncount(waiter)
-            self._wake()
+            self._grant()
             raise
 
-    def _wake(self) -> None:
-        while queue := self._again or self._waiting:
+    def _grant(self) -> None:
+        while queue := self._retries or self._first_attempts:
             waiter = queue[0]
-            if not waiter.place.done():
-                if not self._fits(waiter.weight):
+            if not waiter.granted.done():
+                if not self._has_room(waiter.weight):
                     return
                 self.in_flight += waiter.weight
-                waiter.place.set_result(None)
+                waiter.granted.set_result(None)
             self._uncount(waiter)
             queue.popleft()
 
     def _uncount(self, waiter: Waiter) -> None:
         if waiter.counted:
             waiter.counted = False
-            self._wanted -= waiter.weight
+            self._queued -= waiter.weight
 
-    def _note(self, slot: Slot, tokens: int) -> None:
+    def _record(self, permit: Permit, tokens: int) -> None:
         window = self._window
-        window.replies += slot.weight
+        window.replies += permit.weight
         window.tokens += tokens
-        window.seconds += _now() - slot.entered
+        window.seconds += _now() - permit.acquired_at
         window.in_flight += self.in_flight
         window.samples += 1
         if window.replies >= self.limit:
-            busy = window.mean_in_flight >= _BUSY_SHARE * self.limit
-            self._move(self._judge(window.rate) if busy else self.limit)
+            utilized = window.mean_in_flight >= _MIN_UTILIZATION * self.limit
+            self._set_limit(self._next_limit(window.tokens_per_second) if utilized else self.limit)
 
-    def _judge(self, rate: float) -> int:
-        if rate > _GAIN * self._knee[1]:
-            self._knee = (self.limit, rate)
-        ceiling = min(self.cap, 2 * self._knee[0])
+    def _next_limit(self, tokens_per_second: float) -> int:
+        if tokens_per_second > _MIN_GAIN * self._knee[1]:
+            self._knee = (self.limit, tokens_per_second)
+        ceiling = min(self.max_limit, 2 * self._knee[0])
         if self.limit < ceiling:
-            self._at_ceiling = 0
-            grown = self.limit + self._step()
-            return min(ceiling, grown)
-        self._at_ceiling += 1
-        if self.limit == self.cap or self._at_ceiling < _WINDOWS_AT_CEILING:
+            self._windows_at_ceiling = 0
+            increase = self.limit
+            if self._overload_limit:
+                recovery = (self._overload_limit - self.limit) // _RECOVERY_DIVISOR
+                increase = max(1, recovery, self.limit // _GROWTH_DIVISOR)
+            return min(ceiling, self.limit + increase)
+        self._windows_at_ceiling += 1
+        if self.limit == self.max_limit or self._windows_at_ceiling < _WINDOWS_AT_CEILING:
             return self.limit
-        self._at_ceiling, self._knee = 0, (self._knee[0], 0.0)
+        self._windows_at_ceiling, self._knee = 0, (self._knee[0], 0.0)
         return self._knee[0]
 
-    def _step(self) -> int:
-        if not self._trouble:
-            return self.limit
-        way_back = (self._trouble - self.limit) // _WAY_BACK
-        return max(1, way_back, self.limit // _SLOW_GROWTH)
-
-    def _move(self, limit: int) -> None:
+    def _set_limit(self, limit: int) -> None:
         self.limit = limit
         self._window = Window(self._window.number + 1)
 

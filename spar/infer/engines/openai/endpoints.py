@@ -1,46 +1,196 @@
-"""The forms in which a server is asked: for a chat, for a text, or for what it makes of a given text."""
+"""The endpoints of a server: chat completions, completions, and completions that echo the prompt's logprobs.
+
+Each says where a request goes, what its body is, and how the response is read. The last one serves
+`score`: a server's tokenizer is its own, so where a continuation begins among the tokens of the whole text
+is determined as lm-eval does it, after as many tokens as the context has alone, which is sent as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from spar.infer.engine import Completion, Request
-from spar.infer.engines.openai.capabilities import Abilities, echo_body, request_body
-from spar.infer.engines.openai.prompt_logprobs import Echo, read_echo
-from spar.infer.engines.openai.replies import read_reply
+from spar.errors import UsageError
+from spar.infer.engine import Completion, Continuation, Likelihood, Request
+from spar.infer.engines.likelihood import move_spaces
+from spar.infer.engines.openai.replies import (
+    Capabilities,
+    InvalidReply,
+    MissingLogprobs,
+    parse_json,
+    read_reply,
+)
+from spar.sanitize import plain, whole
+
+SPECIAL_TOKENS = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>"
+    r"|</?s>|<[be]os>|</?start_of_turn>|</?end_of_turn>|\[/?(?:INST|SYSTEM_PROMPT|TOOL_RESULTS)\]|<</?SYS>>"
+)
+"""What may be a special token of the server's tokenizer, which is not known."""
+_MAX_STOPS = 4
+"""OpenAI's own server refuses more."""
 
 
-class Counted(Protocol):
-    """Anything that a server took tokens to answer."""
+class HasCompletionTokens(Protocol):
+    """A result of a request, with the number of tokens generated for it."""
 
     @property
-    def completion_tokens(self) -> int:
-        """How many."""
-        ...
+    def completion_tokens(self) -> int: ...
 
 
-A = TypeVar("A", bound=Counted)
+R = TypeVar("R", bound=HasCompletionTokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Form(Generic[A]):
-    """Where a request goes, what it says and how its answer is read."""
+class Endpoint(Generic[R]):
+    """One of a server's endpoints."""
 
     path: str
-    """Behind the base URL."""
-    logprobs: str
-    """What a server lacks that leaves out the log-probabilities asked for, as `Abilities` names it."""
-    body: Callable[[str, Request, int, int, Abilities], dict[str, Any]]
-    read: Callable[[bytes, Request, int, int, Abilities], list[A]]
+    """Appended to the base URL."""
+    logprobs_field: str
+    """The field of `Capabilities.unsupported` that rules out log-probabilities."""
+    body: Callable[[str, Request, int, int, Capabilities], dict[str, Any]]
+    """Takes the model, the request, the number of samples and the token limit."""
+    read: Callable[[bytes, Request, int, int, Capabilities], list[R]]
+    """Takes the response's content, then the same."""
 
 
-CHAT: Form[Completion] = Form("/chat/completions", "logprobs", request_body, read_reply)
-PLAIN: Form[Completion] = Form("/completions", "logprobs", request_body, read_reply)
-ECHO: Form[Echo] = Form("/completions", "echo", echo_body, read_echo)
+@dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """The tokens of a prompt."""
+
+    logprobs: tuple[float | None, ...]
+    """One per token; None for the first, which has no context."""
+    greedy: tuple[bool, ...]
+    """Whether each is the most likely token there."""
+    completion_tokens: int = 1
+    """Tokens generated besides."""
 
 
-def form_of(request: Request) -> Form[Completion]:
-    """How a request for a reply is asked."""
-    return PLAIN if request.plain else CHAT
+def request_body(
+    model: str, request: Request, n: int, max_tokens: int, capabilities: Capabilities
+) -> dict[str, Any]:
+    """The body of a request for `n` samples."""
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        **_prompt_field(request),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens" if request.plain else capabilities.max_tokens_field: max_tokens,
+        "seed": sampling.seed,
+        "n": n if n > 1 else None,
+        "stop": [whole(string) for string in sampling.stop if string][:_MAX_STOPS] or None,
+    }
+    if sampling.top_logprobs:
+        num_top = min(sampling.top_logprobs, capabilities.max_top_logprobs)
+        body["logprobs"] = num_top if request.plain else True
+        body["top_logprobs"] = None if request.plain else num_top
+    unsupported = capabilities.unsupported
+    return {k: value for k, value in body.items() if value is not None and k not in unsupported}
+
+
+def prompt_logprobs_body(
+    model: str, request: Request, n: int, max_tokens: int, capabilities: Capabilities
+) -> dict[str, Any]:
+    """The body of a request for the log-probabilities of a plain prompt's own tokens."""
+    # Not every server accepts max_tokens 0.
+    settings = {"temperature": 0.0, "max_tokens": 1, "logprobs": 1, "echo": True}
+    return {"model": model, **_prompt_field(request), **settings}
+
+
+def read_prompt_logprobs(
+    content: bytes, request: Request, n: int, max_tokens: int, capabilities: Capabilities
+) -> list[PromptLogprobs]:
+    """The prompt's log-probabilities in the body of a response, as a list of one.
+
+    Raises
+    ------
+    InvalidReply
+        Not JSON, or not a completion.
+    MissingLogprobs
+        The server does not echo the prompt, or reports no logprobs or number of its tokens.
+    """
+    body = parse_json(content)
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise InvalidReply("a reply without choices")
+    is_echo = str(choices[0].get("text")).startswith(str(request.messages[0].content))
+    logprobs, usage = choices[0].get("logprobs"), body.get("usage")
+    if not is_echo or not isinstance(logprobs, dict) or not isinstance(usage, dict):
+        raise MissingLogprobs
+    num_tokens, values = usage.get("prompt_tokens"), logprobs.get("token_logprobs")
+    if not isinstance(num_tokens, int) or not isinstance(values, list) or len(values) < num_tokens:
+        raise MissingLogprobs
+    values = values[1:num_tokens]
+    if not all(isinstance(value, int | float) for value in values):
+        raise MissingLogprobs
+    tops = logprobs.get("top_logprobs")
+    if not isinstance(tops, list) or not all(isinstance(t, dict) for t in tops[1:num_tokens]):
+        raise MissingLogprobs
+    best = [max(top.values(), default=0.0) for top in tops[1:num_tokens]]
+    greedy = (False, *(value >= top for value, top in zip(values, best, strict=True)))
+    return [PromptLogprobs((None, *map(float, values)), greedy)]
+
+
+CHAT: Endpoint[Completion] = Endpoint("/chat/completions", "logprobs", request_body, read_reply)
+COMPLETIONS: Endpoint[Completion] = Endpoint("/completions", "logprobs", request_body, read_reply)
+PROMPT_LOGPROBS: Endpoint[PromptLogprobs] = Endpoint(
+    "/completions", "echo", prompt_logprobs_body, read_prompt_logprobs
+)
+
+
+async def score(
+    fetch: Callable[[Sequence[str]], Awaitable[list[PromptLogprobs]]],
+    continuations: Sequence[Continuation],
+) -> list[Likelihood]:
+    """One likelihood per continuation, in order.
+
+    Parameters
+    ----------
+    fetch:
+        Returns the prompt logprobs of texts.
+
+    Raises
+    ------
+    UsageError
+        A context is a conversation.
+    """
+    pairs = [move_spaces(_context_text(each), each.text) for each in continuations]
+    texts = list(
+        dict.fromkeys(t for context, rest in pairs for t in (context, context + rest) if t)
+    )
+    logprobs = dict(zip(texts, await fetch(texts), strict=True))
+    return [_likelihood(logprobs, *pair) for pair in pairs]
+
+
+def _prompt_field(request: Request) -> dict[str, Any]:
+    if request.plain:
+        return {"prompt": whole(request.messages[0].content)}
+    turns = [
+        {"role": m.role, "content": plain(m.content, SPECIAL_TOKENS)} for m in request.messages
+    ]
+    return {"messages": turns}
+
+
+def _context_text(continuation: Continuation) -> str:
+    if not isinstance(continuation.context, str):
+        raise UsageError(
+            "--engine openai: cannot score text in a conversation, since only the server knows the chat "
+            "template; use --no-chat-template, or --engine hf or vllm"
+        )
+    return continuation.context
+
+
+def _likelihood(logprobs: Mapping[str, PromptLogprobs], context: str, rest: str) -> Likelihood:
+    text = logprobs.get(context + rest, PromptLogprobs((), ()))
+    start = len(logprobs[context].logprobs) if context else 0
+    tokens = zip(text.logprobs[start:], text.greedy[start:], strict=True)
+    scored = [(logprob, greedy) for logprob, greedy in tokens if logprob is not None]
+    return Likelihood(
+        logprob=sum(logprob for logprob, _ in scored),
+        greedy=all(greedy for _, greedy in scored),
+        tokens=len(scored),
+    )

@@ -1,12 +1,11 @@
-"""The `openai` engine: any server that speaks OpenAI's protocol, over httpx.
+"""The `openai` engine: any server that implements OpenAI's API, over httpx.
 
     spar decode --base-url http://host:8000/v1 --model NAME
 
-Votes on one response travel as one request with `n` samples. Servers that lack something (`n`,
-`seed`, ...) are found out once and asked otherwise. What can be retried is, for as long as the
-settings say; what cannot stops the run with what to do about it. How many requests a server gets at
-once is found out while it works (`pacing`), which of several a tree asks is in
-`replicas`.
+Votes on one response travel as one request with `n` samples. What a server does not support (`n`, `seed`,
+...) is learned once, from its errors and replies. Transient errors are retried for as long as the settings
+say (`retry`); other errors end the run with the next step to take (`errors`). The number of concurrent
+requests adapts to the server (`concurrency_limit`), and a tree stays on one of several servers (`servers`).
 """
 
 from __future__ import annotations
@@ -27,25 +26,43 @@ from spar.infer.engine import (
     Request,
     Sampling,
 )
-from spar.infer.engines.chat import grouped
-from spar.infer.engines.openai import prompt_logprobs as echoes
-from spar.infer.engines.openai.concurrency_limit import CAP, START, Moved, Pacer, Slot
-from spar.infer.engines.openai.connection_pool import (
-    Answer,
-    Cut,
-    Lanes,
-    NoDescriptor,
-    TimedOut,
-    Unreachable,
+from spar.infer.engines.chat import group_samples
+from spar.infer.engines.openai.concurrency_limit import (
+    INITIAL_LIMIT,
+    MAX_LIMIT,
+    AdaptiveLimiter,
+    Permit,
+    Rerouted,
 )
-from spar.infer.engines.openai.endpoints import ECHO, A, Form, form_of
-from spar.infer.engines.openai.fd_limit import most_connections, raise_limit
-from spar.infer.engines.openai.outcomes import no_logprobs, outcome
-from spar.infer.engines.openai.refusals import Refusal, read_refusal
-from spar.infer.engines.openai.replicas import Replica, Replicas
-from spar.infer.engines.openai.replies import FaultyReply, NoLogprobs, TooFewChoices
-from spar.infer.engines.openai.retry import Changed, Journal, Patience, Retry
-from spar.infer.engines.openai.servers import base_url, check_server, read_key
+from spar.infer.engines.openai.connection_pool import (
+    ConnectionPool,
+    RequestFailed,
+    RequestTimeout,
+    Response,
+    TooManyOpenFiles,
+    base_url,
+    max_connections,
+    raise_open_file_limit,
+    read_key,
+)
+from spar.infer.engines.openai.endpoints import (
+    CHAT,
+    COMPLETIONS,
+    PROMPT_LOGPROBS,
+    Endpoint,
+    PromptLogprobs,
+    R,
+    score,
+)
+from spar.infer.engines.openai.errors import no_logprobs, read_error, resolve_error
+from spar.infer.engines.openai.replies import InvalidReply, MissingLogprobs, TooFewChoices
+from spar.infer.engines.openai.retry import (
+    RebuildRequest,
+    RetryLog,
+    RetryPolicy,
+    TransientError,
+)
+from spar.infer.engines.openai.servers import Server, ServerPool
 from spar.infer.gather import gather
 from spar.sanitize import whole
 from spar.types import Message
@@ -53,9 +70,7 @@ from spar.types import Message
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
-__all__ = ["OpenAIEngine", "OpenAISettings", "check_server", "open_openai"]
-
-_TRIES_A_SERVER = 3
+_ATTEMPTS_PER_SERVER = 3
 
 T = TypeVar("T")
 
@@ -65,28 +80,51 @@ class OpenAISettings:
     """How to talk to the servers."""
 
     api_key_env: str = ""
-    """Environment variable that holds the key; "" sends none, but for OpenAI's own server."""
-    request_seconds: float = 600.0
-    """A request that takes longer is given up and sent again."""
-    retry_seconds: float = 300.0
-    """How long a request is tried again after its first failure, without its time in our own queue. It is
-    tried at least four times, however long that takes; 0 is no second try."""
-    backoff_seconds: float = 0.5
-    """Most seconds before the second try; doubles with each further one, up to 20."""
-    first_places: int = START
-    """Replies on their way to a server at once, at the start."""
-    most_places: int = CAP
-    """The same, at most."""
+    """Environment variable that holds the key; "" sends none, except to OpenAI's own server."""
+    timeout: float = 600.0
+    """Seconds after which a request is abandoned and retried."""
+    retry_for: float = 300.0
+    """Seconds for which a request is retried after its first failure, not counting time in our own queue;
+    it is attempted at least four times, however long that takes. 0 disables retries."""
+    initial_backoff: float = 0.5
+    """Upper bound of the first retry's delay, in seconds; doubles with each further one, up to 20."""
+    initial_concurrency: int = INITIAL_LIMIT
+    """Replies in flight per server, at the start."""
+    max_concurrency: int = MAX_LIMIT
+    """Replies in flight per server, at most."""
 
 
 def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> OpenAIEngine:
-    """The servers of a deployment, as the configuration says; nothing is sent yet."""
+    """Open an engine as configured. Sends nothing yet.
+
+    Raises
+    ------
+    UsageError
+        Adapters are requested, there is no or an invalid URL, or the key's variable is not set.
+    """
     if deployment.adapters:
         raise UsageError(
-            "--adapter: a server loads its adapters itself; give an adapter's name as --model"
+            "--adapter: a server loads its adapters itself; pass the adapter's name as --model"
         )
     settings = OpenAISettings(config.api_key_env, config.timeout, config.retry_for)
     return OpenAIEngine(deployment, settings, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request: `n` samples of a request, with seeds in a row."""
+
+    request: Request
+    """The request of the first sample."""
+    n: int
+    max_tokens: int
+
+    def split(self) -> list[Call]:
+        """The samples as calls of their own."""
+        sampling = self.request.sampling
+        seeds = [None if sampling.seed is None else sampling.seed + i for i in range(self.n)]
+        requests = [replace(self.request, sampling=replace(sampling, seed=s)) for s in seeds]
+        return [Call(request, 1, request.sampling.max_tokens) for request in requests]
 
 
 class OpenAIEngine:
@@ -95,7 +133,7 @@ class OpenAIEngine:
     Raises
     ------
     UsageError
-        No URL, a bad one, or the key's variable is not set.
+        There is no or an invalid URL, or the key's variable is not set.
     """
 
     def __init__(
@@ -105,54 +143,56 @@ class OpenAIEngine:
         note: NoteCallback = lambda _: None,
     ) -> None:
         if not deployment.urls:
-            raise UsageError("--engine openai: no server is given; give --base-url URL")
+            raise UsageError("--engine openai: no server; pass --base-url URL")
         self.model = deployment.model
-        self._settings, self._tell = settings, note
-        self._journal = Journal(note)
+        self._settings, self._note = settings, note
+        self._retry_log = RetryLog(note)
         urls = dict.fromkeys(map(base_url, deployment.urls))
-        most = most_connections(settings.most_places, raise_limit(), len(urls))
-        settings = replace(settings, most_places=most)
-        self._replicas = Replicas(
-            [_replica(url, settings) for url in urls], note, settings.backoff_seconds
-        )
+        limit = max_connections(settings.max_concurrency, raise_open_file_limit(), len(urls))
+        servers = []
+        for url in urls:
+            key = read_key(settings.api_key_env, url)
+            limiter = AdaptiveLimiter(min(settings.initial_concurrency, limit), limit)
+            servers.append(Server(url, key, ConnectionPool(url, key.headers), limiter))
+        self._servers = ServerPool(servers, note, settings.initial_backoff)
         self._closed = False
 
     @property
     def capacity(self) -> int:
-        """Replies that the live servers are given at once, as far as was found out."""
-        replicas = self._replicas.live or self._replicas.all
-        return sum(replica.pacer.limit for replica in replicas)
+        """Replies in flight that the live servers are allowed now."""
+        servers = self._servers.live or self._servers.all
+        return sum(server.limiter.limit for server in servers)
 
     @property
     def description(self) -> str:
-        """How many servers, how much they are given, what failed."""
-        num = len(self._replicas.all)
-        retried = self._journal.counts.total()
-        failures = f", {retried:,} requests sent again" if retried else ""
-        return f"{num} server{'s' * (num > 1)}, {self.capacity:,} replies at once{failures}"
+        """Number of servers, current concurrency, and number of retries."""
+        num = len(self._servers.all)
+        num_retries = self._retry_log.counts.total()
+        retries = f", {num_retries:,} retries" if num_retries else ""
+        return f"{num} server{'s' * (num > 1)}, {self.capacity:,} concurrent replies{retries}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order.
+        """One completion per request, in order.
 
         Raises
         ------
         PromptTooLong
             A prompt does not fit in the model's context.
         PromptRefused
-            A server that serves others refuses a prompt.
+            A server that serves other prompts refuses one.
         ServerRefused, UsageError
-            Asking again cannot help, but the person can.
+            Retrying cannot help; the message says what can.
         EngineError
-            The servers failed for too long, or refused the request itself.
+            The servers failed for longer than the retry window, or refused the request itself.
         """
         self._check_open()
-        groups = [(first, n, form_of(first)) for first, n in grouped(requests)]
-        if len(groups) == 1:
-            return await self._serve(*groups[0])
-        return await _together([self._serve(*group) for group in groups])
+        calls = [Call(first, n, first.sampling.max_tokens) for first, n in group_samples(requests)]
+        return await _join(
+            [self._serve(c, COMPLETIONS if c.request.plain else CHAT) for c in calls]
+        )
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """One likelihood a continuation, in order, from servers that tell of a prompt's tokens.
+        """One likelihood per continuation, in order, from servers that return prompt logprobs.
 
         Raises
         ------
@@ -160,146 +200,132 @@ class OpenAIEngine:
             A server does not, or a context is a conversation.
         """
         self._check_open()
-        return await echoes.score(self._echo, continuations)
+        return await score(self._fetch_prompt_logprobs, continuations)
 
     async def aclose(self) -> None:
-        """Close the connections; what still waits is refused."""
+        """Close the connections; waiting requests fail."""
         self._closed = True
-        await self._replicas.aclose()
+        await self._servers.aclose()
 
     def _check_open(self) -> None:
         if self._closed:
             raise EngineError("the engine is closed")
 
-    async def _echo(self, texts: Sequence[str]) -> list[echoes.Echo]:
-        asked = Sampling(max_tokens=1, top_logprobs=1)
+    async def _fetch_prompt_logprobs(self, texts: Sequence[str]) -> list[PromptLogprobs]:
+        sampling = Sampling(max_tokens=1, top_logprobs=1)
         prompts = [(Message(role="user", content=whole(text)),) for text in texts]
-        requests = [Request(prompt, asked, tree=0, plain=True) for prompt in prompts]
-        return await _together([self._serve(request, 1, ECHO) for request in requests])
+        requests = [Request(prompt, sampling, tree=0, plain=True) for prompt in prompts]
+        return await _join([self._serve(Call(r, 1, 1), PROMPT_LOGPROBS) for r in requests])
 
-    async def _serve(self, request: Request, n: int, form: Form[A]) -> list[A]:
-        patience = Patience(self._settings.retry_seconds, self._settings.backoff_seconds)
-        limit = request.sampling.max_tokens
+    async def _serve(self, call: Call, endpoint: Endpoint[R]) -> list[R]:
+        """Send a call until it is answered, wherever and in whatever form it takes."""
+        retry = RetryPolicy(self._settings.retry_for, self._settings.initial_backoff)
+        request, sampling = call.request, call.request.sampling
         while True:
             self._check_open()
-            server = await self._find_server(request, patience)
-            if request.sampling.top_logprobs and server.lacks(form.logprobs):
-                raise no_logprobs(server, form.logprobs)
-            if n > 1 and (server.lacks("n") or request.sampling.temperature == 0):
-                # Some servers refuse n samples of what is not sampled.
-                return await _together([self._serve(one, 1, form) for one in _singles(request, n)])
+            server = await self._select_server(request, retry)
+            if sampling.top_logprobs and server.lacks(endpoint.logprobs_field):
+                raise no_logprobs(server, endpoint.logprobs_field)
+            if call.n > 1 and (server.lacks("n") or sampling.temperature == 0):
+                # Some servers refuse several samples of a greedy request.
+                return await _join([self._serve(single, endpoint) for single in call.split()])
             try:
-                slot = await _enter(server, n, patience)
-                return await self._try(server, slot, (request, n, limit), form)
-            except Moved:
+                permit = await _acquire(server, call.n, retry)
+                return await self._attempt(server, permit, call, endpoint)
+            except Rerouted:
                 continue
-            except Changed as changed:
-                limit = changed.limit or limit
-            except Retry as failure:
-                delay = patience.delay(server.url, failure, self._replicas.refusing)
-                self._journal.record(server.url, failure)
-                if patience.tries % _TRIES_A_SERVER == 0:
-                    self._replicas.move(request.tree, server)
+            except RebuildRequest as rebuild:
+                call = replace(call, max_tokens=rebuild.max_tokens or call.max_tokens)
+            except TransientError as error:
+                delay = retry.next_delay(server.url, error, self._servers.refusing_seconds)
+                self._retry_log.record(server.url, error)
+                if retry.failures % _ATTEMPTS_PER_SERVER == 0:
+                    self._servers.move_tree(request.tree, server)
                 await asyncio.sleep(delay)
 
-    async def _find_server(self, request: Request, patience: Patience) -> Replica:
-        while (server := self._replicas.home(request.tree)) is None:
-            dead, down_since = self._replicas.all[0], self._replicas.down_since
-            await self._replicas.wait(patience.left(dead.url, dead.failure, down_since))
+    async def _select_server(self, request: Request, retry: RetryPolicy) -> Server:
+        while (server := self._servers.select(request.tree)) is None:
+            down, down_since = self._servers.all[0], self._servers.down_since
+            time_left = retry.time_left(down.url, down.last_failure, down_since)
+            await self._servers.wait_for_recovery(time_left)
             self._check_open()
         return server
 
-    async def _try(
-        self, server: Replica, slot: Slot, asked: tuple[Request, int, int], form: Form[A]
-    ) -> list[A]:
-        longest, (request, n, limit) = 0, asked
+    async def _attempt(
+        self, server: Server, permit: Permit, call: Call, endpoint: Endpoint[R]
+    ) -> list[R]:
+        tokens, capabilities = 0, server.capabilities
         try:
-            # Made here, not before the wait: by now more may be known of the server.
-            limit = min(limit, server.abilities.most_tokens or limit)
-            body = form.body(self.model, request, n, limit, server.abilities)
-            answer = await self._post(server, form.path, body, slot)
-            if answer.status != 200:
-                await self._refused(server, answer, body, slot)
-            replies = self._read(server, answer, (request, n, limit), form)
-            self._replicas.gave_reply(server)
-            longest = max(reply.completion_tokens for reply in replies)
+            # Built here, not before the wait for a permit: more may be known about the server by now.
+            limit = min(call.max_tokens, capabilities.max_reply_tokens or call.max_tokens)
+            body = endpoint.body(self.model, call.request, call.n, limit, capabilities)
+            response = await self._post(server, endpoint.path, body, permit)
+            if response.status != 200:
+                await self._raise_for_error(server, response, body, permit)
+            try:
+                replies = endpoint.read(response.content, call.request, call.n, limit, capabilities)
+            except InvalidReply as error:
+                raise TransientError(error.kind, str(error)) from None
+            except TooFewChoices:
+                self._note_once(server, capabilities.mark_unsupported("n"))
+                raise RebuildRequest from None
+            except MissingLogprobs:
+                self._note_once(server, capabilities.mark_unsupported(endpoint.logprobs_field))
+                raise RebuildRequest from None
+            self._servers.record_reply(server)
+            tokens = max(reply.completion_tokens for reply in replies)
             return replies
         finally:
-            server.pacer.leave(slot, longest)
+            server.limiter.release(permit, tokens)
 
-    async def _post(self, server: Replica, path: str, body: dict[str, Any], slot: Slot) -> Answer:
+    async def _post(
+        self, server: Server, path: str, body: dict[str, Any], permit: Permit
+    ) -> Response:
         content = json.dumps(body).encode()
         try:
-            answer = await server.lanes.ask(path, content, self._settings.request_seconds)
-        except NoDescriptor as error:  # nothing is known of the server
-            server.pacer.back_off(slot)
-            raise Retry("no file descriptor", str(error)) from None
-        except (Unreachable, Cut, TimedOut) as error:
-            if isinstance(error, TimedOut):
-                server.pacer.back_off(slot)
-            self._replicas.failed(server, error)
-            raise Retry(type(error).__name__, str(error)) from None
-        self._replicas.answered(server)
-        return answer
+            response = await server.pool.send(path, content, self._settings.timeout)
+        except TooManyOpenFiles as error:  # this says nothing about the server
+            server.limiter.back_off(permit)
+            raise TransientError("too many open files", str(error)) from None
+        except RequestFailed as error:
+            if isinstance(error, RequestTimeout):
+                server.limiter.back_off(permit)
+            self._servers.record_failure(server, error)
+            raise TransientError(type(error).__name__, str(error)) from None
+        self._servers.record_response(server)
+        return response
 
-    def _read(
-        self, server: Replica, answer: Answer, asked: tuple[Request, int, int], form: Form[A]
-    ) -> list[A]:
-        try:
-            return form.read(answer.content, *asked, server.abilities)
-        except FaultyReply as fault:
-            raise Retry(fault.kind, str(fault)) from None
-        except TooFewChoices:
-            self._say(server, server.abilities.lack("n"))
-            raise Changed from None
-        except NoLogprobs:
-            self._say(server, server.abilities.lack(form.logprobs))
-            raise Changed from None
-
-    async def _refused(
-        self, server: Replica, answer: Answer, body: dict[str, Any], slot: Slot
+    async def _raise_for_error(
+        self, server: Server, response: Response, body: dict[str, Any], permit: Permit
     ) -> None:
-        """Raise what an answer that is no reply comes to."""
-        refusal = read_refusal(answer.status, answer.headers, answer.content, server.key.redact)
-        if refusal.retryable:
-            self._hold_back(server, refusal, slot)
-            raise Retry(f"HTTP {refusal.status}", str(refusal), refusal.wait)
-        raise await outcome(server, refusal, body, self._say)
+        """Raise what an error response comes to."""
+        error = read_error(response.status, response.headers, response.content, server.key.redact)
+        if not error.retryable:
+            raise await resolve_error(server, error, body, self._note_once)
+        self._servers.record_refusal(server, error.retry_after)
+        # No request would wait longer than its own window.
+        server.limiter.pause(min(error.retry_after, self._settings.retry_for))
+        if error.overloaded:
+            server.limiter.back_off(permit)
+        raise TransientError(f"HTTP {error.status}", str(error), error.retry_after)
 
-    def _hold_back(self, server: Replica, refusal: Refusal, slot: Slot) -> None:
-        self._replicas.refused(server, refusal.wait)
-        # Longer than its window no request would wait anyway.
-        server.pacer.pause(min(refusal.wait, self._settings.retry_seconds))
-        if refusal.busy:
-            server.pacer.back_off(slot)
-
-    def _say(self, server: Replica, found: str) -> None:
-        if found not in server.told:
-            server.told.add(found)
-            self._tell(f"{server.url}: {found}")
+    def _note_once(self, server: Server, note: str) -> None:
+        if note not in server.noted:
+            server.noted.add(note)
+            self._note(f"{server.url}: {note}")
 
 
-def _replica(url: str, settings: OpenAISettings) -> Replica:
-    key = read_key(settings.api_key_env, url)
-    first = min(settings.first_places, settings.most_places)
-    return Replica(url, key, Lanes(url, key.headers), Pacer(first, settings.most_places))
-
-
-async def _enter(server: Replica, n: int, patience: Patience) -> Slot:
-    since = server.pacer.seconds_open
+async def _acquire(server: Server, n: int, retry: RetryPolicy) -> Permit:
+    start = server.limiter.unpaused_seconds
     try:
-        return await server.pacer.enter(n, again=patience.tries > 0)
+        return await server.limiter.acquire(n, is_retry=retry.failures > 0)
     finally:
-        patience.queue(server.pacer.seconds_open - since)
+        retry.add_queue_time(server.limiter.unpaused_seconds - start)
 
 
-def _singles(request: Request, n: int) -> list[Request]:
-    seed = request.sampling.seed
-    seeds = [None if seed is None else seed + i for i in range(n)]
-    return [replace(request, sampling=replace(request.sampling, seed=seed)) for seed in seeds]
-
-
-async def _together(parts: Sequence[Coroutine[Any, Any, list[T]]]) -> list[T]:
-    """All of them at once, joined in order; when one fails the others are cancelled."""
+async def _join(parts: Sequence[Coroutine[Any, Any, list[T]]]) -> list[T]:
+    """Run all at once and concatenate the results; if one fails the others are cancelled."""
+    if len(parts) == 1:
+        return await parts[0]
     tasks = [asyncio.ensure_future(part) for part in parts]
-    return [reply for replies in await gather(tasks, lambda _: False) for reply in replies]
+    return [result for results in await gather(tasks, lambda _: False) for result in results]

@@ -1,37 +1,48 @@
-"""From a server's JSON to completions. Pure.
+"""From a server's JSON to completions, and what replies reveal about the server. Pure.
 
-What the API leaves open is settled here. The tokens of a reply with several choices are split over
-them so that the sum stays the server's: a choice that ran into the limit has just so many, one with
-log-probabilities as many as these, and the others share the rest by the length of their text. The
-prompt counts for every choice, as it would have in single requests; where the server reports its
-prefix cache, the first choice has what it reports and the others have their whole prompt cached, since
-the first one read it. A server that counts nothing is taken to need a token for four characters.
+Where the API leaves something open, this module decides. The tokens of a reply with several choices are
+split so that they add up to the server's total: a choice cut off by the token limit has exactly that many,
+one with log-probabilities has as many as these, and the rest is shared by length of text. Each choice
+counts the whole prompt, as it would in a request of its own. If the server reports its prefix cache, the
+first choice has the reported number of cached tokens and the others have their whole prompt cached. If it
+reports no usage, a token is assumed to have four characters.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
-from spar.infer.engines.openai.capabilities import Abilities
-from spar.infer.engines.stops import end_of
-from spar.infer.engines.thinking import without_thinking
+from spar.infer.engines.stops import find_stop
+from spar.infer.engines.thinking import has_thinking, starts_inside, without_thinking
 
-_CHARACTERS_A_TOKEN = 4
-_BROKEN_OFF = ("abort", "error")
+UNSUPPORTED_NOTES = {
+    "n": "returns one choice per request; votes are sent as single requests",
+    "seed": "does not support seeds; its replies will differ from run to run",
+    "logprobs": "returns no log-probabilities",
+    "temperature": "does not accept a temperature; it samples at its own",
+    "top_p": "does not accept top_p; it samples with its own",
+    "stop": "does not accept stop strings; its replies are cut here",
+    "echo": "returns no log-probabilities of a prompt",
+}
+"""Fields that a server may not support, and what is done instead."""
+
+_CHARACTERS_PER_TOKEN = 4
+_ABORTED = ("abort", "error")
 
 
-class FaultyReply(Exception):
-    """A reply that cannot be used, though another try may bring a good one.
+class InvalidReply(Exception):
+    """A reply that cannot be used; another attempt may bring a good one.
 
     Parameters
     ----------
     kind:
-        What is wrong with it, in the words that are counted.
+        What is wrong with it; groups failures in the log.
     detail:
-        How so, if there is more to say.
+        More about it.
     """
 
     def __init__(self, kind: str, detail: str = "") -> None:
@@ -40,53 +51,98 @@ class FaultyReply(Exception):
 
 
 class TooFewChoices(Exception):
-    """One choice where several were asked for: the server does not heed `n`."""
+    """One choice where several were requested: the server ignores `n`."""
 
 
-class NoLogprobs(Exception):
-    """A reply without the log-probabilities that were asked for."""
+class MissingLogprobs(Exception):
+    """A reply without the log-probabilities that were requested."""
+
+
+@dataclass(slots=True)
+class Capabilities:
+    """What is known about a server and its model, learned from its errors and replies.
+
+    Each thing is learned once: what a server does not support is left out of all further requests.
+    """
+
+    unsupported: set[str] = field(default_factory=set)
+    """Fields that it refuses or ignores."""
+    max_tokens_field: str = "max_tokens"
+    """Its name for the token limit of a chat reply."""
+    max_reply_tokens: int = 0
+    """Largest token limit that it accepts; 0 if unknown."""
+    max_top_logprobs: int = 20
+    """Most alternatives that it returns per token."""
+    replies_inside_thinking: int = 0
+    """Replies that began inside a thinking block, which the chat template opened."""
+    replies_without_thinking: int = 0
+    """Complete replies that showed no thinking."""
+
+    @property
+    def starts_inside_thinking(self) -> bool:
+        """Whether replies are assumed to begin inside a thinking block."""
+        return self.replies_inside_thinking > self.replies_without_thinking
+
+    def add_reply(self, text: str, finish: Finish) -> None:
+        """Learn from the text of a reply whether replies begin inside a thinking block."""
+        if starts_inside(text):
+            self.replies_inside_thinking += 1
+        elif finish == "stop" and text.strip() and not has_thinking(text):
+            self.replies_without_thinking += 1
+
+    def mark_unsupported(self, name: str) -> str:
+        """Record that a field is not supported; returns a note on what is done instead."""
+        self.unsupported.add(name)
+        return UNSUPPORTED_NOTES[name]
 
 
 def read_reply(
-    content: bytes, request: Request, n: int, limit: int, abilities: Abilities | None = None
+    content: bytes,
+    request: Request,
+    n: int,
+    max_tokens: int,
+    capabilities: Capabilities | None = None,
 ) -> list[Completion]:
-    """The `n` completions in the body of an answer.
+    """The `n` completions in the body of a response.
 
     Parameters
     ----------
-    abilities:
-        What is known of the server; learns from the replies where its thinking begins.
-    limit:
-        The most tokens that were asked for.
+    max_tokens:
+        The token limit that was sent.
+    capabilities:
+        What is known about the server; updated.
 
     Raises
     ------
-    FaultyReply
-        Not JSON, not a chat completion, or with a wrong number of choices.
-    TooFewChoices, NoLogprobs
-        The server lacks something.
+    InvalidReply
+        Not JSON, not a completion, or the wrong number of choices.
+    TooFewChoices, MissingLogprobs
+        The server does not support something.
     """
-    reply = as_chat(read_json(content)) if request.plain else read_json(content)
-    choices = _choices(reply, n)
-    texts = [_text(choice) for choice in choices]
-    logprobs = [_logprobs(choice) for choice in choices]
-    if request.sampling.top_logprobs and any(texts) and not any(logprobs):
-        raise NoLogprobs
-    finishes = [_finish(choice) for choice in choices]
-    answers = _answers(texts, finishes, request, abilities or Abilities())
-    ends = [end_of(answer, request.sampling.stop) for answer in answers]
-    prompt, cached, total = _usage(reply, request, choices)
+    body = _as_chat_reply(parse_json(content)) if request.plain else parse_json(content)
+    choices = _read_choices(body, n)
+    raw_texts = [_choice_text(choice) for choice in choices]
+    logprobs = [_read_logprobs(choice) for choice in choices]
+    if request.sampling.top_logprobs and any(raw_texts) and not any(logprobs):
+        raise MissingLogprobs
+    # A content filter, a tool call or an unknown reason: the model writes no more, as after a stop.
+    finishes: list[Finish] = [
+        "length" if choice.get("finish_reason") == "length" else "stop" for choice in choices
+    ]
+    texts = _remove_thinking(raw_texts, finishes, request, capabilities or Capabilities())
+    ends = [find_stop(text, request.sampling.stop) for text in texts]
+    prompt, cached, total = _read_usage(body, request, choices)
     lengths = [
-        limit if finish == "length" else len(tokens) or None
+        max_tokens if finish == "length" else len(tokens) or None
         for finish, tokens in zip(finishes, logprobs, strict=True)
     ]
-    parts = split_tokens_used(total, lengths, [_size(choice) for choice in choices])
+    completion_tokens = split_completion_tokens(total, lengths, [_num_chars(c) for c in choices])
     return [
         Completion(
-            text=answers[i][: ends[i]],
-            finish="stop" if ends[i] < len(answers[i]) else finishes[i],
+            text=texts[i][: ends[i]],
+            finish="stop" if ends[i] < len(texts[i]) else finishes[i],
             prompt_tokens=prompt,
-            completion_tokens=parts[i],
+            completion_tokens=completion_tokens[i],
             logprobs=logprobs[i] if request.sampling.top_logprobs else (),
             cached_tokens=(cached if i == 0 else prompt) if cached is not None else 0,
         )
@@ -94,143 +150,141 @@ def read_reply(
     ]
 
 
-def as_chat(reply: Any) -> Any:
-    """A reply of `/completions` in the shape of one of `/chat/completions`."""
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list):
-        return reply
-    return {**reply, "choices": [_chat_choice(choice) for choice in choices]}
-
-
-def read_json(content: bytes) -> Any:
-    """What the body of an answer holds; raises `FaultyReply` where it is no JSON."""
+def parse_json(content: bytes) -> Any:
+    """The body of a response; raises `InvalidReply` if it is not JSON."""
     try:
         return json.loads(content)
-    except (ValueError, RecursionError):  # the latter where brackets are nested by the thousand
-        raise FaultyReply("half a JSON text", f" ({len(content)} bytes)") from None
+    except (ValueError, RecursionError):  # the latter if brackets are nested by the thousand
+        raise InvalidReply("incomplete or invalid JSON", f" ({len(content)} bytes)") from None
 
 
-def split_tokens_used(
-    total: int, lengths: Sequence[int | None], sizes: Sequence[int]
+def split_completion_tokens(
+    total: int, lengths: Sequence[int | None], num_chars: Sequence[int]
 ) -> Sequence[int]:
-    """Tokens of each choice, which sum up to `total`.
+    """Tokens of each choice; they add up to `total`.
 
     Parameters
     ----------
     lengths:
-        Those that are known; they are forgotten where they do not fit the total.
-    sizes:
+        Known token counts, else None; ignored if they do not fit the total.
+    num_chars:
         Characters of each choice's text.
     """
-    if len(sizes) == 1:
+    if len(num_chars) == 1:
         return [total]
     known = sum(length or 0 for length in lengths)
-    unknown = lengths.count(None)
-    if known + unknown > total or (not unknown and known != total):
-        lengths, known = [None] * len(sizes), 0
-    weights = [0 if n is not None else size + 1 for n, size in zip(lengths, sizes, strict=True)]
-    shares, weight_sum, given, seen = [], sum(weights), 0, 0
+    num_unknown = lengths.count(None)
+    if known + num_unknown > total or (not num_unknown and known != total):
+        lengths, known = [None] * len(num_chars), 0
+    weights = [
+        0 if n is not None else chars + 1 for n, chars in zip(lengths, num_chars, strict=True)
+    ]
+    tokens, total_weight, assigned, weight_so_far = [], sum(weights), 0, 0
     for length, weight in zip(lengths, weights, strict=True):
-        seen += weight
-        upto = (total - known) * seen // max(1, weight_sum)
-        shares.append(length if length is not None else upto - given)
-        given = upto
-    return shares
+        weight_so_far += weight
+        # Rounding the running sum down, not each share, keeps the total.
+        cumulative = (total - known) * weight_so_far // max(1, total_weight)
+        tokens.append(length if length is not None else cumulative - assigned)
+        assigned = cumulative
+    return tokens
 
 
-def _choices(reply: Any, n: int) -> list[Mapping[str, Any]]:
-    choices = reply.get("choices") if isinstance(reply, dict) else None
+def _as_chat_reply(body: Any) -> Any:
+    """A reply of `/completions` in the shape of one of `/chat/completions`."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list):
+        return body
+    return {**body, "choices": [_as_chat_choice(choice) for choice in choices]}
+
+
+def _as_chat_choice(choice: Any) -> Any:
+    if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+        return choice
+    logprobs = choice.get("logprobs")
+    logprobs = logprobs if isinstance(logprobs, dict) else {}
+    tokens, tops = logprobs.get("tokens") or (), logprobs.get("top_logprobs") or ()
+    rows = [
+        {"token": token, "top_logprobs": [{"token": t, "logprob": top[t]} for t in top or ()]}
+        for token, top in zip(tokens, tops, strict=False)
+    ]
+    return {**choice, "message": {"content": choice["text"]}, "logprobs": {"content": rows}}
+
+
+def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
+    choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:
-        raise FaultyReply("a reply without choices")
+        raise InvalidReply("a reply without choices")
     if len(choices) == 1 and n > 1:
         raise TooFewChoices
     if len(choices) != n:
-        raise FaultyReply("a wrong number of choices", f" ({len(choices)} in place of {n})")
+        raise InvalidReply("wrong number of choices", f" ({len(choices)}, expected {n})")
     if not all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices):
-        raise FaultyReply("a choice without a message")
-    if any(choice.get("finish_reason") in _BROKEN_OFF for choice in choices):
-        raise FaultyReply("a reply that the server broke off")
+        raise InvalidReply("a choice without a message")
+    if any(choice.get("finish_reason") in _ABORTED for choice in choices):
+        raise InvalidReply("a reply that the server aborted")
     if sorted(str(choice.get("index")) for choice in choices) == sorted(map(str, range(n))):
         choices.sort(key=lambda choice: int(choice["index"]))
     return choices
 
 
-def _chat_choice(choice: Any) -> Any:
-    if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
-        return choice
-    found = choice.get("logprobs")
-    found = found if isinstance(found, dict) else {}
-    rows = [
-        {"token": token, "top_logprobs": [{"token": t, "logprob": top[t]} for t in top or ()]}
-        for token, top in zip(
-            found.get("tokens") or (), found.get("top_logprobs") or (), strict=False
-        )
-    ]
-    return {**choice, "message": {"content": choice["text"]}, "logprobs": {"content": rows}}
-
-
-def _answers(
-    texts: Sequence[str], finishes: Sequence[Finish], request: Request, abilities: Abilities
-) -> Sequence[str]:
-    if request.plain:
-        return texts
-    for text, finish in zip(texts, finishes, strict=True):
-        abilities.note_reply(text, finish)
-    return [without_thinking(text, abilities.thinking) for text in texts]
-
-
-def _text(choice: Mapping[str, Any]) -> str:
+def _choice_text(choice: Mapping[str, Any]) -> str:
     content = choice["message"].get("content")
-    if isinstance(content, list):  # parts, as some servers send them
+    if isinstance(content, list):  # in parts, as some servers send it
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
 
 
-def _size(choice: Mapping[str, Any]) -> int:
+def _remove_thinking(
+    texts: Sequence[str], finishes: Sequence[Finish], request: Request, capabilities: Capabilities
+) -> Sequence[str]:
+    if request.plain:
+        return texts
+    for text, finish in zip(texts, finishes, strict=True):
+        capabilities.add_reply(text, finish)
+    return [without_thinking(text, capabilities.starts_inside_thinking) for text in texts]
+
+
+def _num_chars(choice: Mapping[str, Any]) -> int:
     message = choice["message"]
-    thoughts = message.get("reasoning_content") or message.get("reasoning") or ""
-    return len(_text(choice)) + len(str(thoughts))
+    thinking = message.get("reasoning_content") or message.get("reasoning") or ""
+    return len(_choice_text(choice)) + len(str(thinking))
 
 
-def _finish(choice: Mapping[str, Any]) -> Finish:
-    # A filter, a tool call or a name that we do not know: the model says no more, as after a stop.
-    return "length" if choice.get("finish_reason") == "length" else "stop"
-
-
-def _usage(
-    reply: Mapping[str, Any], request: Request, choices: Sequence[Mapping[str, Any]]
+def _read_usage(
+    body: Mapping[str, Any], request: Request, choices: Sequence[Mapping[str, Any]]
 ) -> tuple[int, int | None, int]:
-    usage = reply.get("usage")
+    """Prompt tokens, cached ones if they are reported, and completion tokens of all choices."""
+    usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     prompt, total = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int):
-        prompt = _estimate(sum(len(message.content) for message in request.messages))
+        prompt = _estimate_tokens(sum(len(message.content) for message in request.messages))
     if not isinstance(total, int):
-        total = sum(_estimate(_size(choice)) for choice in choices)
+        total = sum(_estimate_tokens(_num_chars(choice)) for choice in choices)
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return prompt, min(cached, prompt) if isinstance(cached, int) else None, total
 
 
-def _estimate(characters: int) -> int:
-    return max(1, -(-characters // _CHARACTERS_A_TOKEN))
+def _estimate_tokens(num_chars: int) -> int:
+    return max(1, -(-num_chars // _CHARACTERS_PER_TOKEN))
 
 
-def _logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprobs, ...]:
-    found = choice.get("logprobs")
-    rows = found.get("content") if isinstance(found, dict) else None
+def _read_logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprobs, ...]:
+    logprobs = choice.get("logprobs")
+    rows = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(rows, list):
         return ()
     try:
-        return tuple(_token(row) for row in rows)
+        return tuple(_read_token(row) for row in rows)
     except (KeyError, TypeError, ValueError):
-        raise FaultyReply("log-probabilities that cannot be read") from None
+        raise InvalidReply("malformed log-probabilities") from None
 
 
-def _token(row: Mapping[str, Any]) -> TokenLogprobs:
+def _read_token(row: Mapping[str, Any]) -> TokenLogprobs:
     pairs = [(str(top["token"]), float(top["logprob"])) for top in row.get("top_logprobs") or ()]
-    likeliest: dict[str, float] = {}
-    for token, value in sorted(pairs, key=lambda pair: -pair[1]):
-        # Pieces of characters share one text: the first of them, the likeliest, stays.
-        likeliest.setdefault(token, value)
-    return TokenLogprobs(str(row["token"]), likeliest)
+    logprobs: dict[str, float] = {}
+    for token, logprob in sorted(pairs, key=lambda pair: -pair[1]):
+        # Fragments of one character decode to the same text; the most likely of them stays.
+        logprobs.setdefault(token, logprob)
+    return TokenLogprobs(str(row["token"]), logprobs)

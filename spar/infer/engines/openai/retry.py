@@ -1,10 +1,13 @@
-"""How long a request is tried again, and what a person hears of it.
+"""How long a request is retried, and how failures are reported.
 
-Every request has its own window, which opens at its first failure and stands still while others have
-the places of a working server: a busy server does not spend it. Within it, and at least four times, the
-request is tried; between two tries it waits for a random time up to a bound that doubles (full jitter),
-so that requests that failed together do not come back together. Servers that serve nobody for as long
-as a window end it sooner.
+Every request has its own retry window. It opens at the first failure, and time that the request spends in
+our own queue for a working server does not count, so that a long queue does not use it up. Within the
+window, and at least four times, the request is attempted; the delay before each retry is random up to a
+bound that doubles (exponential backoff with full jitter), so that requests that failed together are not
+retried together. If the servers serve no request at all for as long as a window, it closes early.
+
+tenacity and backoff measure elapsed time from the first attempt; neither can leave out time spent in a
+queue, nor close a window early because of what other requests observed.
 """
 
 from __future__ import annotations
@@ -17,122 +20,129 @@ from dataclasses import dataclass, field
 from spar.errors import EngineError
 from spar.infer.engine import NoteCallback
 
-FEWEST_TRIES = 4
-"""A request is tried at least so often, however long a try takes."""
+MIN_ATTEMPTS = 4
+"""A request is attempted at least this often, however long an attempt takes."""
 
-_LONGEST_DELAY = 20.0
+_MAX_DELAY = 20.0
 
 
-class Retry(Exception):
+class TransientError(Exception):
     """The same request may succeed later.
 
     Parameters
     ----------
     kind:
-        What happened, in the words that are counted.
+        Groups failures in the log, such as "HTTP 503".
     reason:
-        What happened, in full.
-    wait:
-        Seconds that the server asks for, 0 where it does not say.
+        The full message.
+    retry_after:
+        Seconds after which the server wants the request again; 0 if it does not say.
     """
 
-    def __init__(self, kind: str, reason: str, wait: float = 0.0) -> None:
+    def __init__(self, kind: str, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
-        self.kind, self.wait = kind, wait
+        self.kind, self.retry_after = kind, retry_after
 
 
-class Changed(Exception):
-    """Something was learned: the request is made anew and sent at once.
+class RebuildRequest(Exception):
+    """Something was learned about the server: build the request again and send it at once.
 
     Parameters
     ----------
-    limit:
-        Most tokens to ask for from now on, 0 to keep what there is.
+    max_tokens:
+        New token limit, 0 to leave it unchanged.
     """
 
-    def __init__(self, limit: int = 0) -> None:
-        super().__init__(f"send again, limit {limit}")
-        self.limit = limit
+    def __init__(self, max_tokens: int = 0) -> None:
+        super().__init__(f"build the request again, max_tokens {max_tokens}")
+        self.max_tokens = max_tokens
 
 
 @dataclass(slots=True)
-class Patience:
-    """How long one request is tried again."""
+class RetryPolicy:
+    """The retry window of one request, and its state."""
 
     window: float
-    """Seconds from its first failure, without those in our own queue, to the last try."""
-    backoff: float
-    """Most seconds before the second try."""
-    started: float = field(default_factory=time.monotonic)
-    """When it was first to be sent, by the monotonic clock."""
-    first: float | None = None
+    """Seconds between the first failure and the last attempt, not counting time in our own queue."""
+    initial_backoff: float
+    """Upper bound of the first delay, in seconds."""
+    created_at: float = field(default_factory=time.monotonic)
+    """When the request was made, by the monotonic clock."""
+    first_failure: float | None = None
     """When it first failed, by the same clock."""
-    queued: float = 0.0
-    """Seconds since then in which others had the places of an open server."""
-    tries: int = 0
-    """Failures so far."""
+    queued_seconds: float = 0.0
+    """Time in the queue of a working server since then."""
+    failures: int = 0
+    """Failed attempts so far."""
 
-    def queue(self, seconds: float) -> None:
-        """Note time in a queue; before the first failure it costs nothing anyway."""
-        self.queued += seconds if self.tries else 0.0
+    def add_queue_time(self, seconds: float) -> None:
+        """Record time in a queue. Before the first failure it is irrelevant."""
+        self.queued_seconds += seconds if self.failures else 0.0
 
-    def left(self, url: str, reason: str, down_since: float) -> float:
-        """Seconds left to wait for servers that are all down.
+    def time_left(self, url: str, reason: str, down_since: float) -> float:
+        """Seconds left to wait while every server is down.
 
         Raises
         ------
         EngineError
-            None is left.
+            None are left.
         """
-        waited = time.monotonic() - max(self.started, down_since)
+        waited = time.monotonic() - max(self.created_at, down_since)
         if waited >= self.window:
-            raise self._given_up(url, reason, waited)
+            raise self._exhausted(url, reason, waited)
         return self.window - waited
 
-    def delay(self, url: str, failure: Retry, refusing: float) -> float:
-        """Seconds to wait before the next try.
+    def next_delay(self, url: str, failure: TransientError, refusing_seconds: float) -> float:
+        """Record a failure; returns the seconds to wait before the next attempt.
 
         Parameters
         ----------
-        refusing:
-            For how many seconds the servers have refused everybody.
+        refusing_seconds:
+            How long the servers have refused every request.
 
         Raises
         ------
         EngineError
-            The window is over, and the request was tried often enough; or nobody was served during a
-            window, and it was tried twice.
+            The window is closed and there were enough attempts; or no request was served for as long as
+            a window, and this one was attempted twice.
         """
-        self.tries += 1
+        self.failures += 1
         now = time.monotonic()
-        self.first = now if self.first is None else self.first
-        spent = now - self.first - self.queued
-        # A server that names a time cannot be asked more often in it.
-        enough = self.tries >= FEWEST_TRIES or failure.wait > 0 or not self.window
-        if (enough and spent >= self.window) or (self.tries > 1 and refusing >= self.window):
-            raise self._given_up(url, str(failure), now - self.first)
-        bound = min(_LONGEST_DELAY, self.backoff * 2 ** min(self.tries - 1, 16))
+        self.first_failure = now if self.first_failure is None else self.first_failure
+        elapsed = now - self.first_failure - self.queued_seconds
+        # A server that sets a time cannot be called more often within it.
+        enough = self.failures >= MIN_ATTEMPTS or failure.retry_after > 0 or not self.window
+        if (enough and elapsed >= self.window) or (
+            self.failures > 1 and refusing_seconds >= self.window
+        ):
+            raise self._exhausted(url, str(failure), now - self.first_failure)
+        bound = min(_MAX_DELAY, self.initial_backoff * 2 ** min(self.failures - 1, 16))
         delay = random.uniform(0, bound)
-        if failure.wait:  # the server's whole queue is held for so long, and this waits in it
-            delay = min(delay, failure.wait)
-        return min(delay, self.window - spent) if spent < self.window else delay
+        if (
+            failure.retry_after
+        ):  # the limiter pauses the server's whole queue, this request included
+            delay = min(delay, failure.retry_after)
+        return min(delay, self.window - elapsed) if elapsed < self.window else delay
 
-    def _given_up(self, url: str, reason: str, seconds: float) -> EngineError:
-        spent = f"{self.tries} failed tries in {seconds:.1f} s (--retry-for {self.window:g})"
-        return EngineError(f"{url}: {reason}; given up after {spent}")
+    def _exhausted(self, url: str, reason: str, seconds: float) -> EngineError:
+        attempts = f"{self.failures} failed attempts in {seconds:.1f} s"
+        return EngineError(
+            f"{url}: {reason}; gave up after {attempts} (--retry-for {self.window:g})"
+        )
 
 
 @dataclass(slots=True)
-class Journal:
-    """Tells of failures without flooding whoever listens: the 1st, 10th, 100th ... of each kind."""
+class RetryLog:
+    """Reports the 1st, 10th, 100th, ... failure of each kind and server."""
 
     note: NoteCallback
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(URL, kind) to the number of failures."""
 
-    def record(self, url: str, failure: Retry) -> None:
-        """One more failure."""
+    def record(self, url: str, failure: TransientError) -> None:
+        """Count one failure."""
         self.counts[url, failure.kind] += 1
         number = self.counts[url, failure.kind]
         if str(number).strip("0") == "1":
             times = "" if number == 1 else f" ({number} times so far)"
-            self.note(f"{url}: {failure}; the request is sent again{times}")
+            self.note(f"{url}: {failure}; retrying{times}")

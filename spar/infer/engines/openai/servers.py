@@ -1,203 +1,331 @@
-"""Where the servers are and how to be let in: base URLs, keys, and the check before a run.
+"""The servers of one engine: the check before a run, which server a tree uses, and which servers are up.
 
-A key is read from the environment and goes nowhere but into the header of requests to its server;
-whatever a server says is cleaned of it before a person or a file sees it.
+A tree stays on the server that was least loaded at its first request, so that this server's prefix cache
+is reused. Each server has a circuit breaker: after repeated connection failures its circuit opens, its
+trees move to the other servers at once, and it is probed with GET /models until it responds. A server that
+asks for a long pause, or refuses again and again, cools down: its trees move as well, and it gets requests
+again when the time is over. A request that fails repeatedly for other reasons moves its tree too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import re
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engine import NoteCallback
+from spar.infer.engines.affinity import Affinity
+from spar.infer.engines.openai.concurrency_limit import AdaptiveLimiter
+from spar.infer.engines.openai.connection_pool import (
+    ConnectionLost,
+    ConnectionPool,
+    Key,
+    RequestFailed,
+    RequestTimeout,
+    Unreachable,
+    base_url,
+    read_key,
+)
+from spar.infer.engines.openai.replies import Capabilities
+from spar.infer.engines.openai.retry import MIN_ATTEMPTS
 
-_OPENAI_HOST, _OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
-_CHECK_SECONDS = 20.0
-_SHOWN = 8
-_HINT_LENGTH = 8
-_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A server's key, which never shows."""
-
-    value: str = field(default="", repr=False)
-    name: str = ""
-    """Environment variable that it came from, "" for no key."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What a request carries."""
-        return {"Authorization": f"Bearer {self.value}"} if self.value else {}
-
-    def redact(self, text: str) -> str:
-        """The text without the key, nor a part of it that starts as it does."""
-        if not self.value:
-            return text
-        text = text.replace(self.value, "***")
-        if len(self.value) <= 2 * _HINT_LENGTH:
-            return text
-        return re.sub(re.escape(self.value[:_HINT_LENGTH]) + r"[^\s\"',;]*", "***", text)
-
-    def explain(self) -> str:
-        """Which key was sent and how to send another one, for a person."""
-        if self.value:
-            return f"the key in the environment variable {self.name} was sent; give its right value"
-        return "no key was sent; name the environment variable that holds it: --api-key-env NAME"
-
-
-def base_url(given: str) -> str:
-    """The URL that paths are added to: without a trailing slash, with `/v1` where it has no path.
-
-    Raises
-    ------
-    UsageError
-        Not http or https, no host, or with a password, a query or a fragment in it.
-    """
-    import httpx
-
-    try:
-        url = httpx.URL(given.strip())
-    except (httpx.InvalidURL, TypeError) as error:
-        raise UsageError(f"--base-url: not a URL ({error}); give http://host:8000/v1") from None
-    if url.userinfo or url.query or url.fragment:
-        # Not shown: a key may be in it.
-        raise UsageError(
-            f"--base-url of {url.host}: has a name, password, query or fragment in it; give the "
-            "plain URL, and the key by --api-key-env NAME"
-        )
-    if url.scheme not in ("http", "https") or not url.host:
-        raise UsageError(f"--base-url {given!r}: not an http URL; give http://host:8000/v1")
-    plain = str(url).rstrip("/")
-    return plain if url.path.strip("/") else f"{plain}/v1"
-
-
-def read_key(name: str, url: str) -> Key:
-    """The key for the server at `url`, out of the environment variable `name`.
-
-    With no name there is no key, but for OpenAI's own server: `OPENAI_API_KEY`, where it is set.
-
-    Raises
-    ------
-    UsageError
-        Not the name of a variable, or the variable is not set, empty, or cannot be a key.
-    """
-    import httpx
-
-    if name and not _VARIABLE.fullmatch(name):
-        # Not shown: it may be the key.
-        raise UsageError(
-            "--api-key-env: wants the name of an environment variable that holds the key (letters, "
-            "digits and underscores, such as MY_API_KEY), not the key itself"
-        )
-    implied = not name and httpx.URL(url).host == _OPENAI_HOST
-    name = _OPENAI_KEY if implied else name
-    value = os.environ.get(name, "").strip() if name else ""
-    if not value:
-        if name and not implied:
-            raise UsageError(f"--api-key-env {name}: this environment variable is not set or empty")
-        return Key()
-    if not value.isascii() or not value.isprintable():
-        raise UsageError(f"--api-key-env {name}: its value cannot be a key (not plain ASCII)")
-    return Key(value, name)
+_CHECK_TIMEOUT = 20.0
+_MAX_LISTED = 8
+_FAILURE_WEIGHTS: dict[type[RequestFailed], int] = {
+    Unreachable: 2,
+    ConnectionLost: 1,
+    RequestTimeout: 1,
+}
+_FAILURE_THRESHOLD = 4
+_MIN_COOLDOWN, _MAX_COOLDOWN = 3.0, 600.0
+_REFUSAL_THRESHOLD = 32
+_PROBE_TIMEOUT, _MAX_PROBE_INTERVAL = 10.0, 5.0
 
 
 def check_server(
     urls: Sequence[str], model: str, api_key_env: str, note: NoteCallback = lambda _: None
 ) -> str:
-    """Ask every server what it serves; returns the name of the model to ask for. Blocks.
+    """Ask every server which models it serves; returns the name of the model to request. Blocks.
 
-    As long as one of them answers the others may be down: the engine goes on without them.
+    As long as one of them responds the others may be down; the engine starts without them.
 
     Parameters
     ----------
     model:
-        The wanted model, "" for the only one that the servers have.
-    tell:
-        Told which servers are down, where not all are.
+        The requested model, "" for the only one that the servers have.
+    note:
+        Called for each server that is down, if not all are.
 
     Raises
     ------
     UsageError
-        A bad URL, a missing key, or no model named where a server has several or does not tell.
+        A URL is invalid, the key is missing, or no model is named where a server has several or does not
+        list them.
     ServerRefused
-        A server wants another key, or does not have the model.
+        A server rejects the key or does not have the model.
     EngineError
-        None of the servers can be reached and is ready.
+        No server can be reached and is ready.
     """
-    down: list[EngineError] = []
+    failures: list[EngineError] = []
     for url in map(base_url, urls):
         try:
-            listed = list_models(url, read_key(api_key_env, url))
+            models = list_models(url, read_key(api_key_env, url))
         except EngineError as error:
-            down.append(error)
+            failures.append(error)
         else:
-            model = choose_model(url, listed, model)
-    if len(down) == len(urls):
-        raise down[0]
-    for failure in down:
-        note(f"{failure}; the other servers are asked meanwhile")
+            model = choose_model(url, models, model)
+    if len(failures) == len(urls):
+        raise failures[0]
+    for failure in failures:
+        note(f"{failure}; continuing with the other servers")
     return model
 
 
 def list_models(url: str, key: Key) -> list[str] | None:
-    """Names of the models at a base URL; None where the server has no such list."""
+    """Names of the models at a base URL; None if the server does not list them. Blocks.
+
+    Raises
+    ------
+    ServerRefused
+        The server rejects the key.
+    EngineError
+        The server cannot be reached or is not ready.
+    """
     import httpx
 
     try:
         headers = {"Accept": "application/json", **key.headers}
-        response = httpx.get(f"{url}/models", headers=headers, timeout=_CHECK_SECONDS)
+        response = httpx.get(f"{url}/models", headers=headers, timeout=_CHECK_TIMEOUT)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise EngineError(
-            f"{url}: no server answers there ({reason}); start it, or mend --base-url"
+            f"{url}: no server responds ({reason}); start the server or correct --base-url"
         ) from None
     if response.status_code in (401, 403):
-        raise ServerRefused(
-            f"{url}: refused the key (HTTP {response.status_code}); {key.explain()}"
-        )
+        raise ServerRefused(f"{url}: rejected the key (HTTP {response.status_code}); {key.hint}")
     if response.status_code >= 500:
         raise EngineError(
-            f"{url}: not ready (HTTP {response.status_code}); look at the server's log"
+            f"{url}: the server is not ready (HTTP {response.status_code}); see its log"
         )
     return read_models(response.content) if response.is_success else None
 
 
 def read_models(content: bytes) -> list[str] | None:
-    """Names in the body of an answer to GET /models, None where it is no such list."""
+    """Model names in the body of a response to GET /models; None if it is not such a list."""
     try:
-        reply: Any = json.loads(content)
+        body: Any = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    rows = reply.get("data") if isinstance(reply, dict) else None
+    rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
         return None
     return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row]
 
 
-def choose_model(url: str, listed: list[str] | None, model: str) -> str:
-    """The wanted model if the server may have it, its only one if none is wanted."""
-    if listed is None:
-        if not model:
-            raise UsageError(f"{url}: does not say which models it has; name one by --model NAME")
-        return model
-    if model in listed:
-        return model
-    if model:
-        raise ServerRefused(f"{url}: has no model {model!r} ({shown(listed)}); name one by --model")
-    if len(listed) != 1:
-        raise UsageError(f"{url}: name a model by --model NAME ({shown(listed)})")
-    return listed[0]
+def choose_model(url: str, models: list[str] | None, requested: str) -> str:
+    """The requested model if the server has it or lists none; its only model if none is requested.
+
+    Raises
+    ------
+    UsageError
+        No model is requested, and the server has several or does not list them.
+    ServerRefused
+        The server does not have the requested model.
+    """
+    if models is None:
+        if not requested:
+            raise UsageError(f"{url}: does not list its models; name one with --model NAME")
+        return requested
+    if requested in models:
+        return requested
+    if requested:
+        raise ServerRefused(
+            f"{url}: has no model {requested!r} ({format_models(models)}); name one with --model"
+        )
+    if len(models) != 1:
+        raise UsageError(f"{url}: name a model with --model NAME ({format_models(models)})")
+    return models[0]
 
 
-def shown(models: Sequence[str]) -> str:
-    """A few of a server's models, for a person."""
-    more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
-    names = ", ".join(name if name.isprintable() else ascii(name) for name in models[:_SHOWN])
+def format_models(models: Sequence[str]) -> str:
+    """The first few of a server's models, for a message."""
+    more = f" and {len(models) - _MAX_LISTED} more" if len(models) > _MAX_LISTED else ""
+    names = ", ".join(name if name.isprintable() else ascii(name) for name in models[:_MAX_LISTED])
     return f"it has: {names or 'none'}{more}"
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """One server, what is known about it, and the state of its circuit breaker."""
+
+    url: str
+    key: Key
+    pool: ConnectionPool
+    limiter: AdaptiveLimiter = field(default_factory=AdaptiveLimiter)
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    circuit_open: bool = False
+    """Whether it is considered down and gets no requests."""
+    opened_at: float = 0.0
+    """When its circuit last opened, by the monotonic clock."""
+    failure_score: int = 0
+    """Weighted connection failures since its last response."""
+    last_failure: str = ""
+    """Message of the last of them."""
+    cooldown_until: float = 0.0
+    """Until then it gets requests only if no other server is available, by the monotonic clock."""
+    has_replied: bool = False
+    """Whether it ever completed a request."""
+    refusals: int = 0
+    """Requests it has refused for now (such as HTTP 429) since its last reply."""
+    refusing_since: float = 0.0
+    """When it refused the first of these, by the monotonic clock."""
+    noted: set[str] = field(default_factory=set)
+    """Notes already made about it."""
+
+    def lacks(self, name: str) -> bool:
+        """Whether it is known not to support a field of a request."""
+        return name in self.capabilities.unsupported
+
+
+class ServerPool:
+    """Assigns trees to servers and tracks which servers are up.
+
+    Parameters
+    ----------
+    note:
+        Called when a server goes down and when it is back.
+    probe_interval:
+        Seconds before the first probe of a server that is down; doubles with each further one.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server], note: NoteCallback, probe_interval: float
+    ) -> None:
+        self.all = tuple(servers)
+        self._note, self._probe_interval = note, probe_interval
+        self._affinity = Affinity[Server]()
+        self._probes: set[asyncio.Task[None]] = set()
+        self._recovered = asyncio.Event()
+
+    @property
+    def live(self) -> list[Server]:
+        """Servers whose circuit is closed."""
+        return [server for server in self.all if not server.circuit_open]
+
+    @property
+    def available(self) -> list[Server]:
+        """Live servers that are not cooling down."""
+        now = time.monotonic()
+        return [server for server in self.live if server.cooldown_until <= now]
+
+    @property
+    def down_since(self) -> float:
+        """When the last server went down, if all are down, by the monotonic clock."""
+        return max(server.opened_at for server in self.all)
+
+    @property
+    def refusing_seconds(self) -> float:
+        """How long every live server has refused several requests and served none; 0.0 if one has not."""
+        live = self.live
+        if not live or any(server.refusals < MIN_ATTEMPTS for server in live):
+            return 0.0
+        return time.monotonic() - max(server.refusing_since for server in live)
+
+    def select(self, tree: int) -> Server | None:
+        """The server for a tree's requests; None while all are down. Tree 0 means no tree."""
+        loads = {server: _load(server) for server in self.available or self.live}
+        return self._affinity.pick(tree, loads) if loads else None
+
+    def move_tree(self, tree: int, server: Server) -> None:
+        """Move a tree away from a server, if another one is available."""
+        others = {other: _load(other) for other in self.available if other is not server}
+        if tree and others and self.select(tree) is server:
+            self._affinity.pick(tree, others)
+
+    async def wait_for_recovery(self, timeout: float) -> None:
+        """Wait until a server is back, at most `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._recovered.wait()
+        except TimeoutError:
+            return
+
+    def record_refusal(self, server: Server, retry_after: float) -> None:
+        """A server refused a request for now.
+
+        It cools down if it asks for a long pause, or has refused many requests and served none.
+
+        Parameters
+        ----------
+        retry_after:
+            Seconds after which it wants the request again; 0 if it does not say.
+        """
+        now = time.monotonic()
+        if not server.refusals:
+            server.refusing_since = now
+        server.refusals += 1
+        if retry_after >= _MIN_COOLDOWN or server.refusals >= _REFUSAL_THRESHOLD:
+            cooldown = min(max(retry_after, _MIN_COOLDOWN), _MAX_COOLDOWN)
+            server.cooldown_until = max(server.cooldown_until, now + cooldown)
+            if self.available:
+                server.limiter.reroute_waiting()
+
+    def record_reply(self, server: Server) -> None:
+        """A server completed a request."""
+        server.has_replied, server.refusals = True, 0
+
+    def record_response(self, server: Server) -> None:
+        """A server responded, with whatever status."""
+        server.failure_score = 0
+
+    def record_failure(self, server: Server, error: RequestFailed) -> None:
+        """A server did not respond; enough of these open its circuit."""
+        server.failure_score += _FAILURE_WEIGHTS[type(error)]
+        server.last_failure = str(error)
+        if server.circuit_open or server.failure_score < _FAILURE_THRESHOLD:
+            return
+        server.circuit_open, server.opened_at = True, time.monotonic()
+        self._recovered.clear()
+        next_step = "its trees move to the other servers" if self.live else "its requests wait"
+        self._note(f"{server.url}: down, {error}; {next_step}")
+        server.limiter.reroute_waiting()
+        task = asyncio.get_running_loop().create_task(self._probe(server))
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
+
+    async def aclose(self) -> None:
+        """Stop probing, close the connections, and reroute waiting requests."""
+        probes = tuple(self._probes)
+        for task in probes:
+            task.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+        self._recovered.set()
+        for server in self.all:
+            server.limiter.reroute_waiting()
+            await server.pool.aclose()
+
+    async def _probe(self, server: Server) -> None:
+        interval = self._probe_interval
+        while server.circuit_open:
+            await asyncio.sleep(interval * random.uniform(0.5, 1.0))
+            interval = min(2 * interval, _MAX_PROBE_INTERVAL)
+            try:
+                response = await server.pool.send("/models", None, _PROBE_TIMEOUT)
+            except RequestFailed:
+                continue
+            server.circuit_open = response.status >= 500
+        server.failure_score = 0
+        self._recovered.set()
+        self._note(f"{server.url}: back up")
+        for other in self.live:
+            if other not in self.available:
+                other.limiter.reroute_waiting()
+
+
+def _load(server: Server) -> float:
+    return server.limiter.load / server.limiter.limit

@@ -9,7 +9,7 @@ from typing import Any
 
 from spar.errors import PromptRefused
 from spar.infer.engine import Completion, Likelihood, Request, TokenLogprobs
-from spar.infer.engines.chat import ChatEncoder, Rendered, grouped
+from spar.infer.engines.chat import ChatEncoder, Rendered, group_samples
 from spar.infer.engines.likelihood import Pair
 
 _SEEDS = 1 << 64
@@ -38,7 +38,7 @@ def asks(requests: Sequence[Request], encoder: ChatEncoder, context: int) -> lis
         The chat template cannot render a conversation.
     """
     found: list[Ask] = []
-    for first, n in grouped(requests):
+    for first, n in group_samples(requests):
         rendered = encoder.fit(first, context)
         room = context - len(rendered.ids)
         greedy = first.sampling.temperature == 0  # vLLM refuses several greedy samples

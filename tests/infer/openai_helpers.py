@@ -1,4 +1,4 @@
-"""Short words for asking a scripted server through the openai engine."""
+"""Helpers for testing the openai engine against a scripted server."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from spar.types import Message
 from tests.answers import Script
 from tests.servers import ScriptedServer
 
-SETTINGS = OpenAISettings(request_seconds=60.0, retry_seconds=30.0, backoff_seconds=0.02)
+SETTINGS = OpenAISettings(timeout=60.0, retry_for=30.0, initial_backoff=0.02)
 
 
 def echo(request: Request) -> str:
-    """A text that says what was asked and with which seed."""
+    """The prompt and the seed of the request."""
     return f"{request.messages[-1].content} {request.sampling.seed}"
 
 
 @contextmanager
 def serving(script: Script) -> Iterator[tuple[ScriptedServer, OpenAIEngine, list[str]]]:
-    """A server, an engine that asks it, and what the engine tells."""
-    heard: list[str] = []
+    """A server, an engine connected to it, and the engine's notes."""
+    notes: list[str] = []
     with ScriptedServer(script) as server:
-        yield server, connect(server, heard=heard), heard
+        yield server, connect(server, notes=notes), notes
 
 
 def connect(
     *servers: ScriptedServer,
     settings: OpenAISettings = SETTINGS,
-    heard: list[str] | None = None,
+    notes: list[str] | None = None,
     model: str = "tiny",
 ) -> OpenAIEngine:
-    """An engine that asks these servers."""
-    tell = [] if heard is None else heard
-    return OpenAIEngine(Deployment(model, tuple(s.url for s in servers)), settings, tell.append)
+    """An engine connected to these servers."""
+    notes = [] if notes is None else notes
+    return OpenAIEngine(Deployment(model, tuple(s.url for s in servers)), settings, notes.append)
 
 
 async def ask(engine: OpenAIEngine, requests: Sequence[Request]) -> list[Completion]:
-    """Ask, and close the engine whatever comes."""
+    """Generate, then close the engine."""
     try:
         return await engine.generate(requests)
     finally:
@@ -49,12 +49,12 @@ async def ask(engine: OpenAIEngine, requests: Sequence[Request]) -> list[Complet
 
 
 def lacking(name: str) -> list[Script]:
-    """Servers that refuse a field, and that do not heed it."""
+    """A server that refuses a field, and one that ignores it."""
     return [Script(echo, lacks=(name,)), Script(echo, ignores=(name,))]
 
 
 def votes(n: int = 3, text: str = "asked", tree: int = 1, **sampling: Any) -> list[Request]:
-    """Requests that differ in their seeds alone, which are in a row."""
+    """Requests that differ only in their seeds, which are consecutive."""
     first = Sampling(**{"temperature": 0.7, "seed": 10, **sampling})
     seeds = [None if first.seed is None else first.seed + i for i in range(n)]
     message = Message(role="user", content=text)
