@@ -25,8 +25,10 @@ def has_gpu() -> bool:
 
 def free_memory(device: str = "auto") -> tuple[int, bool]:
     """Free bytes where models would run, and whether that is a GPU."""
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return available_memory(), False
     if device != "cpu" and torch.cuda.is_available():
         place = torch.device("cuda" if device == "auto" else device)
         return int(torch.cuda.mem_get_info(place)[0]), True

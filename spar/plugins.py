@@ -128,8 +128,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         if isinstance(target, str):
             return target
         self.spec_of(target)
-        owner = target if hasattr(target, "__qualname__") else type(target)
-        name = f"{owner.__module__}:{owner.__qualname__}"
+        name = _path_of(target)
         same = [key for key, registered in self._objects.items() if registered is target]
         if same:
             return same[0]
@@ -137,6 +136,15 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
             name = f"{name}#{sum(key.startswith(name) for key in self._objects) + 1}"
         self._objects[name] = target
         return name
+
+
+def _path_of(target: object) -> str:
+    """The module and name where an object is defined, or the function that a spec is made of."""
+    inner = [getattr(target, name) for name in ("plan", "open", "make") if hasattr(target, name)]
+    owner = next((one for one in (target, *inner) if hasattr(one, "__qualname__")), type(target))
+    module = sys.modules.get(owner.__module__)
+    names = [name for name, value in vars(module).items() if value is target] if module else []
+    return f"{owner.__module__}:{names[0] if names else owner.__qualname__}"
 
 
 def is_path(name: str) -> bool:

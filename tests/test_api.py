@@ -231,7 +231,8 @@ def test_every_name_is_documented() -> None:
         for word in [line.split("`")[1].split("(")[0].removeprefix("spar.")]
     }
     assert documented == set(spar.__all__)
-    assert all(getattr(spar, name).__doc__ for name in spar.__all__)
+    undocumented = [name for name in spar.__all__ if not getattr(spar, name).__doc__]
+    assert undocumented == ["Plan"], "a generic alias has no docstring of its own"
 
 
 def test_registered_objects_are_not_listed() -> None:
