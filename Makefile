@@ -6,13 +6,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 
-.PHONY: screenshots demo test setup lint check format
+# Two processes share the tests; those with an expensive fixture in common stay together.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: screenshots demo test test-fast setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What needs no model, no engine's package and no training: for every change.
+test-fast: setup
+	$(PYTEST) -m "not (slow or model or vllm or ray or deepspeed or evalharness)"
 
 setup: $(VENV)/all-installed
 

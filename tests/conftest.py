@@ -1,10 +1,17 @@
-"""What every test shares: a closed network, and a tiny random model for those that need one."""
+"""What every test shares: a closed network, one thread a process, and models that are built once.
+
+Tests that share an expensive fixture carry the mark `xdist_group`, so that a parallel run (`make test`)
+builds it in one process only. Those marked `vllm`, `ray`, `deepspeed` or `evalharness` are grouped here.
+"""
 
 from __future__ import annotations
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read once, when torch is; child processes inherit it
 
 import socket
 from collections.abc import Callable
@@ -14,10 +21,40 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.infer.fixture_vllm import (
+    forked_vllm,
+    tiny_vllm_model,
+    vllm_engine,
+    vllm_server,
+    vllm_session_engine,
+)
+from tests.tiny import build_tiny
+
+__all__ = [
+    "forked_vllm",
+    "tiny_vllm_model",
+    "vllm_engine",
+    "vllm_server",
+    "vllm_session_engine",
+]
+
 settings.register_profile("spar", deadline=None, max_examples=60)
 settings.load_profile("spar")
 
 _LOOPBACK = ("127.", "::1", "localhost")
+_GROUPS = ("vllm", "ray", "deepspeed", "evalharness")
+"""Marks whose tests share an expensive fixture or import."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group tests for a parallel run, which starts the groups first and then the slow tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        group = next(filter(item.get_closest_marker, _GROUPS), None)
+        if group and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -35,28 +72,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     twenty ends a reply.
     """
     return build_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-def build_tiny(folder: Path, hidden: int = 32) -> Path:
-    """Write the tiny model, its two heads half as wide as `hidden`, into a folder."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    from spar.nano import tokenizer as nano_tokenizer
-    from spar.nano.model import Recipe, build_model, save
-
-    torch.set_num_threads(1)  # more of them only get in each other's way on so small a model
-    recipe = Recipe(hidden=hidden, layers=1, heads=2, max_length=256)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(nano_tokenizer, "_CORPUS_SIZE", 200)
-        torch.manual_seed(0)
-        tokenizer = nano_tokenizer.build_tokenizer(0, recipe.max_length)
-        model = build_model(recipe, tokenizer)
-        for name, weight in model.named_parameters():
-            if weight.ndim == 2:
-                weight.data.mul_(4 if "embed" in name else 10)
-        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(0, 600, 20)]
-        save(model, tokenizer, folder)
-    return folder
 
 
 def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:

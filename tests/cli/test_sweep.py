@@ -23,8 +23,9 @@ from spar.progress import Progress
 from spar.record.evaluation import read_results
 from spar.store import read_summary
 from tests.cli.test_decode import comparable, rows, spar
+from tests.requires import requires
 
-pytest.importorskip("matplotlib")
+pytestmark = requires("matplotlib")
 
 ASKED: list[str] = []
 """Last turn of each request, in order."""

@@ -21,8 +21,9 @@ from spar.store import read_trees
 from spar.train.recipe import TrainConfig
 from spar.train.status import read_loop
 from tests.cli.test_decode import spar
+from tests.requires import requires
 
-pytest.importorskip("trl")
+pytestmark = requires("trl")
 
 SMALL = (
     "prompts_per_iteration=8",

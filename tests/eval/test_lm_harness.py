@@ -22,10 +22,9 @@ from spar.record.evaluation import Scored
 from spar.store import read_trees
 from spar.types import Message
 from tests.eval.lm_harness_tasks import CountingEngine, EngineStages, settings, write_tasks
+from tests.requires import requires
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
-
-pytestmark = pytest.mark.evalharness
+pytestmark = [pytest.mark.evalharness, requires("lm_eval")]
 
 
 @pytest.fixture(scope="module")

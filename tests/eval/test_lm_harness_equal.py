@@ -22,11 +22,11 @@ from spar.eval.lm_harness.benchmark import HarnessTask
 from spar.eval.statistics import metrics
 from spar.record.evaluation import Example, Scored
 from tests.eval.lm_harness_tasks import settings
-
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
-pytest.importorskip("torch", reason="torch is not installed")
+from tests.requires import requires
 
 pytestmark = [
+    requires("lm_eval", "torch"),
+    pytest.mark.xdist_group("vllm"),  # whose test needs lm-eval's answers of the others
     pytest.mark.evalharness,
     pytest.mark.data,
     pytest.mark.model,
@@ -37,6 +37,7 @@ LIMIT = 50
 FOLDERS = {"gsm8k": "gsm8k", "mmlu_anatomy": "mmlu/default"}
 NANO_CODE = """
 import datasets
+from tests.requires import requires
 from spar.nano.tasks import prompts
 
 

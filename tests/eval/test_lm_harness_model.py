@@ -18,10 +18,9 @@ from spar.infer.engines.fake import FakeEngine
 from spar.plugins import ENGINES
 from spar.store import read_trees
 from tests.eval.lm_harness_tasks import CountingEngine, write_tasks
+from tests.requires import requires
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
-
-pytestmark = pytest.mark.evalharness
+pytestmark = [pytest.mark.evalharness, requires("lm_eval")]
 
 OPENED: list[CountingEngine] = []
 """Engines, in the order in which they were opened."""

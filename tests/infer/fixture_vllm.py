@@ -1,6 +1,6 @@
 """Engines and servers on vLLM that tests share, since opening one takes half a minute.
 
-`conftest.py` of this folder gives them to every test in it.
+The root `conftest.py` provides them to every test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from spar.embedded import CHECKPOINT
 from spar.errors import EngineError
 from spar.infer.engine import Completion, Continuation, Deployment, Engine, Likelihood, Request
 from spar.infer.engine_wrappers import EngineWrapper
-from tests.conftest import build_tiny
+from tests.tiny import build_tiny
+from tests.vllm_fork import fork_processes
 
 _START_SECONDS = 240
 EAGER = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_num_seqs": 16}
@@ -65,9 +66,17 @@ class Lent(EngineWrapper):
 
 
 @pytest.fixture(scope="session")
-def tiny_vllm_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with heads of 32, the narrowest that vLLM's CPU kernels take."""
+def forked_vllm() -> Iterator[None]:
+    """Import vLLM once: the processes it starts are forks of this one."""
     require_vllm()
+    with pytest.MonkeyPatch.context() as patch:
+        fork_processes(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_vllm_model(forked_vllm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with heads of 32, the narrowest that vLLM's CPU kernels take."""
     return build_tiny(tmp_path_factory.mktemp("tiny_vllm"), hidden=64)
 
 
@@ -105,13 +114,14 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             # What `vllm serve` runs; its own command looks for a package that is named vllm, which the
             # CPU build is not.
             [
-                *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+                *(sys.executable, "-m", "tests.vllm_fork"),
                 *("--model", str(CHECKPOINT), "--served-model-name", "nano"),
                 *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"),
                 *("--block-size", "32", "--enforce-eager", "--generation-config", "vllm"),
                 *("--enable-prompt-tokens-details", "--max-num-seqs", "16"),
                 *("--kv-cache-memory-bytes", str(1 << 28)),
             ],
+            cwd=Path(__file__).parents[2],
             env=os.environ | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
             stdout=talk,
             stderr=talk,

@@ -212,15 +212,16 @@ async def test_a_dead_process_is_an_engine_error(tiny_vllm_model: Path) -> None:
     await engine.aclose()
 
 
-def test_what_vllm_says_against_loading_is_told_in_one_line(tiny_vllm_model: Path) -> None:
+def test_what_vllm_says_against_loading_is_told_in_one_line(
+    tiny_vllm_model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A failure in vLLM's own process comes back as its reason and a next step."""
     from spar.infer.engines.vllm.engine import VllmEngine
 
     before = set(multiprocessing.active_children())
-    with pytest.raises(UsageError) as caught:
-        VllmEngine(
-            Deployment(str(tiny_vllm_model)), settings(engine_args=EAGER | {"block_size": 16})
-        )
+    refused = settings(engine_args=EAGER | {"block_size": 16})
+    with capfd.disabled(), pytest.raises(UsageError) as caught:  # forks write where this one writes
+        VllmEngine(Deployment(str(tiny_vllm_model)), refused)
     assert "No common block size for 16" in str(caught.value)
     assert "--engine-arg NAME=VALUE" in str(caught.value)
     assert "\n" not in str(caught.value)

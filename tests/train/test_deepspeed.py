@@ -15,11 +15,11 @@ from spar.train.dpo import train as train_dpo
 from spar.train.launch import launch
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings
 from spar.train.sft import train as train_sft
+from tests.requires import requires
 
 from .training import distance, dpo_settings, quiet, sft_settings, written
 
-pytestmark = [pytest.mark.deepspeed, pytest.mark.slow, pytest.mark.model, *quiet()]
-pytest.importorskip("trl")
+pytestmark = [pytest.mark.deepspeed, pytest.mark.slow, pytest.mark.model, requires("trl"), *quiet()]
 
 ROUNDING = 2e-6
 """Sums over two processes are made in another order; the weights have moved by a thousandfold of this."""

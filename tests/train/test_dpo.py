@@ -17,11 +17,11 @@ from spar.train.dpo import main, train
 from spar.train.settings import DpoSettings
 from spar.train.weights import save_final
 from spar.types import Message
+from tests.requires import requires
 
 from .training import distance, dpo_settings, quiet, weights, written
 
-pytestmark = [pytest.mark.model, *quiet()]
-pytest.importorskip("trl")
+pytestmark = [pytest.mark.model, requires("trl"), *quiet()]
 
 
 @pytest.fixture(scope="module")

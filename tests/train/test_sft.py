@@ -20,6 +20,7 @@ from spar.train.launch import launch
 from spar.train.progress import last_checkpoint
 from spar.train.settings import LaunchSettings, SftSettings
 from spar.train.sft import main, train
+from tests.requires import requires
 
 from .training import (
     distance,
@@ -31,8 +32,7 @@ from .training import (
     written,
 )
 
-pytestmark = [pytest.mark.model, *quiet()]
-pytest.importorskip("trl")
+pytestmark = [pytest.mark.model, requires("trl"), *quiet()]
 
 
 def wait_for(what: Any, process: subprocess.Popen[bytes]) -> None:
