@@ -1,5 +1,6 @@
-"""`spar`: assembles the commands, and turns every error into one line and an exit code.
+"""`spar`: finds the commands, and turns every error into one line and an exit code.
 
+A command's module is imported when the command is called, so that `spar --help` is instant.
 Exit codes: 0; 2 for a mistake of the user's; 1 for a run that stopped; 130 for Ctrl-C.
 """
 
@@ -7,47 +8,79 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from spar import __version__
-from spar.cli.bootstrap import bootstrap
-from spar.cli.data import data_app
-from spar.cli.decode import decode
-from spar.cli.doctor import doctor
-from spar.cli.eval import eval_app
-from spar.cli.evolve import evolve
-from spar.cli.export import export
-from spar.cli.flags import SparCommand
-from spar.cli.sweep import sweep
-from spar.cli.train import train_app
-from spar.cli.tui import tui
 from spar.errors import SparError
-from spar.process_tree import kill_children
 from spar.shutdown import run_shutdown_callbacks
 
+COMMANDS = {
+    "decode": ("spar.cli.decode:decode", "Search an answer to every prompt and store every tree."),
+    "eval": ("spar.cli.eval:eval_app", "Measure a model, or a search, on benchmarks."),
+    "sweep": ("spar.cli.sweep:sweep", "Plot accuracy against cost for strategies and budgets."),
+    "tui": ("spar.cli.tui:tui", "Browse runs and their search trees in the terminal."),
+    "export": ("spar.cli.export:export", "Write a tree or a whole run as a file."),
+    "evolve": ("spar.cli.evolve:evolve", "Have a teacher make plain prompts complex."),
+    "bootstrap": ("spar.cli.bootstrap:bootstrap", "Train the first actor and refiner."),
+    "train": ("spar.cli.train:train_app", "Train actor and refiner by self-play."),
+    "data": ("spar.cli.data:data_app", "Download the benchmarks' data and list it."),
+    "doctor": ("spar.cli.doctor:doctor", "Print what is installed and which hardware there is."),
+}
+"""Name to "module:attribute", a function or a typer app, and what `spar --help` says of it."""
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command when it is called, not to list it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load the command that is called."""
+        if args and args[0] in COMMANDS:
+            self.add_command(load_command(args[0]))
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print panels in colour on a terminal, else plain text."""
+        self.rich_markup_mode = "rich" if sys.stdout.isatty() else None
+        super().format_help(ctx, formatter)
+        self.rich_markup_mode = None  # errors are plain
+
+
+def load_command(name: str) -> Any:
+    """Import a command."""
+    from spar.cli.flags import SparCommand
+
+    module, attribute = COMMANDS[name][0].split(":")
+    target = getattr(import_module(module), attribute)
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode="rich")
+        target.command(cls=SparCommand)(function)
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     help="Inference scaling and self-improvement of instruction following by tree-search refinement.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(cls=SparCommand)(decode)
-app.command(cls=SparCommand)(doctor)
-app.add_typer(eval_app, name="eval")
-app.command(cls=SparCommand)(sweep)
-app.command(cls=SparCommand)(tui)
-app.command(cls=SparCommand)(export)
-app.command(cls=SparCommand)(evolve)
-app.command(cls=SparCommand)(bootstrap)
-app.add_typer(data_app, name="data")
-app.add_typer(train_app, name="train")
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
         print(__version__)
@@ -75,6 +108,8 @@ def _fail(message: str, code: int) -> None:
     if code == 130:
         # A worker thread may be in the middle of a step or a load and must not hold us up; what it
         # has started so far must not outlive us.
+        from spar.process_tree import kill_children
+
         kill_children()
         os._exit(code)
     sys.exit(code)

@@ -1,99 +1,114 @@
-"""`spar bootstrap`: the first actor and the first refiner, made with a teacher.
+"""`spar bootstrap`: train the first actor and refiner with a teacher.
 
     spar bootstrap prompts.jsonl --model BASE --teacher-url https://host/v1 --teacher-model strong --out runs/first
     spar bootstrap prompts.jsonl --model BASE --teacher-model TEACHER --stop-after build
     spar bootstrap --dry-run                                     the embedded model, its own teacher
     spar train --actor-model runs/first/actor/model --refiner-model runs/first/refiner/model
 
-The same command resumes: what is done is left alone.
+The same command resumes; stages that are done are not run again.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from spar.cli.flags import takes
+from spar.cli.flags import DryRun, Overwrite, accepted
+from spar.cli.train import Changes
 
 
-def student_flags(
-    *,
-    model: Annotated[
-        str | None, typer.Option(help="Base of both models: folder or hub name; none: embedded.")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="What runs it for drafts: auto, hf, vllm, ray or fake.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu or cuda:N, for whatever is asked here.")
-    ] = None,
-) -> None:
-    """Who learns."""
-
-
-def teacher_flags(
-    *,
-    teacher_model: Annotated[
-        str | None, typer.Option(help="The teacher: folder, hub name, or its server's name for it.")
-    ] = None,
-    teacher_url: Annotated[
-        list[str] | None,
-        typer.Option(help="The teacher's OpenAI-compatible server; repeat for replicas."),
-    ] = None,
-    teacher_engine: Annotated[
-        str | None, typer.Option(help="auto, hf, vllm, openai, ray or fake.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="Environment variable with the teacher's key.")
-    ] = None,
-) -> None:
-    """Who knows."""
-
-
-@takes(student_flags, teacher_flags)
 def bootstrap(
     prompts: Annotated[
-        str, typer.Argument(help=".jsonl or .txt file of prompts; none: nano-if's own.")
+        str, typer.Argument(help="A .jsonl or .txt file of prompts; default: nano-if's own.")
     ] = "",
     *,
     refiner_prompts: Annotated[
         str | None,
         typer.Option(
-            help="File of the refiner's prompts; none: those that the actor does not get."
+            help="File of the refiner's prompts; default: those that the actor does not get."
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="YAML file or shipped recipe; none: nano, or paper for --model."),
+        typer.Option(help="YAML file or shipped recipe; default: nano, or paper with --model."),
     ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the bootstrap.")] = None,
-    begin: Annotated[
-        str, typer.Option("--rerun-from", help="Run this stage and all after it again.")
-    ] = "",
+    change: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the bootstrap.")] = None,
+    rerun_from: Annotated[str, typer.Option(help="Rerun this stage and all after it.")] = "",
     stop_after: Annotated[
         str,
         typer.Option(
-            help="End after answers, drafts, judge, refine, build, sft-actor or sft-refiner."
+            help="Stop after answers, drafts, judge, refine, build, sft-actor or sft-refiner."
         ),
     ] = "",
-    seed: Annotated[int | None, typer.Option(help="Seed of sampling and training.")] = None,
-    fresh: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and what it takes.")
-    ] = False,
-    display: Annotated[str, typer.Option(help="auto, plain or none.")] = "auto",
-    **flags: Any,
+    seed: Annotated[int | None, typer.Option(help="Random seed of sampling and training.")] = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    display: Annotated[
+        str, typer.Option(metavar="auto|plain|none", help="How progress is shown.")
+    ] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Base of both models: folder or hub name; default: the embedded model.",
+            rich_help_panel="Student",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Engine of the student's drafts: {accepted('engine')}.", rich_help_panel="Student"
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Device of in-process engines: auto, cpu or cuda:N.", rich_help_panel="Student"
+        ),
+    ] = None,
+    teacher_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Teacher: folder, hub name, or the server's name for it.",
+            rich_help_panel="Teacher",
+        ),
+    ] = None,
+    teacher_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="OpenAI-compatible server of the teacher. Repeatable, for replicas.",
+            rich_help_panel="Teacher",
+        ),
+    ] = None,
+    teacher_engine: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Engine of the teacher: {accepted('engine')}.", rich_help_panel="Teacher"
+        ),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment variable with the teacher's API key.", rich_help_panel="Teacher"
+        ),
+    ] = None,
 ) -> None:
-    """Make the first actor and refiner with a teacher's answers, judgements and refinements."""
+    """Train the first actor and refiner on a teacher's answers, judgements and refinements."""
     from spar.cli.run_bootstrap import Invocation, run, settings
     from spar.train.bootstrap.pipeline import Part
 
+    flags = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "teacher_model": teacher_model,
+        "teacher_url": teacher_url,
+        "teacher_engine": teacher_engine,
+        "api_key_env": api_key_env,
+    }
     given = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
     config = settings(recipe, given, flags, change or [])
-    part = Part(begin=begin, stop_after=stop_after)
-    run(config, Invocation(out, part, fresh=fresh, dry_run=dry_run, display=display))
+    part = Part(begin=rerun_from, stop_after=stop_after)
+    run(config, Invocation(out, part, fresh=overwrite, dry_run=dry_run, display=display))

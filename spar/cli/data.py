@@ -12,7 +12,7 @@ import typer
 data_app = typer.Typer(
     help="The benchmarks' data: download it, see what is there.",
     no_args_is_help=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 ALL = "all"

@@ -1,4 +1,4 @@
-"""`spar decode`: search an answer to every prompt and keep every tree.
+"""`spar decode`: search an answer to every prompt and store every tree.
 
     spar decode --strategy bfs --budget 15
     spar decode prompts.jsonl --model DIR --out runs/mine
@@ -14,41 +14,59 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import DECODING, default_recipe, settings_of, takes
+from spar.cli.flags import (
+    Display,
+    DryRun,
+    Out,
+    Overwrite,
+    Recipe,
+    default_recipe,
+    with_settings,
+)
+from spar.config import DecodeConfig, load_decode
 
 
-@takes(*DECODING)
+@with_settings(DecodeConfig)
 def decode(
     prompts: Annotated[
-        str, typer.Argument(help=".jsonl or .txt file, or - for standard input; none: built-in.")
+        str,
+        typer.Argument(
+            help="A .jsonl or .txt file, or - for standard input; default: built-in prompts."
+        ),
     ] = "",
+    *,
     prompt: Annotated[
-        str | None, typer.Option(help="One prompt; prints its answer and tree.")
+        str | None,
+        typer.Option(help="One prompt; prints its answer and tree."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts and cost only.")] = False,
+    recipe: Recipe = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    display: Display = "auto",
     json_summary: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON.")
+        bool,
+        typer.Option("--json", help="Print the summary as JSON."),
     ] = False,
-    show_tree: Annotated[bool, typer.Option("--show-tree", help="Draw one solved tree.")] = False,
-    **settings: Any,
+    show_tree: Annotated[
+        bool,
+        typer.Option("--show-tree", help="Draw one solved tree."),
+    ] = False,
+    overrides: dict[str, Any],
 ) -> None:
-    """Search an answer to every prompt and keep every tree. The same command resumes."""
+    """Search an answer to every prompt and store every tree. The same command resumes."""
     from spar.cli.run_decode import Invocation, run
-    from spar.config import DecodeConfig, load_decode
 
-    flags = {"prompts": prompts, **settings}
-    config = load_decode(
-        settings["recipe"] or default_recipe(flags), settings_of(flags, DecodeConfig.model_fields)
-    )
+    config = load_decode(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     run(
         config,
         Invocation(
             prompt=prompt,
-            out=settings["out"],
-            fresh=settings["fresh"],
+            out=out,
+            overwrite=overwrite,
             dry_run=dry_run,
             json_summary=json_summary,
             show_tree=show_tree,
-            display=settings["display"],
+            display=display,
         ),
     )

@@ -16,17 +16,25 @@ from typing import Annotated, Any
 import typer
 
 from spar.cli.flags import (
-    DECODING,
+    AllowCode,
+    Display,
+    DryRun,
     HelpedGroup,
+    OfficialScoring,
+    Out,
+    Overwrite,
+    Recipe,
     SparCommand,
-    benchmark_flags,
+    accepted,
     default_recipe,
-    settings_of,
-    takes,
+    with_settings,
 )
+from spar.config import EvalConfig, load_eval
 
 eval_app = typer.Typer(
-    cls=HelpedGroup, help="Measure a model, or a search, on benchmarks.", rich_markup_mode=None
+    cls=HelpedGroup,
+    help="Measure a model, or a search, on benchmarks.",
+    rich_markup_mode="rich",
 )
 
 
@@ -36,67 +44,89 @@ eval_app = typer.Typer(
     hidden=True,
     epilog="spar eval compare RUN_A RUN_B compares two evaluations, example by example.",
 )
-@takes(benchmark_flags, *DECODING)
+@with_settings(EvalConfig)
 def evaluate(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="ifeval, followbench, llmbar, llmbar-pairwise, refinement, nano-if, gsm8k, mmlu, "
-            "triviaqa, humaneval, or any task of lm-eval.",
+            metavar="BENCHMARK",
+            help=f"{accepted('benchmark')}, or a task of lm-eval.",
             show_default=False,
         ),
     ],
-    responses: Annotated[
-        str | None, typer.Option(help="Score these answers: a file, a folder or a run directory.")
-    ] = None,
-    judgements: Annotated[
-        str | None, typer.Option(help="llmbar: score these judgements; as --responses.")
-    ] = None,
-    judge_outputs: Annotated[
-        str | None, typer.Option(help="followbench: score with these judge outputs.")
-    ] = None,
+    *,
+    recipe: Recipe = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    display: Display = "auto",
     details: Annotated[
-        bool, typer.Option("--details", help="Print the metrics by subset, type and level too.")
+        bool,
+        typer.Option("--details", help="Print the metrics by subset, type and level, too."),
     ] = False,
     json_results: Annotated[
-        bool, typer.Option("--json", help="Print the metrics as JSON, named as lm-eval does.")
+        bool,
+        typer.Option("--json", help="Print the metrics as JSON, named as lm-eval does."),
     ] = False,
-    **settings: Any,
+    judgements: Annotated[
+        str | None,
+        typer.Option(
+            help="llmbar: score these judgements; as --responses.", rich_help_panel="Benchmark"
+        ),
+    ] = None,
+    judge_outputs: Annotated[
+        str | None,
+        typer.Option(
+            help="followbench: score with these outputs of a judge.", rich_help_panel="Benchmark"
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Score what --responses has; a missing response fails.",
+            rich_help_panel="Benchmark",
+        ),
+    ] = False,
+    official_scoring: OfficialScoring = False,
+    allow_code_execution: AllowCode = False,
+    overrides: dict[str, Any],
 ) -> None:
     """Measure a model, or a model with a search on top, on one or more benchmarks."""
-    from spar.cli.run_eval import Output, run
-    from spar.config import EvalConfig, load_eval
+    from spar.cli.run_eval import Output, run, show_plan
     from spar.errors import UsageError
     from spar.eval.runner import EvalRequest
 
-    fields = settings_of(settings, EvalConfig.model_fields)
-    if responses and judgements:
+    if judgements and overrides.get("responses"):
         raise UsageError("--judgements and --responses name the same thing; give one of them")
-    fields["responses"] = responses or judgements
-    config = load_eval(settings["recipe"] or default_recipe(settings), fields)
-    run(
-        config,
-        EvalRequest(
-            names=tuple(names),
-            out=settings["out"],
-            overwrite=settings["fresh"],
-            judge_outputs=judge_outputs or "",
-            compat=settings["compat"],
-            allow_code_execution=settings["allow_code_execution"],
-            allow_missing=settings["allow_missing"],
-        ),
-        Output(as_json=json_results, details=details, display=settings["display"]),
+    if judgements:
+        overrides["responses"] = judgements
+    config = load_eval(recipe or default_recipe(overrides), overrides)
+    request = EvalRequest(
+        names=tuple(names),
+        out=out,
+        overwrite=overwrite,
+        judge_outputs=judge_outputs or "",
+        compat=official_scoring,
+        allow_code_execution=allow_code_execution,
+        allow_missing=allow_missing,
     )
+    if dry_run:
+        show_plan(config, request)
+    else:
+        run(config, request, Output(as_json=json_results, details=details, display=display))
 
 
 @eval_app.command("compare")
 def compare(
     first: Annotated[Path, typer.Argument(help="Directory of an evaluation.")],
-    second: Annotated[Path, typer.Argument(help="Directory of another one.")],
+    second: Annotated[Path, typer.Argument(help="Directory of another evaluation.")],
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Compare the examples that both have.")
     ] = False,
-    flips: Annotated[int, typer.Option(help="Most flipped examples to list each way.")] = 10,
+    flips: Annotated[
+        int, typer.Option(help="Maximum flipped examples to list in each direction.")
+    ] = 10,
     json_results: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Compare two evaluations: paired intervals, and the prompts that flipped."""

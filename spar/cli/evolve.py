@@ -13,54 +13,48 @@ from typing import Annotated, Any
 import typer
 
 from spar.cli.flags import (
+    Display,
+    DryRun,
+    Out,
+    Overwrite,
+    Recipe,
     default_recipe,
-    model_flags,
-    run_flags,
-    server_flags,
-    settings_of,
-    takes,
+    with_settings,
 )
+from spar.evolve.settings import EvolveConfig, load_evolve
+
+PANELS = ("Evolution", "Prompts", "Models", "Engine", "Servers and clusters", "Run", "Sampling")
 
 
-@takes(model_flags, server_flags, run_flags)
+@with_settings(EvolveConfig, panels=PANELS, leave_out=("greedy_first", "vote", "refine"))
 def evolve(
     prompts: Annotated[
         str,
         typer.Argument(
             metavar="SEED_PROMPTS",
-            help="Plain prompts: .jsonl or .txt file, or - for standard input.",
+            help="Plain prompts: a .jsonl or .txt file, or - for standard input.",
         ),
     ],
-    per_prompt: Annotated[int | None, typer.Option(help="Complex prompts a seed prompt.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Folder with the benchmarks' data; none: SPAR_DATA, else the cache."),
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(help="Folder with an evolve.txt of one's own.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show a request and the cost.")
-    ] = False,
+    *,
+    recipe: Recipe = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    display: Display = "auto",
     json_report: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    **settings: Any,
+    overrides: dict[str, Any],
 ) -> None:
     """Have a teacher make plain prompts complex. The same command resumes."""
     from spar.cli.run_evolve import Invocation, run
-    from spar.evolve.settings import EvolveConfig, load_evolve
 
-    own = {"prompts": prompts, "per_prompt": per_prompt, "data": data, "templates": templates}
-    flags = {**settings, **own}
-    config = load_evolve(
-        settings["recipe"] or default_recipe(flags), settings_of(flags, EvolveConfig.model_fields)
-    )
+    config = load_evolve(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     run(
         config,
         Invocation(
-            out=settings["out"],
-            overwrite=settings["fresh"],
+            out=out,
+            overwrite=overwrite,
             dry_run=dry_run,
             json_report=json_report,
-            display=settings["display"],
+            display=display,
         ),
     )

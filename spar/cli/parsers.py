@@ -1,4 +1,4 @@
-"""Flags of the form name=value, read into settings."""
+"""Values of flags of the form NAME=VALUE."""
 
 from __future__ import annotations
 
@@ -11,46 +11,53 @@ from spar.errors import UsageError
 from spar.types import ROLES, Role
 
 
-def parse_arguments(flags: Sequence[str]) -> dict[str, Any]:
-    """`name=value` to a dictionary; values are read as YAML, so `4`, `true` and `{a: 1}` mean that.
+def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[str, Any]:
+    """Read `NAME=VALUE` into a dictionary; values are YAML, such as `4`, `true` and `{a: 1}`.
+
+    Parameters
+    ----------
+    flag:
+        The flag that they were given with, for messages.
 
     Raises
     ------
     UsageError
-        A flag without `=`, a value that is not YAML, or a name that comes twice.
+        A text without `=`, a value that is not YAML, or a name that is given twice.
     """
-    found: dict[str, Any] = {}
-    for flag in flags:
-        name, equals, value = flag.partition("=")
+    arguments: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
         name = name.strip().lstrip("-").replace("-", "_")
         if not equals or not name:
-            raise UsageError(f"--engine-arg {flag!r}: expected name=value")
-        if name in found:
-            raise UsageError(f"--engine-arg {name} is given twice")
+            raise UsageError(f"{flag} {text!r}: expected NAME=VALUE")
+        if name in arguments:
+            raise UsageError(f"{flag} {name} is given twice")
         try:
-            found[name] = yaml.safe_load(value)
+            arguments[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--engine-arg {flag!r}: the value is not YAML") from error
-    return found
+            raise UsageError(f"{flag} {text!r}: the value is not YAML") from error
+    return arguments
 
 
-def parse_adapters(flags: Sequence[str]) -> dict[Role, str]:
-    """`folder` for all roles, or `role=folder`, to a dictionary by role.
+def parse_adapters(values: Sequence[str]) -> dict[Role, str]:
+    """Read `FOLDER`, for all roles, or `ROLE=FOLDER` into a dictionary by role.
 
     Raises
     ------
     UsageError
-        A blank folder, or a role that has an adapter already.
+        A blank folder, or a role with two adapters.
     """
-    found: dict[Role, str] = {}
-    for flag in flags:
-        head, equals, tail = flag.partition("=")
+    adapters: dict[Role, str] = {}
+    for text in values:
+        head, equals, tail = text.partition("=")
         chosen = [role for role in ROLES if equals and head == role]
-        folder = tail if chosen else flag
+        folder = tail if chosen else text
         if not folder.strip():
-            raise UsageError(f"--adapter {flag!r}: expected a folder, or role=folder")
+            raise UsageError(f"--adapter {text!r}: expected FOLDER or ROLE=FOLDER")
         for role in chosen or ROLES:
-            if role in found:
-                raise UsageError(f"--adapter: {role} is given two, {found[role]} and {folder}")
-            found[role] = folder
-    return found
+            if role in adapters:
+                raise UsageError(
+                    f"--adapter: the {role} has two adapters, {adapters[role]} and {folder}"
+                )
+            adapters[role] = folder
+    return adapters

@@ -27,7 +27,7 @@ class Invocation:
 
     prompt: str | None = None
     out: Path | None = None
-    fresh: bool = False
+    overwrite: bool = False
     dry_run: bool = False
     json_summary: bool = False
     show_tree: bool = False
@@ -49,7 +49,7 @@ def run(config: DecodeConfig, invocation: Invocation) -> None:
         config,
         source,
         out=invocation.out,
-        overwrite=invocation.fresh,
+        overwrite=invocation.overwrite,
         listener=listener,
         interactive=invocation.prompt is not None,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spar.cli.eval_report import print_results
 from spar.cli.interrupts import interruptible
-from spar.cli.report import print_run
+from spar.cli.report import print_run, visible
 from spar.config import EvalConfig
 from spar.eval.runner import EvalRequest, evaluate
 from spar.progress import open_progress
@@ -36,6 +36,13 @@ def run(config: EvalConfig, request: EvalRequest, output: Output = Output()) -> 
     if error is not None:
         raise error
     return results
+
+
+def show_plan(config: EvalConfig, request: EvalRequest) -> None:
+    """Print what `run` would do, and its cost."""
+    from spar.estimate.evaluation import evaluation_text
+
+    print(visible(evaluation_text(config, request)))
 
 
 def _print(results: Sequence[Results], output: Output) -> None:

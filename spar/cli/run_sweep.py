@@ -45,6 +45,14 @@ def run(
     return rows
 
 
+def show_plan(config: EvalConfig, request: EvalRequest, grid: Sweep) -> None:
+    """Print what `run` would do, and its cost."""
+    from spar.cli.report import visible
+    from spar.estimate.evaluation import sweep_text
+
+    print(visible(sweep_text(config, request, grid)))
+
+
 def _print(rows: Sequence[Row], directory: Path) -> None:
     from rich.table import Table
 

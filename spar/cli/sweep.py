@@ -14,59 +14,70 @@ from typing import Annotated, Any
 import typer
 
 from spar.cli.flags import (
-    benchmark_flags,
+    AllowCode,
+    Display,
+    DryRun,
+    OfficialScoring,
+    Out,
+    Overwrite,
+    Recipe,
+    accepted,
     default_recipe,
-    model_flags,
-    run_flags,
-    server_flags,
-    settings_of,
-    shape_flags,
-    takes,
+    with_settings,
 )
+from spar.config import EvalConfig, load_eval
 
 
-@takes(benchmark_flags, shape_flags, model_flags, server_flags, run_flags)
+@with_settings(EvalConfig, leave_out=("strategy", "budget"))
 def sweep(
-    name: Annotated[str, typer.Argument(help="A benchmark of spar eval.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="BENCHMARK", help="A benchmark of spar eval.")],
+    *,
     strategies: Annotated[
-        str, typer.Option(help="Separated by commas.")
+        str,
+        typer.Option(
+            help=f"Comma-separated strategies: {accepted('strategy')}.", rich_help_panel="Search"
+        ),
     ] = "greedy,best-of-n,iterative,bfs,dfs",
     budgets: Annotated[
-        str, typer.Option(help="Most responses a prompt, separated by commas.")
+        str,
+        typer.Option(
+            help="Comma-separated budgets: maximum responses per tree.", rich_help_panel="Search"
+        ),
     ] = "1,3,7,15,31",
     metric: Annotated[
-        str, typer.Option(help="What is plotted; none: the benchmark's own choice.")
+        str,
+        typer.Option(help="Metric to plot; default: the benchmark's own choice."),
     ] = "",
-    responses: Annotated[
-        str | None, typer.Option(help="refinement: the failing responses to refine.")
-    ] = None,
+    recipe: Recipe = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    display: Display = "auto",
     json_results: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-    **settings: Any,
+    official_scoring: OfficialScoring = False,
+    allow_code_execution: AllowCode = False,
+    overrides: dict[str, Any],
 ) -> None:
     """Evaluate every strategy at every budget, and plot accuracy against cost."""
-    from spar.cli.run_sweep import run
-    from spar.config import EvalConfig, load_eval
+    from spar.cli.run_sweep import run, show_plan
     from spar.eval.runner import EvalRequest
     from spar.eval.sweep_runner import Sweep, read_budgets, read_names
 
-    fields = settings_of(settings, EvalConfig.model_fields)
-    fields["responses"] = responses
-    config = load_eval(settings["recipe"] or default_recipe(settings), fields)
-    run(
-        config,
-        EvalRequest(
-            names=(name,),
-            out=settings["out"],
-            overwrite=settings["fresh"],
-            compat=settings["compat"],
-            allow_code_execution=settings["allow_code_execution"],
-        ),
-        Sweep(
-            strategies=read_names(strategies),
-            budgets=read_budgets(budgets),
-            metric=metric,
-            deepen=settings["depth"] is None,
-        ),
-        as_json=json_results,
-        display=settings["display"],
+    config = load_eval(recipe or default_recipe(overrides), overrides)
+    request = EvalRequest(
+        names=(name,),
+        out=out,
+        overwrite=overwrite,
+        compat=official_scoring,
+        allow_code_execution=allow_code_execution,
     )
+    grid = Sweep(
+        strategies=read_names(strategies),
+        budgets=read_budgets(budgets),
+        metric=metric,
+        deepen="depth" not in overrides,
+    )
+    if dry_run:
+        show_plan(config, request, grid)
+    else:
+        run(config, request, grid, as_json=json_results, display=display)

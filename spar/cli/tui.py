@@ -15,29 +15,23 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import (
-    default_recipe,
-    model_flags,
-    search_flags,
-    server_flags,
-    settings_of,
-    shape_flags,
-    takes,
-)
+from spar.cli.flags import Recipe, default_recipe, with_settings
+from spar.config import DecodeConfig, load_decode
+
+PANELS = ("Search", "Models", "Engine", "Servers and clusters", "Sampling")
 
 
-@takes(search_flags, shape_flags, model_flags, server_flags)
+@with_settings(DecodeConfig, panels=PANELS)
 def tui(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run directories, or folders of them; none: runs."),
+        typer.Argument(metavar="RUN", help="Run directories, or folders of them; default: runs."),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="YAML file or shipped recipe.")] = None,
-    **settings: Any,
+    *,
+    recipe: Recipe = None,
+    overrides: dict[str, Any],
 ) -> None:
-    """Browse runs and their search trees in the terminal; the other flags are for its play screen."""
+    """Browse runs and their search trees in the terminal; the settings are for its play screen."""
     from spar.cli.run_tui import run
-    from spar.config import DecodeConfig, load_decode
 
-    given = settings_of(settings, DecodeConfig.model_fields)
-    run(tuple(runs or ()), load_decode(recipe or default_recipe(settings), given))
+    run(tuple(runs or ()), load_decode(recipe or default_recipe(overrides), overrides))

@@ -201,7 +201,7 @@ def _facts(kind: type[Settings], name: str) -> dict[str, Any]:
             facts |= typing.cast("dict[str, Any]", extra["setting"])
         if field.description:
             facts["help"] = " ".join(field.description.split())
-        facts["panel"] = facts["panel"] or base.panel
+        facts["panel"] = facts["panel"] or vars(base).get("panel", "")
     return facts
 
 

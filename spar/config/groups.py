@@ -30,7 +30,7 @@ class SamplingConfig(Settings):
     temperature: float = setting(ge=0)
     """Temperature; 0 is greedy."""
     top_p: float = setting(1.0, gt=0, le=1)
-    """Nucleus sampling: probability mass to sample from."""
+    """Probability mass of nucleus sampling."""
     max_tokens: int = setting(2048, flag="max-new-tokens", ge=1)
     """Maximum tokens of a reply."""
 
@@ -77,7 +77,7 @@ class SearchGroup(Settings):
     early_stop: Literal["wave", "first"] = setting("wave", stored_as="stop")
     """wave judges each wave completely (paper), first cancels the rest as soon as a child passes."""
     refiner: str = setting("", names="refiner", omit_default=True)
-    """Refiner; empty for spar's own."""
+    """Refiner; empty for the model itself."""
     max_calls: int | None = setting(None, ge=1)
     """Maximum requests per tree, checked before each wave."""
     max_tokens: int | None = setting(None, ge=1)
@@ -152,7 +152,7 @@ class ServerGroup(Settings):
 
 
 class RunGroup(Settings):
-    """How a run is scheduled and seeded."""
+    """How a run is scheduled, and what makes it repeatable."""
 
     panel = "Run"
 
@@ -160,6 +160,8 @@ class RunGroup(Settings):
     """Maximum trees in flight; 0 admits as many as keep the engine busy."""
     seed: int | None = setting(0)
     """Random seed of the run; null in a recipe leaves the engine unseeded."""
+    greedy_first: bool = setting(True)
+    """Decode the first draft of a tree greedily, so that every strategy starts from the same answer."""
 
 
 class SamplingGroup(Settings):
@@ -167,8 +169,6 @@ class SamplingGroup(Settings):
 
     panel = "Sampling"
 
-    greedy_first: bool = setting(True)
-    """Decode the first draft of a tree greedily, so that every strategy starts from the same answer."""
     draft: SamplingConfig = setting(
         SamplingConfig(temperature=0.9, top_p=0.9, max_tokens=2048), flag=""
     )

@@ -38,14 +38,15 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
     once, retried = most_calls(config, num_prompts)
     return "\n\n".join(
         [
-            f"== draft ==\n{_conversation(prompt.messages)}",
-            f"== judge ==\n{_conversation(judge_messages(templates, prompt, draft.response))}",
-            f"== refine ==\n{_conversation(refine_messages(templates, prompt, draft))}",
+            f"== draft ==\n{conversation(prompt.messages)}",
+            f"== judge ==\n{conversation(judge_messages(templates, prompt, draft.response))}",
+            f"== refine ==\n{conversation(refine_messages(templates, prompt, draft))}",
             f"{num_prompts:,} prompts, at most {most_responses(config)} responses each: "
             f"{once:,} calls where every reply parses, {retried:,} at the most",
         ]
     )
 
 
-def _conversation(messages: tuple[Message, ...]) -> str:
+def conversation(messages: tuple[Message, ...]) -> str:
+    """Messages as text, each below its role."""
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)

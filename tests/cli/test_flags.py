@@ -1,10 +1,19 @@
-"""The flags: those of the last version are accepted under their old names, with a warning."""
+"""The flags: generated from the settings, and accepted under the names of the last version."""
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from spar.cli.app import app
+from spar.cli.app import COMMANDS, app, load_command
+from spar.cli.flags import overrides, shown_default
+from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings, load_decode, specs
+from spar.errors import UsageError
+from spar.evolve.settings import load_evolve
+from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, str]:
@@ -50,3 +59,101 @@ def test_words_after_two_dashes_are_no_flags(capsys: pytest.CaptureFixture[str])
     """A file may have the name of an old flag."""
     with pytest.raises(Exception, match="--fresh"):
         run(capsys, *DECODE, "--", "--fresh")
+
+
+@pytest.mark.parametrize(("command", "kind"), [("decode", DecodeConfig), ("eval", EvalConfig)])
+def test_every_setting_has_a_flag(
+    command: str, kind: type[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command has the flag of each setting, in the panel of its group, with help and default."""
+    parameters = {flag: p for p in load_command_of(command).params for flag in p.opts}
+    for spec in specs(kind):
+        if spec.flag:
+            parameter = parameters[spec.flag]
+            assert parameter.rich_help_panel == spec.panel != ""
+            assert spec.help.replace("[", "\\[") in parameter.help
+            assert not shown_default(spec) or f"default: {shown_default(spec)}" in parameter.help
+
+
+def load_command_of(name: str) -> Any:
+    command = load_command(name)
+    return command.commands[command.default] if hasattr(command, "commands") else command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each prints its help, in panels."""
+    with contextlib.suppress(SystemExit):
+        app([name, "--help"])
+    printed = capsys.readouterr().out
+    assert "Usage:" in printed
+    assert "╭─ " in printed
+
+
+def test_help_lists_plugins(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of strategies, judges, engines and benchmarks come from the tables."""
+    with contextlib.suppress(SystemExit):
+        app(["eval", "--help"])
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for table in (STRATEGIES, JUDGES, ENGINES, BENCHMARKS):
+        assert set(table) <= set(printed.replace(",", " ").split())
+
+
+def test_sampling_flags_set_one_value() -> None:
+    """A flag of a nested setting leaves the recipe's other values as they are."""
+    chosen = [spec for spec in specs(DecodeConfig) if spec.panel == "Sampling"]
+    values = dict.fromkeys((spec.name for spec in chosen), None)
+    given = overrides({**values, "draft.temperature": 0.2, "refine.max_tokens": 9}, chosen)
+    assert given == {"draft": {"temperature": 0.2}, "refine": {"max_tokens": 9}}
+    config = load_decode("nano", given)
+    assert config.draft == SamplingConfig(temperature=0.2, top_p=0.9, max_tokens=128)
+    assert config.refine == SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=9)
+    evolve = load_evolve("nano", {"draft": {"temperature": 0.2}})
+    assert evolve.draft == SamplingConfig(temperature=0.2, top_p=1.0, max_tokens=128)
+
+
+def test_wrong_values_of_sampling_flags_name_the_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the value and what is accepted."""
+    with pytest.raises(UsageError, match=r"--vote-top-p 3.0: .* less than or equal to 1"):
+        run(capsys, *DECODE, "--vote-top-p", "3")
+
+
+def test_options_of_plugins_are_read_as_yaml() -> None:
+    """`--strategy-arg` and its sisters become dictionaries; a wrong form names the flag."""
+    chosen = [spec for spec in specs(EvalConfig) if spec.name.endswith("_args")]
+    assert {spec.flag for spec in chosen} == {
+        *("--strategy-arg", "--judge-arg", "--engine-arg", "--benchmark-arg")
+    }
+    values: dict[str, Any] = {spec.name: [] for spec in chosen}
+    given = overrides({**values, "strategy_args": ["c=0.7", "wide=true"]}, chosen)
+    assert given == {"strategy_args": {"c": 0.7, "wide": True}}
+    with pytest.raises(UsageError, match="--judge-arg 'x': expected NAME=VALUE"):
+        overrides({**values, "judge_args": ["x"]}, chosen)
+
+
+def test_dry_run_of_an_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Examples, the first prompt, strategy and budget, the most calls; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    flags = ("--engine", "fake", "--limit", "3", "--strategy", "bfs", "--budget", "4", "--dry-run")
+    printed, _ = run(capsys, "eval", "nano-if-answers", *flags)
+    assert "== nano-if-answers ==" in printed
+    assert "3 of 3 examples" in printed
+    assert "[user]" in printed
+    assert "strategy bfs, budget 4: at most 4 responses per example" in printed
+    assert "72 calls if every reply parses" in printed  # 3 examples, 4 responses, 5 votes on each
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_of_a_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every point with its most calls, and their sum; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    grid = ("--strategies", "greedy,best-of-n", "--budgets", "1,2")
+    flags = ("--engine", "fake", "--limit", "3", "--dry-run", "--judge", "verifier")
+    printed, _ = run(capsys, "sweep", "nano-if-answers", *grid, *flags)
+    for line in ("best-of-n-2: at most 2 responses per example, 6 calls", "at most 12 calls"):
+        assert line in printed
+    assert list(tmp_path.iterdir()) == []

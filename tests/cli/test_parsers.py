@@ -1,4 +1,4 @@
-"""Flags of the form name=value."""
+"""Flags of the form NAME=VALUE."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_arguments_are_read_as_yaml() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(["a"], "name=value"), (["=1"], "name=value"), (["a=1", "a=2"], "twice"), (["a={"], "YAML")],
+    [(["a"], "NAME=VALUE"), (["=1"], "NAME=VALUE"), (["a=1", "a=2"], "twice"), (["a={"], "YAML")],
 )
 def test_odd_arguments_are_refused(flags: list[str], said: str) -> None:
     """With the flag and what was expected."""
@@ -41,5 +41,5 @@ def test_an_adapter_is_for_one_role_or_for_all() -> None:
     assert set(parse_adapters(["step=3"]).values()) == {"step=3"}
     with pytest.raises(UsageError, match="two"):
         parse_adapters(["actor=a", "lora"])
-    with pytest.raises(UsageError, match="folder"):
+    with pytest.raises(UsageError, match="expected FOLDER"):
         parse_adapters(["actor="])
