@@ -1,16 +1,15 @@
-"""The contract: what a benchmark is, and what it may ask of a run.
+"""The contract of a benchmark: load examples, have them answered and graded, score the results.
 
-A benchmark loads its examples as prompts, has them answered and graded in stages, and scores what the
-stages left behind. Each stage is a run directory of its own below the benchmark's, so that it resumes
-and can be browsed; scoring reads these directories, or files that a person gave in their place, and
-never calls a model.
+    class Shouting(Benchmark):
+        def load(self, config):                           the examples, as prompts
+            return [...]
+        def score(self, examples, outputs):               verdicts and metrics of the answers
+            return Scored(examples=...)
 
-    class Mine(Benchmark):
-        data = ("mine",)                                  data sets it reads
-        def load(self, config): ...                       examples
-        async def respond(self, stages, examples): ...    if the configured search is not all that answers
-        async def grade(self, stages, examples): ...      a judge's replies, where programs cannot tell
-        def score(self, examples, kept): ...              verdicts and metrics
+A benchmark has its examples answered and graded by jobs (`spar.run.job.Job`). The job `ANSWERS` writes its
+trees to the benchmark's own run directory, every other job to a directory below it, so each of them
+resumes and can be browsed. `score` reads these directories, or external answers and grades from files in
+their place, and never calls a model.
 """
 
 from __future__ import annotations
@@ -31,28 +30,28 @@ from spar.run.job import Job
 from spar.types import Prompt, Role, SearchTree, Usage
 
 ANSWERS = ""
-"""Name of the stage that answers; its trees lie in the benchmark's own directory."""
+"""Name of the job that answers the examples; its trees are in the benchmark's own directory."""
 GRADES = "grades"
-"""Name of the stage in which a grader is asked about the answers."""
+"""Name of the job in which a grader judges the answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What answers one prompt."""
+    """The answer to one prompt."""
 
     text: str | None
-    """None where every attempt failed."""
+    """None if every attempt failed."""
     usage: Usage = Usage()
-    """What it cost, zero where it came from a file."""
+    """What it cost; zero for an answer from a file."""
 
     @classmethod
     def of(cls, tree: SearchTree) -> Answer:
-        """What a search ended with."""
+        """The answer of a search."""
         return cls(tree.answer, tree.usage)
 
 
 class JobRunner(Protocol):
-    """What a run does for a benchmark."""
+    """Runs the jobs of a benchmark."""
 
     @property
     def config(self) -> EvalConfig:
@@ -60,58 +59,57 @@ class JobRunner(Protocol):
         ...
 
     @property
-    def kept(self) -> JobOutputs:
-        """What the stages so far have left, or what a person gave in their place."""
+    def outputs(self) -> JobOutputs:
+        """The outputs of the jobs run so far."""
         ...
 
     async def run(self, job: Job) -> None:
-        """Search every prompt of a stage that is not in its run directory yet."""
+        """Search every prompt of a job that has no tree in the job's directory yet."""
         ...
 
 
 class JobOutputs(Protocol):
-    """What stages left behind, or what a person gave in their place."""
+    """The outputs of a benchmark's jobs, and external answers and grades in their place."""
 
     @property
     def directory(self) -> Path | None:
-        """The benchmark's directory, None where everything comes from files."""
+        """The benchmark's directory, None if everything comes from files."""
         ...
 
     def trees(self, job: str) -> Iterable[SearchTree]:
-        """The trees of a stage, none where it did not run."""
+        """The trees of a job; none if it was not run."""
         ...
 
     def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
-        """Prompt id to its answer: of the file that a person gave, where one was given, else of the
-        stage's trees."""
+        """Prompt id to its answer: external answers if there are any, else those of the job's trees."""
         ...
 
-    def outputs(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
-        """Prompt id to what a grader wrote, all attempts in order: of the file that a person gave, where
-        one was given, else the responses of the stage's trees."""
+    def grader_replies(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+        """Prompt id to the grader's replies, all attempts in order: external grades if there are any,
+        else the responses of the job's trees."""
         ...
 
 
 class Benchmark(ABC):
-    """One benchmark: what to ask, and what the answers are worth."""
+    """Base class of benchmarks. Subclasses implement `load` and `score`; the rest has defaults."""
 
     data: tuple[str, ...] = ()
-    """Names of the data sets that it reads (`spar.eval.datasets.local`), () where it makes its own."""
+    """Names of the data sets it reads (`spar.eval.datasets`), () if it makes its own examples."""
     measures: Role = "actor"
     """The role whose model a report names."""
     limits_itself: bool = False
-    """Whether `load` heeds `--limit`; else the first examples are taken."""
+    """Whether `load` applies `--limit`; otherwise the first examples are taken."""
     refines_responses: bool = False
-    """Whether `--responses` gives what it works on, not answers to score."""
+    """Whether `--responses` gives responses to refine, rather than answers to score."""
     options: ClassVar[type[BaseModel] | None] = None
     """Options of its own (`--benchmark-arg NAME=VALUE`) as a pydantic model with defaults; the class is
     called with them as keyword arguments."""
-    graded: bool = False
-    """Whether a grader may be asked, or its outputs be given (`--judge-outputs`)."""
+    uses_grader: bool = False
+    """Whether a grader may be called, or its replies be read from a file (`--judge-outputs`)."""
 
     @abstractmethod
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """Every example, as the prompt that a model answers; whatever scoring needs is in its meta.
+        """Every example as the prompt to answer, with whatever scoring needs in its meta.
 
         Raises
         ------
@@ -119,19 +117,19 @@ class Benchmark(ABC):
             The data is missing or damaged.
         """
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Have the examples answered: by the run's own search."""
-        await jobs.run(Job(ANSWERS, examples))
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
+        """Have the examples answered; by default with the search of the settings."""
+        await runner.run(Job(ANSWERS, examples))
 
-    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
-        """Have the answers graded by a model; nothing where a program tells what they are worth."""
+    async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:  # noqa: B027  most need none
+        """Have the answers graded by a model; by default nothing, as programs score most benchmarks."""
 
     @abstractmethod
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
-        """Verdicts and metrics of every example, in order; pure but for reading files."""
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
+        """Verdicts and metrics of every example, in order. Reads files and calls no model."""
 
     def stored_answer(self, tree: SearchTree) -> Answer:
-        """What a tree that a person stored says, where `--responses` names a run directory."""
+        """The answer of a tree where `--responses` names a run directory."""
         return Answer.of(tree)
 
 

@@ -52,9 +52,9 @@ class IFEval(Benchmark):
         checkers(config.data)  # what scoring lacks is said before anything is generated
         return [_prompt(row) for row in rows]
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts on every instruction; a prompt without an answer follows none of its own."""
-        answers = kept.answers()
+        answers = outputs.answers()
         scored = [_scored(prompt, answers.get(prompt.id, Answer(None))) for prompt in examples]
         num_errors = sum(len(example.facts.get(ERRORS, ())) for example in scored)
         return Scored(

@@ -1,4 +1,4 @@
-"""What stages left behind in a benchmark's directory, or what a person gave in their place."""
+"""The outputs of a benchmark's jobs, and external answers and grades in their place."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from spar.types import SearchTree
 
 
 class TreeOutputs(ABC):
-    """What can be read out of the trees of stages, wherever these are."""
+    """`spar.eval.benchmark.JobOutputs` over trees, wherever these are stored."""
 
     __slots__ = ()
 
-    given: Mapping[str, Answer] | None
-    graded: Mapping[str, tuple[str, ...]] | None
+    external_answers: Mapping[str, Answer] | None
+    external_grades: Mapping[str, tuple[str, ...]] | None
 
     @abstractmethod
     def trees(self, job: str) -> Iterable[SearchTree]:
-        """The trees of a stage, none where it did not run."""
+        """The trees of a job; none if it was not run."""
 
     def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
         """Prompt id to its answer."""
-        if self.given is not None and job == ANSWERS:
-            return self.given
+        if self.external_answers is not None and job == ANSWERS:
+            return self.external_answers
         return {tree.prompt.id: Answer.of(tree) for tree in self.trees(job)}
 
-    def outputs(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
-        """Prompt id to what a grader wrote, all attempts in order."""
-        if self.graded is not None and job == GRADES:
-            return self.graded
-        return {t.prompt.id: tuple(node.response for node in t.nodes) for t in self.trees(job)}
+    def grader_replies(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+        """Prompt id to the grader's replies, all attempts in order."""
+        if self.external_grades is not None and job == GRADES:
+            return self.external_grades
+        return {
+            tree.prompt.id: tuple(node.response for node in tree.nodes) for tree in self.trees(job)
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutputs(TreeOutputs):
-    """The stages of one benchmark, each a run directory.
+    """The outputs of one benchmark's jobs, each a run directory.
 
     Parameters
     ----------
     directory:
-        The benchmark's; the stage `ANSWERS` is this one itself, any other is one below it.
-    given:
-        Answers that take the place of that stage's.
-    graded:
-        A grader's outputs that take the place of the stage `GRADES`.
+        The benchmark's directory. The job `ANSWERS` writes to it, every other job to one below it.
+    external_answers:
+        Answers to use in place of that job's.
+    external_grades:
+        A grader's replies to use in place of those of the job `GRADES`.
     """
 
     directory: Path
-    given: Mapping[str, Answer] | None = None
-    graded: Mapping[str, tuple[str, ...]] | None = None
+    external_answers: Mapping[str, Answer] | None = None
+    external_grades: Mapping[str, tuple[str, ...]] | None = None
 
     def trees(self, job: str) -> Iterator[SearchTree]:
-        """The trees of a stage, none where it did not run."""
+        """The trees of a job; none if it was not run."""
         path = self.directory / job / TREES
         return read_trees(path) if path.is_file() else iter(())

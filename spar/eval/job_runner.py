@@ -34,7 +34,7 @@ class DirectoryJobRunner:
     """`spar.eval.benchmark.JobRunner` over run directories."""
 
     config: EvalConfig
-    kept: RunOutputs
+    outputs: RunOutputs
     listener: Listener
     pool: EnginePool
 
@@ -47,7 +47,7 @@ class DirectoryJobRunner:
             The directory holds a stage of another configuration.
         """
         config = self._config(job)
-        directory = self.kept.directory / job.name
+        directory = self.outputs.directory / job.name
         source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
         asked = job.roles or required_roles(config)
         on_server = any(urls(config)[role] for role in asked)
@@ -82,11 +82,11 @@ class DirectoryJobRunner:
             The models of a fresh start cannot be had; nothing is deleted.
         """
         if fresh:
-            if self.kept.given is None:  # a dead server must not cost the old run
+            if self.outputs.external_answers is None:  # a dead server must not cost the old run
                 resolve_config(self.config, lambda _: None)
-            forget(self.kept.directory)
-        if self.kept.given is not None:
-            RunStore.open(self.kept.directory, make_manifest(self.config)).close()
+            forget(self.outputs.directory)
+        if self.outputs.external_answers is not None:
+            RunStore.open(self.outputs.directory, make_manifest(self.config)).close()
 
     def _config(self, job: Job) -> EvalConfig:
         config = grader_config(self.config) if job.grader else self.config

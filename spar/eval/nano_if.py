@@ -51,16 +51,16 @@ class NanoIF(Benchmark):
         """The first test prompts of a draw, ids such as `nano-test-0-17`."""
         return list(prompts("test", config.prompt_seed, config.limit or NUM_PROMPTS))
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answers by the run's strategy, then the judge on first drafts, then the refiner on failing ones."""
-        await jobs.run(Job(ANSWERS, examples))
-        drafts = _first_drafts(jobs.kept)
-        await jobs.run(_judging(jobs.config, examples, drafts))
-        await jobs.run(_refining(examples, _rejected(jobs.kept)))
+        await runner.run(Job(ANSWERS, examples))
+        drafts = _first_drafts(runner.outputs)
+        await runner.run(_judging(runner.config, examples, drafts))
+        await runner.run(_refining(examples, _rejected(runner.outputs)))
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Check answers, and compare judgements and refinements with what the programs say."""
-        seen, answers = Seen.of(kept, {prompt.id for prompt in examples}), kept.answers()
+        seen, answers = Seen.of(outputs, {prompt.id for prompt in examples}), outputs.answers()
         found = [_example(prompt, answers.get(prompt.id), seen) for prompt in examples]
         judged = [decision(j.verdicts) if j else None for j in seen.judgements.values()]
         counts = {
@@ -74,9 +74,9 @@ class NanoIF(Benchmark):
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answers by the run's strategy."""
-        await jobs.run(Job(ANSWERS, examples))
+        await runner.run(Job(ANSWERS, examples))
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:
@@ -100,13 +100,14 @@ class Seen:
     """Of rejected drafts, None where there is none to read."""
 
     @classmethod
-    def of(cls, kept: JobOutputs, ids: Container[str]) -> Seen:
+    def of(cls, outputs: JobOutputs, ids: Container[str]) -> Seen:
         """Read the stages; an earlier run may have left trees of more prompts than these."""
         judged, refined = (
-            [tree for tree in kept.trees(job) if tree.prompt.id in ids] for job in (JUDGE, REFINE)
+            [tree for tree in outputs.trees(job) if tree.prompt.id in ids]
+            for job in (JUDGE, REFINE)
         )
         return cls(
-            drafts=_first_drafts(kept),
+            drafts=_first_drafts(outputs),
             judgements={tree.prompt.id: tree.nodes[0].judgement for tree in judged},
             refinements={tree.prompt.id: _refinement(tree) for tree in refined},
         )
@@ -146,12 +147,12 @@ def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Job:
     )
 
 
-def _rejected(kept: JobOutputs) -> dict[str, Node]:
+def _rejected(outputs: JobOutputs) -> dict[str, Node]:
     """Prompt id to its failing draft as the judge rejected it; what that had cost is on record there."""
     free = {"usage": Usage(), "judge_usage": Usage()}
     return {
         tree.prompt.id: tree.nodes[0].model_copy(update=free)
-        for tree in kept.trees(JUDGE)
+        for tree in outputs.trees(JUDGE)
         if _says(tree.nodes[0].judgement) is False
         and not passes(tree.nodes[0].response, tree.prompt.meta)
     }
@@ -161,8 +162,8 @@ def _says(judgement: Judgement | None) -> bool | None:
     return decision(judgement.verdicts) if judgement else None
 
 
-def _first_drafts(kept: JobOutputs) -> dict[str, str]:
-    return {tree.prompt.id: tree.nodes[0].response for tree in kept.trees(ANSWERS) if tree.nodes}
+def _first_drafts(outputs: JobOutputs) -> dict[str, str]:
+    return {tree.prompt.id: tree.nodes[0].response for tree in outputs.trees(ANSWERS) if tree.nodes}
 
 
 def _refinement(tree: SearchTree) -> str | None:

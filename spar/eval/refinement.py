@@ -62,7 +62,7 @@ class Refinement(Benchmark):
     measures = "refiner"
     limits_itself = True  # to failing responses, which are known only once drafts are written
     refines_responses = True
-    graded = True
+    uses_grader = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The given responses in their prompts' meta; else prompts enough to draft failing ones.
@@ -78,23 +78,23 @@ class Refinement(Benchmark):
             return given
         return list(prompts("test", config.prompt_seed, MOST_DRAFTS * _wanted(config)))
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Draft where nothing is given, then refine what fails."""
-        given = bool(jobs.config.responses)
-        failing = _failing(examples) if given else await _draft(jobs, examples)
-        await jobs.run(_refining(jobs.config, failing))
+        given = bool(runner.config.responses)
+        failing = _failing(examples) if given else await _draft(runner, examples)
+        await runner.run(_refining(runner.config, failing))
 
-    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Ask the grader about each outcome, if the run names one."""
-        config = jobs.config
+        config = runner.config
         if not (config.grader_model or config.grader_url):
             return
-        await jobs.run(
+        await runner.run(
             Job(
                 GRADES,
                 [
                     with_response(tree.prompt, outcome(tree).response)
-                    for tree in _searched(examples, jobs.kept)
+                    for tree in _searched(examples, runner.outputs)
                 ],
                 settings={**judging(config), "judge": _MODELS.get(config.judge, config.judge)},
                 roles=("judge",),
@@ -104,13 +104,13 @@ class Refinement(Benchmark):
             )
         )
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Check what the searches ended with; what was never searched does not fail, and is left out."""
-        grades, searched = _grades(kept), _searched(examples, kept)
+        grades, searched = _grades(outputs), _searched(examples, outputs)
         found = [_example(tree, grades) for tree in searched]
         return Scored(
             examples=tuple(found),
-            counts={**_left_out(examples, kept), **_root_counts(searched)},
+            counts={**_left_out(examples, outputs), **_root_counts(searched)},
             notes=() if found else ("no response fails, so there is nothing to refine",),
             units={"nodes": "nodes", "calls": "calls"},
         )
@@ -186,9 +186,9 @@ def _wanted(config: EvalConfig) -> int:
     return config.limit or NUM_RESPONSES
 
 
-def _searched(examples: Sequence[Prompt], kept: JobOutputs) -> list[SearchTree]:
+def _searched(examples: Sequence[Prompt], outputs: JobOutputs) -> list[SearchTree]:
     """The trees that count, in order; an earlier run may have left more."""
-    trees = {tree.prompt.id: tree for tree in kept.trees(ANSWERS)}
+    trees = {tree.prompt.id: tree for tree in outputs.trees(ANSWERS)}
     return [trees[p.id] for p in examples if p.id in trees][: _most(examples)]
 
 
@@ -203,20 +203,20 @@ def _failing(examples: Iterable[Prompt]) -> list[Prompt]:
     return [p for p in examples if RESPONSE in p.meta and not _passes(p, p.meta[RESPONSE])]
 
 
-async def _draft(jobs: JobRunner, examples: Sequence[Prompt]) -> list[Prompt]:
+async def _draft(runner: JobRunner, examples: Sequence[Prompt]) -> list[Prompt]:
     """Draft until as many fail as are wanted, or the prompts run out."""
-    wanted, failing, drafted = _wanted(jobs.config), list[Prompt](), 0
+    wanted, failing, drafted = _wanted(runner.config), list[Prompt](), 0
     while len(failing) < wanted and drafted < len(examples):
         drafted = min(drafted + wanted, len(examples))
         # A stage skips what it has, so that asking for more of it only adds to it.
         job = Job(DRAFTS, examples[:drafted], settings=ALONE, roles=("actor",))
-        await jobs.run(job)
-        failing = _failing(_with_drafts(examples[:drafted], jobs.kept))
+        await runner.run(job)
+        failing = _failing(_with_drafts(examples[:drafted], runner.outputs))
     return failing[:wanted]
 
 
-def _with_drafts(examples: Sequence[Prompt], kept: JobOutputs) -> Iterator[Prompt]:
-    drafts = kept.answers(DRAFTS)
+def _with_drafts(examples: Sequence[Prompt], outputs: JobOutputs) -> Iterator[Prompt]:
+    drafts = outputs.answers(DRAFTS)
     for prompt in examples:
         text = drafts[prompt.id].text if prompt.id in drafts else None
         yield prompt if text is None else with_response(prompt, text)
@@ -246,12 +246,15 @@ def _passes(prompt: Prompt, response: str) -> bool | None:
     return None if verdicts is None else all(verdict.passed for verdict in verdicts)
 
 
-def _grades(kept: JobOutputs) -> dict[str, bool | None]:
+def _grades(outputs: JobOutputs) -> dict[str, bool | None]:
     """Prompt id to the grader's verdict."""
-    judgements = {tree.prompt.id: tree.nodes[0].judgement for tree in kept.trees(GRADES)}
+    judgements = {tree.prompt.id: tree.nodes[0].judgement for tree in outputs.trees(GRADES)}
     if judgements:
         return {id_: decision(j.verdicts) if j else None for id_, j in judgements.items()}
-    return {id_: decision([*map(read_verdict, texts)]) for id_, texts in kept.outputs().items()}
+    return {
+        id_: decision([*map(read_verdict, texts)])
+        for id_, texts in outputs.grader_replies().items()
+    }
 
 
 def _example(tree: SearchTree, grades: Mapping[str, bool | None]) -> Example:
@@ -278,9 +281,9 @@ def _example(tree: SearchTree, grades: Mapping[str, bool | None]) -> Example:
     )
 
 
-def _left_out(examples: Iterable[Prompt], kept: JobOutputs) -> dict[str, int]:
+def _left_out(examples: Iterable[Prompt], outputs: JobOutputs) -> dict[str, int]:
     """How many were not searched, and why."""
-    drafts = {tree.prompt.id: tree.answer for tree in kept.trees(DRAFTS)}
+    drafts = {tree.prompt.id: tree.answer for tree in outputs.trees(DRAFTS)}
     # Where drafts were written, prompts without one were not needed.
     seen = [prompt for prompt in examples if not drafts or prompt.id in drafts]
     texts = [(prompt, prompt.meta.get(RESPONSE, drafts.get(prompt.id))) for prompt in seen]

@@ -58,7 +58,7 @@ class OpenedBenchmark:
     benchmark: Benchmark
     config: EvalConfig
     examples: Sequence[Prompt]
-    kept: RunOutputs
+    outputs: RunOutputs
     whole: int
     """Examples that the benchmark has without `--limit`, as far as is known."""
     notes: tuple[str, ...] = field(default=())
@@ -84,7 +84,7 @@ async def evaluate(
     directory = request.out or default_directory(config)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
     pool = EnginePool()
-    runners = [DirectoryJobRunner(b.config, b.kept, listener, pool) for b in benchmarks]
+    runners = [DirectoryJobRunner(b.config, b.outputs, listener, pool) for b in benchmarks]
     for runner in runners:
         runner.start(fresh=request.overwrite)
     await run_jobs(benchmarks, runners)
@@ -105,10 +105,10 @@ async def run_jobs(
     """Answer all benchmarks, then grade all, then free the models of the pool that they share."""
     try:
         for opened, runner in zip(benchmarks, runners, strict=True):
-            if opened.kept.given is None:
+            if opened.outputs.external_answers is None:
                 await opened.benchmark.respond(runner, opened.examples)
         for opened, runner in zip(benchmarks, runners, strict=True):
-            if opened.kept.graded is None:
+            if opened.outputs.external_grades is None:
                 await opened.benchmark.grade(runner, opened.examples)
     finally:
         await runners[0].pool.aclose(runners[0].listener.note)
@@ -144,7 +144,7 @@ def open_benchmark(
         given = all_answers(matched, examples, allow_missing=request.allow_missing)
         notes += (matched.report(),) if matched.report() else ()
     if request.judge_outputs:
-        if not benchmark.graded:
+        if not benchmark.uses_grader:
             raise UsageError(f"--judge-outputs is for followbench and refinement, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
         graded = read_outputs(request.judge_outputs, whole, allow_missing=request.allow_missing)
@@ -232,14 +232,14 @@ def default_directory(config: EvalConfig) -> Path:
 def score(opened: OpenedBenchmark) -> Results:
     """Score what the stages left, and write it beside them."""
     asked = {prompt.id: prompt.messages[-1].content for prompt in opened.examples}
-    scored = opened.benchmark.score(opened.examples, opened.kept)
+    scored = opened.benchmark.score(opened.examples, opened.outputs)
     examples = [
         example.model_copy(update={"prompt": asked.get(example.id, "")})
         for example in scored.examples
     ]
     results = totals(opened.config, scored, _facts(opened), opened.notes)
-    write_examples(opened.kept.directory, examples)
-    write_results(opened.kept.directory, results)
+    write_examples(opened.outputs.directory, examples)
+    write_results(opened.outputs.directory, results)
     return results
 
 
@@ -261,10 +261,10 @@ def totals(
 
 
 def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
-    config, manifest = opened.config, read_manifest(opened.kept.directory)
-    from_file = opened.kept.given is not None
+    config, manifest = opened.config, read_manifest(opened.outputs.directory)
+    from_file = opened.outputs.external_answers is not None
     return {
-        "directory": str(opened.kept.directory),
+        "directory": str(opened.outputs.directory),
         "strategy": config.strategy,
         "budget": config.budget,
         # Who wrote a file's answers is not known.

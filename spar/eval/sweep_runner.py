@@ -77,7 +77,7 @@ async def sweep(
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
     require_matplotlib()  # before anything is generated
     first = open_benchmark(request.names[0], config, request, directory)
-    if first.kept.given is not None:
+    if first.outputs.external_answers is not None:
         raise UsageError(
             "spar sweep makes the answers itself; to score a file, use spar eval --responses"
         )
@@ -131,7 +131,7 @@ class SweepJobRunner(DirectoryJobRunner):
         await DirectoryJobRunner.run(self, job)
 
     async def _fill(self, job: Job) -> None:
-        config, directory = self._config(job), self.kept.directory / job.name
+        config, directory = self._config(job), self.outputs.directory / job.name
         source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
         folders = [
             folder / job.name
@@ -190,13 +190,13 @@ def _at(first: OpenedBenchmark, point: Point, directory: Path) -> OpenedBenchmar
     """The benchmark at one point, its data read once for all of them."""
     changed = {"strategy": point.strategy, "budget": point.budget, "depth": point.depth}
     config = first.config.model_copy(update=changed)
-    return dataclasses.replace(first, config=config, kept=RunOutputs(directory / point.name))
+    return dataclasses.replace(first, config=config, outputs=RunOutputs(directory / point.name))
 
 
 def _answering(one: OpenedBenchmark) -> Iterator[SearchTree]:
     """The trees that answer; an earlier run may have left those of more examples."""
     ids = {prompt.id for prompt in one.examples}
-    return (tree for tree in one.kept.trees(ANSWERS) if tree.prompt.id in ids)
+    return (tree for tree in one.outputs.trees(ANSWERS) if tree.prompt.id in ids)
 
 
 def _stages(
@@ -204,12 +204,12 @@ def _stages(
 ) -> list[SweepJobRunner]:
     pool, folders = (
         EnginePool(),
-        {point: one.kept.directory for point, one in zip(points, opened, strict=True)},
+        {point: one.outputs.directory for point, one in zip(points, opened, strict=True)},
     )
     return [
         SweepJobRunner(
             one.config,
-            one.kept,
+            one.outputs,
             listener,
             pool,
             point=point,

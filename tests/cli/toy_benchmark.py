@@ -20,22 +20,22 @@ class Toy(Benchmark):
     """An answer passes when its number of letters is even; a grader is asked about each."""
 
     compat: bool = False
-    graded = True
+    uses_grader = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A dozen prompts."""
         return [_prompt(f"t{i}", f"Say {i}.") for i in range(NUM_PROMPTS)]
 
-    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """One question an answer."""
-        answers = jobs.kept.answers()
+        answers = runner.outputs.answers()
         asked = [_prompt(p.id, f"Is it good? {answers[p.id].text}") for p in examples]
         settings = {"strategy": "greedy"}
-        await jobs.run(Job(GRADES, asked, settings, roles=("actor",), grader=True))
+        await runner.run(Job(GRADES, asked, settings, roles=("actor",), grader=True))
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Share of even answers, and of graded ones."""
-        answers, grades = kept.answers(), kept.outputs()
+        answers, grades = outputs.answers(), outputs.grader_replies()
         scored = []
         for prompt in examples:
             text = answers[prompt.id].text if prompt.id in answers else None
@@ -64,7 +64,7 @@ class ToyOfJudges(Toy):
 class ToyUnread(Toy):
     """The same, with a judge that never answers as asked."""
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Refuse."""
         raise UsageError("the judge's outputs are such as nobody can read")
 

@@ -1,4 +1,4 @@
-"""Small tasks for lm-eval, and a run of stages over a fake engine, for tests of the two together."""
+"""Small tasks for lm-eval, and a job runner over a fake engine, for tests of the two together."""
 
 from __future__ import annotations
 
@@ -121,21 +121,21 @@ class CountingEngine(FakeEngine):
 
 
 @dataclass(slots=True)
-class EngineStages:
+class EngineJobRunner:
     """`spar.eval.benchmark.JobRunner` over one engine, into a directory."""
 
     config: EvalConfig
-    kept: RunOutputs
+    outputs: RunOutputs
     engine: FakeEngine | None = None
-    """None where nothing may be asked any more."""
+    """None if no request may be sent."""
     ran: list[str] = field(default_factory=list)
-    """Names of the stages, in order."""
+    """Names of the jobs, in order."""
 
     async def run(self, job: Job) -> None:
-        """Search what is not there yet."""
+        """Search the prompts that have no tree yet."""
         self.ran.append(job.name)
         config = self.config.model_copy(update=dict(job.settings))
-        with RunStore.open(self.kept.directory / job.name, make_manifest(config)) as store:
+        with RunStore.open(self.outputs.directory / job.name, make_manifest(config)) as store:
             missing = [prompt for prompt in job.prompts if prompt.id not in store.done]
             if not missing:
                 return

@@ -1,4 +1,4 @@
-"""Stages in memory: what a benchmark asks of a run, over one engine and without files."""
+"""Run a benchmark's jobs in memory, over one engine and without files."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from spar.types import Role, SearchTree
 
 
 @dataclass(slots=True)
-class MemoryKept(TreeOutputs):
+class MemoryOutputs(TreeOutputs):
     """`spar.eval.benchmark.JobOutputs` over dicts."""
 
     jobs: dict[str, dict[str, SearchTree]] = field(default_factory=dict)
-    given: Mapping[str, Answer] | None = None
-    graded: Mapping[str, tuple[str, ...]] | None = None
+    external_answers: Mapping[str, Answer] | None = None
+    external_grades: Mapping[str, tuple[str, ...]] | None = None
     directory: Path | None = None
 
     def trees(self, job: str) -> Iterable[SearchTree]:
-        """The trees of a stage."""
+        """The trees of a job."""
         return self.jobs.get(job, {}).values()
 
 
 @dataclass(slots=True)
-class MemoryStages:
-    """`spar.eval.benchmark.JobRunner`: every role asks `engine`, a grader asks `grader`."""
+class MemoryJobRunner:
+    """`spar.eval.benchmark.JobRunner`: every role calls `engine`, a grader calls `grader`."""
 
     config: EvalConfig
     engine: Engine
     grader: Engine | None = None
-    kept: MemoryKept = field(default_factory=MemoryKept)
+    outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
     ran: list[Job] = field(default_factory=list)
 
     async def run(self, job: Job) -> None:
-        """Search what has no tree yet; roles that are not among the stage's speakers have no engine."""
+        """Search prompts that have no tree yet; only the job's roles have an engine."""
         self.ran.append(job)
         config = self.config.model_copy(update=dict(job.settings))
         asked = job.roles or required_roles(config)
@@ -54,7 +54,7 @@ class MemoryStages:
         roles = job.change(open_roles(config, cast("Engines", _OneEngine(engine, asked))))
         settings = job.changed(search_settings(config, ""))
         provider = job.roots(roles) if job.roots else None
-        done = self.kept.jobs.setdefault(job.name, {})
+        done = self.outputs.jobs.setdefault(job.name, {})
         missing = [prompt for prompt in job.prompts if prompt.id not in done]
         starts = [await provider(prompt) if provider else () for prompt in missing]
         pairs = zip(missing, starts, strict=True)

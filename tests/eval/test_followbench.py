@@ -19,12 +19,12 @@ from spar.types import Message, Prompt, SearchTree, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class FakeKept:
+class FakeOutputs:
     """Answers and outputs out of two tables."""
 
     texts: Mapping[str, str | None]
     """Prompt id to answer."""
-    graded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    external_grades: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prompt id to what the judge wrote."""
     directory: Path | None = None
 
@@ -37,22 +37,22 @@ class FakeKept:
         assert job == ANSWERS
         return {name: Answer(text, Usage(calls=1)) for name, text in self.texts.items()}
 
-    def outputs(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
+    def grader_replies(self, job: str = GRADES) -> Mapping[str, tuple[str, ...]]:
         """As the table says."""
         assert job == GRADES
-        return self.graded
+        return self.external_grades
 
 
 @dataclass(slots=True)
-class FakeStages:
-    """Notes which stages are run."""
+class FakeJobRunner:
+    """Records which jobs are run."""
 
-    kept: FakeKept
+    outputs: FakeOutputs
     config: EvalConfig = EvalConfig()
     ran: list[Job] = field(default_factory=list)
 
     async def run(self, job: Job) -> None:
-        """Note it."""
+        """Record it."""
         self.ran.append(job)
 
 
@@ -91,18 +91,18 @@ OUTPUTS = {
 def score(
     rows: list[Prompt] = ROWS,
     texts: Mapping[str, str | None] = TEXTS,
-    outputs: Mapping[str, tuple[str, ...]] = OUTPUTS,
+    replies: Mapping[str, tuple[str, ...]] = OUTPUTS,
     *,
     compat: bool = False,
 ) -> tuple[Scored, dict[str, Metric]]:
     """What the benchmark makes of tables, and the totals."""
-    scored = FollowBench(compat=compat).score(rows, FakeKept(texts, outputs))
+    scored = FollowBench(compat=compat).score(rows, FakeOutputs(texts, replies))
     return scored, metrics(scored)
 
 
-def changed(name: str, *outputs: str) -> dict[str, tuple[str, ...]]:
+def changed(name: str, *replies: str) -> dict[str, tuple[str, ...]]:
     """The outputs with those of one row replaced."""
-    return {**OUTPUTS, name: outputs}
+    return {**OUTPUTS, name: replies}
 
 
 def example_of(scored: Scored, name: str) -> Example:
@@ -209,15 +209,15 @@ def test_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "count", "why"),
+    ("replies", "count", "why"),
     [
         (("what?", "so\n perhaps`"), "unparsed", "the judge's last line: ' perhaps'"),
         ((), "unjudged", "never judged"),
     ],
 )
-def test_an_unread_judge_is_not_satisfied(outputs: tuple[str, ...], count: str, why: str) -> None:
+def test_an_unread_judge_is_not_satisfied(replies: tuple[str, ...], count: str, why: str) -> None:
     """It counts as no, breaks a row of levels, is counted, and is no outcome to compare."""
-    scored, found = score(outputs=changed("content/1/1", *outputs))
+    scored, found = score(replies=changed("content/1/1", *replies))
     assert found["ssr/content/1"].value == found["hsr/content/1"].value == 0.5
     assert found["csl/content"].value == 1.5
     assert scored.counts[count] == 1
@@ -229,9 +229,9 @@ def test_an_unread_judge_is_not_satisfied(outputs: tuple[str, ...], count: str, 
 
 def test_compat_counts_minus_one() -> None:
     """In the original's way an unread output is -1 in both sums, and lower case is unread."""
-    outputs = changed("content/1/2", "['yes', 'no']")
-    assert score(outputs=outputs)[1]["ssr/content/2"].value == 0.75
-    scored, found = score(outputs=outputs, compat=True)
+    replies = changed("content/1/2", "['yes', 'no']")
+    assert score(replies=replies)[1]["ssr/content/2"].value == 0.75
+    scored, found = score(replies=replies, compat=True)
     assert found["hsr/content/2"].value == found["ssr/content/2"].value == 0
     assert example_of(scored, "content/1/2").scores["hsr/content/2"] == (-1, 1)
     assert found["ssr_weighted/content"].value == pytest.approx((1 + 2 * 0 + 3 + 0 + 4.5) / 15)
@@ -275,7 +275,7 @@ def test_nothing_to_score() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "says"),
+    ("replies", "says"),
     [
         ({}, "answers that a judge must score: 5; there is no output of a judge"),
         ({"content/1/3": ()}, "the judge was asked and wrote nothing"),
@@ -283,28 +283,28 @@ def test_nothing_to_score() -> None:
     ],
 )
 def test_a_judge_that_never_answers_as_asked(
-    outputs: dict[str, tuple[str, ...]], says: str
+    replies: dict[str, tuple[str, ...]], says: str
 ) -> None:
     """No score is made up where not one output can be read, but in the original's way."""
     with pytest.raises(UsageError) as caught:
-        score(outputs=outputs)
+        score(replies=replies)
     assert says in str(caught.value)
-    assert score(outputs=outputs, compat=True)[1]["ssr/content/1"].value == 0  # (1 - 1) / 2
+    assert score(replies=replies, compat=True)[1]["ssr/content/1"].value == 0  # (1 - 1) / 2
 
 
 async def test_responding() -> None:
     """Each instruction is asked as it is, with the run's own settings."""
-    jobs = FakeStages(FakeKept({}))
-    await FollowBench().respond(jobs, ROWS)
-    (job,) = jobs.ran
+    runner = FakeJobRunner(FakeOutputs({}))
+    await FollowBench().respond(runner, ROWS)
+    (job,) = runner.ran
     assert (job.name, list(job.prompts), dict(job.settings)) == (ANSWERS, ROWS, {})
 
 
 async def test_grading_asks_about_answers_that_no_rule_scores() -> None:
     """One question for each judged row with an answer, under the row's id."""
-    jobs = FakeStages(FakeKept({**TEXTS, "content/1/2": None}))
-    await FollowBench().grade(jobs, ROWS)
-    (job,) = jobs.ran
+    runner = FakeJobRunner(FakeOutputs({**TEXTS, "content/1/2": None}))
+    await FollowBench().grade(runner, ROWS)
+    (job,) = runner.ran
     assert [prompt.id for prompt in job.prompts] == [f"content/1/{n}" for n in (1, 3, 4, 5)]
     text = job.prompts[1].messages[0].content
     assert "#Initial Instruction + 3 constraints#\nI3" in text
@@ -313,10 +313,10 @@ async def test_grading_asks_about_answers_that_no_rule_scores() -> None:
 
 
 async def test_grading_nothing() -> None:
-    """No stage is run where rules score everything."""
-    jobs = FakeStages(FakeKept(TEXTS))
-    await FollowBench().grade(jobs, ROWS[5:])
-    assert jobs.ran == []
+    """No job is run if rules score everything."""
+    runner = FakeJobRunner(FakeOutputs(TEXTS))
+    await FollowBench().grade(runner, ROWS[5:])
+    assert runner.ran == []
 
 
 async def test_compat_grades_strictly() -> None:
@@ -325,9 +325,9 @@ async def test_compat_grades_strictly() -> None:
 
     lower = "['yes', 'no', 'yes']"
     for compat in (False, True):
-        jobs = FakeStages(FakeKept(TEXTS))
-        await FollowBench(compat=compat).grade(jobs, ROWS)
-        (job,) = jobs.ran
+        runner = FakeJobRunner(FakeOutputs(TEXTS))
+        await FollowBench(compat=compat).grade(runner, ROWS)
+        (job,) = runner.ran
         judge = job.change(TableRoles().roles).judge
         judgement, usage = await judge.judge(job.prompts[2], lower, lambda _: None)
         assert judgement.passed(0.5) is not compat
@@ -354,8 +354,8 @@ async def test_answers_of_the_key_score_full(data_root: Path) -> None:
         if prompt.meta["rule"] == "example":
             shape = target.removeprefix("{instruction}\n").replace("{{", "{").replace("}}", "}")
             texts[prompt.id] = shape.replace("{answer}", "so it is")
-    outputs = {p.id: (str(["YES"] * p.meta["level"]),) for p in real if not p.meta["rule"]}
-    scored, found = score(real, texts, outputs)
+    replies = {p.id: (str(["YES"] * p.meta["level"]),) for p in real if not p.meta["rule"]}
+    scored, found = score(real, texts, replies)
     for file in ("content", "situation", "style", "example"):
         assert found[f"hsr/{file}"].value == found[f"ssr/{file}"].value == 1
         assert found[f"csl/{file}"].value == 5
@@ -363,6 +363,6 @@ async def test_answers_of_the_key_score_full(data_root: Path) -> None:
     assert found["hsr/mixed"].value == pytest.approx(12 / 17)
     assert found["ssr/format"].value == pytest.approx(28 / 30)
     assert scored.counts["judged"] == 470
-    jobs = FakeStages(FakeKept(texts))
-    await FollowBench().grade(jobs, real)
-    assert len(jobs.ran[0].prompts) == 470
+    runner = FakeJobRunner(FakeOutputs(texts))
+    await FollowBench().grade(runner, real)
+    assert len(runner.ran[0].prompts) == 470

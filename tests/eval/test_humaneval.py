@@ -21,7 +21,7 @@ from spar.infer.engines.fake import FakeEngine
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.types import Prompt, Usage
-from tests.eval.memory import MemoryKept, MemoryStages
+from tests.eval.memory import MemoryJobRunner, MemoryOutputs
 
 HEAD = "from typing import List\n\n\ndef twice(n):\n    return n + n\n\n\n"
 PROMPT = HEAD + 'def four(n: List[int]) -> int:\n    """Four times the first."""\n'
@@ -41,7 +41,7 @@ def score(**replies: str | None) -> Scored:
     examples = [example(name) for name in replies]
     usage = Usage(calls=1, completion_tokens=5)
     given = {name: Answer(text, usage) for name, text in replies.items()}
-    return ALLOWED.score(examples, MemoryKept(given=given))
+    return ALLOWED.score(examples, MemoryOutputs(external_answers=given))
 
 
 def test_the_table_has_it() -> None:
@@ -55,7 +55,7 @@ def test_nothing_is_loaded_or_run_without_permission() -> None:
     """Both loading and scoring refuse in one line that names the flag, data or not."""
     for refused in (
         lambda: HumanEval().load(EvalConfig(data="/nowhere")),
-        lambda: HumanEval().score([example()], MemoryKept(given={})),
+        lambda: HumanEval().score([example()], MemoryOutputs(external_answers={})),
     ):
         with pytest.raises(UsageError, match="--allow-code-execution") as caught:
             refused()
@@ -147,7 +147,7 @@ def test_totals_by_hand() -> None:
 
 def test_nothing_answered_is_zero() -> None:
     """Without an answer no program runs, and the metric is 0 of all."""
-    scored = ALLOWED.score([example()], MemoryKept(given={}))
+    scored = ALLOWED.score([example()], MemoryOutputs(external_answers={}))
     assert metrics(scored)["pass@1"].value == 0.0
     assert (scored.counts["unanswered"], scored.notes) == (1, ())
 
@@ -179,11 +179,11 @@ async def test_a_chat_model_is_asked_for_a_block() -> None:
         return "Final Judgement: Yes" if "Judgement" in asked else f"```python\n{PROMPT}{BODY}```"
 
     engine = FakeEngine(reply)
-    jobs = MemoryStages(config, engine)
-    await ALLOWED.respond(jobs, [prompt])
-    await ALLOWED.grade(jobs, [prompt])
+    runner = MemoryJobRunner(config, engine)
+    await ALLOWED.respond(runner, [prompt])
+    await ALLOWED.grade(runner, [prompt])
     assert not any(request.plain or request.sampling.stop for request in engine.requests)
-    scored = ALLOWED.score([prompt], jobs.kept)
+    scored = ALLOWED.score([prompt], runner.outputs)
     assert metrics(scored)["pass@1"].value == 1.0
     assert scored.examples[0].usage.calls == len(engine.requests)
 
@@ -195,11 +195,11 @@ async def test_a_plain_model_goes_on_where_the_prompt_stops() -> None:
     (prompt,) = ALLOWED.load(config)
     assert prompt.messages[0].content == PROMPT
     engine = FakeEngine(lambda request: BODY + "\nprint(four([1]))\nthis is no Python")
-    jobs = MemoryStages(config, engine)
-    await ALLOWED.respond(jobs, [prompt])
+    runner = MemoryJobRunner(config, engine)
+    await ALLOWED.respond(runner, [prompt])
     (request,) = engine.requests
     assert request.plain and request.sampling.stop == STOPS and request.sampling.temperature == 0.0
-    scored = ALLOWED.score([prompt], jobs.kept)
+    scored = ALLOWED.score([prompt], runner.outputs)
     assert scored.examples[0].response == BODY.rstrip()
     assert scored.examples[0].passed
 
@@ -209,9 +209,9 @@ async def test_an_empty_completion_is_a_fault() -> None:
     """A plain model that says nothing leaves no answer, and the function counts as failed."""
     config = EvalConfig(benchmark="humaneval", chat_template=False)
     examples = ALLOWED.load(config)
-    jobs = MemoryStages(config, FakeEngine(lambda request: "\n"))
-    await ALLOWED.respond(jobs, examples)
-    scored = ALLOWED.score(examples, jobs.kept)
+    runner = MemoryJobRunner(config, FakeEngine(lambda request: "\n"))
+    await ALLOWED.respond(runner, examples)
+    scored = ALLOWED.score(examples, runner.outputs)
     assert (scored.counts["unanswered"], scored.examples[0].passed) == (1, False)
 
 
@@ -254,7 +254,7 @@ def test_all_functions(
     benchmark = HumanEval(allow_code_execution=True)
     examples = benchmark.load(EvalConfig(data=str(data_root)))
     given = {row["task_id"]: Answer(reply(row)) for row in rows}
-    scored = benchmark.score(examples, MemoryKept(given=given))
+    scored = benchmark.score(examples, MemoryOutputs(external_answers=given))
     assert [one.id for one in scored.examples] == [f"HumanEval/{n}" for n in range(164)]
     wrong = [one.id for one in scored.examples if one.passed != bool(share)]
     assert wrong == []

@@ -59,7 +59,7 @@ class Given:
     def answers(self, job: str = ANSWERS) -> Mapping[str, Answer]:
         return {id_: Answer(text, Usage(calls=1)) for id_, text in self.texts.items()}
 
-    def outputs(self, job: str = "") -> Mapping[str, tuple[str, ...]]:
+    def grader_replies(self, job: str = "") -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
@@ -319,18 +319,18 @@ def test_load_refuses_wrong_rows(
     assert "\n" not in str(caught.value)
 
 
-async def test_responds_in_one_stage(examples: list[Prompt]) -> None:
+async def test_responds_in_one_job(examples: list[Prompt]) -> None:
     """Every example is answered in the benchmark's own directory, by the run's own settings."""
     jobs: list[Job] = []
 
-    class JobRunner:
-        config, kept = EvalConfig(), Given({})
+    class ListJobRunner:
+        config, outputs = EvalConfig(), Given({})
 
         async def run(self, job: Job) -> None:
             jobs.append(job)
 
-    await IFEval().respond(JobRunner(), examples)
-    await IFEval().grade(JobRunner(), examples)
+    await IFEval().respond(ListJobRunner(), examples)
+    await IFEval().grade(ListJobRunner(), examples)
     assert jobs == [Job(ANSWERS, examples)]
 
 

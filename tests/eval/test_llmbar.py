@@ -23,7 +23,7 @@ from spar.infer.seeds import derive, run_of_seeds
 from spar.record.evaluation import Metric
 from spar.templates import shield
 from spar.types import Judgement, Node, Prompt, SearchTree
-from tests.eval.memory import MemoryKept, MemoryStages
+from tests.eval.memory import MemoryJobRunner, MemoryOutputs
 from tests.fakes import MUTE, NO, YES
 from tests.strategies import any_text, marker_text
 
@@ -152,7 +152,7 @@ def test_pointwise_numbers(three_pairs: None) -> None:
     assert [prompt.meta["label"] for prompt in examples] == [True, False, False, True, True, False]
     texts = ["Yes", "Yes", "No", "No", YES, MUTE]
     answers = {p.id: Answer(text) for p, text in zip(examples, texts, strict=True)}
-    scored = Pointwise().score(examples, MemoryKept(given=answers))
+    scored = Pointwise().score(examples, MemoryOutputs(external_answers=answers))
     found = values(metrics(scored))
     assert found == {
         "acc/Natural": 0.5,
@@ -188,7 +188,9 @@ def test_pointwise_numbers(three_pairs: None) -> None:
 def test_absent_judgements_are_wrong_and_counted(three_pairs: None) -> None:
     """A row that a person left out is no verdict."""
     examples = Pointwise().load(EvalConfig())[:2]
-    scored = Pointwise().score(examples, MemoryKept(given={examples[0].id: Answer("Yes")}))
+    scored = Pointwise().score(
+        examples, MemoryOutputs(external_answers={examples[0].id: Answer("Yes")})
+    )
     assert values(metrics(scored))["acc/Natural"] == 0.5
     assert scored.counts == {"undecided": 0, "unjudged": 0, "absent": 1}
 
@@ -197,7 +199,7 @@ def test_only_the_examples_asked_for_are_counted(three_pairs: None) -> None:
     """An earlier run without a limit has left more trees."""
     examples = Pointwise().load(EvalConfig())
     trees = {p.id: judged_tree(p, ()) for p in examples}
-    scored = Pointwise().score(examples[:2], MemoryKept({ANSWERS: trees}))
+    scored = Pointwise().score(examples[:2], MemoryOutputs({ANSWERS: trees}))
     assert scored.counts == {"undecided": 0, "unjudged": 2, "absent": 0}
 
 
@@ -218,7 +220,7 @@ def test_fewer_votes_are_read_off_a_run_with_more(three_pairs: None) -> None:
         (),
     ]
     trees = {p.id: judged_tree(p, v) for p, v in zip(examples, votes, strict=True)}
-    scored = Pointwise().score(examples, MemoryKept({ANSWERS: trees}))
+    scored = Pointwise().score(examples, MemoryOutputs({ANSWERS: trees}))
     found = values(metrics(scored))
     assert (found["acc/Natural"], found["acc_parsed/Natural"]) == (0.5, 1.0)
     assert (found["acc@1/Natural"], found["acc@3/Natural"]) == (0.5, 0.25)
@@ -239,10 +241,10 @@ def run(
     benchmark: Pointwise | Pairwise, engine: FakeEngine, **settings: object
 ) -> dict[str, float]:
     """All metrics of a run in memory."""
-    jobs = MemoryStages(EvalConfig(**settings), engine)
-    examples = benchmark.load(jobs.config)
-    asyncio.run(benchmark.respond(jobs, examples))
-    return values(metrics(benchmark.score(examples, jobs.kept)))
+    runner = MemoryJobRunner(EvalConfig(**settings), engine)
+    examples = benchmark.load(runner.config)
+    asyncio.run(benchmark.respond(runner, examples))
+    return values(metrics(benchmark.score(examples, runner.outputs)))
 
 
 def test_judgements_are_greedy_unless_votes_are_asked_for(three_pairs: None) -> None:
@@ -268,10 +270,10 @@ def test_votes_have_a_searchs_seeds(three_pairs: None) -> None:
 def test_a_judge_that_never_decides_is_asked_once(three_pairs: None) -> None:
     """Nothing is asked again, all is wrong, and its words are kept for a person to see."""
     engine = FakeEngine(lambda _: MUTE)
-    jobs = MemoryStages(EvalConfig(), engine)
-    examples = Pointwise().load(jobs.config)
-    asyncio.run(Pointwise().respond(jobs, examples))
-    scored = Pointwise().score(examples, jobs.kept)
+    runner = MemoryJobRunner(EvalConfig(), engine)
+    examples = Pointwise().load(runner.config)
+    asyncio.run(Pointwise().respond(runner, examples))
+    scored = Pointwise().score(examples, runner.outputs)
     assert len(engine.requests) == 6
     assert values(metrics(scored))["acc"] == 0.0
     assert scored.counts["undecided"] == 6
@@ -314,7 +316,7 @@ def test_pairwise_numbers(three_pairs: None) -> None:
     assert [prompt.meta["label"] for prompt in examples] == [1, 2, 2, 1, 1, 2]
     texts = ["1", "2", "1", "Final Judgement: 2", MUTE, MUTE]
     answers = {p.id: Answer(text) for p, text in zip(examples, texts, strict=True)}
-    scored = Pairwise().score(examples, MemoryKept(given=answers))
+    scored = Pairwise().score(examples, MemoryOutputs(external_answers=answers))
     assert values(metrics(scored)) == {
         "acc/Natural": 0.5,
         "agreement/Natural": 1.0,
@@ -358,7 +360,7 @@ def test_saying_yes_to_all_gives_two_thirds_of_f1(data_root: Path) -> None:
     """Half of all judgements are Yes: accuracy 1/2, precision 1/2, recall 1, in every subset."""
     examples = Pointwise().load(EvalConfig(data=str(data_root)))
     answers = {prompt.id: Answer("Yes") for prompt in examples}
-    scored = Pointwise().score(examples, MemoryKept(given=answers))
+    scored = Pointwise().score(examples, MemoryOutputs(external_answers=answers))
     found = metrics(scored)
     for subset in (NATURAL, *ADVERSARIAL):
         assert found[f"acc/{subset}"].value == 0.5

@@ -21,7 +21,7 @@ from spar.infer.engines.fake import scripted_likelihood
 from spar.record.evaluation import Scored
 from spar.store import read_trees
 from spar.types import Message
-from tests.eval.lm_harness_tasks import CountingEngine, EngineStages, settings, write_tasks
+from tests.eval.lm_harness_tasks import CountingEngine, EngineJobRunner, settings, write_tasks
 from tests.requires import requires
 
 pytestmark = [pytest.mark.evalharness, requires("lm_eval")]
@@ -35,13 +35,13 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(
     task: HarnessTask, directory: Path, engine: CountingEngine | None, **fields: Any
-) -> tuple[Scored, EngineStages]:
+) -> tuple[Scored, EngineJobRunner]:
     """Load, respond and score, as `spar eval` does."""
     config = settings(**fields)
-    jobs = EngineStages(config, RunOutputs(directory), engine)
+    runner = EngineJobRunner(config, RunOutputs(directory), engine)
     examples = task.load(config)
-    asyncio.run(task.respond(jobs, examples))
-    return task.score(examples, jobs.kept), jobs
+    asyncio.run(task.respond(runner, examples))
+    return task.score(examples, runner.outputs), runner
 
 
 def values(scored: Scored) -> dict[str, float]:
@@ -85,7 +85,7 @@ def test_a_groups_metrics_are_lm_evals(
 ) -> None:
     """Weighted by documents or by tasks, as the group says; the parts stand below it."""
     engine = CountingEngine()
-    scored, jobs = run(HarnessTask(group, folder=toys), tmp_path, engine, chat_template=False)
+    scored, runner = run(HarnessTask(group, folder=toys), tmp_path, engine, chat_template=False)
     theirs, ours = official(group, toys), values(scored)
     assert ours["acc"] == pytest.approx(theirs[group]["acc,none"], rel=1e-12)
     for task in ("toy_small", "toy_large"):
@@ -94,7 +94,7 @@ def test_a_groups_metrics_are_lm_evals(
     assert ("acc" in scored.means) is not weighted
     assert len(scored.examples) == 10
     assert engine.num_asked == 20  # two choices a document
-    assert jobs.ran == [""]
+    assert runner.ran == [""]
 
 
 def test_a_number_that_is_no_mean_is_lm_evals_as_it_stands(toys: str, tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path)
     """Also where the stand-in that lm-eval scores would be right, as the first of two choices often is."""
     task, config = HarnessTask("toy_small", folder=toys), settings(chat_template=False)
     examples = task.load(config)
-    jobs = EngineStages(config, RunOutputs(tmp_path), CountingEngine())
-    asyncio.run(task.respond(jobs, examples))
+    runner = EngineJobRunner(config, RunOutputs(tmp_path), CountingEngine())
+    asyncio.run(task.respond(runner, examples))
 
     class Cut(RunOutputs):
         def answers(self, job: str = "") -> Mapping[str, Answer]:
@@ -139,8 +139,8 @@ def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path)
             return {**RunOutputs.answers(self, job), "toy_small/0": Answer(None)}
 
     lines = (tmp_path / "likelihoods.jsonl").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["id"] != "toy_small/0"]
-    (tmp_path / "likelihoods.jsonl").write_text("".join(kept))
+    outputs = [line for line in lines if json.loads(line)["id"] != "toy_small/0"]
+    (tmp_path / "likelihoods.jsonl").write_text("".join(outputs))
     scored = task.score(examples, Cut(tmp_path))
     first = scored.examples[0]
     assert (first.id, first.passed, first.scores["acc"]) == ("toy_small/0", False, (0.0, 1.0))
@@ -180,9 +180,9 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_asks_nothing(
     scored, _ = run(HarnessTask(name, folder=toys), tmp_path / "part", mended)
     assert 0 < mended.num_asked < whole.num_asked
     assert values(scored) == values(expected)
-    again, jobs = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
+    again, runner = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
     assert values(again) == values(expected)
-    assert jobs.ran == [""]
+    assert runner.ran == [""]
 
 
 def test_a_likelihood_without_its_tree_is_not_asked_again(toys: str, tmp_path: Path) -> None:
@@ -351,11 +351,11 @@ def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path)
             """Nothing."""
 
     config = settings()
-    jobs = EngineStages(config, RunOutputs(tmp_path), Mute())  # type: ignore[arg-type]
+    runner = EngineJobRunner(config, RunOutputs(tmp_path), Mute())  # type: ignore[arg-type]
     task = HarnessTask("toy_small", folder=toys)
     examples = task.load(config)
     with pytest.raises(UsageError, match="cannot compute log-likelihoods"):
-        asyncio.run(task.respond(jobs, examples))
+        asyncio.run(task.respond(runner, examples))
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, 7), (3, 3)])

@@ -99,24 +99,24 @@ def ours(benchmark: HarnessTask, data: str, directory: Path, **fields: Any) -> S
 
     config = settings(data=data, limit=LIMIT, **fields)
     examples = benchmark.load(config)
-    searches = Session(config)
-    stages = SearchedStages(searches, RunOutputs(directory))
+    session = Session(config)
+    runner = SessionJobRunner(session, RunOutputs(directory))
     try:
-        asyncio.run(benchmark.respond(stages, examples))
+        asyncio.run(benchmark.respond(runner, examples))
     finally:
-        searches.close()
-    return benchmark.score(examples, stages.kept)
+        session.close()
+    return benchmark.score(examples, runner.outputs)
 
 
-class SearchedStages:
-    """Stages through a `Session`, which opens the real engine."""
+class SessionJobRunner:
+    """`spar.eval.benchmark.JobRunner` over a `Session`, which opens the real engine."""
 
-    def __init__(self, searches: Any, kept: RunOutputs) -> None:
-        self.config, self.kept, self._searches = searches.config, kept, searches
+    def __init__(self, session: Any, outputs: RunOutputs) -> None:
+        self.config, self.outputs, self._session = session.config, outputs, session
 
-    async def run(self, stage: Any) -> None:
-        """Search what is not there yet."""
-        self._searches.run(stage, self.kept.directory / stage.name)
+    async def run(self, job: Any) -> None:
+        """Search the prompts that have no tree yet."""
+        self._session.run(job, self.outputs.directory / job.name)
 
 
 def known(task: str) -> HarnessTask:
@@ -133,10 +133,10 @@ def documents(results: dict[str, Any], task: str) -> Iterator[tuple[str, Any]]:
 def assert_equal_metrics(scored: Scored, results: dict[str, Any], task: str) -> None:
     """Every metric of lm-eval's, and its standard error."""
     for name, metric in metrics(scored).items():
-        key, _, kept = name.partition(",")
+        key, _, filter_name = name.partition(",")
         official = results["results"][task]
-        assert metric.value == pytest.approx(official[f"{key},{kept or 'none'}"], rel=1e-12)
-        error = official[f"{key}_stderr,{kept or 'none'}"]
+        assert metric.value == pytest.approx(official[f"{key},{filter_name or 'none'}"], rel=1e-12)
+        error = official[f"{key}_stderr,{filter_name or 'none'}"]
         assert metric.stderr == pytest.approx(error, rel=1e-9)
         assert metric.n == LIMIT
 

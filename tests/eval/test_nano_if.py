@@ -16,7 +16,7 @@ from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.types import Judgement, Message, Node, Prompt, SearchTree
 from spar.verifiers import passes
-from tests.eval.memory import MemoryKept, MemoryStages
+from tests.eval.memory import MemoryJobRunner, MemoryOutputs
 from tests.fakes import MUTE, NO, YES, kind_of, refined
 
 THREE_WORDS = ("nano:exact_words", {"num_words": 3})
@@ -72,7 +72,7 @@ def test_every_share_by_hand() -> None:
         },
         REFINE: {"b": step(b, "three words now"), "c": root(c)},
     }
-    scored = NanoIF().score(TASKS, MemoryKept(jobs))
+    scored = NanoIF().score(TASKS, MemoryOutputs(jobs))
     found = {name: (metric.value, metric.n) for name, metric in metrics(scored).items()}
     assert found == {
         "pass": (2 / 5, 5),
@@ -101,7 +101,7 @@ def test_every_share_by_hand() -> None:
 def test_stored_answers_are_the_actors_alone() -> None:
     """A blank or absent answer meets nothing; nothing is said of judge and refiner."""
     given = {"a": Answer("one two three"), "b": Answer(None)}
-    scored = NanoIF().score(TASKS[:3], MemoryKept(given=given))
+    scored = NanoIF().score(TASKS[:3], MemoryOutputs(external_answers=given))
     found = metrics(scored)
     assert set(found) == {
         *("pass", "pass_instruction", "pass/nano:exact_words", "pass/punctuation:no_comma")
@@ -114,7 +114,7 @@ def test_only_the_examples_asked_for_are_counted() -> None:
     """An earlier run without a limit has left more trees."""
     undecided = {one.id: root(one, (None,)) for one in TASKS}
     jobs = {"": undecided, JUDGE: undecided, REFINE: undecided}
-    counts = NanoIF().score(TASKS[:2], MemoryKept(jobs)).counts
+    counts = NanoIF().score(TASKS[:2], MemoryOutputs(jobs)).counts
     assert counts == {"unanswered": 0, "undecided_judgements": 2, "failed_refinements": 2}
 
 
@@ -136,24 +136,24 @@ def scripted(request: Request) -> str:
     return YES if "one two three" in asked or "now it fits" in asked else NO
 
 
-def run(engine: FakeEngine, **settings: object) -> MemoryStages:
+def run(engine: FakeEngine, **settings: object) -> MemoryJobRunner:
     """All stages in memory."""
-    jobs = MemoryStages(EvalConfig(**settings), engine)
-    asyncio.run(Scripted().respond(jobs, TASKS))
-    return jobs
+    runner = MemoryJobRunner(EvalConfig(**settings), engine)
+    asyncio.run(Scripted().respond(runner, TASKS))
+    return runner
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "bfs"])
 def test_judge_and_refiner_are_measured_on_first_drafts(strategy: str) -> None:
     """Whatever the strategy: five votes on each first draft, one refinement of each failing, rejected one."""
     engine = FakeEngine(scripted)
-    jobs = run(engine, strategy=strategy, budget=4)
-    judged = {id_: t.nodes[0] for id_, t in jobs.kept.jobs[JUDGE].items()}
+    runner = run(engine, strategy=strategy, budget=4)
+    judged = {id_: t.nodes[0] for id_, t in runner.outputs.jobs[JUDGE].items()}
     assert {id_: node.response for id_, node in judged.items()} == DRAFTS
     assert {node.judge_usage.calls for node in judged.values()} == {5}
-    assert set(jobs.kept.jobs[REFINE]) == {"b", "c", "d"}  # e passes, though it is rejected
-    assert {t.usage.calls for t in jobs.kept.jobs[REFINE].values()} == {1}
-    found = metrics(NanoIF().score(TASKS, jobs.kept))
+    assert set(runner.outputs.jobs[REFINE]) == {"b", "c", "d"}  # e passes, though it is rejected
+    assert {t.usage.calls for t in runner.outputs.jobs[REFINE].values()} == {1}
+    found = metrics(NanoIF().score(TASKS, runner.outputs))
     assert found["draft_pass"].value == 2 / 5
     assert found["pass"].value == (2 / 5 if strategy == "greedy" else 1.0)
     assert found["judge_majority_acc"].value == 4 / 5
@@ -171,7 +171,7 @@ def test_a_low_gate_lets_no_rejected_draft_pass() -> None:
     def split(request: Request) -> str:
         return next(votes) if kind_of(request) == "judge" else scripted(request)
 
-    found = metrics(NanoIF().score(TASKS, run(FakeEngine(split), gate=0.1).kept))
+    found = metrics(NanoIF().score(TASKS, run(FakeEngine(split), gate=0.1).outputs))
     assert (found["refine_pass"].value, found["refine_pass"].n) == (1.0, 3)
 
 
@@ -182,7 +182,7 @@ def test_a_judge_without_verdicts_is_wrong_and_asked_once() -> None:
         return MUTE if kind_of(request) == "judge" else scripted(request)
 
     engine = FakeEngine(mute)
-    found = metrics(NanoIF().score(TASKS, run(engine).kept))
+    found = metrics(NanoIF().score(TASKS, run(engine).outputs))
     assert (found["judge_vote_acc"].value, found["judge_majority_acc"].value) == (0.0, 0.0)
     assert "refine_pass" not in found
     assert len(engine.requests) == 5 + 25
@@ -206,16 +206,16 @@ def test_the_embedded_model_in_all_roles() -> None:
     config = EvalConfig(limit=12)
     examples = NanoIF().load(config)
 
-    async def measured() -> MemoryStages:
+    async def measured() -> MemoryJobRunner:
         engine = HfEngine(str(CHECKPOINT))
-        jobs = MemoryStages(config, engine)
-        await NanoIF().respond(jobs, examples)
+        runner = MemoryJobRunner(config, engine)
+        await NanoIF().respond(runner, examples)
         await engine.aclose()
-        return jobs
+        return runner
 
-    kept = asyncio.run(measured()).kept
-    scored = NanoIF().score(examples, kept)
-    truths = [bool(passes(t.answer or "", t.prompt.meta)) for t in kept.trees(ANSWERS)]
+    outputs = asyncio.run(measured()).outputs
+    scored = NanoIF().score(examples, outputs)
+    truths = [bool(passes(t.answer or "", t.prompt.meta)) for t in outputs.trees(ANSWERS)]
     assert metrics(scored)["pass"].value == pytest.approx(sum(truths) / 12)
     assert scored.counts["unanswered"] == 0
     assert scored.counts["undecided_judgements"] <= 2

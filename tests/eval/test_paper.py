@@ -25,7 +25,7 @@ from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
 from spar.record.evaluation import Scored
 from spar.types import Judgement, Message, Node, Prompt, SearchTree
-from tests.eval.memory import MemoryKept
+from tests.eval.memory import MemoryOutputs
 
 
 def prompt(**meta: Any) -> Prompt:
@@ -41,7 +41,7 @@ def followbench_row(level: int) -> Prompt:
 
 def score_followbench(_: pytest.MonkeyPatch) -> Scored:
     """One group."""
-    return FollowBench().score([followbench_row(level) for level in range(1, 6)], MemoryKept())
+    return FollowBench().score([followbench_row(level) for level in range(1, 6)], MemoryOutputs())
 
 
 def score_ifeval(monkeypatch: pytest.MonkeyPatch) -> Scored:
@@ -49,14 +49,14 @@ def score_ifeval(monkeypatch: pytest.MonkeyPatch) -> Scored:
     checked = Checked("keywords:existence", "", True, True)
     monkeypatch.setattr(ifeval, "check", lambda *_, **__: [checked])
     monkeypatch.setattr(ifeval, "version", lambda _: version("spar"))
-    return IFEval().score([prompt(instruction_id_list=[], kwargs=[])], MemoryKept())
+    return IFEval().score([prompt(instruction_id_list=[], kwargs=[])], MemoryOutputs())
 
 
 def score_llmbar(monkeypatch: pytest.MonkeyPatch) -> Scored:
     """A pair of every subset."""
     pairs = [Pair(f"{name}/0", name, "?", ("a", "b"), 1) for name in SUBSETS]
     monkeypatch.setattr(pointwise, "read_pairs", lambda _: pairs)
-    return Pointwise().score(Pointwise().load(EvalConfig()), MemoryKept())
+    return Pointwise().score(Pointwise().load(EvalConfig()), MemoryOutputs())
 
 
 def score_refinement(_: pytest.MonkeyPatch) -> Scored:
@@ -69,14 +69,14 @@ def score_refinement(_: pytest.MonkeyPatch) -> Scored:
         ANSWERS: {"p": SearchTree(nodes=(node,), **made)},
         GRADES: {"p": SearchTree(nodes=(graded,), **made)},
     }
-    return Refinement().score([example], MemoryKept(jobs))
+    return Refinement().score([example], MemoryOutputs(jobs))
 
 
 def score_humaneval(monkeypatch: pytest.MonkeyPatch) -> Scored:
     """A function that nobody wrote."""
     example = prompt(prompt="", entry_point="f", test="")
-    kept = MemoryKept(given={"p": Answer(None)})
-    return humaneval.HumanEval(allow_code_execution=True).score([example], kept)
+    outputs = MemoryOutputs(external_answers={"p": Answer(None)})
+    return humaneval.HumanEval(allow_code_execution=True).score([example], outputs)
 
 
 def of_harness(name: str, key: str, *tasks: str) -> Callable[[pytest.MonkeyPatch], Scored]:

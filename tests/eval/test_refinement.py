@@ -19,7 +19,7 @@ from spar.manifest import Manifest
 from spar.record.evaluation import Scored
 from spar.store import RunStore
 from spar.types import Prompt, SearchTree
-from tests.eval.memory import MemoryStages
+from tests.eval.memory import MemoryJobRunner
 from tests.fakes import MUTE, NO, World, kind_of, make_prompt, make_root, refined
 
 WORDS = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 2}]}
@@ -49,29 +49,31 @@ def mender(request: Request) -> str:
     return refined(RIGHT, kind_of(request))
 
 
-def run(engine: FakeEngine, grader: FakeEngine | None = None, **settings: object) -> MemoryStages:
+def run(
+    engine: FakeEngine, grader: FakeEngine | None = None, **settings: object
+) -> MemoryJobRunner:
     """All stages in memory."""
-    jobs = MemoryStages(EvalConfig(**settings), engine, grader)
-    benchmark, config = Refinement(), jobs.config
+    runner = MemoryJobRunner(EvalConfig(**settings), engine, grader)
+    benchmark, config = Refinement(), runner.config
 
     async def both() -> None:
         examples = benchmark.load(config)
-        await benchmark.respond(jobs, examples)
-        await benchmark.grade(jobs, examples)
+        await benchmark.respond(runner, examples)
+        await benchmark.grade(runner, examples)
 
     asyncio.run(both())
-    return jobs
+    return runner
 
 
-def scored(jobs: MemoryStages) -> Scored:
-    return Refinement().score(Refinement().load(jobs.config), jobs.kept)
+def scored(runner: MemoryJobRunner) -> Scored:
+    return Refinement().score(Refinement().load(runner.config), runner.outputs)
 
 
 def test_each_judges_accuracy(failing: str) -> None:
     """The program knows one of two; the refiner's judge says Yes to both; the grader to none."""
     grader = FakeEngine(lambda _: NO)
-    jobs = run(FakeEngine(mender), grader, responses=failing, grader_model="other")
-    found = {name: (m.value, m.n) for name, m in metrics(scored(jobs)).items()}
+    runner = run(FakeEngine(mender), grader, responses=failing, grader_model="other")
+    found = {name: (m.value, m.n) for name, m in metrics(scored(runner)).items()}
     assert found == {
         "acc_verifier": (1.0, 1),
         "acc_self": (1.0, 2),
@@ -82,31 +84,31 @@ def test_each_judges_accuracy(failing: str) -> None:
     assert len(grader.requests) == 2
     assert {request.sampling.temperature for request in grader.requests} == {0.0}
     assert all(RIGHT in request.messages[0].content for request in grader.requests)
-    assert [example.passed for example in scored(jobs).examples] == [True, False]
+    assert [example.passed for example in scored(runner).examples] == [True, False]
 
 
 def test_a_grader_is_a_model_where_the_judge_is_a_program(tmp_path: Path) -> None:
     """The verifier's word is `acc_verifier`; the grader's is its own."""
     path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": "one", **WORDS})
     grader = FakeEngine(lambda _: NO)
-    jobs = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
-    found = metrics(scored(jobs))
+    runner = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
+    found = metrics(scored(runner))
     assert (found["acc_verifier"].value, found["acc_grader"].value) == (1.0, 0.0)
     assert len(grader.requests) == 1
 
 
 def test_no_grader_is_asked_unless_one_is_named(failing: str) -> None:
     """Without one there is no such number."""
-    jobs = run(FakeEngine(mender), responses=failing)
-    assert GRADES not in jobs.kept.jobs
-    assert "acc_grader" not in metrics(scored(jobs))
+    runner = run(FakeEngine(mender), responses=failing)
+    assert GRADES not in runner.outputs.jobs
+    assert "acc_grader" not in metrics(scored(runner))
 
 
 def test_stored_grades_are_read(failing: str) -> None:
     """A person's file of verdicts stands in for the grader."""
-    jobs = run(FakeEngine(mender), responses=failing)
-    jobs.kept.graded = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
-    assert metrics(scored(jobs))["acc_grader"].value == 0.5
+    runner = run(FakeEngine(mender), responses=failing)
+    runner.outputs.external_grades = {"w": ("Final Judgement: Yes",), "x": ("perhaps",)}
+    assert metrics(scored(runner))["acc_grader"].value == 0.5
 
 
 def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
@@ -119,8 +121,8 @@ def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
         return refined("worse still")
 
     engine = FakeEngine(reply)
-    jobs = run(engine, responses=failing)
-    for tree in jobs.kept.trees(ANSWERS):
+    runner = run(engine, responses=failing)
+    for tree in runner.outputs.trees(ANSWERS):
         assert [node.score for node in tree.nodes] == [0.2, 0.0]
         assert tree.strategy == "greedy"
         assert outcome(tree).response == "worse still"
@@ -137,8 +139,8 @@ def test_strategies_go_on_from_the_given_response(
 ) -> None:
     """The whole budget goes into refinements; best-of-n's are all of the response itself."""
     engine = FakeEngine(World(yes=0.0, variety=10**9))
-    jobs = run(engine, responses=failing, strategy=strategy, budget=5)
-    for tree in jobs.kept.trees(ANSWERS):
+    runner = run(engine, responses=failing, strategy=strategy, budget=5)
+    for tree in runner.outputs.trees(ANSWERS):
         assert tree.strategy == strategy
         assert len(tree.nodes) == nodes + 1
         assert tree.nodes[0].parent is None
@@ -148,7 +150,7 @@ def test_strategies_go_on_from_the_given_response(
     refinements = [request for request in engine.requests if kind_of(request) == "refine"]
     assert {request.sampling.temperature for request in refinements} == {0.7}
     assert not [request for request in engine.requests if kind_of(request) == "draft"]
-    assert metrics(scored(jobs))["nodes"].value == nodes
+    assert metrics(scored(runner))["nodes"].value == nodes
 
 
 def test_the_best_of_n_wins(failing: str) -> None:
@@ -159,9 +161,9 @@ def test_the_best_of_n_wins(failing: str) -> None:
             return refined(RIGHT if (request.sampling.seed or 0) % 3 == 0 else "not quite it")
         return mender(request)
 
-    jobs = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
-    assert metrics(scored(jobs))["acc_verifier"].value == 1.0
-    for tree in jobs.kept.trees(ANSWERS):
+    runner = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
+    assert metrics(scored(runner))["acc_verifier"].value == 1.0
+    for tree in runner.outputs.trees(ANSWERS):
         assert outcome(tree).response == RIGHT
         assert {node.parent for node in tree.nodes[1:]} == {0}
 
@@ -204,8 +206,8 @@ def test_answers_of_a_run_are_refined(tmp_path: Path) -> None:
         made = {"strategy": "greedy", "config": "", "stop": "exhausted"}
         store.append(SearchTree(prompt=answered, nodes=(make_root("bad"),), selected=0, **made))
         store.append(SearchTree(prompt=failed, **made))
-    jobs = run(FakeEngine(mender), responses=str(tmp_path / "run"))
-    found = scored(jobs)
+    runner = run(FakeEngine(mender), responses=str(tmp_path / "run"))
+    found = scored(runner)
     assert [example.id for example in found.examples] == ["p"]
     assert found.examples[0].facts["given"] == "bad"
     assert found.counts["without_response"] == 1
@@ -228,25 +230,25 @@ def test_failing_drafts_of_nano_if_are_made_first() -> None:
             drafted.append(request.messages[0].content)
         return mender(request)
 
-    jobs = run(FakeEngine(reply), limit=3)
-    trees = list(jobs.kept.trees(ANSWERS))
+    runner = run(FakeEngine(reply), limit=3)
+    trees = list(runner.outputs.trees(ANSWERS))
     assert [tree.prompt.id for tree in trees] == [
-        id_ for id_, t in jobs.kept.jobs[DRAFTS].items() if not nano_passes(t)
+        id_ for id_, t in runner.outputs.jobs[DRAFTS].items() if not nano_passes(t)
     ][:3]
-    assert len(drafted) == len(jobs.kept.jobs[DRAFTS]) >= 3
+    assert len(drafted) == len(runner.outputs.jobs[DRAFTS]) >= 3
     assert len(drafted) % 3 == 0
     assert {tree.nodes[0].response for tree in trees} == {RIGHT}
-    found = scored(jobs)
+    found = scored(runner)
     assert len(found.examples) == 3
     assert metrics(found)["acc_verifier"].value == 0.0
 
 
 def test_a_smaller_limit_scores_fewer_of_a_run() -> None:
     """The first failing responses of a run are those of a smaller one."""
-    jobs = run(FakeEngine(mender), limit=4)
+    runner = run(FakeEngine(mender), limit=4)
     fewer = Refinement().load(EvalConfig(limit=2))
-    found = Refinement().score(fewer, jobs.kept)
-    whole = scored(jobs)
+    found = Refinement().score(fewer, runner.outputs)
+    whole = scored(runner)
     assert [example.id for example in found.examples] == [e.id for e in whole.examples[:2]]
     assert len(whole.examples) == 4
 
@@ -283,8 +285,8 @@ def test_ifeval_responses_are_checked_by_its_own_verifiers(tmp_path: Path, data_
         {"id": "2", "prompt": "p", "response": "a b", **comma},
         {"id": "3", "prompt": "p", "response": "a, b", **other},
     )
-    jobs = run(FakeEngine(mender), responses=path, data=str(data_root))
-    found = scored(jobs)
+    runner = run(FakeEngine(mender), responses=path, data=str(data_root))
+    found = scored(runner)
     assert [example.id for example in found.examples] == ["1", "3"]
     assert found.counts["left_out_as_passing"] == 1
     assert metrics(found)["acc_verifier"].n == 1
@@ -301,17 +303,17 @@ def test_the_embedded_model_mends_some_of_its_drafts() -> None:
     config = EvalConfig(limit=4, strategy="bfs", budget=6)
     examples = Refinement().load(config)
 
-    async def measured() -> MemoryStages:
+    async def measured() -> MemoryJobRunner:
         engine = HfEngine(str(CHECKPOINT))
-        jobs = MemoryStages(config, engine)
-        await Refinement().respond(jobs, examples)
+        runner = MemoryJobRunner(config, engine)
+        await Refinement().respond(runner, examples)
         await engine.aclose()
-        return jobs
+        return runner
 
-    jobs = asyncio.run(measured())
-    found = metrics(Refinement().score(examples, jobs.kept))
+    runner = asyncio.run(measured())
+    found = metrics(Refinement().score(examples, runner.outputs))
     assert found["acc_verifier"].n == 4
-    for tree in jobs.kept.trees(ANSWERS):
+    for tree in runner.outputs.trees(ANSWERS):
         root = verify(tree.prompt, tree.nodes[0].response)
         assert root is not None and not all(verdict.passed for verdict in root)
     assert found["acc_verifier"].value > 0

@@ -61,24 +61,24 @@ class FollowBench(Benchmark):
     and nothing is read that these do not read."""
     options = FollowBenchOptions
     data = ("followbench",)
-    graded = True
+    uses_grader = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """All 820 scored instructions."""
         return dataset.prompts(open_data("followbench", config.data))
 
-    async def grade(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Ask the grader about the answers that no rule scores."""
-        answers = jobs.kept.answers()
+        answers = runner.outputs.answers()
         asked = [
             _question(example, text)
             for example in examples
             if example.meta["rule"] == JUDGE and (text := _text(answers, example)) is not None
         ]
         if asked:
-            await jobs.run(job(asked, jobs.config, strict=self.compat))
+            await runner.run(job(asked, runner.config, strict=self.compat))
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts and shares of every example.
 
         Raises
@@ -86,15 +86,15 @@ class FollowBench(Benchmark):
         UsageError
             There are answers for a judge, and not one output that can be read.
         """
-        answers, outputs = kept.answers(), kept.outputs()
+        answers, replies = outputs.answers(), outputs.grader_replies()
         found = {
             example.id: outcome(
-                example, _text(answers, example), outputs.get(example.id, ()), compat=self.compat
+                example, _text(answers, example), replies.get(example.id, ()), compat=self.compat
             )
             for example in examples
         }
         if not self.compat:
-            _refuse_mute_judge(found, outputs)
+            _refuse_mute_judge(found, replies)
         groups = _complete_groups(examples)
         counts = _counts(examples, found, groups)
         return Scored(
@@ -196,16 +196,16 @@ def _notes(counts: Mapping[str, int], *, compat: bool) -> list[str]:
 
 
 def _refuse_mute_judge(
-    found: Mapping[str, Outcome], outputs: Mapping[str, tuple[str, ...]]
+    found: Mapping[str, Outcome], replies: Mapping[str, tuple[str, ...]]
 ) -> None:
     states = Counter(result.state for result in found.values())
     waiting = states["unjudged"] + states["unparsed"]
     if states["judged"] or not waiting:
         return
     unread = next((name for name, result in found.items() if result.state == "unparsed"), None)
-    asked = any(result.state == "unjudged" and name in outputs for name, result in found.items())
+    asked = any(result.state == "unjudged" and name in replies for name, result in found.items())
     nothing = _EMPTY if asked else _NO_OUTPUT
-    found_instead = nothing if unread is None else _mute(outputs[unread][-1])
+    found_instead = nothing if unread is None else _mute(replies[unread][-1])
     raise UsageError(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
 
 

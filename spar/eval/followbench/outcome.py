@@ -36,7 +36,7 @@ class Outcome:
 
 
 def outcome(
-    example: Prompt, answer: str | None, outputs: Sequence[str], *, compat: bool = False
+    example: Prompt, answer: str | None, replies: Sequence[str], *, compat: bool = False
 ) -> Outcome:
     """Score an answer.
 
@@ -53,21 +53,21 @@ def outcome(
     if answer is None:
         return Outcome("unanswered", (Verdict(name="answer", passed=False, why="none"),), 0, 0)
     if rule == JUDGE:
-        return _judged(level, outputs, compat=compat)
+        return _judged(level, replies, compat=compat)
     verdicts = check(rule, level, answer, example.meta["target"])
     hard = float(all(verdict.passed for verdict in verdicts))
     return Outcome("ruled", verdicts, hard, hard)
 
 
-def _judged(level: int, outputs: Sequence[str], *, compat: bool) -> Outcome:
-    for attempts, output in enumerate(outputs, start=1):
+def _judged(level: int, replies: Sequence[str], *, compat: bool) -> Outcome:
+    for attempts, output in enumerate(replies, start=1):
         words = read(output, level, strict=compat)
         if words is not None:
             return _read(words, attempts)
     lost = -1.0 if compat else 0.0
-    why = f"the judge's last line: {shown(last_line(outputs[-1]))}" if outputs else "never judged"
+    why = f"the judge's last line: {shown(last_line(replies[-1]))}" if replies else "never judged"
     verdicts = tuple(Verdict(name=name, passed=None, why=why) for name in _names(level))
-    return Outcome("unparsed" if outputs else "unjudged", verdicts, lost, lost, len(outputs))
+    return Outcome("unparsed" if replies else "unjudged", verdicts, lost, lost, len(replies))
 
 
 def _read(words: Sequence[str], attempts: int) -> Outcome:

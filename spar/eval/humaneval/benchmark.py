@@ -70,17 +70,17 @@ class HumanEval(Benchmark):
         rows = open_data("humaneval", config.data).jsonl(FILE)
         return [_prompt(row, chat=config.chat_template) for row in rows]
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the functions written by the configured search."""
-        if jobs.config.chat_template:
-            await jobs.run(Job(ANSWERS, examples))
+        if runner.config.chat_template:
+            await runner.run(Job(ANSWERS, examples))
         else:
-            await jobs.run(Job(ANSWERS, examples, change=_completing))
+            await runner.run(Job(ANSWERS, examples, change=_completing))
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Run every answer against its tests."""
         self._require_permission()
-        answers = kept.answers()
+        answers = outputs.answers()
         given = {p.id: a.text for p in examples if (a := answers.get(p.id)) and a.text is not None}
         programs = [_program(p.meta, given[p.id]) for p in examples if p.id in given]
         outcomes = dict(zip(given, run_programs(programs, self.limits), strict=True))

@@ -49,18 +49,18 @@ class Pairwise(Benchmark):
         """Every pair in both orders, ids such as `Natural/17/swapped`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have the judge's model answer each comparison once."""
-        sampling = sampling_of(jobs.config.grade)
+        sampling = sampling_of(runner.config.grade)
 
         def compare(roles: Roles) -> Roles:
             return replace(roles, actor=Actor(judge_engine(roles), sampling, greedy_first=False))
 
-        await jobs.run(Job(ANSWERS, examples, settings=ALONE, roles=("judge",), change=compare))
+        await runner.run(Job(ANSWERS, examples, settings=ALONE, roles=("judge",), change=compare))
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Read the winners, the run's own or a person's, and compare them with labels and orders."""
-        answers = kept.answers()
+        answers = outputs.answers()
         replies = {prompt.id: answers.get(prompt.id, Answer(None)) for prompt in examples}
         winners = {id_: parse_winner(reply.text or "") for id_, reply in replies.items()}
         found = [_example(prompt, replies[prompt.id], winners) for prompt in examples]

@@ -42,24 +42,24 @@ class Pointwise(Benchmark):
         """Both outputs of every pair, ids such as `Natural/17/1`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Have every output judged: a tree's only node is the output and its judgement."""
-        await jobs.run(
+        await runner.run(
             Job(
                 ANSWERS,
                 examples,
-                settings=judging(jobs.config),
+                settings=judging(runner.config),
                 roles=("judge",),
                 change=one_round,
-                roots=judged_roots(jobs.config.seed),
+                roots=judged_roots(runner.config.seed),
             )
         )
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Compare judgements, the run's own or a person's, with the labels."""
-        known = {tree.prompt.id: _of_tree(tree) for tree in kept.trees(ANSWERS)}
+        known = {tree.prompt.id: _of_tree(tree) for tree in outputs.trees(ANSWERS)}
         if not known:
-            answers = kept.answers().items()
+            answers = outputs.answers().items()
             known = {id_: _of_text(a.text, a.usage) for id_, a in answers if a.text is not None}
         said = {prompt.id: known[prompt.id] for prompt in examples if prompt.id in known}
         sizes = _sizes(max((len(one.verdicts) for one in said.values()), default=0))

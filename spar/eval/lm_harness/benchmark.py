@@ -28,7 +28,7 @@ from spar.eval.lm_harness.asks import (
     likelihood_asks,
     reply_asks,
 )
-from spar.eval.lm_harness.jobs import likelihood_stage, reply_stage
+from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
 from spar.eval.lm_harness.local_data import NOTES
 from spar.eval.lm_harness.replay import Replay, refuse_strangers
@@ -100,20 +100,20 @@ class HarnessTask(Benchmark):
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
 
-    async def respond(self, jobs: JobRunner, examples: Sequence[Prompt]) -> None:
+    async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Replies by the run's own search; likelihoods by the actor's engine."""
-        directory = jobs.kept.directory
+        directory = runner.outputs.directory
         if directory is None:
             return
         if self._replies:
-            await jobs.run(reply_stage(ANSWERS, list(self._replies.values())))
+            await runner.run(reply_job(ANSWERS, list(self._replies.values())))
         if self._likelihoods:
-            job = self._likelihood_stage
+            job = self._likelihood_job
             asks = list(self._likelihoods.values())
-            with likelihood_stage(job, asks, directory / job) as scoring:
-                await jobs.run(scoring)
+            with likelihood_job(job, asks, directory / job) as scoring:
+                await runner.run(scoring)
 
-    def score(self, examples: Sequence[Prompt], kept: JobOutputs) -> Scored:
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """lm-eval's own scoring of the kept replies and likelihoods.
 
         Raises
@@ -123,12 +123,12 @@ class HarnessTask(Benchmark):
         """
         if self._tasks is None:
             raise UsageError(f"lm-eval's task {self.name} was not loaded before it was scored")
-        where = kept.directory or Path()
-        documents = read_likelihoods(where / self._likelihood_stage) if self._likelihoods else {}
-        replies = dict(kept.answers()) if self._replies else {}
-        scores = dict(kept.answers(self._likelihood_stage)) if self._likelihoods else {}
+        where = outputs.directory or Path()
+        documents = read_likelihoods(where / self._likelihood_job) if self._likelihoods else {}
+        replies = dict(outputs.answers()) if self._replies else {}
+        scores = dict(outputs.answers(self._likelihood_job)) if self._likelihoods else {}
         refused = frozenset(name for name, answer in scores.items() if answer.text is None)
-        self._refuse_strangers(kept)
+        self._refuse_strangers(outputs)
         texts = {name: answer.text for name, answer in replies.items()}
         results = self._tasks.evaluate(Replay(texts, documents, refused))
         answered = _answered(self._replies, replies) | _scored(documents, scores)
@@ -142,14 +142,14 @@ class HarnessTask(Benchmark):
         return scored.model_copy(update={"notes": (*self._notes(), *scored.notes)})
 
     @property
-    def _likelihood_stage(self) -> str:
+    def _likelihood_job(self) -> str:
         return LIKELIHOODS if self._replies else ANSWERS
 
-    def _refuse_strangers(self, kept: JobOutputs) -> None:
-        refuse_strangers(self._replies.values(), kept.trees(ANSWERS), kept.directory)
+    def _refuse_strangers(self, outputs: JobOutputs) -> None:
+        refuse_strangers(self._replies.values(), outputs.trees(ANSWERS), outputs.directory)
         if self._likelihoods:
-            trees = kept.trees(self._likelihood_stage)
-            refuse_strangers(self._likelihoods.values(), trees, kept.directory)
+            trees = outputs.trees(self._likelihood_job)
+            refuse_strangers(self._likelihoods.values(), trees, outputs.directory)
 
     def _notes(self) -> list[str]:
         tasks = self._tasks

@@ -16,7 +16,7 @@ from spar.infer.search import Roles
 from spar.run.job import Job
 
 
-def reply_stage(name: str, asks: Sequence[ReplyAsk]) -> Job:
+def reply_job(name: str, asks: Sequence[ReplyAsk]) -> Job:
     """Search a reply to every ask, with drafts that end where the task says."""
     by_id = {ask.prompt.id: ask for ask in asks}
 
@@ -28,7 +28,7 @@ def reply_stage(name: str, asks: Sequence[ReplyAsk]) -> Job:
 
 
 @contextmanager
-def likelihood_stage(name: str, asks: Sequence[LikelihoodAsk], directory: Path) -> Iterator[Job]:
+def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) -> Iterator[Job]:
     """Score the texts of every ask, one tree a document; the file of likelihoods is closed at the end.
 
     Parameters

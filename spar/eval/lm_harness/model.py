@@ -24,7 +24,7 @@ from spar.config import EvalConfig, load_eval
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk, likelihood_asks, reply_asks, to_chat
-from spar.eval.lm_harness.jobs import likelihood_stage, reply_stage
+from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import read_likelihoods
 from spar.eval.lm_harness.replay import pairs, refuse_strangers, texts
 from spar.listener import LogListener
@@ -84,7 +84,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of searches."""
         asks = reply_asks(requests)
-        trees = self._run(reply_stage(ANSWERS, asks), asks)
+        trees = self._run(reply_job(ANSWERS, asks), asks)
         return texts(asks, {tree.prompt.id: tree.answer for tree in trees})
 
     def loglikelihood(
@@ -108,7 +108,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def _score(self, job: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         asks = likelihood_asks(requests)
         directory = self._directory / job
-        with likelihood_stage(job, asks, directory) as scoring:
+        with likelihood_job(job, asks, directory) as scoring:
             trees = self._run(scoring, asks)
         refused = frozenset(tree.prompt.id for tree in trees if tree.answer is None)
         return pairs(requests, read_likelihoods(directory), refused)
