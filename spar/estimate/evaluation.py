@@ -56,14 +56,14 @@ def sweep_text(config: EvalConfig, request: EvalRequest, grid: Sweep) -> str:
 
 def _opening(opened: OpenedBenchmark) -> Iterator[str]:
     yield f"== {opened.config.benchmark} =="
-    yield f"directory: {opened.kept.directory}"
+    yield f"directory: {opened.outputs.directory}"
     yield f"{len(opened.examples):,} of {opened.whole:,} examples; the first one:"
     if opened.examples:
         yield conversation(opened.examples[0].messages)
 
 
 def _cost(opened: OpenedBenchmark) -> Sequence[str]:
-    if opened.kept.given is not None:
+    if opened.outputs.external_answers is not None:
         return [f"responses: from {opened.config.responses}, no calls", *_more_calls(opened)]
     config, count = opened.config, len(opened.examples)
     once, retried = most_calls(config, count)
@@ -76,8 +76,11 @@ def _cost(opened: OpenedBenchmark) -> Sequence[str]:
 
 def _more_calls(opened: OpenedBenchmark) -> list[str]:
     lines: list[str] = []
-    if opened.kept.given is None and type(opened.benchmark).respond is not Benchmark.respond:
-        lines.append("plus the calls of the benchmark's own stages")
-    if opened.benchmark.graded and opened.kept.graded is None:
+    if (
+        opened.outputs.external_answers is None
+        and type(opened.benchmark).respond is not Benchmark.respond
+    ):
+        lines.append("plus the calls of the benchmark's own jobs")
+    if opened.benchmark.uses_grader and opened.outputs.external_grades is None:
         lines.append("plus the calls of the grader")
     return lines
