@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from importlib.util import find_spec
 
 import psutil
@@ -38,3 +39,18 @@ def free_memory(device: str = "auto") -> tuple[int, bool]:
 def available_memory() -> int:
     """Bytes of this machine's memory that programs can still get."""
     return int(psutil.virtual_memory().available)
+
+
+def total_memory() -> int:
+    """Bytes of this machine's memory."""
+    return int(psutil.virtual_memory().total)
+
+
+def list_gpus() -> list[str]:
+    """Name and memory of each NVIDIA GPU, as nvidia-smi prints them; [] where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return run.stdout.strip().splitlines()
