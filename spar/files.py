@@ -1,29 +1,29 @@
-"""Files that a killed writer leaves whole: append by lines, replace as a whole, lock by process."""
+"""Files that survive a killed writer: append whole lines, replace whole files, lock by process."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from spar.errors import RunLocked
 
-try:
-    import fcntl
-except ImportError:  # Windows: two writers on one directory are then not told apart
-    fcntl = None  # type: ignore[assignment]
-
 SYNC_SECONDS = 1.0
-"""Least time between two syncs of one file: a sync costs milliseconds, a tree may cost less."""
+"""Minimum time between two syncs of one file: a sync takes milliseconds, a tree may take less."""
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+"""Errors of a file system that has no locks, as some network file systems."""
+PART = ".part"
+"""Suffix of the temporary file from which a file is replaced."""
 
 
 class LineFile:
-    """A file that grows by whole lines only, without a buffer of our own."""
+    """An append-only file of whole lines, unbuffered."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -31,11 +31,11 @@ class LineFile:
         self._synced = time.monotonic()
 
     def append(self, line: str) -> None:
-        """Add one line; whatever goes wrong, the file ends in a whole line."""
+        """Append one line; after any error the file still ends in a whole line."""
         start = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             _write_all(self._descriptor, line.encode("utf-8") + b"\n")
-        except BaseException:  # Ctrl-C between two parts tears a line just as a full disk does
+        except BaseException:  # Ctrl-C between two writes tears a line just as a full disk does
             with suppress(OSError):
                 os.ftruncate(self._descriptor, start)
             raise
@@ -57,56 +57,91 @@ class LineFile:
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        # A short write is no error by itself: the next one says why, or goes through.
+        # A short write is not an error by itself: the next one raises, or succeeds.
         view = view[os.write(descriptor, view) :]
 
 
-def replace_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file so that a reader sees the old one or the new one, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that takes the place of `path` when the block ends.
+
+    The bytes go to a temporary file in the same folder, which is synced and renamed: a reader sees the
+    old file or the new one, never a part. If the block raises, `path` stays as it was.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    try:
+        with part.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replace a file as a whole; see `replacing`."""
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a UTF-8 text file as a whole; see `replacing`."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file as a whole; see `replacing`."""
     replace_lines(path, [json.dumps(value, indent=2)])
 
 
 def replace_lines(path: Path, lines: Iterable[str]) -> str:
-    """Write a file of ASCII lines as `replace_json` does; returns the SHA-256 of its bytes."""
-    part, digest = path.with_name(f"{path.name}.part"), hashlib.sha256()
-    with part.open("wb") as handle:
+    """Replace a file of ASCII lines as a whole; returns the SHA-256 of its bytes in hex."""
+    digest = hashlib.sha256()
+    with replacing(path) as stream:
         for line in lines:
             data = f"{line}\n".encode("ascii")
             digest.update(data)
-            handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(path)
+            stream.write(data)
     return digest.hexdigest()
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel lets go of it when the process dies.
+    """Hold the lock file `path`, which names the process; the lock ends with the process.
+
+    On a file system without locks nothing is locked: a run must be possible there too.
 
     Raises
     ------
     RunLocked
         Another process holds it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
-        _claim(descriptor, path.parent)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunLocked(
+            f"process {_holder(path)} is writing to {path.parent}; wait for it to end, "
+            "or choose another --out"
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        with suppress(OSError):  # Windows refuses writes to a locked file
+            path.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _claim(descriptor: int, directory: Path) -> None:
+def _holder(path: Path) -> str:
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-        raise RunLocked(
-            f"process {holder} is writing to {directory}; wait for its end or give another --out"
-        ) from None
+        return path.read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
     except OSError:
-        pass  # some network file systems have no locks; a run must still be possible there
-    os.ftruncate(descriptor, 0)
-    _write_all(descriptor, f"{os.getpid()}\n".encode())
+        return "unknown"

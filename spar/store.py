@@ -29,7 +29,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from spar.errors import RunStopped, UsageError
-from spar.files import LineFile, locked, replace_json
+from spar.files import PART, LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
 from spar.types import SCHEMA_VERSION, SearchTree
 
@@ -195,17 +195,22 @@ def _refuse_foreign(directory: Path) -> None:
         return
     if not directory.exists():
         return
-    ours = {LOCK, f"{MANIFEST}.part"}  # what a run leaves that died before it had a manifest
     foreign = sorted(
         entry.name
         for entry in directory.iterdir()
-        if entry.name not in ours and not (entry / MANIFEST).is_file()  # a stage of this run
+        if entry.name != LOCK
+        and not _is_torn_manifest(entry.name)  # of a run that was killed before it had a manifest
+        and not (entry / MANIFEST).is_file()  # a stage of this run
     )
     if foreign:
         raise UsageError(
             f"{directory} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is "
             "no run directory; give another --out"
         )
+
+
+def _is_torn_manifest(name: str) -> bool:
+    return name.startswith(f"{MANIFEST}.") and name.endswith(PART)
 
 
 def _settle(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:

@@ -1,7 +1,7 @@
-"""Processes that do one piece of work for another: started, watched, ended, and heard of when they fail.
+"""Worker processes: start them, watch them, report their failures, leave none behind.
 
-A worker sees its standard input end when whoever started it dies, however that came about, and then ends
-too. What went wrong it leaves in one line in a JSON file, since an exit code says too little.
+A worker ends when its parent dies: its standard input, a pipe from the parent, is then closed. It writes
+its failure as one line to a JSON file, since an exit code says too little.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from spar.errors import RunStopped, SparError, UsageError
 from spar.files import replace_json
 
 WATCHED = "SPAR_DIES_WITH_STDIN"
-"""Set for a worker: its standard input ends with the process that started it."""
+"""Environment variable of a worker whose standard input is closed when its parent dies."""
 GRACE_SECONDS = 10.0
-"""How long a worker may take to end when it is asked to, before it is killed."""
+"""Time between SIGTERM and SIGKILL."""
 TICK_SECONDS = 1.0
-"""How often whoever waits for a worker looks at how it goes."""
-_SHOWN = 12
+"""Interval of `run_child`'s `tick`."""
+_LOG_LINES = 12
+"""Lines from the end of a worker's log that an error shows."""
 
 
 def run_child(
@@ -36,16 +39,16 @@ def run_child(
     environment: Mapping[str, str],
     tick: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run a command to its end, and end all that it started; returns its exit code.
+    """Run a command and kill everything that it started; returns its exit code.
 
     Parameters
     ----------
     stream:
-        Where its output goes; None leaves it on this process's own.
+        Receives its standard output and error; None shares those of this process.
     environment:
-        What it sees besides this process's environment.
+        Variables added to this process's environment.
     tick:
-        Called every second while it runs.
+        Called every second while the command runs.
     """
     child = subprocess.Popen(
         list(parts),
@@ -53,7 +56,7 @@ def run_child(
         stdout=stream,
         stderr=subprocess.STDOUT if stream else None,
         env={**os.environ, **environment},
-        start_new_session=True,  # Ctrl-C comes to us, and we end the whole group
+        start_new_session=True,  # Ctrl-C reaches this process only, which ends the whole group
     )
     try:
         while True:
@@ -65,12 +68,12 @@ def run_child(
 
 
 def exit_with_parent(cleanup: Callable[[], None] = lambda: None) -> None:
-    """End this process when whoever started it has died, if it was started as a worker.
+    """Exit this process when its parent dies, if it was started as a worker.
 
     Parameters
     ----------
     cleanup:
-        Called before that, for children of its own.
+        Called before the exit, such as `kill_children`.
     """
     if WATCHED not in os.environ:
         return
@@ -85,14 +88,14 @@ def exit_with_parent(cleanup: Callable[[], None] = lambda: None) -> None:
 
 
 def write_failure(path: Path, error: SparError) -> None:
-    """Leave a failure in one line for whoever started this process."""
-    with contextlib.suppress(OSError):  # the disk may be full: its output says so too
+    """Write an error for the parent process, which reads it with `failure`."""
+    with contextlib.suppress(OSError):  # the disk may be full; the output has the error too
         kind = "usage" if isinstance(error, UsageError) else "stopped"
         replace_json(path, {"kind": kind, "message": str(error)})
 
 
 def failure(path: Path, code: int, *, what: str, log: Path | None) -> SparError:
-    """Why a worker ended with `code`: what it left in `path`, else the end of its output.
+    """The error of a worker that ended with `code`: the one in `path`, else the end of its log.
 
     Parameters
     ----------
@@ -100,20 +103,20 @@ def failure(path: Path, code: int, *, what: str, log: Path | None) -> SparError:
         The subject of the sentence, such as "the training in runs/a".
     """
     if path.exists():
-        told: dict[str, Any] = json.loads(path.read_text())
-        kind = UsageError if told["kind"] == "usage" else RunStopped
-        return kind(told["message"])
+        written: dict[str, Any] = json.loads(path.read_text())
+        kind = UsageError if written["kind"] == "usage" else RunStopped
+        return kind(written["message"])
     ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     if log is None:
         return RunStopped(f"{what} {ended}; its output says why")
-    last = log.read_text(errors="replace").splitlines()[-_SHOWN:]
-    shown = "\n".join(f"  {line}" for line in last)
-    return RunStopped(f"{what} {ended}; the end of {log}:\n{shown}")
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    tail = "\n".join(f"  {line}" for line in lines)
+    return RunStopped(f"{what} {ended}; the end of {log}:\n{tail}")
 
 
 @contextlib.contextmanager
 def appended(log: Path | None) -> Iterator[IO[bytes] | None]:
-    """A log that output is appended to, None where there is none."""
+    """Open a log for appending; None where there is no log."""
     if log is None:
         yield None
         return
@@ -122,14 +125,30 @@ def appended(log: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 def print_error(error: SparError) -> None:
-    """Print an error as its one line on standard error, whatever characters it holds."""
+    """Print an error as one line on standard error; unencodable characters are escaped."""
     print(
         f"error: {error}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True
     )
 
 
+def kill_children() -> None:
+    """Kill every process below this one.
+
+    Python ends only some children at exit, and none that a thread is about to start. The process of
+    `multiprocessing` that frees shared memory after all others is spared; it ends by itself.
+    """
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    spared = tracker._resource_tracker._pid if tracker else None
+    with contextlib.suppress(psutil.Error):
+        # Listed before the first is killed: orphans are no longer below this process.
+        for child in psutil.Process().children(recursive=True):
+            if child.pid != spared:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a worker and all that it started, however this came about."""
+    """End a worker and its process group: SIGTERM, then SIGKILL."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     try:

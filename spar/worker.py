@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def work(task: Callable[[], None], path: Path) -> int:
     """Do a worker's task; a failure is told in one line, and kept beside its order."""
-    from spar.process_tree import kill_children
+    from spar.subprocesses import kill_children
 
     exit_with_parent(kill_children)
     try:

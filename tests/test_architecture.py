@@ -134,6 +134,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
             (
                 "spar.types",
                 "spar.store",
+                "spar.files",
                 "spar.errors",
                 "spar.listener",
                 "spar.record",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from textual.app import SuspendNotSupported
 
 from spar.errors import UsageError
+from spar.files import replace_bytes
 from spar.view.text import safe
 
 if TYPE_CHECKING:
@@ -54,11 +55,9 @@ def file_name(number: int, prompt_id: str, suffix: str) -> str:
 
 def write_file(path: Path, text: str) -> None:
     """Write a whole file or nothing; raises `UsageError` where it cannot be written."""
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", "replace"))
-        part.replace(path)
+        replace_bytes(path, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 

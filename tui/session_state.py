@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from spar.files import replace_text
 from spar.types import Record, Text
 
 VERSION = 1
@@ -84,6 +85,4 @@ def save(path: Path | None, memory: Memory) -> None:
         return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(memory.model_dump()), encoding="ascii")
-        part.replace(path)
+        replace_text(path, json.dumps(memory.model_dump()))

@@ -108,7 +108,7 @@ def _fail(message: str, code: int) -> None:
     if code == 130:
         # A worker thread may be in the middle of a step or a load and must not hold us up; what it
         # has started so far must not outlive us.
-        from spar.process_tree import kill_children
+        from spar.subprocesses import kill_children
 
         kill_children()
         os._exit(code)

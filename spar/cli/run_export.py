@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -14,6 +12,7 @@ from spar.errors import RunStopped, UsageError
 from spar.export import TREE_FORMS, export_tree
 from spar.export.columns import ROWS
 from spar.export.table import TABLE_FORMS, write_table
+from spar.files import replacing
 from spar.store import TREES, read_manifest, read_trees, tree_offsets
 from spar.types import Message, Node, SearchTree
 from spar.view.layout import parent_of
@@ -168,18 +167,10 @@ def _one_of(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:
 
 def _replace(path: Path, write: Callable[[IO[bytes]], int]) -> int:
     """Write a file in place of the one that is there, or leave that as it is; what `write` returned."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") as handle:
-            written = write(handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(path)
+        with replacing(path) as stream:
+            return write(stream)
     except OSError as error:
         raise RunStopped(
-            f"cannot write {path}: {error.strerror or error}; mend that and export again"
+            f"cannot write {path}: {error.strerror or error}; fix this and rerun the command"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    return written

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import RunStopped
-from spar.files import LineFile, replace_json
+from spar.files import LineFile, replace_json, replace_lines
 from spar.record.training import METRICS, MetricsRow, read_metrics
 
 MARK = "complete.json"
@@ -99,9 +99,7 @@ def clear_torn(folder: Path) -> None:
             shutil.rmtree(path)
     step = _step(last) if last else 0
     rows = [row for row in read_metrics(folder) if row.step <= step]
-    part = folder / f"{METRICS}.part"
-    part.write_text("".join(f"{_line(row)}\n" for row in rows))
-    part.replace(folder / METRICS)
+    replace_lines(folder / METRICS, map(_line, rows))
 
 
 def wait_for_all() -> None:

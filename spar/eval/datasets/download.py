@@ -8,10 +8,8 @@ not have the SHA-256 that the table says is thrown away, whatever the server cla
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from spar.errors import RunStopped, UsageError
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.local import data_root, file_digest
 from spar.eval.datasets.registry import DataSet, KnownFile
+from spar.files import replace_bytes
 
 if TYPE_CHECKING:
     import httpx
@@ -137,12 +136,8 @@ def _stream(client: httpx.Client, url: str) -> bytes:
 
 def _place(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
+        replace_bytes(path, content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -14,7 +14,7 @@ import os
 import sys
 
 from spar.errors import MissingExtra, SparError
-from spar.process_tree import kill_children
+from spar.subprocesses import kill_children
 
 NAME = "spar"
 """Of the model, in lm-eval's table."""

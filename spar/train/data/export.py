@@ -128,7 +128,6 @@ def _replace(path: Path, lines: Iterable[str]) -> str:
     try:
         return replace_lines(path, lines)
     except OSError as error:
-        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
         raise RunStopped(
             f"cannot write {path}: {error.strerror or error}; mend that and build again"
         ) from error
