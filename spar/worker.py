@@ -70,7 +70,7 @@ def carry_out(order: Order) -> None:
     config = DecodeConfig.from_stored(order.config)
     listener = open_progress("plain")
     source, job = _work(order)
-    config = resolve_config(config, listener.note, asked=job.roles)
+    config = resolve_config(config, listener.note, roles=job.roles)
     with RunStore.open(order.out, _manifest(make_manifest(config))) as store:
         asyncio.run(Run(config, source, store, listener, job=job).execute())
 

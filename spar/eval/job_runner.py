@@ -49,13 +49,13 @@ class DirectoryJobRunner:
         config = self._config(job)
         directory = self.outputs.directory / job.name
         source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
-        asked = job.roles or required_roles(config)
-        on_server = any(urls(config)[role] for role in asked)
+        roles = job.roles or required_roles(config)
+        on_server = any(urls(config)[role] for role in roles)
         finished = is_complete(directory, config, source)
         if finished and not on_server:
             return
         try:
-            config = resolve_config(config, self.pool.once(self.listener.note), asked=asked)
+            config = resolve_config(config, self.pool.once(self.listener.note), roles=roles)
         except SparError as error:
             if not finished:
                 raise

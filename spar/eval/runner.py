@@ -1,4 +1,4 @@
-"""What `spar eval` does once its settings are known: load, respond, grade, score, report.
+"""Evaluate: load the examples, have them answered and graded, score, write the results.
 
 Everything that can be wrong with data and files is found before a model is loaded. Answers of all
 benchmarks come before the grading of any, so that at most one change of models is needed. Scoring
@@ -60,7 +60,7 @@ class OpenedBenchmark:
     examples: Sequence[Prompt]
     outputs: RunOutputs
     whole: int
-    """Examples that the benchmark has without `--limit`, as far as is known."""
+    """Examples that the benchmark has without `--limit`, as far as this is known."""
     notes: tuple[str, ...] = field(default=())
 
 
@@ -94,7 +94,7 @@ async def evaluate(
             results.append(score(benchmark))
         except (
             SparError
-        ) as error:  # a judge whose replies cannot be read says nothing of the others
+        ) as error:  # a judge whose replies cannot be read does not affect the others
             errors.append(error)
     return results, errors[0] if errors else None
 
@@ -167,22 +167,22 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
         spec = BENCHMARKS.spec_of(partial(_harness_task, name))
     fields = spec.options.model_fields if spec.options else {}
     switches = {"compat": request.compat, "allow_code_execution": request.allow_code_execution}
-    given = {option: value for option, value in switches.items() if value and option in fields}
-    return spec.open(name, {**config.benchmark_args, **given})
+    chosen = {option: value for option, value in switches.items() if value and option in fields}
+    return spec.open(name, {**config.benchmark_args, **chosen})
 
 
 def _harness_task(name: str) -> Benchmark:
-    known: Sequence[str] = ()
+    tasks: Sequence[str] = ()
     if has_package("lm_eval"):
         from spar.eval.lm_harness.benchmark import known_tasks, task
 
-        known = known_tasks()
-        if name in known:
+        tasks = known_tasks()
+        if name in tasks:
             return task(name)
     close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
-    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *known], n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *tasks], n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    more = "a task of lm-eval" if known else "with lm-eval installed, one of its tasks"
+    more = "a task of lm-eval" if tasks else "with lm-eval installed, one of its tasks"
     raise UsageError(
         f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, module:attribute, or {more})"
     )
@@ -224,17 +224,17 @@ def _digests(responses: str) -> list[str]:
 
 def default_directory(config: EvalConfig) -> Path:
     """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
-    told = {**config.stored(), "given": _digests(config.responses)}
-    digest = config_digest(told, free=FREE)
+    values = {**config.stored(), "given": _digests(config.responses)}
+    digest = config_digest(values, free=FREE)
     return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
 
 
 def score(opened: OpenedBenchmark) -> Results:
     """Score what the stages left, and write it beside them."""
-    asked = {prompt.id: prompt.messages[-1].content for prompt in opened.examples}
+    prompts = {prompt.id: prompt.messages[-1].content for prompt in opened.examples}
     scored = opened.benchmark.score(opened.examples, opened.outputs)
     examples = [
-        example.model_copy(update={"prompt": asked.get(example.id, "")})
+        example.model_copy(update={"prompt": prompts.get(example.id, "")})
         for example in scored.examples
     ]
     results = totals(opened.config, scored, _facts(opened), opened.notes)
@@ -267,7 +267,7 @@ def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
         "directory": str(opened.outputs.directory),
         "strategy": config.strategy,
         "budget": config.budget,
-        # Who wrote a file's answers is not known.
+        # The model that wrote a file's answers is unknown.
         "model": "" if from_file else manifest.models[opened.benchmark.measures],
         "responses": config.responses,
         "whole": opened.whole,

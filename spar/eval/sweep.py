@@ -34,7 +34,7 @@ SEARCH = (
     *("strategy", "budget", "branch", "keep", "depth", "gate", "stop"),
     *("max_calls", "max_tokens", "max_seconds"),
 )
-"""Settings that say which requests a search makes, not what a request is answered."""
+"""Settings that decide which requests a search makes, not the reply to a request."""
 _OF_ROLES = ("actor_model", "judge_model", "refiner_model")
 """Settings that a run fills in for the roles that it asks, so they may be blank in one and not in another."""
 
@@ -121,19 +121,19 @@ async def fill(store: RunStore, job: Job, settings: SearchSettings, folders: Seq
     folders:
         Run directories of the same stage, tried in order; one of other settings or prompts is passed over.
     """
-    wanted = {prompt.id: prompt for prompt in job.prompts if prompt.id not in store.done}
+    missing = {prompt.id: prompt for prompt in job.prompts if prompt.id not in store.done}
     num_made = 0
     for folder in folders:
-        if not wanted or not _answers_alike(folder, store.manifest):
+        if not missing or not _answers_alike(folder, store.manifest):
             continue
         for tree in read_trees(folder):
-            prompt = wanted.get(tree.prompt.id)
+            prompt = missing.get(tree.prompt.id)
             if prompt is None or not _same(prompt, tree.prompt):
                 continue
             made = await replay(tree, settings, roots=job.roots)
             if made is not None:
                 store.append(made)
-                del wanted[prompt.id]
+                del missing[prompt.id]
                 num_made += 1
     return num_made
 
@@ -142,8 +142,8 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
     for what, values in (("strategies", strategies), ("budgets", budgets)):
         twice = [value for index, value in enumerate(values) if value in values[:index]]
         if twice or not values:
-            told = f"{twice[0]} is given twice" if twice else "none is given"
-            raise UsageError(f"--{what}: {told}; give each once, separated by commas")
+            problem = f"{twice[0]} is given twice" if twice else "none is given"
+            raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
     for name in strategies:
         STRATEGIES.check(name)
     if min(budgets) < 1:

@@ -144,7 +144,7 @@ class SweepJobRunner(DirectoryJobRunner):
             self.counts.add(self.point, 0)
         if not job.prompts or not folders or is_complete(directory, config, source):
             return
-        config = resolve_config(config, lambda _: None, asked=job.roles or required_roles(config))
+        config = resolve_config(config, lambda _: None, roles=job.roles or required_roles(config))
         manifest = make_manifest(config)
         settings = job.changed(search_settings(config, manifest.digest))
         with RunStore.open(directory, manifest) as store:

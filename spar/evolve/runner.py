@@ -133,7 +133,7 @@ def _resolve(
     config: EvolveConfig, source: PromptSource, listener: Listener, *, out: Path | None
 ) -> ResolvedRun:
     try:
-        resolved = resolve_config(config, listener.note, asked=("actor",))
+        resolved = resolve_config(config, listener.note, roles=("actor",))
     except SparError as error:  # a finished run is reported again without its teacher
         if out is None or not is_complete(out, config, source):
             raise

@@ -45,7 +45,7 @@ async def decode(
     listener: Listener = Listener(),
     roots: RootsProvider | None = None,
 ) -> None:
-    """Search every prompt that the store does not have yet, and add up what was found.
+    """Search every prompt without a tree in the store, and add up the totals.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ async def decode(
         while running:
             await write_next()
     except EngineError as error:
-        message = f"{error}; {len(store.done)} trees are safe in {store.directory}"
-        raise RunStopped(f"{message}; run the same command again to resume") from error
+        message = f"{error}; {len(store.done)} trees are saved in {store.directory}"
+        raise RunStopped(f"{message}; rerun the command to resume") from error
     finally:
         await cancel(running)

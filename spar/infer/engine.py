@@ -24,7 +24,7 @@ Finish = Literal["stop", "length"]
 """Why a completion ended: the model's end of turn or a stop string, or the token limit."""
 
 NoteCallback = Callable[[str], None]
-"""Takes a line for the person who runs the program: what was found out, what is done about it."""
+"""Takes a human-readable line: a choice that was made, a warning."""
 
 TREE: ContextVar[int] = ContextVar("tree", default=0)
 """Admission number of the tree that the current task searches; `decode` sets it for each of them."""
@@ -94,7 +94,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     logprobs: tuple[TokenLogprobs, ...] = ()
-    """One entry a token where `Sampling.top_logprobs` asked for it, else empty."""
+    """One entry a token with `Sampling.top_logprobs`, else empty."""
     cached_tokens: int = field(default=0, compare=False)
     """Prompt tokens that were not computed for this request, since the engine's prefix cache held them
     or a request beside it has the same prompt. Depends on who came before, so equality ignores it."""
@@ -115,19 +115,19 @@ class Deployment:
     engine: str = "auto"
     """Name in the engines table of what runs it."""
 
-    def serves(self, wanted: Deployment) -> bool:
+    def serves(self, needed: Deployment) -> bool:
         """Whether this one, once open, can stand for another: it may hold more adapters, in less memory."""
-        alike = (self.model, self.urls, self.engine) == (wanted.model, wanted.urls, wanted.engine)
-        return alike and self.share <= wanted.share and {*self.adapters} >= {*wanted.adapters}
+        same = (self.model, self.urls, self.engine) == (needed.model, needed.urls, needed.engine)
+        return same and self.share <= needed.share and {*self.adapters} >= {*needed.adapters}
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A text whose probability is asked for, and what stands before it."""
+    """A text to score, and its context."""
 
     context: str | tuple[Message, ...]
     """Text as it is, or a conversation that the chat template renders up to where the reply begins.
-    Where it is "", the text stands alone: a longer one than the model holds is scored in windows."""
+    Where it is "", the text has no context: a longer one than the model holds is scored in windows."""
     text: str
 
 
@@ -138,7 +138,7 @@ class Likelihood:
     logprob: float
     """Natural log-probability of the whole text at temperature 1."""
     greedy: bool
-    """Whether each of its tokens is the likeliest where it stands."""
+    """Whether each of its tokens is the most likely one at its position."""
     tokens: int
     """How many it has."""
 
@@ -163,7 +163,7 @@ class Engine(Protocol):
 
     @property
     def description(self) -> str:
-        """What it runs and how, in a few words for a person."""
+        """What it runs and how, in a few human-readable words."""
         ...
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]: ...
@@ -227,7 +227,7 @@ class EngineSpec:
     in_process: bool = False
     """Whether models are loaded into this machine's memory, so that two of them may have to take turns."""
     shares_memory: bool = False
-    """Whether it must be told its share of the memory where several models are loaded."""
+    """Whether it takes its share of the memory where several models are loaded."""
     automatic: bool = False
     """Whether `auto` may stand for it in a stored run."""
     accepts: frozenset[Accepts] = frozenset()

@@ -28,5 +28,5 @@ async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     everything = list(tasks)
     for task in everything:
         task.cancel()
-    # Ended ones too: else asyncio prints a traceback for each error that nobody asked for.
+    # Finished ones too: else asyncio prints a traceback for each exception that is never retrieved.
     await asyncio.gather(*everything, return_exceptions=True)

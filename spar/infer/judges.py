@@ -1,7 +1,7 @@
 """Judges: how a response gets its judgement.
 
-`votes` asks the model several times and counts (the paper's), `logprob` asks once and reads the
-probability of Yes at the verdict, `verifier` asks a program for the ground truth.
+`votes` samples several verdicts and counts them (the paper's), `logprob` samples one critique and reads the
+probability of Yes at its verdict, `verifier` runs a program that knows the ground truth.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VoteRule = Literal["full", "majority", "race"]
 at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast."""
 
 JUDGE_ATTEMPTS = 3
-"""Rounds of votes before a response is given up (paper, code)."""
+"""Rounds of votes before judging a response fails (paper, code)."""
 _TOP_LOGPROBS = 20
 
 
@@ -59,7 +59,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class VotesJudge:
-    """Majority of sampled step-by-step verdicts. A tie, or no parsed vote, asks again."""
+    """Majority of sampled step-by-step verdicts. A tie, or no vote that can be parsed, starts another round."""
 
     settings: JudgeSettings
 
@@ -150,7 +150,7 @@ async def cast_all(engine: Engine, requests: Sequence[Request], spent: Usage) ->
 
 
 async def cast_majority(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
-    """As many votes as a majority needs; the rest where these split or say nothing."""
+    """As many votes as a majority needs; the rest where these split or cannot be parsed."""
     needed = len(requests) // 2 + 1
     texts, spent = await cast_all(engine, requests[:needed], spent)
     verdicts = {parse_verdict(text) for text in texts}
@@ -243,7 +243,7 @@ class FunctionJudge:
 
 
 def as_judgement(verdict: Verdict) -> Judgement:
-    """The judgement that a function's verdict stands for.
+    """The judgement for a function's verdict.
 
     Raises
     ------

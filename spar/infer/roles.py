@@ -1,4 +1,4 @@
-"""Actor and refiner: what is asked of a model, and what is read out of its replies.
+"""Actor and refiner: the requests to a model, and the parsing of its replies.
 
 Roles own prompts and parsing. They know neither trees nor budgets; a role that cannot do its work
 raises `AttemptFailed`, which the driver writes down as a fault.
@@ -44,7 +44,7 @@ class AttemptFailed(SparError):
     Parameters
     ----------
     reason:
-        One line for a person.
+        One human-readable line.
     text:
         The last text that could not be used.
     usage:
@@ -109,7 +109,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Refiner:
-    """Writes refinements: continues the judge's conversation with the kept critique."""
+    """Writes refinements: continues the judge's conversation with the stored critique."""
 
     engine: Engine
     sampling: Sampling
@@ -128,20 +128,20 @@ class Refiner:
             except ParseError as error:
                 reason = f"{error} ({REFINE_ATTEMPTS} attempts)"
                 continue
-            kept = None if refinement_text(refinement) == text else text
+            original = None if refinement_text(refinement) == text else text
             return Generation(
-                refinement.response, refinement.reflection, usage, sampling.seed, kept
+                refinement.response, refinement.reflection, usage, sampling.seed, original
             )
         raise AttemptFailed(reason, text, usage)
 
 
 def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:
-    """The conversation that asks for a verdict."""
+    """The judge's conversation about a response."""
     return templates.judge_conversation(prompt.messages, response)
 
 
 def refine_messages(templates: Templates, prompt: Prompt, parent: Node) -> tuple[Message, ...]:
-    """The conversation that asks for a refinement: it extends the judge's token for token.
+    """The refiner's conversation about a node; the judge's conversation is its prefix, token for token.
 
     Raises
     ------

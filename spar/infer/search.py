@@ -1,7 +1,7 @@
-"""The driver: runs one strategy on one prompt and writes down everything that happened.
+"""The driver: runs one strategy on one prompt and records everything that happened.
 
-It clips each wave to the budget, writes and judges all children of the wave concurrently, appends
-them in the order they were asked for, and stops when one passes. It knows no text template and no
+It clips each wave to the budget, generates and judges all children of the wave concurrently, appends
+them in the order of the wave, and stops when one passes. It knows no text template and no
 model; roles do. Rules: docs/design.md, "Semantics, settled".
 """
 
@@ -31,16 +31,16 @@ from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
 from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage, best
 
-Stage = Literal["draft", "judge", "refine"]
+FaultStage = Literal["draft", "judge", "refine"]
 """Which role a fault happened in."""
 
 StopRule = Literal["wave", "first"]
-"""`wave` judges a wave whole before the gate is tested (paper); `first` cancels the rest of it."""
+"""`wave` judges a whole wave before the threshold is tested (paper); `first` cancels the rest of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Most that one tree may spend. A given root is free."""
+    """The most that one tree may spend. Roots that are passed in are free."""
 
     responses: int = 15
     """Drafts and refinements, failed attempts included: the paper's inference times. Never exceeded."""
@@ -54,7 +54,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who writes and who judges."""
+    """The actor, the judge and the refiner of a search."""
 
     actor: ActorProtocol
     judge: Judge
@@ -70,7 +70,7 @@ class SearchSettings:
     """The strategy's name, for the record."""
     shape: SearchConfig = SearchConfig()
     budget: Budget = Budget()
-    gate: float = 0.5
+    threshold: float = 0.5
     """A node passes when its score is strictly above this (paper: 0.5)."""
     stop_rule: StopRule = "wave"
     seed: int | None = 0
@@ -80,10 +80,10 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What one attempt gave: text or none, a judgement or none, and why not."""
+    """The result of one attempt: a generation, its judgement, or a fault."""
 
     parent: int | None
-    written: Generation | None
+    generation: Generation | None
     judgement: Judgement | None = None
     judge_usage: Usage = Usage()
     fault: Fault | None = None
@@ -109,7 +109,7 @@ async def run_search(
     Raises
     ------
     EngineError
-        A request could not be served. The tree is given up whole.
+        A request could not be served. There is no partial tree.
     """
     search = _Search(prompt, roles, settings, list(roots), on_node)
     plan = settings.strategy(tuple(roots), settings.shape)
@@ -136,8 +136,8 @@ class _Search:
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
         self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
-        self._num_given = len(nodes)
-        self._given = {node.response: node.judgement for node in nodes if node.judgement}
+        self._num_roots = len(nodes)
+        self._root_judgements = {node.response: node.judgement for node in nodes if node.judgement}
         self._start = time.monotonic()
         self._spent = 0
         self._bound = False
@@ -163,13 +163,13 @@ class _Search:
 
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
-        self._lose_unclaimed()
+        self._count_unclaimed()
         answer = best(tuple(self.nodes))
         return SearchTree(
             prompt=self.prompt,
             strategy=self.settings.name,
             config=self.settings.digest,
-            gate=self.settings.gate,
+            gate=self.settings.threshold,
             nodes=tuple(self.nodes),
             faults=tuple(self.faults),
             selected=answer[0].id if answer else None,
@@ -179,15 +179,15 @@ class _Search:
             seconds=time.monotonic() - self._start,
         )
 
-    def _lose_unclaimed(self) -> None:
-        # Judgements that were ready when whoever had asked for them was cancelled.
+    def _count_unclaimed(self) -> None:
+        # Judgements that finished after the attempt that requested them was cancelled.
         for response, task in self.judging.items():
             if response in self._charged or task.cancelled() or task.exception() is not None:
                 continue
-            self._lose("judge", UsageCounter(task.result()[1]))
+            self._count_cancelled("judge", UsageCounter(task.result()[1]))
 
     def _solved(self) -> bool:
-        return any(_passes(node.judgement, self.settings.gate) for node in self.nodes)
+        return any(_passes(node.judgement, self.settings.threshold) for node in self.nodes)
 
     def _clip(self, wave: Sequence[Expand]) -> list[Expand]:
         left = 0 if self._capped() else self.settings.budget.responses - self._spent
@@ -202,7 +202,7 @@ class _Search:
 
     def _capped(self) -> bool:
         budget, usage = self.settings.budget, Usage()
-        items: tuple[Node | Fault, ...] = (*self.nodes[self._num_given :], *self.faults)
+        items: tuple[Node | Fault, ...] = (*self.nodes[self._num_roots :], *self.faults)
         for item in items:
             usage += item.usage
         return (
@@ -220,123 +220,127 @@ class _Search:
                 tasks.append(asyncio.create_task(attempt))
         self._spent += len(tasks)
         first_only = self.settings.stop_rule == "first"
-        gate = self.settings.gate
-        done = (lambda outcome: _passes(outcome.judgement, gate)) if first_only else _never
+        threshold = self.settings.threshold
+        done = (lambda outcome: _passes(outcome.judgement, threshold)) if first_only else _never
         outcomes = await gather(tasks, done)
         self._cancelled += len(tasks) - len(outcomes)
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, expand: Expand, index: int) -> _Outcome:
-        parent, tally = expand.parent, UsageCounter()
+        parent, counter = expand.parent, UsageCounter()
         writer: Role = "actor" if parent is None else "refiner"
-        USAGE_COUNTER.set(tally)  # seen by this attempt's task alone
+        USAGE_COUNTER.set(counter)  # seen by this attempt's task alone
         try:
-            written = await self._write(parent, index)
+            generation = await self._write(parent, index)
         except AttemptFailed as error:
-            stage: Stage = "draft" if parent is None else "refine"
+            stage: FaultStage = "draft" if parent is None else "refine"
             return _Outcome(parent, None, fault=_fault(parent, stage, error))
         except asyncio.CancelledError:
-            self._lose(writer, tally)
+            self._count_cancelled(writer, counter)
             raise
         if not expand.judged:
-            return _Outcome(parent, written)
+            return _Outcome(parent, generation)
         try:
-            judgement, usage = await self._judge(written.response)
+            judgement, usage = await self._judge(generation.response)
         except AttemptFailed as error:
-            return _Outcome(parent, written, fault=_fault(parent, "judge", error))
+            return _Outcome(parent, generation, fault=_fault(parent, "judge", error))
         except asyncio.CancelledError:
-            self._lose(writer, tally)
+            self._count_cancelled(writer, counter)
             raise
-        return _Outcome(parent, written, judgement, usage)
+        return _Outcome(parent, generation, judgement, usage)
 
-    def _lose(self, role: Role, tally: UsageCounter) -> None:
-        """Note what cancelled work had cost; a tally that was noted is empty."""
-        self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + tally.usage
-        tally.usage = Usage()
+    def _count_cancelled(self, role: Role, counter: UsageCounter) -> None:
+        """Count what cancelled work had cost, once."""
+        self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + counter.usage
+        counter.usage = Usage()
 
     async def _write(self, parent: int | None, index: int) -> Generation:
         role = "draft" if parent is None else "refine"
-        # What makes a seed: run seed, prompt id, parent, child index, role, attempt.
+        # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
         seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
         if parent is None:
             return await self.roles.actor.draft(self.prompt, index, seeds)
         return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
-        if response in self._given:
-            return self._given[response], Usage()
-        # The first to arrive asks; whoever has the same response waits for the same judgement.
+        if response in self._root_judgements:
+            return self._root_judgements[response], Usage()
+        # Attempts with the same response share one judgement, requested by the first.
         if response not in self.judging:
             seeds = partial(derive, self.settings.seed, self.prompt.id, response, "judge")
             self.judging[response] = asyncio.ensure_future(self._votes(response, seeds))
         return await self.judging[response]
 
     async def _votes(self, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        tally = UsageCounter()
-        USAGE_COUNTER.set(tally)
+        counter = UsageCounter()
+        USAGE_COUNTER.set(counter)
         try:
             return await self.roles.judge.judge(self.prompt, response, seeds)
         except asyncio.CancelledError:
-            self._lose("judge", tally)
+            self._count_cancelled("judge", counter)
             raise
 
     def _append(self, outcome: _Outcome) -> Node | None:
-        """Write an attempt down; returns the node that the strategy may go on from, if there is one."""
-        written, judgement, fault = outcome.written, outcome.judgement, outcome.fault
+        """Record an attempt; returns the node that the strategy may expand, if there is one."""
+        generation, judgement, fault = outcome.generation, outcome.judgement, outcome.fault
         if fault is not None:
-            # A draft that nobody could judge still answers the prompt; a refinement is dropped.
-            keep_draft = written is not None and outcome.parent is None
-            spent = Usage() if written is None or keep_draft else written.usage
-            failed = self._once(written, fault.usage)
+            # A draft that could not be judged still answers the prompt; such a refinement is dropped.
+            keep_draft = generation is not None and outcome.parent is None
+            spent = Usage() if generation is None or keep_draft else generation.usage
+            failed = self._charge(generation, fault.usage)
             votes = failed if fault.stage == "judge" else Usage()
             update = {"usage": failed + spent, "judge_usage": votes}
             self.faults.append(fault.model_copy(update=update))
             if not keep_draft:
                 return None
-        assert written is not None
-        node = self._node(outcome.parent, written, judgement, outcome.judge_usage)
+        assert generation is not None
+        node = self._node(outcome.parent, generation, judgement, outcome.judge_usage)
         self.nodes.append(node)
         if self.on_node is not None:
             self.on_node(node)
         return None if fault is not None else node
 
     def _node(
-        self, parent: int | None, written: Generation, judgement: Judgement | None, judging: Usage
+        self,
+        parent: int | None,
+        generation: Generation,
+        judgement: Judgement | None,
+        judge_usage: Usage,
     ) -> Node:
-        votes = self._once(written, judging)
+        votes = self._charge(generation, judge_usage)
         return Node(
             id=len(self.nodes),
             parent=parent,
             depth=0 if parent is None else self.nodes[parent].depth + 1,
-            response=written.response,
-            reflection=written.reflection,
-            text=written.text,
+            response=generation.response,
+            reflection=generation.reflection,
+            text=generation.text,
             judgement=judgement,
-            usage=written.usage + votes,
+            usage=generation.usage + votes,
             judge_usage=votes,
-            seed=written.seed,
+            seed=generation.seed,
         )
 
-    def _once(self, written: Generation | None, judging: Usage) -> Usage:
-        # Identical responses share one judgement, and the first of them in the record pays for it.
-        if written is None:
-            return judging
-        if written.response in self._charged:
+    def _charge(self, generation: Generation | None, judge_usage: Usage) -> Usage:
+        # Identical responses share one judgement; its cost is recorded with the first of them.
+        if generation is None:
+            return judge_usage
+        if generation.response in self._charged:
             return Usage()
-        self._charged.add(written.response)
-        return judging
+        self._charged.add(generation.response)
+        return judge_usage
 
 
-def _passes(judgement: Judgement | None, gate: float) -> bool:
-    return judgement is not None and judgement.passed(gate)
+def _passes(judgement: Judgement | None, threshold: float) -> bool:
+    return judgement is not None and judgement.passed(threshold)
 
 
 def _never(_: _Outcome) -> bool:
     return False
 
 
-def _fault(parent: int | None, stage: Stage, error: AttemptFailed) -> Fault:
+def _fault(parent: int | None, stage: FaultStage, error: AttemptFailed) -> Fault:
     return Fault(
         parent=parent, stage=stage, reason=error.reason, text=error.text, usage=error.usage
     )

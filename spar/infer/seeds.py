@@ -3,7 +3,7 @@
 A draft's or refinement's seed comes from (run seed, prompt id, parent, child index, role, attempt).
 A vote's comes from the response's text in place of its position, since identical responses in one
 tree share one judgement. The votes of one round have seeds in a row, as an engine gives them to the
-samples of one request, so they may be asked for together or one by one with the same result.
+samples of one request, so they may be requested together or one by one with the same result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a strategy is: a pure generator that asks for waves of children and is sent back the judged ones.
+"""Strategies: pure generators that yield waves of children to make and are sent the judged ones.
 
-A strategy never sees an engine, a budget, an await or a text template. It may ask for as much as it
-likes: the driver clips each wave to the budget, stops it once a node passes, and sends back only the
+A strategy never sees an engine, a budget, an await or a text template. It may yield waves of any size: the driver clips each wave to the budget, stops it once a node passes, and sends back only the
 children that exist and were judged.
 """
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DRAFT_ATTEMPTS = 3
-"""Drafts that a refining strategy tries before it gives the prompt up."""
+"""Drafts that a refining strategy makes before it ends without a judged one."""
 UNLIMITED = sys.maxsize
 """As many children as the budget allows."""
 
@@ -52,7 +51,7 @@ class SearchConfig:
 
 
 class Strategy(Protocol):
-    """A function from given roots (may be none) and the search's shape to a plan."""
+    """A function from roots that are passed in (often none) and the search's shape to a plan."""
 
     def __call__(self, roots: tuple[Node, ...], config: SearchConfig) -> Plan: ...
 
@@ -118,7 +117,7 @@ def _with_options(
 def drafted(
     roots: tuple[Node, ...],
 ) -> Generator[Sequence[Expand], tuple[Node, ...], tuple[Node, ...]]:
-    """The given roots, or else one fresh draft; a draft that cannot be judged is tried again.
+    """The roots that are passed in, or else one draft; a draft that cannot be judged is made again.
 
     Empty after `DRAFT_ATTEMPTS` drafts without a judgement: a prompt that does not fit, say.
     """

@@ -14,7 +14,7 @@ from spar.verifiers import passes
 
 @dataclass(slots=True)
 class Summary:
-    """What a run has found so far, without keeping its trees."""
+    """The totals of a run, without its trees."""
 
     trees: int = 0
     """Prompts that are done."""
@@ -27,7 +27,7 @@ class Summary:
     unanswered: int = 0
     """Trees without any response."""
     roles: dict[Role, Usage] = field(default_factory=lambda: dict.fromkeys(ROLES, Usage()))
-    """What each role asked for and what that cost."""
+    """The usage of each role."""
     cancelled: int = 0
     """Attempts that `--early-stop first` cut off."""
     verified: int = 0

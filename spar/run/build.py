@@ -62,7 +62,7 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
             branching=config.branching, beam_width=config.beam_width, depth=config.depth
         ),
         budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),
-        gate=config.threshold,
+        threshold=config.threshold,
         stop_rule=config.early_stop,
         seed=config.seed,
         digest=digest,
@@ -88,13 +88,13 @@ def _sampling(config: SamplingConfig) -> Sampling:
 
 
 def _packages() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _TRACKED_PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _git_commit() -> str | None:

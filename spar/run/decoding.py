@@ -91,7 +91,7 @@ async def run_decode(
     overwrite:
         Delete an earlier run in the directory first.
     interactive:
-        Whether somebody waits for the answer to one prompt, so that latency counts.
+        Whether this is a single prompt that a user waits for, so that latency counts.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def as_prompts(values: Iterable[PromptLike]) -> Iterator[Prompt]:
 
 
 def as_prompt(value: PromptLike, number: int = 1) -> Prompt:
-    """The prompt that a text, a row of a prompts file, or a `Prompt` stands for.
+    """The prompt of a text, of a row of a prompts file, or a `Prompt` itself.
 
     Raises
     ------

@@ -211,11 +211,11 @@ class Session(Generic[C]):
             raise EngineError("the session is closed")
         config = self.config.model_copy(update=changes)
         roles = required_roles(config)
-        config = resolve_config(config, listener.note, interactive=True, asked=roles)
+        config = resolve_config(config, listener.note, interactive=True, roles=roles)
         shares = memory_shares(config, roles, must_fit=True)
         engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
         self._engines = engines
-        if set(engines.wanted.values()) - set(engines.engines):
+        if set(engines.needed.values()) - set(engines.engines):
             listener.note("loading the model ...")
         manifest = make_manifest(config)
         self._manifests[manifest.digest] = manifest

@@ -25,7 +25,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `EvalConfig` to change, such as `{"strategy": "greedy", "budget": 1}`."""
     roles: tuple[Role, ...] = ()
-    """Roles that are asked, () for those that the strategy and the judge of the settings need."""
+    """Roles that call a model, () for those that the strategy and the judge of the settings require."""
     grader: bool = False
     """Whether the models are the grader's in place of the run's."""
     change: Callable[[Roles], Roles] = lambda roles: roles
@@ -38,7 +38,7 @@ class Job:
     """Its name in the record."""
 
     def changed(self, settings: SearchSettings) -> SearchSettings:
-        """The settings of a search with this stage's own strategy, where it has one."""
+        """The settings of a search with this job's own strategy, where it has one."""
         if self.strategy is None:
             return settings
         return replace(settings, strategy=self.strategy, name=self.strategy_name)

@@ -2,7 +2,7 @@
 
 An estimate before anything is loaded: weights as they are stored, scaled to the dtype that they run
 in, plus room for each model's cache of keys and values. A model whose files are not on this machine
-yet has no known size.
+yet has an unknown size.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Placement:
     arrangement: Arrangement
     """One model only, all at the same time, or one after the other."""
     why: str
-    """For the person who runs it, a sentence without its full stop."""
+    """The reason, as a sentence without its full stop."""
 
 
 def placement(models: Sequence[str], *, device: str = "auto", dtype: str = "auto") -> Placement:
@@ -58,14 +58,12 @@ def placement(models: Sequence[str], *, device: str = "auto", dtype: str = "auto
 
 
 def arrange(sizes: dict[str, int | None], free: int) -> Placement:
-    """The arrangement for models of these sizes in `free` bytes; None is a size nobody knows."""
+    """The arrangement for models of these sizes in `free` bytes; None is an unknown size."""
     if len(sizes) < 2:
         return Placement("one", "all roles are played by one model")
     unknown = [model for model, size in sizes.items() if size is None]
     if unknown:
-        return Placement(
-            "in turn", f"the size of {unknown[0]} is not known before it is downloaded"
-        )
+        return Placement("in turn", f"the size of {unknown[0]} is unknown until it is downloaded")
     needed = sum(
         size + max(LEAST_CACHE, int(size * CACHE_SHARE)) for size in sizes.values() if size
     )
@@ -142,10 +140,10 @@ def model_folder(model: str) -> Path | None:
     except ImportError:
         return None
     try:
-        found = try_to_load_from_cache(model, "config.json")
+        path = try_to_load_from_cache(model, "config.json")
     except HFValidationError:
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(path).parent if isinstance(path, str) else None
 
 
 def _stored_width(folder: Path) -> float:

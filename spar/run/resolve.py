@@ -1,7 +1,7 @@
-"""Which models run where: from settings to open engines, one for each model and server.
+"""Resolution of settings: which models run where, and one engine for each model and server.
 
-Roles that share a model and its servers share an engine. What `auto` stands for, and which model a
-server has, is settled before the run directory is made, so that the manifest says what ran.
+Roles that share a model and its servers share an engine. The engine behind `auto` and the model of a server
+are resolved before the run directory is made, so that the manifest records what ran.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ slots idle for 4 % of a run of 541 prompts, three for none (reports/schedule_rat
 
 @dataclass(slots=True)
 class Engines:
-    """The engines of a run, opened when first asked for."""
+    """The engines of a run, opened when they are first needed."""
 
     config: DecodeConfig
     note: NoteCallback = lambda _: None
     shares: Mapping[str, float] = field(default_factory=dict)
     """Model to the share of the memory that it may take, where it may not have all."""
     roles: Collection[Role] = ROLES
-    """Roles that have an engine; none is opened for the others, who must not be asked."""
+    """Roles that have an engine; the others must not be called."""
     opened: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
     """May be shared by several of these, whose runs then share loaded models."""
     ready: float = 0.0
@@ -45,14 +45,14 @@ class Engines:
     closed: bool = False
 
     def get(self, role: Role) -> Engine:
-        """The engine that a role asks."""
+        """The engine of a role."""
         if role not in self.roles:
             return MissingEngine(role)
-        wanted = self.wanted[role]
-        found = self._serving(wanted)
-        meter = self._open(wanted) if found is None else self.opened[found]
+        needed = self.needed[role]
+        opened = self._serving(needed)
+        engine = self._open(needed) if opened is None else self.opened[opened]
         adapter = self.config.adapter.get(role, "")
-        return AdapterEngine(meter, adapter) if adapter else meter
+        return AdapterEngine(engine, adapter) if adapter else engine
 
     async def aclose(self) -> None:
         """Close them all, also where one fails at it."""
@@ -60,7 +60,7 @@ class Engines:
         await close_all(self.opened, self.note)
 
     @property
-    def wanted(self) -> dict[Role, Deployment]:
+    def needed(self) -> dict[Role, Deployment]:
         """Role to what must be open for it."""
         served = deployments(self.config)
         return {
@@ -71,42 +71,42 @@ class Engines:
     @property
     def engines(self) -> dict[Deployment, InstrumentedEngine]:
         """What is open for these roles."""
-        found = (self._serving(wanted) for wanted in self.wanted.values())
-        return {deployment: self.opened[deployment] for deployment in found if deployment}
+        serving = (self._serving(needed) for needed in self.needed.values())
+        return {deployment: self.opened[deployment] for deployment in serving if deployment}
 
-    def _serving(self, wanted: Deployment) -> Deployment | None:
-        return next((one for one in tuple(self.opened) if one.serves(wanted)), None)
+    def _serving(self, needed: Deployment) -> Deployment | None:
+        return next((opened for opened in tuple(self.opened) if opened.serves(needed)), None)
 
-    def _open(self, wanted: Deployment) -> InstrumentedEngine:
-        name = pick_engine(self.config)[0] if wanted.engine == "auto" else wanted.engine
+    def _open(self, needed: Deployment) -> InstrumentedEngine:
+        name = pick_engine(self.config)[0] if needed.engine == "auto" else needed.engine
         spec = ENGINES.spec(name)
-        meter = self.opened[wanted] = InstrumentedEngine(spec.open(wanted, self.config, self.note))
-        if self.closed:  # the run was given up while this one was loading, in another thread
-            self.opened.pop(wanted, None)
-            asyncio.run(meter.aclose())
+        engine = self.opened[needed] = InstrumentedEngine(spec.open(needed, self.config, self.note))
+        if self.closed:  # the run was cancelled while this model was loading, in another thread
+            self.opened.pop(needed, None)
+            asyncio.run(engine.aclose())
             raise EngineError("the engines are closed")
-        return meter
+        return engine
 
     @property
     def completion_tokens(self) -> int:
         """Tokens generated so far."""
-        return sum(meter.completion_tokens for meter in self.engines.values())
+        return sum(engine.completion_tokens for engine in self.engines.values())
 
     def room(self) -> int:
         """Trees to keep in flight: as the user says, or enough to keep every engine full."""
         if self.config.concurrency:
             return self.config.concurrency
-        capacities = [meter.capacity for meter in self.engines.values()]
+        capacities = [engine.capacity for engine in self.engines.values()]
         return TREES_PER_SLOT * sum(capacities) if all(capacities) else DEFAULT_ROOM
 
     def describe(self) -> list[str]:
         """One line an engine: what it holds and how full its batches were."""
         lines = []
-        for deployment, meter in self.engines.items():
-            engine_stats = stats(meter)
+        for deployment, engine in self.engines.items():
+            engine_stats = stats(engine)
             batch = engine_stats.mean_batch if engine_stats else 0.0
             rows = f", mean batch {batch:.1f} rows" if batch else ""
-            lines.append(f"{engine_label(deployment)}: {meter.description}{rows}")
+            lines.append(f"{engine_label(deployment)}: {engine.description}{rows}")
         return lines
 
     def counts(self) -> dict[str, dict[str, float]]:
@@ -119,7 +119,7 @@ async def close_all(
 ) -> None:
     """Close every engine and take it out, also where one fails at it."""
     engines = [opened.pop(deployment) for deployment in tuple(opened)]
-    closing = [meter.aclose() for meter in engines]
+    closing = [engine.aclose() for engine in engines]
     for result in await asyncio.gather(*closing, return_exceptions=True):
         if isinstance(result, Exception):
             note(f"an engine did not close: {result}")
@@ -139,14 +139,14 @@ def required_roles(config: DecodeConfig) -> tuple[Role, ...]:
 def deployments(config: DecodeConfig) -> dict[Role, Deployment]:
     """Role to what serves it. Roles with the same model and servers have the same deployment."""
     names, servers = models(config), urls(config)
-    found: dict[Role, Deployment] = {}
+    served: dict[Role, Deployment] = {}
     for role in ROLES:
         alike = [r for r in ROLES if (names[r], servers[r]) == (names[role], servers[role])]
         adapters = {config.adapter[r]: None for r in alike if config.adapter.get(r)}
         model = names[role] or ("" if servers[role] else str(CHECKPOINT))
         engine = _remote_engine(config) if servers[role] else config.engine
-        found[role] = Deployment(model, servers[role], tuple(adapters), engine=engine)
-    return found
+        served[role] = Deployment(model, servers[role], tuple(adapters), engine=engine)
+    return served
 
 
 def _remote_engine(config: DecodeConfig) -> str:
@@ -174,7 +174,7 @@ def models(config: DecodeConfig) -> dict[Role, str]:
 
 
 def urls(config: DecodeConfig) -> dict[Role, tuple[str, ...]]:
-    """Role to the servers that it asks; none for an engine in process."""
+    """Role to its servers; none for an engine in this process."""
     refiner = config.refiner_url or config.base_url
     return {
         "actor": config.actor_url or config.base_url,
@@ -183,21 +183,21 @@ def urls(config: DecodeConfig) -> dict[Role, tuple[str, ...]]:
     }
 
 
-def pick_engine(config: DecodeConfig, asked: Sequence[Role] = ()) -> tuple[str, str]:
-    """The engine's name, and why `auto` stands for it ("" where the user named it).
+def pick_engine(config: DecodeConfig, roles: Sequence[Role] = ()) -> tuple[str, str]:
+    """The engine's name, and why `auto` resolves to it ("" where it was named).
 
     Where only some roles have servers, it is the engine of the others.
 
-    Parameters
+    Paraengines
     ----------
     asked:
-        Roles that ask a model, () for those that the strategy and the judge need.
+        Roles that call a model, () for those that the strategy and the judge require.
     """
     if config.engine != "auto":
         return config.engine, ""
-    asked = asked or required_roles(config)
-    served = [role for role in asked if urls(config)[role]]
-    if len(served) == len(asked):
+    roles = roles or required_roles(config)
+    served = [role for role in roles if urls(config)[role]]
+    if len(served) == len(roles):
         return "openai", "a server's URL was given"
     name, why = _pick_local(config)
     return name, why + f" (a server is the {' and the '.join(served)})" * bool(served)
@@ -205,7 +205,7 @@ def pick_engine(config: DecodeConfig, asked: Sequence[Role] = ()) -> tuple[str, 
 
 def _pick_local(config: DecodeConfig) -> tuple[str, str]:
     if config.ray_address or config.replicas > 1:
-        return "ray", "a Ray cluster or several replicas were asked for"
+        return "ray", "a Ray cluster or several replicas are configured"
     if not has_gpu():
         return "hf", "no GPU is seen"
     if has_package("vllm"):
@@ -214,41 +214,41 @@ def _pick_local(config: DecodeConfig) -> tuple[str, str]:
 
 
 def resolve_config(
-    config: C, note: NoteCallback, *, interactive: bool = False, asked: Sequence[Role] = ()
+    config: C, note: NoteCallback, *, interactive: bool = False, roles: Sequence[Role] = ()
 ) -> C:
-    """The configuration with nothing left open: engine, servers' models, speculation.
+    """The configuration with every open choice resolved: engine, servers' models, speculation.
 
-    Parameters
+    Paraengines
     ----------
     interactive:
-        Whether a person waits for the answer to one prompt.
+        Whether this is a single prompt that a user waits for.
     asked:
-        Roles that ask a model, () for those that the strategy and the judge need.
+        Roles that call a model, () for those that the strategy and the judge require.
 
     Raises
     ------
     UsageError
         Settings that cannot go together, a folder without a model, a server without the model.
     """
-    asked = asked or required_roles(config)
-    name, why = pick_engine(config, asked)
+    roles = roles or required_roles(config)
+    name, why = pick_engine(config, roles)
     if why:
         note(f"engine: {name}, since {why}")
     spec = ENGINES.spec(name)
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
-    _check_combination(config, spec, asked)
+    _check_combination(config, spec, roles)
     _check_folders(config)
-    config = _with_served_models(config, asked, note)
+    config = _with_served_models(config, roles, note)
     if config.speculative_decoding == "auto":
         single = "speculative_decoding" in spec.accepts and interactive and has_gpu()
         config = config.model_copy(update={"speculative_decoding": "on" if single else "off"})
     return config
 
 
-def _check_combination(config: DecodeConfig, spec: EngineSpec, asked: Sequence[Role]) -> None:
+def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[Role]) -> None:
     """Raise `UsageError` for settings that the engine does not have, and for missing or useless URLs."""
     name, servers = config.engine, urls(config)
-    missing = [role for role in asked if not servers[role]]
+    missing = [role for role in roles if not servers[role]]
     if not missing and spec.urls == "refused":
         raise UsageError(
             f"--engine {name} runs models in this process and takes no URL; for servers, use "
@@ -309,10 +309,10 @@ def _check_folders(config: DecodeConfig) -> None:
             check_model_folder(deployment.model)
 
 
-def _with_served_models(config: C, asked: Sequence[Role], note: NoteCallback) -> C:
+def _with_served_models(config: C, roles: Sequence[Role], note: NoteCallback) -> C:
     served: dict[Deployment, str] = {}
     names: dict[str, str] = {}
-    for role in asked:
+    for role in roles:
         deployment = deployments(config)[role]
         find = ENGINES.spec(deployment.engine).served_model
         if not deployment.urls or find is None:

@@ -1,4 +1,4 @@
-"""What a run directory holds already: its totals, and whether anything is left to do."""
+"""Resuming: the totals of a run directory, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
 
 
 def _filled(config: DecodeConfig, stored: Mapping[str, Any]) -> DecodeConfig:
-    """The settings with what a run fills in where the person left it open: as the stored run has it."""
+    """The settings, with open choices filled in from the stored run."""
     names = ["speculative_decoding"] if config.speculative_decoding == "auto" else []
     engine = str(stored.get("engine", ""))
     if config.engine == "auto" and engine in ENGINES and ENGINES.spec(engine).automatic:

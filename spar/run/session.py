@@ -90,7 +90,7 @@ class Run:
     async def _execute(self) -> None:
         settings = self.job.changed(search_settings(self.config, self.store.manifest.digest))
         if self.pool is not None:
-            needed = self._new_engines(self.roles).wanted.values()
+            needed = self._new_engines(self.roles).needed.values()
             await self.pool.make_room(needed, self._note)
         if not await in_thread(self._needs_two_phases):
             await self._search(settings, self.roles)
@@ -135,9 +135,9 @@ class Run:
         self._note("the drafts are stored, their model is freed")
 
     async def _search(
-        self, settings: SearchSettings, asked: tuple[Role, ...], *, stored_drafts: bool = False
+        self, settings: SearchSettings, served: tuple[Role, ...], *, stored_drafts: bool = False
     ) -> None:
-        async with self._open_engines(asked) as engines:
+        async with self._open_engines(served) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
             if stored_drafts:
                 roles = replace(roles, actor=StoredDrafts(self.store.directory / FOLDER))

@@ -1,7 +1,7 @@
 """Drafts first, search later: for an actor and a refiner that do not fit in memory together.
 
 The drafts are a run of their own in `drafts/` below the run directory: trees of unjudged nodes, written,
-resumed and read like any other. The search then asks `StoredDrafts` in the actor's place, with the same
+resumed and read like any other. The search then uses `StoredDrafts` as its actor, with the same
 seeds and the same budget, so the trees are those of a run with both models loaded.
 """
 
@@ -23,7 +23,7 @@ from spar.store import MANIFEST, TREES, RunStore, tree_offsets
 from spar.types import Node, Prompt, SearchTree, Usage
 
 FOLDER = "drafts"
-"""Where a run directory keeps the run of its drafts."""
+"""Folder of the drafts' run in a run directory."""
 
 
 def unjudged(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
@@ -47,7 +47,7 @@ class DraftPhase:
     async def write(
         self, prompts: Iterable[Prompt], roles: Roles, room: Callable[[], int], listener: Listener
     ) -> None:
-        """Write every prompt's drafts that are not there yet; only the actor is asked.
+        """Write the missing drafts of every prompt; calls only the actor's model.
 
         Raises
         ------
@@ -69,8 +69,8 @@ class DraftPhase:
 def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Container[str]) -> bool:
     """Whether some prompt has neither its tree nor its drafts yet."""
     path = directory / FOLDER / TREES
-    kept = tree_offsets(path) if path.is_file() else {}
-    return any(prompt.id not in kept and prompt.id not in done for prompt in prompts)
+    stored = tree_offsets(path) if path.is_file() else {}
+    return any(prompt.id not in stored and prompt.id not in done for prompt in prompts)
 
 
 def delete_drafts(directory: Path) -> None:
@@ -96,12 +96,14 @@ class StoredDrafts:
         """The draft at `index` among the prompt's drafts."""
         tree = self._read(prompt.id)
         if tree is None or index >= len(tree.nodes) + len(tree.faults):
-            raise AttemptFailed("no further draft was kept; the actor is not loaded", "", Usage())
+            raise AttemptFailed(
+                "no further draft is stored; the actor's model is not loaded", "", Usage()
+            )
         seed = seeds(0)
-        # A seed tells which draft a node is; without seeds one is as good as another.
-        same = tree.nodes[index:] if seed is None else [n for n in tree.nodes if n.seed == seed]
-        if same:
-            return Generation(same[0].response, None, same[0].usage, same[0].seed)
+        # The seed identifies the draft; without seeds any draft will do.
+        matching = tree.nodes[index:] if seed is None else [n for n in tree.nodes if n.seed == seed]
+        if matching:
+            return Generation(matching[0].response, None, matching[0].usage, matching[0].seed)
         raise AttemptFailed(tree.faults[0].reason, tree.faults[0].text, tree.faults[0].usage)
 
     def _read(self, prompt_id: str) -> SearchTree | None:

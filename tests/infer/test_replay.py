@@ -67,7 +67,7 @@ async def test_a_replay_is_never_wrong(
 ) -> None:
     """Whatever is asked of whatever record: the real tree, or none."""
     tree = await search(world, replace(recorded, seed=0))
-    await is_held(tree, world, replace(wanted, seed=0, gate=gate))
+    await is_held(tree, world, replace(wanted, seed=0, threshold=gate))
 
 
 @given(worlds, searches())

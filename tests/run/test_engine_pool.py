@@ -52,11 +52,11 @@ async def test_an_open_model_stands_for_what_asks_no_more_of_it(
     changes: dict[str, object], serves: bool
 ) -> None:
     """It stays where it will do; else it makes room, since two of it would not fit."""
-    wanted = replace(MODEL, **changes)  # type: ignore[arg-type]  # fields by name
-    assert MODEL.serves(wanted) is serves
+    needed = replace(MODEL, **changes)  # type: ignore[arg-type]  # fields by name
+    assert MODEL.serves(needed) is serves
     held = pool(MODEL)
-    await held.make_room([wanted], silent)
-    assert (MODEL in held.engines) is (serves or bool(wanted.urls))
+    await held.make_room([needed], silent)
+    assert (MODEL in held.engines) is (serves or bool(needed.urls))
 
 
 async def test_a_judge_that_shared_the_memory_judges_on_alone() -> None:
@@ -66,7 +66,7 @@ async def test_a_judge_that_shared_the_memory_judges_on_alone() -> None:
     meters = [both.get("actor"), both.get("judge")]
     judge: tuple[Role, ...] = ("judge",)
     alone = Engines(config, roles=judge, opened=both.opened)
-    await EnginePool(both.opened).make_room(alone.wanted.values(), silent)
+    await EnginePool(both.opened).make_room(alone.needed.values(), silent)
     assert alone.get("judge") is meters[1]
     assert list(alone.engines.values()) == [meters[1]]
     assert len(both.opened) == 2

@@ -40,7 +40,7 @@ def test_the_reason_names_the_numbers() -> None:
     assert "10.0 GiB with their caches, 18.0 GiB can be used" in (
         arrange({"a": 4 * GIB, "b": 4 * GIB}, 20 * GIB).why
     )
-    assert "size of org/b is not known" in arrange({"a": 1, "org/b": None}, GIB).why
+    assert "size of org/b is unknown" in arrange({"a": 1, "org/b": None}, GIB).why
 
 
 def test_shares_add_up_and_leave_room_for_the_small_one() -> None:

@@ -7,7 +7,7 @@ from spar.types import Node, best
 
 
 def bfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """Refine every kept node of a level `branching` times; keep the best `beam_width`; go down `depth` levels."""
+    """Refine each node of the beam `branching` times, keep the best `beam_width`, down to `depth` levels."""
     frontier = yield from drafted(roots)
     for _ in range(config.depth):
         children = yield [Expand(node.id, config.branching) for node in frontier]

@@ -1,4 +1,4 @@
-"""Greedy: one draft, one node, one call. Nothing hangs on a judgement, so none is asked for."""
+"""Greedy: one draft, one node, one call; nothing is judged."""
 
 from __future__ import annotations
 
