@@ -12,7 +12,7 @@ import spar
 
 
 class EchoOptions(BaseModel):
-    """`--engine-arg suffix=!`."""
+    """`--engine-arg suffix=x`."""
 
     suffix: str = ""
     """Put after every draft."""
