@@ -10,10 +10,13 @@ Flags override the recipe; the recipe overrides the defaults in `spar.config.Dec
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Annotated, Any
 
 import typer
 
+from spar.cli import report
 from spar.cli.flags import (
     Display,
     DryRun,
@@ -23,7 +26,13 @@ from spar.cli.flags import (
     default_recipe,
     with_settings,
 )
+from spar.cli.interrupts import interruptible
 from spar.config import DecodeConfig, load_decode
+from spar.estimate.calls import dry_run_text
+from spar.progress import open_progress
+from spar.prompts import prompt_from_text
+from spar.run.decoding import prompt_source, run_decode, source_of
+from spar.store import read_trees
 
 
 @with_settings(DecodeConfig)
@@ -55,18 +64,34 @@ def decode(
     overrides: dict[str, Any],
 ) -> None:
     """Search an answer to every prompt and store every tree. The same command resumes."""
-    from spar.cli.run_decode import Invocation, run
-
     config = load_decode(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
-    run(
+    listener = open_progress(display)
+    if prompt is None:
+        source = prompt_source(config)
+    else:
+        source = source_of([prompt_from_text(prompt)])
+        config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
+    if dry_run:
+        print(report.visible(dry_run_text(config, next(source.read()), source.count)))
+        return
+    work = run_decode(
         config,
-        Invocation(
-            prompt=prompt,
-            out=out,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            json_summary=json_summary,
-            show_tree=show_tree,
-            display=display,
-        ),
+        source,
+        out=out,
+        overwrite=overwrite,
+        listener=listener,
+        interactive=prompt is not None,
     )
+    with interruptible():
+        decoded = asyncio.run(work)
+    config, directory, summary = decoded.config, decoded.directory, decoded.summary
+    if json_summary:
+        facts = {"run": str(directory), "strategy": config.strategy, "budget": config.budget}
+        print(json.dumps({**facts, **summary.as_dict()}))
+    elif prompt is not None:
+        report.print_answer(next(read_trees(directory)))
+    else:
+        report.print_summary(config, summary)
+        if show_tree:
+            report.print_solved_tree(read_trees(directory))
+        report.print_run(directory)

@@ -10,11 +10,15 @@ The same command resumes; on a finished run it only scores again.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from spar.cli.compare_report import print_comparison
+from spar.cli.eval_report import print_results
 from spar.cli.flags import (
     AllowCode,
     Display,
@@ -29,7 +33,17 @@ from spar.cli.flags import (
     default_recipe,
     with_settings,
 )
+from spar.cli.interrupts import interruptible
+from spar.cli.report import print_run, visible
 from spar.config import EvalConfig, load_eval
+from spar.errors import UsageError
+from spar.estimate.evaluation import evaluation_text
+from spar.eval.compare import as_dict
+from spar.eval.compare import compare as compare_evaluations
+from spar.eval.runner import EvalRequest
+from spar.eval.runner import evaluate as run_evaluation
+from spar.progress import open_progress
+from spar.record.evaluation import Results, as_lm_eval
 
 eval_app = typer.Typer(
     cls=HelpedGroup,
@@ -93,10 +107,6 @@ def evaluate(
     overrides: dict[str, Any],
 ) -> None:
     """Measure a model, or a model with a search on top, on one or more benchmarks."""
-    from spar.cli.run_eval import Output, run, show_plan
-    from spar.errors import UsageError
-    from spar.eval.runner import EvalRequest
-
     if judgements and overrides.get("responses"):
         raise UsageError("--judgements and --responses name the same thing; give one of them")
     if judgements:
@@ -112,9 +122,33 @@ def evaluate(
         allow_missing=allow_missing,
     )
     if dry_run:
-        show_plan(config, request)
+        print(visible(evaluation_text(config, request)))
     else:
-        run(config, request, Output(as_json=json_results, details=details, display=display))
+        run(config, request, as_json=json_results, details=details, display=display)
+
+
+def run(
+    config: EvalConfig,
+    request: EvalRequest,
+    *,
+    as_json: bool = False,
+    details: bool = False,
+    display: str = "auto",
+) -> list[Results]:
+    """Evaluate, and print the results; raises the first error once the others are printed."""
+    listener = open_progress(display)
+    with interruptible():
+        results, error = asyncio.run(run_evaluation(config, request, listener))
+    if results and as_json:
+        named = {result.benchmark: dict(as_lm_eval(result)) for result in results}
+        runs = {result.benchmark: result.run for result in results}
+        print(json.dumps({"results": named, "runs": runs}))
+    for result in results if not as_json else ():
+        print_results(result, details=details)
+        print_run(Path(result.run["directory"]))
+    if error is not None:
+        raise error
+    return results
 
 
 @eval_app.command("compare")
@@ -130,6 +164,9 @@ def compare(
     json_results: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Compare two evaluations: paired intervals, and the prompts that flipped."""
-    from spar.cli.run_compare import run
-
-    run(first, second, allow_missing=allow_missing, flips=flips, json_results=json_results)
+    comparisons = compare_evaluations(first, second, allow_missing=allow_missing)
+    if json_results:
+        print(json.dumps({one.benchmark: as_dict(one) for one in comparisons}))
+        return
+    for comparison in comparisons:
+        print_comparison(comparison, flips=flips)

@@ -8,10 +8,12 @@ Flags override the recipe; the recipe overrides the defaults in `spar.evolve.set
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import typer
 
+from spar.cli import evolve_report, report
 from spar.cli.flags import (
     Display,
     DryRun,
@@ -21,7 +23,12 @@ from spar.cli.flags import (
     default_recipe,
     with_settings,
 )
+from spar.cli.interrupts import interruptible
+from spar.evolve.inputs import read_inputs
+from spar.evolve.runner import dry_run_text, with_template
+from spar.evolve.runner import evolve as run_evolve
 from spar.evolve.settings import EvolveConfig, load_evolve
+from spar.progress import open_progress
 
 PANELS = ("Evolution", "Prompts", "Models", "Engine", "Servers and clusters", "Run", "Sampling")
 
@@ -45,16 +52,16 @@ def evolve(
     overrides: dict[str, Any],
 ) -> None:
     """Have a teacher make plain prompts complex. The same command resumes."""
-    from spar.cli.run_evolve import Invocation, run
-
     config = load_evolve(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
-    run(
-        config,
-        Invocation(
-            out=out,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            json_report=json_report,
-            display=display,
-        ),
-    )
+    if dry_run:
+        config, template = with_template(config)
+        print(report.visible(dry_run_text(read_inputs(config), template)))
+        return
+    work = run_evolve(config, open_progress(display), out=out, overwrite=overwrite)
+    with interruptible():
+        evolved = asyncio.run(work)
+    if json_report:
+        print(evolve_report.as_json(evolved.report, evolved.directory))
+    else:
+        evolve_report.print_report(evolved.report, evolved.summary)
+        report.print_run(evolved.directory)

@@ -9,9 +9,17 @@ Trees that a larger run holds are not searched again. Each point is an evaluatio
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from spar.cli.flags import (
     AllowCode,
@@ -25,7 +33,15 @@ from spar.cli.flags import (
     default_recipe,
     with_settings,
 )
+from spar.cli.interrupts import interruptible
+from spar.cli.report import as_text, open_console, visible
 from spar.config import EvalConfig, load_eval
+from spar.estimate.evaluation import sweep_text
+from spar.eval.runner import EvalRequest
+from spar.eval.sweep_runner import Sweep, default_directory, read_budgets, read_names
+from spar.eval.sweep_runner import sweep as run_sweep
+from spar.eval.sweep_table import Row
+from spar.progress import open_progress
 
 
 @with_settings(EvalConfig, leave_out=("strategy", "budget"))
@@ -59,10 +75,6 @@ def sweep(
     overrides: dict[str, Any],
 ) -> None:
     """Evaluate every strategy at every budget, and plot accuracy against cost."""
-    from spar.cli.run_sweep import run, show_plan
-    from spar.eval.runner import EvalRequest
-    from spar.eval.sweep_runner import Sweep, read_budgets, read_names
-
     config = load_eval(recipe or default_recipe(overrides), overrides)
     request = EvalRequest(
         names=(name,),
@@ -78,6 +90,48 @@ def sweep(
         deepen="depth" not in overrides,
     )
     if dry_run:
-        show_plan(config, request, grid)
+        print(visible(sweep_text(config, request, grid)))
     else:
         run(config, request, grid, as_json=json_results, display=display)
+
+
+def run(
+    config: EvalConfig,
+    request: EvalRequest,
+    grid: Sweep,
+    *,
+    as_json: bool = False,
+    display: str = "auto",
+) -> list[Row]:
+    """Sweep, write the table and the plot, and print the table."""
+    directory = (request.out or default_directory(config)) / request.names[0]
+    work = run_sweep(
+        config,
+        request,
+        grid,
+        directory=directory,
+        listener=open_progress(display),
+        command=f"spar {shlex.join(sys.argv[1:])}",
+    )
+    with interruptible():
+        rows = asyncio.run(work)
+    if as_json:
+        print(json.dumps({"sweep": str(directory), "rows": [dataclasses.asdict(r) for r in rows]}))
+    else:
+        _print(rows, directory)
+    return rows
+
+
+def _print(rows: Sequence[Row], directory: Path) -> None:
+    console = open_console(piped_width=120)
+    table = Table()
+    heads = ("strategy", "budget", rows[0].metric, "error", "nodes", "calls", "tokens", "seconds")
+    for head in heads:
+        table.add_column(as_text(head), justify="left" if head == "strategy" else "right")
+    for row in rows:
+        error = "-" if row.stderr is None else f"{row.stderr:.4f}"
+        costs = (f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}", f"{row.seconds:.2f}")
+        table.add_row(as_text(row.strategy), f"{row.budget}", f"{row.value:.4f}", error, *costs)
+    console.print(table)
+    for name in ("sweep.csv", "sweep.md", "sweep.png"):
+        console.print(as_text(f"{directory / name}"), soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spar.cli.run_eval import Output, run
+from spar.cli.eval import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import ConfigChanged, EngineError, SparError, UsageError
 from spar.eval.job_runner import forget, grader_config
@@ -240,7 +240,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(
 
 def test_json_has_lm_evals_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fractions under the metric's name, `_stderr` beside each."""
-    run(settings(), EvalRequest(("toy",), tmp_path), Output(as_json=True, display="none"))
+    run(settings(), EvalRequest(("toy",), tmp_path), as_json=True, display="none")
     printed = json.loads(capsys.readouterr().out)
     metrics = read_results(tmp_path / "toy").metrics
     assert printed["results"]["toy"]["even"] == metrics["even"].value
@@ -251,7 +251,7 @@ def test_the_table_names_metric_error_and_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a person reads first."""
-    run(settings(), EvalRequest(("toy",), tmp_path), Output(display="none"))
+    run(settings(), EvalRequest(("toy",), tmp_path), display="none")
     printed = capsys.readouterr().out
     metric = read_results(tmp_path / "toy").metrics["even"]
     assert f"{100 * metric.value:.2f} %" in printed

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spar.cli import eval_report
-from spar.cli.run_eval import Output, run
+from spar.cli.eval import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import RunLocked, UsageError
 from spar.eval.job_runner import forget
@@ -76,7 +76,7 @@ def test_a_judge_that_nobody_can_read_does_not_hide_the_other_benchmarks(
     """What can be scored is written and printed; then the mistake is told."""
     both = EvalRequest(("toy-unread", "toy"), tmp_path)
     with pytest.raises(UsageError, match="nobody can read"):
-        run(settings(), both, Output(as_json=True, display="none"))
+        run(settings(), both, as_json=True, display="none")
     assert list(json.loads(capsys.readouterr().out)["results"]) == ["toy"]
     assert (tmp_path / "toy" / "results.json").is_file()
     assert not (tmp_path / "toy-unread" / "results.json").exists()
@@ -88,7 +88,7 @@ def test_nothing_is_printed_where_nothing_can_be_scored(
     """No JSON rather than an empty one."""
     alone = EvalRequest(("toy-unread",), tmp_path)
     with pytest.raises(UsageError):
-        run(settings(), alone, Output(as_json=True, display="none"))
+        run(settings(), alone, as_json=True, display="none")
     assert capsys.readouterr().out == ""
 
 

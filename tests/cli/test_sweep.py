@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spar.cli.run_sweep import run
+from spar.cli.sweep import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import UsageError
 from spar.eval.runner import EvalRequest, evaluate

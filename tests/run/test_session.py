@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
-from spar.cli.run_decode import Invocation, run
 from spar.config import load_decode
 from spar.embedded import CHECKPOINT
 from spar.infer.strategy import DRAFT_ATTEMPTS
+from spar.progress import open_progress
 from spar.run import placement
+from spar.run.decoding import prompt_source, run_decode
 from spar.run.two_phase import FOLDER
 from spar.store import read_summary, read_trees
 from tests.fakes import timeless
@@ -43,7 +45,8 @@ def search(actor: str, refiner: str, out: Path) -> dict[str, str]:
         "votes": 3,
     }
     config = load_decode("nano", settings)
-    run(config, Invocation(out=out, display="plain", json_summary=True))
+    listener = open_progress("plain")
+    asyncio.run(run_decode(config, prompt_source(config), out=out, listener=listener))
     return {tree.prompt.id: timeless(tree).to_json() for tree in read_trees(out)}
 
 
