@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -239,6 +240,47 @@ def test_registered_objects_are_not_listed() -> None:
     """A function that was passed as a strategy joins no table."""
     spar.search("Say it.", strategy=two_chains, judge=is_even, engine="fake")
     assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}
+
+
+SPAWNING = """
+import multiprocessing
+from contextlib import nullcontext
+import spar
+from spar.infer.engines.fake import FakeEngine
+from spar.main_module import hidden_main
+
+def open_spawning(deployment, config, note):
+    with {context}():
+        child = multiprocessing.get_context("spawn").Process(target=print, args=("child",))
+        child.start()
+        child.join()
+    return FakeEngine(lambda request: "text")
+
+print(spar.search("Say it.", engine=open_spawning, strategy="greedy").answer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("context", "stdout", "stderr"),
+    [
+        ("hidden_main", "child\ntext\n", ""),
+        ("nullcontext", "text\n", "spar: this script is imported again"),
+    ],
+)
+def test_a_script_without_a_guard(tmp_path: Path, context: str, stdout: str, stderr: str) -> None:
+    """Processes of spar's engines do not import it again; those of others end with one line."""
+    script = tmp_path / "script.py"
+    script.write_text(SPAWNING.format(context=context))
+    path = os.pathsep.join(filter(None, sys.path))
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert run.stdout == stdout
+    assert run.stderr.startswith(stderr) and run.stderr.count("\n") == bool(stderr)
 
 
 class Seen(spar.Listener):

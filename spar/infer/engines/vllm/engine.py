@@ -59,6 +59,7 @@ from spar.infer.engines.vllm.replies import (
     sampling_params,
     scoring_params,
 )
+from spar.main_module import hidden_main
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -110,7 +111,8 @@ class VllmEngine:
         arguments = engine_arguments(deployment, config, on_cpu=device == "cpu")
         self._encoder = ChatEncoder(tokenizer(arguments))
         others = set(multiprocessing.active_children())
-        self._core = self._load(arguments)
+        with hidden_main():  # vLLM's processes need nothing of the script that uses spar
+            self._core = self._load(arguments)
         self._children = set(multiprocessing.active_children()) - others
         settings = self._core.vllm_config
         self.capacity = int(settings.scheduler_config.max_num_seqs)
