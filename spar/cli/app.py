@@ -1,7 +1,7 @@
-"""`spar`: finds the commands, and turns every error into one line and an exit code.
+"""`spar`: finds the commands, and prints every error as one line with an exit code.
 
 A command's module is imported when the command is called, so that `spar --help` is instant.
-Exit codes: 0; 2 for a mistake of the user's; 1 for a run that stopped; 130 for Ctrl-C.
+Exit codes: 0; 2 for a usage error; 1 for a run that stopped; 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = {
     "data": ("spar.cli.data:data_app", "Download the benchmarks' data and list it."),
     "doctor": ("spar.cli.doctor:doctor", "Print what is installed and which hardware there is."),
 }
-"""Name to "module:attribute", a function or a typer app, and what `spar --help` says of it."""
+"""Name to "module:attribute", a function or a typer app, and its line in `spar --help`."""
 
 
 class LazyGroup(TyperGroup):

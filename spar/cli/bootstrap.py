@@ -108,7 +108,7 @@ def bootstrap(
         "teacher_engine": teacher_engine,
         "api_key_env": api_key_env,
     }
-    given = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
-    config = settings(recipe, given, flags, change or [])
+    overrides = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
+    config = settings(recipe, overrides, flags, change or [])
     part = Part(begin=rerun_from, stop_after=stop_after)
     run(config, Invocation(out, part, fresh=overwrite, dry_run=dry_run, display=display))

@@ -1,4 +1,4 @@
-"""`spar data`: downloads the benchmarks' data, and says what is there and where.
+"""`spar data`: download the benchmarks' data, list it, print its folder.
 
 spar data fetch ifeval nltk_data
 spar data list
@@ -10,14 +10,14 @@ from __future__ import annotations
 import typer
 
 data_app = typer.Typer(
-    help="The benchmarks' data: download it, see what is there.",
+    help="Download the benchmarks' data and list it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
 ALL = "all"
-"""Stands for every data set."""
-FOLDER = typer.Option("", "--data", help="The data's folder; else SPAR_DATA, else the cache.")
+"""Every data set."""
+FOLDER = typer.Option("", "--data", help="Folder of the data; default: $SPAR_DATA or the cache.")
 
 
 @data_app.command()
@@ -30,24 +30,24 @@ def fetch(
     from spar.eval.datasets.registry import data_set, data_sets
 
     chosen = data_sets() if names == [ALL] else [data_set(name) for name in names]
-    for known in chosen:
-        print(f"{known.name}: {known.what}; licence {known.licence}")
-        count = _download(known.name, data)
-        folder = open_data(known.name, data)
-        print(f"{known.name}: {count} of {len(known.files)} files downloaded, in {folder.root}")
+    for dataset in chosen:
+        print(f"{dataset.name}: {dataset.what}; licence {dataset.licence}")
+        count = _download(dataset.name, data)
+        folder = open_data(dataset.name, data)
+        print(f"{dataset.name}: {count} of {len(dataset.files)} files downloaded, in {folder.root}")
 
 
 @data_app.command("list")
 def list_sets(data: str = FOLDER) -> None:
-    """Say which data sets there are, under which licence, and which of them are here."""
+    """List the data sets, their licences, and which of them are downloaded."""
     from rich.console import Console
     from rich.table import Table
 
     from spar.eval.datasets.registry import data_sets
 
-    table = Table("data set", "what", "licence", "here")
-    for known in data_sets():
-        table.add_row(known.name, known.what, known.licence, _state(known.name, data))
+    table = Table("data set", "content", "licence", "downloaded")
+    for dataset in data_sets():
+        table.add_row(dataset.name, dataset.what, dataset.licence, _state(dataset.name, data))
     Console().print(table)
 
 
@@ -60,7 +60,7 @@ def where(data: str = FOLDER) -> None:
 
 
 def _download(name: str, data: str) -> int:
-    """How many files had to be downloaded."""
+    """Download what is missing; returns the number of files."""
     import sys
 
     from rich.console import Console
@@ -69,9 +69,9 @@ def _download(name: str, data: str) -> int:
     from spar.eval.datasets import download as fetch
     from spar.eval.datasets.registry import data_set
 
-    known = data_set(name)
-    total = len(fetch.missing(known, data))
-    steps = fetch.fetch(known, data, base=fetch.BASE)
+    dataset = data_set(name)
+    total = len(fetch.missing(dataset, data))
+    steps = fetch.fetch(dataset, data, base=fetch.BASE)
     console = Console(stderr=True)
     shown = track(steps, name, total, console=console, transient=True)
     return sum(1 for _ in (shown if total and sys.stderr.isatty() else steps))

@@ -2,7 +2,7 @@
 
     spar eval ifeval                                          the embedded model, greedily
     spar eval ifeval followbench --model DIR --strategy bfs --budget 15 --out runs/mine
-    spar eval ifeval --responses answers.jsonl                score answers from anywhere
+    spar eval ifeval --responses answers.jsonl                score stored answers
     spar eval compare runs/mine runs/other                    two runs, example by example
 
 The same command resumes; on a finished run it only scores again.
@@ -166,7 +166,7 @@ def compare(
     """Compare two evaluations: paired intervals, and the prompts that flipped."""
     comparisons = compare_evaluations(first, second, allow_missing=allow_missing)
     if json_results:
-        print(json.dumps({one.benchmark: as_dict(one) for one in comparisons}))
+        print(json.dumps({comparison.benchmark: as_dict(comparison) for comparison in comparisons}))
         return
     for comparison in comparisons:
         print_comparison(comparison, flips=flips)

@@ -3,8 +3,8 @@
     @with_settings(DecodeConfig)
     def decode(prompts: Annotated[...] = "", *, recipe: Recipe = None, overrides: dict[str, Any]) -> None: ...
 
-`with_settings` adds an option for each setting of a class; the command gets those that were given as `overrides`,
-field name to value, which is what `spar.config.load_decode` takes.
+`with_settings` adds an option for each setting of a class; the command receives those on the command line as `overrides`,
+field name to value, as `spar.config.load_decode` takes them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class HelpedGroup(DefaultGroup):
 def with_settings(
     kind: type[Settings], *, panels: Collection[str] = (), leave_out: Collection[str] = ()
 ) -> Callable[[Command], Command]:
-    """Add an option for each setting to a command, which gets those that are given as `overrides`.
+    """Add an option for each setting to a command, which receives those on the command line as `overrides`.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ def with_settings(
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            given = {spec.name: values.pop(_identifier(spec)) for spec in chosen}
-            command(**values, overrides=overrides(given, chosen))
+            options = {spec.name: values.pop(_identifier(spec)) for spec in chosen}
+            command(**values, overrides=overrides(options, chosen))
 
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.name != "overrides"]
@@ -163,12 +163,12 @@ def with_settings(
 
 
 def overrides(values: Mapping[str, Any], chosen: Collection[SettingSpec]) -> dict[str, Any]:
-    """Field name to value for the options that were given, by the dotted names of their settings.
+    """Field name to value for options on the command line, by the dotted names of their settings.
 
     Raises
     ------
     UsageError
-        An option of the form NAME=VALUE, or an adapter, has another form.
+        An option is not of the form NAME=VALUE, or an adapter not of the form [ROLE=]FOLDER.
     """
     result: dict[str, Any] = {}
     for spec in chosen:

@@ -1,4 +1,4 @@
-"""Ctrl-C as one line."""
+"""Ctrl-C as an error of one line."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[s
     Parameters
     ----------
     flag:
-        The flag that they were given with, for messages.
+        Their flag, for messages.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What the command line prints of a run: the table, a drawn tree, an answer.
+"""What the command line prints about a run: its totals, a drawn tree, an answer.
 
-Model text is printed as text: never as markup, and control characters are shown, not sent.
+Model text is printed as text, never as markup; control characters are escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHOWN = 400
 
 
 def visible(text: str) -> str:
-    """The text with every control, format and surrogate character written as an escape."""
+    """`text` with every control, format and surrogate character as an escape."""
     return "".join(
         c if c.isprintable() or c in _LAYOUT else c.encode("unicode_escape").decode() for c in text
     )
@@ -69,8 +69,8 @@ def _tokens(usage: Usage) -> str:
 def _saved(summary: Summary) -> str:
     usage = summary.usage
     return (
-        f"{usage.skipped_calls:,} votes not asked for, {usage.aborted_calls:,} requests and "
-        f"{summary.cancelled:,} attempts cut off"
+        f"{usage.skipped_calls:,} votes skipped, {usage.aborted_calls:,} requests and "
+        f"{summary.cancelled:,} attempts aborted"
     )
 
 
@@ -85,7 +85,7 @@ def _busy(summary: Summary, name: str, facts: Mapping[str, float]) -> str:
 
 
 def print_solved_tree(trees: Iterable[SearchTree]) -> None:
-    """Draw one tree that the search solved: by ground truth where known, refined, and not too large."""
+    """Draw a tree of moderate size that a refinement solved, by ground truth if there is one."""
     from spar.verifiers import passes
 
     solved = [tree for tree in trees if tree.solved and tree.nodes[tree.selected or 0].depth]
@@ -112,7 +112,7 @@ def print_answer(tree: SearchTree) -> None:
 
 
 def print_run(directory: Path) -> None:
-    """Where the run is."""
+    """Print the run directory."""
     open_console().print(
         f"run directory: {directory}", markup=False, highlight=False, soft_wrap=True
     )
@@ -163,7 +163,7 @@ def as_text(text: str, style: str = "") -> Text:
 
 
 def open_console(piped_width: int | None = None) -> Console:
-    """A console on standard output; `piped_width` columns where that is no terminal."""
+    """A console on standard output, `piped_width` columns wide if that is not a terminal."""
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Self, Union
@@ -105,7 +105,7 @@ def setting(
         The kind of plug-in that the setting names, such as "strategy"; help lists the accepted names.
     omit_default:
         Leave the setting out of the stored form while it has its default, so that runs of versions without
-        it keep their digest.
+        it keep the same digest.
     constraints:
         Passed to `pydantic.Field`: `ge`, `gt`, `le`, `lt`.
     """
@@ -131,7 +131,7 @@ Kind = Literal["text", "integer", "number", "switch", "choice", "list", "pairs"]
 
 @dataclass(frozen=True, slots=True)
 class SettingSpec:
-    """One setting as it is declared."""
+    """A setting as it is declared."""
 
     name: str
     """The field's name; dotted for a field of a field, such as `draft.temperature`."""
@@ -147,7 +147,7 @@ class SettingSpec:
     default: Any
     """None for a required setting, too."""
     help: str
-    """Its docstring in one line."""
+    """Its docstring as a single line."""
     stored_as: str
     """Its dotted name on disk."""
     may_change: bool | tuple[str, ...]
@@ -158,20 +158,20 @@ class SettingSpec:
 
 @cache
 def specs(kind: type[Settings]) -> tuple[SettingSpec, ...]:
-    """The settings of a class in the order of their declaration; a field that holds settings gives its own."""
-    found: list[SettingSpec] = []
+    """The settings of a class in the order of their declaration, nested settings by dotted name."""
+    result: list[SettingSpec] = []
     for name, field in kind.model_fields.items():
         facts = _facts(kind, name)
         stored = field.serialization_alias or name
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Settings):
-            found += _inner(name, stored, annotation, field.default, facts)
+            result += _inner(name, stored, annotation, field.default, facts)
             continue
         flag = facts.get("flag")
         text = (name if flag is None else flag).replace("_", "-")
         value_kind, choices = _kind(annotation)
         may_change = facts.get("may_change", False)
-        found.append(
+        result.append(
             SettingSpec(
                 name=name,
                 panel=facts["panel"],
@@ -186,7 +186,7 @@ def specs(kind: type[Settings]) -> tuple[SettingSpec, ...]:
                 names=facts.get("names", ""),
             )
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def _facts(kind: type[Settings], name: str) -> dict[str, Any]:
@@ -213,20 +213,16 @@ def _inner(
     prefix = name if prefix is None else prefix
     dashed = f"--{prefix.replace('_', '-')}-" if prefix else "--"
     return [
-        SettingSpec(
-            name=f"{name}.{one.name}",
+        replace(
+            spec,
+            name=f"{name}.{spec.name}",
             panel=facts["panel"],
-            flag=dashed + one.flag.removeprefix("--"),
-            old_flags=(),
-            kind=one.kind,
-            choices=one.choices,
-            default=getattr(value, one.name, None),
-            help=f"{facts['help'].partition('.')[0]}: {one.help[:1].lower()}{one.help[1:]}",
-            stored_as=f"{stored}.{one.stored_as}",
-            may_change=one.may_change,
-            names=one.names,
+            flag=dashed + spec.flag.removeprefix("--"),
+            default=getattr(value, spec.name, None),
+            help=f"{facts['help'].partition('.')[0]}: {spec.help[:1].lower()}{spec.help[1:]}",
+            stored_as=f"{stored}.{spec.stored_as}",
         )
-        for one in specs(kind)
+        for spec in specs(kind)
     ]
 
 
@@ -248,10 +244,10 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
 
 def changeable(kind: type[Settings]) -> tuple[str, ...]:
     """Dotted stored names of the settings that may differ when a run is resumed."""
-    found: list[str] = []
+    names: list[str] = []
     for spec in specs(kind):
         if spec.may_change is True:
-            found.append(spec.stored_as)
+            names.append(spec.stored_as)
         elif spec.may_change:
-            found += [f"{spec.stored_as}.{key}" for key in spec.may_change]
-    return tuple(found)
+            names += [f"{spec.stored_as}.{key}" for key in spec.may_change]
+    return tuple(names)

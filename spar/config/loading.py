@@ -1,7 +1,7 @@
 """Settings from YAML recipes and command-line overrides.
 
 A recipe is a YAML file with a section for each command (`decode:`), every key of which is a field of its settings.
-`load_decode` takes the recipe, then the overrides; what neither names keeps its default. `load_eval` takes the
+`load_decode` takes the recipe, then the overrides; anything else has its default. `load_eval` takes the
 recipe's `decode` section, greedy decoding in place of its search, then its `eval` section and the overrides.
 """
 
