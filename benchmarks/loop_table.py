@@ -17,7 +17,7 @@ import numpy as np
 
 from spar.record.evaluation import Share, read_examples
 from spar.record.training import iteration_folder
-from spar.train.recipe import Benchmarked
+from spar.train.recipe import EvalSpec
 from spar.train.status import LoopState, read_loop
 
 _NONE: Share = (0.0, 0.0)
@@ -43,22 +43,20 @@ def main() -> None:
         )
 
 
-def _shown(loop: LoopState) -> Iterator[tuple[Benchmarked, str]]:
+def _shown(loop: LoopState) -> Iterator[tuple[EvalSpec, str]]:
     for item in loop.config.benchmarks:
         for metric in item.show:
             yield item, metric
 
 
-def _cell(loops: Sequence[LoopState], item: Benchmarked, metric: str, time: int) -> str:
+def _cell(loops: Sequence[LoopState], item: EvalSpec, metric: str, time: int) -> str:
     table = _table([[_shares(loop, item, metric, time)] for loop in loops])
     drawn = [_rates(one).mean() for one in _resampled(table)]
     each = ", ".join(f"{value:.1f}" for value in _rates(table)[:, 0])
     return f"{_rates(table).mean():.1f} +- {np.std(drawn):.1f} ({each})"
 
 
-def _gain(
-    loops: Sequence[LoopState], item: Benchmarked, metric: str, times: tuple[int, int]
-) -> str:
+def _gain(loops: Sequence[LoopState], item: EvalSpec, metric: str, times: tuple[int, int]) -> str:
     table = _table([[_shares(loop, item, metric, time) for time in times] for loop in loops])
     drawn = [_difference(one) for one in _resampled(table)]
     low, high = np.percentile(drawn, [2.5, 97.5])
@@ -94,7 +92,7 @@ def _difference(table: np.ndarray) -> float:
     return float((rates[:, 1] - rates[:, 0]).mean())
 
 
-def _shares(loop: LoopState, item: Benchmarked, metric: str, time: int) -> dict[str, Share]:
+def _shares(loop: LoopState, item: EvalSpec, metric: str, time: int) -> dict[str, Share]:
     folder = iteration_folder(loop.run, time) / "eval" / item.title / item.benchmark
     return {one.id: one.scores[metric] for one in read_examples(folder) if metric in one.scores}
 

@@ -22,9 +22,11 @@ from spar.record.evaluation import read_examples
 from spar.train.build import build
 from spar.train.data.scan import BuildSettings
 from spar.train.launch import launch
-from spar.train.stage_runner import run_worker
-from spar.train.stages import Stage, all_stages
+from spar.train.loop_stages import loop_stages
+from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
+from spar.train.stage import Stage
 from spar.train.status import read_config
+from spar.worker import run_worker
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "refined": {},
@@ -44,44 +46,48 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, help="in place of the loop's own")
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/pair-ablation"))
-    given = parser.parse_args()
+    flags = parser.parse_args()
     passed: dict[tuple[str, str], list[np.ndarray]] = {}
-    for loop in given.loops:
+    for loop in flags.loops:
         stages = _stages(loop)
-        told = {"limit": given.prompts, "prompt_seed": given.prompt_seed}
-        for arm in ("start", *given.arms):
-            home = given.out / loop.name / arm
+        prompts = {"limit": flags.prompts, "prompt_seed": flags.prompt_seed}
+        for arm in ("start", *flags.arms):
+            home = flags.out / loop.name / arm
             home.mkdir(parents=True, exist_ok=True)
-            model = _model(arm, stages, home, given)
+            model = _model(arm, stages, home, flags)
             for way, changed in WAYS.items():
-                found = _measure(stages["eval"], model, home / way, {**told, **changed})
-                passed.setdefault((arm, way), []).append(found)
-                print(f"{loop.name} {arm} {way}: {_share([found])}", flush=True)
+                results = _measure(stages["eval"], model, home / way, {**prompts, **changed})
+                passed.setdefault((arm, way), []).append(results)
+                print(f"{loop.name} {arm} {way}: {_share([results])}", flush=True)
     _table(passed)
 
 
 def _stages(loop: Path) -> dict[str, Stage]:
     config, origin = read_config(loop)
-    return {s.name: s for s in all_stages(config, loop, origin) if s.iteration == 1}
+    return {s.name: s for s in loop_stages(config, loop, origin) if s.iteration == 1}
 
 
-def _model(arm: str, stages: Mapping[str, Stage], home: Path, given: argparse.Namespace) -> str:
-    training = stages["dpo"]
+def _model(arm: str, stages: Mapping[str, Stage], home: Path, flags: argparse.Namespace) -> str:
+    training, data = stages["dpo"].spec, stages["build"].spec
+    assert isinstance(training, TrainingSpec) and isinstance(data, BuildSpec)
     if arm == "start":
-        return str(training.order["model"])
-    told = stages["build"].order
-    source = {name: Path(told[name]) for name in ("search", "drafts")}
+        return training.settings.model
     settings = BuildSettings(
         out=home / "build",
-        **source,
-        seed=told["seed"],
-        min_pairs=given.pairs,
-        max_pairs=given.pairs,
+        search=Path(data.search),
+        drafts=Path(data.drafts),
+        seed=data.seed,
+        min_pairs=flags.pairs,
+        max_pairs=flags.pairs,
         **ARMS[arm],
     )
-    order = {**training.order, "data": str(home / "build" / "dpo.jsonl"), "out": str(home / "dpo")}
-    if given.learning_rate:
-        order["learning_rate"] = given.learning_rate
+    order = {
+        **training.stored(),
+        "data": str(home / "build" / "dpo.jsonl"),
+        "out": str(home / "dpo"),
+    }
+    if flags.learning_rate:
+        order["learning_rate"] = flags.learning_rate
     if not (home / "dpo" / "report.json").exists():
         build(settings)
         replace_json(home / "dpo.order.json", order)
@@ -90,7 +96,8 @@ def _model(arm: str, stages: Mapping[str, Stage], home: Path, given: argparse.Na
 
 
 def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) -> np.ndarray:
-    config = {**stage.order["items"][0]["config"], "actor_model": model, **changed}
+    assert isinstance(stage.spec, EvalStageSpec)
+    config = {**stage.spec.items[0].config.stored(), "actor_model": model, **changed}
     item = {"name": "nano", "benchmark": "nano-if-answers", "config": config}
     order = {"kind": "eval", "out": str(out), "items": [item]}
     replace_json(out.with_suffix(".json"), order)

@@ -145,3 +145,23 @@ def _holder(path: Path) -> str:
         return path.read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
     except OSError:
         return "unknown"
+
+
+def count_lines(path: Path) -> int:
+    """Lines of a file that grows, 0 where it cannot be read; counted lines are not read again."""
+    size, count = _COUNTED.get(path, (0, 0))
+    try:
+        with path.open("rb") as handle:
+            if os.fstat(handle.fileno()).st_size < size:  # the file was replaced
+                size, count = 0, 0
+            handle.seek(size)
+            for block in iter(lambda: handle.read(1 << 20), b""):
+                size, count = size + len(block), count + block.count(b"\n")
+    except OSError:
+        return 0
+    _COUNTED[path] = size, count
+    return count
+
+
+_COUNTED: dict[Path, tuple[int, int]] = {}
+"""File to the number of bytes that were read, and the lines in them."""

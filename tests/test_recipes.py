@@ -14,9 +14,9 @@ from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 from spar.train.common import PRESETS, accumulation
 from spar.train.data.selection import QUOTAS, Quotas
+from spar.train.loop_stages import Origin, loop_stages
 from spar.train.recipe import TrainConfig, load_train
 from spar.train.settings import DpoSettings, SftSettings
-from spar.train.stages import Origin, all_stages
 
 PAPERS = ["llama3-8b", "mistral-7b", "glm4-9b", "llama3-70b"]
 """Recipes for the paper's models."""
@@ -48,7 +48,7 @@ def test_all_recipes_are_here() -> None:
 def test_a_recipe_loads_and_makes_a_loop(recipe: str) -> None:
     """Its settings are accepted, its names known, and its batches shared out evenly."""
     config = load_train(recipe, {})
-    stages = all_stages(config, Path("run"), Origin.of(config))
+    stages = loop_stages(config, Path("run"), Origin.of_config(config))
     assert {stage.iteration for stage in stages} == {0, 1, 2, 3}
     processes = config.launch.processes or 1
     for settings in (dpo_of(config), rft_of(config)):
@@ -187,7 +187,7 @@ def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
     head = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8").split("decode:")[0]
     assert "--actor-model" in head and "--refiner-model" in head
     config = load_train(recipe, {"actor_model": "a", "refiner_model": "r"})
-    assert Origin.of(config) == Origin("a", "r")
+    assert Origin.of_config(config) == Origin("a", "r")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def bootstrap(
 ) -> None:
     """Train the first actor and refiner on a teacher's answers, judgements and refinements."""
     from spar.cli.run_bootstrap import Invocation, run, settings
-    from spar.train.bootstrap.pipeline import Part
+    from spar.train.pipeline import StageSelection
 
     flags = {
         "model": model,
@@ -110,5 +110,5 @@ def bootstrap(
     }
     overrides = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
     config = settings(recipe, overrides, flags, change or [])
-    part = Part(begin=rerun_from, stop_after=stop_after)
-    run(config, Invocation(out, part, fresh=overwrite, dry_run=dry_run, display=display))
+    selection = StageSelection(rerun_from=rerun_from, stop_after=stop_after)
+    run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))

@@ -1,4 +1,4 @@
-"""What `spar train` does once its flags are read: say what will run, run it, show how it goes."""
+"""What `spar train` does once its flags are read: check, run, print the state of the loop."""
 
 from __future__ import annotations
 
@@ -11,24 +11,11 @@ from typing import Any
 from spar.cli import train_view
 from spar.cli.interrupts import interruptible
 from spar.cli.report import open_console, visible
-from spar.errors import MissingExtra, RunLocked, UsageError
-from spar.estimate.training import check_disk, estimate, lines
-from spar.files import locked
-from spar.hardware import has_package
-from spar.infer.engines.hf import check_model_folder
-from spar.manifest import config_digest
-from spar.prompts import read_prompts
-from spar.run.resolve import deployments
-from spar.store import LOCK, MANIFEST
-from spar.train.loop import Course, origin_of, planned, run_loop
-from spar.train.recipe import FREE, TrainConfig, load_train, with_changes
-from spar.train.stages import Stage, all_stages
-from spar.train.status import (
-    LoopState,
-    StageState,
-    read_config,
-    read_loop,
-)
+from spar.store import MANIFEST
+from spar.train.pipeline import StageSelection
+from spar.train.recipe import TrainConfig, load_train, with_changes
+from spar.train.status import LoopState, StageState, read_config
+from spar.train_runner import default_directory, plan_train, read_state, train
 
 DEFAULT_RECIPE = "nano"
 
@@ -38,8 +25,8 @@ class Invocation:
     """The flags that are not settings of the loop."""
 
     out: Path | None = None
-    course: Course = Course()
-    fresh: bool = False
+    selection: StageSelection = StageSelection()
+    overwrite: bool = False
     dry_run: bool = False
     display: str = "auto"
 
@@ -47,53 +34,43 @@ class Invocation:
 def settings(
     recipe: str | None,
     out: Path | None,
-    given: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     assignments: Sequence[str],
     *,
-    fresh: bool,
+    overwrite: bool,
 ) -> TrainConfig:
-    """The loop's settings: the recipe's, or where none is named those of the loop that is in `out`.
+    """The loop's settings: those of the recipe, by default those of the loop in `out`.
 
     Raises
     ------
     UsageError
         An unknown recipe or setting, or a value out of range.
     """
-    stored = out is not None and not fresh and (out / MANIFEST).is_file()
+    stored = out is not None and not overwrite and (out / MANIFEST).is_file()
     if recipe is None and stored and out is not None:
-        return with_changes(read_config(out)[0], given, assignments)
-    return load_train(recipe or DEFAULT_RECIPE, given, assignments)
+        return with_changes(read_config(out)[0], overrides, assignments)
+    return load_train(recipe or DEFAULT_RECIPE, overrides, assignments)
 
 
 def run(config: TrainConfig, invocation: Invocation) -> None:
-    """Run the loop as asked.
+    """Run the loop and print its state.
 
     Raises
     ------
     UsageError, RunStopped
-        As `spar.train.loop.run_loop`; and before anything runs for prompts and models that are wrong.
+        As `spar.train_runner.train`.
     """
-    _refuse_servers(config)
-    directory = invocation.out or default_directory(config)
-    view = train_view.open_view(invocation.display, directory)
-    known = _check_prompts(config)
-    _check_models(config)
-    _check_encoder(config)
-    origin = origin_of(config, directory, fresh=invocation.fresh)
-    stages = all_stages(config, directory, origin)
-    _, left = planned(stages, invocation.course, fresh=invocation.fresh)
-    for line in _plan(config, left, directory, known):
-        view.note(line)
+    folder = invocation.out or default_directory(config)
+    view = train_view.open_view(invocation.display, folder)
+    selection, overwrite = invocation.selection, invocation.overwrite
     if invocation.dry_run:
+        plan = plan_train(config, out=folder, selection=selection, overwrite=overwrite)
+        for note in plan.notes:
+            view.note(note)
         return
-    with interruptible(directory), view:
-        run_loop(directory, config, invocation.course, view, fresh=invocation.fresh)
-    print_status(directory)
-
-
-def default_directory(config: TrainConfig) -> Path:
-    """`runs/train-DIGEST`: the same command finds its loop again, with more iterations as well."""
-    return Path("runs") / f"train-{config_digest(config.stored(), free=FREE)[:8]}"
+    with interruptible(folder), view:
+        result = train(config, out=folder, listener=view, selection=selection, overwrite=overwrite)
+    _print_state(result.state)
 
 
 def print_status(directory: Path, *, as_json: bool = False) -> None:
@@ -102,92 +79,40 @@ def print_status(directory: Path, *, as_json: bool = False) -> None:
     Raises
     ------
     UsageError
-        The folder is no loop's.
+        The folder does not hold a loop.
     """
-    if not (directory / MANIFEST).is_file():
-        raise UsageError(
-            f"there is no training loop in {directory}; give the folder of a `spar train`"
-        )
-    state = read_loop(directory, running=_is_running(directory))
+    state = read_state(directory)
     if as_json:
-        print(json.dumps(_facts(state)))
-        return
+        print(json.dumps(_as_json(state)))
+    else:
+        _print_state(state)
+
+
+def _print_state(state: LoopState) -> None:
     console = open_console(100)
     for table in train_view.tables(state):
         console.print(table)
-    console.print(visible(f"loop: {directory}"), markup=False, highlight=False)
+    console.print(visible(f"loop: {state.run}"), markup=False, highlight=False)
 
 
-def _is_running(directory: Path) -> bool:
-    try:
-        with locked(directory / LOCK):
-            return False
-    except RunLocked:
-        return True
-    except OSError:  # another's folder, which we may only read: nobody can tell
-        return True
-
-
-def _facts(state: LoopState) -> dict[str, Any]:
+def _as_json(state: LoopState) -> dict[str, Any]:
     return {
         "loop": str(state.run),
-        "stages": [_stage_facts(one) for one in state.stages],
+        "stages": [_stage_json(stage_state) for stage_state in state.stages],
         "scores": {str(iteration): scores for iteration, scores in state.scores.items()},
     }
 
 
-def _stage_facts(one: StageState) -> dict[str, Any]:
-    record, progress = one.record, one.progress
+def _stage_json(state: StageState) -> dict[str, Any]:
+    record, progress = state.record, state.progress
     return {
-        "iteration": one.stage.iteration,
-        "stage": one.stage.name,
-        "state": one.state,
+        "iteration": state.stage.iteration,
+        "stage": state.stage.name,
+        "state": state.state,
         "seconds": record.seconds if record else 0.0,
         "starts": record.starts if record else 0,
         "message": record.message if record else "",
         "done": progress.done if progress else None,
         "total": progress.total if progress else None,
-        "folder": str(one.stage.folder),
+        "folder": str(state.stage.folder),
     }
-
-
-def _plan(
-    config: TrainConfig, left: Sequence[Stage], directory: Path, known: int | None
-) -> list[str]:
-    if not left:
-        return [f"{directory}: every stage that was asked for is done"]
-    found = estimate(config, left, known)
-    warning = check_disk(directory, found)
-    return [f"loop: {directory}", *lines(found), *([warning] if warning else [])]
-
-
-def _refuse_servers(config: TrainConfig) -> None:
-    decode = config.decode
-    if decode.base_url or decode.actor_url or decode.refiner_url or decode.engine == "openai":
-        raise UsageError(
-            "spar train trains the models that it asks, and cannot train those of a server; give "
-            "--model FOLDER_OR_NAME and --engine hf or vllm (a judge of its own may be a server)"
-        )
-
-
-def _check_prompts(config: TrainConfig) -> int | None:
-    """Read every prompt once, so that a bad row is told before a model loads; how many there are."""
-    if not config.prompts:
-        return None
-    if config.prompts == "-":
-        raise UsageError(
-            "spar train reads its prompts again in every iteration; give a file, not -"
-        )
-    return sum(1 for _ in read_prompts(config.prompts))
-
-
-def _check_encoder(config: TrainConfig) -> None:
-    """Tell before hours of search that what would measure the pairs is not installed."""
-    if config.embedding_model and not has_package("sentence_transformers"):
-        raise MissingExtra("sentence_transformers", "embeddings", "embedding_model")
-
-
-def _check_models(config: TrainConfig) -> None:
-    for deployment in deployments(config.decode).values():
-        if not deployment.urls and config.decode.engine != "fake":
-            check_model_folder(deployment.model)

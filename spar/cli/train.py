@@ -75,13 +75,13 @@ def train(
 ) -> None:
     """Run the stages of the loop that are not done yet."""
     from spar.cli.run_train import Invocation, run, settings
-    from spar.train.loop import Course
+    from spar.train.pipeline import StageSelection
 
     overrides |= {"iterations": iterations, "start": continue_from, "seed": seed}
     overrides |= {"prompts": prompts or None}
-    config = settings(recipe, out, overrides, change or [], fresh=overwrite)
-    course = Course(begin=rerun_from, only=only, stop_after=stop_after)
-    run(config, Invocation(out, course, fresh=overwrite, dry_run=dry_run, display=display))
+    config = settings(recipe, out, overrides, change or [], overwrite=overwrite)
+    selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
+    run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))
 
 
 @train_app.command()

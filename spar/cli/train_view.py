@@ -17,9 +17,11 @@ from spar.cli.report import visible
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS
+from spar.train.loop_stages import STAGES
+from spar.train.specs import EvalStageSpec
+from spar.train.stage import Stage, read_record
 from spar.train.stage_runner import StageActivity
-from spar.train.stages import STAGES, Stage
-from spar.train.status import LoopState, StageState, progress, read_loop, read_record, shown_scores
+from spar.train.status import LoopState, StageState, read_loop, shown_scores
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -92,9 +94,9 @@ class PlainView(View):
         if time.monotonic() - self._printed < _PLAIN_SECONDS:
             return
         self._printed = time.monotonic()
-        far = progress(stage)
-        if far is not None and str(far):
-            self.note(f"{stage.title}: {far}")
+        progress = stage.spec.progress()
+        if progress is not None and str(progress):
+            self.note(f"{stage.title}: {progress}")
 
     def finished(self, activity: Activity) -> None:
         """Print that the stage is done, and what was measured."""
@@ -103,7 +105,7 @@ class PlainView(View):
         if record is None or record.state != "done":
             return
         self.note(f"{stage.title}: done, {_time(record.seconds)}")
-        if stage.name == "eval":
+        if isinstance(stage.spec, EvalStageSpec):
             state = read_loop(self.run)
             scores = shown_scores(state.config, state.scores.get(stage.iteration, {}))
             for name, (value, error) in scores.items():

@@ -1,4 +1,4 @@
-"""How much a training loop writes: trees, models, and the checkpoints of the training that needs most."""
+"""How many bytes a training loop writes: trees, models, and the checkpoints of the largest training."""
 
 from __future__ import annotations
 
@@ -6,92 +6,97 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spar.estimate.memory import Zero, adapter_numbers
+from spar.estimate.memory import Zero, adapter_parameters
 from spar.estimate.model_size import ModelSize
-from spar.estimate.preflight import TRAINERS, trained
-from spar.estimate.stage_counts import counted
+from spar.estimate.stage_counts import count_stage
 from spar.train.recipe import TrainConfig
 from spar.train.settings import TrainerSettings
-from spar.train.stages import Stage
+from spar.train.specs import TrainingSpec
+from spar.train.stage import Stage
 
 CHECKPOINT_BYTES: Mapping[int, int] = {0: 12, 1: 16, 2: 16, 3: 14}
-"""ZeRO stage to the bytes that a trained number takes in a checkpoint: fp32 weight and two moments, and under
-DeepSpeed the bf16 weights, once as a model and below stage 3 once more. Seen on the embedded model."""
+"""ZeRO stage to the bytes of a trained parameter in a checkpoint: fp32 weight and two moments, and with DeepSpeed
+the bf16 weights, once as a model and below stage 3 once more. Measured on the embedded model."""
 QLORA_BYTES = 6
 """The same where adapters and moments are in bf16."""
 CHECKPOINTS = 3
-"""The two that are kept, and the one that is being written."""
+"""The two that stay, and the one that is being written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
-    """Bytes that a loop writes; None where the models' size is not known."""
+class DiskUsage:
+    """Bytes that a loop writes; None where the size of a model is unknown."""
 
     texts: int
     models: int | None
-    """The final weights of all trainings."""
+    """Final weights of all trainings."""
     checkpoints: int | None
-    """Of the training that needs most, while it runs."""
+    """Checkpoints of the largest training, while it runs."""
     num_models: int
 
     @property
     def total(self) -> int | None:
-        """All of it, at its highest."""
+        """The peak of all together."""
         if self.models is None or self.checkpoints is None:
             return None
         return self.texts + self.models + self.checkpoints
 
 
-def disk_of(
+def disk_usage(
     config: TrainConfig,
     stages: Sequence[Stage],
     sizes: Mapping[str, ModelSize | None],
     prompts: int,
-) -> Disk:
-    """What the stages write.
+) -> DiskUsage:
+    """The bytes that the stages write.
 
     Parameters
     ----------
     sizes:
-        Training stage's name to the size of its model.
+        Training stage to the size of its model.
     prompts:
         Of each iteration.
     """
-    counts = [counted(config, stage, prompts) for stage in stages]
-    texts = sum(one.text_bytes for one in counts)
-    models, most, num_models = 0, 0, 0
-    for stage, count in zip(stages, counts, strict=True):
-        if stage.name not in TRAINERS:
+    texts = models = checkpoints = num_models = 0
+    unknown = False
+    for stage in stages:
+        count = count_stage(config, stage, prompts)
+        texts += count.text_bytes
+        if not isinstance(stage.spec, TrainingSpec):
             continue
         num_models += 1
-        size, settings = sizes[stage.name], trained(stage)
+        size, settings = sizes[stage.name], stage.spec.settings
         if size is None:
-            return Disk(texts, None, None, sum(one.name in TRAINERS for one in stages))
+            unknown = True
+            continue
         each = checkpoint_bytes(settings, size)
-        number = num_checkpoints(settings, count.dpo_steps + count.rft_steps)
+        number = num_checkpoints(settings, count.steps.total())
         models += model_bytes(settings, size)
         models += min(number, CHECKPOINTS - 1) * each if settings.keep_checkpoints else 0
-        most = max(most, number * each)
-    return Disk(texts, models, most, num_models)
+        checkpoints = max(checkpoints, number * each)
+    if unknown:
+        return DiskUsage(texts, None, None, num_models)
+    return DiskUsage(texts, models, checkpoints, num_models)
 
 
 def num_checkpoints(settings: TrainerSettings, steps: int) -> int:
-    """Checkpoints that lie side by side: one every so many steps, and one after the last."""
+    """Checkpoints that exist at the same time: one every `checkpoint_steps`, and one after the last step."""
     if not settings.checkpoint_steps:
         return 0
     return min(CHECKPOINTS, math.ceil(steps / settings.checkpoint_steps))
 
 
 def model_bytes(settings: TrainerSettings, size: ModelSize) -> int:
-    """A training's final weights, and the adapters that were merged into them."""
+    """Bytes of a training's final weights and adapters."""
     width = {"bf16": 2.0, "fp32": 4.0}.get(settings.save_dtype, size.stored_width)
-    adapters = 4 * adapter_numbers(settings, size) if settings.method != "full" else 0
+    adapters = 4 * adapter_parameters(settings, size) if settings.method != "full" else 0
     return int(size.parameters * width) + adapters
 
 
 def checkpoint_bytes(settings: TrainerSettings, size: ModelSize) -> int:
-    """One checkpoint: of adapters these alone."""
+    """Bytes of a checkpoint, which holds only the adapters where these are trained."""
     if settings.method == "qlora":
-        return adapter_numbers(settings, size) * QLORA_BYTES
-    numbers = size.parameters if settings.method == "full" else adapter_numbers(settings, size)
-    return numbers * CHECKPOINT_BYTES[Zero.of(settings.deepspeed).stage]
+        return adapter_parameters(settings, size) * QLORA_BYTES
+    full = settings.method == "full"
+    parameters = size.parameters if full else adapter_parameters(settings, size)
+    return parameters * CHECKPOINT_BYTES[Zero.from_config(settings.deepspeed).stage]

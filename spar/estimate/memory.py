@@ -1,18 +1,18 @@
 """How much memory a training or an engine needs, in bytes, and how much this machine has. Mostly pure.
 
-Weights, gradients and what the optimizer keeps: what a model's size alone decides. Activations, which hang on
-the length of the examples, and the buffers of launchers and engines are not counted.
+Counted are weights, gradients and optimizer states, which depend on the model's size alone. Not counted are
+activations, which depend on the length of the examples, and the buffers of launchers and engines.
 
-A number that is trained with AdamW takes, by the memory page of DeepSpeed's documentation and its own
+A parameter that is trained with AdamW takes, by the memory page of DeepSpeed's documentation and its own
 `estimate_zero2_model_states_mem_needs` and `estimate_zero3_model_states_mem_needs` (0.19), on each of n
 processes, w being 2 bytes in bf16 and 4 in fp32:
 
     without DeepSpeed   4 weight + 4 gradient + 8 moments, + 2 for bf16 copies, + 4 for DDP's buckets if n > 1
     zero1               2 w + 16 / n        the 16: fp32 weight 4, fp32 gradient 4, moments 8
     zero2               w + (w + 16) / n
-    zero3               (w + 16) / n, + 4 for each number of the largest layer, which is gathered
-    optimizer offloaded the same without its 16 and gradients, which are in the machine's memory: 16
-    weights too         4 for each number of the largest layer; in the machine's memory w + 16
+    zero3               (w + 16) / n, + 4 for each parameter of the largest layer, which is gathered
+    optimizer offloaded the same without the 16 and the gradients; in the machine's memory 16
+    weights too         4 for each parameter of the largest layer; in the machine's memory w + 16
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ QUERY = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
 STATES = 16
 """Bytes of fp32 weight, gradient and both moments of AdamW."""
 ADAPTER_IN_16_BITS = 8
-"""Bytes of a QLoRA adapter's number: TRL holds it, its gradient and its moments in bf16."""
+"""Bytes of a QLoRA adapter's parameter: TRL holds it, its gradient and its moments in bf16."""
 FOUR_BITS = (4 + 0.127) / 8
-"""Bytes of a number in 4 bits with doubly quantized constants (QLoRA, section 3)."""
+"""Bytes of a parameter in 4 bits with doubly quantized constants (QLoRA, section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this machine has free."""
+    """The free memory of a machine."""
 
     gpus: tuple[int, ...]
-    """Bytes of each GPU."""
+    """Free bytes of each GPU."""
     memory: int
-    """Bytes of the machine's own memory."""
+    """Free bytes of main memory."""
 
     @property
     def on_gpu(self) -> bool:
@@ -64,34 +64,34 @@ class Processes:
     machines: int = 1
 
     @property
-    def each(self) -> float:
+    def per_machine(self) -> float:
         """Processes of one machine."""
         return self.total / self.machines
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """Bytes that something takes."""
+class MemoryNeed:
+    """Bytes of memory that something needs."""
 
     process: int
-    """Each process, on its GPU where it has one."""
+    """For each process, on its GPU where it has one."""
     machine: int = 0
-    """Each machine, in its own memory, besides."""
+    """For each machine, in main memory, in addition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zero:
-    """What a DeepSpeed configuration shares out and puts aside."""
+    """What a DeepSpeed configuration partitions and offloads."""
 
     stage: int = 0
-    optimizer_aside: bool = False
-    """Whether the optimizer's state is in the machine's memory."""
-    weights_aside: bool = False
-    """Whether the weights are too."""
+    offloads_optimizer: bool = False
+    """Whether optimizer states are in main memory."""
+    offloads_weights: bool = False
+    """Whether weights are too."""
 
     @classmethod
-    def of(cls, deepspeed: str) -> Zero:
-        """The one of a preset or file, stage 0 where none is named.
+    def from_config(cls, deepspeed: str) -> Zero:
+        """The configuration of a preset or file; stage 0 for "".
 
         Raises
         ------
@@ -103,130 +103,135 @@ class Zero:
         content = json.loads(deepspeed_file(deepspeed).read_text(encoding="utf-8"))
         zero: dict[str, Any] = content.get("zero_optimization", {})
 
-        def aside(name: str) -> bool:
+        def offloads(name: str) -> bool:
             return bool(zero.get(name, {}).get("device", "none") != "none")
 
-        return cls(int(zero.get("stage", 0)), aside("offload_optimizer"), aside("offload_param"))
+        return cls(
+            int(zero.get("stage", 0)), offloads("offload_optimizer"), offloads("offload_param")
+        )
 
 
 def training_need(
     settings: TrainerSettings, size: ModelSize, processes: Processes, *, on_gpu: bool
-) -> Need:
-    """What training takes; see the module's docstring."""
-    wanted = "bf16" if on_gpu else "fp32"
-    width = {"bf16": 2, "fp32": 4}[wanted if settings.precision == "auto" else settings.precision]
-    zero, n = Zero.of(settings.deepspeed), processes.total
+) -> MemoryNeed:
+    """What training needs; see the module's docstring."""
+    auto = "bf16" if on_gpu else "fp32"
+    width = {"bf16": 2, "fp32": 4}[auto if settings.precision == "auto" else settings.precision]
+    zero, n = Zero.from_config(settings.deepspeed), processes.total
     if settings.method == "full":
         states = _states(zero, size.parameters, width, processes)
-        own = _reference(settings, zero, size, width, processes)
+        frozen = _reference(settings, zero, size, width, processes)
     else:
         states = _adapters(settings, zero, size, width, processes)
-        own = _frozen(settings, zero, size, width, n)
+        frozen = _frozen_base(settings, zero, size, width, n)
     gathered = 4 * size.largest if zero.stage == 3 else 0
-    return Need(states.process + own.process + gathered, states.machine + own.machine)
+    return MemoryNeed(states.process + frozen.process + gathered, states.machine + frozen.machine)
 
 
-def answering_need(config: DecodeConfig, size: ModelSize, *, on_gpu: bool) -> Need:
-    """What a model takes of each GPU to answer: its weights and room for keys and values, shared out
-    over the GPUs that hold one copy. Without a GPU it is the machine's memory."""
+def inference_need(config: DecodeConfig, size: ModelSize, *, on_gpu: bool) -> MemoryNeed:
+    """What a model needs on each GPU for inference: its weights and a KV cache, divided among the GPUs of one
+    copy; without a GPU, of main memory."""
     fp32 = config.dtype == "fp32" or (config.dtype == "auto" and not on_gpu)
     weights = size.parameters * (4 if fp32 else 2)
-    room = max(LEAST_CACHE, int(weights * CACHE_SHARE))
-    return Need((weights + room) // (gpus_of_copy(config) if on_gpu else 1))
+    cache = max(LEAST_CACHE, int(weights * CACHE_SHARE))
+    return MemoryNeed((weights + cache) // (gpus_per_copy(config) if on_gpu else 1))
 
 
-def gpus_of_copy(config: DecodeConfig) -> int:
-    """GPUs over which one copy of a model is spread."""
+def gpus_per_copy(config: DecodeConfig) -> int:
+    """GPUs that hold one copy of a model."""
     arguments = config.engine_args
     shards = (arguments.get(f"{way}_parallel_size", 1) for way in ("tensor", "pipeline"))
     tensor, pipeline = (int(number or 1) for number in shards)
     return max(1, tensor * pipeline)
 
 
-def copies(config: DecodeConfig) -> int:
-    """Copies of a model that answer at the same time."""
+def num_copies(config: DecodeConfig) -> int:
+    """Copies of a model that run at the same time."""
     return config.replicas * int(config.engine_args.get("data_parallel_size") or 1)
 
 
 def read_machine() -> Machine:
-    """What is free here, without waking a GPU: a process that does would hold memory on it."""
+    """The free memory of this machine, without initializing CUDA, which would take GPU memory."""
     return Machine(_free_gpus(), available_memory())
 
 
-def _states(zero: Zero, trained: int, width: int, processes: Processes) -> Need:
+def _states(zero: Zero, trained: int, width: int, processes: Processes) -> MemoryNeed:
     n = processes.total
     if not zero.stage:
         each = STATES + (2 if width == 2 else 0) + (4 if n > 1 else 0)
-        return Need(trained * each)
+        return MemoryNeed(trained * each)
     weights = width / n if zero.stage == 3 else width
-    if zero.optimizer_aside:
-        kept = 0 if zero.weights_aside else weights
-        aside = STATES + (width if zero.weights_aside else 0)
-        return Need(int(trained * kept), int(trained * aside / processes.machines))
+    if zero.offloads_optimizer:
+        on_device = 0 if zero.offloads_weights else weights
+        offloaded = STATES + (width if zero.offloads_weights else 0)
+        machine = int(trained * offloaded / processes.machines)
+        return MemoryNeed(int(trained * on_device), machine)
     gradients = {1: width, 2: width / n}.get(zero.stage, 0)
-    return Need(int(trained * (weights + gradients + STATES / n)))
+    return MemoryNeed(int(trained * (weights + gradients + STATES / n)))
 
 
 def _reference(
     settings: TrainerSettings, zero: Zero, size: ModelSize, width: int, processes: Processes
-) -> Need:
-    """The model that DPO starts from, which stays beside the one that is trained. TRL loads it in the
-    dtype of that one, and shares it out under ZeRO-3 only."""
+) -> MemoryNeed:
+    """DPO's reference model, which stays beside the trained one. TRL loads it in the same dtype, and
+    partitions it under ZeRO-3 only."""
     if not isinstance(settings, DpoSettings) or settings.precompute_reference:
-        return Need(0)
+        return MemoryNeed(0)
     if not zero.stage:
-        return Need(size.parameters * 4)
-    if zero.weights_aside:
-        return Need(0, size.parameters * width // processes.machines)
-    return Need(size.parameters * width // (processes.total if zero.stage == 3 else 1))
+        return MemoryNeed(size.parameters * 4)
+    if zero.offloads_weights:
+        return MemoryNeed(0, size.parameters * width // processes.machines)
+    return MemoryNeed(size.parameters * width // (processes.total if zero.stage == 3 else 1))
 
 
 def _adapters(
     settings: TrainerSettings, zero: Zero, size: ModelSize, width: int, processes: Processes
-) -> Need:
-    trained = adapter_numbers(settings, size)
+) -> MemoryNeed:
+    trained = adapter_parameters(settings, size)
     if settings.method == "qlora":
-        return Need(trained * ADAPTER_IN_16_BITS)
+        return MemoryNeed(trained * ADAPTER_IN_16_BITS)
     return _states(zero, trained, width, processes)
 
 
-def adapter_numbers(settings: TrainerSettings, size: ModelSize) -> int:
-    """Numbers in the adapters, at most: `lora.targets` may name fewer layers."""
-    return settings.lora.rank * size.sides
+def adapter_parameters(settings: TrainerSettings, size: ModelSize) -> int:
+    """Parameters of the adapters, at most: `lora.targets` may name fewer layers."""
+    return settings.lora.rank * size.adapter_width
 
 
-def _frozen(settings: TrainerSettings, zero: Zero, size: ModelSize, width: int, n: int) -> Need:
-    """The base below the adapters, in 4 bits but for its ends, or whole; it is its own reference."""
+def _frozen_base(
+    settings: TrainerSettings, zero: Zero, size: ModelSize, width: int, n: int
+) -> MemoryNeed:
+    """The base model below the adapters, in 4 bits but for embedding and output, or whole."""
     if settings.method == "qlora":
-        return Need(int(size.linear * FOUR_BITS) + (size.parameters - size.linear) * width)
-    return Need(size.parameters * width // (n if zero.stage == 3 else 1))
+        return MemoryNeed(int(size.linear * FOUR_BITS) + (size.parameters - size.linear) * width)
+    return MemoryNeed(size.parameters * width // (n if zero.stage == 3 else 1))
 
 
 def _free_gpus() -> tuple[int, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    told = subprocess.run([program, *QUERY], capture_output=True, text=True, check=False)
-    return free_gpus(told.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    listing = subprocess.run([program, *QUERY], capture_output=True, text=True, check=False)
+    return parse_free_gpus(listing.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def free_gpus(told: str, visible: str | None) -> tuple[int, ...]:
-    """Free bytes of each GPU out of what nvidia-smi printed: index, id and MiB a line.
+def parse_free_gpus(listing: str, visible: str | None) -> tuple[int, ...]:
+    """Free bytes of each GPU in the output of nvidia-smi: index, id and MiB on each line.
 
     Parameters
     ----------
     visible:
-        `CUDA_VISIBLE_DEVICES`: indices or ids of those that count; None is all.
+        `CUDA_VISIBLE_DEVICES`: indices or ids of the GPUs to use; None for all.
     """
-    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(told.splitlines())]
+    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(listing.splitlines())]
     free = {(row[0], row[1]): int(row[2]) << 20 for row in rows if _is_gpu(row)}
     if visible is None:
         return tuple(free.values())
     names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     return tuple(
-        room
+        num_bytes
         for name in names
-        for (index, uuid), room in free.items()
+        for (index, uuid), num_bytes in free.items()
         if name == index or (len(name) > len("GPU-") and uuid.startswith(name))
     )
 

@@ -1,7 +1,7 @@
-"""How large a model is, read from its files without loading it: parameters, and what they are stored in.
+"""The size of a model, read from its files without loading it: parameters, and the dtype they are stored in.
 
 The header of a safetensors file names every tensor with its shape. Where only `config.json` is on this
-machine, the shapes follow from it for models built like Llama: Llama, Mistral, Qwen, GLM-4 and the embedded one.
+machine, the shapes are derived from it for models with Llama's architecture: Llama, Mistral, Qwen, GLM-4, the embedded one.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Any
 from spar.run.placement import model_folder
 
 Tensors = Mapping[str, tuple[tuple[int, ...], float]]
-"""Name to shape and bytes a number."""
+"""Name to shape and bytes of a parameter."""
 
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 _HEADS = ("embed", "lm_head", "wte", "wpe")
-"""Parts of the names of matrices that stand at a model's ends: they get no adapter and stay in 16 bits."""
+"""Parts of the names of embedding and output matrices, which get no adapter and stay in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """A model in numbers."""
+    """The size of a model."""
 
     parameters: int
-    """Numbers in all of its weights."""
+    """Of all weights."""
     largest: int
-    """Numbers in its largest weight, mostly the embedding."""
+    """Parameters of the largest weight, mostly the embedding."""
     linear: int
-    """Numbers in the matrices of its linear layers, but the output's."""
-    sides: int
-    """Inputs and outputs of these layers, summed: an adapter of rank r over all of them has r times as
-    many numbers."""
+    """Parameters of the linear layers, except the output's."""
+    adapter_width: int
+    """Sum of the inputs and outputs of these layers: adapters of rank r on all of them have r times as many
+    parameters."""
     stored_width: float
-    """Bytes that a number takes in its files."""
+    """Bytes of a parameter in its files."""
 
 
 def model_size(model: str) -> ModelSize | None:
-    """The size of a folder's or hub model; None where its files are not here, or cannot be made out."""
+    """The size of a folder's or hub model; None where its files are not on this machine, or are not understood."""
     folder = model_folder(model)
     if folder is None:
         return None
     try:
-        found = _stored(folder)
+        tensors = _stored_tensors(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return size_of(found or tensors_of(config))
+        return size_of(tensors or tensors_of(config))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -66,18 +66,18 @@ def size_of(tensors: Tensors) -> ModelSize:
         parameters=sum(counts.values()),
         largest=max(counts.values()),
         linear=sum(counts[name] for name, _ in inner),
-        sides=sum(sum(shape) for _, shape in inner),
+        adapter_width=sum(sum(shape) for _, shape in inner),
         stored_width=stored / sum(counts.values()),
     )
 
 
 def tensors_of(config: Mapping[str, Any]) -> Tensors:
-    """The tensors of a model built like Llama, from its configuration.
+    """The tensors of a model with Llama's architecture, from its configuration.
 
     Raises
     ------
     KeyError
-        It is built otherwise.
+        The architecture is another.
     """
     if any(config.get(name) for name in ("num_local_experts", "num_experts", "n_routed_experts")):
         raise KeyError("a mixture of experts")
@@ -108,14 +108,14 @@ def tensors_of(config: Mapping[str, Any]) -> Tensors:
     return {name: (shape, width) for name, shape in shapes.items()}
 
 
-def _stored(folder: Path) -> Tensors:
-    """What the folder's safetensors files hold; nothing where one of them is missing."""
+def _stored_tensors(folder: Path) -> Tensors:
+    """The tensors in the folder's safetensors files; none where a file is missing."""
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        files = [folder / name for name in dict.fromkeys(named)]
-        if not all(path.is_file() for path in files):  # a download that was cut
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = [folder / name for name in dict.fromkeys(names)]
+        if not all(path.is_file() for path in files):  # an incomplete download
             return {}
     return dict(_headers(files))
 

@@ -1,87 +1,66 @@
-"""What would only be found out hours into a training loop, found out before its first stage.
-
-Nothing heavy is imported.
-"""
+"""Checks before a training loop of what would otherwise fail hours into it. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
-from spar.config import DecodeConfig, EvalConfig, check_plugins
+from spar.config import DecodeConfig, check_plugins
 from spar.errors import UsageError
 from spar.estimate.memory import Processes, Zero
-from spar.plugins import BENCHMARKS
+from spar.plugins import BENCHMARKS, ENGINES
 from spar.train.common import accumulation
-from spar.train.settings import DpoSettings, SftSettings, TrainerSettings
-from spar.train.stages import Stage
-
-TRAINERS: Mapping[str, type[TrainerSettings]] = {"dpo": DpoSettings, "rft": SftSettings}
-"""Stage to the settings of its trainer."""
-
-C = TypeVar("C", bound=DecodeConfig)
+from spar.train.specs import EvalItem, EvalStageSpec, GenerationSpec, TrainingSpec
+from spar.train.stage import Stage
 
 
 def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
-    """Look through what the stages will be told.
+    """Check the specifications of the stages.
 
     Raises
     ------
     UsageError
-        A batch that cannot be shared out, an unknown DeepSpeed preset, strategy, judge, engine or benchmark,
-        settings that a search or an evaluation does not have, or two evaluations of one name.
+        A batch that cannot be divided among the processes, an unknown DeepSpeed preset, strategy, judge,
+        engine or benchmark, or two evaluations with one name.
     """
-    evaluations = [stage.order["items"] for stage in stages if stage.name == "eval"]
     for stage in stages:
-        if stage.name in TRAINERS:
-            _check_training(stage, processes)
-        elif stage.name not in ("eval", "build"):
-            searched(stage)
-    if evaluations:  # all iterations have the same
-        _check_evaluations(evaluations[0])
+        if isinstance(stage.spec, GenerationSpec):
+            check_plugins(stage.spec.config)
+        elif isinstance(stage.spec, TrainingSpec):
+            try:
+                Zero.from_config(stage.spec.settings.deepspeed)
+                accumulation(stage.spec.settings, processes.total)
+            except UsageError as error:
+                raise UsageError(f"{stage.name}: {error}") from error
+    evaluations = (stage.spec for stage in stages if isinstance(stage.spec, EvalStageSpec))
+    first = next(evaluations, None)
+    if first is not None:  # all iterations have the same
+        _check_evaluations(first.items)
 
 
-def searched(stage: Stage) -> DecodeConfig:
-    """How a stage asks its models.
-
-    Raises
-    ------
-    UsageError
-        Its settings are no search's.
-    """
-    return _read(DecodeConfig, stage.order["config"], f"the settings of stage {stage.title}")
+def loads_models(config: DecodeConfig) -> bool:
+    """Whether the engine loads models from folders, for roles without a URL."""
+    return config.engine == "auto" or ENGINES.spec(config.engine).loads_models
 
 
-def trained(stage: Stage) -> TrainerSettings:
-    """How a stage trains."""
-    return TRAINERS[stage.name].model_validate(dict(stage.order))
+def is_remote(config: DecodeConfig) -> bool:
+    """Whether the engine only serves models behind URLs."""
+    return config.engine != "auto" and ENGINES.spec(config.engine).urls == "required"
 
 
-def _check_training(stage: Stage, processes: Processes) -> None:
-    settings = trained(stage)
-    try:
-        Zero.of(settings.deepspeed)
-        accumulation(settings, processes.total)
-    except UsageError as error:
-        raise UsageError(f"{stage.name}: {error}") from error
-
-
-def _check_evaluations(items: Sequence[Mapping[str, Any]]) -> None:
-    names = [str(item["name"]) for item in items]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+def _check_evaluations(items: Sequence[EvalItem]) -> None:
+    names = [item.name for item in items]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise UsageError(
-            f"two of the recipe's benchmarks are called {twice[0]!r}; give one of them another `name`"
+            f"two of the recipe's benchmarks are called {repeated[0]!r}; give one of them another `name`"
         )
     for item in items:
-        _check_benchmark(str(item["benchmark"]))
-        _read(EvalConfig, item["config"], f"the settings of benchmark {item['name']!r}")
+        _check_benchmark(item.benchmark)
+        check_plugins(item.config)
 
 
 def _check_benchmark(name: str) -> None:
@@ -96,8 +75,8 @@ def _check_benchmark(name: str) -> None:
 
 
 def _in_harness(name: str) -> bool:
-    """Whether lm-eval can have such a task: its own index takes minutes on a slow machine, but the name of
-    each task, group and tag stands in one of its YAML files."""
+    """Whether lm-eval may have such a task: its own index takes minutes to build on a slow machine, but every
+    task, group and tag is named in one of its YAML files."""
     plain = name.encode()
     word = re.compile(rb"(?<![\w-])" + re.escape(plain) + rb"(?![\w-])")
     files = (path for folder in harness_folders() for path in folder.glob("tasks/**/*.yaml"))
@@ -106,21 +85,6 @@ def _in_harness(name: str) -> bool:
 
 
 def harness_folders() -> list[Path]:
-    """Where lm-eval is installed; nowhere if it is not."""
-    found = importlib.util.find_spec("lm_eval")
-    return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
-
-
-def _read(kind: type[C], values: Mapping[str, Any], what: str) -> C:
-    try:
-        config = kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name, message = ".".join(map(str, first["loc"])), first["msg"]
-        if first["type"] == "extra_forbidden":
-            raise UsageError(f"{what}: there is no setting {name!r}") from error
-        raise UsageError(
-            f"{what}: {name} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
-        ) from error
-    check_plugins(config)
-    return config
+    """The folders of an installed lm-eval; none where it is not installed."""
+    spec = importlib.util.find_spec("lm_eval")
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]

@@ -1,104 +1,127 @@
-"""How much the stages of a training loop generate and train, at most, and how long what they write gets.
+"""How much the stages of a training loop generate and train, at most, and how many bytes they write.
 
-Upper bounds: a prompt all of whose drafts pass is not searched, identical drafts are voted on once, and a
-draft is paired once. Lengths of texts are typical ones.
+Upper bounds: a prompt without a failing draft is not searched, identical drafts are judged once, and a draft is
+paired once. The lengths of texts are typical ones.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
-from spar.config import DecodeConfig
-from spar.estimate.calls import most_calls, most_responses
-from spar.estimate.preflight import searched, trained
+from spar.estimate.calls import most_responses
+from spar.plugins import JUDGES
 from spar.train.data.selection import QUOTAS
 from spar.train.recipe import TrainConfig
-from spar.train.stages import Stage
-from spar.train.status import num_steps, steps_of
+from spar.train.specs import (
+    BuildSpec,
+    DraftSpec,
+    EvalStageSpec,
+    GenerationSpec,
+    SearchSpec,
+    TrainingSpec,
+)
+from spar.train.stage import Stage
 
 NODE_BYTES, TREE_BYTES = 650, 800
 """A node and a tree without their texts."""
-TYPICAL_SHARE, BYTES_A_TOKEN = 0.2, 4
-"""Of its limit, what a reply mostly uses."""
+TYPICAL_SHARE, BYTES_PER_TOKEN = 0.2, 4
+"""The share of its token limit that a reply typically uses, and the bytes of a token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What is generated and trained, at most."""
+class StageCounts:
+    """Upper bounds of what is generated, trained and written."""
 
     drafts: int = 0
     draft_votes: int = 0
     refinements: int = 0
     search_votes: int = 0
-    dpo_steps: int = 0
-    rft_steps: int = 0
     evaluations: int = 0
     text_bytes: int = 0
-    """Trees, data and what is written with them."""
+    """Trees and training data."""
+    steps: Counter[str] = field(default_factory=Counter)
+    """Training stage to optimizer steps."""
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, n) + getattr(other, n) for n in Counts.__slots__))
-
-
-def counted(config: TrainConfig, stage: Stage, prompts: int) -> Counts:
-    """What one stage generates or trains."""
-    if stage.name in ("draft", "judge", "search"):
-        return _generated(stage, searched(stage), prompts)
-    if stage.name == "build":
-        examples = _most_examples(config, prompts)
-        decode = config.decode
-        pair = 2 * _reply(decode.draft.max_tokens) + TREE_BYTES
-        example = pair + _reply(decode.vote.max_tokens) + _reply(decode.refine.max_tokens)
-        return Counts(text_bytes=int(prompts * pair + examples * example))
-    if stage.name == "eval":
-        return Counts(evaluations=len(stage.order["items"]))
-    steps = num_steps(stage) or _most_steps(config, stage, prompts)
-    return Counts(**{f"{stage.name}_steps": steps})
+    def __add__(self, other: StageCounts) -> StageCounts:
+        return StageCounts(
+            drafts=self.drafts + other.drafts,
+            draft_votes=self.draft_votes + other.draft_votes,
+            refinements=self.refinements + other.refinements,
+            search_votes=self.search_votes + other.search_votes,
+            evaluations=self.evaluations + other.evaluations,
+            text_bytes=self.text_bytes + other.text_bytes,
+            steps=self.steps + other.steps,
+        )
 
 
-def _generated(stage: Stage, config: DecodeConfig, prompts: int) -> Counts:
-    vote = 2 * _reply(config.vote.max_tokens)  # the critique that is kept, and one that dissents
+def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
+    """What one stage generates, trains and writes.
+
+    Parameters
+    ----------
+    prompts:
+        Of an iteration.
+    """
+    match stage.spec:
+        case GenerationSpec():
+            return _count_generation(stage.spec, prompts)
+        case BuildSpec():
+            decode = config.decode
+            pair = 2 * _reply_bytes(decode.draft.max_tokens) + TREE_BYTES
+            judgement = _reply_bytes(decode.vote.max_tokens)
+            example = pair + judgement + _reply_bytes(decode.refine.max_tokens)
+            examples = _most_examples(config, prompts)
+            return StageCounts(text_bytes=int(prompts * pair + examples * example))
+        case EvalStageSpec():
+            return StageCounts(evaluations=len(stage.spec.items))
+        case TrainingSpec():
+            steps = stage.spec.num_steps or _most_steps(config, stage.spec, prompts)
+            return StageCounts(steps=Counter({stage.name: steps}))
+    return StageCounts()
+
+
+def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:
+    config = spec.config
+    vote = 2 * _reply_bytes(config.vote.max_tokens)  # a critique of either side is stored
+    votes_each = JUDGES.spec(config.judge).num_calls(config)
     trees = prompts * TREE_BYTES
-    if stage.name == "search":
-        # The root is given and free of the budget: one response more, less the root.
+    if isinstance(spec, SearchSpec):
+        # The root is free of the budget: one response more, less the root.
         free = config.model_copy(update={"budget": config.budget + 1})
         refined = prompts * (most_responses(free) - 1)
-        # Reflection, response, and the whole reply where these are not all of it.
-        node = NODE_BYTES + 2 * _reply(config.refine.max_tokens) + vote
-        votes = refined * _votes_each(config)
-        return Counts(
-            refinements=refined, search_votes=votes, text_bytes=int(trees + refined * node)
+        # A node holds reflection and response, and the whole reply where these are not all of it.
+        node = NODE_BYTES + 2 * _reply_bytes(config.refine.max_tokens) + vote
+        return StageCounts(
+            refinements=refined,
+            search_votes=refined * votes_each,
+            text_bytes=int(trees + refined * node),
         )
     drafts = prompts * config.budget
-    node = NODE_BYTES + _reply(config.draft.max_tokens)
-    if stage.name == "draft":
-        return Counts(drafts=drafts, text_bytes=int(trees + drafts * node))
-    votes = drafts * _votes_each(config)
-    return Counts(draft_votes=votes, text_bytes=int(trees + drafts * (node + vote)))
+    node = NODE_BYTES + _reply_bytes(config.draft.max_tokens)
+    if isinstance(spec, DraftSpec):
+        return StageCounts(drafts=drafts, text_bytes=int(trees + drafts * node))
+    return StageCounts(
+        draft_votes=drafts * votes_each, text_bytes=int(trees + drafts * (node + vote))
+    )
 
 
-def _votes_each(config: DecodeConfig) -> int:
-    one = config.model_copy(update={"strategy": "best-of-n", "budget": 1})
-    return most_calls(one, 1)[0] - 1
-
-
-def _reply(max_tokens: int) -> float:
-    return max_tokens * TYPICAL_SHARE * BYTES_A_TOKEN
+def _reply_bytes(max_tokens: int) -> float:
+    return max_tokens * TYPICAL_SHARE * BYTES_PER_TOKEN
 
 
 def _most_examples(config: TrainConfig, prompts: int) -> int:
-    """The refiner's examples: within the quotas, and of a tree one refinement and one judgement each way."""
+    """The refiner's examples: within the quotas, a tree yields a refinement and a judgement of either verdict."""
     quotas = QUOTAS[config.quotas]
-    drafted = prompts * config.samples
-    most = min(quotas.refine, prompts)
+    drafts = prompts * config.samples
+    refinements = min(quotas.refine, prompts)
     if quotas.each_verdict is not None:
-        return most + 2 * min(quotas.each_verdict, prompts + drafted)
+        return refinements + 2 * min(quotas.each_verdict, prompts + drafts)
     trees = min(quotas.tree_yes, prompts) + min(quotas.tree_no, prompts)
-    return most + trees + min(quotas.draft_yes, drafted) + min(quotas.draft_no, drafted)
+    return refinements + trees + min(quotas.draft_yes, drafts) + min(quotas.draft_no, drafts)
 
 
-def _most_steps(config: TrainConfig, stage: Stage, prompts: int) -> int:
-    settings = trained(stage)
+def _most_steps(config: TrainConfig, spec: TrainingSpec, prompts: int) -> int:
     pairs = min(prompts, config.max_pairs or prompts)
-    examples = pairs if stage.name == "dpo" else _most_examples(config, prompts)
-    return settings.max_steps or steps_of(examples, settings.batch, settings.epochs)
+    examples = pairs if spec.role == "actor" else _most_examples(config, prompts)
+    return spec.settings.num_steps(examples)

@@ -1,156 +1,150 @@
-"""Before a training loop begins: what will run, how much is generated and trained, the disk it needs, and
-whether the models fit.
+"""An estimate of a training loop before it starts: stages, generations, steps, disk, memory.
 
-    22 stages to run, 0/eval to 3/eval, over 10,000 prompts an iteration
-    to generate: 150,000 drafts, 750,000 votes on drafts, in searches at most 450,000 refinements and ...
-    to train: at most 939 of DPO and 1,341 of RFT optimizer steps
-    to measure: 8 evaluations
-    disk: about 409 GiB: 6 models 89.7 GiB, checkpoints 314 GiB while one trains, 5.2 GiB of trees and data
-    to answer: 8.03 B parameters, with room for keys and values 18.7 GiB of each GPU, 79.1 GiB free: fits
-    to train (dpo, full, zero3, 8 processes): without activations 20.7 GiB of each GPU, 79.1 GiB free: fits
-
-`spar.estimate` works it out; this is its front.
+22 stages to run, 0/eval to 3/eval, over 10,000 prompts per iteration
+generation: 150,000 drafts, 750,000 votes on drafts, in searches at most 450,000 refinements and ...
+training: at most 939 steps of DPO and 1,341 steps of RFT
+evaluation: 8 benchmarks
+disk: about 409 GiB: 6 models 89.7 GiB, checkpoints 314 GiB during a training, 5.2 GiB of trees and data
+inference: 8.03 B parameters, with a KV cache 18.7 GiB of each GPU, 79.1 GiB free: fits
+training (dpo, full, zero3, 8 processes): without activations 20.7 GiB of each GPU, 79.1 GiB free: fits
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spar.estimate.disk import Disk, disk_of
-from spar.estimate.fit import Place, fit_lines, processes_of, shown
+from spar.estimate.disk import DiskUsage, disk_usage
+from spar.estimate.fit import Resources, fit_lines, format_bytes, processes_of
 from spar.estimate.memory import Processes, read_machine
 from spar.estimate.model_size import ModelSize, model_size
-from spar.estimate.preflight import TRAINERS, check_stages
-from spar.estimate.stage_counts import Counts, counted
+from spar.estimate.preflight import check_stages
+from spar.estimate.stage_counts import StageCounts, count_stage
+from spar.train.loop_stages import Models
+from spar.train.methods import LOOP_METHODS
 from spar.train.recipe import TrainConfig, first_models
-from spar.train.stages import Stage
+from spar.train.specs import TrainingSpec
+from spar.train.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a loop will take."""
+    """What a loop takes."""
 
     stages: tuple[str, ...]
-    """Titles of those that will run."""
+    """Titles of the stages that will run."""
     prompts: int
     """Of each iteration."""
     toy_prompts: bool
-    """Whether they are nano-if's, for a model that is not the embedded one."""
-    counts: Counts
-    disk: Disk
+    """Whether the prompts are nano-if's and the model is not the embedded one."""
+    counts: StageCounts
+    disk: DiskUsage
     fits: tuple[str, ...] = ()
-    """Lines on whether the models fit."""
+    """Lines on whether the models fit into memory."""
 
 
-def estimate(
-    config: TrainConfig, stages: Sequence[Stage], num_prompts_known: int | None
-) -> Estimate:
-    """What the stages will take, on this machine.
+def estimate(config: TrainConfig, stages: Sequence[Stage], num_prompts: int | None) -> Estimate:
+    """What the stages take, on this machine.
 
     Parameters
     ----------
     stages:
-        Those that are still to run.
-    num_prompts_known:
-        Prompts of the file; None where there is no file, or nobody counted.
+        Those that will run.
+    num_prompts:
+        Prompts of the file; None where there is no file, or it was not counted.
 
     Raises
     ------
     UsageError
-        Something that the stages will be told is wrong (`spar.estimate.preflight`), or there is no such hostfile.
+        A specification is wrong (`spar.estimate.preflight`), or there is no such hostfile.
     """
     machine = read_machine()
-    training = any(stage.name in TRAINERS for stage in stages)
-    processes = processes_of(config.launch, machine) if training else Processes(1)
+    trains = any(isinstance(stage.spec, TrainingSpec) for stage in stages)
+    processes = processes_of(config.launch, machine) if trains else Processes(1)
     check_stages(stages, processes)
-    return worked_out(config, stages, num_prompts_known, Place(machine, processes))
+    return estimate_on(config, stages, num_prompts, Resources(machine, processes))
 
 
-def worked_out(
-    config: TrainConfig, stages: Sequence[Stage], num_prompts_known: int | None, place: Place
+def estimate_on(
+    config: TrainConfig, stages: Sequence[Stage], num_prompts: int | None, resources: Resources
 ) -> Estimate:
-    """As `estimate`, in any place."""
-    prompts = min(config.prompts_at_once, num_prompts_known or config.prompts_at_once)
+    """What the stages take on these resources; parameters as `estimate`'s."""
+    prompts = min(config.prompts_at_once, num_prompts or config.prompts_at_once)
     sizes = trained_sizes(config, stages)
     embedded = not any(first_models(config)) and not config.start
     return Estimate(
         stages=tuple(stage.title for stage in stages),
         prompts=prompts,
         toy_prompts=not config.prompts and not embedded,
-        counts=sum((counted(config, stage, prompts) for stage in stages), Counts()),
-        disk=disk_of(config, stages, sizes, prompts),
-        fits=tuple(fit_lines(stages, sizes, place)),
+        counts=sum((count_stage(config, stage, prompts) for stage in stages), StageCounts()),
+        disk=disk_usage(config, stages, sizes, prompts),
+        fits=tuple(fit_lines(stages, sizes, resources)),
     )
 
 
 def lines(estimate: Estimate) -> list[str]:
-    """The estimate for a terminal."""
-    return [line for line in _lines(estimate) if line]
+    """The estimate in human-readable lines."""
+    counts, titles = estimate.counts, estimate.stages
+    span = f"{titles[0]} to {titles[-1]}" if len(titles) > 1 else titles[0]
+    output = [
+        f"{len(titles)} stage{'s' * (len(titles) > 1)} to run, {span}, over {estimate.prompts:,} "
+        "prompts per iteration"
+    ]
+    if estimate.toy_prompts:
+        output.append(
+            "note: the prompts are nano-if's, the embedded model's toy language, which teach another "
+            "model little; give a file: spar train prompts.jsonl"
+        )
+    generated = [f"{counts.drafts:,} drafts"] * bool(counts.drafts)
+    generated += [f"{counts.draft_votes:,} votes on drafts"] * bool(counts.draft_votes)
+    if counts.refinements:
+        generated.append(
+            f"in searches at most {counts.refinements:,} refinements and {counts.search_votes:,} votes"
+        )
+    if generated:
+        output.append(f"generation: {', '.join(generated)}")
+    steps = [f"{number:,} steps of {name.upper()}" for name, number in counts.steps.items()]
+    if steps:
+        output.append(f"training: at most {' and '.join(steps)}")
+    if counts.evaluations:
+        output.append(f"evaluation: {counts.evaluations} benchmarks")
+    return [*output, _disk_line(estimate.disk), *estimate.fits]
 
 
 def check_disk(run: Path, estimate: Estimate) -> str | None:
-    """A warning where the disk has less free than is needed; None where it has enough or nobody knows."""
+    """A warning where the disk has too little free space; None otherwise, or where it is unknown."""
     needed = estimate.disk.total
-    place = next((p for p in (run, *run.absolute().parents) if p.is_dir()), None)
-    if needed is None or place is None:
+    folder = next((p for p in (run, *run.absolute().parents) if p.is_dir()), None)
+    if needed is None or folder is None:
         return None
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(folder).free
     if free >= needed:
         return None
     return (
-        f"warning: the disk of {run} has {shown(free)} free, and up to {shown(needed)} are needed; "
-        "make room, give another --out, or write fewer checkpoints "
+        f"warning: the disk of {run} has {format_bytes(free)} free, and up to {format_bytes(needed)} are "
+        "needed; free some space, choose another --out, or write fewer checkpoints "
         "(--set dpo.checkpoint_steps=0 --set rft.checkpoint_steps=0 writes none)"
     )
 
 
 def trained_sizes(config: TrainConfig, stages: Sequence[Stage]) -> Mapping[str, ModelSize | None]:
-    """Training stage's name to the size of its model: a later iteration's is that of the first."""
-    found: dict[str, ModelSize | None] = {}
-    for name, first in zip(TRAINERS, first_models(config), strict=True):
-        told = [str(stage.order["model"]) for stage in stages if stage.name == name]
-        sizes = (model_size(model) for model in (*told, first) if model)
-        if told:  # the embedded model's folder stands in its stages
-            found[name] = next((size for size in sizes if size is not None), None)
-    return found
+    """Training stage to the size of its model; models of later iterations are as large as the first."""
+    first = Models(*first_models(config))
+    sizes: dict[str, ModelSize | None] = {}
+    for name, method in LOOP_METHODS.items():
+        specs = [stage.spec for stage in stages if stage.name == name]
+        models = [spec.settings.model for spec in specs if isinstance(spec, TrainingSpec)]
+        if models and method.role is not None:
+            models.append(first.of(method.role))
+            known = (model_size(model) for model in models if model)
+            sizes[name] = next((size for size in known if size is not None), None)
+    return sizes
 
 
-def _lines(estimate: Estimate) -> Iterator[str]:
-    counts, titles = estimate.counts, estimate.stages
-    reach = f"{titles[0]} to {titles[-1]}" if len(titles) > 1 else titles[0]
-    yield (
-        f"{len(titles)} stage{'s' * (len(titles) > 1)} to run, {reach}, over {estimate.prompts:,} "
-        "prompts an iteration"
-    )
-    if estimate.toy_prompts:
-        yield (
-            "note: the prompts are nano-if's, the embedded model's toy language, which teach another "
-            "model little; give a file: spar train prompts.jsonl"
-        )
-    yield _generation_line(counts)
-    steps = ((counts.dpo_steps, "of DPO"), (counts.rft_steps, "of RFT"))
-    trained = " and ".join(f"{number:,} {what}" for number, what in steps if number)
-    yield trained and f"to train: at most {trained} optimizer steps"
-    yield f"to measure: {counts.evaluations} evaluations" if counts.evaluations else ""
-    yield _disk_line(estimate.disk)
-    yield from estimate.fits
-
-
-def _generation_line(counts: Counts) -> str:
-    parts = [f"{counts.drafts:,} drafts"] * bool(counts.drafts)
-    parts += [f"{counts.draft_votes:,} votes on drafts"] * bool(counts.draft_votes)
-    if counts.refinements:
-        parts.append(
-            f"in searches at most {counts.refinements:,} refinements and {counts.search_votes:,} votes"
-        )
-    return f"to generate: {', '.join(parts)}" if parts else ""
-
-
-def _disk_line(disk: Disk) -> str:
-    texts = f"{shown(disk.texts)} of trees and data"
+def _disk_line(disk: DiskUsage) -> str:
+    texts = f"{format_bytes(disk.texts)} of trees and data"
     if not disk.num_models:
         return f"disk: about {texts}"
     if disk.total is None or disk.models is None or disk.checkpoints is None:
@@ -159,6 +153,6 @@ def _disk_line(disk: Disk) -> str:
             "unknown: the model is not on this machine yet"
         )
     return (
-        f"disk: about {shown(disk.total)}: {disk.num_models} models {shown(disk.models)}, checkpoints "
-        f"{shown(disk.checkpoints)} while one trains, {texts}"
+        f"disk: about {format_bytes(disk.total)}: {disk.num_models} models {format_bytes(disk.models)}, "
+        f"checkpoints {format_bytes(disk.checkpoints)} during a training, {texts}"
     )

@@ -57,7 +57,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Stage to the settings that no stage before it depends on."""
 
 
-class Benchmarked(Settings):
+class EvalSpec(Settings):
     """One evaluation of an iteration's models."""
 
     benchmark: str
@@ -127,7 +127,7 @@ class TrainConfig(Settings):
     """How many processes train, and where."""
     measure_start: bool = True
     """Whether the first models are measured as well."""
-    benchmarks: tuple[Benchmarked, ...] = ()
+    benchmarks: tuple[EvalSpec, ...] = ()
     """What measures each iteration's models; () measures nothing."""
     start: str = ""
     """Folder of another loop, whose last models, numbers and place in the prompts this one takes up."""
@@ -234,13 +234,13 @@ def _checked(values: Mapping[str, Any], recipe: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(tuples(values))
     except ValidationError as error:
-        raise UsageError(told(error, recipe, TrainConfig)) from error
+        raise UsageError(explain_validation_error(error, recipe, TrainConfig)) from error
 
 
 _DECIDED = ("model", "data", "out")
 
 
-def told(error: ValidationError, source: str, kind: type[Settings]) -> str:
+def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
     """A wrong setting of a recipe, or of a trainer in it, in one line.
 
     Parameters
@@ -276,7 +276,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "rft": SftSettings,
     "lora": LoraSettings,
     "launch": LaunchSettings,
-    "benchmarks": Benchmarked,
+    "benchmarks": EvalSpec,
     "decode": DecodeConfig,
     "eval": EvalConfig,
     **dict.fromkeys(("draft", "vote", "refine", "grade"), SamplingConfig),

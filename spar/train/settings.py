@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -98,6 +99,11 @@ class TrainerSettings(Settings):
     """Whether the checkpoints stay when the training is done; they are three times the model's size."""
     wandb: str = ""
     """A Weights & Biases project to report to; "" reports to none."""
+
+    def num_steps(self, num_examples: int) -> int:
+        """Optimizer steps on so many examples."""
+        steps = max(1, math.ceil(num_examples / self.batch)) * self.epochs
+        return self.max_steps or math.ceil(steps)
 
 
 class SftSettings(TrainerSettings):

@@ -128,11 +128,11 @@ def test_killed_while_it_judges_and_resumed(tmp_path: Path) -> None:
         written = wait_for_rest(tmp_path / "run" / "judge" / "trees.jsonl")
         assert 2 <= written < len(YES_VOTES)
         said = spar(*arguments(tmp_path, server, "run", *one), check=0)
-        assert "judge: resumes" in said.stderr
-        assert "answers: begins" not in said.stderr
+        assert "judge: resumed" in said.stderr
+        assert "answers: started" not in said.stderr
         assert server.num_requests < 2 * whole + whole // 2
         again = spar(*arguments(tmp_path, server, "run", *one), check=0)
-    assert "every stage that was asked for is done" in again.stderr
+    assert "every selected stage is done" in again.stderr
     assert data(tmp_path / "run") == data(tmp_path / "whole")
     assert "resuming" in (tmp_path / "run" / "judge.log").read_text()
 
@@ -221,8 +221,8 @@ def test_a_dry_run_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.splitlines()[2:] == [
         "answers: 7 answers of the teacher",
         "drafts: 14 drafts of the student, 2 for each of 7 prompts",
-        "judge: 70 votes of the teacher at the most, 5 on each of 14 drafts",
-        "refine: 21 refinements and 105 votes of the teacher at the most, by iterative from one failing draft "
+        "judge: at most 70 votes of the teacher, 5 on each of 14 drafts",
+        "refine: at most 21 refinements and 105 votes of the teacher, by iterative from one failing draft "
         "of each prompt that has one",
         "build: at most 7 examples for the actor and 5,000 for the refiner",
         "sft-actor: at most 5 steps of 64 examples, from the embedded model",
@@ -274,7 +274,7 @@ def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
     ]
     again = patient(*flags)
     assert again.stdout == run.stdout
-    assert "every stage that was asked for is done" in again.stderr
+    assert "every selected stage is done" in again.stderr
     assert told == [
         json.loads((tmp_path / "run" / f"{s}.json").read_text()) for s in ("judge", "sft-actor")
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spar import train_runner
 from spar.cli import run_train
 from spar.errors import MissingExtra
 from spar.store import read_trees
@@ -99,7 +100,7 @@ def test_a_finished_loop_is_shown_again(whole: Path) -> None:
     before = (whole / "iteration-1" / "dpo.json").read_bytes()
     told = spar("train", "--out", str(whole), "--display", "plain")
     assert told.returncode == 0, told.stderr
-    assert "every stage that was asked for is done" in told.stderr
+    assert "every selected stage is done" in told.stderr
     assert "sampled pass" in told.stdout
     assert (whole / "iteration-1" / "dpo.json").read_bytes() == before
 
@@ -186,7 +187,10 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
         (["--set", "decode.base_url=[http://127.0.0.1:9/v1]"], "cannot train those of a server"),
         (["--model", "nowhere/at-all"], "nowhere/at-all"),
         (["--rerun-from", "dop", "--out", "OUT"], "dop"),
-        (["--rerun-from", "dpo", "--stop-after", "build", "--dry-run"], "after 1/build"),
+        (
+            ["--rerun-from", "dpo", "--stop-after", "build", "--dry-run"],
+            "ends before it, with 1/build",
+        ),
         (["missing.jsonl"], "missing.jsonl"),
         (["bad.jsonl"], "bad.jsonl:2"),
         (["-"], "give a file"),
@@ -205,7 +209,7 @@ def test_mistakes_are_one_line(
 
 def test_a_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The pairs are measured after hours of search: what measures them has to be installed before."""
-    monkeypatch.setattr(run_train, "has_package", lambda name: False)
+    monkeypatch.setattr(train_runner, "has_package", lambda name: False)
     config = TrainConfig(embedding_model="some/encoder")
     with pytest.raises(MissingExtra, match="sentence_transformers"):
         run_train.run(config, run_train.Invocation(tmp_path / "run", dry_run=True, display="none"))

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spar.cli import run_train
+from spar import train_runner
 from spar.cli.interrupts import interruptible
 from spar.cli.run_train import print_status
 from spar.cli.train_view import LiveView, PlainView, open_view, tables
 from spar.errors import Interrupted, RunStopped, UsageError
+from spar.train.stage import Stage, write_record
 from spar.train.stage_runner import StageActivity
-from spar.train.stages import Stage
-from spar.train.status import read_loop, write_record
+from spar.train.status import read_loop
 from tests.train.test_loop import Script, go, script, settings
 
 __all__ = ["script"]
@@ -40,7 +40,7 @@ def test_a_row_an_iteration_and_what_failed(tmp_path: Path, script: Script) -> N
     run = tmp_path / "run"
     script.fails["1/dpo"] = RunStopped("the memory ran out")
     with pytest.raises(RunStopped):
-        go(run, settings(iterations=2))
+        go(script, run, settings(iterations=2))
     text = shown(run)
     assert "1/dpo: failed" in text and "the memory ran out" in text
     rows = [line for line in text.splitlines() if line.startswith("│")]
@@ -53,7 +53,7 @@ def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> 
     run = tmp_path / "run"
     script.fails["1/dpo"] = RunStopped("[bold]\x1b[31mred[/bold] [/x]")
     with pytest.raises(RunStopped):
-        go(run, settings())
+        go(script, run, settings())
     text = shown(run)
     assert "\x1b" not in text and "[bold]" in text and "[/x]" in text
 
@@ -61,7 +61,7 @@ def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> 
 def test_a_stage_that_was_killed_is_told_from_one_that_runs(tmp_path: Path, script: Script) -> None:
     """By whether some process holds the loop's folder."""
     run = tmp_path / "run"
-    go(run, settings(), stop_after="draft")
+    go(script, run, settings(), stop_after="draft")
     state = read_loop(run)
     drafting = state.stages[1]
     assert drafting.record is not None
@@ -75,7 +75,7 @@ def test_plain_lines_say_begin_progress_and_end(
 ) -> None:
     """A line when a stage begins, one in the middle where it lasts, one at its end, then its scores."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     stages = {one.stage.title: one.stage for one in read_loop(run).stages}
     (run / "iteration-1" / "draft" / "trees.jsonl").write_text("{}\n")
     with PlainView(run) as view:
@@ -95,7 +95,7 @@ def test_plain_lines_say_begin_progress_and_end(
 def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script) -> None:
     """Every tick reads the folder again; at the end the terminal is as it was."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     view = LiveView(run)
     view._console = Console(file=io.StringIO(), width=90, force_terminal=True)
     stage = read_loop(run).stages[1].stage
@@ -121,9 +121,9 @@ def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
     with pytest.raises(UsageError, match="no training loop"):
         print_status(tmp_path)
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     (run / "iteration-1" / "dpo.json").write_text("{")
-    with pytest.raises(UsageError, match=r"dpo\.json is no record.*delete it"):
+    with pytest.raises(UsageError, match=r"dpo\.json is not the record.*delete it"):
         print_status(run)
 
 
@@ -147,7 +147,7 @@ def test_a_folder_that_may_only_be_read_is_shown(
         raise PermissionError(13, "Permission denied", str(path))
 
     run = tmp_path / "run"
-    go(run, settings())
-    monkeypatch.setattr(run_train, "locked", refused)
+    go(script, run, settings())
+    monkeypatch.setattr(train_runner, "locked", refused)
     print_status(run)
     assert "scores after each iteration" in capsys.readouterr().out

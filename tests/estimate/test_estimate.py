@@ -12,11 +12,11 @@ from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.estimate.memory import (
     Machine,
-    Need,
+    MemoryNeed,
     Processes,
     Zero,
-    answering_need,
-    free_gpus,
+    inference_need,
+    parse_free_gpus,
     read_machine,
     training_need,
 )
@@ -24,7 +24,7 @@ from spar.estimate.model_size import ModelSize, model_size, size_of, tensors_of
 from spar.train.settings import DpoSettings, SftSettings
 from tests.estimate.test_training import LLAMA3_8B, LLAMA3_70B
 
-SIZE = ModelSize(parameters=1000, largest=100, linear=800, sides=10, stored_width=2)
+SIZE = ModelSize(parameters=1000, largest=100, linear=800, adapter_width=10, stored_width=2)
 NAMED: dict[str, Any] = {"model": "m", "data": "d.jsonl", "out": "o"}
 GIB = 1 << 30
 
@@ -83,7 +83,9 @@ def test_shards_are_summed_and_a_missing_one_is_not_guessed(tmp_path: Path) -> N
     index = {"weight_map": {"embed.weight": "a.safetensors", "layer.weight": "b.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     found = model_size(str(tmp_path))
-    assert found == ModelSize(64, largest=40, linear=20, sides=9, stored_width=(160 + 48) / 64)
+    assert found == ModelSize(
+        64, largest=40, linear=20, adapter_width=9, stored_width=(160 + 48) / 64
+    )
     (tmp_path / "b.safetensors").unlink()
     found = model_size(str(tmp_path))
     assert found is not None and (found.parameters, found.stored_width) == (8_030_261_248, 4)
@@ -132,7 +134,7 @@ def test_bytes_of_a_thousand_numbers(
     """Supervised training in bf16, by the table of the module's docstring; its largest layer has 100."""
     settings = SftSettings(**NAMED, deepspeed=deepspeed)
     found = training_need(settings, SIZE, Processes(processes), on_gpu=True)
-    assert found == Need(process, machine)
+    assert found == MemoryNeed(process, machine)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_the_reference_stays_unless_it_is_asked_before(
 ) -> None:
     """What DPO needs more than supervised training, on four processes."""
 
-    def need(settings: Any) -> Need:
+    def need(settings: Any) -> MemoryNeed:
         return training_need(settings, SIZE, Processes(4), on_gpu=True)
 
     without = need(SftSettings(**NAMED, deepspeed=deepspeed))
@@ -157,16 +159,16 @@ def test_the_reference_stays_unless_it_is_asked_before(
 def test_adapters_need_their_own_states_and_the_frozen_base() -> None:
     """Rank 4 over 10 sides is 40 numbers; they are the reference by being turned off."""
     lora = DpoSettings(**NAMED, method="lora", lora={"rank": 4})
-    assert training_need(lora, SIZE, Processes(1), on_gpu=True) == Need(2_000 + 40 * 18)
+    assert training_need(lora, SIZE, Processes(1), on_gpu=True) == MemoryNeed(2_000 + 40 * 18)
     qlora = DpoSettings(**NAMED, method="qlora", lora={"rank": 4})
     # 800 numbers of 4.127 bits, 200 of 16
-    assert training_need(qlora, SIZE, Processes(1), on_gpu=True) == Need(412 + 400 + 40 * 8)
+    assert training_need(qlora, SIZE, Processes(1), on_gpu=True) == MemoryNeed(412 + 400 + 40 * 8)
 
 
 def test_a_cpu_trains_in_fp32() -> None:
     """16 bytes, without the copies in bf16."""
     found = training_need(SftSettings(**NAMED), SIZE, Processes(1), on_gpu=False)
-    assert found == Need(16_000)
+    assert found == MemoryNeed(16_000)
 
 
 @pytest.mark.deepspeed
@@ -181,7 +183,7 @@ def test_deepspeed_estimates_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
     size = ModelSize(8_000_000_000, 500_000_000, 7_000_000_000, 1, 2)
 
-    def ours(deepspeed: str) -> Need:
+    def ours(deepspeed: str) -> MemoryNeed:
         settings = SftSettings(**NAMED, deepspeed=deepspeed)
         return training_need(settings, size, Processes(16, machines=2), on_gpu=True)
 
@@ -190,7 +192,7 @@ def test_deepspeed_estimates_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {"cpu_offload": False, "cpu_offload_params": False}
     assert ours("zero3").process == zero3(size.parameters, size.largest, 8, 2, **whole)[1]
     machine, process, _ = zero3(size.parameters, size.largest, 8, 2, additional_buffer_factor=1)
-    assert ours("zero3-offload") == Need(process, machine)
+    assert ours("zero3-offload") == MemoryNeed(process, machine)
 
 
 def test_an_own_deepspeed_file_is_read(tmp_path: Path) -> None:
@@ -202,10 +204,10 @@ def test_an_own_deepspeed_file_is_read(tmp_path: Path) -> None:
         "offload_param": {"device": "none"},
     }
     path.write_text(json.dumps({"zero_optimization": zero}))
-    assert Zero.of(str(path)) == Zero(3, optimizer_aside=True, weights_aside=False)
+    assert Zero.from_config(str(path)) == Zero(3, offloads_optimizer=True, offloads_weights=False)
     settings = SftSettings(**NAMED, deepspeed=str(path))
     found = training_need(settings, SIZE, Processes(2), on_gpu=True)
-    assert found == Need(1_000 + 400, 16_000)
+    assert found == MemoryNeed(1_000 + 400, 16_000)
 
 
 @pytest.mark.parametrize(
@@ -228,13 +230,13 @@ def test_an_engine_needs_weights_and_a_quarter(
 ) -> None:
     """Ten billion numbers in the dtype that the engine takes, shared out over the GPUs of a copy."""
     size = ModelSize(10**10, 1, 1, 1, 2)
-    found = answering_need(DecodeConfig(**given), size, on_gpu=on_gpu)
-    assert found == Need(weights * 5 // 4)
+    found = inference_need(DecodeConfig(**given), size, on_gpu=on_gpu)
+    assert found == MemoryNeed(weights * 5 // 4)
 
 
 def test_a_small_model_gets_a_gibibyte_of_cache() -> None:
     """A quarter of little would be too little."""
-    assert answering_need(DecodeConfig(), SIZE, on_gpu=False) == Need(4_000 + GIB)
+    assert inference_need(DecodeConfig(), SIZE, on_gpu=False) == MemoryNeed(4_000 + GIB)
 
 
 TOLD = "0, GPU-aaaa-1, 80000\n1, GPU-bbbb-2, 40000\n2, GPU-bbcc-3, 1000\n"
@@ -254,13 +256,13 @@ TOLD = "0, GPU-aaaa-1, 80000\n1, GPU-bbbb-2, 40000\n2, GPU-bbcc-3, 1000\n"
 )
 def test_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> None:
     """Indices and ids of CUDA_VISIBLE_DEVICES, as CUDA reads them."""
-    assert free_gpus(TOLD, visible) == tuple(number << 20 for number in mib)
+    assert parse_free_gpus(TOLD, visible) == tuple(number << 20 for number in mib)
 
 
 @pytest.mark.parametrize("told", ["", "No devices were found\n", "0, GPU-a, [N/A]\n"])
 def test_a_machine_whose_gpus_say_nothing_has_none(told: str) -> None:
     """What nvidia-smi prints without a usable GPU."""
-    assert free_gpus(told, None) == ()
+    assert parse_free_gpus(told, None) == ()
 
 
 def test_nvidia_smi_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ import pytest
 from spar.errors import UsageError
 from spar.estimate import preflight as checks
 from spar.estimate import training as train_estimate
-from spar.estimate.fit import Place, processes_of, shown
+from spar.estimate.fit import Resources, format_bytes, processes_of
 from spar.estimate.memory import Machine, Processes
-from spar.estimate.training import Estimate, check_disk, estimate, lines, worked_out
+from spar.estimate.training import Estimate, check_disk, estimate, estimate_on, lines
+from spar.train.loop_stages import Origin, loop_stages
 from spar.train.recipe import load_train
 from spar.train.settings import LaunchSettings
-from spar.train.stages import Origin, all_stages
+from spar.train.specs import TrainingSpec
 
 GIB = 1 << 30
 LLAMA3_8B: dict[str, Any] = {
@@ -37,24 +38,32 @@ LLAMA3_70B = LLAMA3_8B | {
     "num_attention_heads": 64,
 }
 ONE_BENCHMARK = "benchmarks=[{benchmark: nano-if}]"
-LAPTOP = Place(Machine((), 8 * GIB), Processes(1))
+LAPTOP = Resources(Machine((), 8 * GIB), Processes(1))
 
 
-def gpus(number: int, memory: int = 900, processes: int | None = None) -> Place:
+def gpus(number: int, memory: int = 900, processes: int | None = None) -> Resources:
     """Free GPUs of 79 GiB, so much memory in GiB, and a process a GPU."""
-    return Place(Machine((79 * GIB,) * number, memory * GIB), Processes(processes or number))
+    return Resources(Machine((79 * GIB,) * number, memory * GIB), Processes(processes or number))
 
 
 def loop(recipe: str = "nano", *sets: str, run: Path = Path("/nowhere/run")) -> Any:
     """A loop's settings and its stages."""
     config = load_train(recipe, {}, sets)
-    return config, all_stages(config, run, Origin.of(config))
+    return config, loop_stages(config, run, Origin.of_config(config))
 
 
-def of(place: Place, recipe: str = "nano", *sets: str, known: int | None = None) -> Estimate:
+def estimate_of(
+    resources: Resources, recipe: str = "nano", *sets: str, known: int | None = None
+) -> Estimate:
     """The estimate of a whole loop."""
     config, stages = loop(recipe, *sets)
-    return worked_out(config, stages, known, place)
+    return estimate_on(config, stages, known, resources)
+
+
+def estimate_here(*sets: str) -> Estimate:
+    """The estimate of a whole loop on this machine."""
+    config, stages = loop("nano", *sets)
+    return estimate(config, stages, None)
 
 
 def model(folder: Path, shape: dict[str, Any]) -> str:
@@ -72,7 +81,7 @@ def fit_of(found: Estimate, begin: str) -> str:
 def test_calls_are_counted_at_their_most() -> None:
     """40 prompts: 5 drafts each with 5 votes; 3 + 6 + 6 refinements each, with 5 votes."""
     sets = ("iterations=1", "prompts_per_iteration=40", "measure_start=false", ONE_BENCHMARK)
-    found = of(LAPTOP, "nano", *sets)
+    found = estimate_of(LAPTOP, "nano", *sets)
     counts = found.counts
     assert (counts.drafts, counts.draft_votes) == (200, 1000)
     assert (counts.refinements, counts.search_votes) == (600, 3000)
@@ -103,7 +112,7 @@ class Case(NamedTuple):
 def test_a_search_of_a_given_root_spends_its_budget_below_it(case: Case) -> None:
     """Ten prompts, a failing draft of each at the root, which is free."""
     wide = ("iterations=1", "prompts_per_iteration=10", *case.sets)
-    counts = of(LAPTOP, "nano", *wide).counts
+    counts = estimate_of(LAPTOP, "nano", *wide).counts
     assert (counts.refinements, counts.search_votes) == (case.refinements, case.votes)
 
 
@@ -111,88 +120,91 @@ def test_steps_follow_from_pairs_and_quotas() -> None:
     """400 pairs in 32s are 13 steps a pass. Of 400 prompts come 400 refinements and 2,400 judgements each
     way at most: 5,200 examples, 163 steps of 32."""
     sets = ("iterations=2", "prompts_per_iteration=400", "dpo.batch=32", "rft.batch=32")
-    counts = of(LAPTOP, "nano", *sets, "dpo.epochs=3", "rft.epochs=2").counts
-    assert (counts.dpo_steps, counts.rft_steps) == (2 * 13 * 3, 2 * 163 * 2)
-    fewer = of(LAPTOP, "nano", *sets, "dpo.epochs=1", "max_pairs=64", "rft.max_steps=7").counts
-    assert (fewer.dpo_steps, fewer.rft_steps) == (2 * 2, 2 * 7)
+    counts = estimate_of(LAPTOP, "nano", *sets, "dpo.epochs=3", "rft.epochs=2").counts
+    assert (counts.steps["dpo"], counts.steps["rft"]) == (2 * 13 * 3, 2 * 163 * 2)
+    fewer = estimate_of(
+        LAPTOP, "nano", *sets, "dpo.epochs=1", "max_pairs=64", "rft.max_steps=7"
+    ).counts
+    assert (fewer.steps["dpo"], fewer.steps["rft"]) == (2 * 2, 2 * 7)
 
 
 def test_the_papers_quotas_bound_the_refiner() -> None:
     """10,000 prompts: 4,000 + 1,500 + 1,000 + 2,500 + 500 examples as coded, 9,500 balanced: 149 steps of 64."""
     for quotas in ("official", "balanced"):
-        found = of(gpus(8), "llama3-8b", "iterations=1", f"quotas={quotas}")
-        assert found.counts.rft_steps == 3 * 149
-        assert found.counts.dpo_steps == 313
+        found = estimate_of(gpus(8), "llama3-8b", "iterations=1", f"quotas={quotas}")
+        assert found.counts.steps["rft"] == 3 * 149
+        assert found.counts.steps["dpo"] == 313
 
 
 def test_data_that_are_built_already_are_counted(tmp_path: Path) -> None:
     """A training whose pairs are there has as many steps as they make."""
     config, stages = loop("nano", "dpo.batch=4", "dpo.micro_batch=4", "dpo.epochs=2", run=tmp_path)
     training = next(stage for stage in stages if stage.title == "1/dpo")
-    data = Path(training.order["data"])
+    assert isinstance(training.spec, TrainingSpec)
+    data = Path(training.spec.settings.data)
     data.parent.mkdir(parents=True)
     data.write_text("{}\n" * 10)
-    assert worked_out(config, [training], None, LAPTOP).counts.dpo_steps == 6
+    assert estimate_on(config, [training], None, LAPTOP).counts.steps["dpo"] == 6
 
 
 def test_a_file_with_fewer_prompts_bounds_an_iteration() -> None:
-    """300 prompts an iteration from a file of 20 are 20; all at once, three iterations' prompts are one's."""
-    assert of(LAPTOP, "nano", "prompts_per_iteration=300", known=20).prompts == 20
-    whole = of(LAPTOP, "nano", "prompts_per_iteration=300", "iterative=false", known=5000)
+    """300 prompts per iteration from a file of 20 are 20; all at once, three iterations' prompts are one's."""
+    assert estimate_of(LAPTOP, "nano", "prompts_per_iteration=300", known=20).prompts == 20
+    whole = estimate_of(LAPTOP, "nano", "prompts_per_iteration=300", "iterative=false", known=5000)
     assert (whole.prompts, whole.counts.drafts) == (900, 4500)
 
 
 def test_the_embedded_model_fits_a_laptop() -> None:
     """2,472,000 parameters in fp32: 16 bytes each to train, 4 more for DPO's reference."""
-    found = of(LAPTOP)
-    assert "2.5 M parameters" in fit_of(found, "to answer")
-    assert fit_of(found, "to train (dpo").endswith("47 MiB of memory, 8.0 GiB free: fits")
-    assert fit_of(found, "to train (rft").endswith("38 MiB of memory, 8.0 GiB free: fits")
+    found = estimate_of(LAPTOP)
+    assert "2.5 M parameters" in fit_of(found, "inference")
+    assert fit_of(found, "training (dpo").endswith("47 MiB of memory, 8.0 GiB free: fits")
+    assert fit_of(found, "training (rft").endswith("38 MiB of memory, 8.0 GiB free: fits")
 
 
 def test_8b_under_zero3_over_eight_gpus(tmp_path: Path) -> None:
     """18 / 8 bytes of 8.03 B parameters are 16.83 GiB; 4 bytes of the embedding's 525 M, gathered, 1.96;
     DPO's reference 1.87. To answer: 14.96 GiB in bf16 and a quarter more."""
-    found = of(gpus(8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B))
+    found = estimate_of(gpus(8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B))
     assert "without activations 20.7 GiB of each GPU, 79.0 GiB free: fits" in fit_of(
-        found, "to train (dpo, full, zero3, 8 processes)"
+        found, "training (dpo, full, zero3, 8 processes)"
     )
-    assert "without activations 18.8 GiB of each GPU" in fit_of(found, "to train (rft")
-    assert "8.03 B parameters, with room for keys and values 18.7 GiB of each GPU" in fit_of(
-        found, "to answer"
-    )
+    assert "without activations 18.8 GiB of each GPU" in fit_of(found, "training (rft")
+    assert "8.03 B parameters, with a KV cache 18.7 GiB of each GPU" in fit_of(found, "inference")
 
 
 def test_8b_in_the_disk(tmp_path: Path) -> None:
     """Six models of 16.06 GB, and three checkpoints of 14 bytes a parameter while one trains."""
-    disk = of(gpus(8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B)).disk
+    disk = estimate_of(gpus(8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B)).disk
     parameters = 8_030_261_248
     assert (disk.models, disk.num_models) == (6 * 2 * parameters, 6)
     assert disk.checkpoints == 3 * 14 * parameters
     assert disk.models is not None and disk.checkpoints is not None
     assert disk.total == disk.models + disk.checkpoints + disk.texts
     sets = ("dpo.checkpoint_steps=0", "rft.checkpoint_steps=0", "dpo.save_dtype=fp32")
-    spared = of(gpus(8), "llama3-8b", f"decode.model={tmp_path / '8b'}", *sets).disk
+    spared = estimate_of(gpus(8), "llama3-8b", f"decode.model={tmp_path / '8b'}", *sets).disk
     assert (spared.checkpoints, spared.models) == (0, 3 * 6 * parameters)
 
 
 def test_checkpoints_are_no_more_than_are_written(tmp_path: Path) -> None:
     """Four steps with one every three are two checkpoints; kept, they stay beside the model."""
     sets = ("iterations=1", "dpo.checkpoint_steps=3", "rft.checkpoint_steps=0", "dpo.max_steps=4")
-    keep = of(LAPTOP, "nano", *sets, "dpo.save_dtype=bf16", "rft.save_dtype=bf16").disk
+    keep = estimate_of(LAPTOP, "nano", *sets, "dpo.save_dtype=bf16", "rft.save_dtype=bf16").disk
     assert keep.checkpoints == 2 * 12 * 2_472_000
     assert keep.models == 2 * 2 * 2_472_000
-    kept = of(LAPTOP, "nano", *sets, "dpo.keep_checkpoints=true", "dpo.save_dtype=bf16").disk
+    kept = estimate_of(
+        LAPTOP, "nano", *sets, "dpo.keep_checkpoints=true", "dpo.save_dtype=bf16"
+    ).disk
     assert kept.models == (2 + 4 + 2 * 12) * 2_472_000
 
 
 def test_70b_does_not_fit_one_gpu(tmp_path: Path) -> None:
     """141 GB of weights are more than 80, to answer and to train."""
     name = model(tmp_path / "70b", LLAMA3_70B)
-    found = of(gpus(1), "single-80gb", name, "dpo.deepspeed=", "rft.deepspeed=")
-    assert "does not fit; spread a copy over more GPUs" in fit_of(found, "to answer")
-    assert "does not fit; share it out" in fit_of(found, "to train (dpo, full)")
-    assert "70.55 B parameters" in fit_of(found, "to answer")
+    found = estimate_of(gpus(1), "single-80gb", name, "dpo.deepspeed=", "rft.deepspeed=")
+    assert "does not fit; spread a copy over more GPUs" in fit_of(found, "inference")
+    assert "does not fit; partition it" in fit_of(found, "training (dpo, full)")
+    assert "70.55 B parameters" in fit_of(found, "inference")
 
 
 @pytest.mark.parametrize(("memory", "verdict"), [(2000, "fits"), (1200, "does not fit")])
@@ -200,44 +212,44 @@ def test_70b_fits_eight_gpus_where_the_machine_holds_the_rest(
     tmp_path: Path, memory: int, verdict: str
 ) -> None:
     """18 bytes a parameter are 1,183 GiB, 2 more of the reference 131: all in the machine's memory."""
-    found = of(gpus(8, memory), "llama3-70b", model(tmp_path / "70b", LLAMA3_70B))
-    line = fit_of(found, "to train (dpo, full, zero3-offload")
+    found = estimate_of(gpus(8, memory), "llama3-70b", model(tmp_path / "70b", LLAMA3_70B))
+    line = fit_of(found, "training (dpo, full, zero3-offload")
     assert "3.9 GiB of each GPU and 1,314 GiB of memory" in line
     assert line.partition(" free: ")[2].startswith(verdict)
-    assert "with room for keys and values 20.5 GiB of each GPU" in fit_of(found, "to answer")
+    assert "with a KV cache 20.5 GiB of each GPU" in fit_of(found, "inference")
 
 
 def test_70b_fits_four_machines_without(tmp_path: Path) -> None:
     """18 / 32 bytes, 36.96 GiB, and 3.92 of the embedding; the reference 4.11."""
     name = model(tmp_path / "70b", LLAMA3_70B)
     sets = (name, "dpo.deepspeed=zero3", "rft.deepspeed=zero3")
-    place = Place(Machine((79 * GIB,) * 8, 900 * GIB), Processes(32, machines=4))
-    line = fit_of(of(place, "llama3-70b", *sets), "to train (dpo")
+    resources = Resources(Machine((79 * GIB,) * 8, 900 * GIB), Processes(32, machines=4))
+    line = fit_of(estimate_of(resources, "llama3-70b", *sets), "training (dpo")
     assert "without activations 45.0 GiB of each GPU, 79.0 GiB free: fits" in line
 
 
 def test_adapters_over_four_bits_fit_24_gb(tmp_path: Path) -> None:
     """Rank 64 over 2,621,440 sides is 168 M numbers of 8 bytes; 6.98 B of the base in 4.127 bits, its ends in 16."""
-    place = Place(Machine((23 * GIB,), 64 * GIB), Processes(1))
-    found = of(place, "lora-24gb", model(tmp_path / "8b", LLAMA3_8B))
+    resources = Resources(Machine((23 * GIB,), 64 * GIB), Processes(1))
+    found = estimate_of(resources, "lora-24gb", model(tmp_path / "8b", LLAMA3_8B))
     # 1.25 + 3.35 + 1.96 GiB
     assert "without activations 6.6 GiB of each GPU, 23.0 GiB free: fits" in fit_of(
-        found, "to train (dpo, qlora)"
+        found, "training (dpo, qlora)"
     )
-    assert fit_of(found, "to answer").endswith("18.7 GiB of each GPU, 23.0 GiB free: fits")
+    assert fit_of(found, "inference").endswith("18.7 GiB of each GPU, 23.0 GiB free: fits")
     assert found.disk.checkpoints == 3 * 6 * 64 * 2_621_440
 
 
 def test_fewer_gpus_than_the_recipe_wants(tmp_path: Path) -> None:
     """Eight copies and eight processes on two GPUs are told before they are started."""
-    found = of(gpus(2, processes=8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B))
-    assert "the engine wants 8, there are 2" in fit_of(found, "to answer")
-    assert "8 processes want as many, there are 2" in fit_of(found, "to train (dpo")
+    found = estimate_of(gpus(2, processes=8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B))
+    assert "the engine needs 8, there are 2" in fit_of(found, "inference")
+    assert "8 processes need as many, there are 2" in fit_of(found, "training (dpo")
 
 
 def test_a_model_that_is_not_here_is_unknown() -> None:
     """Nothing is made up: neither a fit nor a size on the disk."""
-    found = of(gpus(8), "llama3-8b")
+    found = estimate_of(gpus(8), "llama3-8b")
     assert len(found.fits) == 3
     assert all("unknown: the model is not on this machine yet" in line for line in found.fits)
     assert found.disk.total is None and check_disk(Path("/nowhere"), found) is None
@@ -248,55 +260,60 @@ def test_a_judge_of_its_own_stands_beside_the_refiner(tmp_path: Path) -> None:
     """The search loads both; the judge on a server is not loaded here at all."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text(json.dumps(LLAMA3_8B))
-    both = of(gpus(1), "nano", f"decode.judge_model={tmp_path / 'other'}")
-    assert "2.5 M and 8.03 B" in fit_of(both, "to answer").replace(
+    both = estimate_of(gpus(1), "nano", f"decode.judge_model={tmp_path / 'other'}")
+    assert "2.5 M and 8.03 B" in fit_of(both, "inference").replace(
         "8.03 B and 2.5 M", "2.5 M and 8.03 B"
     )
-    served = of(gpus(1), "nano", "decode.judge_url=['http://host:1/v1']")
-    assert "to answer: 2.5 M parameters" in fit_of(served, "to answer")
+    served = estimate_of(gpus(1), "nano", "decode.judge_url=['http://host:1/v1']")
+    assert "inference: 2.5 M parameters" in fit_of(served, "inference")
 
 
 def test_prompts_of_the_toy_language_are_told_to_other_models() -> None:
     """A model of the user's is not trained on nano-if's prompts without a word."""
-    assert of(gpus(8), "llama3-8b").toy_prompts
-    assert not of(LAPTOP, "nano").toy_prompts
-    assert not of(gpus(8), "llama3-8b", "prompts=mine.jsonl").toy_prompts
+    assert estimate_of(gpus(8), "llama3-8b").toy_prompts
+    assert not estimate_of(LAPTOP, "nano").toy_prompts
+    assert not estimate_of(gpus(8), "llama3-8b", "prompts=mine.jsonl").toy_prompts
 
 
 def test_the_lines_say_what_will_run() -> None:
     """A few plain lines, one a subject."""
-    told = lines(of(LAPTOP, "nano", "prompts_per_iteration=400", ONE_BENCHMARK))
-    assert told[0] == "22 stages to run, 0/eval to 3/eval, over 400 prompts an iteration"
-    assert told[1] == (
-        "to generate: 6,000 drafts, 30,000 votes on drafts, in searches at most 18,000 refinements "
+    text = lines(estimate_of(LAPTOP, "nano", "prompts_per_iteration=400", ONE_BENCHMARK))
+    assert text[0] == "22 stages to run, 0/eval to 3/eval, over 400 prompts per iteration"
+    assert text[1] == (
+        "generation: 6,000 drafts, 30,000 votes on drafts, in searches at most 18,000 refinements "
         "and 90,000 votes"
     )
-    assert told[3] == "to measure: 4 evaluations"
-    assert [line.partition(" ")[0] for line in told[4:]] == ["disk:", "to", "to", "to"]
-    assert not any("\n" in line for line in told)
+    assert text[3] == "evaluation: 4 benchmarks"
+    assert [line.partition(" ")[0] for line in text[4:]] == [
+        "disk:",
+        "inference:",
+        "training",
+        "training",
+    ]
+    assert not any("\n" in line for line in text)
 
 
 def test_what_is_done_is_not_counted() -> None:
     """With a training and an evaluation left, nothing is generated."""
     config, stages = loop("nano", "iterations=1")
-    found = worked_out(config, stages[-2:], None, LAPTOP)
+    found = estimate_on(config, stages[-2:], None, LAPTOP)
     assert (found.counts.drafts, found.disk.num_models) == (0, 1)
-    assert found.counts.dpo_steps == 0 and found.counts.rft_steps > 0
-    assert [line.partition(":")[0] for line in found.fits] == ["to train (rft, full)"]
-    assert "to generate" not in "\n".join(lines(found))
-    last = worked_out(config, stages[-1:], None, LAPTOP)
+    assert found.counts.steps["dpo"] == 0 and found.counts.steps["rft"] > 0
+    assert [line.partition(":")[0] for line in found.fits] == ["training (rft, full)"]
+    assert "generation" not in "\n".join(lines(found))
+    last = estimate_on(config, stages[-1:], None, LAPTOP)
     assert lines(last)[0].startswith("1 stage to run, 1/eval, over")
 
 
 def test_a_small_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The warning has both numbers; a folder that is not there yet stands on its parent's disk."""
-    found = of(LAPTOP)
+    found = estimate_of(LAPTOP)
     needed = found.disk.total
     assert needed is not None
     free = {"free": needed - 1}
     monkeypatch.setattr(shutil, "disk_usage", lambda path: _usage(path, tmp_path, free["free"]))
     warning = check_disk(tmp_path / "a" / "b", found)
-    assert warning is not None and shown(needed) in warning and "\n" not in warning
+    assert warning is not None and format_bytes(needed) in warning and "\n" not in warning
     free["free"] = needed
     assert check_disk(tmp_path / "a" / "b", found) is None
 
@@ -311,7 +328,7 @@ def test_a_hostfile_says_how_many_train(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("# all\nworker-1 slots=8\nworker-2 slots=4  # half\n\n")
     found = processes_of(LaunchSettings(hostfile=str(hosts)), Machine((), 0))
-    assert (found.total, found.machines, found.each) == (12, 2, 6)
+    assert (found.total, found.machines, found.per_machine) == (12, 2, 6)
     hosts.write_text("worker-1\n")
     with pytest.raises(UsageError, match="names no machine"):
         processes_of(LaunchSettings(hostfile=str(hosts)), Machine((), 0))
@@ -349,9 +366,8 @@ def test_a_process_a_gpu_trains_unless_said() -> None:
 )
 def test_what_would_fail_hours_later_fails_at_once(sets: tuple[str, ...], message: str) -> None:
     """Batches, presets, hostfiles, searches and evaluations are looked through before anything runs."""
-    config, stages = loop("nano", *sets)
     with pytest.raises(UsageError) as caught:
-        estimate(config, stages, None)
+        estimate_here(*sets)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -399,7 +415,7 @@ def test_this_machine_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """`estimate` works with what is free here."""
     monkeypatch.setattr(train_estimate, "read_machine", lambda: Machine((), 30 << 20))
     config, stages = loop()
-    assert "does not fit" in fit_of(estimate(config, stages, None), "to train (dpo")
+    assert "does not fit" in fit_of(estimate(config, stages, None), "training (dpo")
 
 
 def test_no_gpu_is_woken() -> None:
@@ -408,9 +424,9 @@ def test_no_gpu_is_woken() -> None:
         "import sys\nfrom pathlib import Path\n"
         "from spar.estimate.training import estimate\n"
         "from spar.train.recipe import load_train\n"
-        "from spar.train.stages import Origin, all_stages\n"
+        "from spar.train.loop_stages import Origin, loop_stages\n"
         "config = load_train('nano', {})\n"
-        "estimate(config, all_stages(config, Path('x'), Origin.of(config)), None)\n"
+        "estimate(config, loop_stages(config, Path('x'), Origin.of_config(config)), None)\n"
         "print({'torch', 'transformers', 'vllm', 'lm_eval'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

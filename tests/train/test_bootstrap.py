@@ -14,14 +14,20 @@ from spar.errors import ConfigChanged, UsageError
 from spar.listener import Listener
 from spar.record.training_data import DraftCounts
 from spar.templates import load
-from spar.train.bootstrap import pipeline as course
-from spar.train.bootstrap.build import BootstrapOrder, build, read_report, summary_lines
+from spar.train.bootstrap.build import build, read_report, summary_lines
 from spar.train.bootstrap.examples import choose_answers, count_drafts, why_few_examples
-from spar.train.bootstrap.pipeline import Part, actor_prompts, refiner_prompts, run_bootstrap
+from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
-from spar.train.bootstrap.stages import STAGES, BootstrapStage, all_stages
+from spar.train.bootstrap.stages import STAGES, bootstrap_stages
 from spar.train.data.export import read_examples
+from spar.train.pipeline import StageSelection, run_pipeline
 from spar.train.settings import SftSettings
+from spar.train.specs import (
+    BootstrapBuildSpec,
+    GenerationSpec,
+    TrainingSpec,
+)
+from spar.train.stage import Stage
 from spar.types import Fault, Message, Node, SearchTree, Usage
 from tests.fakes import NO, YES, make_prompt
 from tests.train.trees import make_tree, tree_of, write_run
@@ -142,7 +148,7 @@ def mended() -> SearchTree:
 REFINED = [mended(), make_tree((None, 0), prompt_id="c")]
 
 
-def runs(folder: Path, judged: list[SearchTree], refined: list[SearchTree]) -> BootstrapOrder:
+def runs(folder: Path, judged: list[SearchTree], refined: list[SearchTree]) -> BootstrapBuildSpec:
     """The three runs of a bootstrap, and the order to build from them."""
     answers = [answered(f"{name}!", name) for name in "xyz"]
     made = {"answers": answers, "judge": judged, "refine": refined}
@@ -151,7 +157,7 @@ def runs(folder: Path, judged: list[SearchTree], refined: list[SearchTree]) -> B
     }
     named = {f"max_{name}": 100 for name in ("answers", "refinements", "judgements")}
     named |= {"min_answers": 1, "min_examples": 1, "max_answer_tokens": 100, "seed": 0}
-    return BootstrapOrder(**order, **named, out=str(folder / "build"), judgements="decided")
+    return BootstrapBuildSpec(**order, **named, out=str(folder / "build"), judgements="decided")
 
 
 def test_a_build_by_hand(tmp_path: Path) -> None:
@@ -357,74 +363,84 @@ def test_the_orders_of_the_stages(tmp_path: Path) -> None:
     config = load_bootstrap(
         "nano", {"samples": 3}, student={"model": "base"}, teacher={"model": "strong"}
     )
-    stages = {stage.name: stage for stage in all_stages(config, tmp_path)}
+    stages = {stage.name: stage for stage in bootstrap_stages(config, tmp_path)}
     assert tuple(stages) == STAGES
-    asked = {
-        name: (order["config"]["model"], order["config"]["strategy"], order["config"]["budget"])
-        for name, order in ((name, stages[name].order) for name in STAGES[:4])
+    configs = {
+        name: (stage.spec.config.model, stage.spec.config.strategy, stage.spec.config.budget)
+        for name, stage in stages.items()
+        if isinstance(stage.spec, GenerationSpec)
     }
-    assert asked == {
+    assert configs == {
         "answers": ("strong", "greedy", 1),
         "drafts": ("base", "best-of-n", 3),
         "judge": ("strong", "best-of-n", 3),
         "refine": ("strong", "iterative", 3),
     }
     for trained in ("actor", "refiner"):
-        order = stages[f"sft-{trained}"].order
-        settings = SftSettings.model_validate(order)
+        spec = stages[f"sft-{trained}"].spec
+        assert isinstance(spec, TrainingSpec)
+        settings = SftSettings.model_validate(spec.stored())
         assert (settings.model, settings.out) == ("base", str(tmp_path / trained))
         assert settings.data == str(tmp_path / "build" / f"{trained}.jsonl")
 
 
 @pytest.fixture
-def carried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stages that were carried out, by writing what they make and nothing else."""
-    done: list[str] = []
-
-    def carry_out(stage: BootstrapStage, config: BootstrapConfig, tick: Callable[[], None]) -> None:
-        done.append(stage.name)
-        stage.makes.parent.mkdir(exist_ok=True)
-        stage.makes.write_text("made")
-        if stage.name == "build":
-            for name in ("actor", "refiner"):
-                (stage.folder / f"{name}.jsonl").write_text("made")
-
-    monkeypatch.setattr(course, "_carry_out", carry_out)
-    return done
+def executed() -> list[str]:
+    """The stages that were executed, in order."""
+    return []
 
 
 CONFIG = BootstrapConfig(num_actor_prompts=2, num_refiner_prompts=2)
 
 
 def bootstrap(
-    run: Path, config: BootstrapConfig = CONFIG, fresh: bool = False, **part: str
+    executed: list[str],
+    run: Path,
+    config: BootstrapConfig = CONFIG,
+    overwrite: bool = False,
+    **selection: str,
 ) -> None:
-    """Run a part of a bootstrap."""
-    run_bootstrap(run, config, Part(**part), Listener(), fresh=fresh)
+    """Run a bootstrap whose stages write their output and nothing else."""
+
+    def execute(stage: Stage, tick: Callable[[], None]) -> None:
+        executed.append(stage.name)
+        stage.folder.mkdir(exist_ok=True)
+        stage.spec.output.write_text("made")
+        if isinstance(stage.spec, BootstrapBuildSpec):
+            for role in ("actor", "refiner"):
+                (stage.folder / f"{role}.jsonl").write_text("made")
+
+    run_pipeline(
+        bootstrap_pipeline(config, run),
+        execute,
+        listener=Listener(),
+        selection=StageSelection(**selection),
+        overwrite=overwrite,
+    )
 
 
-def test_stages_run_once_and_in_order(tmp_path: Path, carried: list[str]) -> None:
+def test_stages_run_once_and_in_order(tmp_path: Path, executed: list[str]) -> None:
     """Up to the one that is named, then the rest, then nothing; with --rerun-from, that one and those after it."""
-    bootstrap(tmp_path, stop_after="judge")
-    assert carried == ["answers", "drafts", "judge"]
-    bootstrap(tmp_path)
-    assert carried == list(STAGES)
-    bootstrap(tmp_path)
-    assert carried == list(STAGES)
-    bootstrap(tmp_path, begin="sft-actor")
-    assert carried == [*STAGES, "sft-actor", "sft-refiner"]
+    bootstrap(executed, tmp_path, stop_after="judge")
+    assert executed == ["answers", "drafts", "judge"]
+    bootstrap(executed, tmp_path)
+    assert executed == list(STAGES)
+    bootstrap(executed, tmp_path)
+    assert executed == list(STAGES)
+    bootstrap(executed, tmp_path, rerun_from="sft-actor")
+    assert executed == [*STAGES, "sft-actor", "sft-refiner"]
     kept = tmp_path / "replaced" / "1"
     assert (kept / "actor" / "report.json").read_text() == "made"
     assert not (kept / "refiner.prompts.jsonl").exists()
 
 
 def test_refining_anew_leaves_the_refiners_prompts_and_folder_alone(
-    tmp_path: Path, carried: list[str]
+    tmp_path: Path, executed: list[str]
 ) -> None:
     """`refine` is no `refiner`."""
-    bootstrap(tmp_path, stop_after="refine")
+    bootstrap(executed, tmp_path, stop_after="refine")
     (tmp_path / "refiner").mkdir()
-    bootstrap(tmp_path, begin="refine", stop_after="refine")
+    bootstrap(executed, tmp_path, rerun_from="refine", stop_after="refine")
     assert sorted(path.name for path in (tmp_path / "replaced" / "1").iterdir()) == [
         *("refine", "refine.json", "refine.order.json"),
     ]
@@ -433,29 +449,35 @@ def test_refining_anew_leaves_the_refiners_prompts_and_folder_alone(
 
 
 def test_other_settings_are_refused_unless_no_stage_hangs_on_them(
-    tmp_path: Path, carried: list[str]
+    tmp_path: Path, executed: list[str]
 ) -> None:
     """A diff, and how to redo; a free setting, or one of a stage to come, may change."""
-    bootstrap(tmp_path, stop_after="judge")
+    bootstrap(executed, tmp_path, stop_after="judge")
     more = CONFIG.model_copy(update={"samples": 3})
     with pytest.raises(ConfigChanged, match="samples: 2 -> 3"):
-        bootstrap(tmp_path, more)
+        bootstrap(executed, tmp_path, more)
     longer = CONFIG.model_copy(update={"search": {"strategy": "bfs", "budget": 15}})
     elsewhere = CONFIG.teacher.model_copy(update={"concurrency": 4})
-    bootstrap(tmp_path, longer.model_copy(update={"teacher": elsewhere}))
+    bootstrap(executed, tmp_path, longer.model_copy(update={"teacher": elsewhere}))
     with pytest.raises(ConfigChanged, match="--rerun-from"):
-        bootstrap(tmp_path, CONFIG)
-    bootstrap(tmp_path, CONFIG, begin="refine")
-    assert carried == [*STAGES, *STAGES[3:]]
+        bootstrap(executed, tmp_path, CONFIG)
+    bootstrap(executed, tmp_path, CONFIG, rerun_from="refine")
+    assert executed == [*STAGES, *STAGES[3:]]
 
 
-def test_fresh_deletes_a_bootstraps_own_files_only(tmp_path: Path, carried: list[str]) -> None:
+def test_fresh_deletes_a_bootstraps_own_files_only(tmp_path: Path, executed: list[str]) -> None:
     """Another configuration may then begin; a file of the user's stays."""
-    bootstrap(tmp_path)
+    bootstrap(executed, tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "actor" / "model").mkdir()
-    bootstrap(tmp_path, CONFIG.model_copy(update={"samples": 3}), fresh=True, stop_after="answers")
-    assert carried == [*STAGES, "answers"]
+    bootstrap(
+        executed,
+        tmp_path,
+        CONFIG.model_copy(update={"samples": 3}),
+        overwrite=True,
+        stop_after="answers",
+    )
+    assert executed == [*STAGES, "answers"]
     assert {path.name for path in tmp_path.iterdir()} == {
         *("notes.txt", "run.json", "run.lock", "actor.prompts.jsonl", "refiner.prompts.jsonl"),
         *("answers", "answers.json", "answers.order.json"),
@@ -464,28 +486,31 @@ def test_fresh_deletes_a_bootstraps_own_files_only(tmp_path: Path, carried: list
 
 @pytest.mark.parametrize("name", ["report.txt", "run.json"])
 def test_a_folder_of_another_kind_is_left_alone(
-    name: str, tmp_path: Path, carried: list[str]
+    name: str, tmp_path: Path, executed: list[str]
 ) -> None:
     """One that is not empty, and another run's."""
     if name == "run.json":
         write_run(tmp_path)
     else:
         (tmp_path / name).write_text("mine")
-    with pytest.raises(UsageError, match="give another --out"):
-        bootstrap(tmp_path)
-    assert carried == []
+    with pytest.raises(UsageError, match="choose another --out"):
+        bootstrap(executed, tmp_path)
+    assert executed == []
 
 
-def test_a_stage_that_is_none(tmp_path: Path, carried: list[str]) -> None:
+def test_a_stage_that_is_none(tmp_path: Path, executed: list[str]) -> None:
     """What is accepted is said."""
     with pytest.raises(UsageError, match=r"'dpo' .*answers, drafts"):
-        bootstrap(tmp_path, begin="dpo")
+        bootstrap(executed, tmp_path, rerun_from="dpo")
     assert not (tmp_path / "run.json").exists()
 
 
-def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, carried: list[str]) -> None:
+def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, executed: list[str]) -> None:
     """`--rerun-from build --stop-after judge` is told before what was done is put aside."""
-    bootstrap(tmp_path)
-    with pytest.raises(UsageError, match="judge comes before --rerun-from build"):
-        bootstrap(tmp_path, begin="build", stop_after="judge")
+    bootstrap(executed, tmp_path)
+    with pytest.raises(
+        UsageError,
+        match="--rerun-from build starts with build, and --stop-after judge ends before it",
+    ):
+        bootstrap(executed, tmp_path, rerun_from="build", stop_after="judge")
     assert not (tmp_path / "replaced").exists()

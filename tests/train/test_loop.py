@@ -1,4 +1,4 @@
-"""The loop runs what is not done, in order, and resumes; its stages are scripted here, not carried out."""
+"""The loop runs what is not done, in order, and resumes; its stages are scripted here, not executed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from spar.errors import (
     UsageError,
 )
 from spar.files import locked
-from spar.listener import Listener
 from spar.store import LOCK
-from spar.train import loop
-from spar.train.loop import Course, prompts_of, run_loop, write_prompts
+from spar.train.loop import loop_pipeline, prompts_of
+from spar.train.loop_stages import Origin, loop_stages
+from spar.train.pipeline import StageSelection, run_pipeline
 from spar.train.recipe import TrainConfig, load_train, with_changes
+from spar.train.specs import BuildSpec, TrainingSpec
+from spar.train.stage import Stage, read_record, write_record
 from spar.train.stage_runner import archive
-from spar.train.stages import Origin, Stage, all_stages
-from spar.train.status import continued, read_loop, read_record, write_record
+from spar.train.status import read_loop, read_origin
 from tests.fakes import Notes
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -33,56 +34,60 @@ SCORES = {"toy": {"pass": {"value": 0.5, "stderr": 0.1, "n": 4}}}
 
 
 class Script:
-    """What stages do here: note that they ran, write what the next ones need, fail where told to."""
+    """Executes stages: records that they ran, writes what the next ones need, fails where scripted."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []
-        self.orders: dict[str, dict[str, Any]] = {}
+        self.specs: dict[str, dict[str, Any]] = {}
         self.fails: dict[str, SparError | KeyboardInterrupt] = {}
 
-    def __call__(self, stage: Stage, config: TrainConfig, tick: Callable[[], None]) -> None:
-        """Carry out a stage."""
+    def __call__(self, stage: Stage, tick: Callable[[], None]) -> None:
+        """Execute a stage."""
         self.ran.append(stage.title)
-        self.orders[stage.title] = json.loads(stage.order_file.read_text())
+        self.specs[stage.title] = json.loads(stage.spec_file.read_text())
         stage.folder.mkdir(exist_ok=True)
-        if stage.name == "draft":
-            write_prompts(stage.home, config, stage.iteration)
         if stage.title in self.fails:
             raise self.fails.pop(stage.title)
         tick()
-        stage.makes.write_text(json.dumps(SCORES))
-        if stage.name == "build":
+        stage.spec.output.write_text(json.dumps(SCORES))
+        if isinstance(stage.spec, BuildSpec):
             for name in ("dpo", "rft"):
                 (stage.folder / f"{name}.jsonl").write_text("{}\n" * 40)
-        if stage.name in ("dpo", "rft"):
+        if isinstance(stage.spec, TrainingSpec):
             (stage.folder / "model").mkdir()
             (stage.folder / "model" / "config.json").write_text("{}")
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    """A script in place of all stages."""
-    found = Script()
-    monkeypatch.setattr(loop, "_carry_out", found)
-    return found
+def script() -> Script:
+    """A new script."""
+    return Script()
 
 
 def settings(**changes: Any) -> TrainConfig:
     """A small loop of one benchmark."""
-    given = {"iterations": 1, "prompts_per_iteration": 3, "benchmarks": ({"benchmark": "toy"},)}
-    return TrainConfig.model_validate({**given, **changes})
+    values = {"iterations": 1, "prompts_per_iteration": 3, "benchmarks": ({"benchmark": "toy"},)}
+    return TrainConfig.model_validate({**values, **changes})
 
 
-def go(run: Path, config: TrainConfig, **course: str) -> list[str]:
-    """Run the loop; returns what was noted."""
+def go(
+    script: Script, run: Path, config: TrainConfig, *, overwrite: bool = False, **selection: Any
+) -> list[str]:
+    """Run the loop; returns its notes."""
     notes: list[str] = []
-    run_loop(run, config, Course(**course), Notes(notes))
+    run_pipeline(
+        loop_pipeline(config, run, overwrite=overwrite),
+        script,
+        listener=Notes(notes),
+        selection=StageSelection(**selection),
+        overwrite=overwrite,
+    )
     return notes
 
 
 def test_a_loop_runs_every_stage_in_order(tmp_path: Path, script: Script) -> None:
     """The first models are measured, then come the iterations' seven stages."""
-    go(tmp_path / "run", settings(iterations=2))
+    go(script, tmp_path / "run", settings(iterations=2))
     assert script.ran == ["0/eval", *(f"{i}/{name}" for i in (1, 2) for name in ONE)]
 
 
@@ -92,14 +97,14 @@ def test_an_iteration_starts_from_the_models_of_the_one_before(
     """M_1 and R_1 draft, judge and are trained further in iteration 2; the first evaluation has M_0."""
     run = tmp_path / "run"
     config = settings(iterations=2, decode={"actor_model": "A", "refiner_model": "R"})
-    go(run, config)
+    go(script, run, config)
     actor, refiner = (str(run / "iteration-1" / name / "model") for name in ("dpo", "rft"))
-    assert script.orders["1/dpo"]["model"] == "A"
-    assert script.orders["2/dpo"]["model"] == actor
-    assert script.orders["2/rft"]["model"] == refiner
-    drafting = script.orders["2/draft"]["config"]
+    assert script.specs["1/dpo"]["model"] == "A"
+    assert script.specs["2/dpo"]["model"] == actor
+    assert script.specs["2/rft"]["model"] == refiner
+    drafting = script.specs["2/draft"]["config"]
     assert (drafting["actor_model"], drafting["refiner_model"]) == (actor, refiner)
-    measured = script.orders["0/eval"]["items"][0]["config"]
+    measured = script.specs["0/eval"]["items"][0]["config"]
     assert (measured["actor_model"], measured["refiner_model"]) == ("A", "R")
 
 
@@ -108,19 +113,19 @@ def test_drafts_are_sampled_and_all_votes_are_cast(tmp_path: Path, script: Scrip
     config = settings(
         decode={"vote_rule": "majority", "strategy": "dfs"}, search={"strategy": "iterative"}
     )
-    go(tmp_path / "run", config)
+    go(script, tmp_path / "run", config)
     for name in ("draft", "judge"):
-        told = script.orders[f"1/{name}"]["config"]
+        told = script.specs[f"1/{name}"]["config"]
         assert (told["budget"], told["greedy_first"], told["vote_rule"]) == (5, False, "full")
-    assert script.orders["1/search"]["config"]["strategy"] == "iterative"
-    assert script.orders["1/search"]["config"]["vote_rule"] == "majority"
+    assert script.specs["1/search"]["config"]["strategy"] == "iterative"
+    assert script.specs["1/search"]["config"]["vote_rule"] == "majority"
 
 
 def test_the_first_actors_drafts_measure_every_judge(tmp_path: Path, script: Script) -> None:
     """An evaluation with `actor: first` keeps the actor while the refiner moves on."""
     benchmarks = ({"benchmark": "toy", "name": "judges", "actor": "first"},)
-    go(tmp_path / "run", settings(benchmarks=benchmarks, decode={"model": "M"}))
-    (item,) = script.orders["1/eval"]["items"]
+    go(script, tmp_path / "run", settings(benchmarks=benchmarks, decode={"model": "M"}))
+    (item,) = script.specs["1/eval"]["items"]
     assert item["config"]["actor_model"] == "M"
     assert item["config"]["refiner_model"].endswith("iteration-1/rft/model")
 
@@ -130,11 +135,11 @@ def test_a_failed_stage_is_told_and_run_again(tmp_path: Path, script: Script) ->
     run = tmp_path / "run"
     script.fails["1/search"] = RunStopped("the disk is full")
     with pytest.raises(RunStopped, match="stage 1/search: the disk is full"):
-        go(run, settings())
+        go(script, run, settings())
     failed = {one.stage.title: one for one in read_loop(run).stages}["1/search"]
     assert (failed.state, failed.record and failed.record.message) == ("failed", "the disk is full")
     script.ran.clear()
-    go(run, settings())
+    go(script, run, settings())
     assert script.ran == ["1/search", "1/build", "1/dpo", "1/rft", "1/eval"]
     record = read_record(failed.stage)
     assert record is not None and (record.state, record.starts) == ("done", 2)
@@ -146,7 +151,7 @@ def test_ctrl_c_leaves_a_stage_as_a_kill_would(tmp_path: Path, script: Script) -
     run = tmp_path / "run"
     script.fails["1/dpo"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        go(run, settings())
+        go(script, run, settings())
     states = {one.stage.title: one.state for one in read_loop(run, running=False).stages}
     assert (states["1/build"], states["1/dpo"], states["1/rft"]) == ("done", "stopped", "waiting")
 
@@ -154,37 +159,37 @@ def test_ctrl_c_leaves_a_stage_as_a_kill_would(tmp_path: Path, script: Script) -
 def test_more_iterations_go_on(tmp_path: Path, script: Script) -> None:
     """A loop of one goes on to two; a second time there is nothing left."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     script.ran.clear()
-    go(run, settings(iterations=2))
+    go(script, run, settings(iterations=2))
     assert script.ran == [f"2/{name}" for name in ONE]
     script.ran.clear()
-    go(run, settings(iterations=2))
+    go(script, run, settings(iterations=2))
     assert script.ran == []
 
 
 def test_another_recipe_is_refused_with_a_diff(tmp_path: Path, script: Script) -> None:
     """Nothing runs, and the message names the setting with both values."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     with pytest.raises(ConfigChanged, match=r"dpo\.beta: 0\.1 -> 0\.3"):
-        go(run, settings(dpo={"beta": 0.3}))
+        go(script, run, settings(dpo={"beta": 0.3}))
     assert script.ran.count("1/dpo") == 1
 
 
 def test_placement_may_differ(tmp_path: Path, script: Script) -> None:
     """Where and on how many GPUs a loop goes on is free."""
     run = tmp_path / "run"
-    go(run, settings())
-    go(run, settings(launch={"processes": 2}, decode={"max_batch_size": 8}))
+    go(script, run, settings())
+    go(script, run, settings(launch={"processes": 2}, decode={"max_batch_size": 8}))
 
 
 def test_from_runs_a_stage_and_all_after_it_again(tmp_path: Path, script: Script) -> None:
     """What they had written is put aside, not deleted; what came before stays."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     script.ran.clear()
-    notes = go(run, settings(), begin="dpo")
+    notes = go(script, run, settings(), rerun_from="dpo")
     assert script.ran == ["1/dpo", "1/rft", "1/eval"]
     aside = run / "replaced" / "1" / "iteration-1"
     assert (aside / "dpo" / "model" / "config.json").is_file()
@@ -195,11 +200,11 @@ def test_from_runs_a_stage_and_all_after_it_again(tmp_path: Path, script: Script
 def test_from_may_change_what_it_runs_again(tmp_path: Path, script: Script) -> None:
     """A setting of DPO may change from DPO on, one of the search may not."""
     run = tmp_path / "run"
-    go(run, settings())
-    go(run, settings(dpo={"beta": 0.3}), begin="dpo")
-    assert script.orders["1/dpo"]["beta"] == 0.3
+    go(script, run, settings())
+    go(script, run, settings(dpo={"beta": 0.3}), rerun_from="dpo")
+    assert script.specs["1/dpo"]["beta"] == 0.3
     with pytest.raises(ConfigChanged, match="samples: 5 -> 4"):
-        go(run, settings(dpo={"beta": 0.3}, samples=4), begin="dpo")
+        go(script, run, settings(dpo={"beta": 0.3}, samples=4), rerun_from="dpo")
     assert (run / "iteration-1" / "dpo.json").is_file()
 
 
@@ -208,59 +213,65 @@ def test_from_a_later_iteration_keeps_what_an_earlier_one_hangs_on(
 ) -> None:
     """DPO has run in iteration 1, so its settings are not free in iteration 2."""
     run = tmp_path / "run"
-    go(run, settings(iterations=2))
+    go(script, run, settings(iterations=2))
     with pytest.raises(ConfigChanged, match=r"dpo\.beta"):
-        go(run, settings(iterations=2, dpo={"beta": 0.3}), begin="2/dpo")
+        go(script, run, settings(iterations=2, dpo={"beta": 0.3}), rerun_from="2/dpo")
 
 
 def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
     """`--stop-after build` ends there; `--only dpo` runs that one; a stage without its inputs is refused."""
     run = tmp_path / "run"
-    go(run, settings(), stop_after="build")
+    go(script, run, settings(), stop_after="build")
     assert script.ran == ["0/eval", "1/draft", "1/judge", "1/search", "1/build"]
-    go(run, settings(), only="dpo")
+    go(script, run, settings(), only="dpo")
     assert script.ran[-1] == "1/dpo"
-    go(run, settings(), only="dpo")
+    go(script, run, settings(), only="dpo")
     assert script.ran.count("1/dpo") == 1
     with pytest.raises(UsageError, match="stage 1/eval needs"):
-        go(run, settings(), only="eval")
+        go(script, run, settings(), only="eval")
 
 
 @pytest.mark.parametrize(
-    ("course", "words"),
+    ("selection", "words"),
     [
-        ({"begin": "dpo", "stop_after": "biuld"}, "no stage 'biuld'"),
-        ({"begin": "dpo", "stop_after": "build"}, "begins with 1/dpo, after 1/build"),
-        ({"begin": "rft", "only": "dpo"}, "begins with 1/rft, after 1/dpo"),
+        ({"rerun_from": "dpo", "stop_after": "biuld"}, "no stage 'biuld'"),
+        (
+            {"rerun_from": "dpo", "stop_after": "build"},
+            "starts with 1/dpo, and --stop-after build ends before it, with 1/build",
+        ),
+        (
+            {"rerun_from": "rft", "only": "dpo"},
+            "starts with 1/rft, and --only dpo ends before it, with 1/dpo",
+        ),
         ({"only": "dpo", "stop_after": "rft"}, "give one of them"),
     ],
 )
 def test_what_cannot_be_done_moves_nothing(
-    course: dict[str, str], words: str, tmp_path: Path, script: Script
+    selection: dict[str, Any], words: str, tmp_path: Path, script: Script
 ) -> None:
     """A mistake beside `--rerun-from` is told before what was done is put aside."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     with pytest.raises(UsageError, match=words):
-        go(run, settings(), **course)
+        go(script, run, settings(), **selection)
     assert not (run / "replaced").exists()
 
 
 def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) -> None:
     """An unknown stage is told before the loop that is there goes."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     with pytest.raises(UsageError, match="no stage 'dop'"):
-        run_loop(run, settings(), Course(stop_after="dop"), Listener(), fresh=True)
+        go(script, run, settings(), overwrite=True, stop_after="dop")
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
 def test_one_stage_of_those_that_run_again(tmp_path: Path, script: Script) -> None:
     """`--rerun-from 1/dpo --only rft` is of iteration 1, which is under way from then on."""
     run = tmp_path / "run"
-    go(run, settings(iterations=2))
+    go(script, run, settings(iterations=2))
     script.ran.clear()
-    go(run, settings(iterations=2), begin="1/dpo", only="rft")
+    go(script, run, settings(iterations=2), rerun_from="1/dpo", only="rft")
     assert script.ran == ["1/rft"]
 
 
@@ -269,12 +280,12 @@ def test_from_puts_later_iterations_and_measures_aside_as_well(
 ) -> None:
     """Also those that fewer `--iterations`, and no benchmarks, do not ask for: their models are of the old ones."""
     run = tmp_path / "run"
-    go(run, settings(iterations=2))
-    go(run, settings(iterations=1, benchmarks=()), begin="1/dpo")
+    go(script, run, settings(iterations=2))
+    go(script, run, settings(iterations=1, benchmarks=()), rerun_from="1/dpo")
     for name in ("iteration-1/eval", "iteration-2/draft", "iteration-2/eval"):
         assert not (run / name).exists() and (run / "replaced" / "1" / name).is_dir()
     script.ran.clear()
-    go(run, settings(iterations=2, benchmarks=()))
+    go(script, run, settings(iterations=2, benchmarks=()))
     assert script.ran == [f"2/{name}" for name in ONE[:-1]]
 
 
@@ -283,7 +294,7 @@ def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
 ) -> None:
     """Killed while it moves, no stage is left as done whose inputs have gone."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     moved: list[Path] = []
     rename = Path.rename
 
@@ -295,7 +306,7 @@ def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
 
     monkeypatch.setattr(Path, "rename", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        go(run, settings(), begin="draft")
+        go(script, run, settings(), rerun_from="draft")
     states = [one.state for one in read_loop(run).stages]
     assert states[states.index("waiting") :].count("done") == 0
     assert states[:3] == ["done"] * 3
@@ -304,8 +315,8 @@ def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
 def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) -> None:
     """A person may have deleted the first of two folders."""
     run = tmp_path / "run"
-    go(run, settings())
-    stages = all_stages(settings(), run, Origin("", ""))
+    go(script, run, settings())
+    stages = loop_stages(settings(), run, Origin("", ""))
     (run / "replaced" / "2" / "iteration-1" / "eval").mkdir(parents=True)
     archive(run, stages[-1:], lambda line: None)
     assert (run / "replaced" / "3" / "iteration-1" / "eval" / "scores.json").is_file()
@@ -314,40 +325,40 @@ def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) 
 def test_an_unknown_stage_is_refused(tmp_path: Path, script: Script) -> None:
     """The message says which there are."""
     with pytest.raises(UsageError, match=r"no stage 'dop'.*draft, judge, search"):
-        go(tmp_path / "run", settings(), begin="dop")
+        go(script, tmp_path / "run", settings(), rerun_from="dop")
     assert script.ran == []
 
 
 def test_another_loop_can_be_taken_up(tmp_path: Path, script: Script) -> None:
     """Iteration 2 in a folder of its own: models, numbers and prompts go on."""
     first, second = tmp_path / "first", tmp_path / "second"
-    go(first, settings())
+    go(script, first, settings())
     script.ran.clear()
-    go(second, settings(iterations=2, start=str(first)))
+    go(script, second, settings(iterations=2, start=str(first)))
     assert script.ran == ["1/eval", *(f"2/{name}" for name in ONE)]
-    assert script.orders["2/dpo"]["model"] == str(first / "iteration-1" / "dpo" / "model")
+    assert script.specs["2/dpo"]["model"] == str(first / "iteration-1" / "dpo" / "model")
     told = (second / "iteration-2" / "prompts.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in told] == [f"nano-train-0-{i}" for i in (3, 4, 5)]
-    assert continued(second).iteration == 2
+    assert read_origin(second).iteration == 2
 
 
 def test_a_loop_without_models_cannot_be_taken_up(tmp_path: Path, script: Script) -> None:
     """It has nothing to go on from."""
-    go(tmp_path / "run", settings(), stop_after="build")
+    go(script, tmp_path / "run", settings(), stop_after="build")
     with pytest.raises(UsageError, match="no iteration with both models trained"):
-        go(tmp_path / "other", settings(start=str(tmp_path / "run")))
+        go(script, tmp_path / "other", settings(start=str(tmp_path / "run")))
 
 
 def test_a_loop_stays_where_it_began(tmp_path: Path, script: Script) -> None:
     """The loop that it took up may go on, or be gone."""
     first, second = tmp_path / "first", tmp_path / "second"
-    go(first, settings())
-    go(second, settings(iterations=2, start=str(first)), stop_after="2/build")
-    go(first, settings(iterations=2))
-    go(second, settings(iterations=2, start=str(first)), only="rft")
+    go(script, first, settings())
+    go(script, second, settings(iterations=2, start=str(first)), stop_after="2/build")
+    go(script, first, settings(iterations=2))
+    go(script, second, settings(iterations=2, start=str(first)), only="rft")
     first.rename(tmp_path / "gone")
-    go(second, settings(iterations=3, start=str(first)))
-    assert script.orders["2/rft"]["model"] == str(first / "iteration-1" / "rft" / "model")
+    go(script, second, settings(iterations=3, start=str(first)))
+    assert script.specs["2/rft"]["model"] == str(first / "iteration-1" / "rft" / "model")
     assert script.ran[-1] == "3/eval"
 
 
@@ -356,54 +367,54 @@ def test_taking_up_a_loop_for_no_iteration_is_refused(
     changes: dict[str, Any], tmp_path: Path, script: Script
 ) -> None:
     """The message says how many iterations there would have to be."""
-    go(tmp_path / "first", settings())
+    go(script, tmp_path / "first", settings())
     with pytest.raises(UsageError, match="give --iterations 2 or more"):
-        go(tmp_path / "second", settings(start=str(tmp_path / "first"), **changes))
+        go(script, tmp_path / "second", settings(start=str(tmp_path / "first"), **changes))
 
 
 def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
     """With --overwrite its models would be deleted first."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     again = settings(iterations=2, start=str(run))
     with pytest.raises(UsageError, match="own folder"):
-        run_loop(run, again, Course(), Listener(), fresh=True)
+        go(script, run, again, overwrite=True)
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
 def test_no_iteration_is_one_with_all_prompts(tmp_path: Path, script: Script) -> None:
     """The ablation: what three iterations would see, from the first models; it cannot be prolonged."""
     run = tmp_path / "run"
-    go(run, settings(iterations=3, iterative=False))
+    go(script, run, settings(iterations=3, iterative=False))
     assert script.ran == ["0/eval", *(f"1/{name}" for name in ONE)]
     assert len((run / "iteration-1" / "prompts.jsonl").read_text().splitlines()) == 9
     with pytest.raises(ConfigChanged, match="iterations: 3 -> 4"):
-        go(run, settings(iterations=4, iterative=False))
+        go(script, run, settings(iterations=4, iterative=False))
 
 
 def test_two_loops_in_one_folder_are_refused(tmp_path: Path, script: Script) -> None:
     """The kernel holds the lock."""
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run" / LOCK), pytest.raises(RunLocked):
-        go(tmp_path / "run", settings())
+        go(script, tmp_path / "run", settings())
 
 
 def test_foreign_folders_are_left_alone(tmp_path: Path, script: Script) -> None:
     """A folder with other files, and a run of another kind."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"holds 'notes\.txt'"):
-        go(tmp_path, settings())
+        go(script, tmp_path, settings())
     assert script.ran == []
 
 
 def test_fresh_deletes_the_loop_and_nothing_else(tmp_path: Path, script: Script) -> None:
     """A file of the user's stays; another recipe may begin."""
     run = tmp_path / "run"
-    go(run, settings())
+    go(script, run, settings())
     (run / "notes.txt").write_text("mine")
-    run_loop(run, settings(samples=2), Course(stop_after="draft"), Listener(), fresh=True)
+    go(script, run, settings(samples=2), overwrite=True, stop_after="draft")
     assert (run / "notes.txt").read_text() == "mine"
-    assert script.orders["1/draft"]["config"]["budget"] == 2
+    assert script.specs["1/draft"]["config"]["budget"] == 2
     assert not (run / "iteration-1" / "dpo").exists()
 
 
@@ -462,8 +473,8 @@ def test_a_stored_loop_is_changed_by_flags_alone() -> None:
 def test_progress_is_read_from_the_files(tmp_path: Path, script: Script) -> None:
     """Prompts drafted so far, and the steps that a training will take."""
     run = tmp_path / "run"
-    go(run, settings(dpo={"batch": 32, "epochs": 3}), stop_after="build")
-    stages = {s.title: s for s in all_stages(settings(), run, Origin("", ""))}
+    go(script, run, settings(dpo={"batch": 32, "epochs": 3}), stop_after="build")
+    stages = {s.title: s for s in loop_stages(settings(), run, Origin("", ""))}
     drafting = stages["1/draft"]
     (drafting.folder / "trees.jsonl").write_text("{}\n{}\n")
     record = read_record(drafting)
@@ -491,7 +502,7 @@ def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path, script: S
     run = tmp_path / "run"
     script.fails["1/search"] = RunStopped("the disk is full")
     with pytest.raises(RunStopped):
-        go(run, settings())
+        go(script, run, settings())
     (run / "iteration-1" / "eval").mkdir()
     (run / "iteration-1" / name).write_text(text)
     with pytest.raises(UsageError, match=f"{name}.*delete it"):
@@ -502,4 +513,4 @@ def test_a_missing_package_is_the_users_to_mend(tmp_path: Path, script: Script) 
     """Exit code 2, whatever kind of mistake a stage makes out."""
     script.fails["1/dpo"] = MissingExtra("deepspeed", "train", "training on several machines")
     with pytest.raises(UsageError, match=r"stage 1/dpo: .*deepspeed"):
-        go(tmp_path / "run", settings())
+        go(script, tmp_path / "run", settings())

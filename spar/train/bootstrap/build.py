@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from spar.config import Settings
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_json
 from spar.record.training import BUILD_REPORT as REPORT
@@ -21,7 +20,6 @@ from spar.record.training_data import (
     AnswerCounts,
     BootstrapReport,
     Conversation,
-    JudgementFilter,
     RefinerExample,
 )
 from spar.store import read_trees
@@ -34,33 +32,10 @@ from spar.train.build import collect, run_facts
 from spar.train.data.export import export_chats
 from spar.train.data.scan import BuildSettings, Source, Survey, open_sources, survey
 from spar.train.data.selection import Quotas, bucket_name, choose
+from spar.train.specs import BootstrapBuildSpec
 
 
-class BootstrapOrder(Settings):
-    """What to build from which runs; `build.order.json`."""
-
-    answers: str
-    """Run of the teacher's answers."""
-    judge: str
-    """Run of the student's drafts, judged by the teacher."""
-    refine: str
-    """Run of the teacher's refinements of failing ones."""
-    out: str
-    """Folder of the files."""
-    seed: int
-    judgements: JudgementFilter
-    max_answers: int
-    max_refinements: int
-    max_judgements: int
-    min_answers: int
-    min_examples: int
-    """These as in `spar.train.bootstrap.recipe.BootstrapConfig`."""
-    max_answer_tokens: int = Field(ge=1)
-    """Where the teacher's answers were cut."""
-    llamafactory: bool = False
-
-
-def build(order: BootstrapOrder) -> BootstrapReport:
+def build(order: BootstrapBuildSpec) -> BootstrapReport:
     """Read the runs, write the files and the report.
 
     Raises
@@ -125,12 +100,12 @@ def summary_lines(report: BootstrapReport) -> list[str]:
     ]
 
 
-def _quotas(order: BootstrapOrder) -> Quotas:
+def _quotas(order: BootstrapBuildSpec) -> Quotas:
     each = order.max_judgements // 2
     return Quotas(order.max_refinements, each, each, each, each, each_verdict=each)
 
 
-def _require(order: BootstrapOrder, answered: AnswerCounts, had: int, why: str) -> None:
+def _require(order: BootstrapBuildSpec, answered: AnswerCounts, had: int, why: str) -> None:
     if answered.kept < order.min_answers:
         left_out = _listed(answered.left_out) or "none"
         raise UsageError(
@@ -173,7 +148,7 @@ def _notes(found: Survey, kept: Counter[str]) -> Iterator[str]:
 
 
 def _write(
-    order: BootstrapOrder, sets: Mapping[str, Sequence[Conversation]], facts: Mapping[str, Any]
+    order: BootstrapBuildSpec, sets: Mapping[str, Sequence[Conversation]], facts: Mapping[str, Any]
 ) -> BootstrapReport:
     out = Path(order.out)
     try:

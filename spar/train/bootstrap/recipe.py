@@ -24,7 +24,13 @@ from spar.config import DecodeConfig, Settings, load_decode, section
 from spar.errors import UsageError
 from spar.plugins import JUDGES, STRATEGIES
 from spar.record.training_data import JudgementFilter
-from spar.train.recipe import assignment, put_value, told, trainer_fields, tuples
+from spar.train.recipe import (
+    assignment,
+    explain_validation_error,
+    put_value,
+    trainer_fields,
+    tuples,
+)
 from spar.train.settings import LaunchSettings, SftSettings
 
 FREE = (
@@ -115,7 +121,7 @@ class BootstrapConfig(Settings):
         return self.student.actor_model or self.student.model
 
     @property
-    def searching(self) -> DecodeConfig:
+    def refining(self) -> DecodeConfig:
         """How the teacher is asked while it refines.
 
         Raises
@@ -186,8 +192,8 @@ def _checked(values: Mapping[str, Any], recipe: str) -> BootstrapConfig:
     try:
         config = BootstrapConfig.model_validate(tuples(values))
     except ValidationError as error:
-        raise UsageError(told(error, recipe, BootstrapConfig)) from error
-    _ = config.searching  # what is wrong with it is told now
+        raise UsageError(explain_validation_error(error, recipe, BootstrapConfig)) from error
+    _ = config.refining  # what is wrong with it is told now
     return config
 
 

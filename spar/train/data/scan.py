@@ -31,6 +31,7 @@ from spar.train.data.refiner_data import (
     tree_judgements,
 )
 from spar.train.data.selection import Ticket, order, ticket
+from spar.train.specs import BuildSpec
 from spar.types import SearchTree
 
 
@@ -64,6 +65,13 @@ class BuildSettings:
     """Folder of the runs' templates; None for the one that each run names, else spar's own."""
     embedding_model: str = ""
     """A sentence-transformers model to measure the pairs with as well; "" for none."""
+
+    @classmethod
+    def from_spec(cls, spec: BuildSpec) -> BuildSettings:
+        """The settings of a stage."""
+        values = spec.model_dump(exclude={"kind", "out", "search", "drafts"})
+        out, search, drafts = Path(spec.out), Path(spec.search), Path(spec.drafts)
+        return cls(out=out, search=search, drafts=drafts, **values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,204 @@
+"""The bootstrap for callers: check the settings, say what will run, run it, return what came of it.
+
+    from spar.bootstrap_runner import bootstrap
+    from spar.train.bootstrap.recipe import load_bootstrap
+
+    config = load_bootstrap("paper", {}, student={"model": BASE}, teacher={"model": TEACHER})
+    result = bootstrap(config, out="runs/first")
+    print(result.actor, result.refiner)
+
+Every stage runs in a process of its own (`python -m spar.worker`), so a script needs no `__main__` guard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
+from spar.estimate.bootstrap import PromptCounts, plan_lines
+from spar.estimate.preflight import is_remote, loads_models
+from spar.infer.engines.hf import check_model_folder
+from spar.listener import Listener, LogListener
+from spar.manifest import config_digest
+from spar.record.training_data import BootstrapReport
+from spar.run.resolve import deployments, engine_label
+from spar.train.bootstrap.build import read_report
+from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
+from spar.train.bootstrap.recipe import FREE, BootstrapConfig
+from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
+from spar.train.stage import Stage, is_done
+from spar.worker import execute_in_process
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapPlan:
+    """What a call of `bootstrap` will do."""
+
+    pipeline: Pipeline
+    stages: tuple[Stage, ...]
+    """The stages that will run."""
+    notes: tuple[str, ...]
+    """The plan in human-readable lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapResult:
+    """A bootstrap after a call of `bootstrap`."""
+
+    directory: Path
+    report: BootstrapReport | None
+    """The report of its training data; None before they are built."""
+    actor: Path | None
+    """Folder of the trained actor; None before the bootstrap is complete."""
+    refiner: Path | None
+    """The same of the refiner."""
+
+
+def bootstrap(
+    config: BootstrapConfig,
+    *,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    selection: StageSelection = StageSelection(),
+    overwrite: bool = False,
+) -> BootstrapResult:
+    """Run a bootstrap, or resume it: stages that are done are left alone.
+
+    Parameters
+    ----------
+    config:
+        The recipe (`spar.train.bootstrap.recipe.load_bootstrap`).
+    out:
+        The bootstrap's folder; None for `runs/bootstrap-DIGEST`, which is the same for the same settings.
+    listener:
+        Receives the stages as they start, progress and end, and notes; by default these are logged.
+    selection:
+        Which stages to run.
+    overwrite:
+        Delete an earlier bootstrap in the folder first.
+
+    Raises
+    ------
+    ConfigChanged
+        The folder holds a bootstrap with other settings.
+    UsageError
+        Something is wrong with the settings, prompts or models; mostly before anything runs.
+    RunStopped
+        A stage stopped; calling it again resumes.
+    """
+    listener = listener or LogListener()
+    plan = plan_bootstrap(config, out=out, selection=selection, overwrite=overwrite)
+    for note in plan.notes:
+        listener.note(note)
+    run_pipeline(
+        plan.pipeline,
+        execute_in_process,
+        listener=listener,
+        selection=selection,
+        overwrite=overwrite,
+    )
+    return _result(plan.pipeline)
+
+
+def plan_bootstrap(
+    config: BootstrapConfig,
+    *,
+    out: str | Path | None = None,
+    selection: StageSelection = StageSelection(),
+    overwrite: bool = False,
+) -> BootstrapPlan:
+    """Check the settings, prompts and models, and say what `bootstrap` would do; writes nothing.
+
+    Raises
+    ------
+    UsageError
+        As `bootstrap`.
+    """
+    folder = Path(out) if out is not None else default_directory(config)
+    pipeline = bootstrap_pipeline(config, folder)
+    _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    counts = _count_prompts(config)
+    if not stages:
+        return BootstrapPlan(pipeline, (), (f"{folder}: every selected stage is done",))
+    _check_teacher(config)
+    _check_student(config)
+    teacher = engine_label(deployments(config.teacher)["actor"])
+    notes = (f"bootstrap: {folder}", f"teacher: {teacher}", *plan_lines(config, stages, counts))
+    return BootstrapPlan(pipeline, tuple(stages), notes)
+
+
+def default_directory(config: BootstrapConfig) -> Path:
+    """`runs/bootstrap-DIGEST`: the same for the same settings."""
+    return Path("runs") / f"bootstrap-{config_digest(config.stored(), free=FREE)[:8]}"
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a model's folder has a chat template, without loading the tokenizer."""
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))
+
+
+def _result(pipeline: Pipeline) -> BootstrapResult:
+    folder = pipeline.folder
+    done = {stage.name for stage in pipeline.stages if is_done(stage)}
+    report = read_report(folder / "build") if "build" in done else None
+    if len(done) < len(pipeline.stages):
+        return BootstrapResult(folder, report, None, None)
+    actor, refiner = (folder / role / "model" for role in ("actor", "refiner"))
+    return BootstrapResult(folder, report, actor, refiner)
+
+
+def _count_prompts(config: BootstrapConfig) -> PromptCounts:
+    """Read every prompt once, so that a malformed row is an error before a model is loaded."""
+    if "-" in (config.prompts, config.refiner_prompts):
+        raise UsageError("spar bootstrap reads its prompts more than once; give a file, not -")
+    actor, refiner = config.num_actor_prompts, config.num_refiner_prompts
+    if config.prompts:
+        actor = sum(1 for _ in actor_prompts(config))
+    if config.prompts or config.refiner_prompts:
+        refiner = sum(1 for _ in refiner_prompts(config))
+    return PromptCounts(actor, refiner)
+
+
+def _check_student(config: BootstrapConfig) -> None:
+    student = config.student
+    if student.base_url or student.actor_url or is_remote(student):
+        raise UsageError(
+            "spar bootstrap trains the student, and cannot train the model of a server; give --model "
+            "FOLDER_OR_NAME (the teacher may be a server: --teacher-url)"
+        )
+    model = config.base or str(CHECKPOINT)
+    check_model_folder(model)
+    if not has_chat_template(Path(model)):
+        from spar.train.weights import load_tokenizer
+
+        load_tokenizer(model)  # raises where there is none, before the teacher is paid
+
+
+def _check_teacher(config: BootstrapConfig) -> None:
+    teacher, student = config.teacher, config.student
+    remote = any(deployment.urls for deployment in deployments(teacher).values())
+    chosen = teacher.model or teacher.actor_model or remote
+    if config.base and not chosen and loads_models(teacher):
+        raise UsageError(
+            f"{config.base!r} needs a teacher; give --teacher-model FOLDER_OR_NAME or --teacher-url URL"
+        )
+    for flag, decode in (("--teacher-model", teacher), ("--model", student)):
+        for deployment in deployments(decode).values() if loads_models(decode) else ():
+            if not deployment.urls:
+                _check_folder(flag, deployment.model)
+
+
+def _check_folder(flag: str, model: str) -> None:
+    try:
+        check_model_folder(model)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--model", flag, 1)) from error

@@ -1,0 +1,183 @@
+"""The stages of a training loop, as data; nothing here runs or reads anything.
+
+iteration-0/eval                                       the first models, evaluated
+iteration-1/draft judge search build dpo rft eval      an iteration
+iteration-2/...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.config import DecodeConfig, EvalConfig
+from spar.embedded import CHECKPOINT
+from spar.record.training import PROMPTS, iteration_folder
+from spar.train.methods import LOOP_METHODS, method_for
+from spar.train.recipe import EvalSpec, TrainConfig, first_models
+from spar.train.specs import (
+    BuildSpec,
+    DraftSpec,
+    EvalItem,
+    EvalStageSpec,
+    GenerationSpec,
+    SearchSpec,
+    TrainingSpec,
+    VoteSpec,
+    validated,
+)
+from spar.train.stage import Stage
+from spar.types import Role
+
+STAGES = ("draft", "judge", "search", "build", *LOOP_METHODS, "eval")
+"""The stages of an iteration, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """An actor and a refiner."""
+
+    actor: str
+    """Folder or hub name, "" for the embedded model."""
+    refiner: str
+    """The same; the judge too where it has no model of its own."""
+
+    def of(self, role: Role) -> str:
+        """The model of a role that is trained."""
+        return self.actor if role == "actor" else self.refiner
+
+
+@dataclass(frozen=True, slots=True)
+class Origin(Models):
+    """Where a loop starts: its first models."""
+
+    iteration: int = 0
+    """Iterations before them, in the loop that this one continues."""
+
+    @classmethod
+    def of_config(cls, config: TrainConfig) -> Origin:
+        """The models that a recipe names."""
+        return cls(*first_models(config))
+
+
+def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, ...]:
+    """Every stage of a loop, in the order in which they run.
+
+    Parameters
+    ----------
+    run:
+        The loop's folder.
+
+    Raises
+    ------
+    UsageError
+        `search`, or the settings of a benchmark, have an unknown setting or a value out of range.
+    """
+    stages: list[Stage] = []
+    if config.measure_start and config.benchmarks:
+        stages.append(_eval(config, run, origin.iteration, origin))
+    for iteration in range(origin.iteration + 1, config.last_iteration + 1):
+        stages += _iteration(config, run, iteration, origin)
+    return tuple(stages)
+
+
+def models_after(run: Path, iteration: int, origin: Origin) -> Models:
+    """The models that an iteration trains."""
+    if iteration <= origin.iteration:
+        return Models(origin.actor, origin.refiner)
+    home = iteration_folder(run, iteration)
+    return Models(*(str(home / method_for(role) / "model") for role in ("actor", "refiner")))
+
+
+_SAMPLED = {"strategy": "best-of-n", "greedy_first": False, "vote_rule": "full"}
+"""All drafts are sampled, and every vote is cast, since judges learn from split votes."""
+
+
+def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
+    home = iteration_folder(run, iteration)
+    models = models_after(run, iteration - 1, origin)
+    sampled = {"budget": config.samples, **_SAMPLED}
+
+    def generation(kind: type[GenerationSpec], name: str, source: str, **changes: Any) -> Stage:
+        values = {
+            **config.decode.stored(),
+            # The stage's own file holds the prompts; its path is of no interest to the run's record.
+            "prompts": f"{home.name}/{PROMPTS}",
+            "seed": config.seed,
+            "limit": None,
+            "actor_model": models.actor,
+            "refiner_model": models.refiner,
+            **changes,
+        }
+        spec = kind(
+            prompts=str(home / PROMPTS),
+            source=str(home / source) if source else "",
+            out=str(home / name),
+            config=validated(DecodeConfig, values, f"the settings of stage {iteration}/{name}"),
+        )
+        return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
+
+    yield generation(DraftSpec, "draft", "", **sampled)
+    yield generation(VoteSpec, "judge", "draft", **sampled)
+    yield generation(SearchSpec, "search", "judge", **config.search)
+    yield Stage("build", home, _build(config, home))
+    for name, method in LOOP_METHODS.items():
+        assert method.role is not None
+        yield Stage(name, home, _training(config, home, name, models.of(method.role)))
+    if config.benchmarks:
+        yield _eval(config, run, iteration, origin)
+
+
+def _build(config: TrainConfig, home: Path) -> BuildSpec:
+    return BuildSpec(
+        out=str(home / "build"),
+        search=str(home / "search"),
+        drafts=str(home / "judge"),
+        seed=config.seed,
+        pairs=config.pairs,
+        shuffle_labels=config.shuffle_labels,
+        quotas=config.quotas,
+        min_pairs=config.min_pairs,
+        max_pairs=config.max_pairs,
+        embedding_model=config.embedding_model,
+    )
+
+
+def _training(config: TrainConfig, home: Path, name: str, model: str) -> TrainingSpec:
+    method = LOOP_METHODS[name]
+    assert method.role is not None
+    values: Mapping[str, Any] = {
+        **getattr(config, name),
+        "seed": config.seed,
+        "model": model or str(CHECKPOINT),
+        "data": str(home / "build" / f"{name}.jsonl"),
+        "out": str(home / name),
+    }
+    return TrainingSpec(
+        method_name=name,
+        role=method.role,
+        settings=method.settings.model_validate(values),
+        launch=config.launch,
+    )
+
+
+def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:
+    home = iteration_folder(run, iteration)
+    models = models_after(run, iteration, origin)
+    trained = (models.actor, models.refiner) if iteration > origin.iteration else ()
+    items = tuple(_eval_item(config, item, models, origin) for item in config.benchmarks)
+    return Stage("eval", home, EvalStageSpec(out=str(home / "eval"), items=items, models=trained))
+
+
+def _eval_item(config: TrainConfig, item: EvalSpec, models: Models, origin: Origin) -> EvalItem:
+    values = {
+        **config.eval.stored(),
+        "seed": config.seed,
+        **item.settings,
+        "actor_model": origin.actor if item.actor == "first" else models.actor,
+        "refiner_model": models.refiner,
+    }
+    settings = validated(EvalConfig, values, f"the settings of benchmark {item.title!r}")
+    return EvalItem(name=item.title, benchmark=item.benchmark, config=settings)

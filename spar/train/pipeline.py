@@ -1,0 +1,189 @@
+"""Runs the stages of a pipeline that are not done yet, one after another, and resumes after a kill.
+
+A pipeline is data (`Pipeline`): the training loop of `spar.train.loop`, or the bootstrap of
+`spar.train.bootstrap.pipeline`. Stages that are done are left alone; a stage that was started resumes by
+itself. The caller passes the function that executes a stage. `spar.worker.execute_in_process` runs each in a
+process of its own, so that all memory is free before the next stage starts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spar.errors import UsageError
+from spar.files import replace_json
+from spar.listener import Listener
+from spar.manifest import Manifest
+from spar.store import MANIFEST
+from spar.train.stage import Stage, is_done
+from spar.train.stage_runner import (
+    ExecuteStage,
+    archive,
+    check_owner,
+    check_settings,
+    lock,
+    run_stage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageSelection:
+    """Which stages of a pipeline to run. A stage is named `search`, or `2/search` for one iteration."""
+
+    rerun_from: str = ""
+    """Run this stage and all after it again; "" runs what is not done."""
+    only: str = ""
+    """Run no other stage."""
+    stop_after: str = ""
+    """End after this stage; "" runs to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages of a pipeline in a folder."""
+
+    title: str
+    """What messages call it, such as "training loop"."""
+    folder: Path
+    stages: tuple[Stage, ...]
+    """In the order in which they run."""
+    manifest: Manifest
+    key: str
+    """A key of the manifest's configuration that only such pipelines have."""
+    stage_settings: Mapping[str, tuple[str, ...]]
+    """Stage to the settings that no stage before it depends on: they may change while it was not started."""
+    prepare: Callable[[Stage], None]
+    """Writes the prompts of a stage, unless they exist."""
+    past_stages: Callable[[], Sequence[Stage]]
+    """All stages, and those that an earlier recipe may have left in the folder."""
+    own_files: Callable[[], Iterable[Path]]
+    """Files and folders to delete before the pipeline is started over."""
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    execute: ExecuteStage,
+    *,
+    listener: Listener,
+    selection: StageSelection = StageSelection(),
+    overwrite: bool = False,
+) -> None:
+    """Run every selected stage that is not done.
+
+    Parameters
+    ----------
+    execute:
+        Executes a stage to its end.
+    overwrite:
+        Delete an earlier pipeline of this kind in the folder first.
+
+    Raises
+    ------
+    ConfigChanged
+        The folder holds a pipeline with other settings.
+    UsageError
+        An unknown stage, a foreign folder, or a stage that cannot run: too few pairs, malformed rows, a model
+        without a chat template.
+    RunStopped
+        A stage stopped; rerunning resumes.
+    """
+    folder, stages = pipeline.folder, pipeline.stages
+
+    def prepare_and_execute(stage: Stage, tick: Callable[[], None]) -> None:
+        pipeline.prepare(stage)
+        execute(stage, tick)
+
+    with lock(folder):
+        check_owner(folder, key=pipeline.key, title=pipeline.title)
+        first, selected = select_stages(stages, selection, overwrite=overwrite)
+        if overwrite:
+            _delete(pipeline)
+        check_settings(folder, pipeline.manifest, pipeline.stage_settings, stages[:first])
+        if first < len(stages):
+            past = pipeline.past_stages()
+            titles = [stage.title for stage in past]
+            archive(folder, past[titles.index(stages[first].title) :], listener.note)
+        replace_json(folder / MANIFEST, pipeline.manifest.model_dump())
+        for stage in selected:
+            run_stage(stage, prepare_and_execute, listener)
+
+
+def select_stages(
+    stages: Sequence[Stage], selection: StageSelection, *, overwrite: bool = False
+) -> tuple[int, Sequence[Stage]]:
+    """The index of the first stage to run again, `len(stages)` where there is none; and the stages to run.
+
+    Parameters
+    ----------
+    overwrite:
+        Whether no stage counts as done.
+
+    Raises
+    ------
+    UsageError
+        There is no such stage, or the selection contradicts itself.
+    """
+    if selection.only and selection.stop_after:
+        raise UsageError("--only runs one stage and --stop-after several; give one of them")
+    rerun = selection.rerun_from
+    first = stages.index(find_stage(stages, rerun)) if rerun else len(stages)
+    open_stages = [s for i, s in enumerate(stages) if overwrite or i >= first or not is_done(s)]
+    current = open_stages[0].iteration if open_stages else stages[-1].iteration
+    begin, end = 0, len(stages) - 1
+    if selection.only or selection.stop_after:
+        end = stages.index(find_stage(stages, selection.only or selection.stop_after, current))
+        begin = end if selection.only else 0
+    if rerun and end < first:
+        flag = "--only" if selection.only else "--stop-after"
+        raise UsageError(
+            f"--rerun-from {rerun} starts with {stages[first].title}, and {flag} "
+            f"{selection.only or selection.stop_after} ends before it, with {stages[end].title}; "
+            "choose an earlier stage to start or a later one to end with"
+        )
+    return first, [stage for stage in open_stages if begin <= stages.index(stage) <= end]
+
+
+def find_stage(stages: Sequence[Stage], name: str, current: int | None = None) -> Stage:
+    """The stage with a name: `2/search`, or `search` of the current iteration.
+
+    Parameters
+    ----------
+    current:
+        The current iteration; None for that of the first stage that is not done.
+
+    Raises
+    ------
+    UsageError
+        There is no such stage.
+    """
+    iteration, slash, short = name.rpartition("/")
+    matches = [
+        s for s in stages if s.name == short and (not slash or str(s.iteration) == iteration)
+    ]
+    if not matches:
+        names = list(dict.fromkeys(stage.name for stage in stages))
+        several = len({stage.iteration for stage in stages}) > 1
+        more = f", or 2/{names[-1]} for iteration 2" if several else ""
+        raise UsageError(f"there is no stage {name!r} (accepted: {', '.join(names)}{more})")
+    if slash:
+        return matches[0]
+    if current is None:
+        open_iterations = (stage.iteration for stage in stages if not is_done(stage))
+        current = next(open_iterations, stages[-1].iteration)
+    return next((stage for stage in matches if stage.iteration >= current), matches[-1])
+
+
+def _delete(pipeline: Pipeline) -> None:
+    """Delete the pipeline's own files, and nothing else."""
+    manifest = pipeline.folder / MANIFEST
+    if not manifest.is_file():
+        return
+    for path in pipeline.own_files():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    manifest.unlink()

@@ -1,0 +1,203 @@
+"""The training loop for callers: check the settings, say what will run, run it, return what came of it.
+
+    from spar.train_runner import train
+    from spar.train.recipe import load_train
+
+    result = train(load_train("nano", {"iterations": 2}), out="runs/mine")
+    print(result.actor, result.scores)
+
+Every stage runs in a process of its own (`python -m spar.worker`), so a script needs no `__main__` guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spar.errors import MissingExtra, RunLocked, UsageError
+from spar.estimate.preflight import is_remote, loads_models
+from spar.estimate.training import Estimate, check_disk, estimate, lines
+from spar.files import locked
+from spar.hardware import has_package
+from spar.infer.engines.hf import check_model_folder
+from spar.listener import Listener, LogListener
+from spar.manifest import config_digest
+from spar.prompts import read_prompts
+from spar.record.training import Scores
+from spar.run.resolve import deployments
+from spar.store import LOCK, MANIFEST
+from spar.train.loop import loop_pipeline
+from spar.train.loop_stages import Models, models_after
+from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
+from spar.train.recipe import FREE, TrainConfig
+from spar.train.stage import Stage
+from spar.train.status import LoopState, read_config, read_loop
+from spar.worker import execute_in_process
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """What a call of `train` will do."""
+
+    pipeline: Pipeline
+    stages: tuple[Stage, ...]
+    """The stages that will run."""
+    estimate: Estimate | None
+    """What they take; None where nothing will run."""
+
+    @property
+    def notes(self) -> list[str]:
+        """The plan in human-readable lines."""
+        folder = self.pipeline.folder
+        if self.estimate is None:
+            return [f"{folder}: every selected stage is done"]
+        warning = check_disk(folder, self.estimate)
+        return [f"loop: {folder}", *lines(self.estimate), *([warning] if warning else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A training loop after a call of `train`."""
+
+    directory: Path
+    iteration: int
+    """The last iteration with both models trained; the loop's first models count as one."""
+    actor: str
+    """Folder of its actor, or the name of the first one; "" for the embedded model."""
+    refiner: str
+    """The same of its refiner."""
+    scores: Mapping[int, Scores]
+    """Iteration to evaluation to metric to `value`, `stderr` and `n`."""
+    state: LoopState
+    """Every stage with its state."""
+
+
+def train(
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    selection: StageSelection = StageSelection(),
+    overwrite: bool = False,
+) -> TrainResult:
+    """Run a training loop, or resume it: stages that are done are left alone.
+
+    Parameters
+    ----------
+    config:
+        The recipe (`spar.train.recipe.load_train`).
+    out:
+        The loop's folder; None for `runs/train-DIGEST`, which is the same for the same settings.
+    listener:
+        Receives the stages as they start, progress and end, and notes; by default these are logged.
+    selection:
+        Which stages to run.
+    overwrite:
+        Delete an earlier loop in the folder first.
+
+    Raises
+    ------
+    ConfigChanged
+        The folder holds a loop with another recipe.
+    UsageError
+        Something is wrong with the settings, prompts or models; mostly before anything runs.
+    RunStopped
+        A stage stopped; calling it again resumes.
+    """
+    listener = listener or LogListener()
+    plan = plan_train(config, out=out, selection=selection, overwrite=overwrite)
+    for note in plan.notes:
+        listener.note(note)
+    run_pipeline(
+        plan.pipeline,
+        execute_in_process,
+        listener=listener,
+        selection=selection,
+        overwrite=overwrite,
+    )
+    return read_result(plan.pipeline.folder)
+
+
+def plan_train(
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    selection: StageSelection = StageSelection(),
+    overwrite: bool = False,
+) -> TrainPlan:
+    """Check the settings, prompts and models, and say what `train` would do; writes nothing.
+
+    Raises
+    ------
+    UsageError
+        As `train`.
+    """
+    folder = Path(out) if out is not None else default_directory(config)
+    num_prompts = _check(config)
+    pipeline = loop_pipeline(config, folder, overwrite=overwrite)
+    _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    return TrainPlan(
+        pipeline, tuple(stages), estimate(config, stages, num_prompts) if stages else None
+    )
+
+
+def default_directory(config: TrainConfig) -> Path:
+    """`runs/train-DIGEST`: the same for the same settings, also with more iterations."""
+    return Path("runs") / f"train-{config_digest(config.stored(), free=FREE)[:8]}"
+
+
+def read_state(directory: Path) -> LoopState:
+    """The state of the loop in a folder.
+
+    Raises
+    ------
+    UsageError
+        The folder does not hold a loop, or a file in it is damaged.
+    """
+    if not (directory / MANIFEST).is_file():
+        raise UsageError(
+            f"there is no training loop in {directory}; give the folder of a `spar train`"
+        )
+    return read_loop(directory, running=_is_locked(directory))
+
+
+def read_result(directory: Path) -> TrainResult:
+    """The result of the loop in a folder, as far as it has run; raises as `read_state`."""
+    state = read_state(directory)
+    _, origin = read_config(directory)
+    last, models = origin.iteration, Models(origin.actor, origin.refiner)
+    for iteration in range(origin.iteration + 1, state.config.last_iteration + 1):
+        trained = models_after(directory, iteration, origin)
+        if all((Path(m) / "config.json").is_file() for m in (trained.actor, trained.refiner)):
+            last, models = iteration, trained
+    return TrainResult(directory, last, models.actor, models.refiner, state.scores, state)
+
+
+def _is_locked(directory: Path) -> bool:
+    try:
+        with locked(directory / LOCK):
+            return False
+    except RunLocked:
+        return True
+    except OSError:  # a folder that may only be read does not show it
+        return True
+
+
+def _check(config: TrainConfig) -> int | None:
+    """Check what would otherwise fail hours into the loop; returns the number of prompts in the file."""
+    decode = config.decode
+    if decode.base_url or decode.actor_url or decode.refiner_url or is_remote(decode):
+        raise UsageError(
+            "spar train trains its models, and cannot train those of a server; give --model FOLDER_OR_NAME "
+            "and --engine hf or vllm (a judge with its own model may be a server)"
+        )
+    if config.prompts == "-":
+        raise UsageError("spar train reads its prompts in every iteration; give a file, not -")
+    num_prompts = sum(1 for _ in read_prompts(config.prompts)) if config.prompts else None
+    for deployment in deployments(decode).values():
+        if not deployment.urls and loads_models(decode):
+            check_model_folder(deployment.model)
+    if config.embedding_model and not has_package("sentence_transformers"):
+        raise MissingExtra("sentence_transformers", "embeddings", "embedding_model")
+    return num_prompts
