@@ -23,11 +23,10 @@ from spar.cli.flags import (
     Out,
     Overwrite,
     Recipe,
-    default_recipe,
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.config import DecodeConfig, load_decode
+from spar.config import DecodeConfig, default_recipe, load_decode
 from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text

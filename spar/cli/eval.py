@@ -30,12 +30,11 @@ from spar.cli.flags import (
     Recipe,
     SparCommand,
     accepted,
-    default_recipe,
     with_settings,
 )
 from spar.cli.interrupts import interruptible
 from spar.cli.report import print_run, visible
-from spar.config import EvalConfig, load_eval
+from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.estimate.evaluation import evaluation_text
 from spar.eval.compare import as_dict

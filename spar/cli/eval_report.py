@@ -8,6 +8,8 @@ from rich.table import Table
 
 from spar.cli.report import as_text, open_console
 from spar.eval.paper import PAPER, PaperTable
+from spar.infer.strategy import SearchConfig
+from spar.plugins import STRATEGIES
 from spar.record.evaluation import Metric, Results
 
 PIPED_WIDTH = 160
@@ -86,6 +88,8 @@ def _label(results: Results) -> str:
     # With a limit the whole is not always known: lm-eval's tasks are asked for so many examples.
     all_of_it = results.n == run.get("whole", results.n) and not run.get("limit")
     part = "" if all_of_it else f", {results.n} examples"
-    search = f"{run['strategy']} {run['budget']}" if run.get("strategy") != "greedy" else "greedy"
+    name, budget = str(run.get("strategy", "")), int(run.get("budget") or 1)
+    most = STRATEGIES.spec(name).num_responses(SearchConfig(), budget) if name in STRATEGIES else 2
+    search = f"{name} {budget}" if most > 1 else name
     source = f"{run['model']}, {search}" if run.get("model") else run.get("responses", "")
     return f"this run ({source}{part})"

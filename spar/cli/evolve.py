@@ -20,10 +20,10 @@ from spar.cli.flags import (
     Out,
     Overwrite,
     Recipe,
-    default_recipe,
     with_settings,
 )
 from spar.cli.interrupts import interruptible
+from spar.config import default_recipe
 from spar.evolve.inputs import read_inputs
 from spar.evolve.runner import dry_run_text, with_template
 from spar.evolve.runner import evolve as run_evolve

@@ -189,12 +189,6 @@ def overrides(values: Mapping[str, Any], chosen: Collection[SettingSpec]) -> dic
     return result
 
 
-def default_recipe(overrides: Mapping[str, Any]) -> str:
-    """The paper's recipe for a model or server of the user's, else the embedded model's."""
-    own = any(overrides.get(name) for name in ("model", "actor_model", "base_url", "actor_url"))
-    return "paper" if own or overrides.get("engine") in ("openai", "fake") else "nano"
-
-
 def accepted(kind: str) -> str:
     """The names of the plug-ins of a kind, for help: "greedy, best-of-n or module:attribute"."""
     tables: Mapping[str, plugins.PluginTable[Any]] = {

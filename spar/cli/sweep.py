@@ -30,12 +30,11 @@ from spar.cli.flags import (
     Overwrite,
     Recipe,
     accepted,
-    default_recipe,
     with_settings,
 )
 from spar.cli.interrupts import interruptible
 from spar.cli.report import as_text, open_console, visible
-from spar.config import EvalConfig, load_eval
+from spar.config import EvalConfig, default_recipe, load_eval
 from spar.estimate.evaluation import sweep_text
 from spar.eval.runner import EvalRequest
 from spar.eval.sweep_runner import Sweep, default_directory, read_budgets, read_names

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import Recipe, default_recipe, with_settings
-from spar.config import DecodeConfig, load_decode
+from spar.cli.flags import Recipe, with_settings
+from spar.config import DecodeConfig, default_recipe, load_decode
 
 PANELS = ("Search", "Models", "Engine", "Servers and clusters", "Sampling")
 

@@ -8,6 +8,7 @@ from spar.config.groups import PLACEMENT, SamplingConfig
 from spar.config.loading import (
     RECIPES,
     check_plugins,
+    default_recipe,
     explain,
     load_decode,
     load_eval,
@@ -26,6 +27,7 @@ __all__ = [
     "SettingSpec",
     "Settings",
     "check_plugins",
+    "default_recipe",
     "explain",
     "load_decode",
     "load_eval",

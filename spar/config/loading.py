@@ -132,3 +132,17 @@ def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -
     flag = flags.get(name) or flags.get(name.partition(".")[0]) or f"--{name.replace('_', '-')}"
     message = first["msg"][:1].lower() + first["msg"][1:]
     return f"{flag} {first['input']!r}: {message}"
+
+
+def default_recipe(values: Mapping[str, Any]) -> str:
+    """The embedded model's own recipe where no other model or server is given, else the paper's.
+
+    Parameters
+    ----------
+    values:
+        Field name to value, as given.
+    """
+    models = ("model", "actor_model", "base_url", "actor_url")
+    engine = values.get("engine") or "auto"
+    embedded = engine == "auto" or ENGINES.spec(engine).urls == "refused"
+    return "nano" if embedded and not any(values.get(name) for name in models) else "paper"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spar.config import DecodeConfig, EvalConfig, load_decode, load_eval
+from spar.config import DecodeConfig, EvalConfig, default_recipe, load_decode, load_eval
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name
 
@@ -15,14 +15,14 @@ def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConf
     """Settings of a search out of keyword arguments."""
     values = _named(settings)
     _check_settings(values, DecodeConfig)
-    return load_decode(recipe or _default_recipe(values), values)
+    return load_decode(recipe or default_recipe(values), values)
 
 
 def eval_config(recipe: str | None, settings: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation out of keyword arguments."""
     values = _named(settings)
     _check_settings(values, EvalConfig)
-    return load_eval(recipe or _default_recipe(values), values)
+    return load_eval(recipe or default_recipe(values), values)
 
 
 _NAMES: Mapping[str, Callable[[Any], str]] = {
@@ -57,11 +57,3 @@ def _check_settings(values: dict[str, Any], kind: type[DecodeConfig]) -> None:
             values[name] = (value,)
         if isinstance(value, Path):
             values[name] = str(value)
-
-
-def _default_recipe(values: Mapping[str, Any]) -> str:
-    """The embedded model's own settings where no other model is given, else the paper's."""
-    models = ("model", "actor_model", "base_url", "actor_url")
-    engine = values.get("engine", "auto")
-    other = engine != "auto" and ENGINES.spec(engine).urls != "refused"
-    return "paper" if other or any(values.get(name) for name in models) else "nano"

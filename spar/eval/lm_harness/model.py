@@ -20,7 +20,7 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from spar.config import EvalConfig, load_eval
+from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk, likelihood_asks, reply_asks, to_chat
@@ -142,9 +142,4 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
             "of spar.config.EvalConfig, recipe, out)"
         )
     given |= {name: (given[name],) for name in _LISTS if isinstance(given.get(name), str)}
-    return load_eval(recipe or _default_recipe(given), given)
-
-
-def _default_recipe(given: Mapping[str, Any]) -> str:
-    own = any(given.get(name) for name in ("model", "actor_model", "base_url", "actor_url"))
-    return "paper" if own or given.get("engine") in ("openai", "fake") else "nano"
+    return load_eval(recipe or default_recipe(given), given)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, SparError, UsageError
-from spar.infer.engine import Completion, Deployment, NoteCallback, Request
+from spar.infer.engine import Accepts, Completion, Deployment, NoteCallback, Request
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.cluster import Need
@@ -267,22 +267,25 @@ def _inner_engine(config: DecodeConfig, has_gpus: bool) -> tuple[str, bool]:
     wants_gpu = has_gpus and config.device != "cpu"
     if config.replica_engine != "auto":
         return config.replica_engine, wants_gpu
-    found = wants_gpu and "vllm" in ENGINES and has_package("vllm")
-    return ("vllm" if found else "hf"), wants_gpu
+    return ("vllm" if wants_gpu and has_package("vllm") else "hf"), wants_gpu
 
 
 def _refuse_options(name: str, config: DecodeConfig) -> None:
-    asked = {
-        "--engine-arg": bool(config.engine_args),
-        "--adapter": bool(config.adapter),
-        "--speculative-decoding on": config.speculative_decoding == "on",
+    accepts = ENGINES.spec(name).accepts
+    flags: dict[str, tuple[Accepts, bool]] = {
+        "--engine-arg": ("engine_args", bool(config.engine_args)),
+        "--adapter": ("adapter", bool(config.adapter)),
+        "--speculative-decoding on": (
+            "speculative_decoding",
+            config.speculative_decoding == "on",
+        ),
     }
-    given = [flag for flag, is_given in asked.items() if is_given]
-    if given and name != "vllm":
-        raise UsageError(
-            f"{given[0]} needs replicas that run vllm, not {name}; "
-            f"give --replica-engine vllm, or leave {given[0]} out"
-        )
+    for flag, (group, is_set) in flags.items():
+        if is_set and group not in accepts:
+            raise UsageError(
+                f"{flag} needs replicas that run vllm, not {name}; "
+                f"give --replica-engine vllm, or leave {flag} out"
+            )
 
 
 def _gpus_each(deployment: Deployment, config: DecodeConfig) -> float:
