@@ -1,39 +1,37 @@
-"""Judging what was written elsewhere: a given response becomes a judged root.
+"""Judging responses that were not written in the search: each becomes the judged root of a tree.
 
-A stage whose prompts carry a response in their meta starts its searches at `judged_roots`. With the
-strategy `greedy`, which leaves given roots alone, its trees are one judged node each; with any other
-strategy the search goes on from there.
+A job whose prompts carry a response in their meta starts its searches at `judged_roots`. With the
+strategy `greedy`, which adds nothing to a root, each tree is one judged node; any other strategy searches
+below the root.
 
-A judgement that a benchmark counts is one round of votes (`one_round`): a tie or an unreadable vote
-stays as it fell, where a search would ask again. So every vote is on record, and its seeds are those
-of a search's first round.
+Benchmarks of judges count one round of votes (`Roles.with_one_round`): where a search would vote again
+after a tie or an unparsed vote, they record it. So every vote is on record, with the seeds of a search's
+first round.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from spar.config import EvalConfig, SamplingConfig
 from spar.infer.decode import RootsProvider
-from spar.infer.engine import Engine, Request, Sampling
-from spar.infer.judges import Judge, JudgeSettings, VotesJudge, cast_all, count_votes
-from spar.infer.roles import AttemptFailed, Seeds, judge_messages
+from spar.infer.engine import Sampling
+from spar.infer.judges import Judge
+from spar.infer.roles import AttemptFailed
 from spar.infer.search import Roles
-from spar.infer.seeds import derive, run_of_seeds
+from spar.infer.seeds import derive
+from spar.plugins import JUDGES
 from spar.record.evaluation import Share
 from spar.templates.parse import parse_verdict
-from spar.types import Judgement, Node, Prompt, Usage
+from spar.types import Judgement, Node, Prompt, Role
 
 RESPONSE = "response"
 """Field of a prompt's meta that holds the response to judge."""
-
-ALONE: Mapping[str, Any] = {"strategy": "greedy", "budget": 1, "greedy_first": True}
-"""Settings of a stage that writes one greedy draft, or leaves given roots alone."""
-
+GREEDY: Mapping[str, Any] = {"strategy": "greedy", "budget": 1, "greedy_first": True}
+"""Settings of a job that writes one greedy draft, or adds nothing to given roots."""
 _BARE = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
 
 
@@ -42,17 +40,22 @@ def with_response(prompt: Prompt, response: str) -> Prompt:
     return prompt.model_copy(update={"meta": {**prompt.meta, RESPONSE: response}})
 
 
-def judging(config: EvalConfig) -> dict[str, Any]:
-    """Settings of a stage that only judges: one greedy judgement, or as many votes as are asked for."""
+def judging_settings(config: EvalConfig) -> dict[str, Any]:
+    """Settings of a job that only judges: one greedy judgement, or `--judge-votes` sampled ones."""
     if config.judge_votes:
-        return {**ALONE, "votes": config.judge_votes}
-    return {**ALONE, "votes": 1, "vote": config.grade}
+        return {**GREEDY, "votes": config.judge_votes}
+    return {**GREEDY, "votes": 1, "vote": config.grade}
+
+
+def judge_roles(config: EvalConfig) -> tuple[Role, ...]:
+    """Roles that a job must load in order to judge: none if the judge calls no model."""
+    return ("judge",) if JUDGES.spec(config.judge).uses_model else ()
 
 
 def judged_roots(seed: int | None) -> Callable[[Roles], RootsProvider]:
-    """What a stage's `begin` takes: each prompt's own response, judged, is its only root.
+    """For `Job.roots`: the only root of each prompt is its own response, judged.
 
-    Where the judge decides nothing the root is unjudged.
+    A root that the judge cannot decide on is unjudged.
 
     Parameters
     ----------
@@ -60,69 +63,37 @@ def judged_roots(seed: int | None) -> Callable[[Roles], RootsProvider]:
         The run's seed.
     """
 
-    def begin(roles: Roles) -> RootsProvider:
+    def from_roles(roles: Roles) -> RootsProvider:
         async def roots(prompt: Prompt) -> Sequence[Node]:
             return (await _root(prompt, roles.judge, seed),)
 
         return roots
 
-    return begin
-
-
-def one_round(roles: Roles) -> Roles:
-    """The roles with a judge that casts its votes once; judges that do not vote stay as they are."""
-    if not isinstance(roles.judge, VotesJudge):
-        return roles
-    return replace(roles, judge=OneRound(roles.judge.settings))
-
-
-@dataclass(frozen=True, slots=True)
-class OneRound:
-    """Every vote cast once, whatever they come to."""
-
-    settings: JudgeSettings
-
-    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        """Ask for all votes together."""
-        messages = judge_messages(self.settings.templates, prompt, response)
-        votes = [
-            Request(messages, replace(self.settings.sampling, seed=seed))
-            for seed in run_of_seeds(seeds(0), self.settings.votes)
-        ]
-        texts, usage = await cast_all(self.settings.engine, votes, Usage())
-        undecided = Judgement(verdicts=tuple(map(parse_verdict, texts)), critique=texts[0])
-        return count_votes(texts) or undecided, usage
-
-
-def judge_engine(roles: Roles) -> Engine:
-    """The engine that the judge asks."""
-    settings = getattr(roles.judge, "settings", None)
-    assert isinstance(settings, JudgeSettings), f"{type(roles.judge).__name__} has no engine"
-    return settings.engine
+    return from_roles
 
 
 def sampling_of(config: SamplingConfig) -> Sampling:
-    """A role's sampling out of its settings."""
+    """The engine's sampling parameters for a role's settings."""
     return Sampling(config.temperature, config.top_p, config.max_tokens)
 
 
-def decision(verdicts: Sequence[bool | None]) -> bool | None:
-    """What the votes come to: the majority of those that can be read, None on a tie or where none can."""
+def majority(verdicts: Sequence[bool | None]) -> bool | None:
+    """The majority of the parsed votes, None on a tie or if none was parsed."""
     num_yes, num_no = verdicts.count(True), verdicts.count(False)
     return None if num_yes == num_no else num_yes > num_no
 
 
 def read_verdict(text: str) -> bool | None:
-    """A stored judgement's verdict: what a judge's reply closes with, or a bare yes, no, true, false."""
+    """The verdict of a stored judgement: that of a judge's reply, or a bare yes, no, true or false."""
     bare = _BARE.fullmatch(text)
     return bare[1].casefold() in ("yes", "true") if bare else parse_verdict(text)
 
 
-def f1_share(said: bool | None, truth: bool) -> Share:
-    """An example's share of the F1 of Yes, 2 TP / (2 TP + FP + FN). What cannot be read is no Yes."""
-    if said and truth:
+def f1_share(verdict: bool | None, label: bool) -> Share:
+    """An example's share of the F1 of Yes, 2 TP / (2 TP + FP + FN). An unparsed verdict counts as No."""
+    if verdict and label:
         return 2.0, 2.0
-    return 0.0, float(bool(said) or truth)
+    return 0.0, float(bool(verdict) or label)
 
 
 async def _root(prompt: Prompt, judge: Judge, seed: int | None) -> Node:

@@ -1,17 +1,17 @@
-"""nano-if: ground truth on the embedded language, for all three roles.
+"""nano-if: all three roles against ground truth, on the embedded language.
 
     {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 9}]}     a prompt's meta
 
-Dataset: test prompts of nano-if (500, or `--limit`; `--prompt-seed` draws others). Pattern: programs
-check everything.
-Actor: `pass`, the share of answers of the run's strategy that meet every constraint, `pass_instruction`,
-the share of constraints that are met, and the same by type; `draft_pass` is the first drafts' share.
-Judge: each first draft gets one round of votes (stage `judge`); how often a single vote, and the
-majority, agrees with the programs. What cannot be read is wrong.
-Refiner: each failing draft that the judge rejects gets one sampled refinement (stage `refine`);
-`refine_pass` is the share of these that meet every constraint, 0 for one that could not be read.
+Dataset: nano-if's test prompts, 500 or `--limit`; `--prompt-seed` draws others.
+Pattern: programs verify every response.
+Metric: of the actor, `pass`, the share of answers that meet every constraint, `pass_instruction`, the share of
+constraints that are met, and both by type; `draft_pass` is the share of first drafts that pass.
+Of the judge, which gets one round of votes on each first draft (job `judge`), how often a single vote, and the
+majority, agrees with the verifiers. An unparsed vote is wrong.
+Of the refiner, which gets one sampled refinement of each failing draft that the judge rejects (job `refine`),
+`refine_pass`, the share of refinements that meet every constraint; an unparsed one meets none.
 
-Stored answers (`--responses`) are only measured as the actor's. `nano-if-answers` measures the actor alone.
+Stored answers (`--responses`) measure the actor alone, and so does `nano-if-answers`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.given_responses import (
-    ALONE,
-    decision,
+    GREEDY,
     f1_share,
+    judge_roles,
     judged_roots,
-    one_round,
+    majority,
     with_response,
 )
 from spar.infer.decode import RootsProvider
@@ -39,69 +39,71 @@ from spar.types import Judgement, Node, Prompt, SearchTree, Usage
 from spar.verifiers import passes, verify_meta
 
 NUM_PROMPTS = 500
-"""Prompts where no limit is given."""
+"""Prompts without a limit."""
 JUDGE, REFINE = "judge", "refine"
-"""Names of the stages that measure these roles."""
+"""Names of the jobs that measure these roles."""
 
 
 class NanoIF(Benchmark):
-    """The benchmark `nano-if`."""
+    """The benchmark `nano-if`; see the module's docstring."""
 
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """The first test prompts of a draw, ids such as `nano-test-0-17`."""
+        """The first test prompts of a draw, with ids such as `nano-test-0-17`."""
         return list(prompts("test", config.prompt_seed, config.limit or NUM_PROMPTS))
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Answers by the run's strategy, then the judge on first drafts, then the refiner on failing ones."""
+        """Answer with the run's strategy, judge the first drafts, refine the failing ones."""
         await runner.run(Job(ANSWERS, examples))
         drafts = _first_drafts(runner.outputs)
         await runner.run(_judging(runner.config, examples, drafts))
         await runner.run(_refining(examples, _rejected(runner.outputs)))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Check answers, and compare judgements and refinements with what the programs say."""
-        seen, answers = Seen.of(outputs, {prompt.id for prompt in examples}), outputs.answers()
-        found = [_example(prompt, answers.get(prompt.id), seen) for prompt in examples]
-        judged = [decision(j.verdicts) if j else None for j in seen.judgements.values()]
+        """Verify answers, and compare judgements and refinements with the verifiers."""
+        measured = RoleOutputs.read(outputs, {prompt.id for prompt in examples})
+        answers = outputs.answers()
+        scored = [_example(prompt, answers.get(prompt.id), measured) for prompt in examples]
+        decisions = [majority(j.verdicts) if j else None for j in measured.judgements.values()]
         counts = {
-            "unanswered": sum(example.response is None for example in found),
-            "undecided_judgements": judged.count(None),
-            "failed_refinements": sum(text is None for text in seen.refinements.values()),
+            "unanswered": sum(example.response is None for example in scored),
+            "undecided_judgements": decisions.count(None),
+            "failed_refinements": sum(text is None for text in measured.refinements.values()),
         }
-        return Scored(examples=tuple(found), counts=counts)
+        return Scored(examples=tuple(scored), counts=counts)
 
 
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Answers by the run's strategy."""
+        """Answer with the run's strategy."""
         await runner.run(Job(ANSWERS, examples))
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:
-    """What nano-if's verifiers say of each constraint of a prompt."""
+    """The verdict of nano-if's verifiers on each constraint of a prompt."""
     ids = prompt.meta["instruction_id_list"]
-    found = []
-    for id_, (name, passed) in zip(ids, verify_meta(response, prompt.meta), strict=True):
-        found.append(Verdict(name=id_, passed=passed, why=name.removeprefix(id_).strip()))
-    return tuple(found)
+    verdicts = verify_meta(response, prompt.meta)
+    return tuple(
+        Verdict(name=id_, passed=passed, why=name.removeprefix(id_).strip())
+        for id_, (name, passed) in zip(ids, verdicts, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the stages left besides the answers, by prompt id."""
+class RoleOutputs:
+    """The outputs of each role by prompt id, besides the answers."""
 
     drafts: Mapping[str, str] = field(default_factory=dict)
     """First drafts."""
     judgements: Mapping[str, Judgement | None] = field(default_factory=dict)
-    """Theirs, None where the judge could not be asked."""
+    """Judgements of the first drafts, None if the judge failed."""
     refinements: Mapping[str, str | None] = field(default_factory=dict)
-    """Of rejected drafts, None where there is none to read."""
+    """Refinements of rejected drafts, None if the refiner failed."""
 
     @classmethod
-    def of(cls, outputs: JobOutputs, ids: Container[str]) -> Seen:
-        """Read the stages; an earlier run may have left trees of more prompts than these."""
+    def read(cls, outputs: JobOutputs, ids: Container[str]) -> RoleOutputs:
+        """Read the jobs' trees of these prompts; an earlier run may have left trees of more."""
         judged, refined = (
             [tree for tree in outputs.trees(job) if tree.prompt.id in ids]
             for job in (JUDGE, REFINE)
@@ -113,8 +115,8 @@ class Seen:
         )
 
 
-def once(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """One refinement of the given root; nobody judges it."""
+def refine_unjudged(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
+    """One refinement of the root, not judged."""
     yield [Expand(roots[0].id, 1, judged=False)]
 
 
@@ -122,15 +124,15 @@ def _judging(config: EvalConfig, examples: Sequence[Prompt], drafts: Mapping[str
     return Job(
         JUDGE,
         [with_response(prompt, drafts[prompt.id]) for prompt in examples if prompt.id in drafts],
-        settings=ALONE,
-        roles=() if config.judge == "verifier" else ("judge",),
-        change=one_round,
+        settings=GREEDY,
+        roles=judge_roles(config),
+        change=Roles.with_one_round,
         roots=judged_roots(config.seed),
     )
 
 
 def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Job:
-    def begin(roles: Roles) -> RootsProvider:
+    def rejected_roots(roles: Roles) -> RootsProvider:
         async def roots(prompt: Prompt) -> Sequence[Node]:
             return (rejected[prompt.id],)
 
@@ -139,27 +141,24 @@ def _refining(examples: Sequence[Prompt], rejected: Mapping[str, Node]) -> Job:
     return Job(
         REFINE,
         [prompt for prompt in examples if prompt.id in rejected],
-        settings={"budget": 1, "threshold": 0.5},  # a lower one would let the rejected pass
+        settings={"budget": 1, "threshold": 0.5},  # with a lower one the rejected would pass
         roles=("refiner",),
-        roots=begin,
-        strategy=once,
+        roots=rejected_roots,
+        strategy=refine_unjudged,
         strategy_name=REFINE,
     )
 
 
 def _rejected(outputs: JobOutputs) -> dict[str, Node]:
-    """Prompt id to its failing draft as the judge rejected it; what that had cost is on record there."""
+    """Prompt id to its failing draft with the judge's rejection, free of cost, which the judge's job records."""
     free = {"usage": Usage(), "judge_usage": Usage()}
-    return {
-        tree.prompt.id: tree.nodes[0].model_copy(update=free)
-        for tree in outputs.trees(JUDGE)
-        if _says(tree.nodes[0].judgement) is False
-        and not passes(tree.nodes[0].response, tree.prompt.meta)
-    }
-
-
-def _says(judgement: Judgement | None) -> bool | None:
-    return decision(judgement.verdicts) if judgement else None
+    rejected = {}
+    for tree in outputs.trees(JUDGE):
+        root = tree.nodes[0]
+        rejects = root.judgement is not None and majority(root.judgement.verdicts) is False
+        if rejects and not passes(root.response, tree.prompt.meta):
+            rejected[tree.prompt.id] = root.model_copy(update=free)
+    return rejected
 
 
 def _first_drafts(outputs: JobOutputs) -> dict[str, str]:
@@ -170,7 +169,7 @@ def _refinement(tree: SearchTree) -> str | None:
     return tree.nodes[1].response if len(tree.nodes) > 1 else None
 
 
-def _example(prompt: Prompt, answer: Answer | None, seen: Seen) -> Example:
+def _example(prompt: Prompt, answer: Answer | None, measured: RoleOutputs) -> Example:
     answer = answer or Answer(None)
     verdicts = constraint_verdicts(answer.text or "", prompt)
     passed = all(verdict.passed for verdict in verdicts)
@@ -182,44 +181,44 @@ def _example(prompt: Prompt, answer: Answer | None, seen: Seen) -> Example:
         scores={
             "pass": (float(passed), 1.0),
             "pass_instruction": _share(verdicts),
-            **_roles(prompt, seen),
-            **_by_type(verdicts),
+            **_role_scores(prompt, measured),
+            **_scores_by_type(verdicts),
         },
         usage=answer.usage,
     )
 
 
-def _by_type(verdicts: Iterable[Verdict]) -> dict[str, Share]:
+def _scores_by_type(verdicts: Iterable[Verdict]) -> dict[str, Share]:
     types: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         types.setdefault(verdict.name, []).append(verdict)
-    return {f"pass/{name}": _share(those) for name, those in types.items()}
+    return {f"pass/{name}": _share(of_type) for name, of_type in types.items()}
 
 
 def _share(verdicts: Sequence[Verdict]) -> Share:
     return float(sum(bool(verdict.passed) for verdict in verdicts)), float(len(verdicts))
 
 
-def _roles(prompt: Prompt, seen: Seen) -> dict[str, Share]:
-    if prompt.id not in seen.drafts:
+def _role_scores(prompt: Prompt, measured: RoleOutputs) -> dict[str, Share]:
+    if prompt.id not in measured.drafts:
         return {}
-    truth = bool(passes(seen.drafts[prompt.id], prompt.meta))
-    scores: dict[str, Share] = {"draft_pass": (float(truth), 1.0)}
-    if prompt.id in seen.judgements:
-        scores |= _judge(seen.judgements[prompt.id], truth)
-    if prompt.id in seen.refinements:
-        refined = passes(seen.refinements[prompt.id] or "", prompt.meta)
+    label = bool(passes(measured.drafts[prompt.id], prompt.meta))
+    scores: dict[str, Share] = {"draft_pass": (float(label), 1.0)}
+    if prompt.id in measured.judgements:
+        scores |= _judge_scores(measured.judgements[prompt.id], label)
+    if prompt.id in measured.refinements:
+        refined = passes(measured.refinements[prompt.id] or "", prompt.meta)
         scores["refine_pass"] = (float(bool(refined)), 1.0)
     return scores
 
 
-def _judge(judgement: Judgement | None, truth: bool) -> dict[str, Share]:
+def _judge_scores(judgement: Judgement | None, label: bool) -> dict[str, Share]:
     votes = judgement.verdicts if judgement else ()
-    said = decision(votes)
-    right = (float(said is truth), 1.0)
+    decision = majority(votes)
+    right = (float(decision is label), 1.0)
     return {
-        "judge_vote_acc": (float(votes.count(truth)), float(len(votes))),
+        "judge_vote_acc": (float(votes.count(label)), float(len(votes))),
         "judge_majority_acc": right,
-        "judge_f1": f1_share(said, truth),
-        "judge_majority_acc_passing" if truth else "judge_majority_acc_failing": right,
+        "judge_f1": f1_share(decision, label),
+        "judge_majority_acc_passing" if label else "judge_majority_acc_failing": right,
     }

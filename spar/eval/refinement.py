@@ -1,18 +1,18 @@
-"""Refinement of failing responses (the paper's Tables 3 and 10): how many become right?
+"""Refinement of failing responses (the paper's Tables 3 and 10): how many does a search fix?
 
     {"prompt": "Write ...", "response": "...", "instruction_id_list": [...], "kwargs": [...]}
 
-Dataset: responses that fail, from `--responses` (a file of such rows, or a run directory whose answers
-are taken), or else greedy drafts of nano-if's test prompts that its verifiers fail, the first 200 or
-`--limit`. Responses that verifiers pass are left out.
-Pattern: the judge judges each response, and the run's strategy refines it: greedy is one refinement at
-temperature 0, best-of-n as many sampled ones of that same response as the budget allows, iterative, bfs
-and dfs go on as they do below any root.
-Metric: accuracy of what comes out, by verifiers where the prompt has them (`acc_verifier`), by the
-refiner's own judge (`acc_self`), and by a grader if one is named (`acc_grader`).
+Dataset: responses that fail, from `--responses` (a file of such rows, or a run directory, whose answers
+are taken). Without it, greedy drafts of nano-if's test prompts that fail its verifiers, the first 200 or
+`--limit`. Responses that pass their verifiers are left out.
+Pattern: the judge judges each response and the run's strategy refines it. Greedy makes one refinement at
+temperature 0, best-of-n as many sampled refinements of the same response as the budget allows; iterative,
+bfs and dfs search as they do below any root.
+Metric: accuracy of the answers, by verifiers where the prompt has them (`acc_verifier`), by the refiner's
+own judge (`acc_self`), and by a grader if the run has one (`acc_grader`).
 
-A response that the judge accepts as it is stays as it is. The answer is the search's, the best-judged
-node with the given response among them; greedy, which chooses nothing, answers with its refinement.
+A response that the judge accepts is not refined. The answer is the search's: the best-judged node, which
+may be the original response. Greedy does not choose; it answers with its refinement.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, JobOutputs, JobRunner
 from spar.eval.given_responses import (
-    ALONE,
+    GREEDY,
     RESPONSE,
-    decision,
+    judge_roles,
     judged_roots,
-    judging,
-    one_round,
+    judging_settings,
+    majority,
     read_verdict,
     with_response,
 )
 from spar.eval.nano_if import constraint_verdicts
+from spar.infer.search import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
+from spar.plugins import STRATEGIES
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
@@ -45,27 +47,23 @@ from spar.types import Node, Prompt, SearchTree
 from spar.verifiers import passes
 
 NUM_RESPONSES = 200
-"""Failing responses where no limit is given (paper: 200)."""
-MOST_DRAFTS = 10
-"""Prompts that are drafted at most, for each failing draft that is wanted."""
+"""Failing responses without a limit (paper: 200)."""
+MAX_DRAFTS_PER_RESPONSE = 10
+"""Most prompts to draft for each failing response that is needed."""
 DRAFTS = "unrefined"
-"""Name of the stage that drafts responses where none are given."""
-
-
-_MODELS = {"verifier": "votes"}
-"""Judges that ask no model: what a grader does instead."""
+"""Name of the job that drafts responses if none are given."""
 
 
 class Refinement(Benchmark):
-    """The benchmark `refinement`."""
+    """The benchmark `refinement`; see the module's docstring."""
 
     measures = "refiner"
-    limits_itself = True  # to failing responses, which are known only once drafts are written
+    limits_itself = True  # to failing responses, which are known only after drafting
     refines_responses = True
     uses_grader = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """The given responses in their prompts' meta; else prompts enough to draft failing ones.
+        """Prompts with their responses in the meta, or prompts to draft failing responses for.
 
         Raises
         ------
@@ -73,59 +71,67 @@ class Refinement(Benchmark):
             The file cannot be read, or a row has no response.
         """
         if config.responses:
-            given = list(_given(Path(config.responses), config.limit))
-            _find_verifiers(given, config)
-            return given
-        return list(prompts("test", config.prompt_seed, MOST_DRAFTS * _wanted(config)))
+            examples = list(_read_responses(Path(config.responses), config.limit))
+            _load_verifiers(examples, config)
+            return examples
+        return list(
+            prompts("test", config.prompt_seed, MAX_DRAFTS_PER_RESPONSE * _num_needed(config))
+        )
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Draft where nothing is given, then refine what fails."""
-        given = bool(runner.config.responses)
-        failing = _failing(examples) if given else await _draft(runner, examples)
+        """Draft responses if none are given, then refine those that fail."""
+        if runner.config.responses:
+            failing = _failing(examples)
+        else:
+            failing = await _draft_failing(runner, examples)
         await runner.run(_refining(runner.config, failing))
 
     async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Ask the grader about each outcome, if the run names one."""
+        """Have the grader judge each answer, if the run has one."""
         config = runner.config
         if not (config.grader_model or config.grader_url):
             return
+        settings = judging_settings(config)
+        if not judge_roles(config):  # a grader is a model
+            settings |= {"judge": "votes", "judge_args": {}}
+        answers = [
+            with_response(tree.prompt, answer_node(tree).response)
+            for tree in _searched(examples, runner.outputs)
+        ]
         await runner.run(
             Job(
                 GRADES,
-                [
-                    with_response(tree.prompt, outcome(tree).response)
-                    for tree in _searched(examples, runner.outputs)
-                ],
-                settings={**judging(config), "judge": _MODELS.get(config.judge, config.judge)},
+                answers,
+                settings=settings,
                 roles=("judge",),
                 grader=True,
-                change=one_round,
+                change=Roles.with_one_round,
                 roots=judged_roots(config.seed),
             )
         )
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Check what the searches ended with; what was never searched does not fail, and is left out."""
+        """Verify the answers of the searches; prompts that were not searched are left out."""
         grades, searched = _grades(outputs), _searched(examples, outputs)
-        found = [_example(tree, grades) for tree in searched]
+        scored = [_example(tree, grades) for tree in searched]
         return Scored(
-            examples=tuple(found),
+            examples=tuple(scored),
             counts={**_left_out(examples, outputs), **_root_counts(searched)},
-            notes=() if found else ("no response fails, so there is nothing to refine",),
+            notes=() if scored else ("no response fails, so there is nothing to refine",),
             units={"nodes": "nodes", "calls": "calls"},
         )
 
 
-def outcome(tree: SearchTree) -> Node:
-    """The node that answers: the search's choice, but greedy's refinement whatever the judge says of it."""
-    if tree.strategy == "greedy" and len(tree.nodes) > 1:
+def answer_node(tree: SearchTree) -> Node:
+    """The node that answers: the selected one, but the refinement where the strategy does not judge."""
+    if "judge" not in STRATEGIES.spec(tree.strategy).roles and len(tree.nodes) > 1:
         return tree.nodes[1]
     assert tree.selected is not None, "a tree with a given root has a node"
     return tree.nodes[tree.selected]
 
 
 def verify(prompt: Prompt, response: str) -> tuple[Verdict, ...] | None:
-    """What programs say of each constraint; None where the prompt has none, or one that none knows.
+    """The verdict on each constraint by programs, None if the prompt has none or one without a verifier.
 
     nano-if's own verifiers check its prompts, lm-eval's those of IFEval.
     """
@@ -133,8 +139,8 @@ def verify(prompt: Prompt, response: str) -> tuple[Verdict, ...] | None:
     if not ids:
         return None
     if _is_nano(prompt):
-        known = passes(response, prompt.meta) is not None
-        return constraint_verdicts(response, prompt) if known else None
+        verifiable = passes(response, prompt.meta) is not None
+        return constraint_verdicts(response, prompt) if verifiable else None
     from spar.eval import instructions
 
     if any(id_ not in instructions.checkers() for id_ in ids):
@@ -145,21 +151,25 @@ def verify(prompt: Prompt, response: str) -> tuple[Verdict, ...] | None:
 
 
 def refine_once(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """Greedy below a given root: one refinement."""
+    """A single refinement of the root: what a strategy with a single draft does here."""
     yield [Expand(roots[0].id, 1)]
 
 
 def refine_n(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
-    """Best-of-n below a given root: as many refinements of it as the budget allows."""
+    """As many refinements of the root as the budget allows: what best-of-n does here."""
     yield [Expand(roots[0].id, UNLIMITED)]
 
 
-OWN: Mapping[str, Strategy] = {"greedy": refine_once, "best-of-n": refine_n}
-"""Strategies that draft: what they do here instead. The others go on from a given root by themselves."""
+def refining_strategy(name: str) -> Strategy | None:
+    """The plan for a strategy that only drafts, and so would add nothing to a response; None for the others."""
+    spec = STRATEGIES.spec(name)
+    if "refiner" in spec.roles:
+        return None
+    return refine_once if spec.max_drafts == 1 else refine_n
 
 
-def _given(path: Path, limit: int | None) -> Iterator[Prompt]:
-    """Prompts with their responses: answers of a run directory, or rows of a file."""
+def _read_responses(path: Path, limit: int | None) -> Iterator[Prompt]:
+    """Prompts with their responses: the answers of a run directory, or the rows of a file."""
     if path.is_dir() or path.name == TREES:
         for tree in islice(read_trees(path), limit):
             yield tree.prompt if tree.answer is None else with_response(tree.prompt, tree.answer)
@@ -169,50 +179,45 @@ def _given(path: Path, limit: int | None) -> Iterator[Prompt]:
         if not isinstance(response, str) or not response.strip():
             raise UsageError(
                 f"{path}: the row of prompt {prompt.id!r} has the response {response!r}; refinement needs "
-                "rows with 'prompt' and 'response', a text that is not blank"
+                "rows with 'prompt' and 'response', where the response is a string that is not blank"
             )
         yield prompt
 
 
-def _find_verifiers(given: Iterable[Prompt], config: EvalConfig) -> None:
-    """Load lm-eval's verifiers now if they are needed, so that a missing part is told before a run."""
-    if any(p.meta.get("instruction_id_list") and not _is_nano(p) for p in given):
+def _load_verifiers(examples: Iterable[Prompt], config: EvalConfig) -> None:
+    """Load lm-eval's verifiers if they are needed, so that a missing package is reported before a run."""
+    if any(p.meta.get("instruction_id_list") and not _is_nano(p) for p in examples):
         from spar.eval import instructions
 
         instructions.checkers(config.data)
 
 
-def _wanted(config: EvalConfig) -> int:
+def _num_needed(config: EvalConfig) -> int:
     return config.limit or NUM_RESPONSES
 
 
 def _searched(examples: Sequence[Prompt], outputs: JobOutputs) -> list[SearchTree]:
-    """The trees that count, in order; an earlier run may have left more."""
+    """The trees of these examples, in order; an earlier run with a higher limit may have left more."""
     trees = {tree.prompt.id: tree for tree in outputs.trees(ANSWERS)}
-    return [trees[p.id] for p in examples if p.id in trees][: _most(examples)]
-
-
-def _most(examples: Sequence[Prompt]) -> int:
-    """How many failing responses these examples are loaded for; an earlier run may have had more."""
-    given = any(RESPONSE in prompt.meta for prompt in examples)
-    return len(examples) if given else len(examples) // MOST_DRAFTS
+    have_responses = any(RESPONSE in prompt.meta for prompt in examples)
+    limit = len(examples) if have_responses else len(examples) // MAX_DRAFTS_PER_RESPONSE
+    return [trees[prompt.id] for prompt in examples if prompt.id in trees][:limit]
 
 
 def _failing(examples: Iterable[Prompt]) -> list[Prompt]:
-    """Those with a response that programs do not pass."""
+    """The prompts with a response that does not pass verification."""
     return [p for p in examples if RESPONSE in p.meta and not _passes(p, p.meta[RESPONSE])]
 
 
-async def _draft(runner: JobRunner, examples: Sequence[Prompt]) -> list[Prompt]:
-    """Draft until as many fail as are wanted, or the prompts run out."""
-    wanted, failing, drafted = _wanted(runner.config), list[Prompt](), 0
-    while len(failing) < wanted and drafted < len(examples):
-        drafted = min(drafted + wanted, len(examples))
-        # A stage skips what it has, so that asking for more of it only adds to it.
-        job = Job(DRAFTS, examples[:drafted], settings=ALONE, roles=("actor",))
-        await runner.run(job)
-        failing = _failing(_with_drafts(examples[:drafted], runner.outputs))
-    return failing[:wanted]
+async def _draft_failing(runner: JobRunner, examples: Sequence[Prompt]) -> list[Prompt]:
+    """Draft until enough responses fail, or the prompts run out."""
+    num_needed, failing, num_drafted = _num_needed(runner.config), list[Prompt](), 0
+    while len(failing) < num_needed and num_drafted < len(examples):
+        num_drafted = min(num_drafted + num_needed, len(examples))
+        # A job skips the prompts that it has, so running it again with more of them only adds to it.
+        await runner.run(Job(DRAFTS, examples[:num_drafted], settings=GREEDY, roles=("actor",)))
+        failing = _failing(_with_drafts(examples[:num_drafted], runner.outputs))
+    return failing[:num_needed]
 
 
 def _with_drafts(examples: Sequence[Prompt], outputs: JobOutputs) -> Iterator[Prompt]:
@@ -223,16 +228,16 @@ def _with_drafts(examples: Sequence[Prompt], outputs: JobOutputs) -> Iterator[Pr
 
 
 def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Job:
-    own = OWN.get(config.strategy)
+    strategy = refining_strategy(config.strategy)
     greedy = {"refine": config.refine.model_copy(update={"temperature": 0.0})}
     return Job(
         ANSWERS,
         failing,
-        settings=greedy if config.strategy == "greedy" else {},
-        roles=("refiner",) if config.judge == "verifier" else ("judge", "refiner"),
+        settings=greedy if strategy is refine_once else {},
+        roles=(*judge_roles(config), "refiner"),
         roots=judged_roots(config.seed),
-        strategy=own,
-        strategy_name=config.strategy if own else "",
+        strategy=strategy,
+        strategy_name=config.strategy if strategy else "",
     )
 
 
@@ -250,30 +255,29 @@ def _grades(outputs: JobOutputs) -> dict[str, bool | None]:
     """Prompt id to the grader's verdict."""
     judgements = {tree.prompt.id: tree.nodes[0].judgement for tree in outputs.trees(GRADES)}
     if judgements:
-        return {id_: decision(j.verdicts) if j else None for id_, j in judgements.items()}
-    return {
-        id_: decision([*map(read_verdict, texts)])
-        for id_, texts in outputs.grader_replies().items()
-    }
+        return {id_: majority(j.verdicts) if j else None for id_, j in judgements.items()}
+    replies = outputs.grader_replies()
+    return {id_: majority([*map(read_verdict, texts)]) for id_, texts in replies.items()}
 
 
 def _example(tree: SearchTree, grades: Mapping[str, bool | None]) -> Example:
-    node, prompt = outcome(tree), tree.prompt
-    by_self = node.judgement is not None and node.judgement.passed(tree.gate)
+    node, prompt = answer_node(tree), tree.prompt
     verdicts = verify(prompt, node.response)
-    by_program = None if verdicts is None else all(verdict.passed for verdict in verdicts)
-    by_grader = bool(grades[prompt.id]) if prompt.id in grades else None
-    judges = {"acc_verifier": by_program, "acc_grader": by_grader, "acc_self": by_self}
-    known = {name: passed for name, passed in judges.items() if passed is not None}
-    tried = len(tree.nodes) - 1 + len(tree.faults)
+    outcomes = {
+        "acc_verifier": None if verdicts is None else all(v.passed for v in verdicts),
+        "acc_grader": bool(grades[prompt.id]) if prompt.id in grades else None,
+        "acc_self": node.judgement is not None and node.judgement.passed(tree.gate),
+    }
+    accuracies = {name: passed for name, passed in outcomes.items() if passed is not None}
+    num_attempts = len(tree.nodes) - 1 + len(tree.faults)
     return Example(
         id=prompt.id,
         response=node.response,
-        passed=next(iter(known.values())),
+        passed=next(iter(accuracies.values())),
         verdicts=verdicts or (),
         scores={
-            **{name: (float(passed), 1.0) for name, passed in known.items()},
-            "nodes": (float(tried), 1.0),
+            **{name: (float(passed), 1.0) for name, passed in accuracies.items()},
+            "nodes": (float(num_attempts), 1.0),
             "calls": (float(tree.usage.calls), 1.0),
         },
         usage=tree.usage,
@@ -282,14 +286,18 @@ def _example(tree: SearchTree, grades: Mapping[str, bool | None]) -> Example:
 
 
 def _left_out(examples: Iterable[Prompt], outputs: JobOutputs) -> dict[str, int]:
-    """How many were not searched, and why."""
+    """How many prompts were not searched, by reason."""
     drafts = {tree.prompt.id: tree.answer for tree in outputs.trees(DRAFTS)}
-    # Where drafts were written, prompts without one were not needed.
-    seen = [prompt for prompt in examples if not drafts or prompt.id in drafts]
-    texts = [(prompt, prompt.meta.get(RESPONSE, drafts.get(prompt.id))) for prompt in seen]
+    # If responses were drafted, prompts without a draft were not needed.
+    considered = [prompt for prompt in examples if not drafts or prompt.id in drafts]
+    responses = [
+        (prompt, prompt.meta.get(RESPONSE, drafts.get(prompt.id))) for prompt in considered
+    ]
     return {
-        "left_out_as_passing": sum(bool(text and _passes(prompt, text)) for prompt, text in texts),
-        "without_response": sum(text is None for _, text in texts),
+        "left_out_as_passing": sum(
+            bool(text and _passes(prompt, text)) for prompt, text in responses
+        ),
+        "without_response": sum(text is None for _, text in responses),
     }
 
 

@@ -15,7 +15,7 @@ from spar.errors import ParseError
 from spar.evolve.reply import parse_reply
 from spar.evolve.taxonomy import CONSTRAINT_TYPES, describe_taxonomy, draw
 from spar.infer.engine import Engine, Request, Sampling
-from spar.infer.roles import Actor, AttemptFailed, Generation, Seeds, ask
+from spar.infer.roles import AttemptFailed, Generation, Seeds, ask
 from spar.infer.search import Roles
 from spar.templates import render
 from spar.types import Message, Prompt, Usage
@@ -78,9 +78,7 @@ class Teacher:
 
 def with_teacher(roles: Roles, template: str) -> Roles:
     """The roles with a teacher in place of the actor, on the same engine."""
-    actor = roles.actor
-    if not isinstance(actor, Actor):
-        raise TypeError(f"a teacher needs an Actor with an engine, not {type(actor).__name__}")
+    actor = roles.model_actor()
     return replace(roles, actor=Teacher(actor.engine, actor.sampling, template))
 
 

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
@@ -45,6 +45,25 @@ class Judge(Protocol):
     ) -> tuple[Judgement, Usage]: ...
 
 
+@runtime_checkable
+class ModelJudge(Judge, Protocol):
+    """A judge that calls a model. Jobs that prompt the judge's model in their own way require one."""
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        ...
+
+
+@runtime_checkable
+class VotingJudge(Judge, Protocol):
+    """A judge that votes in rounds, and votes again when a round decides nothing."""
+
+    def one_round(self) -> Judge:
+        """The same judge limited to one round of votes, whose result counts even if it is a tie."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeSettings:
     """What any judge may need."""
@@ -62,6 +81,15 @@ class VotesJudge:
     """Majority of sampled step-by-step verdicts. A tie, or no vote that can be parsed, starts another round."""
 
     settings: JudgeSettings
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
+
+    def one_round(self) -> OneRoundJudge:
+        """The same judge limited to one round of votes."""
+        return OneRoundJudge(self.settings)
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for votes until they decide, `JUDGE_ATTEMPTS` rounds at most."""
@@ -83,10 +111,38 @@ class VotesJudge:
 
 
 @dataclass(frozen=True, slots=True)
+class OneRoundJudge:
+    """One round of votes, all of them cast. A tie is a judgement without a majority, not a failure."""
+
+    settings: JudgeSettings
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Ask for all votes together, with the seeds of a search's first round."""
+        messages = judge_messages(self.settings.templates, prompt, response)
+        votes = [
+            Request(messages, replace(self.settings.sampling, seed=seed))
+            for seed in run_of_seeds(seeds(0), self.settings.votes)
+        ]
+        texts, usage = await cast_all(self.settings.engine, votes, Usage())
+        undecided = Judgement(verdicts=tuple(map(parse_verdict, texts)), critique=texts[0])
+        return count_votes(texts) or undecided, usage
+
+
+@dataclass(frozen=True, slots=True)
 class LogprobJudge:
     """One critique, decoded greedily; the score is P(Yes) / (P(Yes) + P(No)) at its verdict."""
 
     settings: JudgeSettings
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask once; a critique without a verdict is sampled again."""

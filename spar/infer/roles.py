@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from spar.errors import ParseError, PromptRefused, SparError, UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
@@ -74,6 +74,26 @@ class ActorProtocol(Protocol):
     """Who writes drafts."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation: ...
+
+
+@runtime_checkable
+class ModelActor(ActorProtocol, Protocol):
+    """An actor that drafts with a model. Jobs that prompt the model in their own way require one."""
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How drafts are sampled."""
+        ...
+
+    @property
+    def greedy_first(self) -> bool:
+        """Whether the first draft of a tree is decoded greedily."""
+        ...
 
 
 class RefinerProtocol(Protocol):

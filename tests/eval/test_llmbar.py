@@ -11,7 +11,7 @@ from hypothesis import given
 
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer
-from spar.eval.given_responses import decision, f1_share, read_verdict
+from spar.eval.given_responses import f1_share, majority, read_verdict
 from spar.eval.llmbar import pairs as pairs_module
 from spar.eval.llmbar.pairs import ADVERSARIAL, NATURAL, Pair, read_pairs
 from spar.eval.llmbar.pairwise import Pairwise, comparison, parse_winner
@@ -127,11 +127,11 @@ def test_an_output_cannot_name_the_winner(instruction: str, output: str) -> None
 
 def test_a_vote_is_the_majority_of_what_can_be_read() -> None:
     """Unread votes do not count; a tie and silence decide nothing."""
-    assert decision((True, None, None)) is True
-    assert decision((True, False, False)) is False
-    assert decision((True, False, None)) is None
-    assert decision((None,)) is None
-    assert decision(()) is None
+    assert majority((True, None, None)) is True
+    assert majority((True, False, False)) is False
+    assert majority((True, False, None)) is None
+    assert majority((None,)) is None
+    assert majority(()) is None
 
 
 def test_f1_is_of_yes() -> None:

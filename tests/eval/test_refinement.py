@@ -11,7 +11,7 @@ import pytest
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES
-from spar.eval.refinement import DRAFTS, Refinement, outcome, verify
+from spar.eval.refinement import DRAFTS, Refinement, answer_node, verify
 from spar.eval.statistics import metrics
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
@@ -125,7 +125,7 @@ def test_greedy_answers_with_its_one_refinement(failing: str) -> None:
     for tree in runner.outputs.trees(ANSWERS):
         assert [node.score for node in tree.nodes] == [0.2, 0.0]
         assert tree.strategy == "greedy"
-        assert outcome(tree).response == "worse still"
+        assert answer_node(tree).response == "worse still"
     asked = [request.sampling for request in engine.requests if kind_of(request) == "refine"]
     assert [sampling.temperature for sampling in asked] == [0.0, 0.0]
 
@@ -164,7 +164,7 @@ def test_the_best_of_n_wins(failing: str) -> None:
     runner = run(FakeEngine(reply), responses=failing, strategy="best-of-n", budget=9)
     assert metrics(scored(runner))["acc_verifier"].value == 1.0
     for tree in runner.outputs.trees(ANSWERS):
-        assert outcome(tree).response == RIGHT
+        assert answer_node(tree).response == RIGHT
         assert {node.parent for node in tree.nodes[1:]} == {0}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spar.errors import PromptTooLong
+from spar.errors import PromptTooLong, UsageError
 from spar.evolve.settings import EvolveConfig, load_evolve
 from spar.evolve.teacher import ATTEMPTS, FIELDS, Teacher, conversation, requests, with_teacher
 from spar.infer.engine import Request, Sampling
@@ -101,8 +101,8 @@ async def test_a_request_that_is_too_long_is_not_retried() -> None:
 
 
 def test_a_teacher_needs_an_actor() -> None:
-    """A role without an engine raises TypeError."""
-    with pytest.raises(TypeError, match="TableRoles"):
+    """An actor without a model raises UsageError."""
+    with pytest.raises(UsageError, match="the actor TableRoles calls no model"):
         with_teacher(TableRoles().roles, TEMPLATE)
 
 

@@ -99,11 +99,10 @@ class HumanEval(Benchmark):
 
 
 def _completing(roles: Roles) -> Roles:
-    actor = roles.actor
-    if not isinstance(actor, Actor):
-        raise TypeError(f"cannot complete with {type(actor).__name__}")
+    actor = roles.model_actor()
     sampling = replace(actor.sampling, stop=STOPS)
-    return replace(roles, actor=replace(actor, sampling=sampling, completes=True))
+    completing = Actor(actor.engine, sampling, actor.greedy_first, completes=True)
+    return replace(roles, actor=completing)
 
 
 def _prompt(row: Mapping[str, Any], *, chat: bool) -> Prompt:

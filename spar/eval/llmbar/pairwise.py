@@ -19,7 +19,7 @@ from importlib.resources import files
 
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
-from spar.eval.given_responses import ALONE, judge_engine, sampling_of
+from spar.eval.given_responses import GREEDY, sampling_of
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
 from spar.infer.roles import Actor
 from spar.infer.search import Roles
@@ -54,9 +54,9 @@ class Pairwise(Benchmark):
         sampling = sampling_of(runner.config.grade)
 
         def compare(roles: Roles) -> Roles:
-            return replace(roles, actor=Actor(judge_engine(roles), sampling, greedy_first=False))
+            return replace(roles, actor=Actor(roles.judge_engine(), sampling, greedy_first=False))
 
-        await runner.run(Job(ANSWERS, examples, settings=ALONE, roles=("judge",), change=compare))
+        await runner.run(Job(ANSWERS, examples, settings=GREEDY, roles=("judge",), change=compare))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Read the winners, the run's own or a person's, and compare them with labels and orders."""

@@ -19,14 +19,14 @@ from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.given_responses import (
     RESPONSE,
-    decision,
     f1_share,
     judged_roots,
-    judging,
-    one_round,
+    judging_settings,
+    majority,
     read_verdict,
 )
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
+from spar.infer.search import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
@@ -48,9 +48,9 @@ class Pointwise(Benchmark):
             Job(
                 ANSWERS,
                 examples,
-                settings=judging(runner.config),
+                settings=judging_settings(runner.config),
                 roles=("judge",),
-                change=one_round,
+                change=Roles.with_one_round,
                 roots=judged_roots(runner.config.seed),
             )
         )
@@ -98,7 +98,7 @@ class Said:
     @property
     def verdict(self) -> bool | None:
         """What the votes come to."""
-        return decision(self.verdicts)
+        return majority(self.verdicts)
 
 
 def _prompts(pair: Pair) -> Iterator[Prompt]:
@@ -149,13 +149,13 @@ def _example(prompt: Prompt, said: Said, sizes: Sequence[int]) -> Example:
 def _scores(
     subset: str, label: bool, verdicts: tuple[bool | None, ...], sizes: Sequence[int]
 ) -> dict[str, Share]:
-    verdict = decision(verdicts)
+    verdict = majority(verdicts)
     right, f1 = (float(verdict is label), 1.0), f1_share(verdict, label)
     scores = {f"acc/{subset}": right, f"f1/{subset}": f1}
     if verdict is not None:
         scores |= {f"acc_parsed/{subset}": right, f"f1_parsed/{subset}": f1}
     for size in sizes:
-        scores[f"acc@{size}/{subset}"] = (float(decision(verdicts[:size]) is label), 1.0)
+        scores[f"acc@{size}/{subset}"] = (float(majority(verdicts[:size]) is label), 1.0)
     return scores
 
 

@@ -1,4 +1,4 @@
-"""What a run does for lm-eval: a stage of searched replies, a stage of likelihoods."""
+"""The jobs of an lm-eval task: one searches replies, one computes log-likelihoods."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
 from spar.infer.engine_wrappers import scorer
-from spar.infer.roles import Actor
 from spar.infer.search import Roles
 from spar.run.job import Job
 
 
 def reply_job(name: str, asks: Sequence[ReplyAsk]) -> Job:
-    """Search a reply to every ask, with drafts that end where the task says."""
+    """Search a reply to every request, with the task's stop strings and lengths for drafts."""
     by_id = {ask.prompt.id: ask for ask in asks}
 
     def change(roles: Roles) -> Roles:
-        own = _actor(roles)
-        return replace(roles, actor=ReplyActor(own.engine, own.sampling, own.greedy_first, by_id))
+        actor = roles.model_actor()
+        replies = ReplyActor(actor.engine, actor.sampling, actor.greedy_first, by_id)
+        return replace(roles, actor=replies)
 
     return Job(name, [ask.prompt for ask in asks], change=change)
 
 
 @contextmanager
 def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) -> Iterator[Job]:
-    """Score the texts of every ask, one tree a document; the file of likelihoods is closed at the end.
+    """Score the texts of every document, one tree each. Leaving the context closes the likelihoods' file.
 
     Parameters
     ----------
     directory:
-        The stage's run directory.
+        The job's run directory.
     """
     by_id = {ask.prompt.id: ask for ask in asks}
     opened: list[LikelihoodFile] = []
 
     def change(roles: Roles) -> Roles:
-        scoring = scorer(_actor(roles).engine)  # refuses before anything is asked
+        scoring = scorer(roles.model_actor().engine)  # raises before any request is sent
         opened.append(LikelihoodFile(directory))
         return replace(roles, actor=LikelihoodActor(scoring, opened[0], by_id))
 
@@ -51,8 +51,3 @@ def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) ->
     finally:
         for file in opened:
             file.close()
-
-
-def _actor(roles: Roles) -> Actor:
-    assert isinstance(roles.actor, Actor), "these stages make their actor from the run's own"
-    return roles.actor
