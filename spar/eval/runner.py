@@ -17,10 +17,10 @@ from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
-from spar.eval.answer_files import stored_files
 from spar.eval.benchmark import Benchmark
 from spar.eval.datasets.local import DataFolder, open_data
-from spar.eval.external_answers import all_answers, match_responses, read_outputs
+from spar.eval.external_answers.matching import fill_answers, match_answers, read_grader_replies
+from spar.eval.external_answers.rows import answer_files
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.statistics import metrics
@@ -135,19 +135,21 @@ def open_benchmark(
     given, graded = None, None
     notes = tuple(note for folder in data for note in folder.notes)
     if config.responses and not benchmark.refines_responses:
-        matched = match_responses(
+        matched = match_answers(
             config.responses,
             whole,
-            wanted={prompt.id for prompt in examples},
+            scored={prompt.id for prompt in examples},
             answer_of=benchmark.stored_answer,
         )
-        given = all_answers(matched, examples, allow_missing=request.allow_missing)
+        given = fill_answers(matched, examples, allow_missing=request.allow_missing)
         notes += (matched.report(),) if matched.report() else ()
     if request.judge_outputs:
         if not benchmark.uses_grader:
             raise UsageError(f"--judge-outputs is for followbench and refinement, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
-        graded = read_outputs(request.judge_outputs, whole, allow_missing=request.allow_missing)
+        graded = read_grader_replies(
+            request.judge_outputs, whole, allow_missing=request.allow_missing
+        )
     return OpenedBenchmark(
         benchmark, config, examples, RunOutputs(directory, given, graded), len(whole), notes
     )
@@ -218,7 +220,7 @@ def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
 
 
 def _digests(responses: str) -> list[str]:
-    files = stored_files(Path(responses)) if responses else []
+    files = answer_files(Path(responses)) if responses else []
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
 
 

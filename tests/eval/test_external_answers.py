@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer
-from spar.eval.external_answers import all_answers, match_responses, read_outputs
+from spar.eval.external_answers.matching import fill_answers, match_answers, read_grader_replies
 from spar.record.evaluation import Example, write_examples
 from spar.types import Message, Node, Prompt, SearchTree, Usage
 
@@ -30,12 +30,12 @@ def read_responses(
     examples: Sequence[Prompt],
     *,
     allow_missing: bool = False,
-    wanted: frozenset[str] | None = None,
+    scored: frozenset[str] | None = None,
 ) -> dict[str, Answer]:
-    """An answer to each of the wanted examples, as the command line has it."""
-    matched = match_responses(path, examples, wanted=wanted)
-    scored = [one for one in examples if wanted is None or one.id in wanted]
-    return all_answers(matched, scored, allow_missing=allow_missing)
+    """An answer to each of the scored examples, as the command line reads them."""
+    matched = match_answers(path, examples, scored=scored)
+    prompts = [prompt for prompt in examples if scored is None or prompt.id in scored]
+    return fill_answers(matched, prompts, allow_missing=allow_missing)
 
 
 EXAMPLES = [prompt("1", "Write one."), prompt("2", "Write two."), prompt("x/3", "Write three.\n")]
@@ -218,13 +218,13 @@ def test_finished_evaluation(tmp_path: Path) -> None:
     assert read_responses(tmp_path, EXAMPLES) == ALL
 
 
-def test_wanted_part(tmp_path: Path) -> None:
+def test_scored_part(tmp_path: Path) -> None:
     """A file for all examples serves a part of them; a file for that part does not need the rest."""
     for rows in (ROWS, ROWS[1:2]):
         path = stored(tmp_path, lines(rows))
-        assert read_responses(path, EXAMPLES, wanted=frozenset({"2"})) == {"2": Answer("b")}
+        assert read_responses(path, EXAMPLES, scored=frozenset({"2"})) == {"2": Answer("b")}
     with pytest.raises(UsageError, match="examples without a row, 1: '1'"):
-        read_responses(path, EXAMPLES, wanted=frozenset({"1", "2"}))
+        read_responses(path, EXAMPLES, scored=frozenset({"1", "2"}))
 
 
 def test_shared_prompt_with_ids(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ TWINS = [prompt("a", "Same."), prompt("b", "Same. "), prompt("c", "Other.")]
         ('{"prompt": {}, "response": "r"}', ["its prompt is {}"]),
         ('{"messages": [], "response": "r"}', ["its prompt is []"]),
         ('{"messages": [{"role": "user", "content": 5}], "response": "r"}', ["its prompt is"]),
-        ('{"nodes": [], "prompt": {"id": "a"}}', ["no search tree"]),
+        ('{"nodes": [], "prompt": {"id": "a"}}', ["not a search tree"]),
         (
             '{"id": "a", "response": "r"}\n{"id": "c", "response": "r"}\n{"id": "a", "response": "r"}',
             [":3: a second row for 'a'", ":1;", "one row an example"],
@@ -278,7 +278,7 @@ def test_wrong_files(tmp_path: Path, content: str | bytes, words: list[str]) -> 
     """Each mistake is one line with exit code 2 that names the file and what was found."""
     path = stored(tmp_path, content)
     with pytest.raises(UsageError) as caught:
-        match_responses(path, TWINS)
+        match_answers(path, TWINS)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
@@ -302,20 +302,20 @@ def test_unmatched(tmp_path: Path, allow_missing: bool) -> None:
         f"{path}: rows that match no example, 2 of 3: given.jsonl:2 ('77'), "
         "given.jsonl:3 ('Write\\x1b two?'); "
         "examples without a row, 2: '2' ('Write two.'), 'x/3' ('Write three.\\n'); "
-        "give each row its example's id (field 'id' or 'key'), or let --allow-missing leave out such "
-        "rows and count such examples as unanswered"
+        "give each row its example's id (field 'id' or 'key'), or use --allow-missing "
+        "to leave out such rows and count such examples as unanswered"
     )
 
 
 def test_report_of_what_is_unmatched(tmp_path: Path) -> None:
-    """What was left out can be told; nothing is told where everything matches."""
-    matched = match_responses(
+    """The report lists rows and examples without a match; it is empty if everything matches."""
+    matched = match_answers(
         stored(tmp_path, lines([*ROWS[:2], {"id": 9, "answer": "r"}])), EXAMPLES
     )
     assert matched.missing == ("'x/3' ('Write three.\\n')",)
     assert matched.unknown == ("given.jsonl:3 ('9')",)
     assert "rows that match no example, 1 of 3" in matched.report()
-    assert match_responses(stored(tmp_path, lines(ROWS)), EXAMPLES).report() == ""
+    assert match_answers(stored(tmp_path, lines(ROWS)), EXAMPLES).report() == ""
 
 
 def test_long_lists_are_cut(tmp_path: Path) -> None:
@@ -404,21 +404,21 @@ def test_every_prompt_finds_its_answer(
 )
 def test_judge_outputs(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     """A judge's outputs, one or all attempts in order; not every example needs some."""
-    found = read_outputs(stored(tmp_path, lines(rows)), EXAMPLES)
+    found = read_grader_replies(stored(tmp_path, lines(rows)), EXAMPLES)
     assert found == {"1": ("o",), "2": ("p", "q")}
 
 
 def test_judge_outputs_of_a_grading_stage(tmp_path: Path) -> None:
     """The trees of a grading stage give the responses of all their nodes, in order."""
     trees = [tree(EXAMPLES[1], "p", "q", selected=1), tree(EXAMPLES[0], selected=None)]
-    found = read_outputs(run_directory(tmp_path / "grades", trees), EXAMPLES)
+    found = read_grader_replies(run_directory(tmp_path / "grades", trees), EXAMPLES)
     assert found == {"2": ("p", "q"), "1": ()}
 
 
 def test_no_judge_output(tmp_path: Path) -> None:
     """null and an empty list are examples that the judge said nothing about."""
     rows = [{"id": "1", "output": None}, {"id": "2", "outputs": []}]
-    assert read_outputs(stored(tmp_path, lines(rows)), EXAMPLES) == {"1": (), "2": ()}
+    assert read_grader_replies(stored(tmp_path, lines(rows)), EXAMPLES) == {"1": (), "2": ()}
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_no_judge_output(tmp_path: Path) -> None:
 def test_wrong_judge_outputs(tmp_path: Path, row: dict[str, Any], words: str) -> None:
     """Wrong and unknown rows of a judge's outputs are refused in one line."""
     with pytest.raises(UsageError) as caught:
-        read_outputs(stored(tmp_path, lines([row])), EXAMPLES)
+        read_grader_replies(stored(tmp_path, lines([row])), EXAMPLES)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -442,13 +442,13 @@ def test_unknown_judge_outputs_may_be_left_out(tmp_path: Path) -> None:
     """Rows of other examples are dropped where the person allows it."""
     rows = [{"id": "9", "output": "x"}, {"id": "1", "output": "o"}]
     path = stored(tmp_path, lines(rows))
-    assert read_outputs(path, EXAMPLES, allow_missing=True) == {"1": ("o",)}
+    assert read_grader_replies(path, EXAMPLES, allow_missing=True) == {"1": ("o",)}
 
 
 Reader = Callable[[Path, list[Prompt]], Any]
 
 
-@pytest.mark.parametrize("read", [read_responses, read_outputs])
+@pytest.mark.parametrize("read", [read_responses, read_grader_replies])
 def test_deeply_nested_values_are_refused(tmp_path: Path, read: Reader) -> None:
     """A value nested to the limit of the parser is a mistake in a row, not a crash."""
     nested = "[" * 900 + "]" * 900

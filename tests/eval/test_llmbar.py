@@ -135,7 +135,7 @@ def test_a_vote_is_the_majority_of_what_can_be_read() -> None:
 
 
 def test_f1_is_of_yes() -> None:
-    """2 TP / (2 TP + FP + FN): an unread judgement is no Yes, so it costs recall only."""
+    """2 TP / (2 TP + FP + FN): an unparsed judgement is no Yes, so it costs recall only."""
     told: dict[tuple[bool | None, bool], tuple[int, int]]
     told = {(True, True): (2, 2), (True, False): (0, 1), (False, True): (0, 1)}
     told |= {(False, False): (0, 0), (None, True): (0, 1), (None, False): (0, 0)}
@@ -144,7 +144,7 @@ def test_f1_is_of_yes() -> None:
 
 
 def test_pointwise_numbers(three_pairs: None) -> None:
-    """Natural: TP, FP, FN, TN. GPTOut: a TP, and an unread judgement of the other output."""
+    """Natural: TP, FP, FN, TN. GPTOut: a TP, and an unparsed judgement of the other output."""
     examples = Pointwise().load(EvalConfig())
     assert [prompt.id for prompt in examples] == [
         *("Natural/0/1", "Natural/0/2", "Natural/1/1", "Natural/1/2", "GPTOut/0/1", "GPTOut/0/2")
@@ -311,7 +311,7 @@ def test_both_orders_are_asked(three_pairs: None) -> None:
 
 
 def test_pairwise_numbers(three_pairs: None) -> None:
-    """Right twice, wrong twice, and unread twice: two that name no winner agree on nothing."""
+    """Right twice, wrong twice, and unparsed twice: two that name no winner agree on nothing."""
     examples = Pairwise().load(EvalConfig())
     assert [prompt.meta["label"] for prompt in examples] == [1, 2, 2, 1, 1, 2]
     texts = ["1", "2", "1", "Final Judgement: 2", MUTE, MUTE]

@@ -2,7 +2,7 @@
 
     {"input": "...", "output_1": "...", "output_2": "...", "label": 2}
 
-419 pairs in five files. One output follows the instruction, `label` says which; the other does not.
+419 pairs in five files. `label` is the number of the output that follows the instruction; the other does not.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Pair:
     """Number of the output that follows the instruction, 1 or 2."""
 
 
-def read_pairs(given: str = "") -> Iterator[Pair]:
+def read_pairs(data: str = "") -> Iterator[Pair]:
     """Every pair, subset by subset.
 
     Parameters
     ----------
-    given:
-        The data folder that a person named, "" for the usual places.
+    data:
+        The data folder, "" for the default places (`spar.eval.datasets.local`).
 
     Raises
     ------
     UsageError
         The data is missing or damaged.
     """
-    folder = open_data(DATA, given)
+    folder = open_data(DATA, data)
     for subset, path in SUBSETS.items():
         for index, row in enumerate(folder.json(path)):
             if row["label"] not in (1, 2):
@@ -63,8 +63,8 @@ def read_pairs(given: str = "") -> Iterator[Pair]:
 
 
 def subset_means(*names: str) -> dict[str, tuple[str, ...]]:
-    """Means of metrics that each subset has, `acc/Natural` for instance: `acc/adversarial` over the four
-    adversarial ones, `acc` over all five."""
+    """Means over subsets for `Scored.means`: of `acc`, `acc/adversarial` over the four adversarial subsets and
+    `acc` over all five."""
     means = {}
     for name in names:
         means[f"{name}/adversarial"] = tuple(f"{name}/{subset}" for subset in ADVERSARIAL)

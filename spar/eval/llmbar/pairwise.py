@@ -1,12 +1,12 @@
-"""LLMBar by its own protocol: which of two outputs follows the instruction, asked in both orders.
+"""LLMBar by its own protocol: which of two outputs follows the instruction, in both orders.
 
-Dataset: 419 pairs, each asked as given and swapped. Metric: accuracy, the mean of the two orders';
+Dataset: 419 pairs, each compared in its original and in swapped order. Metric: accuracy, the mean of the two orders';
 agreement, the share of pairs with the same winner in both. Each in every subset, with plain means over
-the four adversarial ones and over all five. Pattern: the judge's model with a comparison prompt of
-our own (`pairwise.txt`), by the settings of a grader, which are greedy.
+the four adversarial ones and over all five. Pattern: the judge's model with spar's comparison prompt
+(`pairwise.txt`) and the sampling of a grader, which is greedy.
 
-A reply that names no winner is wrong and agrees with nothing. (The benchmark's script takes two such
-replies for agreement.)
+A reply that names no winner is wrong and agrees with nothing. (The benchmark's script counts two such
+replies as agreement.)
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from spar.templates import render
 from spar.types import Message, Prompt
 
 GIVEN, SWAPPED = "given", "swapped"
+"""The order of the outputs, as ids and records name it."""
 
 _HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
 _DRESS = r"[\s:*_#>\"'`(\[-]*"
@@ -36,21 +37,21 @@ _WINNER = re.compile(rf"{_DRESS}(?:(?:response|output|number)\b{_DRESS})?([12])(
 _ANOTHER = re.compile(
     rf"{_DRESS}[*_\"'`)\]]*\s*(?:or|and|nor|[/,&|-])\s*(?:response|output)?\s*[12](?!\w)", re.I
 )
-"""What follows a number that stands in a list: `1 or 2` names no winner."""
+"""A second number after the first: `1 or 2` names no winner."""
 
 
 class Pairwise(Benchmark):
-    """The benchmark `llmbar-pairwise`."""
+    """The benchmark `llmbar-pairwise`; see the module's docstring."""
 
     data = (DATA,)
     measures = "judge"
 
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """Every pair in both orders, ids such as `Natural/17/swapped`."""
+        """Every pair in both orders, with ids such as `Natural/17/swapped`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Have the judge's model answer each comparison once."""
+        """Let the judge's model make each comparison once."""
         sampling = sampling_of(runner.config.grade)
 
         def compare(roles: Roles) -> Roles:
@@ -59,25 +60,27 @@ class Pairwise(Benchmark):
         await runner.run(Job(ANSWERS, examples, settings=GREEDY, roles=("judge",), change=compare))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Read the winners, the run's own or a person's, and compare them with labels and orders."""
+        """Parse the winners, of the run or of external answers, and compare them with the labels."""
         answers = outputs.answers()
         replies = {prompt.id: answers.get(prompt.id, Answer(None)) for prompt in examples}
         winners = {id_: parse_winner(reply.text or "") for id_, reply in replies.items()}
-        found = [_example(prompt, replies[prompt.id], winners) for prompt in examples]
-        unread = sum(winner is None for winner in winners.values())
+        scored = [_example(prompt, replies[prompt.id], winners) for prompt in examples]
+        unparsed = sum(winner is None for winner in winners.values())
         return Scored(
-            examples=tuple(found),
+            examples=tuple(scored),
             means=subset_means("acc", "agreement"),
             counts={
-                "unparsed": unread,
+                "unparsed": unparsed,
                 "absent": sum(prompt.id not in answers for prompt in examples),
             },
-            notes=(f"{unread} comparisons name no winner and count as wrong",) if unread else (),
+            notes=(f"comparisons that name no winner: {unparsed}; they count as wrong",)
+            if unparsed
+            else (),
         )
 
 
 def parse_winner(text: str) -> int | None:
-    """The number that follows the last `Final Judgement`, or stands alone; None where there is none."""
+    """The number after the last `Final Judgement`, or the whole text if it is 1 or 2; None if there is none."""
     if text.strip() in ("1", "2"):
         return int(text)
     headings = list(_HEADING.finditer(text))
@@ -88,7 +91,7 @@ def parse_winner(text: str) -> int | None:
 
 
 def comparison(instruction: str, first: str, second: str) -> str:
-    """The text that asks for a comparison; markers inside its parts are shielded."""
+    """The prompt for a comparison; markers inside its parts are escaped."""
     return render(_template(), instruction=instruction, first=first, second=second)
 
 
@@ -115,14 +118,14 @@ def _prompts(pair: Pair) -> Iterator[Prompt]:
 
 
 def _example(prompt: Prompt, answer: Answer, winners: Mapping[str, int | None]) -> Example:
-    meta, said = prompt.meta, winners[prompt.id]
-    right = None if said is None else said == meta["label"]
+    meta, winner = prompt.meta, winners[prompt.id]
+    right = None if winner is None else winner == meta["label"]
     scores = {f"acc/{meta['subset']}": (float(right or False), 1.0)}
     swapped = f"{meta['pair']}/{SWAPPED}"
     if meta["order"] == GIVEN and swapped in winners:
-        agree = said is not None and winners[swapped] == 3 - said
+        agree = winner is not None and winners[swapped] == 3 - winner
         scores[f"agreement/{meta['subset']}"] = (float(agree), 1.0)
-    why = "names no winner" if said is None else f"says {said}, right is {meta['label']}"
+    why = "names no winner" if winner is None else f"says {winner}, right is {meta['label']}"
     return Example(
         id=prompt.id,
         group=meta["pair"],
@@ -131,5 +134,5 @@ def _example(prompt: Prompt, answer: Answer, winners: Mapping[str, int | None]) 
         verdicts=(Verdict(name="winner", passed=right, why=why),),
         scores=scores,
         usage=answer.usage,
-        facts={name: meta[name] for name in ("subset", "order", "label")} | {"winner": said},
+        facts={name: meta[name] for name in ("subset", "order", "label")} | {"winner": winner},
     )

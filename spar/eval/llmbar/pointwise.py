@@ -1,13 +1,12 @@
-"""LLMBar as the paper uses it (Tables 2, 8 and 9): one output at a time, does it follow the instruction?
+"""LLMBar as the paper uses it (Tables 2, 8 and 9): does a single output follow its instruction?
 
-Dataset: 419 pairs, so 838 judgements; the preferred output of a pair deserves a Yes, the other a No.
+Dataset: 419 pairs, so 838 judgements. The label of the preferred output of a pair is Yes, of the other No.
 Metric: accuracy and F1 of Yes in each subset, plain means over the four adversarial ones and over all
-five. Pattern: the run's judge, with spar's own judge template, one greedy judgement or
-`--judge-votes N` sampled ones, of which the majority counts.
+five. Pattern: the run's judge with spar's judge template; one greedy judgement, or the majority of
+`--judge-votes N` sampled votes.
 
-A judgement that cannot be read, or votes that tie, count as wrong (and as no Yes). `acc_parsed` and
-`f1_parsed` leave these out, as the paper's own numbers seem to. `acc@K` is the accuracy of the first K
-votes of a run with more of them.
+Unparsed judgements and tied votes are wrong in `acc` and a No in `f1`. `acc_parsed` and `f1_parsed` leave
+them out, as the paper's numbers seem to. `acc@K` is the accuracy of the first K votes of a run with more.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ from spar.types import Message, Prompt, SearchTree, Usage
 
 
 class Pointwise(Benchmark):
-    """The benchmark `llmbar`."""
+    """The benchmark `llmbar`; see the module's docstring."""
 
     data = (DATA,)
     measures = "judge"
 
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """Both outputs of every pair, ids such as `Natural/17/1`."""
+        """Both outputs of every pair, with ids such as `Natural/17/1`."""
         return [prompt for pair in read_pairs(config.data) for prompt in _prompts(pair)]
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Have every output judged: a tree's only node is the output and its judgement."""
+        """Judge every output; the only node of each tree is the output with its judgement."""
         await runner.run(
             Job(
                 ANSWERS,
@@ -56,48 +55,52 @@ class Pointwise(Benchmark):
         )
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Compare judgements, the run's own or a person's, with the labels."""
-        known = {tree.prompt.id: _of_tree(tree) for tree in outputs.trees(ANSWERS)}
-        if not known:
+        """Compare judgements, the run's or external ones, with the labels."""
+        stored = {tree.prompt.id: _votes_of(tree) for tree in outputs.trees(ANSWERS)}
+        if not stored:
             answers = outputs.answers().items()
-            known = {id_: _of_text(a.text, a.usage) for id_, a in answers if a.text is not None}
-        said = {prompt.id: known[prompt.id] for prompt in examples if prompt.id in known}
-        sizes = _sizes(max((len(one.verdicts) for one in said.values()), default=0))
-        absent = Said((), None)
-        found = [_example(prompt, said.get(prompt.id, absent), sizes) for prompt in examples]
+            stored = {
+                id_: Votes((read_verdict(a.text),), a.text, a.usage)
+                for id_, a in answers
+                if a.text is not None
+            }
+        votes = {prompt.id: stored[prompt.id] for prompt in examples if prompt.id in stored}
+        # Odd numbers of votes below all of them.
+        sizes = range(1, max((len(each.verdicts) for each in votes.values()), default=0), 2)
+        scored = [_example(prompt, votes.get(prompt.id, Votes()), sizes) for prompt in examples]
         prefixes = [f"acc@{size}" for size in sizes]
         return Scored(
-            examples=tuple(found),
+            examples=tuple(scored),
             means=subset_means("acc", "f1", "acc_parsed", "f1_parsed", *prefixes),
             counts={
                 "undecided": sum(
-                    bool(one.verdicts) and one.verdict is None for one in said.values()
+                    bool(each.verdicts) and each.majority is None for each in votes.values()
                 ),
-                "unjudged": sum(not one.verdicts for one in said.values()),
-                "absent": sum(prompt.id not in said for prompt in examples),
+                "unjudged": sum(not each.verdicts for each in votes.values()),
+                "absent": sum(prompt.id not in votes for prompt in examples),
             },
-            notes=_notes(sum(example.verdicts[0].passed is None for example in found)),
+            notes=_notes(sum(example.verdicts[0].passed is None for example in scored)),
         )
 
     def stored_answer(self, tree: SearchTree) -> Answer:
-        """A judgement on the majority's side; none where the votes decided nothing."""
-        said = _of_tree(tree)
-        return Answer(None if said.verdict is None else said.text, tree.usage)
+        """The text of a vote on the majority's side, None if the votes have no majority."""
+        votes = _votes_of(tree)
+        return Answer(None if votes.majority is None else votes.text, tree.usage)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a judge made of one output."""
+class Votes:
+    """The judge's votes on one output."""
 
-    verdicts: tuple[bool | None, ...]
-    """One a vote, () where there was no judgement: the prompt is too long for the judge, say."""
-    text: str | None
-    """The judgement, of several the first on the majority's side."""
+    verdicts: tuple[bool | None, ...] = ()
+    """One for each vote; () if the judge failed, for instance because the prompt is too long for it."""
+    text: str | None = None
+    """The text of the first vote on the majority's side."""
     usage: Usage = Usage()
 
     @property
-    def verdict(self) -> bool | None:
-        """What the votes come to."""
+    def majority(self) -> bool | None:
+        """The majority of the parsed votes, None if there is none."""
         return majority(self.verdicts)
 
 
@@ -116,32 +119,23 @@ def _prompts(pair: Pair) -> Iterator[Prompt]:
         )
 
 
-def _of_tree(tree: SearchTree) -> Said:
+def _votes_of(tree: SearchTree) -> Votes:
     judgement = tree.nodes[0].judgement
     if judgement is None:
-        return Said((), None, tree.usage)
-    return Said(judgement.verdicts, judgement.critique, tree.usage)
+        return Votes(usage=tree.usage)
+    return Votes(judgement.verdicts, judgement.critique, tree.usage)
 
 
-def _of_text(text: str, usage: Usage) -> Said:
-    return Said((read_verdict(text),), text, usage)
-
-
-def _sizes(num_votes: int) -> range:
-    """Odd numbers of votes below all of them."""
-    return range(1, num_votes, 2)
-
-
-def _example(prompt: Prompt, said: Said, sizes: Sequence[int]) -> Example:
-    label, verdict = prompt.meta["label"], said.verdict
+def _example(prompt: Prompt, votes: Votes, sizes: Sequence[int]) -> Example:
+    label, verdict = prompt.meta["label"], votes.majority
     return Example(
         id=prompt.id,
         group=prompt.meta["pair"],
-        response=said.text,
+        response=votes.text,
         passed=verdict is label,
-        verdicts=(Verdict(name="follows", passed=verdict, why=_why(said)),),
-        scores=_scores(prompt.meta["subset"], label, said.verdicts, sizes),
-        usage=said.usage,
+        verdicts=(Verdict(name="follows", passed=verdict, why=_why(votes)),),
+        scores=_scores(prompt.meta["subset"], label, votes.verdicts, sizes),
+        usage=votes.usage,
         facts={"subset": prompt.meta["subset"], "label": label},
     )
 
@@ -159,16 +153,14 @@ def _scores(
     return scores
 
 
-def _why(said: Said) -> str:
-    if not said.verdicts:
+def _why(votes: Votes) -> str:
+    if not votes.verdicts:
         return "no judgement"
-    num_yes, num_no = said.verdicts.count(True), said.verdicts.count(False)
-    unread = len(said.verdicts) - num_yes - num_no
-    return f"{num_yes} yes, {num_no} no" + (f", {unread} unread" if unread else "")
+    num_yes, num_no = votes.verdicts.count(True), votes.verdicts.count(False)
+    unparsed = len(votes.verdicts) - num_yes - num_no
+    return f"{num_yes} yes, {num_no} no" + (f", {unparsed} unparsed" if unparsed else "")
 
 
 def _notes(num: int) -> tuple[str, ...]:
-    note = (
-        f"{num} outputs have no verdict: wrong in acc and f1, left out of acc_parsed and f1_parsed"
-    )
+    note = f"outputs without a verdict: {num}; wrong in acc and f1, left out of acc_parsed and f1_parsed"
     return (note,) if num else ()
