@@ -116,11 +116,6 @@ class OneRoundJudge:
 
     settings: JudgeSettings
 
-    @property
-    def engine(self) -> Engine:
-        """The model's engine."""
-        return self.settings.engine
-
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for all votes together, with the seeds of a search's first round."""
         messages = judge_messages(self.settings.templates, prompt, response)
