@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from spar.infer.engine import EngineSpec as EngineSpec
     from spar.infer.engine import Request as Request
     from spar.infer.engine import Sampling as Sampling
-    from spar.infer.judges import Judge as Judge
     from spar.infer.judges import JudgeSettings as JudgeSettings
     from spar.infer.judges import JudgeSpec as JudgeSpec
     from spar.infer.roles import Generation as Generation
+    from spar.infer.roles import Judge as Judge
     from spar.infer.roles import RefinerProtocol as RefinerProtocol
     from spar.infer.roles import RefinerSpec as RefinerSpec
     from spar.infer.strategy import Expand as Expand
@@ -75,8 +75,8 @@ _MODULES = {
     "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
     "spar.eval.benchmark": "Benchmark BenchmarkSpec",
     "spar.infer.engine": "Completion Deployment Engine EngineSpec Request Sampling",
-    "spar.infer.judges": "Judge JudgeSettings JudgeSpec",
-    "spar.infer.roles": "Generation RefinerProtocol RefinerSpec",
+    "spar.infer.judges": "JudgeSettings JudgeSpec",
+    "spar.infer.roles": "Generation Judge RefinerProtocol RefinerSpec",
     "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",
     "spar.listener": "Activity Listener",
     "spar.progress": "PlainProgress ProgressBar",

@@ -19,9 +19,7 @@ from typing import Any
 from spar.config import EvalConfig, SamplingConfig
 from spar.infer.decode import RootsProvider
 from spar.infer.engine import Sampling
-from spar.infer.judges import Judge
-from spar.infer.roles import AttemptFailed
-from spar.infer.search import Roles
+from spar.infer.roles import AttemptFailed, Judge, Roles
 from spar.infer.seeds import derive
 from spar.plugins import JUDGES
 from spar.record.evaluation import Share

@@ -30,7 +30,7 @@ from spar.eval.given_responses import (
     with_response,
 )
 from spar.infer.decode import RootsProvider
-from spar.infer.search import Roles
+from spar.infer.roles import Roles
 from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.nano.tasks import prompts
 from spar.record.evaluation import Example, Scored, Share, Verdict

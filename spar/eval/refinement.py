@@ -35,7 +35,7 @@ from spar.eval.given_responses import (
     with_response,
 )
 from spar.eval.nano_if import constraint_verdicts
-from spar.infer.search import Roles
+from spar.infer.roles import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
 from spar.plugins import STRATEGIES

@@ -15,8 +15,7 @@ from spar.errors import ParseError
 from spar.evolve.reply import parse_reply
 from spar.evolve.taxonomy import CONSTRAINT_TYPES, describe_taxonomy, draw
 from spar.infer.engine import Engine, Request, Sampling
-from spar.infer.roles import AttemptFailed, Generation, Seeds, ask
-from spar.infer.search import Roles
+from spar.infer.roles import AttemptFailed, Generation, Roles, Seeds, ask
 from spar.templates import render
 from spar.types import Message, Prompt, Usage
 

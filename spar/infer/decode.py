@@ -20,7 +20,8 @@ from itertools import count
 from spar.errors import EngineError, RunStopped
 from spar.infer.engine import TREE
 from spar.infer.gather import cancel
-from spar.infer.search import Roles, SearchSettings, run_search
+from spar.infer.roles import Roles
+from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.store import RunStore

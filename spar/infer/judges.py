@@ -12,12 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.gather import gather
-from spar.infer.roles import AttemptFailed, Seeds, ask, judge_messages
+from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
 from spar.templates.parse import find_verdict, parse_verdict
@@ -35,33 +35,6 @@ at once and cuts the rest off as soon as a majority agrees, so its score depends
 JUDGE_ATTEMPTS = 3
 """Rounds of votes before judging a response fails (paper, code)."""
 _TOP_LOGPROBS = 20
-
-
-class Judge(Protocol):
-    """Turns a response into a judgement, or raises `AttemptFailed`."""
-
-    async def judge(
-        self, prompt: Prompt, response: str, seeds: Seeds
-    ) -> tuple[Judgement, Usage]: ...
-
-
-@runtime_checkable
-class ModelJudge(Judge, Protocol):
-    """A judge that calls a model. Jobs that prompt the judge's model in their own way require one."""
-
-    @property
-    def engine(self) -> Engine:
-        """The model's engine."""
-        ...
-
-
-@runtime_checkable
-class VotingJudge(Judge, Protocol):
-    """A judge that votes in rounds, and votes again when a round decides nothing."""
-
-    def one_round(self) -> Judge:
-        """The same judge limited to one round of votes, whose result counts even if it is a tie."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

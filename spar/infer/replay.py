@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from spar.infer.decode import RootsProvider
-from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Seeds
-from spar.infer.search import Roles, SearchSettings, run_search
+from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Roles, Seeds
+from spar.infer.search import SearchSettings, run_search
 from spar.infer.seeds import derive
 from spar.infer.strategy import Plan, SearchConfig, Strategy
 from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage

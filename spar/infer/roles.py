@@ -1,4 +1,4 @@
-"""Actor and refiner: the requests to a model, and the parsing of its replies.
+"""The roles of a search: their protocols, and the actor and the refiner that call a model.
 
 Roles own prompts and parsing. They know neither trees nor budgets; a role that cannot do its work
 raises `AttemptFailed`, which the driver writes down as a fault.
@@ -18,7 +18,7 @@ from spar.errors import ParseError, PromptRefused, SparError, UsageError
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.templates import Templates
 from spar.templates.parse import parse_refinement, refinement_text
-from spar.types import Message, Node, Prompt, Usage
+from spar.types import Judgement, Message, Node, Prompt, Usage
 
 Seeds = Callable[[int], int | None]
 """Attempt number to seed."""
@@ -100,6 +100,78 @@ class RefinerProtocol(Protocol):
     """Who writes refinements."""
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation: ...
+
+
+class Judge(Protocol):
+    """Turns a response into a judgement, or raises `AttemptFailed`."""
+
+    async def judge(
+        self, prompt: Prompt, response: str, seeds: Seeds
+    ) -> tuple[Judgement, Usage]: ...
+
+
+@runtime_checkable
+class ModelJudge(Judge, Protocol):
+    """A judge that calls a model. Jobs that prompt the judge's model in their own way require one."""
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        ...
+
+
+@runtime_checkable
+class VotingJudge(Judge, Protocol):
+    """A judge that votes in rounds, and votes again when a round decides nothing."""
+
+    def one_round(self) -> Judge:
+        """The same judge limited to one round of votes, whose result counts even if it is a tie."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The actor, the judge and the refiner of a search."""
+
+    actor: ActorProtocol
+    judge: Judge
+    refiner: RefinerProtocol
+
+    def model_actor(self) -> ModelActor:
+        """The actor, for jobs that call its model directly.
+
+        Raises
+        ------
+        UsageError
+            The actor does not draft with a model.
+        """
+        if isinstance(self.actor, ModelActor):
+            return self.actor
+        raise UsageError(
+            f"the actor {type(self.actor).__name__} calls no model, and this job calls the actor's model "
+            "directly; use an actor with the attributes engine, sampling and greedy_first"
+        )
+
+    def judge_engine(self) -> Engine:
+        """The engine of the judge's model, for jobs that call it directly.
+
+        Raises
+        ------
+        UsageError
+            The judge calls no model.
+        """
+        if isinstance(self.judge, ModelJudge):
+            return self.judge.engine
+        raise UsageError(
+            f"the judge {type(self.judge).__name__} calls no model, and this job calls the judge's model "
+            "directly; use --judge votes, or a judge with the attribute engine"
+        )
+
+    def with_one_round(self) -> Roles:
+        """The roles with a judge that votes once; a judge that does not vote in rounds stays as it is."""
+        if isinstance(self.judge, VotingJudge):
+            return replace(self, judge=self.judge.one_round())
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from spar.errors import UsageError
-from spar.infer.engine import Engine
 from spar.infer.gather import cancel, gather
-from spar.infer.judges import Judge, ModelJudge, VotingJudge
 from spar.infer.roles import (
     USAGE_COUNTER,
-    ActorProtocol,
     AttemptFailed,
     Generation,
-    ModelActor,
-    RefinerProtocol,
+    Roles,
     Seeds,
     UsageCounter,
 )
@@ -53,51 +48,6 @@ class Budget:
     """Generated tokens; tested before each wave."""
     seconds: float | None = None
     """Wall-clock time; tested before each wave."""
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """The actor, the judge and the refiner of a search."""
-
-    actor: ActorProtocol
-    judge: Judge
-    refiner: RefinerProtocol
-
-    def model_actor(self) -> ModelActor:
-        """The actor, for jobs that call its model directly.
-
-        Raises
-        ------
-        UsageError
-            The actor does not draft with a model.
-        """
-        if isinstance(self.actor, ModelActor):
-            return self.actor
-        raise UsageError(
-            f"the actor {type(self.actor).__name__} calls no model, and this job calls the actor's model "
-            "directly; use an actor with the attributes engine, sampling and greedy_first"
-        )
-
-    def judge_engine(self) -> Engine:
-        """The engine of the judge's model, for jobs that call it directly.
-
-        Raises
-        ------
-        UsageError
-            The judge calls no model.
-        """
-        if isinstance(self.judge, ModelJudge):
-            return self.judge.engine
-        raise UsageError(
-            f"the judge {type(self.judge).__name__} calls no model, and this job calls the judge's model "
-            "directly; use --judge votes, or a judge with the attribute engine"
-        )
-
-    def with_one_round(self) -> Roles:
-        """The roles with a judge that votes once; a judge that does not vote in rounds stays as it is."""
-        if isinstance(self.judge, VotingJudge):
-            return replace(self, judge=self.judge.one_round())
-        return self
 
 
 @dataclass(frozen=True, slots=True)

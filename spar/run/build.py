@@ -10,8 +10,8 @@ from spar import __version__
 from spar.config import FREE, DecodeConfig, SamplingConfig
 from spar.infer.engine import Sampling
 from spar.infer.judges import JudgeSettings
-from spar.infer.roles import Actor
-from spar.infer.search import Budget, Roles, SearchSettings
+from spar.infer.roles import Actor, Roles
+from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
 from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options

@@ -26,7 +26,8 @@ from typing import Any, Generic, Self, TypeVar
 from spar.config import DecodeConfig
 from spar.errors import EngineError, SparError, UsageError
 from spar.infer.engine import TREE
-from spar.infer.search import Roles, SearchSettings, run_search
+from spar.infer.roles import Roles
+from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spar.infer.decode import RootsProvider
-from spar.infer.search import Roles, SearchSettings
+from spar.infer.roles import Roles
+from spar.infer.search import SearchSettings
 from spar.types import Prompt, Role
 
 

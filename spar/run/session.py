@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from spar.config import DecodeConfig
 from spar.infer.decode import decode
-from spar.infer.search import Roles, SearchSettings
+from spar.infer.roles import Roles
+from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
 from spar.plugins import ENGINES, STRATEGIES

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.infer.decode import decode
-from spar.infer.roles import AttemptFailed, Generation, Seeds
-from spar.infer.search import Budget, Roles, SearchSettings
+from spar.infer.roles import AttemptFailed, Generation, Roles, Seeds
+from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener

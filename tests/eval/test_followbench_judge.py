@@ -13,8 +13,8 @@ from spar.eval.benchmark import GRADES
 from spar.eval.followbench.judge import conversation, job, read
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.roles import Actor
-from spar.infer.search import Budget, Roles, SearchSettings, run_search
+from spar.infer.roles import Actor, Roles
+from spar.infer.search import Budget, SearchSettings, run_search
 from spar.types import Message, Prompt, SearchTree
 from tests.fakes import TableRoles
 

@@ -14,7 +14,8 @@ from spar.infer.decode import RootsProvider
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.replay import replay
-from spar.infer.search import Budget, Roles, SearchSettings, run_search
+from spar.infer.roles import Roles
+from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.types import Fault, Node, Prompt, SearchTree, Usage
 from tests.fakes import (

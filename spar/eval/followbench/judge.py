@@ -17,8 +17,7 @@ from typing import Any
 from spar.config import EvalConfig
 from spar.eval.benchmark import GRADES
 from spar.eval.followbench.rules import read_list
-from spar.infer.roles import Seeds
-from spar.infer.search import Roles
+from spar.infer.roles import Roles, Seeds
 from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.run.job import Job
 from spar.types import Judgement, Message, Node, Prompt, Usage

@@ -24,8 +24,7 @@ from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunne
 from spar.eval.datasets.local import open_data
 from spar.eval.humaneval.program import solutions
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
-from spar.infer.roles import Actor
-from spar.infer.search import Roles
+from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
 from spar.types import Message, Prompt

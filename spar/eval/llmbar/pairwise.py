@@ -21,8 +21,7 @@ from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.given_responses import GREEDY, sampling_of
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
-from spar.infer.roles import Actor
-from spar.infer.search import Roles
+from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
 from spar.templates import render

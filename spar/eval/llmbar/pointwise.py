@@ -25,7 +25,7 @@ from spar.eval.given_responses import (
     read_verdict,
 )
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
-from spar.infer.search import Roles
+from spar.infer.roles import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage

@@ -11,7 +11,7 @@ from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
 from spar.infer.engine_wrappers import scorer
-from spar.infer.search import Roles
+from spar.infer.roles import Roles
 from spar.run.job import Job
 
 
