@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from spar.api import search_async as search_async
     from spar.api import sweep as sweep
     from spar.api import sweep_async as sweep_async
+    from spar.api import train as train
+    from spar.api import train_async as train_async
     from spar.errors import ConfigChanged as ConfigChanged
     from spar.errors import EngineError as EngineError
     from spar.errors import RunStopped as RunStopped
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from spar.run.decoding import DecodeResult as DecodeResult
     from spar.run.interactive import Session as Session
     from spar.store import read_trees as read_trees
+    from spar.train_runner import TrainResult as TrainResult
     from spar.types import Fault as Fault
     from spar.types import Judgement as Judgement
     from spar.types import Message as Message
@@ -70,7 +75,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "spar.api": (
         "Evaluation compare compare_async decode decode_async evaluate evaluate_async "
-        "open_session search search_async sweep sweep_async"
+        "open_session search search_async sweep sweep_async train train_async"
     ),
     "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
     "spar.eval.benchmark": "Benchmark BenchmarkSpec",
@@ -83,11 +88,29 @@ _MODULES = {
     "spar.run.decoding": "DecodeResult",
     "spar.run.interactive": "Session",
     "spar.store": "read_trees",
+    "spar.train_runner": "TrainResult",
     "spar.types": "Fault Judgement Message Node Prompt SearchTree Usage",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
+
+
+class _Package(ModuleType):
+    """The package `spar`, in which the name `train` is both the subpackage and the function."""
+
+    @property
+    def train(self) -> ModuleType:
+        """The subpackage `spar.train`, which `spar.api` makes callable."""
+        import_module("spar.api")
+        return sys.modules["spar.train"]
+
+    @train.setter
+    def train(self, module: ModuleType) -> None:
+        """Set by the import system; read from `sys.modules`."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -204,6 +204,34 @@ def test_a_session_keeps_its_models_loaded() -> None:
         session.search("Say it.")
 
 
+def test_train_is_a_function_and_a_package(tmp_path: Path) -> None:
+    """`spar.train(...)` runs the loop; plug-ins of a script cannot be found by its worker processes."""
+    import spar.train.recipe
+
+    assert callable(spar.train) and spar.train.recipe.load_train("nano", {}).iterations >= 1  # type: ignore[attr-defined]
+    with pytest.raises(spar.UsageError, match="define it in a module"):
+        spar.train(strategy=lambda roots, config: iter(()), out=tmp_path)
+    with pytest.raises(spar.UsageError, match="there is no file"):
+        spar.train(tmp_path / "none.jsonl", out=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_train_runs_a_stage(tmp_path: Path) -> None:
+    """A stage is a process of its own; the result names the models so far."""
+    seen = Seen()
+    result = spar.train(
+        iterations=1,
+        out=tmp_path / "loop",
+        only="draft",
+        listener=seen,
+        assignments=["prompts_per_iteration=2", "samples=2", "measure_start=false"],
+    )
+    assert seen.activities == ["1/draft"]
+    assert (result.iteration, result.actor) == (0, "")
+    assert len(list(spar.read_trees(tmp_path / "loop" / "iteration-1" / "draft"))) == 2
+
+
 def test_notes_go_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
     """By default, at level INFO of the logger "spar"."""
     with caplog.at_level(logging.INFO, logger="spar"):
@@ -288,6 +316,11 @@ class Seen(spar.Listener):
 
     def __init__(self) -> None:
         self.trees: list[str] = []
+        self.activities: list[str] = []
+
+    def started(self, activity: spar.Activity) -> None:
+        """Append the activity's name."""
+        self.activities.append(activity.name)
 
     def tree(self, tree: spar.SearchTree) -> None:
         """Append the id."""

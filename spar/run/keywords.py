@@ -8,19 +8,19 @@ from typing import Any
 
 from spar.config import DecodeConfig, EvalConfig, default_recipe, load_decode, load_eval
 from spar.errors import UsageError
-from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path
 
 
 def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConfig:
     """Settings of a search out of keyword arguments."""
-    values = _named(settings)
+    values = plugin_names(settings)
     _check_settings(values, DecodeConfig)
     return load_decode(recipe or default_recipe(values), values)
 
 
 def eval_config(recipe: str | None, settings: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation out of keyword arguments."""
-    values = _named(settings)
+    values = plugin_names(settings)
     _check_settings(values, EvalConfig)
     return load_eval(recipe or default_recipe(values), values)
 
@@ -33,7 +33,18 @@ _NAMES: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+def check_importable(name: str, setting: str) -> None:
+    """Raise `UsageError` for an object that worker processes cannot import by its name."""
+    if is_path(name) and not name.startswith("__main__:"):
+        return
+    if "__main__:" in name or "<" in name or "#" in name:
+        raise UsageError(
+            f"{setting} {name!r} is defined in a script or inside a function; stages run in processes of "
+            "their own, so define it in a module that they can import"
+        )
+
+
+def plugin_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with every plug-in by its name."""
     values = dict(settings)
     if "verifier" in values:

@@ -1,0 +1,111 @@
+"""`spar.train`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import spar.train as _train_package
+from spar.errors import Interrupted
+from spar.listener import Activity, Broadcast, Listener, LogListener
+from spar.run.keywords import check_importable, plugin_names
+from spar.run.session import in_thread
+from spar.train.pipeline import StageSelection
+from spar.train.recipe import load_train
+from spar.train_runner import TrainResult
+from spar.train_runner import train as run_training
+
+
+def train(
+    prompts: str | Path = "",
+    *,
+    recipe: str = "nano",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    rerun_from: str = "",
+    only: str = "",
+    stop_after: str = "",
+    assignments: Sequence[str] = (),
+    listener: Listener | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Run the self-play loop: draft, judge, search, build pairs, train actor and refiner, measure, again.
+
+    Every stage is a process of its own; stages that are done are left alone, so the same call resumes.
+
+    Parameters
+    ----------
+    prompts:
+        A file of prompts; "" for those of the recipe, or nano-if's.
+    recipe:
+        A YAML file or a shipped recipe.
+    out:
+        The loop's folder; None for `runs/train-DIGEST`.
+    rerun_from, only, stop_after:
+        Stages such as `search` or `2/search`: run this one and all after it again, run no other, end after it.
+    assignments:
+        Dotted settings of the recipe, such as `dpo.learning_rate=1e-6`.
+    overwrite, listener:
+        As in `decode`; the listener receives stages as activities.
+    settings:
+        Fields of the recipe's `train` section (`iterations=3`) or of `DecodeConfig`.
+
+    Returns
+    -------
+    Folders of the last actor and refiner, the scores of every iteration, and the state of every stage.
+
+    Raises
+    ------
+    UsageError
+        Something is wrong with the settings, prompts or models; mostly before anything runs.
+    ConfigChanged
+        The folder holds a loop with another recipe.
+    RunStopped
+        A stage stopped; the same call resumes.
+    """
+    values = plugin_names(settings)
+    for name in ("strategy", "judge", "refiner", "engine"):
+        check_importable(str(values.get(name) or ""), name)
+    config = load_train(recipe, {"prompts": str(prompts) or None, **values}, assignments)
+    selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
+    return run_training(
+        config, out=out, listener=listener, selection=selection, overwrite=overwrite
+    )
+
+
+async def train_async(prompts: str | Path = "", **options: Any) -> TrainResult:
+    """Like `train`, in a thread; cancelling it ends the stage that is running, which can be resumed."""
+    stop = threading.Event()
+    listener = Broadcast(_Stop(stop), options.pop("listener", None) or LogListener())
+    try:
+        return await in_thread(partial(train, prompts, listener=listener, **options))
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+
+
+class _Stop(Listener):
+    """Ends a stage once it is told to."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def progress(self, activity: Activity) -> None:
+        """Raise `Interrupted`, which ends the stage's process."""
+        if self._stop.is_set():
+            raise Interrupted("interrupted; the same call resumes")
+
+
+class _CallableModule(ModuleType):
+    """The package `spar.train`, called as a function."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> TrainResult:
+        return train(*arguments, **options)
+
+
+_train_package.__class__ = _CallableModule  # `spar.train(...)`, and `spar.train.dpo` as before
