@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar.nano.constraints import KINDS
+from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
-from spar.nano.teacher import Dials, write_draft, write_response
+from spar.nano.teacher import FlawRates, write_draft, write_response
 from spar.verifiers import VERIFIERS, count_sentences, passes, verify, verify_meta
 
 SHARED = sorted(name for name in VERIFIERS if not name.startswith("nano:"))
+
+DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def nltk_data() -> None:
+    """Point NLTK at the benchmark data folder before lm-eval looks for its tokenizer."""
+    folder = DATA / "nltk_data"
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark data at {DATA}; set SPAR_DATA to its folder")
+    nltk = pytest.importorskip("nltk")
+    nltk.data.path.insert(0, str(folder))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +136,7 @@ def test_equal_to_lm_eval_on_generated_responses(
         for c in task.constraints:
             if c.id == instruction_id:
                 writers = (
-                    write_draft(task, Dials(), rng),
+                    write_draft(task, FlawRates(), rng),
                     write_response(task, rng, passing=False),
                 )
                 for text in writers:
@@ -148,7 +162,9 @@ def test_equal_to_lm_eval_on_arbitrary_text(nltk_data: None, text: str, seed: in
     with pytest.MonkeyPatch.context() as monkeypatch:
         for instruction_id in SHARED:
             if instruction_id != "length_constraints:number_sentences":
-                kwargs = KINDS[instruction_id].sample(random.Random(seed), ["fox", "cat", "owl"])
+                kwargs = CONSTRAINT_TYPES[instruction_id].sample(
+                    random.Random(seed), ["fox", "cat", "owl"]
+                )
                 expected = lm_eval_verdict(monkeypatch, instruction_id, kwargs, text)
                 assert verify(text, instruction_id, kwargs) == expected
 

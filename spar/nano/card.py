@@ -1,6 +1,6 @@
-"""The embedded model's card, written by the training run from what it did and measured.
+"""The embedded model's card, written by the training run from its settings and measurements.
 
-python -m spar.nano.card spar/nano/checkpoint    # the card again, from training.json
+python -m spar.nano.card spar/nano/checkpoint    # rewrite the card from training.json
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def write_card(folder: Path, facts: Mapping[str, Any], quality: Mapping[str, str
     Parameters
     ----------
     facts:
-        What the run did: settings, dials, steps, tokens, seconds, hardware.
+        Settings, flaw rates, steps, tokens, seconds and hardware of the run.
     quality:
         Measurement name to share with standard error, on the validation split.
     """
@@ -68,7 +68,7 @@ def _flags(facts: Mapping[str, Any]) -> str:
 
 
 def hardware(num_threads: int, device: str) -> str:
-    """Processor, device and threads, in words."""
+    """Processor, device and threads, human-readable."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

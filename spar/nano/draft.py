@@ -1,7 +1,7 @@
-"""A nano-if text as words that can be edited, and the edits.
+"""An editable form of a nano-if text, and its edits.
 
-A `Draft` is parsed from any text and rendered back, so the same small edits write the training
-responses, break them on purpose, and mend them again. Randomness comes from the `rng` given.
+A `Draft` is parsed from any text and rendered back, so the same small edits write, break and repair the
+training responses. All randomness comes from `rng`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Draft:
     """An editable response."""
 
     sentences: list[list[str]]
-    """Lower-case words and "," of each sentence, the ending left out."""
+    """Lower-case words and "," of each sentence, without the ending."""
     ending: str | None = None
-    """A closing sentence out of `lexicon.ENDINGS`."""
+    """A closing sentence from `lexicon.ENDINGS`."""
     case: Case = "normal"
     quoted: bool = False
     protected: frozenset[str] = field(default_factory=frozenset)
-    """Words that edits leave alone, since a constraint asks for them."""
+    """Words that a constraint requires, so edits do not touch them."""
     barred: frozenset[str] = field(default_factory=frozenset)
-    """Words that edits never bring in."""
+    """Words that edits never introduce."""
 
     def render(self) -> str:
         """The text."""
@@ -62,7 +62,7 @@ class Draft:
 
 
 def parse(text: str) -> Draft:
-    """Take a text apart; `parse(draft.render()).render()` gives the same text back."""
+    """Parse a text; `parse(draft.render()).render()` is the same text."""
     body = text.strip()
     quoted = len(body) > 1 and body[0] == '"' and body[-1] == '"'
     body = body[1:-1] if quoted else body
@@ -86,7 +86,7 @@ def random_sentence(rng: random.Random, barred: frozenset[str] = frozenset()) ->
 
 
 def random_draft(rng: random.Random, num_sentences: int, barred: frozenset[str]) -> Draft:
-    """A draft that knows no constraint but the barred words."""
+    """A draft that heeds no constraint but the barred words."""
     return Draft([random_sentence(rng, barred) for _ in range(num_sentences)], barred=barred)
 
 
@@ -109,7 +109,7 @@ def add_phrase(draft: Draft, rng: random.Random) -> None:
 
 
 def drop_word(draft: Draft, rng: random.Random) -> None:
-    """Remove one unprotected adjective, adverb or starter; a closing phrase if there is none."""
+    """Remove one unprotected adjective, adverb or starter; a closing phrase if there are none."""
     spots = [
         (sentence, i)
         for sentence, i in _positions(draft, "adjective", "adverb", "starter")
@@ -148,7 +148,7 @@ def drop_sentence(draft: Draft) -> None:
 
 
 def add_keyword(draft: Draft, keyword: str, rng: random.Random) -> None:
-    """Bring in one more `keyword` by replacing a word of its category, or by inserting it."""
+    """Introduce one more `keyword`: replace a word of its category, or insert it."""
     category = CATEGORY.get(keyword, "noun")
     spots = [
         (sentence, i)

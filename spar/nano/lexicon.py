@@ -1,7 +1,7 @@
 """The words of nano-if, each in one category, none inside another.
 
 IFEval's keyword verifiers match inside words, so a keyword that is part of another word would be
-counted there too; a test holds the lexicon free of such pairs.
+counted there too; a test checks that the lexicon has no such pairs.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ENDINGS = (
     "Good night.",
     "The end.",
 )
-"""Closing sentences that an end constraint can ask for."""
+"""Closing sentences that an end constraint can require."""
 SEQUENCE_LETTERS = tuple("bdgjkqvwxyz")
-"""Letters whose doubling the tokenizer never merges, so a sequence costs one token a letter."""
+"""Letters whose doubling the tokenizer never merges, so a sequence has one token per letter."""
 
 _TABLE = {
     "determiner": DETERMINERS,

@@ -68,7 +68,7 @@ async def measure(
 async def _drafts(engine: Engine, tasks: Sequence[Prompt], seed: int, *, greedy: bool) -> list[str]:
     actor = Actor(engine, DRAFT, greedy_first=greedy)
 
-    async def one(prompt: Prompt) -> str:
+    async def draft(prompt: Prompt) -> str:
         try:
             return (
                 await actor.draft(prompt, 0, partial(derive, seed, prompt.id, "measure"))
@@ -76,7 +76,7 @@ async def _drafts(engine: Engine, tasks: Sequence[Prompt], seed: int, *, greedy:
         except AttemptFailed as error:
             return error.text
 
-    return list(await asyncio.gather(*map(one, tasks)))
+    return list(await asyncio.gather(*map(draft, tasks)))
 
 
 async def _judge(engine: Engine, prompt: Prompt, text: str, seed: int) -> Judgement | None:
@@ -114,10 +114,10 @@ async def _refine_facts(
         node = Node(id=0, parent=None, depth=0, response=text, judgement=judgement)
         seeds = partial(derive, seed, prompt.id, text, "refine")
         try:
-            written = await refiner.refine(prompt, node, seeds)
+            refinement = await refiner.refine(prompt, node, seeds)
         except AttemptFailed:
             return False
-        return bool(passes(written.response, prompt.meta))
+        return bool(passes(refinement.response, prompt.meta))
 
     failing = [
         refined(prompt, text, j)

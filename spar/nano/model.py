@@ -1,4 +1,4 @@
-"""The embedded model's size, its first weights, and its folder.
+"""The embedded model: its size, initial weights and folder.
 
 Tensor suffixes: V vocabulary, D hidden size.
 """
@@ -39,7 +39,7 @@ class Recipe:
     max_length: int = 1024
     """Longest context in tokens."""
     init: str = ""
-    """A folder whose weights and tokenizer to go on from; "" starts from scratch."""
+    """A folder with the weights and tokenizer to start from; "" starts from scratch."""
     first_example: int = 0
     """Index of the first training conversation; the curriculum fades with the index."""
 
@@ -86,7 +86,7 @@ def tie_word_forms(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) 
     """Start all forms of a word (` fox`, `fox`, ` FOX`) near each other in embedding space.
 
     A token's first embedding is a vector of its word, plus one of its form (leading space, case),
-    plus noise. The model then need not learn a hundred times that a keyword and its capitals match.
+    plus noise. So the model need not learn for every keyword that it matches its capitalized forms.
     """
     import torch
 

@@ -1,7 +1,7 @@
 """The two synthetic tasks of the paper's Figure 4, each a task of one constraint.
 
 Character sequence: write one letter a given number of times; the interfering factor is the share of
-upper case. Story: write a story with a given first and last sentence; the interfering factor is the
+upper case. Story: write a story with a fixed first and last sentence; the interfering factor is the
 middle.
 """
 
@@ -19,8 +19,8 @@ Kwargs = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Synthetic:
-    """One synthetic task, with the fields of `constraints.Kind` that apply and its own writer."""
+class SyntheticTask:
+    """One synthetic task, with the fields of `ConstraintType` that apply and its own writer."""
 
     id: str
     sample: Callable[[random.Random], dict[str, Any]]
@@ -29,7 +29,7 @@ class Synthetic:
     observe: Callable[[str, Kwargs], str]
     solve: Callable[[Kwargs, random.Random], str]
     break_: Callable[[str, Kwargs, random.Random], str]
-    mend: Callable[[str, Kwargs, random.Random], str]
+    repair: Callable[[str, Kwargs, random.Random], str]
 
 
 def _mixed_case(character: str, length: int, rng: random.Random) -> str:
@@ -46,9 +46,9 @@ def _sequence_break(text: str, k: Kwargs, rng: random.Random) -> str:
     return (text + _mixed_case(k["character"], length, rng))[:length]
 
 
-def _sequence_mend(text: str, k: Kwargs, rng: random.Random) -> str:
-    kept = "".join(c for c in text if c.lower() == k["character"])
-    return (kept + _mixed_case(k["character"], k["length"], rng))[: k["length"]]
+def _sequence_repair(text: str, k: Kwargs, rng: random.Random) -> str:
+    letters = "".join(c for c in text if c.lower() == k["character"])
+    return (letters + _mixed_case(k["character"], k["length"], rng))[: k["length"]]
 
 
 def _sentence(rng: random.Random) -> str:
@@ -74,7 +74,7 @@ def _story_break(text: str, k: Kwargs, rng: random.Random) -> str:
     return text.replace(k[side], draft.render())
 
 
-def _story_mend(text: str, k: Kwargs, rng: random.Random) -> str:
+def _story_repair(text: str, k: Kwargs, rng: random.Random) -> str:
     pieces = [piece for piece in parse(text).sentences if piece]
     middle = pieces[1] if len(pieces) > 2 else random_sentence(rng)
     return _story_text(k, Draft([middle]).render())
@@ -87,7 +87,7 @@ def _story_observe(text: str, k: Kwargs) -> str:
 
 
 _ALL = (
-    Synthetic(
+    SyntheticTask(
         "nano:character_sequence",
         lambda rng: {"character": rng.choice(SEQUENCE_LETTERS), "length": rng.randint(3, 12)},
         lambda k: (
@@ -98,9 +98,9 @@ _ALL = (
         lambda text, k: f"{len(text.strip())}, asked {k['length']}",
         _sequence_solve,
         _sequence_break,
-        _sequence_mend,
+        _sequence_repair,
     ),
-    Synthetic(
+    SyntheticTask(
         "nano:story",
         _story_sample,
         lambda k: (
@@ -113,9 +113,9 @@ _ALL = (
         _story_observe,
         lambda k, rng: _story_text(k, _sentence(rng)),
         _story_break,
-        _story_mend,
+        _story_repair,
     ),
 )
 
-SYNTHETIC: Mapping[str, Synthetic] = {task.id: task for task in _ALL}
-"""Constraint type to its task."""
+SYNTHETIC_TASKS: Mapping[str, SyntheticTask] = {task.id: task for task in _ALL}
+"""Id to task."""

@@ -1,7 +1,7 @@
 """Prompts of nano-if and their splits. Everything is a function of (split, seed, index).
 
 A task's split is a hash of its constraints, not of its wording, so train, validation and test are
-disjoint by construction: no set of constraints stands in two of them, however it is worded.
+disjoint by construction: no set of constraints is in two of them, however it is worded.
 
     >>> sample_task("test", seed=0, index=0).text  # doctest: +SKIP
     'Write something short. Use exactly 9 words. Do not use any commas.'
@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spar.nano.constraints import KINDS, sample_constraints
-from spar.nano.kind import Constraint
-from spar.nano.synthetic import SYNTHETIC
+from spar.nano.constraint_type import Constraint
+from spar.nano.constraints import CONSTRAINT_TYPES, sample_constraints
+from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.writer import solve
 from spar.types import Message, Prompt
 
@@ -41,7 +41,7 @@ class Task:
     """A worded set of constraints."""
 
     text: str
-    """What the user asks."""
+    """The instruction."""
     constraints: tuple[Constraint, ...]
 
     def prompt(self, prompt_id: str, source: str = "nano-if") -> Prompt:
@@ -55,7 +55,7 @@ class Task:
 
 
 def split_of(constraints: Sequence[Constraint]) -> Split:
-    """The one split that a set of constraints belongs to."""
+    """The split of a set of constraints."""
     key = sorted(json.dumps([c.id, c.kwargs], sort_keys=True) for c in constraints)
     bucket = int.from_bytes(hashlib.sha256("\n".join(key).encode()).digest()[:4], "big") % 100
     return next(split for split, bound in _SHARES if bucket < bound)
@@ -78,7 +78,7 @@ def prompts(split: Split, seed: int = 0, limit: int = 500) -> Iterator[Prompt]:
 
 def _draw(rng: random.Random) -> tuple[Constraint, ...]:
     if rng.random() < _SYNTHETIC_SHARE:
-        synthetic = rng.choice(list(SYNTHETIC.values()))
+        synthetic = rng.choice(list(SYNTHETIC_TASKS.values()))
         return (Constraint(synthetic.id, synthetic.sample(rng)),)
     return sample_constraints(rng, rng.choice((2, 2, 3, 3, 4)))
 
@@ -88,10 +88,10 @@ def _solvable(constraints: Sequence[Constraint], rng: random.Random) -> bool:
 
 
 def _word(constraints: Sequence[Constraint], rng: random.Random) -> str:
-    if constraints[0].id in SYNTHETIC:
-        synthetic = SYNTHETIC[constraints[0].id]
+    if constraints[0].id in SYNTHETIC_TASKS:
+        synthetic = SYNTHETIC_TASKS[constraints[0].id]
         return rng.choice(synthetic.wordings(constraints[0].kwargs))
-    asks = [rng.choice(KINDS[c.id].wordings(c.kwargs)) for c in constraints]
+    asks = [rng.choice(CONSTRAINT_TYPES[c.id].wordings(c.kwargs)) for c in constraints]
     if rng.random() < 0.25:
         return "\n".join([rng.choice(_OPENINGS), *(f"- {ask}" for ask in asks)])
     return " ".join([rng.choice(_OPENINGS), *asks])

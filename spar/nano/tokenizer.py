@@ -1,8 +1,8 @@
 """The embedded model's tokenizer: byte-level BPE over nano-if, with spar's template texts as tokens.
 
-Any text can be encoded and comes back unchanged: what is not a known word falls to bytes. The
-constant spans of the judge and refine templates are added tokens, so that a judge prompt costs
-little more than the instruction and the response in it.
+Any text can be encoded and decodes to itself: unknown words become bytes. The constant spans of the
+judge and refine templates are added tokens, so that a judge prompt takes few more tokens than the
+instruction and the response in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spar.nano.examples import sample_conversation
-from spar.nano.teacher import Dials
+from spar.nano.teacher import FlawRates
 from spar.templates import load
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def build_tokenizer(seed: int = 0, max_length: int = 1024) -> PreTrainedTokenize
 
 
 def template_spans() -> tuple[str, ...]:
-    """The constant texts of spar's templates that cost one token each."""
+    """The constant texts of spar's templates that become one token each."""
     templates = load()
     spans = [span for text in (templates.judge, templates.refine) for span in _FIELD.split(text)]
     return (*(span for span in spans if span), *_REPLY_SPANS)
@@ -88,7 +88,7 @@ def _corpus(seed: int) -> Iterator[str]:
     rng = random.Random(f"tokenizer/{seed}")
     for index in range(_CORPUS_SIZE):
         # Sequences of one letter would teach merges that hide their length from the model.
-        messages = sample_conversation("train", seed, index, Dials(), rng)
+        messages = sample_conversation("train", seed, index, FlawRates(), rng)
         for message in messages:
             if not re.search(r"(\w)\1\1", message.content):
                 yield from cut.split(message.content)

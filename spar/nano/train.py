@@ -3,8 +3,8 @@
     python -m spar.nano.train --out spar/nano/checkpoint --steps 3600
 
 Plain torch, CPU or GPU. The data is drawn on the fly from the train split of nano-if and never
-repeats; quality is then measured on the validation split, and the card is written from what was
-measured. `--smoke` is a run of seconds that only proves the code.
+repeats; quality is then measured on the validation split and reported in the card. `--smoke` is a run
+of seconds that tests the code.
 
 Tensor suffixes: B sequences in a batch, T tokens in a sequence, V vocabulary.
 """
@@ -26,7 +26,7 @@ from spar.embedded import CHECKPOINT
 from spar.nano.card import hardware, write_card
 from spar.nano.examples import ACTOR_SHARE, sample_conversation
 from spar.nano.model import Recipe, open_or_build, save
-from spar.nano.teacher import Dials
+from spar.nano.teacher import FlawRates
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SAVE_EVERY = 500
 """Steps between two saves of the folder."""
 IGNORED = -100
-"""Label of a token that carries no loss."""
+"""Label of a token without loss."""
 
 
 def main() -> None:
@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--seed", type=int, default=Recipe().seed)
-    parser.add_argument("--init", default="", help="go on from this folder's weights")
-    parser.add_argument("--first-example", type=int, default=0, help="where the data goes on")
-    parser.add_argument("--rate", type=float, default=1.0, help="factor on both learning rates")
+    parser.add_argument("--init", default="", help="start from this folder's weights")
     parser.add_argument(
-        "--smoke", action="store_true", help="a run of seconds that proves the code"
+        "--first-example", type=int, default=0, help="index of the first training conversation"
     )
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on both learning rates")
+    parser.add_argument("--smoke", action="store_true", help="a run of seconds that tests the code")
     arguments = parser.parse_args()
     recipe = Recipe(
         steps=arguments.steps,
@@ -61,15 +61,15 @@ def main() -> None:
     )
     if arguments.smoke:
         recipe = replace(recipe, steps=3, batch=8, hidden=32, layers=1, heads=2, warmup=1)
-    facts = train(recipe, Dials(), arguments.out)
-    quality = asyncio.run(_measured(arguments.out, num_prompts=4 if arguments.smoke else 200))
+    facts = train(recipe, FlawRates(), arguments.out)
+    quality = asyncio.run(_measure(arguments.out, num_prompts=4 if arguments.smoke else 200))
     write_card(arguments.out, facts, quality)
     print(
         f"wrote {arguments.out}", *(f"{name}: {value}" for name, value in quality.items()), sep="\n"
     )
 
 
-def train(recipe: Recipe, dials: Dials, out: Path) -> dict[str, Any]:
+def train(recipe: Recipe, rates: FlawRates, out: Path) -> dict[str, Any]:
     """Train and save; returns the facts that the model card reports."""
     import torch
 
@@ -83,7 +83,7 @@ def train(recipe: Recipe, dials: Dials, out: Path) -> dict[str, Any]:
         for optimizer in optimizers
     ]
     start, num_tokens, loss_mean = time.monotonic(), 0, float("nan")
-    for step, batch in enumerate(_loader(recipe, dials, tokenizer)):
+    for step, batch in enumerate(_loader(recipe, rates, tokenizer)):
         loss = _step(model, optimizers, {name: value.to(device) for name, value in batch.items()})
         for schedule in schedules:
             schedule.step()
@@ -94,7 +94,7 @@ def train(recipe: Recipe, dials: Dials, out: Path) -> dict[str, Any]:
             print(f"step {step} loss {loss_mean:.4f} tokens/s {rate:.0f}", flush=True)
         if step and step % SAVE_EVERY == 0:
             save(model, tokenizer, out)
-    facts = _facts(recipe, dials, model, num_tokens, time.monotonic() - start)
+    facts = _facts(recipe, rates, model, num_tokens, time.monotonic() - start)
     facts["loss"] = round(loss_mean, 4)
     save(model, tokenizer, out)
     return facts
@@ -105,11 +105,11 @@ def build_optimizers(recipe: Recipe, model: LlamaForCausalLM) -> list[torch.opti
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    known = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in known]
+    matrix_ids = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in matrix_ids]
     return [
         torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=0.05),
-        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
@@ -140,9 +140,9 @@ def _step(
     with torch.autocast(ids_BT.device.type, torch.bfloat16):
         hidden = model.model(input_ids=ids_BT).last_hidden_state[:, :-1]
         targets = labels_BT[:, 1:]
-        kept = targets != IGNORED
-        logits_NV = model.lm_head(hidden[kept])
-        loss = torch.nn.functional.cross_entropy(logits_NV.float(), targets[kept])
+        labelled = targets != IGNORED
+        logits_NV = model.lm_head(hidden[labelled])
+        loss = torch.nn.functional.cross_entropy(logits_NV.float(), targets[labelled])
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
@@ -151,35 +151,35 @@ def _step(
     return float(loss.detach())
 
 
-def _loader(recipe: Recipe, dials: Dials, tokenizer: PreTrainedTokenizerFast) -> Any:
+def _loader(recipe: Recipe, rates: FlawRates, tokenizer: PreTrainedTokenizerFast) -> Any:
     from torch.utils.data import DataLoader, IterableDataset
 
     class Stream(IterableDataset[dict[str, Any]]):
         def __iter__(self) -> Iterator[dict[str, Any]]:
-            return _batches(recipe, dials, tokenizer)
+            return _batches(recipe, rates, tokenizer)
 
     return DataLoader(Stream(), batch_size=None, num_workers=1, prefetch_factor=8)
 
 
 def _batches(
-    recipe: Recipe, dials: Dials, tokenizer: PreTrainedTokenizerFast
+    recipe: Recipe, rates: FlawRates, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[dict[str, Any]]:
     # Conversations of like length share a batch; the batches of a pool are then shuffled.
     rng = random.Random(f"train/{recipe.seed}/{recipe.first_example}")
-    pool_size, made = recipe.batch * 8, 0
+    pool_size, num_batches = recipe.batch * 8, 0
     for start in itertools.count(recipe.first_example, pool_size):
-        if made >= recipe.steps:
+        if num_batches >= recipe.steps:
             return
         pool = []
         for index in range(start, start + pool_size):
-            messages = sample_conversation("train", recipe.seed, index, dials, rng)
+            messages = sample_conversation("train", recipe.seed, index, rates, rng)
             pool.append(encode(tokenizer, [message.model_dump() for message in messages]))
         pool.sort(key=lambda pair: len(pair[0]))
         groups = [pool[i : i + recipe.batch] for i in range(0, pool_size, recipe.batch)]
         rng.shuffle(groups)
-        for group in groups[: recipe.steps - made]:
+        for group in groups[: recipe.steps - num_batches]:
             yield _pad(group, tokenizer.pad_token_id)
-        made += len(groups)
+        num_batches += len(groups)
 
 
 def _pad(group: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
@@ -193,7 +193,7 @@ def _pad(group: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.
     }
 
 
-async def _measured(folder: Path, num_prompts: int) -> dict[str, str]:
+async def _measure(folder: Path, num_prompts: int) -> dict[str, str]:
     from spar.infer.engines.hf import HfEngine
     from spar.nano.measure import measure
 
@@ -204,7 +204,7 @@ async def _measured(folder: Path, num_prompts: int) -> dict[str, str]:
 
 
 def _facts(
-    recipe: Recipe, dials: Dials, model: LlamaForCausalLM, num_tokens: int, seconds: float
+    recipe: Recipe, rates: FlawRates, model: LlamaForCausalLM, num_tokens: int, seconds: float
 ) -> dict[str, Any]:
     import torch
 
@@ -218,7 +218,7 @@ def _facts(
         "hardware": hardware(torch.get_num_threads(), device),
         "torch": torch.__version__,
         "actor share": ACTOR_SHARE,
-        "dials": asdict(dials),
+        "dials": asdict(rates),
     }
 
 

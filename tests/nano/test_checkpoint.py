@@ -1,4 +1,4 @@
-"""The embedded model: its folder, its tokenizer, and that other libraries load it unchanged."""
+"""The embedded model: its folder, its tokenizer, and other libraries that load it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def ids(tokenizer: Any, messages: list[dict[str, str]], *, generation: bool = Tr
     return tokens
 
 
-def test_the_folder_is_small_and_ordinary() -> None:
-    """At most 20 MB, with everything transformers looks for, and a card written by the run."""
+def test_the_folder_is_a_small_hugging_face_folder() -> None:
+    """At most 20 MB, with the files that transformers loads and a card written by the training run."""
     files = {path.name: path.stat().st_size for path in CHECKPOINT.iterdir()}
     assert sum(files.values()) <= 20_000_000
     assert {
@@ -62,20 +62,22 @@ def test_the_folder_is_small_and_ordinary() -> None:
     text=st.text(max_size=80).filter(lambda text: text.isascii() or text.encode("utf-8", "ignore"))
 )
 @settings(max_examples=200, deadline=None)
-def test_the_tokenizer_takes_any_text(text: str) -> None:
-    """Whatever has a UTF-8 form is encoded and comes back unchanged."""
+def test_the_tokenizer_round_trips_any_text(text: str) -> None:
+    """Every text with a UTF-8 form is decoded to itself."""
     transformers = pytest.importorskip("transformers")
     shipped = transformers.AutoTokenizer.from_pretrained(CHECKPOINT)
     text = text.encode("utf-8", "ignore").decode()
     assert shipped.decode(shipped.encode(text, add_special_tokens=False)) == text
 
 
-def test_template_texts_cost_few_tokens(tokenizer: Any) -> None:
-    """A judge prompt costs at most twelve tokens more than the instruction and response in it."""
+def test_templates_take_few_tokens(tokenizer: Any) -> None:
+    """A judge prompt has at most twelve tokens more than the instruction and response in it."""
     prompt = next(prompts("validation", limit=1))
-    judged = ids(tokenizer, conversation(judge_messages(load(), prompt, "The fox sees the owl.")))
+    judge_ids = ids(
+        tokenizer, conversation(judge_messages(load(), prompt, "The fox sees the owl."))
+    )
     parts = [prompt.messages[0].content, "The fox sees the owl."]
-    assert len(judged) <= sum(len(tokenizer.encode(part)) for part in parts) + 12
+    assert len(judge_ids) <= sum(len(tokenizer.encode(part)) for part in parts) + 12
 
 
 def test_the_refine_conversation_extends_the_judges_token_for_token(tokenizer: Any) -> None:
@@ -84,10 +86,11 @@ def test_the_refine_conversation_extends_the_judges_token_for_token(tokenizer: A
     critique = "- no commas: 1 counted, not met.\nFinal Judgement: No"
     judgement = Judgement(verdicts=(False,), critique=critique)
     node = Node(id=0, parent=None, depth=0, response="A fox, an owl.", judgement=judgement)
-    judged = ids(tokenizer, conversation(judge_messages(load(), prompt, node.response)))
-    written = tokenizer.encode(critique, add_special_tokens=False)
-    refined = ids(tokenizer, conversation(refine_messages(load(), prompt, node)))
-    assert refined[: len(judged) + len(written)] == [*judged, *written]
+    judge_ids = ids(tokenizer, conversation(judge_messages(load(), prompt, node.response)))
+    critique_ids = tokenizer.encode(critique, add_special_tokens=False)
+    refine_ids = ids(tokenizer, conversation(refine_messages(load(), prompt, node)))
+    judged = [*judge_ids, *critique_ids]
+    assert refine_ids[: len(judged)] == judged
 
 
 def test_assistant_turns_are_marked_for_losses(tokenizer: Any) -> None:
@@ -101,7 +104,7 @@ def test_assistant_turns_are_marked_for_losses(tokenizer: Any) -> None:
 
 
 def run_child(code: str, **environment: str) -> str:
-    """Run code in a fresh interpreter, whose warnings and threads are its own; its standard output."""
+    """Run code in a fresh interpreter; returns its standard output."""
     command = [sys.executable, "-c", code]
     variables = {**os.environ, **environment}
     run = subprocess.run(
@@ -113,7 +116,7 @@ def run_child(code: str, **environment: str) -> str:
 
 @pytest.mark.slow
 def test_transformers_own_generate_agrees_with_the_hf_engine() -> None:
-    """Greedy text of `model.generate` and of spar's engine is the same."""
+    """`model.generate` and spar's engine write the same greedy text."""
     code = f"""
 import asyncio, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -179,7 +182,7 @@ print("text", repr(model.generate_until([request])[0]))
 @pytest.mark.slow
 @pytest.mark.vllm
 def test_vllm_loads_it_unchanged() -> None:
-    """vLLM greedily writes what the hf engine writes, on nearly every prompt."""
+    """vLLM and the hf engine write the same greedy text on nearly every prompt."""
     pytest.importorskip("vllm")
     code = f"""
 import asyncio

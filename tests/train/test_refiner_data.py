@@ -207,10 +207,10 @@ async def test_the_conversations_are_the_searches_own(dress: str) -> None:
 def refine_requests(count: int) -> list[Request]:
     """What the embedded model's refiner is asked in a search, by hand-made critiques that are true."""
     from spar.nano.tasks import sample_task
-    from spar.nano.teacher import Dials, write_critique, write_response
+    from spar.nano.teacher import FlawRates, write_critique, write_response
 
     requests, dice = [], random.Random(0)
-    truthful = Dials(ignored={}, broken_draft=0, wrong_line=0, broken_refinement=0)
+    truthful = FlawRates(ignored={}, broken_draft=0, wrong_line=0, broken_refinement=0)
     for index in range(count):
         task = sample_task("validation", 0, index)
         response = write_response(task, dice, passing=False)

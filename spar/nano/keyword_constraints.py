@@ -1,4 +1,4 @@
-"""Constraint types on keywords: present, absent, so many times."""
+"""Constraint types for keywords: existence, absence, frequency."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 import re
 
 from spar.nano import draft as edit
+from spar.nano.constraint_type import ConstraintType, Kwargs
 from spar.nano.draft import Draft
-from spar.nano.kind import Kind, Kwargs
 from spar.nano.lexicon import CATEGORY
 
 
@@ -34,8 +34,8 @@ def _observe_existence(text: str, k: Kwargs) -> str:
 
 def _observe_frequency(text: str, k: Kwargs) -> str:
     places = _places(text, k["keyword"])
-    asked = f"{k['relation']} {k['frequency']}"
-    return f"{k['keyword']} {' '.join(places) or 'none'} = {len(places)}, asked {asked}"
+    bound = f"{k['relation']} {k['frequency']}"
+    return f"{k['keyword']} {' '.join(places) or 'none'} = {len(places)}, asked {bound}"
 
 
 def _achieve_existence(draft: Draft, k: Kwargs, rng: random.Random) -> None:
@@ -61,7 +61,7 @@ def _achieve_forbidden(draft: Draft, k: Kwargs, rng: random.Random) -> None:
 
 def _sample_frequency(rng: random.Random, free: list[str]) -> Kwargs:
     relation = rng.choice(("at least", "at least", "less than"))
-    # A noun: texts repeat those naturally, while a repeated adverb would stand beside itself.
+    # A noun: texts repeat those naturally, while a repeated adverb would end up next to itself.
     keyword = next(word for word in reversed(free) if CATEGORY[word] == "noun")
     free.remove(keyword)
     return {"keyword": keyword, "frequency": rng.choice((2, 2, 3)), "relation": relation}
@@ -95,8 +95,8 @@ def _violate_frequency(draft: Draft, k: Kwargs, rng: random.Random) -> None:
             edit.swap_word(draft, k["keyword"], rng)
 
 
-KINDS = (
-    Kind(
+CONSTRAINT_TYPES = (
+    ConstraintType(
         "keywords:existence",
         _sample_existence,
         _existence_wordings,
@@ -106,7 +106,7 @@ KINDS = (
         lambda d, k, rng: _swap_all(d, rng.choice(k["keywords"]), rng),
         group="existence",
     ),
-    Kind(
+    ConstraintType(
         "keywords:forbidden_words",
         lambda rng, free: {"forbidden_words": [free.pop()]},
         _forbidden_wordings,
@@ -115,7 +115,7 @@ KINDS = (
         _achieve_forbidden,
         lambda d, k, rng: edit.add_keyword(d, rng.choice(k["forbidden_words"]), rng),
     ),
-    Kind(
+    ConstraintType(
         "keywords:frequency",
         _sample_frequency,
         _frequency_wordings,
@@ -125,4 +125,4 @@ KINDS = (
         _violate_frequency,
     ),
 )
-"""All of them."""
+"""The types of this module."""

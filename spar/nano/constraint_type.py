@@ -1,4 +1,4 @@
-"""What nano-if knows of a constraint type, and what a constraint is."""
+"""Constraints and their types: how a type is drawn, worded, observed, met and violated."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ Kwargs = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One requirement."""
+    """One requirement on a response."""
 
     id: str
+    """Its type, as in IFEval's `instruction_id_list`."""
     kwargs: Kwargs
+    """Its arguments, as in IFEval's `kwargs`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """All that nano-if knows of one constraint type."""
+class ConstraintType:
+    """One constraint type of nano-if; `spar.verifiers` checks it."""
 
     id: str
     sample: Callable[[random.Random, list[str]], Kwargs]
-    """Draw arguments; the list holds keywords not yet taken, and the draw takes from it."""
+    """Draws arguments; pops the keywords that it uses from the list."""
     wordings: Callable[[Kwargs], tuple[str, ...]]
-    """Ways to ask for it."""
+    """Alternative wordings of the instruction."""
     describe: Callable[[Kwargs], str]
-    """The short name that critiques and reflections use."""
+    """Short name in critiques and reflections."""
     observe: Callable[[str, Kwargs], str]
-    """What a critique says it saw in a response."""
+    """The evidence that a critique quotes from a response."""
     achieve: Callable[[Draft, Kwargs, random.Random], None]
-    """One edit towards meeting it."""
+    """Makes one edit towards meeting the constraint."""
     violate: Callable[[Draft, Kwargs, random.Random], None]
-    """Edits that most likely break it."""
+    """Makes edits that most likely violate it."""
     group: str = ""
     """Types of one group exclude each other."""

@@ -1,4 +1,4 @@
-"""Constraint types on form: ending, quotes, case, commas, first word."""
+"""Constraint types for form: ending, quotes, case, commas, first word."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 from spar.nano import draft as edit
+from spar.nano.constraint_type import ConstraintType, Kwargs
 from spar.nano.draft import Draft
-from spar.nano.kind import Kind, Kwargs
 from spar.nano.lexicon import ENDINGS, STARTERS
 from spar.verifiers import first_word
 
@@ -45,8 +45,8 @@ def _yes_no(holds: Callable[[str], bool]) -> Callable[[str, Kwargs], str]:
     return lambda text, _: "it is" if holds(text) else "it is not"
 
 
-KINDS = (
-    Kind(
+CONSTRAINT_TYPES = (
+    ConstraintType(
         "startend:end_checker",
         lambda rng, _: {"end_phrase": rng.choice(ENDINGS)},
         lambda k: (
@@ -58,7 +58,7 @@ KINDS = (
         lambda d, k, _: setattr(d, "ending", k["end_phrase"]),
         _violate_end,
     ),
-    Kind(
+    ConstraintType(
         "startend:quotation",
         _nothing,
         lambda _: (
@@ -70,7 +70,7 @@ KINDS = (
         _setter("quoted", True),
         _setter("quoted", False),
     ),
-    Kind(
+    ConstraintType(
         "change_case:english_capital",
         _nothing,
         lambda _: ("Use capital letters only.", "Write everything in capitals."),
@@ -80,7 +80,7 @@ KINDS = (
         _setter("case", "normal"),
         group="case",
     ),
-    Kind(
+    ConstraintType(
         "change_case:english_lowercase",
         _nothing,
         lambda _: ("Use lower case letters only.", "No capital letters are allowed."),
@@ -90,7 +90,7 @@ KINDS = (
         _setter("case", "normal"),
         group="case",
     ),
-    Kind(
+    ConstraintType(
         "punctuation:no_comma",
         _nothing,
         lambda _: ("Do not use any commas.", "Write without commas."),
@@ -99,7 +99,7 @@ KINDS = (
         lambda d, _, __: edit.drop_commas(d),
         lambda d, _, rng: edit.add_comma(d, rng),
     ),
-    Kind(
+    ConstraintType(
         "nano:first_word",
         lambda rng, _: {"first_word": rng.choice(STARTERS)},
         lambda k: (
@@ -112,4 +112,4 @@ KINDS = (
         _violate_first_word,
     ),
 )
-"""All of them."""
+"""The types of this module."""

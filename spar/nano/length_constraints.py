@@ -1,4 +1,4 @@
-"""Constraint types on how many: words, exact words, sentences."""
+"""Constraint types for length: words, exact words, sentences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 
 from spar.nano import draft as edit
+from spar.nano.constraint_type import ConstraintType, Kwargs
 from spar.nano.draft import Draft
-from spar.nano.kind import Kind, Kwargs
 from spar.verifiers import count_sentences, count_words
 
 
@@ -37,9 +37,9 @@ def _sentences_wordings(k: Kwargs) -> tuple[str, ...]:
     return (f"Write less than {n} sentences.", f"Keep it under {n} sentences.")
 
 
-def _compared(count: int, asked: str) -> str:
-    # The bound is said again beside the count, so that a small model compares neighbours.
-    return f"{count}, asked {asked}"
+def _compared(count: int, bound: str) -> str:
+    # The bound is repeated next to the count, so that a small model compares neighbouring tokens.
+    return f"{count}, asked {bound}"
 
 
 def _step_words(draft: Draft, missing: int, rng: random.Random) -> None:
@@ -90,8 +90,8 @@ def _violate_sentences(draft: Draft, k: Kwargs, rng: random.Random) -> None:
             edit.add_sentence(draft, rng)
 
 
-KINDS = (
-    Kind(
+CONSTRAINT_TYPES = (
+    ConstraintType(
         "length_constraints:number_words",
         _draw_number(7, 15, "num_words"),
         _words_wordings,
@@ -101,7 +101,7 @@ KINDS = (
         _violate_words,
         group="words",
     ),
-    Kind(
+    ConstraintType(
         "nano:exact_words",
         lambda rng, _: {"num_words": rng.randint(6, 14)},
         lambda k: (
@@ -115,7 +115,7 @@ KINDS = (
         _violate_exact_words,
         group="words",
     ),
-    Kind(
+    ConstraintType(
         "length_constraints:number_sentences",
         _draw_number(2, 3, "num_sentences"),
         _sentences_wordings,
@@ -125,4 +125,4 @@ KINDS = (
         _violate_sentences,
     ),
 )
-"""All of them."""
+"""The types of this module."""
