@@ -1,66 +1,71 @@
 """Every error that spar raises on purpose.
 
     SparError                     shown as one line; never a traceback
-    |-- UsageError              the person can mend it: a wrong flag, file or row      exit code 2
+    |-- UsageError              the user can fix it: a wrong argument, file or row       exit code 2
     |   |-- MissingExtra          an optional package is not installed
-    |   |-- ServerRefused         a server will not serve us: wrong key, unknown model
+    |   |-- ServerRefused         a server rejects every request: wrong key, unknown model
     |   `-- ConfigChanged         a run directory was made with another configuration
     |-- RunStopped                the run stopped and can be resumed                     exit code 1
     |   `-- RunLocked             another process is writing to the run directory
     |-- Interrupted               Ctrl-C stopped a command                               exit code 130
-    |-- EngineError               a request could not be served; outlives its retries
-    |   `-- PromptRefused         the engine serves others, but not this prompt: a fault, not a stop
+    |-- EngineError               a request failed, retries included
+    |   `-- PromptRefused         the engine rejects this prompt only: a fault, not a stop
     |       `-- PromptTooLong     the prompt does not fit in the model's context
-    `-- ParseError                a model's text lacks what was asked for: a fault, not a stop
+    `-- ParseError                a model's reply lacks a required part: a fault, not a stop
 
-An error message names the thing, the value received, the values accepted and the next step.
+A message says what happened, where, what is accepted and what to do next.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class SparError(Exception):
-    """Root of the tree; `exit_code` is what the command line returns for it."""
+    """Base class of spar's errors."""
 
     exit_code: int = 1
+    """Exit code of the command line."""
 
 
 class UsageError(SparError):
-    """Something the person can mend: a wrong flag, a missing file, a bad row."""
+    """A mistake that the user can fix: a wrong argument, a missing file, a bad row."""
 
     exit_code = 2
 
 
 class MissingExtra(UsageError):
-    """A command needs a package that is not installed.
+    """An optional package is not installed.
 
     Parameters
     ----------
     package:
         The package that could not be imported.
     extra:
-        The extra of spar that brings it.
+        The extra of spar that installs it; "" for a plain installation.
     purpose:
-        What needs it, as the subject of a sentence.
+        What needs it, as the subject of a sentence, such as "the hf engine".
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed; "
-            f"in spar's source folder run: pip install '.[{extra}]'"
+            f"run: {install_command(extra)}"
         )
         self.package = package
         self.extra = extra
 
 
 class ServerRefused(UsageError):
-    """A server will not serve us, and asking again cannot help: a wrong key, an unknown model."""
+    """A server rejects requests for a reason that retries cannot change: a wrong key, an unknown model."""
 
 
 class ConfigChanged(UsageError):
-    """The run directory holds a run with another configuration."""
+    """The run directory has a run with another configuration."""
 
 
 class RunStopped(SparError):
-    """The run stopped before its end; what was written is readable and the run can be resumed."""
+    """A run stopped before its end; what it wrote can be read, and the run can be resumed."""
 
 
 class RunLocked(RunStopped):
@@ -68,17 +73,17 @@ class RunLocked(RunStopped):
 
 
 class Interrupted(SparError):
-    """Ctrl-C stopped a command; what was finished is saved."""
+    """Ctrl-C stopped a command; finished work is saved."""
 
     exit_code = 130
 
 
 class EngineError(SparError):
-    """A request could not be served, even after the engine's own retries."""
+    """A request failed, including the engine's retries."""
 
 
 class PromptRefused(EngineError):
-    """The engine works, but will not serve this prompt: a content filter, a template that refuses it."""
+    """The engine rejects one prompt and serves others: a content filter, or a chat template that raises."""
 
 
 class PromptTooLong(PromptRefused):
@@ -86,4 +91,12 @@ class PromptTooLong(PromptRefused):
 
 
 class ParseError(SparError):
-    """A model's text lacks what its role was asked for."""
+    """A model's reply lacks a part that its role requires."""
+
+
+def install_command(extra: str = "") -> str:
+    """The pip command that installs spar with an extra, for a source tree where spar runs from one."""
+    source = (Path(__file__).parents[1] / "pyproject.toml").is_file()
+    name = "." if source else "spar"
+    where = f" (in {Path(__file__).parents[1]})" if source else ""
+    return f"pip install '{name}[{extra}]'{where}" if extra else f"pip install {name}{where}"

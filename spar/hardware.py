@@ -1,4 +1,4 @@
-"""What this machine has: GPUs, memory, installed packages."""
+"""GPUs, memory and installed packages of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def has_package(name: str) -> bool:
 
 
 def has_gpu() -> bool:
-    """Whether torch sees a GPU; asks the driver, so that no CUDA context is made in this process."""
+    """Whether torch sees a GPU, according to the driver: no CUDA context is created in this process."""
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     try:
         import torch
@@ -25,7 +25,7 @@ def has_gpu() -> bool:
 
 
 def free_memory(device: str = "auto") -> tuple[int, bool]:
-    """Free bytes where models would run, and whether that is a GPU."""
+    """Free memory in bytes of the device that models run on, and whether it is a GPU."""
     try:
         import torch
     except ImportError:
@@ -37,7 +37,7 @@ def free_memory(device: str = "auto") -> tuple[int, bool]:
 
 
 def available_memory() -> int:
-    """Bytes of this machine's memory that programs can still get."""
+    """Available main memory in bytes."""
     return int(psutil.virtual_memory().available)
 
 

@@ -1,4 +1,4 @@
-"""The manifest of a run: what it is, and the refusal to resume it as something else."""
+"""The manifest of a run: what ran, and the check that a resumed run is the same."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from spar.errors import ConfigChanged
 from spar.types import SCHEMA_VERSION, Record, Text
 
 SHOWN_CHARACTERS = 200
-"""A longer value is cut in a configuration diff."""
+"""Length at which values in a configuration diff are cut."""
 
 
 class Manifest(Record):
-    """What a run is: enough to repeat it, and to refuse mixing it with another."""
+    """Describes a run well enough to repeat it, and to detect a run with another configuration."""
 
     schema_version: int = SCHEMA_VERSION
     """Version of the records in the run directory."""
     spar_version: Text
     """The version of spar that started the run."""
     config: dict[str, Any]
-    """The whole resolved configuration, defaults included, as plain JSON values."""
+    """The resolved configuration, defaults included, as JSON values."""
     free: tuple[Text, ...] = ()
-    """Dotted keys of `config` that change no result (display, concurrency); each covers the keys
-    below it. They may differ when the run is resumed and do not count in `digest`."""
+    """Dotted keys of `config` that do not affect results, such as concurrency; each covers the keys below
+    it. They may differ when the run is resumed and are not part of `digest`."""
     digest: Text = Field(
         default_factory=lambda data: config_digest(data["config"], free=data["free"])
     )
     """`config_digest` of `config` without `free`; every tree of the run carries it."""
     git_commit: Text | None = None
-    """Commit of the source tree, None where spar was not run from one."""
+    """Commit of the source tree; None if spar did not run from one."""
     packages: dict[Text, Text] = Field(default_factory=dict)
     """Package name -> installed version."""
     models: dict[Text, Text] = Field(default_factory=dict)
-    """Role -> id of the model that plays it."""
+    """Role -> model id."""
     templates: dict[Text, Text] = Field(default_factory=dict)
-    """Template name -> digest of its text. Like `config`, it must be the same to resume."""
+    """Template name -> digest of its text; like `config`, it must not change on resuming."""
     seed: int | None = None
-    """Seed of the run, None for an unseeded one."""
+    """Seed of the run; None for an unseeded run."""
     created: Text = Field(default_factory=lambda: utc_now())
-    """When the run was started: UTC, ISO 8601."""
+    """Start time: UTC, ISO 8601."""
 
 
 def config_digest(config: Mapping[str, Any], *, free: Iterable[str] = ()) -> str:
     """First 16 hex digits of the SHA-256 over canonical JSON of `config` without the keys `free`.
 
-    The order of keys does not count, and a tuple equals a list.
+    The order of keys does not matter, and a tuple equals a list.
     """
     fixed = _without(config, frozenset(free))
     text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
-def refuse_changes(stored: Manifest, wanted: Manifest, directory: Path) -> None:
-    """Raise `ConfigChanged` with a diff, unless the two agree on all that decides a result."""
-    free = frozenset(wanted.free)
+def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None:
+    """Raise `ConfigChanged` with a diff if the manifests differ in anything that affects results."""
+    free = frozenset(current.free)
     old, new = (
-        _leaves(_without({**one.config, "templates": one.templates}, free))
-        for one in (stored, wanted)
+        _leaves(_without({**manifest.config, "templates": manifest.templates}, free))
+        for manifest in (stored, current)
     )
     lines = [
         f"  {key}: {_shown(key, old)} -> {_shown(key, new)}"
@@ -72,9 +72,9 @@ def refuse_changes(stored: Manifest, wanted: Manifest, directory: Path) -> None:
     ]
     if lines:
         raise ConfigChanged(
-            f"{directory} holds a run with another configuration (old -> new):\n"
+            f"{directory} has a run with another configuration (old -> new):\n"
             + "\n".join(lines)
-            + "\nstart over with --overwrite, or give another --out"
+            + "\nstart over with --overwrite, or choose another --out"
         )
 
 

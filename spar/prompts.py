@@ -4,15 +4,15 @@
     {"id": "a7", "messages": [{"role": "user", "content": "Write two lines about rain."}]}
 
 A `.jsonl` or `.json` file has one such object a line. A `.txt` file has one prompt a line. On
-standard input (`-`) a line that starts with `{` is an object and any other is a prompt. Blank lines
-are skipped. All but `id`, `prompt` and `messages` is kept as the prompt's `meta`.
+standard input (`-`) a line that starts with `{` is an object and any other line is a prompt. Blank lines
+are skipped. All fields but `id`, `prompt` and `messages` become the prompt's `meta`.
 
 The id of a prompt is its `id`; else its `key` (IFEval's name for it, which stays in `meta` too);
-else `000017-1f2e3d4c`: the line number and the first 8 hex digits of the SHA-256 of the messages,
-so it is the same on every reading and changes with the text.
+else a derived id such as `000017-1f2e3d4c`: the line number and the first 8 hex digits of the SHA-256
+of the messages.
 
-Rows are read one at a time; only the ids are kept. Every mistake in a row is a `UsageError` of
-one line that names the file, the line, what was found and what is accepted.
+Rows are read one at a time; only the ids stay in memory. A bad row raises a `UsageError` of one line
+that names the file, the line, the value received and the values accepted.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ JSON_SUFFIXES = (".jsonl", ".json")
 TEXT_SUFFIX = ".txt"
 CHAT_ROLES: tuple[str, ...] = get_args(ChatRole)
 MAX_DEPTH = 100
-"""Deepest nesting of a row; far deeper ones cannot be written back as part of a tree."""
+"""Maximum nesting of a row; much deeper rows cannot be written as part of a tree."""
 SHOWN_CHARACTERS = 60
-"""A longer value is cut in an error message."""
+"""Length at which values in an error message are cut."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Prompt]:
     """Stream the prompts of `source`, a path or `-`, at most `limit` of them.
 
-    Nothing is read before the first prompt is asked for, and nothing past the last.
+    Nothing is read before the first prompt is requested, and nothing past the last.
 
     Raises
     ------
     UsageError
-        At once: no such file, a directory, an unknown suffix, a negative limit. When the stream
-        gets there: a wrong row, an id seen before, text that is not UTF-8, an end without a prompt.
+        Immediately: no such file, a directory, an unknown suffix, a negative limit. When the stream
+        reaches it: a bad row, a duplicate id, text that is not UTF-8, or no prompt at all.
     """
     if limit is not None and limit < 0:
-        raise UsageError(f"the limit of prompts is {limit}; accepted: 0 or more")
+        raise UsageError(f"the limit is {limit} prompts; accepted: 0 or more")
     if str(source) == STANDARD_INPUT:
         return islice(_stream(None, "standard input"), limit)
     path = Path(source)
@@ -61,34 +61,34 @@ def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Promp
 
 
 def prompt_from_text(text: str, source: str = "--prompt", number: int = 1) -> Prompt:
-    """The prompt with one user turn; raises `UsageError` where the text is blank.
+    """The prompt with one user turn; raises `UsageError` if the text is blank.
 
     Parameters
     ----------
     source:
-        Where the text comes from, for the prompt's `source` and for messages.
+        Name of the text's origin, stored as the prompt's `source` and used in messages.
     number:
-        Its place among the prompts of the source; part of the id.
+        Position of the text in the source; part of the id.
     """
     if not text.strip():
-        raise UsageError(f"{source} is blank; give a text")
+        raise UsageError(f"{source} is blank; pass a text")
     return _prompt_of_line(text, number, source)
 
 
 def prompt_from_row(row: dict[str, Any], number: int, source: str) -> Prompt:
-    """The prompt of a row as in a `.jsonl` file; raises `UsageError` for a row that is none."""
+    """The prompt of a row of a `.jsonl` file; raises `UsageError` for a bad row."""
     if _is_deeper(row, MAX_DEPTH):
-        _refuse(f"{source}:{number}", f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
+        _reject(f"{source}:{number}", f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
     return _prompt_of_row(row, number, source)
 
 
 def _check_path(path: Path) -> None:
     accepted = (*JSON_SUFFIXES, TEXT_SUFFIX)
     if path.is_dir():
-        raise UsageError(f"{path} is a directory; give a file ({', '.join(accepted)})")
+        raise UsageError(f"{path} is a directory; pass a file ({', '.join(accepted)})")
     if not path.exists():
         raise UsageError(
-            f"there is no file {path}; give a file of prompts, or - for standard input"
+            f"there is no file {path}; pass a file of prompts, or - for standard input"
         )
     if path.suffix.lower() not in accepted:
         raise UsageError(
@@ -106,13 +106,15 @@ def _stream(path: Path | None, source: str) -> Iterator[Prompt]:
         else:
             prompt = _prompt_of_line(line, number, source)
         if prompt.id in seen:
-            _refuse(
-                where, f"the id {_shown(prompt.id)}, also on line {seen[prompt.id]}", "an id once"
+            _reject(
+                where,
+                f"duplicate id {_shown(prompt.id)}, also on line {seen[prompt.id]}",
+                "unique ids",
             )
         seen[prompt.id] = number
         yield prompt
     if not seen:
-        raise UsageError(f"{source} holds no prompt; expected one a line")
+        raise UsageError(f"{source} has no prompt; expected one per line")
 
 
 def _is_json(path: Path | None, line: str) -> bool:
@@ -146,8 +148,8 @@ def _decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"0x{data[error.start]:02x} at byte {error.start + 1} of the line"
-        _refuse(where, found, "text in UTF-8")
+        byte = f"0x{data[error.start]:02x} at byte {error.start + 1} of the line"
+        _reject(where, byte, "UTF-8 text")
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
@@ -155,11 +157,11 @@ def _row(line: str, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        _refuse(where, f"not JSON{at}: {_cut(ascii(line)[1:-1])}", "one JSON object a line")
+        _reject(where, f"not JSON{at}: {_cut(ascii(line)[1:-1])}", "one JSON object per line")
     if _is_deeper(row, MAX_DEPTH):
-        _refuse(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
+        _reject(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
     if not isinstance(row, dict):
-        _refuse(where, _shown(row), "one JSON object a line")
+        _reject(where, _shown(row), "one JSON object per line")
     return row
 
 
@@ -179,20 +181,20 @@ def _prompt_of_row(row: dict[str, Any], number: int, source: str) -> Prompt:
     where = f"{source}:{number}"
     messages = _messages(row, where)
     return Prompt(
-        id=_given_id(row, where) or _derived_id(messages, number),
+        id=_explicit_id(row, where) or _derived_id(messages, number),
         messages=messages,
         source=source,
         meta={name: row[name] for name in row if name not in ("id", "prompt", "messages")},
     )
 
 
-def _given_id(row: dict[str, Any], where: str) -> str | None:
+def _explicit_id(row: dict[str, Any], where: str) -> str | None:
     name = next((name for name in ("id", "key") if name in row), None)
     if name is None:
         return None
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        _refuse(where, f"{name!r} is {_shown(value)}", "a string that is not empty, or an integer")
+        _reject(where, f"{name!r} is {_shown(value)}", "a non-empty string or an integer")
     return str(value)
 
 
@@ -209,44 +211,44 @@ def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
         case ["messages"]:
             messages = _conversation(row["messages"], where)
         case []:
-            _refuse(where, f"a row with {_shown(list(row))}", "a row with 'prompt' or 'messages'")
+            _reject(where, f"a row with {_shown(list(row))}", "a row with 'prompt' or 'messages'")
         case _:
-            _refuse(where, "both 'prompt' and 'messages'", "one of them")
+            _reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     if not messages[-1].content.strip():
-        _refuse(where, f"a blank prompt, {_shown(messages[-1].content)}", "some text")
+        _reject(where, f"a blank prompt, {_shown(messages[-1].content)}", "non-blank text")
     return messages
 
 
 def _single(value: Any, where: str) -> Message:
     if not isinstance(value, str):
-        accepted = "a string; a conversation goes into 'messages'"
-        _refuse(where, f"'prompt' is {_shown(value)}", accepted)
+        accepted = "a string, or a conversation in 'messages'"
+        _reject(where, f"'prompt' is {_shown(value)}", accepted)
     return Message(role="user", content=value)
 
 
 def _conversation(value: Any, where: str) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        _refuse(where, f"'messages' is {_shown(value)}", "a list of at least one message")
+        _reject(where, f"'messages' is {_shown(value)}", "a list of at least one message")
     messages = tuple(
         _message(turn, f"'messages'[{index}]", where) for index, turn in enumerate(value)
     )
     if messages[-1].role != "user":
-        _refuse(where, f"the last turn is the {messages[-1].role}'s", "one of the user")
+        _reject(where, f"the last message has the role {messages[-1].role!r}", "'user'")
     return messages
 
 
 def _message(turn: Any, name: str, where: str) -> Message:
     if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
-        _refuse(where, f"{name} is {_shown(turn)}", "an object with 'role' and 'content' only")
+        _reject(where, f"{name} is {_shown(turn)}", "an object with exactly 'role' and 'content'")
     if turn["role"] not in CHAT_ROLES:
-        _refuse(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(CHAT_ROLES))
+        _reject(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(CHAT_ROLES))
     if not isinstance(turn["content"], str):
-        _refuse(where, f"{name} has the content {_shown(turn['content'])}", "a string")
+        _reject(where, f"{name} has the content {_shown(turn['content'])}", "a string")
     return Message(role=turn["role"], content=turn["content"])
 
 
-def _refuse(where: str, found: str, accepted: str) -> NoReturn:
-    raise UsageError(f"{where}: {found}; accepted: {accepted}")
+def _reject(where: str, received: str, accepted: str) -> NoReturn:
+    raise UsageError(f"{where}: {received}; accepted: {accepted}")
 
 
 def _shown(value: Any) -> str:

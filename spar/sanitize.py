@@ -1,8 +1,8 @@
-"""Texts as a chat model's tokenizer may read them: no lone surrogates, no forged special tokens.
+"""Sanitizes texts before they are tokenized: no lone surrogates, no forged special tokens.
 
-What a model or a person wrote is text. Where it spells one of the tokenizer's special tokens it could
-open a turn of its own, so such a spelling is split by an invisible word joiner (U+2060). Searches and
-trainers render conversations alike: both come here.
+A text that spells one of the tokenizer's special tokens could open a turn of its own, so such a spelling
+is split by an invisible word joiner (U+2060). Searches and trainers use the same functions, so a model is
+trained on the tokens that a search sends.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import re
 from typing import Any
 
 JOINER = "\u2060"
-"""The word joiner: no width, no break, and no tokenizer's special token holds one."""
+"""The word joiner: zero width, no line break, and part of no tokenizer's special token."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def plain(text: str, specials: re.Pattern[str]) -> str:
-    """The text as a model may read it, which is not how it stands in the record.
+def sanitize(text: str, specials: re.Pattern[str]) -> str:
+    """The text as it is sent to a model; the record has the original.
 
-    Tokenizers and JSON take UTF-8, so a lone surrogate becomes U+FFFD; special tokens are split.
+    Tokenizers and JSON require UTF-8, so a lone surrogate becomes U+FFFD; special tokens are split.
     """
-    return split_tokens(whole(text), specials)
+    return escape_special_tokens(replace_surrogates(text), specials)
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with U+FFFD in place of each lone surrogate."""
     return _SURROGATE.sub("\ufffd", text)
 
 
-def split_tokens(text: str, specials: re.Pattern[str]) -> str:
-    """The text with a word joiner (U+2060) inside whatever spells a special token."""
+def escape_special_tokens(text: str, specials: re.Pattern[str]) -> str:
+    """The text with a word joiner (U+2060) inside each spelling of a special token."""
     return specials.sub(lambda match: f"{match[0][0]}{JOINER}{match[0][1:]}", text)
 
 
 def special_tokens(tokenizer: Any) -> set[str]:
-    """Texts of a tokenizer's special tokens, as loaded by transformers."""
-    # The tokenizer names only some of them; the others are marked in its table.
+    """The special tokens of a tokenizer of transformers, as texts."""
+    # `all_special_tokens` lacks some of them; those are marked in the table of added tokens.
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    marked = {token.content for token in added if token.special}
-    return {token for token in (*tokenizer.all_special_tokens, *marked) if token}
+    special = {token.content for token in added if token.special}
+    return {token for token in (*tokenizer.all_special_tokens, *special) if token}
 
 
 def special_pattern(tokens: set[str]) -> re.Pattern[str]:
-    """Pattern of any of these tokens, the longest first."""
+    """A pattern that matches any of these tokens, longest first."""
     ordered = sorted(tokens, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")

@@ -3,7 +3,7 @@
     run.json       what the run is (`Manifest`), written once
     trees.jsonl    one `SearchTree` a line, appended when its search ends
     summary.json   totals, replaced as a whole
-    log.txt        dated lines for a person
+    log.txt        dated, human-readable lines
     run.lock       locked by the one process that writes; holds that process's id
 
     with RunStore.open("runs/a", manifest) as store:
@@ -11,10 +11,10 @@
             if prompt.id not in store.done:
                 store.append(search(prompt))
 
-A tree is with the kernel before `append` returns, so it survives `kill -9`. Syncs to the disk are
-at least a second apart, so a power cut may cost the trees since the last one. The last line of
-`trees.jsonl` counts when it parses; else it is torn: a reader skips it and a writer cuts it off.
-This module does not know what a search, a strategy or an engine is.
+`append` returns once the kernel has the tree, so the tree survives `kill -9`. Syncs to the disk are at
+least a second apart, so a power cut may lose the trees since the last one. A last line of `trees.jsonl`
+that does not parse is torn: a reader skips it and a writer cuts it off. This module knows nothing of
+searches, strategies or engines.
 """
 
 from __future__ import annotations
@@ -36,75 +36,77 @@ from spar.types import SCHEMA_VERSION, SearchTree
 MANIFEST, TREES, SUMMARY, LOG = "run.json", "trees.jsonl", "summary.json", "log.txt"
 LOCK = "run.lock"
 RUN_FILES = (MANIFEST, TREES, SUMMARY, LOG)
-"""What a run writes."""
+"""The files of a run."""
 
 
 class RunStore:
-    """The one writer of a run directory. Made by `open`; use it from one thread."""
+    """The writer of a run directory; create it with `open` and use it from one thread."""
 
     directory: Path
-    """Where the run lives."""
+    """The run directory."""
     manifest: Manifest
-    """The manifest on the disk: of a resumed run, the one that started it."""
+    """The stored manifest; for a resumed run, that of its first start."""
     done: set[str]
-    """Ids of the prompts whose tree is safe in `trees.jsonl`."""
+    """Ids of the prompts whose tree is in `trees.jsonl`."""
 
-    def __init__(self, directory: Path, manifest: Manifest, *, held: ExitStack) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, *, resources: ExitStack) -> None:
         self.directory = directory
         self.manifest = manifest
         self.done = _repair(directory / TREES)
-        self._log = held.enter_context(LineFile(directory / LOG))
-        self._trees = held.enter_context(LineFile(directory / TREES))
-        self._held = held.pop_all()
+        self._log = resources.enter_context(LineFile(directory / LOG))
+        self._trees = resources.enter_context(LineFile(directory / TREES))
+        self._resources = resources.pop_all()
 
     @classmethod
     def open(cls, directory: str | Path, manifest: Manifest, *, fresh: bool = False) -> RunStore:
-        """Start a run in `directory`, or resume the one that is there.
+        """Start a run in `directory`, or resume the run in it.
 
-        With `fresh`, the files of an earlier run are deleted first, and nothing else.
+        With `fresh`, the files of an earlier run are deleted first; other files stay.
 
         Raises
         ------
         ConfigChanged
-            The directory holds a run with another configuration or other templates.
+            The directory has a run with another configuration or other templates.
         RunLocked
             Another process is writing to the directory.
         UsageError
-            The directory holds other files and no run, cannot be used, or has a corrupt line.
+            The directory has other files and no run, cannot be used, or has a corrupt line.
         """
         directory = Path(directory)
-        with _usable(directory), ExitStack() as held:
+        with _usable(directory), ExitStack() as resources:
             _refuse_foreign(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(directory / LOCK))
-            return cls(directory, _settle(directory, manifest, fresh=fresh), held=held)
+            resources.enter_context(locked(directory / LOCK))
+            return cls(
+                directory, _store_manifest(directory, manifest, fresh=fresh), resources=resources
+            )
 
     def append(self, tree: SearchTree) -> None:
-        """Add one finished tree; it survives the death of the process once this returns.
+        """Append one finished tree; once this returns, it survives the death of the process.
 
         Raises
         ------
         RunStopped
-            The disk is full or fails. The file is cut back to its last whole line.
+            The disk is full or fails; the file is truncated to its last whole line.
         """
         with self._stopping():
             self._trees.append(tree.to_json())
         self.done.add(tree.prompt.id)
 
     def log(self, line: str) -> None:
-        """Add one dated line to `log.txt`, control characters and line breaks escaped."""
+        """Append a dated line to `log.txt`, with control characters and line breaks escaped."""
         with self._stopping():
             self._log.append(f"{utc_now()} {_printable(line)}")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Replace `summary.json`; a reader sees the old one or the new one, never a part."""
+        """Replace `summary.json` as a whole."""
         with self._stopping():
             replace_json(self.directory / SUMMARY, dict(summary))
 
     def close(self) -> None:
-        """Sync both files and release the directory; a second call does nothing."""
+        """Sync the files and release the lock; a second call does nothing."""
         with self._stopping():
-            self._held.close()
+            self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -124,20 +126,20 @@ class RunStore:
         except OSError as error:
             raise RunStopped(
                 f"cannot write to {self.directory}: {error.strerror or error}; {len(self.done)} trees are "
-                "safe; mend that and run the same command again to resume"
+                "saved; fix this and rerun the command to resume"
             ) from error
 
 
 def read_trees(path: str | Path) -> Iterator[SearchTree]:
-    """Stream the trees of a run directory or of a `.jsonl` file; memory does not grow with it.
+    """Stream the trees of a run directory or of a `.jsonl` file, in constant memory.
 
     A torn last line is skipped, so a run can be read while it is being written.
 
     Raises
     ------
     UsageError
-        No such file; or, when the stream gets there, a line that is corrupt, no tree, or of a
-        newer schema.
+        There is no such file. When the stream reaches it: a line that is corrupt, not a tree, or of a
+        newer schema version.
     """
     path = Path(path)
     path = path / TREES if path.is_dir() else path
@@ -147,7 +149,7 @@ def read_trees(path: str | Path) -> Iterator[SearchTree]:
 
 
 def tree_offsets(path: Path) -> dict[str, int]:
-    """Prompt id to the offset in bytes of its line in a file of trees."""
+    """Prompt id to the byte offset of its line in a file of trees."""
     offsets, start = {}, 0
     for number, end, row in _rows(path):
         offsets[_prompt_id(row, f"{path}:{number}")] = start
@@ -161,7 +163,7 @@ def read_manifest(directory: str | Path) -> Manifest:
     Raises
     ------
     UsageError
-        There is none, it is damaged, or a newer spar wrote it.
+        There is none, it is damaged, or a newer version of spar wrote it.
     """
     path = Path(directory) / MANIFEST
     value = _read_object(path)
@@ -169,11 +171,11 @@ def read_manifest(directory: str | Path) -> Manifest:
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{path} is no manifest of a spar run: {_first(error)}") from error
+        raise UsageError(f"{path} is not the manifest of a run: {_first(error)}") from error
 
 
 def read_summary(directory: str | Path) -> dict[str, Any]:
-    """The summary of a run directory; raises `UsageError` where there is none yet."""
+    """The summary of a run directory; raises `UsageError` if it has none yet."""
     return _read_object(Path(directory) / SUMMARY)
 
 
@@ -183,13 +185,13 @@ def _usable(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"cannot use {directory} as a run directory: {error.strerror}; mend that or give "
+            f"cannot use {directory} as a run directory: {error.strerror}; fix this, or choose "
             "another --out"
         ) from error
 
 
 def _refuse_foreign(directory: Path) -> None:
-    """Refuse a directory whose files are not a run's own, before anything in it is touched."""
+    """Raise `UsageError` for a directory with files that are not a run's, before touching it."""
     if (directory / MANIFEST).exists():
         read_manifest(directory)
         return
@@ -204,8 +206,8 @@ def _refuse_foreign(directory: Path) -> None:
     )
     if foreign:
         raise UsageError(
-            f"{directory} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is "
-            "no run directory; give another --out"
+            f"{directory} is not a run directory: it contains {foreign[0]!r} and no {MANIFEST}; "
+            "choose another --out"
         )
 
 
@@ -213,8 +215,8 @@ def _is_torn_manifest(name: str) -> bool:
     return name.startswith(f"{MANIFEST}.") and name.endswith(PART)
 
 
-def _settle(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:
-    """The manifest that the directory has from now on."""
+def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:
+    """Check or replace the stored manifest; returns the one that is stored then."""
     path = directory / MANIFEST
     if path.exists():
         if not fresh:
@@ -228,7 +230,7 @@ def _settle(directory: Path, manifest: Manifest, *, fresh: bool) -> Manifest:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Line number, offset of the line's end in bytes, and the line's JSON object; no torn line."""
+    """Line number, byte offset of the line's end, and the line's JSON object; skips a torn last line."""
     end = 0
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
@@ -238,23 +240,23 @@ def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             except (ValueError, RecursionError) as error:
                 if not handle.readline():
                     return
-                raise UsageError(f"{path}:{number} is corrupt: {error}; delete it") from error
+                raise UsageError(f"{path}:{number} is corrupt: {error}; delete the line") from error
             _refuse_newer(row, f"{path}:{number}")
             yield number, end, row
 
 
 def _repair(path: Path) -> set[str]:
-    """Cut a torn last line off `trees.jsonl`; the ids of the prompts in the whole ones."""
+    """Cut a torn last line off `trees.jsonl`; returns the prompt ids of the whole lines."""
     if not path.exists():
         return set()
-    done, whole = set(), 0
+    done, size = set(), 0
     for number, end, row in _rows(path):
         done.add(_prompt_id(row, f"{path}:{number}"))
-        whole = end
+        size = end
     with path.open("r+b") as handle:
-        handle.truncate(whole)
-        handle.seek(max(whole - 1, 0))
-        if whole and handle.read() != b"\n":  # an editor took the last line break away
+        handle.truncate(size)
+        handle.seek(max(size - 1, 0))
+        if size and handle.read() != b"\n":  # an editor removed the last line break
             handle.write(b"\n")
     return done
 
@@ -279,7 +281,7 @@ def _refuse_newer(row: Any, where: str) -> None:
     version = row.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UsageError(
-            f"{where} has schema version {version}, this spar reads up to {SCHEMA_VERSION}; "
+            f"{where} has schema version {version}; this version of spar reads up to {SCHEMA_VERSION}; "
             "upgrade spar"
         )
 

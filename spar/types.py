@@ -1,8 +1,8 @@
-"""The record: everything that spar writes and reads is a `SearchTree`.
+"""The record of a search, `SearchTree`, and its parts.
 
 Greedy decoding is a tree of one node, best-of-N is N roots, iterative refinement is a chain, BFS and
-DFS are refinements below a root. `decode`, `train`, `eval` and `tui` share this one schema, stored
-as JSON lines (one tree a line). All models are frozen and refuse unknown fields.
+DFS are refinements below a root. Decoding, training, evaluation and the browser share this schema,
+stored as JSON lines (one tree per line). All models are frozen and forbid unknown fields.
 
 Any Python string is legal text here, lone surrogates included. They have no UTF-8 form, so a tree is
 written with `to_json` (ASCII, `\\u` escapes) and read with `SearchTree.from_json`.
@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 SCHEMA_VERSION = 1
-"""Raised whenever a reader of the previous version would misread a line."""
+"""Incremented when a reader of the previous version would misread a line."""
 
 
 def _require_text(value: Any) -> str:
@@ -35,21 +35,21 @@ def _require_text(value: Any) -> str:
 
 
 Text = Annotated[str, PlainValidator(_require_text)]
-"""A string that pydantic passes through untouched; its own `str` refuses lone surrogates."""
+"""A string that pydantic does not change; its own `str` rejects lone surrogates."""
 
 ChatRole = Literal["system", "user", "assistant"]
-"""Who speaks, in a conversation."""
+"""Author of a turn in a conversation."""
 
 Role = Literal["actor", "judge", "refiner"]
-"""Who asks a model in a search."""
+"""Part that a model plays in a search."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Stop = Literal["solved", "exhausted", "budget"]
-"""Why a search ended: a node passed, the strategy had nothing left to try, or the budget bound."""
+"""Why a search ended: a node passed, the strategy had nothing left to try, or the budget ran out."""
 
 
 class Record(BaseModel):
-    """Base of all that is written to disk: frozen, no unknown fields."""
+    """Base class of everything that is written to disk: frozen, unknown fields forbidden."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -58,42 +58,42 @@ class Message(Record):
     """One turn of a conversation."""
 
     role: ChatRole
-    """Who speaks."""
+    """Author of the turn."""
     content: Text
-    """What is said, any Python string."""
+    """Text of the turn, any Python string."""
 
 
 class Prompt(Record):
-    """One task: a conversation that wants an answer."""
+    """One task: a conversation to respond to."""
 
     id: Text
-    """Unique within a run; resuming and seeds go by it."""
+    """Unique within a run; resuming and seeds depend on it."""
     messages: tuple[Message, ...] = Field(min_length=1)
     """The conversation so far; the last turn is the user's."""
     source: Text = ""
-    """Where the prompt came from: a file, `--prompt`, or a built-in set."""
+    """Origin of the prompt: a file, `--prompt`, or a built-in set."""
     meta: dict[str, Any] = Field(default_factory=dict)
-    """Everything else the row carried, such as IFEval's `instruction_id_list` and `kwargs`."""
+    """Other fields of the row, such as IFEval's `instruction_id_list` and `kwargs`."""
 
 
 class Usage(Record):
-    """What a piece of work cost."""
+    """Cost of a piece of work."""
 
     calls: int = 0
     """Requests sent to an engine."""
     prompt_tokens: int = 0
-    """Tokens read, counted once a request."""
+    """Prompt tokens, counted once per request."""
     cached_tokens: int = 0
-    """Of these, tokens that the engine's prefix cache held already."""
+    """Prompt tokens that were in the engine's prefix cache."""
     completion_tokens: int = 0
     """Tokens generated."""
     seconds: float = 0.0
-    """Wall-clock time the requests took, each counted alone (they overlap)."""
+    """Sum of the requests' wall-clock times; requests overlap."""
     skipped_calls: int = 0
-    """Votes that were never asked for, since the others had decided (`majority`)."""
+    """Votes that were not requested, since the others had decided (`majority`)."""
     aborted_calls: int = 0
-    """Requests that were cut off on their way, since others had decided (`race`, `--early-stop first`).
-    What they cost until then is not known and not counted."""
+    """Requests that were aborted, since others had decided (`race`, `--early-stop first`). Their tokens are
+    not known and not counted."""
 
     def __add__(self, other: Usage) -> Usage:
         return _combine(add, self, other)
@@ -112,16 +112,16 @@ _USAGE_FIELDS = tuple(Usage.model_fields)
 
 
 class Judgement(Record):
-    """What the judge made of one response."""
+    """The judge's verdicts on one response."""
 
     verdicts: tuple[bool | None, ...]
-    """One entry a vote, in order: yes, no, or None where no verdict could be parsed."""
+    """One entry per vote, in order: yes, no, or None if no verdict could be parsed."""
     critique: Text
     """Text of the first vote on the majority side; the refine conversation continues it."""
     dissent: Text | None = None
-    """Text of the first vote on the other side, None where the votes agree."""
+    """Text of the first vote on the other side; None if the votes agree."""
     probability: float | None = None
-    """P(yes) at the verdict, where the `logprob` judge gave it; it then is the score."""
+    """P(yes) at the verdict by the `logprob` judge; it is then the score."""
 
     @property
     def num_yes(self) -> int:
@@ -135,7 +135,7 @@ class Judgement(Record):
 
     @property
     def score(self) -> float:
-        """Share of yes among the parsed votes, in [0, 1]; 0.0 where none was parsed."""
+        """Share of yes among the parsed votes, in [0, 1]; 0.0 if none was parsed."""
         if self.probability is not None:
             return self.probability
         return self.num_yes / self.num_parsed if self.num_parsed else 0.0
@@ -151,24 +151,24 @@ class Node(Record):
     id: int
     """Position in the tree's `nodes`; a parent's id is smaller than its children's."""
     parent: int | None
-    """Id of the node that was refined, None for a draft."""
+    """Id of the node that was refined; None for a draft."""
     depth: int
     """0 for a draft, the parent's depth + 1 for a refinement."""
     response: Text
     """The text that answers the prompt."""
     reflection: Text | None = None
-    """What the refiner wrote before the refinement, None for a draft."""
+    """The refiner's text before the refinement; None for a draft."""
     text: Text | None = None
-    """The refiner's whole reply as the engine gave it, where `spar.templates.parse.refinement_text` does
-    not write reflection and response just so; None for a draft and where it does."""
+    """The refiner's whole reply if `spar.templates.parse.refinement_text` does not reproduce it from
+    reflection and response; else None, as for a draft."""
     judgement: Judgement | None = None
-    """None where the strategy asks for no judgement, or where a draft's votes never decided."""
+    """None if the strategy requests no judgement, or if a draft's votes never decided."""
     usage: Usage = Usage()
     """Cost of this node: its generation, its parse retries and its votes."""
     judge_usage: Usage = Usage()
-    """The votes' part of it; the first of several identical responses pays for all."""
+    """The votes' part of `usage`; it is counted at the first of several identical responses."""
     seed: int | None = None
-    """Seed of the request that wrote the response; None where the run is unseeded."""
+    """Seed of the request that wrote the response; None if the run is unseeded."""
 
     @property
     def score(self) -> float:
@@ -177,7 +177,7 @@ class Node(Record):
 
     @model_serializer(mode="wrap")
     def _without_absent_text(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Most nodes have no text of their own: their lines stay as short as they were without the field.
+        # Most nodes have no `text`: leaving it out keeps their lines short.
         row: dict[str, Any] = dump(self)
         if row.get("text") is None:
             row.pop("text", None)
@@ -185,24 +185,24 @@ class Node(Record):
 
 
 class Fault(Record):
-    """An attempt that gave no usable node. It costs one attempt of the budget."""
+    """An attempt that led to no node; it counts as one response of the budget."""
 
     parent: int | None
-    """Node below which the attempt was made, None for a draft."""
+    """Id of the node to refine; None for a draft."""
     stage: Literal["draft", "judge", "refine"]
-    """What failed."""
+    """The step that failed."""
     reason: Text
-    """One line for a person."""
+    """One human-readable line."""
     text: Text = ""
-    """The model's text that could not be used, if there was one."""
+    """The model's reply that could not be used, if there is one."""
     usage: Usage = Usage()
-    """What the attempt cost all the same."""
+    """Cost of the attempt."""
     judge_usage: Usage = Usage()
-    """The votes' part of it."""
+    """The votes' part of `usage`."""
 
 
 class SearchTree(Record):
-    """Everything that one search did for one prompt."""
+    """The record of one search for one prompt."""
 
     schema_version: int = SCHEMA_VERSION
     """Version of this schema."""
@@ -211,28 +211,28 @@ class SearchTree(Record):
     strategy: Text
     """Name in the strategies table."""
     config: Text
-    """Digest of the resolved configuration; the whole of it is in the run's `run.json`."""
+    """Digest of the resolved configuration, which is in the run's `run.json`."""
     gate: float = 0.5
     """A node passes when its score is strictly above this."""
     nodes: tuple[Node, ...] = ()
     """Drafts and refinements; `nodes[i].id == i`."""
     faults: tuple[Fault, ...] = ()
-    """Attempts that gave no node."""
+    """Failed attempts."""
     selected: int | None = None
-    """Id of the answer: highest score, then shallowest, then first; None where no node exists."""
+    """Id of the answer: highest score, then shallowest, then first; None if there is no node."""
     stop: Stop
     """Why the search ended."""
     cancelled: int = 0
-    """Attempts that were cut off since a sibling had passed (`--early-stop first`). Each spent one response
-    of the budget."""
+    """Attempts that were cancelled since a sibling had passed (`--early-stop first`). Each counts as one
+    response of the budget."""
     cancelled_usage: dict[Role, Usage] = Field(default_factory=dict)
-    """What these had cost, by role."""
+    """Cost of the cancelled attempts, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
 
     @property
     def answer(self) -> str | None:
-        """The selected response, None where every draft failed."""
+        """The selected response; None if every draft failed."""
         return None if self.selected is None else self.nodes[self.selected].response
 
     @property
@@ -242,7 +242,7 @@ class SearchTree(Record):
 
     @property
     def usage_by_role(self) -> dict[Role, Usage]:
-        """Cost of the whole tree, failed and cancelled attempts included, by who ran it up."""
+        """Cost of the whole tree by role, failed and cancelled attempts included."""
         spent: dict[Role, Usage] = {role: self.cancelled_usage.get(role, Usage()) for role in ROLES}
         items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
         for item in items:
@@ -256,18 +256,18 @@ class SearchTree(Record):
         return sum(self.usage_by_role.values(), Usage())
 
     def children(self, parent: int | None) -> tuple[Node, ...]:
-        """Nodes made from `parent`, in order; the drafts for None."""
+        """Children of a node, in order; the drafts for None."""
         return tuple(node for node in self.nodes if node.parent == parent)
 
     def path(self, node_id: int) -> tuple[Node, ...]:
-        """Nodes from the root down to `node_id`, both included."""
+        """Nodes from the root to `node_id`, inclusive."""
         path = [self.nodes[node_id]]
         while (parent := path[-1].parent) is not None:
             path.append(self.nodes[parent])
         return tuple(reversed(path))
 
     def to_json(self) -> str:
-        """One line of ASCII JSON without its line break."""
+        """One line of ASCII JSON, without a line break."""
         return json.dumps(self.model_dump(), separators=(",", ":"))
 
     @classmethod

@@ -1,14 +1,14 @@
-"""Ground truth: does a response meet a constraint?
+"""Verifiers: whether a response meets a constraint, by ground truth.
 
-Pure functions, one a constraint type. The shared types carry IFEval's ids and keyword arguments and
-agree with the verifiers of lm-eval 0.4.13 on everything nano-if can produce, with two remarks:
+Pure functions, one for each constraint type. The types with IFEval's ids take IFEval's keyword arguments
+and agree with the verifiers of lm-eval 0.4.13 on everything that nano-if can produce, with two differences:
 
-- lm-eval also asks langdetect whether an all-capitals or lower-case text is English. On a sentence
-  of eight words its answer is chance, so it is not asked here.
-- Sentences are counted by their closing `.`, `!` or `?` followed by white space; lm-eval uses NLTK's
-  Punkt, which additionally knows abbreviations. nano-if writes none.
+- lm-eval also uses langdetect to check that an all-capitals or lower-case text is English. On a sentence
+  of eight words its answer is chance, so it is left out here.
+- Sentences are counted by a closing `.`, `!` or `?` followed by white space; lm-eval uses NLTK's Punkt,
+  which also knows abbreviations. nano-if writes none.
 
-The `nano:` types are our own; IFEval has nothing alike.
+The types with ids `nano:...` are nano-if's own and have no counterpart in IFEval.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _WORD = re.compile(r"\w+")
 
 
 def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> bool:
-    """Whether `response` meets one constraint. A blank response meets none.
+    """Whether `response` meets one constraint; a blank response meets none.
 
     Raises
     ------
     KeyError
-        No verifier is known for `instruction_id`; see `VERIFIERS` for those that are.
+        There is no verifier for `instruction_id`; see `VERIFIERS`.
     """
     check = VERIFIERS[instruction_id]
     return bool(response.strip()) and check(response, **kwargs)
@@ -39,7 +39,7 @@ def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> boo
 def verify_all(
     response: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]
 ) -> list[bool]:
-    """One verdict a constraint, in order."""
+    """One verdict per constraint, in order."""
     pairs = zip(instruction_ids, kwargs, strict=True)
     return [verify(response, instruction_id, arguments) for instruction_id, arguments in pairs]
 
@@ -47,45 +47,41 @@ def verify_all(
 def passes(response: str, meta: Mapping[str, Any]) -> bool | None:
     """Whether a response meets every constraint of a prompt's `meta`.
 
-    None where the prompt has no constraints, or one that no verifier here knows or can read.
+    None if the prompt has no constraints, or one without a verifier or with bad arguments.
     """
     ids = meta.get("instruction_id_list")
     if not ids or any(instruction_id not in VERIFIERS for instruction_id in ids):
         return None
     try:
         return all(ok for _, ok in verify_meta(response, meta))
-    except (
-        TypeError,
-        ValueError,
-        re.error,
-    ):  # arguments that are not the type's: cannot be checked
+    except (TypeError, ValueError, re.error):  # bad arguments
         return None
 
 
 def verify_meta(response: str, meta: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """Each constraint of a prompt's `meta`, named with its arguments, and whether it is met."""
     ids = meta["instruction_id_list"]
-    arguments = [_without_nulls(given) for given in meta.get("kwargs") or [{}] * len(ids)]
+    arguments = [_without_nulls(kwargs) for kwargs in meta.get("kwargs") or [{}] * len(ids)]
     met = verify_all(response, ids, arguments)
     names = [
-        " ".join([i, *map(str, given.values())]) for i, given in zip(ids, arguments, strict=True)
+        " ".join([i, *map(str, kwargs.values())]) for i, kwargs in zip(ids, arguments, strict=True)
     ]
     return list(zip(names, met, strict=True))
 
 
 def count_words(text: str) -> int:
-    """Runs of word characters, as IFEval counts them."""
+    """The number of words, counted as IFEval counts them: runs of word characters."""
     return len(_WORD.findall(text))
 
 
 def count_sentences(text: str) -> int:
-    """Pieces between sentence breaks."""
+    """The number of sentences: pieces between sentence breaks."""
     stripped = text.strip()
     return len(_SENTENCE_BREAK.findall(stripped)) + 1 if stripped else 0
 
 
 def first_word(text: str) -> str:
-    """The first run of word characters in lower case, "" where there is none."""
+    """The first word in lower case, "" if there is none."""
     match = _WORD.search(text)
     return match.group().lower() if match else ""
 

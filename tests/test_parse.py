@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from spar.errors import ParseError
-from spar.templates import load, shield
+from spar.templates import escape_markers, load
 from spar.templates.parse import (
     Refinement,
     find_verdict,
@@ -128,8 +128,8 @@ BROKEN = [
     ("Final Refined Output:\n[[start]]\nnew, but cut o", "end"),
     ("Final Refined Output:\n[[start]]\nnew [[end]", "end"),
     ("[[end]][[start]]", "end"),
-    ("[[start]][[end]]", "nothing"),
-    ("[[start]] \n\t [[end]]", "nothing"),
+    ("[[start]][[end]]", "no text between"),
+    ("[[start]] \n\t [[end]]", "no text between"),
 ]
 
 
@@ -143,7 +143,7 @@ def test_broken_refinement(text: str, lacking: str) -> None:
 @given(any_text | marker_text)
 def test_a_response_comes_through_its_markers(response: str) -> None:
     """Any response that a refiner copied from its shielded prompt is read back as it was."""
-    text = f"why\nFinal Refined Output:\n[[start]]\n{shield(response)}\n[[end]]"
+    text = f"why\nFinal Refined Output:\n[[start]]\n{escape_markers(response)}\n[[end]]"
     if response.strip():
         assert parse_refinement(text).response == response.strip()
     else:

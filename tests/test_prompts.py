@@ -149,7 +149,7 @@ USER = {"role": "user", "content": "hi"}
         ('{"prompt": "x"', "not JSON at column 15"),
         ("[" * 100_000, "not JSON"),
         ('{"prompt": "x", "a": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100"),
-        ('["prompt"]', '["prompt"]; accepted: one JSON object a line'),
+        ('["prompt"]', '["prompt"]; accepted: one JSON object per line'),
         ('{"text": "x"}', "\"text\"]; accepted: a row with 'prompt' or 'messages'"),
         ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),
         ('{"prompt": 3}', "'prompt' is 3; accepted: a string"),
@@ -160,16 +160,16 @@ USER = {"role": "user", "content": "hi"}
         ('{"messages": []}', "'messages' is []"),
         ('{"messages": ["x"]}', "'messages'[0] is \"x\"; accepted: an object"),
         ('{"messages": [{"role": "user"}]}', "'role' and 'content'"),
-        (json.dumps({"messages": [USER | {"name": "n"}]}), "'role' and 'content' only"),
+        (json.dumps({"messages": [USER | {"name": "n"}]}), "exactly 'role' and 'content'"),
         (json.dumps({"messages": [USER | {"role": "tool"}]}), '"tool"; accepted: system, user'),
         (json.dumps({"messages": [USER | {"role": ["user"]}]}), 'role ["user"]'),
         (json.dumps({"messages": [USER | {"content": None}]}), "content null; accepted: a string"),
-        (json.dumps({"messages": [USER, {**USER, "role": "assistant"}]}), "the assistant's"),
-        ('{"prompt": "x", "id": true}', "'id' is true; accepted: a string"),
+        (json.dumps({"messages": [USER, {**USER, "role": "assistant"}]}), "the role 'assistant'"),
+        ('{"prompt": "x", "id": true}', "'id' is true; accepted: a non-empty string"),
         ('{"prompt": "x", "id": null, "key": 1}', "'id' is null"),
         ('{"prompt": "x", "id": ""}', "'id' is \"\""),
         ('{"prompt": "x", "key": 1.5}', "'key' is 1.5"),
-        ('{"prompt": "x", "id": "first"}', 'the id "first", also on line 1'),
+        ('{"prompt": "x", "id": "first"}', 'duplicate id "first", also on line 1'),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
@@ -185,7 +185,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
 def test_a_key_equal_to_an_id_is_refused(tmp_path: Path) -> None:
     """Ids are compared as the strings they become."""
     path = write(tmp_path / "rows.json", {"prompt": "a", "id": "7"}, {"prompt": "b", "key": 7})
-    assert mistake(path).startswith(f'{path}:2: the id "7", also on line 1')
+    assert mistake(path).startswith(f'{path}:2: duplicate id "7", also on line 1')
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"], ids=["none", "blank", "bom"])
@@ -193,14 +193,14 @@ def test_a_file_without_prompts_is_refused(tmp_path: Path, content: bytes) -> No
     """An empty file is a mistake, told when the stream ends."""
     path = tmp_path / "rows.txt"
     path.write_bytes(content)
-    assert mistake(path) == f"{path} holds no prompt; expected one a line"
+    assert mistake(path) == f"{path} has no prompt; expected one per line"
 
 
 def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     """The first wrong byte is named, with its line."""
     path = tmp_path / "rows.txt"
     path.write_bytes(b"fine\nna\xefve\n")
-    assert mistake(path) == f"{path}:2: 0xef at byte 3 of the line; accepted: text in UTF-8"
+    assert mistake(path) == f"{path}:2: 0xef at byte 3 of the line; accepted: UTF-8 text"
 
 
 def test_paths_are_checked_at_once(tmp_path: Path) -> None:

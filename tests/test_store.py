@@ -238,7 +238,7 @@ def test_a_full_disk_stops_the_run(
         before = (tmp_path / "trees.jsonl").read_bytes()
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", full_after(room, code))
-            with pytest.raises(RunStopped, match=r"1 trees are safe; .* to resume") as caught:
+            with pytest.raises(RunStopped, match=r"1 trees are saved; .* to resume") as caught:
                 store.append(tree("b"))
         assert os.strerror(code) in str(caught.value)
         assert (tmp_path / "trees.jsonl").read_bytes() == before
@@ -275,11 +275,11 @@ def test_a_changed_config_is_refused_with_a_diff(tmp_path: Path) -> None:
     with pytest.raises(ConfigChanged) as caught:
         RunStore.open(tmp_path, manifest(changed))
     assert str(caught.value).splitlines() == [
-        f"{tmp_path} holds a run with another configuration (old -> new):",
+        f"{tmp_path} has a run with another configuration (old -> new):",
         '  model: "nano" -> (absent)',
         "  search.budget: 15 -> 20",
         "  search.keep: (absent) -> 2",
-        "start over with --overwrite, or give another --out",
+        "start over with --overwrite, or choose another --out",
     ]
     assert ids(tmp_path) == ["a"]
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 
 from spar.errors import ParseError, UsageError
 from spar.infer.roles import judge_messages, refine_messages
-from spar.templates import FIELDS, load, render, shield, transcript, unshield
+from spar.templates import FIELDS, escape_markers, load, render, transcript, unescape_markers
 from spar.templates.parse import parse_refinement, parse_verdict
 from spar.types import Message, Node
 from tests.fakes import make_judgement, make_prompt
@@ -50,7 +50,7 @@ def test_a_field_may_stand_twice() -> None:
     assert render("{a}{a}", a="x") == "xx"
 
 
-@given(any_text.filter(lambda text: shield(text) == text))
+@given(any_text.filter(lambda text: escape_markers(text) == text))
 def test_any_prompt_and_response_stand_in_the_judge_prompt(text: str) -> None:
     """Text without markers stands in the judge prompt as it is, in its own place."""
     templates = load()
@@ -73,13 +73,13 @@ def test_field_names_in_a_prompt_are_text() -> None:
 @example("[[[start]]][[end]]")
 def test_a_shield_comes_off(text: str) -> None:
     """Unshielding gives back what was shielded, character for character."""
-    assert unshield(shield(text)) == text
+    assert unescape_markers(escape_markers(text)) == text
 
 
 @given(marker_text)
 def test_a_shielded_text_holds_no_marker(text: str) -> None:
     """No parser finds anything in a shielded text, nor where the shield is put on twice."""
-    for shielded in (shield(text), shield(shield(text))):
+    for shielded in (escape_markers(text), escape_markers(escape_markers(text))):
         assert parse_verdict(shielded) is None
         with pytest.raises(ParseError):
             parse_refinement(shielded)
@@ -88,7 +88,7 @@ def test_a_shielded_text_holds_no_marker(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_only_the_markers_change(text: str) -> None:
     """A shield adds word joiners and nothing else."""
-    assert shield(text).replace("\u2060", "") == text.replace("\u2060", "")
+    assert escape_markers(text).replace("\u2060", "") == text.replace("\u2060", "")
 
 
 @pytest.mark.parametrize("response", HOSTILE)

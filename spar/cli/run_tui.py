@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spar.cli.run_export import open_rendered, verdicts
 from spar.config import DecodeConfig
-from spar.errors import RunStopped, UsageError
+from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.types import SearchTree
 from spar.view.node_detail import Facts
 
@@ -53,10 +53,7 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
-        raise UsageError(
-            "spar tui needs the package 'textual', which is not installed; "
-            "in spar's source folder run: pip install ."
-        ) from error
+        raise MissingExtra("textual", "", "spar tui") from error
     from spar.cli.play import SessionPlay
 
     with SessionPlay(config, DEFAULT) as play:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from spar.errors import ParseError
 from spar.evolve.taxonomy import CONSTRAINT_TYPES, match_name
-from spar.templates import unshield
+from spar.templates import unescape_markers
 
 START, END = "[[start]]", "[[end]]"
 _HEADING = re.compile(r"^\W*constraints?(?:\s+used)?\W*:", re.IGNORECASE | re.MULTILINE)
@@ -59,7 +59,7 @@ def parse_reply(text: str, main: str) -> TeacherReply | None:
     end = text.find(END, start)
     if end < 0:
         raise ParseError(f"the reply lacks the marker {END}")
-    prompt = unshield(text[start + len(START) : end].strip())
+    prompt = unescape_markers(text[start + len(START) : end].strip())
     if not prompt:
         raise ParseError(f"there is no text between {START} and {END}")
     if _ONLY_NONE.fullmatch(prompt):

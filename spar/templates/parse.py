@@ -1,9 +1,9 @@
-"""Verdicts and refinements out of model text. Pure; knows no engine and no tree.
+"""Parses verdicts and refinements out of model text. Pure; knows no engine and no tree.
 
 A verdict is the first whole word Yes or No after the *last* `Final Judgement` in the text. The
-official scripts read the first one; the last is the judge's own even when it quoted another before
-it. A refinement stands between `[[start]]` and `[[end]]` after the last `Final Refined Output`.
-`refinement_text` is the way back.
+official scripts read the first one; the last is the judge's own even if it quoted another before. A
+refinement is the text between `[[start]]` and `[[end]]` after the last `Final Refined Output`.
+`refinement_text` is the inverse.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from spar.errors import ParseError
-from spar.templates import shield, unshield
+from spar.templates import escape_markers, unescape_markers
 
 _VERDICT_HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
 _VERDICT = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_])", re.IGNORECASE)
@@ -22,22 +22,22 @@ _START, _END = "[[start]]", "[[end]]"
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """What a refiner wrote, taken apart."""
+    """The parts of a refiner's reply."""
 
     reflection: str
-    """Text before the refinement, without the heading."""
+    """The text before the refinement, without the heading."""
     response: str
     """The refined response."""
 
 
 def parse_verdict(text: str) -> bool | None:
-    """Read a judge's verdict: True for yes, False for no, None where there is none."""
-    found = find_verdict(text)
-    return None if found is None else text[slice(*found)].casefold() == "yes"
+    """Parse a judge's verdict: True for yes, False for no, None if there is none."""
+    span = find_verdict(text)
+    return None if span is None else text[slice(*span)].casefold() == "yes"
 
 
 def find_verdict(text: str) -> tuple[int, int] | None:
-    """Character span of the deciding Yes or No, None where there is none."""
+    """The character span of the deciding Yes or No; None if there is none."""
     headings = list(_VERDICT_HEADING.finditer(text))
     if not headings:
         return None
@@ -55,12 +55,12 @@ def _is_choice(text: str, start: int, match: re.Match[str]) -> bool:
 
 
 def parse_refinement(text: str) -> Refinement:
-    """Read a refiner's reflection and refined response.
+    """Parse a refiner's reflection and refined response.
 
     Raises
     ------
     ParseError
-        A marker is missing (the text was cut, for instance) or nothing stands between the two.
+        A marker is missing, for instance since the text was cut off, or the refinement is empty.
     """
     headings = list(_REFINED_HEADING.finditer(text))
     heading_start, search_from = headings[-1].span() if headings else (None, 0)
@@ -70,20 +70,19 @@ def parse_refinement(text: str) -> Refinement:
     end = text.find(_END, start + len(_START))
     if end < 0:
         raise ParseError(f"the refinement lacks the marker {_END}")
-    response = unshield(text[start + len(_START) : end].strip())
+    response = unescape_markers(text[start + len(_START) : end].strip())
     if not response:
-        raise ParseError(f"nothing stands between {_START} and {_END}")
+        raise ParseError(f"there is no text between {_START} and {_END}")
     reflection = text[: start if heading_start is None else heading_start].strip()
     return Refinement(reflection=reflection, response=response)
 
 
 def refinement_text(refinement: Refinement) -> str:
-    """The text of a refinement in its one canonical form: what `parse_refinement` reads back.
+    """The canonical text of a refinement, which `parse_refinement` parses to the same refinement.
 
-    It has the words that the refiner wrote. What reading leaves out is written as the template asks for
-    it: the heading's spelling, blank space around the parts, what followed the last marker, and whether a
-    marker inside the response was quoted with its shield, which here it is.
+    Parts that parsing discards follow the template: the spelling of the heading and the white space around
+    the parts. Nothing follows the last marker, and markers inside the response are escaped.
     """
-    response = shield(refinement.response)
+    response = escape_markers(refinement.response)
     parts = (refinement.reflection, f"Final Refined Output:\n{_START}\n{response}\n{_END}")
     return "\n".join(part for part in parts if part)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from spar.errors import UsageError
-from spar.sanitize import plain, special_pattern, special_tokens
+from spar.sanitize import sanitize, special_pattern, special_tokens
 from spar.types import Message
 
 IGNORED = -100
@@ -59,7 +59,7 @@ class Encoder:
 
     def turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
         """The conversation as the template reads it."""
-        return [{"role": m.role, "content": plain(m.content, self._specials)} for m in messages]
+        return [{"role": m.role, "content": sanitize(m.content, self._specials)} for m in messages]
 
     def encode(self, messages: Sequence[Message], train_on: Literal["last", "all"]) -> Encoded:
         """Tokens and labels of a conversation that ends with the assistant.

@@ -209,7 +209,7 @@ def test_a_second_process_is_refused(tmp_path: Path, slow_engine: dict[str, str]
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no prompt"),
+        ("", "has no prompt"),
         ("{nope\n", ":1"),
         ('{"text": "x"}\n', "prompt"),
         ('{"prompt": " "}\n', ":1"),

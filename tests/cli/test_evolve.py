@@ -235,7 +235,7 @@ def test_dry_run_shows_a_request_and_the_cost(tmp_path: Path, seeds: Path, data:
 @pytest.mark.parametrize(
     ("content", "flags", "message"),
     [
-        ("", (), "holds no prompt"),
+        ("", (), "has no prompt"),
         ('{"text": "x"}\n', (), "s.jsonl:1"),
         ('{"prompt": "x"}\n{nope\n', (), "s.jsonl:2"),
         ('{"prompt": "x"}\n', ("--per-prompt", "0"), "--per-prompt 0"),

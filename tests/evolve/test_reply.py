@@ -8,7 +8,7 @@ from hypothesis import given
 from spar.errors import ParseError
 from spar.evolve.reply import TeacherReply, parse_reply
 from spar.evolve.teacher import FIELDS, conversation
-from spar.templates import read_template, shield
+from spar.templates import escape_markers, read_template
 from tests.evolve.worlds import reply_text, request, seed
 from tests.strategies import any_text, marker_text
 
@@ -99,5 +99,5 @@ def test_a_reply_that_repeats_the_request_is_rejected(text: str) -> None:
 def test_escaped_markers_are_restored(text: str) -> None:
     """A reply that repeats text with escaped markers yields the original text."""
     body = f"x{text}x"
-    reply = parse_reply(reply_text(shield(body), MAIN), MAIN)
+    reply = parse_reply(reply_text(escape_markers(body), MAIN), MAIN)
     assert reply is not None and reply.prompt == body

@@ -15,7 +15,7 @@ from tokenizers import AddedToken
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.chat import ChatEncoder, group_samples
 from spar.infer.engines.thinking import without_thinking
-from spar.sanitize import split_tokens
+from spar.sanitize import escape_special_tokens
 from spar.types import Message
 
 HARMONY = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
@@ -189,4 +189,4 @@ def test_rendered_conversations_are_forgotten_in_time() -> None:
 
 def test_split_tokens_keeps_other_text() -> None:
     """Only what the pattern finds is split."""
-    assert split_tokens("a <x> b", re.compile("<x>")) == "a <\u2060x> b"
+    assert escape_special_tokens("a <x> b", re.compile("<x>")) == "a <\u2060x> b"

@@ -115,7 +115,7 @@ def test_a_run_that_was_resumed_and_killed(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", "expected a JSON object"),
         ('{"schema_version": 99}', "has schema version 99"),
-        ("{}", "is no manifest of a spar run"),
+        ("{}", "is not the manifest of a run"),
         ("[" * 100_000, "recursion"),
     ],
 )

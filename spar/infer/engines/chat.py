@@ -16,7 +16,7 @@ from spar.errors import PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Request
 from spar.infer.engines.stops import find_stop, stop_window_tokens
 from spar.infer.engines.thinking import OPENINGS, TAGS, without_thinking
-from spar.sanitize import plain, special_pattern, special_tokens, whole
+from spar.sanitize import replace_surrogates, sanitize, special_pattern, special_tokens
 from spar.types import Message
 
 _KEPT = 512
@@ -80,7 +80,7 @@ class ChatEncoder:
         """
         bos = getattr(self.tokenizer, "bos_token", None)
         adds = specials and not (bos and text.startswith(bos))
-        return tuple(self.tokenizer.encode(whole(text), add_special_tokens=adds))
+        return tuple(self.tokenizer.encode(replace_surrogates(text), add_special_tokens=adds))
 
     @property
     def prefix(self) -> int:
@@ -159,7 +159,7 @@ class ChatEncoder:
         return Rendered(self.encode(request.messages[0].content) or (self.prefix,))
 
     def _turns(self, messages: tuple[Message, ...]) -> list[dict[str, str]]:
-        return [{"role": m.role, "content": plain(m.content, self._specials)} for m in messages]
+        return [{"role": m.role, "content": sanitize(m.content, self._specials)} for m in messages]
 
     def _render(self, messages: tuple[Message, ...]) -> Rendered:
         encoded = self.tokenizer.apply_chat_template(

@@ -22,7 +22,7 @@ from spar.infer.engines.openai.replies import (
     parse_json,
     read_reply,
 )
-from spar.sanitize import plain, whole
+from spar.sanitize import replace_surrogates, sanitize
 
 SPECIAL_TOKENS = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>"
@@ -82,7 +82,8 @@ def request_body(
         "max_tokens" if request.plain else capabilities.max_tokens_field: max_tokens,
         "seed": sampling.seed,
         "n": n if n > 1 else None,
-        "stop": [whole(string) for string in sampling.stop if string][:_MAX_STOPS] or None,
+        "stop": [replace_surrogates(string) for string in sampling.stop if string][:_MAX_STOPS]
+        or None,
     }
     if sampling.top_logprobs:
         num_top = min(sampling.top_logprobs, capabilities.max_top_logprobs)
@@ -168,9 +169,9 @@ async def score(
 
 def _prompt_field(request: Request) -> dict[str, Any]:
     if request.plain:
-        return {"prompt": whole(request.messages[0].content)}
+        return {"prompt": replace_surrogates(request.messages[0].content)}
     turns = [
-        {"role": m.role, "content": plain(m.content, SPECIAL_TOKENS)} for m in request.messages
+        {"role": m.role, "content": sanitize(m.content, SPECIAL_TOKENS)} for m in request.messages
     ]
     return {"messages": turns}
 

@@ -64,7 +64,7 @@ from spar.infer.engines.openai.retry import (
 )
 from spar.infer.engines.openai.servers import Server, ServerPool
 from spar.infer.gather import gather
-from spar.sanitize import whole
+from spar.sanitize import replace_surrogates
 from spar.types import Message
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class OpenAIEngine:
 
     async def _fetch_prompt_logprobs(self, texts: Sequence[str]) -> list[PromptLogprobs]:
         sampling = Sampling(max_tokens=1, top_logprobs=1)
-        prompts = [(Message(role="user", content=whole(text)),) for text in texts]
+        prompts = [(Message(role="user", content=replace_surrogates(text)),) for text in texts]
         requests = [Request(prompt, sampling, tree=0, plain=True) for prompt in prompts]
         return await _join([self._serve(Call(r, 1, 1), PROMPT_LOGPROBS) for r in requests])
 
