@@ -31,7 +31,7 @@ def fetch(
 
     chosen = data_sets() if names == [ALL] else [data_set(name) for name in names]
     for dataset in chosen:
-        print(f"{dataset.name}: {dataset.what}; licence {dataset.licence}")
+        print(f"{dataset.name}: {dataset.description}; licence {dataset.licence}")
         count = _download(dataset.name, data)
         folder = open_data(dataset.name, data)
         print(f"{dataset.name}: {count} of {len(dataset.files)} files downloaded, in {folder.root}")
@@ -47,7 +47,9 @@ def list_sets(data: str = FOLDER) -> None:
 
     table = Table("data set", "content", "licence", "downloaded")
     for dataset in data_sets():
-        table.add_row(dataset.name, dataset.what, dataset.licence, _state(dataset.name, data))
+        table.add_row(
+            dataset.name, dataset.description, dataset.licence, _state(dataset.name, data)
+        )
     Console().print(table)
 
 

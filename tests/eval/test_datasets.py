@@ -1,4 +1,4 @@
-"""Where the benchmarks' data is found, and what is refused: missing, cut and damaged files."""
+"""Finding and opening data sets, and the errors for missing, truncated and damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from spar.errors import UsageError
 from spar.eval.datasets.local import cache_root, data_root, open_data
-from spar.eval.datasets.readers import Damaged, count_rows, read_csv
+from spar.eval.datasets.readers import DamagedFile, count_rows, read_csv
 from spar.eval.datasets.registry import DataSet, data_set, data_sets
 
 
@@ -78,7 +78,9 @@ def test_digest_changes_with_any_file(copy: Callable[[str], Path]) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
     after = open_data("llmbar", str(folder.parent))
     assert after.altered == ("Natural/dataset.json",)
-    assert after.notes == ("llmbar: not the public originals to the byte: Natural/dataset.json",)
+    assert after.notes == (
+        "llmbar: these files differ from the public originals: Natural/dataset.json",
+    )
     assert before.digest != after.digest
 
 
@@ -140,20 +142,25 @@ def _last_row_gone(content: bytes) -> bytes:
     ("name", "path", "damage", "found"),
     [
         ("ifeval", "input_data.jsonl", _cut_half, "is not JSON; expected 541 rows"),
-        ("ifeval", "input_data.jsonl", _last_row_gone, "cut: 540 rows; expected 541 rows"),
-        ("ifeval", "input_data.jsonl", lambda c: b"", "cut: 0 rows; expected 541 rows"),
+        ("ifeval", "input_data.jsonl", _last_row_gone, "truncated: 540 rows; expected 541 rows"),
+        ("ifeval", "input_data.jsonl", lambda c: b"", "truncated: 0 rows; expected 541 rows"),
         ("ifeval", "input_data.jsonl", lambda c: c.replace(b'"key"', b'"Key"', 1), "line 1 lacks"),
-        ("ifeval", "input_data.jsonl", lambda c: c.replace(b": 1000,", b': "a",', 1), "is no int"),
+        (
+            "ifeval",
+            "input_data.jsonl",
+            lambda c: c.replace(b": 1000,", b': "a",', 1),
+            "is not of type int",
+        ),
         ("ifeval", "input_data.jsonl", lambda c: b"\xff" + c, "not UTF-8 at byte 1"),
-        ("llmbar", "Natural/dataset.json", _cut_half, "it is not JSON; expected 100 rows"),
-        ("llmbar", "Natural/dataset.json", lambda c: b"{}", "cut: 0 rows; expected 100 rows"),
-        ("llmbar", "Natural/dataset.json", lambda c: b"[1]", "row 1 is no object"),
-        ("humaneval", "HumanEval.jsonl.gz", _cut_half, "cut or not gzipped"),
-        ("humaneval", "HumanEval.jsonl.gz", lambda c: b"<html>", "cut or not gzipped"),
+        ("llmbar", "Natural/dataset.json", _cut_half, "the file is not JSON; expected 100 rows"),
+        ("llmbar", "Natural/dataset.json", lambda c: b"{}", "truncated: 0 rows; expected 100 rows"),
+        ("llmbar", "Natural/dataset.json", lambda c: b"[1]", "row 1 is not an object"),
+        ("humaneval", "HumanEval.jsonl.gz", _cut_half, "truncated or not gzipped"),
+        ("humaneval", "HumanEval.jsonl.gz", lambda c: b"<html>", "truncated or not gzipped"),
         ("mmlu", "dev/virology_dev.csv", lambda c: c[:-3], "as many fields as the header"),
-        ("mmlu", "dev/virology_dev.csv", lambda c: c + b'"x', "cut or not a table"),
+        ("mmlu", "dev/virology_dev.csv", lambda c: c + b'"x', "truncated or not a table"),
         ("mmlu", "dev/virology_dev.csv", lambda c: c[c.index(b"\n") + 1 :], "lacks the field"),
-        ("mmlu", "dev/virology_dev.csv", _last_row_gone, "cut: 4 rows; expected 5 rows"),
+        ("mmlu", "dev/virology_dev.csv", _last_row_gone, "truncated: 4 rows; expected 5 rows"),
         (
             "nltk_data",
             "tokenizers/punkt_tab/english/ortho_context.tab",
@@ -165,7 +172,7 @@ def _last_row_gone(content: bytes) -> bytes:
 def test_damaged_files_are_refused(
     name: str, path: str, damage: Callable[[bytes], bytes], found: str, copy: Callable[[str], Path]
 ) -> None:
-    """A cut or broken file is refused by name, with what was found and how to get it again."""
+    """The error for a truncated or damaged file has its name, the problem and how to get it again."""
     file = copy(name) / path
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(UsageError) as caught:
@@ -205,7 +212,7 @@ def test_a_gzipped_name_is_unzipped_and_a_byte_order_mark_dropped() -> None:
     """Rows are counted behind gzip, and behind a mark that some editors put first."""
     content = gzip.compress(b'\xef\xbb\xbf{"a": 1}\n\n{"a": 2}\n')
     assert count_rows("x.jsonl.gz", content, {"a": "int"}) == 2
-    with pytest.raises(Damaged, match="line 3: the field 'a' is no str"):
+    with pytest.raises(DamagedFile, match="line 3: the field 'a' is not of type str"):
         count_rows("x.jsonl", b'{"a": "1"}\n\n{"a": true}\n', {"a": "str"})
 
 

@@ -1,4 +1,4 @@
-"""Downloads from a loopback server: every file checked, cut ones thrown away, conversions exact."""
+"""Downloads from a loopback server: every file is checked, truncated ones are discarded, conversions are exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spar.eval.datasets import download as fetching
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.download import fetch, missing
 from spar.eval.datasets.local import open_data
-from spar.eval.datasets.registry import DataSet, KnownFile, data_set
+from spar.eval.datasets.registry import DataFile, DataSet, data_set
 
 
 @dataclass
@@ -71,13 +71,13 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
 def known(**contents: bytes) -> DataSet:
     """A set whose files, named a, b and so on, have these contents at their origins."""
     files = {
-        name: KnownFile(name, hashlib.sha256(body).hexdigest(), 1, f"o/r/c/{name}", ("", ""))
+        name: DataFile(name, hashlib.sha256(body).hexdigest(), 1, f"o/r/c/{name}", ("", ""))
         for name, body in contents.items()
     }
     return DataSet("toy", "toys", "MIT", {}, files)
 
 
-def names(files: Iterator[KnownFile]) -> list[str]:
+def names(files: Iterator[DataFile]) -> list[str]:
     return [file.path for file in files]
 
 
@@ -107,7 +107,9 @@ def test_what_is_not_the_file_is_thrown_away(origin: Origin, tmp_path: Path) -> 
     """A wrong body leaves the files before it and nothing of itself, and a second fetch goes on there."""
     origin.files = {"/o/r/c/a": b"one", "/o/r/c/b": b"<html>"}
     toys = known(a=b"one", b=b"two")
-    with pytest.raises(RunStopped, match=r"c/b: what came is not b \(SHA-256 .* nothing of it"):
+    with pytest.raises(
+        RunStopped, match=r"c/b: the download is not b \(SHA-256 .* nothing was written"
+    ):
         names(fetch(toys, str(tmp_path), base=origin.base))
     assert [path.name for path in (tmp_path / "toy").iterdir()] == ["a"]
     origin.files["/o/r/c/b"] = b"two"
@@ -137,7 +139,7 @@ def test_an_endless_answer_is_cut_off(
     """A body beyond the limit is given up, and nothing is written."""
     monkeypatch.setattr(fetching, "MAX_BYTES", 1000)
     origin.files = {"/o/r/c/a": bytes(5000)}
-    with pytest.raises(RunStopped, match="more than 1,000 bytes came"):
+    with pytest.raises(RunStopped, match="the server sent more than 1,000 bytes"):
         names(fetch(known(a=b"one"), str(tmp_path), base=origin.base))
     assert list((tmp_path / "toy").iterdir()) == []
 
@@ -169,7 +171,7 @@ def test_files_of_one_origin_are_downloaded_together(origin: Origin, tmp_path: P
     origin.files = {"/o/r/c/x.zip": packed.getvalue()}
     toys = known(a=b"one", b=b"two")
     files = {
-        name: replace(file, origin="o/r/c/x.zip", make=("unzip", f"x/{name}"))
+        name: replace(file, origin="o/r/c/x.zip", conversion=("unzip", f"x/{name}"))
         for name, file in toys.files.items()
     }
     packed_toys = replace(toys, files=files)
@@ -203,7 +205,7 @@ def test_dpr_questions_become_json_lines() -> None:
 )
 def test_origins_of_another_form_are_refused(how: tuple[str, str], content: bytes) -> None:
     """A maker that does not find what it expects stops the download."""
-    with pytest.raises(RunStopped, match="it does not have the expected form"):
+    with pytest.raises(RunStopped, match="the content does not have the expected form"):
         convert(how, content)
 
 
@@ -223,7 +225,7 @@ def test_triviaqa_is_made_exactly(data_root: Path) -> None:
     writer = csv.writer(table, delimiter="\t", lineterminator="\n")
     writer.writerows((row["question"], repr(row["aliases"])) for row in rows)
     file = data_set("triviaqa").files["validation_unfiltered.jsonl"]
-    made = convert(file.make, table.getvalue().encode())
+    made = convert(file.conversion, table.getvalue().encode())
     assert hashlib.sha256(made).hexdigest() == file.sha256
 
 

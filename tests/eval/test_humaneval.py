@@ -226,7 +226,7 @@ def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
             return [{**row, "canonical_solution": BODY}]
 
     target = "spar.eval.humaneval.benchmark.open_data"
-    monkeypatch.setattr(target, lambda name, given="": OneRow())
+    monkeypatch.setattr(target, lambda name, data="": OneRow())
 
 
 def _whole(row: dict[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""Makes data files of what their public origins hold.
+"""Converts the content of public origins into data files.
 
     ("lines", "200")                the first 200 lines
     ("unzip", "folder/name.txt")    one member of a zip archive
     ("dpr", "200")                  DPR's questions as JSON lines, the first 200; "" for all
 
 DPR's TriviaQA files are tab-separated with CSV quoting: a question, and its accepted answers as a
-Python list. They become `{"id": row, "question": ..., "aliases": [...]}`, nothing dropped.
+Python list. A row becomes `{"id": row number, "question": ..., "aliases": [...]}`; none is dropped.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from itertools import islice
 
 from spar.errors import RunStopped
 
-MAX_MEMBER = 64 * 2**20
-"""Most bytes that a member of an archive may unpack to."""
+MAX_MEMBER_BYTES = 64 * 2**20
+"""Largest size of an unpacked member of an archive."""
 
 
-def convert(how: tuple[str, str], content: bytes) -> bytes:
-    """The data file that is made of an origin's content.
+def convert(conversion: tuple[str, str], content: bytes) -> bytes:
+    """Convert an origin's content into a data file.
 
     Parameters
     ----------
-    how:
-        Maker and its argument; ("", "") leaves the content as it is.
+    conversion:
+        Name and argument of the conversion; ("", "") returns the content as it is.
 
     Raises
     ------
     RunStopped
-        The content is not what the maker expects.
+        The content is not in the form that the conversion expects.
     """
-    maker, argument = how
-    if not maker:
+    name, argument = conversion
+    if not name:
         return content
     try:
-        return MAKERS[maker](content, argument)
+        return CONVERSIONS[name](content, argument)
     except (ValueError, SyntaxError, KeyError, csv.Error, zipfile.BadZipFile) as error:
-        raise RunStopped(f"it does not have the expected form ({error})") from error
+        raise RunStopped(f"the content does not have the expected form ({error})") from error
 
 
 def _lines(content: bytes, count: str) -> bytes:
@@ -52,8 +52,8 @@ def _lines(content: bytes, count: str) -> bytes:
 
 def _unzip(content: bytes, member: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if archive.getinfo(member).file_size > MAX_MEMBER:
-            raise ValueError(f"{member} is larger than {MAX_MEMBER:,} bytes")
+        if archive.getinfo(member).file_size > MAX_MEMBER_BYTES:
+            raise ValueError(f"{member} is larger than {MAX_MEMBER_BYTES:,} bytes")
         return archive.read(member)
 
 
@@ -69,9 +69,9 @@ def _dpr_line(number: int, row: list[str]) -> str:
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
-MAKERS: Mapping[str, Callable[[bytes, str], bytes]] = {
+CONVERSIONS: Mapping[str, Callable[[bytes, str], bytes]] = {
     "lines": _lines,
     "unzip": _unzip,
     "dpr": _dpr,
 }
-"""Maker's name to a function of the origin's content and the maker's argument."""
+"""Name of a conversion to a function of the origin's content and the conversion's argument."""

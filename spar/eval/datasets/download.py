@@ -1,8 +1,8 @@
-"""Downloads data sets from their public origins, each file checked before it takes its name.
+"""Downloads data sets from their public origins, and checks each file before it gets its name.
 
-The origins are commits on GitHub that cannot change (`spar.eval.datasets.registry`). A file that is there and
-right is left alone, so a download that was cut off goes on where it stopped, file by file. What does
-not have the SHA-256 that the table says is thrown away, whatever the server claims.
+The origins are pinned commits on GitHub (`spar.eval.datasets.registry`). A file whose SHA-256 is that of the
+registry is not downloaded again, so an interrupted download resumes with the first missing file. A download
+with another SHA-256 is discarded.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from typing import TYPE_CHECKING
 from spar.errors import RunStopped, UsageError
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.local import data_root, file_digest
-from spar.eval.datasets.registry import DataSet, KnownFile
+from spar.eval.datasets.registry import DataFile, DataSet
 from spar.files import replace_bytes
 
 if TYPE_CHECKING:
     import httpx
 
 BASE = "https://raw.githubusercontent.com/"
-"""Where `owner/repository/commit/path` is served."""
+"""URL below which `owner/repository/commit/path` is served."""
 ATTEMPTS = 3
-"""Tries of a download that fails in a way that may pass."""
+"""Attempts of a download that fails with a transient error."""
 PAUSE_SECONDS = 1.0
-"""Wait before the second try; it doubles with each further one."""
+"""Pause before the second attempt, doubled before each further one."""
 TIMEOUT_SECONDS = 30.0
-"""Longest silence of the server."""
+"""Timeout of each read."""
 MAX_BYTES = 64 * 2**20
-"""A longer answer is none of these files."""
+"""Largest accepted response; no file of a data set is larger."""
 
 
-def missing(known: DataSet, given: str = "") -> list[KnownFile]:
-    """Files of a set that are not there as their public originals are."""
-    folder = data_root(given) / known.name
-    return [file for file in known.files.values() if not _is_right(folder / file.path, file)]
+def missing(dataset: DataSet, data: str = "") -> list[DataFile]:
+    """Files of a data set that are absent, or differ from their public originals."""
+    folder = data_root(data) / dataset.name
+    return [file for file in dataset.files.values() if not _is_original(folder / file.path, file)]
 
 
-def fetch(known: DataSet, given: str = "", *, base: str = BASE) -> Iterator[KnownFile]:
-    """Download what is missing of a set into the data's folder; gives each file once it is there.
+def fetch(dataset: DataSet, data: str = "", *, base: str = BASE) -> Iterator[DataFile]:
+    """Download the missing files of a data set into the data folder; yields each file once it is written.
 
     Parameters
     ----------
-    given:
-        The data's folder; "" for `SPAR_DATA`, else the cache.
+    data:
+        The data folder; "" for `SPAR_DATA`, else the cache.
     base:
-        Where the origins are served.
+        URL below which the origins are served.
 
     Raises
     ------
     UsageError
         The folder cannot be written.
     RunStopped
-        The network fails, or what came is not the file; files that were given out are kept.
+        The network fails, or a download is not the file. Files yielded before stay.
     """
     import httpx
 
-    folder = data_root(given) / known.name
+    folder = data_root(data) / dataset.name
     with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
-        for origin, files in groupby(missing(known, given), key=lambda file: file.origin):
+        for origin, files in groupby(missing(dataset, data), key=lambda file: file.origin):
             _make_folder(folder)
             content = _download(client, base + origin, folder)
             for file in files:
-                _place(folder / file.path, _made(file, content, base + origin))
+                _write(folder / file.path, _converted(file, content, base + origin))
                 yield file
 
 
-def _is_right(path: Path, file: KnownFile) -> bool:
+def _is_original(path: Path, file: DataFile) -> bool:
     try:
         return file_digest(path) == file.sha256
     except OSError:
@@ -82,22 +82,22 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"cannot make the folder {folder}: {error.strerror}; name another with --data DIR"
+            f"cannot make the folder {folder}: {error.strerror}; name another folder with --data DIR"
         ) from error
 
 
-def _made(file: KnownFile, content: bytes, url: str) -> bytes:
+def _converted(file: DataFile, content: bytes, url: str) -> bytes:
     try:
-        made = convert(file.make, content)
+        converted = convert(file.conversion, content)
     except RunStopped as error:
-        raise RunStopped(f"{url}: {error}; nothing of it was kept") from error
-    found = hashlib.sha256(made).hexdigest()
-    if found != file.sha256:
+        raise RunStopped(f"{url}: {error}; nothing was written") from error
+    digest = hashlib.sha256(converted).hexdigest()
+    if digest != file.sha256:
         raise RunStopped(
-            f"{url}: what came is not {file.path} (SHA-256 {found[:12]}..., expected "
-            f"{file.sha256[:12]}...); nothing of it was kept, try again later"
+            f"{url}: the download is not {file.path} (SHA-256 {digest[:12]}..., expected "
+            f"{file.sha256[:12]}...); nothing was written, try again later"
         )
-    return made
+    return converted
 
 
 def _download(client: httpx.Client, url: str, folder: Path) -> bytes:
@@ -129,13 +129,13 @@ def _stream(client: httpx.Client, url: str) -> bytes:
             content += chunk
             if len(content) > MAX_BYTES:
                 raise RunStopped(
-                    f"{url}: more than {MAX_BYTES:,} bytes came, which is no such file"
+                    f"{url}: the server sent more than {MAX_BYTES:,} bytes, so it is not the file"
                 )
     return bytes(content)
 
 
-def _place(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
+def _write(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_bytes(path, content)

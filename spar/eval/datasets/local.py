@@ -1,12 +1,12 @@
-"""The benchmarks' data on this machine: where it is, whether it is whole, and its rows.
+"""Data sets on this machine: where they are, whether they are complete, and their rows.
 
     open_data("ifeval").jsonl("input_data.jsonl")     541 rows
-    open_data("ifeval", "../data").digest             16 hex digits over the set's files
+    open_data("ifeval", "../data").digest             16 hex digits over the data set's files
 
-The folder is the one given (`--data`), else the environment's `SPAR_DATA`, else the cache, to which
-`spar data fetch` downloads. Below it each set has a folder of its own; the set's own folder may be given
-too. Every known file is checked when a set is opened: a file that lacks rows, or whose last row is cut,
-is refused; one that is whole but not the public original to the byte is used, and named in `altered`.
+The data folder is that of `--data`, else of the environment variable `SPAR_DATA`, else the cache, to which
+`spar data fetch` downloads. It holds one folder for each data set; `--data` may also name a data set's own
+folder. Opening a data set checks each of its files: one that lacks rows, or is truncated, is an error; one that
+is complete but differs from the public original is used and listed in `altered`.
 """
 
 from __future__ import annotations
@@ -19,64 +19,66 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spar.errors import UsageError
-from spar.eval.datasets.readers import Damaged, count_rows, read_csv, read_json, read_jsonl
-from spar.eval.datasets.registry import DataSet, KnownFile, data_set, data_sets
+from spar.eval.datasets.readers import DamagedFile, count_rows, read_csv, read_json, read_jsonl
+from spar.eval.datasets.registry import DataFile, DataSet, data_set, data_sets
 
 VARIABLE = "SPAR_DATA"
-"""Environment variable that names the data's folder."""
+"""Environment variable that names the data folder."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """One data set on this machine, all of its known files there and whole."""
+    """One data set on this machine; all of its files are present and complete."""
 
     name: str
-    """The set's name."""
+    """The data set's name."""
     root: Path
-    """The set's own folder."""
-    sums: Mapping[str, str]
-    """Known file to the SHA-256 of what is there."""
+    """The data set's own folder."""
+    checksums: Mapping[str, str]
+    """File to its SHA-256."""
 
     @property
     def digest(self) -> str:
-        """16 hex digits over the set's files: names and contents."""
-        listing = "".join(f"{self.sums[path]}  {path}\n" for path in sorted(self.sums))
+        """16 hex digits over the data set's files: names and contents."""
+        listing = "".join(f"{self.checksums[path]}  {path}\n" for path in sorted(self.checksums))
         return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
     @property
     def altered(self) -> tuple[str, ...]:
-        """Files that are whole, but not the public original to the byte."""
-        known = data_set(self.name).files
-        return tuple(path for path, found in self.sums.items() if found != known[path].sha256)
+        """Files that are complete, but differ from the public original."""
+        files = data_set(self.name).files
+        return tuple(path for path, sha in self.checksums.items() if sha != files[path].sha256)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line for a person where a file is altered."""
+        """A human-readable line if a file is altered."""
         if not self.altered:
             return ()
-        return (f"{self.name}: not the public originals to the byte: {', '.join(self.altered)}",)
+        return (
+            f"{self.name}: these files differ from the public originals: {', '.join(self.altered)}",
+        )
 
     def path(self, relative: str) -> Path:
-        """Where a file is.
+        """The path of a file.
 
         Raises
         ------
         UsageError
-            It is not there.
+            There is no such file.
         """
         path = self.root / relative
         if not path.is_file():
-            raise _mistake(self.name, path, "there is no such file")
+            raise _error(self.name, path, "there is no such file")
         return path
 
     def jsonl(self, relative: str) -> list[dict[str, Any]]:
-        """Rows of a file with one JSON object a line, gzipped where it ends in .gz."""
+        """Rows of a file with one JSON object a line, gzipped if its name ends in .gz."""
         return self._rows(relative, read_jsonl)
 
     def json(self, relative: str) -> Any:
-        """Content of a JSON file; where it is a list, its rows have the set's fields."""
+        """Content of a JSON file; if it is a list, its rows have the data set's fields."""
         return self._rows(relative, read_json)
 
     def csv(self, relative: str) -> list[dict[str, str]]:
@@ -87,40 +89,41 @@ class DataFolder:
         path = self.path(relative)
         try:
             return read(path.name, _content(self.name, path), data_set(self.name).fields)
-        except Damaged as error:
-            raise _mistake(self.name, path, str(error)) from error
+        except DamagedFile as error:
+            raise _error(self.name, path, str(error)) from error
 
 
-def open_data(name: str, given: str = "") -> DataFolder:
-    """A data set, after a check of each of its known files.
+def open_data(name: str, data: str = "") -> DataFolder:
+    """Open a data set, after a check of each of its files.
 
     Parameters
     ----------
     name:
-        Name of the set.
-    given:
-        The data's folder, or the set's own; "" for `SPAR_DATA`, else the cache.
+        Name of the data set.
+    data:
+        The data folder, or the data set's own; "" for `SPAR_DATA`, else the cache.
 
     Raises
     ------
     UsageError
-        An unknown set, no such folder, a missing file, a cut file.
+        There is no such data set or folder; a file is missing or truncated.
     """
-    known = data_set(name)
-    root = _set_folder(known, given)
-    return DataFolder(name, root, {path: _check(root, known, path) for path in known.files})
+    dataset = data_set(name)
+    root = _find_folder(dataset, data)
+    checksums = {path: _check(root, dataset, file) for path, file in dataset.files.items()}
+    return DataFolder(name, root, checksums)
 
 
-def data_root(given: str = "") -> Path:
-    """The data's folder, whether or not it exists: the one given, else `SPAR_DATA`, else the cache."""
-    chosen = given or os.environ.get(VARIABLE, "")
+def data_root(data: str = "") -> Path:
+    """The data folder, whether or not it exists: `data`, else `SPAR_DATA`, else the cache."""
+    chosen = data or os.environ.get(VARIABLE, "")
     return Path(chosen).expanduser() if chosen else cache_root()
 
 
 def cache_root() -> Path:
-    """Where `spar data fetch` downloads to unless told otherwise: `~/.cache/spar/data`."""
+    """The default folder of `spar data fetch`: `~/.cache/spar/data`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The convention is to ignore a relative path there.
+    # The XDG convention is to ignore a relative path.
     parent = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
     return parent / "spar" / "data"
 
@@ -131,56 +134,47 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _set_folder(known: DataSet, given: str) -> Path:
-    root = data_root(given)
-    if (root / known.name).is_dir():
-        return root / known.name
-    if any((root / path).is_file() for path in known.files):
-        return root  # the set's own folder was given
-    beside = root.parent / known.name
-    if beside.is_dir() and any(root.name == one.name for one in data_sets()):
-        return beside  # another set's own folder was given
-    origin = _origin(given)
-    raise _mistake(known.name, root / known.name, f"there is no such folder ({origin})")
+def _find_folder(dataset: DataSet, data: str) -> Path:
+    root = data_root(data)
+    if (root / dataset.name).is_dir():
+        return root / dataset.name
+    if any((root / path).is_file() for path in dataset.files):
+        return root  # `data` is the data set's own folder
+    sibling = root.parent / dataset.name
+    if sibling.is_dir() and any(root.name == other.name for other in data_sets()):
+        return sibling  # `data` is the folder of another data set
+    from_variable = f"looked there for {VARIABLE}" if os.environ.get(VARIABLE) else ""
+    source = "looked there for --data" if data else from_variable or "looked in the cache"
+    raise _error(dataset.name, root / dataset.name, f"there is no such folder ({source})")
 
 
-def _origin(given: str) -> str:
-    if given:
-        return "looked there for --data"
-    return f"looked there for {VARIABLE}" if os.environ.get(VARIABLE) else "looked in the cache"
-
-
-def _check(root: Path, known: DataSet, relative: str) -> str:
-    """SHA-256 of a known file that is there and whole."""
-    path, expected = root / relative, known.files[relative]
-    content = _content(known.name, path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected.sha256:
-        _check_whole(known, path, content, expected)
-    return found
-
-
-def _check_whole(known: DataSet, path: Path, content: bytes, expected: KnownFile) -> None:
-    wanted = f"; expected {expected.rows:,} rows"
-    try:
-        rows = count_rows(path.name, content, known.fields)
-    except Damaged as error:
-        raise _mistake(known.name, path, f"{error}{wanted}") from error
-    if rows < expected.rows:
-        raise _mistake(known.name, path, f"cut: {rows:,} rows{wanted}")
+def _check(root: Path, dataset: DataSet, file: DataFile) -> str:
+    """SHA-256 of a file; raises `UsageError` if it is absent or incomplete."""
+    path = root / file.path
+    content = _content(dataset.name, path)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        expected = f"; expected {file.rows:,} rows"
+        try:
+            num_rows = count_rows(path.name, content, dataset.fields)
+        except DamagedFile as error:
+            raise _error(dataset.name, path, f"{error}{expected}") from error
+        if num_rows < file.rows:
+            raise _error(dataset.name, path, f"truncated: {num_rows:,} rows{expected}")
+    return digest
 
 
 def _content(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise _mistake(name, path, "there is no such file") from error
+        raise _error(name, path, "there is no such file") from error
     except OSError as error:
-        raise _mistake(name, path, f"cannot be read: {error.strerror}") from error
+        raise _error(name, path, f"cannot be read: {error.strerror}") from error
 
 
-def _mistake(name: str, path: Path, found: str) -> UsageError:
+def _error(name: str, path: Path, problem: str) -> UsageError:
     return UsageError(
-        f"data set {name}: {path}: {found}; get it with `spar data fetch {name}`, "
-        f"or name a folder that has {name}/ with --data DIR or {VARIABLE}"
+        f"data set {name}: {path}: {problem}; get it with `spar data fetch {name}`, "
+        f"or name a folder that holds {name}/ with --data DIR or {VARIABLE}"
     )

@@ -1,7 +1,7 @@
-"""Rows out of the bytes of a data file, and whether all of them are whole.
+"""Parses the bytes of a data file into rows, and checks that each row is complete.
 
-`.jsonl` has one JSON object a line, `.json` one list of objects, `.csv` a header and quoted fields;
-any other file is text, its lines the rows. A name that ends in `.gz` is unzipped first.
+`.jsonl` holds one JSON object a line, `.json` one list of objects, `.csv` a header and quoted fields. Any
+other file is text, whose rows are its lines. A file whose name ends in `.gz` is decompressed first.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import PurePath
 from typing import Any
 
 TYPES: Mapping[str, type] = {"str": str, "int": int, "list": list}
-"""Names of field types in the table of data sets."""
+"""Names of field types in `sources.json`."""
 
 
-class Damaged(Exception):
-    """A file is not what its name says; the message says where and how."""
+class DamagedFile(Exception):
+    """A file is not in the format of its name; the message says where and how."""
 
 
 Fields = Mapping[str, str]
@@ -32,16 +32,16 @@ def read_jsonl(name: str, content: bytes, fields: Fields) -> list[dict[str, Any]
     rows = []
     for number, line in enumerate(_text(name, content).split("\n"), start=1):
         if line.strip():
-            rows.append(_row(_parsed(line, f"line {number}"), fields, f"line {number}"))
+            rows.append(_check_row(_parse(line, f"line {number}"), fields, f"line {number}"))
     return rows
 
 
 def read_json(name: str, content: bytes, fields: Fields) -> Any:
     """The content of a `.json` file."""
-    value = _parsed(_text(name, content), "it")
+    value = _parse(_text(name, content), "the file")
     if isinstance(value, list):
         for number, row in enumerate(value, start=1):
-            _row(row, fields, f"row {number}")
+            _check_row(row, fields, f"row {number}")
     return value
 
 
@@ -51,16 +51,16 @@ def read_csv(name: str, content: bytes, fields: Fields) -> list[dict[str, str]]:
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise Damaged(f"cut or not a table: line {reader.line_num} ({error})") from error
+        raise DamagedFile(f"truncated or not a table: line {reader.line_num} ({error})") from error
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
-            raise Damaged(f"row {number} has not as many fields as the header")
-        _row(row, fields, f"row {number}")
+            raise DamagedFile(f"row {number} has not as many fields as the header")
+        _check_row(row, fields, f"row {number}")
     return rows
 
 
 def count_rows(name: str, content: bytes, fields: Fields) -> int:
-    """How many rows a file has; raises `Damaged` where one is not whole."""
+    """The number of rows of a file; raises `DamagedFile` if one is incomplete."""
     match PurePath(name.removesuffix(".gz")).suffix:
         case ".jsonl":
             return len(read_jsonl(name, content, fields))
@@ -78,24 +78,24 @@ def _text(name: str, content: bytes) -> str:
         plain = gzip.decompress(content) if name.endswith(".gz") else content
         return plain.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise Damaged(f"cut or not gzipped ({error})") from error
+        raise DamagedFile(f"truncated or not gzipped ({error})") from error
     except UnicodeDecodeError as error:
-        raise Damaged(f"cut or not UTF-8 at byte {error.start + 1}") from error
+        raise DamagedFile(f"truncated or not UTF-8 at byte {error.start + 1}") from error
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"cut or damaged: {where} is not JSON") from error
+        raise DamagedFile(f"truncated or damaged: {where} is not JSON") from error
 
 
-def _row(row: Any, fields: Fields, where: str) -> dict[str, Any]:
+def _check_row(row: Any, fields: Fields, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise Damaged(f"{where} is no object with named fields")
+        raise DamagedFile(f"{where} is not an object with named fields")
     for field, kind in fields.items():
         if field not in row:
-            raise Damaged(f"{where} lacks the field {field!r}")
+            raise DamagedFile(f"{where} lacks the field {field!r}")
         if not isinstance(row[field], TYPES[kind]) or isinstance(row[field], bool):
-            raise Damaged(f"{where}: the field {field!r} is no {kind}")
+            raise DamagedFile(f"{where}: the field {field!r} is not of type {kind}")
     return row

@@ -1,8 +1,8 @@
 """The data sets that the benchmarks read: their files, licences and public origins.
 
-The facts are in `sources.json` beside this file, measured on the public originals: each file's SHA-256
-and number of rows, the fields that each row has, and the pinned commit it comes from. No row of any data
-set is part of spar.
+They are listed in `sources.json` beside this file, as measured on the public originals: the SHA-256 and the
+number of rows of each file, the fields of its rows, and the pinned commit that it comes from. spar ships no
+row of any data set.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ TABLE = Path(__file__).with_name("sources.json")
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
-    """One file of a data set, as its public original is."""
+class DataFile:
+    """One file of a data set, as in its public original."""
 
     path: str
-    """Inside the set's folder."""
+    """Relative to the data set's folder."""
     sha256: str
     rows: int
-    """Rows, or lines where it has no rows."""
+    """Number of rows, or of lines in a text file."""
     origin: str
     """`owner/repository/commit/path` on GitHub."""
-    make: tuple[str, str]
-    """How it is made of the origin (`spar.eval.datasets.convert`), and that one's argument; ("", "") as it is."""
+    conversion: tuple[str, str]
+    """Name and argument of the conversion that makes it from the origin (`spar.eval.datasets.convert`);
+    ("", "") if it is the origin's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +40,29 @@ class DataSet:
     """One data set."""
 
     name: str
-    """Its folder below the data's."""
-    what: str
-    """A few words for a person."""
+    """Also the name of its folder in the data folder."""
+    description: str
+    """A human-readable phrase."""
     licence: str
     fields: Mapping[str, str]
-    """Field of every row to its Python type, {} where rows have none."""
-    files: Mapping[str, KnownFile]
+    """Field of every row to its Python type, {} if rows have no fields."""
+    files: Mapping[str, DataFile]
 
 
 def data_set(name: str) -> DataSet:
-    """The data set of a name.
+    """The data set with a name.
 
     Raises
     ------
     UsageError
-        There is none; the message says the closest name and all that are accepted.
+        There is none; the message has the closest name and all that are accepted.
     """
     check_name(_table(), "data set", name)
     return _table()[name]
 
 
 def data_sets() -> tuple[DataSet, ...]:
-    """All of them, in order."""
+    """All data sets, in order."""
     return tuple(_table().values())
 
 
@@ -73,13 +74,13 @@ def _table() -> Mapping[str, DataSet]:
 
 def _data_set(name: str, entry: Mapping[str, Any]) -> DataSet:
     files = {
-        path: KnownFile(
+        path: DataFile(
             path=path,
             sha256=facts["sha256"],
             rows=facts["rows"],
             origin=entry["base"] + facts.get("origin", path),
-            make=tuple(facts.get("make", ("", ""))),
+            conversion=tuple(facts.get("make", ("", ""))),
         )
         for path, facts in entry["files"].items()
     }
-    return DataSet(name, entry["what"], entry["licence"], entry["fields"], files)
+    return DataSet(name, entry["description"], entry["licence"], entry["fields"], files)

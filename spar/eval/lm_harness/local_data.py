@@ -46,7 +46,7 @@ def local_data(given: str = "") -> Iterator[None]:
 
     with _LOCK:
         hub = datasets.load_dataset
-        open_set = functools.cache(functools.partial(open_data, given=given))
+        open_set = functools.cache(functools.partial(open_data, data=given))
         datasets.load_dataset = functools.partial(_load, hub, open_set)
         try:
             yield
