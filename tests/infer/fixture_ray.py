@@ -1,6 +1,6 @@
-"""A small Ray cluster that tests share, and what its replicas run.
+"""A small Ray cluster that tests share, and the engines that its replicas run.
 
-A test module takes the fixtures by importing them by name.
+`conftest.py` of this folder imports the fixtures.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from spar.config import DecodeConfig
 from spar.errors import EngineError, MissingExtra, PromptRefused
 from spar.infer.engine import Completion, Deployment, Engine, NoteCallback, Request
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.engines.ray.cluster import Need, load_ray
-from spar.infer.engines.ray.replica import Plan
+from spar.infer.engines.ray.cluster import ResourceRequest, load_ray
+from spar.infer.engines.ray.replica import ReplicaSpec
 from tests.fakes import World
 from tests.infer.fixture_vllm import Lent
 
@@ -29,7 +29,7 @@ _WAIT_SECONDS = 90
 
 @pytest.fixture(scope="module")
 def ray_nodes() -> Iterator[Any]:
-    """Two nodes on this machine, of two CPUs in name each; this process is connected to them."""
+    """A cluster of two nodes on this machine, with two nominal CPUs each; this process is connected."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
     ray = load_ray("")
@@ -45,7 +45,7 @@ def ray_nodes() -> Iterator[Any]:
 
 
 def add_node(nodes: Any, num_cpus: int) -> Any:
-    """One more node, with little memory for objects."""
+    """Add a node with a small object store."""
     return nodes.add_node(
         num_cpus=num_cpus, object_store_memory=80 * 1024**2, include_dashboard=False
     )
@@ -53,7 +53,7 @@ def add_node(nodes: Any, num_cpus: int) -> Any:
 
 @pytest.fixture(scope="module")
 def ray_module_engine(ray_nodes: Any, tiny_model: Path) -> Iterator[Engine]:
-    """Two replicas of hf on the tiny model."""
+    """Two hf replicas of the tiny model."""
     from spar.infer.engines.ray.engine import open_ray
 
     settings: dict[str, Any] = {
@@ -73,89 +73,93 @@ def ray_engine(ray_module_engine: Engine) -> Lent:
     return Lent(ray_module_engine)
 
 
-def plan(opener: Callable[..., Engine]) -> Plan:
-    """What a replica opens by one of the functions below."""
-    return Plan(f"{opener.__module__}:{opener.__name__}", Deployment("world"), DecodeConfig())
+def replica_spec(opener: Callable[..., Engine]) -> ReplicaSpec:
+    """A replica that opens one of the engines below."""
+    return ReplicaSpec(
+        f"{opener.__module__}:{opener.__name__}", Deployment("world"), DecodeConfig()
+    )
 
 
-CPU = Need("CPU", 1)
+ONE_CPU = ResourceRequest("CPU", 1)
 
 
-def open_world(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
-    """Takes its time, as a world replies, and describes itself by its process's id."""
+def open_world(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> FakeEngine:
+    """Replies after a delay, as a `World` does; its description is its process id."""
     engine = FakeEngine(World(), latency=0.02)
     engine.description = str(os.getpid())
     return engine
 
 
-def open_mortal(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
-    """Its process ends, its engine breaks, or it refuses a prompt, when it is asked for that."""
-    asked: list[str] = []
+def open_mortal(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> FakeEngine:
+    """Ends its process, breaks its engine, or refuses a prompt, as the prompt says."""
+    served: list[str] = []
 
     def reply(request: Request) -> str:
-        wish = request.messages[-1].content
-        if wish == "die":
+        prompt = request.messages[-1].content
+        if prompt == "die":
             os._exit(1)
-        if wish == "break" or (wish == "break if asked before" and asked):
+        if prompt == "break" or (prompt == "break if used before" and served):
             raise EngineError("broken")
-        if wish == "refuse":
+        if prompt == "refuse":
             raise PromptRefused("not this one")
-        asked.append(wish)
+        served.append(prompt)
         return "alive"
 
     return FakeEngine(reply)
 
 
-def open_lacking(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> FakeEngine:
-    """Lacks a package."""
+def open_lacking(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> FakeEngine:
+    """Raises that a package is missing."""
     raise MissingExtra("torch", "hf", "the hf engine")
 
 
-class Counting(FakeEngine):
-    """Looks ten tokens of each request up in a prefix cache, and finds four of them."""
+class CachingEngine(FakeEngine):
+    """Reports ten tokens looked up in a prefix cache per request, and four hits."""
 
     mean_batch = 0.0
     prefix_cache = (0, 0)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order."""
-        queried, hit = self.prefix_cache
-        self.prefix_cache = queried + 10 * len(requests), hit + 4 * len(requests)
+        """One completion per request, in order."""
+        queried, hits = self.prefix_cache
+        self.prefix_cache = queried + 10 * len(requests), hits + 4 * len(requests)
         return await super().generate(requests)
 
 
-def open_counting(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> Counting:
-    """Has a prefix cache, and describes itself by its process's id."""
-    engine = Counting(World())
+def open_counting(
+    deployment: Deployment, config: DecodeConfig, note: NoteCallback
+) -> CachingEngine:
+    """Has a prefix cache; its description is its process id."""
+    engine = CachingEngine(World())
     engine.description = str(os.getpid())
     return engine
 
 
-class Telling(FakeEngine):
-    """Holds what it is told to hold, and tells of each such call that is cancelled."""
+class HangingEngine(FakeEngine):
+    """Never replies to the prompt "hang", and notes when such a call is cancelled."""
 
-    def __init__(self, tell: NoteCallback) -> None:
+    def __init__(self, note: NoteCallback) -> None:
         super().__init__(World())
-        self._tell = tell
+        self._note = note
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order, or never."""
-        if requests[0].messages[0].content == "hold":
+        """One completion per request, in order, or never."""
+        if requests[0].messages[0].content == "hang":
             try:
                 await asyncio.Event().wait()
             finally:
-                self._tell("dropped")
+                self._note("cancelled")
         return await super().generate(requests)
 
 
-def open_telling(deployment: Deployment, config: DecodeConfig, tell: NoteCallback) -> Telling:
-    """Tells of cancelled calls."""
-    return Telling(tell)
+def open_hanging(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> HangingEngine:
+    """Notes cancelled calls."""
+    return HangingEngine(note)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true; a slow machine is given time."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fails after a minute and a half."""
     end = time.monotonic() + _WAIT_SECONDS
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
+    while not condition():
+        assert time.monotonic() < end, "the condition never held"
         await asyncio.sleep(0.05)

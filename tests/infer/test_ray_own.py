@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine's own: started without an address, ended with its last engine."""
+"""A Ray cluster on this machine: started without an address, stopped with its last engine."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ OWN_CLUSTER = """
 import asyncio, os, ray, time
 from spar.errors import UsageError
 from spar.infer.engines.ray import cluster
-from spar.infer.engines.ray.engine import Fleet, RayEngine
-from tests.infer.fixture_ray import CPU, open_world, plan
-from tests.infer.test_ray import ask
+from spar.infer.engines.ray.engine import RayEngine, ReplicaPlan
+from tests.infer.fixture_ray import ONE_CPU, open_world, replica_spec
+from tests.infer.test_ray import request
 
 try:
     cluster.join("127.0.0.1:1")
-except UsageError as mistake:
-    print(mistake)
+except UsageError as error:
+    print(error)
 cluster.join("")
 cluster.join("")
-engine = RayEngine(Fleet(plan(open_world), CPU, 1, 60.0), lambda line: None)
-seat = engine.seats[0]
-first = seat.state.description
+engine = RayEngine(ReplicaPlan(replica_spec(open_world), ONE_CPU, 1, 60.0), lambda line: None)
+replica = engine.replicas[0]
+first = replica.state.description
 os.kill(int(first), 9)
-while seat.state.description == first:
+while replica.state.description == first:
     time.sleep(0.1)
-print(len(asyncio.run(engine.generate(ask("one")))))
+print(len(asyncio.run(engine.generate(request("one")))))
 cluster.leave()
 print(ray.is_initialized())
 asyncio.run(engine.aclose())
 asyncio.run(engine.aclose())
 print(ray.is_initialized())
 try:
-    asyncio.run(engine.generate(ask("two")))
+    asyncio.run(engine.generate(request("two")))
 except Exception as error:
     print(repr(error))
 """
 
 
-def test_an_own_cluster_ends_with_its_last_engine() -> None:
-    """It is started where no address is given, and prints nothing of its own when a replica dies.
+def test_a_local_cluster_stops_with_its_last_engine() -> None:
+    """It starts without an address, and prints nothing when a replica dies.
 
-    An address without a cluster is refused at once.
+    An address without a cluster is an error at once.
     """
     pytest.importorskip("ray")
     command = [sys.executable, "-W", "error", "-c", OWN_CLUSTER]
     run = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    refusal, *lines = run.stdout.splitlines()
-    assert refusal.startswith("--ray-address 127.0.0.1:1: cannot be used")
+    message, *lines = run.stdout.splitlines()
+    assert message.startswith("--ray-address 127.0.0.1:1: cannot connect")
     assert lines == ["1", "True", "False", "EngineError('the engine is closed')"]
     assert run.stderr == ""
     assert run.returncode == 0

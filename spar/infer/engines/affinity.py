@@ -1,7 +1,7 @@
-"""Which replica a tree stays on, so that one prefix cache serves all of its requests.
+"""Session affinity: a tree stays on one replica, so that one prefix cache serves all of its requests.
 
-A tree goes to the least loaded replica when it is first seen, and stays there while that replica
-lives. Pure bookkeeping: knows neither clusters nor servers.
+A tree is assigned to the least loaded replica at its first request, and stays there while that replica is
+up. Pure bookkeeping; knows neither clusters nor servers.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
-_REMEMBERED = 65_536
+_MAX_TREES = 65_536
 
 R = TypeVar("R", bound=Hashable)
-"""What stands for a replica."""
+"""Identifies a replica."""
 
 
 class Affinity(Generic[R]):
@@ -21,14 +21,14 @@ class Affinity(Generic[R]):
 
     Parameters
     ----------
-    remembered:
-        Most trees whose replica is kept in mind; the one asked for longest ago is forgotten first.
+    max_trees:
+        Number of assignments to remember; the least recently used one is forgotten first.
     """
 
-    def __init__(self, remembered: int = _REMEMBERED) -> None:
-        self._remembered = remembered
-        self._places: OrderedDict[int, R] = OrderedDict()
-        self._given: Counter[R] = Counter()
+    def __init__(self, max_trees: int = _MAX_TREES) -> None:
+        self._max_trees = max_trees
+        self._assigned: OrderedDict[int, R] = OrderedDict()
+        self._num_assigned: Counter[R] = Counter()
 
     def pick(self, tree: int, loads: Mapping[R, float]) -> R:
         """The replica for a tree's next request.
@@ -36,21 +36,17 @@ class Affinity(Generic[R]):
         Parameters
         ----------
         tree:
-            Admission number; 0 stands for no tree, whose requests go wherever there is least to do.
+            Admission number; requests with 0 belong to no tree and go to the least loaded replica.
         loads:
-            Live replica to how busy it is; not empty. Of equally busy ones, that which was given
-            fewest trees so far is taken.
+            Load of each live replica; not empty. Ties go to the replica with the fewest assignments.
         """
-        place = self._places.get(tree)
-        if place is None or place not in loads:
-            place = min(loads, key=lambda replica: (loads[replica], self._given[replica]))
-            self._given[place] += 1
+        replica = self._assigned.get(tree)
+        if replica is None or replica not in loads:
+            replica = min(loads, key=lambda each: (loads[each], self._num_assigned[each]))
+            self._num_assigned[replica] += 1
         if tree:
-            self._remember(tree, place)
-        return place
-
-    def _remember(self, tree: int, place: R) -> None:
-        self._places[tree] = place
-        self._places.move_to_end(tree)
-        if len(self._places) > self._remembered:
-            self._places.popitem(last=False)
+            self._assigned[tree] = replica
+            self._assigned.move_to_end(tree)
+            if len(self._assigned) > self._max_trees:
+                self._assigned.popitem(last=False)
+        return replica

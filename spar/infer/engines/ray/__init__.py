@@ -1,1 +1,1 @@
-"""The `ray` engine: replicas on a Ray cluster. `engine.py` is its front."""
+"""The `ray` engine: replicas on a Ray cluster. Start with `engine.py`."""

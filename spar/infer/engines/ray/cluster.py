@@ -1,7 +1,7 @@
-"""Joining a Ray cluster, and what room it has.
+"""Joining and leaving a Ray cluster, and its free resources.
 
-Several engines of one process share the connection; the last one to leave ends it, and with it a
-cluster that was started here. A connection that was there before is left as it was.
+Several engines of one process share the connection. The last one to leave closes it, and with it a cluster
+that was started here; a connection that existed before is left open.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from typing import Any
 
 from spar.errors import MissingExtra, UsageError
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_TIMEOUT = 10.0
 _OBJECT_STORE_BYTES = 80 * 1024**2
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_ALLOW_OTHER_HOSTS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @dataclass(slots=True)
-class _Membership:
-    users: int = 0
-    ours: bool = False
+class _Connection:
+    """This process's connection to a cluster."""
+
+    num_users: int = 0
+    is_ours: bool = False
+    """Whether `join` opened it."""
 
 
-_membership = _Membership()
+_connection = _Connection()
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ResourceRequest:
     """What a replica takes of its node."""
 
     resource: str
-    """CPU or GPU, as Ray calls them."""
+    """CPU or GPU, Ray's names."""
     amount: float
 
     def __str__(self) -> str:
@@ -44,31 +47,31 @@ class Need:
 
 
 def join(address: str) -> None:
-    """Connect to a cluster, or start one that only this machine can reach.
+    """Connect to a cluster, or start one that only this machine can reach. Blocks.
 
     Parameters
     ----------
     address:
-        auto, host:port, or "" for a cluster of this machine's own. Without effect where this
-        process is connected already.
+        auto, host:port, or "" for a new cluster on this machine. Ignored if this process is already
+        connected.
 
     Raises
     ------
     MissingExtra
         Ray is not installed.
     UsageError
-        There is no cluster at the address, or one that cannot be joined.
+        There is no cluster at the address, or it cannot be joined.
     """
     with _lock:
         ray = load_ray(address)
         if not ray.is_initialized():
             _connect(ray, address)
-            _membership.ours = True
-        _membership.users += 1
+            _connection.is_ours = True
+        _connection.num_users += 1
 
 
 def load_ray(address: str) -> Any:
-    """Import ray, quiet and without usage statistics.
+    """Import ray, without log output and usage statistics.
 
     Raises
     ------
@@ -76,9 +79,11 @@ def load_ray(address: str) -> Any:
         Ray is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of a change
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of a change
     if not address:
-        os.environ.setdefault(_LOOPBACK, "0")  # read at import; an own cluster keeps to 127.0.0.1
+        os.environ.setdefault(
+            _ALLOW_OTHER_HOSTS, "0"
+        )  # read at import; keeps the cluster on 127.0.0.1
     try:
         import ray
     except ImportError as error:
@@ -87,53 +92,53 @@ def load_ray(address: str) -> Any:
 
 
 def leave() -> None:
-    """Undo one `join`."""
+    """Undo one `join`. Blocks."""
     import ray
 
     with _lock:
-        _membership.users -= 1
-        if _membership.ours and not _membership.users:
-            _membership.ours = False
+        _connection.num_users -= 1
+        if _connection.is_ours and not _connection.num_users:
+            _connection.is_ours = False
             ray.shutdown()
-            _let_ray_print(True)
+            _set_worker_logs(True)
 
 
-def amounts(resource: str) -> list[float]:
-    """What each live node has of a resource, most first; nodes without it are left out."""
+def node_amounts(resource: str) -> list[float]:
+    """The amount of a resource on each live node that has it, largest first."""
     import ray
 
     nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]  # ray is typed in parts
-    found = [node["Resources"].get(resource, 0.0) for node in nodes if node["Alive"]]
-    return sorted(filter(None, found), reverse=True)
+    amounts = [node["Resources"].get(resource, 0.0) for node in nodes if node["Alive"]]
+    return sorted(filter(None, amounts), reverse=True)
 
 
-def check_room(need: Need, replicas: int, nodes: Sequence[float]) -> None:
-    """Raise `UsageError` unless the nodes' amounts of the needed resource hold the replicas."""
-    room = num_places(need.amount, nodes)
-    if room < replicas:
-        has = " + ".join(f"{amount:g}" for amount in nodes) or "0"
+def check_room(request: ResourceRequest, num_replicas: int, nodes: Sequence[float]) -> None:
+    """Raise `UsageError` if the replicas do not fit on the nodes with these amounts of the resource."""
+    room = max_replicas(request.amount, nodes)
+    if room < num_replicas:
+        available = " + ".join(f"{amount:g}" for amount in nodes) or "0"
         raise UsageError(
-            f"--replicas {replicas}: each needs {need} on one node, and the Ray cluster has {has} "
-            f"{need.resource}s: room for {room}; give fewer replicas or add nodes"
+            f"--replicas {num_replicas}: each needs {request} on one node, and the Ray cluster has "
+            f"{available} {request.resource}s, room for {room}; use fewer replicas or add nodes"
         )
 
 
-def num_places(amount: float, nodes: Sequence[float]) -> int:
-    """How many replicas fit that each take an amount of one node."""
+def max_replicas(amount: float, nodes: Sequence[float]) -> int:
+    """How many replicas fit if each takes an amount of one node."""
     return sum(int(node / amount + 1e-9) for node in nodes)
 
 
-def threads_each(replicas: int, nodes: Sequence[float]) -> int:
-    """Most CPU threads a replica such that as many replicas fit on the nodes' CPUs, at least 1."""
-    threads = 1
-    while num_places(threads + 1, nodes) >= replicas:
-        threads += 1
-    return threads
+def threads_per_replica(num_replicas: int, nodes: Sequence[float]) -> int:
+    """Most CPU threads per replica with which all replicas fit on the nodes' CPUs, at least 1."""
+    num_threads = 1
+    while max_replicas(num_threads + 1, nodes) >= num_replicas:
+        num_threads += 1
+    return num_threads
 
 
 def _connect(ray: Any, address: str) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _let_ray_print(False)
+    _set_worker_logs(False)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
@@ -147,29 +152,29 @@ def _connect(ray: Any, address: str) -> None:
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".")
-        where = f"--ray-address {address}" if address else "a Ray cluster of this machine's own"
+        cluster = f"--ray-address {address}" if address else "a Ray cluster on this machine"
         raise UsageError(
-            f"{where}: cannot be used ({reason}); give auto, the host:port of "
-            "`ray start --head`, or nothing for a cluster of this machine's own"
+            f"{cluster}: cannot connect ({reason}); pass auto, the host:port of "
+            "`ray start --head`, or no address to start a cluster on this machine"
         ) from error
 
 
-def _let_ray_print(allowed: bool) -> None:
-    # Whatever it is told, Ray prints of each dead worker on standard output, among the results.
+def _set_worker_logs(enabled: bool) -> None:
+    # Ray prints a message for each dead worker to standard output, whatever its settings are.
     from ray._private import worker
 
-    worker._worker_logs_enabled = allowed
+    worker._worker_logs_enabled = enabled
 
 
 def _reachable(address: str) -> str:
-    """The cluster's host:port, which takes a connection; Ray itself would wait for it for ever."""
+    """The cluster's host:port, after a test connection; Ray itself would wait for it forever."""
     from ray._private.services import canonicalize_bootstrap_address
 
     if "://" in address:
-        raise ValueError("only the cluster's own address will do, no client's")
-    found = canonicalize_bootstrap_address(address)
-    if found is None:  # RAY_ADDRESS=local
+        raise ValueError("expected the cluster's own address, not a Ray client URL")
+    resolved = canonicalize_bootstrap_address(address)
+    if resolved is None:  # RAY_ADDRESS=local
         raise ConnectionError("RAY_ADDRESS names no cluster")
-    host, _, port = found.rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS):
-        return found
+    host, _, port = resolved.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT):
+        return resolved

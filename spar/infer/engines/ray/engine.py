@@ -1,277 +1,285 @@
-"""The `ray` engine: replicas of a model as Ray actors, over however many machines a cluster has.
+"""The `ray` engine: replicas of a model as Ray actors, on one or many machines of a cluster.
 
-A tree stays on one replica. A replica that dies is replaced, and what it had not answered is asked
-again of a live one: a seeded request gets the same text, and its caller gets one answer. Every node of
-the cluster needs spar, installed as it is here.
+A tree stays on one replica. A replica that dies is restarted, and its unfinished requests are sent to
+another one: a seeded request gets the same text there, and its caller gets one completion. Every node of
+the cluster needs the same version of spar.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spar.embedded import CHECKPOINT
-from spar.errors import EngineError, SparError, UsageError
+from spar.errors import EngineError, UsageError
 from spar.infer.engine import Accepts, Completion, Deployment, NoteCallback, Request
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
-from spar.infer.engines.ray.cluster import Need
-from spar.infer.engines.ray.replica import Plan
-from spar.infer.engines.ray.supervisor import ReplicaLost, Seat
+from spar.infer.engines.ray.cluster import ResourceRequest
+from spar.infer.engines.ray.replica import ReplicaSpec
+from spar.infer.engines.ray.supervisor import ReplicaLost, ReplicaSupervisor
 from spar.plugins import ENGINES
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
-_CLOSE_SECONDS = 10.0
-_MOST_MOVES = 5
+_CLOSE_TIMEOUT = 10.0
+_MAX_REPLICAS_LOST = 6
 _POLL_SECONDS = 0.1
-_START_SECONDS = 30.0
+_START_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class ReplicaPlan:
     """The replicas to run."""
 
-    plan: Plan
-    need: Need
-    replicas: int
-    retry_seconds: float
-    """How long to go on with no replica that lives or opens its model."""
+    spec: ReplicaSpec
+    resources: ResourceRequest
+    """What each replica takes of its node."""
+    num_replicas: int
+    retry_for: float
+    """Seconds for which requests wait while no replica is live or loading its model."""
 
 
 def open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> RayEngine:
-    """Join or start a cluster and open the replicas on it.
+    """Join or start a cluster and open the replicas on it. Blocks.
 
     Raises
     ------
     MissingExtra
-        Ray, or what a replica needs, is not installed.
+        Ray, or a package that a replica needs, is not installed.
     UsageError
-        There is no such cluster, it has no room for the replicas, or they cannot load the model; or a
-        setting is not for the engine that they run.
+        There is no such cluster, it has no room for the replicas, they cannot load the model, or the
+        engine that they run does not have a setting.
     """
     check_replicas(config)
     cluster.join(config.ray_address)
     try:
-        return RayEngine(plan_fleet(deployment, config), note)
+        return RayEngine(plan_replicas(deployment, config), note)
     except BaseException:
         cluster.leave()
         raise
 
 
 def check_replicas(config: DecodeConfig) -> None:
-    """Refuse what only vLLM can do where the replicas run hf, as far as that is known without a
-    cluster: one at an address is taken to have GPUs, one of this machine's own has this machine's.
+    """Refuse settings that the engine of the replicas does not have, as far as is known without a cluster.
+
+    A cluster at an address is assumed to have GPUs; one on this machine has this machine's.
 
     Raises
     ------
     UsageError
-        A setting is not for the engine that the replicas run.
+        The engine that the replicas run does not have a setting.
     """
     from spar.hardware import has_gpu
 
-    _refuse_options(_inner_engine(config, bool(config.ray_address) or has_gpu())[0], config)
+    engine, _ = _replica_engine(config, bool(config.ray_address) or has_gpu())
+    _check_settings(engine, config)
 
 
-def plan_fleet(deployment: Deployment, config: DecodeConfig) -> Fleet:
-    """What to run on the cluster that was joined.
+def plan_replicas(deployment: Deployment, config: DecodeConfig) -> ReplicaPlan:
+    """The replicas to run on the cluster that was joined.
 
     Raises
     ------
     UsageError
-        It has no room for that, or a setting is not for the engine that the replicas run.
+        It has no room for them, or the engine that they run does not have a setting.
     """
-    name, wants_gpu = _inner_engine(config, bool(cluster.amounts("GPU")))
-    _refuse_options(name, config)
-    need = Need("GPU", _gpus_each(deployment, config)) if wants_gpu else Need("CPU", 1)
-    nodes = cluster.amounts(need.resource)
-    cluster.check_room(need, config.replicas, nodes)
-    if wants_gpu:
-        config = config.model_copy(update={"device": "auto"})  # Ray shows each its own GPUs only
-    plan = Plan(
-        opener=name,
+    engine, use_gpu = _replica_engine(config, bool(cluster.node_amounts("GPU")))
+    _check_settings(engine, config)
+    if use_gpu:
+        resources = ResourceRequest("GPU", _gpus_per_replica(deployment, config))
+        config = config.model_copy(update={"device": "auto"})  # Ray shows each replica its own GPUs
+    else:
+        resources = ResourceRequest("CPU", 1)
+    nodes = cluster.node_amounts(resources.resource)
+    cluster.check_room(resources, config.replicas, nodes)
+    spec = ReplicaSpec(
+        engine=engine,
         deployment=deployment,
         config=config,
         embedded=deployment.model == str(CHECKPOINT),
-        threads=0 if wants_gpu else cluster.threads_each(config.replicas, nodes),
+        num_threads=0 if use_gpu else cluster.threads_per_replica(config.replicas, nodes),
     )
-    return Fleet(plan, need, config.replicas, config.retry_for)
+    return ReplicaPlan(spec, resources, config.replicas, config.retry_for)
 
 
 class RayEngine:
     """Replicas on a Ray cluster that this process has joined; closing the engine leaves it.
 
-    Blocks until the replicas that the cluster has room for have opened their model.
+    Blocks until the replicas that the cluster has room for have loaded their model.
 
     Raises
     ------
     SparError
-        A replica cannot open its model.
+        A replica cannot load its model.
     """
 
-    def __init__(self, fleet: Fleet, note: NoteCallback) -> None:
-        self.model = fleet.plan.deployment.model
-        self._fleet = fleet
-        self._affinity: Affinity[Seat] = Affinity()
+    def __init__(self, plan: ReplicaPlan, note: NoteCallback) -> None:
+        self.model = plan.spec.deployment.model
+        self._plan = plan
+        self._affinity: Affinity[ReplicaSupervisor] = Affinity()
         self._closed = False
-        self._hopeless_since: float | None = None
-        numbers = range(1, fleet.replicas + 1)
-        self.seats = [Seat(n, fleet.plan, fleet.need, note) for n in numbers]
-        """One a replica."""
+        self._no_replica_since: float | None = None
+        numbers = range(1, plan.num_replicas + 1)
+        self.replicas = [ReplicaSupervisor(n, plan.spec, plan.resources, note) for n in numbers]
         try:
             self._start()
         except BaseException:
-            self._close_seats()
+            self._close_replicas()
             raise
 
     @property
-    def live(self) -> list[Seat]:
-        """Seats whose replica answers."""
-        return [seat for seat in self.seats if seat.live]
+    def live(self) -> list[ReplicaSupervisor]:
+        """Replicas that serve requests."""
+        return [replica for replica in self.replicas if replica.live]
 
     @property
     def capacity(self) -> int:
-        """Requests that the live replicas can work on at once; 0 where nothing limits one."""
-        rooms = [seat.state.capacity for seat in self.live]
-        return sum(rooms) if all(rooms) else 0
+        """Requests that the live replicas can work on at once; 0 if one of them has no limit."""
+        capacities = [replica.state.capacity for replica in self.live]
+        return sum(capacities) if all(capacities) else 0
 
     @property
     def description(self) -> str:
-        """How many replicas there are, where, and what each runs."""
-        live = self.live or self.seats
-        nodes = len({seat.node for seat in live})
-        places = f" on {nodes} machines" if nodes > 1 else ""
-        return f"{len(self.live)} replicas by Ray{places}, each {live[0].state.description}"
+        """Number of replicas and machines, and what each replica runs."""
+        replicas = self.live or self.replicas
+        num_nodes = len({replica.node for replica in replicas})
+        nodes = f" on {num_nodes} machines" if num_nodes > 1 else ""
+        return f"{len(self.live)} Ray replicas{nodes}, each {replicas[0].state.description}"
 
     @property
     def prefix_cache(self) -> tuple[int, int]:
-        """Prompt tokens that all replicas looked up in their prefix caches, and those found there."""
-        counts = [seat.prefix_cache for seat in self.seats]
-        return sum(queried for queried, _ in counts), sum(hit for _, hit in counts)
+        """Prompt tokens looked up in the prefix caches of all replicas, and hits."""
+        counts = [replica.prefix_cache for replica in self.replicas]
+        return sum(queried for queried, _ in counts), sum(hits for _, hits in counts)
 
     @property
     def mean_batch(self) -> float:
-        """Mean rows a decoding step of a replica."""
-        means = [seat.state.mean_batch for seat in self.live]
+        """Mean number of sequences per decoding step of one replica."""
+        means = [replica.state.mean_batch for replica in self.live]
         return sum(means) / len(means) if means else 0.0
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order, from the replicas that their trees are on."""
-        return await self._serve(requests, moves=0)
+        """One completion per request, in order, from the replicas that their trees are on."""
+        return await self._serve(requests, num_lost=0)
 
     async def aclose(self) -> None:
         """Free the models, end the replicas and leave the cluster."""
         if not self._closed:
             self._closed = True
             try:
-                await asyncio.to_thread(self._close_seats)
+                await asyncio.to_thread(self._close_replicas)
             finally:
                 await asyncio.to_thread(cluster.leave)
 
-    async def _serve(self, requests: Sequence[Request], moves: int) -> list[Completion]:
-        await self._some_live()
-        shares = self._deal(requests)
-        if len(shares) == 1:
-            return await self._ask(next(iter(shares)), requests, moves)
-        tasks = [
-            asyncio.ensure_future(self._ask(seat, [requests[i] for i in share], moves))
-            for seat, share in shares.items()
-        ]
-        try:
-            answers = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-        order = [i for share in shares.values() for i in share]
-        found = dict(zip(order, (reply for part in answers for reply in part), strict=True))
-        return [found[i] for i in range(len(requests))]
-
-    async def _ask(self, seat: Seat, requests: Sequence[Request], moves: int) -> list[Completion]:
-        try:
-            return await seat.ask(requests)
-        except ReplicaLost as lost:
-            if moves >= _MOST_MOVES:
-                raise EngineError(f"a request lost {moves + 1} replicas in turn: {lost}") from lost
-        return await self._serve(requests, moves + 1)
-
-    async def _some_live(self) -> None:
+    async def _serve(self, requests: Sequence[Request], num_lost: int) -> list[Completion]:
+        """Send requests to their replicas; `num_lost` counts replicas lost with these requests."""
         while self._closed or not self.live:
             if self._closed:
                 raise EngineError("the engine is closed")
-            self._check_hope()
+            self._check_recovery()
             await asyncio.sleep(_POLL_SECONDS)
+        indexes = self._assign(requests)
+        if len(indexes) == 1:
+            return await self._send(next(iter(indexes)), requests, num_lost)
+        tasks = [
+            asyncio.ensure_future(self._send(replica, [requests[i] for i in assigned], num_lost))
+            for replica, assigned in indexes.items()
+        ]
+        try:
+            parts = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        order = [i for assigned in indexes.values() for i in assigned]
+        completions = dict(zip(order, (each for part in parts for each in part), strict=True))
+        return [completions[i] for i in range(len(requests))]
 
-    def _deal(self, requests: Sequence[Request]) -> dict[Seat, list[int]]:
-        """Live seat to the positions of its requests."""
-        loads = {seat: seat.in_flight for seat in self.live}
-        shares: dict[Seat, list[int]] = {}
+    async def _send(
+        self, replica: ReplicaSupervisor, requests: Sequence[Request], num_lost: int
+    ) -> list[Completion]:
+        try:
+            return await replica.generate(requests)
+        except ReplicaLost as lost:
+            if num_lost + 1 >= _MAX_REPLICAS_LOST:
+                raise EngineError(
+                    f"a request lost {num_lost + 1} replicas in a row: {lost}"
+                ) from lost
+        return await self._serve(requests, num_lost + 1)
+
+    def _assign(self, requests: Sequence[Request]) -> dict[ReplicaSupervisor, list[int]]:
+        """Live replica to the indexes of its requests."""
+        loads = {replica: replica.in_flight for replica in self.live}
+        indexes: dict[ReplicaSupervisor, list[int]] = {}
         for i, request in enumerate(requests):
-            seat = self._affinity.pick(request.tree, loads)
-            loads[seat] += 1
-            shares.setdefault(seat, []).append(i)
-        return shares
+            replica = self._affinity.pick(request.tree, loads)
+            loads[replica] += 1
+            indexes.setdefault(replica, []).append(i)
+        return indexes
 
     def _start(self) -> None:
-        for seat in self.seats:
-            seat.start()
-        end = time.monotonic() + _START_SECONDS
-        while not self._started(time.monotonic() > end):
-            self._check_hope()
+        """Start the replicas; wait until all are live, later until those with room on the cluster are."""
+        for replica in self.replicas:
+            replica.start()
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            for replica in self.replicas:
+                if replica.error is not None:
+                    raise replica.error
+            statuses = {replica.status for replica in self.replicas}
+            late = time.monotonic() > deadline
+            if statuses == {"live"} or (late and statuses == {"live", "pending"}):
+                return
+            self._check_recovery()
             time.sleep(_POLL_SECONDS / 2)
 
-    def _started(self, patience_ended: bool) -> bool:
-        for seat in self.seats:
-            if seat.error is not None:
-                raise seat.error
-        stages = {seat.stage for seat in self.seats}
-        return stages == {"live"} or (patience_ended and stages == {"live", "waiting"})
-
-    def _check_hope(self) -> None:
-        """Raise once no replica lives or opens its model, and none is to be expected."""
-        stages = {seat.stage for seat in self.seats}
-        if stages == {"gone"}:
-            raise EngineError(f"no replica is left: {self._last_error()}")
-        if stages & {"live", "opening"}:
-            self._hopeless_since = None
+    def _check_recovery(self) -> None:
+        """Raise `EngineError` if no replica is live or loading, and none is expected to be."""
+        statuses = {replica.status for replica in self.replicas}
+        if statuses == {"failed"}:
+            errors = [replica.error for replica in self.replicas if replica.error]
+            raise EngineError(f"no replica is left: {errors[-1]}")
+        if statuses & {"live", "loading"}:
+            self._no_replica_since = None
             return
         now = time.monotonic()
-        self._hopeless_since = self._hopeless_since or now
-        # To restart takes some seconds itself, however little patience there is.
-        patience = max(self._fleet.retry_seconds, _START_SECONDS)
-        if now - self._hopeless_since > patience:
-            raise EngineError(f"the Ray cluster had no room for any replica for {patience:g} s")
+        self._no_replica_since = self._no_replica_since or now
+        # A restart takes some seconds itself, however short the retry window is.
+        timeout = max(self._plan.retry_for, _START_TIMEOUT)
+        if now - self._no_replica_since > timeout:
+            raise EngineError(f"the Ray cluster had no room for a replica for {timeout:g} s")
 
-    def _last_error(self) -> SparError | None:
-        return next((seat.error for seat in reversed(self.seats) if seat.error), None)
-
-    def _close_seats(self) -> None:
+    def _close_replicas(self) -> None:
         import ray
 
         try:
-            closing = [ref for seat in self.seats if (ref := seat.begin_closing()) is not None]
-            if closing:
-                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
+            refs = [
+                ref for replica in self.replicas if (ref := replica.begin_closing()) is not None
+            ]
+            if refs:
+                ray.wait(refs, num_returns=len(refs), timeout=_CLOSE_TIMEOUT)
         finally:
-            for seat in self.seats:
-                seat.close()
+            for replica in self.replicas:
+                replica.close()
 
 
-def _inner_engine(config: DecodeConfig, has_gpus: bool) -> tuple[str, bool]:
-    """Name of the engine that each replica runs, and whether it wants a GPU."""
+def _replica_engine(config: DecodeConfig, has_gpus: bool) -> tuple[str, bool]:
+    """Name of the engine that each replica runs, and whether it uses a GPU."""
     from spar.hardware import has_package
 
-    wants_gpu = has_gpus and config.device != "cpu"
+    use_gpu = has_gpus and config.device != "cpu"
     if config.replica_engine != "auto":
-        return config.replica_engine, wants_gpu
-    return ("vllm" if wants_gpu and has_package("vllm") else "hf"), wants_gpu
+        return config.replica_engine, use_gpu
+    return ("vllm" if use_gpu and has_package("vllm") else "hf"), use_gpu
 
 
-def _refuse_options(name: str, config: DecodeConfig) -> None:
-    accepts = ENGINES.spec(name).accepts
+def _check_settings(engine: str, config: DecodeConfig) -> None:
+    accepts = ENGINES.spec(engine).accepts
     flags: dict[str, tuple[Accepts, bool]] = {
         "--engine-arg": ("engine_args", bool(config.engine_args)),
         "--adapter": ("adapter", bool(config.adapter)),
@@ -283,15 +291,13 @@ def _refuse_options(name: str, config: DecodeConfig) -> None:
     for flag, (group, is_set) in flags.items():
         if is_set and group not in accepts:
             raise UsageError(
-                f"{flag} needs replicas that run vllm, not {name}; "
-                f"give --replica-engine vllm, or leave {flag} out"
+                f"{flag} needs replicas that run vllm, not {engine}; "
+                f"use --replica-engine vllm, or leave {flag} out"
             )
 
 
-def _gpus_each(deployment: Deployment, config: DecodeConfig) -> float:
+def _gpus_per_replica(deployment: Deployment, config: DecodeConfig) -> float:
     sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-    gpus = 1
-    for name in sizes:
-        gpus *= int(config.engine_args.get(name, 1))
-    # Ray splits one GPU, not several: models side by side on more of them cannot be asked for.
-    return deployment.share if gpus == 1 else gpus
+    num_gpus = math.prod(int(config.engine_args.get(size, 1)) for size in sizes)
+    # Ray can share one GPU between actors, but not several.
+    return deployment.share if num_gpus == 1 else num_gpus

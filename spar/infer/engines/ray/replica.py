@@ -1,7 +1,7 @@
-"""A replica, the worker's side of the `ray` engine: an engine inside a Ray actor.
+"""A replica of the `ray` engine, on the worker's side: an engine inside a Ray actor.
 
-Knows nothing of Ray. What it cannot do it says in a `Refusal`, since an exception that crosses
-processes arrives wrapped, or not at all where its constructor takes several arguments.
+Knows nothing of Ray. Errors are returned as `RemoteError`s, since an exception that crosses processes
+arrives wrapped, or not at all if its constructor takes several arguments.
 """
 
 from __future__ import annotations
@@ -19,100 +19,100 @@ from spar.infer.engine import Completion, Deployment, Engine, Request
 from spar.infer.engine_wrappers import stats
 from spar.plugins import ENGINES
 
-_KINDS = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
+_ERROR_TYPES = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplicaSpec:
     """What a replica opens."""
 
-    opener: str
+    engine: str
     """Name of the engine that the replica runs, as in `spar.plugins.ENGINES`."""
     deployment: Deployment
     config: DecodeConfig
     embedded: bool = False
-    """Whether the model is the embedded one, whose folder each machine has in a place of its own."""
-    threads: int = 0
-    """CPU threads to compute with; 0 leaves it to the packages."""
+    """Whether the model is the embedded one, whose folder differs between machines."""
+    num_threads: int = 0
+    """CPU threads to compute with; 0 for the default of the packages."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How a replica's engine stands."""
+class ReplicaState:
+    """The state of a replica's engine."""
 
     capacity: int = 0
     description: str = ""
     mean_batch: float = 0.0
     prefix_cache: tuple[int, int] = (0, 0)
-    """Prompt tokens looked up in its prefix cache so far, and those found there."""
+    """Prompt tokens looked up in its prefix cache so far, and hits."""
     notes: tuple[str, ...] = ()
-    """What the engine told since the last time."""
+    """The engine's notes since the last state."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Completions, and how things stand after them."""
+class ReplicaResponse:
+    """Completions, and the state after them."""
 
     completions: tuple[Completion, ...]
-    state: State
+    state: ReplicaState
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error of spar's, as data."""
+class RemoteError:
+    """A `SparError` as data."""
 
     kind: str
     message: str
 
     @classmethod
-    def of(cls, error: SparError) -> Refusal:
-        """The error's nearest kind that a message alone can build again."""
-        kind = next(kind for kind in _KINDS if isinstance(error, kind))
+    def from_error(cls, error: SparError) -> RemoteError:
+        """The error, as its nearest type that can be constructed from a message alone."""
+        kind = next(kind for kind in _ERROR_TYPES if isinstance(error, kind))
         return cls(kind.__name__, str(error))
 
-    def error(self) -> SparError:
+    def to_error(self) -> SparError:
         """The error again."""
-        kinds: dict[str, type[SparError]] = {kind.__name__: kind for kind in _KINDS}
-        return kinds[self.kind](self.message)
+        types: dict[str, type[SparError]] = {kind.__name__: kind for kind in _ERROR_TYPES}
+        return types[self.kind](self.message)
 
 
 class Replica:
-    """Opens an engine and answers for it."""
+    """Opens an engine and serves its requests."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self._spec = spec
         self._engine: Engine | None = None
         self._notes: list[str] = []
 
-    async def place(self) -> str:
+    async def hostname(self) -> str:
         """Name of the machine it runs on."""
         return socket.gethostname()
 
-    async def open(self) -> State | Refusal:
+    async def open(self) -> ReplicaState | RemoteError:
         """Load the model."""
-        plan = self._plan
-        if plan.threads:
-            os.environ["OMP_NUM_THREADS"] = str(plan.threads)  # read when torch is first imported
-        model = str(CHECKPOINT) if plan.embedded else plan.deployment.model
+        spec = self._spec
+        if spec.num_threads:
+            os.environ["OMP_NUM_THREADS"] = str(spec.num_threads)  # read when torch is imported
+        model = str(CHECKPOINT) if spec.embedded else spec.deployment.model
         try:
-            opener = ENGINES.spec(plan.opener).open
-            deployment = replace(plan.deployment, model=model)
-            self._engine = opener(deployment, plan.config, self._notes.append)
+            open_engine = ENGINES.spec(spec.engine).open
+            deployment = replace(spec.deployment, model=model)
+            self._engine = open_engine(deployment, spec.config, self._notes.append)
         except SparError as error:
-            return Refusal.of(error)
+            return RemoteError.from_error(error)
         return self._state(self._engine)
 
-    async def generate(self, requests: Sequence[Request]) -> Answer | Refusal:
-        """One completion a request, in order."""
+    async def generate(self, requests: Sequence[Request]) -> ReplicaResponse | RemoteError:
+        """One completion per request, in order."""
         assert self._engine is not None
         try:
             completions = await self._engine.generate(requests)
         except SparError as error:
-            return Refusal.of(error)
-        return Answer(tuple(completions), self._state(self._engine))
+            return RemoteError.from_error(error)
+        return ReplicaResponse(tuple(completions), self._state(self._engine))
 
-    async def stay(self) -> None:
-        """Never return: whoever waits for this learns of the replica's death."""
+    async def wait_forever(self) -> None:
+        """Never return: a caller that awaits this is notified of the replica's death."""
         await asyncio.Event().wait()
 
     async def close(self) -> None:
@@ -120,10 +120,10 @@ class Replica:
         if self._engine is not None:
             await self._engine.aclose()
 
-    def _state(self, engine: Engine) -> State:
+    def _state(self, engine: Engine) -> ReplicaState:
         notes, self._notes[:] = tuple(self._notes), []
         engine_stats = stats(engine)
-        return State(
+        return ReplicaState(
             capacity=engine.capacity,
             description=engine.description,
             mean_batch=engine_stats.mean_batch if engine_stats else 0.0,

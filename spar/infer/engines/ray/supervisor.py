@@ -1,8 +1,10 @@
-"""A seat: the place of one replica on a Ray cluster, and the thread that keeps the place filled.
+"""The supervisor of one replica: a thread that starts a Ray actor and restarts it when it dies.
 
-The thread makes an actor, has it open its model, and waits for its death; then it makes another one,
-wherever the cluster has room. A replica that dies again and again without a single answer, or that
-cannot open its model, gives its seat up.
+The thread creates the actor, has it open its model, and waits for its death; then it creates another one,
+wherever the cluster has room. A replica that repeatedly dies before it completes a request, or that cannot
+open its model, is not restarted again. Ray's own `max_restarts` is not enough for that: it counts restarts
+over the actor's whole life, not failures in a row, and does not notice an engine that breaks in a living
+actor.
 """
 
 from __future__ import annotations
@@ -16,191 +18,206 @@ from typing import Any, Literal
 
 from spar.errors import EngineError, PromptRefused, SparError, UsageError
 from spar.infer.engine import Completion, NoteCallback, Request
-from spar.infer.engines.ray.cluster import Need
-from spar.infer.engines.ray.replica import Answer, Plan, Refusal, Replica, State
+from spar.infer.engines.ray.cluster import ResourceRequest
+from spar.infer.engines.ray.replica import (
+    RemoteError,
+    Replica,
+    ReplicaResponse,
+    ReplicaSpec,
+    ReplicaState,
+)
 
-Stage = Literal["waiting", "opening", "live", "gone"]
-"""Waiting for room on the cluster, opening its model, answering, or given up."""
+ReplicaStatus = Literal["pending", "loading", "live", "failed"]
+"""Waiting for room on the cluster, loading its model, serving requests, or not to be restarted."""
 
-_BARREN_LIVES = 3
-_CALLS_AT_ONCE = 10_000
-_CLOSE_SECONDS = 10.0
-_MOST_LETTERS = 300
-_PATIENCE_SECONDS = 15.0
+MAX_FAILED_STARTS = 3
+"""A replica that dies this often in a row without completing a request is not restarted."""
+
+_MAX_CONCURRENT_CALLS = 10_000
+_CLOSE_TIMEOUT = 10.0
+_MAX_REASON_LENGTH = 300
+_PENDING_NOTE_SECONDS = 15.0
 _POLL_SECONDS = 0.5
-_SETTLE_SECONDS = 0.3
+_RESTART_DELAY = 0.3
 
 
 class ReplicaLost(Exception):
-    """The replica died or broke before it answered; another one can answer in its place."""
+    """The replica died or broke before it responded; another one can serve the request."""
 
 
-class Seat:
-    """Keeps one replica alive.
+class ReplicaSupervisor:
+    """Keeps one replica running.
 
     Parameters
     ----------
     number:
-        From 1, as people see it.
-    plan:
+        Number of the replica, from 1.
+    spec:
         What the replica opens.
-    need:
+    resources:
         What it takes of a node.
-    tell:
-        Told of deaths and restarts, from the seat's own thread.
+    note:
+        Called on deaths and restarts, from the supervisor's own thread.
     """
 
-    def __init__(self, number: int, plan: Plan, need: Need, note: NoteCallback) -> None:
+    def __init__(
+        self, number: int, spec: ReplicaSpec, resources: ResourceRequest, note: NoteCallback
+    ) -> None:
         self.number = number
-        self.stage: Stage = "waiting"
-        self.state = State()
-        """What the engine last said of itself."""
+        self.status: ReplicaStatus = "pending"
+        self.state = ReplicaState()
+        """The last reported state of the replica's engine."""
         self.node = ""
-        """Name of the machine that it is on."""
+        """Hostname of the machine it runs on."""
         self.in_flight = 0
-        """Requests that wait for its answer."""
+        """Requests that wait for its response."""
         self.error: SparError | None = None
-        """Why the seat was given up."""
-        self._plan, self._need, self._tell = plan, need, note
+        """Why it is not restarted."""
+        self._spec, self._resources, self._note = spec, resources, note
         self._actor: Any = None
         self._lock = threading.Lock()
-        self._answered, self._broken, self._lost = False, "", 0
-        self._ended = (0, 0)
+        self._has_responded, self._loss_reason, self._num_lost = False, "", 0
+        self._past_prefix_cache = (0, 0)
         self._noted: set[str] = set()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._mind, name=f"spar-ray-{number}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"spar-ray-{number}", daemon=True)
 
     @property
     def live(self) -> bool:
-        """Whether its replica answers."""
+        """Whether the replica serves requests."""
         return self._actor is not None
 
     @property
     def name(self) -> str:
-        """The replica's name for people."""
+        """Name of the replica, for messages."""
         return f"replica {self.number}{f' on {self.node}' if self.node else ''}"
 
     @property
     def prefix_cache(self) -> tuple[int, int]:
-        """Prompt tokens that its replicas looked up in their prefix caches, and those found there."""
-        (queried, hit), (ended_queried, ended_hit) = self.state.prefix_cache, self._ended
-        return queried + ended_queried, hit + ended_hit
+        """Prompt tokens looked up in prefix caches, and hits, over all restarts."""
+        (queried, hits), (past_queried, past_hits) = (
+            self.state.prefix_cache,
+            self._past_prefix_cache,
+        )
+        return queried + past_queried, hits + past_hits
 
     def start(self) -> None:
-        """Begin to fill the seat."""
+        """Start the thread."""
         self._thread.start()
 
-    async def ask(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order; cancelling the caller cancels the work.
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion per request, in order; cancelling the caller cancels the work.
 
         Raises
         ------
         ReplicaLost
-            There was no answer: it died, or its engine failed and it is being replaced.
+            There was no response: it died, or its engine failed and it is being restarted.
         PromptRefused
-            A request does not fit, or the engine will not serve it; the replica lives on.
+            A prompt does not fit, or the engine refuses it; the replica continues.
         """
         from ray.exceptions import RayError
 
         actor = self._actor
         if actor is None:
-            raise ReplicaLost(f"{self.name} is gone")
+            raise ReplicaLost(f"{self.name} is not running")
         self.in_flight += len(requests)
         try:
-            return self._read(await _reply(actor, requests))
+            response = await _call(actor, requests)
+            if isinstance(response, RemoteError):
+                error = response.to_error()
+                self._has_responded |= isinstance(error, PromptRefused)
+                raise error
         except PromptRefused:
             raise
         except (RayError, EngineError) as error:
-            self._lost += len(requests)
-            raise ReplicaLost(self._lose(actor, error)) from error
+            self._num_lost += len(requests)
+            raise ReplicaLost(self._abandon(actor, error)) from error
         finally:
             self.in_flight -= len(requests)
+        self._has_responded = True
+        self._update(response.state)
+        return list(response.completions)
 
     def begin_closing(self) -> Any:
-        """Have the model freed; returns what to wait for, None where there is nothing."""
+        """Have the replica free its model; returns the Ray reference to wait for, None without a replica."""
         actor = self._actor
         return None if actor is None else actor.close.remote()
 
     def close(self) -> None:
-        """End the replica, and leave the seat empty."""
+        """Kill the replica and end the thread."""
         self._closing.set()
-        self._thread.join(_CLOSE_SECONDS)
+        self._thread.join(_CLOSE_TIMEOUT)
 
-    def _read(self, reply: Answer | Refusal) -> list[Completion]:
-        if isinstance(reply, Refusal):
-            error = reply.error()
-            self._answered |= isinstance(error, PromptRefused)
-            raise error
-        self._answered = True
-        self._learn(reply.state)
-        return list(reply.completions)
-
-    def _lose(self, actor: Any, error: Exception) -> str:
-        """Ask this replica nothing more; returns what became of it."""
-        failed = isinstance(error, EngineError)
-        reason = f"its engine failed: {error}" if failed else brief(error)
+    def _abandon(self, actor: Any, error: Exception) -> str:
+        """Kill a replica that failed; returns the reason."""
+        engine_failed = isinstance(error, EngineError)
+        reason = f"its engine failed: {error}" if engine_failed else death_reason(error)
         with self._lock:
             if actor is self._actor:
-                self._actor, self._broken = None, reason
+                self._actor, self._loss_reason = None, reason
                 _kill(actor)
         return f"{self.name}: {reason}"
 
-    def _mind(self) -> None:
+    def _run(self) -> None:
         import ray
 
-        barren = 0
+        failed_starts = 0
         while ray.is_initialized():
-            reason = self._live()
-            # Callers learn of the loss on their own; what they lost is counted by then.
-            if self._closing.wait(_SETTLE_SECONDS):
+            reason = self._run_replica()
+            # Callers notice the loss on their own; by then their requests are counted.
+            if self._closing.wait(_RESTART_DELAY):
                 return
-            barren = 0 if self._answered else barren + 1
-            if barren >= _BARREN_LIVES:
-                self.error = EngineError(f"{self.name} failed {barren} times in a row: {reason}")
+            failed_starts = 0 if self._has_responded else failed_starts + 1
+            if failed_starts >= MAX_FAILED_STARTS:
+                self.error = EngineError(
+                    f"{self.name} failed to start {failed_starts} times in a row: {reason}"
+                )
             if self.error is not None:
-                self.stage = "gone"
-                self._tell(f"{self.error}; it is given up")
+                self.status = "failed"
+                self._note(f"{self.error}; it is not restarted")
                 return
-            self._tell(f"{self.name} was lost: {reason}{self._again()}; it is being restarted")
+            plural = "s" if self._num_lost > 1 else ""
+            retried = f"; retrying its {self._num_lost} request{plural}" if self._num_lost else ""
+            self._note(f"{self.name} was lost: {reason}{retried}; restarting it")
 
-    def _again(self) -> str:
-        if not self._lost:
-            return ""
-        return (
-            "; its 1 request goes again"
-            if self._lost == 1
-            else f"; its {self._lost} requests go again"
-        )
-
-    def _live(self) -> str:
-        """One replica from its birth to its end; returns why it ended."""
+    def _run_replica(self) -> str:
+        """Run one replica from its start to its death; returns why it died."""
         from ray.exceptions import RayError
 
-        self.stage, self.node = "waiting", ""
-        self._ended = self.prefix_cache
+        self.status, self.node = "pending", ""
+        self._past_prefix_cache = self.prefix_cache
         self.state = replace(self.state, prefix_cache=(0, 0))
-        self._answered, self._broken, self._lost = False, "", 0
-        actor = _make_actor(self._plan, self._need)
+        self._has_responded, self._loss_reason, self._num_lost = False, "", 0
+        actor = _create_actor(self._spec, self._resources)
         try:
-            self.node = self._wait(actor.place.remote(), patience=_PATIENCE_SECONDS)
-            self.stage = "opening"
+            self.node = self._wait(actor.hostname.remote(), note_after=_PENDING_NOTE_SECONDS)
+            self.status = "loading"
             opened = self._wait(actor.open.remote())
-            if isinstance(opened, Refusal):
-                return self._refused(opened)
-            self._learn(opened)
-            self._actor, self.stage = actor, "live"
-            self._wait(actor.stay.remote())
+            if isinstance(opened, RemoteError):
+                error = opened.to_error()
+                if isinstance(error, UsageError):
+                    self.error = error
+                return str(error)
+            self._update(opened)
+            self._actor, self.status = actor, "live"
+            self._wait(actor.wait_forever.remote())
         except RayError as error:
             self.error = _not_installed(error, self.name)
-            return self._broken or brief(error)
+            return self._loss_reason or death_reason(error)
         finally:
             with self._lock:
-                self._actor, self.stage = None, "waiting"
+                self._actor, self.status = None, "pending"
             _kill(actor)
         return "it was closed"
 
-    def _wait(self, ref: Any, patience: float = float("inf")) -> Any:
-        """What a call returns, None once the seat is closed; says so when patience is exhausted."""
+    def _wait(self, ref: Any, note_after: float = float("inf")) -> Any:
+        """The result of a call; None if the supervisor is closed meanwhile.
+
+        Parameters
+        ----------
+        note_after:
+            Seconds after which a note says that the cluster has no room.
+        """
         import ray
 
         waited = 0.0
@@ -208,65 +225,55 @@ class Seat:
             if ray.wait([ref], timeout=_POLL_SECONDS)[0]:
                 return ray.get(ref)
             waited += _POLL_SECONDS
-            if waited >= patience:
-                patience = float("inf")
-                self._tell(
-                    f"{self.name} waits for {self._need} that the Ray cluster lacks just now"
-                )
+            if waited >= note_after:
+                note_after = float("inf")
+                self._note(f"{self.name} waits for {self._resources} to become free on the cluster")
         return None
 
-    def _refused(self, refusal: Refusal) -> str:
-        error = refusal.error()
-        if isinstance(error, UsageError):
-            self.error = error
-        return str(error)
-
-    def _learn(self, state: State | None) -> None:
-        if state is not None:
-            self.state = state
-            for note in state.notes:
+    def _update(self, state: ReplicaState | None) -> None:
+        if state is None:
+            return
+        self.state = state
+        for note in state.notes:
+            # All replicas run the same engine: the notes of the first are enough, each once.
+            if self.number == 1 and note not in self._noted:
+                self._noted.add(note)
                 self._note(note)
 
-    def _note(self, note: str) -> None:
-        # The replicas are alike: what one of them has to say once is enough.
-        if self.number == 1 and note not in self._noted:
-            self._noted.add(note)
-            self._tell(note)
 
-
-def brief(error: Exception) -> str:
-    """Why a replica died, in one line: the last that Ray says of it, without its guesses."""
+def death_reason(error: Exception) -> str:
+    """Why a replica died: the last line of Ray's message, without its guesses at the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
-    return last.split(" Some common causes", 1)[0][:_MOST_LETTERS].rstrip(".")
+    return last.split(" Some common causes", 1)[0][:_MAX_REASON_LENGTH].rstrip(".")
 
 
-async def _reply(actor: Any, requests: Sequence[Request]) -> Answer | Refusal:
+async def _call(actor: Any, requests: Sequence[Request]) -> ReplicaResponse | RemoteError:
     import ray
     from ray.exceptions import RayError
 
     ref = actor.generate.remote(list(requests))
     try:
-        reply: Answer | Refusal = await ref
+        response: ReplicaResponse | RemoteError = await ref
     except asyncio.CancelledError:
         with contextlib.suppress(RayError):
             ray.cancel(ref)
         raise
-    return reply
+    return response
 
 
-def _make_actor(plan: Plan, need: Need) -> Any:
+def _create_actor(spec: ReplicaSpec, resources: ResourceRequest) -> Any:
     import ray
 
     return (
         ray.remote(Replica)
         .options(
-            num_cpus=need.amount if need.resource == "CPU" else 0,
-            num_gpus=need.amount if need.resource == "GPU" else 0,
-            max_concurrency=_CALLS_AT_ONCE,
+            num_cpus=resources.amount if resources.resource == "CPU" else 0,
+            num_gpus=resources.amount if resources.resource == "GPU" else 0,
+            max_concurrency=_MAX_CONCURRENT_CALLS,
             scheduling_strategy="SPREAD",
         )
-        .remote(plan)
+        .remote(spec)
     )
 
 
@@ -282,5 +289,5 @@ def _not_installed(error: Exception, name: str) -> UsageError | None:
     if "No module named 'spar" not in str(error):
         return None
     return UsageError(
-        f"{name} cannot import spar; install the same spar on every node of the cluster"
+        f"{name} cannot import spar; install the same version of spar on every node of the cluster"
     )
