@@ -50,7 +50,7 @@ async def search(count: int, directory: Path) -> Summary:
 async def bare_calls(count: int) -> float:
     """Seconds that the fake engine takes for `count` requests on its own."""
     engine = FakeEngine(scripted_reply)
-    engine.keep = False
+    engine.record = False
     request = Request((Message(role="user", content="Final Judgement " + "word " * 120),))
     start = time.perf_counter()
     for _ in range(count // 5):

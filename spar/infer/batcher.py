@@ -1,9 +1,9 @@
-"""Many callers, few blocking calls: a thread that keeps a rolling batch full.
+"""Continuous batching: a worker thread that keeps one model's batch full, for many concurrent callers.
 
-Coroutines submit requests one at a time, whenever they have them. A worker thread admits what waits
-into the running batch, steps it token by token, and answers each caller the moment its row ends. A
-caller that is cancelled has its row dropped at the next step. Knows nothing of torch: the model is
-behind `Core`.
+Coroutines submit requests whenever they have them. The thread admits waiting requests into the running
+batch, generates one token per step for every row, and completes each request the moment its row finishes.
+The row of a cancelled request is dropped at the next step. Knows nothing of torch: the model is behind
+`EngineCore`.
 """
 
 from __future__ import annotations
@@ -19,125 +19,136 @@ from typing import Protocol
 from spar.errors import EngineError
 from spar.infer.engine import Completion, Request
 
-_CLOSE_SECONDS = 1.5
-_LINGER = 0.002
+_CLOSE_TIMEOUT = 1.5
+_BURST_SECONDS = 0.002
 _REFILL_SHARE = 0.25
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """A request on its way, and the caller who waits for it."""
+class PendingRequest:
+    """A request that has not completed yet."""
 
     request: Request
     future: asyncio.Future[Completion]
+    """What the caller awaits."""
     loop: asyncio.AbstractEventLoop
+    """The caller's event loop."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the caller was cancelled."""
         return self.future.cancelled()
 
 
-Ended = tuple[Job, Completion | Exception]
-"""A job and what became of it."""
+Finished = tuple[PendingRequest, Completion | Exception]
+"""A request and its result."""
 
 
-class Core(Protocol):
-    """A model that decodes a rolling batch. Called from one thread only."""
+class EngineCore(Protocol):
+    """A model that decodes a batch whose rows come and go. Called from one thread only."""
 
     @property
     def running(self) -> int:
         """Rows in the batch."""
         ...
 
-    def admit(self, jobs: Sequence[Job]) -> list[Ended]:
-        """Add rows; returns those that ended at once (too long, say)."""
+    def admit(self, pending: Sequence[PendingRequest]) -> list[Finished]:
+        """Add rows; returns those that finished at once, such as prompts that are too long."""
         ...
 
-    def step(self) -> list[Ended]:
-        """Generate one token on every row; returns the rows that ended."""
+    def step(self) -> list[Finished]:
+        """Generate one token for every row; returns the rows that finished."""
         ...
 
-    def drop(self) -> None:
-        """Remove the rows whose job was cancelled."""
+    def drop_cancelled(self) -> None:
+        """Remove the rows of cancelled requests."""
         ...
 
     def reset(self) -> None:
-        """Forget every row."""
+        """Remove all rows."""
         ...
 
     def free(self) -> None:
-        """Release the model."""
+        """Free the model."""
         ...
 
 
 class Batcher:
-    """Feeds a `Core` from any number of coroutines.
+    """Feeds an `EngineCore` from any number of coroutines.
 
     Parameters
     ----------
     core:
         The model.
     capacity:
-        Most rows in the batch. Where more wait, a refill starts when a quarter of it is free.
+        Rows in the batch at most. While more requests wait, the batch is refilled whenever a quarter of it
+        is free.
     """
 
-    def __init__(self, core: Core, capacity: int) -> None:
+    def __init__(self, core: EngineCore, capacity: int) -> None:
         self._core = core
         self._capacity = capacity
-        self._waiting: deque[Job] = deque()
-        self._live: set[Job] = set()
+        self._waiting: deque[PendingRequest] = deque()
+        self._admitted: set[PendingRequest] = set()
         self._wake = threading.Condition()
         self._closed = self._freed = False
         self._thread: threading.Thread | None = None
         self.steps = 0
-        """Batch steps taken."""
+        """Decoding steps so far."""
         self.row_steps = 0
-        """Tokens generated: rows summed over steps."""
+        """Tokens generated: rows, summed over steps."""
 
     async def submit(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order; cancelling drops what has not ended."""
+        """One completion per request, in order; cancelling drops the unfinished ones.
+
+        Raises
+        ------
+        PromptRefused
+            A prompt is too long or cannot be rendered.
+        EngineError
+            The model failed, or the batcher is closed.
+        """
         loop = asyncio.get_running_loop()
-        jobs = [Job(request, loop.create_future(), loop) for request in requests]
-        self._enqueue(jobs)
+        pending = [PendingRequest(request, loop.create_future(), loop) for request in requests]
+        self._enqueue(pending)
         try:
-            return list(await asyncio.gather(*(job.future for job in jobs)))
+            return list(await asyncio.gather(*(each.future for each in pending)))
         finally:
-            for job in jobs:
-                job.future.cancel()
+            for each in pending:
+                each.future.cancel()
 
     async def aclose(self) -> None:
-        """Stop the thread and free the model; what still waits is refused."""
+        """Stop the thread and free the model; unfinished requests fail. Safe to call twice."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         if self._thread is not None:
-            # The thread is a daemon: a step that takes longer must not hold up Ctrl-C.
-            await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
+            # The thread is a daemon: a step that takes longer must not delay Ctrl-C.
+            await asyncio.to_thread(self._thread.join, _CLOSE_TIMEOUT)
             self._thread = None
         elif not self._freed:
             self._free()
 
     @property
     def mean_batch(self) -> float:
-        """Mean number of rows a step, 0.0 before the first."""
+        """Mean number of rows per step, 0.0 before the first."""
         return self.row_steps / self.steps if self.steps else 0.0
 
-    def _enqueue(self, jobs: Sequence[Job]) -> None:
+    def _enqueue(self, pending: Sequence[PendingRequest]) -> None:
         with self._wake:
             if self._closed:
                 raise EngineError("the engine is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="spar-batcher", daemon=True)
                 self._thread.start()
-            self._waiting.extend(jobs)
+            self._waiting.extend(pending)
             self._wake.notify()
 
     def _run(self) -> None:
         while self._await_work():
             try:
-                self._turn()
-            except Exception as error:  # a broken step must reach the callers, not kill the thread
+                self._iterate()
+            except Exception as error:  # a failed step must reach the callers, not end the thread
                 self._fail_all(EngineError(f"the model failed: {type(error).__name__}: {error}"))
         self._fail_all(EngineError("the engine was closed"))
         self._free()
@@ -150,55 +161,55 @@ class Batcher:
         with self._wake:
             if not self._waiting and not self._core.running:
                 self._wake.wait_for(lambda: self._waiting or self._closed)
-                # Requests come in bursts, one coroutine after the other: wait for the whole burst.
-                self._wake.wait_for(lambda: self._closed, timeout=_LINGER)
+                # Requests arrive in bursts, one coroutine after the other: wait for the whole burst.
+                self._wake.wait_for(lambda: self._closed, timeout=_BURST_SECONDS)
             return not self._closed
 
-    def _turn(self) -> None:
-        self._core.drop()
-        admitted = self._take()
-        self._live = {job for job in (*self._live, *admitted) if not job.cancelled}
-        ended = self._core.admit(admitted) if admitted else []
+    def _iterate(self) -> None:
+        self._core.drop_cancelled()
+        admitted = self._next_admissions()
+        self._admitted = {each for each in (*self._admitted, *admitted) if not each.cancelled}
+        finished = self._core.admit(admitted) if admitted else []
         if self._core.running:
             self.steps += 1
             self.row_steps += self._core.running
-            ended += self._core.step()
-        for job, result in ended:
-            self._live.discard(job)
-            _answer(job, result)
+            finished += self._core.step()
+        for pending, result in finished:
+            self._admitted.discard(pending)
+            _complete(pending, result)
 
-    def _take(self) -> list[Job]:
+    def _next_admissions(self) -> list[PendingRequest]:
         with self._wake:
             free = self._capacity - self._core.running
             if self._core.running and free < self._capacity * _REFILL_SHARE:
                 return []
             if self._core.running and len(self._waiting) < self._core.running * _REFILL_SHARE:
                 return []
-            taken: list[Job] = []
-            while self._waiting and len(taken) < free:
-                job = self._waiting.popleft()
-                if not job.cancelled:
-                    taken.append(job)
-            return taken
+            admissions: list[PendingRequest] = []
+            while self._waiting and len(admissions) < free:
+                pending = self._waiting.popleft()
+                if not pending.cancelled:
+                    admissions.append(pending)
+            return admissions
 
     def _fail_all(self, error: Exception) -> None:
         with self._wake:
-            jobs = [*self._live, *self._waiting]
+            unfinished = [*self._admitted, *self._waiting]
             self._waiting.clear()
-        self._live.clear()
+        self._admitted.clear()
         self._core.reset()
-        for job in jobs:
-            _answer(job, error)
+        for pending in unfinished:
+            _complete(pending, error)
 
 
-def _answer(job: Job, result: Completion | Exception) -> None:
-    def set_outcome() -> None:
-        if job.future.done():
+def _complete(pending: PendingRequest, result: Completion | Exception) -> None:
+    def set_result() -> None:
+        if pending.future.done():
             return
         if isinstance(result, Exception):
-            job.future.set_exception(result)
+            pending.future.set_exception(result)
         else:
-            job.future.set_result(result)
+            pending.future.set_result(result)
 
-    with contextlib.suppress(RuntimeError):  # the caller's loop is gone, and so is the caller
-        job.loop.call_soon_threadsafe(set_outcome)
+    with contextlib.suppress(RuntimeError):  # the caller's event loop is closed
+        pending.loop.call_soon_threadsafe(set_result)

@@ -1,4 +1,4 @@
-"""Waiting for several tasks at once: until all have ended, or until one result is enough."""
+"""Waits for several tasks: until all have finished, or until one result is enough."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ T = TypeVar("T")
 
 
 async def gather(tasks: list[asyncio.Task[T]], enough: Callable[[T], bool]) -> list[T]:
-    """Results in the order of `tasks`; once one is `enough`, those not yet ended are cancelled."""
+    """Results in the order of `tasks`; once one is `enough`, unfinished tasks are cancelled and left out."""
     pending: set[asyncio.Task[T]] = set(tasks)
     try:
         while pending:
-            ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            results = [task.result() for task in ended]  # all: an error in any must surface
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            results = [
+                task.result() for task in done
+            ]  # all of them: an error in any must be raised
             if any(map(enough, results)):
                 break
     finally:
@@ -24,9 +26,9 @@ async def gather(tasks: list[asyncio.Task[T]], enough: Callable[[T], bool]) -> l
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what has not ended, and wait until all of it has."""
-    everything = list(tasks)
-    for task in everything:
+    """Cancel unfinished tasks, and wait until all have finished."""
+    tasks = list(tasks)
+    for task in tasks:
         task.cancel()
-    # Finished ones too: else asyncio prints a traceback for each exception that is never retrieved.
-    await asyncio.gather(*everything, return_exceptions=True)
+    # Including finished ones: asyncio prints a traceback for each exception that is never retrieved.
+    await asyncio.gather(*tasks, return_exceptions=True)

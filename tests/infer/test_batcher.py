@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from spar.errors import EngineError, PromptTooLong
-from spar.infer.batcher import Batcher, Ended, Job
+from spar.infer.batcher import Batcher, Finished, PendingRequest
 from spar.infer.engine import Completion, Request, Sampling
 from spar.types import Message
 
@@ -22,7 +22,7 @@ class ScriptedCore:
     """Rows that end after as many steps as their prompt says; `long` ends at once, `boom` breaks."""
 
     def __init__(self) -> None:
-        self.rows: dict[Job, int] = {}
+        self.rows: dict[PendingRequest, int] = {}
         self.most_rows = 0
         self.admissions: list[int] = []
         self.dropped: list[str] = []
@@ -36,10 +36,10 @@ class ScriptedCore:
         """Rows in the batch."""
         return len(self.rows)
 
-    def admit(self, jobs: Sequence[Job]) -> list[Ended]:
+    def admit(self, jobs: Sequence[PendingRequest]) -> list[Finished]:
         """Add rows."""
         self.admissions.append(len(jobs))
-        ended: list[Ended] = []
+        ended: list[Finished] = []
         for job in jobs:
             if said(job) == "long":
                 ended.append((job, PromptTooLong("too long")))
@@ -48,7 +48,7 @@ class ScriptedCore:
         self.most_rows = max(self.most_rows, len(self.rows))
         return ended
 
-    def step(self) -> list[Ended]:
+    def step(self) -> list[Finished]:
         """Count every row down."""
         self.gate.wait(5)
         if any(said(job) == "boom" for job in self.rows):
@@ -60,7 +60,7 @@ class ScriptedCore:
             del self.rows[job]
         return [(job, reply_to(said(job))) for job in done]
 
-    def drop(self) -> None:
+    def drop_cancelled(self) -> None:
         """Remove the rows whose caller has gone."""
         gone = [job for job in self.rows if job.cancelled]
         self.dropped += [said(job) for job in gone]
@@ -76,7 +76,7 @@ class ScriptedCore:
         self.frees += 1
 
 
-def said(job: Job) -> str:
+def said(job: PendingRequest) -> str:
     """What the job's request asks."""
     return job.request.messages[0].content
 
@@ -205,7 +205,7 @@ async def test_cancelled_jobs_are_forgotten(batcher: Batcher, core: ScriptedCore
         while core.running:
             await asyncio.sleep(0.001)
     await soon(batcher, "1")
-    assert len(batcher._live) == 0
+    assert len(batcher._admitted) == 0
 
 
 async def test_a_broken_step_fails_its_callers_and_no_more(

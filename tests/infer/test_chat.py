@@ -165,7 +165,7 @@ def test_generated_tokens_become_the_reply(
     """Special tokens go, after they have shown where the thinking ends."""
     tokenizer = CharacterTokenizer()
     tokenizer.added_tokens_decoder = {i: AddedToken(t, special=True) for i, t in enumerate(table)}
-    assert ChatEncoder(tokenizer).reply(codes(text), thinking) == answer
+    assert ChatEncoder(tokenizer).decode_reply(codes(text), thinking) == answer
 
 
 def test_special_tokens_that_only_the_table_names_cannot_be_forged() -> None:
@@ -184,7 +184,7 @@ def test_rendered_conversations_are_forgotten_in_time() -> None:
         encoder.render((Message(role="user", content=str(i)),))
     encoder.render((Message(role="user", content="0"),))
     assert len(tokenizer.rendered) == 2001
-    assert len(encoder._recent) < 1000
+    assert len(encoder._cache) < 1000
 
 
 def test_split_tokens_keeps_other_text() -> None:

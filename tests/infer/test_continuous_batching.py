@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import EngineError, PromptTooLong, UsageError
-from spar.infer.batcher import Job
+from spar.infer.batcher import PendingRequest
 from spar.infer.engine import Completion, Request, Sampling
 from spar.types import Message
 
@@ -22,8 +22,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from spar.infer.engines import hf  # noqa: E402  # after the skip
-from spar.infer.engines.continuous_batching import RollingBatch  # noqa: E402
-from spar.infer.engines.sampling import draw  # noqa: E402
+from spar.infer.engines.continuous_batching import ContinuousBatch  # noqa: E402
+from spar.infer.engines.sampling import sample_tokens  # noqa: E402
 
 pytestmark = pytest.mark.model
 
@@ -61,7 +61,7 @@ def test_draws_follow_the_distribution(
     if np.abs(cumulated - top_p).min() < 1e-4 and top_p < 1:
         return  # the nucleus ends within rounding of a token: either side is right
     logits_BV = torch.tensor([logits] * len(GRID))
-    drawn = draw(logits_BV, [sampling] * len(GRID), GRID)
+    drawn = sample_tokens(logits_BV, [sampling] * len(GRID), GRID)
     shares = np.bincount(drawn, minlength=len(logits)) / len(GRID)
     assert np.abs(shares - wanted).max() <= 1.01 / len(GRID) + 1e-5
 
@@ -71,7 +71,7 @@ def test_draws_follow_the_distribution(
 def test_a_draw_stays_in_the_nucleus(uniform: float, top_p: float) -> None:
     """Not even at the ends of the uniforms does a token come up that was cut or is impossible."""
     logits = [-math.inf, 1.0, 3.0, 2.0, -math.inf]
-    (token,) = draw(torch.tensor([logits]), [Sampling(1.0, top_p)], [uniform])
+    (token,) = sample_tokens(torch.tensor([logits]), [Sampling(1.0, top_p)], [uniform])
     assert nucleus(logits, Sampling(1.0, top_p))[token] > 0
 
 
@@ -81,9 +81,9 @@ def test_each_row_has_its_own_settings() -> None:
     logits_BV = torch.randn(40, 50, generator=dice) * 3
     settings = [Sampling((0.0, 0.5, 1.5)[i % 3], (1.0, 0.8)[i % 2]) for i in range(40)]
     uniforms = [i / 40 for i in range(40)]
-    together = draw(logits_BV, settings, uniforms)
+    together = sample_tokens(logits_BV, settings, uniforms)
     rows = zip(logits_BV, settings, uniforms, strict=True)
-    assert together == [draw(row[None], [s], [u])[0] for row, s, u in rows]
+    assert together == [sample_tokens(row[None], [s], [u])[0] for row, s, u in rows]
     assert together[::3] == logits_BV.argmax(dim=-1).tolist()[::3]
 
 
@@ -93,15 +93,18 @@ def test_a_draw_survives_rounding() -> None:
     nudged = tied + torch.linspace(1e-6, -1e-6, 64)
     uniforms = [i / 31 for i in range(31)]
     settings = [Sampling(1.0)] * 31
-    drawn = [draw(x.expand(31, -1), settings, uniforms) for x in (tied, nudged, nudged.flip(1) - 0)]
+    drawn = [
+        sample_tokens(x.expand(31, -1), settings, uniforms)
+        for x in (tied, nudged, nudged.flip(1) - 0)
+    ]
     assert drawn[0] == drawn[1] == drawn[2]
 
 
 @pytest.fixture(scope="module")
-def core(tiny_model: Path) -> RollingBatch:
+def core(tiny_model: Path) -> ContinuousBatch:
     """The rolling batch on the tiny model."""
     loaded, tokenizer = hf._load(str(tiny_model), torch.float32)
-    return RollingBatch(loaded.eval(), tokenizer)
+    return ContinuousBatch(loaded.eval(), tokenizer)
 
 
 def requests(num: int, seed: int) -> list[Request]:
@@ -120,14 +123,14 @@ def requests(num: int, seed: int) -> list[Request]:
 
 
 def run(
-    core: RollingBatch, jobs: list[Job], dice: random.Random, most_rows: int
+    core: ContinuousBatch, jobs: list[PendingRequest], dice: random.Random, most_rows: int
 ) -> list[Completion]:
     """Decode jobs that arrive at random times, in batches of up to `most_rows`."""
     core.reset()
     waiting = list(jobs)
-    ended: dict[Job, Completion | Exception] = {}
+    ended: dict[PendingRequest, Completion | Exception] = {}
     while waiting or core.running:
-        core.drop()
+        core.drop_cancelled()
         if waiting and (not core.running or dice.random() < 0.3):
             free = min(dice.randrange(1, 9), most_rows - core.running)
             batch, waiting = waiting[:free], waiting[free:]
@@ -138,14 +141,16 @@ def run(
     return [reply for reply in replies if isinstance(reply, Completion)]
 
 
-def job_of(request: Request) -> Job:
+def job_of(request: Request) -> PendingRequest:
     """A job that somebody waits for."""
     loop = asyncio.get_running_loop()
-    return Job(request, loop.create_future(), loop)
+    return PendingRequest(request, loop.create_future(), loop)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-async def test_rows_that_come_and_go_say_what_they_say_alone(core: RollingBatch, seed: int) -> None:
+async def test_rows_that_come_and_go_say_what_they_say_alone(
+    core: ContinuousBatch, seed: int
+) -> None:
     """Joined, compacted, padded and repeated rows give the texts of one-by-one decoding."""
     asked = requests(60, seed)
     alone = [run(core, [job_of(r)], random.Random(0), 1)[0] for r in asked]
@@ -155,7 +160,7 @@ async def test_rows_that_come_and_go_say_what_they_say_alone(core: RollingBatch,
     assert core.running == 0
 
 
-async def test_dropped_rows_leave_the_others_alone(core: RollingBatch) -> None:
+async def test_dropped_rows_leave_the_others_alone(core: ContinuousBatch) -> None:
     """Rows whose callers go at random times change nothing for those that stay."""
     asked = requests(30, 7)
     alone = [run(core, [job_of(r)], random.Random(0), 1)[0] for r in asked[::2]]
@@ -167,13 +172,13 @@ async def test_dropped_rows_leave_the_others_alone(core: RollingBatch) -> None:
     while core.running:
         if going and dice.random() < 0.5:
             going.pop().future.cancel()
-        core.drop()
+        core.drop_cancelled()
         results.update(core.step())
     assert [results[job] for job in jobs[::2]] == alone
     assert len(results) < len(jobs)
 
 
-async def test_logprobs_are_counted_and_descend(core: RollingBatch) -> None:
+async def test_logprobs_are_counted_and_descend(core: ContinuousBatch) -> None:
     """One entry a token, each with as many alternatives as were asked for, likeliest first."""
     sampling = Sampling(1.0, 1.0, 40, seed=1, top_logprobs=200)
     for number in range(6):
@@ -187,7 +192,7 @@ async def test_logprobs_are_counted_and_descend(core: RollingBatch) -> None:
             assert sum(map(math.exp, values)) <= 1 + 1e-5
 
 
-async def test_the_greedy_token_is_the_likeliest(core: RollingBatch) -> None:
+async def test_the_greedy_token_is_the_likeliest(core: ContinuousBatch) -> None:
     """At temperature 0 each token is the first of its own alternatives."""
     sampling = Sampling(max_tokens=30, top_logprobs=3)
     asked = [Request((Message(role="user", content=f"tell {n}"),), sampling) for n in range(9)]
@@ -197,7 +202,7 @@ async def test_the_greedy_token_is_the_likeliest(core: RollingBatch) -> None:
     assert all(token.token == next(iter(token.top)) for token in tokens)
 
 
-async def test_a_reply_ends_where_the_context_ends(core: RollingBatch) -> None:
+async def test_a_reply_ends_where_the_context_ends(core: ContinuousBatch) -> None:
     """Prompt and reply together never outgrow the context; a prompt that fills it is refused."""
     results: list[Any] = []
     for length in range(240, 258):
@@ -217,7 +222,7 @@ async def test_a_reply_ends_where_the_context_ends(core: RollingBatch) -> None:
 
 
 async def test_a_template_that_refuses_a_conversation_is_an_engine_error(
-    core: RollingBatch, monkeypatch: pytest.MonkeyPatch
+    core: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some models' chat templates raise on system turns; that must not look like a crash of spar."""
     refusing = "{{ raise_exception('System role not supported') }}"
@@ -233,15 +238,15 @@ async def test_the_cache_stays_within_its_budget(
 ) -> None:
     """Where memory is small fewer rows share the batch, and all are served."""
     monkeypatch.setattr(hf, "_token_budget", lambda *_: 400)
-    engine = hf.HfEngine(str(tiny_model), hf.HfSettings(device="cpu", rows=32))
-    sizes, step = [], RollingBatch.step
+    engine = hf.HfEngine(str(tiny_model), hf.HfSettings(device="cpu", max_batch_size=32))
+    sizes, step = [], ContinuousBatch.step
 
-    def watched(self: RollingBatch) -> Any:
+    def watched(self: ContinuousBatch) -> Any:
         ended = step(self)
         sizes.append((self._mask_BT.shape[0], self._mask_BT.numel()))
         return ended
 
-    monkeypatch.setattr(RollingBatch, "step", watched)
+    monkeypatch.setattr(ContinuousBatch, "step", watched)
     asked = [r for r in requests(30, 1) if r.sampling.max_tokens > 5]
     replies = await engine.generate(asked)
     await engine.aclose()
@@ -277,7 +282,7 @@ def test_a_folder_without_a_model_is_a_mistake(
     assert "\n" not in str(caught.value)
 
 
-async def test_text_that_spells_special_tokens_stays_text(core: RollingBatch) -> None:
+async def test_text_that_spells_special_tokens_stays_text(core: ContinuousBatch) -> None:
     """A message that spells turns of the chat template adds no special token to the prompt."""
     specials = set(core._tokenizer.all_special_ids)
 
@@ -289,7 +294,7 @@ async def test_text_that_spells_special_tokens_stays_text(core: RollingBatch) ->
     assert num_special(forged) == num_special("fox") > 0
 
 
-async def test_prompts_read_for_another_row_count_as_cached(core: RollingBatch) -> None:
+async def test_prompts_read_for_another_row_count_as_cached(core: ContinuousBatch) -> None:
     """Of five votes on one prompt the first one pays; a stranger beside them pays for itself."""
     jobs = [job_of(Request((Message(role="user", content="the same"),))) for _ in range(5)]
     stranger = job_of(Request((Message(role="user", content="a stranger"),)))

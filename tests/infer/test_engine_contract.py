@@ -84,7 +84,7 @@ def open_tiny(folder: Path) -> Engine:
     """The hf engine on the tiny random model, in float32 on the CPU."""
     from spar.infer.engines.hf import HfEngine, HfSettings
 
-    return HfEngine(str(folder), HfSettings(device="cpu", rows=8))
+    return HfEngine(str(folder), HfSettings(device="cpu", max_batch_size=8))
 
 
 def ask(

@@ -50,13 +50,13 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     from spar.infer.engines import scoring
 
     seen: list[list[int]] = []
-    original = scoring._read
+    original = scoring._score_rows
 
     def reading(model: Any, rows: Sequence[Any]) -> None:
-        seen.append([len(row.asked) for row in rows])
+        seen.append([len(row.pairs) for row in rows])
         original(model, rows)
 
-    monkeypatch.setattr(scoring, "_read", reading)
+    monkeypatch.setattr(scoring, "_score_rows", reading)
     return seen
 
 
@@ -92,7 +92,7 @@ async def test_a_fault_reaches_those_it_concerns(
     )
     assert isinstance(results[1], PromptTooLong)
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_read", lambda model, rows: [][0])
+        patch.setattr(scoring, "_score_rows", lambda model, rows: [][0])
         with pytest.raises(EngineError, match="the model failed: IndexError"):
             await hf_engine.score(pair)
     assert await hf_engine.score(pair) == results[0]
@@ -114,7 +114,7 @@ async def test_batches_stay_small(hf_engine: Any, monkeypatch: pytest.MonkeyPatc
 
 async def test_a_conversation_is_scored_behind_the_template(hf_engine: Any) -> None:
     """As its rendered text is; what a message spells cannot end its turn."""
-    template = hf_engine._scorer._encoder.template(CHAT)
+    template = hf_engine._scorer._encoder.render_text(CHAT)
     found = await hf_engine.score(asked([(CHAT, "fox"), (template, "fox")]))
     await hf_engine.aclose()
     assert found[0] == found[1]

@@ -15,7 +15,7 @@ from spar.infer.engine import Continuation, Deployment, Engine, Likelihood
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, scorer
 from spar.infer.engines.chat import ChatEncoder
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.engines.likelihood import Pair, encode, move_spaces, regroup
+from spar.infer.engines.likelihood import TokenPair, encode, merge_windows, move_spaces
 from spar.types import Message
 from tests.infer.fixture_vllm import EAGER
 from tests.infer.openai_helpers import echo
@@ -120,9 +120,9 @@ def test_windows_ask_for_each_token_once(text: str, most: int) -> None:
 
 def test_windows_are_summed() -> None:
     """Greedy where all are; nothing asked is certain."""
-    asked = [[Pair((0,), (1,)), Pair((1,), (2, 3))], [], [Pair((0,), (4,))]]
+    asked = [[TokenPair((0,), (1,)), TokenPair((1,), (2, 3))], [], [TokenPair((0,), (4,))]]
     found = [Likelihood(-1.0, True, 1), Likelihood(-2.5, False, 2), Likelihood(-4.0, True, 1)]
-    assert regroup(asked, found) == [
+    assert merge_windows(asked, found) == [
         Likelihood(-3.5, False, 3),
         Likelihood(0, True, 0),
         Likelihood(-4.0, True, 1),

@@ -58,12 +58,12 @@ def test_a_text_gets_its_first_token_once(encoder: ChatEncoder) -> None:
 
 def test_special_tokens_in_a_plain_prompt_are_tokens(encoder: ChatEncoder) -> None:
     """A rendered conversation can be handed over as text."""
-    assert encoder.fit(plain("a </s> b"), 99).ids == (0, 3, 1, 4)
+    assert encoder.encode_request(plain("a </s> b"), 99).ids == (0, 3, 1, 4)
 
 
 def test_an_empty_prompt_is_the_first_token(encoder: ChatEncoder) -> None:
     """There is always something to go on from."""
-    assert encoder.fit(plain(""), 99).ids == (0,)
+    assert encoder.encode_request(plain(""), 99).ids == (0,)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_what_does_not_fit_is_cut_from_the_left(
 ) -> None:
     """To what leaves room for the whole reply; what fits is left alone."""
     request = plain("a b c d e", truncate=True, max_tokens=max_tokens)
-    assert encoder.fit(request, 10).ids == ids
+    assert encoder.encode_request(request, 10).ids == ids
 
 
 def test_a_reply_that_fills_the_context_is_refused(encoder: ChatEncoder) -> None:
     """Nothing of the prompt would be left; without truncation its reply is cut short instead."""
     with pytest.raises(PromptTooLong, match="max_tokens 10 leaves no room"):
-        encoder.fit(plain("a b", truncate=True, max_tokens=10), 10)
-    assert len(encoder.fit(plain("a b", max_tokens=10), 10).ids) == 3
+        encoder.encode_request(plain("a b", truncate=True, max_tokens=10), 10)
+    assert len(encoder.encode_request(plain("a b", max_tokens=10), 10).ids) == 3
 
 
 @pytest.mark.model

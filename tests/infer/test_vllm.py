@@ -73,10 +73,10 @@ async def test_a_cancelled_request_is_aborted_in_vllm(vllm_engine: Lent) -> None
     assert len(await vllm_engine.generate([ask("again")])) == 1
 
 
-async def becomes(engine: Engine, wanted: object) -> bool:
+async def becomes(engine: Engine, condition: object) -> bool:
     """Whether `wanted` comes to hold of the number of unfinished samples within half a minute."""
     for _ in range(30_000):
-        if wanted(engine.unfinished):  # type: ignore[operator,attr-defined]
+        if condition(engine.num_unfinished):  # type: ignore[operator,attr-defined]
             return True
         await asyncio.sleep(0.001)
     return False
@@ -136,7 +136,7 @@ async def test_what_vllm_refuses_fails_alone(vllm_engine: Lent) -> None:
     with pytest.raises(EngineError, match=r"vLLM cannot serve a request .*logprobs") as caught:
         await vllm_engine.generate([ask("tell me", top_logprobs=999)])
     assert not isinstance(caught.value, PromptRefused)
-    strange: Any = SimpleNamespace(fit=lambda *_: Rendered((10**6,), thinking=False))
+    strange: Any = SimpleNamespace(encode_request=lambda *_: Rendered((10**6,), thinking=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vllm_engine.engine, "_encoder", strange)
         with pytest.raises(PromptRefused, match="vLLM cannot serve a request"):
@@ -178,7 +178,7 @@ async def test_speculation_says_the_same_and_closing_refuses_what_runs(
     asked = [ask(f"say {i} and {i} again", temperature=0.0, max_tokens=60) for i in range(40)]
     assert await texts(engine, *asked) == await texts(vllm_engine, *asked)
     assert engine.counters.drafted > 0
-    assert all("speculation" in line for line in told)
+    assert all("speculative decoding" in line for line in told)
     endless = [ask("on", temperature=2.0, seed=3 * i, max_tokens=240) for i in range(60)]
     running = asyncio.create_task(engine.generate(endless))
     assert await becomes(engine, lambda unfinished: unfinished > 0)

@@ -26,7 +26,7 @@ from spar.infer.engines.vllm.args import (
 from spar.infer.engines.vllm.counters import Counters
 from spar.infer.engines.vllm.engine import VllmEngine
 from spar.infer.engines.vllm.loop_thread import LoopThread
-from spar.infer.engines.vllm.replies import Ask, asks, completion
+from spar.infer.engines.vllm.replies import VllmRequest, completion, make_requests
 from spar.types import Message
 
 
@@ -91,8 +91,8 @@ def test_speculation_is_on_where_it_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("fields", "on_cpu", "said"),
     [
-        ({"speculative_decoding": "on"}, True, "speculation stays off"),
-        ({"engine_args": {"speculative_config": {}}}, True, "only greedy replies"),
+        ({"speculative_decoding": "on"}, True, "speculative decoding stays off"),
+        ({"engine_args": {"speculative_config": {}}}, True, "only greedy"),
         ({"speculative_decoding": "on"}, False, ""),
         ({"speculative_decoding": "auto"}, True, ""),
     ],
@@ -172,7 +172,7 @@ def test_a_folder_without_an_adapter_is_the_users_mistake(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="cannot be read"):
         adapter_rank(str(tmp_path))
     huge = (adapter(tmp_path / "huge", {"r": 9999}),)
-    with pytest.raises(UsageError, match="rank 9999 is more than"):
+    with pytest.raises(UsageError, match="rank 9999 is above"):
         arguments(Deployment("m", adapters=huge))
 
 
@@ -188,7 +188,7 @@ def test_counters_add_up_and_forget_what_was_taken() -> None:
         counters.record(scheduler, iteration)
     counters.record(None, None)
     counters.record(scheduler, SimpleNamespace(num_generation_tokens=0, finished_requests=[]))
-    assert (counters.queried, counters.hit, counters.steps, counters.tokens) == (150, 96, 2, 8)
+    assert (counters.queried, counters.hits, counters.steps, counters.tokens) == (150, 96, 2, 8)
     assert counters.take_cached("7", 5) == [0, 0, 0, 32, 32]
     assert counters.take_cached("7", 2) == [0, 0]
 
@@ -204,14 +204,14 @@ def test_a_prompt_that_cannot_be_served_is_refused_alone() -> None:
     encoder: Any = ChatEncoder(SimpleNamespace(all_special_tokens=()))
     encoder.render = refusing
     with pytest.raises(PromptRefused, match="no system turn"):
-        asks([request], encoder, 9)
+        make_requests([request], encoder, 9)
     rendered = Rendered((1, 2, 3), thinking=False)
     encoder.render = lambda _: rendered
     with pytest.raises(PromptTooLong, match="3 tokens"):
-        asks([request], encoder, 3)
+        make_requests([request], encoder, 3)
     sample = SimpleNamespace(finish_reason="abort")
-    with pytest.raises(PromptRefused, match="gave a request up"):
-        completion(Ask(request, 1, rendered, 6), sample, encoder=encoder, cached_tokens=0)
+    with pytest.raises(PromptRefused, match="aborted a request"):
+        completion(VllmRequest(request, 1, rendered, 6), sample, encoder=encoder, cached_tokens=0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_only_a_living_engine_refuses_a_prompt(
     error = ValueError("odd")
     error.parameter = parameter  # type: ignore[attr-defined]  # as vLLM's own errors have it
     engine: Any = SimpleNamespace(_core=SimpleNamespace(errored=dead), _log=None)
-    failure = VllmEngine._failure(engine, error)()
+    failure = VllmEngine._classify(engine, error)()
     assert type(failure) is kind
     assert "odd" in str(failure)
 

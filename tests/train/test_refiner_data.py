@@ -235,14 +235,14 @@ async def test_the_embedded_models_refinements_are_canonical(
     from spar.infer.engines.hf import HfEngine
 
     sampled: dict[str, list[int]] = {}
-    read = ChatEncoder.written
+    read = ChatEncoder.completion_text
 
     def noting(self: ChatEncoder, request: Request, tokens: Sequence[int], **how: bool) -> str:
         text = read(self, request, tokens, **how)
         sampled[f"{request.messages}{text}"] = list(tokens)
         return text
 
-    monkeypatch.setattr(ChatEncoder, "written", noting)
+    monkeypatch.setattr(ChatEncoder, "completion_text", noting)
     engine, requests = HfEngine(str(CHECKPOINT)), refine_requests(8)
     replies = [reply.text for reply in await engine.generate(requests)]
     await engine.aclose()

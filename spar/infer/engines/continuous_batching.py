@@ -1,8 +1,12 @@
-"""A rolling batch over a transformers causal language model: rows join and leave while it decodes.
+"""Continuous batching for a transformers causal language model: rows join and leave while it decodes.
 
-Rows are left-padded to a common length. Identical prompts that arrive together (the votes on one
-response) are read once. Each row draws its tokens by inverse CDF from its own stream of uniforms, so
-a row's text does not depend on who shares its batch, up to rounding of the logits.
+Rows are left-padded to a common length. Identical prompts that arrive together (the votes on one response)
+are prefilled once. Each row samples its tokens by inverse CDF from its own stream of random numbers, so its
+text does not depend on the rest of the batch, up to rounding of the logits.
+
+Why not transformers' own `ContinuousBatchingManager` (`generate_batch`): it has one seed per manager and no
+per-request seed, so a text would depend on everything else that runs, and spar promises the same tree for
+the same seed, also on a CPU. Worth another look when it has per-request seeds.
 
 Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocabulary, U distinct prompts.
 """
@@ -17,11 +21,11 @@ import numpy as np
 import torch
 
 from spar.errors import PromptRefused
-from spar.infer.batcher import Ended, Job
+from spar.infer.batcher import Finished, PendingRequest
 from spar.infer.engine import Completion, Finish, TokenLogprobs
 from spar.infer.engines.chat import ChatEncoder, Rendered
-from spar.infer.engines.kv_cache import RollingCache
-from spar.infer.engines.sampling import draw
+from spar.infer.engines.kv_cache import BatchCache
+from spar.infer.engines.sampling import sample_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,35 +36,35 @@ _COMPACT_SHARE = 0.25
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One reply being written."""
+    """One reply that is being generated."""
 
-    job: Job
+    pending: PendingRequest
     num_prompt: int
     """Tokens in its prompt."""
     limit: int
-    """Most tokens it may generate: its own setting, or what the context leaves."""
+    """Tokens it may generate at most: `max_tokens`, or what is left of the context."""
     uniforms: np.ndarray[Any, np.dtype[np.float64]]
-    """One draw in [0, 1) a token."""
-    ends: frozenset[int]
+    """One random number in [0, 1) per token."""
+    stop_ids: frozenset[int]
     """Tokens that end it."""
     thinking: bool = False
-    """Whether the prompt has opened the model's thinking."""
+    """Whether the prompt has opened a thinking block."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-    ended: bool = False
+    finished: bool = False
     num_cached: int = 0
-    """Tokens of its prompt that were read for another row."""
+    """Prompt tokens that were prefilled for another row."""
 
 
-class RollingBatch:
-    """The `Core` of the hf engine.
+class ContinuousBatch:
+    """The `EngineCore` of the hf engine.
 
     Parameters
     ----------
     model, tokenizer:
         As loaded by transformers, the model already on its device.
     token_budget:
-        Most cache positions, rows times longest row; 0 for no limit.
+        Cache positions at most, rows times longest row; 0 for no limit.
     """
 
     def __init__(
@@ -70,101 +74,101 @@ class RollingBatch:
         self._tokenizer: Any = tokenizer
         self._token_budget = token_budget
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
-        """Tokens that the model holds."""
-        self._stops = _stop_ids(model, tokenizer)
+        """Context length of the model, in tokens."""
+        self._eos_ids = _eos_token_ids(model, tokenizer)
         self._encoder = ChatEncoder(tokenizer)
         self.reset()
 
     @property
     def running(self) -> int:
-        """Rows still writing, and those that wait for memory."""
-        return sum(not row.ended for row in self._rows) + len(self._held)
+        """Rows that are decoding, and those that wait for memory."""
+        return sum(not row.finished for row in self._rows) + len(self._queued)
 
     def reset(self) -> None:
-        """Forget every row."""
-        self._held: list[tuple[tuple[int, ...], Row]] = []
+        """Drop every row."""
+        self._queued: list[tuple[tuple[int, ...], Row]] = []
         self._clear()
 
     def _clear(self) -> None:
         self._rows: list[Row] = []
-        self._cache: RollingCache | None = None
+        self._cache: BatchCache | None = None
         self._mask_BT = torch.zeros(0, 0, dtype=torch.long)
         self._last_B = torch.zeros(0, dtype=torch.long)
 
     def free(self) -> None:
-        """Release the model and its memory."""
+        """Free the model and its memory."""
         self.reset()
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def drop(self) -> None:
-        """Mark rows whose caller has gone; `step` leaves them out."""
+    def drop_cancelled(self) -> None:
+        """Mark rows whose request was cancelled; `step` skips them."""
         for row in self._rows:
-            row.ended = row.ended or row.job.cancelled
-        self._held = [(ids, row) for ids, row in self._held if not row.job.cancelled]
+            row.finished = row.finished or row.pending.cancelled
+        self._queued = [(ids, row) for ids, row in self._queued if not row.pending.cancelled]
         self._compact()
 
-    def admit(self, jobs: Sequence[Job]) -> list[Ended]:
-        """Read the jobs' prompts and add their rows; the first token of each is drawn here."""
-        ended: list[Ended] = []
+    def admit(self, pending: Sequence[PendingRequest]) -> list[Finished]:
+        """Prefill the prompts and add their rows; samples the first token of each."""
+        finished: list[Finished] = []
         rows: list[tuple[tuple[int, ...], Row]] = []
-        for job in jobs:
+        for each in pending:
             try:
-                rendered = self._encoder.fit(job.request, self.context)
-                rows.append((rendered.ids, self._row(job, rendered)))
+                rendered = self._encoder.encode_request(each.request, self.context)
+                rows.append((rendered.ids, self._row(each, rendered)))
             except PromptRefused as error:
-                ended.append((job, error))
-            except Exception as error:  # a seed that numpy refuses, say; the other jobs go on
-                ended.append((job, PromptRefused(f"the request cannot be served: {error}")))
-        self._held += rows
-        return ended + self._fill()
+                finished.append((each, error))
+            except Exception as error:  # such as a seed that numpy refuses; other requests continue
+                finished.append((each, PromptRefused(f"the request cannot be served: {error}")))
+        self._queued += rows
+        return finished + self._fill()
 
     @torch.inference_mode()
-    def step(self) -> list[Ended]:
-        """One token on every row."""
+    def step(self) -> list[Finished]:
+        """Generate one token for every row."""
         filled = self._fill()
         if not self._rows:
             return filled
         one_B1 = torch.ones(len(self._rows), 1, dtype=torch.long, device=self._mask_BT.device)
         self._mask_BT = torch.cat([self._mask_BT, one_B1], dim=1)
-        # Ended rows ride along and may pass the context's end, where learned positions end too.
+        # Finished rows stay in the batch for a while and may pass the end of the context.
         positions_B1 = (self._mask_BT.sum(dim=1, keepdim=True) - 1).clamp(max=self.context - 1)
         logits_BV = self._forward(self._last_B[:, None], positions_B1)
-        ended = self._advance(self._rows, logits_BV)
+        finished = self._advance(self._rows, logits_BV)
         self._last_B = self._last_tokens(self._rows)
         self._compact()
-        return filled + ended
+        return filled + finished
 
-    def _fill(self) -> list[Ended]:
+    def _fill(self) -> list[Finished]:
         fitting: list[tuple[tuple[int, ...], Row]] = []
-        while self._held and self._fits([row for _, row in (*fitting, self._held[0])]):
-            fitting.append(self._held.pop(0))
+        while self._queued and self._fits([row for _, row in (*fitting, self._queued[0])]):
+            fitting.append(self._queued.pop(0))
         fitting.sort(key=lambda pair: len(pair[0]))
-        return [end for group in _groups(fitting) for end in self._prefill(group)]
+        return [each for group in _groups(fitting) for each in self._prefill(group)]
 
     def _fits(self, more: Sequence[Row]) -> bool:
         rows = [*self._rows, *more]
         if not self._token_budget or len(rows) == 1:
             return True
-        # Rows are aligned to the longest and grow in step, so this is as wide as they ever get.
+        # Rows are aligned to the longest and grow together, so this is the final width.
         longest = max(row.num_prompt + len(row.tokens) for row in rows)
-        to_come = max(row.limit - len(row.tokens) for row in rows)
-        return len(rows) * (longest + to_come) <= self._token_budget
+        remaining = max(row.limit - len(row.tokens) for row in rows)
+        return len(rows) * (longest + remaining) <= self._token_budget
 
-    def _row(self, job: Job, rendered: Rendered) -> Row:
+    def _row(self, pending: PendingRequest, rendered: Rendered) -> Row:
         num_prompt = len(rendered.ids)
-        sampling = job.request.sampling
+        sampling = pending.request.sampling
         limit = min(sampling.max_tokens, self.context - num_prompt)
         uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
-        ends = self._stops | self._encoder.stop_tokens(sampling.stop)
-        return Row(job, num_prompt, limit, uniforms, ends, rendered.thinking)
+        stop_ids = self._eos_ids | self._encoder.stop_token_ids(sampling.stop)
+        return Row(pending, num_prompt, limit, uniforms, stop_ids, rendered.thinking)
 
     @torch.inference_mode()
-    def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Ended]:
+    def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Finished]:
         distinct = {ids: i for i, ids in enumerate(dict.fromkeys(ids for ids, _ in group))}
         ids_UT, mask_UT = self._pad(list(distinct))
-        cache = RollingCache()
+        cache = BatchCache()
         positions_UT = (mask_UT.cumsum(dim=1) - 1).clamp(min=0)
         output = self._model(
             input_ids=ids_UT,
@@ -176,13 +180,13 @@ class RollingBatch:
         )
         source_B = torch.tensor([distinct[ids] for ids, _ in group], device=ids_UT.device)
         rows = [row for _, row in group]
-        read: set[tuple[int, ...]] = set()
+        prefilled: set[tuple[int, ...]] = set()
         for ids, row in group:
-            row.num_cached = len(ids) if ids in read else 0
-            read.add(ids)
-        ended = self._advance(rows, output.logits[:, -1][source_B])
+            row.num_cached = len(ids) if ids in prefilled else 0
+            prefilled.add(ids)
+        finished = self._advance(rows, output.logits[:, -1][source_B])
         self._join(rows, cache.select(source_B), mask_UT[source_B])
-        return ended
+        return finished
 
     def _pad(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
         width = max(map(len, prompts))
@@ -192,7 +196,7 @@ class RollingBatch:
         device = self._model.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
-    def _join(self, rows: list[Row], cache: RollingCache, mask_BT: torch.Tensor) -> None:
+    def _join(self, rows: list[Row], cache: BatchCache, mask_BT: torch.Tensor) -> None:
         if self._cache is None:
             self._cache, self._mask_BT = cache, mask_BT
         else:
@@ -214,40 +218,40 @@ class RollingBatch:
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
-    def _advance(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Ended]:
+    def _advance(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Finished]:
         logits_BV = logits_BV.float()
-        settings = [row.job.request.sampling for row in rows]
-        uniforms = [row.uniforms[len(row.tokens)] if not row.ended else 0.0 for row in rows]
-        tokens = draw(logits_BV, settings, uniforms)
-        ended = []
+        settings = [row.pending.request.sampling for row in rows]
+        uniforms = [row.uniforms[len(row.tokens)] if not row.finished else 0.0 for row in rows]
+        tokens = sample_tokens(logits_BV, settings, uniforms)
+        finished = []
         for i, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-            if not row.ended:
-                ended += self._take(row, token, logits_BV[i])
-        return ended
+            if not row.finished:
+                finished += self._append(row, token, logits_BV[i])
+        return finished
 
-    def _take(self, row: Row, token: int, logits_V: torch.Tensor) -> list[Ended]:
+    def _append(self, row: Row, token: int, logits_V: torch.Tensor) -> list[Finished]:
         row.tokens.append(token)
-        sampling = row.job.request.sampling
-        if sampling.top_logprobs and token not in row.ends:
+        sampling = row.pending.request.sampling
+        if sampling.top_logprobs and token not in row.stop_ids:
             row.logprobs.append(self._logprobs(row, token, logits_V))
-        stopped = token in row.ends or self._encoder.stops(row.tokens, sampling.stop)
-        row.ended = stopped or len(row.tokens) >= row.limit
-        return (
-            [(row.job, self._completion(row, "stop" if stopped else "length"))] if row.ended else []
-        )
+        stopped = token in row.stop_ids or self._encoder.ends_with_stop(row.tokens, sampling.stop)
+        row.finished = stopped or len(row.tokens) >= row.limit
+        if not row.finished:
+            return []
+        return [(row.pending, self._completion(row, "stop" if stopped else "length"))]
 
     def _logprobs(self, row: Row, token: int, logits_V: torch.Tensor) -> TokenLogprobs:
-        top = torch.log_softmax(logits_V, dim=-1).topk(row.job.request.sampling.top_logprobs)
-        likeliest: dict[str, float] = {}
+        top = torch.log_softmax(logits_V, dim=-1).topk(row.pending.request.sampling.top_logprobs)
+        logprobs: dict[str, float] = {}
         for index, value in zip(top.indices.tolist(), top.values.tolist(), strict=True):
-            # Pieces of characters share one text: the first of them, the likeliest, stays.
-            likeliest.setdefault(self._tokenizer.decode([index]), value)
-        return TokenLogprobs(self._tokenizer.decode([token]), likeliest)
+            # Fragments of one character decode to the same text; the most likely of them stays.
+            logprobs.setdefault(self._tokenizer.decode([index]), value)
+        return TokenLogprobs(self._tokenizer.decode([token]), logprobs)
 
     def _completion(self, row: Row, finish: Finish) -> Completion:
-        tokens = row.tokens[:-1] if row.tokens[-1] in row.ends else row.tokens
+        tokens = row.tokens[:-1] if row.tokens[-1] in row.stop_ids else row.tokens
         return Completion(
-            text=self._encoder.written(row.job.request, tokens, thinking=row.thinking),
+            text=self._encoder.completion_text(row.pending.request, tokens, thinking=row.thinking),
             finish=finish,
             prompt_tokens=row.num_prompt,
             completion_tokens=len(row.tokens),
@@ -259,21 +263,21 @@ class RollingBatch:
         return torch.tensor([row.tokens[-1] for row in rows], device=self._mask_BT.device)
 
     def _compact(self) -> None:
-        # Moving the cache costs about a step, so ended rows ride along until they are many.
-        kept = [i for i, row in enumerate(self._rows) if not row.ended]
-        if not kept:
+        # Moving the cache costs about a step, so finished rows stay until they are a quarter of the batch.
+        active = [i for i, row in enumerate(self._rows) if not row.finished]
+        if not active:
             self._clear()
-        elif len(self._rows) - len(kept) >= len(self._rows) * _COMPACT_SHARE and self._cache:
-            self._keep(torch.tensor(kept, device=self._mask_BT.device))
+        elif len(self._rows) - len(active) >= len(self._rows) * _COMPACT_SHARE and self._cache:
+            self._select(torch.tensor(active, device=self._mask_BT.device))
 
-    def _keep(self, kept_B: torch.Tensor) -> None:
+    def _select(self, rows_B: torch.Tensor) -> None:
         assert self._cache is not None
-        self._rows = [self._rows[i] for i in kept_B.tolist()]
-        mask_BT = self._mask_BT[kept_B]
+        self._rows = [self._rows[i] for i in rows_B.tolist()]
+        mask_BT = self._mask_BT[rows_B]
         padding = int((mask_BT.cumsum(dim=1) == 0).sum(dim=1).min())
-        self._cache = self._cache.select(kept_B, padding)
+        self._cache = self._cache.select(rows_B, padding)
         self._mask_BT = mask_BT[:, padding:]
-        self._last_B = self._last_B[kept_B]
+        self._last_B = self._last_B[rows_B]
 
 
 def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
@@ -281,7 +285,7 @@ def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[int, ...], Row]]]:
-    # Sorted by length, so a group's padded size is its count times its last prompt's length.
+    # Sorted by length, so the padded size of a group is its count times the length of its last prompt.
     groups: list[list[tuple[tuple[int, ...], Row]]] = []
     for pair in rows:
         if groups and (len(groups[-1]) + 1) * len(pair[0]) <= _PREFILL_TOKENS:
@@ -291,8 +295,8 @@ def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[in
     return groups
 
 
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     config: Any = model.generation_config
-    given = getattr(config, "eos_token_id", None)
-    listed = given if isinstance(given, list) else [given]
-    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if isinstance(token, int))
+    eos = getattr(config, "eos_token_id", None)
+    ids = eos if isinstance(eos, list) else [eos]
+    return frozenset(token for token in (*ids, tokenizer.eos_token_id) if isinstance(token, int))

@@ -1,4 +1,4 @@
-"""The `fake` engine: a function from request to text. For tests, benchmarks and trying out plumbing."""
+"""The `fake` engine: replies come from a Python function. For tests, benchmarks and trying things out."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
 Reply = Callable[[Request], str]
-"""What the engine says to a request; may raise to stand for a fault."""
+"""Returns the text of the reply to a request; may raise to simulate an error."""
 
 
 class FakeEngine:
-    """Answers with `reply(request)` after `latency` seconds; counts words as tokens."""
+    """Replies with `reply(request)` after `latency` seconds; each word counts as a token."""
 
     def __init__(self, reply: Reply, *, latency: float = 0.0, model: str = "fake") -> None:
         self.model = model
         self.description = "scripted replies"
         self.capacity = 0
         self.requests: list[Request] = []
-        """Every request so far, where `keep` is on."""
-        self.keep = True
+        """Every request so far, if `record` is on."""
+        self.record = True
         self._reply, self._latency = reply, latency
         self._closed = False
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order."""
+        """One completion per request, in order."""
         if self._closed:
             raise EngineError("the engine is closed")
-        if self.keep:
+        if self.record:
             self.requests.extend(requests)
         await asyncio.sleep(self._latency)
         return [self._complete(request) for request in requests]
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """One likelihood a continuation, in order, as `scripted_likelihood` draws them."""
+        """One likelihood per continuation, in order, from `scripted_likelihood`."""
         if self._closed:
             raise EngineError("the engine is closed")
         await asyncio.sleep(self._latency)
         return [scripted_likelihood(continuation) for continuation in continuations]
 
     async def aclose(self) -> None:
-        """Refuse what comes after; there is nothing to free."""
+        """Refuse further requests."""
         self._closed = True
 
     def _complete(self, request: Request) -> Completion:
@@ -73,31 +73,33 @@ class FakeEngine:
 
 
 def scripted_reply(request: Request) -> str:
-    """Drafts, verdicts and refinements in spar's format, drawn from the request's seed.
+    """Drafts, verdicts and refinements in spar's format, derived from the request's seed.
 
-    A verdict is yes for about a third of the votes' common tendency: a hash of the judged prompt.
+    About a third of the responses pass: votes on one response mostly agree, by a hash of the prompt.
     """
-    asked = request.messages[-1].content
-    chance = hashlib.blake2b(f"{asked}|{request.sampling.seed}".encode("utf-8", "replace")).digest()
-    if "[[start]]" in asked:
-        return f"To mend: wording.\nFinal Refined Output:\n[[start]]\nanswer {chance.hex()[:8]}\n[[end]]"
-    if "Final Judgement" in asked:
-        leaning = hashlib.blake2b(asked.encode("utf-8", "replace")).digest()[0] % 3 == 0
-        verdict = leaning != (chance[0] < 40)
+    prompt = request.messages[-1].content
+    digest = hashlib.blake2b(
+        f"{prompt}|{request.sampling.seed}".encode("utf-8", "replace")
+    ).digest()
+    if "[[start]]" in prompt:
+        return f"To mend: wording.\nFinal Refined Output:\n[[start]]\nanswer {digest.hex()[:8]}\n[[end]]"
+    if "Final Judgement" in prompt:
+        majority = hashlib.blake2b(prompt.encode("utf-8", "replace")).digest()[0] % 3 == 0
+        verdict = majority != (digest[0] < 40)
         return f"- the wording: looked at.\nFinal Judgement: {'Yes' if verdict else 'No'}"
-    return f"answer {chance.hex()[:8]}"
+    return f"answer {digest.hex()[:8]}"
 
 
 def scripted_likelihood(continuation: Continuation) -> Likelihood:
-    """Up to three nats a word, drawn by a hash of context and text; greedy where it is under a third."""
-    asked = f"{continuation.context}|{continuation.text}".encode("utf-8", "replace")
-    nats = 3 * hashlib.blake2b(asked).digest()[0] / 256
+    """Up to three nats per word, by a hash of context and text; greedy if it is below a third."""
+    key = f"{continuation.context}|{continuation.text}".encode("utf-8", "replace")
+    nats = 3 * hashlib.blake2b(key).digest()[0] / 256
     num_words = len(continuation.text.split())
     return Likelihood(-nats * num_words, nats < 1 / 3, num_words)
 
 
 def open_fake(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> FakeEngine:
-    """The fake engine with the scripted reply, for `--engine fake`."""
+    """The fake engine with `scripted_reply`, for `--engine fake`."""
     engine = FakeEngine(scripted_reply)
-    engine.keep = False
+    engine.record = False
     return engine

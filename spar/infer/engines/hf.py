@@ -1,10 +1,10 @@
-"""The `hf` engine: transformers in process, on CPU or GPU, many requests in one rolling batch.
+"""The `hf` engine: transformers in process, on CPU or GPU, with continuous batching.
 
-Batches form out of whatever is waiting. In float32 a seeded request gives the same text whoever
-shares its batch, up to a rare near tie; in bfloat16 rounding differs with the batch's shape, so
-seeded texts can differ between runs.
+    spar decode prompts.jsonl --engine hf --model DIR
 
-Given texts are scored in forward passes of their own, beside that batch.
+In float32 a seeded request gives the same text whatever else is in its batch, up to a rare near tie; in
+bfloat16 rounding depends on the shape of the batch, so seeded texts can differ between runs. Texts are
+scored in forward passes of their own, beside that batch.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from spar.infer.engine import (
     NoteCallback,
     Request,
 )
-from spar.infer.engines.chat import cannot_load, load_tokenizer
+from spar.infer.engines.chat import load_error, load_tokenizer
 from spar.infer.engines.scoring import HfScorer
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
-_CPU_ROWS, _GPU_ROWS = 192, 256
-_CACHE_SHARE = 0.6
+_CPU_BATCH_SIZE, _GPU_BATCH_SIZE = 192, 256
+_CACHE_MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +42,23 @@ class HfSettings:
     """auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32."""
     device: str = "auto"
     """auto, cpu, or a torch device such as cuda:0."""
-    rows: int = 0
-    """Most rows in a batch; 0 picks by device."""
+    max_batch_size: int = 0
+    """Sequences in a batch at most; 0 chooses by device."""
 
 
 def open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> HfEngine:
-    """Load a model as the configuration says."""
+    """Load a model as configured."""
     if deployment.adapters:
-        raise UsageError("--adapter needs --engine vllm; for hf, merge the adapter into its model")
+        raise UsageError(
+            "--adapter requires --engine vllm; for --engine hf, merge the adapter into its model"
+        )
     return HfEngine(
         deployment.model, HfSettings(config.dtype, config.device, config.max_batch_size)
     )
 
 
 class HfEngine:
-    """Transformers behind a rolling batch.
+    """A transformers model with continuous batching.
 
     Raises
     ------
@@ -68,29 +70,29 @@ class HfEngine:
 
     def __init__(self, model: str, settings: HfSettings = HfSettings()) -> None:
         torch = _import_torch()
-        from spar.infer.engines.continuous_batching import RollingBatch
+        from spar.infer.engines.continuous_batching import ContinuousBatch
 
         self.model = model
         device, dtype = _placement(torch, settings)
         loaded, tokenizer = _load(model, dtype)
         loaded.to(device).eval()
-        rows = settings.rows or (_CPU_ROWS if device.type == "cpu" else _GPU_ROWS)
-        core = RollingBatch(loaded, tokenizer, _token_budget(torch, loaded, device))
+        default_size = _CPU_BATCH_SIZE if device.type == "cpu" else _GPU_BATCH_SIZE
+        self.capacity = settings.max_batch_size or default_size
+        core = ContinuousBatch(loaded, tokenizer, _token_budget(torch, loaded, device))
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
-        self.capacity = rows
-        self._batcher = Batcher(core, rows)
+        self._batcher = Batcher(core, self.capacity)
         self._scorer = HfScorer(loaded, tokenizer, core.context)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order."""
+        """One completion per request, in order."""
         return await self._batcher.submit(requests)
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """One likelihood a continuation, in order."""
+        """One likelihood per continuation, in order."""
         return await self._scorer.score(continuations)
 
     async def aclose(self) -> None:
-        """Stop the worker and free the model."""
+        """Stop the worker threads and free the model."""
         self._scorer.close()
         await self._batcher.aclose()
 
@@ -108,7 +110,7 @@ class HfEngine:
 def _import_torch() -> Any:
     try:
         import torch
-        import transformers  # noqa: F401  # only its absence matters here
+        import transformers  # noqa: F401  # to see whether it is installed
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "hf", "the hf engine") from error
     return torch
@@ -124,14 +126,14 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(
-            f"--device {name}: cannot be used ({reason}); give auto, cpu or a torch device"
+            f"--device {name}: not available ({reason}); use auto, cpu or a torch device such as cuda:0"
         ) from error
     default = "fp32" if device.type == "cpu" else "bf16"
     dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    wanted = default if settings.dtype == "auto" else settings.dtype
-    if wanted not in dtypes:
-        raise UsageError(f"--dtype {wanted!r} is not known (accepted: auto, bf16, fp32)")
-    return device, dtypes[wanted]
+    dtype = default if settings.dtype == "auto" else settings.dtype
+    if dtype not in dtypes:
+        raise UsageError(f"--dtype {dtype!r} is unknown (accepted: auto, bf16, fp32)")
+    return device, dtypes[dtype]
 
 
 def _load(model: str, dtype: Any) -> tuple[Any, Any]:
@@ -141,21 +143,21 @@ def _load(model: str, dtype: Any) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # its remarks on long prompts and settings are ours to make
+    logging.set_verbosity_error()  # spar reports long prompts and settings itself
     tokenizer = load_tokenizer(model)
     try:
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
     except (OSError, ValueError, SafetensorError) as error:
-        raise cannot_load(model, error) from error
+        raise load_error(model, error) from error
 
 
 def check_model_folder(model: str) -> None:
-    """Raise `UsageError` if `model` is a local path that holds no model."""
+    """Raise `UsageError` if `model` is a local path without a model."""
     path = Path(model)
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
         raise UsageError(
             f"--model {model}: not a model folder (it has no config.json); "
-            "give a Hugging Face folder or hub name"
+            "pass a Hugging Face folder or hub name"
         )
     if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
         raise UsageError(f"--model {model}: no such folder")
@@ -169,4 +171,4 @@ def _token_budget(torch: Any, model: Any, device: Any) -> int:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
     free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _CACHE_SHARE / per_token)
+    return int(free * _CACHE_MEMORY_SHARE / per_token)

@@ -1,4 +1,6 @@
-"""A key-value cache whose rows can be picked and joined, and that grows without copying each step.
+"""A key-value cache whose rows can be selected and joined, and that grows without a copy per step.
+
+transformers' `DynamicCache` concatenates, and so copies, all keys and values at every step.
 
 Tensor suffixes: B rows, H heads, T positions, D head size.
 """
@@ -11,11 +13,11 @@ from typing import Any, Self
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-_MIN_ROOM = 64
+_MIN_SPACE = 64
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen untyped
-    """A dynamic layer that writes into spare room and doubles it when it is used up."""
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
+    """A dynamic layer that writes into preallocated space and allocates half as much again when it is full."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -29,7 +31,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen 
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, end = self._length, self._length + key_states.shape[-2]
-        keys_BHTD, values_BHTD = self._room(end, key_states)
+        keys_BHTD, values_BHTD = self._with_space(end, key_states)
         keys_BHTD[:, :, start:end] = key_states
         values_BHTD[:, :, start:end] = value_states
         self._expose(end)
@@ -37,10 +39,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen 
         return self.keys, self.values
 
     def gather(self, sources: Sequence[tuple[GrowingLayer, torch.Tensor | None, int]]) -> Self:
-        """Hold rows of other layers, right-aligned in time, with room for what comes next.
+        """Copy rows of other layers, right-aligned in time, with space for further positions.
 
-        Each source is a layer, the rows to take (None for all), and the leading positions to skip.
-        The gap left of a shorter source is zeros, which the attention mask hides.
+        Each source is a layer, the rows to take (None for all), and the number of leading positions to
+        skip. The gap to the left of a shorter source is filled with zeros, which the attention mask hides.
         """
         parts = [
             [_rows(tensor, rows_B, skip) for tensor in layer.states()]
@@ -62,7 +64,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen 
         return self
 
     def states(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """All keys and values so far, each BHTD."""
+        """All keys and values, each BHTD."""
         assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
@@ -71,7 +73,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen 
         self._length = length
         self.keys, self.values = (tensor[:, :, :length] for tensor in self._store)
 
-    def _room(self, end: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _with_space(self, end: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._store is None or self._store[0].shape[-2] < end:
             fresh = _allocate(like, like.shape[0], end)
             if self._store is not None:
@@ -81,23 +83,23 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is seen 
         return self._store
 
 
-class RollingCache(DynamicCache):  # type: ignore[misc]  # as above
-    """A cache of `GrowingLayer`s; made anew by `select` and `join`."""
+class BatchCache(DynamicCache):  # type: ignore[misc]  # as above
+    """A cache of `GrowingLayer`s. `select` and `join` return new caches."""
 
     def __init__(self, layers: list[GrowingLayer] | None = None) -> None:
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
         self.layers = list(layers or [])
 
-    def select(self, rows_B: torch.Tensor, padding: int = 0) -> RollingCache:
-        """Rows by index, repeats allowed, without the first `padding` positions."""
-        return RollingCache(
+    def select(self, rows_B: torch.Tensor, padding: int = 0) -> BatchCache:
+        """The rows with these indexes, repeats allowed, without the first `padding` positions."""
+        return BatchCache(
             [GrowingLayer().gather([(layer, rows_B, padding)]) for layer in self.layers]
         )
 
-    def join(self, other: RollingCache) -> RollingCache:
-        """Rows of both."""
-        return RollingCache(
+    def join(self, other: BatchCache) -> BatchCache:
+        """The rows of both caches."""
+        return BatchCache(
             [
                 GrowingLayer().gather([(mine, None, 0), (theirs, None, 0)])
                 for mine, theirs in zip(self.layers, other.layers, strict=True)
@@ -106,10 +108,10 @@ class RollingCache(DynamicCache):  # type: ignore[misc]  # as above
 
 
 def _rows(states_BHTD: torch.Tensor, rows_B: torch.Tensor | None, skip: int) -> torch.Tensor:
-    kept = states_BHTD[:, :, skip:]
-    return kept if rows_B is None else kept.index_select(0, rows_B)
+    states_BHTD = states_BHTD[:, :, skip:]
+    return states_BHTD if rows_B is None else states_BHTD.index_select(0, rows_B)
 
 
 def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    shape = (batch, like.shape[1], width + max(_MIN_ROOM, width // 2), like.shape[3])
+    shape = (batch, like.shape[1], width + max(_MIN_SPACE, width // 2), like.shape[3])
     return like.new_empty(shape), like.new_empty(shape)

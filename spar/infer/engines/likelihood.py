@@ -1,14 +1,14 @@
-"""From texts to the tokens whose probability is asked for, as lm-eval's hf model makes them. Pure.
+"""From texts to the tokens to score, as in lm-eval's hf model. Pure.
 
-White space at the end of a context goes to the continuation, since tokens begin with it; both are then
-tokenized as one text, and what comes after the context's own tokens is the continuation. Nothing but
-the tokenizer's first token stands before a text without context. What is longer than the model holds
-loses the first tokens of its context; a long text without context falls into windows.
+White space at the end of a context is moved to the continuation, since tokens begin with it; both are then
+tokenized as one text, and the tokens after the context's own are the continuation. A text without context
+is preceded by the tokenizer's first token only. A context that is too long loses its first tokens; a long
+text without context is scored in windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spar.errors import PromptRefused, PromptTooLong
@@ -17,26 +17,26 @@ from spar.infer.engines.chat import ChatEncoder
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Tokens whose probability is asked for, and those before them; neither is empty."""
+class TokenPair:
+    """Tokens to score, and their context; neither is empty."""
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """All of them."""
+        """All tokens."""
         return self.context + self.continuation
 
 
-def encode(continuation: Continuation, encoder: ChatEncoder, most: int) -> list[Pair]:
-    """The tokens of one continuation: one pair, several windows, or none where its text is empty.
+def encode(continuation: Continuation, encoder: ChatEncoder, max_tokens: int) -> list[TokenPair]:
+    """The tokens of one continuation: one pair, several windows, or none if its text is empty.
 
     Parameters
     ----------
-    most:
-        Tokens of a pair at most. A model that holds n can be given n + 1, since the last one need not
-        be read.
+    max_tokens:
+        Tokens of a pair at most. A model with a context of n can score n + 1 tokens, since it need not
+        read the last one.
 
     Raises
     ------
@@ -46,64 +46,58 @@ def encode(continuation: Continuation, encoder: ChatEncoder, most: int) -> list[
         The chat template cannot render a conversation.
     """
     if continuation.context == "":
-        return _windows(encoder, continuation.text, most)
-    pair = _split(encoder, *move_spaces(_context(encoder, continuation), continuation.text))
-    if not pair.continuation:
+        return _windows(encoder, continuation.text, max_tokens)
+    try:
+        context = continuation.context
+        context = context if isinstance(context, str) else encoder.render_text(context)
+    except Exception as error:  # a chat template may raise anything
+        raise PromptRefused(f"the prompt cannot be rendered: {error}") from error
+    context, text = move_spaces(context, continuation.text)
+    context_tokens = encoder.encode(context)
+    tokens = encoder.encode(context + text)[len(context_tokens) :]
+    if not tokens:
         return []
-    if len(pair.continuation) >= most:
+    if len(tokens) >= max_tokens:
         raise PromptTooLong(
-            f"a continuation has {len(pair.continuation)} tokens; the model's context is {most - 1}"
+            f"a continuation has {len(tokens)} tokens; the model's context is {max_tokens - 1}"
         )
-    return [Pair(pair.context[-(most - len(pair.continuation)) :], pair.continuation)]
+    context_tokens = context_tokens or (encoder.prefix_token,)
+    return [TokenPair(context_tokens[-(max_tokens - len(tokens)) :], tokens)]
 
 
 def move_spaces(context: str, text: str) -> tuple[str, str]:
-    """Context and continuation, with the white space at the context's end before the continuation."""
-    kept = context.rstrip()
-    return kept, context[len(kept) :] + text
+    """Context and continuation, with white space at the context's end moved to the continuation."""
+    stripped = context.rstrip()
+    return stripped, context[len(stripped) :] + text
 
 
-def regroup(asked: Sequence[Sequence[Pair]], found: Iterable[Likelihood]) -> list[Likelihood]:
+def merge_windows(
+    windows: Sequence[Sequence[TokenPair]], likelihoods: Iterable[Likelihood]
+) -> list[Likelihood]:
     """One likelihood for each list of pairs, from those of all pairs in order."""
-    parts = iter(found)
-    return [_together([next(parts) for _ in pairs]) for pairs in asked]
+    remaining = iter(likelihoods)
+    merged = []
+    for pairs in windows:
+        parts = [next(remaining) for _ in pairs]
+        merged.append(
+            Likelihood(
+                logprob=sum(part.logprob for part in parts),
+                greedy=all(part.greedy for part in parts),
+                tokens=sum(part.tokens for part in parts),
+            )
+        )
+    return merged
 
 
-def _together(parts: Sequence[Likelihood]) -> Likelihood:
-    return Likelihood(
-        logprob=sum(part.logprob for part in parts),
-        greedy=all(part.greedy for part in parts),
-        tokens=sum(part.tokens for part in parts),
-    )
-
-
-def _context(encoder: ChatEncoder, continuation: Continuation) -> str:
-    if isinstance(continuation.context, str):
-        return continuation.context
-    try:
-        return encoder.template(continuation.context)
-    except Exception as error:  # a chat template may raise anything
-        raise PromptRefused(f"the prompt cannot be rendered: {error}") from error
-
-
-def _split(encoder: ChatEncoder, context: str, text: str) -> Pair:
-    before = encoder.encode(context)
-    return Pair(before or (encoder.prefix,), encoder.encode(context + text)[len(before) :])
-
-
-def _windows(encoder: ChatEncoder, text: str, most: int) -> list[Pair]:
+def _windows(encoder: ChatEncoder, text: str, max_tokens: int) -> list[TokenPair]:
+    prefix = encoder.prefix_token
     tokens = encoder.encode(text, specials=False)
-    if tokens[:1] == (encoder.prefix,):
+    if tokens[:1] == (prefix,):
         tokens = tokens[1:]
-    return [_window(encoder.prefix, tokens, *span, most) for span in _spans(len(tokens), most - 1)]
-
-
-def _spans(num: int, size: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, num, size):
-        yield start, min(start + size, num)
-
-
-def _window(prefix: int, tokens: tuple[int, ...], start: int, end: int, most: int) -> Pair:
-    # The last window is filled up with what comes before it; the others have one token of context.
-    context = tokens[max(0, end - most) : start] if start else (prefix,)
-    return Pair(context, tokens[start:end])
+    pairs = []
+    for start in range(0, len(tokens), max_tokens - 1):
+        end = min(start + max_tokens - 1, len(tokens))
+        # The last window is filled up with context; full windows have one token of it.
+        context = tokens[max(0, end - max_tokens) : start] if start else (prefix,)
+        pairs.append(TokenPair(context, tokens[start:end]))
+    return pairs

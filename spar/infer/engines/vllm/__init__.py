@@ -1,1 +1,1 @@
-"""The `vllm` engine: vLLM in process. `engine.py` is its front."""
+"""The `vllm` engine: vLLM in this process. Start with `engine.py`."""

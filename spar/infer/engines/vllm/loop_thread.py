@@ -1,7 +1,6 @@
-"""An event loop in a thread of its own, for a library whose objects must live in one loop.
+"""An event loop in its own thread, for a library whose objects are bound to one loop.
 
-Coroutines of any other loop can wait for what runs in it; cancelling the one who waits cancels the
-work.
+Coroutines in any other loop can await what runs in it; cancelling the awaiting task cancels the work.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """A running event loop; the thread is a daemon and does not hold up the program's end."""
+    """A running event loop in a daemon thread."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -23,30 +22,30 @@ class LoopThread:
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises in the thread's loop."""
+        """Run a coroutine in the thread's loop; returns its result."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def call(self, work: Callable[[], T]) -> T:
-        """What a function returns or raises inside the thread's loop; blocks the caller."""
+        """Call a function inside the thread's loop; blocks and returns its result."""
 
-        async def calling() -> T:
+        async def call_work() -> T:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(calling(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(call_work(), self._loop).result()
 
     def stop(self) -> None:
-        """End the loop once what is under way in it has had its turn; safe to call twice."""
+        """Cancel the remaining tasks and stop the loop. Safe to call twice."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
     def _run(self) -> None:
         self._loop.run_forever()
-        self._loop.run_until_complete(_end_others())
+        self._loop.run_until_complete(_cancel_other_tasks())
         self._loop.close()
 
 
-async def _end_others() -> None:
+async def _cancel_other_tasks() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -1,4 +1,4 @@
-"""What is asked of vLLM and what it answers, in spar's terms."""
+"""Requests to vLLM and its outputs, in spar's terms."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any
 from spar.errors import PromptRefused
 from spar.infer.engine import Completion, Likelihood, Request, TokenLogprobs
 from spar.infer.engines.chat import ChatEncoder, Rendered, group_samples
-from spar.infer.engines.likelihood import Pair
+from spar.infer.engines.likelihood import TokenPair
 
-_SEEDS = 1 << 64
+_NUM_SEEDS = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request to vLLM: `n` samples of one conversation, with seeds in a row."""
+class VllmRequest:
+    """One request to vLLM: `n` samples of one prompt, with consecutive seeds."""
 
     request: Request
-    """The first sample's."""
+    """The request of the first sample."""
     n: int
     rendered: Rendered
     room: int
-    """Most tokens that fit behind the prompt."""
+    """Tokens that fit in the context after the prompt."""
 
 
-def asks(requests: Sequence[Request], encoder: ChatEncoder, context: int) -> list[Ask]:
-    """The requests as vLLM gets them, in order; neighbours become samples of one where they may.
+def make_requests(
+    requests: Sequence[Request], encoder: ChatEncoder, context: int
+) -> list[VllmRequest]:
+    """The requests to send to vLLM, in order; neighbours become samples of one request where possible.
 
     Raises
     ------
@@ -37,39 +39,41 @@ def asks(requests: Sequence[Request], encoder: ChatEncoder, context: int) -> lis
     PromptRefused
         The chat template cannot render a conversation.
     """
-    found: list[Ask] = []
+    made: list[VllmRequest] = []
     for first, n in group_samples(requests):
-        rendered = encoder.fit(first, context)
+        rendered = encoder.encode_request(first, context)
         room = context - len(rendered.ids)
-        greedy = first.sampling.temperature == 0  # vLLM refuses several greedy samples
-        found += [Ask(first, 1, rendered, room)] * n if greedy else [Ask(first, n, rendered, room)]
-    return found
+        if first.sampling.temperature == 0:  # vLLM refuses several greedy samples
+            made += [VllmRequest(first, 1, rendered, room)] * n
+        else:
+            made.append(VllmRequest(first, n, rendered, room))
+    return made
 
 
-def sampling_params(ask: Ask, encoder: ChatEncoder) -> Any:
+def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
     """vLLM's sampling parameters."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    sampling = ask.request.sampling
+    sampling = request.request.sampling
     stop = [string for string in sampling.stop if string]
     return SamplingParams(
-        n=ask.n,
+        n=request.n,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=min(sampling.max_tokens, ask.room),
+        max_tokens=min(sampling.max_tokens, request.room),
         # torch's generators take 64 bits; a seed that they refuse would end vLLM's process.
-        seed=None if sampling.seed is None else sampling.seed % _SEEDS,
+        seed=None if sampling.seed is None else sampling.seed % _NUM_SEEDS,
         logprobs=sampling.top_logprobs or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         stop=stop,
-        stop_token_ids=sorted(encoder.stop_tokens(stop)),
-        detokenize=bool(stop),  # stop strings are looked for in vLLM's own text
+        stop_token_ids=sorted(encoder.stop_token_ids(stop)),
+        detokenize=bool(stop),  # vLLM matches stop strings in its own text
     )
 
 
 def scoring_params() -> Any:
-    """Sampling parameters of a request that asks how likely its own prompt is."""
+    """Sampling parameters of a request for the logprobs of its own prompt."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -82,34 +86,38 @@ def scoring_params() -> Any:
     )
 
 
-def likelihood(pair: Pair, prompt_logprobs: Sequence[Mapping[int, Any]]) -> Likelihood:
-    """What vLLM says of the last tokens of a prompt; at each it names the likeliest besides."""
-    found = prompt_logprobs[-len(pair.continuation) :]
-    own = [top[token].logprob for token, top in zip(pair.continuation, found, strict=True)]
-    best = [max(entry.logprob for entry in top.values()) for top in found]
-    return Likelihood(math.fsum(own), own == best, len(own))
+def likelihood(pair: TokenPair, prompt_logprobs: Sequence[Mapping[int, Any]]) -> Likelihood:
+    """The likelihood of the continuation; for each token vLLM returns its logprob and the top one."""
+    tops = prompt_logprobs[-len(pair.continuation) :]
+    logprobs = [top[token].logprob for token, top in zip(pair.continuation, tops, strict=True)]
+    best = [max(entry.logprob for entry in top.values()) for top in tops]
+    return Likelihood(math.fsum(logprobs), logprobs == best, len(logprobs))
 
 
-def completion(ask: Ask, sample: Any, *, encoder: ChatEncoder, cached_tokens: int) -> Completion:
+def completion(
+    request: VllmRequest, sample: Any, *, encoder: ChatEncoder, cached_tokens: int
+) -> Completion:
     """One of vLLM's samples as a completion.
 
     Raises
     ------
     PromptRefused
-        vLLM gave the sample up.
+        vLLM aborted the sample.
     """
     if sample.finish_reason not in ("stop", "length"):
-        raise PromptRefused(f"vLLM gave a request up ({sample.finish_reason or 'no reason given'})")
+        raise PromptRefused(f"vLLM aborted a request ({sample.finish_reason or 'no reason given'})")
     tokens = list(sample.token_ids)
-    # A stop string, which it names, is text; any other end is a token that is none.
-    said = sample.finish_reason == "length" or isinstance(sample.stop_reason, str)
-    kept = tokens if said else tokens[:-1]
-    tops = zip(kept, sample.logprobs or (), strict=False)  # the stop token has one too
-    num_top = ask.request.sampling.top_logprobs
+    # The last token is part of the text after a stop string, which vLLM names, but not after a stop token.
+    last_is_text = sample.finish_reason == "length" or isinstance(sample.stop_reason, str)
+    text_tokens = tokens if last_is_text else tokens[:-1]
+    tops = zip(text_tokens, sample.logprobs or (), strict=False)  # the stop token has logprobs too
+    num_top = request.request.sampling.top_logprobs
     return Completion(
-        text=encoder.written(ask.request, kept, thinking=ask.rendered.thinking),
+        text=encoder.completion_text(
+            request.request, text_tokens, thinking=request.rendered.thinking
+        ),
         finish=sample.finish_reason,
-        prompt_tokens=len(ask.rendered.ids),
+        prompt_tokens=len(request.rendered.ids),
         completion_tokens=len(tokens),
         logprobs=tuple(_logprobs(token, top, num_top, encoder.tokenizer) for token, top in tops),
         cached_tokens=cached_tokens,
@@ -117,10 +125,10 @@ def completion(ask: Ask, sample: Any, *, encoder: ChatEncoder, cached_tokens: in
 
 
 def _logprobs(token: int, top: Mapping[int, Any], num_top: int, tokenizer: Any) -> TokenLogprobs:
-    # vLLM adds the drawn token where it is not among the likeliest; that one goes again.
+    # vLLM adds the sampled token if it is not among the most likely ones; it is removed here.
     best = sorted(top.items(), key=lambda pair: -pair[1].logprob)[:num_top]
-    likeliest: dict[str, float] = {}
+    logprobs: dict[str, float] = {}
     for index, entry in best:
-        # Pieces of characters share one text: the first of them, the likeliest, stays.
-        likeliest.setdefault(tokenizer.decode([index]), entry.logprob)
-    return TokenLogprobs(tokenizer.decode([token]), likeliest)
+        # Fragments of one character decode to the same text; the most likely of them stays.
+        logprobs.setdefault(tokenizer.decode([index]), entry.logprob)
+    return TokenLogprobs(tokenizer.decode([token]), logprobs)
