@@ -273,7 +273,7 @@ STRATEGIES: PluginTable[StrategySpec] = PluginTable(
 ENGINES: PluginTable[EngineSpec] = PluginTable(
     "engine",
     "spar.engines",
-    "spar.infer.engine:as_spec",
+    "spar.infer.engines.specs:as_spec",
     {
         "hf": "spar.infer.engines.specs:HF",
         "vllm": "spar.infer.engines.specs:VLLM",

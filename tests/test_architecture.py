@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,10 @@ def modules() -> list[Path]:
 def imports(path: Path, *, top_level: bool = False) -> set[str]:
     """Dotted names a module imports; with `top_level`, only those that run when it is imported."""
     tree = ast.parse(path.read_text())
-    nodes = _eager(tree) if top_level else ast.walk(tree)
+    return _import_names(_eager(tree) if top_level else ast.walk(tree))
+
+
+def _import_names(nodes: Iterable[ast.AST]) -> set[str]:
     names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -55,6 +58,14 @@ def imports(path: Path, *, top_level: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def _without_typing(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those that only type checkers see."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+            yield child
+            yield from _without_typing(child)
 
 
 def _eager(node: ast.AST) -> Iterator[ast.AST]:
@@ -184,3 +195,107 @@ def test_every_module_has_a_docstring_and_stays_readable() -> None:
         text = path.read_text()
         assert ast.get_docstring(ast.parse(text)), path
         assert text.count("\n") <= 380, path
+
+
+PLUGIN_NAMES = {
+    *("greedy", "best-of-n", "iterative", "bfs", "dfs"),
+    *("hf", "vllm", "openai", "ray", "fake"),
+    *("votes", "logprob", "verifier"),
+}
+SETTING_NAMES = {("spar/run/keywords.py", "verifier")}
+"""A keyword argument of the API that is called as a judge is."""
+
+
+def test_no_line_tests_the_name_of_a_plugin() -> None:
+    """Comparisons, look-ups in literal tables and `match` name no strategy, engine or judge."""
+    named = {
+        (str(path.relative_to(ROOT)), name)
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        for part in _tested(node)
+        for name in _strings(part) & PLUGIN_NAMES
+    }
+    assert named - SETTING_NAMES == set()
+
+
+def _tested(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that a value is compared with."""
+    if isinstance(node, ast.Compare | ast.MatchValue):
+        return [node]
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        return [node.value]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return [node.func.value] if isinstance(node.func.value, ast.Dict) else []
+    return []
+
+
+def _strings(node: ast.AST) -> set[str]:
+    constants = (child for child in ast.walk(node) if isinstance(child, ast.Constant))
+    return {constant.value for constant in constants if isinstance(constant.value, str)}
+
+
+def test_no_circle_of_imports() -> None:
+    """Neither of modules nor of packages, imports inside functions and names of modules in strings included."""
+    names = {_module(path): path for path in modules()}
+    graph = {name: _imported(path, names) - {name} for name, path in names.items()}
+    assert _circles(graph) == []
+    packages: dict[str, set[str]] = {}
+    for name, targets in graph.items():
+        packages.setdefault(_package(name), set()).update(map(_package, targets))
+    packages = {name: targets - {name} for name, targets in packages.items()}
+    assert _circles(packages) == []
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _package(module: str) -> str:
+    """`spar.infer.engines.hf` to `spar.infer`; all of the terminal UI is one package."""
+    return ".".join(module.split(".")[:2]) if module.startswith("spar.") else module.split(".")[0]
+
+
+def _imported(path: Path, names: Mapping[str, Path]) -> set[str]:
+    """The modules that one imports, or names in a string; tables of plug-ins are names, not imports."""
+    tree = ast.parse(path.read_text())
+    found = _import_names(_without_typing(tree))
+    if path.name not in ("plugins.py", "__init__.py"):
+        docstrings = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        found |= _strings(tree) - docstrings
+    # `from a import b` names both `a` and `a.b`: the package itself only where it is no more than that.
+    deepest = {name for name in found if name in names}
+    return {
+        n for n in deepest if not any(other.startswith(f"{n}.") for other in found & set(names))
+    }
+
+
+def _circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of more than one node that reach one another (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    circles: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for target in graph.get(node, ()):
+            if target not in index:
+                visit(target)
+            if target in stack:
+                low[node] = min(low[node], low[target])
+        if low[node] == index[node]:
+            position = stack.index(node)
+            group = stack[position:]
+            del stack[position:]
+            if len(group) > 1:
+                circles.append(sorted(group))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return circles

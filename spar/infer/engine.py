@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from spar.errors import UsageError
 from spar.types import Message
 
 if TYPE_CHECKING:
@@ -243,31 +241,3 @@ class EngineSpec:
     """Raises `UsageError` for settings that it cannot have."""
     packages: tuple[str, ...] = ()
     """Packages that it needs, for `spar doctor`."""
-
-
-def as_spec(target: object) -> EngineSpec:
-    """A spec as it is, or one of an opened engine or of a function that opens one.
-
-    An engine object stays open: its owner closes it.
-
-    Raises
-    ------
-    UsageError
-        It is none of these.
-    """
-    if isinstance(target, EngineSpec):
-        return target
-    if isinstance(target, Engine) and not isinstance(target, type):
-        return EngineSpec(open=partial(_borrow, target))
-    if callable(target):
-        return EngineSpec(open=target)
-    raise UsageError(
-        f"{target!r} is not an engine; expected an EngineSpec, an Engine, or a function "
-        "(deployment, config, note) -> Engine"
-    )
-
-
-def _borrow(engine: Engine, deployment: Deployment, config: object, note: NoteCallback) -> Engine:
-    from spar.infer.engine_wrappers import BorrowedEngine
-
-    return BorrowedEngine(engine)

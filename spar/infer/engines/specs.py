@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from spar.errors import UsageError
 from spar.infer.engine import Deployment, Engine, EngineSpec, NoteCallback
+from spar.infer.engine_wrappers import BorrowedEngine
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -102,3 +105,29 @@ RAY = EngineSpec(
 
 FAKE = EngineSpec(open=_open_fake, parse_url=_parse_url)
 """Scripted replies, for tests and for trying things out."""
+
+
+def as_spec(target: object) -> EngineSpec:
+    """A spec as it is, or one of an opened engine or of a function that opens one.
+
+    An engine object stays open: its owner closes it.
+
+    Raises
+    ------
+    UsageError
+        It is none of these.
+    """
+    if isinstance(target, EngineSpec):
+        return target
+    if isinstance(target, Engine) and not isinstance(target, type):
+        return EngineSpec(open=partial(_borrow, target))
+    if callable(target):
+        return EngineSpec(open=target)
+    raise UsageError(
+        f"{target!r} is not an engine; expected an EngineSpec, an Engine, or a function "
+        "(deployment, config, note) -> Engine"
+    )
+
+
+def _borrow(engine: Engine, deployment: Deployment, config: object, note: NoteCallback) -> Engine:
+    return BorrowedEngine(engine)
