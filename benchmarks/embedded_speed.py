@@ -1,4 +1,4 @@
-"""How fast the embedded model searches on this machine, and what batching is worth.
+"""Speed of a search on the embedded model, and the speedup from batching.
 
     python benchmarks/embedded_speed.py --prompts 64
 

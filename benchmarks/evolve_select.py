@@ -1,4 +1,4 @@
-"""How long it takes to keep duplicates and benchmark prompts out of evolved prompts, and how that grows.
+"""Time to remove duplicates and benchmark prompts from evolved prompts, and how it grows.
 
     python benchmarks/evolve_select.py --prompts 40000 --data DIR
 
@@ -82,10 +82,10 @@ def _outcomes(seeds: list[Prompt], dice: random.Random) -> list[RequestOutcome]:
         words = texts[dice.randrange(len(texts))].split()
         words[dice.randrange(len(words))] = "other"
         texts[copy] = " ".join(words)
-    asked = requests(seeds, 1, 0)
+    seed_requests = requests(seeds, 1, 0)
     return [
         RequestOutcome(request, TeacherReply(text, (request.meta["main_constraint"],)))
-        for request, text in zip(asked, texts, strict=True)
+        for request, text in zip(seed_requests, texts, strict=True)
     ]
 
 

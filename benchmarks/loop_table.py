@@ -1,10 +1,10 @@
-"""What training loops brought, over seeds: scores by iteration, and the gain of the last over the first.
+"""Scores of training loops over seeds: by iteration, and the gain of the last iteration over the first.
 
-    spar train --iterations 3 --seed 0 --out runs/loop-0        and so with other seeds
+    spar train --iterations 3 --seed 0 --out runs/loop-0        likewise with other seeds
     python benchmarks/loop_table.py runs/loop-0 runs/loop-1 runs/loop-2
 
 A cell is the mean over loops with its standard error over prompts, and each loop's own figure. A gain is
-paired over the prompts that both times of a loop have, with a 95 % interval by resampling prompts.
+paired over the prompts that both iterations of a loop have, with a 95 % interval by resampling prompts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DRAWS = 2000
 
 
 def main() -> None:
-    """Print the table of the loops that are given."""
+    """Print the table of the loops named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("loops", nargs="+", type=Path)
     loops = [read_loop(path) for path in parser.parse_args().loops]

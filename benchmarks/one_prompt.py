@@ -1,10 +1,10 @@
-"""One prompt, an engine that is all latency: the search takes its longest chain of calls and no more.
+"""One prompt on an engine that is all latency: the search takes as long as its longest chain of calls.
 
     python benchmarks/one_prompt.py --json
 
 BFS, budget 15, five votes, and a judge that never passes: a draft and its votes, then three waves of
 refinements and theirs, 8 calls one after the other. The same calls without any concurrency, each
-response's votes still together, are 30. Both are given as ratios to the latency of one call.
+response's votes still together, are 30. Both are printed as ratios to the latency of one call.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What the `openai` engine's client costs: requests a second against a server that answers at once.
+"""Throughput of the `openai` engine's client: requests a second against a server that answers immediately.
 
     python benchmarks/openai_client.py --requests 20000 --json
 
-The server is a process of its own. Beside the engine a bare loop over one httpx client sends the very
-same bodies with as many on their way, and does nothing with the answers but parse them; the ratio is
+The server is a separate process. For comparison, a bare loop over one httpx client sends the same bodies
+with as many in flight, and only parses the answers; the ratio is
 the engine's rate over the bare loop's. Requests are votes on a response, each on its own (n = 1), and
 then five to a request (n = 5), where a reply counts once for each choice.
 """

@@ -3,9 +3,9 @@
     spar train --iterations 1 --seed 0 --stop-after search --out runs/ablation-0
     python benchmarks/pair_ablation.py runs/ablation-0 runs/ablation-1 --pairs 150 --prompts 1500
 
-For each loop: three sets of as many pairs out of the drafts and searches of its first iteration, one DPO
-each from the same first actor by the loop's own settings, and the share of test prompts that each actor
-meets, greedily and sampled. Differences are paired over prompts, with a bootstrap interval over them.
+For each loop: three sets of equally many pairs from the drafts and searches of its first iteration, one DPO
+run each from the same first actor with the loop's settings, and the share of test prompts that each actor
+passes, greedy and sampled. Differences are paired over prompts, with a bootstrap interval over them.
 """
 
 from __future__ import annotations

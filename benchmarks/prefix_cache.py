@@ -1,10 +1,10 @@
-"""How much of its prompts a search finds in vLLM's prefix cache.
+"""The share of a search's prompt tokens that are in vLLM's prefix cache.
 
     python benchmarks/prefix_cache.py --json
 
 BFS, budget 15, five full votes, the embedded model, vLLM in process. Printed twice for each run: by
-vLLM's own counters (tokens hit over tokens looked up), and by what the replies say of themselves, as
-it goes into a run's summary. vLLM keeps prefixes in whole blocks, so the block size is the grain;
+vLLM's own counters (tokens hit over tokens looked up), and by the replies' own counts, as
+in a run's summary. vLLM stores prefixes in whole blocks, so the block size is the granularity;
 `--block-sizes` compares several (CPU builds take multiples of 32).
 """
 

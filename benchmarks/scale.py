@@ -1,4 +1,4 @@
-"""Whether a run scales: 1 to 10,000 prompts on the simulated engine, each size in a process of its own.
+"""Scaling of a run: 1 to 10,000 prompts on the simulated engine, each size in a process of its own.
 
     python benchmarks/scale.py --json
 

@@ -1,11 +1,11 @@
-"""What the search's dependencies cost: its wall time over that of its very requests as one flat batch.
+"""Cost of the search's dependencies: its wall time over that of the same requests as one flat batch.
 
     python benchmarks/schedule_ratio.py --engine simulated --json
     python benchmarks/schedule_ratio.py --engine vllm --prompts 256 --repeats 3 --json
 
-BFS, budget 15, five votes. The search is run by `decode` as ever; the requests that it made with five
+BFS, budget 15, five votes. The search runs by `decode`; its requests with five
 full votes are then sent again as one call to the same engine, with an empty prefix cache each time. A
-ratio of 1 means that no slot stood idle for the search's sake. `majority` and `race` are put over the
+ratio of 1 means that no slot was idle because of the search. `majority` and `race` are compared with the
 flat batch of full votes. With `--engine simulated`, 541 prompts at 256 and at 1,024 slots: a decoding
 step takes 7.5 ms and 18 microseconds a running request, lengths are log-normal with mean 100; in real
 time unless `--clock virtual`. `--repeats` takes the median of so many pairs, each in one process.
@@ -53,51 +53,51 @@ async def pairs(
     engine: Engine, name: str, prompts: Iterable[Prompt], rules: list[str], repeats: int
 ) -> list[tuple[str, float, float, Searched]]:
     """Rule, search seconds, flat seconds and the search, `repeats` times each rule."""
-    chosen, found = list(prompts), []
+    chosen, runs = list(prompts), []
     for _ in range(repeats):
-        await forget(engine)
+        await reset_cache(engine)
         full = await search(configuration(name, "full"), chosen, engine)
         requests = [replace(request, tree=0) for call in full.calls for request in call]
-        await forget(engine)
+        await reset_cache(engine)
         flat = await replay(engine, requests)
         for rule in rules:
             searched = full
             if rule != "full":
-                await forget(engine)
+                await reset_cache(engine)
                 searched = await search(configuration(name, rule), chosen, engine)
-            found.append((rule, searched.seconds, flat, searched))
+            runs.append((rule, searched.seconds, flat, searched))
             print(f"  {rule}: {searched.seconds:.1f} s, flat {flat:.1f} s", flush=True)
-    return found
+    return runs
 
 
-async def forget(engine: Engine) -> None:
-    """Empty the prefix cache, where the engine has one."""
+async def reset_cache(engine: Engine) -> None:
+    """Empty the engine's prefix cache, if it has one."""
     reset = getattr(engine, "reset_prefix_cache", None)
     if reset is not None:
         await reset()
 
 
-def rows(found: list[tuple[str, float, float, Searched]], **facts: Any) -> list[dict[str, Any]]:
+def rows(runs: list[tuple[str, float, float, Searched]], **facts: Any) -> list[dict[str, Any]]:
     """One row a vote rule: the median of its ratios, and all of them."""
-    made = []
-    for rule in dict.fromkeys(rule for rule, *_ in found):
-        mine = [(seconds, flat) for r, seconds, flat, _ in found if r == rule]
-        usage = next(searched.summary.usage for r, _, _, searched in found if r == rule)
-        ratios = [seconds / flat for seconds, flat in mine]
-        made.append(
+    table = []
+    for rule in dict.fromkeys(rule for rule, *_ in runs):
+        times = [(seconds, flat) for r, seconds, flat, _ in runs if r == rule]
+        usage = next(searched.summary.usage for r, _, _, searched in runs if r == rule)
+        ratios = [seconds / flat for seconds, flat in times]
+        table.append(
             {
                 **facts,
                 "vote_rule": rule,
                 "ratio": round(statistics.median(ratios), 4),
                 "ratios": [round(ratio, 4) for ratio in ratios],
-                "seconds": [round(seconds, 2) for seconds, _ in mine],
-                "flat_seconds": [round(flat, 2) for _, flat in mine],
+                "seconds": [round(seconds, 2) for seconds, _ in times],
+                "flat_seconds": [round(flat, 2) for _, flat in times],
                 "calls": usage.calls,
                 "skipped_calls": usage.skipped_calls,
                 "aborted_calls": usage.aborted_calls,
             }
         )
-    return made
+    return table
 
 
 async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int) -> Any:
@@ -126,16 +126,18 @@ async def real(name: str, num_prompts: int, rules: list[str], repeats: int) -> t
 
 def main() -> None:
     """Measure and print."""
-    made = parser(__doc__)
-    made.add_argument("--engine", choices=("simulated", "vllm", "hf"), default="simulated")
-    made.add_argument("--prompts", type=int)
-    made.add_argument("--slots", type=int, nargs="*", default=SLOTS, help="of the simulated engine")
-    made.add_argument("--rules", nargs="*", default=["full", "majority"])
-    made.add_argument("--repeats", type=int, default=1)
-    made.add_argument("--clock", choices=("real", "virtual"), default="real")
-    args = made.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--engine", choices=("simulated", "vllm", "hf"), default="simulated")
+    flags.add_argument("--prompts", type=int)
+    flags.add_argument(
+        "--slots", type=int, nargs="*", default=SLOTS, help="of the simulated engine"
+    )
+    flags.add_argument("--rules", nargs="*", default=["full", "majority"])
+    flags.add_argument("--repeats", type=int, default=1)
+    flags.add_argument("--clock", choices=("real", "virtual"), default="real")
+    args = flags.parse_args()
     print_machine()
-    found: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     if args.engine == "simulated":
         num_prompts = args.prompts or SIMULATED_PROMPTS
         for slots in args.slots:
@@ -144,14 +146,14 @@ def main() -> None:
                 lambda s=slots: simulated(s, num_prompts, args.rules, args.repeats), virtual=virtual
             )
             facts = {"engine": "simulated", "slots": slots, "prompts": num_prompts}
-            found += rows(measured, **facts, clock=args.clock)
+            table += rows(measured, **facts, clock=args.clock)
     else:
         num_prompts = args.prompts or REAL_PROMPTS
         slots, measured = run(
             lambda: real(args.engine, num_prompts, args.rules, args.repeats), virtual=False
         )
-        found = rows(measured, engine=args.engine, slots=slots, prompts=num_prompts)
-    for row in found:
+        table = rows(measured, engine=args.engine, slots=slots, prompts=num_prompts)
+    for row in table:
         shown = ", ".join(
             f"{key} {row[key]}" for key in ("engine", "slots", "prompts", "vote_rule")
         )
@@ -159,7 +161,7 @@ def main() -> None:
             f"{shown}: ratio {row['ratio']:.3f} (of {len(row['ratios'])}), {row['calls']:,} calls"
         )
     if args.json:
-        print_json(found)
+        print_json(table)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the search itself costs: driver, roles, parsers and store over the fake engine, no latency.
+"""Overhead of the search: driver, roles, parsers and store over the fake engine, without latency.
 
     python benchmarks/search_overhead.py --prompts 100000
 
 Streams prompts in and trees out in one process, and prints judged nodes a second, peak memory, and
 as a ratio the time of the search over the time of calling the same fake engine for the same requests
-with nothing around it.
+directly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the benchmarks of the schedule share: a search over any engine, with its requests on record.
+"""Shared by the benchmarks of the schedule: a search over any engine, with its requests recorded.
 
 Not a command. `search` runs spar's own `decode` into a run directory; `replay` sends requests again
-as one flat batch, with nothing around it.
+as one flat batch.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def plain_prompts(count: int) -> Iterator[Prompt]:
 async def search(
     config: DecodeConfig, prompts: Iterable[Prompt], engine: Engine, *, keep: bool = True
 ) -> Searched:
-    """Run a search over an open engine; `keep` off forgets the requests, to keep memory flat."""
+    """Run a search over an open engine; with `keep=False` requests are not stored, so memory stays constant."""
     recorder = Recorder(engine)
     meter = InstrumentedEngine(recorder if keep else engine)
     engines = Engines(config, opened=dict.fromkeys(deployments(config).values(), meter))

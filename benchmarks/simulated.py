@@ -1,12 +1,12 @@
 """A simulated engine: continuous batching with a clock in place of a model, for measuring schedules.
 
 A decoding step takes `base_seconds + row_seconds * running`; every running request gains one token a
-step; a free slot is refilled at the next step, in the order of asking. Prompts cost nothing. What a request
-is answered and how long that takes follow from the request and its seed alone, so that a search and a
-replay of its requests find the very same work.
+step; a free slot is refilled at the next step, in the order of requests. Prompts cost nothing. The reply
+and its length follow from the request and its seed alone, so that a search and a replay of its requests
+do the same work.
 
-It goes by the event loop's own clock: in real time on an ordinary loop, and as fast as the machine can
-on a `VirtualLoop`.
+Time is the event loop's clock: real time on an ordinary loop, and as fast as the machine can on a
+`VirtualLoop`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class SimulatedEngine:
             self._finish()
 
     async def _change(self, end: float) -> None:
-        """Wait until `end`, or until a slot is asked for or given up."""
+        """Wait until `end`, or until a slot is requested or released."""
         loop = asyncio.get_running_loop()
         self._changed = loop.create_future()
         timer = loop.call_at(end, self._notice)
@@ -184,8 +184,8 @@ class SimulatedEngine:
 
 def reply_length(request: Request, pace: Pace) -> int:
     """Tokens of the reply to a request: log-normal, drawn by a hash of conversation and seed."""
-    asked = "|".join(message.content for message in request.messages)
-    key = f"{asked}|{request.sampling.seed}".encode("utf-8", "replace")
+    conversation = "|".join(message.content for message in request.messages)
+    key = f"{conversation}|{request.sampling.seed}".encode("utf-8", "replace")
     share = int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "big") + 0.5
     drawn = _NORMAL.inv_cdf(share / 2**48)
     mean = math.log(pace.mean_tokens) - pace.spread**2 / 2

@@ -1,12 +1,12 @@
-"""Whether n-gram speculation makes a refinement come sooner, one request at a time.
+"""Speedup of a refinement by n-gram speculation, one request at a time.
 
     python benchmarks/speculation.py --prompts 40 --json
 
 A refinement repeats most of its parent, so what followed the last tokens in the prompt is a good guess
 of what follows now. The refine requests of a few searches are sent again one after the other to vLLM
-without and with speculation; printed are the wall time with over the wall time without (below 1 is
-sooner), the share of proposed tokens that were accepted, and tokens a step. Greedy unless
-`--temperature` says otherwise, because vLLM's CPU build samples wrongly under speculation.
+without and with speculation; it prints the wall time with over the wall time without (below 1 is
+faster), the share of proposed tokens that were accepted, and tokens a step. Greedy unless
+`--temperature` is set, because vLLM's CPU build samples wrongly under speculation.
 """
 
 from __future__ import annotations

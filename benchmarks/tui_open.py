@@ -1,11 +1,11 @@
-"""How soon a large run is on the screen of `spar tui`: 100,000 trees, 1 GB.
+"""Time until a large run is on the screen of `spar tui`: 100,000 trees, 1 GB.
 
     python benchmarks/tui_open.py
 
 Makes the run in a temporary directory, with the file dropped from the page cache where the system allows,
-opens it in a process of its own and prints each figure beside the one that is wanted. "Busy" figures are
+opens it in a process of its own and prints each figure beside its limit. "Busy" figures are
 taken while the background pass runs, as they are in the browser; milliseconds are the median of 20 tries.
-A machine with other work shows in the difference between time and processor time.
+On a machine with other work, time and processor time differ.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
     figures = json.loads(output)
     for name, figure in figures.items():
         limit = WANTED.get(name)
-        verdict = "" if limit is None else f"wanted < {limit:g}, {'ok' if figure < limit else 'NO'}"
+        verdict = "" if limit is None else f"limit {limit:g}, {'ok' if figure < limit else 'NO'}"
         print(f"{name:<60} {figure:>10.2f}   {verdict}".rstrip())
     if args.json:
         print(json.dumps(figures))
@@ -117,7 +117,9 @@ def make_tree(rng: random.Random, words: list[str]) -> SearchTree:
         )
         nodes.append(node)
     answer = best(tuple(nodes))[0]
-    faults = (Fault(parent=0, stage="refine", reason="no refinement was found", text=text(40)),)
+    faults = (
+        Fault(parent=0, stage="refine", reason="the refinement lacks a marker", text=text(40)),
+    )
     return SearchTree(
         prompt=Prompt(id=ID, messages=(Message(role="user", content=text(60)),), source="made up"),
         strategy="bfs",
@@ -130,14 +132,14 @@ def make_tree(rng: random.Random, words: list[str]) -> SearchTree:
     )
 
 
-def measure(run: Path, begun: float) -> dict[str, float]:
-    """Open a run and use it as a person would, in a process that was started at `begun`."""
+def measure(run: Path, started: float) -> dict[str, float]:
+    """Open a run and use it as a user would, in a process that was started at `started`."""
     imported = time.time()
     index = TreeIndex.open(run, truth=lambda tree: len(tree.nodes) % 2 == 0)
     index.rows(index.order()[:50])
     figures = {
-        "seconds to the first screen": time.time() - begun,
-        "  of these, Python and imports": imported - begun,
+        "seconds to the first screen": time.time() - started,
+        "  of these, Python and imports": imported - started,
         "  of these, processor": time.process_time(),
         "rows found by then": float(len(index)),
     }
@@ -193,11 +195,11 @@ def _work(index: TreeIndex, done: dict[str, float]) -> None:
     done["processor"] = time.thread_time() - before
 
 
-def _searched(index: TreeIndex, wanted: Filter) -> float:
+def _searched(index: TreeIndex, shown: Filter) -> float:
     start = time.perf_counter()
-    index.order(wanted)
+    index.order(shown)
     while not index.search(0.2):
-        index.order(wanted)
+        index.order(shown)
     return time.perf_counter() - start
 
 
