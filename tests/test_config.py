@@ -1,4 +1,4 @@
-"""Recipes, overrides, and the registry's tables."""
+"""Recipes, overrides, and the tables of plug-ins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_name_has_a_spec(table: PluginTable[object]) -> None:
 
 
 def test_the_defaults_are_the_papers() -> None:
-    """Budget 15, branch 3, keep 2, depth 3, five full votes, gate 0.5, and the paper's sampling."""
+    """Budget 15, branching 3, beam width 2, depth 3, five full votes, threshold 0.5, and the paper's sampling."""
     config = DecodeConfig()
     shape = (
         config.budget,
@@ -41,12 +41,12 @@ def test_the_defaults_are_the_papers() -> None:
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_shipped_recipes_load(recipe: str) -> None:
-    """Each shipped recipe is valid and found by its name."""
+    """Each shipped recipe is valid and is loaded by its name."""
     assert load_decode(recipe, {}).strategy == "bfs"
 
 
 def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
-    """A flag wins over the recipe, the recipe over the default, and a flag not given over nothing."""
+    """Flags override the recipe, the recipe overrides the defaults, and None overrides nothing."""
     path = tmp_path / "mine.yaml"
     path.write_text("decode:\n  budget: 7\n  votes: 3\n")
     config = load_decode(str(path), {"votes": 9, "budget": None})
@@ -92,6 +92,6 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
 
 
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:
-    """An unknown recipe name is answered with those that exist."""
+    """The error for an unknown recipe has the names of the shipped ones."""
     with pytest.raises(UsageError, match=r"nano, paper"):
         load_decode("nanno", {})

@@ -1,4 +1,4 @@
-"""`spar bootstrap` as a person runs it: a teacher behind a server, a kill, and the embedded model taught by itself."""
+"""`spar bootstrap` end to end: a teacher on a server, a kill, and the embedded model as its own teacher."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from tests.fakes import MUTE, NO, YES, kind_of, refined
 from tests.servers import ScriptedServer
 
 YES_VOTES = {"p0": 5, "p1": 0, "p2": 3, "p3": None, "p4": 2, "p5": 0, "p6": 1}
-"""Prompt to how many of five votes on its draft say Yes; None: none can be read."""
+"""Prompt to the number of Yes among five votes on its draft; None if none is readable."""
 MENDED = "p1"
 """The one whose refinement passes; the others' cannot be read."""
 TEMPLATES = load()
 
 
 def prompt_of(request: Request) -> str:
-    """Which prompt a request is about."""
+    """The prompt of a request."""
     return next(name for name in YES_VOTES if f"Say {name}." in request.messages[0].content)
 
 
 def teach(request: Request) -> str:
-    """Answers, votes and refinements of a teacher whose every word is known.
+    """Answers, votes and refinements of a scripted teacher.
 
     The five votes of a round have seeds in a row, so each remainder by five comes once.
     """
@@ -73,49 +73,49 @@ def data(run: Path) -> dict[str, bytes]:
     return {name: (run / "build" / f"{name}.jsonl").read_bytes() for name in ("actor", "refiner")}
 
 
-def test_what_a_known_teacher_teaches(tmp_path: Path) -> None:
-    """Three Yes and three No out of seven prompts, one refinement, seven answers; every word of them."""
+def test_the_examples_of_a_scripted_teacher(tmp_path: Path) -> None:
+    """Three Yes and three No out of seven prompts, one refinement, seven answers."""
     with ScriptedServer(Script(reply=teach)) as server:
-        said = spar(*arguments(tmp_path, server, "run"), check=0)
+        completed = spar(*arguments(tmp_path, server, "run"), check=0)
     run = tmp_path / "run"
     drafts = {tree.prompt.id: tree.nodes[0].response for tree in read_trees(run / "drafts")}
     answers = [json.loads(line) for line in (run / "build/actor.jsonl").read_text().splitlines()]
     assert {row["prompt_id"]: [m["content"] for m in row["messages"]] for row in answers} == {
         name: [f"Say {name}.", f"The answer to {name}."] for name in YES_VOTES
     }
-    found = {
-        (one.kind, one.verdict, one.prompt_id): [message.content for message in one.messages]
-        for one in read_examples(run / "build" / "refiner.jsonl")
+    examples = {
+        (example.kind, example.verdict, example.prompt_id): [m.content for m in example.messages]
+        for example in read_examples(run / "build" / "refiner.jsonl")
     }
     tree_of = {tree.prompt.id: tree.prompt.messages for tree in read_trees(run / "judge")}
 
-    def asked(name: str, response: str) -> str:
+    def question(name: str, response: str) -> str:
         return TEMPLATES.judge_prompt(tree_of[name], response)
 
     expected: dict[tuple[str, bool | None, str], list[str]] = {
-        ("draft", True, "p0"): [asked("p0", drafts["p0"]), YES],
-        ("draft", True, "p2"): [asked("p2", drafts["p2"]), YES],
-        ("tree", True, "p1"): [asked("p1", "mended"), YES],
+        ("draft", True, "p0"): [question("p0", drafts["p0"]), YES],
+        ("draft", True, "p2"): [question("p2", drafts["p2"]), YES],
+        ("tree", True, "p1"): [question("p1", "mended"), YES],
     }
     for name in ("p4", "p5", "p6"):
-        expected["tree", False, name] = [asked(name, drafts[name]), NO]
+        expected["tree", False, name] = [question(name, drafts[name]), NO]
     request, written = TEMPLATES.refine_request(), refined("mended")
-    expected["refine", None, "p1"] = [asked("p1", drafts["p1"]), NO, request, written]
-    assert found == expected
-    assert "actor: 7 answers of 7" in said.stdout
-    assert "passed 2, failed 4 and left 1 undecided; 1 of 4 searches mended one" in said.stdout
-    assert "bootstrap: " in said.stdout
+    expected["refine", None, "p1"] = [question("p1", drafts["p1"]), NO, request, written]
+    assert examples == expected
+    assert "actor: 7 answers of 7" in completed.stdout
+    assert "passed 2, failed 4 and left 1 undecided; 1 of 4 searches mended one" in completed.stdout
+    assert "bootstrap: " in completed.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_killed_while_it_judges_and_resumed(tmp_path: Path) -> None:
-    """The same data, byte for byte, and no vote is asked twice that was written down."""
+    """The same data, byte for byte, and no stored vote is requested twice."""
     with ScriptedServer(Script(reply=teach, seconds=0.05)) as server:
-        one = ("--set", "teacher.concurrency=1", "--display", "plain")
-        spar(*arguments(tmp_path, server, "whole", *one), check=0)
+        flags = ("--set", "teacher.concurrency=1", "--display", "plain")
+        spar(*arguments(tmp_path, server, "whole", *flags), check=0)
         whole = server.num_requests
         process = subprocess.Popen(
-            [*SPAR, *arguments(tmp_path, server, "run", *one)],
+            [*SPAR, *arguments(tmp_path, server, "run", *flags)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -127,11 +127,11 @@ def test_killed_while_it_judges_and_resumed(tmp_path: Path) -> None:
         assert not (tmp_path / "run" / "build").exists()
         written = wait_for_rest(tmp_path / "run" / "judge" / "trees.jsonl")
         assert 2 <= written < len(YES_VOTES)
-        said = spar(*arguments(tmp_path, server, "run", *one), check=0)
-        assert "judge: resumed" in said.stderr
-        assert "answers: started" not in said.stderr
+        run = spar(*arguments(tmp_path, server, "run", *flags), check=0)
+        assert "judge: resumed" in run.stderr
+        assert "answers: started" not in run.stderr
         assert server.num_requests < 2 * whole + whole // 2
-        again = spar(*arguments(tmp_path, server, "run", *one), check=0)
+        again = spar(*arguments(tmp_path, server, "run", *flags), check=0)
     assert "every selected stage is done" in again.stderr
     assert data(tmp_path / "run") == data(tmp_path / "whole")
     assert "resuming" in (tmp_path / "run" / "judge.log").read_text()
@@ -143,7 +143,7 @@ def lines_of(path: Path) -> int:
 
 
 def wait_for(path: Path, *, lines: int) -> None:
-    """Until a growing file has so many lines."""
+    """Wait until a file has a number of lines."""
     end = time.monotonic() + 60
     while lines_of(path) < lines:
         assert time.monotonic() < end, f"{path} did not grow"
@@ -163,31 +163,31 @@ def wait_for_rest(path: Path) -> int:
 
 
 def say(kind: str, text: str) -> Any:
-    """A teacher who judges as told."""
+    """A teacher with a fixed verdict."""
     return lambda request: text if kind_of(request) == kind else teach(request)
 
 
 @pytest.mark.parametrize(
-    ("vote", "said"),
+    ("vote", "message"),
     [
         (YES, "the teacher said Yes to all 7 drafts that it judged, so nothing was refined"),
         (MUTE, "the teacher's judgement of none of the 7 drafts can be read"),
     ],
 )
-def test_a_teacher_who_cannot_teach(vote: str, said: str, tmp_path: Path) -> None:
-    """It is told in one line what its judgements lack; the answers are kept."""
+def test_a_teacher_without_useful_judgements(vote: str, message: str, tmp_path: Path) -> None:
+    """One line names what the judgements lack; the answers stay."""
     with ScriptedServer(Script(reply=say("judge", vote))) as server:
         run = spar(*arguments(tmp_path, server, "run"), check=2)
-    assert "stage build: the refiner has 0 examples, and 1 are needed: " + said in run.stderr
+    assert "stage build: the refiner has 0 examples, and 1 are needed: " + message in run.stderr
     assert len(list(read_trees(tmp_path / "run" / "answers"))) == 7
 
 
 def command(*flags: str) -> None:
-    """Run the command in this process; a mistake is raised."""
+    """Run the command in this process; errors are raised."""
     app(["bootstrap", *flags], standalone_mode=False)
 
 
-def test_mistakes_are_told_before_anybody_is_asked(tmp_path: Path, tiny_model: Path) -> None:
+def test_usage_errors_come_before_any_request(tmp_path: Path, tiny_model: Path) -> None:
     """No teacher for a student of one's own, a server as the student, no chat template, bad rows."""
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -208,13 +208,13 @@ def test_mistakes_are_told_before_anybody_is_asked(tmp_path: Path, tiny_model: P
         ((*taught, "--display", "rich"), "unknown display"),
         ((*taught, "--recipe", "nona"), "no such file, nor a shipped recipe"),
     )
-    for flags, said in cases:
-        with pytest.raises(UsageError, match=re.escape(said)):
+    for flags, message in cases:
+        with pytest.raises(UsageError, match=re.escape(message)):
             command(*flags)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Generations of each stage and steps of each training, and nothing is written."""
     flags = ("--teacher-engine", "fake", "--out", str(tmp_path / "run"), "--recipe", "paper")
     command(str(prompts(tmp_path)), *flags, "--dry-run")
@@ -232,7 +232,7 @@ def test_a_dry_run_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def patient(*flags: str) -> subprocess.CompletedProcess[str]:
-    """The command with all its stages, for a machine that has other things to do."""
+    """Run the command with all its stages, with a long timeout."""
     command = [*SPAR, "bootstrap", *flags]
     run = subprocess.run(command, capture_output=True, text=True, timeout=1100, check=False)
     assert run.returncode == 0, run.stderr
@@ -243,7 +243,7 @@ def patient(*flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.model
 @pytest.mark.timeout(1200)
 def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
-    """From nothing to two models that load and answer; the same command then has nothing to do."""
+    """Two models that load and answer; the same command then runs nothing."""
     pytest.importorskip("trl")
     transformers = pytest.importorskip("transformers")
     from spar.embedded import CHECKPOINT
@@ -269,12 +269,12 @@ def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
         assert tokenizer.decode(
             reply[ids["input_ids"].shape[1] :], skip_special_tokens=True
         ).split()
-    told = [
+    records = [
         json.loads((tmp_path / "run" / f"{s}.json").read_text()) for s in ("judge", "sft-actor")
     ]
     again = patient(*flags)
     assert again.stdout == run.stdout
     assert "every selected stage is done" in again.stderr
-    assert told == [
+    assert records == [
         json.loads((tmp_path / "run" / f"{s}.json").read_text()) for s in ("judge", "sft-actor")
     ]

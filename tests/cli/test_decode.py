@@ -1,4 +1,4 @@
-"""`spar decode` as a person runs it: a child process, the fake engine, real files and signals."""
+"""`spar decode` end to end: a child process, the fake engine, real files and signals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def comparable(directory: Path) -> dict[str, str]:
 
 
 def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
-    """The table has the numbers that the issue of a run are: passes before and after, cost, place."""
+    """The table has passes before and after, cost and directory."""
     run = decode("--limit", "12", "--out", tmp_path / "r", "--show-tree", check=0)
     for word in (
         "prompts",
@@ -70,8 +70,8 @@ def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
     assert len(comparable(tmp_path / "r")) == 12
 
 
-def test_json_prints_one_object_and_nothing_else(tmp_path: Path) -> None:
-    """With --json standard output is the summary; progress goes to standard error."""
+def test_json_prints_one_object(tmp_path: Path) -> None:
+    """With --json standard output is only the summary; progress is on standard error."""
     run = spar(
         "decode", "--engine", "fake", "--limit", "5", "--out", tmp_path / "r", "--json", check=0
     )
@@ -91,7 +91,7 @@ def test_json_prints_one_object_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", ["greedy", "best-of-n", "iterative", "bfs", "dfs"])
 def test_budgets_hold_on_the_command_line(tmp_path: Path, strategy: str) -> None:
-    """Whatever the strategy, no tree has more nodes than its budget, and every prompt is answered."""
+    """No tree of any strategy has more nodes than its budget, and every prompt is answered."""
     decode(
         "--strategy", strategy, "--budget", "4", "--limit", "10", "--out", tmp_path / "r", check=0
     )
@@ -100,8 +100,8 @@ def test_budgets_hold_on_the_command_line(tmp_path: Path, strategy: str) -> None
     assert len(trees) == 10
 
 
-def test_what_majority_saves_is_in_the_summary(tmp_path: Path) -> None:
-    """Votes that were not asked for are counted, and the table says so."""
+def test_votes_saved_by_majority_are_in_the_summary(tmp_path: Path) -> None:
+    """Skipped votes are counted and printed."""
     args = ("decode", "--engine", "fake", "--limit", "8", "--vote-rule", "majority")
     run = spar(*args, "--out", tmp_path / "r", check=0)
     assert "votes skipped" in run.stdout
@@ -111,8 +111,8 @@ def test_what_majority_saves_is_in_the_summary(tmp_path: Path) -> None:
     assert summary["skipped_calls"] == sum(tree.usage.skipped_calls for tree in trees) > 0
 
 
-def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -> None:
-    """A second run adds nothing; another budget is refused with a diff; --overwrite starts over."""
+def test_the_same_command_resumes_and_a_changed_one_is_rejected(tmp_path: Path) -> None:
+    """A second run adds nothing; another budget is rejected with a diff; --overwrite starts over."""
     out = tmp_path / "r"
     decode("--limit", "6", "--out", out, check=0)
     before = (out / "trees.jsonl").read_bytes()
@@ -129,7 +129,7 @@ def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -
 
 @pytest.fixture
 def slow_engine(tmp_path: Path) -> dict[str, str]:
-    """An environment in which the fake engine takes its time, so that a run can be interrupted."""
+    """An environment with a slow fake engine, so that a run can be interrupted."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import spar.infer.engines.fake as fake\n"
@@ -167,7 +167,7 @@ def await_lines(path: Path, count: int) -> None:
 
 
 def test_kill_9_loses_only_trees_in_flight(tmp_path: Path, slow_engine: dict[str, str]) -> None:
-    """Killed twice and resumed, a run ends with the very trees of an undisturbed one."""
+    """Killed twice and resumed, a run has the same trees as an uninterrupted one."""
     out = tmp_path / "killed"
     for count in (5, 30):
         process = start(out, slow_engine)
@@ -179,10 +179,8 @@ def test_kill_9_loses_only_trees_in_flight(tmp_path: Path, slow_engine: dict[str
     assert comparable(out) == comparable(tmp_path / "whole")
 
 
-def test_ctrl_c_stops_within_two_seconds_and_says_how_to_resume(
-    tmp_path: Path, slow_engine: dict[str, str]
-) -> None:
-    """SIGINT ends the run with 130, a summary of what is there, and the next step."""
+def test_ctrl_c_stops_within_two_seconds(tmp_path: Path, slow_engine: dict[str, str]) -> None:
+    """SIGINT ends the run with 130, a summary of the finished trees, and how to resume."""
     process = start(tmp_path / "r", slow_engine)
     await_lines(tmp_path / "r" / "trees.jsonl", 3)
     process.send_signal(signal.SIGINT)
@@ -192,12 +190,12 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_resume(
     assert process.returncode == 130
     assert "to resume" in stderr
     assert "Traceback" not in stderr
-    kept = len(comparable(tmp_path / "r"))
-    assert json.loads((tmp_path / "r" / "summary.json").read_text())["trees"] == kept >= 3
+    num_trees = len(comparable(tmp_path / "r"))
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["trees"] == num_trees >= 3
 
 
-def test_a_second_process_is_refused(tmp_path: Path, slow_engine: dict[str, str]) -> None:
-    """Two runs on one directory: the second says who is writing, and stops with 1."""
+def test_a_second_process_is_rejected(tmp_path: Path, slow_engine: dict[str, str]) -> None:
+    """Two runs in one directory: the second names the process that is writing, and exits with 1."""
     process = start(tmp_path / "r", slow_engine)
     await_lines(tmp_path / "r" / "trees.jsonl", 1)
     second = decode("--limit", "200", "--out", tmp_path / "r", check=1)
@@ -217,8 +215,8 @@ def test_a_second_process_is_refused(tmp_path: Path, slow_engine: dict[str, str]
         ('{"prompt": "x"}\n[1]\n', ":2"),
     ],
 )
-def test_bad_prompt_files_get_one_line(tmp_path: Path, content: str, message: str) -> None:
-    """Each mistake in a prompt file ends with 2 and one line that names the place."""
+def test_invalid_prompt_files_are_one_line(tmp_path: Path, content: str, message: str) -> None:
+    """Each error in a prompt file exits with 2 and one line that names file and line."""
     path = tmp_path / "p.jsonl"
     path.write_text(content)
     run = decode(path, "--out", tmp_path / "r", check=2)
@@ -252,23 +250,23 @@ def test_bad_prompt_files_get_one_line(tmp_path: Path, content: str, message: st
         (["--replicas", "0"], "--replicas 0"),
     ],
 )
-def test_wrong_flags_get_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
-    """Each wrong flag ends with 2 and one line that names the value."""
+def test_invalid_flags_are_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
+    """Each invalid flag exits with 2 and one line that names the value."""
     run = decode("--limit", "1", "--out", tmp_path / "r", *flags, check=2)
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
 
 
 @pytest.mark.model
-def test_a_folder_that_is_no_model_gets_one_line(tmp_path: Path) -> None:
-    """A folder without config.json is refused before anything is loaded."""
+def test_a_folder_without_a_model_is_rejected(tmp_path: Path) -> None:
+    """A folder without config.json is rejected before anything is loaded."""
     run = spar("decode", "--model", tmp_path, "--limit", "1", "--out", tmp_path / "r", check=2)
     assert "config.json" in run.stderr
     assert not (tmp_path / "r").exists()
 
 
-def test_odd_text_is_carried_through(tmp_path: Path) -> None:
-    """Lone surrogates, NUL, emoji, right-to-left text and 100,000 characters come back unharmed."""
+def test_unusual_text_is_preserved(tmp_path: Path) -> None:
+    """Lone surrogates, NUL, emoji, right-to-left text and 100,000 characters are preserved."""
     texts = [
         "\ud800 alone",
         "nul \x00 end",
@@ -281,12 +279,14 @@ def test_odd_text_is_carried_through(tmp_path: Path) -> None:
         tmp_path / "p.jsonl", *({"prompt": text, "id": str(i)} for i, text in enumerate(texts))
     )
     decode(path, "--out", tmp_path / "r", "--show-tree", check=0)
-    kept = {tree.prompt.id: tree.prompt.messages[0].content for tree in read_trees(tmp_path / "r")}
-    assert [kept[str(i)] for i in range(len(texts))] == texts
+    texts_by_id = {
+        tree.prompt.id: tree.prompt.messages[0].content for tree in read_trees(tmp_path / "r")
+    }
+    assert [texts_by_id[str(i)] for i in range(len(texts))] == texts
 
 
 def test_one_prompt_prints_its_answer_and_tree_as_text(tmp_path: Path) -> None:
-    """Markup and escape codes in a prompt are shown, never interpreted."""
+    """Markup and escape codes in a prompt are printed, never interpreted."""
     run = decode("--prompt", "[bold]hi[/x] \x1b[31m", "--out", tmp_path / "r", check=0)
     assert "[bold]hi[/x]" in run.stdout
     assert "\x1b[31m" not in run.stdout
@@ -294,7 +294,7 @@ def test_one_prompt_prints_its_answer_and_tree_as_text(tmp_path: Path) -> None:
 
 
 def test_standard_input_and_text_files(tmp_path: Path) -> None:
-    """`-` reads JSON lines or plain lines; a text file has one prompt a line."""
+    """`-` reads JSON lines or plain lines; a text file has a prompt on each line."""
     decode("-", "--out", tmp_path / "a", stdin='{"prompt": "one"}\nplain two\n', check=0)
     (tmp_path / "p.txt").write_text("first\n\nsecond\nthird\n")
     decode(tmp_path / "p.txt", "--out", tmp_path / "b", check=0)
@@ -302,7 +302,7 @@ def test_standard_input_and_text_files(tmp_path: Path) -> None:
     assert len(comparable(tmp_path / "b")) == 3
 
 
-def test_dry_run_shows_the_prompts_and_the_most_calls(tmp_path: Path) -> None:
+def test_dry_run_prints_prompts_and_maximum_calls(tmp_path: Path) -> None:
     """--dry-run prints the three rendered conversations and the cost, and writes nothing."""
     run = decode("--limit", "10", "--dry-run", "--out", tmp_path / "r", check=0)
     for part in ("== draft ==", "== judge ==", "== refine ==", "Final Judgement", "[[start]]"):
@@ -311,7 +311,7 @@ def test_dry_run_shows_the_prompts_and_the_most_calls(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
-def test_templates_of_ones_own(tmp_path: Path) -> None:
+def test_custom_templates(tmp_path: Path) -> None:
     """A folder with judge.txt replaces that template, and its digest is in the manifest."""
     folder = tmp_path / "t"
     folder.mkdir()
@@ -341,8 +341,8 @@ def test_help_is_instant_and_doctor_names_what_is_missing() -> None:
     assert "cores" in run.stdout
 
 
-def test_a_missing_extra_is_named_with_its_install_line(tmp_path: Path) -> None:
-    """Without torch the hf engine says what to install, and nothing else."""
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    """Without torch the error of the hf engine is what to install."""
     (tmp_path / "torch.py").write_text("raise ImportError('blocked', name='torch')")
     command = [*SPAR, "decode", "--engine", "hf", "--limit", "1", "--out", str(tmp_path / "r")]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""`spar eval`: stages, resuming, sharing of models, files in place of models, and what is refused."""
+"""`spar eval`: stages, resuming, sharing of models, files instead of models, and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLOSED: list[str] = []
 
 
 class Noted(FakeEngine):
-    """A fake engine that writes down what it is asked, and fails at the request that `FAIL_AT` numbers."""
+    """A fake engine that records its requests, and fails at request number `FAIL_AT`."""
 
     fail_at = 0
 
@@ -53,14 +53,14 @@ class Noted(FakeEngine):
 
 
 def open_noted(deployment: Deployment, config: object, tell: object) -> Noted:
-    """An opener for the engines table."""
+    """Open the engine, for the table of engines."""
     OPENED.append(deployment)
     return Noted(scripted_reply, model=deployment.model)
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two toy benchmarks, and a fake engine that notes what it is asked."""
+    """Two toy benchmarks, and a fake engine that records its requests."""
     for name in ("toy", "other"):
         monkeypatch.setitem(BENCHMARKS, name, "tests.cli.toy_benchmark:Toy")
     monkeypatch.setitem(BENCHMARKS, "toy-judge", "tests.cli.toy_benchmark:ToyOfJudges")
@@ -71,20 +71,20 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(**fields: Any) -> EvalConfig:
-    """The fake engine's, with what a test wants."""
+    """Settings of the fake engine with changes."""
     return load_eval("nano", {"engine": "fake"} | fields)
 
 
 def spar_eval(out: Path, *names: str, config: EvalConfig | None = None, **flags: Any) -> list[Any]:
-    """Evaluate the toy, or what is named, without a word."""
-    asked = EvalRequest(names or ("toy",), out, **flags)
-    results, mistake = asyncio.run(evaluate(config or settings(), asked, Progress()))
-    assert mistake is None
+    """Evaluate the toy benchmark, or others, without output."""
+    request = EvalRequest(names or ("toy",), out, **flags)
+    results, error = asyncio.run(evaluate(config or settings(), request, Progress()))
+    assert error is None
     return results
 
 
 def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
-    """Each benchmark has a directory with its answers, the stages below it, and what scoring gave."""
+    """Each benchmark has a directory with its answers, its stages and its scores."""
     (results,) = spar_eval(tmp_path)
     trees = {tree.prompt.id: tree.answer for tree in read_trees(tmp_path / "toy")}
     graded = {tree.prompt.id for tree in read_trees(tmp_path / "toy" / "grades")}
@@ -100,8 +100,8 @@ def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
     assert all(tree.strategy == "greedy" for tree in read_trees(tmp_path / "toy"))
 
 
-def test_a_finished_run_is_scored_again_without_a_model(tmp_path: Path) -> None:
-    """The same command asks nothing, opens nothing, and finds the same."""
+def test_a_finished_run_is_rescored_without_a_model(tmp_path: Path) -> None:
+    """The same command sends no request, opens no engine, and has the same results."""
     first = spar_eval(tmp_path)
     calls = len(ASKED)
     OPENED.clear()
@@ -110,8 +110,8 @@ def test_a_finished_run_is_scored_again_without_a_model(tmp_path: Path) -> None:
     assert OPENED == []
 
 
-def test_a_finished_run_on_a_dead_server_is_scored_again(tmp_path: Path) -> None:
-    """What a run filled in, the server's model for one, counts as the same where it was left open."""
+def test_a_finished_run_is_rescored_without_its_server(tmp_path: Path) -> None:
+    """Settings that a run resolved, such as the server's model, match settings that leave them open."""
     with ScriptedServer() as server:
         served = load_eval("paper", {"base_url": [server.url]})
         first = spar_eval(tmp_path, config=served)
@@ -120,40 +120,40 @@ def test_a_finished_run_on_a_dead_server_is_scored_again(tmp_path: Path) -> None
 
 
 def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
-    """After a failure in the middle only what is missing is asked."""
+    """After a failure only the missing requests are sent."""
     whole = spar_eval(tmp_path / "whole")
     Noted.fail_at = len(ASKED) + 18
     one_by_one = settings(concurrency=1)
     with pytest.raises(Exception, match="the server is gone"):
         spar_eval(tmp_path / "cut", config=one_by_one)
-    Noted.fail_at, asked = 0, len(ASKED)
+    Noted.fail_at, num_requests = 0, len(ASKED)
     (results,) = spar_eval(tmp_path / "cut", config=one_by_one)
-    assert len(ASKED) - asked == 2 * NUM_PROMPTS - 17
+    assert len(ASKED) - num_requests == 2 * NUM_PROMPTS - 17
     assert results.metrics == whole[0].metrics
 
 
-def test_a_larger_limit_goes_on_where_the_smaller_one_ended(tmp_path: Path) -> None:
-    """The first examples are not asked again, and n says how many there were."""
+def test_a_larger_limit_extends_a_run(tmp_path: Path) -> None:
+    """The first examples are not generated again, and n counts all."""
     (few,) = spar_eval(tmp_path, config=settings(limit=5))
-    asked = len(ASKED)
+    num_requests = len(ASKED)
     (more,) = spar_eval(tmp_path, config=settings(limit=7))
     assert (few.n, more.n, few.run["whole"]) == (5, 7, NUM_PROMPTS)
-    assert len(ASKED) - asked == 4
+    assert len(ASKED) - num_requests == 4
 
 
-def test_other_settings_are_refused_in_the_same_directory(tmp_path: Path) -> None:
-    """With the difference; `--overwrite` starts over, and leaves nothing of the first run behind."""
+def test_other_settings_are_rejected_in_the_same_directory(tmp_path: Path) -> None:
+    """The error has the difference; `--overwrite` deletes the first run and starts over."""
     spar_eval(tmp_path)
     with pytest.raises(ConfigChanged, match="seed: 0 -> 1"):
         spar_eval(tmp_path, config=settings(seed=1))
-    asked = len(ASKED)
+    num_requests = len(ASKED)
     spar_eval(tmp_path, config=settings(seed=1), overwrite=True)
-    assert len(ASKED) - asked == 2 * NUM_PROMPTS
+    assert len(ASKED) - num_requests == 2 * NUM_PROMPTS
     assert read_manifest(tmp_path / "toy" / "grades").seed == 1
 
 
-def test_a_fresh_start_on_a_dead_server_deletes_nothing(tmp_path: Path) -> None:
-    """The old run is there until the new one can begin."""
+def test_overwrite_without_a_server_deletes_nothing(tmp_path: Path) -> None:
+    """The old run is deleted only when the new one can start."""
     with ScriptedServer() as server:
         served = load_eval("paper", {"base_url": [server.url], "retry_for": 0.1})
         first = spar_eval(tmp_path, config=served)
@@ -169,8 +169,8 @@ def test_benchmarks_of_a_command_share_the_model(tmp_path: Path) -> None:
     assert (tmp_path / "other" / "grades" / "trees.jsonl").is_file()
 
 
-def test_a_graders_own_model_is_loaded_when_all_answers_are_there(tmp_path: Path) -> None:
-    """And the one that answered is freed before."""
+def test_the_graders_model_is_loaded_after_all_answers(tmp_path: Path) -> None:
+    """The model that answered is freed first."""
     config = settings(grader_model="strict", grader_engine="fake")
     spar_eval(tmp_path, "toy", "other", config=config)
     models = [model for model, _ in ASKED]
@@ -180,44 +180,44 @@ def test_a_graders_own_model_is_loaded_when_all_answers_are_there(tmp_path: Path
     assert read_manifest(tmp_path / "toy" / "grades").models["actor"] == "strict"
 
 
-def test_the_judges_model_grades_where_the_grader_has_none_of_its_own(tmp_path: Path) -> None:
+def test_the_judges_model_grades_by_default(tmp_path: Path) -> None:
     """The answers are the actor's, the grades the judge's."""
     spar_eval(tmp_path, config=settings(actor_model="a", judge_model="j"))
     assert {model for model, text in ASKED if text.startswith("Is it good")} == {"j"}
     assert {model for model, text in ASKED if text.startswith("Say")} == {"a"}
 
 
-def test_a_search_answers_where_one_is_asked_for(tmp_path: Path) -> None:
-    """The strategy and its budget are those of the answers, and of no other stage."""
+def test_a_search_answers_if_configured(tmp_path: Path) -> None:
+    """The strategy and its budget apply to the answers, not to other stages."""
     spar_eval(tmp_path, config=settings(strategy="bfs", budget=7))
     assert {tree.strategy for tree in read_trees(tmp_path / "toy")} == {"bfs"}
     assert {tree.strategy for tree in read_trees(tmp_path / "toy" / "grades")} == {"greedy"}
 
 
-def test_given_answers_are_scored_without_a_model_where_grades_are_given_too(
+def test_stored_answers_and_grades_are_scored_without_a_model(
     tmp_path: Path,
 ) -> None:
     """Answers and grades from files: nothing is loaded."""
     answers = [{"id": f"t{i}", "response": "x" * i} for i in range(NUM_PROMPTS)]
     grades = [{"id": f"t{i}", "output": "fine"} for i in range(3)]
-    given = rows(tmp_path / "answers.jsonl", *answers)
-    config = settings(responses=str(given))
+    answers_file = rows(tmp_path / "answers.jsonl", *answers)
+    config = settings(responses=str(answers_file))
     outputs = str(rows(tmp_path / "grades.jsonl", *grades))
     (results,) = spar_eval(tmp_path / "out", config=config, judge_outputs=outputs)
     assert OPENED == []
     assert results.metrics["even"].value == 0.5
     assert results.metrics["graded"].value == 3 / NUM_PROMPTS
-    assert results.run["responses"] == str(given)
+    assert results.run["responses"] == str(answers_file)
 
 
-def test_other_answers_are_refused_in_the_directory_of_graded_ones(tmp_path: Path) -> None:
-    """A grade belongs to the answer that it was given for."""
+def test_other_answers_are_rejected_in_the_directory_of_graded_answers(tmp_path: Path) -> None:
+    """A grade belongs to one answer."""
     answers = [{"id": f"t{i}", "response": "x"} for i in range(NUM_PROMPTS)]
-    given = rows(tmp_path / "answers.jsonl", *answers)
-    spar_eval(tmp_path / "out", config=settings(responses=str(given)))
-    rows(given, *({**answer, "response": "y"} for answer in answers))
+    answers_file = rows(tmp_path / "answers.jsonl", *answers)
+    spar_eval(tmp_path / "out", config=settings(responses=str(answers_file)))
+    rows(answers_file, *({**answer, "response": "y"} for answer in answers))
     with pytest.raises(ConfigChanged, match="data_digest"):
-        spar_eval(tmp_path / "out", config=settings(responses=str(given)))
+        spar_eval(tmp_path / "out", config=settings(responses=str(answers_file)))
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_other_answers_are_refused_in_the_directory_of_graded_ones(tmp_path: Pat
         (lambda: EvalRequest(("toy", "other"), judge_outputs="x"), "--judge-outputs is for one"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_is_written(
+def test_invalid_requests_write_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[], EvalRequest], words: str
 ) -> None:
-    """In one line, and no directory is made."""
+    """One line, and no directory is created."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=words):
         asyncio.run(evaluate(settings(), change(), Progress()))
@@ -250,7 +250,7 @@ def test_json_has_lm_evals_shape(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_the_table_names_metric_error_and_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a person reads first."""
+    """The table that is printed by default."""
     run(settings(), EvalRequest(("toy",), tmp_path), display="none")
     printed = capsys.readouterr().out
     metric = read_results(tmp_path / "toy").metrics["even"]
@@ -260,7 +260,7 @@ def test_the_table_names_metric_error_and_directory(
 
 
 def test_the_command_line_takes_flags_before_and_after_the_name(tmp_path: Path) -> None:
-    """And says what is unknown in one line, with code 2."""
+    """An unknown name is an error of one line with exit code 2."""
     done = spar("eval", "--engine", "fake", "nano-iff", "--out", tmp_path / "x")
     assert done.returncode == 2
     assert "did you mean 'nano-if'" in done.stderr
@@ -270,27 +270,27 @@ def test_the_command_line_takes_flags_before_and_after_the_name(tmp_path: Path) 
 
 
 def test_the_report_names_the_model_that_was_measured(tmp_path: Path) -> None:
-    """A server's own model by its name; of a judge's benchmark the judge; of a file's answers none."""
+    """The server's model by name; the judge for a judging benchmark; none for answers from a file."""
     with ScriptedServer() as server:
         (served,) = spar_eval(tmp_path / "a", config=load_eval("paper", {"base_url": [server.url]}))
     two = settings(actor_model="a", judge_model="j", limit=1)
     (judged,) = spar_eval(tmp_path / "b", "toy-judge", config=two)
-    given = rows(tmp_path / "given.jsonl", {"id": "t0", "response": "x"})
-    (stored,) = spar_eval(tmp_path / "c", config=settings(responses=str(given), limit=1))
-    assert [one.run["model"] for one in (served, judged, stored)] == ["tiny", "j", ""]
+    answers_file = rows(tmp_path / "given.jsonl", {"id": "t0", "response": "x"})
+    (stored,) = spar_eval(tmp_path / "c", config=settings(responses=str(answers_file), limit=1))
+    assert [results.run["model"] for results in (served, judged, stored)] == ["tiny", "j", ""]
 
 
-def test_fresh_does_not_delete_what_it_is_to_score(tmp_path: Path) -> None:
-    """Answers that lie in the directory that would be emptied."""
+def test_overwrite_does_not_delete_the_answers_to_score(tmp_path: Path) -> None:
+    """Answers in the directory that would be deleted are an error."""
     spar_eval(tmp_path)
-    given = settings(responses=str(tmp_path / "toy"))
+    config = settings(responses=str(tmp_path / "toy"))
     with pytest.raises(UsageError, match="--overwrite would delete"):
-        spar_eval(tmp_path, config=given, overwrite=True)
+        spar_eval(tmp_path, config=config, overwrite=True)
     assert len(list(read_trees(tmp_path / "toy"))) == NUM_PROMPTS
 
 
-def test_fresh_leaves_evaluations_below_alone(tmp_path: Path) -> None:
-    """A sweep's points, for instance; stages go."""
+def test_overwrite_leaves_nested_evaluations(tmp_path: Path) -> None:
+    """The points of a sweep stay; stages are deleted."""
     spar_eval(tmp_path)
     (tmp_path / "toy" / "bfs-3").mkdir()
     for name in ("run.json", "results.json"):
@@ -301,17 +301,17 @@ def test_fresh_leaves_evaluations_below_alone(tmp_path: Path) -> None:
     assert len(list((tmp_path / "toy" / "bfs-3").iterdir())) == 2
 
 
-def test_scoring_a_stored_run_again_does_not_change_what_it_is(tmp_path: Path) -> None:
-    """The run's totals may be written anew; its answers count alone."""
+def test_rescoring_a_stored_run_keeps_its_identity(tmp_path: Path) -> None:
+    """Only the answers of the run count, not its totals."""
     spar_eval(tmp_path / "run", config=settings(limit=3))
-    given = settings(responses=str(tmp_path / "run" / "toy"), limit=3)
-    first = spar_eval(tmp_path / "scored", config=given)
+    config = settings(responses=str(tmp_path / "run" / "toy"), limit=3)
+    first = spar_eval(tmp_path / "scored", config=config)
     (tmp_path / "run" / "toy" / "results.json").write_text("{}")
-    assert spar_eval(tmp_path / "scored", config=given) == first
+    assert spar_eval(tmp_path / "scored", config=config) == first
 
 
-def test_a_made_up_run_is_not_taken_for_a_real_one(tmp_path: Path) -> None:
-    """An engine left open never stood for the fake one."""
+def test_a_run_of_the_fake_engine_does_not_match_auto(tmp_path: Path) -> None:
+    """`auto` never resolves to the fake engine."""
     made_up = settings()
     spar_eval(tmp_path, config=made_up)
     prompts = PromptSource(lambda: iter(Toy().load(made_up)), NUM_PROMPTS)
@@ -322,15 +322,15 @@ def test_a_made_up_run_is_not_taken_for_a_real_one(tmp_path: Path) -> None:
 
 
 def test_a_stage_without_prompts_leaves_a_run(tmp_path: Path) -> None:
-    """Where nothing fails there is nothing to refine; later failures find the directory in order."""
+    """Without failing answers there is nothing to refine; later ones resume in the directory."""
     row = {"id": "w", "prompt": "Two words.", "response": "two words"}
     words = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"num_words": 2}]}
-    given = rows(tmp_path / "given.jsonl", row | words)
-    config = settings(responses=str(given))
+    answers_file = rows(tmp_path / "given.jsonl", row | words)
+    config = settings(responses=str(answers_file))
     (first,) = spar_eval(tmp_path / "out", "refinement", config=config)
     assert (first.n, OPENED) == (0, [])
     assert spar_eval(tmp_path / "out", "refinement", config=config) == [first]
-    rows(given, row | words | {"response": "one"})
+    rows(answers_file, row | words | {"response": "one"})
     (failing,) = spar_eval(tmp_path / "out", "refinement", config=config, overwrite=True)
     assert failing.n == 1
 
@@ -348,15 +348,15 @@ def test_a_stage_without_prompts_leaves_a_run(tmp_path: Path) -> None:
 def test_settings_of_the_runs_engine_do_not_go_to_a_graders(
     changes: dict[str, Any], engine: str, arguments: dict[str, int]
 ) -> None:
-    """A server takes no arguments of vLLM's; a grader in this process runs as the answers did."""
+    """A server has no vLLM arguments; an in-process grader runs with those of the answers."""
     own = {"engine": "vllm", "engine_args": {"max_model_len": 9}, "speculative_decoding": "on"}
     grader = grader_config(EvalConfig(**own, **changes))
     assert (grader.engine, grader.engine_args) == (engine, arguments)
     assert grader.speculative_decoding == ("on" if arguments else "auto")
 
 
-def test_a_grader_on_a_server_is_no_copy_on_a_cluster() -> None:
-    """The replicas are those of the model that answers."""
+def test_a_grader_on_a_server_has_no_replicas() -> None:
+    """Replicas are those of the answering model."""
     config = EvalConfig(engine="ray", replicas=4, ray_address="auto", grader_url=("http://g",))
     grader = grader_config(config)
     assert (grader.replicas, grader.ray_address) == (1, "")

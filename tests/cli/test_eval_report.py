@@ -1,4 +1,4 @@
-"""What `spar eval` prints and keeps when the terminal is narrow, a judge is mute or another process writes."""
+"""`spar eval`: its output in a narrow terminal, with unreadable grades, and while another process writes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.cli.toy_benchmark import NUM_PROMPTS
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A toy benchmark, and one whose grades nobody can read."""
+    """A toy benchmark, and one with unreadable grades."""
     monkeypatch.setitem(BENCHMARKS, "toy", "tests.cli.toy_benchmark:Toy")
     monkeypatch.setitem(BENCHMARKS, "toy-unread", "tests.cli.toy_benchmark:ToyUnread")
 
 
 def settings(**fields: object) -> EvalConfig:
-    """The fake engine's."""
+    """Settings of the fake engine."""
     return load_eval("nano", {"engine": "fake", **fields})
 
 
@@ -61,19 +61,19 @@ def test_no_number_is_cut_in_a_narrow_terminal(
         (7, 7, "this run (mine, bfs 15, 7 examples)"),
     ],
 )
-def test_a_part_of_a_benchmark_is_not_shown_as_the_whole(
+def test_part_of_a_benchmark_is_marked(
     whole: int, limit: int | None, label: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Beside the paper's numbers, which are of the whole."""
+    """The paper's numbers beside it are of the whole benchmark."""
     facts = {"model": "mine", "strategy": "bfs", "budget": 15, "whole": whole, "limit": limit}
     eval_report.print_results(Results(benchmark="gsm8k", n=7, metrics={}, run=facts))
     assert label in capsys.readouterr().out
 
 
-def test_a_judge_that_nobody_can_read_does_not_hide_the_other_benchmarks(
+def test_unreadable_grades_do_not_hide_other_benchmarks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What can be scored is written and printed; then the mistake is told."""
+    """What can be scored is written and printed, then the error is raised."""
     both = EvalRequest(("toy-unread", "toy"), tmp_path)
     with pytest.raises(UsageError, match="nobody can read"):
         run(settings(), both, as_json=True, display="none")
@@ -82,7 +82,7 @@ def test_a_judge_that_nobody_can_read_does_not_hide_the_other_benchmarks(
     assert not (tmp_path / "toy-unread" / "results.json").exists()
 
 
-def test_nothing_is_printed_where_nothing_can_be_scored(
+def test_nothing_is_printed_if_nothing_can_be_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No JSON rather than an empty one."""
@@ -93,7 +93,7 @@ def test_nothing_is_printed_where_nothing_can_be_scored(
 
 
 @pytest.mark.parametrize("stage", ["", "grades"])
-def test_fresh_deletes_nothing_while_another_process_writes(tmp_path: Path, stage: str) -> None:
+def test_overwrite_deletes_nothing_while_another_process_writes(tmp_path: Path, stage: str) -> None:
     """Neither the answers nor a stage below them."""
     asyncio.run(evaluate(settings(), EvalRequest(("toy",), tmp_path), Progress()))
     toy = tmp_path / "toy"
@@ -108,7 +108,7 @@ def test_fresh_deletes_nothing_while_another_process_writes(tmp_path: Path, stag
 
 
 def test_changed_responses_have_a_directory_of_their_own(tmp_path: Path) -> None:
-    """The same command scores a file again after it was written anew; nobody named a directory."""
+    """The default directory changes with the content of the file."""
     answers = rows(tmp_path / "answers.jsonl", {"id": "t0", "response": "x"})
     config = settings(responses=str(answers))
     first = default_directory(config)
@@ -117,10 +117,10 @@ def test_changed_responses_have_a_directory_of_their_own(tmp_path: Path) -> None
     assert default_directory(config) != first
 
 
-def test_judge_outputs_of_a_benchmark_that_reads_none_are_refused(tmp_path: Path) -> None:
-    """They would be left aside, and a model be asked in their place."""
+def test_judge_outputs_are_rejected_for_a_benchmark_without_a_grader(tmp_path: Path) -> None:
+    """They would be ignored."""
     outputs = rows(tmp_path / "outputs.jsonl", {"id": "nano-test-0-0", "output": "Yes"})
-    given = EvalRequest(("nano-if",), tmp_path / "out", judge_outputs=str(outputs))
+    request = EvalRequest(("nano-if",), tmp_path / "out", judge_outputs=str(outputs))
     with pytest.raises(UsageError, match="--judge-outputs is for followbench"):
-        asyncio.run(evaluate(settings(), given, Progress()))
+        asyncio.run(evaluate(settings(), request, Progress()))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""`spar evolve` as a person runs it: a scripted teacher on a server, real files, signals, a pipe."""
+"""`spar evolve` end to end: a scripted teacher on a server, real files, signals, a pipe."""
 
 from __future__ import annotations
 

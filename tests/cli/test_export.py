@@ -23,7 +23,7 @@ NANO = {
 }
 
 
-def told(tree: SearchTree, meta: dict[str, object]) -> SearchTree:
+def with_meta(tree: SearchTree, meta: dict[str, object]) -> SearchTree:
     """The tree of a prompt that carries `meta`."""
     return tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": meta})})
 
@@ -32,7 +32,7 @@ def told(tree: SearchTree, meta: dict[str, object]) -> SearchTree:
 def three(tmp_path: Path) -> Path:
     """A run of three trees: p1, p10 and a hostile one."""
     trees = (
-        told(make_tree((None, 2), (0, 5), prompt_id="p1"), NANO),
+        with_meta(make_tree((None, 2), (0, 5), prompt_id="p1"), NANO),
         make_tree((None, 1), prompt_id="p10"),
         hostile_tree(),
     )
@@ -103,7 +103,7 @@ def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("options", "message"),
     [
         (
             {"form": "pdf"},
@@ -116,10 +116,10 @@ def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
         ({"form": "json", "run": Path("nowhere")}, "there is no file nowhere"),
     ],
 )
-def test_mistakes(three: Path, asked: dict[str, object], said: str) -> None:
+def test_mistakes(three: Path, options: dict[str, object], message: str) -> None:
     """Each names the flag, the value and what is accepted."""
-    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
-        run(Export(**{"run": three, **asked}))  # type: ignore[arg-type]  # a table of keywords
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        run(Export(**{"run": three, **options}))  # type: ignore[arg-type]  # a table of keywords
 
 
 def test_a_damaged_run_is_one_line(three: Path) -> None:
@@ -191,9 +191,9 @@ def test_verdicts() -> None:
     """Each constraint by name, nothing where no verifier knows it."""
     node = Node(id=0, parent=None, depth=0, response="a, done")
     expected = [("punctuation:no_comma", False), ("startend:end_checker done", True)]
-    assert verdicts(told(tree_of(node), NANO), node) == expected
+    assert verdicts(with_meta(tree_of(node), NANO), node) == expected
     assert verdicts(tree_of(node), node) == ()
-    assert verdicts(told(tree_of(node), {"instruction_id_list": ["no:such"]}), node) == ()
+    assert verdicts(with_meta(tree_of(node), {"instruction_id_list": ["no:such"]}), node) == ()
 
 
 def test_the_prompt_that_produced_a_node(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from spar.errors import UsageError
 
 
 def test_arguments_are_read_as_yaml() -> None:
-    """Numbers, booleans and mappings mean what they look like; dashes are as good as underscores."""
+    """Numbers, booleans and mappings are YAML values; dashes in names become underscores."""
     flags = [
         "--max-num-seqs=8",
         "enforce_eager=true",
@@ -25,17 +25,17 @@ def test_arguments_are_read_as_yaml() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [(["a"], "NAME=VALUE"), (["=1"], "NAME=VALUE"), (["a=1", "a=2"], "twice"), (["a={"], "YAML")],
 )
-def test_odd_arguments_are_refused(flags: list[str], said: str) -> None:
-    """With the flag and what was expected."""
-    with pytest.raises(UsageError, match=said):
+def test_invalid_arguments_are_rejected(flags: list[str], message: str) -> None:
+    """The error has the flag and the accepted form."""
+    with pytest.raises(UsageError, match=message):
         parse_arguments(flags)
 
 
 def test_an_adapter_is_for_one_role_or_for_all() -> None:
-    """A folder may have an equals sign in its name; only a role's name before it means a role."""
+    """A folder's name may have an equals sign; only the name of a role before it selects a role."""
     assert parse_adapters(["lora"]) == {"actor": "lora", "judge": "lora", "refiner": "lora"}
     assert parse_adapters(["actor=a", "refiner=b"]) == {"actor": "a", "refiner": "b"}
     assert set(parse_adapters(["step=3"]).values()) == {"step=3"}

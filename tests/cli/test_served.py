@@ -1,4 +1,4 @@
-"""`spar decode` against servers, as a person runs it: resuming, refusals, and where the key goes."""
+"""`spar decode` against servers, end to end: resuming, errors, and where the API key goes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KEY = "sk-not-for-anyone-0123456789"
 
 
 def decode(server: ScriptedServer, out: Path, *flags: str, check: int) -> str:
-    """Run over ten prompts; what the command said on standard error."""
+    """Decode ten prompts; returns standard error."""
     args = ("--base-url", server.url, "--limit", "10", "--display", "plain", "--out", out)
     return spar("decode", *args, *flags, check=check).stderr
 
 
-def test_a_server_that_stays_away_stops_the_run_and_the_resumed_run_is_whole(
+def test_a_run_whose_server_fails_stops_and_resumes(
     tmp_path: Path,
 ) -> None:
-    """Exit code 1, how to go on, and then every prompt once, with the trees of an undisturbed run."""
+    """Exit code 1 and how to resume; the resumed run has every prompt once, with the trees of an uninterrupted run."""
     with ScriptedServer() as server:
         decode(server, tmp_path / "whole", "--concurrency", "2", check=0)
 
@@ -37,8 +37,8 @@ def test_a_server_that_stays_away_stops_the_run_and_the_resumed_run_is_whole(
 
         server.on_request = die
         flags = ("--concurrency", "2", "--retry-for", "1")
-        said = decode(server, tmp_path / "run", *flags, check=1)
-        assert "run the same command again to resume" in said
+        stderr = decode(server, tmp_path / "run", *flags, check=1)
+        assert "rerun the command to resume" in stderr
         written = len(list(read_trees(tmp_path / "run")))
         assert 0 < written < 10
         server.on_request = lambda _: None
@@ -50,21 +50,23 @@ def test_a_server_that_stays_away_stops_the_run_and_the_resumed_run_is_whole(
     assert comparable(tmp_path / "run") == whole
 
 
-def test_a_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not in the manifest, the log, the trees or what is printed; nor when the server refuses it."""
+def test_the_api_key_is_sent_but_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not in the manifest, the log, the trees or the output, even if the server rejects it."""
     monkeypatch.setenv("MY_KEY", KEY)
     with ScriptedServer(Script(key=KEY)) as server:
-        said = decode(server, tmp_path / "right", "--api-key-env", "MY_KEY", check=0)
+        stderr = decode(server, tmp_path / "right", "--api-key-env", "MY_KEY", check=0)
     with ScriptedServer(Script(key="another")) as server:
-        said += decode(server, tmp_path / "wrong", "--api-key-env", "MY_KEY", check=2)
-    assert "MY_KEY" in said
-    assert KEY not in said
+        stderr += decode(server, tmp_path / "wrong", "--api-key-env", "MY_KEY", check=2)
+    assert "MY_KEY" in stderr
+    assert KEY not in stderr
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY not in path.read_text(), path
 
 
 @pytest.mark.parametrize(
-    ("script", "flags", "said"),
+    ("script", "flags", "message"),
     [
         (Script(key="k"), (), "--api-key-env"),
         (Script(), ("--model", "huge"), "huge"),
@@ -72,19 +74,19 @@ def test_a_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.M
         (Script(), ("--judge", "logprob", "--api-key-env", "NOT_SET"), "NOT_SET"),
     ],
 )
-def test_what_the_person_can_mend_is_told_at_once(
-    script: Script, flags: tuple[str, ...], said: str, tmp_path: Path
+def test_usage_errors_come_first(
+    script: Script, flags: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    """Before a run directory is made: one line, exit code 2."""
+    """One line and exit code 2, before a run directory is created."""
     assert "NOT_SET" not in os.environ
     with ScriptedServer(script) as server:
-        told = decode(server, tmp_path / "run", *flags, check=2)
-    assert said in told.splitlines()[-1]
+        stderr = decode(server, tmp_path / "run", *flags, check=2)
+    assert message in stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
-def test_the_servers_model_and_url_are_on_record(tmp_path: Path) -> None:
-    """The manifest has the model that the server named; another URL may resume the run."""
+def test_the_servers_model_is_recorded(tmp_path: Path) -> None:
+    """The manifest has the name of the server's model; the run may be resumed with another URL."""
     with ScriptedServer(Script(models=("its-own",))) as server:
         decode(server, tmp_path / "run", check=0)
         manifest = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -98,8 +100,8 @@ def test_the_servers_model_and_url_are_on_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_a_judge_on_a_server_for_a_model_of_this_machine(tmp_path: Path) -> None:
-    """Drafts and refinements are written here, votes come from there, and the record says so."""
+def test_a_judge_on_a_server_beside_a_local_model(tmp_path: Path) -> None:
+    """Drafts and refinements are generated in process, votes by the server, and the record has both."""
     pytest.importorskip("transformers")
     with ScriptedServer(Script(models=("its-own",))) as server:
         args = ("--judge-url", server.url, "--limit", "4", "--device", "cpu", "--budget", "3")
@@ -115,11 +117,11 @@ def test_a_judge_on_a_server_for_a_model_of_this_machine(tmp_path: Path) -> None
     assert len(summary["engines"]) == 2
 
 
-def test_faults_of_a_server_reach_the_log(tmp_path: Path) -> None:
-    """Every prompt is answered all the same, and log.txt says what happened."""
+def test_faults_of_a_server_are_logged(tmp_path: Path) -> None:
+    """Every prompt is still answered, and log.txt has the faults."""
     with ScriptedServer(Script(fault_share=0.2, faults=("500", "cut", "half"))) as server:
         decode(server, tmp_path / "run", check=0)
     assert len(list(read_trees(tmp_path / "run"))) == 10
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "500" in log
-    assert "sent again" in log
+    assert "retrying" in log

@@ -1,4 +1,4 @@
-"""`spar sweep`: every point is the evaluation that `spar eval` makes, at a part of the calls."""
+"""`spar sweep`: every point equals an evaluation of `spar eval`, with fewer calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STRATEGIES = ("greedy", "best-of-n", "iterative", "bfs", "dfs")
 
 
 class Counted(FakeEngine):
-    """A fake engine that notes what it is asked."""
+    """A fake engine that records its requests."""
 
     async def generate(self, requests: Any) -> list[Completion]:
         """Note, and reply."""
@@ -42,7 +42,7 @@ class Counted(FakeEngine):
 
 
 def open_counted(deployment: Deployment, config: object, tell: object) -> Counted:
-    """An opener for the engines table."""
+    """Open the engine, for the table of engines."""
     return Counted(scripted_reply)
 
 
@@ -55,84 +55,82 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(**fields: Any) -> EvalConfig:
-    """The fake engine's."""
+    """Settings of the fake engine."""
     return load_eval("nano", {"engine": "fake"} | fields)
 
 
 def swept(
     out: Path, *budgets: int, strategies: tuple[str, ...] = STRATEGIES, **flags: Any
 ) -> list[Row]:
-    """Sweep the toy without a word."""
-    request = Sweep(strategies, budgets or (1, 3, 7))
-    asked = EvalRequest(("toy",), out, **flags)
-    return asyncio.run(
-        sweep(settings(), asked, request, directory=out / "toy", listener=Progress())
-    )
+    """Sweep the toy benchmark without output."""
+    grid = Sweep(strategies, budgets or (1, 3, 7))
+    request = EvalRequest(("toy",), out, **flags)
+    return asyncio.run(sweep(settings(), request, grid, directory=out / "toy", listener=Progress()))
 
 
-def test_every_point_is_what_an_evaluation_makes(tmp_path: Path) -> None:
+def test_every_point_equals_an_evaluation(tmp_path: Path) -> None:
     """The same trees in every stage, the same metrics, and far fewer requests."""
-    found = swept(tmp_path / "sweep")
+    rows = swept(tmp_path / "sweep")
     by_sweep = len(ASKED)
-    for one in found:
-        config = settings(strategy=one.strategy, budget=one.budget)
-        out = tmp_path / f"{one.strategy}-{one.budget}"
+    for row in rows:
+        config = settings(strategy=row.strategy, budget=row.budget)
+        out = tmp_path / f"{row.strategy}-{row.budget}"
         ((real,), _) = asyncio.run(evaluate(config, EvalRequest(("toy",), out), Progress()))
         made = tmp_path / "sweep" / "toy" / out.name
         for stage in ("", "grades"):
             assert comparable(made / stage) == comparable(out / "toy" / stage)
         assert read_results(made).metrics == real.metrics
         assert read_summary(made)["calls"] == read_summary(out / "toy")["calls"]
-    assert len(found) == 13
+    assert len(rows) == 13
     assert by_sweep < 0.6 * (len(ASKED) - by_sweep)
 
 
-def test_the_rows_and_what_is_written(tmp_path: Path) -> None:
-    """Strategies in their order, means of the trees, and three files."""
-    found = swept(tmp_path, strategies=("greedy", "bfs"))
-    assert [(one.strategy, one.budget) for one in found] == [
+def test_rows_and_files(tmp_path: Path) -> None:
+    """Strategies in order, means over the trees, and three files."""
+    rows = swept(tmp_path, strategies=("greedy", "bfs"))
+    assert [(row.strategy, row.budget) for row in rows] == [
         ("greedy", 1),
         ("bfs", 1),
         ("bfs", 3),
         ("bfs", 7),
     ]
-    assert [(one.n, one.prompts) for one in found] == [(12, 12)] * 4
-    assert [one.replayed for one in found] == [0, 12, 12, 0]
-    assert (found[0].nodes, found[0].calls, found[1].calls) == (1.0, 1.0, 6.0)
+    assert [(row.n, row.prompts) for row in rows] == [(12, 12)] * 4
+    assert [row.replayed for row in rows] == [0, 12, 12, 0]
+    assert (rows[0].nodes, rows[0].calls, rows[1].calls) == (1.0, 1.0, 6.0)
     with (tmp_path / "toy" / "sweep.csv").open(newline="") as handle:
-        assert [int(one["budget"]) for one in csv.DictReader(handle)] == [1, 1, 3, 7]
+        assert [int(row["budget"]) for row in csv.DictReader(handle)] == [1, 1, 3, 7]
     assert "| bfs | 7 | 3 |" in (tmp_path / "toy" / "sweep.md").read_text()
     assert (tmp_path / "toy" / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_finished_sweep_is_scored_again_without_a_model(tmp_path: Path) -> None:
-    """The same rows, the count of replayed trees included; of another budget only new answers are graded."""
+def test_a_finished_sweep_is_rescored_without_a_model(tmp_path: Path) -> None:
+    """The same rows, including the count of replayed trees; with another budget only new answers are graded."""
     first = swept(tmp_path, 3, 7, strategies=("bfs",))
     ASKED.clear()
     assert swept(tmp_path, 3, 7, strategies=("bfs",)) == first
     assert ASKED == []
     more = swept(tmp_path, 3, 5, 7, strategies=("bfs",))
-    assert [one.replayed for one in more] == [12, 12, 0]
+    assert [row.replayed for row in more] == [12, 12, 0]
     assert all(text.startswith("Is it good?") for text in ASKED)
 
 
-def test_fresh_starts_over(tmp_path: Path) -> None:
-    """Everything is searched again, and counted anew."""
+def test_overwrite_starts_over(tmp_path: Path) -> None:
+    """Everything is searched and counted again."""
     first = swept(tmp_path, 3, 7, strategies=("bfs",))
-    asked = len(ASKED)
+    num_requests = len(ASKED)
     again = swept(tmp_path, 3, 7, strategies=("bfs",), overwrite=True)
-    assert len(ASKED) == 2 * asked
-    assert [one.replayed for one in again] == [one.replayed for one in first] == [12, 0]
+    assert len(ASKED) == 2 * num_requests
+    assert [row.replayed for row in again] == [row.replayed for row in first] == [12, 0]
 
 
-def test_a_tree_search_goes_deeper_for_a_budget_that_it_could_not_spend(tmp_path: Path) -> None:
-    """Depth 3 ends after 16 responses; unless a depth is asked for."""
+def test_a_tree_search_is_deepened_to_spend_its_budget(tmp_path: Path) -> None:
+    """Depth 3 ends after 16 responses, so it is deepened unless a depth is required."""
     (row,) = swept(tmp_path / "a", 20, strategies=("bfs",))
     assert row.depth == 6
-    request = Sweep(("bfs",), (20,), deepen=False)
+    grid = Sweep(("bfs",), (20,), deepen=False)
     out = tmp_path / "b"
     (flat,) = asyncio.run(
-        sweep(settings(), EvalRequest(("toy",), out), request, directory=out, listener=Progress())
+        sweep(settings(), EvalRequest(("toy",), out), grid, directory=out, listener=Progress())
     )
     assert flat.depth == 3
 
@@ -144,64 +142,66 @@ def test_a_tree_search_goes_deeper_for_a_budget_that_it_could_not_spend(tmp_path
         ({}, Sweep(("bfs",), (0,)), "0 is no budget"),
     ],
 )
-def test_wrong_requests_write_nothing(
+def test_invalid_requests_write_nothing(
     tmp_path: Path, fields: dict[str, Any], request_: Sweep, complaint: str
 ) -> None:
-    """Told before anything is made."""
+    """They are errors before anything is written."""
     with pytest.raises(UsageError, match=complaint):
         run(settings(**fields), EvalRequest(("toy",), tmp_path / "x"), request_, display="none")
     assert not (tmp_path / "x").exists()
 
 
-def test_answers_from_a_file_are_refused(tmp_path: Path) -> None:
-    """A sweep makes its own."""
+def test_answers_from_a_file_are_rejected(tmp_path: Path) -> None:
+    """A sweep generates its own answers."""
     answers = [{"id": f"t{i}", "response": "x"} for i in range(12)]
     config = settings(responses=str(rows(tmp_path / "answers.jsonl", *answers)))
     with pytest.raises(UsageError, match="makes the answers itself"):
         run(config, EvalRequest(("toy",), tmp_path / "x"), Sweep(("bfs",), (1,)), display="none")
 
 
-def test_budgets_are_read() -> None:
-    """Numbers between commas."""
+def test_budgets_are_parsed() -> None:
+    """Comma-separated numbers."""
     assert read_budgets(" 1, 3,7,") == (1, 3, 7)
     with pytest.raises(UsageError, match="expected whole numbers"):
         read_budgets("1;3")
 
 
 def test_the_command_line(tmp_path: Path) -> None:
-    """From flags to files, and its rows as JSON."""
+    """Flags, files, and the rows as JSON."""
     flags = ["--strategies", "greedy,iterative", "--budgets", "1,3", "--limit", "4", "--json"]
     out = tmp_path / "out"
     done = spar(
         "sweep", "nano-if", "--engine", "fake", "--display", "none", *flags, "--out", out, check=0
     )
     printed = json.loads(done.stdout)
-    assert [one["metric"] for one in printed["rows"]] == ["pass"] * 3
+    assert [row["metric"] for row in printed["rows"]] == ["pass"] * 3
     assert printed["sweep"] == str(out / "nano-if")
     assert "--budgets 1,3" in (out / "nano-if" / "sweep.md").read_text()
     wrong = spar("sweep", "nano-if", "--budgets", "a", "--out", out, check=2)
     assert "expected whole numbers" in wrong.stderr
 
 
-def test_trees_that_were_taken_over_before_a_kill_count_as_replayed(tmp_path: Path) -> None:
-    """Whoever kills a sweep between two of them; trees of a smaller limit do not count either."""
+def test_trees_replayed_before_a_kill_count_as_replayed(tmp_path: Path) -> None:
+    """A sweep killed between two points; trees beyond a smaller limit do not count."""
     first = swept(tmp_path, 3, 7, strategies=("bfs",))
     toy = tmp_path / "toy"
     (toy / "replayed.json").write_text('{"bfs-7": 0}')
     trees = (toy / "bfs-3" / "trees.jsonl").read_text().splitlines(keepends=True)
     (toy / "bfs-3" / "trees.jsonl").write_text("".join(trees[:5]))
-    assert [one.replayed for one in swept(tmp_path, 3, 7, strategies=("bfs",))] == [12, 0]
-    assert [one.replayed for one in first] == [12, 0]
-    asked = EvalRequest(("toy",), tmp_path)
+    assert [row.replayed for row in swept(tmp_path, 3, 7, strategies=("bfs",))] == [12, 0]
+    assert [row.replayed for row in first] == [12, 0]
+    request = EvalRequest(("toy",), tmp_path)
     few = asyncio.run(
-        sweep(settings(limit=4), asked, Sweep(("bfs",), (3, 7)), directory=toy, listener=Progress())
+        sweep(
+            settings(limit=4), request, Sweep(("bfs",), (3, 7)), directory=toy, listener=Progress()
+        )
     )
-    assert [(one.replayed, one.prompts) for one in few] == [(4, 4), (0, 4)]
+    assert [(row.replayed, row.prompts) for row in few] == [(4, 4), (0, 4)]
 
 
-def test_searched_trees_are_not_taken_for_replayed_ones(tmp_path: Path) -> None:
-    """A point that had no larger one beside it was searched, whatever is added later."""
+def test_searched_trees_do_not_count_as_replayed(tmp_path: Path) -> None:
+    """A point without a larger one was searched, whatever points are added later."""
     swept(tmp_path, 3, strategies=("bfs",))
     trees = tmp_path / "toy" / "bfs-3" / "trees.jsonl"
     trees.write_text("".join(trees.read_text().splitlines(keepends=True)[:5]))
-    assert [one.replayed for one in swept(tmp_path, 3, 7, strategies=("bfs",))] == [7, 0]
+    assert [row.replayed for row in swept(tmp_path, 3, 7, strategies=("bfs",))] == [7, 0]

@@ -1,4 +1,4 @@
-"""`spar train` whole, on the embedded model: every stage a process, killed and resumed, and what is refused."""
+"""`spar train` end to end on the embedded model: every stage a process, killed and resumed, and errors."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def command(out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A loop that nobody disturbed."""
+    """An uninterrupted loop."""
     run = tmp_path_factory.mktemp("train") / "whole"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "spar", *command(run)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert completed.returncode == 0, completed.stderr
     return run
 
 
 def test_the_loop_leaves_two_models_and_scores(whole: Path) -> None:
-    """Every stage is done, and the scores of both times are there."""
+    """Every stage is done, and the scores before and after are written."""
     state = read_loop(whole)
-    assert [one.state for one in state.stages] == ["done"] * 8
+    assert [stage.state for stage in state.stages] == ["done"] * 8
     for iteration in (0, 1):
         assert set(state.scores[iteration]) == {"greedy", "sampled", "refiner"}
         assert state.scores[iteration]["greedy"]["pass"]["n"] == 6
@@ -72,7 +72,7 @@ def test_the_loop_leaves_two_models_and_scores(whole: Path) -> None:
 
 
 def test_the_drafts_are_judged_as_they_were_written(whole: Path) -> None:
-    """The judged run has the very drafts, with five votes each; a search begins at one that failed."""
+    """The judged run has the same drafts, with five votes each; a search starts from a failing draft."""
     home = whole / "iteration-1"
     written = {tree.prompt.id: tree for tree in read_trees(home / "draft")}
     judged = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
@@ -89,26 +89,28 @@ def test_the_drafts_are_judged_as_they_were_written(whole: Path) -> None:
 
 
 def test_the_trained_models_answer(whole: Path) -> None:
-    """An actor is an ordinary folder that `spar decode` takes."""
+    """The actor is an ordinary model folder for `spar decode`."""
     model = whole / "iteration-1" / "dpo" / "model"
-    told = spar("decode", "--prompt", "Write something short.", "--model", str(model), "--json")
-    assert json.loads(told.stdout.splitlines()[-1])["trees"] == 1
+    completed = spar(
+        "decode", "--prompt", "Write something short.", "--model", str(model), "--json"
+    )
+    assert json.loads(completed.stdout.splitlines()[-1])["trees"] == 1
 
 
 def test_a_finished_loop_is_shown_again(whole: Path) -> None:
     """Nothing runs; stages and scores are printed."""
     before = (whole / "iteration-1" / "dpo.json").read_bytes()
-    told = spar("train", "--out", str(whole), "--display", "plain")
-    assert told.returncode == 0, told.stderr
-    assert "every selected stage is done" in told.stderr
-    assert "sampled pass" in told.stdout
+    completed = spar("train", "--out", str(whole), "--display", "plain")
+    assert completed.returncode == 0, completed.stderr
+    assert "every selected stage is done" in completed.stderr
+    assert "sampled pass" in completed.stdout
     assert (whole / "iteration-1" / "dpo.json").read_bytes() == before
 
 
-def test_status_tells_the_same(whole: Path) -> None:
+def test_status(whole: Path) -> None:
     """As a table and as JSON, without a model."""
-    told = spar("train", "status", str(whole), "--json")
-    facts = json.loads(told.stdout)
+    completed = spar("train", "status", str(whole), "--json")
+    facts = json.loads(completed.stdout)
     assert [s["stage"] for s in facts["stages"]][1:4] == ["draft", "judge", "search"]
     assert facts["scores"]["1"]["greedy"]["pass"]["n"] == 6
     assert "scores after each iteration" in spar("train", "status", str(whole)).stdout
@@ -116,13 +118,13 @@ def test_status_tells_the_same(whole: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
 
 
-def test_killed_in_every_stage_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
+def test_a_loop_killed_in_every_stage_ends_the_same(whole: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of each stage: the same data files, weights and scores."""
     run = tmp_path / "killed"
     for name in ("draft", "judge", "search", "build", "dpo", "rft", "eval"):
         _kill_in(run, name)
-    told = _spar(command(run))
-    assert told.returncode == 0, told.stderr
+    completed = _spar(command(run))
+    assert completed.returncode == 0, completed.stderr
     for name in (*DATA, *WEIGHTS):
         mine, other = (folder / "iteration-1" / name for folder in (run, whole))
         assert mine.read_bytes() == other.read_bytes(), name
@@ -131,10 +133,10 @@ def test_killed_in_every_stage_it_ends_the_same(whole: Path, tmp_path: Path) -> 
 
 
 def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_path: Path) -> None:
-    """An ablation takes up a loop's stages: another recipe from `build` on is allowed there, and only there."""
+    """An ablation reuses the stages of a loop: another recipe is allowed from `build` on, and only there."""
     run = tmp_path / "copy"
     shutil.copytree(whole, run)
-    told = _spar(
+    completed = _spar(
         [
             "train",
             "--out",
@@ -149,18 +151,18 @@ def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_pat
             "plain",
         ]
     )
-    assert told.returncode == 0, told.stderr
+    assert completed.returncode == 0, completed.stderr
     report = json.loads((run / "iteration-1" / "build" / "build.json").read_text())
     assert report["pairing"] == "independent"
-    assert "pairs: 'refined'" not in told.stderr
+    assert "pairs: 'refined'" not in completed.stderr
     assert (run / "replaced" / "1" / "iteration-1" / "dpo" / "model").is_dir()
 
 
-def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Path) -> None:
-    """The message says how many are needed and had."""
+def test_too_few_pairs_stop_before_training(whole: Path, tmp_path: Path) -> None:
+    """The message has both numbers."""
     run = tmp_path / "copy"
     shutil.copytree(whole, run)
-    told = _spar(
+    completed = _spar(
         [
             "train",
             "--out",
@@ -173,9 +175,9 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
             "none",
         ]
     )
-    assert told.returncode == 2
-    assert "stage 1/build" in told.stderr and "500" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert completed.returncode == 2
+    assert "stage 1/build" in completed.stderr and "500" in completed.stderr
+    assert "Traceback" not in completed.stderr
     assert not (run / "iteration-1" / "dpo").exists()
 
 
@@ -196,38 +198,42 @@ def test_too_few_pairs_stop_before_anything_is_trained(whole: Path, tmp_path: Pa
         (["-"], "give a file"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_usage_errors_are_one_line(
     arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2, one line, before anything is loaded or written."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.jsonl").write_text('{"prompt": "Write."}\n{"promt": "Write."}\n')
-    told = spar("train", *arguments, "--display", "none")
-    assert told.returncode == 2
-    assert words in told.stderr and "Traceback" not in told.stderr
+    completed = spar("train", *arguments, "--display", "none")
+    assert completed.returncode == 2
+    assert words in completed.stderr and "Traceback" not in completed.stderr
 
 
-def test_a_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The pairs are measured after hours of search: what measures them has to be installed before."""
+def test_a_missing_encoder_is_an_early_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The pairs are measured after hours of search, so the package must be installed before."""
     monkeypatch.setattr(train_runner, "has_package", lambda name: False)
     config = TrainConfig(embedding_model="some/encoder")
     with pytest.raises(MissingExtra, match="sentence_transformers"):
         run_train.run(config, run_train.Invocation(tmp_path / "run", dry_run=True, display="none"))
 
 
-def test_a_dry_run_of_what_is_asked_for(whole: Path) -> None:
-    """What `--rerun-from` runs again is counted, up to `--stop-after`."""
-    told = spar(
+def test_a_dry_run_of_selected_stages(whole: Path) -> None:
+    """The stages from `--rerun-from` to `--stop-after` are counted."""
+    completed = spar(
         "train", "--out", str(whole), "--dry-run", "--rerun-from", "dpo", "--stop-after", "rft"
     )
-    assert "2 stages to run, 1/dpo to 1/rft" in told.stderr
+    assert "2 stages to run, 1/dpo to 1/rft" in completed.stderr
 
 
-def test_a_dry_run_says_what_it_takes(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_cost(tmp_path: Path) -> None:
     """Generations, steps and disk, and nothing is written."""
-    told = spar("train", "--dry-run", "--out", str(tmp_path / "run"))
-    assert told.returncode == 0, told.stderr
-    assert "drafts" in told.stderr and "steps" in told.stderr and "disk" in told.stderr
+    completed = spar("train", "--dry-run", "--out", str(tmp_path / "run"))
+    assert completed.returncode == 0, completed.stderr
+    assert (
+        "drafts" in completed.stderr and "steps" in completed.stderr and "disk" in completed.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -242,11 +248,11 @@ def _spar(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _kill_in(run: Path, name: str) -> None:
-    """Start the loop, and kill it once the stage has begun to write."""
+    """Start the loop, and kill it once the stage has started to write."""
     with _started(run) as loop:
         record, stop = run / "iteration-1" / f"{name}.json", time.monotonic() + 120
         while time.monotonic() < stop and loop.poll() is None:
-            if record.exists() and _begun(run / "iteration-1", name):
+            if record.exists() and _has_started(run / "iteration-1", name):
                 loop.send_signal(signal.SIGKILL)
                 loop.wait()
                 break
@@ -254,8 +260,8 @@ def _kill_in(run: Path, name: str) -> None:
     _wait_for_workers(run)
 
 
-def _begun(home: Path, name: str) -> bool:
-    """Whether a stage has something that a kill can tear; a quick one may only just have started."""
+def _has_started(home: Path, name: str) -> bool:
+    """Whether a stage has written something; a fast stage may only have started."""
     marks = {"draft": "trees.jsonl", "judge": "trees.jsonl", "search": "trees.jsonl"}
     marks |= {"dpo": "metrics.jsonl", "rft": "metrics.jsonl"}
     if name not in marks:
@@ -280,11 +286,11 @@ def _started(run: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_for_workers(run: Path) -> None:
-    """A worker ends by itself when the loop is dead; the next start would find its lock."""
+    """Wait for the worker to exit after its loop was killed, since it holds the lock."""
     stop = time.monotonic() + 30
     while time.monotonic() < stop:
-        found = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, check=False)
-        if found.returncode:
+        search = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, check=False)
+        if search.returncode:
             return
         time.sleep(0.05)
     raise AssertionError("a worker outlived its loop")
@@ -292,7 +298,7 @@ def _wait_for_workers(run: Path) -> None:
 
 @pytest.mark.vllm
 def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
-    """Actor and refiner of an iteration search together, as they are."""
+    """Actor and refiner of an iteration run a search."""
     pytest.importorskip("vllm")
     home = whole / "iteration-1"
     actor, refiner = (str(home / name / "model") for name in ("dpo", "rft"))
@@ -304,6 +310,6 @@ def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
         f"kv_cache_memory_bytes={1 << 28}",
     )
     args = ("--engine", "vllm", *small, "--limit", "2", "--budget", "4", "--out", tmp_path / "run")
-    told = spar("decode", *models, *args, "--json", check=0)
-    assert json.loads(told.stdout)["trees"] == 2
+    completed = spar("decode", *models, *args, "--json", check=0)
+    assert json.loads(completed.stdout)["trees"] == 2
     assert all(tree.answer for tree in read_trees(tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""What is shown of a training loop: tables, lines, and the redrawn view; hostile text stays text."""
+"""The views of a training loop: tables, lines, and the live view; hostile text stays text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["script"]
 
 
 def activity(stage: Stage) -> StageActivity:
-    """What a listener receives of a stage."""
+    """The activity of a stage as a listener receives it."""
     return StageActivity(stage.title, stage=stage)
 
 
 def shown(run: Path, *, running: bool = True) -> str:
-    """The tables as a pipe gets them."""
+    """The tables as printed to a pipe."""
     console = Console(file=io.StringIO(), width=100)
     for table in tables(read_loop(run, running=running)):
         console.print(table)
@@ -35,7 +35,7 @@ def shown(run: Path, *, running: bool = True) -> str:
     return console.file.getvalue()
 
 
-def test_a_row_an_iteration_and_what_failed(tmp_path: Path, script: Script) -> None:
+def test_a_row_for_each_iteration(tmp_path: Path, script: Script) -> None:
     """The failed stage is named below the table with its reason; the scores so far follow."""
     run = tmp_path / "run"
     script.fails["1/dpo"] = RunStopped("the memory ran out")
@@ -58,8 +58,8 @@ def test_a_message_cannot_style_the_terminal(tmp_path: Path, script: Script) -> 
     assert "\x1b" not in text and "[bold]" in text and "[/x]" in text
 
 
-def test_a_stage_that_was_killed_is_told_from_one_that_runs(tmp_path: Path, script: Script) -> None:
-    """By whether some process holds the loop's folder."""
+def test_killed_and_running_stages_are_distinguished(tmp_path: Path, script: Script) -> None:
+    """By whether a process holds the lock of the loop."""
     run = tmp_path / "run"
     go(script, run, settings(), stop_after="draft")
     state = read_loop(run)
@@ -70,13 +70,13 @@ def test_a_stage_that_was_killed_is_told_from_one_that_runs(tmp_path: Path, scri
     assert "1/draft: stopped" in shown(run, running=False)
 
 
-def test_plain_lines_say_begin_progress_and_end(
+def test_plain_lines_at_start_progress_and_end(
     tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line when a stage begins, one in the middle where it lasts, one at its end, then its scores."""
+    """A line when a stage starts, one during a long stage, one at its end, then its scores."""
     run = tmp_path / "run"
     go(script, run, settings())
-    stages = {one.stage.title: one.stage for one in read_loop(run).stages}
+    stages = {status.stage.title: status.stage for status in read_loop(run).stages}
     (run / "iteration-1" / "draft" / "trees.jsonl").write_text("{}\n")
     with PlainView(run) as view:
         view.started(activity(stages["1/draft"]))
@@ -92,8 +92,8 @@ def test_plain_lines_say_begin_progress_and_end(
     ]
 
 
-def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script) -> None:
-    """Every tick reads the folder again; at the end the terminal is as it was."""
+def test_the_live_view_follows_the_folder(tmp_path: Path, script: Script) -> None:
+    """Every tick reads the folder again; the terminal is restored at the end."""
     run = tmp_path / "run"
     go(script, run, settings())
     view = LiveView(run)
@@ -110,14 +110,14 @@ def test_the_live_view_draws_what_the_folder_says(tmp_path: Path, script: Script
     assert drawn.count("stages") >= 3
 
 
-def test_an_unknown_display_is_refused(tmp_path: Path) -> None:
-    """The message says which there are."""
+def test_an_unknown_display_is_rejected(tmp_path: Path) -> None:
+    """The message has the accepted values."""
     with pytest.raises(UsageError, match="auto, rich, plain, none"):
         open_view("loud", tmp_path)
 
 
-def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
-    """An empty folder, and one whose record is damaged."""
+def test_status_of_a_folder_without_a_loop(tmp_path: Path, script: Script) -> None:
+    """An empty folder, and a folder with a damaged record."""
     with pytest.raises(UsageError, match="no training loop"):
         print_status(tmp_path)
     run = tmp_path / "run"
@@ -128,20 +128,20 @@ def test_the_status_of_no_loop(tmp_path: Path, script: Script) -> None:
 
 
 def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
-    """With the exit code of an interrupt, and the way to go on."""
-    told = pytest.raises(Interrupted, match="rerun the command to resume")
-    with told as caught, interruptible(tmp_path):
+    """With the exit code of an interrupt, and how to resume."""
+    interrupted = pytest.raises(Interrupted, match="rerun the command to resume")
+    with interrupted as caught, interruptible(tmp_path):
         raise KeyboardInterrupt
     assert caught.value.exit_code == 130
 
 
-def test_a_folder_that_may_only_be_read_is_shown(
+def test_a_read_only_folder_is_shown(
     tmp_path: Path,
     script: Script,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Another person's loop, whose lock cannot be asked for."""
+    """The loop of another user, whose lock cannot be opened."""
 
     def refused(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))

@@ -70,20 +70,20 @@ def test_what_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_truth() -> None:
     """Of the answer, by the verifiers of its prompt; None where there are none, or no answer."""
     tree = solved_tree()
-    told = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
-    assert truth(told) is True
+    with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
+    assert truth(with_meta) is True
     assert truth(tree) is None
-    assert truth(told.model_copy(update={"selected": None})) is None
+    assert truth(with_meta.model_copy(update={"selected": None})) is None
 
 
 def test_facts(tmp_path: Path) -> None:
     """Verdicts come from the verifiers; a run that names no templates has no rendered prompts."""
     facts = facts_for(write_run(tmp_path / "a", trees(1)))
     tree = solved_tree()
-    told = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
+    with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
     assert facts.rendered is None
     assert facts.verdicts is not None
-    assert list(facts.verdicts(told, told.nodes[0])) == [("punctuation:no_comma", True)]
+    assert list(facts.verdicts(with_meta, with_meta.nodes[0])) == [("punctuation:no_comma", True)]
 
 
 async def test_a_demo_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

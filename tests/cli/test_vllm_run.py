@@ -1,4 +1,4 @@
-"""`spar decode` on vLLM's own processes, as a person runs it."""
+"""`spar decode` with vLLM's own processes, end to end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = ("--engine-arg", "enforce_eager=true", "--engine-arg", f"kv_cache_memory
 
 
 def test_a_search_runs_on_vllm_and_reports_its_prefix_cache(tmp_path: Path) -> None:
-    """Standard output is the summary alone; cached tokens and the engine's own hits are in it."""
+    """Standard output is only the summary, with cached tokens and the hits of the engine's cache."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
     args = ("--engine", "vllm", *SMALL, "--limit", "12", "--vote-rule", "race")
