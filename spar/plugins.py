@@ -316,9 +316,9 @@ BENCHMARKS: PluginTable[BenchmarkSpec] = PluginTable(
         "refinement": "spar.eval.refinement:Refinement",
         "nano-if": "spar.eval.nano_if:NanoIF",
         "nano-if-answers": "spar.eval.nano_if:NanoAnswers",
-        "gsm8k": "spar.eval.lm_harness.benchmark:gsm8k",
-        "mmlu": "spar.eval.lm_harness.benchmark:mmlu",
-        "triviaqa": "spar.eval.lm_harness.benchmark:triviaqa",
+        "gsm8k": "spar.eval.lm_harness.benchmark:GSM8K",
+        "mmlu": "spar.eval.lm_harness.benchmark:MMLU",
+        "triviaqa": "spar.eval.lm_harness.benchmark:TRIVIAQA",
         "humaneval": "spar.eval.humaneval.benchmark:HumanEval",
     },
 )

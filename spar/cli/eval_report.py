@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from spar.cli.report import as_text, open_console
-from spar.eval.paper import PAPER, PaperTable
+from spar.eval.benchmark import declared_spec
+from spar.eval.paper import PaperTable
 from spar.infer.strategy import SearchConfig
 from spar.plugins import STRATEGIES
 from spar.record.evaluation import Metric, Results
@@ -34,9 +35,9 @@ def print_results(results: Results, *, details: bool = False) -> None:
             console.print(as_text(f"{name.replace('_', ' ')}: {count}"))
     for note in results.notes:
         console.print(as_text(note))
-    paper = PAPER.get(results.benchmark)
-    if paper is not None:
-        for part in _beside(results, paper, console.width):
+    spec = declared_spec(results.benchmark)
+    if spec and spec.paper:
+        for part in _paper_tables(results, spec.paper, console.width):
             console.print(part)
 
 
@@ -53,7 +54,7 @@ def _cells(metric: Metric, unit: str | None) -> tuple[str, str, str]:
     return f"{scale * metric.value:.2f}{sign}", error, f"{metric.n:,}"
 
 
-def _beside(results: Results, paper: PaperTable, width: int) -> Iterator[Table]:
+def _paper_tables(results: Results, paper: PaperTable, width: int) -> Iterator[Table]:
     """The paper's rows below ours; several tables where one would be wider than `width`."""
     ours = [results.metrics.get(name) for name in paper.columns]
     values = [None if metric is None else 100 * metric.value for metric in ours]

@@ -15,16 +15,19 @@ their place, and never calls a model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MemberDescriptorType
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
-from spar.plugins import parse_options
+from spar.eval.datasets.local import DataFolder
+from spar.eval.paper import PaperTable
+from spar.plugins import BENCHMARKS, parse_options
 from spar.record.evaluation import Scored
 from spar.run.job import Job
 from spar.types import Prompt, Role, SearchTree, Usage
@@ -33,6 +36,9 @@ ANSWERS = ""
 """Name of the job that answers the examples; its trees are in the benchmark's own directory."""
 GRADES = "grades"
 """Name of the job in which a grader judges the answers."""
+
+PromptTexts = Callable[[DataFolder | None], Iterator[tuple[str, str]]]
+"""A function like `Benchmark.prompt_texts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,23 @@ class Benchmark(ABC):
     called with them as keyword arguments."""
     uses_grader: bool = False
     """Whether a grader may be called, or its replies be read from a file (`--judge-outputs`)."""
+    headline: str = ""
+    """The metric that plots and sweeps show; "" for the first."""
+    paper: ClassVar[PaperTable | None] = None
+    """The paper's numbers, which `spar eval` prints below the results."""
+    templated: ClassVar[bool] = False
+    """Whether its prompts are drawn from few templates, so that only equal texts count as contaminated."""
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """Name and text of each of its prompts, which `spar evolve` keeps out of training data; by default none.
+
+        Parameters
+        ----------
+        folder:
+            Its first data set, None if it has no data set.
+        """
+        return iter(())
 
     @abstractmethod
     def load(self, config: EvalConfig) -> list[Prompt]:
@@ -135,11 +158,16 @@ class Benchmark(ABC):
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """A benchmark, and the options that it is made with."""
+    """A benchmark, and what it declares; see the attributes of `Benchmark` with these names."""
 
     make: Callable[..., Benchmark]
     """Called with the options as keyword arguments."""
     options: type[BaseModel] | None = None
+    data: tuple[str, ...] = ()
+    headline: str = ""
+    paper: PaperTable | None = None
+    prompt_texts: PromptTexts = Benchmark.prompt_texts
+    templated: bool = False
 
     def open(self, name: str, values: Mapping[str, Any]) -> Benchmark:
         """The benchmark with its options; raises `UsageError` for one that it does not have."""
@@ -158,9 +186,28 @@ def as_spec(target: object) -> BenchmarkSpec:
     if isinstance(target, BenchmarkSpec):
         return target
     if isinstance(target, Benchmark):
-        return BenchmarkSpec(lambda: target)
+        return BenchmarkSpec(lambda: target, **_declared(target))
+    if isinstance(target, type) and issubclass(target, Benchmark):
+        return BenchmarkSpec(target, options=target.options, **_declared(target))
     if callable(target):
         return BenchmarkSpec(target, options=getattr(target, "options", None))
     raise UsageError(
         f"{target!r} is not a benchmark; expected a BenchmarkSpec, a spar.Benchmark or its class"
     )
+
+
+def declared_spec(name: str) -> BenchmarkSpec | None:
+    """The spec of a benchmark by name, None for a task of lm-eval."""
+    try:
+        return BENCHMARKS.spec(name)
+    except UsageError:
+        return None
+
+
+def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
+    names = ("data", "headline", "paper", "prompt_texts", "templated")
+    # In a class with slots, a field is a descriptor that has no value.
+    values = {name: getattr(benchmark, name) for name in names}
+    return {
+        name: value for name, value in values.items() if not isinstance(value, MemberDescriptorType)
+    }

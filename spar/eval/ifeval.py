@@ -13,13 +13,14 @@ Key 1174 checks the opposite of what it asks, as published; it stays.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from spar.config import EvalConfig
+from spar.eval import paper
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
-from spar.eval.datasets.local import open_data
+from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.instructions import Checked, check, check_row, checkers
 from spar.record.evaluation import Example, Scored, Share
 from spar.types import Message, Prompt
@@ -39,6 +40,15 @@ class IFEval(Benchmark):
     """The benchmark; see the module's docstring."""
 
     data = ("ifeval", "nltk_data")
+    headline = AVERAGE
+    paper = paper.IFEVAL
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """IFEval's prompts by key."""
+        assert folder is not None
+        for row in folder.jsonl(FILE):
+            yield str(row["key"]), row["prompt"]
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The 541 prompts; their ids are IFEval's keys.

@@ -16,11 +16,12 @@ Stored answers (`--responses`) measure the actor alone, and so does `nano-if-ans
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
     GREEDY,
     f1_share,
@@ -46,6 +47,14 @@ JUDGE, REFINE = "judge", "refine"
 
 class NanoIF(Benchmark):
     """The benchmark `nano-if`; see the module's docstring."""
+
+    templated = True
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """The test prompts of the default draw."""
+        for prompt in prompts("test"):
+            yield prompt.id, prompt.messages[-1].content
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The first test prompts of a draw, with ids such as `nano-test-0-17`."""
@@ -74,6 +83,8 @@ class NanoIF(Benchmark):
 
 class NanoAnswers(NanoIF):
     """The benchmark `nano-if-answers`: the actor alone, without a judge or a refiner."""
+
+    prompt_texts = staticmethod(Benchmark.prompt_texts)  # those of nano-if are excluded once
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answer with the run's strategy."""

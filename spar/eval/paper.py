@@ -1,4 +1,7 @@
-"""The paper's numbers, to print beside ours (arXiv 2412.11605, tables 1, 2, 3, 6 and 7), in percent."""
+"""The paper's numbers (arXiv 2412.11605, tables 1, 2, 3, 6 and 7), in percent, to print below the results.
+
+A benchmark names its table in its class (`Benchmark.paper`).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """One table of the paper, as far as one benchmark goes."""
+    """The paper's results on one benchmark."""
 
     source: str
-    """Where it stands."""
+    """The tables of the paper."""
     columns: Mapping[str, str]
     """Our metric's name to the paper's column; metrics with the same column share a cell."""
     rows: Mapping[str, tuple[float, ...]]
@@ -23,7 +26,7 @@ class PaperTable:
         return tuple(dict.fromkeys(self.columns.values()))
 
     def cells(self, values: Sequence[float | None]) -> list[str]:
-        """One text a column: percents with one digit, those of a shared cell divided by a stroke."""
+        """One text a column: percent with one decimal place, several values of a cell separated by a slash."""
         shown = ["-" if value is None else f"{value:.1f}" for value in values]
         named = list(zip(self.columns.values(), shown, strict=True))
         return [" / ".join(v for c, v in named if c == heading) for heading in self.headings]
@@ -163,14 +166,7 @@ def _general(metric: str, column: int) -> PaperTable:
     return PaperTable("Table 7", {metric: "accuracy"}, rows)
 
 
-PAPER: Mapping[str, PaperTable] = {
-    "ifeval": IFEVAL,
-    "followbench": FOLLOWBENCH,
-    "llmbar": LLMBAR,
-    "refinement": REFINEMENT,
-    "gsm8k": _general("exact_match,flexible-extract", 0),
-    "triviaqa": _general("exact_match,remove_whitespace", 1),
-    "mmlu": _general("acc", 2),
-    "humaneval": _general("pass@1", 3),
-}
-"""Benchmark to the paper's table of it."""
+GSM8K = _general("exact_match,flexible-extract", 0)
+TRIVIAQA = _general("exact_match,remove_whitespace", 1)
+MMLU = _general("acc", 2)
+HUMANEVAL = _general("pass@1", 3)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
+from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, GRADES, Benchmark, JobOutputs, JobRunner
 from spar.eval.given_responses import (
     GREEDY,
@@ -61,6 +62,7 @@ class Refinement(Benchmark):
     limits_itself = True  # to failing responses, which are known only after drafting
     refines_responses = True
     uses_grader = True
+    paper = paper.REFINEMENT
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Prompts with their responses in the meta, or prompts to draft failing responses for.

@@ -7,21 +7,15 @@ seconds are means over the prompts, of the answers alone: what a grader costs do
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from spar.errors import UsageError
+from spar.eval.benchmark import declared_spec
 from spar.eval.sweep import Point
 from spar.record.evaluation import Results
 from spar.types import SearchTree
-
-HEADLINES: Mapping[str, str] = {
-    "ifeval": "average",
-    "followbench": "ssr_avg",
-    "gsm8k": "exact_match,flexible-extract",
-}
-"""Benchmark to the metric that its plots show, where that is not its first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +62,9 @@ def headline(results: Results, wanted: str = "") -> str:
             f"--metric: {results.benchmark} has no metric {wanted!r} (accepted: {accepted})"
         )
     plain = [name for name in known if "/" not in name and name not in results.units]
-    own = HEADLINES.get(results.benchmark, "")
-    return wanted or (own if own in known else (plain or known)[0])
+    spec = declared_spec(results.benchmark)
+    declared = spec.headline if spec else ""
+    return wanted or (declared if declared in known else (plain or known)[0])
 
 
 def row(

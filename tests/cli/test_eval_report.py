@@ -13,7 +13,6 @@ from spar.cli.eval import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import RunLocked, UsageError
 from spar.eval.job_runner import forget
-from spar.eval.paper import PAPER
 from spar.eval.runner import EvalRequest, default_directory, evaluate
 from spar.plugins import BENCHMARKS
 from spar.progress import Progress
@@ -42,7 +41,8 @@ def test_no_number_is_cut_in_a_narrow_terminal(
 ) -> None:
     """The paper's table is split by columns, and names are folded, before a digit is lost."""
     monkeypatch.setattr(eval_report, "PIPED_WIDTH", width)
-    paper = PAPER[name]
+    paper = BENCHMARKS.spec(name).paper
+    assert paper is not None
     metrics = {metric: Metric(value=0.125, stderr=None, n=7) for metric in paper.columns}
     facts = {"model": "mine", "strategy": "bfs", "budget": 15, "whole": 7}
     eval_report.print_results(Results(benchmark=name, n=7, metrics=metrics, run=facts))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError, RunStopped, UsageError
-from spar.eval.benchmark import Answer
+from spar.eval.benchmark import Answer, Benchmark
 from spar.eval.job_outputs import RunOutputs
-from spar.eval.lm_harness.benchmark import HarnessTask, gsm8k, mmlu, triviaqa
+from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
 from spar.eval.lm_harness.tasks import open_tasks
 from spar.eval.statistics import metrics
 from spar.infer.engine import Continuation
@@ -34,7 +34,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(
-    task: HarnessTask, directory: Path, engine: CountingEngine | None, **fields: Any
+    task: Benchmark, directory: Path, engine: CountingEngine | None, **fields: Any
 ) -> tuple[Scored, EngineJobRunner]:
     """Load, respond and score, as `spar eval` does."""
     config = settings(**fields)
@@ -243,7 +243,7 @@ def test_a_prefilled_reply_can_be_asked_as_text(toys: str) -> None:
 @pytest.mark.data
 def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
     """Five worked examples, as turns or as text; the last question is the test file's."""
-    task, given = gsm8k(), str(data_root)
+    task, given = GSM8K.make(), str(data_root)
     prompts = task.load(settings(data=given, limit=3))
     assert [prompt.id for prompt in prompts] == ["gsm8k/0", "gsm8k/1", "gsm8k/2"]
     turns = prompts[0].messages
@@ -261,7 +261,7 @@ def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
 def test_the_draw_of_worked_examples_follows_the_seed(data_root: Path) -> None:
     """The same seed gives the same prompts, another one others."""
     drawn = [
-        gsm8k().load(settings(data=str(data_root), limit=2, seed=seed))[1].messages
+        GSM8K.make().load(settings(data=str(data_root), limit=2, seed=seed))[1].messages
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -273,7 +273,7 @@ def test_mmlu_asks_all_subjects_and_sums_them_up_as_lm_eval(
     data_root: Path, tmp_path: Path
 ) -> None:
     """60 documents of 57 subjects: three subjects weigh double, in the whole and in their group."""
-    task = mmlu()
+    task = MMLU.make()
     fields = {"data": str(data_root), "limit": 60, "num_fewshot": 1}
     scored, _ = run(task, tmp_path, CountingEngine(), chat_template=False, **fields)
     theirs, ours = official("mmlu", "mmlu/default", **fields), values(scored)
@@ -291,7 +291,7 @@ def test_mmlu_asks_all_subjects_and_sums_them_up_as_lm_eval(
 @pytest.mark.data
 def test_triviaqa_accepts_any_alias(data_root: Path, tmp_path: Path) -> None:
     """Whatever its case and punctuation; the note says that the questions are not lm-eval's own list."""
-    task = triviaqa()
+    task = TRIVIAQA.make()
     examples = task.load(settings(data=str(data_root), limit=2, chat_template=False))
     assert examples[1].messages[0].content.endswith("star sign is Jamie Lee Curtis??\nAnswer:")
     given = {"triviaqa/0": Answer(" david seville."), "triviaqa/1": Answer("skorpio, or so")}
@@ -305,14 +305,14 @@ def test_no_chatter_reaches_the_terminal(
     data_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Neither lm-eval's log nor a progress bar."""
-    run(triviaqa(), tmp_path, CountingEngine(), data=str(data_root), limit=2)
+    run(TRIVIAQA.make(), tmp_path, CountingEngine(), data=str(data_root), limit=2)
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_data_are_one_clear_line(tmp_path: Path) -> None:
     """The set, the folder, and how to get it."""
     with pytest.raises(UsageError, match="spar data fetch gsm8k") as caught:
-        gsm8k().load(settings(data=str(tmp_path)))
+        GSM8K.make().load(settings(data=str(tmp_path)))
     assert "\n" not in str(caught.value)
 
 

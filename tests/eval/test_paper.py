@@ -20,9 +20,10 @@ from spar.eval.llmbar import pointwise
 from spar.eval.llmbar.pairs import SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.lm_harness.scored import as_scored
-from spar.eval.paper import PAPER
+from spar.eval.paper import PaperTable
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
+from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.types import Judgement, Message, Node, Prompt, SearchTree
 from tests.eval.memory import MemoryOutputs
@@ -121,6 +122,12 @@ SCORED: dict[str, Callable[[pytest.MonkeyPatch], Scored]] = {
     "triviaqa": of_harness("triviaqa", "exact_match,remove_whitespace"),
     "mmlu": of_harness("mmlu", "acc,none", "mmlu_anatomy", "mmlu_law"),
 }
+
+
+PAPER: dict[str, PaperTable] = {
+    name: table for name in BENCHMARKS if (table := BENCHMARKS.spec(name).paper) is not None
+}
+"""The benchmarks that declare a table of the paper."""
 
 
 def names(scored: Scored) -> Iterable[str]:

@@ -15,15 +15,16 @@ be read is asked for again, three attempts in all, then counts as not satisfied.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
+from spar.eval import paper
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner
-from spar.eval.datasets.local import open_data
+from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.followbench import dataset, metrics
 from spar.eval.followbench.judge import conversation, job, last_line
 from spar.eval.followbench.outcome import Outcome, outcome
@@ -62,6 +63,17 @@ class FollowBench(Benchmark):
     options = FollowBenchOptions
     data = ("followbench",)
     uses_grader = True
+    headline = "ssr_avg"
+    paper = paper.FOLLOWBENCH
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """The instructions at every level, the unscored level 0 included."""
+        assert folder is not None
+        for path in folder.checksums:
+            for row in folder.json(path):
+                file = path.removesuffix("_constraints.json")
+                yield f"{file}/{row['example_id']}/{row['level']}", row["instruction"]
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """All 820 scored instructions."""

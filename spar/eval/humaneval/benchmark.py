@@ -12,7 +12,7 @@ Scoring runs what the model wrote (`spar.eval.humaneval.sandbox`), so a person m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
+from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
-from spar.eval.datasets.local import open_data
+from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.humaneval.program import solutions
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
 from spar.infer.roles import Actor, Roles
@@ -62,6 +63,14 @@ class HumanEval(Benchmark):
     """What each program may use."""
     options = HumanEvalOptions
     data = ("humaneval",)
+    paper = paper.HUMANEVAL
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """The functions' signatures and docstrings."""
+        assert folder is not None
+        for row in folder.jsonl(FILE):
+            yield row["task_id"], row["prompt"]
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The functions, as requests to a chat model or as they are."""

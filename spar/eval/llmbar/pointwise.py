@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from spar.config import EvalConfig
+from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
     RESPONSE,
     f1_share,
@@ -24,7 +26,7 @@ from spar.eval.given_responses import (
     majority,
     read_verdict,
 )
-from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
+from spar.eval.llmbar.pairs import DATA, SUBSETS, Pair, read_pairs, subset_means
 from spar.infer.roles import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.run.job import Job
@@ -36,6 +38,15 @@ class Pointwise(Benchmark):
 
     data = (DATA,)
     measures = "judge"
+    paper = paper.LLMBAR
+
+    @staticmethod
+    def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+        """The instructions of the pairs."""
+        assert folder is not None
+        for subset, path in SUBSETS.items():
+            for index, row in enumerate(folder.json(path)):
+                yield f"{subset}/{index}", row["input"]
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Both outputs of every pair, with ids such as `Natural/17/1`."""

@@ -11,15 +11,18 @@ All requests are known when a task is loaded. The stages answer them, and lm-eva
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
-from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
+from spar.eval import paper
+from spar.eval.benchmark import ANSWERS, Answer, Benchmark, BenchmarkSpec, JobOutputs, JobRunner
+from spar.eval.datasets.local import DataFolder
 from spar.eval.lm_harness.asks import (
     REPLY,
     LikelihoodAsk,
@@ -37,26 +40,12 @@ from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
 from spar.record.evaluation import Scored
 from spar.types import Prompt
 
-__all__ = ["HarnessTask", "gsm8k", "known_tasks", "mmlu", "task", "triviaqa"]
+__all__ = ["GSM8K", "MMLU", "TRIVIAQA", "HarnessTask", "known_tasks", "task"]
 
 FLEXIBLE = "exact_match,flexible-extract"
+"""GSM8K's metric that takes the last number of a reply."""
 LIKELIHOODS = "likelihoods"
 """Stage of the likelihoods where a task wants replies too; else they have the place of the answers."""
-
-
-def gsm8k() -> HarnessTask:
-    """Grade-school word problems: 1,319 replies after five worked examples."""
-    return HarnessTask("gsm8k", ("gsm8k",), folder="gsm8k", headline=FLEXIBLE)
-
-
-def mmlu() -> HarnessTask:
-    """Questions of 57 subjects with four choices: 14,042 times the likelihood of A, B, C and D."""
-    return HarnessTask("mmlu", ("mmlu",), folder="mmlu/default")
-
-
-def triviaqa() -> HarnessTask:
-    """Trivia without context: 11,313 short replies."""
-    return HarnessTask("triviaqa", ("triviaqa",), folder="triviaqa")
 
 
 def task(name: str) -> HarnessTask:
@@ -193,3 +182,48 @@ def _scored(
             facts[LOGPROBS] = [[one.text, one.logprob] for one in document.likelihoods]
         found[name.removesuffix("#rolling")] = Answered(answer.text, answer.usage, facts)
     return found
+
+
+def _gsm8k_questions(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+    assert folder is not None
+    for index, row in enumerate(folder.jsonl("test.jsonl")):
+        yield str(index), row["question"]
+
+
+def _mmlu_questions(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+    assert folder is not None
+    for path in folder.checksums:
+        if path.startswith("test/"):
+            subject = PurePath(path).stem.removesuffix("_test")
+            for index, row in enumerate(folder.csv(path)):
+                yield f"{subject}/{index}", row["question"]
+
+
+def _triviaqa_questions(folder: DataFolder | None) -> Iterator[tuple[str, str]]:
+    assert folder is not None
+    for row in folder.jsonl("validation_unfiltered.jsonl"):
+        yield str(row["id"]), row["question"]
+
+
+GSM8K = BenchmarkSpec(
+    partial(HarnessTask, "gsm8k", ("gsm8k",), folder="gsm8k", headline=FLEXIBLE),
+    data=("gsm8k",),
+    headline=FLEXIBLE,
+    paper=paper.GSM8K,
+    prompt_texts=_gsm8k_questions,
+)
+"""Grade-school word problems: 1,319 replies after five worked examples."""
+MMLU = BenchmarkSpec(
+    partial(HarnessTask, "mmlu", ("mmlu",), folder="mmlu/default"),
+    data=("mmlu",),
+    paper=paper.MMLU,
+    prompt_texts=_mmlu_questions,
+)
+"""Questions of 57 subjects with four choices: 14,042 times the log-likelihoods of A, B, C and D."""
+TRIVIAQA = BenchmarkSpec(
+    partial(HarnessTask, "triviaqa", ("triviaqa",), folder="triviaqa"),
+    data=("triviaqa",),
+    paper=paper.TRIVIAQA,
+    prompt_texts=_triviaqa_questions,
+)
+"""Trivia without context: 11,313 short replies."""
