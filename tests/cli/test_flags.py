@@ -157,3 +157,33 @@ def test_dry_run_of_a_sweep(
     for line in ("best-of-n-2: at most 2 responses per example, 6 calls", "at most 12 calls"):
         assert line in printed
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value", "message"),
+    [
+        ("--from", "--rerun-from", "dop", "no stage 'dop'"),
+        ("--start", "--continue-from", "nowhere", "nowhere"),
+    ],
+)
+def test_old_flags_of_training(
+    *,
+    old: str,
+    new: str,
+    value: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They reach the loop, with a warning."""
+    with pytest.raises(UsageError, match=message):
+        run(capsys, "train", "--dry-run", "--out", tmp_path / "run", old, value)
+    assert f"{old} is deprecated; use {new}\n" in capsys.readouterr().err
+
+
+def test_old_names_of_lm_evals_model_arguments() -> None:
+    """lm-eval's `--model_args rows=8` is read like a recipe."""
+    pytest.importorskip("lm_eval")
+    from spar.eval.lm_harness.model import config_of
+
+    assert config_of({"rows": 8}).max_batch_size == config_of({"max_batch_size": 8}).max_batch_size

@@ -130,7 +130,10 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
     UsageError
         An unknown setting, or one out of range.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    # Names of earlier versions are accepted, as in recipes.
+    given = EvalConfig.field_names(
+        {name: value for name, value in settings.items() if value is not None}
+    )
     if "pretrained" in given:
         given["model"] = given.pop("pretrained")
     if str(given.get("device", "")) in ("cuda", "cuda:0"):
