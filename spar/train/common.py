@@ -1,4 +1,4 @@
-"""What both trainers share: TRL's settings, the way to the end and its report, and clear words on the way."""
+"""What the trainers share: their start, TRL's settings, the end with its report, and readable errors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spar.errors import MissingExtra, RunStopped, SparError, UsageError
 from spar.files import replace_json
+from spar.hardware import has_package
 from spar.record.training import TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
-from spar.train.context import Place, installed
+from spar.train.context import FAILURE, TrainingContext, open_training
 from spar.train.encode import Encoder
 from spar.train.progress import callbacks, last_checkpoint, plot
 from spar.train.settings import TrainerSettings, load_settings
@@ -30,8 +33,8 @@ S = TypeVar("S", bound=TrainerSettings)
 def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str] | None) -> int:
     """The command line of a trainer; returns its exit code.
 
-    A mistake or a stop is one line on standard error and stands in `failure.json`, for a launcher
-    that only sees exit codes.
+    An error is printed in one line on standard error and written to `failure.json`, for a launcher that
+    only sees exit codes.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {train.__module__}")
     parser.add_argument("settings", help="a JSON file (spar.train.settings)")
@@ -44,52 +47,108 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         train(settings)
         return 0
     except Exception as error:
-        told = explained(error)
-        if told is None:
+        readable = readable_error(error)
+        if readable is None:
             raise
-        print_error(told)  # of every process: the first one may not be the one that has trouble
+        print_error(readable)  # by every process: the main one may not be the one that failed
         main = int(os.environ.get("RANK", "0")) == 0
         if main and out is not None and out.is_dir():
-            write_failure(out / "failure.json", told)
-        return told.exit_code
+            write_failure(out / FAILURE, readable)
+        return readable.exit_code
 
 
-def explained(error: Exception) -> SparError | None:
-    """An error as a person should read it; None where only a traceback can help."""
+def readable_error(error: Exception) -> SparError | None:
+    """An error as a one-line error of spar; None where only a traceback helps."""
     if isinstance(error, SparError):
         return error
     text = str(error)
     if "out of memory" in text.lower():
         return RunStopped(
-            "the memory ran out; lower micro_batch, set gradient_checkpointing to 'on', take a DeepSpeed "
-            "preset that offloads, or train adapters (method 'lora'), and start again"
+            "out of memory: lower micro_batch, set gradient_checkpointing to 'on', choose a DeepSpeed "
+            "preset that offloads, or train adapters (method 'lora'), and rerun"
         )
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "No space left" in text or "PytorchStreamWriter failed writing" in text:
         return RunStopped(
-            "the disk is full; the last complete checkpoint is whole: make room and start again"
+            "the disk is full; the last complete checkpoint is safe: free some space and rerun"
         )
     return None
 
 
-def trainer_arguments(settings: TrainerSettings, place: Place) -> dict[str, Any]:
-    """What both of TRL's configurations are given.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training that is ready to start, but for TRL's trainer."""
+
+    context: TrainingContext
+    trl: Any
+    """The module."""
+    arguments: Any
+    """TRL's configuration."""
+    examples: Any
+    """The rows of the data file."""
+    tokenizer: Any
+    model: Any
+    encoder: Encoder
+    """Turns conversations into the model's tokens."""
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that the model's context holds; None where its configuration does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+
+@contextmanager
+def start_training(
+    settings: TrainerSettings, read: Callable[[str], Any], config: str, **arguments: Any
+) -> Iterator[Training | None]:
+    """Open the training's folder, read the data, load the model; None where the training is done already.
+
+    Parameters
+    ----------
+    read:
+        Reads the examples of a data file.
+    config:
+        Name of TRL's class of settings.
+    arguments:
+        Its settings beside those of `trainer_arguments`.
 
     Raises
     ------
     UsageError
-        `batch` cannot be shared out evenly, or the DeepSpeed file is not known.
+        A row, a setting or the model is wrong.
     """
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.out / "tensorboard")
+    with open_training(settings) as context:
+        if context is None:
+            yield None
+            return
+        examples = read(settings.data)
+        trl = import_trl()
+        trl_arguments = getattr(trl, config)(**trainer_arguments(settings, context), **arguments)
+        tokenizer = load_tokenizer(settings.model)
+        model = load_model(settings, bf16=context.bf16, on_gpu=context.on_gpu)
+        ends = model.generation_config.eos_token_id
+        encoder = Encoder(tokenizer, [ends] if isinstance(ends, int) else list(ends or ()))
+        yield Training(context, trl, trl_arguments, examples, tokenizer, model, encoder)
+
+
+def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> dict[str, Any]:
+    """The settings that all of TRL's configurations share.
+
+    Raises
+    ------
+    UsageError
+        `batch` cannot be divided evenly, or there is no such DeepSpeed file.
+    """
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(context.out / "tensorboard")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    again = settings.gradient_checkpointing
+    checkpointing = settings.gradient_checkpointing
     return {
-        "output_dir": str(place.out),
+        "output_dir": str(context.out),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps or -1,
         "per_device_train_batch_size": settings.micro_batch,
-        "gradient_accumulation_steps": accumulation(settings, place.processes),
+        "gradient_accumulation_steps": accumulation(settings, context.processes),
         "warmup_steps": settings.warmup_ratio,
         "lr_scheduler_type": settings.schedule,
         "max_length": settings.cutoff,
@@ -98,59 +157,41 @@ def trainer_arguments(settings: TrainerSettings, place: Place) -> dict[str, Any]
         "adam_beta2": settings.beta2,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
-        "bf16": place.bf16,
-        "use_cpu": not place.on_gpu,
-        "gradient_checkpointing": place.on_gpu if again == "auto" else again == "on",
+        "bf16": context.bf16,
+        "use_cpu": not context.on_gpu,
+        "gradient_checkpointing": (
+            context.on_gpu if checkpointing == "auto" else checkpointing == "on"
+        ),
         "seed": settings.seed,
         "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # it would report a good loss where there is none
+        "logging_nan_inf_filter": False,  # the filter would report a finite loss where there is none
         "save_strategy": "steps" if settings.checkpoint_steps else "no",
         "save_steps": settings.checkpoint_steps or 1,
-        "save_total_limit": 2,  # the older one goes before the newer one is marked as whole
+        "save_total_limit": 2,  # the older one is deleted before the newer one is marked complete
         "report_to": _reporters(settings),
         "disable_tqdm": True,
         "deepspeed": str(deepspeed_file(settings.deepspeed)) if settings.deepspeed else None,
-        "ddp_backend": "gloo" if place.processes > 1 and not place.on_gpu else None,
+        "ddp_backend": "gloo" if context.processes > 1 and not context.on_gpu else None,
         "ddp_find_unused_parameters": False,
     }
 
 
-def load(settings: TrainerSettings, place: Place) -> tuple[Any, Any, Encoder]:
-    """The tokenizer, the model to train, and what turns conversations into its tokens.
-
-    Raises
-    ------
-    UsageError
-        The model cannot be loaded, or has no chat template or end token.
-    """
-    tokenizer = load_tokenizer(settings.model)
-    model = load_model(settings, bf16=place.bf16, on_gpu=place.on_gpu)
-    ends = model.generation_config.eos_token_id
-    ids = [ends] if isinstance(ends, int) else list(ends or ())
-    return tokenizer, model, Encoder(tokenizer, ids)
-
-
-def context_of(model: Any) -> int | None:
-    """Tokens that a model holds; None where it does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
-
-
 def dataset(rows: list[dict[str, Any]]) -> Any:
-    """Rows as TRL takes them."""
+    """Rows in TRL's format."""
     from datasets import Dataset
 
     return Dataset.from_list(rows)
 
 
 def accumulation(settings: TrainerSettings, processes: int) -> int:
-    """Micro-batches that each process adds up to an optimizer step."""
-    at_once = settings.micro_batch * processes
-    if settings.batch % at_once:
+    """Micro-batches that each process accumulates for an optimizer step."""
+    step = settings.micro_batch * processes
+    if settings.batch % step:
         raise UsageError(
-            f"batch {settings.batch} cannot be shared out: {processes} processes with micro_batch "
-            f"{settings.micro_batch} take {at_once} examples at once; give a multiple of that"
+            f"batch {settings.batch} cannot be divided: {processes} processes with micro_batch "
+            f"{settings.micro_batch} take {step} examples at once; give a multiple of that"
         )
-    return settings.batch // at_once
+    return settings.batch // step
 
 
 def deepspeed_file(name: str) -> Path:
@@ -163,60 +204,67 @@ def deepspeed_file(name: str) -> Path:
 
 
 def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: int | None) -> int:
-    """How many examples lose their end.
+    """The number of examples that will be truncated.
 
     Raises
     ------
     UsageError
-        More than the share that `max_truncated` allows, or examples that the model cannot hold.
+        More than `max_truncated` allows, or an example is longer than the model's context.
     """
-    longest, cut = max(lengths), sum(length > settings.cutoff for length in lengths)
+    longest, truncated = max(lengths), num_truncated(lengths, settings)
     if context is not None and min(longest, settings.cutoff) > context:
         raise UsageError(
-            f"an example has {longest} tokens, the model holds {context}; "
-            f"lower cutoff, now {settings.cutoff}, or leave such examples out"
+            f"an example has {longest} tokens, and the model's context holds {context}; "
+            f"lower cutoff, now {settings.cutoff}, or remove such examples"
         )
-    if cut > settings.max_truncated * len(lengths):
+    if truncated > settings.max_truncated * len(lengths):
         raise UsageError(
-            f"{cut} of {len(lengths)} examples are longer than cutoff {settings.cutoff} (the longest has "
-            f"{longest} tokens), and at most {settings.max_truncated:.0%} may lose their end; "
+            f"{truncated} of {len(lengths)} examples are longer than cutoff {settings.cutoff} (the longest has "
+            f"{longest} tokens), and at most {settings.max_truncated:.0%} may be truncated; "
             "raise cutoff or max_truncated"
         )
-    return cut
+    return truncated
 
 
-def fit(trainer: Any, settings: TrainerSettings, place: Place, lengths: Sequence[int]) -> None:
-    """Train from the last checkpoint on, and write what came of it. Every process calls it."""
+def num_truncated(lengths: Sequence[int], settings: TrainerSettings) -> int:
+    """How many lengths are above the cutoff."""
+    return sum(length > settings.cutoff for length in lengths)
+
+
+def fit(
+    trainer: Any, settings: TrainerSettings, context: TrainingContext, lengths: Sequence[int]
+) -> None:
+    """Train from the last checkpoint, and write model and report. Every process must call it."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    for callback in callbacks(place.out, main=place.main):
+    for callback in callbacks(context.out, main=context.main):
         trainer.add_callback(callback)
-    good = last_checkpoint(place.out)
-    result = trainer.train(resume_from_checkpoint=str(good) if good else None)
-    save_final(trainer, settings, place.out / "model")
-    if not place.main:
+    checkpoint = last_checkpoint(context.out)
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    save_final(trainer, settings, context.out / "model")
+    if not context.main:
         return
-    plot(place.out)
-    rows = read_metrics(place.out)
+    plot(context.out)
+    rows = read_metrics(context.out)
     report = TrainReport(
         model="model",
         examples=len(lengths),
-        truncated=sum(length > settings.cutoff for length in lengths),
+        truncated=num_truncated(lengths, settings),
         steps=result.global_step,
         loss=rows[-1].values.get("loss") if rows else None,
-        processes=place.processes,
-        seconds=round(time.monotonic() - place.started, 1),
+        processes=context.processes,
+        seconds=round(time.monotonic() - context.started, 1),
     )
-    replace_json(place.out / TRAIN_REPORT, report.model_dump())
-    (place.out / "README.md").unlink(missing_ok=True)  # a card of TRL's about its checkpoints
+    replace_json(context.out / TRAIN_REPORT, report.model_dump())
+    (context.out / "README.md").unlink(missing_ok=True)  # TRL's model card of the checkpoints
     if not settings.keep_checkpoints:
-        for path in place.out.glob("checkpoint-*"):
+        for path in context.out.glob("checkpoint-*"):
             shutil.rmtree(path)
 
 
 def import_trl() -> Any:
-    """TRL, or a word on how to install it."""
+    """Import TRL; raises `MissingExtra` where it is not installed."""
     try:
         import trl
     except ImportError as error:
@@ -230,12 +278,12 @@ def import_trl() -> Any:
 
 
 def _reporters(settings: TrainerSettings) -> list[str]:
-    if settings.wandb and not installed("wandb"):
+    if settings.wandb and not has_package("wandb"):
         raise UsageError(
             f"wandb {settings.wandb!r} is set and the package wandb is not installed; "
-            "run: pip install wandb, or leave the setting out"
+            "run: pip install wandb, or remove the setting"
         )
     if settings.wandb:
         os.environ["WANDB_PROJECT"] = settings.wandb
-    wanted: Mapping[str, bool] = {"tensorboard": True, "wandb": bool(settings.wandb)}
-    return [name for name, on in wanted.items() if on and installed(name)]
+    names = ["tensorboard", "wandb"] if settings.wandb else ["tensorboard"]
+    return [name for name in names if has_package(name)]

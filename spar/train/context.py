@@ -1,22 +1,21 @@
-"""Where a training stands: its folder, and the processes that meet in it.
+"""The context of a training: its folder, and the processes that share it.
 
     out/
       run.json        what is trained: settings, digest of the data, versions (`spar.manifest`)
-      metrics.jsonl   a row an optimizer step (`spar.train.progress`)
-      checkpoint-40/  for going on after a kill; the last one that is marked complete counts
-      model/          the trained model, an ordinary Hugging Face folder; it appears whole
+      metrics.jsonl   one row for each optimizer step (`spar.record.training`)
+      checkpoint-40/  for resuming after a kill; the last one that is marked complete counts
+      model/          the trained model, an ordinary Hugging Face folder; it appears complete
       adapter/        the adapters alone, where `method` is lora or qlora
-      report.json     what came of it; it is written last
+      report.json     the result; it is written last
       loss.png  tensorboard/  failure.json (only where it failed)
 
-Running the same settings again goes on from the last checkpoint, and does nothing once it is done.
+Running the same settings again resumes from the last checkpoint, and does nothing once the training is done.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import os
 import socket
 import time
@@ -31,30 +30,35 @@ from typing import Any
 from spar import __version__
 from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
+from spar.hardware import has_package
 from spar.manifest import Manifest, refuse_changes
-from spar.train.progress import clear_torn, last_checkpoint
+from spar.record.training import TRAIN_REPORT
+from spar.store import MANIFEST
+from spar.train.progress import last_checkpoint, remove_incomplete
 from spar.train.settings import FREE, TrainerSettings
 
+FAILURE = "failure.json"
+"""Why a training failed, in its folder."""
 _RANKS = {"RANK": "0", "WORLD_SIZE": "1"}
 _PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one process of a training stands."""
+class TrainingContext:
+    """One process of a training."""
 
     out: Path
     """The training's folder."""
     rank: int
-    """Number of the process, 0 for the one that writes."""
+    """Number of the process, 0 for the main one."""
     processes: int
-    """All of them."""
+    """Number of all processes."""
     on_gpu: bool
     """Whether it trains on a GPU."""
     bf16: bool
     """Whether it computes in bf16."""
     started: float = field(default_factory=time.monotonic)
-    """When it began."""
+    """When it started, by the monotonic clock."""
 
     @property
     def main(self) -> bool:
@@ -63,8 +67,8 @@ class Place:
 
 
 @contextmanager
-def opened(settings: TrainerSettings) -> Iterator[Place | None]:
-    """The training's folder, held by this run; None where the training is done already.
+def open_training(settings: TrainerSettings) -> Iterator[TrainingContext | None]:
+    """Join the processes of a training and lock its folder; None where the training is done already.
 
     Raises
     ------
@@ -73,101 +77,95 @@ def opened(settings: TrainerSettings) -> Iterator[Place | None]:
     RunLocked
         Another process is writing to it.
     """
-    place = _place(settings)
-    place.out.mkdir(parents=True, exist_ok=True)
-    if not place.main:
-        yield None if (place.out / "report.json").exists() else place
+    context = _context(settings)
+    out = context.out
+    out.mkdir(parents=True, exist_ok=True)
+    if not context.main:
+        yield None if (out / TRAIN_REPORT).exists() else context
         return
-    with locked(place.out / "lock"):
-        _settle(_manifest(settings, place), place.out)
-        (place.out / "failure.json").unlink(missing_ok=True)
-        done = (place.out / "report.json").exists()
-        print(f"{place.out}: {'trained already' if done else _beginning(place)}", flush=True)
-        yield None if done else place
+    with locked(out / "lock"):
+        _write_manifest(_manifest(settings, context), out)
+        (out / FAILURE).unlink(missing_ok=True)
+        done = (out / TRAIN_REPORT).exists()
+        if not done:
+            remove_incomplete(out)
+        checkpoint = last_checkpoint(out)
+        start = f"resuming from {checkpoint.name}" if checkpoint else "training"
+        print(f"{out}: {'trained already' if done else start}", flush=True)
+        yield None if done else context
 
 
-def installed(package: str) -> bool:
-    """Whether a package could be imported."""
-    return importlib.util.find_spec(package) is not None
-
-
-def _place(settings: TrainerSettings) -> Place:
-    """Meet the other processes, and see what there is to train on."""
+def _context(settings: TrainerSettings) -> TrainingContext:
     try:
         import torch
     except ImportError as error:
         raise MissingExtra("torch", "train", "training") from error
-    found = torch.cuda.is_available()
-    if settings.device == "gpu" and not found:
-        raise UsageError("device is 'gpu' and torch finds none; set it to 'cpu' or 'auto'")
-    on_gpu = found and settings.device != "cpu"
+    has_gpu = torch.cuda.is_available()
+    if settings.device == "gpu" and not has_gpu:
+        raise UsageError("device is 'gpu', and torch sees no GPU; set it to 'cpu' or 'auto'")
+    on_gpu = has_gpu and settings.device != "cpu"
     if not on_gpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed looks for a device whoever imports it
+        os.environ["DS_ACCELERATOR"] = "cpu"  # importing DeepSpeed looks for a device
     if settings.deepspeed:
-        _meet(on_gpu)
+        init_process_group(on_gpu=on_gpu)
     auto = "bf16" if on_gpu else "fp32"
-    wanted = auto if settings.precision == "auto" else settings.precision
-    rank, processes = (int(os.environ.get(name, at)) for name, at in _RANKS.items())
-    return Place(Path(settings.out), rank, processes, on_gpu, wanted == "bf16")
+    precision = auto if settings.precision == "auto" else settings.precision
+    rank, processes = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
+    return TrainingContext(Path(settings.out), rank, processes, on_gpu, precision == "bf16")
 
 
-def _meet(on_gpu: bool) -> None:
-    """Open the process group of a DeepSpeed training.
+def init_process_group(*, on_gpu: bool) -> None:
+    """Initialize the process group of a DeepSpeed training.
 
-    Under ZeRO-3 transformers asks for the number of processes while it reads its settings; without a
-    group it would hear 1.
+    Under ZeRO-3, transformers reads the number of processes while it parses its settings, which is 1 without a
+    process group.
     """
     for name, value in {**_RANKS, "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}.items():
         os.environ.setdefault(name, value)
     if "MASTER_PORT" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
     try:
         import deepspeed
     except ImportError as error:
         raise MissingExtra(error.name or "deepspeed", "train", "DeepSpeed training") from error
-    # DeepSpeed and torch are of different ages: each call of a renamed collective warns.
+    # DeepSpeed calls collectives by names that this version of torch deprecates.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    # On a CPU it would compile kernels of its own first, for a minute and with a compiler; gloo will do.
+    # On a CPU it would compile its own kernels first, which takes a minute and a compiler; gloo suffices.
     backend: Any = importlib.import_module("deepspeed.comm.torch")
     backend.build_shm_op = lambda: None
     deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
 
 
-def _settle(wanted: Manifest, out: Path) -> None:
-    """Write the manifest, or see that what is trained in the folder is the same."""
-    begun = (out / "report.json").exists() or last_checkpoint(out)
-    if not begun:  # a setting that was refused, or changed before the first checkpoint
-        replace_json(out / "run.json", wanted.model_dump())
+def _write_manifest(manifest: Manifest, out: Path) -> None:
+    """Write the manifest, or check that the training in the folder has the same."""
+    started = (out / TRAIN_REPORT).exists() or last_checkpoint(out)
+    if (
+        not started
+    ):  # settings that were rejected, or changed before the first checkpoint, do not count
+        replace_json(out / MANIFEST, manifest.model_dump())
         return
     try:
-        stored = Manifest.model_validate_json((out / "run.json").read_text())
-        refuse_changes(stored, wanted, out)
+        stored = Manifest.model_validate_json((out / MANIFEST).read_text())
+        refuse_changes(stored, manifest, out)
     except ConfigChanged as error:
-        found, _, _ = str(error).rpartition("\n")
+        diff, _, _ = str(error).rpartition("\n")
         raise ConfigChanged(
-            f"{found}\nremove the folder to start over, or give another out"
+            f"{diff}\nremove the folder to start over, or choose another out"
         ) from None
 
 
-def _manifest(settings: TrainerSettings, place: Place) -> Manifest:
+def _manifest(settings: TrainerSettings, context: TrainingContext) -> Manifest:
     try:
-        data = hashlib.sha256(Path(settings.data).read_bytes()).hexdigest()[:16]
+        digest = hashlib.sha256(Path(settings.data).read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise UsageError(f"cannot read the data {settings.data}: {error.strerror}") from error
-    config = settings.stored()
     return Manifest(
         spar_version=__version__,
-        config={**config, "data_digest": data, "processes": place.processes},
+        config={**settings.stored(), "data_digest": digest, "processes": context.processes},
         free=FREE,
-        packages={name: metadata.version(name) for name in _PACKAGES if installed(name)},
+        packages={name: metadata.version(name) for name in _PACKAGES if has_package(name)},
         models={"trained": settings.model},
         seed=settings.seed,
     )
-
-
-def _beginning(place: Place) -> str:
-    clear_torn(place.out)
-    good = last_checkpoint(place.out)
-    return f"going on from {good.name}" if good else "training"

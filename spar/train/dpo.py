@@ -3,9 +3,9 @@
     python -m spar.train.dpo dpo.json
     torchrun --nproc-per-node 8 -m spar.train.dpo dpo.json
 
-The loss is DPO's (sigmoid, beta 0.1) plus 0.1 times the SFT loss on the chosen side. TRL averages that
-second term over the tokens of a micro-batch; LLaMA-Factory's `pref_ftx`, which the paper used, over its
-examples: the same where a micro-batch is one pair, close otherwise.
+The loss is DPO's (sigmoid, beta 0.1) plus 0.1 times the SFT loss on the chosen side. TRL averages the second
+term over the tokens of a micro-batch, LLaMA-Factory's `pref_ftx`, which the paper used, over its examples: the
+same where a micro-batch is one pair, close otherwise.
 """
 
 from __future__ import annotations
@@ -17,24 +17,21 @@ from typing import Any
 
 from spar.train.common import (
     check_lengths,
-    context_of,
     dataset,
     fit,
-    import_trl,
-    load,
     run_main,
-    trainer_arguments,
+    start_training,
 )
-from spar.train.context import Place, opened
-from spar.train.encode import Encoder, read_pairs
+from spar.train.context import TrainingContext
+from spar.train.encode import read_pairs
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.weights import adapter_config
 
 PAIRS = "pairs"
-"""Folder below a training's own with its pairs and what was computed ahead; removed when it is done."""
-_ENDED = "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}"
-"""Put after a chat template that lets a reply end without a token that says so."""
+"""Folder of a training's pairs and precomputed log-probabilities; removed when it is done."""
+_END = "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}"
+"""Appended to a chat template that writes no end token after a reply."""
 
 
 def train(settings: DpoSettings) -> None:
@@ -45,36 +42,37 @@ def train(settings: DpoSettings) -> None:
     UsageError
         A row, a setting or the model is wrong, or too many pairs are longer than the cutoff.
     RunStopped
-        The loss is no finite number; the last good checkpoint stays.
+        The loss is not finite; the last good checkpoint stays.
     """
-    with opened(settings) as place:
-        if place is None:
+    with start_training(settings, read_pairs, "DPOConfig", **loss_arguments(settings)) as training:
+        if training is None:
             return
-        pairs = read_pairs(settings.data)
-        trl = import_trl()
-        args = trl.DPOConfig(**trainer_arguments(settings, place), **loss_arguments(settings))
-        tokenizer, model, encoder = load(settings, place)
+        encoder, tokenizer, context = training.encoder, training.tokenizer, training.context
         lengths = [
             max(encoder.length((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected"))
-            for pair in pairs
+            for pair in training.examples
         ]
-        check_lengths(lengths, settings, context_of(model))
+        check_lengths(lengths, settings, training.max_length)
         if encoder.lacks_end():
-            tokenizer.chat_template = tokenizer.chat_template.removesuffix("\n") + _ENDED
-        trainer = trl.DPOTrainer(
-            model=model,
-            args=args,
-            train_dataset=_shared([_turns(encoder, pair) for pair in pairs], settings, place),
+            tokenizer.chat_template = tokenizer.chat_template.removesuffix("\n") + _END
+        rows = [
+            {name: encoder.turns(messages) for name, messages in pair.items()}
+            for pair in training.examples
+        ]
+        trainer = training.trl.DPOTrainer(
+            model=training.model,
+            args=training.arguments,
+            train_dataset=_shared_dataset(rows, settings, context),
             processing_class=tokenizer,
             peft_config=adapter_config(settings),
         )
-        fit(trainer, settings, place, lengths)
-        if place.main:
-            shutil.rmtree(place.out / PAIRS, ignore_errors=True)
+        fit(trainer, settings, context, lengths)
+        if context.main:
+            shutil.rmtree(context.out / PAIRS, ignore_errors=True)
 
 
 def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
-    """The loss, in TRL's words."""
+    """TRL's settings of the loss."""
     types, weights = ["sigmoid"], [1.0]
     if settings.sft_weight:
         types, weights = [*types, "sft"], [*weights, settings.sft_weight]
@@ -86,25 +84,23 @@ def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
     }
 
 
-def _shared(rows: list[dict[str, Any]], settings: DpoSettings, place: Place) -> Any:
-    """The pairs, on the disk where every process must find what was computed ahead beside them.
+def _shared_dataset(
+    rows: list[dict[str, Any]], settings: DpoSettings, context: TrainingContext
+) -> Any:
+    """The pairs, on disk where several processes share the reference's log-probabilities.
 
-    TRL's main process writes the reference's log-probabilities next to the data; of data in memory each
-    process has its own place.
+    TRL's main process caches them next to the data. For data in memory, the cache is in a folder of each
+    process's own.
     """
-    if not settings.precompute_reference or place.processes == 1:
+    if not settings.precompute_reference or context.processes == 1:
         return dataset(rows)
     from datasets import load_from_disk
 
-    folder = place.out / PAIRS
-    if place.main:
+    folder = context.out / PAIRS
+    if context.main:
         dataset(rows).save_to_disk(str(folder))
     wait_for_all()
     return load_from_disk(str(folder))
-
-
-def _turns(encoder: Encoder, pair: dict[str, Any]) -> dict[str, Any]:
-    return {name: encoder.turns(messages) for name, messages in pair.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

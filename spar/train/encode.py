@@ -1,13 +1,13 @@
-"""Rows of a data file to what the trainers read: conversations as the model's own chat template renders them.
+"""Encodes rows of a data file for the trainers, with the model's own chat template.
 
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
     {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello.", "rejected": "hello"}
 
-A chosen or rejected side may be a list with one assistant turn too; other keys of a row are left alone.
-Texts go through `spar.sanitize`, as in a search, so the model is trained on the tokens it was asked with.
+A chosen or rejected side may also be a list with one assistant turn; other keys of a row are ignored. Texts go
+through `spar.sanitize`, as in a search, so that training and search see the same tokens.
 
-Which tokens are the assistant's is found by rendering a conversation up to a turn and beyond it: that
-works for templates with and without `{% generation %}` marks. Knows no trainer.
+The assistant's tokens are located by rendering a conversation up to a turn and beyond it, which works for
+templates with and without `{% generation %}` marks. Knows no trainer.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One conversation in tokens."""
+    """A tokenized conversation."""
 
     ids: list[int]
-    """The whole of it."""
+    """All tokens."""
     labels: list[int]
-    """The same on the assistant's tokens that are trained on, `IGNORED` elsewhere."""
+    """The same for the assistant's tokens that are trained on, `IGNORED` elsewhere."""
 
 
 class Encoder:
@@ -46,37 +46,37 @@ class Encoder:
     tokenizer:
         As loaded by transformers, with a chat template.
     stops:
-        Ids of the tokens that end a reply, as the model's generation settings say.
+        Ids of the tokens that end a reply, by the model's generation settings.
     """
 
     def __init__(self, tokenizer: Any, stops: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         specials = special_tokens(tokenizer)
         self._specials = special_pattern(specials)
-        # A reply must not be cut at an ordinary word, whatever a model's settings call its end.
+        # Ordinary words must not end a reply, even if a model's settings list them.
         special_ids = set(tokenizer.convert_tokens_to_ids(sorted(specials)))
         self._stops = ({*stops} & special_ids) | {tokenizer.eos_token_id}
 
     def turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
-        """The conversation as the template reads it."""
+        """The conversation in the template's format."""
         return [{"role": m.role, "content": sanitize(m.content, self._specials)} for m in messages]
 
     def encode(self, messages: Sequence[Message], train_on: Literal["last", "all"]) -> Encoded:
         """Tokens and labels of a conversation that ends with the assistant.
 
-        The end of a turn is trained on, what the template writes after it is not. Where the template
-        writes none, the next turn's opening or the tokenizer's own end stands for it.
+        The end token of a turn is trained on, what the template writes after it is not. Where the template
+        writes none, the start of the next turn or the tokenizer's end token is used.
 
         Raises
         ------
         UsageError
-            The template writes an earlier turn in another way once the conversation has gone on.
+            The template renders an earlier turn differently once the conversation continues.
         """
         turns = self.turns(messages)
         ids = self._render(turns)
-        wanted = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+        assistant = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
         labels = [IGNORED] * len(ids)
-        for index in wanted if train_on == "all" else wanted[-1:]:
+        for index in assistant if train_on == "all" else assistant[-1:]:
             start, end = self._span(turns, index, ids)
             labels[start:end] = ids[start:end]
         if not self._ends(ids, labels):
@@ -85,7 +85,7 @@ class Encoder:
         return Encoded(ids, labels)
 
     def lacks_end(self) -> bool:
-        """Whether the template lets a conversation end without a token that ends the reply."""
+        """Whether the template writes no end token after the last reply."""
         turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         start, end = self._span(turns, 1, ids := self._render(turns))
         return not any(token in self._stops for token in ids[start:end])
@@ -99,14 +99,14 @@ class Encoder:
         return ids[last] in self._stops
 
     def _span(self, turns: list[dict[str, str]], index: int, ids: list[int]) -> tuple[int, int]:
-        """Where the tokens of an assistant's turn begin and end."""
-        opened = self._render(turns[:index], add_generation_prompt=True)
-        start = _common(opened, ids)
+        """The start and end of the tokens of an assistant's turn."""
+        prompt = self._render(turns[:index], add_generation_prompt=True)
+        start = _common(prompt, ids)
         end = _common(self._render(turns[: index + 1]), ids)
-        if start < _common(self._render(turns[:index]), opened) or end <= start:
+        if start < _common(self._render(turns[:index]), prompt) or end <= start:
             raise UsageError(
-                f"the chat template writes turn {index + 1} of a conversation in another way once it has "
-                "gone on, so its tokens cannot be told; set train_on to 'last'"
+                f"the chat template renders turn {index + 1} differently once the conversation continues, so its "
+                "tokens cannot be located; set train_on to 'last'"
             )
         ends = [i for i in range(start, end) if ids[i] in self._stops]
         if ends:
@@ -124,7 +124,7 @@ class Encoder:
         except TemplateError as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise UsageError(
-                f"the model's chat template refuses a conversation of {roles}: {error}"
+                f"the model's chat template rejects a conversation of {roles}: {error}"
             ) from error
         return list(encoded["input_ids"])
 
@@ -135,7 +135,7 @@ def read_conversations(path: str | Path) -> list[tuple[Message, ...]]:
     Raises
     ------
     UsageError
-        The file cannot be read, holds no row, or a wrong one; the message names the line.
+        The file cannot be read, has no row, or a malformed one; the message names the line.
     """
     return [_conversation(row, where) for where, row in _rows(path)]
 
@@ -147,11 +147,11 @@ def read_pairs(path: str | Path) -> list[dict[str, tuple[Message, ...]]]:
 
 def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     messages = _messages(row, "messages", where)
-    asked = next((m.role for m in messages if m.role != "system"), "") == "user"
-    if not asked or messages[-1].role != "assistant":
+    user_first = next((m.role for m in messages if m.role != "system"), "") == "user"
+    if not user_first or messages[-1].role != "assistant":
         roles = ", ".join(message.role for message in messages)
         raise UsageError(
-            f"{where}: messages are by {roles}; the user must speak first and the assistant last"
+            f"{where}: messages are by {roles}; the first turn must be the user's and the last the assistant's"
         )
     return messages
 
@@ -160,7 +160,7 @@ def _pair(row: Mapping[str, Any], where: str) -> dict[str, tuple[Message, ...]]:
     prompt = _messages(row, "prompt", where)
     if prompt[-1].role != "user":
         raise UsageError(
-            f"{where}: prompt ends with the {prompt[-1].role}; the user must speak last"
+            f"{where}: prompt ends with the {prompt[-1].role}; the last turn must be the user's"
         )
     return {"prompt": prompt, **{side: _side(row, side, where) for side in ("chosen", "rejected")}}
 
@@ -177,14 +177,14 @@ def _side(row: Mapping[str, Any], side: str, where: str) -> tuple[Message, ...]:
 def _messages(row: Mapping[str, Any], key: str, where: str) -> tuple[Message, ...]:
     value = row.get(key)
     if not isinstance(value, list) or not value:
-        found = f"is a {type(value).__name__}" if key in row else "is missing"
-        raise UsageError(f"{where}: {key!r} {found}; give a list of turns with role and content")
+        problem = f"is a {type(value).__name__}" if key in row else "is missing"
+        raise UsageError(f"{where}: {key!r} {problem}; give a list of turns with role and content")
     try:
         return tuple(Message.model_validate(turn) for turn in value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        found = ".".join(map(str, first["loc"])) or "a turn"
-        raise UsageError(f"{where}: {key}: {found}: {first['msg']}") from error
+        name = ".".join(map(str, first["loc"])) or "a turn"
+        raise UsageError(f"{where}: {key}: {name}: {first['msg']}") from error
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -192,10 +192,10 @@ def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise UsageError(f"cannot read the data {path}: {error.strerror}") from error
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not filled:
-        raise UsageError(f"the data {path} holds no example; expected one JSON object a line")
-    for number, line in filled:
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise UsageError(f"the data {path} has no example; expected one JSON object on each line")
+    for number, line in rows:
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
@@ -207,6 +207,6 @@ def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from their start."""
+    """The length of the common prefix of two sequences."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))

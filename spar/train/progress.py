@@ -1,4 +1,4 @@
-"""What a training leaves behind as it goes: rows of metrics, marked checkpoints, and a loud end on a bad loss.
+"""What a training writes while it runs: metrics and marked checkpoints; it stops where the loss is not finite.
 
 A row of `metrics.jsonl`:
 
@@ -22,56 +22,61 @@ from spar.files import LineFile, replace_json, replace_lines
 from spar.record.training import METRICS, MetricsRow, read_metrics
 
 MARK = "complete.json"
-"""Stands in a checkpoint that was written whole."""
+"""File in a checkpoint that is complete."""
 _PREFIX = "checkpoint-"
 
 
 def callbacks(folder: Path, *, main: bool) -> list[Any]:
-    """What watches a training in `folder`; all processes watch, the main one writes."""
+    """The callbacks of a training in `folder`; only the main process writes."""
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             values = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)}
             if "loss" not in values:  # the summary at the end
                 return
             if main:
                 _write(folder, state.global_step, state.max_steps, values)
-            refuse_not_finite(state.global_step, values, folder, main=main)
+            check_finite(state.global_step, values, folder, main=main)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             wait_for_all()
             if main:
                 mark(folder / f"{_PREFIX}{state.global_step}", state.global_step)
 
-    return [Watch()]
+    return [ProgressCallback()]
 
 
-def refuse_not_finite(
+def check_finite(
     step: int, values: Mapping[str, float], folder: Path, *, main: bool = True
 ) -> None:
-    """Raise `RunStopped` where the loss or the gradient's norm is not a finite number.
+    """Raise `RunStopped` where the loss or the gradient's norm is not finite.
 
-    It is asked before the step's checkpoint would be written. The one of the step before goes too: its
-    weights are what gave this loss.
+    Called before the step's checkpoint is written. The checkpoint of the step before is deleted too: its
+    weights are those with this loss.
     """
-    bad = [name for name in ("loss", "grad_norm") if not math.isfinite(values.get(name, 0.0))]
-    if not bad:
+    not_finite = [
+        name for name in ("loss", "grad_norm") if not math.isfinite(values.get(name, 0.0))
+    ]
+    if not not_finite:
         return
     wait_for_all()
     if main:
         shutil.rmtree(folder / f"{_PREFIX}{step - 1}", ignore_errors=True)
     wait_for_all()
-    good = last_checkpoint(folder)
-    kept = f"the last good checkpoint is {good}" if good else "there is no good checkpoint"
+    checkpoint = last_checkpoint(folder)
+    last = (
+        f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no good checkpoint"
+    )
+    name = not_finite[0]
     raise RunStopped(
-        f"the {bad[0].replace('_', ' ')} at step {step} is {values[bad[0]]}; {kept}; "
-        "look at the data around this step, or lower learning_rate and start in another folder"
+        f"the {name.replace('_', ' ')} at step {step} is {values[name]}; {last}; "
+        "check the data around this step, or lower learning_rate and train in another folder"
     )
 
 
 def mark(checkpoint: Path, step: int) -> None:
-    """Say that a checkpoint was written whole, after all of it is on the disk."""
+    """Mark a checkpoint as complete, after all of it is on the disk."""
     for path in checkpoint.rglob("*"):
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)
@@ -83,15 +88,15 @@ def mark(checkpoint: Path, step: int) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
-    found = [path for path in _checkpoints(folder) if (path / MARK).exists()]
-    return max(found, key=_step, default=None)
+    """The newest complete checkpoint."""
+    complete = [path for path in _checkpoints(folder) if (path / MARK).exists()]
+    return max(complete, key=_step, default=None)
 
 
-def clear_torn(folder: Path) -> None:
-    """Remove all checkpoints but the last whole one, and the metrics from after it.
+def remove_incomplete(folder: Path) -> None:
+    """Remove all checkpoints but the last complete one, and the metrics after it.
 
-    An unmarked one is unfinished; an older one may have been half removed already.
+    An unmarked checkpoint is incomplete; an older one may be half deleted.
     """
     last = last_checkpoint(folder)
     for path in _checkpoints(folder):
@@ -103,7 +108,7 @@ def clear_torn(folder: Path) -> None:
 
 
 def wait_for_all() -> None:
-    """Wait until every process of the training has come here."""
+    """Wait until every process of the training calls this."""
     import torch.distributed as dist
 
     if dist.is_initialized() and dist.get_world_size() > 1:
@@ -111,13 +116,13 @@ def wait_for_all() -> None:
 
 
 def plot(folder: Path) -> None:
-    """Draw `loss.png`: the loss, and of a preference training the share of pairs told right."""
+    """Draw `loss.png`: the loss, and the accuracy of a preference training."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return  # the numbers are kept in any case, and the weights matter more than a picture
+        return  # the metrics are on disk anyway
     rows = read_metrics(folder)
-    shown = [("loss", "loss"), ("rewards/accuracies", "pairs told right")]
+    shown = [("loss", "loss"), ("rewards/accuracies", "accuracy")]
     shown = [pair for pair in shown if any(pair[0] in row.values for row in rows)]
     if not shown:
         return
@@ -145,8 +150,8 @@ def _line(row: MetricsRow) -> str:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    found = (path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
-    return [path for path in found if path.name.removeprefix(_PREFIX).isdigit()]
+    folders = (path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+    return [path for path in folders if path.name.removeprefix(_PREFIX).isdigit()]
 
 
 def _step(checkpoint: Path) -> int:

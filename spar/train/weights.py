@@ -1,8 +1,7 @@
-"""From a model's folder to a model in memory, and from a trained model to an ordinary folder.
+"""Loads models for training, and writes trained models as ordinary folders.
 
-The final folder holds trained weights and, byte for byte, what else made the starting model what it is:
-its tokenizer, chat template and generation settings. Adapters are merged into the base they were
-trained over, as it was stored.
+The final folder holds the trained weights and, unchanged, the starting model's tokenizer, chat template and
+generation settings. Adapters are merged into the base model in the dtype in which it was stored.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.train.settings import TrainerSettings
 
-_KEPT = "generation_config.json"
+_GENERATION = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -26,7 +25,7 @@ def load_tokenizer(model: str) -> Any:
     Raises
     ------
     UsageError
-        There is none, or it has no chat template or no end token.
+        There is none, or it has no chat template or end token.
     """
     from transformers import AutoTokenizer
 
@@ -36,8 +35,8 @@ def load_tokenizer(model: str) -> Any:
         raise _cannot_load(model, error) from error
     if tokenizer.chat_template is None:
         raise UsageError(
-            f"the model {model!r} has no chat template, so conversations cannot be written for it; "
-            "take an instruct model, or put its template as chat_template.jinja into its folder"
+            f"the model {model!r} has no chat template, so conversations cannot be rendered; "
+            "choose an instruct model, or put a chat_template.jinja into its folder"
         )
     if tokenizer.eos_token_id is None:
         raise UsageError(f"the tokenizer of {model!r} has no end token; set its eos_token")
@@ -45,10 +44,10 @@ def load_tokenizer(model: str) -> Any:
 
 
 def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
-    """The model to train, in the precision that its method asks for.
+    """The model to train, in the dtype that its method requires.
 
-    Every weight trained without DeepSpeed is held in fp32 and computed with in bf16; DeepSpeed holds the
-    fp32 copy itself. Adapters are small, so their frozen base can be bf16.
+    Without DeepSpeed, trained weights are stored in fp32 and computed with in bf16; DeepSpeed keeps its own fp32
+    copy. Below adapters, the frozen base may be bf16.
     """
     import torch
     from safetensors import SafetensorError
@@ -70,7 +69,7 @@ def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
 
 
 def adapter_config(settings: TrainerSettings) -> Any:
-    """peft's settings of the adapters; None where every weight is trained."""
+    """peft's settings of the adapters; None where all weights are trained."""
     if settings.method == "full":
         return None
     try:
@@ -88,12 +87,12 @@ def adapter_config(settings: TrainerSettings) -> Any:
 
 
 def save_final(trainer: Any, settings: TrainerSettings, folder: Path) -> None:
-    """Write the trained model as a folder that appears whole; every process must call it.
+    """Write the trained model to a folder, which appears complete; every process must call it.
 
     Raises
     ------
     RunStopped
-        A weight is no finite number.
+        A weight is not finite.
     """
     part = folder.with_name(f"{folder.name}.part")
     adapter = folder.with_name("adapter")
@@ -101,18 +100,18 @@ def save_final(trainer: Any, settings: TrainerSettings, folder: Path) -> None:
     if trainer.args.process_index == 0:
         if settings.method != "full":
             _merge(settings, adapter, part)
-        # Some stages of DeepSpeed store a weight under each name that it goes by.
+        # Some stages of DeepSpeed store a tied weight under each of its names.
         tied = getattr(trainer.accelerator.unwrap_model(trainer.model), "all_tied_weights_keys", {})
-        _refuse_not_finite(part, folder.with_name(f"checkpoint-{trainer.state.global_step}"))
+        _check_finite(part, folder.with_name(f"checkpoint-{trainer.state.global_step}"))
         cast(part, _stored_dtype(settings), frozenset(tied))
-        _keep(settings.model, part)
+        _copy_settings(settings.model, part)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
     trainer.accelerator.wait_for_everyone()
 
 
 def cast(folder: Path, dtype: str, left_out: Collection[str] = ()) -> None:
-    """Store every floating-point weight of a folder in `dtype`, a name of torch's, but those `left_out`."""
+    """Store the floating-point weights of a folder in `dtype`, a name of torch's, and drop those `left_out`."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -124,13 +123,13 @@ def cast(folder: Path, dtype: str, left_out: Collection[str] = ()) -> None:
             if name not in left_out
         }
         save_file(stored, path, metadata={"format": "pt"})
-        path.chmod((folder / "config.json").stat().st_mode)  # it is written as private
+        path.chmod((folder / "config.json").stat().st_mode)  # save_file creates a private file
     _edit(folder / "config.json", lambda config: {**config, "dtype": dtype})
     _edit(folder / "model.safetensors.index.json", lambda index: _indexed(index, folder, left_out))
 
 
-def _refuse_not_finite(folder: Path, checkpoint: Path) -> None:
-    """The last step's weights have met no loss yet that could have told what they are."""
+def _check_finite(folder: Path, checkpoint: Path) -> None:
+    """Check the weights of the last step, for which no loss was computed."""
     import torch
     from safetensors.torch import load_file
 
@@ -139,15 +138,15 @@ def _refuse_not_finite(folder: Path, checkpoint: Path) -> None:
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 shutil.rmtree(checkpoint, ignore_errors=True)
                 raise RunStopped(
-                    f"the last step left weights that are no finite numbers ({name}); no model is written, "
-                    "the checkpoints before it stay; lower learning_rate and start in another folder"
+                    f"the last step left weights that are not finite ({name}); no model is written, "
+                    "and the checkpoints before it stay; lower learning_rate and train in another folder"
                 )
 
 
 def _indexed(index: dict[str, Any], folder: Path, left_out: Collection[str]) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    places = {name: file for name, file in index["weight_map"].items() if name not in left_out}
-    return {"metadata": {**index.get("metadata", {}), "total_size": size}, "weight_map": places}
+    weight_map = {name: file for name, file in index["weight_map"].items() if name not in left_out}
+    return {"metadata": {**index.get("metadata", {}), "total_size": size}, "weight_map": weight_map}
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -165,15 +164,15 @@ def _stored_dtype(settings: TrainerSettings) -> str:
     return str(dtype or "float32").removeprefix("torch.")
 
 
-def _keep(model: str, folder: Path) -> None:
-    """The starting model's own tokenizer, and the settings that a trainer adjusts for itself."""
+def _copy_settings(model: str, folder: Path) -> None:
+    """Copy the starting model's tokenizer, and the settings that a trainer changes."""
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import cached_file
 
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)
-    found = cached_file(model, _KEPT, _raise_exceptions_for_missing_entries=False)
-    if found is not None:
-        shutil.copyfile(found, folder / _KEPT)
+    source = cached_file(model, _GENERATION, _raise_exceptions_for_missing_entries=False)
+    if source is not None:
+        shutil.copyfile(source, folder / _GENERATION)
     config = AutoConfig.from_pretrained(model)
     tokens = {name: getattr(config, name, None) for name in _TOKENS}
     _edit(folder / "config.json", lambda now: {**now, **tokens, "use_cache": config.use_cache})
@@ -187,7 +186,7 @@ def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    unset_hf_deepspeed_config()  # or the base would be loaded in one process's share
+    unset_hf_deepspeed_config()  # otherwise only this process's partition would be loaded
     dtype = getattr(torch, _stored_dtype(settings))
     base = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
     PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)

@@ -103,7 +103,9 @@ def test_the_examples_of_a_scripted_teacher(tmp_path: Path) -> None:
     expected["refine", None, "p1"] = [question("p1", drafts["p1"]), NO, request, written]
     assert examples == expected
     assert "actor: 7 answers of 7" in completed.stdout
-    assert "passed 2, failed 4 and left 1 undecided; 1 of 4 searches mended one" in completed.stdout
+    assert (
+        "passed 2, failed 4 and left 1 undecided; 1 of 4 searches fixed a draft" in completed.stdout
+    )
     assert "bootstrap: " in completed.stdout
 
 
@@ -171,14 +173,14 @@ def say(kind: str, text: str) -> Any:
     ("vote", "message"),
     [
         (YES, "the teacher said Yes to all 7 drafts that it judged, so nothing was refined"),
-        (MUTE, "the teacher's judgement of none of the 7 drafts can be read"),
+        (MUTE, "no judgement of the teacher on 7 drafts can be parsed"),
     ],
 )
 def test_a_teacher_without_useful_judgements(vote: str, message: str, tmp_path: Path) -> None:
     """One line names what the judgements lack; the answers stay."""
     with ScriptedServer(Script(reply=say("judge", vote))) as server:
         run = spar(*arguments(tmp_path, server, "run"), check=2)
-    assert "stage build: the refiner has 0 examples, and 1 are needed: " + message in run.stderr
+    assert "stage build: the refiner has 0 examples, and 1 are required: " + message in run.stderr
     assert len(list(read_trees(tmp_path / "run" / "answers"))) == 7
 
 

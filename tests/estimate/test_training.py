@@ -347,7 +347,7 @@ def test_a_process_a_gpu_trains_unless_said() -> None:
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (("dpo.batch=30",), "dpo: batch 30 cannot be shared out"),
+        (("dpo.batch=30",), "dpo: batch 30 cannot be divided"),
         (("rft.deepspeed=zero9",), "rft: deepspeed 'zero9': no such file, nor a preset"),
         (("launch.hostfile=none",), "hostfile 'none': no such file"),
         (("search.stratgy=dfs",), "stage 1/search: there is no setting 'stratgy'"),

@@ -116,7 +116,7 @@ def test_drafts_are_counted() -> None:
 @pytest.mark.parametrize(
     ("counts", "solved", "said"),
     [
-        ((0, 0, 0, 0), 0, "the student wrote no draft"),
+        ((0, 0, 0, 0), 0, "all drafts of the student are empty"),
         ((3, 0, 0, 3), 0, "'Final Judgement: Yes' or 'No'"),
         ((4, 3, 0, 1), 0, "the teacher said Yes to all 3 drafts"),
         ((4, 0, 3, 1), 0, "the teacher said No to all 3 drafts"),
@@ -247,12 +247,12 @@ def test_llamafactory_gets_files_of_its_own(tmp_path: Path) -> None:
             [make_tree((None, 5))],
             [],
             {},
-            "0 examples, and 1 are needed: the teacher said Yes to all",
+            "0 examples, and 1 are required: the teacher said Yes to all",
         ),
-        ([undecided("d")], [], {}, "of none of the 1 drafts can be read"),
-        (JUDGED, REFINED, {"min_examples": 6}, "has 5 examples, and 6 are needed"),
-        (JUDGED, REFINED, {"min_answers": 4}, "the actor has 3 examples, and 4 are needed"),
-        (JUDGED, REFINED, {"max_answer_tokens": 2}, "were left out: 3 cut"),
+        ([undecided("d")], [], {}, "no judgement of the teacher on 1 drafts can be parsed"),
+        (JUDGED, REFINED, {"min_examples": 6}, "has 5 examples, and 6 are required"),
+        (JUDGED, REFINED, {"min_answers": 4}, "the actor has 3 examples, and 4 are required"),
+        (JUDGED, REFINED, {"max_answer_tokens": 2}, "were excluded: 3 cut"),
     ],
 )
 def test_too_few_examples_are_told(
@@ -273,7 +273,7 @@ def test_a_report_for_a_person(tmp_path: Path) -> None:
     """The counts that a person asks for first."""
     lines = summary_lines(build(runs(tmp_path, JUDGED, REFINED)))
     assert lines[0] == "actor: 3 answers of 3"
-    assert "passed 2, failed 3 and left 1 undecided; 1 of 2 searches mended one" in lines[1]
+    assert "passed 2, failed 3 and left 1 undecided; 1 of 2 searches fixed a draft" in lines[1]
     assert lines[2].startswith("refiner: 5 examples (")
     assert lines[2].endswith("50% of the judgements say Yes")
 

@@ -19,13 +19,13 @@ from spar.infer.decode import decode
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.summary import Summary
-from spar.record.training import BUILD_REPORT as REPORT
+from spar.record.training import BUILD_REPORT
 from spar.record.training_data import BuildReport
 from spar.store import MANIFEST, read_manifest, read_trees
 from spar.templates import load
 from spar.train.build import build, read_report, summary_lines
 from spar.train.data.export import read_examples, read_pairs
-from spar.train.data.scan import BuildSettings, open_sources, survey
+from spar.train.data.scan import BuildSettings, open_sources, scan_sources
 from spar.types import Node, Prompt, SearchTree
 from tests.fakes import World, make_judgement, make_prompt, make_settings, real_roles
 from tests.train.trees import draft, make_tree, tree_of, write_run
@@ -117,7 +117,7 @@ def test_the_order_of_trees_changes_nothing(runs: BuildSettings, tmp_path: Path)
     assert reports[0].files == reports[1].files
     data = [written(settings.out) for settings in (runs, again)]
     for files in data:
-        del files[REPORT]
+        del files[BUILD_REPORT]
     assert data[0] == data[1]
 
 
@@ -154,7 +154,9 @@ def test_one_run_alone(runs: BuildSettings) -> None:
     assert alone.examples == {"draft_no": 6, "draft_yes": 6}
     for pairing, given in (("refined", "search"), ("independent", "drafts")):
         settings = replace(runs, pairs=pairing, **{given: None})  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match=f"--pairs {pairing} are made from --{given}"):
+        with pytest.raises(
+            UsageError, match=f"--pairs {pairing} needs a run directory: give --{given}"
+        ):
             build(settings)
 
 
@@ -173,7 +175,7 @@ def test_how_many_pairs_are_needed_and_had(runs: BuildSettings, tmp_path: Path) 
     """Too few is an error with both numbers, and writes nothing."""
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
-    with pytest.raises(UsageError, match=r"few: 2 of 3 trees turned .* 3 are needed; run more"):
+    with pytest.raises(UsageError, match=r"few: 2 of 3 trees turned .* 3 are required; run more"):
         build(replace(runs, search=search, min_pairs=3))
     assert not runs.out.exists()
     assert build(replace(runs, search=search, min_pairs=2)).possible_pairs == 2
@@ -213,7 +215,7 @@ def test_the_runs_own_templates_are_used(runs: BuildSettings, tmp_path: Path) ->
         build(replace(runs, search=search, drafts=None, templates=tmp_path))
     (folder / "judge.txt").write_text("{response} {instruction}")
     load.cache_clear()
-    with pytest.raises(UsageError, match=r"own was searched with another judge.txt .*--templates"):
+    with pytest.raises(UsageError, match=r"own was run with another judge.txt .*--templates"):
         build(replace(runs, search=search, drafts=None))
 
 
@@ -284,7 +286,7 @@ def test_notes(tmp_path: Path) -> None:
     notes = "\n".join(build(BuildSettings(tmp_path / "out", search=search)).notes)
     assert "'race'" in notes
     assert "no judgement was split" in notes
-    assert "no judgements are kept" in notes
+    assert "no judgement is selected" in notes
 
 
 def test_a_report_vouches_for_a_whole_build(
@@ -325,7 +327,7 @@ def test_a_survey_holds_no_texts(tmp_path: Path) -> None:
     settings = BuildSettings(tmp_path / "out", search=search)
     sources = open_sources(settings)
     tracemalloc.start()
-    found = survey(sources, settings)
+    found = scan_sources(sources, settings)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found.pairs) == num
@@ -346,11 +348,11 @@ def test_the_command(runs: BuildSettings) -> None:
     assert done.returncode == 0, done.stderr
     assert "pairs: 6 of 6 (refined)" in done.stdout
     by_hand = build(replace(runs, quotas="official", seed=3, out=runs.out.with_name("o")))
-    assert BuildReport.model_validate_json((runs.out / REPORT).read_text()) == by_hand
+    assert BuildReport.model_validate_json((runs.out / BUILD_REPORT).read_text()) == by_hand
     wrong = run_module(*flags, "--min-pairs", "7")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("spar: ")
-    assert "7 are needed" in wrong.stderr
+    assert "7 are required" in wrong.stderr
     assert wrong.stderr.count("\n") == 1
 
 

@@ -88,7 +88,7 @@ def test_zero3_ends_there_too_and_goes_on_from_its_shares(
     (out / "report.json").unlink()
     (out / "checkpoint-6" / "complete.json").unlink()
     again = run("dpo", shared_out, 2)
-    assert "going on from checkpoint-3" in out.with_name("log.txt").read_text()
+    assert "resuming from checkpoint-3" in out.with_name("log.txt").read_text()
     assert distance(first, again) == 0
 
 

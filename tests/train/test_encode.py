@@ -196,7 +196,7 @@ def test_a_side_is_a_text_or_a_turn(tmp_path: Path) -> None:
     assert one["chosen"] == (Message(role="assistant", content="b"),)
 
 
-@pytest.mark.parametrize(("content", "said"), [("\n\n", "holds no example"), ("{\n", "not JSON")])
+@pytest.mark.parametrize(("content", "said"), [("\n\n", "has no example"), ("{\n", "not JSON")])
 def test_files_without_rows_are_told(tmp_path: Path, content: str, said: str) -> None:
     """An empty file and a broken one name themselves, and so does one that is not there."""
     path = tmp_path / "a.jsonl"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spar.errors import MissingExtra, UsageError
 from spar.record.training_data import Pair
-from spar.train.data.measure import VoteTally, measure_pairs, pairwise_agreement, spread
+from spar.train.data.measure import VoteCounter, measure_pairs, pairwise_agreement, spread
 from spar.types import Judgement
 from tests.fakes import NO, make_prompt
 from tests.train.trees import draft, make_tree
@@ -85,7 +85,7 @@ def test_pairwise_agreement(verdicts: tuple[bool | None, ...], agreement: float 
 
 def test_how_a_judge_voted() -> None:
     """Counted over two trees, each response once."""
-    tally = VoteTally()
+    tally = VoteCounter()
     tally.add(make_tree((None, 0), (0, 2), (0, 4), (0, None)).nodes)
     same = draft(5)
     tally.add((same, same.model_copy(update={"id": 1})))
@@ -99,7 +99,7 @@ def test_how_a_judge_voted() -> None:
 
 def test_odd_votes_are_counted() -> None:
     """Votes without a verdict, and a critique that says the opposite."""
-    tally = VoteTally()
+    tally = VoteCounter()
     odd = Judgement(verdicts=(True, None, True), critique=NO)
     tally.add((draft(5).model_copy(update={"judgement": odd}),))
     found = tally.measures()
@@ -108,12 +108,12 @@ def test_odd_votes_are_counted() -> None:
 
 def test_a_lone_vote_agrees_with_nobody() -> None:
     """Judgements of one vote have a side, and no agreement."""
-    tally = VoteTally()
+    tally = VoteCounter()
     lone = Judgement(verdicts=(False,), critique=NO)
     tally.add((draft(5).model_copy(update={"judgement": lone}),))
     found = tally.measures()
     assert (found.yes_share, found.unanimous_share, found.pairwise_agreement) == (0, None, None)
-    assert VoteTally().measures().yes_share is None
+    assert VoteCounter().measures().yes_share is None
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=9))

@@ -12,11 +12,11 @@ from spar.errors import RunStopped
 from spar.record.training import METRICS, MetricsRow, read_metrics
 from spar.train.progress import (
     MARK,
-    clear_torn,
+    check_finite,
     last_checkpoint,
     mark,
     plot,
-    refuse_not_finite,
+    remove_incomplete,
 )
 
 
@@ -54,7 +54,7 @@ def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
     checkpoint(tmp_path, 15, whole=False)
     rows = [MetricsRow(step=step, epoch=0.0, values={"loss": 1.0}) for step in (9, 10, 11)]
     write_metrics(tmp_path, rows, torn='{"step": 12, "ep')
-    clear_torn(tmp_path)
+    remove_incomplete(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [good.name]
     assert read_metrics(tmp_path) == rows[:2]
 
@@ -62,7 +62,7 @@ def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
 def test_nothing_is_kept_of_a_training_without_a_checkpoint(tmp_path: Path) -> None:
     """It starts over, so its metrics do."""
     write_metrics(tmp_path, [MetricsRow(step=1, epoch=0.0, values={"loss": 1.0})])
-    clear_torn(tmp_path)
+    remove_incomplete(tmp_path)
     assert read_metrics(tmp_path) == []
 
 
@@ -75,14 +75,14 @@ def test_a_number_that_is_none_stops_the_training(tmp_path: Path, name: str, val
     checkpoint(tmp_path, 7)
     values = {"loss": 0.5, "grad_norm": 1.0, name: value}
     with pytest.raises(RunStopped, match=rf"{name.replace('_', ' ')} at step 8 is {value}.*{good}"):
-        refuse_not_finite(8, values, tmp_path)
+        check_finite(8, values, tmp_path)
     assert last_checkpoint(tmp_path) == good
 
 
 def test_finite_numbers_go_on(tmp_path: Path) -> None:
     """Also where there is no norm of the gradient, as under some DeepSpeed stages."""
     checkpoint(tmp_path, 7)
-    refuse_not_finite(8, {"loss": 0.5}, tmp_path)
+    check_finite(8, {"loss": 0.5}, tmp_path)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-7"
 
 

@@ -18,9 +18,9 @@ from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
 from spar.train.data.refiner_data import (
     draft_judgements,
-    is_carried,
     is_split,
     majority,
+    matches_majority,
     refine_example,
     tree_judgements,
 )
@@ -141,7 +141,7 @@ def test_a_critique_must_carry_its_verdict(critique: str) -> None:
     """A kept text that says otherwise than the majority, or nothing, is not learnt."""
     tree = tree_of(draft(1, critique=critique))
     assert tree.nodes[0].judgement is not None
-    assert not is_carried(tree.nodes[0].judgement)
+    assert not matches_majority(tree.nodes[0].judgement)
     assert draft_judgements(tree, TEMPLATES) == ()
     assert tree_judgements(tree, TEMPLATES, 0) == ()
 

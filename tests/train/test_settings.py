@@ -82,7 +82,7 @@ def test_a_batch_is_shared_out_evenly_or_refused() -> None:
     """32 pairs over 8 processes, two at a time, are two micro-batches each; over 3 they are none."""
     settings = DpoSettings(**NAMED, batch=32, micro_batch=2)
     assert accumulation(settings, 8) == 2
-    with pytest.raises(UsageError, match="batch 32 cannot be shared out: 3 processes"):
+    with pytest.raises(UsageError, match="batch 32 cannot be divided: 3 processes"):
         accumulation(settings, 3)
 
 
@@ -121,7 +121,9 @@ def test_too_many_truncated_examples_are_refused() -> None:
 def test_an_example_that_the_model_cannot_hold_is_refused() -> None:
     """A cutoff beyond the model's context helps nothing where an example is as long."""
     settings = SftSettings(**NAMED, cutoff=500, max_truncated=1)
-    with pytest.raises(UsageError, match="an example has 300 tokens, the model holds 256"):
+    with pytest.raises(
+        UsageError, match="an example has 300 tokens, and the model's context holds 256"
+    ):
         check_lengths([300, 10], settings, context=256)
     assert check_lengths([100], settings, context=256) == 0
 

@@ -15,7 +15,7 @@ import pytest
 from spar.errors import RunStopped, UsageError
 from spar.record.training import read_metrics
 from spar.train import sft as module
-from spar.train.common import explained
+from spar.train.common import readable_error
 from spar.train.launch import launch
 from spar.train.progress import last_checkpoint
 from spar.train.settings import LaunchSettings, SftSettings
@@ -97,23 +97,23 @@ def test_a_killed_training_ends_like_an_undisturbed_one(tiny_model: Path, tmp_pa
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half of it")
     again = subprocess.run(command, env=one_thread(), capture_output=True, text=True, check=True)
-    assert "going on from checkpoint-1" in again.stdout
+    assert "resuming from checkpoint-1" in again.stdout
     assert distance(out / "model", Path(undisturbed.out) / "model") == 0
     steps = [(row.step, row.values["loss"]) for row in read_metrics(out)]
     assert steps == [(r.step, r.values["loss"]) for r in read_metrics(Path(undisturbed.out))]
     assert len(steps) == 42
 
 
-def test_a_loss_that_is_no_number_stops_it(
+def test_a_loss_that_is_not_finite_stops_training(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first real step ruins the weights; what stays is the checkpoint from before it."""
+    """The first real step ruins the weights; the checkpoint before it stays."""
     settings = sft_settings(tiny_model, tmp_path, learning_rate=1e30, checkpoint_steps=1)
     assert main([str(written(settings))]) == 1
     out = Path(settings.out)
-    said = capsys.readouterr().err
-    assert "at step 3 is nan" in said and "lower learning_rate" in said
-    assert str(last_checkpoint(out)) in said
+    stderr = capsys.readouterr().err
+    assert "at step 3 is nan" in stderr and "lower learning_rate" in stderr
+    assert str(last_checkpoint(out)) in stderr
     assert last_checkpoint(out) == out / "checkpoint-1"
     assert json.loads((out / "failure.json").read_text())["kind"] == "stopped"
     last = read_metrics(out)[-1]
@@ -121,8 +121,8 @@ def test_a_loss_that_is_no_number_stops_it(
     assert not (out / "model").exists()
 
 
-def test_full_disks_and_memories_are_told() -> None:
-    """Whoever noticed, the message says what to do; other errors keep their traceback."""
+def test_readable_errors() -> None:
+    """Full disks and memories get a one-line error with the next step; other errors keep their traceback."""
     for error in (
         OSError(28, "No space left on device"),
         RuntimeError(
@@ -130,11 +130,11 @@ def test_full_disks_and_memories_are_told() -> None:
         ),
         ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ):
-        told = explained(error)
-        assert isinstance(told, RunStopped) and "the disk is full" in str(told)
-    told = explained(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert isinstance(told, RunStopped) and "lower micro_batch" in str(told)
-    assert explained(RuntimeError("something else")) is None
+        readable = readable_error(error)
+        assert isinstance(readable, RunStopped) and "the disk is full" in str(readable)
+    readable = readable_error(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert isinstance(readable, RunStopped) and "lower micro_batch" in str(readable)
+    assert readable_error(RuntimeError("something else")) is None
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import given
 from textual.binding import Binding
 
 from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair, RefinerExample
-from spar.train.data.export import export, export_chats
+from spar.train.data.export import export, export_conversations
 from spar.types import Message
 from tests.hostile import EVERYTHING, hostile_text
 from tests.tui.driving import browser, cursor, is_settled, line, screen_text, until
@@ -131,7 +131,7 @@ def test_all_three_forms_are_read_alike(tmp_path: Path, form: ExportFormat) -> N
 def test_a_bootstrap_is_read(tmp_path: Path) -> None:
     """A teacher's answers are examples of a kind of their own."""
     answer = Answer(prompt_id="prompt-1", node=0, messages=(user("Say it."), assistant("It.")))
-    export_chats("trl", tmp_path, {"actor": [answer], "refiner": [judgement()]})
+    export_conversations("trl", tmp_path, {"actor": [answer], "refiner": [judgement()]})
     answered, judged = read_all(TrainingData.open(tmp_path))
     assert (answered.kind, answered.run, answered.learnt) == ("answer", "answers", "It.")
     assert judged.kind == "draft"
@@ -249,7 +249,7 @@ def make_loop(run: Path, *, iterations: int = 2) -> Path:
         with (home / "build/rft.jsonl").open("a") as handle:
             handle.write("{cut\n")
         answer = Answer(prompt_id="prompt-1", node=0, messages=(user("Say it."), assistant("It.")))
-        export_chats("trl", home / "build", {"actor": [answer]})
+        export_conversations("trl", home / "build", {"actor": [answer]})
         for name, losses in (("dpo", [0.9, 0.8, 0.7]), ("rft", [0.2, 0.1])):
             (home / name).mkdir()
             share = {"rewards/accuracies": 0.75} if name == "dpo" else {"mean_token_accuracy": 0.5}

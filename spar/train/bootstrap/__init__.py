@@ -1,1 +1,1 @@
-"""The first actor and the first refiner, made with a teacher: settings, stages, data, the order of it all."""
+"""The first actor and the first refiner, trained with a teacher: settings, stages, data, pipeline."""

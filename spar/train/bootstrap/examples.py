@@ -1,8 +1,8 @@
-"""What a bootstrap's runs have to give: the teacher's answers, and how its judgements went. Pure.
+"""The examples of a bootstrap: the teacher's answers, and counts of its judgements. Pure.
 
-The refiner's examples are those of the loop (`spar.train.data.refiner_data`), but for which judgements are
-learnt: the loop's judge is the model that learns, and only where its votes disagree does it know more than
-it says each time; the teacher knows more in any case, so whatever its votes decide is learnt.
+The refiner's examples are those of the loop (`spar.train.data.refiner_data`), but for the filter of judgements:
+the loop's judge is the model that learns, and its majority knows more than a single vote only where votes
+disagree; the teacher knows more in any case, so every decided judgement is used.
 """
 
 from __future__ import annotations
@@ -17,44 +17,43 @@ from spar.record.training_data import (
     ExclusionReason,
     is_encodable,
 )
-from spar.train.data.selection import order
+from spar.train.data.selection import sort_key
 from spar.types import Message, SearchTree
 
 
 def choose_answers(
     trees: Iterable[SearchTree], *, seed: int, most: int, max_tokens: int
 ) -> tuple[list[Answer], AnswerCounts]:
-    """The answers to learn, in an order that hangs on seed and prompt alone; one a conversation.
+    """The answers to learn, one for each conversation, in an order that depends on seed and prompt alone.
 
     Parameters
     ----------
     most:
-        Most answers.
+        The most answers.
     max_tokens:
-        Where the teacher's replies were cut: one that is as long has lost its end, and would teach to
-        stop there.
+        The limit of the teacher's replies: one of that length is truncated, and would teach to stop there.
     """
-    left_out: Counter[ExclusionReason] = Counter()
-    found: dict[tuple[Message, ...], Answer] = {}
+    excluded: Counter[ExclusionReason] = Counter()
+    answers: dict[tuple[Message, ...], Answer] = {}
     num_prompts = 0
     for tree in trees:
         num_prompts += 1
-        reason = _fault(tree, max_tokens)
+        reason = _exclusion_reason(tree, max_tokens)
         if reason is not None:
-            left_out[reason] += 1
+            excluded[reason] += 1
             continue
         answer = _answer(tree)
-        same = found.get(answer.messages[:-1], answer)
-        left_out["duplicate"] += same is not answer
-        found[answer.messages[:-1]] = min(same, answer, key=lambda one: _place(one, seed))
-    kept = sorted(found.values(), key=lambda one: _place(one, seed))[:most]
-    left_out["above_quota"] = len(found) - len(kept)
-    counts = {name: count for name, count in sorted(left_out.items()) if count}
-    return kept, AnswerCounts(prompts=num_prompts, kept=len(kept), left_out=counts)
+        other = answers.get(answer.messages[:-1], answer)
+        excluded["duplicate"] += other is not answer
+        answers[answer.messages[:-1]] = min(other, answer, key=lambda a: _sort_key(a, seed))
+    selected = sorted(answers.values(), key=lambda a: _sort_key(a, seed))[:most]
+    excluded["above_quota"] = len(answers) - len(selected)
+    counts = {name: count for name, count in sorted(excluded.items()) if count}
+    return selected, AnswerCounts(prompts=num_prompts, kept=len(selected), left_out=counts)
 
 
 def count_drafts(trees: Iterable[SearchTree]) -> DraftCounts:
-    """How the judged drafts of a run came out."""
+    """How the drafts of a run were drafts."""
     counts: Counter[str] = Counter()
     reason, reply = "", ""
     for tree in trees:
@@ -66,44 +65,50 @@ def count_drafts(trees: Iterable[SearchTree]) -> DraftCounts:
         faults = [fault for fault in tree.faults if fault.stage == "judge"]
         if faults and not reason:
             reason, reply = faults[0].reason, faults[0].text
-    named = {name: counts[name] for name in ("passed", "failed", "undecided")}
-    return DraftCounts(drafts=counts.total(), reason=reason, reply=reply, **named)
+    return DraftCounts(
+        drafts=counts.total(),
+        passed=counts["passed"],
+        failed=counts["failed"],
+        undecided=counts["undecided"],
+        reason=reason,
+        reply=reply,
+    )
 
 
-def why_few_examples(judged: DraftCounts, solved: int) -> str:
-    """What lies behind too few of the refiner's examples, and what to do about it.
+def why_few_examples(drafts: DraftCounts, solved: int) -> str:
+    """Why the refiner has too few examples, and what to do about it.
 
     Parameters
     ----------
     solved:
-        Failing drafts that the teacher refined until it passed them itself.
+        Failing drafts of which the teacher passed one of its refinements.
     """
-    if not judged.drafts:
-        return "the student wrote no draft that is not empty; look at its chat template and student.draft"
-    if judged.undecided == judged.drafts:
-        reply = f"; one of its replies ends with {judged.reply[-60:]!r}" if judged.reply else ""
+    if not drafts.drafts:
+        return "all drafts of the student are empty; check its chat template and student.draft"
+    if drafts.undecided == drafts.drafts:
+        reply = f"; a reply ends with {drafts.reply[-60:]!r}" if drafts.reply else ""
         return (
-            f"the teacher's judgement of none of the {judged.drafts} drafts can be read ({judged.reason}){reply}; "
-            "it must end with 'Final Judgement: Yes' or 'No': take another teacher, raise "
+            f"no judgement of the teacher on {drafts.drafts} drafts can be parsed ({drafts.reason}){reply}; "
+            "a judgement must end with 'Final Judgement: Yes' or 'No': choose another teacher, raise "
             "teacher.vote.max_tokens, or give templates that it follows (teacher.templates)"
         )
-    if not judged.failed:
+    if not drafts.failed:
         return (
-            f"the teacher said Yes to all {judged.passed} drafts that it judged, so nothing was refined and there "
+            f"the teacher said Yes to all {drafts.passed} drafts that it judged, so nothing was refined and there "
             "is no No to learn; give harder prompts (spar evolve), more samples, or a stricter teacher"
         )
-    if not judged.passed and not solved:
+    if not drafts.passed and not solved:
         return (
-            f"the teacher said No to all {judged.failed} drafts that it judged and passed no refinement of its "
+            f"the teacher said No to all {drafts.failed} drafts that it judged and passed no refinement of its "
             "own, so there is no Yes to learn; give easier prompts, a larger search.budget, or another teacher"
         )
     return (
-        f"of {judged.drafts} drafts the teacher passed {judged.passed} and failed {judged.failed}, and passed "
+        f"of {drafts.drafts} drafts the teacher passed {drafts.passed} and failed {drafts.failed}, and passed "
         f"{solved} of its refinements; give more prompts (num_refiner_prompts) or more samples"
     )
 
 
-def _fault(tree: SearchTree, max_tokens: int) -> ExclusionReason | None:
+def _exclusion_reason(tree: SearchTree, max_tokens: int) -> ExclusionReason | None:
     if tree.selected is None:
         return "unanswered"
     if tree.nodes[tree.selected].usage.completion_tokens >= max_tokens:
@@ -113,11 +118,11 @@ def _fault(tree: SearchTree, max_tokens: int) -> ExclusionReason | None:
 
 def _answer(tree: SearchTree) -> Answer:
     assert tree.selected is not None
-    said = Message(role="assistant", content=tree.nodes[tree.selected].response)
+    response = Message(role="assistant", content=tree.nodes[tree.selected].response)
     return Answer(
-        prompt_id=tree.prompt.id, node=tree.selected, messages=(*tree.prompt.messages, said)
+        prompt_id=tree.prompt.id, node=tree.selected, messages=(*tree.prompt.messages, response)
     )
 
 
-def _place(answer: Answer, seed: int) -> bytes:
-    return order(seed, "answer", answer.prompt_id)
+def _sort_key(answer: Answer, seed: int) -> bytes:
+    return sort_key(seed, "answer", answer.prompt_id)

@@ -1,13 +1,14 @@
-"""Training data as files that trainers read.
+"""Writes training data in the formats of trainers.
 
-| form | `dpo.jsonl` | `rft.jsonl` |
+| format | `dpo.jsonl` | `rft.jsonl` |
 |---|---|---|
 | `trl` | `prompt`, `chosen`, `rejected`: lists of messages | `messages` |
 | `llamafactory` | sharegpt with ranking: `conversations`, `chosen`, `rejected` | sharegpt: `conversations` |
 | `jsonl` | a `Pair` | a `RefinerExample` |
 
-Every line also says where it came from (`run`, `prompt_id`, the nodes); trainers leave columns alone that
-they do not know. `llamafactory` adds `spar_dpo` and `spar_rft` to the `dataset_info.json` beside them. The lines are ASCII JSON, which every reader takes and no odd line separator can tear.
+Every line also names its source (`run`, `prompt_id`, the nodes); trainers ignore columns that they do not know.
+`llamafactory` adds `spar_dpo` and `spar_rft` to the `dataset_info.json` beside the files. The lines are ASCII JSON,
+which every reader accepts and no unusual line separator can split.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ DATASET_INFO = "dataset_info.json"
 _SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def _chat_info(name: str) -> Mapping[str, Any]:
+def _sharegpt_info(name: str) -> Mapping[str, Any]:
     return {
         "file_name": f"{name}.jsonl",
         "formatting": "sharegpt",
@@ -43,27 +44,31 @@ _INFO: Mapping[str, Any] = {
         "ranking": True,
         "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
     },
-    "spar_rft": _chat_info("rft"),
+    "spar_rft": _sharegpt_info("rft"),
 }
 
 Row = dict[str, Any]
 
 
 def export(
-    form: ExportFormat, folder: Path, *, pairs: Sequence[Pair], examples: Sequence[RefinerExample]
+    format_: ExportFormat,
+    folder: Path,
+    *,
+    pairs: Sequence[Pair],
+    examples: Sequence[RefinerExample],
 ) -> dict[str, str]:
-    """Write both files, each replaced as a whole; returns file name to the sha256 of its bytes.
+    """Write both files, each replaced as a whole; returns file name to the SHA-256 of its bytes.
 
     Raises
     ------
     RunStopped
-        The disk is full or fails. Files that were there are as they were.
+        The disk is full or fails. Existing files are unchanged.
     UsageError
-        A `dataset_info.json` is there that cannot be read.
+        An existing `dataset_info.json` cannot be read.
     """
-    pair_row, example_row = _ROWS[form]
+    pair_row, example_row = _ROWS[format_]
     path = folder / DATASET_INFO
-    info = {**_described(path), **_INFO} if form == "llamafactory" else None
+    info = {**_existing_info(path), **_INFO} if format_ == "llamafactory" else None
     written = {
         DPO_FILE: write_lines(folder / DPO_FILE, map(pair_row, pairs)),
         RFT_FILE: write_lines(folder / RFT_FILE, map(example_row, examples)),
@@ -73,19 +78,19 @@ def export(
     return written
 
 
-def export_chats(
-    form: ExportFormat, folder: Path, sets: Mapping[str, Sequence[Conversation]]
+def export_conversations(
+    format_: ExportFormat, folder: Path, sets: Mapping[str, Sequence[Conversation]]
 ) -> dict[str, str]:
     """Write `NAME.jsonl` for each set of conversations; returns and raises as `export`.
 
     `llamafactory` describes them as `spar_NAME`.
     """
-    sharegpt, path = form == "llamafactory", folder / DATASET_INFO
+    sharegpt, path = format_ == "llamafactory", folder / DATASET_INFO
     row: Callable[[Conversation], Row] = _sharegpt_example if sharegpt else _plain_example
-    info = {**_described(path), **{f"spar_{name}": _chat_info(name) for name in sets}}
+    info = {**_existing_info(path), **{f"spar_{name}": _sharegpt_info(name) for name in sets}}
     written = {
-        f"{name}.jsonl": write_lines(folder / f"{name}.jsonl", map(row, chats))
-        for name, chats in sets.items()
+        f"{name}.jsonl": write_lines(folder / f"{name}.jsonl", map(row, conversations))
+        for name, conversations in sets.items()
     }
     if sharegpt:
         written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])
@@ -93,34 +98,34 @@ def export_chats(
 
 
 def write_lines(path: Path, rows: Iterable[Row]) -> str:
-    """Write one JSON object a line in place of the file; returns the sha256 of its bytes."""
+    """Replace a file by one JSON object on each line; returns the SHA-256 of its bytes."""
     return _replace(path, (json.dumps(row, separators=(",", ":")) for row in rows))
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
-    """Stream the pairs of the `jsonl` form."""
+    """Stream the pairs of a file in the format `jsonl`."""
     with path.open("rb") as handle:
         for line in handle:
             yield Pair.model_validate(json.loads(line))
 
 
 def read_examples(path: Path) -> Iterator[RefinerExample]:
-    """Stream the refiner's examples of the `jsonl` form."""
+    """Stream the refiner's examples of a file in the format `jsonl`."""
     with path.open("rb") as handle:
         for line in handle:
             yield RefinerExample.model_validate(json.loads(line))
 
 
-def _described(path: Path) -> Row:
-    """The data sets that a `dataset_info.json` describes already, such as LLaMA-Factory's own."""
+def _existing_info(path: Path) -> Row:
+    """The data sets in an existing `dataset_info.json`, such as LLaMA-Factory's own."""
     if not path.exists():
         return {}
     try:
         info = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not JSON: {error}; mend it or give another --out") from error
+        raise UsageError(f"{path} is not JSON: {error}; fix it or choose another --out") from error
     if not isinstance(info, dict):
-        raise UsageError(f"{path} is no JSON object; mend it or give another --out")
+        raise UsageError(f"{path} is not a JSON object; fix it or choose another --out")
     return info
 
 
@@ -129,7 +134,7 @@ def _replace(path: Path, lines: Iterable[str]) -> str:
         return replace_lines(path, lines)
     except OSError as error:
         raise RunStopped(
-            f"cannot write {path}: {error.strerror or error}; mend that and build again"
+            f"cannot write {path}: {error.strerror or error}; fix this and build again"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""What a build is measured by: how alike the two sides of its pairs are, and how its judges voted.
+"""Statistics of training data: the similarity of the sides of its pairs, and how its judges voted.
 
-Sides that are alike differ in what had to change, which is what refining is for (paper, section 2.3;
+Sides that are similar differ only in what had to change, which is the purpose of refinement (paper, section 2.3;
 secondary source: a string similarity of about 0.90 refined, 0.85 independent).
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from spar.errors import MissingExtra, UsageError
 from spar.record.training_data import JudgementMeasures, Pair, PairMeasures, Spread
-from spar.train.data.refiner_data import is_carried, is_split, majority
+from spar.train.data.refiner_data import is_split, majority, matches_majority
 from spar.types import Judgement, Node
 
 
 @dataclass(slots=True)
-class VoteTally:
-    """Adds up judgements, tree by tree."""
+class VoteCounter:
+    """Counts judgements, tree by tree."""
 
     scores: list[bool] = field(default_factory=list)
     agreements: list[float] = field(default_factory=list)
@@ -29,19 +29,19 @@ class VoteTally:
     mismatched: int = 0
 
     def add(self, nodes: Sequence[Node]) -> None:
-        """Count a tree's judgements, one a response."""
+        """Count a tree's judgements, one for each response."""
         judged = {node.response: node.judgement for node in nodes if node.judgement}
         for judgement in judged.values():
             self._count(judgement)
 
     def measures(self) -> JudgementMeasures:
-        """What was counted."""
-        several = self.agreements
+        """The statistics so far."""
+        agreements = self.agreements
         return JudgementMeasures(
             judgements=len(self.scores),
             yes_share=fmean(self.scores) if self.scores else None,
-            unanimous_share=several.count(1.0) / len(several) if several else None,
-            pairwise_agreement=fmean(several) if several else None,
+            unanimous_share=agreements.count(1.0) / len(agreements) if agreements else None,
+            pairwise_agreement=fmean(agreements) if agreements else None,
             split=self.split,
             unparsed_votes=self.unparsed,
             mismatched=self.mismatched,
@@ -54,7 +54,7 @@ class VoteTally:
             self.agreements.append(agreement)
         self.split += is_split(judgement)
         self.unparsed += len(judgement.verdicts) - judgement.num_parsed
-        self.mismatched += not is_carried(judgement)
+        self.mismatched += not matches_majority(judgement)
 
 
 def pairwise_agreement(judgement: Judgement) -> float | None:
@@ -66,7 +66,7 @@ def pairwise_agreement(judgement: Judgement) -> float | None:
 
 
 def measure_pairs(pairs: Sequence[Pair], embedding_model: str = "") -> PairMeasures:
-    """Similarity and lengths of the pairs' sides.
+    """Similarity and length differences of the pairs' sides.
 
     Raises
     ------
@@ -82,7 +82,9 @@ def measure_pairs(pairs: Sequence[Pair], embedding_model: str = "") -> PairMeasu
         words_more=spread(
             [len(pair.chosen.split()) - len(pair.rejected.split()) for pair in pairs]
         ),
-        embedding_similarity=_embedded(pairs, embedding_model) if embedding_model else None,
+        embedding_similarity=_embedding_similarity(pairs, embedding_model)
+        if embedding_model
+        else None,
     )
 
 
@@ -96,14 +98,14 @@ def open_similarity() -> Any:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and quantiles, None of nothing."""
+    """Mean and quantiles; None for no values."""
     if not values:
         return None
     cuts = quantiles(values, n=10, method="inclusive") if len(values) > 1 else [values[0]] * 9
     return Spread(mean=fmean(values), p10=cuts[0], median=cuts[4], p90=cuts[8])
 
 
-def _embedded(pairs: Sequence[Pair], model: str) -> Spread | None:
+def _embedding_similarity(pairs: Sequence[Pair], model: str) -> Spread | None:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""Preference pairs out of search trees. Pure; knows no file and no model.
+"""Preference pairs from search trees. Pure; knows no file and no model.
 
-A pair made by refining differs in what had to change; a pair of two independent drafts differs in much
-else too (paper, section 2.3). Both are made here, so that the second can be held against the first, and
-a control whose labels chance has shuffled.
+The sides of a refined pair differ in what had to change; those of two independent drafts differ in much else too
+(paper, section 2.3). Both kinds are made here, so that they can be compared, and a control with labels shuffled at
+random.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from spar.types import Node, SearchTree
 
 
 def refined_pair(tree: SearchTree) -> Pair | None:
-    """The passing refinement, chosen over the failing draft at its root; None where there is none.
+    """The passing refinement, preferred to the failing draft at its root; None where there is none.
 
-    A draft that passed at once, one that was never judged, and a tree without a passing answer make no
-    pair.
+    A draft that passed, one without a judgement, and a tree without a passing answer make no pair.
     """
     winner = solution(tree)
     if winner is None or winner.parent is None:
@@ -27,9 +26,9 @@ def refined_pair(tree: SearchTree) -> Pair | None:
 
 
 def independent_pair(tree: SearchTree, seed: int) -> Pair | None:
-    """A passing draft, chosen over a failing draft of the same prompt; None where either is missing.
+    """A passing draft, preferred to a failing draft of the same prompt; None where either is missing.
 
-    Which of several is drawn by `seed`; the failing one is `failing_draft`'s.
+    The passing draft is drawn by `seed`; the failing one is `failing_draft`'s.
     """
     passing = [node for node in tree.children(None) if passes(node, tree)]
     rejected = failing_draft(tree, seed)
@@ -45,8 +44,8 @@ def failing_draft(tree: SearchTree, seed: int) -> Node | None:
 
 
 def shuffled(pair: Pair, seed: int) -> Pair:
-    """The pair with its sides swapped or not, as a coin says that falls by `seed` and prompt."""
-    if _dice(seed, pair.prompt_id, "shuffled").random() < 0.5:
+    """The pair, its sides swapped or not at random, by `seed` and prompt."""
+    if _rng(seed, pair.prompt_id, "shuffled").random() < 0.5:
         return pair
     sides = {
         "chosen": pair.rejected,
@@ -58,13 +57,13 @@ def shuffled(pair: Pair, seed: int) -> Pair:
 
 
 def solution(tree: SearchTree) -> Node | None:
-    """The tree's answer where it passes the gate."""
+    """The tree's answer, if it passes the gate."""
     answer = None if tree.selected is None else tree.nodes[tree.selected]
     return answer if answer is not None and passes(answer, tree) else None
 
 
 def passes(node: Node, tree: SearchTree) -> bool:
-    """Whether a node was judged and is above the tree's gate."""
+    """Whether a node was judged and passes the tree's gate."""
     return node.judgement is not None and node.judgement.passed(tree.gate)
 
 
@@ -85,8 +84,8 @@ def _pair(tree: SearchTree, run: SourceRun, chosen: Node, rejected: Node) -> Pai
 
 
 def _draw(nodes: list[Node], seed: int, tree: SearchTree, what: str) -> Node:
-    return _dice(seed, tree.prompt.id, what).choice(nodes)
+    return _rng(seed, tree.prompt.id, what).choice(nodes)
 
 
-def _dice(seed: int, prompt_id: str, what: str) -> random.Random:
+def _rng(seed: int, prompt_id: str, what: str) -> random.Random:
     return random.Random(f"{seed}|{what}|{prompt_id!a}")

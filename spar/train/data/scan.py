@@ -1,6 +1,6 @@
-"""The runs that a build reads, and what its first reading of them finds: which examples there are.
+"""The runs that a build reads, and the first pass over them, which finds the candidates for the data set.
 
-A survey holds tickets and counts, never a text, so its memory hangs on the number of examples alone.
+A scan holds candidates and counts, never texts, so its memory depends on the number of examples alone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from spar.record.training_data import (
 )
 from spar.store import read_manifest, read_trees
 from spar.templates import Templates, load
-from spar.train.data.measure import VoteTally
+from spar.train.data.measure import VoteCounter
 from spar.train.data.pairs import independent_pair, refined_pair
 from spar.train.data.refiner_data import (
     draft_judgements,
     refine_example,
     tree_judgements,
 )
-from spar.train.data.selection import Ticket, order, ticket
+from spar.train.data.selection import Candidate, candidate_of, sort_key
 from spar.train.specs import BuildSpec
 from spar.types import SearchTree
 
@@ -44,25 +44,25 @@ class BuildSettings:
     search: Path | None = None
     """Run directory of searches from failing drafts."""
     drafts: Path | None = None
-    """Run directory of several judged drafts a prompt."""
+    """Run directory of judged drafts."""
     pairs: Pairing = "refined"
-    """Draft and refinement, out of the searches (paper), or two drafts, out of the drafts (its ablation)."""
+    """Draft and refinement, from the searches (paper), or two drafts, from the drafts (its ablation)."""
     shuffle_labels: bool = False
-    """Whether chance swaps the pairs' sides: a control that must teach nothing."""
+    """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     judgements: JudgementFilter = "split"
-    """Which of them the refiner learns from (paper: split ones)."""
+    """Judgements that the refiner learns from (paper: split ones)."""
     quotas: str = "balanced"
-    """Name in `mix.QUOTAS`."""
+    """Name in `spar.train.data.selection.QUOTAS`."""
     export: ExportFormat = "trl"
-    """Whose format the files have."""
+    """Format of the files."""
     seed: int = 0
-    """Decides draws and order."""
+    """Seed of draws and order."""
     min_pairs: int = 1
     """Fewer pairs than this are an error."""
     max_pairs: int | None = None
     """Most pairs, drawn by the seed; None keeps all (paper)."""
     templates: Path | None = None
-    """Folder of the runs' templates; None for the one that each run names, else spar's own."""
+    """Folder of the runs' templates; None for the one in each run's record, else spar's own."""
     embedding_model: str = ""
     """A sentence-transformers model to measure the pairs with as well; "" for none."""
 
@@ -82,22 +82,22 @@ class Source:
     directory: Path
     manifest: Manifest
     templates: Templates
-    """Those that the run used."""
+    """The templates that the run used."""
 
     def trees(self) -> Iterator[SearchTree]:
-        """Its trees, as a stream; one a prompt."""
-        seen = set()
+        """Stream its trees, one for each prompt."""
+        prompt_ids = set()
         for tree in read_trees(self.directory):
-            if tree.prompt.id in seen:
+            if tree.prompt.id in prompt_ids:
                 raise UsageError(
                     f"{self.directory}: prompt {tree.prompt.id!a} has two trees; delete one of them"
                 )
-            seen.add(tree.prompt.id)
+            prompt_ids.add(tree.prompt.id)
             yield tree
 
     def pair(self, tree: SearchTree, settings: BuildSettings) -> Pair | None:
-        """The tree's pair; None where it has none, or pairs are made of the other run."""
-        if self.run != paired_run(settings):
+        """The tree's pair; None where it has none, or pairs come from the other run."""
+        if self.run != run_of_pairs(settings):
             return None
         if self.run == "search":
             return refined_pair(tree)
@@ -112,56 +112,53 @@ class Source:
         return judgements if refinement is None else (refinement, *judgements)
 
 
-def paired_run(settings: BuildSettings) -> SourceRun:
+def run_of_pairs(settings: BuildSettings) -> SourceRun:
     """The run that the pairs come from."""
     return "search" if settings.pairs == "refined" else "drafts"
 
 
 def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
-    """The runs that were given, each with the templates that it used.
+    """Open the runs, each with the templates that it used.
 
     Raises
     ------
     UsageError
-        The run that the pairs come from was not given, a directory is no run, or the templates at hand
-        are not those that it used.
+        The run that pairs come from is missing, a directory is not a run, or its templates have changed.
     """
-    given: dict[SourceRun, Path | None] = {"search": settings.search, "drafts": settings.drafts}
-    if given[paired_run(settings)] is None:
-        raise UsageError(
-            f"--pairs {settings.pairs} are made from --{paired_run(settings)}, which was not given; "
-            "give that run directory"
-        )
+    runs: dict[SourceRun, Path | None] = {"search": settings.search, "drafts": settings.drafts}
+    needed = run_of_pairs(settings)
+    if runs[needed] is None:
+        raise UsageError(f"--pairs {settings.pairs} needs a run directory: give --{needed}")
     return tuple(
         open_source(run, directory, settings.templates)
-        for run, directory in given.items()
+        for run, directory in runs.items()
         if directory is not None
     )
 
 
 def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> Source:
-    """A run to build from.
+    """Open a run to build from.
 
     Parameters
     ----------
     folder:
-        Of the templates that it used; None for the one that it names, else spar's own.
+        Folder of the templates that it used; None for the one in its record, else spar's own.
 
     Raises
     ------
     UsageError
-        The directory is no run, or the templates at hand are not those that it used.
+        The directory is not a run, or its templates have changed.
     """
     manifest = read_manifest(directory)
-    named = manifest.config.get("templates")
-    folder = folder or (Path(named) if named else None)
+    stored = manifest.config.get("templates")
+    folder = folder or (Path(stored) if stored else None)
     templates = load(folder)
     digests = templates.digests()
     changed = [name for name in digests if manifest.templates.get(name) != digests[name]]
     if changed:
         name = changed[0]
         raise UsageError(
-            f"{directory} was searched with another {name}.txt (digest "
+            f"{directory} was run with another {name}.txt (digest "
             f"{manifest.templates.get(name, 'unknown')}) than {folder or 'spar has'} "
             f"({digests[name]}); give the folder of its templates with --templates"
         )
@@ -169,40 +166,40 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
 
 
 @dataclass(slots=True)
-class Survey:
-    """What the first reading found."""
+class Scan:
+    """What the first pass found."""
 
     pairs: dict[str, bytes] = field(default_factory=dict)
-    """Prompt id of each pair, and where the seed puts it."""
-    tickets: list[Ticket] = field(default_factory=list)
-    """One for each of the refiner's examples."""
+    """Prompt id of each pair to its sort key."""
+    candidates: list[Candidate] = field(default_factory=list)
+    """The refiner's examples."""
     trees: Counter[SourceRun] = field(default_factory=Counter)
     solved: Counter[SourceRun] = field(default_factory=Counter)
-    votes: dict[SourceRun, VoteTally] = field(default_factory=dict)
-    without_tokens: int = 0
-    """Pairs and examples with a lone surrogate, which are left out."""
+    votes: dict[SourceRun, VoteCounter] = field(default_factory=dict)
+    not_encodable: int = 0
+    """Pairs and examples with a lone surrogate, which are excluded."""
 
     def add(self, source: Source, tree: SearchTree, settings: BuildSettings) -> None:
-        """Note what one tree has to give."""
+        """Add the examples of one tree."""
         self.trees[source.run] += 1
         self.solved[source.run] += tree.solved
-        self.votes.setdefault(source.run, VoteTally()).add(tree.nodes)
+        self.votes.setdefault(source.run, VoteCounter()).add(tree.nodes)
         pair = source.pair(tree, settings)
-        if pair is not None and self._usable(pair):
-            self.pairs[pair.prompt_id] = order(settings.seed, "pair", pair.prompt_id)
-        examples = filter(self._usable, source.examples(tree, settings))
-        self.tickets += [ticket(example, settings.seed) for example in examples]
+        if pair is not None and self._check(pair):
+            self.pairs[pair.prompt_id] = sort_key(settings.seed, "pair", pair.prompt_id)
+        examples = filter(self._check, source.examples(tree, settings))
+        self.candidates += [candidate_of(example, settings.seed) for example in examples]
 
-    def _usable(self, example: Pair | RefinerExample) -> bool:
-        usable = is_encodable(example)
-        self.without_tokens += not usable
-        return usable
+    def _check(self, example: Pair | RefinerExample) -> bool:
+        encodable = is_encodable(example)
+        self.not_encodable += not encodable
+        return encodable
 
 
-def survey(sources: tuple[Source, ...], settings: BuildSettings) -> Survey:
+def scan_sources(sources: tuple[Source, ...], settings: BuildSettings) -> Scan:
     """Read every run once."""
-    found = Survey()
+    scan = Scan()
     for source in sources:
         for tree in source.trees():
-            found.add(source, tree, settings)
-    return found
+            scan.add(source, tree, settings)
+    return scan

@@ -1,30 +1,31 @@
-"""Which of a run's examples are kept: no two with the same opening, quotas, balance, a seeded order. Pure.
+"""Selects the refiner's examples: deduplication, quotas, balance, a seeded order. Pure.
 
-The choice is made among `Ticket`s, which are small and hold no text: a run is streamed once for them, and
-once more for the texts of those that won. Order and draw hang on seed, prompt id and node, never on a
-tree's place in its file: trees are written as their searches end, and that differs from run to run.
+`Candidate`s are small and hold no text: a run is streamed once for them, and once more for the texts of the
+selected ones. Order and draw depend on seed, prompt id and node, never on a tree's position in its file, since
+trees are stored in the order in which their searches end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from spar.record.training_data import ExampleKind, RefinerExample
 
 Bucket = tuple[ExampleKind, bool | None]
-"""A kind of example and what it says."""
+"""A kind of example and its verdict."""
 
 PRECEDENCE: tuple[ExampleKind, ...] = ("refine", "tree", "draft")
-"""Of examples with the same first message, the one whose kind comes first here is kept."""
+"""Of examples with the same first message, the one whose kind comes first here is selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Most examples of each bucket."""
+    """The most examples of each bucket."""
 
     refine: int
     """Winning refinements."""
@@ -37,41 +38,41 @@ class Quotas:
     draft_no: int
     """Judgements of drafts that say No."""
     each_verdict: int | None = None
-    """Where given: as many that say Yes as No, so many each at most, wherever they come from."""
+    """If set, the most judgements of either verdict, of which equally many are selected."""
 
     def of(self, bucket: Bucket) -> int:
-        """The most that a bucket may hold."""
-        most: int = getattr(self, bucket_name(bucket))
-        return most
+        """The quota of a bucket."""
+        quota: int = getattr(self, bucket_name(bucket))
+        return quota
 
 
 QUOTAS: Mapping[str, Quotas] = {
     "balanced": Quotas(4000, 2750, 2750, 2750, 2750, each_verdict=2750),
     "official": Quotas(4000, 1500, 1000, 2500, 500),
 }
-"""`official` is what the paper's code has; `balanced` is as much in all, half of the judgements No."""
+"""`official` are the quotas of the paper's code; `balanced` has as many in all, half of the judgements No."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """An example in the draw, without its text."""
+class Candidate:
+    """An example that may be selected, without its text."""
 
     bucket: Bucket
     prompt_id: str
     node: int
     opening: bytes
     """Digest of its first message."""
-    order: bytes
-    """Where the seed puts it."""
+    sort_key: bytes
+    """Its position in the seeded order."""
 
     @property
     def key(self) -> tuple[Bucket, str, int]:
-        """What it is the ticket of."""
+        """Identifies the example."""
         return self.bucket, self.prompt_id, self.node
 
 
 def key_of(example: RefinerExample) -> tuple[Bucket, str, int]:
-    """The key that an example's ticket has."""
+    """The key of an example's candidate."""
     return (example.kind, example.verdict), example.prompt_id, example.node
 
 
@@ -81,65 +82,47 @@ def bucket_name(bucket: Bucket) -> str:
     return kind if verdict is None else f"{kind}_{'yes' if verdict else 'no'}"
 
 
-def ticket(example: RefinerExample, seed: int) -> Ticket:
-    """An example's ticket."""
-    return Ticket(
+def candidate_of(example: RefinerExample, seed: int) -> Candidate:
+    """The candidate of an example."""
+    return Candidate(
         bucket=(example.kind, example.verdict),
         prompt_id=example.prompt_id,
         node=example.node,
         opening=_digest(example.messages[0].content),
-        order=order(seed, example.kind, example.prompt_id, example.node),
+        sort_key=sort_key(seed, example.kind, example.prompt_id, example.node),
     )
 
 
-def order(seed: int, *position: Any) -> bytes:
-    """A sort key that shuffles: it hangs on the seed and the position alone."""
+def sort_key(seed: int, *position: Any) -> bytes:
+    """A sort key that shuffles; depends on the seed and the position alone."""
     return _digest([seed, *position])
 
 
-def choose(tickets: Iterable[Ticket], quotas: Quotas) -> list[Ticket]:
-    """The tickets that win, in the order of their examples: one an opening, within the quotas."""
-    best = _first_of_each(
-        sorted(tickets, key=lambda one: (PRECEDENCE.index(one.bucket[0]), one.order)),
-        lambda one: one.opening,
-    )
-    kept = _balanced(_within(sorted(best, key=_order), quotas), quotas.each_verdict)
-    return sorted(kept, key=_order)
+def select(candidates: Iterable[Candidate], quotas: Quotas) -> list[Candidate]:
+    """The selected candidates, in the order of their examples: one for each opening, within the quotas."""
+    unique: dict[bytes, Candidate] = {}
+    for candidate in sorted(candidates, key=lambda c: (PRECEDENCE.index(c.bucket[0]), c.sort_key)):
+        unique.setdefault(candidate.opening, candidate)
+    counts: Counter[Bucket] = Counter()
+    selected = []
+    for candidate in sorted(unique.values(), key=lambda c: c.sort_key):
+        counts[candidate.bucket] += 1
+        if counts[candidate.bucket] <= quotas.of(candidate.bucket):
+            selected.append(candidate)
+    if quotas.each_verdict is not None:
+        selected = _balance(selected, quotas.each_verdict)
+    return sorted(selected, key=lambda c: c.sort_key)
 
 
-def _within(tickets: Sequence[Ticket], quotas: Quotas) -> list[Ticket]:
-    counts: dict[Bucket, int] = {}
-    kept = []
-    for one in tickets:
-        counts[one.bucket] = counts.get(one.bucket, 0) + 1
-        if counts[one.bucket] <= quotas.of(one.bucket):
-            kept.append(one)
-    return kept
-
-
-def _balanced(tickets: Sequence[Ticket], each: int | None) -> list[Ticket]:
-    if each is None:
-        return list(tickets)
-    sides = {v: [one for one in tickets if one.bucket[1] is v] for v in (True, False)}
-    each = min(each, *map(len, sides.values()))
-    others = [one for one in tickets if one.bucket[1] is None]
-    return [*others, *sides[True][:each], *sides[False][:each]]
-
-
-def _order(one: Ticket) -> bytes:
-    return one.order
-
-
-T = TypeVar("T")
-
-
-def _first_of_each(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
-    first: dict[Hashable, T] = {}
-    for item in items:
-        first.setdefault(key(item), item)
-    return list(first.values())
+def _balance(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
+    """As many judgements of either verdict as there are of the rarer one, at most `most`."""
+    refinements = [c for c in candidates if c.bucket[1] is None]
+    yes = [c for c in candidates if c.bucket[1] is True]
+    no = [c for c in candidates if c.bucket[1] is False]
+    each = min(most, len(yes), len(no))
+    return [*refinements, *yes[:each], *no[:each]]
 
 
 def _digest(value: Any) -> bytes:
-    # ASCII JSON: a lone surrogate has no other form, and no two values share one.
+    # ASCII JSON represents lone surrogates too, and is unique for each value.
     return hashlib.blake2b(json.dumps(value).encode("ascii"), digest_size=16).digest()
