@@ -5,11 +5,18 @@ python -m spar.cli.settings_page > docs/settings.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from spar.cli.flags import accepted, shown_default
-from spar.config import DecodeConfig, EvalConfig, SettingSpec, specs
+from spar.config import DecodeConfig, EvalConfig, Settings, SettingSpec, specs
 from spar.evolve.settings import EvolveConfig
+from spar.train.bootstrap.recipe import FREE as FREE_OF_BOOTSTRAPS
+from spar.train.bootstrap.recipe import BootstrapConfig
+from spar.train.recipe import FREE as FREE_OF_LOOPS
+from spar.train.recipe import TrainConfig
+from spar.train.settings import FREE as FREE_OF_TRAININGS
+from spar.train.settings import DpoSettings, SftSettings
 
 INTRODUCTION = """\
 # Settings
@@ -41,8 +48,30 @@ def page() -> str:
         ),
         "## Evolution\n\nSection `evolve` of a recipe, for `spar evolve`.\n",
         *_groups([spec for spec in specs(EvolveConfig) if spec.name not in names]),
+        "## Training\n\nSection `train` of a recipe, for `spar train`; section `bootstrap`, for `spar bootstrap`. "
+        "`--set KEY=VALUE`\nchanges any of them, such as `--set dpo.beta=0.2`.\n",
+        _section("Loop", TrainConfig, FREE_OF_LOOPS, without=("decode", "eval")),
+        _section("Bootstrap", BootstrapConfig, FREE_OF_BOOTSTRAPS, without=("student", "teacher")),
+        _section("`dpo`: the actor's training", DpoSettings, FREE_OF_TRAININGS, without=DECIDED),
+        _section("`rft`: the refiner's training", SftSettings, FREE_OF_TRAININGS, without=DECIDED),
     ]
     return "\n".join(parts)
+
+
+DECIDED = ("model", "data", "out", "seed")
+"""Settings of a training that the loop decides."""
+
+
+def _section(
+    title: str, kind: type[Settings], free: Collection[str], *, without: Collection[str]
+) -> str:
+    """Settings that have no flags of their own."""
+    rows = [
+        replace(spec, panel=title, flag="", may_change=spec.name.partition(".")[0] in free)
+        for spec in specs(kind)
+        if spec.name.partition(".")[0] not in without
+    ]
+    return "\n".join(_groups(rows))
 
 
 def _groups(chosen: Sequence[SettingSpec]) -> Iterator[str]:
@@ -57,7 +86,7 @@ def _row(spec: SettingSpec) -> tuple[str, ...]:
     stored = f" (`{spec.stored_as}`)" if spec.stored_as != spec.name else ""
     kinds = {"pairs": "mapping", "switch": "true or false", "list": "list"}
     kind = ", ".join(spec.choices) or kinds.get(spec.kind, spec.kind)
-    meaning = spec.help
+    meaning = spec.help.replace("|", "\\|")
     if spec.names:
         meaning = f"{meaning} Accepted: {accepted(spec.names)}."
     if isinstance(spec.may_change, tuple):
@@ -65,7 +94,7 @@ def _row(spec: SettingSpec) -> tuple[str, ...]:
     else:
         resume = "may differ" if spec.may_change else ""
     flag = f"`{spec.flag}`" if spec.flag else ""
-    default = shown_default(spec)
+    default = f"{spec.default}".lower() if spec.kind == "switch" else shown_default(spec)
     return (
         f"`{spec.name}`{stored}",
         flag,

@@ -179,7 +179,9 @@ def specs(kind: type[Settings]) -> tuple[SettingSpec, ...]:
                 old_flags=tuple(f"--{old}" for old in facts.get("old_flags", ())),
                 kind=value_kind,
                 choices=choices,
-                default=None if field.is_required() else field.default,
+                default=None
+                if field.is_required()
+                else field.get_default(call_default_factory=True),
                 help=facts["help"],
                 stored_as=stored,
                 may_change=may_change if isinstance(may_change, bool) else tuple(may_change),
@@ -228,7 +230,7 @@ def _inner(
 
 def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     if typing.get_origin(annotation) in (Union, UnionType):
-        (annotation,) = (arg for arg in typing.get_args(annotation) if arg is not NoneType)
+        annotation, *_ = (arg for arg in typing.get_args(annotation) if arg is not NoneType)
     origin = typing.get_origin(annotation) or annotation
     if origin is Literal:
         return "choice", tuple(map(str, typing.get_args(annotation)))
