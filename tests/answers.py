@@ -17,53 +17,53 @@ from spar.infer.engines.stops import find_stop
 from spar.types import Message
 
 Fault = Literal["500", "429", "503", "cut", "stall", "half", "empty", "many", "one"]
-"""What may become of a request in place of its answer."""
+"""Faults in place of an answer."""
 
 FAULTS: tuple[Fault, ...] = ("500", "429", "cut", "stall", "half", "empty", "many")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How a server behaves."""
+    """The behaviour of a server."""
 
     reply: Reply = scripted_reply
     models: tuple[str, ...] = ("tiny",)
-    """What it says it serves; with none it has no list of models at all."""
+    """The models that it lists; without any it has no list of models."""
     context: int = 0
-    """Most words of prompt and reply together; 0 for no limit."""
+    """Maximum words of prompt and reply together; 0 for no limit."""
     key: str = ""
-    """The key it wants, "" for none."""
+    """The required key, "" for none."""
     lacks: tuple[str, ...] = ()
-    """Fields that it refuses by name."""
+    """Fields that it rejects by name."""
     ignores: tuple[str, ...] = ()
-    """Fields that it takes and does not heed."""
+    """Fields that it accepts and ignores."""
     fault_share: float = 0.0
-    """Share of requests that fail, by dice."""
+    """Share of requests that fail, drawn at random."""
     faults: tuple[Fault, ...] = FAULTS
     """Kinds of failure, equally likely."""
     seed: int = 0
-    """Of the dice."""
+    """Seed of the draws."""
     seconds: float = 0.0
-    """Time that an answer takes."""
+    """Latency of an answer in seconds."""
     slots: int = 0
-    """Most requests at once, above which it answers 429; 0 for no limit."""
+    """Maximum concurrent requests, above which it answers 429; 0 for no limit."""
     retry_after: str = "0.05"
     """Header of its 429 and 503 answers, "" for none."""
     answer: Callable[[dict[str, Any]], tuple[int, Any] | None] = lambda _: None
-    """Status and content to answer to a request's body in place of all this; None to go on."""
+    """Returns status and content for a request's body in place of all this; None for the scripted answer."""
     usage: bool = True
-    """Whether its replies count tokens."""
+    """Whether its replies have token counts."""
     completions: bool = True
-    """Whether it serves plain prompts."""
+    """Whether it serves plain completions."""
     bos: bool = False
-    """Whether it puts a token of its own before a plain prompt."""
+    """Whether it prepends a token of its own to a plain prompt."""
 
 
 def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
-    """Status and content of what a server answers to a request's body."""
-    given = script.answer(body)
-    if given is not None:
-        return given
+    """Status and content of the answer to a request's body."""
+    scripted = script.answer(body)
+    if scripted is not None:
+        return scripted
     if script.models and body["model"] not in script.models:
         message = f"The model `{body['model']}` does not exist."
         return 404, error_body(message, "model_not_found")
@@ -81,7 +81,7 @@ def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
 
 
 def requests_of(body: dict[str, Any]) -> list[Request]:
-    """One request a choice; the seed counts up."""
+    """One request per choice, with consecutive seeds."""
     plain = "prompt" in body
     turns = [{"role": "user", "content": body["prompt"]}] if plain else body["messages"]
     messages = tuple(Message.model_construct(**turn) for turn in turns)
@@ -89,8 +89,8 @@ def requests_of(body: dict[str, Any]) -> list[Request]:
     sampling = Sampling(body.get("temperature", 1.0), body.get("top_p", 1.0), limit)
     seed = body.get("seed")
     seeds = [None if seed is None else seed + i for i in range(body.get("n", 1))]
-    asked = [replace(sampling, seed=seed) for seed in seeds]
-    return [Request(messages, each, tree=0, plain=plain) for each in asked]
+    samplings = [replace(sampling, seed=seed) for seed in seeds]
+    return [Request(messages, each, tree=0, plain=plain) for each in samplings]
 
 
 def _completion(script: Script, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Named fakes: worlds that reply, engines that dawdle or hold, roles that follow a table."""
+"""Named fakes: scripted models, slow and hanging engines, roles that follow a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_prompt(text: str = "Write a line.", prompt_id: str = "p") -> Prompt:
 
 
 def make_root(response: str = "r", num_yes: int = 0, node_id: int = 0, calls: int = 0) -> Node:
-    """A given root with `num_yes` of five votes."""
+    """A root with `num_yes` of five votes."""
     return Node(
         id=node_id,
         parent=None,
@@ -49,13 +49,13 @@ def make_judgement(num_yes: int) -> Judgement:
 
 
 def make_settings(name: str, **fields: object) -> SearchSettings:
-    """Settings of a search by a listed strategy, the paper's unless told."""
+    """Settings of a search by a listed strategy; the paper's by default."""
     chosen = SearchSettings(STRATEGIES.spec(name).plan, name, SearchConfig())
     return replace(chosen, **fields)  # type: ignore[arg-type]  # the tests' own keywords
 
 
 def timeless(tree: SearchTree) -> SearchTree:
-    """The tree without what hangs on the moment: clock readings, and hits of a prefix cache."""
+    """The tree without clock readings and prefix cache hits, which differ between runs."""
 
     def still(item: Node | Fault) -> dict[str, Usage]:
         costs = {"usage": item.usage, "judge_usage": item.judge_usage}
@@ -70,7 +70,7 @@ def timeless(tree: SearchTree) -> SearchTree:
 
 
 def kind_of(request: Request) -> str:
-    """Which role sent a request: draft, judge or refine."""
+    """The step that sent a request: draft, judge or refine."""
     if len(request.messages) == 3:
         return "refine"
     return "judge" if request.messages[-1].content.endswith("### Verification") else "draft"
@@ -82,7 +82,7 @@ class World:
 
     seed: int = 0
     yes: float = 0.4
-    """Up to this share of a response's votes say yes."""
+    """Maximum share of a response's votes that say yes."""
     mute: float = 0.0
     """Share of votes without a verdict."""
     broken: float = 0.0
@@ -93,14 +93,14 @@ class World:
     """Share of refinements that are not in the canonical form."""
 
     def __call__(self, request: Request) -> str:
-        """What the model says."""
-        asked = "|".join(message.content for message in request.messages)
-        dice = random.Random(f"{self.seed}|{asked}|{request.sampling.seed}")
+        """The reply to a request."""
+        conversation = "|".join(message.content for message in request.messages)
+        dice = random.Random(f"{self.seed}|{conversation}|{request.sampling.seed}")
         kind = kind_of(request)
         if kind == "judge":
             if dice.random() < self.mute:
                 return MUTE
-            leaning = random.Random(f"{self.seed}|{asked}").random()
+            leaning = random.Random(f"{self.seed}|{conversation}").random()
             return YES if dice.random() < self.yes * leaning * 2 else NO
         if dice.random() < self.broken:
             return " " if kind == "draft" else "To mend: all of it."
@@ -110,13 +110,13 @@ class World:
 
 
 def refined(response: str, kind: str = "refine") -> str:
-    """A response as its writer gives it: bare, or between a refiner's markers."""
+    """A reply with a response: plain, or between a refiner's markers."""
     if kind == "draft":
         return response
     return f"To mend: wording.\nFinal Refined Output:\n[[start]]\n{response}\n[[end]]"
 
 
-class DawdlingEngine(FakeEngine):
+class DelayedEngine(FakeEngine):
     """Answers each call after a random number of turns of the event loop."""
 
     def __init__(self, reply: Reply, order: int) -> None:
@@ -124,13 +124,13 @@ class DawdlingEngine(FakeEngine):
         self._dice = random.Random(order)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order."""
+        """One completion per request, in order."""
         for _ in range(self._dice.randrange(12)):
             await asyncio.sleep(0)
         return await super().generate(requests)
 
 
-class HoldingEngine(FakeEngine):
+class HangingEngine(FakeEngine):
     """Never answers a call with a request that `held` names; notes which of them were cancelled."""
 
     def __init__(self, reply: Reply, held: Sequence[str]) -> None:
@@ -139,10 +139,10 @@ class HoldingEngine(FakeEngine):
         self.cancelled: list[str] = []
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order, or never."""
-        asked = requests[0].messages[0].content
+        """One completion per request, in order, or never."""
+        instruction = requests[0].messages[0].content
         for name in self._held:
-            if name in asked:
+            if name in instruction:
                 try:
                     await asyncio.Event().wait()
                 finally:
@@ -164,7 +164,7 @@ def real_roles(engine: Engine, *, votes: int = 5, vote_rule: VoteRule = "full") 
 class TableRoles:
     """Roles without an engine: `r` is refined to `ra`, `rb` ...; `scores` gives yes votes of five.
 
-    Counts what was asked; an attempt that `broken` names fails.
+    Counts the calls; an attempt that `broken` names fails.
     """
 
     scores: Mapping[str, int] = field(default_factory=dict)
@@ -193,7 +193,7 @@ class TableRoles:
         return self._write(response, seeds)
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        """As the table says; no yes where it says nothing."""
+        """The judgement in the table; no yes if it has none."""
         self.judged.append(response)
         return make_judgement(self.scores.get(response, 0)), Usage(calls=5)
 

@@ -1,10 +1,10 @@
 """A scripted server that speaks OpenAI's protocol on loopback, for tests and benchmarks.
 
-    python -m tests.servers --port 0        prints its URL and answers at once until it is killed
+    python -m tests.servers --port 0        prints its URL and serves without latency until it is killed
 
-A function from `Request` to text says what each choice of a reply is; `Script` says what the server
-lacks, how it fails and how often. It runs on an event loop in a thread of its own, can be killed and
-started again on the same port, and keeps what it was asked. Words count as tokens.
+A function from `Request` to text gives each choice of a reply; `Script` says what the server lacks, how
+it fails and how often. It runs on an event loop in its own thread, can be killed and started again on the
+same port, and stores its requests. Words count as tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Seen:
     headers: dict[str, str]
     fault: Fault | None = None
     cancelled: bool = False
-    """Whether the client went away before the answer."""
+    """Whether the client disconnected before the answer."""
 
     @property
     def text(self) -> str:
@@ -49,16 +49,16 @@ class ScriptedServer:
 
     script: Script = Script()
     port: int = 0
-    """Given by the system at the first start, and kept from then on."""
+    """Assigned by the system at the first start, and reused afterwards."""
     seen: list[Seen] = field(default_factory=list)
     keep: bool = True
     """Whether `seen` grows."""
     on_request: Callable[[int], None] = lambda _: None
-    """Told how many requests there were, in the server's thread, before each is answered."""
+    """Called with the number of requests, in the server's thread, before each is answered."""
     num_requests: int = 0
     active: int = 0
     peak: int = 0
-    """Most requests at once."""
+    """Maximum number of concurrent requests so far."""
     connections: set[_Connection] = field(default_factory=set)
     _dice: random.Random = field(default_factory=random.Random)
     _loop: asyncio.AbstractEventLoop | None = None
@@ -79,11 +79,11 @@ class ScriptedServer:
 
     @property
     def killed(self) -> bool:
-        """Whether it does not listen, or is about to stop."""
+        """Whether it has stopped listening or is about to."""
         return self._loop is None
 
     def start(self) -> None:
-        """Listen; returns once connections are taken."""
+        """Start listening; returns once connections are accepted."""
         self._join()  # one that was killed out of its own thread may not have ended yet
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
@@ -91,7 +91,7 @@ class ScriptedServer:
         assert ready.wait(30), "the scripted server did not start"
 
     def kill(self) -> None:
-        """Stop listening and cut every connection, as a dying process does."""
+        """Stop listening and drop every connection, as a killed process does."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
@@ -104,7 +104,7 @@ class ScriptedServer:
             self._thread = None
 
     def draw_fault(self) -> Fault | None:
-        """What becomes of the next request."""
+        """The fault of the next request, None for a proper answer."""
         if self._dice.random() >= self.script.fault_share:
             return None
         return self._dice.choice(self.script.faults)
@@ -142,7 +142,7 @@ async def _turns() -> None:
 
 
 class _Connection(asyncio.Protocol):
-    """One client's connection: reads requests one after the other, answers each."""
+    """One client's connection: reads and answers requests in turn."""
 
     def __init__(self, server: ScriptedServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server, self._loop = server, loop
@@ -153,7 +153,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._server.connections.add(self)
-        if self._server.killed:  # it was taken in the last moment
+        if self._server.killed:  # it was accepted at the last moment
             self.cut()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,7 +162,7 @@ class _Connection(asyncio.Protocol):
             self._task.cancel()
 
     def cut(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -236,7 +236,7 @@ class _Connection(asyncio.Protocol):
             self.send(status, content, script.retry_after, half=seen.fault == "half")
 
     def send(self, status: int, content: Any, retry_after: str = "", half: bool = False) -> None:
-        """Write a response; half of a JSON text is declared as if it were all."""
+        """Write a response; with `half`, the body ends before its declared length."""
         body = json.dumps(content).encode()
         body = body[: len(body) // 2] if half else body
         head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}\r\ncontent-type: application/json\r\n"
@@ -251,7 +251,7 @@ def _paths(script: Script) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Serve until killed, answering at once."""
+    """Serve until killed, without latency."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)

@@ -24,7 +24,7 @@ marker_text = st.lists(
         ]
     )
 ).map("".join)
-"""Texts that are mostly the markers by which verdicts and refinements are read, whole and in parts."""
+"""Texts of mostly markers of verdicts and refinements, whole and in parts."""
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
@@ -63,7 +63,7 @@ judgements = st.builds(
 
 @st.composite
 def trees(draw: st.DrawFn) -> SearchTree:
-    """A tree that is sound: ids by position, parents before children, depths counted."""
+    """A consistent tree: ids by position, parents before children, correct depths."""
     nodes: list[Node] = []
     for index in range(draw(st.integers(0, 5))):
         parent = draw(st.sampled_from([None, *nodes]))
@@ -118,7 +118,7 @@ worlds = st.builds(
 
 @st.composite
 def searches(draw: st.DrawFn) -> SearchSettings:
-    """Settings of a search by any listed strategy, of any small shape."""
+    """Settings of a search by any listed strategy, with any small shape."""
     name = draw(st.sampled_from(sorted(STRATEGIES)))
     return SearchSettings(
         strategy=STRATEGIES.spec(name).plan,

@@ -1,4 +1,4 @@
-"""From prompts to a passing answer on the embedded model, by ground truth."""
+"""Runs of the embedded model from prompts to answers, by ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMPTS = 48
 
 
 def decode(out: Path, *flags: str) -> dict[str, float]:
-    """Run `spar decode` on the first validation-free test prompts; the summary it prints."""
+    """Run `spar decode` on the first test prompts; returns the summary that it prints."""
     pytest.importorskip("torch")
     command = [sys.executable, "-m", "spar", "decode", "--limit", str(PROMPTS), "--json"]
     command += ["--display", "none", "--out", str(out), *flags]
@@ -32,7 +32,7 @@ def decode(out: Path, *flags: str) -> dict[str, float]:
 
 
 def test_a_search_turns_failing_answers_into_passing_ones(tmp_path: Path) -> None:
-    """BFS with budget 15 passes more prompts than its greedy drafts, by ground truth, and says so truly."""
+    """BFS with budget 15 passes more prompts than its greedy drafts, and its summary has both rates."""
     summary = decode(tmp_path / "bfs", "--strategy", "bfs", "--budget", "15")
     trees = list(read_trees(tmp_path / "bfs"))
     truths = [bool(tree.answer and passes(tree.answer, tree.prompt.meta)) for tree in trees]
@@ -45,20 +45,20 @@ def test_a_search_turns_failing_answers_into_passing_ones(tmp_path: Path) -> Non
 
 
 def test_the_verifier_as_judge_is_never_wrong(tmp_path: Path) -> None:
-    """With ground truth for a judge, solved and passing are the same thing, and votes cost nothing."""
+    """With ground truth as the judge, a tree is solved exactly if its answer passes, and votes cost nothing."""
     decode(tmp_path / "v", "--judge", "verifier", "--strategy", "dfs", "--budget", "7")
     for tree in read_trees(tmp_path / "v"):
         assert tree.solved == passes(tree.answer or "", tree.prompt.meta)
         assert tree.usage.calls <= 7 * 3
 
 
-def test_a_run_is_the_same_whatever_its_batches_were(tmp_path: Path) -> None:
-    """Four trees in flight or sixty-four: the same seed gives the same responses and verdicts."""
-    kept = []
+def test_a_run_does_not_depend_on_its_batches(tmp_path: Path) -> None:
+    """With 4 or 64 trees in flight, the same seed gives the same responses and verdicts."""
+    runs = []
     for concurrency in ("4", "64"):
         out = tmp_path / concurrency
         decode(out, "--limit", "16", "--budget", "7", "--concurrency", concurrency)
-        kept.append(
+        runs.append(
             {
                 tree.prompt.id: [
                     (n.response, n.judgement and n.judgement.verdicts) for n in tree.nodes
@@ -66,19 +66,19 @@ def test_a_run_is_the_same_whatever_its_batches_were(tmp_path: Path) -> None:
                 for tree in read_trees(out)
             }
         )
-    assert kept[0] == kept[1]
+    assert runs[0] == runs[1]
 
 
 def test_the_logprob_judge_scores_between_no_and_yes(tmp_path: Path) -> None:
-    """One critique a response; scores are read from the model's probabilities, not from its words."""
+    """Scores are the model's probabilities of its verdicts, one critique per response."""
     decode(tmp_path / "l", "--judge", "logprob", "--strategy", "best-of-n", "--budget", "2")
     scores = [node.score for tree in read_trees(tmp_path / "l") for node in tree.nodes]
     assert all(-1 <= score <= 1 for score in scores)
     assert len(set(scores)) > 10
 
 
-def test_a_prompt_beyond_the_context_is_a_fault_and_the_others_go_on(tmp_path: Path) -> None:
-    """The long prompt's tree holds faults and no answer; its neighbour is answered; the run ends well."""
+def test_a_prompt_beyond_the_context_is_a_fault_of_its_tree(tmp_path: Path) -> None:
+    """The long prompt's tree has faults and no answer; the other prompt is answered, and the run succeeds."""
     rows = [
         {"id": "long", "prompt": "word " * 5000},
         {"id": "short", "prompt": "Write something short."},

@@ -1,4 +1,4 @@
-"""Verdicts and refinements out of model text: what is read, what is not, what cannot be forged."""
+"""Parsing verdicts and refinements: valid, broken and forged replies."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("text", "verdict"), VERDICTS)
 def test_verdict(text: str, verdict: bool | None) -> None:
-    """The first whole word yes or no after the last heading, in either spelling, any dress."""
+    """The first whole word yes or no after the last heading, in either spelling and any markup."""
     assert parse_verdict(text) is verdict
 
 
-def test_a_repeated_template_is_no_verdict() -> None:
-    """The template's own sentence about the two verdicts, repeated, decides nothing."""
+def test_a_repeated_template_is_not_a_verdict() -> None:
+    """A judge that repeats the template's sentence about the verdicts gives none."""
     lines = [line for line in load().judge.splitlines() if "Final Judgement" in line]
     assert lines
     assert [parse_verdict(line) for line in lines] == [None] * len(lines)
@@ -74,7 +74,7 @@ def test_a_repeated_template_is_no_verdict() -> None:
 
 @given(marker_text)
 def test_the_span_is_the_verdict(text: str) -> None:
-    """What `find_verdict` points at is the word that `parse_verdict` reads."""
+    """`find_verdict` returns the span of the word that `parse_verdict` reads."""
     span, verdict = find_verdict(text), parse_verdict(text)
     assert (span is None) == (verdict is None)
     if span is not None:
@@ -82,8 +82,8 @@ def test_the_span_is_the_verdict(text: str) -> None:
 
 
 @given(marker_text)
-def test_what_comes_before_the_last_heading_decides_nothing(quoted: str) -> None:
-    """Whatever a judge quotes, its own last line is its verdict."""
+def test_text_before_the_last_heading_is_ignored(quoted: str) -> None:
+    """Whatever a judge quotes before, its last line is its verdict."""
     assert parse_verdict(f"{quoted}\nFinal Judgement: No") is False
     assert parse_verdict(f"{quoted}\nFinal Judgement: Yes") is True
 
@@ -112,9 +112,8 @@ REFINEMENTS = [
 
 @pytest.mark.parametrize(("text", "reflection", "response"), REFINEMENTS)
 def test_refinement(text: str, reflection: str, response: str) -> None:
-    """The response stands between the markers, the reflection before the heading."""
-    found = parse_refinement(text)
-    assert (found.reflection, found.response) == (reflection, response)
+    """The response is the text between the markers, the reflection the text before the heading."""
+    assert parse_refinement(text) == Refinement(reflection, response)
 
 
 BROKEN = [
@@ -135,14 +134,14 @@ BROKEN = [
 
 @pytest.mark.parametrize(("text", "lacking"), BROKEN)
 def test_broken_refinement(text: str, lacking: str) -> None:
-    """What is missing or cut is named, and nothing is made up in its place."""
+    """The error names the missing part."""
     with pytest.raises(ParseError, match=lacking):
         parse_refinement(text)
 
 
 @given(any_text | marker_text)
-def test_a_response_comes_through_its_markers(response: str) -> None:
-    """Any response that a refiner copied from its shielded prompt is read back as it was."""
+def test_escaped_markers_in_a_response_are_unescaped(response: str) -> None:
+    """A response that a refiner copied from its prompt, markers escaped, is parsed to the original."""
     text = f"why\nFinal Refined Output:\n[[start]]\n{escape_markers(response)}\n[[end]]"
     if response.strip():
         assert parse_refinement(text).response == response.strip()
@@ -152,25 +151,25 @@ def test_a_response_comes_through_its_markers(response: str) -> None:
 
 
 @pytest.mark.parametrize(("reflection", "response"), [case[1:] for case in REFINEMENTS])
-def test_a_refinement_is_written_as_it_is_read(reflection: str, response: str) -> None:
-    """The canonical text of what was read is read as the same."""
-    found = Refinement(reflection, response)
-    assert parse_refinement(refinement_text(found)) == found
+def test_the_canonical_text_round_trips(reflection: str, response: str) -> None:
+    """`parse_refinement` is the inverse of `refinement_text`."""
+    refinement = Refinement(reflection, response)
+    assert parse_refinement(refinement_text(refinement)) == refinement
 
 
-def test_the_canonical_text_is_the_one_that_the_template_asks_for() -> None:
-    """Heading and markers stand as in the refine template; a marker in the response has its shield."""
+def test_the_canonical_text_follows_the_template() -> None:
+    """Heading and markers are those of the refine template; a marker in the response is escaped."""
     text = refinement_text(Refinement("why", "a [[end]] b"))
     assert text == "why\nFinal Refined Output:\n[[start]]\na [\u2060[end]] b\n[[end]]"
-    asked = load().refine.splitlines()
-    assert [line for line in text.splitlines()[1:3] if line in asked] == text.splitlines()[1:3]
+    template = load().refine.splitlines()
+    assert [line for line in text.splitlines()[1:3] if line in template] == text.splitlines()[1:3]
 
 
 @given(any_text | marker_text, any_text | marker_text)
-def test_no_refinement_changes_by_being_written(before: str, inside: str) -> None:
-    """Whatever can be read, its canonical text is read as the same."""
+def test_every_parsed_refinement_round_trips(before: str, inside: str) -> None:
+    """The canonical text of any parsed refinement is parsed to the same refinement."""
     try:
-        found = parse_refinement(f"{before}[[start]]{inside}[[end]]")
+        refinement = parse_refinement(f"{before}[[start]]{inside}[[end]]")
     except ParseError:
         return
-    assert parse_refinement(refinement_text(found)) == found
+    assert parse_refinement(refinement_text(refinement)) == refinement

@@ -1,4 +1,4 @@
-"""Prompts from files, standard input and text: what is read, what is refused, in which words."""
+"""Prompts from files, standard input and text: parsing, ids and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(path: Path, *rows: object) -> Path:
 
 
 def mistake(source: Path | str) -> str:
-    """The message with which reading `source` to its end is refused."""
+    """The message of the error that reading `source` to its end raises."""
     with pytest.raises(UsageError) as caught:
         list(read_prompts(source))
     assert "\n" not in str(caught.value)
@@ -51,14 +51,14 @@ def mistake(source: Path | str) -> str:
         max_size=3,
     ),
 )
-def test_any_text_survives_a_json_line(
+def test_any_text_round_trips(
     tmp_path_factory: pytest.TempPathFactory,
     prompt_id: str,
     above: list[tuple[str, str]],
     text: str,
     meta: dict[str, object],
 ) -> None:
-    """Id, messages and meta come back as they were, whatever characters they have."""
+    """Id, messages and meta are read back equal, whatever characters they have."""
     turns = [*above, ("user", text)]
     messages = [{"role": role, "content": content} for role, content in turns]
     path = tmp_path_factory.mktemp("prompts") / "rows.jsonl"
@@ -75,12 +75,12 @@ def test_any_text_survives_a_json_line(
     ids=["nul", "surrogate", "emoji-rtl", "odd-line-ends", "long"],
 )
 def test_hostile_text_is_one_prompt(tmp_path: Path, text: str) -> None:
-    """A prompt is legal text, neither split nor changed."""
+    """Any text is one prompt, neither split nor changed."""
     (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", {"prompt": text}))
     assert prompt.messages == (Message(role="user", content=text),)
 
 
-def test_text_file_has_one_prompt_a_line(tmp_path: Path) -> None:
+def test_text_file_has_one_prompt_per_line(tmp_path: Path) -> None:
     """Only line feeds, with or without a carriage return, end a line; blank ones are skipped."""
     path = tmp_path / "prompts.txt"
     path.write_bytes('\ufefffirst\r\n\n  \n second\u2028still\rsecond\n{"third"'.encode())
@@ -93,8 +93,8 @@ def test_text_file_has_one_prompt_a_line(tmp_path: Path) -> None:
     assert {prompt.source for prompt in prompts} == {str(path)}
 
 
-def test_ids_are_given_or_derived(tmp_path: Path) -> None:
-    """`id` wins over `key`, `key` over line number and content; numbers become strings."""
+def test_ids_are_explicit_or_derived(tmp_path: Path) -> None:
+    """`id` precedes `key`, `key` precedes a derived id; numbers become strings."""
     path = write(
         tmp_path / "rows.jsonl",
         {"prompt": "a", "id": "one", "key": 1},
@@ -124,15 +124,15 @@ def test_standard_input_mixes_objects_and_text(monkeypatch: pytest.MonkeyPatch) 
     assert prompts[0].id == "7"
 
 
-def test_prompt_from_text_keeps_the_text() -> None:
-    """A typed prompt may have several lines."""
+def test_prompt_from_text_is_one_turn() -> None:
+    """A text may have several lines."""
     prompt = prompt_from_text("two\nlines ")
     assert prompt.messages == (Message(role="user", content="two\nlines "),)
     assert prompt.source == "--prompt"
 
 
 def test_limit_stops_before_the_next_row(tmp_path: Path) -> None:
-    """Rows past the limit are not looked at, so a wrong one does not matter."""
+    """Rows past the limit are not read, so a bad one raises no error."""
     path = write(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b"}, {"wrong": 1})
     assert [prompt.messages[0].content for prompt in read_prompts(path, 2)] == ["a", "b"]
     assert list(read_prompts(path, 0)) == []
@@ -172,8 +172,8 @@ USER = {"role": "user", "content": "hi"}
         ('{"prompt": "x", "id": "first"}', 'duplicate id "first", also on line 1'),
     ],
 )
-def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
-    """The message has the file, the line, the value and what is accepted, and stays short."""
+def test_a_bad_row_is_a_short_error(tmp_path: Path, line: str, words: str) -> None:
+    """The message has the file, the line, the value and what is accepted."""
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"prompt": "fine", "id": "first"}}\n\n{line}\n', encoding="ascii")
     message = mistake(path)
@@ -183,28 +183,28 @@ def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
 
 
 def test_a_key_equal_to_an_id_is_refused(tmp_path: Path) -> None:
-    """Ids are compared as the strings they become."""
+    """Ids are compared as strings."""
     path = write(tmp_path / "rows.json", {"prompt": "a", "id": "7"}, {"prompt": "b", "key": 7})
     assert mistake(path).startswith(f'{path}:2: duplicate id "7", also on line 1')
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"], ids=["none", "blank", "bom"])
 def test_a_file_without_prompts_is_refused(tmp_path: Path, content: bytes) -> None:
-    """An empty file is a mistake, told when the stream ends."""
+    """A file without a prompt is an error at the end of the stream."""
     path = tmp_path / "rows.txt"
     path.write_bytes(content)
     assert mistake(path) == f"{path} has no prompt; expected one per line"
 
 
 def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    """The first wrong byte is named, with its line."""
+    """The error names the line and the first bad byte."""
     path = tmp_path / "rows.txt"
     path.write_bytes(b"fine\nna\xefve\n")
     assert mistake(path) == f"{path}:2: 0xef at byte 3 of the line; accepted: UTF-8 text"
 
 
-def test_paths_are_checked_at_once(tmp_path: Path) -> None:
-    """A missing file, a directory and an unknown suffix are refused before the first prompt."""
+def test_paths_are_checked_immediately(tmp_path: Path) -> None:
+    """A missing file, a directory and an unknown suffix are errors before the first prompt."""
     (tmp_path / "rows.csv").write_text("prompt\n", encoding="ascii")
     for name, words in [("none.txt", "no file"), ("", "directory"), ("rows.csv", r"'\.csv'")]:
         with pytest.raises(UsageError, match=words):
@@ -212,13 +212,13 @@ def test_paths_are_checked_at_once(tmp_path: Path) -> None:
 
 
 def test_a_blank_typed_prompt_is_refused() -> None:
-    """White space alone asks for nothing."""
+    """White space alone is an error."""
     with pytest.raises(UsageError, match="--prompt is blank"):
         prompt_from_text(" \n")
 
 
 def test_rows_are_not_held_in_memory(tmp_path: Path) -> None:
-    """Reading needs much less memory than the file has bytes."""
+    """Reading takes much less memory than the size of the file."""
     path = tmp_path / "rows.txt"
     path.write_text(("x" * 10_000 + "\n") * 1000, encoding="ascii")
     tracemalloc.start()

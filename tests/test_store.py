@@ -1,4 +1,4 @@
-"""The run directory: what survives a death, what is refused, what is deleted."""
+"""The run directory: crashes, resuming, errors and deletion."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ time.sleep(60)
 
 
 def manifest(config: dict[str, Any] | None = None, free: tuple[str, ...] = ()) -> Manifest:
-    """A manifest with little in it."""
+    """A small manifest."""
     return Manifest(spar_version="0", config=CONFIG if config is None else config, free=free)
 
 
@@ -61,7 +61,7 @@ def tree(prompt_id: str, text: str = "hi") -> SearchTree:
 
 
 def fill(directory: Path, *ids: str) -> Path:
-    """A closed run with these trees; the path of its trees."""
+    """A closed run with these trees; returns the path of its trees."""
     with RunStore.open(directory, manifest()) as store:
         for prompt_id in ids:
             store.append(tree(prompt_id))
@@ -69,13 +69,13 @@ def fill(directory: Path, *ids: str) -> Path:
 
 
 def ids(path: Path) -> list[str]:
-    """The prompt ids of the trees that a reader sees."""
+    """The prompt ids of the trees that a reader yields."""
     return [read.prompt.id for read in read_trees(path)]
 
 
 @contextmanager
 def child(directory: Path, work: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that has the run open, and is killed (-9) in the end."""
+    """A process that has the run open; it is killed (-9) at the end."""
     command = [sys.executable, "-c", CHILD, str(directory), work]
     environment = {**os.environ, "PYTHONPATH": str(Path(spar.__file__).parents[1])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -107,8 +107,8 @@ def failing_sync(descriptor: int) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
-def test_trees_come_back_as_written(tmp_path: Path) -> None:
-    """Any text survives, lone surrogates and line separators too, through a directory or a file."""
+def test_trees_round_trip(tmp_path: Path) -> None:
+    """Trees with any text, lone surrogates and line separators included, are read back equal."""
     trees = [tree("a", "\ud800 \x00 \u2028 🙂\n"), tree("\udfff", "\x1b[31m")]
     with RunStore.open(tmp_path / "deep" / "run", manifest()) as store:
         for each in trees:
@@ -119,14 +119,14 @@ def test_trees_come_back_as_written(tmp_path: Path) -> None:
 
 
 def test_a_tree_is_readable_before_close(tmp_path: Path) -> None:
-    """Nothing waits in a buffer: another reader sees a tree as soon as it is appended."""
+    """Nothing is buffered: another reader sees a tree as soon as it is appended."""
     with RunStore.open(tmp_path, manifest()) as store:
         store.append(tree("a"))
         assert ids(tmp_path) == ["a"]
 
 
-def test_resume_knows_what_is_done(tmp_path: Path) -> None:
-    """A second opening keeps the trees and the first manifest, and goes on after them."""
+def test_resuming_keeps_trees_and_manifest(tmp_path: Path) -> None:
+    """A run that is opened again has its trees and its first manifest, and appends after them."""
     fill(tmp_path, "a", "b")
     first = read_manifest(tmp_path)
     with RunStore.open(tmp_path, first.model_copy(update={"created": "later"})) as store:
@@ -139,7 +139,7 @@ def test_resume_knows_what_is_done(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [b'{"schema_ver', b"\x00\x00\x00", b'{"prompt": {"id": "x"\n'])
 def test_a_torn_last_line_is_skipped_then_cut(tmp_path: Path, tail: bytes) -> None:
-    """A reader skips it and leaves the file alone, a writer cuts it off in place."""
+    """A reader skips it without changing the file; a writer truncates the file."""
     path = fill(tmp_path, "a", "b")
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
@@ -151,17 +151,17 @@ def test_a_torn_last_line_is_skipped_then_cut(tmp_path: Path, tail: bytes) -> No
 
 
 def test_any_cut_of_the_last_line_can_be_resumed(tmp_path: Path) -> None:
-    """Wherever a line is torn, no tree is lost but that one, and the next one is whole."""
+    """Wherever the last line is torn, no other tree is lost, and the next tree is written whole."""
     path = fill(tmp_path, "a", "b")
     whole = path.read_bytes()
     start = whole.index(b"\n") + 1
     for end in (*range(start, len(whole) - 2, 50), len(whole) - 2, len(whole) - 1):
         path.write_bytes(whole[:end])
         with RunStore.open(tmp_path, manifest()) as store:
-            kept = ["a", "b"] if end == len(whole) - 1 else ["a"]
-            assert store.done == set(kept)
+            expected = ["a", "b"] if end == len(whole) - 1 else ["a"]
+            assert store.done == set(expected)
             store.append(tree("c"))
-        assert ids(tmp_path) == [*kept, "c"]
+        assert ids(tmp_path) == [*expected, "c"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_any_cut_of_the_last_line_can_be_resumed(tmp_path: Path) -> None:
     ],
 )
 def test_a_corrupt_middle_line_is_refused(tmp_path: Path, line: str, words: str) -> None:
-    """Reader and writer name the file and the line, and change nothing."""
+    """Reader and writer raise an error with file and line, and change nothing."""
     path = fill(tmp_path, "a", "b")
     first, second = path.read_text().splitlines()
     path.write_text(f"{first}\n{line}\n{second}\n")
@@ -188,15 +188,15 @@ def test_a_corrupt_middle_line_is_refused(tmp_path: Path, line: str, words: str)
 
 
 def test_a_tree_with_unknown_fields_is_refused(tmp_path: Path) -> None:
-    """A reader says which field of which line is wrong."""
+    """The error names the line and the field."""
     path = fill(tmp_path, "a")
     path.write_text(json.dumps({**json.loads(path.read_text()), "extra": 1}) + "\n")
     with pytest.raises(UsageError, match=r"trees\.jsonl:1 is not a search tree: extra"):
         ids(path)
 
 
-def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
-    """The mistake shows before the first tree is asked for."""
+def test_a_missing_file_is_an_immediate_error(tmp_path: Path) -> None:
+    """The error is raised before the first tree is requested."""
     with pytest.raises(UsageError, match="there is no file"):
         read_trees(tmp_path)
     with pytest.raises(UsageError, match="cannot read"):
@@ -204,21 +204,21 @@ def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_kill_9_leaves_whole_lines(tmp_path: Path) -> None:
-    """Every tree whose append returned is there after a kill, and no part of another."""
+    """After a kill every tree whose append returned is in the file, and no part of another."""
     with child(tmp_path, "append") as process:
         assert process.stdout is not None
-        told = [process.stdout.readline().strip() for _ in range(20)]
+        appended = [process.stdout.readline().strip() for _ in range(20)]
         process.kill()
-        told += process.stdout.read().split()
+        appended += process.stdout.read().split()
     with RunStore.open(tmp_path, manifest({})) as store:
-        assert set(told) <= store.done
-        assert len(store.done) <= len(told) + 1
+        assert set(appended) <= store.done
+        assert len(store.done) <= len(appended) + 1
         assert ids(tmp_path) == [str(number) for number in range(len(store.done))]
     assert (tmp_path / "trees.jsonl").read_bytes().endswith(b"}\n")
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
-    """The message names the directory and the holder; a kill -9 gives the directory free."""
+    """The error names the directory and the process; kill -9 releases the lock."""
     with child(tmp_path, "wait") as process:
         with pytest.raises(RunLocked) as caught:
             RunStore.open(tmp_path, manifest({}), fresh=True)
@@ -232,7 +232,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
 def test_a_full_disk_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, room: int
 ) -> None:
-    """The part that was written is cut off, the message counts the safe trees, and one resumes."""
+    """The partial line is truncated, the error counts the saved trees, and the run can be resumed."""
     with RunStore.open(tmp_path, manifest()) as store:
         store.append(tree("a"))
         before = (tmp_path / "trees.jsonl").read_bytes()
@@ -248,7 +248,7 @@ def test_a_full_disk_stops_the_run(
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that takes ten bytes at a time still gets the whole line."""
+    """A line is written whole even if each write takes only ten bytes."""
     write = os.write
     with RunStore.open(tmp_path, manifest()) as store:
         monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
@@ -257,7 +257,7 @@ def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_failing_sync_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk reports late, at close, is told all the same, and the directory is free."""
+    """An error of the last sync is raised by close, and the lock is released."""
     store = RunStore.open(tmp_path, manifest())
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing_sync)
@@ -268,8 +268,8 @@ def test_a_failing_sync_stops_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
         assert again.done == set()
 
 
-def test_a_changed_config_is_refused_with_a_diff(tmp_path: Path) -> None:
-    """One line a changed key, dotted, old -> new, and the next step at the end."""
+def test_a_changed_config_is_an_error_with_a_diff(tmp_path: Path) -> None:
+    """One line per changed key, dotted, old -> new, and the next step at the end."""
     fill(tmp_path, "a")
     changed = {"search": {"budget": 20, "branch": 3, "keep": 2}, "engine": {"batch": 8}}
     with pytest.raises(ConfigChanged) as caught:
@@ -285,7 +285,7 @@ def test_a_changed_config_is_refused_with_a_diff(tmp_path: Path) -> None:
 
 
 def test_changed_templates_are_refused(tmp_path: Path) -> None:
-    """Other wording gives other results, so it does not go into the same run."""
+    """Another template gives other results, so the run cannot be resumed with it."""
     fill(tmp_path, "a")
     with pytest.raises(ConfigChanged, match=r'templates\.judge: \(absent\) -> "1f"'):
         RunStore.open(tmp_path, manifest().model_copy(update={"templates": {"judge": "1f"}}))
@@ -293,23 +293,23 @@ def test_changed_templates_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("free", ["engine", "engine.batch"])
 def test_free_fields_may_change(tmp_path: Path, free: str) -> None:
-    """What changes no result is neither compared nor part of the digest."""
+    """Keys that do not affect results are neither compared nor part of the digest."""
     fill(tmp_path, "a")
-    wanted = manifest({**CONFIG, "engine": {"batch": 64}}, free=(free,))
-    with RunStore.open(tmp_path, wanted) as store:
+    changed = manifest({**CONFIG, "engine": {"batch": 64}}, free=(free,))
+    with RunStore.open(tmp_path, changed) as store:
         assert store.done == {"a"}
-    assert wanted.digest == manifest(free=(free,)).digest != manifest().digest
+    assert changed.digest == manifest(free=(free,)).digest != manifest().digest
 
 
 def test_digest_follows_values_not_order() -> None:
-    """The digest is of canonical JSON, so it is the same in the next process."""
+    """The digest is that of canonical JSON, so it is the same in every process."""
     assert config_digest({"b": (1, 2), "a": {"d": "é", "c": None}}) == "d76b42e008b903d8"
     assert config_digest({"a": {"c": None, "d": "é"}, "b": [1, 2]}) == "d76b42e008b903d8"
     assert config_digest({"a": 1}) != config_digest({"a": 1.5})
 
 
 def test_fresh_deletes_only_what_a_run_owns(tmp_path: Path) -> None:
-    """A person's own files stay; trees, summary and log of the earlier run go."""
+    """Trees, summary and log of the earlier run are deleted; other files stay."""
     fill(tmp_path, "a")
     with RunStore.open(tmp_path, manifest()) as store:
         store.write_summary({"solved": 1})
@@ -328,10 +328,10 @@ def test_fresh_deletes_only_what_a_run_owns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"), [("thesis.tex", "mine"), ("trees.jsonl", "{}"), ("run.json", '{"a": 1}')]
 )
-def test_a_directory_that_is_no_run_is_left_alone(
+def test_a_directory_that_is_not_a_run_is_not_changed(
     tmp_path: Path, name: str, content: str, fresh: bool
 ) -> None:
-    """Files that no run made are neither deleted nor joined, and no file is added."""
+    """A directory with other files is an error; no file is deleted or added."""
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match="run"):
         RunStore.open(tmp_path, manifest(), fresh=fresh)
@@ -340,15 +340,15 @@ def test_a_directory_that_is_no_run_is_left_alone(
 
 
 def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
-    """A file in the place of the directory is a mistake, not a traceback."""
+    """A file in place of the directory is a UsageError."""
     (tmp_path / "file").write_text("mine")
     for name in ("file", "file/below"):
         with pytest.raises(UsageError, match="as a run directory: Not a directory"):
             RunStore.open(tmp_path / name, manifest())
 
 
-def test_manifest_says_which_schema_is_newer(tmp_path: Path) -> None:
-    """A run of a later spar is not misread."""
+def test_a_newer_schema_is_an_error(tmp_path: Path) -> None:
+    """A run of a later version of spar is not read."""
     newer = {"schema_version": SCHEMA_VERSION + 1, "unheard": 1}
     (tmp_path / "run.json").write_text(json.dumps(newer))
     with pytest.raises(UsageError, match="upgrade spar"):
@@ -356,7 +356,7 @@ def test_manifest_says_which_schema_is_newer(tmp_path: Path) -> None:
 
 
 def test_summary_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed replacement leaves the old summary; a later one wins."""
+    """A failed replacement leaves the old summary in place; a later one replaces it."""
     with RunStore.open(tmp_path, manifest()) as store:
         store.write_summary({"solved": 1})
         with monkeypatch.context() as patch:
@@ -368,8 +368,8 @@ def test_summary_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_summary(tmp_path) == {"solved": 3, "text": "\ud800"}
 
 
-def test_log_lines_are_dated_and_harmless(tmp_path: Path) -> None:
-    """A model's escape codes, line breaks and surrogates are shown, not obeyed."""
+def test_log_lines_are_dated_and_escaped(tmp_path: Path) -> None:
+    """Escape codes, line breaks and surrogates in a line are escaped."""
     with RunStore.open(tmp_path, manifest()) as store:
         store.log("naïve \x1b[31m\nred \ud800")
         store.log("second")
@@ -378,7 +378,7 @@ def test_log_lines_are_dated_and_harmless(tmp_path: Path) -> None:
     assert second.endswith(" second")
 
 
-def test_reading_and_resuming_do_not_hold_the_file(tmp_path: Path) -> None:
+def test_reading_and_resuming_take_little_memory(tmp_path: Path) -> None:
     """Memory stays far below the size of the file."""
     path = fill(tmp_path)
     line = tree("<id>", "x" * 10_000).to_json()

@@ -1,4 +1,4 @@
-"""The record: what survives JSON, what is refused, how scores and answers are read."""
+"""The record: JSON, validation, scores and answers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def node(node_id: int, *, parent: int | None = None, depth: int = 0, num_yes: in
 
 
 @given(trees())
-def test_a_tree_survives_json(tree: SearchTree) -> None:
-    """Any tree comes back equal from one line of ASCII, read as text or as bytes."""
+def test_a_tree_round_trips(tree: SearchTree) -> None:
+    """Any tree is read back equal from one line of ASCII, as text or as bytes."""
     line = tree.to_json()
     assert line.isascii()
     assert "\n" not in line
@@ -35,8 +35,8 @@ def test_a_tree_survives_json(tree: SearchTree) -> None:
 @pytest.mark.parametrize(
     "text", ["\x00", "\ud800", "\udfff\ud800", "\u2028\r\n", "\u202eabc", "🦊"]
 )
-def test_odd_text_survives_json(text: str) -> None:
-    """NUL, lone surrogates and line separators are text like any other, in every text field."""
+def test_odd_text_round_trips(text: str) -> None:
+    """NUL, lone surrogates and line separators are legal in every text field."""
     message = Message(role="user", content=text)
     prompt = Prompt(id=text, messages=(message,), source=text, meta={text: [text]})
     judgement = Judgement(verdicts=(None,), critique=text, dissent=text)
@@ -60,18 +60,18 @@ LINE = (
     f'"source":"","meta":{{}}}},"strategy":"s","config":"c","gate":0.5,"nodes":[{NODE_LINE}],"faults":[],'
     '"selected":0,"stop":"budget","cancelled":0,"cancelled_usage":{},"seconds":0.0}'
 )
-"""A tree as it was written before nodes had a text."""
+"""A tree that was written before nodes had the field `text`."""
 
 
-def test_a_line_without_a_text_is_read_and_written_as_it_was() -> None:
-    """Trees from before the field are read, and a node that needs none is the same bytes as ever."""
+def test_a_line_without_the_field_text_round_trips() -> None:
+    """Trees from before the field are read and written to the same bytes."""
     tree = SearchTree.from_json(LINE)
     assert tree.nodes[0].text is None
     assert tree.to_json() == LINE
 
 
-def test_a_text_is_written_only_where_there_is_one() -> None:
-    """It stands beside reflection and response; an empty one is a text too, and null reads as none."""
+def test_the_field_text_is_written_only_if_set() -> None:
+    """An empty text is written; null is read as None."""
     tree = SearchTree.from_json(LINE)
     for text in ("why: [[start]]x[[end]]", ""):
         worded = tree.model_copy(
@@ -86,14 +86,14 @@ def test_a_text_is_written_only_where_there_is_one() -> None:
 
 @given(trees(), st.sampled_from(["prompt", "nodes", "strategy", "stop"]))
 def test_a_record_is_frozen(tree: SearchTree, name: str) -> None:
-    """No field can be set once the record is made."""
+    """Assigning to a field is an error."""
     with pytest.raises(ValidationError, match="frozen"):
         setattr(tree, name, getattr(tree, name))
 
 
 @pytest.mark.parametrize("path", [(), ("prompt",), ("nodes", 0), ("nodes", 0, "usage")])
 def test_an_unknown_field_is_refused(path: tuple[str | int, ...]) -> None:
-    """A field that the schema lacks is an error wherever it stands."""
+    """A field that the schema lacks is an error at any level."""
     tree = SearchTree(
         prompt=make_prompt(), strategy="s", config="c", nodes=(node(0),), stop="exhausted"
     )
@@ -107,21 +107,21 @@ def test_an_unknown_field_is_refused(path: tuple[str | int, ...]) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"prompt": 1}', '"\\ud800'])
-def test_a_line_that_is_no_tree_is_a_value_error(line: str) -> None:
-    """Broken JSON and another schema are refused alike."""
+def test_a_line_that_is_not_a_tree_is_a_value_error(line: str) -> None:
+    """Broken JSON and another schema both raise ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011  # the message is json's or pydantic's
         SearchTree.from_json(line)
 
 
 @pytest.mark.parametrize("value", [1, None, b"bytes", ["a"]])
 def test_text_must_be_text(value: object) -> None:
-    """Nothing is turned into a string silently."""
+    """Other types are not converted to strings."""
     with pytest.raises(ValidationError, match="expected a string"):
         Message.model_validate({"role": "user", "content": value})
 
 
 def test_a_prompt_has_a_turn() -> None:
-    """An empty conversation is no prompt."""
+    """An empty conversation is an error."""
     with pytest.raises(ValidationError):
         Prompt(id="p", messages=())
 
@@ -140,12 +140,12 @@ def test_a_prompt_has_a_turn() -> None:
 def test_the_score_is_the_share_of_yes_among_parsed_votes(
     verdicts: tuple[bool | None, ...], score: float
 ) -> None:
-    """Unparsed votes count on neither side."""
+    """Unparsed votes are ignored."""
     assert Judgement(verdicts=verdicts, critique="").score == pytest.approx(score)
 
 
 def test_a_probability_is_the_score() -> None:
-    """Where the logprob judge gave P(yes), the verdicts do not count."""
+    """With P(yes) from the logprob judge, the verdicts do not affect the score."""
     assert Judgement(verdicts=(False,), critique="", probability=0.7).score == 0.7
 
 
@@ -157,14 +157,14 @@ def test_the_gate_is_strict(judgement: Judgement, gate: float) -> None:
 
 
 def test_an_unjudged_node_ranks_last() -> None:
-    """A node that every vote refused is better than one that was never judged."""
+    """A node that every vote rejected ranks above a node without a judgement."""
     unjudged = Node(id=0, parent=None, depth=0, response="x")
     refused = node(1, parent=0, depth=1, num_yes=0)
     assert best((unjudged, refused), 2) == (refused, unjudged)
 
 
 def test_best_is_highest_then_shallowest_then_first() -> None:
-    """Score decides, then depth, then id, whatever order they are given in."""
+    """Nodes are ordered by score, then depth, then id, whatever their order before."""
     nodes = (
         node(0, num_yes=1),
         node(1, parent=0, depth=1, num_yes=4),
@@ -172,7 +172,7 @@ def test_best_is_highest_then_shallowest_then_first() -> None:
         node(3, parent=0, depth=1, num_yes=4),
         node(4, parent=0, depth=1, num_yes=3),
     )
-    assert [kept.id for kept in best(nodes[::-1], 9)] == [1, 3, 2, 4, 0]
+    assert [node.id for node in best(nodes[::-1], 9)] == [1, 3, 2, 4, 0]
     assert best(nodes) == (nodes[1],)
     assert best((), 3) == ()
 
@@ -187,8 +187,8 @@ def test_a_path_runs_from_the_root(tree: SearchTree) -> None:
         assert all(b in tree.children(a.id) for a, b in pairwise(path))
 
 
-def test_a_path_may_be_as_long_as_a_chain_gets() -> None:
-    """Iterative refinement with a large budget makes a chain that recursion could not walk."""
+def test_a_path_may_be_long() -> None:
+    """A chain of iterative refinement may be longer than the recursion limit."""
     chain = tuple(node(i, parent=i - 1 if i else None, depth=i) for i in range(3000))
     tree = SearchTree(prompt=make_prompt(), strategy="s", config="c", nodes=chain, stop="budget")
     assert tree.path(2999) == chain
@@ -206,8 +206,8 @@ def test_usage_adds_up(parts: list[Usage]) -> None:
 
 
 @given(trees())
-def test_roles_share_out_the_whole_cost(tree: SearchTree) -> None:
-    """Drafts are the actor's, votes the judge's, refinements the refiner's; nothing is left over."""
+def test_the_roles_costs_add_up_to_the_whole(tree: SearchTree) -> None:
+    """Drafts are the actor's cost, votes the judge's, refinements the refiner's."""
     roles = tree.usage_by_role
     assert sum(roles.values(), Usage()).calls == tree.usage.calls
     items: tuple[Node | Fault, ...] = (*tree.nodes, *tree.faults)

@@ -85,12 +85,12 @@ def test_hand_picked_cases(
 
 @pytest.mark.parametrize("instruction_id", sorted(VERIFIERS))
 def test_a_blank_response_meets_nothing(instruction_id: str) -> None:
-    """White space passes no verifier, not even those that forbid something."""
+    """White space passes no verifier, not even one that forbids something."""
     assert verify(" \n", instruction_id, {}) is False
 
 
 def test_meta_without_known_constraints_cannot_be_verified() -> None:
-    """Unknown ids and arguments of the wrong shape give None, never a crash or a pass."""
+    """Unknown ids and bad arguments give None."""
     assert passes("text", {}) is None
     assert (
         passes("text", {"instruction_id_list": ["detectable_format:title"], "kwargs": [{}]}) is None
@@ -102,7 +102,7 @@ def test_meta_without_known_constraints_cannot_be_verified() -> None:
 
 
 def test_null_arguments_are_left_out() -> None:
-    """Rows padded with nulls, as on the hub, verify as if the nulls were absent."""
+    """Null arguments, as in the hub's rows, are ignored."""
     kwargs = [{"num_words": 2, "relation": "at least", "keyword": None}]
     meta = {"instruction_id_list": ["length_constraints:number_words"], "kwargs": kwargs}
     assert passes("two words", meta) is True
@@ -115,7 +115,7 @@ def lm_eval_verdict(
     registry = pytest.importorskip("lm_eval.tasks.ifeval.instructions_registry")
     import langdetect
 
-    # On a sentence of a few words its answer is chance; see the module docstring of the verifiers.
+    # On a few words its answer is chance; see the docstring of spar.verifiers.
     monkeypatch.setattr(langdetect, "detect", lambda _: "en")
     checker = registry.INSTRUCTION_DICT[instruction_id](instruction_id)
     checker.build_description(**kwargs)
@@ -128,7 +128,7 @@ def lm_eval_verdict(
 def test_equal_to_lm_eval_on_generated_responses(
     instruction_id: str, monkeypatch: pytest.MonkeyPatch, nltk_data: None
 ) -> None:
-    """On drafts and broken responses of a hundred tasks, both say the same, met and unmet alike."""
+    """Verdicts on drafts and broken responses of a hundred tasks are equal, met and violated."""
     rng = random.Random(instruction_id)
     verdicts = []
     for index in range(1200):
@@ -140,9 +140,9 @@ def test_equal_to_lm_eval_on_generated_responses(
                     write_response(task, rng, passing=False),
                 )
                 for text in writers:
-                    mine = verify(text, c.id, c.kwargs)
-                    assert mine == lm_eval_verdict(monkeypatch, c.id, dict(c.kwargs), text), text
-                    verdicts.append(mine)
+                    verdict = verify(text, c.id, c.kwargs)
+                    assert verdict == lm_eval_verdict(monkeypatch, c.id, dict(c.kwargs), text), text
+                    verdicts.append(verdict)
     assert len(verdicts) >= 100
     assert len(set(verdicts)) == 2
 
@@ -158,7 +158,7 @@ ASCII = st.lists(WORDS, max_size=14).flatmap(
 @given(text=ASCII, seed=st.integers(0, 10_000))
 @settings(max_examples=150, deadline=None)
 def test_equal_to_lm_eval_on_arbitrary_text(nltk_data: None, text: str, seed: int) -> None:
-    """On any text both say the same, sentence counts apart: those are only equal where no word abuts a stop."""
+    """Verdicts on any text are equal, except sentence counts, which differ if a word follows a stop directly."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         for instruction_id in SHARED:
             if instruction_id != "length_constraints:number_sentences":
@@ -170,7 +170,7 @@ def test_equal_to_lm_eval_on_arbitrary_text(nltk_data: None, text: str, seed: in
 
 
 def test_sentence_counts() -> None:
-    """Closing marks count once, with quotes around them or not; a trailing one adds nothing."""
+    """A closing mark counts once, quoted or not; a trailing one adds nothing."""
     assert count_sentences("") == 0
     assert count_sentences("no stop") == 1
     assert count_sentences('"One. Two! Three?"') == 3

@@ -11,7 +11,7 @@ from spar.infer.engine import Request
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine
 from spar.infer.engines.fake import FakeEngine
 from spar.types import Message
-from tests.fakes import HoldingEngine
+from tests.fakes import HangingEngine
 
 ASK = [Request((Message(role="user", content="go"),))]
 HOLD = [Request((Message(role="user", content="hold"),))]
@@ -32,7 +32,7 @@ async def test_busy_time_counts_overlapping_requests_once() -> None:
 
 async def test_what_is_given_up_is_counted() -> None:
     """A cancelled request is no longer in flight and was never answered."""
-    meter = InstrumentedEngine(HoldingEngine(lambda _: "a", held=["hold"]))
+    meter = InstrumentedEngine(HangingEngine(lambda _: "a", held=["hold"]))
     task = asyncio.create_task(meter.generate(HOLD))
     await asyncio.sleep(0.01)
     assert meter.in_flight == 1

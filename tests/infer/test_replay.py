@@ -21,7 +21,7 @@ from spar.types import Fault, Node, Prompt, SearchTree, Usage
 from tests.fakes import (
     MUTE,
     NO,
-    DawdlingEngine,
+    DelayedEngine,
     TableRoles,
     World,
     kind_of,
@@ -180,7 +180,7 @@ async def test_caps_on_calls_bind_as_they_do_in_a_search() -> None:
 
 async def test_cut_off_attempts_are_not_held() -> None:
     """With `--early-stop first` a solved wave depends on who was fast, in the record and in the replay."""
-    roles = real_roles(DawdlingEngine(World(seed=3, yes=1.0), 0))
+    roles = real_roles(DelayedEngine(World(seed=3, yes=1.0), 0))
     first = make_settings("best-of-n", budget=Budget(9), stop_rule="first")
     tree = await run_search(make_prompt(), roles, first)
     assert (tree.stop, tree.cancelled > 0) == ("solved", True)

@@ -18,7 +18,7 @@ from tests.fakes import (
     MUTE,
     NO,
     YES,
-    DawdlingEngine,
+    DelayedEngine,
     TableRoles,
     World,
     kind_of,
@@ -91,7 +91,7 @@ async def test_a_given_root_that_passes_ends_the_search() -> None:
 )
 async def test_caps_are_tested_before_each_wave(budget: Budget, num_nodes: int) -> None:
     """A wave that was begun is finished; none is begun once a cap is reached."""
-    engine = DawdlingEngine(World(yes=0), 0)
+    engine = DelayedEngine(World(yes=0), 0)
     settings = make_settings("iterative", budget=budget)
     tree = await run_search(make_prompt(), real_roles(engine), settings)
     assert (len(tree.nodes), tree.stop) == (num_nodes, "budget")
@@ -109,7 +109,7 @@ async def test_a_given_root_is_free_of_every_cap() -> None:
 
 async def test_seeds_follow_from_positions() -> None:
     """Every request of a search has its own seed, but for identical responses' shared votes."""
-    engine = DawdlingEngine(World(yes=0, mute=0.4, broken=0.3), 0)
+    engine = DelayedEngine(World(yes=0, mute=0.4, broken=0.3), 0)
     await run_search(make_prompt(), real_roles(engine), make_settings("bfs"))
     seeds = [request.sampling.seed for request in engine.requests]
     assert None not in seeds
@@ -129,7 +129,7 @@ async def test_another_run_has_other_seeds(change: str) -> None:
 
 async def test_an_unseeded_run_stays_unseeded() -> None:
     """Where the run has no seed, no request and no node has one."""
-    engine = DawdlingEngine(World(broken=0.3), 0)
+    engine = DelayedEngine(World(broken=0.3), 0)
     tree = await run_search(make_prompt(), real_roles(engine), make_settings("bfs", seed=None))
     assert {request.sampling.seed for request in engine.requests} == {None}
     assert {node.seed for node in tree.nodes} == {None}
@@ -137,7 +137,7 @@ async def test_an_unseeded_run_stays_unseeded() -> None:
 
 async def test_identical_responses_are_judged_once() -> None:
     """They share one judgement, and the first of them in the record pays for it."""
-    engine = DawdlingEngine(World(yes=0, variety=1), 3)
+    engine = DelayedEngine(World(yes=0, variety=1), 3)
     tree = await run_search(make_prompt(), real_roles(engine), make_settings("bfs"))
     assert [kind_of(request) for request in engine.requests].count("judge") == 5
     assert [node.usage.calls for node in tree.nodes] == [6] + [1] * 14

@@ -20,7 +20,7 @@ from spar.types import Usage
 from tests.fakes import (
     NO,
     YES,
-    HoldingEngine,
+    HangingEngine,
     TableRoles,
     World,
     kind_of,
@@ -60,7 +60,7 @@ def naming_reply(passing: str) -> Reply:
 
 async def test_stop_first_cancels_the_rest() -> None:
     """Once a child passes, calls still under way are cancelled in the engine, not awaited."""
-    engine = HoldingEngine(naming_reply("two"), held=["\none\n", "\nthree\n"])
+    engine = HangingEngine(naming_reply("two"), held=["\none\n", "\nthree\n"])
     settings = make_settings("bfs", stop_rule="first")
     search = run_search(make_prompt(), real_roles(engine), settings, roots=[make_root()])
     tree = await asyncio.wait_for(search, 5)
@@ -115,7 +115,7 @@ async def test_nothing_that_was_asked_is_missing_from_the_record(rule: VoteRule)
 
 async def test_stop_first_keeps_what_ended_before() -> None:
     """A child that was judged before the passing one is in the record, in the order asked for."""
-    engine = HoldingEngine(naming_reply("two"), held=["\nthree\n"])
+    engine = HangingEngine(naming_reply("two"), held=["\nthree\n"])
     settings = make_settings("bfs", stop_rule="first")
     search = run_search(make_prompt(), real_roles(engine), settings, roots=[make_root()])
     tree = await asyncio.wait_for(search, 5)
@@ -155,7 +155,7 @@ async def test_an_engine_error_cancels_the_siblings() -> None:
         return world(request)
 
     world = naming_reply("none")
-    engine = HoldingEngine(reply, held=["\ntwo\n", "\nthree\n"])
+    engine = HangingEngine(reply, held=["\ntwo\n", "\nthree\n"])
     search = run_search(
         make_prompt(), real_roles(engine), make_settings("bfs"), roots=[make_root()]
     )
@@ -179,7 +179,7 @@ async def test_errors_of_shared_judgements_are_heard() -> None:
 @pytest.mark.parametrize("held", ["Write a line.", "\none\n"], ids=["draft", "judge"])
 async def test_cancelling_the_search_cancels_its_calls(held: str) -> None:
     """Whoever cancels a search has nothing more to pay for."""
-    engine = HoldingEngine(naming_reply("none"), held=[held])
+    engine = HangingEngine(naming_reply("none"), held=[held])
     task = asyncio.create_task(run_search(make_prompt(), real_roles(engine), make_settings("bfs")))
     await asyncio.sleep(0.01)
     assert engine.cancelled == []
@@ -191,7 +191,7 @@ async def test_cancelling_the_search_cancels_its_calls(held: str) -> None:
 
 async def test_a_shared_judgement_outlives_no_search() -> None:
     """Children that wait for one held judgement are all cancelled with the search."""
-    engine = HoldingEngine(
+    engine = HangingEngine(
         lambda request: refined("same", kind_of(request)), held=["### Verification"]
     )
     task = asyncio.create_task(

@@ -11,7 +11,7 @@ from spar.infer.strategy import SearchConfig
 from spar.plugins import STRATEGIES
 from spar.types import SearchTree, best
 from tests.fakes import (
-    DawdlingEngine,
+    DelayedEngine,
     TableRoles,
     World,
     kind_of,
@@ -29,7 +29,7 @@ orders = st.integers(0, 99)
 
 async def grow(world: World, settings: SearchSettings, order: int = 0) -> SearchTree:
     """One search with spar's own roles, replies in an order of their own."""
-    return await run_search(make_prompt(), real_roles(DawdlingEngine(world, order)), settings)
+    return await run_search(make_prompt(), real_roles(DelayedEngine(world, order)), settings)
 
 
 @given(worlds, searches())
@@ -48,7 +48,7 @@ async def test_a_tree_is_sound(world: World, settings: SearchSettings) -> None:
 @given(worlds, searches())
 async def test_the_budget_is_never_exceeded(world: World, settings: SearchSettings) -> None:
     """Nodes and faults together never outnumber the responses that the budget allows."""
-    engine = DawdlingEngine(world, 0)
+    engine = DelayedEngine(world, 0)
     tree = await run_search(make_prompt(), real_roles(engine), settings)
     unjudged = sum(fault.stage == "judge" and fault.parent is None for fault in tree.faults)
     assert len(tree.nodes) + len(tree.faults) - unjudged <= settings.budget.responses
@@ -103,7 +103,7 @@ async def test_a_grown_tree_survives_json(world: World, settings: SearchSettings
 @given(worlds, searches())
 async def test_every_call_is_in_the_record(world: World, settings: SearchSettings) -> None:
     """The tree's usage counts each request that reached the engine once."""
-    engine = DawdlingEngine(world, 0)
+    engine = DelayedEngine(world, 0)
     tree = await run_search(make_prompt(), real_roles(engine), settings)
     assert tree.usage.calls == len(engine.requests)
 
@@ -220,7 +220,7 @@ async def test_best_of_n_is_one_wave() -> None:
 
 async def test_greedy_is_one_call() -> None:
     """One draft, no vote, one node."""
-    engine = DawdlingEngine(World(), 0)
+    engine = DelayedEngine(World(), 0)
     tree = await run_search(make_prompt(), real_roles(engine), make_settings("greedy"))
     assert [kind_of(request) for request in engine.requests] == ["draft"]
     assert engine.requests[0].sampling.temperature == 0
