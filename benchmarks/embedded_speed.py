@@ -13,15 +13,17 @@ import asyncio
 import os
 import platform
 import tempfile
-import time
 from pathlib import Path
 
 from spar.config import load_decode
-from spar.infer.decode import decode
+from spar.infer.engine import Stats
 from spar.infer.summary import Summary
 from spar.nano.tasks import prompts
-from spar.run.build import make_manifest, open_roles, search_settings
-from spar.run.resolve import Engines
+from spar.run.build import make_manifest
+from spar.run.decoding import source_of
+from spar.run.engine_pool import EnginePool
+from spar.run.resolve import resolve_config
+from spar.run.session import Run
 from spar.store import RunStore
 
 SINGLE_PROMPTS = 4
@@ -30,18 +32,16 @@ SINGLE_PROMPTS = 4
 
 async def measure(num_prompts: int, rows: int, directory: Path) -> tuple[Summary, float, float]:
     """Totals, seconds of the search (the model's loading left out) and mean rows a step."""
-    config = load_decode("nano", {"max_batch_size": rows, "engine": "hf"})
-    engines, summary = Engines(config), Summary()
+    config = resolve_config(
+        load_decode("nano", {"max_batch_size": rows, "engine": "hf"}), lambda _: None
+    )
+    source, pool = source_of(prompts("test", limit=num_prompts)), EnginePool()
     with RunStore.open(directory, make_manifest(config)) as store:
-        roles = open_roles(config, engines)
-        settings = search_settings(config, store.manifest.digest)
-        start = time.perf_counter()
-        tasks = prompts("test", limit=num_prompts)
-        await decode(tasks, roles, settings, store, summary=summary, room=engines.room)
-        seconds = time.perf_counter() - start
-    batch: float = getattr(next(iter(engines.opened.values())).engine, "mean_batch", 0.0)
-    await engines.aclose()
-    return summary, seconds, batch
+        summary = await Run(config, source, store, pool=pool).execute()
+    (engine,) = pool.engines.values()
+    batch = engine.engine.mean_batch if isinstance(engine.engine, Stats) else 0.0
+    await pool.aclose(lambda _: None)
+    return summary, summary.seconds - summary.load_seconds, batch
 
 
 def main() -> None:

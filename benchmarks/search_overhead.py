@@ -20,13 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spar.config import load_decode
-from spar.infer.decode import decode
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.summary import Summary
-from spar.run.build import make_manifest, open_roles, search_settings
-from spar.run.resolve import Engines
-from spar.store import RunStore
+from spar.run.decoding import run_decode
+from spar.run.resume import PromptSource
 from spar.types import Message, Prompt
 
 
@@ -39,12 +37,8 @@ def prompts(count: int) -> Iterator[Prompt]:
 async def search(count: int, directory: Path) -> Summary:
     """Decode `count` prompts with BFS, budget 15, five votes, into a run directory."""
     config = load_decode("nano", {"engine": "fake"})
-    engines, summary = Engines(config), Summary()
-    with RunStore.open(directory, make_manifest(config)) as store:
-        roles = open_roles(config, engines)
-        settings = search_settings(config, store.manifest.digest)
-        await decode(prompts(count), roles, settings, store, summary=summary)
-    return summary
+    source = PromptSource(lambda: prompts(count), count)
+    return (await run_decode(config, source, out=directory)).summary
 
 
 async def bare_calls(count: int) -> float:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spar.api import evaluate as evaluate
     from spar.api import evaluate_async as evaluate_async
     from spar.api import open_session as open_session
+    from spar.api import read_trees_async as read_trees_async
     from spar.api import search as search
     from spar.api import search_async as search_async
     from spar.api import sweep as sweep
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "spar.api": (
         "Evaluation compare compare_async decode decode_async evaluate evaluate_async "
-        "open_session search search_async sweep sweep_async train train_async"
+        "open_session read_trees_async search search_async sweep sweep_async train train_async"
     ),
     "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
     "spar.eval.benchmark": "Benchmark BenchmarkSpec",

@@ -82,6 +82,13 @@ def test_decode_stores_a_run_and_resumes_it(tmp_path: Path) -> None:
         spar.decode(prompts, out=tmp_path / "run", budget=3, **FAKE)
 
 
+async def test_read_trees_async(tmp_path: Path) -> None:
+    """The same trees as `read_trees`, without blocking the loop."""
+    await spar.decode_async(["One.", "Two."], out=tmp_path / "run", **FAKE)
+    trees = [tree async for tree in spar.read_trees_async(tmp_path / "run")]
+    assert trees == list(spar.read_trees(tmp_path / "run")) and len(trees) == 2
+
+
 def test_decode_without_out_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trees are in memory, and no directory is made."""
     monkeypatch.chdir(tmp_path)

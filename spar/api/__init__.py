@@ -15,7 +15,14 @@ running; a run with a directory can be resumed by the same call.
 
 from __future__ import annotations
 
-from spar.api.decoding import decode, decode_async, open_session, search, search_async
+from spar.api.decoding import (
+    decode,
+    decode_async,
+    open_session,
+    read_trees_async,
+    search,
+    search_async,
+)
 from spar.api.evaluation import (
     Evaluation,
     compare,
@@ -36,6 +43,7 @@ __all__ = [
     "evaluate",
     "evaluate_async",
     "open_session",
+    "read_trees_async",
     "search",
     "search_async",
     "sweep",

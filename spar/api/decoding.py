@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from spar.run.decoding import (
 from spar.run.interactive import Session
 from spar.run.keywords import decode_config
 from spar.run.resume import PromptSource
+from spar.store import read_trees
 from spar.types import SearchTree
 
 
@@ -120,6 +122,13 @@ async def decode_async(
 
 
 decode = blocking(decode_async)
+
+
+async def read_trees_async(path: str | Path) -> AsyncIterator[SearchTree]:
+    """Like `read_trees`, without blocking the event loop while a line is read and parsed."""
+    trees = await asyncio.to_thread(read_trees, path)
+    while (tree := await asyncio.to_thread(next, trees, None)) is not None:
+        yield tree
 
 
 def open_session(
