@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 from tui.index.rows import Truth
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ Demo = Callable[[Path], Awaitable[None]]
 """Makes a small run in a directory; raises `SparError` where it cannot, and stops when it is cancelled."""
 
 
-def no_facts(directory: Path) -> Facts:
+def no_annotations(directory: Path) -> Annotations:
     """Nothing is known of a run beyond its files."""
-    return Facts()
+    return Annotations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Inputs:
 
     paths: tuple[Path, ...] = (Path("runs"),)
     """Run directories, or directories that hold some."""
-    facts_for: Callable[[Path], Facts] = no_facts
+    annotations_for: Callable[[Path], Annotations] = no_annotations
     """Verdicts and rendered prompts of the trees of a run directory."""
     truth: Truth | None = None
     """Ground truth of an answer."""

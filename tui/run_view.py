@@ -19,7 +19,7 @@ from typing import Self
 
 from spar.errors import UsageError
 from spar.types import Node, SearchTree
-from spar.view.node_detail import Facts, Verdicts
+from spar.view.node_detail import Annotations, ConstraintCheck
 from tui.index.rows import Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
@@ -35,9 +35,9 @@ COUNT_SECONDS = 1.0
 class RunView:
     """The trees of one run as they are shown. Made by `open`; `work` is for a worker, all else is not."""
 
-    def __init__(self, path: Path, index: TreeIndex, facts: Facts) -> None:
+    def __init__(self, path: Path, index: TreeIndex, annotations: Annotations) -> None:
         self.path, self.index = path, index
-        self.facts = Facts(_with_examples(index, facts), facts.rendered)
+        self.annotations = Annotations(_with_examples(index, annotations), annotations.render)
         self.shown, self.sort = Filter(), Sort("number")
         self.numbers: array[int] = index.order(self.shown)
         """Numbers of the rows that are shown, in order."""
@@ -53,7 +53,7 @@ class RunView:
         """Open a run directory or a file of trees; raises `UsageError` where it cannot be read."""
         directory = path if path.is_dir() else path.parent
         index = TreeIndex.open(path, truth=inputs.truth)
-        return cls(path, index, inputs.facts_for(directory))
+        return cls(path, index, inputs.annotations_for(directory))
 
     @property
     def directory(self) -> Path:
@@ -146,11 +146,11 @@ def raw_text(view: RunView, number: int) -> str:
     return ""
 
 
-def _with_examples(index: TreeIndex, facts: Facts) -> Verdicts:
+def _with_examples(index: TreeIndex, annotations: Annotations) -> ConstraintCheck:
     """What a program says of a response; of an answer, else what an evaluation wrote down."""
 
     def verdicts(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
-        own = facts.verdicts(tree, node) if facts.verdicts else ()
+        own = annotations.check(tree, node) if annotations.check else ()
         if own or node.id != tree.selected:
             return own
         kept = index.verdicts(tree.prompt.id)

@@ -1,4 +1,4 @@
-"""`spar export`: one tree of a run as a page, a drawing or a record; a whole run as a table.
+"""`spar export`: one tree of a run as a document, a drawing or JSON, or a whole run as a table.
 
 spar export runs/mine --format html --id prompt-7 --out tree.html
 spar export runs/mine --format markdown --id prompt-7 | less
@@ -18,7 +18,7 @@ def export(
     run: Annotated[
         Path, typer.Argument(help="A run directory, or its trees.jsonl.", show_default=False)
     ],
-    form: Annotated[
+    file_format: Annotated[
         str,
         typer.Option(
             "--format",
@@ -27,17 +27,18 @@ def export(
         ),
     ],
     prompt_id: Annotated[
-        str, typer.Option("--id", help="The tree's prompt id, or a beginning that no other has.")
+        str, typer.Option("--id", help="The tree's prompt id, or a unique prefix of it.")
     ] = "",
     rows: Annotated[
         str, typer.Option(help="parquet, csv: trees, nodes or faults. Default: trees.")
     ] = "",
     out: Annotated[
-        Path | None, typer.Option(help="File to write; else standard output.", show_default=False)
+        Path | None,
+        typer.Option(help="File to write. Default: standard output.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a tree of a run, or the whole run, as a file for people or other programs."""
+    """Export a tree of a run, or the whole run as a table."""
     from spar.cli.run_export import Export
     from spar.cli.run_export import run as run_export
 
-    run_export(Export(run=run, form=form, prompt_id=prompt_id, rows=rows, out=out))
+    run_export(Export(run=run, file_format=file_format, prompt_id=prompt_id, rows=rows, out=out))

@@ -1,4 +1,4 @@
-"""What `spar tui` does: hand the browser what it may not import itself, and start it."""
+"""Run `spar tui`: start the browser with what it does not import itself."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spar.cli.run_export import open_rendered, verdicts
 from spar.config import DecodeConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.types import SearchTree
-from spar.view.node_detail import Facts
 
 if TYPE_CHECKING:
     from tui.inputs import Inputs
 
 DEFAULT = Path("runs")
 DEMO = ("--strategy", "bfs", "--budget", "7", "--limit", "24")
-"""A minute of the embedded model on two cores."""
+"""Arguments of the demo run: about a minute with the embedded model on two cores."""
 WEB_DRIVER = "TEXTUAL_DRIVER"
-"""Set where a web server runs us: it reads our output from a pipe."""
+"""Environment variable that `textual serve` sets; it reads the output from a pipe."""
 
 
 def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
-    """Browse until the person leaves.
+    """Run the browser until the user quits.
 
     Parameters
     ----------
     config:
-        What the play screen searches with.
+        Settings of the play screen's searches.
 
     Raises
     ------
@@ -42,11 +40,13 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise UsageError(f"there is no {path}; give a run directory or a folder of them")
+            raise UsageError(
+                f"{path} does not exist; pass a run directory or a folder that contains some"
+            )
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and WEB_DRIVER not in os.environ:
         raise UsageError(
-            "spar tui needs a terminal, and standard input or output is none; "
-            "spar export RUN --format markdown --id ID writes a tree to a pipe"
+            "spar tui needs a terminal, but standard input or output is not one; "
+            "use spar export RUN --format markdown --id ID to write a tree to a pipe"
         )
     try:
         from tui.app import SparApp
@@ -64,13 +64,14 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
 
 
 def make_inputs(paths: tuple[Path, ...]) -> Inputs:
-    """What the browser starts from."""
+    """The inputs of the browser."""
+    from spar.export.run import annotations_for
     from tui.inputs import Inputs
     from tui.session_state import default_path
 
     return Inputs(
         paths=paths or (DEFAULT,),
-        facts_for=facts_for,
+        annotations_for=annotations_for,
         truth=truth,
         demo=demo,
         memory=default_path(),
@@ -78,25 +79,20 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
     )
 
 
-def facts_for(directory: Path) -> Facts:
-    """Verdicts and rendered prompts of a run's trees."""
-    return Facts(verdicts, open_rendered(directory))
-
-
 def truth(tree: SearchTree) -> bool | None:
-    """Whether the answer meets every constraint of its prompt; None where spar cannot tell."""
+    """Whether the answer meets every constraint of its prompt; None without a verifier."""
     from spar.verifiers import passes
 
     return None if tree.answer is None else passes(tree.answer, tree.prompt.meta)
 
 
 async def demo(directory: Path) -> None:
-    """Search a few of the built-in prompts with the embedded model, in a process of its own.
+    """Search a few of the built-in prompts with the embedded model, in a separate process.
 
     Raises
     ------
     RunStopped
-        It failed; the last line that it said.
+        It failed; the message has the last line of its output.
     """
     command = (sys.executable, "-m", "spar", "decode", *DEMO, "--display", "none")
     process = await asyncio.create_subprocess_exec(
@@ -109,11 +105,11 @@ async def demo(directory: Path) -> None:
         start_new_session=True,
     )
     try:
-        _, said = await process.communicate()
+        _, output = await process.communicate()
     finally:
-        if process.returncode is None:  # we are cancelled: the person leaves
+        if process.returncode is None:  # cancelled: the user quits
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+        lines = output.decode("utf-8", "replace").strip().splitlines()
         raise RunStopped(f"the demo failed: {lines[-1] if lines else process.returncode}")

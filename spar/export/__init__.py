@@ -1,18 +1,19 @@
-"""A tree as a file for people and for other programs.
+"""Export a tree as a document, a drawing or JSON.
 
-    export_tree(tree, "html", facts)
+    tree = find_tree("runs/mine", "prompt-7")
+    export_tree(tree, "html", annotations_for("runs/mine"))
 
-| form | what it is |
+| format | description |
 |---|---|
 | `markdown` | headings and fenced blocks |
-| `html` | one page that needs nothing else: no script, no network, light and dark |
+| `html` | a self-contained page: no script, no network, light and dark |
 | `svg` | the tree as a drawing |
-| `dot` | the tree for graphviz |
-| `json` | the record as it is |
+| `dot` | the tree in graphviz's language |
+| `json` | the record itself |
 
-All but `json` are views: their text is `spar.view.text.safe`'s, so hostile text is shown and does nothing, and
-lone surrogates are written as `⟨U+D800⟩`. `json` is ASCII and loses nothing. A whole run as a table is
-`spar.export.table`'s.
+All formats but `json` show text in the visible forms of `spar.view.text.safe`, so hostile text is inert and
+lone surrogates appear as `⟨U+D800⟩`. `json` is ASCII and lossless. `spar.export.table` writes a whole run
+as a table; `spar.export.run` finds a tree and its annotations.
 """
 
 from __future__ import annotations
@@ -20,39 +21,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-from spar.export.dot import as_dot
-from spar.export.html import as_html
-from spar.export.markdown import as_markdown
-from spar.export.svg import as_svg
+from spar.export.dot import to_dot
+from spar.export.html import to_html
+from spar.export.markdown import to_markdown
+from spar.export.svg import to_svg
 from spar.types import SearchTree
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 
-TreeForm = Literal["markdown", "html", "svg", "dot", "json"]
-TREE_FORMS: tuple[TreeForm, ...] = get_args(TreeForm)
+TreeFormat = Literal["markdown", "html", "svg", "dot", "json"]
+TREE_FORMATS: tuple[TreeFormat, ...] = get_args(TreeFormat)
 
-SUFFIXES: Mapping[TreeForm, str] = {
+SUFFIXES: Mapping[TreeFormat, str] = {
     "markdown": ".md",
     "html": ".html",
     "svg": ".svg",
     "dot": ".dot",
     "json": ".json",
 }
-"""What a file of each form is called."""
+"""The file name suffix of each format."""
 
 
-def export_tree(tree: SearchTree, form: TreeForm, facts: Facts = Facts()) -> str:
-    """The tree in one of the forms; the text has a UTF-8 form and ends in a line break."""
-    return _FORMS[form](tree, facts)
+def export_tree(
+    tree: SearchTree, file_format: TreeFormat, annotations: Annotations = Annotations()
+) -> str:
+    """The tree in a format. The text can be encoded as UTF-8 and ends with a line break."""
+    return _FORMATS[file_format](tree, annotations)
 
 
-def _as_json(tree: SearchTree, facts: Facts) -> str:
+def _to_json(tree: SearchTree, annotations: Annotations) -> str:
     return tree.to_json() + "\n"
 
 
-_FORMS: Mapping[TreeForm, Callable[[SearchTree, Facts], str]] = {
-    "markdown": as_markdown,
-    "html": as_html,
-    "svg": as_svg,
-    "dot": as_dot,
-    "json": _as_json,
+_FORMATS: Mapping[TreeFormat, Callable[[SearchTree, Annotations], str]] = {
+    "markdown": to_markdown,
+    "html": to_html,
+    "svg": to_svg,
+    "dot": to_dot,
+    "json": _to_json,
 }

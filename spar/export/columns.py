@@ -1,6 +1,6 @@
-"""The columns of a run's table, and the rows that fill them: a row a tree, a node or a fault.
+"""The columns of a run's table and its rows, one for each tree, node or fault.
 
-docs/export.md says what each column means.
+docs/export.md describes every column.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from spar.types import ROLES, Fault, Judgement, Node, SearchTree, Usage
-from spar.view.layout import shape_of
-from spar.view.node_detail import Facts
+from spar.view.layout import layout_of
+from spar.view.node_detail import Annotations
 
-Rows = Literal["trees", "nodes", "faults"]
-ROWS: tuple[Rows, ...] = get_args(Rows)
+RowKind = Literal["trees", "nodes", "faults"]
+ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
 
 Row = dict[str, Any]
-TEXT, WHOLE, REAL, TRUTH = "string", "Int64", "Float64", "boolean"
-"""pandas' types that can say that nothing is known."""
+TEXT, INTEGER, FLOAT, BOOLEAN = "string", "Int64", "Float64", "boolean"
+"""pandas' nullable types."""
 
 _COSTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
-_SPENT = dict.fromkeys((*_COSTS, "skipped_calls", "aborted_calls"), WHOLE)
-_BY_ROLE = {f"{role}_{name}": WHOLE for role in ROLES for name in _COSTS}
-_BY_JUDGE = {f"judge_{name}": WHOLE for name in _COSTS}
+_SPENT = dict.fromkeys((*_COSTS, "skipped_calls", "aborted_calls"), INTEGER)
+_BY_ROLE = {f"{role}_{name}": INTEGER for role in ROLES for name in _COSTS}
+_BY_JUDGE = {f"judge_{name}": INTEGER for name in _COSTS}
 
-COLUMNS: Mapping[Rows, Mapping[str, str]] = {
+COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
     "trees": {
         "prompt_id": TEXT,
         "source": TEXT,
@@ -35,65 +35,67 @@ COLUMNS: Mapping[Rows, Mapping[str, str]] = {
         "strategy": TEXT,
         "config": TEXT,
         "stop": TEXT,
-        "gate": REAL,
-        "solved": TRUTH,
-        "selected": WHOLE,
+        "gate": FLOAT,
+        "solved": BOOLEAN,
+        "selected": INTEGER,
         "answer": TEXT,
-        "score": REAL,
-        "truth_before": TRUTH,
-        "truth": TRUTH,
-        "nodes": WHOLE,
-        "depth": WHOLE,
-        "faults": WHOLE,
-        "cancelled": WHOLE,
-        "seconds": REAL,
+        "score": FLOAT,
+        "truth_before": BOOLEAN,
+        "truth": BOOLEAN,
+        "nodes": INTEGER,
+        "depth": INTEGER,
+        "faults": INTEGER,
+        "cancelled": INTEGER,
+        "seconds": FLOAT,
         **_SPENT,
         **_BY_ROLE,
     },
     "nodes": {
         "prompt_id": TEXT,
-        "node": WHOLE,
-        "parent": WHOLE,
-        "depth": WHOLE,
-        "selected": TRUTH,
-        "on_path": TRUTH,
+        "node": INTEGER,
+        "parent": INTEGER,
+        "depth": INTEGER,
+        "selected": BOOLEAN,
+        "on_path": BOOLEAN,
         "response": TEXT,
         "reflection": TEXT,
-        "score": REAL,
-        "passed": TRUTH,
-        "truth": TRUTH,
-        "num_yes": WHOLE,
-        "num_parsed": WHOLE,
+        "score": FLOAT,
+        "passed": BOOLEAN,
+        "truth": BOOLEAN,
+        "num_yes": INTEGER,
+        "num_parsed": INTEGER,
         "verdicts": TEXT,
-        "probability": REAL,
+        "probability": FLOAT,
         "critique": TEXT,
         "dissent": TEXT,
         "seed": TEXT,
-        "seconds": REAL,
+        "seconds": FLOAT,
         **_SPENT,
         **_BY_JUDGE,
     },
     "faults": {
         "prompt_id": TEXT,
-        "parent": WHOLE,
+        "parent": INTEGER,
         "stage": TEXT,
         "reason": TEXT,
         "text": TEXT,
-        "seconds": REAL,
+        "seconds": FLOAT,
         **_SPENT,
         **_BY_JUDGE,
     },
 }
-"""What a row is of, to its columns and their types."""
+"""Kind of row to its columns and their types."""
 
 
-def rows_of(tree: SearchTree, rows: Rows, facts: Facts = Facts()) -> Iterator[Row]:
-    """The rows that a tree gives, each with every column of its kind."""
-    return _MAKERS[rows](tree, facts)
+def rows_of(
+    tree: SearchTree, rows: RowKind, annotations: Annotations = Annotations()
+) -> Iterator[Row]:
+    """The rows of a tree, each with all columns of its kind."""
+    return _MAKERS[rows](tree, annotations)
 
 
-def _tree_row(tree: SearchTree, facts: Facts) -> Iterator[Row]:
-    shape = shape_of(tree)
+def _tree_row(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
+    shape = layout_of(tree)
     answer = None if shape.selected is None else tree.nodes[shape.selected]
     by_role = tree.usage_by_role
     yield {
@@ -110,8 +112,8 @@ def _tree_row(tree: SearchTree, facts: Facts) -> Iterator[Row]:
         "selected": tree.selected,
         "answer": answer.response if answer else None,
         "score": _score(answer.judgement if answer else None),
-        "truth_before": _truth(tree, tree.nodes[0] if tree.nodes else None, facts),
-        "truth": _truth(tree, answer, facts),
+        "truth_before": _truth(tree, tree.nodes[0] if tree.nodes else None, annotations),
+        "truth": _truth(tree, answer, annotations),
         "nodes": len(tree.nodes),
         "depth": max(shape.levels, default=None),
         "faults": len(tree.faults),
@@ -122,8 +124,8 @@ def _tree_row(tree: SearchTree, facts: Facts) -> Iterator[Row]:
     }
 
 
-def _node_rows(tree: SearchTree, facts: Facts) -> Iterator[Row]:
-    shape = shape_of(tree)
+def _node_rows(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
+    shape = layout_of(tree)
     for position, node in enumerate(tree.nodes):
         judgement = node.judgement
         yield {
@@ -137,7 +139,7 @@ def _node_rows(tree: SearchTree, facts: Facts) -> Iterator[Row]:
             "reflection": node.reflection,
             "score": _score(judgement),
             "passed": judgement.passed(tree.gate) if judgement else None,
-            "truth": _truth(tree, node, facts),
+            "truth": _truth(tree, node, annotations),
             "num_yes": judgement.num_yes if judgement else None,
             "num_parsed": judgement.num_parsed if judgement else None,
             "verdicts": json.dumps(judgement.verdicts) if judgement else None,
@@ -150,7 +152,7 @@ def _node_rows(tree: SearchTree, facts: Facts) -> Iterator[Row]:
         }
 
 
-def _fault_rows(tree: SearchTree, facts: Facts) -> Iterator[Row]:
+def _fault_rows(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
     for fault in tree.faults:
         yield {
             "prompt_id": tree.prompt.id,
@@ -175,15 +177,15 @@ def _score(judgement: Judgement | None) -> float | None:
     return judgement.score if judgement else None
 
 
-def _truth(tree: SearchTree, node: Node | None, facts: Facts) -> bool | None:
-    """Whether every constraint is met; None where no program can tell."""
-    if node is None or facts.verdicts is None:
+def _truth(tree: SearchTree, node: Node | None, annotations: Annotations) -> bool | None:
+    """Whether every constraint is met; None without a verifier."""
+    if node is None or annotations.check is None:
         return None
-    verdicts = facts.verdicts(tree, node)
+    verdicts = annotations.check(tree, node)
     return all(met for _, met in verdicts) if verdicts else None
 
 
-_MAKERS: Mapping[Rows, Callable[[SearchTree, Facts], Iterator[Row]]] = {
+_MAKERS: Mapping[RowKind, Callable[[SearchTree, Annotations], Iterator[Row]]] = {
     "trees": _tree_row,
     "nodes": _node_rows,
     "faults": _fault_rows,

@@ -1,7 +1,7 @@
 """A tree in graphviz's language: `dot -Tpdf tree.dot -o tree.pdf`.
 
-Labels are quoted strings. In these a backslash begins an escape, and an ampersand an HTML entity, so both
-are escaped beside the quote.
+Labels are quoted strings, in which a backslash starts an escape and an ampersand an HTML entity, so both
+are escaped as well as the quote.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spar.types import SearchTree
-from spar.view.layout import Shape, Step, shape_of, walk
-from spar.view.node_detail import Facts
+from spar.view.layout import Step, TreeLayout, layout_of, walk
+from spar.view.node_detail import Annotations
 from spar.view.text import one_line
 from spar.view.tree_lines import votes_text
 
@@ -19,7 +19,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
 _COLOURS = {True: "#14692c", False: "#a4161a", None: "#777777"}
 
 
-def as_dot(tree: SearchTree, facts: Facts) -> str:
+def to_dot(tree: SearchTree, annotations: Annotations) -> str:
     """The tree as a directed graph from left to right."""
     return "\n".join(["digraph tree {", *(f"  {line};" for line in _lines(tree)), "}\n"])
 
@@ -33,7 +33,7 @@ def _lines(tree: SearchTree) -> Iterator[str]:
     yield 'graph [rankdir=LR, charset="UTF-8"]'
     yield 'node [shape=box, style=rounded, fontname="monospace", fontsize=10]'
     yield f"prompt [label={quoted(_cut(tree.prompt.id), _cut(tree.prompt.messages[-1].content))}]"
-    shape = shape_of(tree)
+    shape = layout_of(tree)
     for number, step in enumerate(walk(shape, trail_limit=1)):
         name = f"f{number}" if step.position is None else f"n{step.position}"
         above = "prompt" if step.parent is None else f"n{step.parent}"
@@ -42,7 +42,7 @@ def _lines(tree: SearchTree) -> Iterator[str]:
         yield f"{above} -> {name}{' [penwidth=2.5]' if on_path else ''}"
 
 
-def _attributes(tree: SearchTree, shape: Shape, step: Step) -> str:
+def _attributes(tree: SearchTree, shape: TreeLayout, step: Step) -> str:
     if step.fault is not None:
         label = quoted(f"! {step.fault.stage} failed", _cut(step.fault.reason))
         return f'label={label}, style="rounded,dashed", color="#7a5200"'

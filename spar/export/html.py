@@ -1,8 +1,8 @@
-"""A tree as one HTML page that needs nothing else.
+"""A tree as a self-contained HTML page.
 
-No script, no address, no style but its own: a policy in its head forbids the rest. Nodes fold by
-`<details>`, colours follow the reader's light or dark theme, and a change is `<del>` and `<ins>`, which
-read without colour. All text goes through `escaped`, and none of it stands in an attribute.
+The page has no script, no link and only its own style; a content security policy forbids anything else.
+Nodes fold with `<details>`, colours follow the reader's light or dark theme, and changes are `<del>` and
+`<ins>`, which are readable without colour. All text goes through `escaped`; none is used in an attribute.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from spar.export.content import heading, parts, shown
+from spar.export.content import heading, parts, visible
 from spar.types import SearchTree
 from spar.view.diff import Piece, visible_change
-from spar.view.layout import shape_of
-from spar.view.node_detail import Facts, Section, prompt_sections
+from spar.view.layout import layout_of
+from spar.view.node_detail import Annotations, Section, prompt_sections
 from spar.view.present import header_lines
 from spar.view.text import one_line
 from spar.view.tree_lines import TreeLine
@@ -46,14 +46,14 @@ _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
 
 
-def as_html(tree: SearchTree, facts: Facts) -> str:
-    """The task, then the tree, each node and fault to be unfolded; the path to the answer is open."""
-    return "\n".join([*_head(tree), *_body(tree, facts), "</body>", "</html>"]) + "\n"
+def to_html(tree: SearchTree, annotations: Annotations) -> str:
+    """The prompt, then the tree with foldable nodes and faults; those on the path to the answer are open."""
+    return "\n".join([*_head(tree), *_body(tree, annotations), "</body>", "</html>"]) + "\n"
 
 
 def escaped(text: str) -> str:
     """Text in visible forms, as HTML text."""
-    return escape(shown(text))
+    return escape(visible(text))
 
 
 def _head(tree: SearchTree) -> Iterator[str]:
@@ -64,13 +64,13 @@ def _head(tree: SearchTree) -> Iterator[str]:
     yield f"<style>{_STYLE}</style>\n</head>\n<body>"
 
 
-def _body(tree: SearchTree, facts: Facts) -> Iterator[str]:
+def _body(tree: SearchTree, annotations: Annotations) -> Iterator[str]:
     yield f"<h1>Search tree {escape(one_line(tree.prompt.id, 200))}</h1>"
     yield f"<pre>{escape(chr(10).join(line.plain for line in header_lines(tree)))}</pre>"
     yield from _sections(prompt_sections(tree))
     yield "<h2>Tree</h2>"
-    path = {id(tree.nodes[position]) for position in shape_of(tree).path}
-    for line, sections in parts(tree, facts):
+    path = {id(tree.nodes[position]) for position in layout_of(tree).path}
+    for line, sections in parts(tree, annotations):
         on_path = id(line.node) in path
         kind = " ".join([*(["path"] if on_path else []), _outcome(tree, line)])
         yield f'<details class="{kind}"{" open" if on_path else ""}>'

@@ -1,7 +1,7 @@
-"""A tree as a drawing: the prompt on the left, each refinement to the right of its parent.
+"""A tree as an SVG drawing: the prompt on the left, each refinement to the right of its parent.
 
-A leaf takes a row of its own; what has children stands in the middle of them. The text is escaped, and cut
-to its box; nothing is loaded and nothing runs. XML knows no control characters: `safe` leaves none.
+Each leaf has a row of its own; a node with children is centred on them. Text is escaped and truncated to
+its box; the drawing loads and runs nothing. XML allows no control characters, and `safe` leaves none.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from spar.types import SearchTree
-from spar.view.layout import Shape, Step, shape_of, walk
-from spar.view.node_detail import Facts
+from spar.view.layout import Step, TreeLayout, layout_of, walk
+from spar.view.node_detail import Annotations
 from spar.view.present import stop_text
 from spar.view.text import one_line
 from spar.view.tree_lines import votes_text
 
 WIDTH, HEIGHT = 228, 46
-"""A box, in pixels."""
+"""Size of a box, in pixels."""
 GAP_X, GAP_Y, MARGIN, TITLE = 44, 12, 16, 34
 _CELLS = 30
-"""Cells of text that a box is wide, at 12 pixels."""
+"""Width of a box in cells of text, at 12 pixels."""
 
 _STYLE = """
 svg { color-scheme: light dark; background: #fdfdfc; }
@@ -38,7 +38,7 @@ rect { fill: #fff; stroke: #999; stroke-width: 1.2; } path { fill: none; stroke:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Something that is drawn: two lines of text at a place."""
+    """A box with two lines of text."""
 
     column: int
     row: float
@@ -49,9 +49,9 @@ class Box:
     kind: str
 
 
-def as_svg(tree: SearchTree, facts: Facts) -> str:
+def to_svg(tree: SearchTree, annotations: Annotations) -> str:
     """The drawing."""
-    boxes = layout(tree)
+    boxes = place_boxes(tree)
     width = MARGIN * 2 + (max(box.column for box in boxes) + 1) * (WIDTH + GAP_X) - GAP_X
     height = MARGIN * 2 + TITLE + (max(box.row for box in boxes) + 1) * (HEIGHT + GAP_Y) - GAP_Y
     title = f"{one_line(tree.prompt.id, 60)}: {stop_text(tree)}"
@@ -70,9 +70,9 @@ def as_svg(tree: SearchTree, facts: Facts) -> str:
     )
 
 
-def layout(tree: SearchTree) -> list[Box]:
-    """The prompt's box, then nodes and faults in the order of a walk."""
-    shape = shape_of(tree)
+def place_boxes(tree: SearchTree) -> list[Box]:
+    """The prompt's box, then those of nodes and faults in depth-first order."""
+    shape = layout_of(tree)
     steps = list(walk(shape, trail_limit=1))
     index = {step.position: number for number, step in enumerate(steps, start=1)}
     above = [index[step.parent] if step.parent is not None else 0 for step in steps]
@@ -83,7 +83,7 @@ def layout(tree: SearchTree) -> list[Box]:
 
 
 def _rows(depths: Sequence[int], above: Sequence[int]) -> list[float]:
-    """The row of the prompt and of each step: leaves one below the other, the rest amid what is below."""
+    """The row of the prompt and of each step: leaves in sequence, other boxes centred on their children."""
     below: list[list[float]] = [[] for _ in range(len(depths) + 1)]
     rows, free = [0.0] * len(below), sum(_leaves(depths))
     for number, leaf in reversed(list(enumerate(_leaves(depths), start=1))):
@@ -95,11 +95,11 @@ def _rows(depths: Sequence[int], above: Sequence[int]) -> list[float]:
 
 
 def _leaves(depths: Sequence[int]) -> list[bool]:
-    """In the order of a walk, what is not followed by something deeper has nothing below it."""
+    """Whether each step of a depth-first walk is a leaf: no deeper step follows it."""
     return [after <= depth for depth, after in zip(depths, [*depths[1:], 0], strict=False)]
 
 
-def _box(tree: SearchTree, shape: Shape, step: Step, row: float, parent: int) -> Box:
+def _box(tree: SearchTree, shape: TreeLayout, step: Step, row: float, parent: int) -> Box:
     if step.fault is not None:
         head, tail = f"! {step.fault.stage} failed", step.fault.reason
         return Box(step.depth + 1, row, parent, head, _cut(tail), "fault")

@@ -1,9 +1,9 @@
-"""A whole run as a table, through pandas: a row a tree, a node or a fault.
+"""A whole run as a table, written with pandas: a row for each tree, node or fault.
 
-Rows are made and written in pieces, so memory does not grow with the run. Lone surrogates, which no UTF-8
-file can hold, are written as `\\udc80`; all other text is written as it is, in CSV too: a spreadsheet takes a
-cell that begins with `=`, `+`, `-` or `@` for a formula unless it is told to import the column as text.
-In CSV nothing and an empty text are the same empty cell; Parquet keeps them apart.
+Rows are written in chunks, so memory does not grow with the run. Lone surrogates, which have no UTF-8 form,
+are written as `\\udc80`. All other text is written unchanged, also in CSV: a spreadsheet interprets a cell
+that starts with `=`, `+`, `-` or `@` as a formula unless the column is imported as text. In CSV a missing
+value and an empty text are the same empty cell; Parquet distinguishes them.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from spar.errors import MissingExtra
-from spar.export.columns import COLUMNS, Row, Rows, rows_of
+from spar.export.columns import COLUMNS, Row, RowKind, rows_of
 from spar.types import SearchTree
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TableForm = Literal["parquet", "csv"]
-TABLE_FORMS: tuple[TableForm, ...] = get_args(TableForm)
+TableFormat = Literal["parquet", "csv"]
+TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 
 CHUNK = 2_000
-"""Rows that are in memory at a time."""
+"""Rows in memory at a time."""
 
 
 def write_table(
     trees: Iterable[SearchTree],
     handle: IO[bytes],
-    form: TableForm,
+    file_format: TableFormat,
     *,
-    rows: Rows = "trees",
-    facts: Facts = Facts(),
+    rows: RowKind = "trees",
+    annotations: Annotations = Annotations(),
 ) -> int:
-    """Write the rows of all trees; returns their number.
+    """Write the rows of all trees and return their number.
 
     Raises
     ------
     MissingExtra
         pandas is not installed, or pyarrow for Parquet.
     """
-    made = (row for tree in trees for row in rows_of(tree, rows, facts))
-    return _WRITERS[form](frames(made, COLUMNS[rows]), handle)
+    all_rows = (row for tree in trees for row in rows_of(tree, rows, annotations))
+    return _WRITERS[file_format](frames(all_rows, COLUMNS[rows]), handle)
 
 
 def frames(rows: Iterator[Row], columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
-    """The rows as data frames of at most `CHUNK` rows; one without rows where there are none."""
+    """The rows as data frames of at most `CHUNK` rows; a single empty frame without any row."""
     pd = _pandas()
     first = True
     while (chunk := list(islice(rows, CHUNK))) or first:
@@ -68,7 +68,7 @@ def _pandas() -> ModuleType:
 def _write_csv(chunks: Iterable[pd.DataFrame], handle: IO[bytes]) -> int:
     num_rows = 0
     for number, frame in enumerate(chunks):
-        # With this line end the writer also quotes a cell that holds a lone carriage return.
+        # With this line terminator, pandas also quotes a cell with a lone carriage return.
         frame.to_csv(handle, index=False, header=number == 0, lineterminator="\r\n")
         num_rows += len(frame)
     return num_rows
@@ -97,7 +97,7 @@ def _storable(value: object) -> object:
     return value
 
 
-_WRITERS: Mapping[TableForm, Callable[[Iterable[pd.DataFrame], IO[bytes]], int]] = {
+_WRITERS: Mapping[TableFormat, Callable[[Iterable[pd.DataFrame], IO[bytes]], int]] = {
     "csv": _write_csv,
     "parquet": _write_parquet,
 }

@@ -1,12 +1,12 @@
-"""What a refinement changed, word by word.
+"""Word diffs between a response and its refinement.
 
     word_diff("Two cats sat.", "Two dogs sat.")
     same "Two ", removed "cats", added "dogs", same " sat."
 
-Words are compared without the white space behind them, which is compared on its own, so that a changed
-line break does not count as a changed word. Chinese and Japanese are compared character by character.
-difflib does the matching under a limit on its steps, since texts that repeat themselves make it cubic:
-beyond it sentences are compared and words within changed ones only, and at last just the two ends.
+Words are compared without the white space that follows them, which is compared separately, so a changed
+line break does not count as a changed word. Chinese and Japanese are compared by character. difflib does
+the matching with a limit on its steps, since repetitive texts make it cubic: beyond the limit, sentences
+are compared first and words only within changed sentences; beyond that, only the common ends are removed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rich.text import Text
 from spar.view.palette import PALETTE
 from spar.view.text import safe
 
-Kind = Literal["same", "added", "removed"]
+ChangeKind = Literal["same", "added", "removed"]
 Block = tuple[str, int, int, int, int]
-"""As difflib's opcodes: tag, and the part of either sequence."""
+"""A difflib opcode: the tag, and the range in each sequence."""
 
 STEPS = 3_000_000
-"""Most comparisons of one matching: half a second or less."""
-ISLAND = 3
-"""Words in common are shown as changed where the changes on both sides are this many times as long."""
+"""Maximum comparisons of one diff: half a second or less."""
+ISLAND_RATIO = 3
+"""A run of unchanged words is shown as changed if the changes on both sides are this many times as long."""
 
 _LONE = "\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60"
 _PUNCTUATION = "!-&(-,./:-@\\[-^`{-~\u2018-\u201f\u2026"
@@ -41,26 +41,26 @@ _SENTENCE = re.compile(r"[^\n.!?。！？]*(?:\n|[.!?。！？]+|\Z)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text that both have, or only one of them."""
+    """A run of text that is in both texts or in one of them."""
 
-    kind: Kind
+    kind: ChangeKind
     text: str
 
 
 def word_diff(old: str, new: str, *, steps: int = STEPS) -> list[Piece]:
-    """The pieces that make up both texts: without the added ones the old, without the removed the new."""
+    """The pieces of both texts: without those added the old text, without those removed the new one."""
     for compare in (_by_word, _by_sentence):
         try:
-            return _joined(compare(old, new, _Effort(steps)))
+            return _merged(compare(old, new, _StepBudget(steps)))
         except _TooLong:
             continue
-    return _joined(_by_ends(old, new))
+    return _merged(_by_ends(old, new))
 
 
 def diff_text(pieces: Sequence[Piece], *, colour: bool = True, limit: int | None = None) -> Text:
-    """The pieces as one text: removed words struck through, or in `[-brackets-]` without colour.
+    """The pieces as styled text: removed words struck through, or in `[-brackets-]` without colour.
 
-    `limit` is the most characters shown; how many were left out is said at the end.
+    A text of more than `limit` characters is truncated and ends with the number left out.
     """
     shown = Text()
     left = sum(len(piece.text) for piece in pieces) if limit is None else limit
@@ -74,13 +74,13 @@ def diff_text(pieces: Sequence[Piece], *, colour: bool = True, limit: int | None
     return shown
 
 
-def marked(pieces: Sequence[Piece]) -> str:
-    """The pieces as one text that needs no colour: `Two [-cats-]{+dogs+} sat.`"""
+def inline_diff(pieces: Sequence[Piece]) -> str:
+    """The pieces as plain text: `Two [-cats-]{+dogs+} sat.`"""
     return diff_text(pieces, colour=False).plain
 
 
 def visible_change(text: str) -> str:
-    """A changed piece in visible forms; where it is all white space, that shows too."""
+    """A changed piece in visible forms, with markers if it is all white space."""
     if text.isspace():
         text = text.replace(" ", "·").replace("\n", "⏎\n")
     return safe(text)
@@ -98,42 +98,42 @@ _BRACKETS = {"removed": ("[-", "-]"), "added": ("{+", "+}")}
 
 
 class _TooLong(Exception):
-    """The matching would take more steps than it may."""
+    """The diff would take more steps than allowed."""
 
 
-class _Effort:
-    """Steps that are left."""
+class _StepBudget:
+    """The steps left for one diff."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
 
     def spend(self, steps: int) -> None:
-        """Count steps before they are made."""
+        """Subtract steps; raises `_TooLong` if too few are left."""
         self.left -= steps
         if self.left < 0:
             raise _TooLong
 
 
 class _Matcher(SequenceMatcher[str]):
-    """difflib's matcher, with every search for a longest match paid for beforehand."""
+    """difflib's matcher with a limit on its steps."""
 
-    def __init__(self, old: Sequence[str], new: Sequence[str], effort: _Effort) -> None:
+    def __init__(self, old: Sequence[str], new: Sequence[str], budget: _StepBudget) -> None:
         super().__init__(None, old, new, autojunk=False)
-        self._effort = effort
+        self._budget = budget
         occurrences = Counter(new)
         self._costs = [0, *accumulate(1 + occurrences[token] for token in old)]
 
     def find_longest_match(
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
     ) -> Match:
-        """As difflib's."""
-        self._effort.spend(self._costs[-1 if ahi is None else ahi] - self._costs[alo])
+        """See `difflib.SequenceMatcher`; spends the steps of the search first."""
+        self._budget.spend(self._costs[-1 if ahi is None else ahi] - self._costs[alo])
         return super().find_longest_match(alo, ahi, blo, bhi)
 
 
-def _by_word(old: str, new: str, effort: _Effort) -> Iterator[Piece]:
+def _by_word(old: str, new: str, budget: _StepBudget) -> Iterator[Piece]:
     (old_words, old_gaps), (new_words, new_gaps) = _tokens(old), _tokens(new)
-    for tag, a, b, c, d in _without_islands(_blocks(old_words, new_words, effort)):
+    for tag, a, b, c, d in _without_islands(_blocks(old_words, new_words, budget)):
         if tag == "equal":
             for word, gap, other in zip(old_words[a:b], old_gaps[a:b], new_gaps[c:d], strict=True):
                 yield Piece("same", word)
@@ -143,21 +143,21 @@ def _by_word(old: str, new: str, effort: _Effort) -> Iterator[Piece]:
             yield Piece("added", _text(new_words, new_gaps, c, d))
 
 
-def _by_sentence(old: str, new: str, effort: _Effort) -> Iterator[Piece]:
+def _by_sentence(old: str, new: str, budget: _StepBudget) -> Iterator[Piece]:
     olds, news = _SENTENCE.findall(old), _SENTENCE.findall(new)
-    for tag, a, b, c, d in _blocks(olds, news, effort):
+    for tag, a, b, c, d in _blocks(olds, news, budget):
         before, after = "".join(olds[a:b]), "".join(news[c:d])
         if tag == "equal":
             yield Piece("same", before)
             continue
         try:
-            yield from list(_by_word(before, after, effort))
+            yield from list(_by_word(before, after, budget))
         except _TooLong:
             yield from _by_ends(before, after)
 
 
 def _by_ends(old: str, new: str) -> Iterator[Piece]:
-    """What both begin and end with, and one change between."""
+    """The common start and end, and one change between them."""
     (old_words, old_gaps), (new_words, new_gaps) = _tokens(old), _tokens(new)
     olds = [word + gap for word, gap in zip(old_words, old_gaps, strict=True)]
     news = [word + gap for word, gap in zip(new_words, new_gaps, strict=True)]
@@ -174,7 +174,7 @@ def _replaced(old: str, new: str) -> tuple[Piece, ...]:
 
 
 def _tokens(text: str) -> tuple[list[str], list[str]]:
-    """Words, and the white space behind each; the first word is empty, for a text that begins with space."""
+    """Words and the white space after each; the first word is empty, for white space at the start."""
     words, gaps = [""], [text[: len(text) - len(text.lstrip())]]
     for word, gap in _TOKEN.findall(text):
         words.append(word)
@@ -186,11 +186,11 @@ def _text(words: Sequence[str], gaps: Sequence[str], start: int, end: int) -> st
     return "".join(word + gap for word, gap in zip(words[start:end], gaps[start:end], strict=True))
 
 
-def _blocks(old: Sequence[str], new: Sequence[str], effort: _Effort) -> list[Block]:
-    """difflib's opcodes, with what both begin and end with taken off first: a refinement is short there."""
+def _blocks(old: Sequence[str], new: Sequence[str], budget: _StepBudget) -> list[Block]:
+    """difflib's opcodes; the common start and end are removed first, since a refinement changes little."""
     head, tail = _common_ends(old, new)
     end_old, end_new = len(old) - tail, len(new) - tail
-    inner = _Matcher(old[head:end_old], new[head:end_new], effort).get_opcodes()
+    inner = _Matcher(old[head:end_old], new[head:end_new], budget).get_opcodes()
     return [
         ("equal", 0, head, 0, head),
         *((tag, a + head, b + head, c + head, d + head) for tag, a, b, c, d in inner),
@@ -209,17 +209,17 @@ def _num_equal(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def _without_islands(blocks: Sequence[Block]) -> Iterator[Block]:
-    """A word or two that a rewritten passage happens to keep reads better as part of the change."""
+    """Merge short unchanged runs inside a rewritten passage into the change, which reads better."""
     sizes = [0 if tag == "equal" else max(b - a, d - c) for tag, a, b, c, d in blocks]
     for index, (tag, a, b, c, d) in enumerate(blocks):
         around = min(sizes[max(index - 1, 0)], sizes[min(index + 1, len(sizes) - 1)])
-        island = tag == "equal" and b > a and ISLAND * (b - a) <= around
+        island = tag == "equal" and b > a and ISLAND_RATIO * (b - a) <= around
         yield ("replace" if island else tag, a, b, c, d)
 
 
-def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Neighbours of one kind made one; between two runs that both have, all removed before all added."""
-    made: list[Piece] = []
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    """Merge adjacent pieces; between two unchanged runs, everything removed precedes everything added."""
+    merged: list[Piece] = []
     same = removed = added = ""
     for piece in pieces:
         if piece.kind == "removed":
@@ -227,25 +227,25 @@ def _joined(pieces: Iterable[Piece]) -> list[Piece]:
         elif piece.kind == "added":
             added += piece.text
         elif removed or added:
-            same, removed, added = _close(made, same, removed, added) + piece.text, "", ""
+            same, removed, added = _close(merged, same, removed, added) + piece.text, "", ""
         else:
             same += piece.text
-    _append(made, "same", _close(made, same, removed, added))
-    return made
+    _append(merged, "same", _close(merged, same, removed, added))
+    return merged
 
 
-def _close(made: list[Piece], same: str, removed: str, added: str) -> str:
-    """Append a run that both have and the change behind it; returns the space that ends both its sides."""
+def _close(merged: list[Piece], same: str, removed: str, added: str) -> str:
+    """Append an unchanged run and the change after it; returns the white space common to the change's ends."""
     alike = removed[len(removed) - _num_equal(removed[::-1], added[::-1]) :]
     space = alike[len(alike.rstrip()) :]
-    _append(made, "same", same)
-    _append(made, "removed", removed.removesuffix(space))
-    _append(made, "added", added.removesuffix(space))
+    _append(merged, "same", same)
+    _append(merged, "removed", removed.removesuffix(space))
+    _append(merged, "added", added.removesuffix(space))
     return space
 
 
-def _append(made: list[Piece], kind: Kind, text: str) -> None:
-    if text and made and made[-1].kind == kind:
-        text = made.pop().text + text
+def _append(merged: list[Piece], kind: ChangeKind, text: str) -> None:
+    if text and merged and merged[-1].kind == kind:
+        text = merged.pop().text + text
     if text:
-        made.append(Piece(kind, text))
+        merged.append(Piece(kind, text))

@@ -1,7 +1,7 @@
-"""The shape of a tree: who stands below whom, at which level, on which path; for any record, odd ones too.
+"""The layout of a tree: children, levels and the path to the answer, for any record, even a malformed one.
 
-Nodes are known here by their position in the record. A parent must stand before its children; a node
-whose parent does not is a root, so that whatever a file claims, a walk meets every node once and ends.
+Nodes are identified by their position in the record. A parent must come before its children; a node whose
+parent does not is treated as a root, so a walk visits every node exactly once whatever the file says.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from spar.types import Fault, Node, SearchTree
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What lies where."""
+class TreeLayout:
+    """The structure of one tree."""
 
     children: Mapping[int | None, Sequence[int]]
-    """Positions of the nodes below a node, in order; the roots below None."""
+    """Positions of a node's children, in order; those of the roots under None."""
     faults: Mapping[int | None, Sequence[Fault]]
-    """Faults below a node, in order."""
+    """Faults of a node's children, in order."""
     parents: Sequence[int | None]
     """Position of each node's parent."""
     levels: Sequence[int]
-    """0 for a root, one more than the parent's else."""
+    """Depth of each node; 0 for a root."""
     selected: int | None
-    """Position of the answer."""
+    """Position of the answer, None without one."""
     path: frozenset[int]
-    """Positions from a root to the answer, both included."""
+    """Positions on the path from a root to the answer, inclusive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One place of a walk: a node, or a fault below one."""
+    """One step of a walk: a node or a fault."""
 
     position: int | None
     fault: Fault | None
     parent: int | None
-    """Position of the node above, None for a root."""
+    """Position of the parent, None for a root."""
     depth: int
     """Levels below the roots."""
     trail: tuple[bool, ...]
-    """For each level below the roots, whether what stands there is the last of its siblings."""
+    """For each level below the roots, whether the node there is the last of its siblings."""
 
 
-def shape_of(tree: SearchTree) -> Shape:
-    """Work out the shape, in time that grows with the tree and no faster."""
+def layout_of(tree: SearchTree) -> TreeLayout:
+    """Compute the layout of a tree, in linear time."""
     where: dict[int, int] = {}
     parents: list[int | None] = []
     levels: list[int] = []
@@ -62,20 +62,20 @@ def shape_of(tree: SearchTree) -> Shape:
         faults[None if fault.parent is None else where.get(fault.parent)].append(fault)
     selected = None if tree.selected is None else where.get(tree.selected)
     path = frozenset(_upwards(selected, parents))
-    return Shape(children, faults, parents, levels, selected, path)
+    return TreeLayout(children, faults, parents, levels, selected, path)
 
 
 def parent_of(tree: SearchTree, node: Node) -> Node | None:
-    """The node that was refined, None for a draft or where the record does not hold it."""
+    """The node that was refined; None for a draft, or if the record does not have it."""
     if node.parent is None or not 0 <= node.parent < min(node.id, len(tree.nodes)):
         return None
     return tree.nodes[node.parent]
 
 
-def walk(shape: Shape, *, trail_limit: int) -> Iterator[Step]:
-    """Every node and fault, each below its parent and before the parent's next sibling.
+def walk(shape: TreeLayout, *, trail_limit: int) -> Iterator[Step]:
+    """Every node and fault in depth-first order.
 
-    Of a step's trail the last `trail_limit` levels are kept, so that a chain costs no square of its length.
+    A step's trail has at most the last `trail_limit` levels, so the cost stays linear for a long chain.
     """
     stack = _below(shape, None, (), trail_limit)
     while stack:
@@ -85,8 +85,10 @@ def walk(shape: Shape, *, trail_limit: int) -> Iterator[Step]:
             stack += _below(shape, step.position, step.trail, trail_limit)
 
 
-def _below(shape: Shape, parent: int | None, trail: tuple[bool, ...], limit: int) -> list[Step]:
-    """What stands below a node, the last first."""
+def _below(
+    shape: TreeLayout, parent: int | None, trail: tuple[bool, ...], limit: int
+) -> list[Step]:
+    """The steps below a node, in reverse order."""
     below: list[tuple[int | None, Fault | None]] = [
         *((position, None) for position in shape.children.get(parent, ())),
         *((None, fault) for fault in shape.faults.get(parent, ())),

@@ -1,7 +1,7 @@
-"""One node, or one fault, in full: titled sections that a screen shows and an export writes.
+"""Everything about one node or fault, as titled sections for a screen or an export.
 
-What the tree does not say (ground truth, the prompt as it was rendered) comes in as `Facts`, since nothing
-here knows verifiers or templates.
+What the tree does not record (ground truth, the rendered prompt) is passed in as `Annotations`, since this
+module knows neither verifiers nor templates.
 """
 
 from __future__ import annotations
@@ -17,56 +17,58 @@ from spar.view.diff import Piece, diff_text, word_diff
 from spar.view.layout import parent_of
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
-from spar.view.tree_lines import VOTES, is_given, votes_text
+from spar.view.tree_lines import VOTES, is_supplied, votes_text
 
-Verdicts = Callable[[SearchTree, Node], Sequence[tuple[str, bool]]]
-"""Each constraint of the prompt and whether the node's response meets it; nothing where none is known."""
-Rendered = Callable[[SearchTree, Node], Sequence[Message]]
-"""The conversation that a node's response continued; nothing where it cannot be told."""
+ConstraintCheck = Callable[[SearchTree, Node], Sequence[tuple[str, bool]]]
+"""Returns each constraint of the prompt and whether the node's response meets it; empty without a verifier."""
+PromptRenderer = Callable[[SearchTree, Node], Sequence[Message]]
+"""Returns the conversation that a node's response continued; empty if it cannot be rendered."""
 
 SHOWN = 20_000
-"""Most characters of one section; the whole text stays in `Section.raw`."""
+"""Maximum characters of a section's body; `Section.raw` has the whole text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a node outside its tree."""
+class Annotations:
+    """How to find out about a node what its tree does not record."""
 
-    verdicts: Verdicts | None = None
-    rendered: Rendered | None = None
+    check: ConstraintCheck | None = None
+    """Checks the prompt's constraints; None without verifiers."""
+    render: PromptRenderer | None = None
+    """Renders the prompt of a node; None without templates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled part of what is known of a node."""
+    """A titled block of text."""
 
     title: str
     body: Text
-    """What is shown."""
+    """The styled text, truncated to `SHOWN` characters."""
     raw: str
-    """The text itself, uncut, for copying."""
+    """The plain text, not truncated, for copying."""
     pieces: tuple[Piece, ...] = ()
-    """What a diff is made of; empty where the section is none."""
+    """The parts of a diff; empty for other sections."""
 
 
 def node_sections(
-    tree: SearchTree, node: Node, facts: Facts = Facts(), *, colour: bool = True
+    tree: SearchTree, node: Node, annotations: Annotations = Annotations(), *, colour: bool = True
 ) -> list[Section]:
-    """All that is known of a node: what it changed first, since refinements are small edits."""
+    """The sections of a node; the diff against its parent comes first, since refinements are small edits."""
     return [
         *_change(tree, node, colour=colour),
         _text("Response", node.response),
-        *_judged(tree, node),
-        *_constraints(tree, node, facts),
+        *_judgement(tree, node),
+        *_constraints(tree, node, annotations),
         *_optional("Reflection before it", node.reflection),
         *_optional("The refiner's whole reply", node.text),
-        *_asked(tree, node, facts),
+        *_source_prompt(tree, node, annotations),
         _cost(node),
     ]
 
 
 def fault_sections(fault: Fault) -> list[Section]:
-    """All that is known of an attempt that gave no node."""
+    """The sections of a failed attempt."""
     where = "among the drafts" if fault.parent is None else f"below node #{fault.parent}"
     return [
         _text("What failed", f"{fault.stage}, {where}"),
@@ -79,7 +81,7 @@ def fault_sections(fault: Fault) -> list[Section]:
 
 
 def prompt_sections(tree: SearchTree) -> list[Section]:
-    """The task: its turns, and what else its row carried."""
+    """The sections of the prompt: its turns, and the other fields of its row."""
     turns = [_text(f"Prompt: {turn.role}", turn.content) for turn in tree.prompt.messages]
     meta = json.dumps(tree.prompt.meta, indent=1) if tree.prompt.meta else None
     return [*turns, *_optional("Source", tree.prompt.source or None), *_optional("Meta", meta)]
@@ -97,7 +99,7 @@ def _change(tree: SearchTree, node: Node, *, colour: bool) -> Iterator[Section]:
         yield Section(title, body, diff_text(pieces, colour=False).plain, () if same else pieces)
 
 
-def _judged(tree: SearchTree, node: Node) -> Iterator[Section]:
+def _judgement(tree: SearchTree, node: Node) -> Iterator[Section]:
     judgement = node.judgement
     if judgement is None:
         yield _section("Votes", "not judged")
@@ -112,7 +114,7 @@ def _votes(judgement: Judgement, gate: float) -> Section:
     outcome = "pass" if judgement.passed(gate) else "fail"
     body = votes_text(judgement).append(f"  {outcome}", style=PALETTE[outcome])
     body.append(f" (passes above {gate:g})\n")
-    names = {True: "yes", False: "no", None: "no verdict to be read"}
+    names = {True: "yes", False: "no", None: "no verdict"}
     votes = [
         f"{VOTES[verdict]} vote {number}: {names[verdict]}"
         for number, verdict in enumerate(judgement.verdicts, start=1)
@@ -122,15 +124,15 @@ def _votes(judgement: Judgement, gate: float) -> Section:
 
 
 def _side(judgement: Judgement, *, majority: bool) -> str:
-    """Which verdict the kept critique or dissent gave, where the votes decided."""
+    """The verdict that the stored critique or dissent belongs to; empty on a tie."""
     yes, no = judgement.num_yes, judgement.num_parsed - judgement.num_yes
     if yes == no:
         return ""
     return " (yes)" if (yes > no) is majority else " (no)"
 
 
-def _constraints(tree: SearchTree, node: Node, facts: Facts) -> Iterator[Section]:
-    verdicts = facts.verdicts(tree, node) if facts.verdicts else ()
+def _constraints(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:
+    verdicts = annotations.check(tree, node) if annotations.check else ()
     if verdicts:
         body = Text("\n").join(
             Text(
@@ -142,8 +144,8 @@ def _constraints(tree: SearchTree, node: Node, facts: Facts) -> Iterator[Section
         yield Section("Constraints, by ground truth", body, body.plain)
 
 
-def _asked(tree: SearchTree, node: Node, facts: Facts) -> Iterator[Section]:
-    messages = facts.rendered(tree, node) if facts.rendered else ()
+def _source_prompt(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:
+    messages = annotations.render(tree, node) if annotations.render else ()
     if messages:
         body = Text()
         for message in messages:
@@ -155,8 +157,8 @@ def _asked(tree: SearchTree, node: Node, facts: Facts) -> Iterator[Section]:
 
 def _cost(node: Node) -> Section:
     lines = _cost_lines(node, "actor" if node.parent is None else "refiner")
-    if is_given(node):
-        lines[0] = "given to the search, not written by it"
+    if is_supplied(node):
+        lines[0] = "supplied as a root, not generated by the search"
     return _section(
         "Cost", "\n".join([*lines, f"seed: {'none' if node.seed is None else node.seed}"])
     )
@@ -168,7 +170,7 @@ def _cost_lines(item: Node | Fault, writer: str) -> list[str]:
 
 
 def usage_text(usage: Usage) -> str:
-    """What work cost, on one line."""
+    """A one-line summary of a usage."""
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     parts = [
         f"{usage.calls:,} call{'' if usage.calls == 1 else 's'}",
@@ -176,8 +178,8 @@ def usage_text(usage: Usage) -> str:
         f"{usage.completion_tokens:,} generated",
         f"{usage.seconds:.1f} s",
     ]
-    parts += [f"{usage.skipped_calls:,} votes not asked for"] if usage.skipped_calls else []
-    parts += [f"{usage.aborted_calls:,} requests cut off"] if usage.aborted_calls else []
+    parts += [f"{usage.skipped_calls:,} votes skipped"] if usage.skipped_calls else []
+    parts += [f"{usage.aborted_calls:,} requests aborted"] if usage.aborted_calls else []
     return ", ".join(parts)
 
 

@@ -1,6 +1,6 @@
-"""Colours by what they mean, as rich styles: the terminal's own sixteen, so that they follow its theme.
+"""Colours by meaning, as rich styles from the terminal's own sixteen, so they follow its theme.
 
-Nothing is said by colour alone: every use has a word, a glyph or a line through it as well.
+Colour is never the only cue: every use also has a word, a glyph or a strike-through.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is shown of a tree and of a run, as pure functions; widgets only put it on the screen.
+"""Summaries of a tree and of a run as lines of styled text.
 
-`tree_lines` draws a tree, `node_sections`, `fault_sections` and `prompt_sections` say all about a part of it,
-`header_lines` says what a tree came to, `run_lines` what a run did.
+`header_lines` summarizes a tree, `run_lines` a run. `tree_lines` draws a tree; `node_sections`,
+`fault_sections` and `prompt_sections` describe its parts.
 """
 
 from __future__ import annotations
@@ -12,36 +12,13 @@ from typing import Any
 from rich.text import Text
 
 from spar.types import SearchTree
-from spar.view.layout import shape_of
+from spar.view.layout import layout_of
 from spar.view.node_detail import (
-    Facts,
-    Rendered,
-    Section,
-    Verdicts,
-    fault_sections,
-    node_sections,
-    prompt_sections,
     usage_text,
 )
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from spar.view.tree_lines import TreeLine, is_given, tree_lines, votes_text
-
-__all__ = [
-    "Facts",
-    "Rendered",
-    "Section",
-    "TreeLine",
-    "Verdicts",
-    "fault_sections",
-    "header_lines",
-    "is_given",
-    "node_sections",
-    "prompt_sections",
-    "run_lines",
-    "stop_text",
-    "tree_lines",
-]
+from spar.view.tree_lines import votes_text
 
 _PROMPT = 400
 _UNJUDGED = "answered, not judged"
@@ -73,12 +50,12 @@ def header_lines(tree: SearchTree) -> list[Text]:
 
 
 def _is_unjudged(tree: SearchTree) -> bool:
-    """Whether nobody was asked to judge: greedy decoding neither solves nor fails."""
+    """Whether no judge was called: greedy decoding neither solves nor fails."""
     return bool(tree.nodes) and not tree.faults and all(n.judgement is None for n in tree.nodes)
 
 
 def _answer(tree: SearchTree) -> Text:
-    shape = shape_of(tree)
+    shape = layout_of(tree)
     answer = None if shape.selected is None else tree.nodes[shape.selected]
     line = Text(f"answer: #{answer.id} " if answer else "no answer ")
     if answer is not None and answer.judgement is not None:
@@ -87,27 +64,27 @@ def _answer(tree: SearchTree) -> Text:
         _count(len(tree.nodes), "node"),
         f"depth {max(shape.levels, default=0)}",
         *([_count(len(tree.faults), "fault")] if tree.faults else []),
-        *([f"{tree.cancelled:,} cut off"] if tree.cancelled else []),
+        *([f"{tree.cancelled:,} cancelled"] if tree.cancelled else []),
         f"{tree.seconds:.1f} s",
     ]
     return line.append(f"  {', '.join(parts)}")
 
 
 def run_lines(manifest: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> list[Text]:
-    """What a run was and did, from its `run.json` and, where it has ended, its `summary.json`.
+    """A run's settings and totals, from the content of its `run.json` and `summary.json`.
 
-    Both are as they were read: a field that is missing or of another type is left out.
+    Fields that are missing or of another type are skipped.
     """
     config = _mapping(manifest.get("config"))
     models = _mapping(manifest.get("models"))
-    facts = [
+    parts = [
         *(f"{name} {config[name]}" for name in ("strategy", "budget", "judge") if name in config),
         *(f"seed {manifest['seed']}" for name in ("seed",) if manifest.get(name) is not None),
         *(f"{manifest['created']}" for name in ("created",) if name in manifest),
     ]
-    lines = [", ".join(facts), *(f"{role}: {model}" for role, model in models.items())]
+    lines = [", ".join(parts), *(f"{role}: {model}" for role, model in models.items())]
     if summary is None:
-        return _plain([*lines, "no summary yet: the run is under way, or was cut off"])
+        return _plain([*lines, "no summary yet: the run is in progress or was interrupted"])
     return _plain([*lines, *_summary_lines(summary)])
 
 

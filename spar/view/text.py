@@ -1,19 +1,19 @@
-"""Text of a model, a prompt or a file, made fit to be shown: as text, whatever it holds.
+"""Make text of a model, a prompt or a file safe to display, whatever it contains.
 
 | in the text | shown as |
 |---|---|
-| line feed | a line break; `⏎` where one line is asked for |
+| line feed | a line break; `⏎` in `one_line` |
 | tab | `→` and three spaces |
 | other control characters, escape among them | their picture: `␛`, `␍`, `␀`, `␡` |
-| C1 controls, bidirectional and zero-width characters, other formats, unassigned and private ones, lone surrogates, line and paragraph separators, odd spaces, letters that show nothing | `⟨U+202E⟩` |
+| C1 controls, bidirectional and zero-width characters, other formats, unassigned and private ones, lone surrogates, line and paragraph separators, odd spaces, invisible letters | `⟨U+202E⟩` |
 | no-break space | `⍽` |
-| a combining mark with nothing to stand on | on `◌` |
+| a combining mark without a base character | on `◌` |
 | more than four marks on one character | four of them, and `⟨+96 marks⟩` |
-| the one variation selector that asks for a plain or a coloured glyph | nothing: terminals do not agree on its width |
+| a single variation selector for a plain or a coloured glyph | nothing: terminals do not agree on its width |
 
-Brackets, markup and emoji codes are no matter of characters: what `safe` gives must reach the screen as
-a `rich.text.Text` (`safe_text`), never as a string that a widget would parse. Letters of scripts that run
-from right to left are text, and stay. Copying takes the text itself, not what is shown.
+Brackets, markup and emoji codes are ordinary characters here: pass the result of `safe` to a widget as a
+`rich.text.Text` (`safe_text`), never as a string that would be parsed for markup. Letters of right-to-left
+scripts are left as they are. Copying uses the original text.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 TAB = "→   "
-"""What a tab is shown as."""
+"""The visible form of a tab."""
 MAX_MARKS = 4
-"""Combining marks that one character may carry; Vietnamese, Hebrew and Thai need fewer."""
+"""Maximum combining marks of one character; Vietnamese, Hebrew and Thai need fewer."""
 
 _BREAK = "⏎"
-_AS_THEY_ARE = {"\n", "\t", "\u3000"}
-_OWN_FORMS = {"\x7f": "␡", "\u00a0": "⍽"}
-# Printable by their category, yet nothing to be seen: fillers, joiners, variation selectors.
+_UNCHANGED = {"\n", "\t", "\u3000"}
+_SPECIAL_FORMS = {"\x7f": "␡", "\u00a0": "⍽"}
+# Printable by category but invisible: fillers, joiners, variation selectors.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U0001d159\U0001d173-\U0001d17a\U000e0100-\U000e01ef]"
 )
 _GLYPH_CHOICE = re.compile("(?<=[^\\s\ufe00-\ufe0f])[\ufe0e\ufe0f](?![\ufe00-\ufe0f])")
-# Vowels and finals of Hangul have no width of their own either, and can be heaped up like marks.
+# Vowels and finals of Hangul have no width either and can be stacked like marks.
 _JAMO = (range(0x1161, 0x1200), range(0xD7B0, 0xD800))
 _PLANES = (range(0x300, 0x20000),)
 
 
 class _Forms(dict[int, str]):
-    """Code point to what it is shown as, worked out when it is first met."""
+    """Code point to visible form, computed on first use."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = shown = _form(chr(code))
-        return shown
+        self[code] = form = _form(chr(code))
+        return form
 
 
 def safe(
@@ -60,11 +60,11 @@ def safe(
     Parameters
     ----------
     width_limit:
-        Most characters of a line; how many were left out is said at its end.
+        Maximum characters of a line; a longer one ends with the number left out.
     limit:
-        Most characters in all; how many were left out is said at the end.
+        Maximum characters in total; a longer text ends with the number left out.
     tab:
-        What stands for a tab.
+        The visible form of a tab.
     """
     if limit is not None:
         text = _cut(text, limit)
@@ -73,16 +73,16 @@ def safe(
     if text.isascii() and text.isprintable():
         return text
     shown = _GLYPH_CHOICE.sub("", text).translate(_FORMS)
-    return (shown if shown.isascii() else _hold_marks(shown)).replace("\t", tab)
+    return (shown if shown.isascii() else _limit_marks(shown)).replace("\t", tab)
 
 
 def safe_text(text: str, style: str = "", *, limit: int | None = None) -> Text:
-    """The text in visible forms, as something that no widget takes for markup."""
+    """The text in visible forms, as a `Text` that no widget parses for markup."""
     return Text(safe(text, limit=limit), style=style)
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """The text in visible forms on one line of at most `limit` cells, `…` where it was cut."""
+    """The text in visible forms on one line of at most `limit` cells; a truncated one ends in `…`."""
     if limit is None:
         return safe(text).replace("\n", _BREAK)
     head = text[: 8 * max(limit, 1)]  # marks have no width, so a cell may take several characters
@@ -94,7 +94,7 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 def _first_cells(line: str, width: int) -> str:
     pieces = chop_cells(line, width) if width > 0 else []
-    # A wide character does not fit into one cell, and `chop_cells` must put it somewhere.
+    # `chop_cells` returns a wide character even if it does not fit.
     return pieces[0] if pieces and cell_len(pieces[0]) <= width else ""
 
 
@@ -104,10 +104,10 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _form(character: str) -> str:
-    if character in _AS_THEY_ARE:
+    if character in _UNCHANGED:
         return character
-    if character in _OWN_FORMS:
-        return _OWN_FORMS[character]
+    if character in _SPECIAL_FORMS:
+        return _SPECIAL_FORMS[character]
     if character < " ":
         return chr(0x2400 + ord(character))
     if character.isprintable() and not _INVISIBLE.match(character):
@@ -115,18 +115,18 @@ def _form(character: str) -> str:
     return f"⟨U+{ord(character):04X}⟩"
 
 
-def _hold_marks(text: str) -> str:
+def _limit_marks(text: str) -> str:
     bare, flood = _mark_patterns()
-    return flood.sub(_held, bare.sub("◌", text))
+    return flood.sub(_truncate_marks, bare.sub("◌", text))
 
 
-def _held(marks: re.Match[str]) -> str:
+def _truncate_marks(marks: re.Match[str]) -> str:
     return f"{marks[0][:MAX_MARKS]}⟨+{len(marks[0]) - MAX_MARKS:,} marks⟩"
 
 
 @cache
 def _mark_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Where a mark has nothing to stand on, and runs of marks that are too long."""
+    """Patterns of a mark without a base character, and of a run of marks that is too long."""
     marks = "".join(chr(code) for plane in _PLANES for code in plane if _is_mark(code))
     jamo = "".join(f"{chr(r.start)}-{chr(r.stop - 1)}" for r in _JAMO)
     one = f"[{re.escape(marks)}{jamo}]"

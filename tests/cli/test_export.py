@@ -1,4 +1,4 @@
-"""`spar export`: the right tree in the right form, whole or not at all, and one line where it cannot be."""
+"""`spar export`: every format, files written whole or not at all, and one-line errors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from spar.cli.run_export import Export, find_tree, open_rendered, run, verdicts
+from spar.cli.run_export import Export, run
 from spar.errors import MissingExtra, RunStopped, UsageError
+from spar.export.run import find_tree
 from spar.store import TREES
-from spar.templates import load
-from spar.types import Judgement, Message, Node, SearchTree, Usage
+from spar.types import SearchTree
 from tests.cli.test_decode import spar
-from tests.hostile import EVERYTHING, hostile_tree
-from tests.train.trees import make_tree, tree_of, write_run
+from tests.hostile import hostile_tree
+from tests.train.trees import make_tree, write_run
 
 NANO = {
     "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
@@ -73,47 +73,24 @@ def test_hostile_text_on_standard_output(three: Path) -> None:
     assert SearchTree.from_json(made.stdout) == hostile_tree()
 
 
-def test_finding_a_tree(three: Path) -> None:
-    """By its id, by a beginning that is its alone, in a directory or in a file."""
-    assert find_tree(three, "p1").prompt.id == "p1"
-    assert find_tree(three, "p10").prompt.id == "p10"
-    assert find_tree(three / TREES, "[").prompt.id == EVERYTHING
-    with pytest.raises(UsageError, match=r"3 trees, 2 with an id that begins with 'p'.*p1, p10"):
-        find_tree(three, "p")
-    with pytest.raises(UsageError, match=r"3 trees, none with an id that begins with 'q'.*p1"):
-        find_tree(three, "q")
-    with pytest.raises(UsageError, match=r"holds 3 trees; give --id, one of p1, p10") as caught:
-        find_tree(three)
-    assert "\x1b" not in str(caught.value)
-
-
-def test_the_only_tree_needs_no_id(tmp_path: Path) -> None:
-    """A run of one tree; an empty run has none to give."""
-    one = write_run(tmp_path / "one", make_tree((None, 3), prompt_id="only"))
-    assert find_tree(one).prompt.id == "only"
-    with pytest.raises(UsageError, match="holds no tree yet"):
-        find_tree(write_run(tmp_path / "none"))
-
-
-def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
-    """The first few are listed, and dots for the rest."""
-    many = write_run(tmp_path / "many", *(make_tree(prompt_id=f"p{n}") for n in range(9)))
-    with pytest.raises(UsageError, match=r"9 trees; give --id, one of p0, p1, p2, p3, p4, \.\.\."):
-        find_tree(many)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
-            {"form": "pdf"},
-            "--format 'pdf': accepted are markdown, html, svg, dot, json, parquet, csv",
+            {"file_format": "pdf"},
+            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, json, parquet, csv",
         ),
-        ({"form": "html", "rows": "nodes"}, "--rows 'nodes' goes with --format parquet or csv"),
-        ({"form": "csv", "prompt_id": "p1"}, "--id goes with --format markdown"),
-        ({"form": "csv"}, "--format csv needs --out FILE"),
-        ({"form": "csv", "rows": "votes"}, "--rows 'votes': accepted are trees, nodes, faults"),
-        ({"form": "json", "run": Path("nowhere")}, "there is no file nowhere"),
+        (
+            {"file_format": "html", "rows": "nodes"},
+            "--rows 'nodes' needs --format parquet or csv",
+        ),
+        ({"file_format": "csv", "prompt_id": "p1"}, "--id needs --format markdown"),
+        ({"file_format": "csv"}, "--format csv needs --out FILE"),
+        (
+            {"file_format": "csv", "rows": "votes"},
+            "--rows 'votes' is not accepted; choose from trees, nodes, faults",
+        ),
+        ({"file_format": "json", "run": Path("nowhere")}, "there is no file nowhere"),
     ],
 )
 def test_mistakes(three: Path, options: dict[str, object], message: str) -> None:
@@ -185,45 +162,3 @@ def test_a_table_needs_pandas(three: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingExtra, match=r"needs the package 'pandas'.*export"):
         run(Export(three, "csv", out=tmp_path / "x.csv"))
     assert not list(tmp_path.glob("x.csv*"))
-
-
-def test_verdicts() -> None:
-    """Each constraint by name, nothing where no verifier knows it."""
-    node = Node(id=0, parent=None, depth=0, response="a, done")
-    expected = [("punctuation:no_comma", False), ("startend:end_checker done", True)]
-    assert verdicts(with_meta(tree_of(node), NANO), node) == expected
-    assert verdicts(tree_of(node), node) == ()
-    assert verdicts(with_meta(tree_of(node), {"instruction_id_list": ["no:such"]}), node) == ()
-
-
-def test_the_prompt_that_produced_a_node(tmp_path: Path) -> None:
-    """A draft continued the prompt, a refinement the judge's conversation with the kept critique."""
-    judgement = Judgement(verdicts=(False,), critique="too long")
-    written = Usage(calls=1)
-    draft = Node(id=0, parent=None, depth=0, response="r0", judgement=judgement, usage=written)
-    child = Node(id=1, parent=0, depth=1, response="r1", usage=written)
-    tree = tree_of(draft, child, Node(id=2, parent=1, depth=2, response="r2", usage=written))
-    rendered = open_rendered(write_run(tmp_path / "run", tree))
-    assert rendered is not None
-    assert rendered(tree, draft) == tree.prompt.messages
-    turns = rendered(tree, child)
-    assert turns == load().refine_conversation(tree.prompt.messages, "r0", "too long")
-    assert turns[1] == Message(role="assistant", content="too long")
-    assert rendered(tree, tree.nodes[2]) == ()
-    assert rendered(tree, draft.model_copy(update={"usage": Usage()})) == ()
-
-
-def test_no_prompt_is_shown_that_may_not_be_the_one(tmp_path: Path) -> None:
-    """Templates that were changed since, or are gone, and files that are no run: nothing is rendered."""
-    folder = tmp_path / "templates"
-    folder.mkdir()
-    (folder / "refine.txt").write_text("Do better.")
-    directory = write_run(tmp_path / "run", make_tree((None, 1)), templates=folder)
-    assert open_rendered(directory) is not None
-    load.cache_clear()
-    (folder / "refine.txt").write_text("Do worse.")
-    assert open_rendered(directory) is None
-    load.cache_clear()
-    (folder / "refine.txt").unlink()
-    assert open_rendered(directory) is None
-    assert open_rendered(directory / TREES) is None

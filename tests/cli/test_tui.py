@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from spar.cli import run_tui
-from spar.cli.run_tui import WEB_DRIVER, demo, facts_for, make_inputs, truth
+from spar.cli.run_tui import WEB_DRIVER, demo, make_inputs, truth
 from spar.cli.run_tui import run as run_browser
 from spar.config import DecodeConfig
 from spar.errors import RunStopped, UsageError
+from spar.export.run import annotations_for
 from tests.tui.made import solved_tree, trees, write_run
 
 NANO = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
@@ -43,7 +44,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 
 def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     """It is named."""
-    with pytest.raises(UsageError, match=r"there is no .*nowhere; give a run directory"):
+    with pytest.raises(UsageError, match=r"nowhere does not exist; pass a run directory"):
         run_browser((tmp_path, tmp_path / "nowhere"), DecodeConfig())
 
 
@@ -76,14 +77,16 @@ def test_truth() -> None:
     assert truth(with_meta.model_copy(update={"selected": None})) is None
 
 
-def test_facts(tmp_path: Path) -> None:
+def test_annotations(tmp_path: Path) -> None:
     """Verdicts come from the verifiers; a run that names no templates has no rendered prompts."""
-    facts = facts_for(write_run(tmp_path / "a", trees(1)))
+    annotations = annotations_for(write_run(tmp_path / "a", trees(1)))
     tree = solved_tree()
     with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
-    assert facts.rendered is None
-    assert facts.verdicts is not None
-    assert list(facts.verdicts(with_meta, with_meta.nodes[0])) == [("punctuation:no_comma", True)]
+    assert annotations.render is None
+    assert annotations.check is not None
+    assert list(annotations.check(with_meta, with_meta.nodes[0])) == [
+        ("punctuation:no_comma", True)
+    ]
 
 
 async def test_a_demo_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

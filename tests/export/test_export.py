@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from spar.export import SUFFIXES, TREE_FORMS, TreeForm, export_tree
+from spar.export import SUFFIXES, TREE_FORMATS, TreeFormat, export_tree
 from spar.export import table as table_module
-from spar.export.columns import COLUMNS, ROWS, Rows, rows_of
-from spar.export.content import shown
-from spar.export.svg import layout
+from spar.export.columns import COLUMNS, ROW_KINDS, RowKind, rows_of
+from spar.export.content import visible
+from spar.export.svg import place_boxes
 from spar.export.table import write_table
 from spar.types import Node, SearchTree
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 from tests.hostile import EVERYTHING, hostile_tree
 from tests.strategies import trees
 from tests.train.trees import make_tree
@@ -94,7 +94,7 @@ def paragraphs(markdown: str) -> Iterator[tuple[str, str]]:
 @example(make_tree())
 def test_any_tree_in_any_form(tree: SearchTree) -> None:
     """Every form ends in a line break, has a UTF-8 form and sends no control character."""
-    for form in TREE_FORMS:
+    for form in TREE_FORMATS:
         text = export_tree(tree, form)
         assert text.endswith("\n")
         assert "\x1b" not in text
@@ -106,7 +106,7 @@ def test_any_tree_in_any_form(tree: SearchTree) -> None:
 
 def test_every_form_has_a_suffix() -> None:
     """A file name can be made for each."""
-    assert tuple(SUFFIXES) == TREE_FORMS
+    assert tuple(SUFFIXES) == TREE_FORMATS
 
 
 def test_json_is_the_record() -> None:
@@ -138,7 +138,7 @@ def test_markdown_holds_hostile_text() -> None:
     assert fence is not None and fence[1] == fence[3] and fence[1] not in fence[2]
     assert all(re.fullmatch(r"#{2,3} [A-Za-z0-9 #:,()']+", line) for line in headings)
     blocks = [text for kind, text in pieces if kind == "block"]
-    assert blocks.count(shown(EVERYTHING)) >= 6
+    assert blocks.count(visible(EVERYTHING)) >= 6
 
 
 def test_html_is_one_page() -> None:
@@ -161,13 +161,13 @@ def test_html_holds_hostile_text() -> None:
     """No tag, attribute or comment comes of a model's text, and the text can be read in the page."""
     allowed = "html head meta title style body h1 h2 pre details summary section ins del"
     page = Page(
-        export_tree(hostile_tree(), "html", Facts(verdicts=lambda *_: [(EVERYTHING, True)]))
+        export_tree(hostile_tree(), "html", Annotations(check=lambda *_: [(EVERYTHING, True)]))
     )
     assert set(page.tags) <= set(allowed.split())
     assert {name for _, name in page.attributes} <= {
         *("lang", "charset", "http-equiv", "content", "name", "class", "open")
     }
-    assert page.texts["pre"].count("\n" + shown(EVERYTHING)) >= 6
+    assert page.texts["pre"].count("\n" + visible(EVERYTHING)) >= 6
     assert any("<script>alert(1)</script>" in text for text in page.texts["pre"])
 
 
@@ -179,7 +179,7 @@ def test_svg_draws_every_node_and_fault() -> None:
     heads = [g.findall(f"{SVG}text")[0].text for g in root.findall(f"{SVG}g")]
     assert heads[:3] == ["prompt", "#0 0.40  2/5 ✓✓✗✗✗", "#1 0.60  3/5 ✓✓✓✗✗"]
     assert "★ #2 1.00  5/5 ✓✓✓✓✓" in heads
-    boxes = layout(worked())
+    boxes = place_boxes(worked())
     assert [(box.column, box.row) for box in boxes] == [
         *((0, 2.625), (1, 1.25), (2, 0.5), (3, 0), (3, 1), (2, 2), (1, 3), (1, 4))
     ]
@@ -197,10 +197,10 @@ def test_svg_holds_hostile_text() -> None:
 
 def test_svg_of_a_deep_and_a_wide_tree() -> None:
     """A chain is one row, and leaves never share one."""
-    chain = layout(make_tree((None, 1), *((index, 1) for index in range(1_999))))
+    chain = place_boxes(make_tree((None, 1), *((index, 1) for index in range(1_999))))
     assert {box.row for box in chain} == {0.0}
     assert chain[-1].column == 2_000
-    wide = layout(make_tree(*[(None, 1)] * 500))
+    wide = place_boxes(make_tree(*[(None, 1)] * 500))
     assert [box.row for box in wide[1:]] == [float(row) for row in range(500)]
     assert wide[0].row == 249.5
 
@@ -231,20 +231,20 @@ def truth(tree: SearchTree, node: Node) -> list[tuple[str, bool]]:
     return [("first", True), ("second", node.id == 2)]
 
 
-def read_csv(trees: list[SearchTree], rows: Rows) -> list[dict[str, str]]:
+def read_csv(trees: list[SearchTree], rows: RowKind) -> list[dict[str, str]]:
     """What was written, read by the standard library."""
     handle = io.BytesIO()
-    number = write_table(trees, handle, "csv", rows=rows, facts=Facts(verdicts=truth))
+    number = write_table(trees, handle, "csv", rows=rows, annotations=Annotations(check=truth))
     read = list(csv.DictReader(io.StringIO(handle.getvalue().decode("utf-8"), newline="")))
     assert len(read) == number
     return read
 
 
-def read_parquet(trees: list[SearchTree], rows: Rows) -> list[dict[str, Any]]:
+def read_parquet(trees: list[SearchTree], rows: RowKind) -> list[dict[str, Any]]:
     """What was written, read by pyarrow."""
     parquet = pytest.importorskip("pyarrow.parquet")
     handle = io.BytesIO()
-    write_table(trees, handle, "parquet", rows=rows, facts=Facts(verdicts=truth))
+    write_table(trees, handle, "parquet", rows=rows, annotations=Annotations(check=truth))
     read: list[dict[str, Any]] = parquet.read_table(io.BytesIO(handle.getvalue())).to_pylist()
     return read
 
@@ -293,8 +293,8 @@ def test_a_row_a_node_and_a_fault() -> None:
     assert [(row["parent"], row["stage"]) for row in faults] == [(1, "refine"), (None, "draft")]
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_columns_are_what_is_said(rows: Rows) -> None:
+@pytest.mark.parametrize("rows", ROW_KINDS)
+def test_columns_are_what_is_said(rows: RowKind) -> None:
     """Rows have the listed columns in their order, a run without rows too, and the page names each."""
     for row in rows_of(worked(), rows):
         assert list(row) == list(COLUMNS[rows])
@@ -307,8 +307,8 @@ def test_columns_are_what_is_said(rows: Rows) -> None:
     assert {c for c in COLUMNS[rows] if not re.fullmatch(by_role, c)} <= named
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_tables_hold_hostile_text(rows: Rows) -> None:
+@pytest.mark.parametrize("rows", ROW_KINDS)
+def test_tables_hold_hostile_text(rows: RowKind) -> None:
     """Text comes back as it was, but for lone surrogates, which are written as escapes."""
     written = EVERYTHING.encode("utf-8", "backslashreplace").decode()
     assert r"\ud800" in written and "\0" in written
@@ -320,7 +320,7 @@ def test_tables_hold_hostile_text(rows: Rows) -> None:
 @given(trees())
 def test_any_tree_as_csv(tree: SearchTree) -> None:
     """Every cell reads back as the value that was written."""
-    rows = list(rows_of(tree, "nodes", Facts(verdicts=truth)))
+    rows = list(rows_of(tree, "nodes", Annotations(check=truth)))
     for row, text in zip(rows, read_csv([tree], "nodes"), strict=True):
         for name in ("response", "critique", "dissent", "reflection"):
             value = row[name] or ""
@@ -356,7 +356,7 @@ def test_a_long_run_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("form", ["html", "markdown", "svg"])
-def test_exports_scale_with_the_tree(form: TreeForm) -> None:
+def test_exports_scale_with_the_tree(form: TreeFormat) -> None:
     """A chain of 300 and a bush of 300 are written, no deeper nested than any other."""
     for tree in (
         make_tree((None, 1), *((index, 1) for index in range(299))),

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from spar.types import SearchTree
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 from tests.tui.driving import (
     browser,
     cursor,
@@ -319,10 +319,10 @@ async def test_keys_of_a_tree(runs: Path, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(variable, f"{program} {name}")
     monkeypatch.setattr(SparApp, "suspend", lambda app: nullcontext())
     said = judged(1).critique + " judge said so"
-    facts = Facts(
-        rendered=lambda tree, node: [tree.prompt.messages[0].model_copy(update={"content": said})]
+    annotations = Annotations(
+        render=lambda tree, node: [tree.prompt.messages[0].model_copy(update={"content": said})]
     )
-    async with browser(runs, facts_for=lambda directory: facts) as (app, pilot):
+    async with browser(runs, annotations_for=lambda directory: annotations) as (app, pilot):
         app.lent = tmp_path  # type: ignore[attr-defined]
         await open_trees(app, pilot)
         await open_tree(app, pilot)

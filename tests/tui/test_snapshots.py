@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from spar.files import locked
 from spar.types import SearchTree
-from spar.view.node_detail import Facts
+from spar.view.node_detail import Annotations
 from tests.tui.driving import is_settled, until
 from tests.tui.made import node, prompt, trees, write_run
 from tui.app import SparApp
@@ -57,9 +57,11 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SparApp:
     write_run(Path("runs/greedy"), trees(3), strategy="greedy", budget=1)
     write_run(Path("runs/loop"), [], begins="rft")
     (write_run(Path("runs/other"), []) / "run.json").write_text('{"schema_version": 99}')
-    facts = Facts(verdicts=constraints, rendered=lambda tree, node: tree.prompt.messages)
+    annotations = Annotations(check=constraints, render=lambda tree, node: tree.prompt.messages)
     wrong = lambda tree: tree.stop != "solved" if tree.prompt.id == "prompt-0" else tree.solved  # noqa: E731
-    return SparApp(Inputs(paths=(Path("runs"),), facts_for=lambda directory: facts, truth=wrong))
+    return SparApp(
+        Inputs(paths=(Path("runs"),), annotations_for=lambda directory: annotations, truth=wrong)
+    )
 
 
 SCREENS = {

@@ -276,8 +276,8 @@ def test_rounds_of_a_bootstrap_and_of_a_build(tmp_path: Path) -> None:
     (boot,) = rounds_of(tmp_path / "boot")
     assert boot.runs["search"] == tmp_path / "boot/refine"
     assert boot.runs["answers"] == tmp_path / "boot/answers"
-    facts = {"runs": {"search": {"directory": "runs/s"}, "drafts": None}}
-    write_json(tmp_path / "data/build.json", facts)
+    annotations = {"runs": {"search": {"directory": "runs/s"}, "drafts": None}}
+    write_json(tmp_path / "data/build.json", annotations)
     assert rounds_of(tmp_path / "data") == ()
     export("jsonl", tmp_path / "data", pairs=[a_pair()], examples=[])
     (lone,) = rounds_of(tmp_path / "data")

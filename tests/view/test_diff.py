@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.view.diff import Piece, diff_text, marked, word_diff
+from spar.view.diff import Piece, diff_text, inline_diff, word_diff
 from spar.view.palette import PALETTE
 from tests.hostile import EVERYTHING, hostile_text
 from tests.view.test_text import unseen
@@ -64,7 +64,7 @@ def test_pieces_rebuild_both_texts(old: str, new: str, steps: int) -> None:
 )
 def test_what_is_shown(old: str, new: str, shown: str) -> None:
     """Words change, white space changes visibly, and without colour brackets say which is which."""
-    assert marked(word_diff(old, new)) == shown
+    assert inline_diff(word_diff(old, new)) == shown
 
 
 def test_colour_needs_no_brackets() -> None:
@@ -87,7 +87,7 @@ def test_a_long_diff_is_cut_with_a_note() -> None:
 @given(hostile_text, hostile_text)
 def test_hostile_words_stay_words(old: str, new: str) -> None:
     """Neither side's text brings a control character along."""
-    assert unseen(marked(word_diff(old, new))) == set()
+    assert unseen(inline_diff(word_diff(old, new))) == set()
     assert unseen(diff_text(word_diff(old, EVERYTHING)).plain) == set()
 
 

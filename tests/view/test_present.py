@@ -11,19 +11,17 @@ from rich.console import Console
 from rich.text import Text
 
 from spar.types import Fault, Judgement, Message, Node, SearchTree, Usage
-from spar.view.node_detail import SHOWN
-from spar.view.palette import PALETTE
-from spar.view.present import (
-    Facts,
+from spar.view.node_detail import (
+    SHOWN,
+    Annotations,
     Section,
     fault_sections,
-    header_lines,
     node_sections,
     prompt_sections,
-    run_lines,
-    tree_lines,
 )
-from spar.view.tree_lines import MAX_GUIDES
+from spar.view.palette import PALETTE
+from spar.view.present import header_lines, run_lines
+from spar.view.tree_lines import MAX_GUIDES, tree_lines
 from tests.hostile import EVERYTHING, hostile_tree
 from tests.strategies import trees
 from tests.train.trees import make_tree, tree_of
@@ -68,7 +66,7 @@ def test_tree_lines() -> None:
         "│  ├─ ○ #4 not judged",
         "│  └─ ! refine failed: no refined output",
         "└─ ★ #2 1.00  5/5 ✓✓✓✓✓  pass, answer",
-        "○ #3 0.00  0/5 ✗✗✗✗✗  fail, given",
+        "○ #3 0.00  0/5 ✗✗✗✗✗  fail, supplied",
         "! draft failed: the draft is empty",
     ]
     lines = tree_lines(worked())
@@ -156,7 +154,7 @@ def test_a_node_in_full() -> None:
     ]
     assert body(sections, "Cost").splitlines() == [
         "refiner: 1 call, 500 tokens read (300 cached), 30 generated, 0.5 s",
-        "judge: 1 call, 1,000 tokens read, 10 generated, 0.8 s, 2 votes not asked for",
+        "judge: 1 call, 1,000 tokens read, 10 generated, 0.8 s, 2 votes skipped",
         "seed: none",
     ]
 
@@ -173,7 +171,7 @@ def test_dissent_and_an_even_split() -> None:
         sections = node_sections(tree_of(node), node)
         assert titles(sections)[2:4] == expected
         assert sections[3].body.plain == "good"
-    assert "? vote 3: no verdict to be read" in body(sections, "Votes")
+    assert "? vote 3: no verdict" in body(sections, "Votes")
 
 
 def test_facts_from_outside() -> None:
@@ -188,21 +186,21 @@ def test_facts_from_outside() -> None:
     def rendered(of: SearchTree, node: Node) -> list[Message]:
         return [Message(role="user", content="Do it."), Message(role="assistant", content="Done.")]
 
-    sections = node_sections(tree, tree.nodes[0], Facts(verdicts, rendered))
+    sections = node_sections(tree, tree.nodes[0], Annotations(verdicts, rendered))
     assert asked == [("p", 0)]
     expected = "✓ met: fewer than 5 words\n✗ not met: no [b]comma[/b]"
     assert body(sections, "Constraints, by ground truth") == expected
     assert body(sections, "Prompt that produced it") == "user\nDo it.\nassistant\nDone.\n"
-    nothing = Facts(lambda of, node: (), lambda of, node: ())
+    nothing = Annotations(lambda of, node: (), lambda of, node: ())
     assert titles(node_sections(tree, tree.nodes[0], nothing)) == titles(
         node_sections(tree, tree.nodes[0])
     )
 
 
-def test_given_unjudged_and_unchanged_nodes() -> None:
+def test_supplied_unjudged_and_unchanged_nodes() -> None:
     """A root that was given has no writer; a node that was not judged says so; a copy changes nothing."""
     tree = worked()
-    assert body(node_sections(tree, tree.nodes[3]), "Cost").startswith("given to the search")
+    assert body(node_sections(tree, tree.nodes[3]), "Cost").startswith("supplied as a root")
     assert body(node_sections(tree, tree.nodes[4]), "Votes") == "not judged"
     same = tree.nodes[1].model_copy(update={"response": "r0"})
     (change, *_) = node_sections(tree, same)
@@ -256,7 +254,7 @@ def test_header_lines() -> None:
         "Say p.",
         "answer: #2 1.00  5/5 ✓✓✓✓✓  5 nodes, depth 2, 2 faults, 0.0 s",
         "actor: 1 call, 500 tokens read (300 cached), 30 generated, 0.5 s",
-        "judge: 5 calls, 5,000 tokens read, 50 generated, 3.8 s, 10 votes not asked for",
+        "judge: 5 calls, 5,000 tokens read, 50 generated, 3.8 s, 10 votes skipped",
         "refiner: 4 calls, 2,000 tokens read (1,200 cached), 120 generated, 2.0 s",
     ]
 
@@ -310,7 +308,7 @@ def test_run_lines() -> None:
         "tokens 10,000 read, 2,000 generated in 9,000 calls, 61.5 s",
     ]
     unfinished = [line.plain for line in run_lines(manifest)]
-    assert unfinished == [*settings, "no summary yet: the run is under way, or was cut off"]
+    assert unfinished == [*settings, "no summary yet: the run is in progress or was interrupted"]
 
 
 def test_a_run_of_odd_files() -> None:

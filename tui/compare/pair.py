@@ -8,7 +8,7 @@ from rich.text import Text
 
 from spar.types import SearchTree
 from spar.view.diff import Piece, diff_text, word_diff
-from spar.view.layout import shape_of
+from spar.view.layout import layout_of
 from spar.view.node_detail import SHOWN, Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
@@ -50,7 +50,7 @@ def answer_of(tree: SearchTree | str) -> str | None:
     """A tree's answer; None where it has none, or there is no tree."""
     if isinstance(tree, str):
         return None
-    place = shape_of(tree).selected
+    place = layout_of(tree).selected
     return None if place is None else tree.nodes[place].response
 
 

@@ -84,10 +84,10 @@ class Examples:
 
     def _now(self) -> tuple[int, int, int] | None:
         try:
-            facts = self.path.stat()
+            stat = self.path.stat()
         except OSError:
             return None
-        return facts.st_ino, facts.st_size, facts.st_mtime_ns
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _load(line: bytes) -> dict[str, Any]:

@@ -82,10 +82,10 @@ class Walk:
     def _enter(self, directory: Path) -> list[os.DirEntry[str]] | None:
         """The folders in a directory; None where it was seen before or cannot be read."""
         try:
-            facts = directory.stat()
-            if (facts.st_dev, facts.st_ino) in self._seen:
+            stat = directory.stat()
+            if (stat.st_dev, stat.st_ino) in self._seen:
                 return None
-            self._seen.add((facts.st_dev, facts.st_ino))
+            self._seen.add((stat.st_dev, stat.st_ino))
             with os.scandir(directory) as entries:
                 return [entry for entry in entries if _is_folder(entry)]
         except OSError:

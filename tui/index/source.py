@@ -30,9 +30,9 @@ class Source:
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
         self._closing = weakref.finalize(self, os.close, self._descriptor)
-        facts = os.fstat(self._descriptor)
-        self._identity = (facts.st_dev, facts.st_ino)
-        self.size = facts.st_size
+        stat = os.fstat(self._descriptor)
+        self._identity = (stat.st_dev, stat.st_ino)
+        self.size = stat.st_size
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes there, fewer where the file ends; none once it is closed or cannot be read."""
@@ -54,17 +54,17 @@ class Source:
             It is gone, another file, shorter than `floor`, or its known part was rewritten.
         """
         try:
-            facts = self.path.stat()
+            stat = self.path.stat()
         except OSError as error:
             raise Vanished(f"{self.path} vanished while it was open: {error.strerror}") from error
-        if (facts.st_dev, facts.st_ino) != self._identity:
+        if (stat.st_dev, stat.st_ino) != self._identity:
             raise Vanished(f"{self.path} was replaced by another file while it was open")
-        if facts.st_size < floor:
+        if stat.st_size < floor:
             raise Vanished(f"{self.path} was cut short while it was open")
         start, known = self._anchor
         if self.read(start, len(known)) != known:
             raise Vanished(f"{self.path} was rewritten while it was open")
-        before, self.size = self.size, facts.st_size
+        before, self.size = self.size, stat.st_size
         return self.size != before
 
     def anchor(self, end: int) -> None:

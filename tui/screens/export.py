@@ -1,4 +1,4 @@
-"""Choose a form and write a tree as a file beside its run."""
+"""Choose a format and write a tree as a file in its run directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from spar.export import SUFFIXES, TREE_FORMS, TreeForm, export_tree
+from spar.export import SUFFIXES, TREE_FORMATS, TreeFormat, export_tree
 from spar.types import SearchTree
 from spar.view.palette import PALETTE
 from tui.clipboard import file_name, write_file
@@ -23,7 +23,7 @@ FOLDER = "exports"
 """Folder in the run directory that the files go to."""
 
 
-class ExportScreen(ModalScreen[TreeForm]):
+class ExportScreen(ModalScreen[TreeFormat]):
     """The forms; its result is the one that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,7 +36,9 @@ class ExportScreen(ModalScreen[TreeForm]):
         """The list."""
         with Vertical(id="export"):
             yield Static(Text("export as  (esc cancels)", style=PALETTE["head"]), classes="title")
-            yield OptionList(*(Option(Text(form), id=form) for form in TREE_FORMS))
+            yield OptionList(
+                *(Option(Text(file_format), id=file_format) for file_format in TREE_FORMATS)
+            )
 
     def action_leave(self) -> None:
         """Export nothing."""
@@ -52,13 +54,15 @@ class ExportScreen(ModalScreen[TreeForm]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """This one."""
-        self.dismiss(TREE_FORMS[event.option_index])
+        self.dismiss(TREE_FORMATS[event.option_index])
 
 
-async def write_export(view: RunView, number: int, tree: SearchTree, form: TreeForm) -> str:
+async def write_export(
+    view: RunView, number: int, tree: SearchTree, file_format: TreeFormat
+) -> str:
     """Write the file and return its name; raises `UsageError` where it cannot be written."""
-    name = file_name(number, tree.prompt.id, SUFFIXES[form])
+    name = file_name(number, tree.prompt.id, SUFFIXES[file_format])
     path = view.directory / FOLDER / name
-    text = await asyncio.to_thread(export_tree, tree, form, view.facts)
+    text = await asyncio.to_thread(export_tree, tree, file_format, view.annotations)
     await asyncio.to_thread(write_file, path, text)
     return str(path)

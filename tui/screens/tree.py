@@ -16,7 +16,7 @@ from textual.widgets import Footer, Static
 from textual.worker import WorkType
 
 from spar.errors import UsageError
-from spar.export import TreeForm
+from spar.export import TreeFormat
 from spar.types import SearchTree
 from spar.view.node_detail import Section, fault_sections, node_sections, prompt_sections
 from spar.view.palette import PALETTE
@@ -178,7 +178,7 @@ class TreeScreen(BrowserScreen[int]):
         open_editor(self.app, self._response(), "response")
 
     def action_export(self) -> None:
-        """Choose a form, then write the file."""
+        """Choose a format, then write the file."""
         if self.record:
             self.app.push_screen(ExportScreen(), self._export)
 
@@ -261,13 +261,13 @@ class TreeScreen(BrowserScreen[int]):
         item = (line.node or line.fault) if line else self.record and self.record.prompt
         return json.dumps(item.model_dump(), indent=1) if item else ""
 
-    def _export(self, form: TreeForm | None) -> None:
-        if form and self.record:
-            self.run_worker(self._write(self.record, form), group="export")
+    def _export(self, file_format: TreeFormat | None) -> None:
+        if file_format and self.record:
+            self.run_worker(self._write(self.record, file_format), group="export")
 
-    async def _write(self, tree: SearchTree, form: TreeForm) -> None:
+    async def _write(self, tree: SearchTree, file_format: TreeFormat) -> None:
         try:
-            path = await write_export(self.view, self.number, tree, form)
+            path = await write_export(self.view, self.number, tree, file_format)
         except UsageError as error:
             self.browser.warn(str(error))
         else:
@@ -281,5 +281,5 @@ def sections_of(
     if line is None:
         return prompt_sections(tree)
     if line.node is not None:
-        return node_sections(tree, line.node, view.facts, colour=colour)
+        return node_sections(tree, line.node, view.annotations, colour=colour)
     return fault_sections(line.fault) if line.fault else []

@@ -245,10 +245,10 @@ def _turn(value: Any) -> Message:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        facts = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _ids(*values: Any) -> tuple[int, ...]:

@@ -168,9 +168,13 @@ def _of_bootstrap(run: Path) -> Round:
 
 
 def _of_build(run: Path) -> Round:
-    facts = _object(run / BUILD_REPORT).get("runs")
-    facts = facts if isinstance(facts, dict) else {}
-    named = {name: fact.get("directory") for name, fact in facts.items() if isinstance(fact, dict)}
+    reports = _object(run / BUILD_REPORT).get("runs")
+    reports = reports if isinstance(reports, dict) else {}
+    named = {
+        name: report.get("directory")
+        for name, report in reports.items()
+        if isinstance(report, dict)
+    }
     runs = {name: Path(where) for name, where in named.items() if isinstance(where, str)}
     return Round(run, run, None, runs)
 
@@ -206,10 +210,10 @@ def _score(scores: Mapping[str, Any], title: str, name: str) -> Score | None:
 
 def _course(folder: Path) -> Course | None:
     try:
-        facts = (folder / METRICS).stat()
+        stat = (folder / METRICS).stat()
     except OSError:
         return None
-    return _read_course(folder, facts.st_mtime_ns, facts.st_size)
+    return _read_course(folder, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(KEPT)

@@ -1,0 +1,110 @@
+"""What a run directory says about one of its trees: the tree itself, and annotations of its nodes.
+
+tree = find_tree("runs/mine", "prompt-7")
+export_tree(tree, "html", annotations_for("runs/mine"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from spar.errors import UsageError
+from spar.store import TREES, read_manifest, read_trees, tree_offsets
+from spar.types import Message, Node, SearchTree
+from spar.verifiers import passes, verify_meta
+from spar.view.layout import parent_of
+from spar.view.node_detail import Annotations, PromptRenderer
+from spar.view.text import one_line
+from spar.view.tree_lines import is_supplied
+
+_SHOWN_IDS = 5
+_ID_WIDTH = 60
+
+
+def find_tree(path: str | Path, prompt_id: str = "") -> SearchTree:
+    """Read the tree of one prompt.
+
+    Parameters
+    ----------
+    path:
+        A run directory, or a file of trees.
+    prompt_id:
+        The prompt's id or a unique prefix of it. May be empty if the run has a single tree.
+
+    Raises
+    ------
+    UsageError
+        No tree or several trees match, the file is missing, or a line of it is damaged.
+    """
+    path = Path(path)
+    read_trees(path)  # raises if the path is not a run
+    path = path / TREES if path.is_dir() else path
+    offsets = tree_offsets(path)
+    start = offsets[_match_id(offsets, prompt_id, path)]
+    with path.open("rb") as handle:
+        handle.seek(start)
+        try:
+            return SearchTree.from_json(handle.readline())
+        except ValueError as error:
+            reason = one_line(str(error), 200)
+            raise UsageError(f"{path}: the tree at byte {start} is damaged: {reason}") from error
+
+
+def annotations_for(directory: str | Path) -> Annotations:
+    """The constraint checks and rendered prompts of a run's nodes, as far as spar can produce them."""
+    return Annotations(check_constraints, prompt_renderer(directory))
+
+
+def check_constraints(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
+    """Each constraint of the prompt and whether the response meets it; empty without a verifier."""
+    if passes(node.response, tree.prompt.meta) is None:
+        return ()
+    return verify_meta(node.response, tree.prompt.meta)
+
+
+def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
+    """A function that renders the conversation that a node's response continued.
+
+    None if the run's templates are not available, or have changed since.
+    """
+    from spar.templates import load
+
+    try:
+        manifest = read_manifest(directory)
+        folder = manifest.config.get("templates")
+        templates = load(Path(folder) if folder else None)
+    except UsageError:
+        return None
+    digests = templates.digests()
+    if any(manifest.templates.get(name) != digest for name, digest in digests.items()):
+        return None
+
+    def render(tree: SearchTree, node: Node) -> Sequence[Message]:
+        parent = parent_of(tree, node)
+        if parent is None:
+            return () if is_supplied(node) else tree.prompt.messages
+        if parent.judgement is None:
+            return ()
+        critique = parent.judgement.critique
+        return templates.refine_conversation(tree.prompt.messages, parent.response, critique)
+
+    return render
+
+
+def _match_id(ids: Iterable[str], prompt_id: str, path: Path) -> str:
+    ids = list(ids)
+    if prompt_id in ids:
+        return prompt_id
+    matches = [name for name in ids if name.startswith(prompt_id)]
+    if len(matches) == 1:
+        return matches[0]
+    if not ids:
+        raise UsageError(f"{path} has no trees yet; run spar decode first")
+    message = f"{path} has {len(ids):,} trees"
+    if prompt_id:
+        prefix = one_line(prompt_id, _ID_WIDTH)
+        message += f", {len(matches) or 'none'} with an id that starts with {prefix!r}"
+    shown = [one_line(name, _ID_WIDTH) for name in (matches or ids)[:_SHOWN_IDS]]
+    more = ["..."] if len(matches or ids) > _SHOWN_IDS else []
+    raise UsageError(f"{message}; pass --id with one of {', '.join([*shown, *more])}")
