@@ -1,7 +1,7 @@
-"""Text out of the browser: to the clipboard (OSC 52), to a pager or editor, to a file.
+"""Copy text to the clipboard (OSC 52), a pager, an editor or a file.
 
-The clipboard and the editor get the text itself; a pager, which may pass escape codes on, gets visible
-forms. Lone surrogates, which no clipboard or file can hold, become `?`.
+The clipboard and the editor get the original text; a pager, which may pass on escape codes, gets visible
+forms. Lone surrogates, which have no UTF-8 form, become `?`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from spar.view.text import safe
 if TYPE_CHECKING:
     from textual.app import App
 
-SURE_BYTES = 74_994
-"""What every terminal takes in one OSC 52; more may be dropped."""
+MAX_SAFE_BYTES = 74_994
+"""The size of an OSC 52 sequence that every terminal accepts; a longer one may be dropped."""
 _NAME = 60
 
 
 def copy(app: App[None], text: str, name: str) -> None:
-    """Put a text on the clipboard of the terminal, through SSH too, and say so."""
+    """Copy a text to the terminal's clipboard, also over SSH, and show a notification."""
     clean = text.encode("utf-8", "replace")
     app.copy_to_clipboard(clean.decode("utf-8"))
-    doubt = "; some terminals do not take that much" if len(clean) > SURE_BYTES else ""
-    app.notify(f"{name} copied: {len(text):,} characters{doubt}", markup=False)
+    hint = "; some terminals do not accept that much" if len(clean) > MAX_SAFE_BYTES else ""
+    app.notify(f"{name} copied: {len(text):,} characters{hint}", markup=False)
 
 
 def open_pager(app: App[None], text: str, name: str) -> None:
@@ -43,18 +43,18 @@ def open_pager(app: App[None], text: str, name: str) -> None:
 
 
 def open_editor(app: App[None], text: str, name: str) -> None:
-    """Open a copy of a text in `$VISUAL` or `$EDITOR`; what is written there changes no run."""
+    """Open a copy of a text in `$VISUAL` or `$EDITOR`; edits do not change the run."""
     _open(app, _command("VISUAL", "") or _command("EDITOR", "vi"), text, name)
 
 
 def file_name(number: int, prompt_id: str, suffix: str) -> str:
-    """A name for a file about a tree, of plain characters whatever the prompt's id holds."""
+    """A file name for a tree, with plain characters only."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", prompt_id)[:_NAME].strip("-.")
     return f"tree-{number + 1}{f'-{plain}' if plain else ''}{suffix}"
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing; raises `UsageError` where it cannot be written."""
+    """Write a file as a whole; raises `UsageError` if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_bytes(path, text.encode("utf-8", "replace"))
@@ -65,12 +65,12 @@ def write_file(path: Path, text: str) -> None:
 def _command(variable: str, default: str, environment: Mapping[str, str] = os.environ) -> list[str]:
     try:
         return shlex.split(environment.get(variable, "")) or shlex.split(default)
-    except ValueError:  # a quote that is never closed
+    except ValueError:  # an unclosed quote
         return shlex.split(default)
 
 
 def _open(app: App[None], command: list[str], text: str, name: str) -> None:
-    """Run a program on a copy of the text, the terminal its own meanwhile; say what went wrong."""
+    """Suspend the browser and run a program on a copy of the text; shows a notification on errors."""
     with tempfile.TemporaryDirectory(prefix="spar-") as folder:
         path = Path(folder) / f"{name}.txt"
         path.write_bytes(text.encode("utf-8", "replace"))
@@ -78,7 +78,7 @@ def _open(app: App[None], command: list[str], text: str, name: str) -> None:
             with app.suspend():
                 subprocess.run([*command, str(path)], check=False)
         except SuspendNotSupported:
-            app.notify("this terminal cannot be lent to another program", severity="error")
+            app.notify("this terminal does not support running another program", severity="error")
         except OSError as error:
             why = f"cannot run {command[0]}: {error.strerror}"
             app.notify(safe(why), severity="error", markup=False)

@@ -1,4 +1,4 @@
-"""What the command palette offers: every key of the screen, by what it does."""
+"""Commands of the command palette: every key binding of the screen, by its description."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class KeyCommands(Provider):
     """The screen's own bindings as commands."""
 
     async def discover(self) -> Hits:
-        """All of them, while nothing is typed."""
+        """All commands, shown before anything is typed."""
         for name, key, callback in self._commands():
             yield DiscoveryHit(name, callback, help=key)
 
     async def search(self, query: str) -> Hits:
-        """Those that fit what is typed."""
+        """The commands that match the query."""
         matcher = self.matcher(query)
         for name, key, callback in self._commands():
             if (score := matcher.match(name)) > 0:

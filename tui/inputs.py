@@ -1,4 +1,4 @@
-"""What the command line hands to the browser: where to look, and what only other parts of spar can tell."""
+"""What the command line passes to the browser: paths, and what only other parts of spar can provide."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar.view.node_detail import Annotations
-from tui.index.rows import Truth
+from tui.index.rows import GroundTruth
 
 if TYPE_CHECKING:
     from tui.play import Play
 
 Demo = Callable[[Path], Awaitable[None]]
-"""Makes a small run in a directory; raises `SparError` where it cannot, and stops when it is cancelled."""
+"""Creates a small run in a directory; raises `SparError` on failure, and stops when it is cancelled."""
 
 
 def no_annotations(directory: Path) -> Annotations:
-    """Nothing is known of a run beyond its files."""
+    """No annotations."""
     return Annotations()
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the application starts from."""
+    """The inputs of the application."""
 
     paths: tuple[Path, ...] = (Path("runs"),)
-    """Run directories, or directories that hold some."""
+    """Run directories, or folders that contain some."""
     annotations_for: Callable[[Path], Annotations] = no_annotations
-    """Verdicts and rendered prompts of the trees of a run directory."""
-    truth: Truth | None = None
+    """Returns the annotations of a run directory's nodes."""
+    truth: GroundTruth | None = None
     """Ground truth of an answer."""
     play: Play | None = None
-    """What runs a search for the play screen; None: there is no such screen."""
+    """Runs the searches of the play screen; None disables the screen."""
     demo: Demo | None = None
-    """What the first screen's button does; None: there is no button."""
-    memory: Path | None = None
-    """File that remembers the last place; None: nothing is remembered."""
+    """Action of the demo button on the first screen; None hides the button."""
+    state_file: Path | None = None
+    """File with the state of the last session; None disables it."""
     resume: bool = False
-    """Whether to begin where the browser was left, as it does where no run is named."""
+    """Whether to resume the last session, as `spar tui` does without a path."""

@@ -1,6 +1,6 @@
-"""What the play screen needs of a search, and what it shows of one that is under way.
+"""The interface to searches that the play screen uses, and how it shows one in progress.
 
-`tui` runs no model: the command line hands in something that does, a `Play`.
+`tui` runs no model: the command line passes in a `Play`.
 """
 
 from __future__ import annotations
@@ -20,99 +20,103 @@ from spar.view.present import stop_text
 from spar.view.text import one_line
 from spar.view.tree_lines import votes_text
 
-LARGEST_BUDGET = 10_000
-"""A tree of more responses is no play any more."""
+MAX_BUDGET = 10_000
+"""Maximum budget on the play screen."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaySettings:
-    """What a person chooses of a search."""
+    """The settings of a search that can be changed on the screen."""
 
     strategy: str
     budget: int
-    """Most responses."""
+    """Maximum number of responses."""
     seed: int | None = 0
-    """None draws afresh each time."""
+    """None for a different result each time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
-    """How a search stands that goes on."""
+class SearchProgress:
+    """The progress of a running search."""
 
     num_nodes: int
     tokens: int
     seconds: float
-    said: str = ""
-    """The last line about the engine."""
+    note: str = ""
+    """The last note about the engine."""
 
 
 class Play(Protocol):
-    """Runs searches, one at a time, and keeps those that are worth it."""
+    """Runs searches, one at a time, and can store their trees."""
 
     @property
     def strategies(self) -> Sequence[str]:
-        """Names to choose from."""
+        """Names of the available strategies."""
         ...
 
     @property
     def settings(self) -> PlaySettings:
-        """What is chosen at first."""
+        """The initial settings."""
         ...
 
     @property
     def gate(self) -> float:
-        """A node passes when its score is strictly above this."""
+        """A node passes if its score is strictly above this."""
         ...
 
     @property
     def description(self) -> str:
-        """Which models answer."""
+        """A description of the models."""
         ...
 
     @property
     def tokens(self) -> int:
-        """Generated so far, in all searches."""
+        """Tokens generated so far by all searches."""
         ...
 
     async def search(
         self, instruction: str, settings: PlaySettings, listener: Listener
     ) -> SearchTree:
-        """Search an answer, with the events `node` and `note` in the caller's thread. Cancelling gives up the search and frees the engine at once.
+        """Search for a response; calls `listener.node` and `listener.note` in the caller's thread.
+
+        Cancelling stops the search and frees the engine at once.
 
         Raises
         ------
         SparError
-            A model cannot be loaded or asked, or the instruction is none.
+            A model cannot be loaded or called, or the instruction is not valid.
         """
         ...
 
     async def keep(self, tree: SearchTree) -> Path:
-        """Write a tree that `search` gave into a run directory, and return that.
+        """Store a tree that `search` returned in a run directory; returns that directory.
 
         Raises
         ------
         SparError
-            It was kept before, or cannot be written.
+            The tree is already stored, or cannot be written.
         """
         ...
 
 
 def read_settings(strategy: str, budget: str, seed: str) -> PlaySettings:
-    """The settings that a person typed; raises `UsageError` where one is out of range."""
-    number = _whole(budget)
-    if number is None or not 1 <= number <= LARGEST_BUDGET:
+    """Parse the settings that were typed; raises `UsageError` for an invalid one."""
+    number = _integer(budget)
+    if number is None or not 1 <= number <= MAX_BUDGET:
         shown = one_line(budget.strip(), 20) or "nothing"
-        raise UsageError(f"budget {shown}: give a whole number from 1 to {LARGEST_BUDGET:,}")
-    drawn = _whole(seed)
-    if drawn is None and seed.strip():
-        raise UsageError(f"seed {one_line(seed.strip(), 20)}: give a whole number, or nothing")
-    return PlaySettings(strategy, number, drawn)
+        raise UsageError(f"budget {shown}: enter a whole number from 1 to {MAX_BUDGET:,}")
+    seed_number = _integer(seed)
+    if seed_number is None and seed.strip():
+        raise UsageError(
+            f"seed {one_line(seed.strip(), 20)}: enter a whole number, or leave it empty"
+        )
+    return PlaySettings(strategy, number, seed_number)
 
 
-def so_far(
+def partial_tree(
     instruction: str, nodes: Sequence[Node], settings: PlaySettings, gate: float
 ) -> SearchTree:
-    """The tree of a search that goes on, with the best node by now as its answer."""
+    """The tree of a running search, with the best node so far as its answer."""
     answer = best(tuple(nodes))
     return SearchTree(
         prompt=Prompt(id="play", messages=(Message(role="user", content=instruction),)),
@@ -125,18 +129,20 @@ def so_far(
     )
 
 
-def going_text(settings: PlaySettings, going: Going) -> Text:
-    """How a search that goes on stands."""
+def progress_text(settings: PlaySettings, progress: SearchProgress) -> Text:
+    """The status line of a running search."""
     text = Text("● searching  ", style=PALETTE["answer"])
-    text.append(f"{going.num_nodes} of at most {_count(settings.budget, 'response')}, ", "not bold")
-    text.append(f"{_count(going.tokens, 'token')}, {going.seconds:.0f} s", "not bold")
-    if not going.num_nodes and going.said:
-        text.append(f"  {one_line(going.said, 200)}", style="not bold dim italic")
+    text.append(
+        f"{progress.num_nodes} of at most {_count(settings.budget, 'response')}, ", "not bold"
+    )
+    text.append(f"{_count(progress.tokens, 'token')}, {progress.seconds:.0f} s", "not bold")
+    if not progress.num_nodes and progress.note:
+        text.append(f"  {one_line(progress.note, 200)}", style="not bold dim italic")
     return text
 
 
-def ended_text(tree: SearchTree, tokens: int) -> Text:
-    """What a search came to."""
+def result_text(tree: SearchTree, tokens: int) -> Text:
+    """The status line of a finished search."""
     style = PALETTE["pass" if tree.solved else "fail"]
     judged = any(node.judgement for node in tree.nodes)
     text = Text(f"{stop_text(tree)}  ", style=style if judged else PALETTE["unjudged"])
@@ -152,7 +158,7 @@ def ended_text(tree: SearchTree, tokens: int) -> Text:
 
 
 def cancelled_text(num_nodes: int, seconds: float) -> Text:
-    """What was there when a search was given up."""
+    """The status line of a cancelled search."""
     after = f"cancelled after {_count(num_nodes, 'response')}, {seconds:.0f} s"
     return Text(after, style=PALETTE["fault"])
 
@@ -161,8 +167,8 @@ def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
-def _whole(text: str) -> int | None:
-    """A whole number of ASCII digits, None where it is none."""
+def _integer(text: str) -> int | None:
+    """Parse an integer of ASCII digits; None if it is not one."""
     text = text.strip()
     digits = text.removeprefix("-")
     plain = digits.isascii() and digits.isdecimal() and len(digits) <= 18

@@ -1,10 +1,10 @@
-"""One run as a person looks at it: which of its trees, in which order, and the work in the background.
+"""What the screens show of one run: the filtered and sorted trees, and the background work.
 
 view = RunView.open(path, inputs)
-view.show(Filter("unsolved"))       # at once: what is known by now
-view.work()                         # in a worker, twice a second: read on, summarise, search
-if view.is_stale():                 # what is known has changed
-    view.arrange()
+view.show(Filter("unsolved"))       # at once, as far as known
+view.work()                         # in a worker, twice a second: read, summarise, search
+if view.is_stale():                 # there is something new
+    view.update()
 """
 
 from __future__ import annotations
@@ -25,54 +25,54 @@ from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 
 SLICE_SECONDS = 0.05
-"""Work between two looks at whether it is still wanted."""
+"""Length of a slice of work; between slices, the worker checks whether to stop."""
 LOOK_SECONDS = 0.5
-"""How often a file that grows is looked at while there is other work."""
+"""How often a growing file is checked while there is other work."""
 COUNT_SECONDS = 1.0
-"""How often rows are counted: while much is read, and where an evaluation's outcomes change them."""
+"""How often rows are counted while reading, or when an evaluation's results may have changed them."""
 
 
 class RunView:
-    """The trees of one run as they are shown. Made by `open`; `work` is for a worker, all else is not."""
+    """The shown trees of one run. Create it with `open`; call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, path: Path, index: TreeIndex, annotations: Annotations) -> None:
         self.path, self.index = path, index
         self.annotations = Annotations(_with_examples(index, annotations), annotations.render)
         self.shown, self.sort = Filter(), Sort("number")
         self.numbers: array[int] = index.order(self.shown)
-        """Numbers of the rows that are shown, in order."""
+        """Numbers of the shown rows, in order."""
         self.problem: str | None = None
-        """Why the file is not followed any more."""
+        """Why the file is no longer followed."""
         self.progress, self.counts = index.progress(), index.counts()
-        """What was known when rows were arranged."""
+        """Progress and counts as of the last `update`."""
         self._counted = time.monotonic()
         self._closed = False
 
     @classmethod
     def open(cls, path: Path, inputs: Inputs) -> Self:
-        """Open a run directory or a file of trees; raises `UsageError` where it cannot be read."""
+        """Open a run directory or a file of trees; raises `UsageError` if it cannot be read."""
         directory = path if path.is_dir() else path.parent
         index = TreeIndex.open(path, truth=inputs.truth)
         return cls(path, index, inputs.annotations_for(directory))
 
     @property
     def directory(self) -> Path:
-        """Where the run lives."""
+        """The run directory."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def show(self, shown: Filter) -> None:
-        """Filter; raises `UsageError` where a regular expression is none, and changes nothing then."""
+        """Filter; raises `UsageError` for an invalid regular expression and changes nothing."""
         self.numbers = self.index.order(shown, self.sort)
         self.shown = shown
 
-    def arrange(self) -> None:
-        """Bring what is shown up to what is known."""
+    def update(self) -> None:
+        """Update what is shown."""
         self.progress, self.counts = self.index.progress(), self.index.counts()
         self._counted = time.monotonic()
         self.numbers = self.index.order(self.shown, self.sort)
 
     def is_stale(self) -> bool:
-        """Whether more is known than when rows were arranged."""
+        """Whether there is more than as of the last `update`."""
         progress, recent = self.index.progress(), time.monotonic() - self._counted < COUNT_SECONDS
         if progress != self.progress:
             return progress.done or not recent
@@ -81,27 +81,29 @@ class RunView:
         self._counted = time.monotonic()
         return self.index.counts() != self.counts
 
-    def place_of(self, number: int) -> int | None:
-        """Where a row is shown, None where it is not."""
+    def position_of(self, number: int) -> int | None:
+        """The position of a row; None if it is not shown."""
         try:
             return self.numbers.index(number)
         except ValueError:
             return None
 
-    def row(self, place: int) -> TreeRow:
-        """A row that is shown."""
-        return self.index.row(self.numbers[place])
+    def row(self, position: int) -> TreeRow:
+        """The row at a position."""
+        return self.index.row(self.numbers[position])
 
-    def failure(self, place: int, step: int) -> int | None:
-        """The next place in a direction whose search failed, None where there is none."""
-        kinds = [self.index.order(replace(self.shown, show=k)) for k in ("unsolved", "judge-wrong")]
-        candidates = set(kinds[0]) | set(kinds[1])
-        places = range(place + step, len(self.numbers) if step > 0 else -1, step)
-        found = (at for at in places if self.numbers[at] in candidates)
-        return next((at for at in found if failed(self.row(at))), None)
+    def failure(self, position: int, step: int) -> int | None:
+        """The next position in a direction whose search failed; None if there is none."""
+        orders = [
+            self.index.order(replace(self.shown, category=c)) for c in ("unsolved", "judge-wrong")
+        ]
+        candidates = set(orders[0]) | set(orders[1])
+        positions = range(position + step, len(self.numbers) if step > 0 else -1, step)
+        matches = (at for at in positions if self.numbers[at] in candidates)
+        return next((at for at in matches if failed(self.row(at))), None)
 
     def work(self) -> None:
-        """Do what there is to do until nothing is left, or the run is closed."""
+        """Work until nothing is left or the view is closed."""
         looked = float("-inf")
         while not self._closed:
             if time.monotonic() - looked > LOOK_SECONDS:
@@ -112,7 +114,7 @@ class RunView:
                 return
 
     def close(self) -> None:
-        """End the work and let go of the files."""
+        """Stop the work and close the files."""
         self._closed = True
         self.index.close()
 
@@ -125,14 +127,14 @@ class RunView:
 
 
 def failed(row: TreeRow) -> bool:
-    """Whether a search failed: by ground truth where it is known, else by the judge."""
+    """Whether a search failed, by ground truth if it is known, else by the judge."""
     if row.judge_wrong or row.truth is not None:
         return row.judge_wrong or row.truth is False
     return row.error is None and row.stop != "solved"
 
 
 def tree_of(view: RunView, number: int) -> SearchTree | str:
-    """The tree of a row, or why there is none."""
+    """The tree of a row, or the reason why there is none."""
     try:
         return view.index.tree(number)
     except RowError as error:
@@ -140,20 +142,20 @@ def tree_of(view: RunView, number: int) -> SearchTree | str:
 
 
 def raw_text(view: RunView, number: int) -> str:
-    """A row's line as text, as far as it can be read."""
+    """A row's line as text; empty if it cannot be read."""
     with suppress(RowError):
         return view.index.raw(number).decode("utf-8", "replace")
     return ""
 
 
 def _with_examples(index: TreeIndex, annotations: Annotations) -> ConstraintCheck:
-    """What a program says of a response; of an answer, else what an evaluation wrote down."""
+    """The verifier's result for a response; for an answer without one, the evaluation's verdicts."""
 
     def verdicts(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
         own = annotations.check(tree, node) if annotations.check else ()
         if own or node.id != tree.selected:
             return own
-        kept = index.verdicts(tree.prompt.id)
-        return [(one.name, one.passed) for one in kept if one.passed is not None]
+        stored = index.verdicts(tree.prompt.id)
+        return [(verdict.name, verdict.passed) for verdict in stored if verdict.passed is not None]
 
     return verdicts

@@ -1,7 +1,7 @@
-"""The last place: which run, tree and node a person looked at, kept in one small file.
+"""The state of the last session: the run, tree and node that were open, in one small file.
 
-A file that is missing, damaged or of another version counts as empty, and one that cannot be written is
-left alone: a browser that forgets still works.
+A file that is missing, damaged or of another version counts as empty. A file that cannot be written is left
+alone: the browser works without it.
 """
 
 from __future__ import annotations
@@ -18,71 +18,71 @@ from spar.files import replace_text
 from spar.types import Record, Text
 
 VERSION = 1
-KEPT = 100
-"""Runs that are remembered, the last ones."""
+MAX_RUNS = 100
+"""Number of runs whose position is stored, the most recent ones."""
 
 
-class Place(Record):
-    """Where a person was in one run."""
+class Position(Record):
+    """The cursor's position in one run."""
 
     prompt_id: Text | None = None
-    """Of the tree under the cursor."""
+    """Prompt of the tree under the cursor."""
     line: int | None = None
     """Line of the drawn tree under the cursor."""
     open_tree: bool = False
-    """Whether the tree itself was on the screen, not the table."""
+    """Whether the tree was open, rather than the table of trees."""
 
 
-class Memory(Record):
-    """All that is remembered."""
+class SessionState(Record):
+    """What the browser restores when it is started again."""
 
     version: int = VERSION
-    """Of this file's form."""
+    """Version of this file's schema."""
     theme: Text | None = None
-    """The colours that were chosen."""
+    """The selected theme."""
     last: Text | None = None
-    """Directory of the run that was on the screen; None where it was the list of runs."""
-    places: dict[Text, Place] = Field(default_factory=dict)
-    """Run directory to the place in it, the last used at the end."""
+    """Directory of the run that was open; None if the list of runs was."""
+    places: dict[Text, Position] = Field(default_factory=dict)
+    """Run directory to the position in it, the most recent last."""
 
-    def place(self, run: Path) -> Place:
-        """Where a person was in a run; the beginning, where that is not known."""
-        return self.places.get(key(run), Place())
+    def position_in(self, run: Path) -> Position:
+        """The position in a run; the start if none is stored."""
+        return self.places.get(run_key(run), Position())
 
-    def at(self, run: Path, place: Place) -> Memory:
-        """With a place in a run that is now the last one."""
-        others = {name: old for name, old in self.places.items() if name != key(run)}
-        kept = dict([*others.items(), (key(run), place)][-KEPT:])
-        return self.model_copy(update={"last": key(run), "places": kept})
+    def with_position(self, run: Path, position: Position) -> SessionState:
+        """A copy with a new position, in a run that becomes the last one."""
+        others = {name: old for name, old in self.places.items() if name != run_key(run)}
+        places = dict([*others.items(), (run_key(run), position)][-MAX_RUNS:])
+        return self.model_copy(update={"last": run_key(run), "places": places})
 
 
-def key(run: Path) -> str:
-    """What a run is called in the file."""
+def run_key(run: Path) -> str:
+    """The key of a run directory in the file."""
     return os.fsencode(run.absolute()).decode("utf-8", "backslashreplace")
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_STATE_HOME/spar/tui.json`; below `~/.local/state` where that is not set."""
+    """`$XDG_STATE_HOME/spar/tui.json`; below `~/.local/state` without that variable."""
     state = environment.get("XDG_STATE_HOME", "")
     root = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
     return root / "spar" / "tui.json"
 
 
-def load(path: Path | None) -> Memory:
-    """What was remembered."""
+def load(path: Path | None) -> SessionState:
+    """Read the state of the last session."""
     if path is None:
-        return Memory()
+        return SessionState()
     try:
-        memory = Memory.model_validate(json.loads(path.read_bytes()))
+        state = SessionState.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
-        return Memory()
-    return memory if memory.version == VERSION else Memory()
+        return SessionState()
+    return state if state.version == VERSION else SessionState()
 
 
-def save(path: Path | None, memory: Memory) -> None:
-    """Remember, in place of what was remembered before."""
+def save(path: Path | None, state: SessionState) -> None:
+    """Replace the stored state."""
     if path is None:
         return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(memory.model_dump()))
+        replace_text(path, json.dumps(state.model_dump()))

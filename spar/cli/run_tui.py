@@ -74,7 +74,7 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
         annotations_for=annotations_for,
         truth=truth,
         demo=demo,
-        memory=default_path(),
+        state_file=default_path(),
         resume=not paths,
     )
 

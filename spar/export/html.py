@@ -84,7 +84,7 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
     for section in sections:
         yield f"<h2>{escape(section.title)}</h2>"
         body = _change(section.pieces) if section.pieces else escaped(section.raw)
-        # A parser drops a line break that follows the tag at once, so one stands there to be dropped.
+        # A parser drops a line break right after the tag, so add one for it to drop.
         yield f"<pre>\n{body}</pre>"
 
 

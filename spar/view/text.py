@@ -129,8 +129,8 @@ def _mark_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Patterns of a mark without a base character, and of a run of marks that is too long."""
     marks = "".join(chr(code) for plane in _PLANES for code in plane if _is_mark(code))
     jamo = "".join(f"{chr(r.start)}-{chr(r.stop - 1)}" for r in _JAMO)
-    one = f"[{re.escape(marks)}{jamo}]"
-    return re.compile(rf"(?:(?<=\s)|\A)(?={one})"), re.compile(rf"{one}{{{MAX_MARKS + 1},}}")
+    mark = f"[{re.escape(marks)}{jamo}]"
+    return re.compile(rf"(?:(?<=\s)|\A)(?={mark})"), re.compile(rf"{mark}{{{MAX_MARKS + 1},}}")
 
 
 def _is_mark(code: int) -> bool:

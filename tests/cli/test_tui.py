@@ -19,7 +19,7 @@ from spar.cli.run_tui import run as run_browser
 from spar.config import DecodeConfig
 from spar.errors import RunStopped, UsageError
 from spar.export.run import annotations_for
-from tests.tui.made import solved_tree, trees, write_run
+from tests.tui.samples import solved_tree, trees, write_run
 
 NANO = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 
@@ -63,7 +63,7 @@ def test_what_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     inputs = make_inputs(())
     assert (inputs.paths, inputs.resume) == ((Path("runs"),), True)
-    assert inputs.memory == tmp_path / "spar" / "tui.json"
+    assert inputs.state_file == tmp_path / "spar" / "tui.json"
     named = make_inputs((tmp_path,))
     assert (named.paths, named.resume) == ((tmp_path,), False)
 

@@ -27,7 +27,7 @@ from tests.evolve.worlds import LEAK, teach, write_ifeval
 from tests.fakes import timeless
 from tests.servers import ScriptedServer
 from tui.index.run_index import TreeIndex
-from tui.index.run_list import Walk
+from tui.index.run_list import RunWalk
 
 DATA = Path(__file__).parent / "data"
 DIRECTORIES: dict[str, str] = json.loads((DATA / "directories.json").read_text())
@@ -117,7 +117,7 @@ def test_the_browser_lists_the_same_runs() -> None:
             *(run.kind, run.state, run.strategy, run.budget, run.trees, run.solved, run.truth),
             *(run.tokens, run.benchmark, str(run.parent or ""), run.browsable),
         ]
-        for run in Walk("runs")
+        for run in RunWalk("runs")
     }
     assert listed == json.loads(Path("golden/runs.json").read_text())
 

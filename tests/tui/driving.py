@@ -29,7 +29,7 @@ async def browser(
     """The application on these paths, its first screen filled."""
     app = SparApp(Inputs(paths=paths, **inputs))
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: is_settled(app))
+        await until(pilot, lambda: is_idle(app))
         yield app, pilot
 
 
@@ -43,11 +43,11 @@ async def until(pilot: Pilot[None], seen: Callable[[], bool], seconds: float = S
     await pilot.pause()
 
 
-def is_settled(app: Any) -> bool:
+def is_idle(app: Any) -> bool:
     """Whether the screen shows all that there is."""
     screen = app.screen
     if isinstance(screen, RunsScreen):
-        return screen._feed.found.whole and screen._seen is screen._feed.found
+        return screen._watcher.latest.complete and screen._scan is screen._watcher.latest
     if isinstance(screen, TreesScreen):
         return screen.view.progress.done and not screen.view.is_stale()
     if isinstance(screen, TreeScreen):
@@ -60,7 +60,7 @@ def screen_text(app: Any) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
-def told(app: SparApp, text: str) -> bool:
+def notified(app: SparApp, text: str) -> bool:
     """Whether a notice holds that."""
     return any(text in notice.message for notice in app._notifications)
 
@@ -78,7 +78,7 @@ def line(app: SparApp) -> int:
 async def open_trees(app: SparApp, pilot: Pilot[None]) -> TreesScreen:
     """Open the run under the cursor."""
     await pilot.press("enter")
-    await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_settled(app))
+    await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_idle(app))
     assert isinstance(app.screen, TreesScreen)
     return app.screen
 
@@ -86,6 +86,6 @@ async def open_trees(app: SparApp, pilot: Pilot[None]) -> TreesScreen:
 async def open_tree(app: SparApp, pilot: Pilot[None]) -> TreeScreen:
     """Open the tree under the cursor."""
     await pilot.press("enter")
-    await until(pilot, lambda: isinstance(app.screen, TreeScreen) and is_settled(app))
+    await until(pilot, lambda: isinstance(app.screen, TreeScreen) and is_idle(app))
     assert isinstance(app.screen, TreeScreen)
     return app.screen

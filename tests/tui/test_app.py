@@ -15,22 +15,22 @@ from tests.hostile import EVERYTHING, SNIPPETS, hostile_tree
 from tests.tui.driving import (
     browser,
     cursor,
-    is_settled,
+    is_idle,
     line,
+    notified,
     open_tree,
     open_trees,
     screen_text,
-    told,
     until,
 )
-from tests.tui.made import append, failed_tree, solved_tree, trees, write_run
+from tests.tui.samples import append, failed_tree, solved_tree, trees, write_run
 from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.index.rows import Sort
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
-from tui.session_state import Memory, Place, load, save
+from tui.session_state import Position, SessionState, load, save
 
 LONG = "x" * 100_000
 
@@ -58,7 +58,7 @@ async def test_hostile_text_on_every_screen(
         assert sound(app) and "[bold red]x[/]" in screen_text(app)
         for number in range(1, len(hostile)):
             await pilot.press("right_square_bracket")
-            await until(pilot, lambda: is_settled(app))
+            await until(pilot, lambda: is_idle(app))
             assert app.screen.number == number and sound(app)  # type: ignore[attr-defined]
         await pilot.press("home", "d", "p", "G", "k", "y", "x")
         assert sound(app)
@@ -124,10 +124,10 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
     async with browser(run, size=(120, 24)) as (app, pilot):
         text = screen_text(app)
         assert text.count("no tree") == 3
-        assert "schema version 99" in text and "cut off or corrupt" in text
+        assert "schema version 99" in text and "truncated or corrupt" in text
         await pilot.press("j")
         await open_tree(app, pilot)
-        assert "This line holds no tree" in screen_text(app)
+        assert "This line is not a tree" in screen_text(app)
         assert "[red]{nonsense" in screen_text(app)
         await pilot.press("y", "x", "d", "h", "a", "o")
         assert app.clipboard == "[red]{nonsense"
@@ -152,7 +152,7 @@ async def test_a_file_that_vanishes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", trees(3))
     async with browser(run) as (app, pilot):
         (run / "trees.jsonl").unlink()
-        await until(pilot, lambda: "vanished" in screen_text(app))
+        await until(pilot, lambda: "was deleted" in screen_text(app))
         await open_tree(app, pilot)
         assert "prompt-0" in screen_text(app)
         await pilot.press("escape", "R")
@@ -166,22 +166,22 @@ async def test_a_run_that_is_gone(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", trees(3))
     async with browser(tmp_path) as (app, pilot):
         app.open_run(run / "nowhere")
-        await until(pilot, lambda: told(app, "there is no"))
+        await until(pilot, lambda: notified(app, "does not exist"))
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_the_last_place(tmp_path: Path) -> None:
-    """Begun without a run, the browser opens where it was left: run, tree and node."""
+async def test_resuming_the_last_session(tmp_path: Path) -> None:
+    """Started without a run, the browser opens the last run, tree and node."""
     write_run(tmp_path / "runs" / "a", trees(8))
-    memory = tmp_path / "state" / "tui.json"
-    async with browser(tmp_path / "runs", memory=memory) as (app, pilot):
+    session = tmp_path / "state" / "tui.json"
+    async with browser(tmp_path / "runs", state_file=session) as (app, pilot):
         await open_trees(app, pilot)
         await pilot.press("j", "j", "j")
         await open_tree(app, pilot)
         await pilot.press("G", "T")
         await until(pilot, lambda: line(app) == 4)
-    async with browser(tmp_path / "runs", memory=memory, resume=True) as (app, pilot):
-        await until(pilot, lambda: isinstance(app.screen, TreeScreen) and is_settled(app))
+    async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
+        await until(pilot, lambda: isinstance(app.screen, TreeScreen) and is_idle(app))
         assert "prompt-3" in screen_text(app) and line(app) == 4
         assert app.theme == "textual-light"
         await pilot.press("escape", "escape")
@@ -190,7 +190,7 @@ async def test_the_last_place(tmp_path: Path) -> None:
         assert cursor(app) == 3
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-    async with browser(tmp_path / "runs", memory=memory, resume=True) as (app, pilot):
+    async with browser(tmp_path / "runs", state_file=session, resume=True) as (app, pilot):
         assert isinstance(app.screen, RunsScreen)
 
 
@@ -217,7 +217,7 @@ async def test_a_demo_that_fails(tmp_path: Path) -> None:
 
     async with browser(tmp_path, demo=demo) as (app, pilot):
         await pilot.press("enter")
-        await until(pilot, lambda: told(app, "the disk is full [/x]"))
+        await until(pilot, lambda: notified(app, "the disk is full [/x]"))
         assert not app.screen.query_one(Button).disabled
 
 
@@ -242,45 +242,48 @@ def _is_grey(colour: Color) -> bool:
     return colour.triplet is not None and len(set(colour.triplet)) == 1
 
 
-async def test_a_place_that_is_not_found(tmp_path: Path) -> None:
-    """A remembered tree that the run no longer has is forgotten without a word."""
+async def test_a_stored_position_that_does_not_exist(tmp_path: Path) -> None:
+    """A stored tree that the run no longer has is ignored."""
     run = write_run(tmp_path / "a", trees(3))
-    memory = tmp_path / "tui.json"
-    save(memory, Memory().at(run, Place(prompt_id="gone", line=99, open_tree=True)))
-    async with browser(tmp_path, memory=memory, resume=True) as (app, pilot):
-        await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_settled(app))
+    session = tmp_path / "tui.json"
+    save(
+        session,
+        SessionState().with_position(run, Position(prompt_id="gone", line=99, open_tree=True)),
+    )
+    async with browser(tmp_path, state_file=session, resume=True) as (app, pilot):
+        await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_idle(app))
         assert cursor(app) == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"version": 2}', b"\xff", b"[" * 9999])
-def test_a_damaged_memory_counts_as_empty(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_state_file_counts_as_empty(tmp_path: Path, damage: bytes) -> None:
     """Whatever the file holds, the browser starts."""
     path = tmp_path / "tui.json"
     path.write_bytes(damage)
-    assert load(path) == Memory()
+    assert load(path) == SessionState()
 
 
-def test_memory_keeps_the_last_runs(tmp_path: Path) -> None:
-    """The run that was looked at longest ago is forgotten first; any prompt id comes back as it was."""
-    memory = Memory()
+def test_the_state_has_the_most_recent_runs(tmp_path: Path) -> None:
+    """The least recent run is dropped; any prompt id survives the round trip."""
+    session = SessionState()
     for number in range(101):
-        memory = memory.at(tmp_path / str(number), Place(prompt_id="\ud800\n"))
-    save(tmp_path / "new" / "tui.json", memory)
-    found = load(tmp_path / "new" / "tui.json")
-    assert found == memory and len(found.places) == 100
-    assert found.place(tmp_path / "0") == Place()
-    assert found.place(tmp_path / "100").prompt_id == "\ud800\n"
+        session = session.with_position(tmp_path / str(number), Position(prompt_id="\ud800\n"))
+    save(tmp_path / "new" / "tui.json", session)
+    stored = load(tmp_path / "new" / "tui.json")
+    assert stored == session and len(stored.places) == 100
+    assert stored.position_in(tmp_path / "0") == Position()
+    assert stored.position_in(tmp_path / "100").prompt_id == "\ud800\n"
 
 
-def test_memory_that_cannot_be_written(tmp_path: Path) -> None:
-    """The place is forgotten, and nothing else happens."""
+def test_a_state_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """The position is lost without an error."""
     (tmp_path / "file").touch()
-    save(tmp_path / "file" / "tui.json", Memory())
-    assert load(tmp_path / "file" / "tui.json") == Memory()
+    save(tmp_path / "file" / "tui.json", SessionState())
+    assert load(tmp_path / "file" / "tui.json") == SessionState()
 
 
-def test_memory_lies_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By XDG's rules: a relative variable counts as none."""
+def test_the_default_state_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """XDG's rules apply: a relative variable is ignored."""
     from tui.session_state import default_path
 
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -13,23 +13,23 @@ from hypothesis import given
 
 from spar.types import Node, SearchTree
 from tests.hostile import EVERYTHING, hostile_text, hostile_tree
-from tests.tui.driving import browser, cursor, is_settled, screen_text, until
-from tests.tui.made import append, failed_tree, node, prompt, solved_tree, trees, write_run
+from tests.tui.driving import browser, cursor, is_idle, screen_text, until
+from tests.tui.samples import append, failed_tree, node, prompt, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
 from tui.app import SparApp
-from tui.compare.comparison import KINDS, OUTCOMES, Comparison, Kind, Outcome, num_of
+from tui.compare.comparison import OUTCOMES, PAIR_FILTERS, Comparison, Outcome, PairFilter, count_of
 from tui.compare.pair import pair_sections, pair_title
 from tui.index.columns import Columns
-from tui.index.rows import Truth
+from tui.index.rows import GroundTruth
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 from tui.screens.compare import CompareScreen
 from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
-from tui.tables.comparison import compare_cells, tally_text
+from tui.tables.comparison import counts_text, pair_cells
 from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
@@ -48,12 +48,12 @@ def answered(number: int, response: str, yes: int | None) -> SearchTree:
     )
 
 
-def opened(left: Path, right: Path, truth: Truth | None = None) -> Comparison:
+def opened(left: Path, right: Path, truth: GroundTruth | None = None) -> Comparison:
     """A comparison that knows all."""
     comparison = Comparison(*(TreeIndex.open(path, truth=truth) for path in (left, right)))
     while not comparison.work(0.5):
         pass
-    comparison.arrange()
+    comparison.update()
     return comparison
 
 
@@ -74,22 +74,27 @@ def test_judged_runs(tmp_path: Path) -> None:
         "prompt-2": "right",
         "prompt-3": "neither",
     }
-    tally = comparison.tally
-    assert (tally.shared, tally.left_alone, tally.right_alone, tally.by_truth) == (4, 0, 2, 0)
-    assert [num_of(tally, kind) for kind in KINDS] == [4, 2, 1, 1, 1, 1]
+    outcome_counts = comparison.outcome_counts
+    assert (
+        outcome_counts.shared,
+        outcome_counts.left_only,
+        outcome_counts.right_only,
+        outcome_counts.by_truth,
+    ) == (4, 0, 2, 0)
+    assert [count_of(outcome_counts, kind) for kind in PAIR_FILTERS] == [4, 2, 1, 1, 1, 1]
     said = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
-    assert tally_text(tally).plain == said
+    assert counts_text(outcome_counts).plain == said
 
 
 @pytest.mark.parametrize(
-    ("kind", "places"),
+    ("kind", "positions"),
     [("all", [0, 1, 2, 3]), ("flips", [1, 2]), ("left", [1]), ("right", [2]), ("both", [0])],
 )
-def test_order(tmp_path: Path, kind: Kind, places: list[int]) -> None:
+def test_order(tmp_path: Path, kind: PairFilter, positions: list[int]) -> None:
     """Places are in the order of the left run."""
     left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
     right = write_run(tmp_path / "b", [answered(n, "x", yes) for n, yes in enumerate([5, 0, 5, 1])])
-    assert list(opened(left, right).order(kind)) == places
+    assert list(opened(left, right).order(kind)) == positions
 
 
 def test_ground_truth_decides_where_both_have_it(tmp_path: Path) -> None:
@@ -102,11 +107,13 @@ def test_ground_truth_decides_where_both_have_it(tmp_path: Path) -> None:
 
     comparison = opened(left, right, truth)
     assert outcomes(comparison) == {"prompt-0": "left", "prompt-1": "left", "prompt-2": "right"}
-    assert comparison.tally.by_truth == 2
-    assert "2 by ground truth, the others by the judge" in tally_text(comparison.tally).plain
-    cells = compare_cells(0, comparison.pair(0))
+    assert comparison.outcome_counts.by_truth == 2
+    assert (
+        "2 by ground truth, the others by the judge" in counts_text(comparison.outcome_counts).plain
+    )
+    cells = pair_cells(0, comparison.pair(0))
     assert [cells[name].plain for name in ("left", "right", "outcome", "by")] == [
-        "✓ right",
+        "✓ correct",
         "✗ wrong",
         "A only",
         "truth",
@@ -120,8 +127,8 @@ def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
     right = write_run(tmp_path / "b", [answered(n, "x", 5) for n in range(2)])
     comparison = opened(left, right)
     assert outcomes(comparison) == {"prompt-0": "unknown", "prompt-1": "right"}
-    assert compare_cells(0, comparison.pair(0))["left"].plain == "unjudged"
-    assert comparison.tally.known == 1
+    assert pair_cells(0, comparison.pair(0))["left"].plain == "unjudged"
+    assert comparison.outcome_counts.judged == 1
 
 
 def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +140,10 @@ def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.Monke
     for run in (left, right):
         row = {"id": "prompt-0", "passed": run == left, "verdicts": []}
         (run / "examples.jsonl").write_text(f"{json.dumps(row)}\n")
-    while not comparison.work(0.5) or comparison.tally.known == 0:
-        comparison.arrange()
+    while not comparison.work(0.5) or comparison.outcome_counts.judged == 0:
+        comparison.update()
     assert outcomes(comparison) == {"prompt-0": "left"}
-    assert comparison.tally.outcomes["left"] == 1
+    assert comparison.outcome_counts.outcomes["left"] == 1
 
 
 def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,14 +155,14 @@ def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     append(left, failed_tree(1))
     while not comparison.work(0.5):
         pass
-    comparison.arrange()
-    assert (comparison.tally.shared, comparison.tally.left_alone) == (1, 1)
+    comparison.update()
+    assert (comparison.outcome_counts.shared, comparison.outcome_counts.left_only) == (1, 1)
     append(right, solved_tree(1))
     while not comparison.work(0.5):
         pass
     assert comparison.is_stale()
-    assert comparison.tally.shared == 1
-    comparison.arrange()
+    assert comparison.outcome_counts.shared == 1
+    comparison.update()
     assert outcomes(comparison) == {"prompt-0": "both", "prompt-1": "right"}
 
 
@@ -173,9 +180,9 @@ def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.Monk
         handle.write(f"{whole[200:]}\n")
     while not comparison.work(0.5):
         pass
-    comparison.arrange()
+    comparison.update()
     assert outcomes(comparison) == {"prompt-0": "both", "prompt-1": "right"}
-    assert comparison.tally.outcomes["right"] == 1
+    assert comparison.outcome_counts.outcomes["right"] == 1
 
 
 def test_broken_lines_and_a_file_that_vanishes(
@@ -187,11 +194,11 @@ def test_broken_lines_and_a_file_that_vanishes(
     with (left / "trees.jsonl").open("a") as handle:
         handle.write("{broken}\n")
     comparison = opened(left, right)
-    assert (comparison.tally.shared, comparison.tally.left_alone) == (3, 1)
+    assert (comparison.outcome_counts.shared, comparison.outcome_counts.left_only) == (3, 1)
     assert comparison.problem is None
     os.remove(right / "trees.jsonl")  # noqa: PTH107
     comparison.work(0.1)
-    assert "vanished" in (comparison.problem or "")
+    assert "was deleted" in (comparison.problem or "")
 
 
 def test_many_prompts_are_compared_without_holding_trees(
@@ -205,7 +212,7 @@ def test_many_prompts_are_compared_without_holding_trees(
         (folder / "trees.jsonl").write_text("".join(f"{line}\n" for line in lines))
         paths.append(folder)
     comparison = opened(paths[0], paths[1])
-    assert comparison.tally.outcomes["left"] == 2000
+    assert comparison.outcome_counts.outcomes["left"] == 2000
     sides = [side.marks for side in comparison._sides]
     assert [len(marks) for marks in sides] == [2000, 2000]
     held = [value for value in vars(comparison).values() if isinstance(value, SearchTree | Node)]
@@ -244,7 +251,7 @@ def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
     """No character of a prompt, an id or an answer reaches the terminal as anything but text."""
     left, right = hostile_tree(one), hostile_tree(other)
     pair = _pair(left, right)
-    texts = [pair_title(pair, (left, right)), *compare_cells(0, pair).values()]
+    texts = [pair_title(pair, (left, right)), *pair_cells(0, pair).values()]
     for sections in pair_sections(pair, (left, right), (one, other)):
         texts += [section.body for section in sections]
         assert not any(unseen(section.title) for section in sections)
@@ -253,17 +260,17 @@ def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
 
 def _pair(left: SearchTree, right: SearchTree) -> Any:
     """A pair as a comparison gives it."""
-    from tui.compare.comparison import Pair, _mark, _outcome
-    from tui.index.row_summary import digest
+    from tui.compare.comparison import PromptPair, _mark, _outcome
+    from tui.index.row_summary import summarize_tree
     from tui.index.rows import TreeRow
 
     rows = []
     for tree in (left, right):
-        row = digest(tree)
+        row = summarize_tree(tree)
         made = TreeRow(0, row.prompt_id, row.title, row.stop, row.score, row.num_nodes)
         rows.append(made)
     outcome = OUTCOMES[_outcome(_mark(rows[0]), _mark(rows[1]))]
-    return Pair(rows[0], rows[1], outcome, by_truth=False)
+    return PromptPair(rows[0], rows[1], outcome, by_truth=False)
 
 
 A = [5, 5, 0, 1, 5, 0, 5, 5]
@@ -286,7 +293,7 @@ def settled(app: Any) -> bool:
     screen = app.screen
     if isinstance(screen, CompareScreen):
         comparison = screen.comparison
-        return comparison is None or (comparison.tally.done and not comparison.is_stale())
+        return comparison is None or (comparison.outcome_counts.done and not comparison.is_stale())
     if isinstance(screen, PairScreen):
         return bool(screen._sections[0])
     return bool(screen.is_attached)
@@ -294,22 +301,22 @@ def settled(app: Any) -> bool:
 
 async def open_compare(app: SparApp, pilot: Any) -> CompareScreen:
     """Mark both runs and compare them."""
-    await until(pilot, lambda: is_settled(app))
+    await until(pilot, lambda: is_idle(app))
     await pilot.press("space", "space", "C")
     await until(pilot, lambda: isinstance(app.screen, CompareScreen) and settled(app))
     assert isinstance(app.screen, CompareScreen)
     return app.screen
 
 
-def kind_is(kind: Kind, places: Sequence[int]) -> Seen:
+def kind_is(kind: PairFilter, positions: Sequence[int]) -> Seen:
     """Those prompts are shown, of that kind."""
-    return lambda app: app.screen.kind == kind and list(app.screen.places) == places
+    return lambda app: app.screen.kind == kind and list(app.screen.positions) == positions
 
 
 def is_read_again(app: Any) -> bool:
     """Both runs were opened anew, and are read."""
     screen = app.screen
-    return screen.views is not app.before and settled(app) and list(screen.places) == [3]
+    return screen.views is not app.before and settled(app) and list(screen.positions) == [3]
 
 
 def at(row: int) -> Seen:
@@ -397,13 +404,15 @@ async def test_the_cursor_stays_on_its_prompt(runs: Path) -> None:
     async with browser(runs) as (app, pilot):
         screen = await open_compare(app, pilot)
         await pilot.press("j", "j", "f")
-        await until(pilot, lambda: screen.places[cursor(app)] == 2)
+        await until(pilot, lambda: screen.positions[cursor(app)] == 2)
         await pilot.press("enter")
         await until(pilot, is_pair(app))
         await pilot.press("n", "escape")
         await until(pilot, at_place(app, screen, 5))
         await pilot.press("f")
-        await until(pilot, lambda: len(screen.places) == 8 and screen.places[cursor(app)] == 5)
+        await until(
+            pilot, lambda: len(screen.positions) == 8 and screen.positions[cursor(app)] == 5
+        )
 
 
 def is_pair(app: SparApp) -> Callable[[], bool]:
@@ -413,7 +422,7 @@ def is_pair(app: SparApp) -> Callable[[], bool]:
 
 def at_place(app: SparApp, screen: CompareScreen, place: int) -> Callable[[], bool]:
     """The table is on the screen, the cursor on a prompt."""
-    return lambda: app.screen is screen and screen.places[cursor(app)] == place
+    return lambda: app.screen is screen and screen.positions[cursor(app)] == place
 
 
 async def test_a_click_filters(runs: Path) -> None:
@@ -448,11 +457,11 @@ async def test_a_run_that_cannot_be_read(runs: Path) -> None:
     async with browser(runs) as (app, pilot):
         screen = CompareScreen(Inputs(paths=(runs,)), runs / "a", runs / "gone")
         app.push_screen(screen)
-        await until(pilot, lambda: app.screen is screen and shows("there is no runs/gone")(app))
+        await until(pilot, lambda: app.screen is screen and shows("runs/gone does not exist")(app))
         await pilot.press("enter", "a", "f", "n")
         (runs / "b").rename(runs / "gone")
         await pilot.press("R", "1")
-        await until(pilot, lambda: list(screen.places) == list(range(8)))
+        await until(pilot, lambda: list(screen.positions) == list(range(8)))
 
 
 async def test_a_tree_that_ends_appears(runs: Path) -> None:
@@ -462,7 +471,7 @@ async def test_a_tree_that_ends_appears(runs: Path) -> None:
         await pilot.press("G")
         for name in "ab":
             append(runs / name, answered(8, name, 5))
-        await until(pilot, lambda: len(screen.places) == 9)
+        await until(pilot, lambda: len(screen.positions) == 9)
         assert cursor(app) == 7
 
 

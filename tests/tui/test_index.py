@@ -16,10 +16,20 @@ from spar.store import RunStore, read_trees
 from spar.types import SCHEMA_VERSION, SearchTree
 from tests.strategies import any_text, trees
 from tests.test_store import manifest
-from tests.tui.lines import append, errors, finish, line_of, shown, spaced, summarised, tree, write
+from tests.tui.tree_files import (
+    append,
+    errors,
+    finish,
+    line_of,
+    shown,
+    spaced,
+    summarised,
+    tree,
+    write,
+)
 from tui.index import scan, search
-from tui.index.row_summary import LONGEST_LINE, digest, glance
-from tui.index.rows import Filter, RowError, Sort, TreeRow, Vanished
+from tui.index.row_summary import MAX_LINE_BYTES, quick_summary, summarize_tree
+from tui.index.rows import FileChanged, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex, shared_rows
 
 
@@ -83,7 +93,7 @@ def test_rows_are_the_same_before_and_after_the_background_pass(
 def test_the_ends_of_a_line_agree_with_the_whole(made: SearchTree) -> None:
     """What is read from the two ends of a line that spar wrote is what parsing it gives."""
     raw = line_of(made)
-    seen = glance(raw, raw)
+    seen = quick_summary(raw, raw)
     if seen is None:  # the prompt's id has escapes
         assert json.dumps(made.prompt.id) != f'"{made.prompt.id}"'
         return
@@ -97,7 +107,7 @@ def test_the_ends_of_a_line_are_not_fooled_by_text() -> None:
     """A response that holds a whole other tree decides nothing."""
     other = tree("x", stop="budget", num_faults=1).to_json()
     raw = line_of(tree("a", response=other, stop="solved"))
-    seen = glance(raw, raw)
+    seen = quick_summary(raw, raw)
     assert seen is not None
     assert (seen.prompt_id, seen.stop, seen.has_faults) == ("a", "solved", False)
 
@@ -182,7 +192,7 @@ def test_a_line_that_is_too_long_is_not_read(path: Path) -> None:
     """A line of many megabytes without an end costs no memory; its neighbours are there."""
     write(path, tree("a"))
     with path.open("r+b") as handle:
-        handle.seek(LONGEST_LINE + 1000, 2)  # a hole in the file: it takes no room on the disk
+        handle.seek(MAX_LINE_BYTES + 1000, 2)  # a hole in the file: it takes no room on the disk
         handle.write(b"\n" + line_of(tree("b")) + b"\n")
     index = summarised(path)
     assert index.row(1).error == "a line of 64 MB is too long to show"
@@ -282,7 +292,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     """A path that does not exist is the person's mistake."""
-    with pytest.raises(UsageError, match="there is no "):
+    with pytest.raises(UsageError, match="does not exist"):
         TreeIndex.open(tmp_path / "trees.jsonl")
 
 
@@ -334,20 +344,20 @@ def test_a_file_that_vanishes_says_so(path: Path, change: object) -> None:
     assert callable(change)
     change(path)
     for _ in range(2):
-        with pytest.raises(Vanished, match=f"{path} (vanished|was (replaced|cut short|rewritten))"):
+        with pytest.raises(FileChanged, match=f"{path} was (deleted|replaced|truncated|rewritten)"):
             index.refresh()
-    assert index.vanished is not None
+    assert index.file_error is not None
     assert index.row(0).prompt_id == "a"
     assert index.summarise()
 
 
 def test_a_cut_file_has_rows_with_errors(path: Path) -> None:
-    """Rows that were not read before the file was cut short say that they are gone."""
+    """Rows that were not read before the file was truncated have an error."""
     write(path, tree("a"), tree("b"))
     index = TreeIndex.open(path)
     path.write_bytes(line_of(tree("a")) + b"\n")
     assert index.row(0).error is None
-    assert index.row(1).error == "the file was cut short, the line is gone"
+    assert index.row(1).error == "the file was truncated; the line is no longer there"
 
 
 def test_a_deleted_file_can_be_read_on(path: Path) -> None:
@@ -480,7 +490,7 @@ def test_rows_that_two_runs_share(tmp_path: Path) -> None:
 def test_a_broken_reference_is_no_answer() -> None:
     """A tree whose answer does not exist has no score, no judgement and no ground truth."""
     odd = tree("a").model_copy(update={"selected": 9})
-    row = digest(odd, lambda _: True)
+    row = summarize_tree(odd, lambda _: True)
     assert (row.score, row.passed, row.truth) == (None, None, None)
 
 

@@ -21,13 +21,13 @@ from tests.tui.driving import (
     browser,
     cursor,
     line,
+    notified,
     open_tree,
     open_trees,
     screen_text,
-    told,
     until,
 )
-from tests.tui.made import DRAFT, REFINED, judged, node, prompt, solved_tree, trees, write_run
+from tests.tui.samples import DRAFT, REFINED, judged, node, prompt, solved_tree, trees, write_run
 from tui.app import SparApp
 from tui.screens.export import ExportScreen
 from tui.screens.help import HelpScreen
@@ -89,13 +89,13 @@ def number_is(number: int) -> Seen:
 
 def shown_is(kind: str) -> Seen:
     """Trees of that kind are shown."""
-    return lambda app: app.screen.view.shown.show == kind
+    return lambda app: app.screen.view.shown.category == kind
 
 
 def sort_is(column: str, *, descending: bool) -> Seen:
     """The trees are sorted so."""
     return lambda app: (
-        (app.screen.view.sort.column, app.screen.view.sort.descending) == (column, descending)
+        (app.screen.view.sort.key, app.screen.view.sort.descending) == (column, descending)
     )
 
 
@@ -340,7 +340,7 @@ async def test_keys_of_the_search(runs: Path) -> None:
         await pilot.press("slash", "d", "o", "g", "s", "ctrl+r", "enter")
         await until(pilot, lambda: "6 of 8 trees, regex dogs" in screen_text(app))
         await pilot.press("slash", *"c[a", "enter")
-        await until(pilot, lambda: told(app, "'c[a' is no regular expression"))
+        await until(pilot, lambda: notified(app, "'c[a' is not a valid regular expression"))
         assert "6 of 8 trees" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: "8 of 8 trees" in screen_text(app))

@@ -25,7 +25,7 @@ from spar.types import Message, Node, Prompt, SearchTree, best
 from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text
 from tests.tui.driving import browser, line, screen_text, until
-from tests.tui.made import DRAFT, REFINED, node
+from tests.tui.samples import DRAFT, REFINED, node
 from tests.tui.test_keys import Press, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
@@ -33,13 +33,13 @@ from tui.app import SparApp
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.play import (
-    Going,
     PlaySettings,
+    SearchProgress,
     cancelled_text,
-    ended_text,
-    going_text,
+    partial_tree,
+    progress_text,
     read_settings,
-    so_far,
+    result_text,
 )
 from tui.screens.play import PlayScreen
 from tui.screens.runs import RunsScreen
@@ -63,7 +63,7 @@ class ScriptedPlay:
     def __init__(self, nodes: Sequence[Node] = NODES, *, error: SparError | None = None) -> None:
         self.nodes, self.error = nodes, error
         self.tokens = 0
-        self.asked: list[tuple[str, PlaySettings]] = []
+        self.searches: list[tuple[str, PlaySettings]] = []
         self.kept: list[SearchTree] = []
         self.num_cancelled = 0
         self.step = asyncio.Event()
@@ -72,7 +72,7 @@ class ScriptedPlay:
 
     async def search(self, instruction: str, settings: PlaySettings, watch: Listener) -> SearchTree:
         """The nodes, then a tree of them, or the error."""
-        self.asked.append((instruction, settings))
+        self.searches.append((instruction, settings))
         watch.note("loading [/x]")
         try:
             for found in self.nodes:
@@ -85,14 +85,14 @@ class ScriptedPlay:
             raise
         if self.error:
             raise self.error
-        return so_far(instruction, self.nodes, settings, self.gate).model_copy(
+        return partial_tree(instruction, self.nodes, settings, self.gate).model_copy(
             update={"stop": "solved", "seconds": 1.5}
         )
 
     async def keep(self, tree: SearchTree) -> Path:
         """Once; then it was kept."""
         if tree in self.kept:
-            raise UsageError("it was kept [before]")
+            raise UsageError("it is already stored [x]")
         self.kept.append(tree)
         return Path("runs/play-[x]")
 
@@ -116,7 +116,7 @@ async def playing(
 
 def num_nodes(screen: PlayScreen) -> int:
     """Nodes that are drawn."""
-    return len(screen.grown.nodes) if screen.grown else -1
+    return len(screen.shown_tree.nodes) if screen.shown_tree else -1
 
 
 async def test_a_tree_grows_node_by_node(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ async def test_a_tree_grows_node_by_node(tmp_path: Path) -> None:
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (_, pilot, screen):
         await pilot.press(*"Say it.", "enter")
-        await until(pilot, lambda: play.asked == [("Say it.", PlaySettings("bfs", 15, 0))])
+        await until(pilot, lambda: play.searches == [("Say it.", PlaySettings("bfs", 15, 0))])
         await until(pilot, lambda: "loading [/x]" in screen_text(pilot.app))
         for count in (1, 2, 3):
             play.step.set()
@@ -135,7 +135,7 @@ async def test_a_tree_grows_node_by_node(tmp_path: Path) -> None:
             await until(pilot, lambda n=count: f"{n} of at most 15" in screen_text(pilot.app))  # type: ignore[misc]
         assert screen.is_searching
         play.step.set()
-        await until(pilot, lambda: screen.ended is not None and not screen.is_searching)
+        await until(pilot, lambda: screen.finished_tree is not None and not screen.is_searching)
         assert "solved  answer #2 0.80" in screen_text(pilot.app)
         assert "21 tokens, 1.5 s" in screen_text(pilot.app)
 
@@ -151,7 +151,7 @@ async def test_the_cursor_stays_where_a_person_put_it(tmp_path: Path) -> None:
         await pilot.press("k")
         play.free = True
         play.step.set()
-        await until(pilot, lambda: screen.ended is not None)
+        await until(pilot, lambda: screen.finished_tree is not None)
         under = screen.query_one(TreePane).under_cursor
         assert under is not None
         assert under.node_id == 0
@@ -169,13 +169,13 @@ async def test_cancel(tmp_path: Path, key: str) -> None:
         await until(pilot, lambda: play.num_cancelled == 1 and not screen.is_searching)
         assert "cancelled after 1 response" in screen_text(app)
         assert num_nodes(screen) == 1
-        assert screen.ended is None
+        assert screen.finished_tree is None
         screen.query_one("#budget", Input).value = "3"
         screen.query_one("#seed", Input).value = ""
         play.free = True
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: screen.ended is not None)
-        assert play.asked[-1] == ("Say it.", PlaySettings("bfs", 3, None))
+        await until(pilot, lambda: screen.finished_tree is not None)
+        assert play.searches[-1] == ("Say it.", PlaySettings("bfs", 3, None))
 
 
 async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_leaving_cancels(tmp_path: Path) -> None:
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (_, pilot, screen):
         await pilot.press(*"Say it.", "enter")
-        await until(pilot, lambda: screen.is_searching and len(play.asked) == 1)
+        await until(pilot, lambda: screen.is_searching and len(play.searches) == 1)
     assert play.num_cancelled == 1
 
 
@@ -218,32 +218,32 @@ async def test_an_engine_that_fails_is_one_line(tmp_path: Path) -> None:
         await until(
             pilot, lambda: "the model [bold]failed[/]: ␛[31mlong⏎⏎story" in screen_text(app)
         )
-        assert screen.ended is None
+        assert screen.finished_tree is None
         play.error = None
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: screen.ended is not None)
+        await until(pilot, lambda: screen.finished_tree is not None)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "error"),
     [
-        ("budget", "", "budget nothing: give a whole number from 1 to 10,000"),
-        ("budget", "0", "budget 0: give"),
-        ("budget", "1.5", "budget 1.5: give"),
-        ("budget", "10001", "budget 10001: give"),
-        ("budget", "[b]x[/b]", "budget [b]x[/b]: give"),
-        ("seed", "x", "seed x: give a whole number, or nothing"),
+        ("budget", "", "budget nothing: enter a whole number from 1 to 10,000"),
+        ("budget", "0", "budget 0: enter"),
+        ("budget", "1.5", "budget 1.5: enter"),
+        ("budget", "10001", "budget 10001: enter"),
+        ("budget", "[b]x[/b]", "budget [b]x[/b]: enter"),
+        ("seed", "x", "seed x: enter a whole number, or leave it empty"),
     ],
 )
-async def test_settings_that_are_none(tmp_path: Path, name: str, value: str, said: str) -> None:
+async def test_settings_that_are_none(tmp_path: Path, name: str, value: str, error: str) -> None:
     """A bad number is said on one line, and nothing is asked."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
         await pilot.press(*"Say it.")
         screen.query_one(f"#{name}", Input).value = value
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: said in screen_text(app))
-        assert play.asked == []
+        await until(pilot, lambda: error in screen_text(app))
+        assert play.searches == []
 
 
 async def test_nothing_to_ask(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ async def test_nothing_to_ask(tmp_path: Path) -> None:
     async with playing(play, tmp_path) as (app, pilot, _):
         await pilot.press("space", "enter")
         await until(pilot, lambda: "type an instruction first" in screen_text(app))
-        assert play.asked == []
+        assert play.searches == []
 
 
 PLAY = (
@@ -283,7 +283,7 @@ async def test_keys_of_the_play(tmp_path: Path) -> None:
         await press_all(app, pilot, PLAY[:2])
         play.free = True
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: screen.ended is not None)
+        await until(pilot, lambda: screen.finished_tree is not None)
         await press_all(app, pilot, PLAY[2:])
 
 
@@ -293,24 +293,24 @@ async def test_keys_of_the_instruction(tmp_path: Path) -> None:
     play.free = True
     async with playing(play, tmp_path) as (_, pilot, screen):
         await pilot.press("a", "ctrl+j", "b", "enter")
-        await until(pilot, lambda: screen.ended is not None)
-        assert play.asked == [("a\nb", PlaySettings("bfs", 15, 0))]
+        await until(pilot, lambda: screen.finished_tree is not None)
+        assert play.searches == [("a\nb", PlaySettings("bfs", 15, 0))]
         await pilot.press("i", "tab", "tab", "4", "enter")
-        await until(pilot, lambda: len(play.asked) == 2)
-        assert play.asked[1] == ("a\nb", PlaySettings("bfs", 4, 0))
+        await until(pilot, lambda: len(play.searches) == 2)
+        assert play.searches[1] == ("a\nb", PlaySettings("bfs", 4, 0))
         await until(pilot, lambda: not screen.is_searching)
         screen.query_one(Select).value = "greedy"
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: len(play.asked) == 3)
-        assert play.asked[2][1].strategy == "greedy"
+        await until(pilot, lambda: len(play.searches) == 3)
+        assert play.searches[2][1].strategy == "greedy"
 
 
 async def test_buttons(tmp_path: Path) -> None:
     """The mouse runs, cancels and keeps; what cannot be done is no button to press."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
-        said: list[str] = []
-        app.tell = app.warn = said.append  # type: ignore[method-assign,assignment]
+        note: list[str] = []
+        app.show_message = app.show_warning = note.append  # type: ignore[method-assign,assignment]
 
         def enabled() -> list[str | None]:
             return [button.id for button in screen.query(Button) if not button.disabled]
@@ -323,11 +323,11 @@ async def test_buttons(tmp_path: Path) -> None:
         await until(pilot, lambda: enabled() == ["run"])
         play.free = True
         await pilot.click("#run")
-        await until(pilot, lambda: enabled() == ["run", "keep"])
-        await pilot.click("#keep")
-        await until(pilot, lambda: said == ["kept in runs/play-[x]"])
+        await until(pilot, lambda: enabled() == ["run", "store"])
+        await pilot.click("#store")
+        await until(pilot, lambda: note == ["stored in runs/play-[x]"])
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: said[1:] == ["it was kept [before]"])
+        await until(pilot, lambda: note[1:] == ["it is already stored [x]"])
         assert len(play.kept) == 1
 
 
@@ -340,8 +340,8 @@ async def test_what_is_pasted_is_what_is_asked(tmp_path: Path) -> None:
         assert screen.query_one(Instruction).text == "a[31mb\nc    d[b]x[/b]"
         assert not unseen(screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: len(play.asked) == 1)
-        assert play.asked[0][0] == "a[31mb\nc    d[b]x[/b]"
+        await until(pilot, lambda: len(play.searches) == 1)
+        assert play.searches[0][0] == "a[31mb\nc    d[b]x[/b]"
 
 
 @given(any_text)
@@ -360,7 +360,7 @@ async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
     async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
         assert "a [b]script[/b]" in screen_text(app)
         await pilot.press(*"Say it.", "enter")
-        await until(pilot, lambda: screen.ended is not None and bool(screen._sections))
+        await until(pilot, lambda: screen.finished_tree is not None and bool(screen._sections))
         assert "[bold red]x[/]" in screen_text(app)
         await pilot.press("d", "tab", "G")
         assert not unseen(screen_text(app))
@@ -370,8 +370,8 @@ async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
 def test_hostile_lines(text: str) -> None:
     """The lines about a search are lines, whatever an engine says."""
     settings = PlaySettings("bfs", 3)
-    shown = [going_text(settings, Going(0, 1, 1.0, text)), cancelled_text(1, 2.0)]
-    shown.append(ended_text(so_far(text, NODES, settings, 0.5), 3))
+    shown = [progress_text(settings, SearchProgress(0, 1, 1.0, text)), cancelled_text(1, 2.0)]
+    shown.append(result_text(partial_tree(text, NODES, settings, 0.5), 3))
     assert not any(unseen(line.plain) or "\n" in line.plain for line in shown)
 
 
@@ -391,17 +391,17 @@ def test_read_settings(budget: str, seed: str, settings: PlaySettings) -> None:
 @pytest.mark.parametrize("typed", ["²", "٣", "1e3", "--1", "1_0", "9" * 30])
 def test_odd_numbers_are_none(typed: str) -> None:
     """Only plain digits are a number."""
-    with pytest.raises(UsageError, match="give a whole number"):
+    with pytest.raises(UsageError, match="enter a whole number"):
         read_settings("bfs", typed, "")
-    with pytest.raises(UsageError, match="or nothing"):
+    with pytest.raises(UsageError, match="leave it empty"):
         read_settings("bfs", "1", typed)
 
 
 def test_so_far() -> None:
     """A tree that grows has its best node as its answer."""
     settings = PlaySettings("bfs", 3)
-    assert so_far("x", (), settings, 0.5).selected is None
-    assert so_far("x", NODES[:2], settings, 0.5).selected == best(NODES[:2])[0].id == 1
+    assert partial_tree("x", (), settings, 0.5).selected is None
+    assert partial_tree("x", NODES[:2], settings, 0.5).selected == best(NODES[:2])[0].id == 1
 
 
 def press(*keys: str, until_ended: bool) -> Callable[[Any], Any]:
@@ -415,7 +415,7 @@ def press(*keys: str, until_ended: bool) -> Callable[[Any], Any]:
         if until_ended:
             app.screen.play.free = True
             await pilot.press("enter")
-            await until(pilot, lambda: app.screen.ended is not None)
+            await until(pilot, lambda: app.screen.finished_tree is not None)
             await pilot.press(*keys)
         await until(pilot, lambda: not app.workers._workers)
 
@@ -433,9 +433,9 @@ SCREENS: dict[str, tuple[bool, list[str]]] = {
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare: Compare, tmp_path: Path, screen: str, size: tuple[int, int]) -> None:
     """As it was when somebody last looked."""
-    ended, keys = SCREENS[screen]
+    finished_tree, keys = SCREENS[screen]
     app = SparApp(Inputs(paths=(tmp_path,), play=ScriptedPlay()))
-    assert snap_compare(app, run_before=press(*keys, until_ended=ended), terminal_size=size)
+    assert snap_compare(app, run_before=press(*keys, until_ended=finished_tree), terminal_size=size)
 
 
 class Recorder(Listener):
@@ -555,11 +555,11 @@ class Held:
     model, description, capacity = "held", "held", 0
 
     def __init__(self) -> None:
-        self.asked, self.gone = 0, 0
+        self.searches, self.gone = 0, 0
 
     async def generate(self, requests: Sequence[Any]) -> list[Any]:
         """Never."""
-        self.asked += len(requests)
+        self.searches += len(requests)
         try:
             await asyncio.Event().wait()
         finally:
@@ -578,7 +578,7 @@ async def test_cancelling_frees_the_engine(
     monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
     watch, nodes, _ = silent()
     search = asyncio.ensure_future(fake.search("x", PlaySettings("best-of-n", 4), watch))
-    await _soon(lambda: held.asked == 4)
+    await _soon(lambda: held.searches == 4)
     search.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await search
@@ -593,7 +593,7 @@ async def test_closing_ends_what_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     watch, _, _ = silent()
     with SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play:
         search = asyncio.ensure_future(play.search("x", PlaySettings("greedy", 1), watch))
-        await _soon(lambda: held.asked == 1)
+        await _soon(lambda: held.searches == 1)
     with pytest.raises(asyncio.CancelledError):
         await search
     assert held.gone == 1
@@ -616,8 +616,8 @@ async def test_the_embedded_model_on_the_screen(tmp_path: Path) -> None:
             await pilot.press(*"Write something short. Include fox.")
             screen.query_one("#budget", Input).value = "4"
             await pilot.press("enter")
-            await until(pilot, lambda: screen.ended is not None, 200)
-            tree = screen.ended
+            await until(pilot, lambda: screen.finished_tree is not None, 200)
+            tree = screen.finished_tree
             assert tree is not None
             assert 1 <= len(tree.nodes) <= 4
             assert tree.nodes[0].response[:20] in screen_text(app).replace("\n", " ")

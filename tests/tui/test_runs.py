@@ -14,8 +14,8 @@ from spar.errors import UsageError
 from spar.files import locked
 from spar.manifest import Manifest
 from spar.store import RunStore
-from tests.tui.lines import tree
-from tui.index.run_list import Limits, Walk
+from tests.tui.tree_files import tree
+from tui.index.run_list import RunWalk, WalkLimits
 from tui.index.run_summary import RunSummary, is_locked, read_run
 
 TOTALS = {"trees": 4, "solved": 3, "completion_tokens": 900, "passed_after": 0.5}
@@ -47,9 +47,9 @@ def put(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-def found(root: Path, limits: Limits = Limits()) -> list[str]:
+def found(root: Path, limits: WalkLimits = WalkLimits()) -> list[str]:
     """The runs below a folder, as paths from there."""
-    return [str(run.directory.relative_to(root)) for run in Walk(root, limits)]
+    return [str(run.directory.relative_to(root)) for run in RunWalk(root, limits)]
 
 
 def test_a_finished_run(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_stopped_run(
 ) -> None:
     """Where its files tell, a run that did not get to its end is no finished one."""
     run = read(make(tmp_path / "a", totals, **config))
-    assert (run.state, run.why) == (state, why)
+    assert (run.state, run.reason) == (state, why)
 
 
 def test_a_run_that_was_resumed_and_killed(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_broken_run(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "run.json").write_text(text)
     run = read(tmp_path)
     assert run.state == "broken"
-    assert why in run.why and "\n" not in run.why
+    assert why in run.reason and "\n" not in run.reason
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_an_evaluation(tmp_path: Path) -> None:
     run = make(tmp_path / "nano-if", benchmark="nano-if")
     make(run / "judge", benchmark="nano-if")
     put(run / "results.json", {"benchmark": "nano-if", "metrics": {"pass": {"value": 0.9}}})
-    runs = list(Walk(tmp_path))
+    runs = list(RunWalk(tmp_path))
     assert [(r.kind, r.state, r.truth, r.parent) for r in runs] == [
         ("evaluation", "finished", 0.9, None),
         ("decode", "finished", 0.5, run),
@@ -170,14 +170,14 @@ def make_loop(directory: Path, **config: Any) -> Path:
 def test_a_training(tmp_path: Path) -> None:
     """Its stages lie below it, a trainer's folder is none, and its latest score is shown."""
     loop = make_loop(tmp_path / "loop")
-    runs = list(Walk(tmp_path))
+    runs = list(RunWalk(tmp_path))
     assert [str(r.directory.relative_to(tmp_path)) for r in runs] == [
         "loop",
         *(f"loop/iteration-{n}/search" for n in range(3)),
     ]
     assert [r.parent for r in runs] == [None, loop, loop, loop]
     assert (runs[0].kind, runs[0].state, runs[0].truth) == ("training", "stopped", 0.8)
-    assert runs[0].why == "stage 2/eval: out of memory"
+    assert runs[0].reason == "stage 2/eval: out of memory"
     assert runs[0].iterations == tuple(loop / f"iteration-{n}" for n in range(3))
     assert [r.browsable for r in runs] == [False, True, True, True]
 
@@ -188,7 +188,7 @@ def test_a_finished_training(tmp_path: Path) -> None:
     put(loop / "iteration-2" / "eval.json", {"state": "done"})
     assert read(loop).state == "finished"
     put(loop / "iteration-2" / "eval.json", {"state": "running"})
-    assert read(loop).why == "stage 2/eval: cut off"
+    assert read(loop).reason == "stage 2/eval: interrupted"
     assert read(make_loop(tmp_path / "one", iterative=False, iterations=3)).state == "finished"
 
 
@@ -206,7 +206,7 @@ def test_the_folder_may_be_a_run_itself(tmp_path: Path) -> None:
     make(tmp_path / "a" / "x")
     make(tmp_path / "b" / "drafts")
     assert found(tmp_path) == [".", "b", "a/x", "b/drafts"]
-    assert [run.parent for run in Walk(tmp_path)][-1] == tmp_path / "b"
+    assert [run.parent for run in RunWalk(tmp_path)][-1] == tmp_path / "b"
 
 
 def test_loops_of_links_end(tmp_path: Path) -> None:
@@ -239,19 +239,21 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    walk = Walk(tmp_path)
+    walk = RunWalk(tmp_path)
     assert [run.directory.name for run in walk] == ["b"]
-    assert (walk.unreadable, walk.cut) == (1, False)
+    assert (walk.unreadable, walk.truncated) == (1, False)
 
 
-@pytest.mark.parametrize("limits", [Limits(depth=1), Limits(directories=3), Limits(seconds=-1)])
-def test_limits(tmp_path: Path, limits: Limits) -> None:
+@pytest.mark.parametrize(
+    "limits", [WalkLimits(depth=1), WalkLimits(directories=3), WalkLimits(seconds=-1)]
+)
+def test_limits(tmp_path: Path, limits: WalkLimits) -> None:
     """A walk ends at each of its limits and says so."""
     make(tmp_path / "a")
     make(tmp_path / "b" / "c")
-    walk = Walk(tmp_path, limits)
+    walk = RunWalk(tmp_path, limits)
     assert len(list(walk)) < 2
-    assert walk.cut
+    assert walk.truncated
     assert found(tmp_path) == ["a", "b/c"]
 
 
@@ -265,4 +267,4 @@ def test_hidden_folders_are_skipped(tmp_path: Path) -> None:
 def test_no_such_folder(tmp_path: Path) -> None:
     """A path that is no folder is the person's mistake."""
     with pytest.raises(UsageError, match="there is no folder"):
-        list(Walk(tmp_path / "gone"))
+        list(RunWalk(tmp_path / "gone"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spar.errors import UsageError
 from spar.types import SearchTree
 from tests.strategies import any_text, trees
-from tests.tui.lines import append, finish, line_of, shown, spaced, tree, write
+from tests.tui.tree_files import append, finish, line_of, shown, spaced, tree, write
 from tui.index.query import query
 from tui.index.rows import Filter
 from tui.index.run_index import TreeIndex
@@ -91,7 +91,7 @@ def test_a_regular_expression(tmp_path: Path, pattern: str, rows: list[int]) -> 
 def test_a_bad_pattern_is_the_persons_mistake(tmp_path: Path, pattern: str) -> None:
     """It is told in one line before anything is looked for."""
     index = TreeIndex.open(write(tmp_path / "trees.jsonl", tree("a")))
-    with pytest.raises(UsageError, match="is no regular expression"):
+    with pytest.raises(UsageError, match="is not a valid regular expression"):
         index.order(Filter(text=pattern, regex=True))
 
 

@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from spar.files import locked
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
-from tests.tui.driving import is_settled, until
-from tests.tui.made import node, prompt, trees, write_run
+from tests.tui.driving import is_idle, until
+from tests.tui.samples import node, prompt, trees, write_run
 from tui.app import SparApp
 from tui.inputs import Inputs
 
@@ -32,7 +32,7 @@ def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
     async def pressing(pilot: Pilot[None]) -> None:
         for key in ("", *keys):
             await pilot.press(*([key] if key else []))
-            await until(pilot, lambda: is_settled(pilot.app))
+            await until(pilot, lambda: is_idle(pilot.app))
         await until(pilot, lambda: not pilot.app.workers._workers)
 
     return pressing

@@ -12,17 +12,17 @@ from rich.text import Text
 
 from spar.view.node_detail import Section
 from tests.hostile import hostile_text
-from tests.tui.made import trees, write_run
+from tests.tui.samples import trees, write_run
 from tests.view.test_text import unseen
 from tui.clipboard import file_name
-from tui.index.rows import Counts, Filter, Progress, Sort, TreeRow
+from tui.index.rows import Filter, IndexProgress, RowCounts, Sort, TreeRow
 from tui.index.run_summary import RunSummary
-from tui.index.watcher import Feed, is_openable
+from tui.index.watcher import RunWatcher, is_openable
 from tui.run_view import failed
 from tui.tables.runs import run_cells, run_detail, run_name, sort_runs
 from tui.tables.trees import COLUMNS, kind_choices, status, tree_cells
-from tui.widgets.bars import short
-from tui.widgets.node_pane import ASKED, CHANGE, RESPONSE, Chosen, choose
+from tui.widgets.bars import abbreviate
+from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT, NodeOptions, select_sections
 from tui.widgets.table import Table
 
 ROW = TreeRow(
@@ -50,7 +50,7 @@ RUN = RunSummary(
     tokens=2_500_000,
     date="2025-06-01T12:00:00+00:00",
 )
-PROGRESS = Progress(200, 200, 10, 10, 0, done=True)
+PROGRESS = IndexProgress(200, 200, 10, 10, 0, done=True)
 
 
 def plain(cells: object) -> dict[str, str]:
@@ -114,7 +114,7 @@ def test_status() -> None:
 
 def test_kinds() -> None:
     """In the order of the keys."""
-    choices = kind_choices(Counts(9, 5, 3, 2, 1, 8, 6, 1))
+    choices = kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 1))
     assert [(choice.title, choice.number) for choice in choices] == [
         ("all", 9),
         ("solved", 5),
@@ -129,7 +129,7 @@ def test_kinds() -> None:
 )
 def test_short(number: int, shown: str) -> None:
     """At most four characters."""
-    assert short(number) == shown
+    assert abbreviate(number) == shown
 
 
 def test_run_cells() -> None:
@@ -194,7 +194,7 @@ def test_no_cell_styles_or_moves(text: str) -> None:
     rows = [replace(ROW, title=text), TreeRow(0, error=text)]
     cells = [cell for row in rows for cell in tree_cells(row).values()]
     run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
-    run = replace(run, models=((text, text),), date=text, why=text, benchmark=text)
+    run = replace(run, models=((text, text),), date=text, reason=text, benchmark=text)
     cells += run_cells(run, [Path("runs")], marked=False).values()
     cells += [run_detail(run), status(PROGRESS, Filter(text=text), Sort("number"), 1)]
     assert not unseen("".join(cell.plain for cell in cells))
@@ -212,25 +212,27 @@ def test_columns_fit(width: int) -> None:
 def test_choose() -> None:
     """Change or response, never both; the prompt on top when it is asked for, or that it is not at hand."""
 
-    def titles(*shown: str, diff: bool = True, asked: bool = False) -> list[str]:
+    def titles(*shown: str, diff: bool = True, source_prompt: bool = False) -> list[str]:
         sections = [Section(title, Text(title), title) for title in shown]
-        return [section.title for section in choose(sections, Chosen(diff, asked))]
+        return [
+            section.title for section in select_sections(sections, NodeOptions(diff, source_prompt))
+        ]
 
     change = f"{CHANGE} #0"
-    assert titles(change, RESPONSE, "Votes", ASKED) == [change, "Votes"]
-    assert titles(change, RESPONSE, "Votes", ASKED, diff=False) == [RESPONSE, "Votes"]
+    assert titles(change, RESPONSE, "Votes", SOURCE_PROMPT) == [change, "Votes"]
+    assert titles(change, RESPONSE, "Votes", SOURCE_PROMPT, diff=False) == [RESPONSE, "Votes"]
     assert titles(RESPONSE, "Votes") == [RESPONSE, "Votes"]
-    assert titles(change, RESPONSE, ASKED, asked=True) == [ASKED, change]
-    assert titles(RESPONSE, asked=True) == [ASKED, RESPONSE]
+    assert titles(change, RESPONSE, SOURCE_PROMPT, source_prompt=True) == [SOURCE_PROMPT, change]
+    assert titles(RESPONSE, source_prompt=True) == [SOURCE_PROMPT, RESPONSE]
 
 
 def test_feed(tmp_path: Path) -> None:
     """Runs below folders and files that are named themselves; what is not there is noted."""
     run = write_run(tmp_path / "runs" / "a", trees(2))
-    feed = Feed([tmp_path / "runs", run / "trees.jsonl", tmp_path / "nowhere"])
-    feed.look()
-    assert [one.directory for one in feed.found.runs] == [run, run / "trees.jsonl"]
-    assert all(map(is_openable, feed.found.runs))
-    assert feed.found.whole and "there is no folder" in feed.found.notes[0]
+    feed = RunWatcher([tmp_path / "runs", run / "trees.jsonl", tmp_path / "nowhere"])
+    feed.scan()
+    assert [one.directory for one in feed.latest.runs] == [run, run / "trees.jsonl"]
+    assert all(map(is_openable, feed.latest.runs))
+    assert feed.latest.complete and "there is no folder" in feed.latest.notes[0]
     assert not feed.is_due()
     feed.close()

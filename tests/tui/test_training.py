@@ -15,8 +15,8 @@ from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair
 from spar.train.data.export import export, export_conversations
 from spar.types import Message
 from tests.hostile import EVERYTHING, hostile_text
-from tests.tui.driving import browser, cursor, is_settled, line, screen_text, until
-from tests.tui.made import DRAFT, REFINED, solved_tree, trees, write_run
+from tests.tui.driving import browser, cursor, is_idle, line, screen_text, until
+from tests.tui.samples import DRAFT, REFINED, solved_tree, trees, write_run
 from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
@@ -27,25 +27,25 @@ from tui.screens.training import TrainingScreen
 from tui.screens.tree import TreeScreen
 from tui.tables.training import (
     bar_lines,
-    course_text,
     example_cells,
     example_sections,
+    loss_curve_text,
     score_lines,
     sparkline,
     thinned,
 )
 from tui.training.examples import BLOCK, TrainingData, TrainingExample, read_example
 from tui.training.status import (
-    Metric,
-    Origin,
-    Round,
-    Score,
-    Scores,
-    courses_of,
-    origin_of,
-    rounds_of,
-    scores_of,
-    standing_of,
+    ExampleSource,
+    MetricHistory,
+    MetricValue,
+    ScoreTable,
+    TrainingRound,
+    read_loss_curves,
+    read_rounds,
+    read_scores,
+    read_status,
+    source_of,
 )
 from tui.widgets.choices import Choices
 from tui.widgets.table import Table
@@ -62,7 +62,7 @@ def assistant(text: str) -> Message:
 
 
 def a_pair(number: int = 0, chosen: str = REFINED, rejected: str = DRAFT) -> Pair:
-    """A pair of `tests.tui.made.solved_tree`."""
+    """A pair of `tests.tui.samples.solved_tree`."""
     return Pair(
         run="search",
         prompt_id=f"prompt-{number}",
@@ -119,12 +119,12 @@ def test_all_three_forms_are_read_alike(tmp_path: Path, form: ExportFormat) -> N
         prompt_id="prompt-0",
         nodes=(1, 0),
         turns=(user("Write sentence 0 about a dog."),),
-        learnt=REFINED,
+        target=REFINED,
         rejected=DRAFT,
     )
     assert (refined.kind, refined.nodes, refined.score) == ("refine", (1,), 0.8)
     assert refined.turns == (user("Judge it."), assistant("No."), user("Refine it."))
-    assert refined.learnt == f"Mended: {REFINED}"
+    assert refined.target == f"Mended: {REFINED}"
     assert (judged.kind, judged.run, judged.verdict) == ("draft", "drafts", False)
 
 
@@ -133,7 +133,7 @@ def test_a_bootstrap_is_read(tmp_path: Path) -> None:
     answer = Answer(prompt_id="prompt-1", node=0, messages=(user("Say it."), assistant("It.")))
     export_conversations("trl", tmp_path, {"actor": [answer], "refiner": [judgement()]})
     answered, judged = read_all(TrainingData.open(tmp_path))
-    assert (answered.kind, answered.run, answered.learnt) == ("answer", "answers", "It.")
+    assert (answered.kind, answered.run, answered.target) == ("answer", "answers", "It.")
     assert judged.kind == "draft"
 
 
@@ -142,11 +142,11 @@ def test_a_bootstrap_is_read(tmp_path: Path) -> None:
     [
         (b"{cut", "Expecting property name"),
         (b"[]", "expected a JSON object, got list"),
-        (b"{}", "neither two sides nor turns"),
-        (b'{"messages": 3}', "neither two sides nor turns"),
-        (b'{"messages": [{"role": "user"}]}', "no speaker or no text"),
-        (b'{"prompt": [], "chosen": "a", "rejected": null}', "no speaker or no text"),
-        (b'{"prompt": [], "chosen": [], "rejected": "b"}', "lacks one of its sides"),
+        (b"{}", "neither a pair nor a conversation"),
+        (b'{"messages": 3}', "neither a pair nor a conversation"),
+        (b'{"messages": [{"role": "user"}]}', "no role or no content"),
+        (b'{"prompt": [], "chosen": "a", "rejected": null}', "no role or no content"),
+        (b'{"prompt": [], "chosen": [], "rejected": "b"}', "one side of the pair is missing"),
         (b"[" * 100_000, "recursion"),
     ],
 )
@@ -165,8 +165,11 @@ def test_an_example_of_another_tool_has_no_way_back() -> None:
             **extra,
         }
         example = read_example(json.dumps(row).encode())
-        assert (example.kind, example.learnt) == ("answer", "b")
-        assert origin_of(example, Round(Path("h"), Path("h"), runs={"search": Path("s")})) is None
+        assert (example.kind, example.target) == ("answer", "b")
+        assert (
+            source_of(example, TrainingRound(Path("h"), Path("h"), runs={"search": Path("s")}))
+            is None
+        )
 
 
 def test_lines_longer_than_a_block_and_without_a_break(
@@ -179,7 +182,7 @@ def test_lines_longer_than_a_block_and_without_a_break(
     (tmp_path / "dpo.jsonl").write_text("\n\n".join(lines))
     found = read_all(TrainingData.open(tmp_path))
     assert [example.prompt_id for example in found] == ["prompt-1", "prompt-0", "prompt-2"]
-    assert found[1].learnt == "x" * 1000
+    assert found[1].target == "x" * 1000
     assert BLOCK > 1000
 
 
@@ -210,7 +213,7 @@ def test_a_build_that_is_replaced_or_gone(tmp_path: Path) -> None:
     cut = TrainingData.open(tmp_path)
     cut.work(1.0)
     (tmp_path / "dpo.jsonl").write_bytes(b"")
-    assert "cut short" in cut.example(0).error
+    assert "truncated" in cut.example(0).error
     assert read_all(TrainingData.open(tmp_path / "nothing")) == []
 
 
@@ -234,8 +237,8 @@ def metrics(losses: Iterable[float], **last: float) -> str:
 
 def make_loop(run: Path, *, iterations: int = 2) -> Path:
     """A training loop that has measured its start and run some iterations."""
-    measured = [{"benchmark": "nano-if", "name": "greedy", "show": ["pass"]}]
-    write_run(run, [], begins={}, iterations=3, benchmarks=measured)
+    evaluated = [{"benchmark": "nano-if", "name": "greedy", "show": ["pass"]}]
+    write_run(run, [], begins={}, iterations=3, benchmarks=evaluated)
     write_json(run / "iteration-0/eval/scores.json", SCORES_0)
     for number in range(1, iterations + 1):
         home = run / f"iteration-{number}"
@@ -259,41 +262,43 @@ def make_loop(run: Path, *, iterations: int = 2) -> Path:
 
 def test_rounds_of_a_loop(tmp_path: Path) -> None:
     """An iteration is a round; the measured start, which learnt from nothing, is none."""
-    rounds = rounds_of(make_loop(tmp_path / "loop"))
+    rounds = read_rounds(make_loop(tmp_path / "loop"))
     assert [of.number for of in rounds] == [1, 2]
     example = TrainingExample("pair", run="search", prompt_id="p", nodes=(4, 0))
     home = tmp_path / "loop/iteration-1"
-    assert origin_of(example, rounds[0]) == Origin(home / "search", "p", 4)
+    assert source_of(example, rounds[0]) == ExampleSource(home / "search", "p", 4)
     judged = TrainingExample("draft", run="drafts", prompt_id="p", nodes=(2,))
-    assert origin_of(judged, rounds[0]) == Origin(home / "judge", "p", 2)
-    assert origin_of(TrainingExample("answer", run="answers", nodes=(0,)), rounds[0]) is None
-    assert origin_of(TrainingExample("pair", run="search"), rounds[0]) is None
+    assert source_of(judged, rounds[0]) == ExampleSource(home / "judge", "p", 2)
+    assert source_of(TrainingExample("answer", run="answers", nodes=(0,)), rounds[0]) is None
+    assert source_of(TrainingExample("pair", run="search"), rounds[0]) is None
 
 
 def test_rounds_of_a_bootstrap_and_of_a_build(tmp_path: Path) -> None:
     """A bootstrap names its runs otherwise; a lone build says itself where its runs were."""
     (tmp_path / "boot/build").mkdir(parents=True)
-    (boot,) = rounds_of(tmp_path / "boot")
+    (boot,) = read_rounds(tmp_path / "boot")
     assert boot.runs["search"] == tmp_path / "boot/refine"
     assert boot.runs["answers"] == tmp_path / "boot/answers"
     annotations = {"runs": {"search": {"directory": "runs/s"}, "drafts": None}}
     write_json(tmp_path / "data/build.json", annotations)
-    assert rounds_of(tmp_path / "data") == ()
+    assert read_rounds(tmp_path / "data") == ()
     export("jsonl", tmp_path / "data", pairs=[a_pair()], examples=[])
-    (lone,) = rounds_of(tmp_path / "data")
+    (lone,) = read_rounds(tmp_path / "data")
     assert (lone.build, lone.runs) == (tmp_path / "data", {"search": Path("runs/s")})
-    assert rounds_of(tmp_path / "nowhere") == ()
+    assert read_rounds(tmp_path / "nowhere") == ()
 
 
 def test_scores(tmp_path: Path) -> None:
     """The metrics that the recipe shows, by iteration; the first one of each where it names none."""
     run = make_loop(tmp_path / "loop", iterations=1)
-    expected = Scores((0, 1), (Metric("greedy pass", (Score(0.5, 0.02), Score(0.64, 0.02))),))
-    assert scores_of(run) == expected
+    expected = ScoreTable(
+        (0, 1), (MetricHistory("greedy pass", (MetricValue(0.5, 0.02), MetricValue(0.64, 0.02))),)
+    )
+    assert read_scores(run) == expected
     (run / "run.json").write_text("{}")
-    assert scores_of(run) == expected
+    assert read_scores(run) == expected
     (run / "iteration-1/eval/scores.json").write_text("{cut")
-    assert scores_of(run).iterations == (0,)
+    assert read_scores(run).iterations == (0,)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +307,7 @@ def test_scores(tmp_path: Path) -> None:
 def test_odd_scores_are_left_out(tmp_path: Path, odd: Any) -> None:
     """A file of another form says nothing, and stops nothing."""
     write_json(tmp_path / "iteration-1/eval/scores.json", odd)
-    assert scores_of(tmp_path).metrics == ()
+    assert read_scores(tmp_path).metrics == ()
 
 
 def test_courses(tmp_path: Path) -> None:
@@ -310,14 +315,16 @@ def test_courses(tmp_path: Path) -> None:
     run = make_loop(tmp_path / "loop", iterations=1)
     with (run / "iteration-1/dpo/metrics.jsonl").open("a") as handle:
         handle.write('{"step": 4, "values": {"loss": null}}\n[]\n{"step": "5"}\n{"step": 6, "val')
-    (of,) = rounds_of(run)
-    dpo, rft = courses_of(of)
+    (of,) = read_rounds(run)
+    dpo, rft = read_loss_curves(of)
     assert (dpo.name, dpo.losses, dpo.step, dpo.share) == ("dpo", (0.9, 0.8, 0.7), 3, 0.75)
-    assert course_text(dpo).plain == "dpo loss █▅▁ 0.900 → 0.700, 3 steps, chosen preferred 75 %"
-    assert course_text(rft).plain == "rft loss █▁ 0.200 → 0.100, 2 steps, tokens right 50 %"
-    assert courses_of(of)[0] is dpo
+    assert (
+        loss_curve_text(dpo).plain == "dpo loss █▅▁ 0.900 → 0.700, 3 steps, chosen preferred 75 %"
+    )
+    assert loss_curve_text(rft).plain == "rft loss █▁ 0.200 → 0.100, 2 steps, tokens correct 50 %"
+    assert read_loss_curves(of)[0] is dpo
     (run / "iteration-1/rft/metrics.jsonl").unlink()
-    assert [course.name for course in courses_of(of)] == ["dpo"]
+    assert [curve.name for curve in read_loss_curves(of)] == ["dpo"]
 
 
 @pytest.mark.parametrize(
@@ -338,21 +345,23 @@ def test_thinned() -> None:
 
 def test_score_lines_leave_out_the_first_iterations_where_there_is_no_room() -> None:
     """The sparkline holds all of them, the numbers the last ones; a missing one is a dash."""
-    scores = Scores(
+    scores = ScoreTable(
         tuple(range(9)),
-        (Metric("nano pass", (*(Score(n / 10, 0.01) for n in range(8)), None)),),
+        (MetricHistory("nano pass", (*(MetricValue(n / 10, 0.01) for n in range(8)), None)),),
     )
     head, row = score_lines(scores, 60)
     assert head.plain.split()[-3:] == ["6", "7", "8"]
     assert "▁▂▃▄▅▆▇█ " in row.plain
     assert row.plain.split()[-3:] == ["0.600±.010", "0.700±.010", "-"]
     assert all(text.cell_len <= 60 for text in (head, row))
-    assert score_lines(Scores(), 60) == []
+    assert score_lines(ScoreTable(), 60) == []
 
 
 def test_bar_lines() -> None:
     """A bar an iteration, full at 1, with the number beside it."""
-    scores = Scores((0, 1), (Metric("greedy pass", (Score(0.5, None), Score(1.0, 0.0))),))
+    scores = ScoreTable(
+        (0, 1), (MetricHistory("greedy pass", (MetricValue(0.5, None), MetricValue(1.0, 0.0))),)
+    )
     lines = [text.plain for text in bar_lines(scores, scores.metrics[0], 36)]
     assert lines == ["greedy pass", "   0  █████·····  0.500", "   1  ██████████  1.000±.000"]
 
@@ -362,11 +371,11 @@ def test_sections_of_a_pair() -> None:
     example = read_example(
         a_pair(chosen="Two dogs sat.", rejected="Two cats sat.").model_dump_json().encode()
     )
-    sections = example_sections(example, Origin(Path("runs/s"), "prompt-0", 1), None)
+    sections = example_sections(example, ExampleSource(Path("runs/s"), "prompt-0", 1), None)
     assert sections[0].raw == "Two [-cats-]{+dogs+} sat."
     assert [section.title for section in sections[1:3]] == [
-        "Response that is chosen (#1)",
-        "Response that is rejected (#0)",
+        "Response (chosen, #1)",
+        "Response (rejected, #0)",
     ]
     assert sections[-1].raw == "search, prompt prompt-0, #1, #0\nruns/s"
 
@@ -378,8 +387,8 @@ def test_sections_of_a_refinement() -> None:
     assert sections[0].title == "Change from #0"
     assert "{+dogs+}" in sections[0].raw
     assert sections[1].raw == f"Mended: {REFINED}"
-    without = example_sections(example, Origin(Path("gone"), "p", 1), "there is no gone")
-    assert without[0].title == "What is learnt: a refinement"
+    without = example_sections(example, ExampleSource(Path("gone"), "p", 1), "there is no gone")
+    assert without[0].title == "Target: a refinement"
     assert "there is no gone" in without[-1].raw
     assert "Judge it." in without[1].raw
 
@@ -418,13 +427,13 @@ def settled(app: Any) -> bool:
     screen = app.screen
     if isinstance(screen, TrainingScreen):
         pane = bool(screen._sections) or not len(screen.view.numbers)
-        return pane and screen.view.at is not None and not app.workers._workers
-    return is_settled(app)
+        return pane and screen.view.round_index is not None and not app.workers._workers
+    return is_idle(app)
 
 
 async def open_training(app: SparApp, pilot: Any) -> TrainingScreen:
     """Open the loop, the first of the runs."""
-    await until(pilot, lambda: is_settled(app))
+    await until(pilot, lambda: is_idle(app))
     await pilot.press("t")
     await until(pilot, lambda: isinstance(app.screen, TrainingScreen) and settled(app))
     assert isinstance(app.screen, TrainingScreen)
@@ -433,7 +442,9 @@ async def open_training(app: SparApp, pilot: Any) -> TrainingScreen:
 
 def round_is(place: int, num_examples: int) -> Seen:
     """That round is shown, with so many examples."""
-    return lambda app: (app.screen.view.at, len(app.screen.view.numbers)) == (place, num_examples)
+    return lambda app: (
+        (app.screen.view.round_index, len(app.screen.view.numbers)) == (place, num_examples)
+    )
 
 
 def kind_is(kind: str | None) -> Seen:
@@ -452,7 +463,7 @@ TRAINING = (
     Press("5", kind_is("draft")),
     Press("6", kind_is("answer")),
     Press("7", kind_is("broken")),
-    Press("d", shows("Response that is chosen"), first=["2"]),
+    Press("d", shows("Response (chosen, #"), first=["2"]),
     Press("p", shows("Prompt that produced it"), first=["3"]),
     Press("y", copied(f"Mended: {REFINED}")),
     Press("Y", copied(DRAFT), first=["2"]),
@@ -511,21 +522,21 @@ async def test_a_way_that_leads_nowhere(loop: Path) -> None:
     (loop / "iteration-1/search/trees.jsonl").write_text("")
     async with browser(loop.parent, size=(120, 40)) as (app, pilot):
         said: list[str] = []
-        app.warn = said.append  # type: ignore[method-assign,assignment]
+        app.show_warning = said.append  # type: ignore[method-assign,assignment]
         screen = await open_training(app, pilot)
         await pilot.press("enter")
         await until(pilot, lambda: bool(said))
-        assert "there is no runs/loop/iteration-2/search" in said[0]
+        assert "runs/loop/iteration-2/search does not exist" in said[0]
         await pilot.press("3")
-        await until(pilot, lambda: shows("there is no runs/loop/iteration-2/search")(app))
+        await until(pilot, lambda: shows("runs/loop/iteration-2/search does not exist")(app))
         await pilot.press("left_square_bracket")
-        await until(pilot, lambda: screen.view.at == 0 and settled(app))
+        await until(pilot, lambda: screen.view.round_index == 0 and settled(app))
         await pilot.press("1", "enter")
         await until(pilot, lambda: len(said) > 1)
         assert "has no tree of the prompt prompt-0" in said[1]
         await pilot.press("6", "enter")
         await until(pilot, lambda: len(said) > 2)
-        assert said[2] == "this example does not say where it came from"
+        assert said[2] == "this example does not name its source"
 
 
 async def test_charts(loop: Path) -> None:
@@ -547,9 +558,9 @@ async def test_a_loop_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     run = write_run(Path("runs/loop"), [], begins={})
     async with browser(run.parent) as (app, pilot):
-        await until(pilot, lambda: is_settled(app))
+        await until(pilot, lambda: is_idle(app))
         await pilot.press("t")
-        await until(pilot, lambda: "nothing is learnt yet" in screen_text(app))
+        await until(pilot, lambda: "no training data has been built yet" in screen_text(app))
         (run / "iteration-1").mkdir()
         await until(pilot, lambda: "iteration 1 has no examples yet" in screen_text(app))
         build = run / "iteration-1/build"
@@ -600,7 +611,7 @@ async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
 
 def test_standing_is_equal_while_nothing_changes(loop: Path) -> None:
     """Two looks at an unchanged folder say the same, so that nothing is drawn anew."""
-    assert standing_of(loop) == standing_of(loop)
+    assert read_status(loop) == read_status(loop)
 
 
 def press(*keys: str) -> Callable[[Any], Any]:

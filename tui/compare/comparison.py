@@ -1,14 +1,14 @@
-"""Two runs side by side, prompt by prompt: what each came to, and where they differ.
+"""Compare two runs prompt by prompt.
 
     comparison = Comparison(TreeIndex.open("runs/greedy"), TreeIndex.open("runs/bfs"))
-    while not comparison.work(0.05):          # in a worker, again whenever a run may have grown
+    while not comparison.work(0.05):          # in a worker, again when a run may have grown
         ...
-    comparison.order("flips")                 # places of prompts, in the order of the left run
-    comparison.pair(place)                    # both rows, and what they came to
+    comparison.order("flips")                 # positions of prompts, in the order of the left run
+    comparison.pair(position)                 # both rows and the outcome
 
-A side passes a prompt by ground truth where that is known of both sides, else where its search was solved.
-Where one of them was not judged, as greedy decoding is not, what the pair came to is not known. No tree is
-held: a byte a row says what it came to, and two numbers a prompt which rows it has.
+Each side passes or fails by ground truth if it is known for both sides, else by whether its search was solved.
+If one of them was not judged, as in greedy decoding, the outcome is unknown. No tree stays in memory: there
+is one byte for each row and two row numbers for each prompt.
 """
 
 from __future__ import annotations
@@ -21,109 +21,107 @@ from itertools import compress
 from typing import Literal, get_args
 
 from spar.errors import UsageError
-from tui.index.cooperative import Pace
-from tui.index.rows import Counts, TreeRow
+from tui.index.cooperative import Throttle
+from tui.index.rows import RowCounts, TreeRow
 from tui.index.run_index import TreeIndex, shared_rows
 
 Outcome = Literal["unread", "unknown", "both", "left", "right", "neither"]
-"""What a pair came to: the sides that pass. `unread`: at least one tree was not looked at yet."""
+"""The sides that pass a prompt; `unread` while a tree has not been summarised."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-Kind = Literal["all", "flips", "left", "right", "both", "neither"]
+PairFilter = Literal["all", "flips", "left", "right", "both", "neither"]
 """Which prompts to show; `flips` are those that exactly one side passes."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PAIR_FILTERS: tuple[PairFilter, ...] = get_args(PairFilter)
 
 LOOK_SECONDS = 0.5
-"""How often a file is looked at for what was appended."""
+"""How often a file is checked for appended lines."""
 
 _PASS, _FAIL, _NOT_JUDGED = 1, 2, 3
 _TRUTHS = 3
 _MARKS = 4 * _TRUTHS
-"""Marks of a row: what the judge said, times 3, plus the ground truth; 0 while it was not looked at."""
+"""Number of marks. A row's mark is its judgement times 3 plus its ground truth; 0 while it is unread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PromptPair:
     """One prompt that both runs have."""
 
     left: TreeRow
     right: TreeRow
     outcome: Outcome
     by_truth: bool
-    """Whether ground truth decided, and not the judge."""
+    """Whether the outcome is by ground truth rather than by the judge."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Prompts by what became of them, as far as is known."""
+class OutcomeCounts:
+    """Number of prompts by outcome, as far as known."""
 
     shared: int = 0
     """Prompts that both runs have."""
     outcomes: Mapping[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     by_truth: int = 0
-    """Shared prompts that ground truth decides."""
-    left_alone: int = 0
+    """Shared prompts whose outcome is by ground truth."""
+    left_only: int = 0
     """Prompts that only the left run has."""
-    right_alone: int = 0
+    right_only: int = 0
     done: bool = False
-    """Whether everything that is in both files was looked at."""
+    """Whether both files are completely read."""
 
     @property
-    def known(self) -> int:
-        """Shared prompts of which it is known what they came to."""
+    def judged(self) -> int:
+        """Shared prompts with a known outcome."""
         return sum(self.outcomes[name] for name in ("both", "left", "right", "neither"))
 
 
 class Comparison:
-    """Two runs on the same prompts. `work` is for a worker, all else for the thread that draws."""
+    """Two runs on the same prompts. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, left: TreeIndex, right: TreeIndex) -> None:
         self.left, self.right = left, right
         self._sides = (_Side(left), _Side(right))
-        # Of each prompt its row in the left run and in the right one: as found, and as shown.
+        # The rows of each shared prompt in both runs; `_rows` are those of the last `update`.
         self._found: tuple[array[int], array[int]] = (array("q"), array("q"))
-        self._known: tuple[tuple[int, bool], ...] = ()
-        self._changes, self._arranged = 0, -1
+        self._progress: tuple[tuple[int, bool], ...] = ()
+        self._changes, self._updated_changes = 0, -1
         self._done = False
         self._rows = self._found
         self._outcomes = b""
-        self.tally = Tally()
-        """All counts, as of the last `arrange`."""
-        self.arrange()
+        self.outcome_counts = OutcomeCounts()
+        """All counts, as of the last `update`."""
+        self.update()
 
     @property
     def problem(self) -> str | None:
-        """Why one of the files is not followed any more."""
+        """Why one of the files is no longer followed."""
         return next((side.problem for side in self._sides if side.problem), None)
 
     def work(self, seconds: float = 0.05) -> bool:
-        """Work for about so long on what is not known yet; returns whether all is known."""
-        known = tuple((len(side.index), side.step(seconds / 2)) for side in self._sides)
-        taken = [
-            side.take_changed() for side in self._sides
-        ]  # of both, whatever the first one says
-        changed = any(taken)
-        self._done = all(done for _, done in known)
-        if known != self._known or (changed and self._done):
+        """Read for about so many seconds; returns whether everything is read."""
+        progress = tuple((len(side.index), side.step(seconds / 2)) for side in self._sides)
+        changes = [side.take_changed() for side in self._sides]  # a list: both must be called
+        changed = any(changes)
+        self._done = all(done for _, done in progress)
+        if progress != self._progress or (changed and self._done):
             pairs = shared_rows(self.left, self.right)
             self._found = array("q", (a for a, _ in pairs)), array("q", (b for _, b in pairs))
-            self._known, changed = known, True
+            self._progress, changed = progress, True
         self._changes += changed
         return self._done
 
     def is_stale(self) -> bool:
-        """Whether more is known than when prompts were arranged."""
-        return self._changes != self._arranged
+        """Whether there is more than as of the last `update`."""
+        return self._changes != self._updated_changes
 
-    def arrange(self) -> None:
-        """Bring what is shown up to what is known."""
-        self._arranged = self._changes
+    def update(self) -> None:
+        """Update what is shown."""
+        self._updated_changes = self._changes
         self._rows = lefts, rights = self._found
         marks = [
             _MARKS * a + b
             for a, b in zip(self._sides[0].of(lefts), self._sides[1].of(rights), strict=True)
         ]
         self._outcomes = bytes(map(_OUTCOMES.__getitem__, marks))
-        self.tally = Tally(
+        self.outcome_counts = OutcomeCounts(
             len(marks),
             {name: self._outcomes.count(at) for at, name in enumerate(OUTCOMES)},
             sum(map(_BY_TRUTH.__getitem__, marks)),
@@ -132,61 +130,61 @@ class Comparison:
             self._done,
         )
 
-    def order(self, kind: Kind = "all") -> array[int]:
-        """Places of the prompts of one kind."""
-        places = range(len(self._outcomes))
-        return array("q", compress(places, self._outcomes.translate(_TABLES[kind])))
+    def order(self, kind: PairFilter = "all") -> array[int]:
+        """Positions of the prompts that match a filter."""
+        positions = range(len(self._outcomes))
+        return array("q", compress(positions, self._outcomes.translate(_TABLES[kind])))
 
-    def pair(self, place: int) -> Pair:
-        """The prompt at a place; its rows are read where they are not known yet."""
-        numbers = self._rows[0][place], self._rows[1][place]
+    def pair(self, position: int) -> PromptPair:
+        """The prompt at a position."""
+        numbers = self._rows[0][position], self._rows[1][position]
         left, right = self.left.row(numbers[0]), self.right.row(numbers[1])
         marks = _mark(left), _mark(right)
-        return Pair(left, right, OUTCOMES[_outcome(*marks)], _by_truth(*marks))
+        return PromptPair(left, right, OUTCOMES[_outcome(*marks)], _by_truth(*marks))
 
 
-def num_of(tally: Tally, kind: Kind) -> int:
-    """How many prompts there are of a kind."""
+def count_of(outcome_counts: OutcomeCounts, kind: PairFilter) -> int:
+    """Number of prompts that match a filter."""
     if kind == "all":
-        return tally.shared
+        return outcome_counts.shared
     if kind == "flips":
-        return tally.outcomes["left"] + tally.outcomes["right"]
-    return tally.outcomes[kind]
+        return outcome_counts.outcomes["left"] + outcome_counts.outcomes["right"]
+    return outcome_counts.outcomes[kind]
 
 
 def is_judged(row: TreeRow) -> bool:
-    """Whether a judge had a say: an answer without a score and without a fault was given to none."""
+    """Whether a judge was called: an answer without a score and without a fault was not judged."""
     return row.error is None and (row.score is not None or not row.num_nodes or bool(row.faults))
 
 
 class _Side:
-    """What the rows of one run came to."""
+    """The marks of one run's rows."""
 
     def __init__(self, index: TreeIndex) -> None:
         self.index = index
         self.marks = bytearray()
         self.problem: str | None = None
-        self._counts: Counts | None = None
-        self._pace = Pace()
+        self._counts: RowCounts | None = None
+        self._throttle = Throttle()
         self._looked = float("-inf")
         self._changed = False
 
     def step(self, seconds: float) -> bool:
-        """Look at rows for about so long; whether every row was looked at."""
+        """Mark rows for about so many seconds; returns whether all are marked."""
         deadline = time.monotonic() + seconds
         self._look()
-        whole = self.index.summarise(seconds / 2)
-        known = self.index.progress().summarised
-        if whole:
+        complete = self.index.summarise(seconds / 2)
+        num_summarised = self.index.progress().summarised
+        if complete:
             self._forget_changed()
-        del self.marks[known:]
-        while len(self.marks) < known:
+        del self.marks[num_summarised:]
+        while len(self.marks) < num_summarised:
             self.marks.append(_mark(self.index.row(len(self.marks))))
             self._changed = True
-            self._pace.breathe()
+            self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 break
-        return whole and len(self.marks) >= known
+        return complete and len(self.marks) >= num_summarised
 
     def of(self, rows: array[int]) -> list[int]:
         """The marks of some rows."""
@@ -213,8 +211,8 @@ class _Side:
         if before is None or counts == before:
             return
         grown = counts.rows - before.rows
-        told = counts.truths - before.truths > grown + 1
-        del self.marks[0 if told or not grown else max(before.rows - 1, 0) :]
+        changed = counts.truths - before.truths > grown + 1
+        del self.marks[0 if changed or not grown else max(before.rows - 1, 0) :]
 
 
 def _mark(row: TreeRow) -> int:
@@ -229,7 +227,7 @@ def _judged(row: TreeRow) -> int:
 
 
 def _outcome(left: int, right: int) -> int:
-    """Place in `OUTCOMES` of two marks."""
+    """The index in `OUTCOMES` of two marks."""
     if not left or not right:
         return OUTCOMES.index("unread")
     (a, truth_a), (b, truth_b) = divmod(left, _TRUTHS), divmod(right, _TRUTHS)
@@ -254,10 +252,14 @@ _ALL_MARKS = [(a, b) for a in range(_MARKS) for b in range(_MARKS)]
 _OUTCOMES = bytes(_outcome(a, b) for a, b in _ALL_MARKS)
 _BY_TRUTH = bytes(_by_truth(a, b) for a, b in _ALL_MARKS)
 
-_WANTED: Mapping[Kind, tuple[Outcome, ...]] = {"all": OUTCOMES, "flips": ("left", "right")}
+_FILTER_OUTCOMES: Mapping[PairFilter, tuple[Outcome, ...]] = {
+    "all": OUTCOMES,
+    "flips": ("left", "right"),
+}
 _TABLES = {
     kind: bytes(
-        at < len(OUTCOMES) and OUTCOMES[at] in _WANTED.get(kind, (kind,)) for at in range(256)
+        at < len(OUTCOMES) and OUTCOMES[at] in _FILTER_OUTCOMES.get(kind, (kind,))
+        for at in range(256)
     )
-    for kind in KINDS
+    for kind in PAIR_FILTERS
 }

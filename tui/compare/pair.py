@@ -1,4 +1,4 @@
-"""One prompt in two runs, as sections: what differs between the answers, then each answer and its tree. Pure."""
+"""One prompt in two runs, as sections: the diff of the answers, then each answer and its tree."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from spar.view.node_detail import SHOWN, Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
 from spar.view.tree_lines import tree_lines
-from tui.compare.comparison import Pair
+from tui.compare.comparison import PromptPair
 from tui.tables.comparison import WORDS, side_text
 
 Trees = tuple[SearchTree | str, SearchTree | str]
-"""Of each side its tree, or why there is none."""
+"""The tree of each side, or the reason why there is none."""
 LETTERS = ("A", "B")
 _PROMPT = 1000
 _SNIPPET = 40
 
 
-def pair_title(pair: Pair, trees: Trees) -> Text:
-    """The prompt's id, what both sides came to, and its last turn."""
+def pair_title(pair: PromptPair, trees: Trees) -> Text:
+    """The prompt's id, the outcome, and the prompt's last turn."""
     word, style = WORDS[pair.outcome]
     title = Text(one_line(pair.left.prompt_id, 60), style=PALETTE["head"])
     title.append("  passes: ", style=PALETTE["note"]).append(word, style=PALETTE[style])
@@ -33,9 +33,9 @@ def pair_title(pair: Pair, trees: Trees) -> Text:
 
 
 def pair_sections(
-    pair: Pair, trees: Trees, names: tuple[str, str], *, colour: bool = True
+    pair: PromptPair, trees: Trees, names: tuple[str, str], *, colour: bool = True
 ) -> tuple[list[Section], list[Section], list[Section]]:
-    """What differs; the left answer and its tree; the right answer and its tree."""
+    """The sections of the diff, of the left side, and of the right side."""
     rows = (pair.left, pair.right)
     sides = []
     for letter, name, row, tree in zip(LETTERS, names, rows, trees, strict=True):
@@ -47,15 +47,15 @@ def pair_sections(
 
 
 def answer_of(tree: SearchTree | str) -> str | None:
-    """A tree's answer; None where it has none, or there is no tree."""
+    """A tree's answer; None without an answer or a tree."""
     if isinstance(tree, str):
         return None
-    place = layout_of(tree).selected
-    return None if place is None else tree.nodes[place].response
+    selected = layout_of(tree).selected
+    return None if selected is None else tree.nodes[selected].response
 
 
 def legend(*, colour: bool) -> Text:
-    """How the diff marks what only one of the two says."""
+    """How the diff marks text of only one answer."""
     pieces = [Piece("removed", "only in A"), Piece("same", " "), Piece("added", "only in B")]
     return diff_text(pieces, colour=colour)
 

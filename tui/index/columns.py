@@ -1,8 +1,7 @@
-"""What is known of every line of a file, about 100 bytes a line: no Python object a row.
+"""The rows of a file in columns: about 100 bytes each, without a Python object for each row.
 
-A missing number is -1. Rows are only ever added, so a row's number never changes; the last one may be
-written over, where it stood for a line that was not complete. One thread writes, others read meanwhile:
-they see the rows that `len` counts.
+A missing number is -1. Rows are only appended, so a row's number never changes; the last row may be reset
+if its line was incomplete. One thread writes while others read the rows that `len` counts.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from itertools import compress
 from typing import Any, get_args
 
 from spar.types import Stop
-from tui.index.row_summary import Digest, Glance
-from tui.index.rows import Counts, Show, Sort, TreeRow
+from tui.index.row_summary import QuickSummary, RowSummary
+from tui.index.rows import Category, RowCounts, Sort, TreeRow
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 STOP = 0b11
-"""Bits of a flag that hold the stop's place in `STOPS` plus one; 0 while it is not known."""
+"""Bits of a flag with the index of the stop in `STOPS` plus one; 0 while it is unknown."""
 FAULTS, SUMMARISED, BAD, JUDGED, PASSED = 4, 8, 16, 32, 64
 UNKNOWN, RIGHT, WRONG = 0, 1, 2
 """Ground truth of an answer."""
@@ -48,31 +47,31 @@ class Columns:
             column.append(-1)
         self.flags.append(0)
         self.truths.append(UNKNOWN)
-        self.put(self._count, start, length)
+        self.reset(self._count, start, length)
         self._count += 1
         return self._count - 1
 
-    def put(self, number: int, start: int, length: int) -> None:
-        """Let a row stand for another line, of which nothing is known yet."""
+    def reset(self, number: int, start: int, length: int) -> None:
+        """Assign a row to another line, about which nothing is known yet."""
         self.flags[number], self.truths[number] = 0, UNKNOWN
         self.starts[number], self.lengths[number] = start, length
         for column in self._values():
             column[number] = -1
 
-    def glanced(self, number: int, seen: Glance) -> None:
-        """Fill in what the two ends of a line say."""
+    def set_quick_summary(self, number: int, seen: QuickSummary) -> None:
+        """Fill the columns that the start and the end of a line give."""
         self.ids[number] = hash(seen.prompt_id)
         self.seconds[number] = seen.seconds
         self.flags[number] = STOPS.index(seen.stop) + 1 | FAULTS * seen.has_faults
 
-    def spoiled(self, number: int) -> None:
-        """Mark a line that holds no tree."""
+    def mark_bad(self, number: int) -> None:
+        """Mark a line that is not a tree."""
         self.flags[number], self.truths[number] = BAD | SUMMARISED, UNKNOWN
         for column in self._values():
             column[number] = -1
 
-    def digested(self, number: int, row: Digest) -> None:
-        """Fill in every column."""
+    def set_summary(self, number: int, row: RowSummary) -> None:
+        """Fill all columns."""
         for column, value in (
             (self.nodes, row.num_nodes),
             (self.depth, row.depth),
@@ -82,14 +81,14 @@ class Columns:
             column[number] = max(-1, min(value, LARGEST))
         self.score[number] = -1.0 if row.score is None else row.score
         self.seconds[number] = row.seconds
-        self.truths[number] = code(row.truth)
-        self._keep_text(number, row.prompt_id, row.title)
+        self.truths[number] = encode_truth(row.truth)
+        self._store_text(number, row.prompt_id, row.title)
         judged = row.passed is not None
         flags = STOPS.index(row.stop) + 1 | FAULTS * bool(row.faults) | JUDGED * judged
         self.flags[number] = flags | PASSED * bool(row.passed) | SUMMARISED
 
     def row(self, number: int) -> TreeRow:
-        """A row that is summarised and not bad."""
+        """A row that is summarised and valid."""
         flags, truth, score = self.flags[number], self.truths[number], self.score[number]
         return TreeRow(
             number,
@@ -110,30 +109,30 @@ class Columns:
         """First line of a summarised row's prompt."""
         return self._slice(number, self._id_length[number], self._title_length[number])
 
-    def select(self, show: Show) -> array[int]:
-        """Numbers of the rows of one kind, as far as is known."""
-        kept = self._mask(show)
-        return array("q", compress(range(len(kept)), kept))
+    def select(self, show: Category) -> array[int]:
+        """Numbers of the rows of a category, as far as known."""
+        mask = self._mask(show)
+        return array("q", compress(range(len(mask)), mask))
 
-    def counts(self) -> Counts:
-        """Rows by kind, as far as is known."""
+    def counts(self) -> RowCounts:
+        """Number of rows by category, as far as known."""
         rows, truths = len(self), self.truths[: len(self)]
         solved, unsolved, faults, wrong = (
             self._mask(show).count(1) for show in ("solved", "unsolved", "faults", "judge-wrong")
         )
         passed, failed = truths.count(RIGHT), truths.count(WRONG)
         broken = self.flags[:rows].translate(_table(BAD, BAD)).count(1)
-        return Counts(rows, solved, unsolved, faults, wrong, passed + failed, passed, broken)
+        return RowCounts(rows, solved, unsolved, faults, wrong, passed + failed, passed, broken)
 
-    def arrange(self, numbers: array[int], sort: Sort) -> array[int]:
-        """Row numbers, ascending on the way in, in the order asked for."""
-        if sort.column == "number":
+    def sort_rows(self, numbers: array[int], sort: Sort) -> array[int]:
+        """Sort row numbers, which must be ascending."""
+        if sort.key == "number":
             return numbers[::-1] if sort.descending else numbers
-        values = self._titles(numbers) if sort.column == "prompt" else self._numbers(sort)
-        known = [n for n in numbers if values[n] is not None]
-        missing = [n for n in numbers if values[n] is None] if len(known) < len(numbers) else []
-        known.sort(key=values.__getitem__, reverse=sort.descending)
-        return array("q", known + missing)
+        values = self._titles(numbers) if sort.key == "prompt" else self._numbers(sort)
+        present = [n for n in numbers if values[n] is not None]
+        absent = [n for n in numbers if values[n] is None] if len(present) < len(numbers) else []
+        present.sort(key=values.__getitem__, reverse=sort.descending)
+        return array("q", present + absent)
 
     def _titles(self, numbers: array[int]) -> list[Any]:
         titles: list[Any] = [None] * len(self.flags)
@@ -143,17 +142,17 @@ class Columns:
         return titles
 
     def _numbers(self, sort: Sort) -> list[Any]:
-        """A column with None where a value is missing."""
-        match sort.column:
+        """A column with None for missing values."""
+        match sort.key:
             case "stop":
                 return [_STOP_PLACE[flag] for flag in self.flags]
             case "truth":
                 return [_TRUTH_PLACE[truth] for truth in self.truths]
-        column: array[float] = getattr(self, sort.column)
+        column: array[float] = getattr(self, sort.key)
         return [value if value >= 0 else None for value in column]
 
-    def _mask(self, show: Show) -> bytes | bytearray:
-        """One byte a row: 1 where the row is shown."""
+    def _mask(self, show: Category) -> bytes | bytearray:
+        """One byte for each row: 1 if it is in the category."""
         flags = self.flags[: len(self)]
         if show == "judge-wrong":
             pairs = zip(flags, self.truths, strict=False)
@@ -165,7 +164,7 @@ class Columns:
         texts = (self._text_at, self._id_length, self._title_length)
         return (*numbers, *texts, self.score, self.seconds)
 
-    def _keep_text(self, number: int, prompt_id: str, title: str) -> None:
+    def _store_text(self, number: int, prompt_id: str, title: str) -> None:
         parts = [text.encode("utf-8", "surrogatepass") for text in (prompt_id, title)]
         self.ids[number] = hash(prompt_id)
         self._text_at[number] = len(self._text)
@@ -177,19 +176,19 @@ class Columns:
         return self._text[start : start + length].decode("utf-8", "surrogatepass")
 
 
-def code(truth: bool | None) -> int:
-    """How ground truth is kept in a column."""
+def encode_truth(truth: bool | None) -> int:
+    """The code of a ground truth in its column."""
     return UNKNOWN if truth is None else RIGHT if truth else WRONG
 
 
-def _table(mask: int, wanted: int) -> bytes:
-    return bytes(flag & mask == wanted for flag in range(256))
+def _table(mask: int, expected: int) -> bytes:
+    return bytes(flag & mask == expected for flag in range(256))
 
 
 _STOP_PLACE = tuple((flag & STOP) - 1 if flag & STOP else None for flag in range(256))
 _TRUTH_PLACE = (None, 1, 0)
 _SOLVED = STOPS.index("solved") + 1
-_TABLES: dict[Show, bytes] = {
+_TABLES: dict[Category, bytes] = {
     "all": bytes([1]) * 256,
     "solved": _table(STOP, _SOLVED),
     "unsolved": bytes(bool(flag & STOP) and flag & STOP != _SOLVED for flag in range(256)),
@@ -198,4 +197,4 @@ _TABLES: dict[Show, bytes] = {
 _WRONG = bytes(
     (1 << (WRONG if flag & PASSED else RIGHT)) if flag & JUDGED else 0 for flag in range(256)
 )
-"""By flag: the bit of the ground truth with which the judge's verdict disagrees."""
+"""Flag to the bit of the ground truth that disagrees with the judge's verdict."""

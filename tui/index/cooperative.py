@@ -1,36 +1,36 @@
-"""Work in the background that never makes a person wait.
+"""Background work that does not slow down the UI thread.
 
-One thread at a time runs Python, so a busy worker delays the screen by whole switch intervals. A worker
-calls `breathe` between small pieces of work: it lets go often, and for longer while somebody reads.
+Only one thread runs Python at a time, so a busy worker delays the screen by whole switch intervals. A worker
+calls `yield_cpu` between small pieces of work: it sleeps often, and for longer while the UI thread reads.
 """
 
 from __future__ import annotations
 
 import time
 
-WORK_SECONDS, BREATH_SECONDS = 0.01, 0.0002
-"""Most time between two breaths, and how long one is. On a busy machine each costs far more than that."""
-VISITED_SECONDS, YIELD_SECONDS = 0.001, 0.001
-"""The same two while somebody reads."""
-VISIT_SECONDS = 0.1
-"""How long after a visit the next one is expected."""
+WORK_SECONDS, SLEEP_SECONDS = 0.01, 0.0002
+"""Time between two sleeps, and the length of one. On a busy machine a sleep takes far longer."""
+READING_WORK_SECONDS, READING_SLEEP_SECONDS = 0.001, 0.001
+"""The same while the UI thread reads."""
+READING_WINDOW = 0.1
+"""Seconds after a read during which another one is expected."""
 
 
-class Pace:
-    """The manners of the workers of one index."""
+class Throttle:
+    """Limits how long the workers of one index run without a sleep."""
 
     def __init__(self) -> None:
-        self._breathed = 0.0
-        self._visited = 0.0
+        self._slept = 0.0
+        self._last_read = 0.0
 
-    def visit(self) -> None:
-        """Note that a person's thread is reading."""
-        self._visited = time.monotonic()
+    def note_read(self) -> None:
+        """Record that the UI thread is reading."""
+        self._last_read = time.monotonic()
 
-    def breathe(self) -> None:
+    def yield_cpu(self) -> None:
         """Let other threads run."""
         now = time.monotonic()
-        visited = now - self._visited < VISIT_SECONDS
-        if now - self._breathed > (VISITED_SECONDS if visited else WORK_SECONDS):
-            time.sleep(YIELD_SECONDS if visited else BREATH_SECONDS)
-            self._breathed = time.monotonic()
+        reading = now - self._last_read < READING_WINDOW
+        if now - self._slept > (READING_WORK_SECONDS if reading else WORK_SECONDS):
+            time.sleep(READING_SLEEP_SECONDS if reading else SLEEP_SECONDS)
+            self._slept = time.monotonic()

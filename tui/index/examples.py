@@ -1,9 +1,9 @@
-"""What an evaluation found of each answer: `examples.jsonl` beside the trees, by prompt id.
+"""The results of an evaluation: `examples.jsonl` beside the trees, by prompt id.
 
     {"id": "1000", "passed": true, "verdicts": [{"name": "...", "passed": true, "why": "..."}], ...}
 
-Read once through in slices; kept are the outcome and the place of each line. A line that is no example
-is skipped: the trees are shown all the same.
+The file is read once, in slices; only the outcome and the position of each line stay in memory. A line that
+is not an example is skipped.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.record.evaluation import Verdict
-from tui.index.cooperative import Pace
+from tui.index.cooperative import Throttle
 from tui.index.source import Source
 
 BLOCK = 1 << 20
-"""Bytes read at once, and more where one line is longer."""
+"""Bytes read at once; doubled for a longer line."""
 
 
 class Examples:
     """The examples of one file, by the hash of the prompt's id."""
 
-    def __init__(self, path: Path, pace: Pace) -> None:
-        self.path, self._pace = path, pace
+    def __init__(self, path: Path, throttle: Throttle) -> None:
+        self.path, self._throttle = path, throttle
         self.passed: dict[int, bool | None] = {}
         """Whether the answer passes."""
-        self._places: dict[int, tuple[int, int]] = {}
+        self._spans: dict[int, tuple[int, int]] = {}
         self._source: Source | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._read, self._block = 0, BLOCK
 
-    def look(self) -> bool:
-        """Begin anew where the file is there and another one than before; whether it is."""
-        stamp = self._now()
+    def reload(self) -> bool:
+        """Start again if the file is new or was replaced; returns whether it was."""
+        stamp = self._file_stamp()
         if stamp is None or stamp == self._stamp:
             return False
         self.close()
@@ -45,11 +45,11 @@ class Examples:
         except UsageError:
             return False
         self._stamp, self._read = stamp, 0
-        self.passed, self._places = {}, {}
+        self.passed, self._spans = {}, {}
         return True
 
     def step(self, deadline: float) -> bool:
-        """Read on until a time of `time.monotonic`; whether all is read."""
+        """Read until `deadline`, a time of `time.monotonic`; returns whether all is read."""
         while self._source and (block := self._source.read(self._read, self._block)):
             whole = block.rfind(b"\n") + 1
             if not whole and len(block) == self._block:
@@ -57,18 +57,18 @@ class Examples:
                 continue
             for line in block[: whole or len(block)].splitlines(keepends=True):
                 self._take(line)
-                self._pace.breathe()
+                self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 return False
         return True
 
     def verdicts(self, prompt_id: str) -> tuple[Verdict, ...]:
-        """What was checked of the answer to a prompt; none where nothing is known."""
-        place = self._places.get(hash(prompt_id))
-        row = _load(self._source.read(*place)) if place and self._source else {}
-        found = row.get("verdicts")
-        listed = found if row.get("id") == prompt_id and isinstance(found, list) else []
-        return tuple(verdict for one in listed if (verdict := _verdict(one)))
+        """The verdicts on the answer to a prompt; empty if unknown."""
+        span = self._spans.get(hash(prompt_id))
+        row = _load(self._source.read(*span)) if span and self._source else {}
+        values = row.get("verdicts")
+        values = values if row.get("id") == prompt_id and isinstance(values, list) else []
+        return tuple(verdict for value in values if (verdict := _verdict(value)))
 
     def close(self) -> None:
         """Close the file."""
@@ -80,9 +80,9 @@ class Examples:
         self._read += len(line)
         if isinstance(prompt_id := row.get("id"), str):
             self.passed[hash(prompt_id)] = _outcome(row.get("passed"))
-            self._places[hash(prompt_id)] = (start, len(line))
+            self._spans[hash(prompt_id)] = (start, len(line))
 
-    def _now(self) -> tuple[int, int, int] | None:
+    def _file_stamp(self) -> tuple[int, int, int] | None:
         try:
             stat = self.path.stat()
         except OSError:

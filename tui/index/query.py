@@ -1,9 +1,9 @@
-r"""What a person looks for in prompts and responses, and which raw lines may hold it.
+r"""Queries of prompts and responses, and which raw lines may match.
 
-Parsing a gigabyte takes seconds, so lines are ruled out by their raw bytes first. A file may spell a
-character in several ways (`é`, `\u00e9`, `\u00E9`), so what is looked for in the raw bytes is a part of
-the text that has two spellings only, both in small letters: `needles`. Lines that spell even plain
-letters by escapes, or hold one of the two letters whose small form is plain, are never ruled out.
+Parsing a gigabyte takes seconds, so lines are first ruled out by their raw bytes. A file may spell a
+character in several ways (`é`, `\u00e9`, `\u00E9`), so the raw bytes are searched for a part of the text that
+has only two spellings, both in lower case: `needles`. Lines that escape even plain letters, or contain one of
+the two letters whose lower case is plain, are never ruled out.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from typing import Any
 from spar.errors import UsageError
 
 UNUSUAL = re.compile(rb"\\u(?:00[2-7]|212a|0130)|\xe2\x84\xaa|\xc4\xb0")
-"""In small letters: an escaped plain character, the Kelvin sign or a capital dotted I."""
+"""In lower case: an escaped plain character, the Kelvin sign or a capital dotted I."""
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A text or a regular expression to look for."""
+    """A text or a regular expression to search for."""
 
     text: str
     pattern: re.Pattern[str] | None
     """None for a plain text."""
     ignore_case: bool
     needles: tuple[bytes, ...]
-    """One of them is in the small letters of every usual line that holds the text; none: any line may."""
+    """Every ordinary line that matches contains one of them in lower case; empty if any line may match."""
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether a parsed line has it in its prompt, the prompt's id or a response."""
+        """Whether the prompt, its id or a response of a parsed line matches."""
         if self.pattern:
             return any(self.pattern.search(text) for text in texts(row))
         if self.ignore_case:
             return any(self.text in text.lower() for text in texts(row))
         return any(self.text in text for text in texts(row))
 
-    def candidate(self, small: bytes, start: int) -> int:
-        """The first place at or after `start`, in raw lines in small letters, that may be a match.
+    def candidate(self, lowered: bytes, start: int) -> int:
+        """The first offset at or after `start`, in raw lines in lower case, that may be a match.
 
-        Returns the length where there is none.
+        Returns the length if there is none.
         """
         if not self.needles:
             return start
-        end = len(small)
+        end = len(lowered)
         for needle in self.needles:  # never further than the nearest one so far
-            place = small.find(needle, start, end + len(needle) - 1)
-            end = place if place >= 0 else end
-        unusual = UNUSUAL.search(small, start, end)
+            start_of = lowered.find(needle, start, end + len(needle) - 1)
+            end = start_of if start_of >= 0 else end
+        unusual = UNUSUAL.search(lowered, start, end)
         return unusual.start() if unusual else end
 
 
 @lru_cache(maxsize=8)
 def query(text: str, regex: bool) -> Query:
-    """Prepare to look for a text; capitals count only where it has some.
+    """Compile a query; case matters only if the text has capitals.
 
     Raises
     ------
     UsageError
-        It is no regular expression.
+        It is not a valid regular expression.
     """
     letters = _ESCAPE.sub("", text) if regex else text
     ignore_case = letters == letters.lower()
@@ -76,11 +76,11 @@ def query(text: str, regex: bool) -> Query:
             warnings.simplefilter("ignore")
             return Query(text, re.compile(text, flags), ignore_case, ())
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{text!r} is no regular expression: {error}") from error
+        raise UsageError(f"{text!r} is not a valid regular expression: {error}") from error
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:
-    """What a parsed line says: the prompt's id and turns, and the responses."""
+    """The texts of a parsed line: the prompt's id and turns, and the responses."""
     prompt = row.get("prompt")
     if isinstance(prompt, dict):
         yield from _strings([prompt], "id")
@@ -95,18 +95,18 @@ def _strings(items: Any, name: str) -> Iterator[str]:
 
 
 def _needles(text: str, ignore_case: bool) -> tuple[bytes, ...]:
-    """The two spellings of the longest part of a text that has only these."""
+    """The two spellings of the longest part of a text that has only two."""
     parts, part = [""], ""
     for character in text:
         part = part + character if _is_plain(character, ignore_case) else ""
         parts.append(part)
     longest = max(parts, key=len)
-    spelt = (json.dumps(longest)[1:-1].encode("ascii"), longest.encode("utf-8"))
-    return tuple(dict.fromkeys(one.lower() for one in spelt)) if longest else ()
+    spellings = (json.dumps(longest)[1:-1].encode("ascii"), longest.encode("utf-8"))
+    return tuple(dict.fromkeys(spelling.lower() for spelling in spellings)) if longest else ()
 
 
 def _is_plain(character: str, ignore_case: bool) -> bool:
-    """Whether a writer of JSON has no choice but `\\uXXXX` or the character itself."""
+    """Whether JSON can spell the character only as itself or as `\\uXXXX`."""
     if character.isascii():
         return character.isprintable() and character not in '"\\/'
     cased = character.lower() != character or character.upper() != character

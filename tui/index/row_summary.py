@@ -1,9 +1,9 @@
-"""One line of a file of trees: read quickly by its two ends, or parsed whole.
+"""Summarize one line of a file of trees, quickly from its start and end, or by parsing it.
 
-`SearchTree.to_json` writes its fields in a fixed order without spaces, so `glance` finds the prompt's id
-at the head, and stop, faults and time at the tail, without parsing what is between. That is safe: inside
-a JSON string every quote has a backslash before it, so `,"stop":` is never a model's text. A line that
-another tool wrote in another order is legal; `glance` then says nothing and `digest` everything.
+`SearchTree.to_json` writes its fields in a fixed order without spaces, so `quick_summary` finds the prompt's id
+at the start, and stop, faults and time at the end, without parsing the rest. This is safe: inside a JSON
+string every quote is escaped, so `,"stop":` is never part of a text. Other tools may write the fields in
+another order; then `quick_summary` returns None, and only `summarize_tree` works.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from spar.types import SCHEMA_VERSION, SearchTree, Stop, Usage
-from tui.index.rows import TITLE_CHARACTERS, RowError, Truth
+from tui.index.rows import TITLE_CHARACTERS, GroundTruth, RowError
 
 HEAD_BYTES, TAIL_BYTES = 512, 2048
-"""What `glance` needs of a line's two ends."""
-LONGEST_LINE = 64 << 20
-"""A longer line is not read: it would take more memory than a browser should."""
-SHOWN_CHARACTERS = 300
-"""A longer reason is cut."""
+"""Bytes at the start and the end of a line that `quick_summary` needs."""
+MAX_LINE_BYTES = 64 << 20
+"""A longer line is not read, to limit memory."""
+MAX_REASON = 300
+"""Maximum characters of an error's reason."""
 
 _HEAD = re.compile(rb'\{"schema_version":(\d+),"prompt":\{"id":"([^"\\]*)"')
 _TAIL = re.compile(
@@ -35,8 +35,8 @@ _TAIL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What the two ends of a line say."""
+class QuickSummary:
+    """What the start and the end of a line give."""
 
     prompt_id: str
     stop: Stop
@@ -45,8 +45,8 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
-    """A tree as one row of a table; the fields mean what those of `TreeRow` do."""
+class RowSummary:
+    """A tree as one row of a table; the fields are those of `TreeRow`."""
 
     prompt_id: str
     title: str
@@ -58,31 +58,31 @@ class Digest:
     faults: int
     seconds: float
     passed: bool | None
-    """Whether the judge passed the answer; None where it was not judged."""
+    """Whether the judge passed the answer; None without a judgement."""
     truth: bool | None
 
 
-def glance(head: bytes, tail: bytes) -> Glance | None:
-    """What a line's first and last bytes say; None where spar did not write it just so."""
+def quick_summary(head: bytes, tail: bytes) -> QuickSummary | None:
+    """Read a line's first and last bytes; None unless they are as spar writes them."""
     start = tail.rfind(b'],"selected":')
     first, last = _HEAD.match(head), _TAIL.fullmatch(tail, max(start, 0))
     if first is None or last is None or int(first[1]) > SCHEMA_VERSION:
         return None
-    none = tail.endswith(b'"faults":[', 0, start)
-    if not none and not tail.endswith(b"}", 0, start):
+    no_faults = tail.endswith(b'"faults":[', 0, start)
+    if not no_faults and not tail.endswith(b"}", 0, start):
         return None
     try:
         prompt_id, seconds = first[2].decode("utf-8"), float(last[2])
     except ValueError:
         return None
     stop: Stop = last[1].decode("ascii")  # type: ignore[assignment]  # the pattern names all three
-    return Glance(prompt_id, stop, not none, seconds)
+    return QuickSummary(prompt_id, stop, not no_faults, seconds)
 
 
-def parse(raw: bytes) -> SearchTree:
-    """The tree of one line; raises `RowError` with one line that says why there is none."""
-    value = load(raw)
-    _refuse_newer(value)
+def parse_tree(raw: bytes) -> SearchTree:
+    """Parse the tree of one line; raises `RowError` with the reason if it is not one."""
+    value = parse_object(raw)
+    _check_version(value)
     try:
         return SearchTree.model_validate(value)
     except ValidationError as error:
@@ -93,28 +93,28 @@ def parse(raw: bytes) -> SearchTree:
         raise RowError("not a search tree: nested too deeply") from error
 
 
-def load(raw: bytes) -> dict[str, Any]:
-    """The JSON object of one line; raises `RowError` where it is none."""
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse the JSON object of one line; raises `RowError` if it is not one."""
     if not raw.strip():
         raise RowError("a blank line")
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:
         ends = raw.rstrip().endswith(b"}")
-        raise RowError(_cut(f"{'corrupt' if ends else 'cut off or corrupt'}: {error}")) from error
+        raise RowError(_cut(f"{'corrupt' if ends else 'truncated or corrupt'}: {error}")) from error
     if not isinstance(value, dict):
         raise RowError(f"expected a JSON object, got {type(value).__name__}")
     return value
 
 
-def digest(tree: SearchTree, truth: Truth | None = None) -> Digest:
-    """A tree as one row; a broken reference inside it counts as no answer."""
+def summarize_tree(tree: SearchTree, truth: GroundTruth | None = None) -> RowSummary:
+    """Summarize a tree; a broken reference in it counts as no answer."""
     nodes = tree.nodes
     index = tree.selected
     answer = nodes[index] if index is not None and 0 <= index < len(nodes) else None
     judgement = answer.judgement if answer else None
     score = judgement.score if judgement else math.nan
-    return Digest(
+    return RowSummary(
         prompt_id=tree.prompt.id,
         title=first_line(tree.prompt.messages[-1].content),
         stop=tree.stop,
@@ -130,7 +130,7 @@ def digest(tree: SearchTree, truth: Truth | None = None) -> Digest:
 
 
 def first_line(text: str) -> str:
-    """The first line of a text that is not blank, cut to a title's length."""
+    """The first line of a text that is not blank, truncated to `TITLE_CHARACTERS`."""
     lines = text.lstrip()[:TITLE_CHARACTERS].splitlines()
     return lines[0] if lines else ""
 
@@ -141,7 +141,7 @@ def _usages(tree: SearchTree) -> Iterator[Usage]:
     yield from tree.cancelled_usage.values()
 
 
-def _refuse_newer(value: dict[str, Any]) -> None:
+def _check_version(value: dict[str, Any]) -> None:
     version = value.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RowError(
@@ -151,4 +151,4 @@ def _refuse_newer(value: dict[str, Any]) -> None:
 
 def _cut(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."

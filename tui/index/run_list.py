@@ -1,10 +1,10 @@
-"""Find the run directories below a folder, and say of each what it is and how it stands.
+"""Find the run directories below a folder and summarize each.
 
-    for run in Walk("runs"):      # near ones first; stops at its limits
+    for run in Walk("runs"):      # breadth first, within limits
         print(run.directory, run.kind, run.state, run.trees, run.solved)
 
-No `trees.jsonl` is read: what is told comes from `run.json`, `summary.json`, `results.json` and a training
-loop's stage records, all of them small. Directories that cannot be read are skipped and counted.
+Only small files are read: `run.json`, `summary.json`, `results.json` and a training loop's stage records, but
+no `trees.jsonl`. Directories that cannot be read are skipped and counted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from spar.store import MANIFEST
 from tui.index.run_summary import RunSummary, read_run
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
-"""Folders that hold no runs and much else; hidden ones are skipped too."""
+"""Folders without runs that may be large; hidden folders are skipped too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How far to look."""
+class WalkLimits:
+    """Limits of a walk."""
 
     depth: int = 8
     """Levels below the folder."""
@@ -34,38 +34,38 @@ class Limits:
     seconds: float = 10.0
 
 
-class Walk:
-    """The runs below a folder, itself included."""
+class RunWalk:
+    """Iterates over the runs in and below a folder."""
 
     unreadable: int
-    """Directories that could not be read, so far."""
-    cut: bool
-    """Whether a limit was met, so that there may be more runs."""
+    """Number of directories that could not be read so far."""
+    truncated: bool
+    """Whether a limit was reached, so there may be more runs."""
 
-    def __init__(self, root: str | Path, limits: Limits = Limits()) -> None:
+    def __init__(self, root: str | Path, limits: WalkLimits = WalkLimits()) -> None:
         self.root, self.limits = Path(root), limits
-        self.unreadable, self.cut = 0, False
+        self.unreadable, self.truncated = 0, False
         self._seen: set[tuple[int, int]] = set()
 
     def __iter__(self) -> Iterator[RunSummary]:
-        """Every run, those of a level before those below it, by name within a folder.
+        """Every run, breadth first, sorted by name within a folder.
 
         Raises
         ------
         UsageError
-            There is no such folder.
+            The folder does not exist.
         """
         if not self.root.is_dir():
-            raise UsageError(f"there is no folder {self.root}; give one that holds runs")
-        self.unreadable, self.cut, self._seen = 0, False, set()
+            raise UsageError(f"there is no folder {self.root}; pass a folder that contains runs")
+        self.unreadable, self.truncated, self._seen = 0, False, set()
         return self._walk(time.monotonic() + self.limits.seconds)
 
     def _walk(self, deadline: float) -> Iterator[RunSummary]:
-        waiting: deque[tuple[Path, int, Path | None]] = deque([(self.root, 0, None)])
-        while waiting:
-            directory, depth, parent = waiting.popleft()
+        queue: deque[tuple[Path, int, Path | None]] = deque([(self.root, 0, None)])
+        while queue:
+            directory, depth, parent = queue.popleft()
             if time.monotonic() > deadline or len(self._seen) >= self.limits.directories:
-                self.cut = True
+                self.truncated = True
                 return
             if (folders := self._enter(directory)) is None:
                 continue
@@ -75,12 +75,12 @@ class Walk:
                     yield run
                 parent = directory
             if depth == self.limits.depth:
-                self.cut = self.cut or bool(names)
+                self.truncated = self.truncated or bool(names)
                 continue
-            waiting.extend((directory / name, depth + 1, parent) for name in sorted(names))
+            queue.extend((directory / name, depth + 1, parent) for name in sorted(names))
 
     def _enter(self, directory: Path) -> list[os.DirEntry[str]] | None:
-        """The folders in a directory; None where it was seen before or cannot be read."""
+        """The folders in a directory; None if it was visited before or cannot be read."""
         try:
             stat = directory.stat()
             if (stat.st_dev, stat.st_ino) in self._seen:

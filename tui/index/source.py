@@ -1,7 +1,7 @@
-"""A file that somebody else writes: read parts of it, and notice when it is no longer the same file.
+"""Read parts of a file that another process writes, and detect when it is no longer the same file.
 
-Reads go through one open handle, so what was there can still be read after the file was deleted. It is
-never mapped into memory: a mapped file that is cut short kills its reader.
+Reads use one open handle, so the content remains readable after the file is deleted. The file is never
+memory-mapped: truncating a mapped file kills its reader.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import weakref
 from pathlib import Path
 
 from spar.errors import UsageError
-from tui.index.rows import Vanished
+from tui.index.rows import FileChanged
 
 ANCHOR_BYTES = 64
-"""So many bytes before the known end must stay as they are."""
+"""Bytes before the known end that must stay unchanged."""
 
 
 class Source:
@@ -35,7 +35,7 @@ class Source:
         self.size = stat.st_size
 
     def read(self, start: int, length: int) -> bytes:
-        """The bytes there, fewer where the file ends; none once it is closed or cannot be read."""
+        """The bytes there, fewer at the end of the file; none once it is closed or unreadable."""
         with self._lock:
             if not self._closing.alive:
                 return b""
@@ -45,35 +45,37 @@ class Source:
             except OSError:
                 return b""
 
-    def look(self, floor: int) -> bool:
-        """See how large the file is now; whether it differs from the last look.
+    def check(self, floor: int) -> bool:
+        """Update `size`; returns whether it changed since the last check.
 
         Raises
         ------
         Vanished
-            It is gone, another file, shorter than `floor`, or its known part was rewritten.
+            The file was deleted, replaced, truncated below `floor`, or its known part was rewritten.
         """
         try:
             stat = self.path.stat()
         except OSError as error:
-            raise Vanished(f"{self.path} vanished while it was open: {error.strerror}") from error
+            raise FileChanged(
+                f"{self.path} was deleted while it was open: {error.strerror}"
+            ) from error
         if (stat.st_dev, stat.st_ino) != self._identity:
-            raise Vanished(f"{self.path} was replaced by another file while it was open")
+            raise FileChanged(f"{self.path} was replaced by another file while it was open")
         if stat.st_size < floor:
-            raise Vanished(f"{self.path} was cut short while it was open")
-        start, known = self._anchor
-        if self.read(start, len(known)) != known:
-            raise Vanished(f"{self.path} was rewritten while it was open")
+            raise FileChanged(f"{self.path} was truncated while it was open")
+        start, anchor_bytes = self._anchor
+        if self.read(start, len(anchor_bytes)) != anchor_bytes:
+            raise FileChanged(f"{self.path} was rewritten while it was open")
         before, self.size = self.size, stat.st_size
         return self.size != before
 
     def anchor(self, end: int) -> None:
-        """Remember the bytes before `end`, which whoever appends does not touch."""
+        """Store the bytes before `end`, which appending does not change."""
         start = max(end - ANCHOR_BYTES, 0)
         self._anchor = (start, self.read(start, end - start))
 
     def close(self) -> None:
-        """Close the file, as its last user's end does too; later reads give nothing."""
+        """Close the file; later reads return nothing. Also happens on garbage collection."""
         with self._lock:
             self._closing()
 

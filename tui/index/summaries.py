@@ -1,6 +1,6 @@
-"""Rows out of lines: one at a time where somebody looks, all of them in the background.
+"""Summarize lines into rows: on demand for the rows on screen, all of them in the background.
 
-Ground truth is what an evaluation wrote beside the trees, else what a program that was handed in says.
+Ground truth is what an evaluation wrote beside the trees, else the result of the verifier that is passed in.
 """
 
 from __future__ import annotations
@@ -9,49 +9,54 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from tui.index.columns import BAD, SUMMARISED, Columns, code
-from tui.index.cooperative import Pace
+from tui.index.columns import BAD, SUMMARISED, Columns, encode_truth
+from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
-from tui.index.row_summary import LONGEST_LINE, Digest, digest, parse
-from tui.index.rows import RowError, TreeRow, Truth
+from tui.index.row_summary import MAX_LINE_BYTES, RowSummary, parse_tree, summarize_tree
+from tui.index.rows import GroundTruth, RowError, TreeRow
 from tui.index.search import block_end
 from tui.index.source import Source
 
-KEPT_ROWS = 512
-"""Rows that are kept where their columns are not filled in yet."""
+CACHED_ROWS = 512
+"""Size of the cache of rows whose columns are not filled yet."""
 
 
 class Summaries:
-    """What fills the columns of one file's rows."""
+    """Fills the columns of one file's rows."""
 
     def __init__(
-        self, columns: Columns, examples: Examples, pace: Pace, truth: Truth | None
+        self, columns: Columns, examples: Examples, throttle: Throttle, truth: GroundTruth | None
     ) -> None:
-        self._columns, self._examples, self._pace, self._truth = columns, examples, pace, truth
+        self._columns, self._examples, self._throttle, self._truth = (
+            columns,
+            examples,
+            throttle,
+            truth,
+        )
         self._applied = True
         self.next = 0
         """The first row that is not summarised."""
-        self._known = lru_cache(KEPT_ROWS)(self._parsed)
+        self._cached_row = lru_cache(CACHED_ROWS)(self._parse_row)
 
     def step(self, source: Source, deadline: float) -> bool:
-        """Fill in columns until a time of `time.monotonic`; whether those of every row are."""
+        """Fill columns until `deadline`, a time of `time.monotonic`; returns whether all rows are done."""
         while self.next < len(self._columns):
             last = block_end(self._columns, self.next)
-            self._digest_block(source, last, deadline)
+            self._summarise_block(source, last, deadline)
             if time.monotonic() > deadline:
                 return self.next >= len(self._columns)
         return True
 
-    def go_back(self) -> bool:
-        """Begin again at a row that stands for another line now; whether there is one."""
+    def rewind(self) -> bool:
+        """Go back to the first row whose line changed; returns whether there is one."""
         before = self.next
         while self.next and not self._columns.flags[self.next - 1] & SUMMARISED:
             self.next -= 1
         return self.next < before
 
-    def use_examples(self, deadline: float) -> bool:
-        """Read what an evaluation found, again where it was replaced; whether all is read."""
-        if self._examples.look():
+    def read_examples(self, deadline: float) -> bool:
+        """Read the examples of an evaluation, again if they were replaced; returns whether all are read."""
+        if self._examples.reload():
             self._applied = False
         if not self._examples.step(deadline):
             return False
@@ -60,37 +65,37 @@ class Summaries:
         return True
 
     def row(self, number: int, raw: Callable[[int], bytes]) -> TreeRow:
-        """One row; `raw` reads its line where the columns are not filled in."""
+        """One row; `raw` reads its line if the columns are not filled yet."""
         if self._columns.flags[number] & (SUMMARISED | BAD) == SUMMARISED:
             return self._columns.row(number)
-        return self._known(number, self._columns.lengths[number], raw)
+        return self._cached_row(number, self._columns.lengths[number], raw)
 
-    def _digest_block(self, source: Source, last: int, deadline: float) -> None:
+    def _summarise_block(self, source: Source, last: int, deadline: float) -> None:
         columns, base = self._columns, self._columns.starts[self.next]
         size = columns.starts[last - 1] + columns.lengths[last - 1] - base
-        block = source.read(base, size) if size <= LONGEST_LINE else b""
+        block = source.read(base, size) if size <= MAX_LINE_BYTES else b""
         for number in range(self.next, last):
             start = columns.starts[number] - base
             try:
-                columns.digested(
-                    number, self._digest(block[start : start + columns.lengths[number]])
+                columns.set_summary(
+                    number, self._summarise(block[start : start + columns.lengths[number]])
                 )
             except RowError:
-                columns.spoiled(number)
+                columns.mark_bad(number)
             self.next = number + 1
-            self._pace.breathe()
+            self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 return
 
-    def _digest(self, raw: bytes) -> Digest:
-        tree = parse(raw)
-        known = self._examples.passed.get(hash(tree.prompt.id))
-        return digest(tree, self._truth if known is None else lambda _: known)
+    def _summarise(self, raw: bytes) -> RowSummary:
+        tree = parse_tree(raw)
+        outcome = self._examples.passed.get(hash(tree.prompt.id))
+        return summarize_tree(tree, self._truth if outcome is None else lambda _: outcome)
 
-    def _parsed(self, number: int, _length: int, raw: Callable[[int], bytes]) -> TreeRow:
-        """A row out of its line; the length tells apart what a last row stood for."""
+    def _parse_row(self, number: int, _length: int, raw: Callable[[int], bytes]) -> TreeRow:
+        """Parse a row; the length is part of the cache key, since the last line may change."""
         try:
-            row = self._digest(raw(number))
+            row = self._summarise(raw(number))
         except RowError as error:
             return TreeRow(number, error=str(error))
         wrong = None not in (row.truth, row.passed) and row.truth != row.passed
@@ -110,11 +115,11 @@ class Summaries:
         )
 
     def _apply(self) -> None:
-        """Take outcomes over into rows that were summarised before these were written."""
+        """Update rows that were summarised before the examples were read."""
         columns = self._columns
         for number in range(self.next):
             outcome = self._examples.passed.get(columns.ids[number])
             if outcome is not None and not columns.flags[number] & BAD:
-                columns.truths[number] = code(outcome)
-        self._known.cache_clear()
+                columns.truths[number] = encode_truth(outcome)
+        self._cached_row.cache_clear()
         self._applied = True

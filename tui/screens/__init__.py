@@ -1,1 +1,1 @@
-"""Screens: what a person sees at once, and what each key does there."""
+"""Screens, each with its layout and key bindings."""

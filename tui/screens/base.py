@@ -1,4 +1,4 @@
-"""What all screens share: the way to the application."""
+"""The base class of all screens, with access to the application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two runs on the same prompts: which answers pass in either, and which prompts flipped."""
+"""Two runs on the same prompts: which answers pass in each, and which prompts flipped."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from textual.worker import Worker
 from spar.errors import UsageError
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.compare.comparison import KINDS, Comparison, Kind, num_of
+from tui.compare.comparison import PAIR_FILTERS, Comparison, PairFilter, count_of
 from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.screens.pair import PairScreen, Sides
-from tui.tables.comparison import COLUMNS, KIND_NAMES, compare_cells, tally_text
+from tui.tables.comparison import COLUMNS, FILTER_NAMES, counts_text, pair_cells
 from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
@@ -32,7 +32,7 @@ from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
 WORK_SECONDS = 0.5
-"""How often the files are looked at for what was appended."""
+"""How often the files are checked for appended lines."""
 
 
 class CompareScreen(BrowserScreen[None]):
@@ -62,17 +62,17 @@ class CompareScreen(BrowserScreen[None]):
         super().__init__()
         self.inputs, self.paths = inputs, (left, right)
         self.views: tuple[RunView, RunView] | None = None
-        """None where one of the runs cannot be read."""
+        """None if one of the runs cannot be read."""
         self.comparison: Comparison | None = None
-        self.kind: Kind = "all"
-        self.places: array[int] = array("q")
-        """Places of the prompts that are shown, in order."""
+        self.kind: PairFilter = "all"
+        self.positions: array[int] = array("q")
+        """Positions of the shown prompts, in order."""
         self._problem = ""
         self._work: Worker[None] | None = None
         self._worked = float("-inf")
 
     def compose(self) -> ComposeResult:
-        """Both names, the kinds, the table, how it stands."""
+        """Both names, the filters, the table and the status."""
         yield Static(self._names(), id="names")
         yield Choices()
         yield Table(COLUMNS)
@@ -80,22 +80,22 @@ class CompareScreen(BrowserScreen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Open both runs and begin to read."""
+        """Open both runs and start to read."""
         self._open()
         self.query_one(Table).focus()
         self.set_interval(TICK_SECONDS, self.tick)
 
     def on_unmount(self) -> None:
-        """End the work."""
+        """Stop the work."""
         self._close()
 
     def tick(self) -> None:
-        """Show what is new; look for more."""
+        """Show what is new; start the next work."""
         comparison = self.comparison
         if comparison is None:
             return
         if comparison.is_stale():
-            comparison.arrange()
+            comparison.update()
             self._show()
         idle = self._work is None or self._work.is_finished
         if idle and time.monotonic() - self._worked > WORK_SECONDS:
@@ -103,48 +103,48 @@ class CompareScreen(BrowserScreen[None]):
             self._work = self.run_worker(
                 lambda: self._read(comparison), thread=True, exit_on_error=True
             )
-        self._say_status()
+        self._update_status()
 
     def action_open(self) -> None:
         """Show both answers to the prompt under the cursor."""
         table = self.query_one(Table)
         if self.views and self.comparison and table.count:
-            names = cast("tuple[str, str]", tuple(map(self._called, self.paths)))
+            names = cast("tuple[str, str]", tuple(map(self._run_name, self.paths)))
             sides = Sides(self.comparison, self.views, names)
-            self.app.push_screen(PairScreen(sides, self.places, table.cursor), self._returned)
+            self.app.push_screen(PairScreen(sides, self.positions, table.cursor), self._on_return)
 
-    def action_kind(self, place: int) -> None:
-        """Show one kind of prompts, the cursor on the same one if it is among them."""
-        before = self._place
-        self.kind = KINDS[place]
+    def action_kind(self, position: int) -> None:
+        """Filter the prompts; the cursor stays on its prompt if it is still shown."""
+        before = self._position
+        self.kind = PAIR_FILTERS[position]
         self._show()
-        if before is not None and before in self.places:
-            self.query_one(Table).cursor = self.places.index(before)
+        if before is not None and before in self.positions:
+            self.query_one(Table).cursor = self.positions.index(before)
 
     def action_flips(self) -> None:
         """Show only the prompts that flipped, or all again."""
-        self.action_kind(KINDS.index("all" if self.kind == "flips" else "flips"))
+        self.action_kind(PAIR_FILTERS.index("all" if self.kind == "flips" else "flips"))
 
     def action_flip(self, step: int) -> None:
-        """Go to the next prompt that flipped, in a direction."""
+        """Go to the next or previous prompt that flipped."""
         table = self.query_one(Table)
         flips = set(self.comparison.order("flips")) if self.comparison else set()
-        ahead = range(table.cursor + step, len(self.places) if step > 0 else -1, step)
-        found = next((at for at in ahead if self.places[at] in flips), None)
-        if found is None:
-            self.browser.warn(f"no flip {'below' if step > 0 else 'above'}")
+        ahead = range(table.cursor + step, len(self.positions) if step > 0 else -1, step)
+        flip = next((at for at in ahead if self.positions[at] in flips), None)
+        if flip is None:
+            self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
         else:
-            table.cursor = found
+            table.cursor = flip
 
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
-        if self.views and self.comparison and self._place is not None:
-            pair = self.comparison.pair(self._place)
+        if self.views and self.comparison and self._position is not None:
+            pair = self.comparison.pair(self._position)
             row = (pair.left, pair.right)[side]
             show_tree(self, self.views[side], row.number, None)
 
     def action_reload(self) -> None:
-        """Open both runs again, after one was replaced."""
+        """Open both runs again."""
         self._close()
         self._open()
 
@@ -157,13 +157,13 @@ class CompareScreen(BrowserScreen[None]):
         self.action_open()
 
     def on_choices_chosen(self, event: Choices.Chosen) -> None:
-        """Show the kind that was clicked."""
-        self.action_kind(KINDS.index(cast("Kind", event.name)))
+        """Use the filter that was clicked."""
+        self.action_kind(PAIR_FILTERS.index(cast("PairFilter", event.name)))
 
     @property
-    def _place(self) -> int | None:
+    def _position(self) -> int | None:
         cursor = self.query_one(Table).cursor
-        return self.places[cursor] if cursor < len(self.places) else None
+        return self.positions[cursor] if cursor < len(self.positions) else None
 
     def _open(self) -> None:
         opened: list[RunView] = []
@@ -180,7 +180,7 @@ class CompareScreen(BrowserScreen[None]):
             self.comparison = Comparison(opened[0].index, opened[1].index)
         self._show()
         self.tick()
-        self._say_status()
+        self._update_status()
 
     def _close(self) -> None:
         for view in self.views or ():
@@ -188,45 +188,48 @@ class CompareScreen(BrowserScreen[None]):
         self.views = self.comparison = None
 
     def _read(self, comparison: Comparison) -> None:
-        """Work in the background until all is known, or the screen is closed."""
+        """Read in the background until everything is read or the screen is closed."""
         while comparison is self.comparison and not comparison.work(SLICE_SECONDS):
             pass
 
     def _show(self) -> None:
-        """Bring everything on the screen up to the comparison."""
+        """Update the screen from the comparison."""
         comparison = self.comparison
-        self.places = comparison.order(self.kind) if comparison else array("q")
-        self.query_one(Table).set_rows(len(self.places), self._cells)
+        self.positions = comparison.order(self.kind) if comparison else array("q")
+        self.query_one(Table).set_rows(len(self.positions), self._cells)
         if comparison:
             choices = [
-                Choice(kind, KIND_NAMES[kind], num_of(comparison.tally, kind)) for kind in KINDS
+                Choice(kind, FILTER_NAMES[kind], count_of(comparison.outcome_counts, kind))
+                for kind in PAIR_FILTERS
             ]
-            self.query_one(Choices).say(choices, self.kind)
-        self._say_status()
+            self.query_one(Choices).set_content(choices, self.kind)
+        self._update_status()
 
     def _cells(self, line: int) -> Mapping[str, Text]:
         if self.comparison is None:
             return {}
-        place = self.places[line]
-        return compare_cells(place, self.comparison.pair(place))
+        position = self.positions[line]
+        return pair_cells(position, self.comparison.pair(position))
 
-    def _say_status(self) -> None:
+    def _update_status(self) -> None:
         problem = self._problem or (self.comparison.problem if self.comparison else None)
         if problem:
-            line = Text(one_line(problem, 300), style=PALETTE["fault"]).append("; R reads it again")
+            line = Text(one_line(problem, 300), style=PALETTE["fault"]).append(
+                "; press R to reload"
+            )
         else:
-            line = tally_text(self.comparison.tally) if self.comparison else Text()
-        self.query_one(StatusBar).say(line)
+            line = counts_text(self.comparison.outcome_counts) if self.comparison else Text()
+        self.query_one(StatusBar).set_content(line)
 
-    def _returned(self, line: int | None) -> None:
-        """Back from a pair: the cursor goes to the last one that was looked at."""
+    def _on_return(self, line: int | None) -> None:
+        """On return from a pair, move the cursor to the last one that was viewed."""
         if line is not None:
             self.query_one(Table).cursor = line
 
     def _names(self) -> Text:
-        text = Text("A  ", style=PALETTE["head"]).append(self._called(self.paths[0]))
-        text.append("\nB  ", style=PALETTE["head"]).append(self._called(self.paths[1]))
+        text = Text("A  ", style=PALETTE["head"]).append(self._run_name(self.paths[0]))
+        text.append("\nB  ", style=PALETTE["head"]).append(self._run_name(self.paths[1]))
         return text
 
-    def _called(self, path: Path) -> str:
+    def _run_name(self, path: Path) -> str:
         return one_line(run_name(path, self.inputs.paths), 200)

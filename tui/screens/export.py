@@ -20,11 +20,11 @@ from tui.clipboard import file_name, write_file
 from tui.run_view import RunView
 
 FOLDER = "exports"
-"""Folder in the run directory that the files go to."""
+"""Folder in the run directory for exported files."""
 
 
 class ExportScreen(ModalScreen[TreeFormat]):
-    """The forms; its result is the one that was chosen."""
+    """A list of formats; the result is the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "Cancel", show=False),
@@ -45,7 +45,7 @@ class ExportScreen(ModalScreen[TreeFormat]):
         self.dismiss(None)
 
     def action_cursor(self, step: int) -> None:
-        """Move as vim does."""
+        """Move the cursor with vim's keys."""
         forms = self.query_one(OptionList)
         if step > 0:
             forms.action_cursor_down()
@@ -53,14 +53,14 @@ class ExportScreen(ModalScreen[TreeFormat]):
             forms.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """This one."""
+        """Return the selected format."""
         self.dismiss(TREE_FORMATS[event.option_index])
 
 
 async def write_export(
     view: RunView, number: int, tree: SearchTree, file_format: TreeFormat
 ) -> str:
-    """Write the file and return its name; raises `UsageError` where it cannot be written."""
+    """Write the file and return its path; raises `UsageError` if it cannot be written."""
     name = file_name(number, tree.prompt.id, SUFFIXES[file_format])
     path = view.directory / FOLDER / name
     text = await asyncio.to_thread(export_tree, tree, file_format, view.annotations)

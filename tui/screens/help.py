@@ -1,4 +1,4 @@
-"""The keys of the screen below, made from its bindings."""
+"""The keys of the current screen, from its bindings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY_CELLS = 16
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that does something, and what."""
+    """A list of all keys and what they do."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "dismiss", "Close", show=False)
@@ -38,12 +38,12 @@ class HelpScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Fill the list."""
         pane = self.query_one(NodePane)
-        pane.say(keys_text(self.app, self._shown))
+        pane.set_content(keys_text(self.app, self._shown))
         pane.focus()
 
 
 def keys_text(app: App[object], bindings: Mapping[str, ActiveBinding]) -> Text:
-    """Keys by where they work: on the screen, in what has the focus, everywhere."""
+    """The keys by scope: the screen, the focused widget, the application."""
     text = Text()
     for title, kind in (("here", Screen), ("moving", None), ("everywhere", App)):
         lines = dict(_keys(app, bindings, kind))
@@ -56,17 +56,17 @@ def keys_text(app: App[object], bindings: Mapping[str, ActiveBinding]) -> Text:
 
 
 def _is_textual(binding: Binding) -> bool:
-    """Whether it is one of Textual's own, which work as they do everywhere."""
+    """Whether a binding is one of Textual's own."""
     return binding.system or binding.action.startswith(("app.focus", "screen."))
 
 
 def _keys(
     app: App[object], bindings: Mapping[str, ActiveBinding], kind: type | None
 ) -> Iterator[tuple[str, list[str]]]:
-    found: dict[str, list[str]] = {}
+    keys: dict[str, list[str]] = {}
     for node, binding, _, _ in bindings.values():
-        place = next((one for one in (Screen, App) if isinstance(node, one)), None)
-        if place is kind and binding.description and not _is_textual(binding):
+        scope = next((cls for cls in (Screen, App) if isinstance(node, cls)), None)
+        if scope is kind and binding.description and not _is_textual(binding):
             shown = app.get_key_display(Binding(binding.key, binding.action))
-            found.setdefault(binding.tooltip or binding.description, []).append(shown)
-    yield from found.items()
+            keys.setdefault(binding.tooltip or binding.description, []).append(shown)
+    yield from keys.items()

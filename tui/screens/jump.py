@@ -1,4 +1,4 @@
-"""The way to a tree from a screen that shows something else."""
+"""Open a tree from another screen."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from spar.view.tree_lines import tree_lines
 from tui.run_view import RunView, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.tree import TreeScreen
-from tui.session_state import Place
+from tui.session_state import Position
 
 
 def show_tree(screen: BrowserScreen[Any], view: RunView, number: int, node: int | None) -> None:
-    """Open a row's tree on top of a screen, the cursor on a node where one is named."""
-    view.arrange()
+    """Open a row's tree on top of a screen, with the cursor on a node if one is passed."""
+    view.update()
     tree = tree_of(view, number)
     if isinstance(tree, SearchTree) and (line := line_of(tree, node)) is not None:
-        place = Place(prompt_id=tree.prompt.id, line=line, open_tree=True)
-        screen.browser.remember(view.path, place)
+        position = Position(prompt_id=tree.prompt.id, line=line, open_tree=True)
+        screen.browser.remember(view.path, position)
     screen.app.push_screen(TreeScreen(view, number))
 
 
 def line_of(tree: SearchTree, node: int | None) -> int | None:
     """The line of a node in the drawn tree, whose line 0 is the prompt."""
     lines = enumerate(tree_lines(tree), start=1)
-    found = (at for at, line in lines if line.node and line.node_id == node)
-    return next(found, None) if node is not None else None
+    matches = (at for at, line in lines if line.node and line.node_id == node)
+    return next(matches, None) if node is not None else None

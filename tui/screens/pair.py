@@ -1,4 +1,4 @@
-"""One prompt in two runs: both answers, what differs between them word by word, and both trees."""
+"""One prompt in two runs: both answers, their word diff, and both trees."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from textual.widgets import Footer, Static
 
 from spar.view.node_detail import Section
 from tui.clipboard import copy
-from tui.compare.comparison import Comparison, Pair
+from tui.compare.comparison import Comparison, PromptPair
 from tui.compare.pair import LETTERS, Trees, legend, pair_sections, pair_title
 from tui.run_view import RunView, tree_of
+from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
-from tui.screens.work import begin
 from tui.widgets.bars import StatusBar
 from tui.widgets.node_pane import NodePane, as_text
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Two runs that are compared."""
+    """The two compared runs."""
 
     comparison: Comparison
     views: tuple[RunView, RunView]
@@ -35,7 +35,7 @@ class Sides:
 
 
 class PairScreen(BrowserScreen[int]):
-    """Both answers to one prompt; its result is the line of the last pair that was looked at."""
+    """Both answers to one prompt; the screen's result is the line of the last pair that was viewed."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,15 +60,15 @@ class PairScreen(BrowserScreen[int]):
     PairScreen.-wide #stacked { display: none; }
     """
 
-    def __init__(self, sides: Sides, places: Sequence[int], line: int) -> None:
+    def __init__(self, sides: Sides, positions: Sequence[int], line: int) -> None:
         super().__init__()
-        self.sides, self.places, self.line = sides, places, line
-        self._pair: Pair | None = None
+        self.sides, self.positions, self.line = sides, positions, line
+        self._pair: PromptPair | None = None
         self._sections: Sequence[Sequence[Section]] = ((), (), ())
-        """What differs, then each side."""
+        """The sections of the diff, of the left side and of the right side."""
 
     def compose(self) -> ComposeResult:
-        """The prompt; side by side where there is room, else below each other."""
+        """The prompt, and both sides next to each other, or stacked on a narrow screen."""
         yield Static(id="prompt")
         with Horizontal(id="sides"):
             yield NodePane(id="left")
@@ -83,16 +83,16 @@ class PairScreen(BrowserScreen[int]):
         self._load()
 
     def on_resize(self) -> None:
-        """Let a pane that is on the screen have the keys."""
+        """Focus a visible pane."""
         self.call_after_refresh(self._focus)
 
     def action_step(self, step: int) -> None:
-        """Go to the next pair of the table, in a direction."""
-        if 0 <= self.line + step < len(self.places):
+        """Go to the next or previous pair of the table."""
+        if 0 <= self.line + step < len(self.positions):
             self.line += step
             self._load()
         else:
-            self.browser.warn("there is no prompt further on")
+            self.browser.show_warning("there are no more prompts")
 
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
@@ -101,13 +101,13 @@ class PairScreen(BrowserScreen[int]):
             show_tree(self, self.sides.views[side], row.number, None)
 
     def action_copy(self, side: int) -> None:
-        """Copy an answer, uncut."""
+        """Copy a whole answer."""
         section = next(iter(self._sections[side + 1]), None)
         if section is not None:
             copy(self.app, section.raw, f"answer of {LETTERS[side]}")
 
     def action_other_pane(self, step: int) -> None:
-        """Give the keys to the next pane that is on the screen."""
+        """Focus the next visible pane."""
         panes = self._panes
         at = next((at for at, pane in enumerate(panes) if pane.has_focus), -1)
         panes[(at + step) % len(panes)].focus()
@@ -126,25 +126,27 @@ class PairScreen(BrowserScreen[int]):
             self._panes[0].focus()
 
     def _load(self) -> None:
-        self._pair = self.sides.comparison.pair(self.places[self.line])
-        begin(self, "pair", self._work_out, self._pair)
+        self._pair = self.sides.comparison.pair(self.positions[self.line])
+        start_work(self, "pair", self._render_sections, self._pair)
 
-    async def _work_out(self, pair: Pair) -> None:
-        """Show a pair; trees and their diff take a while, so they are made elsewhere."""
+    async def _render_sections(self, pair: PromptPair) -> None:
+        """Show a pair; its trees and their diff may take a while, so they are computed in a thread."""
         colour = not self.app.no_color
-        trees, self._sections = await asyncio.to_thread(_made, self.sides, pair, colour)
+        trees, self._sections = await asyncio.to_thread(_load_sections, self.sides, pair, colour)
         change, left, right = map(as_text, self._sections)
         self.query_one("#prompt", Static).update(pair_title(pair, trees))
-        self.query_one("#change", NodePane).say(change)
-        self.query_one("#left", NodePane).say(left)
-        self.query_one("#right", NodePane).say(right)
-        self.query_one("#stacked", NodePane).say(Text("\n\n").join([change, left, right]))
-        text = Text(f"prompt {self.line + 1:,} of {len(self.places):,}  ")
+        self.query_one("#change", NodePane).set_content(change)
+        self.query_one("#left", NodePane).set_content(left)
+        self.query_one("#right", NodePane).set_content(right)
+        self.query_one("#stacked", NodePane).set_content(Text("\n\n").join([change, left, right]))
+        text = Text(f"prompt {self.line + 1:,} of {len(self.positions):,}  ")
         text.append_text(legend(colour=colour))
-        self.query_one(StatusBar).say(text)
+        self.query_one(StatusBar).set_content(text)
 
 
-def _made(sides: Sides, pair: Pair, colour: bool) -> tuple[Trees, Sequence[Sequence[Section]]]:
+def _load_sections(
+    sides: Sides, pair: PromptPair, colour: bool
+) -> tuple[Trees, Sequence[Sequence[Section]]]:
     left, right = sides.views
     trees = tree_of(left, pair.left.number), tree_of(right, pair.right.number)
     return trees, pair_sections(pair, trees, sides.names, colour=colour)

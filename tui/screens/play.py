@@ -1,4 +1,4 @@
-"""Type an instruction, choose a search, and watch its tree grow."""
+"""Enter an instruction, select a search, and watch its tree grow."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy
 from tui.inputs import Inputs
 from tui.play import (
-    Going,
     PlaySettings,
+    SearchProgress,
     cancelled_text,
-    ended_text,
-    going_text,
-    so_far,
+    partial_tree,
+    progress_text,
+    result_text,
 )
+from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
-from tui.screens.work import begin
 from tui.widgets.bars import StatusBar
 from tui.widgets.instruction import Instruction
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import Chosen, NodePane, as_text, choose
+from tui.widgets.node_pane import NodeOptions, NodePane, as_text, select_sections
 from tui.widgets.play_form import PlayForm
 from tui.widgets.tree_pane import TreePane
 
@@ -45,12 +45,12 @@ TICK_SECONDS = 0.2
 
 
 class PlayScreen(BrowserScreen[None]):
-    """One search at a time; what it found can be kept as a run."""
+    """Runs one search at a time; its tree can be stored as a run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "run", "Run", priority=True),
         Binding("ctrl+c", "cancel", "Cancel", priority=True),
-        Binding("ctrl+s", "keep", "Keep as a run", priority=True),
+        Binding("ctrl+s", "store", "Store", priority=True, tooltip="Store as a run"),
         Binding("i", "instruction", "Instruction"),
         Binding("d", "diff", "Diff/full"),
         Binding("a", "answer", "To the answer", show=False),
@@ -71,20 +71,20 @@ class PlayScreen(BrowserScreen[None]):
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.play = inputs.play
-        self.grown: SearchTree | None = None
-        """The tree that is shown, None before the first search."""
-        self.ended: SearchTree | None = None
-        """The same once its search has ended: what can be kept."""
-        self._outcome = Text("type an instruction, then press Enter", style=PALETTE["note"])
+        self.shown_tree: SearchTree | None = None
+        """The displayed tree, None before the first search."""
+        self.finished_tree: SearchTree | None = None
+        """The same once its search has finished, when it can be stored."""
+        self._result = Text("type an instruction, then press Enter", style=PALETTE["note"])
         self._searching: Worker[None] | None = None
         self._settings = PlaySettings("", 1)
-        self._begun, self._tokens = 0.0, 0
-        self._said = ""
-        self._chosen = Chosen()
+        self._started, self._tokens = 0.0, 0
+        self._last_note = ""
+        self._options = NodeOptions()
         self._sections: list[Section] = []
 
     def compose(self) -> ComposeResult:
-        """What to search, how, and what came of it."""
+        """The instruction, the settings and the tree."""
         title = Text("spar  play  ", style=PALETTE["note"])
         title.append(one_line(self.play.description, 120) if self.play else "", PALETTE["head"])
         yield Static(title, classes="title")
@@ -98,24 +98,24 @@ class PlayScreen(BrowserScreen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Let the person type."""
+        """Focus the instruction."""
         self.query_one(Instruction).focus()
-        self.set_interval(TICK_SECONDS, self.say_status)
-        self.say_status()
+        self.set_interval(TICK_SECONDS, self.update_status)
+        self.update_status()
 
     @property
     def is_searching(self) -> bool:
-        """Whether a search goes on."""
+        """Whether a search is running."""
         return self._searching is not None and not self._searching.is_finished
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """ctrl+c is the application's own where nothing can be cancelled."""
+        """Leave ctrl+c to the application while no search is running."""
         return self.is_searching if action == "cancel" else True
 
     def action_run(self) -> None:
-        """Search with what is typed and chosen."""
+        """Start a search."""
         if self.play is None or self.is_searching:
-            self.browser.warn("a search goes on; escape cancels it")
+            self.browser.show_warning("a search is running; press escape to cancel it")
             return
         text = self.query_one(Instruction).text
         try:
@@ -123,65 +123,65 @@ class PlayScreen(BrowserScreen[None]):
                 raise UsageError("type an instruction first")
             settings = self.query_one(PlayForm).read()
         except UsageError as error:
-            self._outcome = Text(one_line(str(error), 300), style=PALETTE["fault"])
-            self.say_status()
+            self._result = Text(one_line(str(error), 300), style=PALETTE["fault"])
+            self.update_status()
             return
-        self.ended, self._begun, self._said = None, time.monotonic(), ""
+        self.finished_tree, self._started, self._last_note = None, time.monotonic(), ""
         self._settings = settings
         self._tokens = self.play.tokens
-        self._show(so_far(text, (), settings, self.play.gate))
+        self._show(partial_tree(text, (), settings, self.play.gate))
         self.query_one(TreePane).focus()
-        self._searching = begin(self, "search", self._search, text, settings)
-        self.say_status()
+        self._searching = start_work(self, "search", self._search, text, settings)
+        self.update_status()
 
     def action_cancel(self) -> None:
-        """Give the search up; its nodes stay on the screen."""
+        """Cancel the search; its nodes stay on the screen."""
         if self._searching is not None and self.is_searching:
             self._searching.cancel()
-            num_nodes = len(self.grown.nodes) if self.grown else 0
-            seconds = time.monotonic() - self._begun
-            self._outcome = cancelled_text(num_nodes, seconds)
+            num_nodes = len(self.shown_tree.nodes) if self.shown_tree else 0
+            seconds = time.monotonic() - self._started
+            self._result = cancelled_text(num_nodes, seconds)
             self._searching = None
-            self.say_status()
+            self.update_status()
 
-    def action_keep(self) -> None:
-        """Write the tree into a run directory."""
-        if self.ended is None:
-            self.browser.warn("there is no tree to keep: a search must have come to its end")
+    def action_store(self) -> None:
+        """Store the tree in a run directory."""
+        if self.finished_tree is None:
+            self.browser.show_warning("there is no tree to store yet: wait for a search to finish")
         else:
-            begin(self, "keep", self._keep, self.ended)
+            start_work(self, "store", self._store, self.finished_tree)
 
     def action_instruction(self) -> None:
-        """Type another instruction."""
+        """Focus the instruction."""
         self.query_one(Instruction).focus()
 
     def action_diff(self) -> None:
-        """Show what changed, or the whole response."""
-        self._choose(replace(self._chosen, diff=not self._chosen.diff))
+        """Toggle between the diff and the whole response."""
+        self._set_options(replace(self._options, diff=not self._options.diff))
 
     def action_answer(self) -> None:
-        """Go to the best node by now."""
+        """Go to the best node so far."""
         pane = self.query_one(TreePane)
-        pane.cursor = (self.grown and pane.line_of(self.grown.selected)) or pane.cursor
+        pane.cursor = (self.shown_tree and pane.line_of(self.shown_tree.selected)) or pane.cursor
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll the node while the tree has the keys."""
+        """Scroll the node pane while the tree is focused."""
         self.query_one(NodePane).advance(lines)
 
     def action_copy(self) -> None:
-        """Copy the response under the cursor, uncut."""
+        """Copy the whole response under the cursor."""
         line = self.query_one(TreePane).under_cursor
         if line is not None and line.node is not None:
             copy(self.app, line.node.response, "response")
 
     def action_back(self) -> None:
-        """Cancel what goes on; else leave."""
+        """Cancel a running search; without one, close the screen."""
         if self.is_searching:
             self.action_cancel()
         else:
             self.dismiss(None)
 
-    def on_instruction_asked(self) -> None:
+    def on_instruction_submitted(self) -> None:
         """Enter in the instruction."""
         self.action_run()
 
@@ -190,7 +190,7 @@ class PlayScreen(BrowserScreen[None]):
         self.action_run()
 
     async def on_button_pressed(self, event: Button.Pressed) -> None:
-        """As the keys do."""
+        """Run the action of the button."""
         await self.run_action(str(event.button.id))
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
@@ -198,85 +198,85 @@ class PlayScreen(BrowserScreen[None]):
         self._show_node()
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
-        """Enter gives the keys to the node."""
+        """Focus the node pane on Enter."""
         self.query_one(NodePane).focus()
 
-    def say_status(self) -> None:
-        """Say how the search stands, and let the buttons do what can be done."""
-        line = self._outcome
-        if self.play and self.is_searching and self.grown is not None:
-            seconds, tokens = time.monotonic() - self._begun, self.play.tokens - self._tokens
-            going = Going(len(self.grown.nodes), tokens, seconds, self._said)
-            line = going_text(self._settings, going)
-        self.query_one(StatusBar).say(line)
+    def update_status(self) -> None:
+        """Update the status bar and the buttons."""
+        line = self._result
+        if self.play and self.is_searching and self.shown_tree is not None:
+            seconds, tokens = time.monotonic() - self._started, self.play.tokens - self._tokens
+            progress = SearchProgress(len(self.shown_tree.nodes), tokens, seconds, self._last_note)
+            line = progress_text(self._settings, progress)
+        self.query_one(StatusBar).set_content(line)
         for form in self.query(PlayForm):
-            if form.allow(searching=self.is_searching, keeping=self.ended is not None):
+            if form.allow(searching=self.is_searching, can_store=self.finished_tree is not None):
                 self.refresh_bindings()
 
     async def _search(self, text: str, settings: PlaySettings) -> None:
-        """Search, and show each node when it comes; what comes after a cancel is not wanted."""
+        """Search, and show each node as it arrives; nodes after a cancellation are ignored."""
         assert self.play is not None
-        mine, nodes, gate = self._searching, list[Node](), self.play.gate
+        worker, nodes, gate = self._searching, list[Node](), self.play.gate
 
         def on_node(node: Node) -> None:
-            if mine is self._searching:
+            if worker is self._searching:
                 nodes.append(node)
-                self._show(so_far(text, nodes, settings, gate))
+                self._show(partial_tree(text, nodes, settings, gate))
 
         try:
-            tree = await self.play.search(text, settings, _Events(on_node, self._hear))
+            tree = await self.play.search(text, settings, _Events(on_node, self._on_note))
         except SparError as error:
-            self._outcome = Text(one_line(str(error), 300), style=PALETTE["fault"])
+            self._result = Text(one_line(str(error), 300), style=PALETTE["fault"])
         else:
-            self.ended = tree
-            self._outcome = ended_text(tree, self.play.tokens - self._tokens)
+            self.finished_tree = tree
+            self._result = result_text(tree, self.play.tokens - self._tokens)
             self._show(tree)
         self._searching = None
-        self.say_status()
+        self.update_status()
 
-    async def _keep(self, tree: SearchTree) -> None:
+    async def _store(self, tree: SearchTree) -> None:
         assert self.play is not None
         try:
             path = await self.play.keep(tree)
         except SparError as error:
-            self.browser.warn(str(error))
+            self.browser.show_warning(str(error))
         else:
-            self.browser.tell(f"kept in {path}")
+            self.browser.show_message(f"stored in {path}")
 
-    def _hear(self, line: str) -> None:
-        self._said = line
+    def _on_note(self, line: str) -> None:
+        self._last_note = line
 
     def _show(self, tree: SearchTree) -> None:
-        """Draw a tree; the cursor follows the newest node until it is moved elsewhere."""
-        pane, before = self.query_one(TreePane), self.grown
+        """Draw a tree; the cursor follows the newest node until it is moved."""
+        pane, before = self.query_one(TreePane), self.shown_tree
         line = pane.under_cursor
         newest = before.nodes[-1].id if before and before.nodes else None
         follows = line is None or line.node_id == newest or not tree.nodes
         pane.load(tree)
-        self.grown = tree
-        wanted = line.node_id if line and not follows else self._newest(tree)
-        pane.cursor = pane.line_of(wanted) or 0
+        self.shown_tree = tree
+        target = line.node_id if line and not follows else self._newest(tree)
+        pane.cursor = pane.line_of(target) or 0
         self._show_node()
 
     def _newest(self, tree: SearchTree) -> int | None:
-        """Of a tree that grows its last node, else its answer."""
-        grows = tree is not self.ended and bool(tree.nodes)
+        """The last node of a growing tree, or the answer of a finished one."""
+        grows = tree is not self.finished_tree and bool(tree.nodes)
         return tree.nodes[-1].id if grows else tree.selected
 
     def _show_node(self) -> None:
-        if self.grown is not None:
+        if self.shown_tree is not None:
             line = self.query_one(TreePane).under_cursor
-            begin(self, "node", self._work_out, self.grown, line)
+            start_work(self, "node", self._render_sections, self.shown_tree, line)
 
-    async def _work_out(self, tree: SearchTree, line: TreeLine | None) -> None:
-        """Show a node; its diff may take a while, so it is made elsewhere."""
+    async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
+        """Show a node; its diff may take a while, so it is computed in a thread."""
         colour = not self.app.no_color
         self._sections = await asyncio.to_thread(_sections, tree, line, colour)
-        self._choose(self._chosen)
+        self._set_options(self._options)
 
-    def _choose(self, chosen: Chosen) -> None:
-        self._chosen = chosen
-        self.query_one(NodePane).say(as_text(choose(self._sections, chosen)))
+    def _set_options(self, options: NodeOptions) -> None:
+        self._options = options
+        self.query_one(NodePane).set_content(as_text(select_sections(self._sections, options)))
 
 
 class _Events(Listener):

@@ -1,4 +1,4 @@
-"""What a training learns from, and what came of it: scores, losses, and every example with its way back."""
+"""A training run: scores, losses, and every example with its source."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.clipboard import copy
 from tui.inputs import Inputs
+from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
-from tui.screens.work import begin
 from tui.tables.runs import run_name
 from tui.tables.training import (
     COLUMNS,
     KIND_NAMES,
     bar_lines,
-    course_text,
     example_cells,
     example_sections,
+    loss_curve_text,
     round_text,
     score_lines,
     title_text,
 )
 from tui.training.examples import TrainingExample
-from tui.training.status import Origin, standing_of
+from tui.training.status import ExampleSource, read_status
 from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import ASKED, Chosen, NodePane, as_text, choose
+from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
 from tui.widgets.table import Table
 
 TICK_SECONDS = 1.0
 
 
 class TrainingScreen(BrowserScreen[None]):
-    """One training run, followed while it goes on."""
+    """One training run, updated live."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l,right", "open", "Its tree", key_display="⏎"),
@@ -58,13 +58,13 @@ class TrainingScreen(BrowserScreen[None]):
         Binding("f", "next_kind", "Filter"),
         *(Binding(str(at + 1), f"kind({at})", "Show one kind", show=False) for at in range(7)),
         Binding("d", "diff", "Diff/full"),
-        Binding("p", "asked", "Prompt", show=False),
+        Binding("p", "source_prompt", "Prompt", show=False),
         Binding("v", "chart", "Chart"),
         Binding("tab", "other_pane", "The other pane", show=False),
         Binding("J", "scroll(1)", "Scroll the example down", show=False),
         Binding("K", "scroll(-1)", "Scroll the example up", show=False),
-        Binding("y", "copy", "Copy what is learnt", show=False),
-        Binding("Y", "copy_rejected", "Copy what is rejected", show=False),
+        Binding("y", "copy", "Copy the target", show=False),
+        Binding("Y", "copy_rejected", "Copy the rejected response", show=False),
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]
     CSS = """
@@ -82,10 +82,10 @@ class TrainingScreen(BrowserScreen[None]):
         super().__init__()
         self.inputs, self.view = inputs, TrainingView(run, inputs)
         self.chart = 0
-        """0: every metric as a line; i: the i-th as bars; one more than there are metrics: none."""
-        self._chosen = Chosen()
+        """0: all metrics as lines; i: the i-th metric as bars; number of metrics + 1: no chart."""
+        self._options = NodeOptions()
         self._example: TrainingExample | None = None
-        """The one whose sections are shown."""
+        """The example whose sections are shown."""
         self._sections: list[Section] = []
         self._reading: Worker[None] | None = None
 
@@ -102,43 +102,43 @@ class TrainingScreen(BrowserScreen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         self.query_one(Table).focus()
         self.set_interval(TICK_SECONDS, self.tick)
         self.tick()
 
     def on_unmount(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self.view.close()
 
     def on_resize(self) -> None:
-        """Draw the chart as wide as there is room."""
+        """Fit the chart to the width."""
         self._show_chart()
 
     def tick(self) -> None:
-        """Look at the folder again, unless a look goes on."""
+        """Read the status again, unless a read is in progress."""
         if self._reading is None or self._reading.is_finished:
-            self._reading = begin(self, "look", self._look)
+            self._reading = start_work(self, "look", self._look)
 
     def action_open(self) -> None:
-        """Show the tree that the example came from, the cursor on its node."""
-        if origin := self.view.origin(self._line):
-            begin(self, "jump", self._jump, origin)
+        """Open the tree of the example, with the cursor on its node."""
+        if source := self.view.source(self._line):
+            start_work(self, "jump", self._jump, source)
         elif self.view.numbers:
-            self.browser.warn("this example does not say where it came from")
+            self.browser.show_warning("this example does not name its source")
 
     def action_round(self, step: int) -> None:
         """Go to another round."""
-        if self.view.at is None or not self.view.go_to(self.view.at + step):
-            self.browser.warn("there is no round further on")
+        if self.view.round_index is None or not self.view.show_round(self.view.round_index + step):
+            self.browser.show_warning("there are no more rounds")
             return
         self._show(top=True)
         self.tick()
 
-    def action_kind(self, place: int) -> None:
+    def action_kind(self, position: int) -> None:
         """Show one kind of examples, or all."""
-        if place < len(self.view.kinds):
-            self.view.show(self.view.kinds[place])
+        if position < len(self.view.kinds):
+            self.view.show(self.view.kinds[position])
             self._show(top=True)
 
     def action_next_kind(self) -> None:
@@ -147,39 +147,39 @@ class TrainingScreen(BrowserScreen[None]):
         self.action_kind((kinds.index(self.view.kind) + 1) % len(kinds))
 
     def action_diff(self) -> None:
-        """Show what differs, or both responses whole."""
-        self._choose(replace(self._chosen, diff=not self._chosen.diff))
+        """Toggle between the diff and the whole responses."""
+        self._set_options(replace(self._options, diff=not self._options.diff))
 
-    def action_asked(self) -> None:
-        """Show or hide the conversation before what is learnt."""
-        self._choose(replace(self._chosen, asked=not self._chosen.asked))
+    def action_source_prompt(self) -> None:
+        """Show or hide the conversation before the target."""
+        self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_chart(self) -> None:
-        """Another chart of the scores: all, each alone as bars, none."""
-        self.chart = (self.chart + 1) % (len(self.view.standing.scores.metrics) + 2)
+        """Show the next chart: all metrics, each metric as bars, none."""
+        self.chart = (self.chart + 1) % (len(self.view.status.scores.metrics) + 2)
         self._show_chart()
 
     def action_other_pane(self) -> None:
-        """Give the keys to the other pane."""
+        """Focus the other pane."""
         table, pane = self.query_one(Table), self.query_one(NodePane)
         (pane if table.has_focus else table).focus()
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll the example while the list has the keys."""
+        """Scroll the example while the list is focused."""
         self.query_one(NodePane).advance(lines)
 
     def action_copy(self) -> None:
-        """Copy what is learnt, uncut."""
+        """Copy the whole target."""
         if example := self.view.example(self._line):
-            copy(self.app, example.learnt, "what is learnt")
+            copy(self.app, example.target, "target")
 
     def action_copy_rejected(self) -> None:
-        """Copy the rejected response, uncut."""
+        """Copy the whole rejected response."""
         example = self.view.example(self._line)
         if example and example.rejected is not None:
-            copy(self.app, example.rejected, "what is rejected")
+            copy(self.app, example.rejected, "rejected response")
         else:
-            self.browser.warn("this is no pair")
+            self.browser.show_warning("this example is not a pair")
 
     def action_back(self) -> None:
         """Back to the runs."""
@@ -203,11 +203,11 @@ class TrainingScreen(BrowserScreen[None]):
         return self.query_one(Table).cursor
 
     async def _look(self) -> None:
-        """See how the run stands, and find the examples that are there."""
+        """Read the status, then find the examples."""
         view = self.view
-        standing = await asyncio.to_thread(standing_of, view.path)
-        changed = standing != view.standing
-        opened = view.take(standing)
+        status = await asyncio.to_thread(read_status, view.path)
+        changed = status != view.status
+        opened = view.update_status(status)
         if changed:
             self._show_chart()
         if changed or opened:
@@ -215,23 +215,23 @@ class TrainingScreen(BrowserScreen[None]):
         more = True
         while more:
             more = await asyncio.to_thread(view.work)
-            if view.arrange():
+            if view.update():
                 self._show()
 
     def _show(self, *, top: bool = False) -> None:
-        """Bring everything but the chart up to the view."""
+        """Update everything but the chart."""
         view, table = self.view, self.query_one(Table)
         table.set_rows(len(view.numbers), self._cells)
         if top:
             table.cursor = 0
         choices = [Choice("all", "all", sum(view.counts.values()))]
         choices += [Choice(k, KIND_NAMES[k], view.counts[k]) for k in view.kinds if k]
-        self.query_one(Choices).say(choices, view.kind or "all")
+        self.query_one(Choices).set_content(choices, view.kind or "all")
         name = run_name(view.path, self.inputs.paths)
-        self.query_one("#name", Static).update(title_text(name, view.standing, view.at))
-        courses = Text("\n").join(map(course_text, view.courses))
-        self.query_one("#courses", Static).update(courses)
-        self.query_one("#courses").display = bool(courses)
+        self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
+        loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
+        self.query_one("#courses", Static).update(loss_curves)
+        self.query_one("#courses").display = bool(loss_curves)
         self._show_example()
 
     def _cells(self, line: int) -> Mapping[str, Text]:
@@ -239,7 +239,7 @@ class TrainingScreen(BrowserScreen[None]):
         return example_cells(example) if example else {}
 
     def _show_chart(self) -> None:
-        scores, width = self.view.standing.scores, max(self.size.width - 2, 1)
+        scores, width = self.view.status.scores, max(self.size.width - 2, 1)
         lines: list[Text] = []
         if self.chart == 0:
             lines = score_lines(scores, width)
@@ -249,51 +249,53 @@ class TrainingScreen(BrowserScreen[None]):
         self.query_one("#scores").display = bool(lines)
 
     def _show_example(self) -> None:
-        self._say_status()
+        self._update_status()
         example = self.view.example(self._line)
         if example is not None and example is self._example:
             return
         self._example = example
-        begin(self, "example", self._work_out)
+        start_work(self, "example", self._render_sections)
 
-    async def _work_out(self) -> None:
-        """Show the example; its tree and its diff take a while, so they are made elsewhere."""
-        example, origin = self.view.example(self._line), self.view.origin(self._line)
+    async def _render_sections(self) -> None:
+        """Show the example; its tree and its diff may take a while, so they are computed in a thread."""
+        example, source = self.view.example(self._line), self.view.source(self._line)
         if example is None:
             self._sections = []
         else:
             colour, tree = not self.app.no_color, None
-            if example.kind == "refine" and origin is not None:
-                tree = await asyncio.to_thread(self.view.tree, origin)
+            if example.kind == "refine" and source is not None:
+                tree = await asyncio.to_thread(self.view.tree, source)
             self._sections = await asyncio.to_thread(
-                example_sections, example, origin, tree, colour=colour
+                example_sections, example, source, tree, colour=colour
             )
-        self._choose(self._chosen)
+        self._set_options(self._options)
 
-    def _choose(self, chosen: Chosen) -> None:
-        self._chosen = chosen
-        has_turns = any(section.title == ASKED for section in self._sections)
-        shown = choose(self._sections, replace(chosen, asked=chosen.asked and has_turns))
-        self.query_one(NodePane).say(as_text(shown))
+    def _set_options(self, options: NodeOptions) -> None:
+        self._options = options
+        has_turns = any(section.title == SOURCE_PROMPT for section in self._sections)
+        shown = select_sections(
+            self._sections, replace(options, source_prompt=options.source_prompt and has_turns)
+        )
+        self.query_one(NodePane).set_content(as_text(shown))
 
-    async def _jump(self, origin: Origin) -> None:
+    async def _jump(self, source: ExampleSource) -> None:
         try:
-            view, number = await asyncio.to_thread(self.view.find, origin)
+            view, number = await asyncio.to_thread(self.view.find, source)
         except UsageError as error:
-            self.browser.warn(str(error))
+            self.browser.show_warning(str(error))
         else:
-            show_tree(self, view, number, origin.node)
+            show_tree(self, view, number, source.node)
 
-    def _say_status(self) -> None:
+    def _update_status(self) -> None:
         view, line = self.view, self._line
         if view.problem:
             text = Text(one_line(view.problem, 300), style=PALETTE["fault"])
         elif view.round is None:
-            text = Text("nothing is learnt yet: no examples are built", style=PALETTE["note"])
+            text = Text("no training data has been built yet", style=PALETTE["note"])
         elif not view.numbers:
             text = Text(f"{round_text(view.round)} has no examples yet", style=PALETTE["note"])
         else:
             text = Text(f"example {line + 1:,} of {len(view.numbers):,}")
-            if origin := view.origin(line):
-                text.append(f"  node #{origin.node} of {one_line(str(origin.directory), 200)}")
-        self.query_one(StatusBar).say(text)
+            if source := view.source(line):
+                text.append(f"  node #{source.node} of {one_line(str(source.directory), 200)}")
+        self.query_one(StatusBar).set_content(text)

@@ -1,4 +1,4 @@
-"""One tree: the prompt above, the tree on the left, all about the node under the cursor on the right."""
+"""One tree: the prompt above, the tree on the left, the node under the cursor on the right."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from tui.clipboard import copy, open_editor, open_pager
 from tui.run_view import RunView, raw_text, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.export import ExportScreen, write_export
-from tui.session_state import Place
+from tui.session_state import Position
 from tui.widgets.bars import StatusBar
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import Chosen, NodePane, as_text, choose
+from tui.widgets.node_pane import NodeOptions, NodePane, as_text, select_sections
 from tui.widgets.tree_pane import TreePane
 
 SHOWN_RAW = 2_000
-"""Characters of a line that holds no tree."""
+"""Maximum characters shown of a line that is not a tree."""
 
 
 class TreeScreen(BrowserScreen[int]):
-    """Walk through one tree; its result is the number of the last tree that was looked at."""
+    """One tree; the screen's result is the number of the last tree that was viewed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -48,7 +48,7 @@ class TreeScreen(BrowserScreen[int]):
         Binding("n", "failure(1)", "Next failure", show=False),
         Binding("N", "failure(-1)", "Previous failure", show=False),
         Binding("d", "diff", "Diff", tooltip="What changed, or the whole response"),
-        Binding("p", "asked", "Prompt", tooltip="The prompt that produced the response"),
+        Binding("p", "source_prompt", "Prompt", tooltip="The prompt that produced the response"),
         Binding("a", "answer", "To the answer", show=False),
         Binding("tab", "other_pane", "The other pane", show=False),
         Binding("l,right", "node_pane", "To the node", show=False),
@@ -68,9 +68,9 @@ class TreeScreen(BrowserScreen[int]):
         super().__init__()
         self.view, self.number = view, number
         self.record: SearchTree | None = None
-        """None for a line that holds none."""
+        """None for a line that is not a tree."""
         self._sections: list[Section] = []
-        self._chosen = Chosen()
+        self._options = NodeOptions()
 
     def compose(self) -> ComposeResult:
         """Header, both panes, status."""
@@ -82,73 +82,77 @@ class TreeScreen(BrowserScreen[int]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Show the tree, the cursor where it was the last time."""
-        place = self.browser.memory.place(self.view.path)
+        """Show the tree and restore the cursor."""
+        position = self.browser.session.position_in(self.view.path)
         self.load(self.number)
-        if self.record and place.prompt_id == self.record.prompt.id and place.line is not None:
-            self._pane.cursor = place.line
+        if (
+            self.record
+            and position.prompt_id == self.record.prompt.id
+            and position.line is not None
+        ):
+            self._pane.cursor = position.line
         self._pane.focus()
 
     def load(self, number: int) -> None:
-        """Show another tree, the cursor on its answer."""
+        """Show another tree, with the cursor on its answer."""
         self.number, self._sections = number, []
-        found = tree_of(self.view, number)
-        self.record = found if isinstance(found, SearchTree) else None
-        head = Text("\n").join(header_lines(found)) if isinstance(found, SearchTree) else Text()
+        tree = tree_of(self.view, number)
+        self.record = tree if isinstance(tree, SearchTree) else None
+        head = Text("\n").join(header_lines(tree)) if isinstance(tree, SearchTree) else Text()
         self.query_one("#head", Static).update(head)
         self._pane.load(self.record)
         if self.record:
             self._pane.cursor = self._pane.line_of(self.record.selected) or 0
             self._show_node()
         else:
-            self._show_broken(str(found))
-        self._say_status()
+            self._show_broken(str(tree))
+        self._update_status()
         self._remember()
 
     def action_tree(self, step: int) -> None:
-        """Go to the next tree of the table in a direction."""
-        place = self.view.place_of(self.number)
-        following = 0 if place is None else place + step
+        """Go to the next or previous tree of the table."""
+        position = self.view.position_of(self.number)
+        following = 0 if position is None else position + step
         if 0 <= following < len(self.view.numbers):
             self.load(self.view.numbers[following])
         else:
-            self.browser.warn("there is no tree further on")
+            self.browser.show_warning("there are no more trees")
 
     def action_failure(self, step: int) -> None:
-        """Go to the next failure in a direction."""
-        place = self.view.place_of(self.number)
-        found = None if place is None else self.view.failure(place, step)
-        if found is None:
-            self.browser.warn(f"no failure {'below' if step > 0 else 'above'}")
+        """Go to the next or previous failure."""
+        position = self.view.position_of(self.number)
+        failure = None if position is None else self.view.failure(position, step)
+        if failure is None:
+            self.browser.show_warning(f"no failure {'below' if step > 0 else 'above'}")
         else:
-            self.load(self.view.numbers[found])
+            self.load(self.view.numbers[failure])
 
     def action_diff(self) -> None:
-        """Show what changed, or the whole response."""
-        self._choose(replace(self._chosen, diff=not self._chosen.diff))
+        """Toggle between the diff and the whole response."""
+        self._set_options(replace(self._options, diff=not self._options.diff))
 
-    def action_asked(self) -> None:
+    def action_source_prompt(self) -> None:
         """Show or hide the prompt that produced the response."""
-        self._choose(replace(self._chosen, asked=not self._chosen.asked))
+        self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_answer(self) -> None:
         """Go to the answer."""
         line = self._pane.line_of(self.record.selected) if self.record else None
         if line is None:
-            self.browser.warn("this tree has no answer")
+            self.browser.show_warning("this tree has no answer")
         else:
             self._pane.cursor = line
 
     def action_other_pane(self) -> None:
-        """Give the keys to the other pane."""
+        """Focus the other pane."""
         (self._node if self._pane.has_focus else self._pane).focus()
 
     def action_node_pane(self) -> None:
-        """Give the keys to the node."""
+        """Focus the node pane."""
         self._node.focus()
 
     def action_outwards(self) -> None:
-        """From the node to the tree; in the tree, from a node to its parent."""
+        """Focus the tree; in the tree, move to the parent."""
         if not self._pane.has_focus:
             self._pane.focus()
             return
@@ -157,11 +161,11 @@ class TreeScreen(BrowserScreen[int]):
         self._pane.cursor = self._pane.line_of(item.parent) or 0 if item else 0
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll the node while the tree has the keys."""
+        """Scroll the node pane while the tree is focused."""
         self._node.advance(lines)
 
     def action_copy(self, what: str) -> None:
-        """Copy the text itself, uncut."""
+        """Copy the whole original text."""
         if self.record is None:
             copy(self.app, raw_text(self.view, self.number), "line")
             return
@@ -169,7 +173,7 @@ class TreeScreen(BrowserScreen[int]):
         copy(self.app, texts[what](), "node" if what == "json" else what)
 
     def action_pager(self) -> None:
-        """Read all about the node in a pager."""
+        """Open all sections of the node in a pager."""
         text = "\n\n".join(f"{section.title}\n\n{section.raw}" for section in self._sections)
         open_pager(self.app, text, "node")
 
@@ -178,7 +182,7 @@ class TreeScreen(BrowserScreen[int]):
         open_editor(self.app, self._response(), "response")
 
     def action_export(self) -> None:
-        """Choose a format, then write the file."""
+        """Select a format, then write the file."""
         if self.record:
             self.app.push_screen(ExportScreen(), self._export)
 
@@ -192,7 +196,7 @@ class TreeScreen(BrowserScreen[int]):
         self._remember()
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
-        """Enter gives the keys to the node."""
+        """Focus the node pane on Enter."""
         self._node.focus()
 
     @property
@@ -203,49 +207,53 @@ class TreeScreen(BrowserScreen[int]):
     def _node(self) -> NodePane:
         return self.query_one(NodePane)
 
-    def _choose(self, chosen: Chosen) -> None:
-        self._chosen = chosen
-        self._node.say(as_text(choose(self._sections, chosen)))
-        self._say_status()
+    def _set_options(self, options: NodeOptions) -> None:
+        self._options = options
+        self._node.set_content(as_text(select_sections(self._sections, options)))
+        self._update_status()
 
     def _show_node(self) -> None:
         if self.record:
-            # Not the coroutine itself: a worker that is cancelled before it begins would never await it.
-            work: WorkType[None] = partial(self._work_out, self.record, self._pane.under_cursor)
+            # A function, not a coroutine: a worker that is cancelled before it starts would never await it.
+            work: WorkType[None] = partial(
+                self._render_sections, self.record, self._pane.under_cursor
+            )
             self.run_worker(work, exclusive=True, group="node")
 
-    async def _work_out(self, tree: SearchTree, line: TreeLine | None) -> None:
-        """Show a node; its diff may take a while, so it is made elsewhere."""
+    async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
+        """Show a node; its diff may take a while, so it is computed in a thread."""
         colour = not self.app.no_color
         self._sections = await asyncio.to_thread(sections_of, self.view, tree, line, colour)
-        self._choose(self._chosen)
+        self._set_options(self._options)
 
     def _show_broken(self, why: str) -> None:
         self.workers.cancel_group(self, "node")
         raw = raw_text(self.view, self.number)
         self._sections = [
-            Section("This line holds no tree", safe_text(why, PALETTE["fault"]), why),
+            Section("This line is not a tree", safe_text(why, PALETTE["fault"]), why),
             Section("The line", safe_text(raw, limit=SHOWN_RAW), raw),
         ]
-        self._choose(self._chosen)
+        self._set_options(self._options)
 
-    def _say_status(self) -> None:
-        place = self.view.place_of(self.number)
-        where = "not shown in the table" if place is None else f"{place + 1:,}"
+    def _update_status(self) -> None:
+        position = self.view.position_of(self.number)
+        where = "not shown in the table" if position is None else f"{position + 1:,}"
         text = Text(f"tree {where} of {len(self.view.numbers):,}")
         shown = self.view.shown
-        parts: list[str] = [shown.show] if shown.show != "all" else []
+        parts: list[str] = [shown.category] if shown.category != "all" else []
         parts += [f"with {one_line(shown.text, 40)}"] if shown.text else []
         text.append("".join(f", {part}" for part in parts))
-        text.append("  diff" if self._chosen.diff else "  whole response")
+        text.append("  diff" if self._options.diff else "  whole response")
         if self.view.problem:
             text.append(f"  {one_line(self.view.problem, 200)}", style=PALETTE["fault"])
-        self.query_one(StatusBar).say(text)
+        self.query_one(StatusBar).set_content(text)
 
     def _remember(self) -> None:
         if self.record:
-            place = Place(prompt_id=self.record.prompt.id, line=self._pane.cursor, open_tree=True)
-            self.browser.remember(self.view.path, place)
+            position = Position(
+                prompt_id=self.record.prompt.id, line=self._pane.cursor, open_tree=True
+            )
+            self.browser.remember(self.view.path, position)
 
     def _response(self) -> str:
         line = self._pane.under_cursor
@@ -269,15 +277,15 @@ class TreeScreen(BrowserScreen[int]):
         try:
             path = await write_export(self.view, self.number, tree, file_format)
         except UsageError as error:
-            self.browser.warn(str(error))
+            self.browser.show_warning(str(error))
         else:
-            self.browser.tell(f"written: {path}")
+            self.browser.show_message(f"exported to {path}")
 
 
 def sections_of(
     view: RunView, tree: SearchTree, line: TreeLine | None, colour: bool
 ) -> list[Section]:
-    """All about the prompt, a node or a fault."""
+    """The sections of the prompt, a node or a fault."""
     if line is None:
         return prompt_sections(tree)
     if line.node is not None:

@@ -1,1 +1,1 @@
-"""What is known, as rows of tables and lines of text: pure functions."""
+"""Table rows and lines of text from what the browser knows, as pure functions."""

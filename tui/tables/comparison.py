@@ -1,4 +1,4 @@
-"""Two runs side by side as rows of a table and as one line: pure functions."""
+"""The comparison of two runs as table rows and as a status line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.compare.comparison import Kind, Outcome, Pair, Tally, is_judged
+from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair, is_judged
 from tui.index.rows import TreeRow
 from tui.widgets.table import Column
 
@@ -33,21 +33,21 @@ WORDS: Mapping[Outcome, tuple[str, str]] = {
     "right": ("B only", "head"),
     "neither": ("neither", "fail"),
 }
-"""Who passes, and the meaning of its colour."""
-KIND_NAMES: Mapping[Kind, str] = {
+"""Outcome to its word and its key in the palette."""
+FILTER_NAMES: Mapping[PairFilter, str] = {
     "all": "all",
     "flips": "flips",
     **{kind: WORDS[kind][0] for kind in ("left", "right", "both", "neither")},
 }
-"""What a person calls a kind."""
+"""Names of the filters."""
 
 
-def compare_cells(place: int, pair: Pair) -> Mapping[str, Text]:
+def pair_cells(position: int, pair: PromptPair) -> Mapping[str, Text]:
     """A row of the table."""
     word, style = WORDS[pair.outcome]
     title = pair.left.title or pair.right.title or pair.left.prompt_id
     return {
-        "number": Text(str(place + 1)),
+        "number": Text(str(position + 1)),
         "prompt": Text(one_line(title, _TITLE)),
         "left": side_text(pair.left, by_truth=pair.by_truth),
         "left_score": _score(pair.left),
@@ -59,41 +59,41 @@ def compare_cells(place: int, pair: Pair) -> Mapping[str, Text]:
 
 
 def side_text(row: TreeRow, *, by_truth: bool) -> Text:
-    """What one side came to, in a word."""
+    """The result of one side, in a word."""
     if row.error is not None:
         return Text("! broken", style=PALETTE["fault"])
     if by_truth:
-        return _yes_no(bool(row.truth), "✓ right", "✗ wrong")
+        return _yes_no(bool(row.truth), "✓ correct", "✗ wrong")
     if not is_judged(row):
         return Text("unjudged", style=PALETTE["unjudged"])
     return _yes_no(row.stop == "solved", "✓ solved", "✗ failed")
 
 
-def tally_text(tally: Tally) -> Text:
-    """How two runs compare, on one line."""
+def counts_text(counts: OutcomeCounts) -> Text:
+    """The comparison of two runs on one line."""
     line = Text()
-    if tally.known:
-        both, left, right = (tally.outcomes[name] for name in ("both", "left", "right"))
+    if counts.judged:
+        both, left, right = (counts.outcomes[name] for name in ("both", "left", "right"))
         line.append(
-            f"A {_percent(both + left, tally.known)}  B {_percent(both + right, tally.known)}"
+            f"A {_percent(both + left, counts.judged)}  B {_percent(both + right, counts.judged)}"
         )
-        line.append(f" of {tally.known:,}, ").append(_basis(tally))
+        line.append(f" of {counts.judged:,}, ").append(_basis(counts))
     else:
-        line.append(f"{tally.shared:,} prompts in both runs, none that both were judged on")
-    if tally.left_alone or tally.right_alone:
-        alone = f"; only in A {tally.left_alone:,}, only in B {tally.right_alone:,}"
+        line.append(f"{counts.shared:,} prompts in both runs, none judged in both")
+    if counts.left_only or counts.right_only:
+        alone = f"; only in A {counts.left_only:,}, only in B {counts.right_only:,}"
         line.append(alone, style=PALETTE["note"])
-    if not tally.done:
-        line.append(f"; {tally.outcomes['unread']:,} still to be read", style=PALETTE["note"])
+    if not counts.done:
+        line.append(f"; {counts.outcomes['unread']:,} not read yet", style=PALETTE["note"])
     return line
 
 
-def _basis(tally: Tally) -> str:
-    if not tally.by_truth:
+def _basis(counts: OutcomeCounts) -> str:
+    if not counts.by_truth:
         return "by the judge"
-    if tally.by_truth == tally.known:
+    if counts.by_truth == counts.judged:
         return "by ground truth"
-    return f"{tally.by_truth:,} by ground truth, the others by the judge"
+    return f"{counts.by_truth:,} by ground truth, the others by the judge"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -1,4 +1,4 @@
-"""Runs as rows of a table and as lines about one: pure functions of their summaries."""
+"""Run summaries as table rows and as lines of details."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.run_summary import RunSummary
-from tui.widgets.bars import short
+from tui.widgets.bars import abbreviate
 from tui.widgets.table import Column
 
 COLUMNS = (
@@ -28,7 +28,7 @@ COLUMNS = (
     Column("tokens", "tokens", 7, right=True),
     Column("date", "started", 16, from_width=98),
 )
-"""`model` and `date` have no room in 80 cells; `run_detail` says them."""
+"""`model` and `date` do not fit in 80 cells; `run_detail` has them."""
 _STATES = {
     "running": ("● running", "answer"),
     "finished": ("✓ finished", "pass"),
@@ -39,7 +39,7 @@ _NAME = 200
 
 
 def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mapping[str, Text]:
-    """A row."""
+    """The cells of a run."""
     glyph, style = _STATES[run.state]
     cells = {
         "mark": "*" if marked else "",
@@ -48,10 +48,10 @@ def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mappin
         "strategy": run.strategy or (run.kind if run.kind == "training" else ""),
         "budget": "" if run.budget is None else str(run.budget),
         "model": _models(run),
-        "trees": "" if run.trees is None else short(run.trees),
+        "trees": "" if run.trees is None else abbreviate(run.trees),
         "solved": _percent(run.solved),
         "truth": _percent(run.truth),
-        "tokens": "" if run.tokens is None else short(run.tokens),
+        "tokens": "" if run.tokens is None else abbreviate(run.tokens),
         "date": run.date[:16].replace("T", " "),
     }
     texts = {name: Text(one_line(value, _NAME)) for name, value in cells.items()}
@@ -59,7 +59,7 @@ def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mappin
 
 
 def run_name(directory: Path, roots: Sequence[Path]) -> str:
-    """A run by its path below the folder that was given, or by its own name where it was given itself."""
+    """A run's path relative to one of the roots, or its own name if it is a root."""
     for root in roots:
         if directory == root:
             return directory.name or str(directory)
@@ -69,27 +69,27 @@ def run_name(directory: Path, roots: Sequence[Path]) -> str:
 
 
 def run_detail(run: RunSummary) -> Text:
-    """What the table has no room for: where the run is, its models, its date, what is wrong with it."""
+    """Details that do not fit in the table: directory, models, benchmark, date and error."""
     lines = [str(run.directory)]
     about = [f"{role}: {model}" for role, model in run.models]
     about += [run.benchmark] if run.benchmark else []
     about += [run.date.replace("T", " ")] if run.date else []
     lines.append(", ".join(about))
     text = Text("\n".join(one_line(line, _NAME) for line in lines))
-    if run.why:
-        text.append(f"\n{one_line(run.why, _NAME)}", style=PALETTE["fault"])
+    if run.reason:
+        text.append(f"\n{one_line(run.reason, _NAME)}", style=PALETTE["fault"])
     return text
 
 
 def sort_runs(
     runs: Sequence[RunSummary], column: str | None, *, descending: bool
 ) -> list[RunSummary]:
-    """Runs in order; those without a value last, and as they were found where no column is named."""
+    """Sort runs, those without a value last; without a column, keep their order."""
     if column in (None, "mark"):
         return list(runs)
-    known = [run for run in runs if _value(run, column) not in (None, "")]
+    present = [run for run in runs if _value(run, column) not in (None, "")]
     missing = [run for run in runs if _value(run, column) in (None, "")]
-    return [*sorted(known, key=lambda r: _value(r, column), reverse=descending), *missing]
+    return [*sorted(present, key=lambda r: _value(r, column), reverse=descending), *missing]
 
 
 def _value(run: RunSummary, column: str | None) -> Any:
@@ -99,7 +99,7 @@ def _value(run: RunSummary, column: str | None) -> Any:
 
 
 def _models(run: RunSummary) -> str:
-    """The models, each named once and by the last part of its path."""
+    """The distinct models, each by the last part of its path."""
     names = (model.rstrip("/").rpartition("/")[2] for _, model in run.models)
     return ", ".join(dict.fromkeys(names))
 

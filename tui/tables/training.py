@@ -1,4 +1,4 @@
-"""A training run as rows, lines and sections: pure functions."""
+"""A training run as table rows, lines and sections."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from spar.view.diff import diff_text, word_diff
 from spar.view.node_detail import SHOWN, Section, node_sections
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
-from tui.training.examples import Kind, TrainingExample
-from tui.training.status import Course, Metric, Origin, Round, Score, Scores, Standing
-from tui.widgets.node_pane import ASKED, CHANGE, RESPONSE
+from tui.training.examples import TrainingExample, TrainingKind
+from tui.training.status import (
+    ExampleSource,
+    LossCurve,
+    MetricHistory,
+    MetricValue,
+    ScoreTable,
+    TrainingRound,
+    TrainingStatus,
+)
+from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT
 from tui.widgets.table import Column
 
 COLUMNS = (
     Column("kind", "kind", 8),
     Column("score", "score", 5, right=True),
     Column("prompt_id", "prompt", 18, from_width=60),
-    Column("learnt", "what is learnt", 0),
+    Column("target", "target", 0),
 )
-NAMES: Mapping[Kind, str] = {
+NAMES: Mapping[TrainingKind, str] = {
     "pair": "pair",
     "refine": "refine",
     "tree": "judge",
@@ -32,8 +40,8 @@ NAMES: Mapping[Kind, str] = {
     "answer": "answer",
     "broken": "! broken",
 }
-"""Kinds as a column says them."""
-KIND_NAMES: Mapping[Kind, str] = {
+"""Names of the kinds in the table."""
+KIND_NAMES: Mapping[TrainingKind, str] = {
     "pair": "pairs",
     "refine": "refine",
     "tree": "judge",
@@ -41,8 +49,8 @@ KIND_NAMES: Mapping[Kind, str] = {
     "answer": "answers",
     "broken": "broken",
 }
-"""Kinds as a person chooses among them."""
-_LONG_NAMES: Mapping[Kind, str] = {
+"""Names of the kinds in the line of choices."""
+_LONG_NAMES: Mapping[TrainingKind, str] = {
     "pair": "a pair",
     "refine": "a refinement",
     "tree": "a judgement of a node in a search",
@@ -59,21 +67,21 @@ _SPARK = 24
 _TITLE = 300
 
 
-def title_text(name: str, standing: Standing, at: int | None) -> Text:
-    """The run, and the round that is shown."""
+def title_text(name: str, status: TrainingStatus, at: int | None) -> Text:
+    """The name of the run and of the selected round."""
     text = Text("spar  training  ", style=PALETTE["note"])
     text.append(one_line(name, 200), style=PALETTE["head"])
     if at is not None:
-        text.append(f"  {round_text(standing.rounds[at])}")
-        text.append(f"  ({at + 1} of {len(standing.rounds)})", style=PALETTE["note"])
+        text.append(f"  {round_text(status.rounds[at])}")
+        text.append(f"  ({at + 1} of {len(status.rounds)})", style=PALETTE["note"])
     return text
 
 
 def example_cells(example: TrainingExample) -> Mapping[str, Text]:
-    """A row of the list."""
+    """The cells of an example."""
     if example.kind == "broken":
         why = Text(one_line(example.error, _TITLE), style=PALETTE["fault"])
-        return {"kind": Text(NAMES["broken"], style=PALETTE["fault"]), "learnt": why}
+        return {"kind": Text(NAMES["broken"], style=PALETTE["fault"]), "target": why}
     kind = Text(NAMES[example.kind])
     if example.swapped:
         kind.append(" ⇄", style=PALETTE["fault"])
@@ -82,36 +90,36 @@ def example_cells(example: TrainingExample) -> Mapping[str, Text]:
         "kind": kind,
         "score": Text(score),
         "prompt_id": Text(one_line(example.prompt_id, _TITLE)),
-        "learnt": Text(one_line(example.learnt, _TITLE)),
+        "target": Text(one_line(example.target, _TITLE)),
     }
 
 
 def example_sections(
     example: TrainingExample,
-    origin: Origin | None,
+    source: ExampleSource | None,
     tree: SearchTree | str | None,
     *,
     colour: bool = True,
 ) -> list[Section]:
-    """All about an example: what differs first.
+    """The sections of an example; the diff comes first.
 
     Parameters
     ----------
     tree:
-        The tree that it came from, why there is none, or None where nobody looked.
+        The tree that it was taken from, the reason why there is none, or None if it was not loaded.
     """
     if example.kind == "broken":
-        return [_text("This line holds no example", example.error)]
+        return [_text("This line is not an example", example.error)]
     return [
         *_sides(example, colour=colour),
         *_refined(example, tree, colour=colour),
         *_turns(example),
-        _source(example, origin, tree),
+        _source(example, source, tree),
     ]
 
 
-def score_lines(scores: Scores, width: int) -> list[Text]:
-    """Scores by iteration, a line a metric, the last iterations where there is no room for all."""
+def score_lines(scores: ScoreTable, width: int) -> list[Text]:
+    """Scores by iteration, one line for each metric; only the last iterations that fit."""
     if not scores.metrics:
         return []
     longest = max(cell_len(one_line(metric.name)) for metric in scores.metrics)
@@ -131,10 +139,10 @@ def score_lines(scores: Scores, width: int) -> list[Text]:
     return lines
 
 
-def bar_lines(scores: Scores, metric: Metric, width: int) -> list[Text]:
-    """One metric as a bar an iteration, from 0 to 1, or to its largest value where that is more."""
-    known = [score.value for score in metric.scores if score]
-    top = max([1.0, *known])
+def bar_lines(scores: ScoreTable, metric: MetricHistory, width: int) -> list[Text]:
+    """One metric as a bar for each iteration, from 0 to 1 or to its largest value."""
+    values = [score.value for score in metric.scores if score]
+    top = max([1.0, *values])
     cells = max(width - 2 * _VALUE - 4, 1)
     lines = [Text(one_line(metric.name, width), style=PALETTE["head"])]
     for iteration, score in zip(scores.iterations, metric.scores, strict=True):
@@ -143,32 +151,36 @@ def bar_lines(scores: Scores, metric: Metric, width: int) -> list[Text]:
     return lines
 
 
-def course_text(course: Course) -> Text:
-    """A training on one line."""
-    line = Text(one_line(course.name, 12), style=PALETTE["head"])
-    line.append(f" loss {sparkline(thinned(course.losses, _SPARK))}", style="not bold")
-    first, last = course.losses[0], course.losses[-1]
-    line.append(f" {first:.3f} → {last:.3f}, {course.step:,} steps", style="not bold")
-    if course.share is not None:
-        what = "chosen preferred" if course.share_name.startswith("rewards") else "tokens right"
-        line.append(f", {what} {100 * course.share:.0f} %", style="not bold")
+def loss_curve_text(curve: LossCurve) -> Text:
+    """A loss curve on one line."""
+    line = Text(one_line(curve.name, 12), style=PALETTE["head"])
+    line.append(f" loss {sparkline(thinned(curve.losses, _SPARK))}", style="not bold")
+    first, last = curve.losses[0], curve.losses[-1]
+    line.append(f" {first:.3f} → {last:.3f}, {curve.step:,} steps", style="not bold")
+    if curve.share is not None:
+        what = "chosen preferred" if curve.share_name.startswith("rewards") else "tokens correct"
+        line.append(f", {what} {100 * curve.share:.0f} %", style="not bold")
     return line
 
 
-def round_text(of: Round) -> str:
-    """A round's name."""
-    return one_line(of.home.name, 60) if of.number is None else f"iteration {of.number}"
+def round_text(training_round: TrainingRound) -> str:
+    """The name of a round."""
+    return (
+        one_line(training_round.home.name, 60)
+        if training_round.number is None
+        else f"iteration {training_round.number}"
+    )
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """A cell a value, from the lowest to the highest among them; a missing one is blank."""
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
+    """One cell for each value, scaled from the lowest to the highest; a missing value is blank."""
+    present = [value for value in values if value is not None]
+    low, high = min(present, default=0.0), max(present, default=0.0)
     return "".join(_spark(value, low, high) for value in values)
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:
-    """At most so many values, each the mean of its neighbours."""
+    """At most `most` values, each the mean of adjacent ones."""
     if len(values) <= most:
         return list(values)
     edges = [len(values) * at // most for at in range(most + 1)]
@@ -188,7 +200,7 @@ def _bar(share: float, cells: int) -> str:
     return f"{'█' * whole}{'·' * (cells - whole)}"
 
 
-def _score(score: Score | None) -> str:
+def _score(score: MetricValue | None) -> str:
     if score is None:
         return "-"
     about = "" if score.stderr is None else f"±{score.stderr:.3f}".replace("0.", ".", 1)
@@ -199,27 +211,27 @@ def _sides(example: TrainingExample, *, colour: bool) -> Iterator[Section]:
     if example.rejected is None:
         return
     yield _change(
-        "the rejected response to the chosen one", example.rejected, example.learnt, colour
+        "the rejected response to the chosen one", example.rejected, example.target, colour
     )
-    yield _text(f"{RESPONSE} that is chosen{_node(example, 0)}", example.learnt)
-    yield _text(f"{RESPONSE} that is rejected{_node(example, 1)}", example.rejected)
+    yield _text(f"{RESPONSE} (chosen{_node(example, 0)})", example.target)
+    yield _text(f"{RESPONSE} (rejected{_node(example, 1)})", example.rejected)
 
 
 def _refined(
     example: TrainingExample, tree: SearchTree | str | None, *, colour: bool
 ) -> Iterator[Section]:
-    """What a refinement that is learnt changed, out of its tree, and what is learnt."""
+    """The diff of a refinement against its parent, and the target."""
     if example.rejected is not None:
         return
     if example.kind == "refine" and isinstance(tree, SearchTree):
         node = next((node for node in tree.nodes if node.id == example.nodes[0]), None)
         sections = node_sections(tree, node, colour=colour) if node else []
         yield from (section for section in sections if section.title.startswith(CHANGE))
-    yield _text(f"What is learnt: {_LONG_NAMES[example.kind]}{_verdict(example)}", example.learnt)
+    yield _text(f"Target: {_LONG_NAMES[example.kind]}{_verdict(example)}", example.target)
 
 
 def _turns(example: TrainingExample) -> Iterator[Section]:
-    """The conversation before what is learnt, the latest turn first to be seen."""
+    """The conversation before the target."""
     if example.rejected is not None:
         yield from (_text(f"Prompt: {turn.role}", turn.content) for turn in example.turns)
         return
@@ -227,20 +239,20 @@ def _turns(example: TrainingExample) -> Iterator[Section]:
     for turn in example.turns:
         body.append(f"{turn.role}\n", style=PALETTE["head"])
         body.append_text(safe_text(turn.content, limit=SHOWN)).append("\n")
-    yield Section(ASKED, body, _raw(example.turns))
+    yield Section(SOURCE_PROMPT, body, _raw(example.turns))
 
 
 def _source(
-    example: TrainingExample, origin: Origin | None, tree: SearchTree | str | None
+    example: TrainingExample, source: ExampleSource | None, tree: SearchTree | str | None
 ) -> Section:
     ids = ", ".join(f"#{node}" for node in example.nodes) or "no node"
     lines = [f"{example.run or 'no run'}, prompt {example.prompt_id or 'without an id'}, {ids}"]
-    if origin is not None:
-        lines.append(str(origin.directory))
+    if source is not None:
+        lines.append(str(source.directory))
     if isinstance(tree, str):
         lines.append(tree)
-    lines += ["chance has swapped the sides: the control with shuffled labels"] * example.swapped
-    return _text("Where it came from", "\n".join(lines))
+    lines += ["the sides were swapped at random (control with shuffled labels)"] * example.swapped
+    return _text("Source", "\n".join(lines))
 
 
 def _change(what: str, old: str, new: str, colour: bool) -> Section:
@@ -253,8 +265,8 @@ def _change(what: str, old: str, new: str, colour: bool) -> Section:
     return Section(f"{CHANGE} {what}", body, plain, () if same else pieces)
 
 
-def _node(example: TrainingExample, place: int) -> str:
-    return f" (#{example.nodes[place]})" if place < len(example.nodes) else ""
+def _node(example: TrainingExample, index: int) -> str:
+    return f", #{example.nodes[index]}" if index < len(example.nodes) else ""
 
 
 def _verdict(example: TrainingExample) -> str:

@@ -1,4 +1,4 @@
-"""Trees as rows of a table, and how a run stands in one line: pure functions."""
+"""Trees as table rows, and the status line of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.text import Text
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.index.rows import Counts, Filter, Progress, Show, Sort, TreeRow
-from tui.widgets.bars import short
+from tui.index.rows import Category, Filter, IndexProgress, RowCounts, Sort, TreeRow
+from tui.widgets.bars import abbreviate
 from tui.widgets.choices import Choice
 from tui.widgets.table import Column
 
@@ -26,15 +26,15 @@ COLUMNS = (
     Column("seconds", "secs", 7, right=True, from_width=100),
     Column("truth", "truth", 6),
 )
-"""Names are those of `tui.index.rows.Column`."""
-KINDS: tuple[Show, ...] = get_args(Show)
-"""What the keys 1 to 5 show."""
+"""Names are those of `tui.index.rows.SortKey`."""
+KINDS: tuple[Category, ...] = get_args(Category)
+"""The categories of the keys 1 to 5."""
 _STYLES = {"solved": "pass", "exhausted": "fail", "budget": "fail"}
 _TITLE = 300
 
 
 def tree_cells(row: TreeRow) -> Mapping[str, Text]:
-    """A row; a line that holds no tree says why."""
+    """The cells of a row; one that is not a tree shows the reason."""
     number = Text(str(row.number + 1))
     if row.error is not None:
         why = Text(f"! {one_line(row.error, _TITLE)}", style=PALETTE["fault"])
@@ -45,17 +45,17 @@ def tree_cells(row: TreeRow) -> Mapping[str, Text]:
         "prompt": Text(one_line(row.title, _TITLE)),
         "stop": Text(stop, style=PALETTE[_STYLES.get(stop, "unjudged")]),
         "score": Text("-" if row.score is None else f"{row.score:.2f}"),
-        "nodes": Text(short(row.num_nodes)),
-        "depth": Text(short(row.depth)),
-        "tokens": Text(short(row.tokens)),
+        "nodes": Text(abbreviate(row.num_nodes)),
+        "depth": Text(abbreviate(row.depth)),
+        "tokens": Text(abbreviate(row.tokens)),
         "faults": Text(f"! {row.faults}", style=PALETTE["fault"]) if row.faults else Text(""),
         "seconds": Text(f"{row.seconds:.1f}"),
         "truth": _truth(row),
     }
 
 
-def kind_choices(counts: Counts) -> list[Choice]:
-    """The kinds of trees, and how many there are of each by now."""
+def kind_choices(counts: RowCounts) -> list[Choice]:
+    """The categories with their numbers of trees."""
     numbers = (counts.rows, counts.solved, counts.unsolved, counts.faults, counts.judge_wrong)
     return [
         Choice(kind, kind.replace("-", " "), number)
@@ -63,11 +63,11 @@ def kind_choices(counts: Counts) -> list[Choice]:
     ]
 
 
-def status(progress: Progress, shown: Filter, sort: Sort, num_shown: int) -> Text:
-    """How many trees are shown, by what, and how far the work in the background is."""
+def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -> Text:
+    """The number of shown trees, the filter, the sort key, and the progress of the background work."""
     line = Text(f"{num_shown:,} of {progress.rows:,} trees")
     if sort != Sort("number"):
-        line.append(f", by {sort.column} {'↓' if sort.descending else '↑'}")
+        line.append(f", by {sort.key} {'↓' if sort.descending else '↑'}")
     if shown.text:
         slash = "regex" if shown.regex else "text"
         line.append(f", {slash} ").append(one_line(shown.text, 40), style=PALETTE["head"])
@@ -83,7 +83,7 @@ def status(progress: Progress, shown: Filter, sort: Sort, num_shown: int) -> Tex
 
 
 def _truth(row: TreeRow) -> Text:
-    """Ground truth, and `!` where the judge says otherwise."""
+    """Ground truth, with `!` if the judge disagrees."""
     if row.truth is None:
         return Text("")
     text = Text("✓ yes" if row.truth else "✗ no", style=PALETTE["pass" if row.truth else "fail"])

@@ -1,12 +1,12 @@
-"""What a training learns from, example by example: files of any size open at once, a line is parsed when seen.
+"""Training examples: files of any size open at once, and a line is parsed when it is viewed.
 
     data = TrainingData.open("runs/loop/iteration-1/build")
-    while not data.work(0.05):                # in a worker: find all lines, and of which kind they are
+    while not data.work(0.05):                # in a worker: find all lines and their kinds
         ...
     data.example(data.order("pair")[0])
 
-Reads what `spar train` and `python -m spar.train.build` write, in all three forms (`trl`, `llamafactory`,
-`jsonl`): a line with two sides is a pair, any other with turns is learnt by its last turn.
+Reads the files of `spar train` and `python -m spar.train.build` in all three formats (`trl`, `llamafactory`,
+`jsonl`). A line with two sides is a pair; the target of any other conversation is its last turn.
 """
 
 from __future__ import annotations
@@ -27,53 +27,53 @@ from spar.errors import UsageError
 from spar.record.layout import EXAMPLE_FILES
 from spar.record.training_data import ExampleKind
 from spar.types import ChatRole, Message
-from tui.index.cooperative import Pace
+from tui.index.cooperative import Throttle
 from tui.index.source import Source
 
-Kind = Literal["pair", ExampleKind, "answer", "broken"]
-"""Two responses, a refinement, a judgement in a search, one of a draft, a teacher's answer; or no example."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
+TrainingKind = Literal["pair", ExampleKind, "answer", "broken"]
+"""Two responses, a refinement, a judgement in a search, one of a draft, a teacher's answer, or an invalid line."""
+TRAINING_KINDS: tuple[TrainingKind, ...] = get_args(TrainingKind)
 
 BLOCK = 1 << 20
-KEPT = 256
-"""Examples that are kept once they were parsed."""
+CACHE_SIZE = 256
+"""Size of the cache of parsed examples."""
 _ROLES: Mapping[str, ChatRole] = {
     **{role: role for role in get_args(ChatRole)},
     "human": "user",
     "gpt": "assistant",
 }
-Stamp = tuple[tuple[int, int, int] | None, ...]
-"""Of each file its inode, size and time of change; None where it is not there."""
+FileStamp = tuple[tuple[int, int, int] | None, ...]
+"""Inode, size and modification time of each file; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
     """One line of a file of examples."""
 
-    kind: Kind
+    kind: TrainingKind
     run: str = ""
-    """Which of the build's runs its tree stands in: search, drafts or answers."""
+    """The run that has the tree: search, drafts or answers."""
     prompt_id: str = ""
     nodes: tuple[int, ...] = ()
     """Ids of the chosen node and the rejected one, or of the one node."""
     turns: tuple[Message, ...] = ()
-    """The conversation before what is learnt."""
-    learnt: str = ""
+    """The conversation before the target."""
+    target: str = ""
     """The chosen response, or the last turn."""
     rejected: str | None = None
-    """None where the example is no pair."""
+    """The rejected response; None unless the example is a pair."""
     swapped: bool = False
-    """Whether chance has swapped the sides of a pair."""
+    """Whether the sides of the pair were swapped at random."""
     verdict: bool | None = None
-    """What a judgement says."""
+    """The verdict of a judgement."""
     score: float | None = None
     """The judge's score of the node."""
     error: str = ""
-    """Why the line holds no example."""
+    """Why the line is not an example."""
 
 
 class TrainingData:
-    """The examples of one build. `work` is for a worker, all else for the thread that draws."""
+    """The examples of one data set. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, build: Path) -> None:
         self.build = build
@@ -83,13 +83,13 @@ class TrainingData:
         self._starts, self._lengths = array("q"), array("q")
         self._kinds = bytearray()
         self._at = (0, 0)
-        """File and offset up to which lines are found."""
-        self._pace = Pace()
-        self._known = lru_cache(KEPT)(self._parsed)
+        """The file and offset up to which lines have been found."""
+        self._throttle = Throttle()
+        self._cached_example = lru_cache(CACHE_SIZE)(self._parse_example)
 
     @classmethod
     def open(cls, build: str | Path) -> TrainingData:
-        """Open a build's folder; one that is not there, or not built yet, has no examples.
+        """Open a data set's folder; one that does not exist yet has no examples.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class TrainingData:
         return cls(Path(build))
 
     def work(self, seconds: float = 0.05) -> bool:
-        """Work for about so long on what is not known yet; returns whether all is known."""
+        """Find examples for about so many seconds; returns whether all are found."""
         deadline = time.monotonic() + seconds
         while self._at[0] < len(self._sources):
             self._take_block()
@@ -108,7 +108,7 @@ class TrainingData:
         return True
 
     def is_replaced(self) -> bool:
-        """Whether the files on the disk are others by now; `open` them again then."""
+        """Whether the files were replaced and must be opened again."""
         return stamp_of(self.build) != self.stamp
 
     def __len__(self) -> int:
@@ -116,24 +116,24 @@ class TrainingData:
         return len(self._kinds)
 
     def example(self, number: int) -> TrainingExample:
-        """One example; a line that holds none has an `error`."""
-        return self._known(number)
+        """One example; an invalid line has an `error`."""
+        return self._cached_example(number)
 
-    def order(self, kind: Kind | None = None) -> array[int]:
-        """Numbers of the examples of one kind, of all where none is named."""
+    def order(self, kind: TrainingKind | None = None) -> array[int]:
+        """Numbers of the examples of one kind, or of all."""
         kinds = bytes(self._kinds)
         if kind is None:
             return array("q", range(len(kinds)))
-        wanted = KINDS.index(kind)
-        return array("q", compress(range(len(kinds)), (at == wanted for at in kinds)))
+        index = TRAINING_KINDS.index(kind)
+        return array("q", compress(range(len(kinds)), (code == index for code in kinds)))
 
-    def counts(self) -> dict[Kind, int]:
-        """Examples found so far by kind."""
-        found = Counter(bytes(self._kinds))
-        return {kind: found[at] for at, kind in enumerate(KINDS) if found[at]}
+    def counts(self) -> dict[TrainingKind, int]:
+        """Number of examples found so far, by kind."""
+        counts = Counter(bytes(self._kinds))
+        return {kind: counts[code] for code, kind in enumerate(TRAINING_KINDS) if counts[code]}
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for source in self._sources:
             source.close()
 
@@ -150,32 +150,36 @@ class TrainingData:
             self._files.append(file)
             self._starts.append(start)
             self._lengths.append(len(line))
-            self._kinds.append(KINDS.index(read_example(line).kind))  # last: rows are counted by it
-            self._pace.breathe()
+            self._kinds.append(
+                TRAINING_KINDS.index(read_example(line).kind)
+            )  # last, since it defines the number of rows
+            self._throttle.yield_cpu()
 
-    def _parsed(self, number: int) -> TrainingExample:
+    def _parse_example(self, number: int) -> TrainingExample:
         start, length = self._starts[number], self._lengths[number]
         data = self._sources[self._files[number]].read(start, length)
         if len(data) < length:
-            return TrainingExample("broken", error="the file was cut short, the line is gone")
+            return TrainingExample(
+                "broken", error="the file was truncated; the line is no longer there"
+            )
         return read_example(data)
 
 
-def stamp_of(build: Path) -> Stamp:
-    """What tells whether a build's files were replaced."""
+def stamp_of(build: Path) -> FileStamp:
+    """A stamp that changes when a data set's files are replaced."""
     return tuple(_stamp(build / name) for name in EXAMPLE_FILES)
 
 
 def read_example(line: bytes) -> TrainingExample:
-    """The example of a line, one of kind `broken` where it holds none."""
+    """Parse the example of a line; an invalid one has the kind `broken`."""
     try:
         return _example(json.loads(line))
     except (ValueError, RecursionError, UsageError) as error:
-        return TrainingExample("broken", error=f"no example: {error}")
+        return TrainingExample("broken", error=f"not an example: {error}")
 
 
 def _whole_lines(source: Source, start: int) -> bytes:
-    """The next lines, about a block of them; the last line of a file needs no break."""
+    """The next complete lines, about one block; the last line of a file needs no line break."""
     block = source.read(start, BLOCK)
     while b"\n" not in block:
         more = source.read(start + len(block), BLOCK)
@@ -192,15 +196,15 @@ def _example(row: Any) -> TrainingExample:
         return _pair(row)
     turns = _turns(row.get("messages", row.get("conversations")))
     if not turns:
-        raise UsageError("it has neither two sides nor turns")
+        raise UsageError("it has neither a pair nor a conversation")
     kind = row.get("kind")
     return TrainingExample(
-        cast("Kind", kind) if kind in get_args(ExampleKind) else "answer",
+        cast("TrainingKind", kind) if kind in get_args(ExampleKind) else "answer",
         run=_text(row.get("run")),
         prompt_id=_text(row.get("prompt_id")),
         nodes=_ids(row.get("node")),
         turns=turns[:-1],
-        learnt=turns[-1].content,
+        target=turns[-1].content,
         verdict=row["verdict"] if isinstance(row.get("verdict"), bool) else None,
         score=_number(row.get("score")),
     )
@@ -213,34 +217,34 @@ def _pair(row: Mapping[str, Any]) -> TrainingExample:
         prompt_id=_text(row.get("prompt_id")),
         nodes=_ids(row.get("chosen_node"), row.get("rejected_node")),
         turns=_turns(row.get("prompt", row.get("conversations"))),
-        learnt=_side(row.get("chosen")),
+        target=_side(row.get("chosen")),
         rejected=_side(row.get("rejected")),
         swapped=row.get("swapped") is True,
     )
 
 
 def _side(value: Any) -> str:
-    """A response: a text, a turn, or a conversation whose last turn it is."""
+    """A response: a text, a turn, or the last turn of a conversation."""
     if isinstance(value, str):
         return value
     turns = _turns(value if isinstance(value, list) else [value])
     if not turns:
-        raise UsageError("a pair lacks one of its sides")
+        raise UsageError("one side of the pair is missing")
     return turns[-1].content
 
 
 def _turns(value: Any) -> tuple[Message, ...]:
-    """A conversation in either spelling; a bare text is a user's turn."""
+    """A conversation in either format; a bare text is a user turn."""
     if isinstance(value, str):
         return (Message(role="user", content=value),)
-    return tuple(_turn(one) for one in value) if isinstance(value, Sequence) else ()
+    return tuple(_turn(turn) for turn in value) if isinstance(value, Sequence) else ()
 
 
 def _turn(value: Any) -> Message:
     match value:
         case {"role": str(role), "content": str(text)} | {"from": str(role), "value": str(text)}:
             return Message(role=_ROLES.get(role, "user"), content=text)
-    raise UsageError("a turn has no speaker or no text")
+    raise UsageError("a turn has no role or no content")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -252,7 +256,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _ids(*values: Any) -> tuple[int, ...]:
-    """Ids of nodes; none where one of them is none."""
+    """Node ids; empty if one of them is not an integer."""
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     return tuple(values) if whole else ()
 

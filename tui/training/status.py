@@ -1,8 +1,8 @@
-"""A training run: its rounds, where their examples came from, what the models scored, how the losses went.
+"""The status of a training run: its rounds, the sources of their examples, scores and loss curves.
 
-A loop has a round an iteration (`iteration-1/`), a bootstrap is one round, and so is a folder that
-`python -m spar.train.build` wrote. All is read from small files, and what is missing, damaged or not
-written yet is left out: a loop is looked at while it runs.
+A loop has one round for each iteration (`iteration-1/`); a bootstrap is a single round, as is a folder written
+by `python -m spar.train.build`. Only small files are read, possibly while the run writes them: what is missing,
+damaged or not written yet is left out.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from spar.store import MANIFEST
 from tui.index.run_summary import iterations_of
 from tui.training.examples import TrainingExample
 
-KEPT = 64
-"""Trainings whose metrics are kept while their file does not change."""
+CACHE_SIZE = 64
+"""Number of trainings whose metrics are cached until their file changes."""
 _SHARES = ("rewards/accuracies", "mean_token_accuracy")
-"""What is told of a training beside its loss, the first that it has."""
+"""Metrics to show beside the loss; the first that a training has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """What was trained at one time."""
+class TrainingRound:
+    """One round of training."""
 
     home: Path
     build: Path
     """Folder of the examples."""
     number: int | None = None
-    """Of a loop's iteration."""
+    """Number of a loop's iteration; None for other runs."""
     runs: Mapping[str, Path] = field(default_factory=dict)
-    """The build's name of a run to its directory."""
+    """An example's `run` to the directory of that run."""
     trainings: tuple[Path, ...] = ()
-    """Folders of the trainings, each named for what it is."""
+    """Folders of the trainings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """The tree and node that an example came from."""
+class ExampleSource:
+    """The tree and node that an example was taken from."""
 
     directory: Path
     prompt_id: str
@@ -60,114 +60,116 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One measurement."""
+class MetricValue:
+    """The value of a metric."""
 
     value: float
     stderr: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric over the iterations."""
+class MetricHistory:
+    """The values of a metric over the iterations."""
 
     name: str
-    scores: tuple[Score | None, ...]
-    """One an iteration, None where it was not measured."""
+    scores: tuple[MetricValue | None, ...]
+    """One value for each iteration; None without an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """What the models of each iteration scored."""
+class ScoreTable:
+    """The scores of the models of each iteration."""
 
     iterations: tuple[int, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricHistory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How a training went."""
+class LossCurve:
+    """The losses of a training."""
 
     name: str
     losses: tuple[float, ...]
-    """One a step."""
+    """One loss for each step."""
     step: int
-    """The last step that was reported."""
+    """The last reported step."""
     share: float | None
-    """Of pairs whose chosen side is preferred, or of tokens that are predicted, at the last step."""
+    """Share of pairs whose chosen side is preferred, or of correctly predicted tokens, at the last step."""
     share_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A training run as its folder shows it."""
+class TrainingStatus:
+    """The status of a training run."""
 
-    rounds: tuple[Round, ...] = ()
-    scores: Scores = Scores()
-    courses: tuple[tuple[Course, ...], ...] = ()
-    """Of each round."""
-
-
-def standing_of(run: Path) -> Standing:
-    """How a training run stands now."""
-    rounds = rounds_of(run)
-    return Standing(rounds, scores_of(run), tuple(map(courses_of, rounds)))
+    rounds: tuple[TrainingRound, ...] = ()
+    scores: ScoreTable = ScoreTable()
+    loss_curves: tuple[tuple[LossCurve, ...], ...] = ()
+    """The loss curves of each round."""
 
 
-def rounds_of(run: Path) -> tuple[Round, ...]:
-    """The rounds of a training run, in order; none where it has learnt from nothing yet."""
+def read_status(run: Path) -> TrainingStatus:
+    """Read the status of a training run."""
+    rounds = read_rounds(run)
+    return TrainingStatus(rounds, read_scores(run), tuple(map(read_loss_curves, rounds)))
+
+
+def read_rounds(run: Path) -> tuple[TrainingRound, ...]:
+    """The rounds of a training run, in order; empty before the first data set is built."""
     iterations = iterations_of(run)
     if iterations:
         return tuple(
-            _of_loop(number, home) for number, home in iterations if number or _built(home)
+            _loop_round(number, home) for number, home in iterations if number or _has_build(home)
         )
     if (run / BUILD_STAGE).is_dir():
-        return (_of_bootstrap(run),)
-    return (_of_build(run),) if any((run / name).is_file() for name in EXAMPLE_FILES) else ()
+        return (_bootstrap_round(run),)
+    return (_build_round(run),) if any((run / name).is_file() for name in EXAMPLE_FILES) else ()
 
 
-def origin_of(example: TrainingExample, of: Round) -> Origin | None:
-    """Where an example came from; None where that is not said. The directory may not be there."""
-    directory = of.runs.get(example.run)
+def source_of(example: TrainingExample, training_round: TrainingRound) -> ExampleSource | None:
+    """The source of an example; None if it does not name one. The directory may not exist."""
+    directory = training_round.runs.get(example.run)
     if directory is None or not example.nodes:
         return None
-    return Origin(directory, example.prompt_id, example.nodes[0])
+    return ExampleSource(directory, example.prompt_id, example.nodes[0])
 
 
-def scores_of(run: Path) -> Scores:
-    """What was measured by iteration: the metrics that the recipe wants to see, else the first of each."""
-    measured = {
+def read_scores(run: Path) -> ScoreTable:
+    """The scores by iteration: the metrics that the recipe shows, else the first of each evaluation."""
+    evaluated = {
         number: _object(home / EVAL_STAGE / SCORES_FILE) for number, home in iterations_of(run)
     }
-    measured = {number: scores for number, scores in measured.items() if scores}
-    names = dict.fromkeys(_wanted(run, tuple(measured.values())))
+    evaluated = {number: scores for number, scores in evaluated.items() if scores}
+    names = dict.fromkeys(_shown_metrics(run, tuple(evaluated.values())))
     metrics = [
-        Metric(f"{title} {name}", tuple(_score(one, title, name) for one in measured.values()))
+        MetricHistory(
+            f"{title} {name}", tuple(_score(scores, title, name) for scores in evaluated.values())
+        )
         for title, name in names
     ]
     shown = tuple(metric for metric in metrics if any(metric.scores))
-    return Scores(tuple(measured), shown)
+    return ScoreTable(tuple(evaluated), shown)
 
 
-def courses_of(of: Round) -> tuple[Course, ...]:
-    """How the trainings of a round went, those that have begun."""
-    found = (_course(folder) for folder in of.trainings)
-    return tuple(course for course in found if course)
+def read_loss_curves(training_round: TrainingRound) -> tuple[LossCurve, ...]:
+    """The loss curves of a round's trainings that have started."""
+    curves = (_loss_curve(folder) for folder in training_round.trainings)
+    return tuple(curve for curve in curves if curve)
 
 
-def _of_loop(number: int, home: Path) -> Round:
+def _loop_round(number: int, home: Path) -> TrainingRound:
     runs = {run: home / stage for run, stage in LOOP_SOURCES.items()}
     trainings = tuple(home / stage for stage in LOOP_TRAININGS)
-    return Round(home, home / BUILD_STAGE, number, runs, trainings)
+    return TrainingRound(home, home / BUILD_STAGE, number, runs, trainings)
 
 
-def _of_bootstrap(run: Path) -> Round:
+def _bootstrap_round(run: Path) -> TrainingRound:
     runs = {source: run / stage for source, stage in BOOTSTRAP_SOURCES.items()}
     trainings = tuple(run / stage for stage in BOOTSTRAP_TRAININGS)
-    return Round(run, run / BUILD_STAGE, None, runs, trainings)
+    return TrainingRound(run, run / BUILD_STAGE, None, runs, trainings)
 
 
-def _of_build(run: Path) -> Round:
+def _build_round(run: Path) -> TrainingRound:
     reports = _object(run / BUILD_REPORT).get("runs")
     reports = reports if isinstance(reports, dict) else {}
     named = {
@@ -176,48 +178,48 @@ def _of_build(run: Path) -> Round:
         if isinstance(report, dict)
     }
     runs = {name: Path(where) for name, where in named.items() if isinstance(where, str)}
-    return Round(run, run, None, runs)
+    return TrainingRound(run, run, None, runs)
 
 
-def _built(home: Path) -> bool:
+def _has_build(home: Path) -> bool:
     return (home / BUILD_STAGE).is_dir()
 
 
-def _wanted(run: Path, measured: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Evaluation and metric of all that is shown."""
+def _shown_metrics(run: Path, evaluated: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The evaluation and the name of each metric to show."""
     config = _object(run / MANIFEST).get("config")
     listed = config.get("benchmarks") if isinstance(config, dict) else None
     shown: dict[str, Any] = {}
     for item in listed if isinstance(listed, list) else ():
         if isinstance(item, dict):
             shown[str(item.get("name") or item.get("benchmark"))] = item.get("show")
-    titles = dict.fromkeys(title for scores in measured for title in scores)
+    titles = dict.fromkeys(title for scores in evaluated for title in scores)
     for title in titles:
         names = shown.get(title)
         if not isinstance(names, list) or not names:
-            found = [one[title] for one in measured if isinstance(one.get(title), dict)]
-            names = list(found[-1])[:1] if found else []
+            metrics = [scores[title] for scores in evaluated if isinstance(scores.get(title), dict)]
+            names = list(metrics[-1])[:1] if metrics else []
         yield from ((title, str(name)) for name in names)
 
 
-def _score(scores: Mapping[str, Any], title: str, name: str) -> Score | None:
+def _score(scores: Mapping[str, Any], title: str, name: str) -> MetricValue | None:
     match scores.get(title):
-        case {**metrics} if isinstance(found := metrics.get(name), dict):
-            value, stderr = _finite(found.get("value")), _finite(found.get("stderr"))
-            return None if value is None else Score(value, stderr)
+        case {**metrics} if isinstance(metric := metrics.get(name), dict):
+            value, stderr = _finite(metric.get("value")), _finite(metric.get("stderr"))
+            return None if value is None else MetricValue(value, stderr)
     return None
 
 
-def _course(folder: Path) -> Course | None:
+def _loss_curve(folder: Path) -> LossCurve | None:
     try:
         stat = (folder / METRICS).stat()
     except OSError:
         return None
-    return _read_course(folder, stat.st_mtime_ns, stat.st_size)
+    return _parse_loss_curve(folder, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(KEPT)
-def _read_course(folder: Path, _time: int, _size: int) -> Course | None:
+@lru_cache(CACHE_SIZE)
+def _parse_loss_curve(folder: Path, _time: int, _size: int) -> LossCurve | None:
     rows = list(_rows(folder / METRICS))
     losses = [
         (row, loss) for row in rows if (loss := _finite(row["values"].get("loss"))) is not None
@@ -225,9 +227,9 @@ def _read_course(folder: Path, _time: int, _size: int) -> Course | None:
     if not losses:
         return None
     last = losses[-1][0]
-    name = next((one for one in _SHARES if _finite(last["values"].get(one)) is not None), "")
+    name = next((key for key in _SHARES if _finite(last["values"].get(key)) is not None), "")
     share = _finite(last["values"].get(name))
-    return Course(folder.name, tuple(loss for _, loss in losses), last["step"], share, name)
+    return LossCurve(folder.name, tuple(loss for _, loss in losses), last["step"], share, name)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -238,7 +240,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError):  # the last one may be half written
+        except (ValueError, RecursionError):  # the last line may be incomplete
             continue
         match row:
             case {"step": int(), "values": {**_values}}:

@@ -1,10 +1,10 @@
-"""A training run as a person looks at it: which round, which examples of it, and the trees they came from.
+"""What the training screen shows: the selected round, its examples, and the trees they were taken from.
 
 view = TrainingView(path, inputs)
 standing = standing_of(path)              # in a worker, every second
 view.take(standing)
-view.work()                               # in a worker: a slice; whether there is more to find
-view.arrange()
+view.work()                               # in a worker: one slice; returns whether there is more
+view.update()
 """
 
 from __future__ import annotations
@@ -18,122 +18,122 @@ from spar.types import SearchTree
 from spar.view.text import one_line
 from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView, tree_of
-from tui.training.examples import KINDS, Kind, TrainingData, TrainingExample
-from tui.training.status import Course, Origin, Round, Standing, origin_of
+from tui.training.examples import TRAINING_KINDS, TrainingData, TrainingExample, TrainingKind
+from tui.training.status import ExampleSource, LossCurve, TrainingRound, TrainingStatus, source_of
 
 
 class TrainingView:
-    """One training run. `work`, `find` and `tree` are for workers, all else for the thread that draws."""
+    """One training run. Call `work`, `find` and `tree` in workers, everything else in the UI thread."""
 
     def __init__(self, path: Path, inputs: Inputs) -> None:
         self.path = path
-        self.standing = Standing()
-        self.at: int | None = None
-        """Place of the round that is shown, None before there is one."""
-        self.kind: Kind | None = None
-        """The kind that is shown, None for all."""
+        self.status = TrainingStatus()
+        self.round_index: int | None = None
+        """Index of the selected round; None before there is one."""
+        self.kind: TrainingKind | None = None
+        """The kind to show; None for all."""
         self.numbers: array[int] = array("q")
-        """Numbers of the examples that are shown, in order."""
-        self.counts: dict[Kind, int] = {}
-        """Examples by kind, when they were arranged."""
+        """Numbers of the shown examples, in order."""
+        self.counts: dict[TrainingKind, int] = {}
+        """Number of examples by kind, as of the last `update`."""
         self.problem = ""
         """Why the examples cannot be read."""
-        self._arranged = False
+        self._updated = False
         self._inputs = inputs
         self._data: TrainingData | None = None
         self._runs: dict[Path, RunView] = {}
         self._opening = threading.Lock()
 
     @property
-    def round(self) -> Round | None:
-        """The one that is shown."""
-        return None if self.at is None else self.standing.rounds[self.at]
+    def round(self) -> TrainingRound | None:
+        """The selected round."""
+        return None if self.round_index is None else self.status.rounds[self.round_index]
 
     @property
-    def courses(self) -> tuple[Course, ...]:
-        """How its trainings went."""
-        return () if self.at is None else self.standing.courses[self.at]
+    def loss_curves(self) -> tuple[LossCurve, ...]:
+        """The loss curves of the selected round."""
+        return () if self.round_index is None else self.status.loss_curves[self.round_index]
 
     @property
-    def kinds(self) -> list[Kind | None]:
-        """All, and each kind that there is."""
-        return [None, *(kind for kind in KINDS if kind in self.counts)]
+    def kinds(self) -> list[TrainingKind | None]:
+        """None for all, and each kind that has examples."""
+        return [None, *(kind for kind in TRAINING_KINDS if kind in self.counts)]
 
-    def take(self, standing: Standing) -> bool:
-        """Take over how the run stands; whether the examples were opened, for the first time or again."""
-        before, self.standing = self.round, standing
+    def update_status(self, status: TrainingStatus) -> bool:
+        """Use a new status; returns whether the examples were opened or reopened."""
+        before, self.status = self.round, status
         if before is None:
-            built = [at for at, one in enumerate(standing.rounds) if one.build.is_dir()]
-            self.at = (built or [0])[-1] if standing.rounds else None
+            built = [i for i, candidate in enumerate(status.rounds) if candidate.build.is_dir()]
+            self.round_index = (built or [0])[-1] if status.rounds else None
         else:
-            homes = [one.home for one in standing.rounds]
-            self.at = homes.index(before.home) if before.home in homes else None
+            homes = [candidate.home for candidate in status.rounds]
+            self.round_index = homes.index(before.home) if before.home in homes else None
         if self.round == before and self._data is not None and not self._data.is_replaced():
             return False
         self._open()
         return True
 
-    def go_to(self, at: int) -> bool:
-        """Show another round; whether there is one."""
-        if not 0 <= at < len(self.standing.rounds):
+    def show_round(self, at: int) -> bool:
+        """Select another round; returns whether it exists."""
+        if not 0 <= at < len(self.status.rounds):
             return False
-        self.at = at
+        self.round_index = at
         self._open()
         self.numbers = array("q")
         return True
 
     def work(self) -> bool:
-        """Find examples for a while; whether there is more to find."""
+        """Find examples for a while; returns whether there is more to find."""
         data = self._data
         return data is not None and not data.work(SLICE_SECONDS) and data is self._data
 
-    def arrange(self) -> bool:
-        """Bring what is shown up to what is known; whether that changed anything."""
+    def update(self) -> bool:
+        """Update what is shown; returns whether anything changed."""
         counts = self._data.counts() if self._data else {}
-        if self._arranged and counts == self.counts:
+        if self._updated and counts == self.counts:
             return False
-        self._arranged, self.counts = True, counts
+        self._updated, self.counts = True, counts
         self.show(self.kind if self.kind in counts else None)
         return True
 
-    def show(self, kind: Kind | None) -> None:
+    def show(self, kind: TrainingKind | None) -> None:
         """Show the examples of one kind, or all."""
         self.kind = kind
         self.numbers = self._data.order(kind) if self._data else array("q")
 
     def example(self, line: int) -> TrainingExample | None:
-        """An example that is shown."""
+        """A shown example."""
         number = self.numbers[line] if line < len(self.numbers) else -1
         found = self._data is not None and 0 <= number < len(self._data)
         return self._data.example(number) if found and self._data else None
 
-    def origin(self, line: int) -> Origin | None:
-        """Where it came from."""
-        example, of = self.example(line), self.round
-        return origin_of(example, of) if example and of else None
+    def source(self, line: int) -> ExampleSource | None:
+        """The source of a shown example."""
+        example, training_round = self.example(line), self.round
+        return source_of(example, training_round) if example and training_round else None
 
-    def find(self, origin: Origin) -> tuple[RunView, int]:
-        """The run and the row of a tree; raises `UsageError` where it is not there."""
+    def find(self, source: ExampleSource) -> tuple[RunView, int]:
+        """The run and the row of a tree; raises `UsageError` if it does not exist."""
         with self._opening:
-            view = self._runs.get(origin.directory)
+            view = self._runs.get(source.directory)
             if view is None:
-                view = RunView.open(origin.directory, self._inputs)
-                self._runs[origin.directory] = view
-            number = find_row(view, origin.prompt_id)
+                view = RunView.open(source.directory, self._inputs)
+                self._runs[source.directory] = view
+            number = find_row(view, source.prompt_id)
         if number is None:
-            where = one_line(str(origin.directory), 200)
-            raise UsageError(f"{where} has no tree of the prompt {one_line(origin.prompt_id, 80)}")
+            where = one_line(str(source.directory), 200)
+            raise UsageError(f"{where} has no tree of the prompt {one_line(source.prompt_id, 80)}")
         return view, number
 
-    def tree(self, origin: Origin) -> SearchTree | str:
-        """The tree that an example came from, or why there is none."""
+    def tree(self, source: ExampleSource) -> SearchTree | str:
+        """The tree that an example was taken from, or the reason why there is none."""
         try:
-            return tree_of(*self.find(origin))
+            return tree_of(*self.find(source))
         except UsageError as error:
             return str(error)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         if self._data is not None:
             self._data.close()
         self._data = None
@@ -141,7 +141,7 @@ class TrainingView:
             view.close()
 
     def _open(self) -> None:
-        """Open the examples of the round, again where they were replaced."""
+        """Open the examples of the selected round."""
         if self._data is not None:
             self._data.close()
         self._data, self.problem = None, ""
@@ -149,11 +149,11 @@ class TrainingView:
             self._data = TrainingData.open(self.round.build) if self.round else None
         except UsageError as error:
             self.problem = str(error)
-        self._arranged = False
+        self._updated = False
 
 
 def find_row(view: RunView, prompt_id: str) -> int | None:
-    """The row of a prompt: reads on until its line is found, or there is no more to read."""
+    """The row of a prompt: reads until its line is found or all lines are read."""
     whole = False
     while (number := view.index.find(prompt_id)) is None and not whole:
         whole = view.index.summarise(SLICE_SECONDS)

@@ -1,1 +1,1 @@
-"""Widgets: each owns its keys, its looks and its messages, and knows no screen."""
+"""Widgets; each owns its bindings, styles and messages, and none depends on a screen."""

@@ -1,4 +1,4 @@
-"""One-line bars: how things stand, and what is looked for."""
+"""One-line bars: status and search."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Input, Label, Static
 
 
 class StatusBar(Static):
-    """How things stand, on one line."""
+    """A status line."""
 
     DEFAULT_CSS = """
     StatusBar { height: 1; padding: 0 1; background: $panel; color: $foreground; text-wrap: nowrap;
@@ -22,21 +22,21 @@ class StatusBar(Static):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said = Text()
+        self._content = Text()
 
-    def say(self, text: Text) -> None:
-        """Show something else; the same again costs nothing."""
-        if text != self._said or text.spans != self._said.spans:
-            self._said = text
+    def set_content(self, text: Text) -> None:
+        """Show another text; does nothing if it is unchanged."""
+        if text != self._content or text.spans != self._content.spans:
+            self._content = text
             self.update(text, layout=False)
 
 
 class SearchBar(Horizontal):
-    """Where a person types what to look for."""
+    """An input for a search text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
-        Binding("ctrl+r", "turn", "Text or regular expression", priority=True),
+        Binding("ctrl+r", "toggle_regex", "Text or regular expression", priority=True),
     ]
     DEFAULT_CSS = """
     SearchBar { height: 1; display: none; background: $panel; }
@@ -45,51 +45,51 @@ class SearchBar(Horizontal):
     SearchBar > Label { padding: 0 1; }
     """
 
-    class Asked(Message):
-        """Look for this; nothing: look for nothing any more."""
+    class Submitted(Message):
+        """A text was submitted; an empty one ends the search."""
 
         def __init__(self, text: str, *, regex: bool) -> None:
             super().__init__()
             self.text, self.regex = text, regex
 
     class Closed(Message):
-        """The bar is out of sight."""
+        """The bar was closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self._regex = False
 
     def compose(self) -> ComposeResult:
-        """A mark, the input and how it is read."""
+        """A slash, the input, and whether it is a regular expression."""
         yield Label("/")
-        yield Input(id="wanted", select_on_focus=True)
-        yield Label(self._reading(), id="reading")
+        yield Input(id="query", select_on_focus=True)
+        yield Label(self._mode(), id="mode")
 
     def open(self, text: str, *, regex: bool) -> None:
-        """Let a person type."""
+        """Open the bar."""
         self._regex = regex
-        self.query_one("#reading", Label).update(self._reading())
+        self.query_one("#mode", Label).update(self._mode())
         self.add_class("-open")
-        wanted = self.query_one(Input)
-        wanted.value = text
-        wanted.focus()
+        field = self.query_one(Input)
+        field.value = text
+        field.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Look for it."""
+        """Submit the text."""
         event.stop()
-        self.post_message(self.Asked(event.value, regex=self._regex))
+        self.post_message(self.Submitted(event.value, regex=self._regex))
         self._close()
 
     def action_cancel(self) -> None:
-        """Close, and leave what is looked for as it was."""
+        """Close the bar without a change."""
         self._close()
 
-    def action_turn(self) -> None:
-        """Read the input the other way."""
+    def action_toggle_regex(self) -> None:
+        """Switch between text and regular expression."""
         self._regex = not self._regex
-        self.query_one("#reading", Label).update(self._reading())
+        self.query_one("#mode", Label).update(self._mode())
 
-    def _reading(self) -> Text:
+    def _mode(self) -> Text:
         return Text("regular expression (^r: text)" if self._regex else "text (^r: regex)")
 
     def _close(self) -> None:
@@ -97,8 +97,8 @@ class SearchBar(Horizontal):
         self.post_message(self.Closed())
 
 
-def short(number: int) -> str:
-    """A number in at most four characters, up to a billion: `9999`, `12k`, `100k`, `3M`."""
+def abbreviate(number: int) -> str:
+    """A number below a billion in at most four characters: `9999`, `12k`, `100k`, `3M`."""
     if number < 10_000:
         return str(number)
     return f"{number // 1000}k" if number < 1_000_000 else f"{number // 1_000_000}M"

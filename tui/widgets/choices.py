@@ -1,4 +1,4 @@
-"""A line of choices, of which one is taken: `[1 all 500]  2 flips 12   3 A only 8`; a click chooses too."""
+"""A line of choices, one of which is selected: `[1 all 500]  2 flips 12   3 A only 8`; a click selects."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from textual.message import Message
 from textual.widgets import Static
 
 from spar.view.palette import PALETTE
-from tui.widgets.bars import short
+from tui.widgets.bars import abbreviate
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of them."""
+    """One choice."""
 
     name: str
     title: str
     number: int
-    """How many there are of it."""
+    """Number of items of this choice."""
 
 
 class Choices(Static):
-    """The keys 1, 2, ... choose; the screen binds them."""
+    """Choices for the keys 1, 2, ..., which the screen binds."""
 
     DEFAULT_CSS = """
     Choices { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -43,14 +43,15 @@ class Choices(Static):
         super().__init__()
         self._parts: list[tuple[str, str]] = []
 
-    def say(self, choices: Sequence[Choice], taken: str) -> None:
-        """Show other choices."""
+    def set_content(self, choices: Sequence[Choice], selected: str) -> None:
+        """Show other choices, one of them selected."""
         self._parts = [
-            (choice.name, _part(key, choice, taken=choice.name == taken))
+            (choice.name, _part(key, choice, selected=choice.name == selected))
             for key, choice in enumerate(choices, start=1)
         ]
         line = Text(" ").join(
-            Text(part, style=PALETTE["head"] if name == taken else "") for name, part in self._parts
+            Text(part, style=PALETTE["head"] if name == selected else "")
+            for name, part in self._parts
         )
         self.update(line)
 
@@ -63,6 +64,6 @@ class Choices(Static):
             start += cell_len(part) + 1
 
 
-def _part(key: int, choice: Choice, *, taken: bool) -> str:
-    text = f"{key} {choice.title} {short(choice.number)}"
-    return f"[{text}]" if taken else f" {text} "
+def _part(key: int, choice: Choice, *, selected: bool) -> str:
+    text = f"{key} {choice.title} {abbreviate(choice.number)}"
+    return f"[{text}]" if selected else f" {text} "

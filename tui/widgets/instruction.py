@@ -1,4 +1,4 @@
-"""Where a person types an instruction: Enter asks, ctrl+j begins a new line."""
+"""An input for an instruction: Enter submits, ctrl+j inserts a line break."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ TAB = "    "
 
 
 class Instruction(TextArea):
-    """A text of several lines. What cannot be seen is left out of what is pasted: what is asked is what is shown."""
+    """A text of several lines. Invisible characters are removed from pasted text, so the prompt is what is shown."""
 
     DEFAULT_CSS = """
     Instruction { height: 4; border: none; border-left: thick $primary; padding: 0 1; }
     Instruction:focus { border: none; border-left: thick $accent; }
     """
 
-    class Asked(Message):
+    class Submitted(Message):
         """Enter was pressed."""
 
     def __init__(self, text: str = "") -> None:
@@ -27,7 +27,7 @@ class Instruction(TextArea):
         if event.key == "enter":
             event.stop()
             event.prevent_default()
-            self.post_message(self.Asked())
+            self.post_message(self.Submitted())
         elif event.key == "ctrl+j":
             event.stop()
             event.prevent_default()
@@ -41,6 +41,6 @@ class Instruction(TextArea):
 
 
 def plain(text: str) -> str:
-    """The text without what no one can see: control characters, marks of direction, lone surrogates."""
+    """The text without invisible characters: control characters, direction marks, lone surrogates."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", TAB)
     return "".join(character for character in lines if character.isprintable() or character == "\n")

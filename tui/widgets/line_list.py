@@ -1,4 +1,4 @@
-"""Lines of which one is under the cursor; only those on the screen are ever made."""
+"""A list of lines with a cursor; only the visible lines are drawn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from textual.strip import Strip
 from tui.widgets.motions import MOTIONS, Motions
 
 CURSOR = "▸"
-"""Stands before the line under the cursor, which is told by more than its colour."""
+"""Marks the line under the cursor, in addition to its colour."""
 
 
 class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
-    """A list of any length. A subclass says what a line is."""
+    """A list of any length. Subclasses draw its lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOTIONS,
@@ -41,10 +41,10 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
     """
 
     cursor: reactive[int] = reactive(0, repaint=False)
-    """Line under the cursor, from 0."""
+    """The line under the cursor, from 0."""
 
     class Moved(Message):
-        """The cursor is on another line."""
+        """The cursor moved to another line."""
 
         def __init__(self, sender: LineList, line: int) -> None:
             super().__init__()
@@ -56,7 +56,7 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
             return self.sender
 
     class Opened(Moved):
-        """Enter, or a second click, on a line."""
+        """A line was opened with Enter or a second click."""
 
     def __init__(self, *, head: bool = False) -> None:
         super().__init__()
@@ -64,41 +64,41 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
         self._count = 0
 
     def draw(self, line: int, width: int) -> Text:
-        """A line in at most so many cells."""
+        """Draw a line in at most `width` cells."""
         raise NotImplementedError
 
     def draw_head(self, width: int) -> Text:
-        """The line that stays at the top, where there is one."""
+        """Draw the header, if there is one."""
         return Text()
 
     def clicked_head(self, x: int) -> None:
-        """The head was clicked."""
+        """The header was clicked."""
 
     @property
     def count(self) -> int:
-        """How many lines there are."""
+        """The number of lines."""
         return self._count
 
     def set_count(self, count: int) -> None:
-        """Say how many lines there are now; the cursor stays where it is, if it can."""
+        """Set the number of lines; the cursor stays on its line if it still exists."""
         self._count = count
         self.virtual_size = Size(1, count + self._num_head)
         self.cursor = self.validate_cursor(self.cursor)
         self.refresh()
 
     def validate_cursor(self, cursor: int) -> int:
-        """Keep the cursor on a line."""
+        """Limit the cursor to the lines."""
         return max(0, min(cursor, self._count - 1))
 
     def watch_cursor(self, before: int, cursor: int) -> None:
-        """Show the cursor's line, and say that it moved."""
+        """Scroll to the cursor and post `Moved`."""
         self.show_line(cursor)
         self.refresh()
         if before != cursor:
             self.post_message(self.Moved(self, cursor))
 
     def show_line(self, line: int) -> None:
-        """Scroll as far as is needed to see a line."""
+        """Scroll until a line is visible."""
         top = round(self.scroll_target_y)
         if line < top:
             self.scroll_to(y=line, animate=False, force=True)
@@ -106,7 +106,7 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=line - self.page_lines() + 1, animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
-        """A line of the screen."""
+        """Render a line of the screen."""
         width = self.scrollable_content_region.width
         line = self.scroll_offset.y + y - self._num_head
         if y < self._num_head:
@@ -123,7 +123,7 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
         return strip.adjust_cell_length(width).apply_style(style)
 
     def page_lines(self) -> int:
-        """Lines on the screen at once."""
+        """Number of visible lines."""
         return max(self.scrollable_content_region.height - self._num_head, 1)
 
     def advance(self, lines: int) -> None:
@@ -131,7 +131,7 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor += lines
 
     def jump_to(self, *, end: bool) -> None:
-        """Move the cursor to the beginning or the end."""
+        """Move the cursor to the start or the end."""
         self.cursor = self._count - 1 if end else 0
 
     def action_open(self) -> None:
@@ -140,11 +140,11 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Opened(self, self.cursor))
 
     def on_resize(self) -> None:
-        """Keep the cursor on the screen."""
+        """Scroll to the cursor."""
         self.show_line(self.cursor)
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to where the mouse is; open what is clicked twice."""
+        """Move the cursor to the clicked line; open it on a second click."""
         if event.y < self._num_head:
             self.clicked_head(event.x - 1)
             return

@@ -1,4 +1,4 @@
-"""Keys that move, the same wherever something can be moved: arrows and vim's."""
+"""Keys that move a cursor or scroll: arrows and vim's."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ MOTIONS: list[BindingType] = [
     Binding("pageup,ctrl+b", "pages(-1)", "A page up", show=False),
     Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False),
     Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False),
-    Binding("home", "jump(0)", "To the beginning", show=False),
+    Binding("home", "jump(0)", "To the start", show=False),
     Binding("end,G", "jump(1)", "To the end", show=False),
-    Binding("g", "first_of_two", "gg: to the beginning", show=False),
+    Binding("g", "first_of_two", "gg: to the start", show=False),
 ]
 
 
 class Motions:
-    """What the keys do, in terms of `advance` and `jump_to`; for a widget that can be moved."""
+    """Actions of these keys, in terms of `advance` and `jump_to`."""
 
     _pressed_g = False
 
     def advance(self, lines: int) -> None:
-        """Move by so many lines."""
+        """Move by a number of lines."""
         raise NotImplementedError
 
     def jump_to(self, *, end: bool) -> None:
-        """Move to the beginning or the end."""
+        """Move to the start or the end."""
         raise NotImplementedError
 
     def page_lines(self) -> int:
-        """Lines on the screen at once."""
+        """Number of visible lines."""
         raise NotImplementedError
 
     def action_move(self, lines: int) -> None:
-        """Move by so many lines."""
+        """Move by a number of lines."""
         self._pressed_g = False
         self.advance(lines)
 
     def action_pages(self, pages: float) -> None:
-        """Move by so many pages."""
+        """Move by a number of pages."""
         self._pressed_g = False
         lines = max(int(self.page_lines() * abs(pages)), 1)
         self.advance(lines if pages > 0 else -lines)
 
     def action_jump(self, end: int) -> None:
-        """Move to the beginning or the end."""
+        """Move to the start or the end."""
         self._pressed_g = False
         self.jump_to(end=bool(end))
 
     def action_first_of_two(self) -> None:
-        """`gg` moves to the beginning."""
+        """Move to the start on the second `g`."""
         if self._pressed_g:
             self.jump_to(end=False)
         self._pressed_g = not self._pressed_g

@@ -1,4 +1,4 @@
-"""All about one node: its sections below each other, to be scrolled."""
+"""A scrollable pane with the sections of a node."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from tui.widgets.motions import MOTIONS, Motions
 
-CHANGE, RESPONSE, ASKED = "Change from", "Response", "Prompt that produced it"
-"""How the titles of these sections begin."""
-UNKNOWN = "not at hand: the run's templates have changed, or the text was given"
+CHANGE, RESPONSE, SOURCE_PROMPT = "Change from", "Response", "Prompt that produced it"
+"""Prefixes of the titles of these sections."""
+UNKNOWN = "not available: the run's templates have changed, or the response was supplied"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What a person wants to see of a node."""
+class NodeOptions:
+    """Which sections of a node to show."""
 
     diff: bool = True
-    """What changed, in place of the response, where there is a parent."""
-    asked: bool = False
+    """The diff in place of the response, if there is a parent."""
+    source_prompt: bool = False
     """The prompt that produced the response, at the top."""
 
 
-def choose(sections: Sequence[Section], chosen: Chosen) -> list[Section]:
+def select_sections(sections: Sequence[Section], options: NodeOptions) -> list[Section]:
     """The sections to show, in order."""
-    asked = [section for section in sections if section.title.startswith(ASKED)]
-    others = [section for section in sections if not section.title.startswith(ASKED)]
+    source_prompt = [section for section in sections if section.title.startswith(SOURCE_PROMPT)]
+    others = [section for section in sections if not section.title.startswith(SOURCE_PROMPT)]
     if any(section.title.startswith(CHANGE) for section in others):
-        hidden = RESPONSE if chosen.diff else CHANGE
+        hidden = RESPONSE if options.diff else CHANGE
         others = [section for section in others if not section.title.startswith(hidden)]
-    if not chosen.asked:
+    if not options.source_prompt:
         return others
-    return [*(asked or [Section(ASKED, Text(UNKNOWN, PALETTE["note"]), UNKNOWN)]), *others]
+    return [
+        *(source_prompt or [Section(SOURCE_PROMPT, Text(UNKNOWN, PALETTE["note"]), UNKNOWN)]),
+        *others,
+    ]
 
 
 def as_text(sections: Sequence[Section]) -> Text:
-    """Sections below each other, each under its title."""
+    """The sections as one text, each under its title."""
     text = Text()
     for section in sections:
         text.append(f"── {section.title} ──", style=PALETTE["head"]).append("\n")
@@ -54,7 +57,7 @@ def as_text(sections: Sequence[Section]) -> Text:
 
 
 class NodePane(Motions, VerticalScroll, can_focus=True, inherit_bindings=False):
-    """A text that is longer than the screen."""
+    """A scrollable text."""
 
     BINDINGS: ClassVar[list[BindingType]] = MOTIONS
     DEFAULT_CSS = """
@@ -66,8 +69,8 @@ class NodePane(Motions, VerticalScroll, can_focus=True, inherit_bindings=False):
         """The text."""
         yield Static(id="text")
 
-    def say(self, text: Text) -> None:
-        """Show another text, from its beginning."""
+    def set_content(self, text: Text) -> None:
+        """Show another text from its start."""
         self.query_one("#text", Static).update(text)
         self.scroll_home(animate=False)
 

@@ -1,4 +1,4 @@
-"""How to search, on one line: strategy, budget and seed, and buttons for what can be done."""
+"""The settings of a search on one line: strategy, budget, seed and buttons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PlayForm(Horizontal):
         self._strategies, self._first = strategies, first
 
     def compose(self) -> ComposeResult:
-        """What can be chosen; then what can be done."""
+        """The settings, then the buttons."""
         options = [(Text(name), name) for name in self._strategies]
         yield Select(options, value=self._first.strategy, allow_blank=False, compact=True)
         yield Label("budget")
@@ -38,21 +38,21 @@ class PlayForm(Horizontal):
         yield Input(seed, compact=True, select_on_focus=True, id="seed")
         yield Button("Run", compact=True, variant="primary", id="run")
         yield Button("Cancel", compact=True, disabled=True, id="cancel")
-        yield Button("Keep", compact=True, disabled=True, id="keep")
+        yield Button("Store", compact=True, disabled=True, id="store")
 
     def read(self) -> PlaySettings:
-        """What is chosen; raises `UsageError` where it is out of range."""
+        """The current settings; raises `UsageError` for an invalid one."""
         return read_settings(
             str(self.query_one(Select).value),
             self.query_one("#budget", Input).value,
             self.query_one("#seed", Input).value,
         )
 
-    def allow(self, *, searching: bool, keeping: bool) -> bool:
-        """Let the buttons do what can be done now; whether a search began or ended."""
+    def allow(self, *, searching: bool, can_store: bool) -> bool:
+        """Enable the buttons; returns whether a search started or ended."""
         run = self.query_one("#run", Button)
         changed = run.disabled != searching
         run.disabled = searching
         self.query_one("#cancel", Button).disabled = not searching
-        self.query_one("#keep", Button).disabled = not keeping
+        self.query_one("#store", Button).disabled = not can_store
         return changed

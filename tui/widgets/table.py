@@ -1,4 +1,4 @@
-"""A table of any length: cells are made when their row is drawn, so that 100,000 rows cost as much as 20."""
+"""A table of any length: cells are created when their row is drawn, so 100,000 rows cost as much as 20."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.message import Message
 from tui.widgets.line_list import LineList
 
 Cells = Callable[[int], Mapping[str, Text]]
-"""A row's cells by column; a missing one is empty."""
+"""Returns a row's cells by column name; a missing one is empty."""
 GAP = " "
 
 
@@ -22,15 +22,15 @@ class Column:
     name: str
     title: str
     width: int
-    """In cells. 0: what the others leave."""
+    """Width in cells; 0 for the remaining width."""
     right: bool = False
-    """Whether it is flush right, as numbers are."""
+    """Whether to align right, as for numbers."""
     from_width: int = 0
-    """Left out of a narrower table."""
+    """Hidden if the table is narrower than this."""
 
 
 class Table(LineList):
-    """Rows below a head; a click on the head asks to sort."""
+    """Rows below a header; a click on the header posts `Sorted`."""
 
     class Sorted(Message):
         """A column's title was clicked."""
@@ -46,7 +46,7 @@ class Table(LineList):
         self._sorted: tuple[str, bool] | None = None
 
     def set_rows(self, count: int, cells: Cells) -> None:
-        """Say how many rows there are and what stands in them."""
+        """Set the number of rows and the function that returns their cells."""
         self._cells = cells
         self.set_count(count)
 
@@ -56,7 +56,7 @@ class Table(LineList):
         self.refresh()
 
     def draw(self, line: int, width: int) -> Text:
-        """A row, cut to the columns' widths."""
+        """A row, truncated to the columns' widths."""
         cells = self._cells(line)
         parts = [
             _fitted(cells.get(column.name, Text()), size, right=column.right)
@@ -81,11 +81,11 @@ class Table(LineList):
             start += size + len(GAP)
 
     def layout_columns(self, width: int) -> list[tuple[Column, int]]:
-        """The columns that a table of so many cells shows, and how wide each is."""
+        """The visible columns of a table of this width, and the width of each."""
         shown = [column for column in self._columns if column.from_width <= width]
-        taken = sum(column.width for column in shown) + len(GAP) * (len(shown) - 1)
+        fixed = sum(column.width for column in shown) + len(GAP) * (len(shown) - 1)
         num_free = sum(1 for column in shown if not column.width)
-        share = max((width - taken) // num_free, 1) if num_free else 0
+        share = max((width - fixed) // num_free, 1) if num_free else 0
         return [(column, column.width or share) for column in shown]
 
     def _title(self, column: Column) -> str:

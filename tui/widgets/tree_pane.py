@@ -1,4 +1,4 @@
-"""The tree as lines to walk through: first the prompt, then every node and fault where it happened."""
+"""A tree as a list of lines: the prompt, then every node and fault."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from spar.view.tree_lines import TreeLine, tree_lines
 from tui.widgets.line_list import LineList
 
 SNIPPET = 60
-"""Cells of a response behind its line, where there is room."""
+"""Maximum cells of a response after its line."""
 
 
 class TreePane(LineList):
-    """A drawn tree. Line 0 is the prompt, line i + 1 the i-th line of `tree_lines`."""
+    """A drawn tree. Line 0 is the prompt, line i + 1 is line i of `tree_lines`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: Sequence[TreeLine] = ()
 
     def load(self, tree: SearchTree | None) -> None:
-        """Draw another tree, or none, the cursor on the answer."""
+        """Draw another tree, or none."""
         self._lines = tree_lines(tree, snippet=SNIPPET) if tree else ()
         self.set_count(len(self._lines) + 1 if tree else 0)
 
     def draw(self, line: int, width: int) -> Text:
-        """A line of the tree, cut where the pane ends."""
+        """A line of the tree, truncated to the pane."""
         text = Text("prompt", style=PALETTE["head"]) if line == 0 else self._lines[line - 1].text
         shown = text.copy()
         shown.truncate(width, overflow="ellipsis")

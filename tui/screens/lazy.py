@@ -1,4 +1,4 @@
-"""Screens that are imported when they are opened, each a module with one class."""
+"""Screens that are imported when they are first opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASSES = {
 
 
 def open_screen(name: str, inputs: Inputs, *paths: Path) -> Screen[Any]:
-    """The screen of that name, about some run directories."""
+    """Create the screen of that name for some run directories."""
     module, _, attribute = _CLASSES[name].partition(":")
     screen: Screen[Any] = getattr(import_module(module), attribute)(inputs, *paths)
     return screen

@@ -1,4 +1,4 @@
-"""Work beside the screen, of which only the latest is wanted."""
+"""Background work of a screen; new work of a group replaces the old."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from textual.worker import Worker
 Work = Callable[..., Coroutine[Any, Any, None]]
 
 
-def begin(screen: Screen[Any], group: str, work: Work, *args: Any) -> Worker[None]:
-    """Begin work of a group, and cancel what goes on in it.
+def start_work(screen: Screen[Any], group: str, work: Work, *args: Any) -> Worker[None]:
+    """Start work of a group and cancel the group's running work.
 
-    It is handed over as a function: a coroutine that is cancelled before it begins warns that nobody
-    awaited it.
+    Pass the coroutine function, not a coroutine: one that is cancelled before it starts causes a warning that
+    it was never awaited.
     """
     return screen.run_worker(partial(_done, work, *args), group=group, exclusive=True)
 
 
 async def _done(work: Work, *args: Any) -> None:
-    with suppress(NoMatches):  # the screen was taken apart while its work was done elsewhere
+    with suppress(NoMatches):  # the screen was closed while its work was running
         await work(*args)
