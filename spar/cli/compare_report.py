@@ -1,4 +1,4 @@
-"""What `spar eval compare` prints: each metric's change with its interval, and the examples that flipped."""
+"""Prints the comparison of two evaluations: each metric's change with its interval, and the flipped examples."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
-    """One benchmark in two runs; at most `flips` flipped examples each way."""
+    """Print the comparison of one benchmark, with at most `flips` flipped examples each way."""
     console = open_console(piped_width=120)
     title = f"{comparison.benchmark}, {comparison.n} examples\nfirst: {comparison.first}\nsecond: {comparison.second}"
     console.print(as_text(title), soft_wrap=True)
     console.print(_metrics(comparison))
     hidden = len(comparison.metrics) - len(_shown(comparison))
     if hidden:
-        console.print(f"{hidden} metrics by subset, type or level: see --json")
+        console.print(f"{hidden} more metrics by subset, type or level: use --json")
     console.print(_flip_line(comparison))
     for ids, path in (
         (comparison.only_first, comparison.first),
         (comparison.only_second, comparison.second),
     ):
         if ids:
-            console.print(as_text(f"left out, only in {path}: {len(ids)}"))
-    _print_flips(console, "pass in the second run only", comparison.gained, flips)
-    _print_flips(console, "pass in the first run only", comparison.lost, flips)
+            console.print(as_text(f"left out, as only {path} has them: {len(ids)}"))
+    _print_flips(console, "passed in the second run only", comparison.gained, flips)
+    _print_flips(console, "passed in the first run only", comparison.lost, flips)
 
 
 def _metrics(comparison: Comparison) -> Table:
@@ -71,25 +71,25 @@ def _flip_line(comparison: Comparison) -> str:
     gained, lost = len(comparison.gained), len(comparison.lost)
     undecided = f", {comparison.undecided} without an outcome" if comparison.undecided else ""
     return (
-        f"pass: {comparison.passed[0]} in the first, {comparison.passed[1]} in the second{undecided}; "
+        f"passed: {comparison.passed[0]} in the first run, {comparison.passed[1]} in the second{undecided}; "
         f"{gained} gained, {lost} lost (exact McNemar p = {comparison.p:.3g})"
     )
 
 
-def _print_flips(console: Console, title: str, flips: Sequence[Flip], most: int) -> None:
+def _print_flips(console: Console, title: str, flips: Sequence[Flip], max_rows: int) -> None:
     from rich.table import Table
 
-    if not flips or most < 1:
+    if not flips or max_rows < 1:
         return
-    console.print(f"{title}: {min(most, len(flips))} of {len(flips)}")
+    console.print(f"{title}: {min(max_rows, len(flips))} of {len(flips)}")
     table = Table()
     table.add_column("id", overflow="fold", max_width=24)
     table.add_column("prompt", overflow="fold", ratio=1)
     table.add_column("first", overflow="fold", ratio=1)
     table.add_column("second", overflow="fold", ratio=1)
-    for flip in flips[:most]:
-        asked = as_text(flip.prompt or "")
-        table.add_row(as_text(flip.id), asked, _response(flip.first), _response(flip.second))
+    for flip in flips[:max_rows]:
+        prompt = as_text(flip.prompt or "")
+        table.add_row(as_text(flip.id), prompt, _response(flip.first), _response(flip.second))
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""What `spar eval` prints: our metrics with their errors, and the paper's numbers beside them."""
+"""Prints the results of `spar eval`: metrics with their standard errors, and the paper's numbers below them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from spar.plugins import STRATEGIES
 from spar.record.evaluation import Metric, Results
 
 PIPED_WIDTH = 160
-"""The tables are wide, and a pipe has no width of its own."""
+"""Width of the tables if standard output is not a terminal."""
 NAMES_WIDTH = 24
-"""Least columns for the models' names, which are folded where they are longer."""
+"""Minimum width of the models' names; longer ones are folded."""
 
 
 def print_results(results: Results, *, details: bool = False) -> None:
-    """The totals of one benchmark; `details` adds the metrics by subset, type or level."""
+    """Print the results of one benchmark; `details` adds the metrics by subset, type or level."""
     console = open_console(PIPED_WIDTH)
     title = f"{results.benchmark}, {results.n} examples"
     table = Table(title=as_text(title), title_justify="left")
@@ -55,13 +55,13 @@ def _cells(metric: Metric, unit: str | None) -> tuple[str, str, str]:
 
 
 def _paper_tables(results: Results, paper: PaperTable, width: int) -> Iterator[Table]:
-    """The paper's rows below ours; several tables where one would be wider than `width`."""
-    ours = [results.metrics.get(name) for name in paper.columns]
-    values = [None if metric is None else 100 * metric.value for metric in ours]
+    """This run's row and the paper's, in several tables if one would be wider than `width`."""
+    metrics = [results.metrics.get(name) for name in paper.columns]
+    values = [None if metric is None else 100 * metric.value for metric in metrics]
     cells = {_label(results): paper.cells(values)}
     cells |= {model: paper.cells(row) for model, row in paper.rows.items()}
-    title = as_text(f"beside the paper's {paper.source}, in percent")
-    for start, end in _parts([paper.headings, *cells.values()], width - NAMES_WIDTH):
+    title = as_text(f"the paper's {paper.source}, in percent")
+    for start, end in _column_ranges([paper.headings, *cells.values()], width - NAMES_WIDTH):
         table = Table(title=title, title_justify="left")
         table.add_column("model", overflow="fold")
         for heading in paper.headings[start:end]:
@@ -72,8 +72,8 @@ def _paper_tables(results: Results, paper: PaperTable, width: int) -> Iterator[T
         yield table
 
 
-def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[tuple[int, int]]:
-    """Ranges of columns that fit in a width, at least one column each."""
+def _column_ranges(rows: Sequence[Sequence[str]], width: int) -> Iterator[tuple[int, int]]:
+    """Ranges of columns that fit into a width, at least one column each."""
     start, used = 0, 0
     for index, column in enumerate(zip(*rows, strict=True)):
         needed = max(map(len, column)) + 3  # its border, and a blank on either side
@@ -86,9 +86,9 @@ def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[tuple[int, int
 
 def _label(results: Results) -> str:
     run = results.run
-    # With a limit the whole is not always known: lm-eval's tasks are asked for so many examples.
-    all_of_it = results.n == run.get("whole", results.n) and not run.get("limit")
-    part = "" if all_of_it else f", {results.n} examples"
+    # With a limit the size of the benchmark is not always known, as lm-eval's tasks apply it themselves.
+    complete = results.n == run.get("whole", results.n) and not run.get("limit")
+    part = "" if complete else f", {results.n} examples"
     name, budget = str(run.get("strategy", "")), int(run.get("budget") or 1)
     most = STRATEGIES.spec(name).num_responses(SearchConfig(), budget) if name in STRATEGIES else 2
     search = f"{name} {budget}" if most > 1 else name

@@ -1,8 +1,8 @@
-"""Two evaluations of the same examples, side by side: what changed, how surely, and which examples flipped.
+"""Compares two evaluations of the same examples: the change of each metric, and the examples that flipped.
 
 Both are directories that `spar eval` wrote, each of one benchmark or of several. Nothing is scored again.
-Intervals come from a paired bootstrap over groups (`spar.eval.statistics`); the flips of single examples
-have an exact McNemar test, which takes examples as independent.
+Intervals are paired bootstrap intervals over groups (`spar.eval.statistics`). Flips are tested with McNemar's
+exact test, which takes examples as independent.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from spar.errors import UsageError
 from spar.eval.statistics import Difference, differences
 from spar.record.evaluation import RESULTS, Example, Results, Scored, read_examples, read_results
 
-_HEAD = 300
-"""Characters of a response that a flip keeps."""
-_NAMED = 3
-"""Ids that an error message names."""
+_MAX_CHARACTERS = 300
+"""Length to which a flip cuts prompts and responses."""
+_MAX_IDS = 3
+"""Ids that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Flip:
 
     id: str
     first: str | None
-    """The head of the first run's response, None where there was none."""
+    """The beginning of the first run's response, None if there is none."""
     second: str | None
     prompt: str | None = None
-    """The head of what was asked."""
+    """The beginning of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Comparison:
     """Directory of the first evaluation."""
     second: Path
     n: int
-    """Examples that both have; nothing else counts here."""
+    """Examples that both have; only these are compared."""
     metrics: Mapping[str, Difference]
     units: Mapping[str, str]
-    """Metric to its unit where it is no fraction."""
+    """Metric to its unit if it is not a fraction."""
     passed: tuple[int, int]
     """Examples that pass in the first and in the second run."""
     gained: tuple[Flip, ...]
@@ -54,36 +54,36 @@ class Comparison:
     lost: tuple[Flip, ...]
     """Pass in the first, fail in the second."""
     undecided: int
-    """Examples of which some run has no outcome; they cannot flip."""
+    """Examples without an outcome in one of the runs; they cannot flip."""
     p: float
-    """How likely flips as one-sided as these, or more so, would be if either way were as likely."""
+    """Two-sided p of McNemar's exact test on the flips."""
     only_first: tuple[str, ...]
-    """Ids that the second run lacks."""
+    """Ids that the second run does not have."""
     only_second: tuple[str, ...]
 
 
 def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[Comparison]:
-    """Every benchmark that both directories hold, in the first one's order.
+    """Compare every benchmark that both directories have, in the order of the first.
 
     Parameters
     ----------
     allow_missing:
-        Compare the examples that both have where the sets differ.
+        Compare only the examples that both have.
 
     Raises
     ------
     UsageError
-        A directory holds no finished evaluation, they have no benchmark in common, or the examples of one
-        differ.
+        A directory has no finished evaluation, they have no benchmark in common, or they have different
+        examples and `allow_missing` is not set.
     """
-    ours, theirs = find_evaluations(first), find_evaluations(second)
-    common = [name for name in ours if name in theirs]
+    of_first, of_second = find_evaluations(first), find_evaluations(second)
+    common = [name for name in of_first if name in of_second]
     if not common:
         raise UsageError(
-            f"{first} holds {_listed(ours)} and {second} holds {_listed(theirs)}; "
+            f"{first} holds {_listed(of_first)} and {second} holds {_listed(of_second)}; "
             "give two evaluations of the same benchmark"
         )
-    return [_compare(ours[n], theirs[n], allow_missing=allow_missing) for n in common]
+    return [_compare(of_first[n], of_second[n], allow_missing=allow_missing) for n in common]
 
 
 def find_evaluations(path: Path) -> dict[str, Path]:
@@ -92,30 +92,30 @@ def find_evaluations(path: Path) -> dict[str, Path]:
     Raises
     ------
     UsageError
-        There is none, or two of one benchmark.
+        There is no evaluation, or two of one benchmark.
     """
     if not path.is_dir():
         raise UsageError(f"there is no directory {path}; give the directory of an evaluation")
     folders = [path] if (path / RESULTS).is_file() else sorted(path.iterdir())
-    found: dict[str, Path] = {}
+    evaluations: dict[str, Path] = {}
     for folder in folders:
         if not (folder / RESULTS).is_file():
             continue
         name = read_results(folder).benchmark
-        if name in found:
+        if name in evaluations:
             raise UsageError(
-                f"{path} holds two evaluations of {name}, {found[name]} and {folder}; give one of them"
+                f"{path} holds two evaluations of {name}, {evaluations[name]} and {folder}; give one of them"
             )
-        found[name] = folder
-    if not found:
+        evaluations[name] = folder
+    if not evaluations:
         raise UsageError(
-            f"{path} holds no finished evaluation: there is no {RESULTS} in it, nor right below it"
+            f"{path} holds no finished evaluation: there is no {RESULTS} in it, nor in a folder right below it"
         )
-    return found
+    return evaluations
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Plain JSON values."""
+    """A comparison as JSON values."""
     measured = {
         name: {**asdict(difference), "difference": difference.value}
         for name, difference in comparison.metrics.items()
@@ -129,7 +129,8 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p of so many flips each way, if each were a fair coin's toss."""
+    """Two-sided p of McNemar's exact test: the probability of flips at least as one-sided, if both directions
+    are equally likely."""
     n, fewer = gained + lost, min(gained, lost)
     ways = term = 1
     for k in range(fewer):
@@ -147,7 +148,9 @@ def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
     only_first = tuple(name for name in ours if name not in theirs)
     only_second = tuple(name for name in theirs if name not in ours)
     if (only_first or only_second) and not (allow_missing and both):
-        raise UsageError(_differ((first, only_first), (second, only_second), len(both)))
+        raise UsageError(
+            _describe_difference((first, only_first), (second, only_second), len(both))
+        )
     sides = ([ours[name] for name in both], [theirs[name] for name in both])
     pairs = list(zip(*sides, strict=True))
     gained = tuple(_flip(a, b) for a, b in pairs if a.passed is False and b.passed is True)
@@ -174,28 +177,30 @@ def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
 
 
 def _by_id(folder: Path, total: Results) -> dict[str, Example]:
-    found: dict[str, Example] = {}
+    examples: dict[str, Example] = {}
     for example in read_examples(folder):
-        if example.id in found:
-            raise UsageError(f"{folder} holds the example {example.id!r} twice; score it again")
-        found[example.id] = example
-    if len(found) != total.n:
+        if example.id in examples:
+            raise UsageError(
+                f"{folder} has the example {example.id!r} twice; rerun spar eval to score it"
+            )
+        examples[example.id] = example
+    if len(examples) != total.n:
         raise UsageError(
-            f"{folder} holds {len(found)} examples, its {RESULTS} says {total.n}; score it again"
+            f"{folder} has {len(examples)} examples, but its {RESULTS} says {total.n}; rerun spar eval to score it"
         )
-    return found
+    return examples
 
 
-def _differ(
+def _describe_difference(
     first: tuple[Path, Sequence[str]], second: tuple[Path, Sequence[str]], both: int
 ) -> str:
     parts = [
-        f"{len(ids)} only in {path} ({', '.join(map(repr, ids[:_NAMED]))}{', ...' * (len(ids) > _NAMED)})"
+        f"{len(ids)} only in {path} ({', '.join(map(repr, ids[:_MAX_IDS]))}{', ...' * (len(ids) > _MAX_IDS)})"
         for path, ids in (first, second)
         if ids
     ]
-    step = f"give --allow-missing to compare the {both} that both have"
-    return f"the runs hold other examples: {' and '.join(parts)}; " + (
+    step = f"use --allow-missing to compare the {both} that both have"
+    return f"the runs have different examples: {' and '.join(parts)}; " + (
         step if both else "they have none in common"
     )
 
@@ -210,14 +215,14 @@ def _flip(first: Example, second: Example) -> Flip:
 
 
 def _head(response: str | None) -> str | None:
-    if response is None or len(response) <= _HEAD:
+    if response is None or len(response) <= _MAX_CHARACTERS:
         return response
-    return f"{response[:_HEAD]} ..."
+    return f"{response[:_MAX_CHARACTERS]} ..."
 
 
 def _passed(examples: Sequence[Example]) -> int:
     return sum(example.passed is True for example in examples)
 
 
-def _listed(found: Mapping[str, Path]) -> str:
-    return ", ".join(sorted(found))
+def _listed(evaluations: Mapping[str, Path]) -> str:
+    return ", ".join(sorted(evaluations))

@@ -1,11 +1,11 @@
-"""The runs of a sweep over strategies and budgets, and how later ones use what earlier ones made.
+"""The points of a sweep over strategies and budgets, and the reuse of larger searches for smaller ones.
 
-    bfs at 31 is searched; bfs at 15, 7, 3 and 1 are replayed from it where its trees hold them
+    bfs at 31 is searched; bfs at 15, 7, 3 and 1 are replayed from its trees where these contain them
 
-Every point is an evaluation in a directory of its own. Before a stage of one is run, its directory is
-filled with the trees that earlier points hold (`spar.infer.replay`); the rest is really searched. Whether
-a tree is held is never assumed: a shallower depth-first search, for one, is not part of a deeper one
-once it turns back.
+Every point is an evaluation in a directory of its own. Before a job of a point is run, its directory is
+filled with the trees that those of earlier points contain (`spar.infer.replay`); the other prompts are searched.
+Every tree is checked: a shallower depth-first search, for example, is not part of a deeper one once it
+backtracks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt
 
 BUDGETS = (1, 3, 7, 15, 31)
-"""Responses a prompt; powers of two less one."""
+"""Responses per prompt: powers of two minus one."""
 
 SEARCH = (
     *("strategy", "budget", "branch", "keep", "depth", "gate", "stop"),
@@ -36,7 +36,7 @@ SEARCH = (
 )
 """Settings that decide which requests a search makes, not the reply to a request."""
 _OF_ROLES = ("actor_model", "judge_model", "refiner_model")
-"""Settings that a run fills in for the roles that it asks, so they may be blank in one and not in another."""
+"""Settings that a run fills in for the roles that it uses, so one run may have them and another not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Point:
     strategy: str
     budget: int
     depth: int
-    """Levels of refinement; more than the settings' own where these could not spend the budget."""
+    """Levels of refinement; more than in the settings if these cannot spend the budget."""
 
     @property
     def name(self) -> str:
-        """Its directory's name."""
+        """The name of its directory."""
         return f"{safe_name(self.strategy)}-{self.budget}"
 
 
@@ -97,45 +97,45 @@ def _points(
 
 
 def _fixed(strategy: str, shape: SearchConfig) -> int | None:
-    """The responses of a strategy that makes as many whatever its depth, such as greedy; else None."""
+    """The number of responses of a strategy whose depth does not change it, such as greedy; else None."""
     most = STRATEGIES.spec(strategy).max_responses
     deeper = replace(shape, depth=2 * shape.depth)
     return most(shape) if most and most(shape) == most(deeper) else None
 
 
 def sources(points: Sequence[Point], point: Point) -> list[Point]:
-    """The earlier points, those most alike first: the same strategy, then the smallest budget."""
+    """The earlier points to replay from: those of the same strategy first, then by budget."""
     earlier = points[: points.index(point)]
-    return sorted(earlier, key=lambda one: (one.strategy != point.strategy, one.budget))
+    return sorted(earlier, key=lambda source: (source.strategy != point.strategy, source.budget))
 
 
 async def fill(store: RunStore, job: Job, settings: SearchSettings, folders: Sequence[Path]) -> int:
-    """Write every tree of a stage that an earlier point's stage holds; returns how many.
+    """Write every tree of a job that the trees of earlier points contain; returns their number.
 
     Parameters
     ----------
     store:
-        The stage's run directory.
+        The job's run directory.
     settings:
-        Its search.
+        The search of the job.
     folders:
-        Run directories of the same stage, tried in order; one of other settings or prompts is passed over.
+        Run directories of the same job, tried in order; those with other settings or prompts are skipped.
     """
     missing = {prompt.id: prompt for prompt in job.prompts if prompt.id not in store.done}
-    num_made = 0
+    num_replayed = 0
     for folder in folders:
-        if not missing or not _answers_alike(folder, store.manifest):
+        if not missing or not _is_comparable(folder, store.manifest):
             continue
         for tree in read_trees(folder):
             prompt = missing.get(tree.prompt.id)
             if prompt is None or not _same(prompt, tree.prompt):
                 continue
-            made = await replay(tree, settings, roots=job.roots)
-            if made is not None:
-                store.append(made)
+            replayed = await replay(tree, settings, roots=job.roots)
+            if replayed is not None:
+                store.append(replayed)
                 del missing[prompt.id]
-                num_made += 1
-    return num_made
+                num_replayed += 1
+    return num_replayed
 
 
 def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
@@ -147,7 +147,7 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
     for name in strategies:
         STRATEGIES.check(name)
     if min(budgets) < 1:
-        raise UsageError(f"--budgets: {min(budgets)} is no budget; give numbers from 1 on")
+        raise UsageError(f"--budgets: {min(budgets)} is not a budget; give integers of at least 1")
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
@@ -157,21 +157,21 @@ def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
     return shape.depth
 
 
-def _answers_alike(folder: Path, manifest: Manifest) -> bool:
-    """Whether a run exists that would get the same answer to the same request."""
+def _is_comparable(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder has a run whose models answer the same requests with the same replies."""
     if not (folder / MANIFEST).is_file() or not (folder / TREES).is_file():
         return False
     stored = read_manifest(folder)
     blank = [
         name for name in _OF_ROLES if not stored.config.get(name) or not manifest.config.get(name)
     ]
-    mine, other = (_deciding(one, (*FREE, *SEARCH, *blank)) for one in (manifest, stored))
-    return mine == other
+    free = (*FREE, *SEARCH, *blank)
+    return _digest(manifest, free) == _digest(stored, free)
 
 
-def _deciding(manifest: Manifest, free: Sequence[str]) -> str:
-    whole: dict[str, Any] = {**manifest.config, "templates": manifest.templates}
-    return config_digest(whole, free=free)
+def _digest(manifest: Manifest, free: Sequence[str]) -> str:
+    settings: dict[str, Any] = {**manifest.config, "templates": manifest.templates}
+    return config_digest(settings, free=free)
 
 
 def _same(one: Prompt, other: Prompt) -> bool:

@@ -1,7 +1,7 @@
-"""A sweep in numbers: a row a point, as CSV and as Markdown.
+"""The table of a sweep, one row a point, as CSV and as Markdown.
 
 Accuracy is the benchmark's headline metric with its standard error. Nodes, calls, generated tokens and
-seconds are means over the prompts, of the answers alone: what a grader costs does not count.
+seconds are means over the prompts; they are the cost of the answers, without that of grading.
 """
 
 from __future__ import annotations
@@ -26,45 +26,47 @@ class Row:
     budget: int
     depth: int
     n: int
-    """Examples that count in the metric."""
+    """Examples in the metric."""
     metric: str
     value: float
     stderr: float | None
     nodes: float
-    """Responses a prompt, the mean; likewise calls, tokens and seconds."""
+    """Mean number of responses per prompt; calls, tokens and seconds are means as well."""
     calls: float
     tokens: float
-    """Generated ones."""
+    """Generated tokens."""
     seconds: float
-    """From a tree's admission to its end; of a replayed tree it is estimated."""
+    """From the admission of a tree to its end; estimated for replayed trees."""
     solved: float
     """Share of the prompts whose search ended with a node that passed its judge."""
     prompts: int
-    """Trees."""
+    """Number of trees."""
     replayed: int
-    """Trees of these that an earlier run held, so that they were not searched again."""
+    """Number of trees that were read out of those of a larger search."""
 
 
-def headline(results: Results, wanted: str = "") -> str:
-    """The metric that a sweep shows: `wanted`, else the benchmark's own.
+def headline(results: Results, metric: str = "") -> str:
+    """The metric that a sweep shows: `metric`, else the one that the benchmark declares, else its first.
 
     Raises
     ------
     UsageError
-        The benchmark has no such metric, or no example at all.
+        The benchmark has no such metric, or no example was scored.
     """
-    known = list(results.metrics)
-    if not known:
-        raise UsageError(f"{results.benchmark}: no example was scored, so there is nothing to show")
-    if wanted and wanted not in known:
-        accepted = ", ".join(name for name in known if "/" not in name) or ", ".join(known)
+    names = list(results.metrics)
+    if not names:
         raise UsageError(
-            f"--metric: {results.benchmark} has no metric {wanted!r} (accepted: {accepted})"
+            f"{results.benchmark}: no example was scored, so there is no metric to show"
         )
-    plain = [name for name in known if "/" not in name and name not in results.units]
+    if metric and metric not in names:
+        accepted = ", ".join(name for name in names if "/" not in name) or ", ".join(names)
+        raise UsageError(
+            f"--metric: {results.benchmark} has no metric {metric!r} (accepted: {accepted})"
+        )
+    overall = [name for name in names if "/" not in name and name not in results.units]
     spec = declared_spec(results.benchmark)
     declared = spec.headline if spec else ""
-    return wanted or (declared if declared in known else (plain or known)[0])
+    return metric or (declared if declared in names else (overall or names)[0])
 
 
 def row(
@@ -75,7 +77,7 @@ def row(
     metric: str = "",
     replayed: int = 0,
 ) -> Row:
-    """Sum up a point; trees are streamed."""
+    """The row of a point; trees are streamed."""
     count, nodes, calls, tokens, solved, seconds = 0, 0, 0, 0, 0, 0.0
     for tree in trees:
         usage = tree.usage
@@ -106,16 +108,16 @@ def row(
 
 
 def in_order(rows: Iterable[Row], strategies: Sequence[str]) -> list[Row]:
-    """Strategies as they were given, small budgets first."""
-    return sorted(rows, key=lambda one: (strategies.index(one.strategy), one.budget))
+    """Rows by the order of the strategies, then by budget."""
+    return sorted(rows, key=lambda row: (strategies.index(row.strategy), row.budget))
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Every field of every row; an unknown standard error is blank."""
+    """Write every field of every row; a missing standard error is blank."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(one) for one in rows)
+        writer.writerows(map(asdict, rows))
 
 
 def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = "") -> str:
@@ -124,7 +126,7 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = 
     Parameters
     ----------
     unit:
-        The metric's own unit; "" for a fraction, which is shown in percent.
+        The metric's unit; "" for a fraction, which is shown in percent.
     """
     heads = (
         *("strategy", "budget", "depth", f"{rows[0].metric}, {unit or '%'}", "n"),
@@ -135,25 +137,25 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = 
         f"# {title}",
         "",
         *(f"- {fact}" for fact in facts),
-        "- plus or minus one standard error; nodes, calls, generated tokens and seconds are means of a prompt",
+        "- plus or minus one standard error; nodes, calls, generated tokens and seconds are means per prompt",
         "- seconds: from a tree's admission to its end, while as many others run as the engine takes",
-        "- replayed: trees that the strategy's larger runs held, so that they were not searched again; their "
-        "seconds are estimated from the recorded requests, at the load of the run that made them",
+        "- replayed: trees that were read out of those of a larger search; their seconds are estimated from the "
+        "recorded requests, at the load of that search",
         "",
         _line(heads),
         _line(["---"] * len(heads)),
-        *(_line(_cells(one, scale)) for one in rows),
+        *(_line(_cells(row, scale)) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cells(one: Row, scale: float) -> list[str]:
-    error = "-" if one.stderr is None else f"{scale * one.stderr:.1f}"
+def _cells(row: Row, scale: float) -> list[str]:
+    error = "-" if row.stderr is None else f"{scale * row.stderr:.1f}"
     return [
-        *(one.strategy, f"{one.budget}", f"{one.depth}"),
-        *(f"{scale * one.value:.1f} +- {error}", f"{one.n:,}"),
-        *(f"{one.nodes:.1f}", f"{one.calls:.1f}", f"{one.tokens:,.0f}", f"{one.seconds:.2f}"),
-        *(f"{100 * one.solved:.1f}", f"{one.replayed:,} of {one.prompts:,}"),
+        *(row.strategy, f"{row.budget}", f"{row.depth}"),
+        *(f"{scale * row.value:.1f} +- {error}", f"{row.n:,}"),
+        *(f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}", f"{row.seconds:.2f}"),
+        *(f"{100 * row.solved:.1f}", f"{row.replayed:,} of {row.prompts:,}"),
     ]
 
 

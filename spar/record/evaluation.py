@@ -1,10 +1,10 @@
-"""What an evaluation writes beside its trees: one line an example, and the totals.
+"""The files that an evaluation writes beside its trees: one line an example, and the totals.
 
-    examples.jsonl   an `Example` a line: what was answered, each verdict and why, what it cost
+    examples.jsonl   an `Example` a line: the answer, each verdict with its reason, the cost
     results.json     `Results`: every metric with n and its standard error, counts, notes
 
-A metric is a ratio of two sums over the examples, so an example carries its share of both. That makes
-every number here checkable by hand, and lets runs be compared example by example.
+A metric is a ratio of two sums over the examples, and an example carries its share of both. So every metric
+can be recomputed from the examples, and runs can be compared example by example.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from spar.types import Record, Text, Usage
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
 
 Share = tuple[float, float]
-"""An example's part of a metric: what it adds to the numerator, and to the denominator."""
+"""An example's share of a metric: its terms in the numerator and in the denominator."""
 
 
 class Verdict(Record):
-    """Whether one constraint, or one question asked of an answer, holds."""
+    """The verdict on one constraint of an answer, or on one question about it."""
 
     name: Text
-    """What was checked, such as `keywords:existence`."""
+    """The constraint, such as `keywords:existence`."""
     passed: bool | None
-    """None where nothing could be read out of a judge's reply."""
+    """None if the judge's reply could not be parsed."""
     why: Text = ""
-    """One line for a person: the arguments, the rule, or what the judge said."""
+    """A human-readable line: the arguments, the rule, or the judge's words."""
 
 
 class Example(Record):
@@ -44,47 +44,48 @@ class Example(Record):
     id: Text
     """The prompt's id."""
     group: Text = ""
-    """Examples that were sampled together, such as the two orders of a pair, share a group; standard
-    errors and intervals resample groups. "" is a group of its own."""
+    """The group of dependent examples, such as the two orders of a pair; standard errors and intervals are
+    computed over groups. An example with "" is a group of its own."""
     prompt: Text = ""
-    """What was asked: the last turn."""
+    """The last turn of the prompt."""
     response: Text | None
-    """What was scored, None where there is no answer."""
+    """The text that was scored, None if there is no answer."""
     passed: bool | None
-    """The outcome that `spar eval compare` calls a flip; None where there is none."""
+    """Whether the example passes as a whole, whose changes `spar eval compare` reports as flips; None if the
+    benchmark does not say."""
     verdicts: tuple[Verdict, ...] = ()
-    """Each constraint's."""
+    """One for each constraint."""
     scores: dict[str, Share] = Field(default_factory=dict)
     """Metric to this example's share of it."""
     usage: Usage = Usage()
-    """What answering cost, zero where the answer came from a file."""
+    """The cost of the answer; zero if it comes from a file."""
     facts: dict[str, Any] = Field(default_factory=dict)
-    """What else a person may want to see, such as the subset."""
+    """Further fields for readers, such as the subset."""
 
 
 class Metric(Record):
     """One number of the totals."""
 
     value: float
-    """A fraction in [0, 1] where the metric is a share; else in its own unit."""
+    """A fraction in [0, 1], or a value in the unit of `Results.units`."""
     stderr: float | None
-    """Standard error over groups, None below two groups."""
+    """Standard error over groups, None with fewer than two groups."""
     n: int
-    """Examples that count in it."""
+    """Number of examples in it."""
 
 
 class Scored(Record):
-    """What scoring gave, before it is summed up."""
+    """The scores of all examples, before they are aggregated."""
 
     examples: tuple[Example, ...]
     means: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Metric to the metrics of which it is the plain mean, in the order in which they are printed."""
+    """Metric to the metrics of which it is the unweighted mean, in the order of printing."""
     counts: dict[str, int] = Field(default_factory=dict)
-    """What a reader must know beside the metrics: unanswered, unparsed, missing."""
+    """Counts that qualify the metrics, such as unanswered or unparsed."""
     notes: tuple[Text, ...] = ()
-    """Lines for a person."""
+    """Human-readable lines."""
     units: dict[str, str] = Field(default_factory=dict)
-    """Metric to its unit where it is no fraction, such as `levels`."""
+    """Metric to its unit, such as `levels`, if it is not a fraction."""
 
 
 class Results(Record):
@@ -92,20 +93,20 @@ class Results(Record):
 
     benchmark: Text
     n: int
-    """Examples scored."""
+    """Number of scored examples."""
     metrics: dict[str, Metric]
     means: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     counts: dict[str, int] = Field(default_factory=dict)
     notes: tuple[Text, ...] = ()
     units: dict[str, str] = Field(default_factory=dict)
     usage: Usage = Usage()
-    """What all answers cost."""
+    """The cost of all answers."""
     run: dict[str, Any] = Field(default_factory=dict)
-    """Where the answers came from: strategy, budget, models, digests."""
+    """The origin of the answers: strategy, budget, models, digests."""
 
 
 def write_examples(directory: Path, examples: Iterable[Example]) -> None:
-    """Replace `examples.jsonl` as a whole; raises `RunStopped` where that cannot be written."""
+    """Replace `examples.jsonl`; raises `RunStopped` if it cannot be written."""
     lines = (json.dumps(example.model_dump(), separators=(",", ":")) for example in examples)
     with writing(directory):
         replace_lines(directory / EXAMPLES, lines)
@@ -117,7 +118,7 @@ def read_examples(directory: Path) -> Iterator[Example]:
     Raises
     ------
     UsageError
-        There is no such file, or a line of it is no example.
+        There is no such file, or a line of it is not an example.
     """
     path = directory / EXAMPLES
     if not path.is_file():
@@ -131,24 +132,24 @@ def _examples(path: Path) -> Iterator[Example]:
             try:
                 yield Example.model_validate(json.loads(line))
             except (ValueError, RecursionError) as error:
-                raise UsageError(f"{path}:{number} is no example of an evaluation") from error
+                raise UsageError(f"{path}:{number} is not an example of an evaluation") from error
 
 
 def write_results(directory: Path, results: Results) -> None:
-    """Replace `results.json` as a whole; raises `RunStopped` where that cannot be written."""
+    """Replace `results.json`; raises `RunStopped` if it cannot be written."""
     with writing(directory):
         replace_json(directory / RESULTS, results.model_dump(mode="json"))
 
 
 @contextmanager
 def writing(directory: Path) -> Iterator[None]:
-    """Turn a failure to write what was found into `RunStopped`; what it was found from stays."""
+    """Turn a failure to write scores into `RunStopped`; answers and grades are on disk already."""
     try:
         yield
     except OSError as error:
         raise RunStopped(
-            f"cannot write to {directory}: {error.strerror or error}; mend that and run the same command "
-            "again, answers and grades are kept"
+            f"cannot write to {directory}: {error.strerror or error}; answers and grades are saved: fix this "
+            "and rerun the command to score them"
         ) from error
 
 
@@ -168,11 +169,11 @@ def read_results(directory: Path) -> Results:
             f"there is no {path}; give the directory of a finished evaluation"
         ) from error
     except (ValidationError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} holds no results of an evaluation") from error
+        raise UsageError(f"{path} is not a results file of an evaluation") from error
 
 
 def as_lm_eval(results: Results) -> Mapping[str, float | int | None]:
-    """Metrics under their names, each with `_stderr` beside it, and n: the shape lm-eval prints."""
+    """Metrics as a flat mapping, each followed by its `_stderr`, with n and the counts: lm-eval's format."""
     flat: dict[str, float | int | None] = {"n": results.n}
     for name, metric in results.metrics.items():
         flat[name] = metric.value

@@ -139,7 +139,7 @@ def test_a_tree_search_is_deepened_to_spend_its_budget(tmp_path: Path) -> None:
     ("fields", "request_", "complaint"),
     [
         ({}, Sweep(("bsf",)), "did you mean 'bfs'"),
-        ({}, Sweep(("bfs",), (0,)), "0 is no budget"),
+        ({}, Sweep(("bfs",), (0,)), "0 is not a budget"),
     ],
 )
 def test_invalid_requests_write_nothing(

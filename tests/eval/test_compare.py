@@ -141,7 +141,7 @@ def test_wrong_directories(tmp_path: Path) -> None:
         (tmp_path / "empty", "holds no finished evaluation"),
         (other, "ifeval .*llmbar"),
         (tmp_path / "double", "two evaluations of ifeval"),
-        (tmp_path / "cut", "holds 5 examples, its results.json says 6"),
+        (tmp_path / "cut", "has 5 examples, but its results.json says 6"),
     ):
         with pytest.raises(UsageError, match=complaint) as caught:
             compare(one, second)
@@ -175,9 +175,9 @@ def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     for part in (
         "40.00 %",
         "+40.00",
-        "1 metrics by subset",
-        "pass: 2 in the first, 4 in the second, 1 without an outcome; 2 gained, 1 lost",
-        "pass in the second run only: 1 of 2",
+        "1 more metrics by subset",
+        "passed: 2 in the first run, 4 in the second, 1 without an outcome; 2 gained, 1 lost",
+        "passed in the second run only: 1 of 2",
         "text b",
     ):
         assert part in shown

@@ -100,12 +100,12 @@ def test_the_shape_that_lm_eval_prints() -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "is no example"),
-        ("[" * 100_000, "is no example"),
-        ('{"id": "a"}', "is no example"),
-        ('{"id": "a", "response": null, "passed": null, "odd": 1}', "is no example"),
-        ("", "is no example"),
-        ("\xff", "is no example"),
+        ("{", "is not an example"),
+        ("[" * 100_000, "is not an example"),
+        ('{"id": "a"}', "is not an example"),
+        ('{"id": "a", "response": null, "passed": null, "odd": 1}', "is not an example"),
+        ("", "is not an example"),
+        ("\xff", "is not an example"),
     ],
     ids=["torn", "deep", "fields", "unknown", "blank", "not UTF-8"],
 )
@@ -136,14 +136,16 @@ def test_absent_files_are_named(tmp_path: Path) -> None:
 def test_damaged_results_are_named(tmp_path: Path, text: str) -> None:
     """Not JSON, or not the totals."""
     (tmp_path / RESULTS).write_text(text)
-    with pytest.raises(UsageError, match="holds no results"):
+    with pytest.raises(UsageError, match="is not a results file"):
         read_results(tmp_path)
 
 
 def test_a_disk_that_fails_stops_the_run_in_one_line(tmp_path: Path) -> None:
     """What was answered is safe, so that the same command can go on."""
     gone = tmp_path / "gone"
-    with pytest.raises(RunStopped, match=r"cannot write to .*gone: No such file .* same command"):
+    with pytest.raises(
+        RunStopped, match=r"cannot write to .*gone: No such file .* answers and grades are saved"
+    ):
         write_examples(gone, ())
     with pytest.raises(RunStopped, match="cannot write to"):
         write_results(gone, Results(benchmark="toy", n=0, metrics={}))

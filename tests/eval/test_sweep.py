@@ -90,7 +90,7 @@ def test_the_plan_of_the_papers_figure() -> None:
         (["bfs"], [3, 1, 3], "--budgets: 3 is given twice"),
         (["bfs"], [], "--budgets: none is given"),
         ([], [1], "--strategies: none is given"),
-        (["bfs"], [1, 0], "--budgets: 0 is no budget"),
+        (["bfs"], [1, 0], "--budgets: 0 is not a budget"),
     ],
 )
 def test_what_cannot_be_planned(strategies: list[str], budgets: list[int], complaint: str) -> None:
