@@ -201,7 +201,7 @@ def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
         ("iteration=3", "unknown setting 'iteration'; did you mean 'iterations'"),
         ("dpo.learning_rate=-1", "dpo.learning_rate is -1: input should be greater than 0"),
         ("dpo.learning_rate=fast", "dpo.learning_rate is 'fast': input should be a valid number"),
-        ("dpo.model=x", "dpo: 'model' is decided by the loop; leave it out"),
+        ("dpo.model=x", "dpo: 'model' is set by the loop; remove it"),
         ("dpo=3", "dpo is 3: input should be a mapping"),
         ("quotas=most", "quotas is 'most': input should be 'balanced' or 'official'"),
         ("benchmarks=nano-if", "benchmarks is 'nano-if': input should be a list"),
@@ -228,7 +228,7 @@ def test_wrong_assignments_are_told(given: str, message: str) -> None:
     ("text", "message"),
     [
         ("dpo: {learning_rat: 1}", "unknown setting 'dpo.learning_rat'; did you mean"),
-        ("dpo: {model: x}", "dpo: 'model' is decided by the loop"),
+        ("dpo: {model: x}", "dpo: 'model' is set by the loop"),
         ("dpo: {modl: x}", "unknown setting 'dpo.modl'"),
         ("dpo: [1]", "dpo is (1,): input should be a mapping"),
         ("benchmarks: {a: 1}", "benchmarks is {'a': 1}: input should be a list"),

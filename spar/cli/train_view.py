@@ -1,7 +1,7 @@
-"""How a training loop is shown: a table that is redrawn in a terminal, lines in a pipe, or nothing.
+"""Displays a training loop: a live table in a terminal, lines in a pipe, or nothing.
 
-Everything that is shown is read from the loop's folder (`spar.train.status.read_loop`), so the live view
-and `spar train status` tell the same.
+Everything is read from the loop's folder (`spar.train.status.read_loop`), so that the live view and
+`spar train status` show the same.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def _stages(state: LoopState) -> Table:
         row = {one.stage.name: one for one in state.stages if one.stage.iteration == iteration}
         cells = [_cell(row[name]) if name in row else Text("") for name in names]
         table.add_row(str(iteration), *cells)
-    told = [line for one in state.stages if (line := _told(one))]
-    table.caption = Text("\n".join(told)) if told else None
+    messages = [line for one in state.stages if (line := _message(one))]
+    table.caption = Text("\n".join(messages)) if messages else None
     table.caption_justify = "left"
     return table
 
@@ -188,7 +188,7 @@ def _cell(one: StageState) -> Any:
     return Text(took if one.state != "waiting" else "-", style=_STYLES[one.state])
 
 
-def _told(one: StageState) -> str:
+def _message(one: StageState) -> str:
     if one.state in ("waiting", "done"):
         return ""
     far = str(one.progress) if one.progress else ""

@@ -33,7 +33,7 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
 def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
     """The first prompt's draft, judge and refine conversations, and the cost of the run."""
     templates = open_templates(config)
-    critique = Judgement(verdicts=(False,), critique="(the critique that is kept)")
+    critique = Judgement(verdicts=(False,), critique="(the stored critique)")
     draft = Node(id=0, parent=None, depth=0, response="(the draft)", judgement=critique)
     once, retried = most_calls(config, num_prompts)
     return "\n\n".join(

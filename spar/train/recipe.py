@@ -1,11 +1,11 @@
-"""The settings of a training loop: one recipe, one readable YAML file.
+"""The settings of a training loop: a recipe, one YAML file.
 
-    decode: {model: meta-llama/Meta-Llama-3-8B-Instruct, strategy: bfs, budget: 15}   how models are asked
-    eval: {limit: 100}                                                               how they are measured
+    decode: {model: meta-llama/Meta-Llama-3-8B-Instruct, strategy: bfs, budget: 15}   how models generate
+    eval: {limit: 100}                                                               how they are evaluated
     train: {iterations: 3, dpo: {learning_rate: 2.0e-7}, benchmarks: [...]}           fields of `TrainConfig`
 
 `load_train` reads it; `--set dpo.learning_rate=1e-6` and the flags override it. Settings of the trainers
-are checked here, before anything runs, and stand in `run.json` whole, with their defaults.
+are checked here, before anything runs, and stored in `run.json` with their defaults.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class EvalSpec(Settings):
     benchmark: str
     """Name in the benchmarks table, or a task of lm-eval."""
     name: str = ""
-    """What it is called in this loop; "" is the benchmark's own name."""
+    """Its name in this loop; "" for the benchmark's own name."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Fields of `spar.config.EvalConfig` that differ from the recipe's `eval` section."""
     actor: Literal["current", "first"] = "current"
-    """Whose answers: this iteration's actor, or the first one, so that judges of all iterations judge
-    the same drafts."""
+    """The actor: that of the iteration, or the first one, so that the judges of all iterations judge the same
+    drafts."""
     show: tuple[str, ...] = ()
-    """Metrics that the live view and the table of scores show; () shows the first one."""
+    """Metrics in the live view and the table of scores; () shows the first one."""
 
     @property
     def title(self) -> str:
@@ -85,7 +85,7 @@ class EvalSpec(Settings):
     @model_validator(mode="after")
     def _names_a_folder(self) -> Self:
         if not self.title or self.title in (".", "..") or set(self.title) & set("/\\\0"):
-            raise ValueError(f"its name is {self.title!r}; give one that a folder can have")
+            raise ValueError(f"its name is {self.title!r}, which is not a valid folder name")
         return self
 
 
@@ -95,30 +95,30 @@ class TrainConfig(Settings):
     iterations: int = Field(default=3, ge=1)
     """Iterations in all (paper: 3)."""
     iterative: bool = True
-    """False is the paper's ablation without iterative training: all prompts at once, from the first
-    models, in one iteration."""
+    """False is the paper's ablation without iterative training: all prompts in one iteration, from the first
+    models."""
     prompts: str = ""
     """A .jsonl or .txt file; "" for nano-if's training prompts."""
     prompts_per_iteration: int = Field(default=10_000, ge=1)
-    """Fresh prompts of each iteration (paper: about 30,000 in three); when the file has no more, its
-    first ones come again."""
+    """New prompts of each iteration (paper: about 30,000 in three); the file is repeated where it is too
+    short."""
     samples: int = Field(default=5, ge=1)
-    """Drafts of a prompt (paper, code: K = 5)."""
+    """Drafts for each prompt (paper, code: K = 5)."""
     search: dict[str, Any] = Field(default_factory=dict)
     """Fields of `decode` that differ in the search stage, such as `{strategy: iterative}` for the
     paper's ablation without tree search."""
     pairs: Pairing = "refined"
     """Draft and refinement (paper), or two drafts (its ablation without refinement)."""
     shuffle_labels: bool = False
-    """Whether chance swaps the pairs' sides: a control that must teach nothing."""
+    """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     quotas: Literal["balanced", "official"] = "balanced"
     """The refiner's mix: as many Yes as No (paper's text), or as its code counts."""
     min_pairs: int = Field(default=1, ge=1)
     """Fewer pairs stop the loop before a model is trained."""
     max_pairs: int | None = Field(default=None, ge=1)
-    """Most pairs, drawn by the seed; null keeps all (paper)."""
+    """Most pairs, drawn by the seed; null for all (paper)."""
     embedding_model: str = ""
-    """A sentence-transformers model to measure the pairs with as well; "" for none."""
+    """A sentence-transformers model that also measures the pairs; "" for none."""
     dpo: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Fields of `spar.train.settings.DpoSettings`, the actor's training."""
     rft: dict[str, Any] = Field(default_factory=dict, validate_default=True)
@@ -126,18 +126,18 @@ class TrainConfig(Settings):
     launch: LaunchSettings = LaunchSettings()
     """How many processes train, and where."""
     measure_start: bool = True
-    """Whether the first models are measured as well."""
+    """Whether the first models are evaluated as well."""
     benchmarks: tuple[EvalSpec, ...] = ()
-    """What measures each iteration's models; () measures nothing."""
+    """The evaluations of each iteration's models."""
     start: str = ""
-    """Folder of another loop, whose last models, numbers and place in the prompts this one takes up."""
+    """Folder of another loop to continue: its last models, its numbering, its position in the prompts."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of sampling, draws and training."""
     decode: DecodeConfig = DecodeConfig()
-    """How models are asked: engine, sampling, votes, search. Its `model`, `actor_model` and
-    `refiner_model` are the first actor and refiner; none is the embedded model."""
+    """How models generate: engine, sampling, votes, search. Its `model`, `actor_model` and `refiner_model`
+    are the first actor and refiner, by default the embedded model."""
     eval: EvalConfig = EvalConfig()
-    """How they are measured."""
+    """How models are evaluated."""
 
     @field_validator("search")
     @classmethod
@@ -146,14 +146,14 @@ class TrainConfig(Settings):
 
     @field_validator("dpo")
     @classmethod
-    def _dpo(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return trainer_fields(DpoSettings, given)
+    def _dpo(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return trainer_fields(DpoSettings, settings)
 
     @field_validator("rft")
     @classmethod
-    def _rft(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _rft(cls, settings: dict[str, Any]) -> dict[str, Any]:
         # RFT is half as fast as the bootstrap (paper).
-        return trainer_fields(SftSettings, {"learning_rate": 1e-6, **given})
+        return trainer_fields(SftSettings, {"learning_rate": 1e-6, **settings})
 
     @property
     def last_iteration(self) -> int:
@@ -167,19 +167,19 @@ class TrainConfig(Settings):
         return self.prompts_per_iteration * whole
 
 
-def trainer_fields(kind: type[TrainerSettings], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a trainer but its model, data and folder.
+def trainer_fields(kind: type[TrainerSettings], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trainer, without its model, data and folder.
 
     Raises
     ------
     ValueError
-        An unknown setting, a wrong value, or one of the three that the loop decides.
+        An unknown setting, a wrong value, or one of the three that the loop sets.
     """
-    decided = [name for name in _DECIDED if name in given]
-    if decided:
-        raise ValueError(f"{decided[0]!r} is decided by the loop; leave it out")
-    whole = kind.model_validate({**dict.fromkeys(_DECIDED, "-"), **_plain(given)})
-    return whole.model_dump(mode="json", exclude=set(_DECIDED))
+    names = [name for name in _SET_BY_LOOP if name in settings]
+    if names:
+        raise ValueError(f"{names[0]!r} is set by the loop; remove it")
+    trainer = kind.model_validate({**dict.fromkeys(_SET_BY_LOOP, "-"), **_plain(settings)})
+    return trainer.model_dump(mode="json", exclude=set(_SET_BY_LOOP))
 
 
 def load_train(
@@ -192,8 +192,7 @@ def load_train(
     recipe:
         A YAML file, or the name of one in `spar/recipes`.
     overrides:
-        Field of `TrainConfig` or of `DecodeConfig` to value, the flags that were given; None values are
-        left out.
+        Field of `TrainConfig` or of `DecodeConfig` to value; None values are ignored.
     assignments:
         `dpo.learning_rate=1e-6`, `decode.votes=3`: dotted keys of `TrainConfig` and their YAML values.
 
@@ -203,11 +202,12 @@ def load_train(
         An unknown recipe, setting or name, or a value out of range.
     """
     values = dict(section(recipe, "train"))
-    given = {name: value for name, value in overrides.items() if value is not None}
-    asked = {k: v for k, v in given.items() if k not in TrainConfig.model_fields}
-    values.update({k: v for k, v in given.items() if k in TrainConfig.model_fields})
-    values["decode"] = load_decode(recipe, asked)
-    values["eval"] = load_eval(recipe, asked)
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    own = overrides.keys() & TrainConfig.model_fields.keys()
+    values.update({name: overrides[name] for name in own})
+    generation = {name: value for name, value in overrides.items() if name not in own}
+    values["decode"] = load_decode(recipe, generation)
+    values["eval"] = load_eval(recipe, generation)
     config = _checked(values, recipe)
     return with_changes(config, {}, assignments) if assignments else config
 
@@ -237,7 +237,7 @@ def _checked(values: Mapping[str, Any], recipe: str) -> TrainConfig:
         raise UsageError(explain_validation_error(error, recipe, TrainConfig)) from error
 
 
-_DECIDED = ("model", "data", "out")
+_SET_BY_LOOP = ("model", "data", "out")
 
 
 def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
@@ -265,7 +265,7 @@ def _close(names: Sequence[str], kind: type[Settings]) -> str:
     """The setting that was probably meant, with the sections it stands in; "" where none is close."""
     above = [name for name in names[:-1] if not name.isdigit()]
     section_of = _SECTIONS.get(above[-1]) if above else kind
-    decided = _DECIDED if section_of in (DpoSettings, SftSettings) else ()
+    decided = _SET_BY_LOOP if section_of in (DpoSettings, SftSettings) else ()
     known = set(section_of.model_fields) - set(decided) if section_of else ()
     close = difflib.get_close_matches(names[-1], sorted(known), n=1)
     return f"; did you mean {'.'.join([*names[:-1], *close])!r}?" if close else ""
@@ -322,8 +322,8 @@ def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
     values[key[-1]] = value
 
 
-def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _number(value) for name, value in given.items()}
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in settings.items()}
 
 
 def tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     {"model": "runs/sft", "data": "pairs.jsonl", "out": "runs/dpo", "epochs": 1}
 
-Every key is a field below; what is not given keeps its default. The paper's hyperparameters are of
+Every key is a field below; missing ones have their default. The paper's hyperparameters are of
 arXiv 2412.11605, "code" marks what its released scripts set, and "LLaMA-Factory" what these leave to
 the trainer they call.
 """
@@ -21,8 +21,8 @@ from spar.config import Settings
 from spar.errors import UsageError
 
 FREE = ("data", "out", "wandb", "checkpoint_steps", "keep_checkpoints")
-"""Settings that may differ when a training is resumed: they change no weight. The data's digest,
-which may not, is kept beside them."""
+"""Settings that may differ when a training is resumed: they change no weight. The digest of the data may not
+differ."""
 
 
 class LoraSettings(Settings):
@@ -39,7 +39,7 @@ class LoraSettings(Settings):
 
 
 class TrainerSettings(Settings):
-    """What both trainers take."""
+    """The settings that all trainers share."""
 
     model: str = Field(min_length=1)
     """The model to start from: a Hugging Face folder or hub name, with a chat template."""
@@ -54,17 +54,17 @@ class TrainerSettings(Settings):
     max_steps: int = Field(default=0, ge=0)
     """Stop after so many optimizer steps whatever `epochs` says; 0 goes by `epochs`."""
     batch: int = Field(ge=1)
-    """Examples an optimizer step, over all processes."""
+    """Examples of an optimizer step, over all processes."""
     micro_batch: int = Field(default=1, ge=1)
-    """Of these, examples that one process works on at once. The rest is accumulated."""
+    """Examples that one process works on at once; the rest is accumulated."""
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from 0 (paper: 0.1)."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"]
-    """Course of the learning rate after that."""
+    """Schedule of the learning rate after warm-up."""
     cutoff: int = Field(ge=8)
-    """Tokens of an example that are trained on; a longer one loses its end."""
+    """Tokens of an example that are trained on; longer ones are truncated."""
     max_truncated: float = Field(default=0.05, ge=0, le=1)
-    """Share of the examples that may be longer than `cutoff`; above it nothing is trained."""
+    """Share of the examples that may be truncated; above it nothing is trained."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's first moment (paper: 0.9)."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
@@ -74,14 +74,14 @@ class TrainerSettings(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm (LLaMA-Factory: 1)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """What is computed in: auto is bf16 on a GPU (paper: bf16) and fp32 on a CPU."""
+    """Precision of the computation: auto is bf16 on a GPU (paper: bf16) and fp32 on a CPU."""
     save_dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    """What the final weights are stored in; auto is what the model came in. bf16 forgets a change
-    smaller than half a step of its 8 bits; fp32 keeps it for the next training."""
+    """Dtype of the final weights; auto is that of the starting model. bf16 loses changes smaller than half a step
+    of its 8 bits; fp32 keeps them for the next training."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """How attention is computed; auto leaves it to transformers."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
-    """Whether activations are computed again in place of kept; auto does so on a GPU."""
+    """Whether activations are recomputed to save memory; auto does so on a GPU."""
     method: Literal["full", "lora", "qlora"] = "full"
     """Train every weight (paper), adapters, or adapters over a base in 4 bits."""
     lora: LoraSettings = LoraSettings()
@@ -90,13 +90,13 @@ class TrainerSettings(Settings):
     """A preset (zero1, zero2, zero3, zero2-offload, zero3-offload) or a DeepSpeed JSON file; "" trains
     without DeepSpeed (paper: ZeRO-3)."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train; auto takes the GPU where there is one."""
+    """Where to train; auto chooses the GPU where there is one."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the order of the examples and of new adapters."""
     checkpoint_steps: int = Field(default=50, ge=0)
-    """Steps between two checkpoints; 0 keeps none, and a killed training starts over."""
+    """Steps between two checkpoints; 0 writes none, and a killed training starts over."""
     keep_checkpoints: bool = False
-    """Whether the checkpoints stay when the training is done; they are three times the model's size."""
+    """Whether checkpoints stay when the training is done; each is three times the model's size."""
     wandb: str = ""
     """A Weights & Biases project to report to; "" reports to none."""
 
@@ -114,9 +114,9 @@ class SftSettings(TrainerSettings):
     epochs: float = Field(default=3, gt=0)
     """Passes over the data (paper: 5 for the actor, 3 for the refiner)."""
     batch: int = Field(default=64, ge=1)
-    """Examples an optimizer step, over all processes (paper: 64)."""
+    """Examples of an optimizer step, over all processes (paper: 64)."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
-    """Course of the learning rate after warm-up (code: constant with warm-up)."""
+    """Schedule of the learning rate after warm-up (code: constant with warm-up)."""
     cutoff: int = Field(default=4096, ge=8)
     """Tokens of an example that are trained on (code: 4096)."""
     train_on: Literal["last", "all"] = "last"
@@ -133,13 +133,13 @@ class DpoSettings(TrainerSettings):
     epochs: float = Field(default=1, gt=0)
     """Passes over the data (paper: 1)."""
     batch: int = Field(default=32, ge=1)
-    """Pairs an optimizer step, over all processes (paper: 32)."""
+    """Pairs of an optimizer step, over all processes (paper: 32)."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "linear"
-    """Course of the learning rate after warm-up (code: linear)."""
+    """Schedule of the learning rate after warm-up (code: linear)."""
     cutoff: int = Field(default=2048, ge=8)
     """Tokens of a prompt and either reply that are trained on (code: 2048)."""
     beta: float = Field(default=0.1, gt=0)
-    """How firmly the model is held to where it started (paper: 0.1)."""
+    """Strength of the KL penalty against the starting model (paper: 0.1)."""
     sft_weight: float = Field(default=0.1, ge=0)
     """Weight of the SFT loss on the chosen side (paper: 0.1), averaged over the tokens of a
     micro-batch; LLaMA-Factory's `pref_ftx`, the paper's, averages over its examples."""
@@ -152,12 +152,12 @@ class LaunchSettings(Settings):
     """How many processes train, and where."""
 
     processes: int = Field(default=0, ge=0)
-    """Processes on this machine, one a GPU; 0 is as many as there are GPUs, and one without any.
-    With a hostfile its slots say how many."""
+    """Processes on this machine, one for each GPU; 0 for all GPUs, or one process without any. A hostfile has
+    its own numbers."""
     hostfile: str = ""
-    """A DeepSpeed hostfile (`worker-1 slots=8` a line) for several machines; "" is this one."""
+    """A DeepSpeed hostfile (lines `worker-1 slots=8`) for several machines; "" for this one."""
     master_port: int = Field(default=0, ge=0, le=65535)
-    """Port that the processes meet at; 0 takes a free one."""
+    """Port of the main process; 0 for any free one."""
 
 
 S = TypeVar("S", bound=TrainerSettings)
@@ -178,7 +178,9 @@ def load_settings(kind: type[S], path: str | Path) -> S:
     except ValueError as error:
         raise UsageError(f"the settings {path} are not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise UsageError(f"the settings {path} are a JSON {type(values).__name__}; give an object")
+        raise UsageError(
+            f"the settings {path} are a JSON {type(values).__name__}; expected an object"
+        )
     try:
         return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:

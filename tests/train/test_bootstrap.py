@@ -347,7 +347,7 @@ def test_a_recipe_for_the_loop_is_one_for_its_bootstrap(tmp_path: Path) -> None:
         ("search.strategy=greedy", "refines nothing"),
         ("search.strategy=bsf", "did you mean 'bfs'"),
         ("search.depht=1", "search.depht"),
-        ("actor.model=x", "decided by the loop"),
+        ("actor.model=x", "set by the loop"),
         ("samples=0", "samples"),
         ("samples", "expected KEY=VALUE"),
     ],

@@ -439,7 +439,7 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
     for change, words in (
         ("dpo.learning_rat=1", r"unknown setting 'dpo\.learning_rat'"),
         ("rft.epochs=-1", r"rft\.epochs is -1"),
-        ("dpo.out=x", "'out' is decided by the loop"),
+        ("dpo.out=x", "'out' is set by the loop"),
         ("benchmarks=[{benchmark: nano-if, name: ../x}]", r"name is '\.\./x'"),
         ("samples=2026-13-45", "not a YAML value"),
     ):

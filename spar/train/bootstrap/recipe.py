@@ -1,12 +1,12 @@
-"""The settings of a bootstrap: the recipe's section `bootstrap`, which may be left out.
+"""The settings of a bootstrap: the recipe's optional section `bootstrap`.
 
-    decode: {model: meta-llama/Meta-Llama-3-8B-Instruct}       how the student is asked
+    decode: {model: meta-llama/Meta-Llama-3-8B-Instruct}       how the student generates
     bootstrap:                                                fields of `BootstrapConfig`
       teacher: {base_url: [https://host/v1], model: strong, votes: 5}
       actor: {epochs: 5}
 
-What the trainings leave open is as the recipe's `train` section has it for `rft`, with twice its learning rate
-(paper: 2e-6 to 1e-6), so a recipe that fits a machine fits its bootstrap too.
+Settings of `actor` and `refiner` default to those of `rft` in the recipe's `train` section, with twice its learning
+rate (paper: 2e-6 to 1e-6), so that a recipe for a machine fits its bootstrap too.
 
 `load_bootstrap` reads it; `--set actor.learning_rate=1e-6` and the flags override it. The paper's numbers
 are of arXiv 2412.11605: 8k prompts for the actor and 5k for the refiner, both answered by gpt-4o-mini.
@@ -58,23 +58,22 @@ class BootstrapConfig(Settings):
     """Settings of `spar bootstrap`."""
 
     prompts: str = ""
-    """A .jsonl or .txt file; "" for nano-if's training prompts of seed 1, which `spar train` does not draw."""
+    """A .jsonl or .txt file; "" for nano-if's training prompts of seed 1, which `spar train` does not use."""
     refiner_prompts: str = ""
-    """A file of the refiner's own prompts; "" for those of `prompts` that the actor does not get, as far
-    as there are enough."""
+    """A file of prompts for the refiner; "" for those of `prompts` after the actor's, where there are enough."""
     num_actor_prompts: int = Field(default=8000, ge=1)
     """Prompts that the teacher answers (paper: 8k)."""
     num_refiner_prompts: int = Field(default=5000, ge=1)
     """Prompts whose drafts the teacher judges and refines (paper: 5k examples)."""
     greedy_answers: bool = True
-    """Whether the teacher's answers are decoded greedily; else they are sampled as `teacher.draft` says."""
+    """Whether the teacher's answers are decoded greedily, or sampled by `teacher.draft`."""
     samples: int = Field(default=2, ge=1)
-    """The student's drafts of a refiner's prompt, sampled as `student.draft` says: one that fails is
-    refined, and the others are judged alone."""
+    """The student's drafts for each of the refiner's prompts, sampled by `student.draft`: a failing one is
+    refined, the others are only judged."""
     search: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    """Fields of `teacher` that differ while it refines: by default a chain of three refinements at most."""
+    """Fields of `teacher` that differ while it refines: by default a chain of at most three refinements."""
     judgements: JudgementFilter = "decided"
-    """Which judgements are learnt from: all that the teacher's votes decided, or split ones, as in the loop."""
+    """Judgements to learn from: all that the teacher's votes decided, or split ones, as in the loop."""
     max_answers: int = Field(default=8000, ge=1)
     """Most of the actor's examples (paper: 8k)."""
     max_refinements: int = Field(default=2100, ge=0)
@@ -84,9 +83,9 @@ class BootstrapConfig(Settings):
     min_answers: int = Field(default=1, ge=1)
     """Fewer of the actor's examples stop the bootstrap before a model is trained."""
     min_examples: int = Field(default=1, ge=1)
-    """Fewer of the refiner's examples do so too."""
+    """The same for the refiner's examples."""
     llamafactory: bool = False
-    """Whether the examples are written for LLaMA-Factory as well, in `build/llamafactory/`."""
+    """Whether the examples are also written in LLaMA-Factory's format, in `build/llamafactory/`."""
     actor: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Fields of `spar.train.settings.SftSettings`, the actor's training (paper: 5 epochs)."""
     refiner: dict[str, Any] = Field(default_factory=dict, validate_default=True)
@@ -96,52 +95,52 @@ class BootstrapConfig(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of sampling, draws and training."""
     student: DecodeConfig = DecodeConfig()
-    """How the student is asked; its `model` is the base that both models are trained from."""
+    """How the student generates; its `model` is the base of both models."""
     teacher: DecodeConfig = DecodeConfig()
-    """How the teacher is asked: for answers, votes and refinements."""
+    """How the teacher generates answers, votes and refinements."""
 
     @field_validator("search")
     @classmethod
-    def _search(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return DecodeConfig.stored_names({"strategy": "iterative", "budget": 3, **given})
+    def _search(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return DecodeConfig.stored_names({"strategy": "iterative", "budget": 3, **settings})
 
     @field_validator("actor")
     @classmethod
-    def _actor(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return trainer_fields(SftSettings, {"epochs": 5, **given})
+    def _actor(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return trainer_fields(SftSettings, {"epochs": 5, **settings})
 
     @field_validator("refiner")
     @classmethod
-    def _refiner(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return trainer_fields(SftSettings, given)
+    def _refiner(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return trainer_fields(SftSettings, settings)
 
     @property
     def base(self) -> str:
-        """The model that both are trained from, "" for the embedded model."""
+        """The model that both are trained from; "" for the embedded model."""
         return self.student.actor_model or self.student.model
 
     @property
     def refining(self) -> DecodeConfig:
-        """How the teacher is asked while it refines.
+        """How the teacher refines.
 
         Raises
         ------
         UsageError
-            `search` has a setting that is none, or a wrong value.
+            `search` has an unknown setting, or a wrong value.
         """
         try:
-            found = DecodeConfig.model_validate({**self.teacher.stored(), **tuples(self.search)})
+            config = DecodeConfig.model_validate({**self.teacher.stored(), **tuples(self.search)})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, ("search", *first["loc"])))
             raise UsageError(f"{name} {first['input']!r}: {first['msg']}") from error
-        JUDGES.check(found.judge, "teacher.judge")
-        STRATEGIES.check(found.strategy, "search.strategy")
-        if "refiner" not in STRATEGIES.spec(found.strategy).roles:
+        JUDGES.check(config.judge, "teacher.judge")
+        STRATEGIES.check(config.strategy, "search.strategy")
+        if "refiner" not in STRATEGIES.spec(config.strategy).roles:
             raise UsageError(
-                f"search.strategy {found.strategy!r} refines nothing; give iterative, bfs or dfs"
+                f"search.strategy {config.strategy!r} refines nothing; choose iterative, bfs or dfs"
             )
-        return found
+        return config
 
 
 def load_bootstrap(
@@ -171,14 +170,18 @@ def load_bootstrap(
         An unknown recipe, setting or name, or a value out of range.
     """
     values = dict(section(recipe, "bootstrap", optional=True))
-    values.update(_given(overrides))
-    _train_as_loop(values, section(recipe, "train", optional=True))
-    # The recipe's decode section is about the student: the teacher takes the sampling from it alone.
-    asked = {
-        "student": {**_fields(values, "student", recipe), **_given(student)},
-        "teacher": {**_NOWHERE, **_fields(values, "teacher", recipe), **_given(teacher)},
+    values.update(_without_none(overrides))
+    _inherit_from_loop(values, section(recipe, "train", optional=True))
+    # The recipe's decode section is the student's; the teacher only inherits its sampling.
+    sections = {
+        "student": {**_fields(values, "student", recipe), **_without_none(student)},
+        "teacher": {
+            **_DEFAULT_MODEL,
+            **_fields(values, "teacher", recipe),
+            **_without_none(teacher),
+        },
     }
-    values |= {name: load_decode(recipe, fields) for name, fields in asked.items()}
+    values |= {name: load_decode(recipe, fields) for name, fields in sections.items()}
     config = _checked(values, recipe)
     if not assignments:
         return config
@@ -193,35 +196,37 @@ def _checked(values: Mapping[str, Any], recipe: str) -> BootstrapConfig:
         config = BootstrapConfig.model_validate(tuples(values))
     except ValidationError as error:
         raise UsageError(explain_validation_error(error, recipe, BootstrapConfig)) from error
-    _ = config.refining  # what is wrong with it is told now
+    _ = config.refining  # raises for wrong settings
     return config
 
 
-def _train_as_loop(values: dict[str, Any], loop: Mapping[str, Any]) -> None:
-    """Fill in what the trainings leave open: what the loop's refiner is trained with."""
+def _inherit_from_loop(values: dict[str, Any], loop: Mapping[str, Any]) -> None:
+    """Fill in the settings of the trainings from the loop's RFT."""
     rft = dict(loop.get("rft", {}))
     if "learning_rate" in rft:
         rft["learning_rate"] = 2 * float(rft["learning_rate"])
     values["refiner"] = {**rft, **values.get("refiner", {})}
-    rft.pop("epochs", None)  # the actor's are more
+    rft.pop("epochs", None)  # the actor has more
     values["actor"] = {**rft, **values.get("actor", {})}
     values.setdefault("launch", loop.get("launch", {}))
 
 
 def _fields(values: dict[str, Any], name: str, recipe: str) -> Mapping[str, Any]:
-    found = values.pop(name, {})
-    if not isinstance(found, Mapping):
-        raise UsageError(f"recipe {recipe}: bootstrap.{name} is {found!r}; give settings below it")
-    return found
+    fields = values.pop(name, {})
+    if not isinstance(fields, Mapping):
+        raise UsageError(
+            f"recipe {recipe}: bootstrap.{name} is {fields!r}; it must be a mapping of settings"
+        )
+    return fields
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_PLACE = (
+_MODEL_FIELDS = (
     *("model", "actor_model", "judge_model", "refiner_model", "adapter", "speculative_decoding"),
     *("engine", "engine_args", "max_batch_size", "replicas", "replica_engine", "ray_address"),
     *("base_url", "actor_url", "judge_url", "refiner_url", "api_key_env"),
 )
-_NOWHERE = {name: DecodeConfig.model_fields[name].default for name in _PLACE}
+_DEFAULT_MODEL = {name: DecodeConfig.model_fields[name].default for name in _MODEL_FIELDS}

@@ -1,0 +1,119 @@
+"""`train` and `bootstrap` as library functions: plans, results, events; stages are scripted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spar import bootstrap_runner, train_runner
+from spar.bootstrap_runner import bootstrap, plan_bootstrap
+from spar.errors import RunStopped, UsageError
+from spar.train.bootstrap.recipe import load_bootstrap
+from spar.train.pipeline import StageSelection
+from spar.train.recipe import load_train
+from spar.train.stage import Stage
+from spar.train_runner import plan_train, read_result, train
+from tests.fakes import Notes
+from tests.train.test_loop import Script, script
+
+__all__ = ["script"]
+
+CONFIG = load_train("nano", {"iterations": 2}, ["benchmarks=[{benchmark: nano-if}]"])
+
+
+@pytest.fixture
+def scripted(script: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Executes the stages of `train` by the script."""
+    monkeypatch.setattr(train_runner, "execute_in_process", script)
+    return script
+
+
+def test_train_returns_the_last_models_and_scores(tmp_path: Path, scripted: Script) -> None:
+    """The listener receives the plan; the result has the models of the last iteration."""
+    notes: list[str] = []
+    result = train(CONFIG, out=tmp_path / "run", listener=Notes(notes))
+    home = tmp_path / "run" / "iteration-2"
+    assert (result.iteration, result.directory) == (2, tmp_path / "run")
+    assert (result.actor, result.refiner) == (
+        str(home / "dpo" / "model"),
+        str(home / "rft" / "model"),
+    )
+    assert result.scores.keys() == {0, 1, 2}
+    assert {state.state for state in result.state.stages} == {"done"}
+    assert notes[0] == f"loop: {tmp_path / 'run'}"
+    assert read_result(tmp_path / "run") == result
+
+
+def test_a_stopped_loop_has_the_result_so_far(tmp_path: Path, scripted: Script) -> None:
+    """A failure is raised; the stored result has the models before it, and a second call resumes."""
+    scripted.fails["2/rft"] = RunStopped("the disk is full")
+    with pytest.raises(RunStopped, match="stage 2/rft: the disk is full"):
+        train(CONFIG, out=tmp_path / "run")
+    assert read_result(tmp_path / "run").iteration == 1
+    assert train(CONFIG, out=tmp_path / "run").iteration == 2
+
+
+def test_a_plan_writes_nothing(tmp_path: Path) -> None:
+    """It lists the selected stages, and says so once they are done."""
+    selection = StageSelection(stop_after="judge")
+    plan = plan_train(CONFIG, out=tmp_path / "run", selection=selection)
+    assert [stage.title for stage in plan.stages] == ["0/eval", "1/draft", "1/judge"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_stage_left_is_noted(tmp_path: Path, scripted: Script) -> None:
+    """A second call runs nothing."""
+    train(CONFIG, out=tmp_path / "run")
+    scripted.ran.clear()
+    notes: list[str] = []
+    train(CONFIG, out=str(tmp_path / "run"), listener=Notes(notes))
+    assert (scripted.ran, notes) == ([], [f"{tmp_path / 'run'}: every selected stage is done"])
+
+
+def test_no_loop_has_no_result(tmp_path: Path) -> None:
+    """The error names the folder."""
+    with pytest.raises(UsageError, match="no training loop in"):
+        read_result(tmp_path)
+
+
+def test_bootstrap_returns_both_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None before the last stage is done."""
+    config = load_bootstrap("nano", {}, student={}, teacher={"engine": "fake"})
+
+    def execute(stage: Stage, tick: Callable[[], None]) -> None:
+        stage.folder.mkdir(exist_ok=True)
+        stage.spec.output.write_text("{}")
+        for path in (tmp_path / "run" / "build" / f"{role}.jsonl" for role in ("actor", "refiner")):
+            if stage.name == "build":
+                path.write_text("{}\n")
+
+    monkeypatch.setattr(bootstrap_runner, "execute_in_process", execute)
+    monkeypatch.setattr(bootstrap_runner, "read_report", lambda folder: None)
+    drafted = bootstrap(config, out=tmp_path / "run", selection=StageSelection(stop_after="drafts"))
+    assert (drafted.report, drafted.actor) == (None, None)
+    result = bootstrap(config, out=tmp_path / "run")
+    assert result.actor == tmp_path / "run" / "actor" / "model"
+    assert plan_bootstrap(config, out=tmp_path / "run").stages == ()
+
+
+@pytest.mark.model
+def test_a_script_without_a_main_guard(tmp_path: Path) -> None:
+    """Stages are processes that do not import the script again."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from spar.train.pipeline import StageSelection\n"
+        "from spar.train.recipe import load_train\n"
+        "from spar.train_runner import train\n"
+        "config = load_train('nano', {'engine': 'fake'}, ['prompts_per_iteration=2', 'measure_start=false'])\n"
+        "result = train(config, out='run', selection=StageSelection(stop_after='draft'))\n"
+        "print('result', result.iteration, result.state.stages[0].state)\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines() == ["result 0 done"]
