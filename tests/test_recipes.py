@@ -1,4 +1,4 @@
-"""The shipped recipes for training: they load, they are the paper's where they say so, and every line says so."""
+"""The shipped recipes for training: they load, they match the paper where they claim to, and every line names its source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRAINING = [
 ]
 NAMED: dict[str, Any] = {"model": "m", "data": "d", "out": "o"}
 SOURCES = ("paper", "code", "departs", "spar")
-"""What a comment beside a value begins with."""
+"""First words of a comment beside a value."""
 
 
 def dpo_of(config: TrainConfig) -> DpoSettings:
@@ -39,14 +39,14 @@ def rft_of(config: TrainConfig) -> SftSettings:
     return SftSettings(**NAMED, **config.rft)
 
 
-def test_all_recipes_are_here() -> None:
+def test_all_recipes_are_shipped() -> None:
     """The default and one for each model and machine."""
     assert {"nano", *OURS} <= set(TRAINING)
 
 
 @pytest.mark.parametrize("recipe", TRAINING)
-def test_a_recipe_loads_and_makes_a_loop(recipe: str) -> None:
-    """Its settings are accepted, its names known, and its batches shared out evenly."""
+def test_a_recipe_loads(recipe: str) -> None:
+    """Its settings and names are accepted, and its batches divide evenly among processes."""
     config = load_train(recipe, {})
     stages = loop_stages(config, Path("run"), Origin.of_config(config))
     assert {stage.iteration for stage in stages} == {0, 1, 2, 3}
@@ -61,7 +61,7 @@ def test_a_recipe_loads_and_makes_a_loop(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", OURS)
 def test_the_benchmarks_are_the_papers(recipe: str) -> None:
-    """IFEval for the actor, LLMBar for the refiner, and metrics that these have."""
+    """IFEval for the actor, LLMBar for the refiner, with existing metrics."""
     config = load_train(recipe, {})
     shown = {item.benchmark: item.show for item in config.benchmarks}
     assert list(shown) == ["ifeval", "llmbar"] and set(shown) <= set(BENCHMARKS)
@@ -78,9 +78,9 @@ def test_llama3_8b_is_the_papers() -> None:
     assert (dpo.schedule, dpo.cutoff, dpo.beta, dpo.sft_weight) == ("linear", 2048, 0.1, 0.1)
     assert (rft.learning_rate, rft.epochs, rft.batch, rft.warmup_ratio) == (1e-6, 3, 64, 0.1)
     assert (rft.schedule, rft.cutoff) == ("constant_with_warmup", 4096)
-    for one in (dpo, rft):
-        assert (one.beta1, one.beta2, one.precision) == (0.9, 0.999, "bf16")
-        assert (one.method, one.deepspeed) == ("full", "zero3")
+    for trainer in (dpo, rft):
+        assert (trainer.beta1, trainer.beta2, trainer.precision) == (0.9, 0.999, "bf16")
+        assert (trainer.method, trainer.deepspeed) == ("full", "zero3")
     assert config.launch.processes == 8
     assert (config.iterations, config.samples, config.pairs) == (3, 5, "refined")
     assert config.iterations * config.prompts_per_iteration == 30_000
@@ -97,8 +97,12 @@ def test_llama3_8b_is_the_papers() -> None:
     assert shape == ("bfs", 15, 3, 2, 3, 5)
     assert (decode.threshold, decode.vote_rule, decode.early_stop) == (0.5, "full", "wave")
     sampling = {
-        role: (one.temperature, one.top_p, one.max_tokens)
-        for role, one in (("draft", decode.draft), ("vote", decode.vote), ("refine", decode.refine))
+        role: (settings.temperature, settings.top_p, settings.max_tokens)
+        for role, settings in (
+            ("draft", decode.draft),
+            ("vote", decode.vote),
+            ("refine", decode.refine),
+        )
     }
     assert sampling == {
         "draft": (0.9, 0.9, 2048),
@@ -121,8 +125,8 @@ def test_llama3_8b_is_the_papers() -> None:
         ),
     ],
 )
-def test_the_others_differ_where_they_must(recipe: str, departs: set[str]) -> None:
-    """Memory decides what departs from llama3-8b; no other hyperparameter does."""
+def test_other_recipes_differ_only_in_memory(recipe: str, departs: set[str]) -> None:
+    """They depart from llama3-8b only in what memory requires."""
     base, config = load_train("llama3-8b", {}), load_train(recipe, {})
     for trainer in ("dpo", "rft"):
         ours, papers = getattr(config, trainer), getattr(base, trainer)
@@ -138,7 +142,7 @@ def _placed(config: TrainConfig) -> dict[str, Any]:
 
 
 def test_adapters_learn_ten_times_as_fast() -> None:
-    """The one learning rate that is not the paper's."""
+    """The only learning rate that is not the paper's."""
     config = load_train("lora-24gb", {})
     assert (config.dpo["learning_rate"], config.rft["learning_rate"]) == (2e-6, 1e-5)
     assert config.dpo["lora"] == {
@@ -150,40 +154,40 @@ def test_adapters_learn_ten_times_as_fast() -> None:
 
 
 def values(recipe: str) -> list[tuple[str, str]]:
-    """Each line of a recipe that gives a value, and the comment beside it."""
+    """Each line of a recipe with a value, and its comment."""
     lines = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
-    found = [re.fullmatch(r"\s+((?:- \{)?\w+: *\S[^#]*?)\s*(?:# (.*))?", line) for line in lines]
-    return [(match[1], match[2] or "") for match in found if match]
+    matches = [re.fullmatch(r"\s+((?:- \{)?\w+: *\S[^#]*?)\s*(?:# (.*))?", line) for line in lines]
+    return [(match[1], match[2] or "") for match in matches if match]
 
 
 @pytest.mark.parametrize("recipe", OURS)
-def test_every_value_says_where_it_comes_from(recipe: str) -> None:
-    """Beside each stands the paper or its code with their value, why it departs, or that it is ours."""
-    found = values(recipe)
+def test_every_value_has_a_source(recipe: str) -> None:
+    """Its comment has the value of the paper or its code, why it departs, or that it is spar's."""
+    lines = values(recipe)
     content = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
     train = content["train"]
     leaves = [len(train["dpo"]), len(train["rft"]), len(train["benchmarks"]), len(train) - 3]
-    assert len(found) == len(content["decode"]) + sum(leaves)  # no line is overlooked
-    bare = [line for line, comment in found if not comment.startswith(SOURCES)]
+    assert len(lines) == len(content["decode"]) + sum(leaves)  # no line is overlooked
+    bare = [line for line, comment in lines if not comment.startswith(SOURCES)]
     assert bare == []
 
 
 @pytest.mark.parametrize("recipe", OURS)
-def test_what_is_the_papers_is_said_to_be(recipe: str) -> None:
-    """A learning rate that a comment gives to the paper is the paper's, and one that departs is not."""
+def test_learning_rates_match_their_comments(recipe: str) -> None:
+    """A learning rate with the comment `paper` equals the paper's, and one with `departs` does not."""
     papers = {"dpo": 2e-7, "rft": 1e-6}
     config = load_train(recipe, {})
-    told = [comment for line, comment in values(recipe) if line.startswith("learning_rate")]
-    assert len(told) == 2
-    for (trainer, value), comment in zip(papers.items(), told, strict=True):
+    comments = [comment for line, comment in values(recipe) if line.startswith("learning_rate")]
+    assert len(comments) == 2
+    for (trainer, value), comment in zip(papers.items(), comments, strict=True):
         ours = getattr(config, trainer)["learning_rate"]
         assert comment.startswith("departs" if ours != value else "paper")
         assert f"{value:.0e}".replace("e-0", "e-") in comment
 
 
 @pytest.mark.parametrize("recipe", PAPERS)
-def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
-    """How the first actor and refiner are handed in is said at the top."""
+def test_recipes_of_the_paper_start_from_a_bootstrap(recipe: str) -> None:
+    """The header has the flags for the first actor and refiner."""
     head = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8").split("decode:")[0]
     assert "--actor-model" in head and "--refiner-model" in head
     config = load_train(recipe, {"actor_model": "a", "refiner_model": "r"})
@@ -191,7 +195,7 @@ def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("assignment", "message"),
     [
         ("dop.learning_rate=1", "--set: unknown setting 'dop'; did you mean 'dpo'"),
         ("dpo.learning_rat=1", "'dpo.learning_rat'; did you mean 'dpo.learning_rate'"),
@@ -216,10 +220,10 @@ def test_the_papers_models_begin_at_its_bootstrap(recipe: str) -> None:
         ("pairs=[a", "--set pairs: '[a' is not a YAML value"),
     ],
 )
-def test_wrong_assignments_are_told(given: str, message: str) -> None:
-    """One line that names the setting, what was found, and what was probably meant."""
+def test_invalid_assignments_are_one_line(assignment: str, message: str) -> None:
+    """One line with the setting, its value, and the closest name."""
     with pytest.raises(UsageError) as caught:
-        load_train("nano", {}, [given])
+        load_train("nano", {}, [assignment])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -235,8 +239,8 @@ def test_wrong_assignments_are_told(given: str, message: str) -> None:
         ("iterations: 0", "iterations is 0: input should be greater than or equal to 1"),
     ],
 )
-def test_wrong_recipes_are_told(tmp_path: Path, text: str, message: str) -> None:
-    """The message names the recipe; a setting that the loop decides is not proposed."""
+def test_invalid_recipes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the recipe; a setting that the loop decides is not suggested."""
     path = tmp_path / "mine.yaml"
     path.write_text(f"decode: {{}}\ntrain: {{{text}}}\n")
     with pytest.raises(UsageError) as caught:
@@ -245,8 +249,8 @@ def test_wrong_recipes_are_told(tmp_path: Path, text: str, message: str) -> None
     assert "did you mean 'dpo.model'" not in str(caught.value)
 
 
-def test_assignments_change_what_they_name_and_nothing_else() -> None:
-    """Numbers in any form, nested settings beside which the recipe's stay, and the empty text."""
+def test_assignments_change_only_their_setting() -> None:
+    """Numbers in any form, nested settings, and the empty text."""
     sets = [
         "dpo.learning_rate=1e-6",
         "decode.draft.temperature=0.5",
