@@ -13,6 +13,8 @@ import pytest
 from spar.store import read_manifest, read_trees
 from tests.fakes import timeless
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plugin")]
+
 PACKAGE = Path(__file__).parents[1] / "examples" / "plugin"
 SEARCH = ("--strategy", "beam", "--engine", "echo", "--judge", "length", "--judge-arg", "words=1")
 
