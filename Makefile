@@ -17,9 +17,9 @@ demo: $(VENV)/demo-installed
 test: setup
 	$(PYTEST)
 
-# What needs no model, no engine's package and no training: for every change.
+# What needs no model, no engine's package, no training and no screen: for every change.
 test-fast: setup
-	$(PYTEST) -m "not (slow or model or vllm or ray or deepspeed or evalharness)"
+	$(PYTEST) -m "not (slow or screen or model or vllm or ray or deepspeed or evalharness)"
 
 setup: $(VENV)/all-installed
 

@@ -42,19 +42,32 @@ settings.register_profile("spar", deadline=None, max_examples=60)
 settings.load_profile("spar")
 
 _LOOPBACK = ("127.", "::1", "localhost")
-_GROUPS = ("vllm", "ray", "deepspeed", "evalharness")
+_FIXTURE_MARKS = {"tiny_model": ("model",), "finished_loop": ("model", "slow")}
+"""Fixture to the marks of the tests that use it."""
+_FIXTURE_GROUPS = {"finished_loop": "loop"}
+_MARK_GROUPS = ("vllm", "ray", "deepspeed", "evalharness")
 """Marks whose tests share an expensive fixture or import."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group tests for a parallel run, which starts the groups first and then the slow tests."""
-    if not hasattr(config, "workerinput"):
-        return
+    """Mark tests for what they use; in a parallel run group them, the groups and slow tests first."""
     for item in items:
-        group = next(filter(item.get_closest_marker, _GROUPS), None)
-        if group and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        for fixture in getattr(item, "fixturenames", ()):
+            for mark in _FIXTURE_MARKS.get(fixture, ()):
+                item.add_marker(mark)
+    if hasattr(config, "workerinput"):
+        for item in items:
+            if (group := _group(item)) and not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group(group))
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _group(item: pytest.Item) -> str | None:
+    fixtures = [name for name in getattr(item, "fixturenames", ()) if name in _FIXTURE_GROUPS]
+    if fixtures:
+        return _FIXTURE_GROUPS[fixtures[0]]
+    return next(filter(item.get_closest_marker, _MARK_GROUPS), None)
 
 
 @pytest.fixture(autouse=True)

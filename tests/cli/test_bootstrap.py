@@ -109,6 +109,7 @@ def test_the_examples_of_a_scripted_teacher(tmp_path: Path) -> None:
     assert "bootstrap: " in completed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_killed_while_it_judges_and_resumed(tmp_path: Path) -> None:
     """The same data, byte for byte, and no stored vote is requested twice."""

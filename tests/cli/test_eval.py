@@ -259,6 +259,7 @@ def test_the_table_names_metric_error_and_directory(
     assert str(tmp_path / "toy") in printed
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_flags_before_and_after_the_name(tmp_path: Path) -> None:
     """An unknown name is an error of one line with exit code 2."""
     done = spar("eval", "--engine", "fake", "nano-iff", "--out", tmp_path / "x")

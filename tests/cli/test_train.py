@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from spar import train_runner
 from spar.cli import run_train
+from spar.cli.app import app
 from spar.errors import MissingExtra
 from spar.store import read_trees
 from spar.train.recipe import TrainConfig
@@ -45,8 +47,8 @@ def command(out: Path, *more: str) -> list[str]:
     return ["train", "--iterations", "1", "--out", str(out), "--display", "plain", *changes, *more]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def finished_loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted loop."""
     run = tmp_path_factory.mktemp("train") / "whole"
     completed = subprocess.run(
@@ -60,20 +62,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_the_loop_leaves_two_models_and_scores(whole: Path) -> None:
+def test_the_loop_leaves_two_models_and_scores(finished_loop: Path) -> None:
     """Every stage is done, and the scores before and after are written."""
-    state = read_loop(whole)
+    state = read_loop(finished_loop)
     assert [stage.state for stage in state.stages] == ["done"] * 8
     for iteration in (0, 1):
         assert set(state.scores[iteration]) == {"greedy", "sampled", "refiner"}
         assert state.scores[iteration]["greedy"]["pass"]["n"] == 6
     for name in WEIGHTS:
-        assert (whole / "iteration-1" / name).is_file()
+        assert (finished_loop / "iteration-1" / name).is_file()
 
 
-def test_the_drafts_are_judged_as_they_were_written(whole: Path) -> None:
+def test_the_drafts_are_judged_as_they_were_written(finished_loop: Path) -> None:
     """The judged run has the same drafts, with five votes each; a search starts from a failing draft."""
-    home = whole / "iteration-1"
+    home = finished_loop / "iteration-1"
     written = {tree.prompt.id: tree for tree in read_trees(home / "draft")}
     judged = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
     assert judged.keys() == written.keys() and len(judged) == 8
@@ -88,37 +90,37 @@ def test_the_drafts_are_judged_as_they_were_written(whole: Path) -> None:
         assert len(tree.nodes) + len(tree.faults) <= 16
 
 
-def test_the_trained_models_answer(whole: Path) -> None:
+def test_the_trained_models_answer(finished_loop: Path) -> None:
     """The actor is an ordinary model folder for `spar decode`."""
-    model = whole / "iteration-1" / "dpo" / "model"
+    model = finished_loop / "iteration-1" / "dpo" / "model"
     completed = spar(
         "decode", "--prompt", "Write something short.", "--model", str(model), "--json"
     )
     assert json.loads(completed.stdout.splitlines()[-1])["trees"] == 1
 
 
-def test_a_finished_loop_is_shown_again(whole: Path) -> None:
+def test_a_finished_loop_is_shown_again(finished_loop: Path) -> None:
     """Nothing runs; stages and scores are printed."""
-    before = (whole / "iteration-1" / "dpo.json").read_bytes()
-    completed = spar("train", "--out", str(whole), "--display", "plain")
+    before = (finished_loop / "iteration-1" / "dpo.json").read_bytes()
+    completed = spar("train", "--out", str(finished_loop), "--display", "plain")
     assert completed.returncode == 0, completed.stderr
     assert "every selected stage is done" in completed.stderr
     assert "sampled pass" in completed.stdout
-    assert (whole / "iteration-1" / "dpo.json").read_bytes() == before
+    assert (finished_loop / "iteration-1" / "dpo.json").read_bytes() == before
 
 
-def test_status(whole: Path) -> None:
+def test_status(finished_loop: Path) -> None:
     """As a table and as JSON, without a model."""
-    completed = spar("train", "status", str(whole), "--json")
+    completed = spar("train", "status", str(finished_loop), "--json")
     facts = json.loads(completed.stdout)
     assert [s["stage"] for s in facts["stages"]][1:4] == ["draft", "judge", "search"]
     assert facts["scores"]["1"]["greedy"]["pass"]["n"] == 6
-    assert "scores after each iteration" in spar("train", "status", str(whole)).stdout
-    refused = spar("train", "status", str(whole / "iteration-1"))
+    assert "scores after each iteration" in spar("train", "status", str(finished_loop)).stdout
+    refused = spar("train", "status", str(finished_loop / "iteration-1"))
     assert (refused.returncode, refused.stdout) == (2, "")
 
 
-def test_a_loop_killed_in_every_stage_ends_the_same(whole: Path, tmp_path: Path) -> None:
+def test_a_loop_killed_in_every_stage_ends_the_same(finished_loop: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of each stage: the same data files, weights and scores."""
     run = tmp_path / "killed"
     for name in ("draft", "judge", "search", "build", "dpo", "rft", "eval"):
@@ -126,16 +128,16 @@ def test_a_loop_killed_in_every_stage_ends_the_same(whole: Path, tmp_path: Path)
     completed = _spar(command(run))
     assert completed.returncode == 0, completed.stderr
     for name in (*DATA, *WEIGHTS):
-        mine, other = (folder / "iteration-1" / name for folder in (run, whole))
+        mine, other = (folder / "iteration-1" / name for folder in (run, finished_loop))
         assert mine.read_bytes() == other.read_bytes(), name
     starts = {one.stage.title: one.record.starts for one in read_loop(run).stages if one.record}
     assert starts["1/search"] >= 2 and starts["1/eval"] >= 2
 
 
-def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_path: Path) -> None:
+def test_pairs_of_independent_drafts_from_the_same_searches(finished_loop: Path, tmp_path: Path) -> None:
     """An ablation reuses the stages of a loop: another recipe is allowed from `build` on, and only there."""
     run = tmp_path / "copy"
-    shutil.copytree(whole, run)
+    shutil.copytree(finished_loop, run)
     completed = _spar(
         [
             "train",
@@ -158,10 +160,10 @@ def test_pairs_of_independent_drafts_from_the_same_searches(whole: Path, tmp_pat
     assert (run / "replaced" / "1" / "iteration-1" / "dpo" / "model").is_dir()
 
 
-def test_too_few_pairs_stop_before_training(whole: Path, tmp_path: Path) -> None:
+def test_too_few_pairs_stop_before_training(finished_loop: Path, tmp_path: Path) -> None:
     """The message has both numbers."""
     run = tmp_path / "copy"
-    shutil.copytree(whole, run)
+    shutil.copytree(finished_loop, run)
     completed = _spar(
         [
             "train",
@@ -219,10 +221,10 @@ def test_a_missing_encoder_is_an_early_error(
         run_train.run(config, run_train.Invocation(tmp_path / "run", dry_run=True, display="none"))
 
 
-def test_a_dry_run_of_selected_stages(whole: Path) -> None:
+def test_a_dry_run_of_selected_stages(finished_loop: Path) -> None:
     """The stages from `--rerun-from` to `--stop-after` are counted."""
     completed = spar(
-        "train", "--out", str(whole), "--dry-run", "--rerun-from", "dpo", "--stop-after", "rft"
+        "train", "--out", str(finished_loop), "--dry-run", "--rerun-from", "dpo", "--stop-after", "rft"
     )
     assert "2 stages to run, 1/dpo to 1/rft" in completed.stderr
 
@@ -297,10 +299,11 @@ def _wait_for_workers(run: Path) -> None:
 
 
 @pytest.mark.vllm
-def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
+def test_the_trained_models_answer_on_vllm(
+    finished_loop: Path, forked_vllm: None, tmp_path: Path
+) -> None:
     """Actor and refiner of an iteration run a search."""
-    pytest.importorskip("vllm")
-    home = whole / "iteration-1"
+    home = finished_loop / "iteration-1"
     actor, refiner = (str(home / name / "model") for name in ("dpo", "rft"))
     models = ("--actor-model", actor, "--refiner-model", refiner)
     small = (
@@ -310,6 +313,7 @@ def test_the_trained_models_answer_on_vllm(whole: Path, tmp_path: Path) -> None:
         f"kv_cache_memory_bytes={1 << 28}",
     )
     args = ("--engine", "vllm", *small, "--limit", "2", "--budget", "4", "--out", tmp_path / "run")
-    completed = spar("decode", *models, *args, "--json", check=0)
-    assert json.loads(completed.stdout)["trees"] == 2
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        app(["decode", *models, *map(str, args), "--json"], standalone_mode=False)
+    assert json.loads(printed.getvalue())["trees"] == 2
     assert all(tree.answer for tree in read_trees(tmp_path / "run"))

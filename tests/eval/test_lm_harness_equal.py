@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-LIMIT = 50
+LIMIT = 24
 FOLDERS = {"gsm8k": "gsm8k", "mmlu_anatomy": "mmlu/default"}
 NANO_CODE = """
 import datasets
@@ -42,7 +41,7 @@ from spar.nano.tasks import prompts
 
 
 def make(**_):
-    rows = [{"question": one.messages[0].content} for one in prompts("test", seed=7, limit=50)]
+    rows = [{"question": one.messages[0].content} for one in prompts("test", seed=7, limit=24)]
     return datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})
 """
 NANO_TASK = """
@@ -176,7 +175,7 @@ def test_replies_in_the_models_own_language_are_the_same_through_hf(tmp_path: Pa
     task = HarnessTask("nano", folder=str(tmp_path))
     scored = ours(task, "", tmp_path / "run", engine="hf")
     replies = assert_same_replies(scored, results, "nano")
-    assert len(replies) > 40
+    assert len(replies) > 18
     assert not any(" and" in reply or "!" in reply for reply in replies)
 
 
@@ -191,11 +190,11 @@ def test_mmlu_is_the_same_through_hf(data_root: Path, tmp_path: Path, chat: bool
 
 
 @pytest.mark.vllm
-def test_gsm8k_and_mmlu_are_the_same_through_vllm(data_root: Path, tmp_path: Path) -> None:
+def test_gsm8k_and_mmlu_are_the_same_through_vllm(
+    forked_vllm: None, data_root: Path, tmp_path: Path
+) -> None:
     """In float32 kernels differ in the last digits: a greedy reply could part from the other at a near tie
-    of two tokens, which one of 50 may do; scores and choices are the same."""
-    if find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed")
+    of two tokens, which one reply may do; scores and choices are the same."""
     engine = {"engine": "vllm", "dtype": "fp32", "engine_args": SMALL, "chat_template": False}
     results = theirs("mmlu_anatomy", str(data_root), False)
     scored = ours(known("mmlu_anatomy"), str(data_root), tmp_path / "mmlu", **engine)

@@ -198,6 +198,8 @@ async def ours():
     return [reply.text for reply in replies]
 if __name__ == "__main__":
     mine = asyncio.run(ours())
+    from tests.vllm_fork import fork_processes
+    fork_processes()
     from vllm import LLM, SamplingParams
     llm = LLM(folder, dtype="float32", max_model_len=512, enforce_eager=True)
     outputs = llm.chat([[m.model_dump() for m in p.messages] for p in tasks],

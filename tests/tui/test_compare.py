@@ -34,6 +34,8 @@ from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.screen
+
 
 def answered(number: int, response: str, yes: int | None) -> SearchTree:
     """A tree of one draft; None: nobody was asked to judge it."""

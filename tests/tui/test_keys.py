@@ -39,6 +39,8 @@ from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
 from tui.widgets.tree_pane import TreePane
 
+pytestmark = pytest.mark.screen
+
 Seen = Callable[[Any], bool]
 
 

@@ -46,6 +46,8 @@ from tui.screens.runs import RunsScreen
 from tui.widgets.instruction import Instruction, plain
 from tui.widgets.tree_pane import TreePane
 
+pytestmark = pytest.mark.screen
+
 NODES = (node(0, None, DRAFT, 1), node(1, 0, REFINED, 2), node(2, 0, "Two dogs.\n" * 40, 4))
 
 

@@ -17,6 +17,8 @@ from tests.tui.samples import node, prompt, trees, write_run
 from tui.app import SparApp
 from tui.inputs import Inputs
 
+pytestmark = pytest.mark.screen
+
 SIZES = [(80, 24), (120, 40)]
 Compare = Callable[..., bool]
 

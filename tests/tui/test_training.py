@@ -50,6 +50,8 @@ from tui.training.status import (
 from tui.widgets.choices import Choices
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.screen
+
 
 def user(text: str) -> Message:
     """A user's turn."""
