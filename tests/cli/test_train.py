@@ -134,7 +134,9 @@ def test_a_loop_killed_in_every_stage_ends_the_same(finished_loop: Path, tmp_pat
     assert starts["1/search"] >= 2 and starts["1/eval"] >= 2
 
 
-def test_pairs_of_independent_drafts_from_the_same_searches(finished_loop: Path, tmp_path: Path) -> None:
+def test_pairs_of_independent_drafts_from_the_same_searches(
+    finished_loop: Path, tmp_path: Path
+) -> None:
     """An ablation reuses the stages of a loop: another recipe is allowed from `build` on, and only there."""
     run = tmp_path / "copy"
     shutil.copytree(finished_loop, run)
@@ -224,7 +226,14 @@ def test_a_missing_encoder_is_an_early_error(
 def test_a_dry_run_of_selected_stages(finished_loop: Path) -> None:
     """The stages from `--rerun-from` to `--stop-after` are counted."""
     completed = spar(
-        "train", "--out", str(finished_loop), "--dry-run", "--rerun-from", "dpo", "--stop-after", "rft"
+        "train",
+        "--out",
+        str(finished_loop),
+        "--dry-run",
+        "--rerun-from",
+        "dpo",
+        "--stop-after",
+        "rft",
     )
     assert "2 stages to run, 1/dpo to 1/rft" in completed.stderr
 
