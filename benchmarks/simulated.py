@@ -62,7 +62,7 @@ class SimulatedEngine:
     pace: Pace = Pace()
     reply: Reply = scripted_reply
     on_request: Callable[[Request], None] | None = None
-    """Told each request as it arrives."""
+    """Called with each request as it arrives."""
     model: str = "simulated"
     steps: int = 0
     """Decoding steps taken."""
@@ -137,7 +137,7 @@ class SimulatedEngine:
             step_seconds = self.pace.base_seconds + self.pace.row_seconds * running
             left = self._running[0][0] - self.steps
             await self._change(now + left * step_seconds)
-            # Whoever comes or goes in the middle of a step is seen at its end.
+            # Requests that arrive or are cancelled during a step are handled at its end.
             done = min(left, max(1, math.ceil((clock() - now) / step_seconds - 1e-9)))
             now += done * step_seconds
             await asyncio.sleep(max(0.0, now - clock()))

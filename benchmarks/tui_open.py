@@ -33,7 +33,7 @@ from tui.index.run_index import TreeIndex
 SHAPES = 400
 """Trees that differ; the others are these under other ids."""
 ID = "prompt-%08d"
-WANTED = {
+LIMITS = {
     "seconds to the first screen": 2.0,
     "ms for a screen of 50 random rows, busy": 100.0,
     "ms to filter solved, busy": 100.0,
@@ -51,7 +51,7 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--trees", type=int, default=100_000)
     made.add_argument("--json", action="store_true", help="print one line of JSON as well")
-    made.add_argument("--measure", nargs=2, metavar=("RUN", "BEGUN"), help=argparse.SUPPRESS)
+    made.add_argument("--measure", nargs=2, metavar=("RUN", "STARTED"), help=argparse.SUPPRESS)
     args = made.parse_args()
     if args.measure:
         print(json.dumps(measure(Path(args.measure[0]), float(args.measure[1]))))
@@ -64,7 +64,7 @@ def main() -> None:
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     figures = json.loads(output)
     for name, figure in figures.items():
-        limit = WANTED.get(name)
+        limit = LIMITS.get(name)
         verdict = "" if limit is None else f"limit {limit:g}, {'ok' if figure < limit else 'NO'}"
         print(f"{name:<60} {figure:>10.2f}   {verdict}".rstrip())
     if args.json:

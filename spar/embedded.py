@@ -1,6 +1,6 @@
-"""The embedded model: a Hugging Face folder that ships with the package."""
+"""The embedded model: a Hugging Face folder in the package."""
 
 from pathlib import Path
 
 CHECKPOINT = Path(__file__).parent / "nano" / "checkpoint"
-"""The folder; used where no `--model` is given."""
+"""The folder; used if no `--model` is passed."""

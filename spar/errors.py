@@ -20,6 +20,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SOURCE_FOLDER = Path(__file__).parents[1]
+"""The folder that contains the package."""
+IS_SOURCE = (SOURCE_FOLDER / "pyproject.toml").is_file()
+"""Whether spar runs from a source checkout."""
+
 
 class SparError(Exception):
     """Base class of spar's errors."""
@@ -50,7 +55,7 @@ class MissingExtra(UsageError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed; "
-            f"run: {install_command(extra)}"
+            f"run: {install_command(extra)}" + (f" (in {SOURCE_FOLDER})" if IS_SOURCE else "")
         )
         self.package = package
         self.extra = extra
@@ -95,8 +100,6 @@ class ParseError(SparError):
 
 
 def install_command(extra: str = "") -> str:
-    """The pip command that installs spar with an extra, for a source tree where spar runs from one."""
-    source = (Path(__file__).parents[1] / "pyproject.toml").is_file()
-    name = "." if source else "spar"
-    where = f" (in {Path(__file__).parents[1]})" if source else ""
-    return f"pip install '{name}[{extra}]'{where}" if extra else f"pip install {name}{where}"
+    """The pip command that installs spar with an extra; in a source checkout, to run in `SOURCE_FOLDER`."""
+    name = "." if IS_SOURCE else "spar"
+    return f"pip install '{name}[{extra}]'" if extra else f"pip install {name}"

@@ -110,14 +110,14 @@ def replace_lines(path: Path, lines: Iterable[str]) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which names the process; the lock ends with the process.
+    """Lock the file `path` and write the process id to it; the lock ends with the process.
 
-    On a file system without locks nothing is locked: a run must be possible there too.
+    On a file system without locks nothing is locked, so that runs are possible there too.
 
     Raises
     ------
     RunLocked
-        Another process holds it.
+        Another process has locked it.
     """
     from filelock import FileLock, Timeout
 

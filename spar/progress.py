@@ -21,7 +21,13 @@ KINDS = ("auto", "rich", "plain", "none")
 
 
 def open_progress(kind: str) -> Progress:
-    """The listener that `--display` names; `auto` looks whether standard error is a terminal."""
+    """The listener for a value of `--display`; `auto` is `rich` if standard error is a terminal, else `plain`.
+
+    Raises
+    ------
+    UsageError
+        There is no such display.
+    """
     if kind not in KINDS:
         raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
     if kind == "auto":
@@ -30,7 +36,7 @@ def open_progress(kind: str) -> Progress:
 
 
 class Progress(Listener):
-    """Counts, and shows nothing."""
+    """Counts trees; shows nothing."""
 
     def __init__(self) -> None:
         self.total = self.done = self.running = self.solved = self.judged = self._first = 0
@@ -43,9 +49,7 @@ class Progress(Listener):
         self.total, self.done, self._first = activity.total or 0, activity.done, activity.done
         self.running = self.solved = self.judged = 0
         self._activity = activity
-        self._tokens_before = (
-            activity.tokens()
-        )  # an engine that is reused has worked for other runs
+        self._tokens_before = activity.tokens()  # an engine may have served other runs
         self._start = time.monotonic()
 
     def admitted(self, prompt: Prompt) -> None:
@@ -61,17 +65,19 @@ class Progress(Listener):
 
     def status(self) -> str:
         """The state of the run, in one line."""
-        here = self.done - self._first
+        num_new = self.done - self._first
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        judged = f"judge passes {100 * self.solved / here:.0f} %, " if self.judged else ""
-        left = f"{elapsed / here * (self.total - self.done):.0f} s left" if here else "? s left"
+        judged = f"judge passes {100 * self.solved / num_new:.0f} %, " if self.judged else ""
+        left = (
+            f"{elapsed / num_new * (self.total - self.done):.0f} s left" if num_new else "? s left"
+        )
         tokens = self._activity.tokens() - self._tokens_before
         rate = f"{tokens / elapsed:,.0f} tokens/s"
         return f"{self.done}/{self.total} trees, {self.running} running, {judged}{rate}, {left}"
 
 
 class PlainProgress(Progress):
-    """A line every few seconds."""
+    """Prints a line every few seconds."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,7 +4,7 @@
     trees.jsonl    one `SearchTree` a line, appended when its search ends
     summary.json   totals, replaced as a whole
     log.txt        dated, human-readable lines
-    run.lock       locked by the one process that writes; holds that process's id
+    run.lock       locked by the one process that writes; contains its process id
 
     with RunStore.open("runs/a", manifest) as store:
         for prompt in prompts:

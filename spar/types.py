@@ -282,6 +282,6 @@ class SearchTree(Record):
         return cls.model_validate(json.loads(line))
 
 
-def best(nodes: tuple[Node, ...], keep: int = 1) -> tuple[Node, ...]:
-    """The `keep` best nodes, best first: highest score, then shallowest, then first made."""
-    return tuple(sorted(nodes, key=lambda node: (-node.score, node.depth, node.id))[:keep])
+def best(nodes: tuple[Node, ...], n: int = 1) -> tuple[Node, ...]:
+    """The `n` best nodes, best first: highest score, then shallowest, then smallest id."""
+    return tuple(sorted(nodes, key=lambda node: (-node.score, node.depth, node.id))[:n])

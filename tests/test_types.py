@@ -159,8 +159,8 @@ def test_the_gate_is_strict(judgement: Judgement, gate: float) -> None:
 def test_an_unjudged_node_ranks_last() -> None:
     """A node that every vote rejected ranks above a node without a judgement."""
     unjudged = Node(id=0, parent=None, depth=0, response="x")
-    refused = node(1, parent=0, depth=1, num_yes=0)
-    assert best((unjudged, refused), 2) == (refused, unjudged)
+    rejected = node(1, parent=0, depth=1, num_yes=0)
+    assert best((unjudged, rejected), 2) == (rejected, unjudged)
 
 
 def test_best_is_highest_then_shallowest_then_first() -> None:

@@ -8,11 +8,13 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spar import __version__
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
+from spar.errors import install_command
 from spar.hardware import list_gpus, total_memory
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES
 from spar.run.resolve import pick_engine
@@ -52,7 +54,7 @@ def extras_table() -> Table:
             f"{package} {version or 'missing'}" for package, version in versions.items()
         )
         complete = all(versions.values())
-        step = "none, installed" if complete else f"pip install '.\\[{extra}]'"
+        step = "none, installed" if complete else escape(install_command(extra))
         table.add_row(extra, shown, purpose, step)
     return table
 

@@ -14,7 +14,7 @@ from typing import Any
 from spar.nano.model import Recipe
 
 FACTS = "training.json"
-"""File in the model's folder that holds the run's facts as JSON."""
+"""File in the model's folder with the run's facts as JSON."""
 
 _HEAD = """---
 library_name: transformers

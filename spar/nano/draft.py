@@ -124,7 +124,7 @@ def drop_word(draft: Draft, rng: random.Random) -> None:
 
 
 def drop_phrase(draft: Draft) -> None:
-    """Remove the last prepositional phrase that holds no protected word."""
+    """Remove the last prepositional phrase without a protected word."""
     for sentence in reversed(draft.sentences):
         spots = _indexes(sentence, "preposition")
         if spots and not draft.protected & set(sentence[spots[-1] :]):
