@@ -1,8 +1,8 @@
-"""From examples to metrics: ratios of sums, plain means of them, standard errors, paired comparisons.
+"""Metrics of examples: ratios of sums, unweighted means of them, standard errors, paired comparisons.
 
-Examples of a group are not independent (the two orders of a pair, the five levels of a FollowBench
-group), so every error here is computed over groups: the linearised variance of a ratio, which for a
-share of independent examples is the familiar sqrt(p (1 - p) / (n - 1)).
+Examples of a group (the two orders of a pair, the five levels of a FollowBench group) are not independent, so
+standard errors are computed over groups, from the linearised variance of a ratio. For a share of independent
+examples that is sqrt(p (1 - p) / (n - 1)).
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 """Bootstrap samples of a comparison."""
 _CELLS = 2_000_000
-"""Most counts (resample and group) in memory at once."""
+"""Counts of a resample and a group that are in memory at once."""
 
 
 def metrics(scored: Scored) -> dict[str, Metric]:
-    """Every metric, then every mean, in order of first appearance; a mean may be of earlier means."""
+    """Every metric, then every mean, in order of first appearance. A mean may be of earlier means."""
     sums = _sums(scored.examples)
-    found = {name: _ratio(groups, _count(scored.examples, {name})) for name, groups in sums.items()}
-    moves = {name: _influence(groups) for name, groups in sums.items()}
+    computed = {
+        name: _ratio(groups, _count(scored.examples, {name})) for name, groups in sums.items()
+    }
+    influences = {name: _influence(groups) for name, groups in sums.items()}
     bases = {name: {name} for name in sums}
     for name, parts in scored.means.items():
-        known = [part for part in parts if part in found]
-        if not known:
+        present = [part for part in parts if part in computed]
+        if not present:
             continue
-        moves[name] = _mean_influence([moves[part] for part in known])
-        value = sum(found[part].value for part in known) / len(known)
-        bases[name] = set().union(*(bases[part] for part in known))
+        influences[name] = _mean_influence([influences[part] for part in present])
+        value = sum(computed[part].value for part in present) / len(present)
+        bases[name] = set().union(*(bases[part] for part in present))
         n = _count(scored.examples, bases[name])
-        found[name] = Metric(value=value, stderr=_stderr(moves[name]), n=n)
-    return found
+        computed[name] = Metric(value=value, stderr=_stderr(influences[name]), n=n)
+    return computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,11 @@ class Difference:
     first: float
     second: float
     low: float | None
-    """Lower end of the 95 % interval of second - first, None where resampling tells nothing: below two
-    groups of some part, or where no resample has a denominator."""
+    """Lower end of the 95 % interval of second - first; None if resampling gives none: a part has fewer than
+    two groups, or no resample has a denominator."""
     high: float | None
     n: int
-    """Groups that count in it."""
+    """Number of groups in it."""
 
     @property
     def value(self) -> float:
@@ -66,9 +68,9 @@ class Difference:
 def differences(
     first: Scored, second: Scored, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Difference]:
-    """Paired bootstrap over groups: each metric that both have, and the 95 % interval of its change.
+    """Paired bootstrap over groups: the change of each metric that both have, with its 95 % interval.
 
-    Both must hold the same examples. A resample in which a metric has no denominator does not count.
+    Both must have the same examples. A resample without a denominator for a metric is ignored.
     """
     import numpy as np
 
@@ -81,34 +83,34 @@ def differences(
     ).reshape(len(groups), 2, len(names), 2)
     points = np.nan_to_num(_ratios(table.sum(axis=0)))
     spread = _changes(table, resamples, seed)
-    found = {}
+    changes = {}
     for name, weights in _mixtures(names, first.means, second.means).items():
         chosen = list(weights)
         parts = [members[index] for index in chosen]
         shares = list(weights.values())
         before, after = points[:, chosen] @ shares
-        told = min(map(len, parts)) > 1
-        low, high = _interval(spread[:, chosen] @ shares) if told else (None, None)
+        resampled = min(map(len, parts)) > 1
+        low, high = _interval(spread[:, chosen] @ shares) if resampled else (None, None)
         n = len(set().union(*parts))
-        found[name] = Difference(float(before), float(after), low, high, n)
-    return found
+        changes[name] = Difference(float(before), float(after), low, high, n)
+    return changes
 
 
 def _mixtures(
     names: Sequence[str], *means: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[int, float]]:
-    """Each metric, then each mean that both runs have, as weights of the metrics by their index."""
-    found = {name: {index: 1.0} for index, name in enumerate(names)}
+    """Each metric, then each mean that both runs have, as weights of the metrics by index."""
+    mixtures = {name: {index: 1.0} for index, name in enumerate(names)}
     for name, parts in means[0].items():
-        known = [part for part in parts if part in found]
-        if not known or name not in means[1]:
+        present = [part for part in parts if part in mixtures]
+        if not present or name not in means[1]:
             continue
         weights: dict[int, float] = defaultdict(float)
-        for part in known:
-            for index, weight in found[part].items():
-                weights[index] += weight / len(known)
-        found[name] = weights
-    return found
+        for part in present:
+            for index, weight in mixtures[part].items():
+                weights[index] += weight / len(present)
+        mixtures[name] = weights
+    return mixtures
 
 
 Group = tuple[str, str]
@@ -118,16 +120,16 @@ Groups = Mapping[Group, tuple[float, float]]
 
 
 def _sums(examples: Sequence[Example]) -> dict[str, Groups]:
-    found: dict[str, dict[Group, list[float]]] = {}
+    sums: dict[str, dict[Group, list[float]]] = {}
     for example in examples:
         group = (example.group, "" if example.group else example.id)
         for name, (above, below) in example.scores.items():
-            entry = found.setdefault(name, {}).setdefault(group, [0.0, 0.0])
+            entry = sums.setdefault(name, {}).setdefault(group, [0.0, 0.0])
             entry[0] += above
             entry[1] += below
     return {
         name: {group: (entry[0], entry[1]) for group, entry in by_group.items()}
-        for name, by_group in found.items()
+        for name, by_group in sums.items()
     }
 
 
@@ -142,7 +144,7 @@ def _ratio(groups: Groups, n: int) -> Metric:
 
 
 def _influence(groups: Groups) -> dict[Group, float]:
-    """How far each group moves the ratio, scaled so that the squares sum up to its variance."""
+    """Each group's influence on the ratio, scaled so that the sum of squares is its variance."""
     below = sum(share[1] for share in groups.values())
     if not below or len(groups) < 2:
         return {}
@@ -156,17 +158,17 @@ def _mean_influence(parts: Sequence[Mapping[Group, float]]) -> dict[Group, float
         return {}
     total: dict[Group, float] = defaultdict(float)
     for part in parts:
-        for group, move in part.items():
-            total[group] += move / len(parts)
+        for group, value in part.items():
+            total[group] += value / len(parts)
     return total
 
 
 def _stderr(influence: Mapping[Group, float]) -> float | None:
-    return math.sqrt(sum(move * move for move in influence.values())) if influence else None
+    return math.sqrt(sum(value * value for value in influence.values())) if influence else None
 
 
 def _changes(table: Array, resamples: int, seed: int) -> Array:
-    """Second minus first of every metric in every resample; NaN where one has no denominator.
+    """Second minus first of every metric in every resample; NaN without a denominator.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ def _changes(table: Array, resamples: int, seed: int) -> Array:
 
 
 def _weights(generator: np.random.Generator, rows: int, num_groups: int) -> Array:
-    """How often each group is drawn, in as many resamples as there are rows."""
+    """How often each group is drawn, in each of `rows` resamples."""
     import numpy as np
 
     drawn = generator.integers(num_groups, size=(rows, num_groups))
@@ -210,8 +212,8 @@ def _ratios(sums: Array) -> Array:
 def _interval(changes: Array) -> tuple[float, float] | tuple[None, None]:
     import numpy as np
 
-    known = changes[~np.isnan(changes)]
-    if not known.size:
+    defined = changes[~np.isnan(changes)]
+    if not defined.size:
         return None, None
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)

@@ -108,7 +108,7 @@ def test_replies_of_many_shapes_pass(reply: str) -> None:
         ("```python\ndef fore(n):\n    return 12\n```", "AssertionError"),
         (
             "```python\nimport os; os._exit(0)\ndef four(n):\n    return 1\n```",
-            "left with 0 before",
+            "exited with 0 before",
         ),
         ("```python\nraise SystemExit\ndef four(n):\n    return 1\n```", "SystemExit"),
         ("```python\ndef four(n):\n    while True: pass\n```", "timed out after 1 s"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.eval.humaneval.kernel import REFUSED, _filter
+from spar.eval.humaneval.kernel import DENIED, _filter
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_program, run_programs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the sandbox needs Linux or macOS")
@@ -78,7 +78,7 @@ def test_leaving_without_a_word_is_no_pass(source: str) -> None:
     """A process that ends, closes its report or forges one has not passed."""
     outcome = run(source, "assert True")
     assert outcome.kind == "ended"
-    assert outcome.why.endswith("before the tests were over")
+    assert outcome.why.endswith("before the tests ended")
 
 
 def test_an_open_string_cannot_swallow_the_test() -> None:
@@ -97,7 +97,7 @@ def test_the_first_reading_that_compiles_is_run() -> None:
 def test_a_busy_loop_is_cut_off_by_processor_time() -> None:
     """A loop that never ends is stopped after its second."""
     outcome = run("while True: pass")
-    assert (outcome.kind, outcome.why) == ("timed out", "timed out after 1 s of processor time")
+    assert (outcome.kind, outcome.why) == ("timed out", "timed out after 1 s of CPU time")
 
 
 def test_a_sleeper_is_cut_off_by_the_clock() -> None:
@@ -311,7 +311,7 @@ def test_the_filter_decides_as_the_table_says(machine: str) -> None:
     audit = (0xC000003E, 0xC00000B7)[column]
     decide = _interpreter(machine)
     allow, refuse, absent = 0x7FFF0000, 0x00050001, 0x00050026
-    listed = {row[column] for row in REFUSED.values() if row[column] is not None}
+    listed = {row[column] for row in DENIED.values() if row[column] is not None}
     clone = (56, 220)[column]
     for number in range(500):
         expected = refuse if number in listed else absent if number == 435 else allow

@@ -1,12 +1,13 @@
 """HumanEval: Python functions, written after their docstrings and run against unit tests.
 
-Dataset: 164 functions (Chen et al. 2021, arXiv 2107.03374). Metric: pass@1, the share of functions that
-pass every test of theirs at the first try. A chat model is asked for one code block
-(`spar.eval.humaneval.program` says what counts of its reply); with `--no-chat-template` the model goes
-on where the prompt stops, up to the next top-level statement, as the paper has it.
+Dataset: 164 functions (Chen et al. 2021, arXiv 2107.03374).
+Metric: pass@1, the share of functions whose answer passes every test.
+Pattern: a chat model is asked for one code block (`spar.eval.humaneval.program` extracts the function from its
+reply). With `--no-chat-template` the model completes the prompt up to the next top-level statement, as in the
+paper.
 
-Scoring runs what the model wrote (`spar.eval.humaneval.sandbox`), so a person must allow it with
-`--allow-code-execution`; without that nothing is generated either.
+Scoring runs generated code (`spar.eval.humaneval.sandbox`), which requires `--allow-code-execution`; without it
+nothing is generated either.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from spar.types import Message, Prompt
 FILE = "HumanEval.jsonl.gz"
 METRIC = "pass@1"
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-"""A completion is over where the function's body is (human-eval's paper, section 2.1)."""
+"""Strings that end a completion, since they end the function's body (human-eval's paper, section 2.1)."""
 
 REQUEST = """\
 Complete the Python function below. Reply with one Python code block that holds the whole function and \
@@ -58,9 +59,9 @@ class HumanEval(Benchmark):
     """The benchmark; see the module's docstring."""
 
     allow_code_execution: bool = False
-    """Whether a person allowed to run what a model wrote."""
+    """Whether generated code may be run."""
     limits: Limits = Limits()
-    """What each program may use."""
+    """Resource limits of each program."""
     options = HumanEvalOptions
     data = ("humaneval",)
     paper = paper.HUMANEVAL
@@ -73,13 +74,13 @@ class HumanEval(Benchmark):
             yield row["task_id"], row["prompt"]
 
     def load(self, config: EvalConfig) -> list[Prompt]:
-        """The functions, as requests to a chat model or as they are."""
+        """The functions, as requests to a chat model or as text to complete."""
         self._require_permission()
         rows = open_data("humaneval", config.data).jsonl(FILE)
         return [_prompt(row, chat=config.chat_template) for row in rows]
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Have the functions written by the configured search."""
+        """Let the configured search write the functions."""
         if runner.config.chat_template:
             await runner.run(Job(ANSWERS, examples))
         else:
@@ -89,9 +90,9 @@ class HumanEval(Benchmark):
         """Run every answer against its tests."""
         self._require_permission()
         answers = outputs.answers()
-        given = {p.id: a.text for p in examples if (a := answers.get(p.id)) and a.text is not None}
-        programs = [_program(p.meta, given[p.id]) for p in examples if p.id in given]
-        outcomes = dict(zip(given, run_programs(programs, self.limits), strict=True))
+        texts = {p.id: a.text for p in examples if (a := answers.get(p.id)) and a.text is not None}
+        programs = [_program(p.meta, texts[p.id]) for p in examples if p.id in texts]
+        outcomes = dict(zip(texts, run_programs(programs, self.limits), strict=True))
         scored = [_example(p, answers.get(p.id), outcomes.get(p.id)) for p in examples]
         return Scored(
             examples=tuple(scored), counts=_counts(examples, outcomes), notes=_notes(outcomes)
@@ -124,8 +125,8 @@ def _prompt(row: Mapping[str, Any], *, chat: bool) -> Prompt:
 
 
 def _program(meta: Mapping[str, Any], response: str) -> Program:
-    found = solutions(meta["prompt"], response, meta["entry_point"])
-    return Program(tuple(found), f"{meta['test']}\n\ncheck({meta['entry_point']})\n")
+    readings = solutions(meta["prompt"], response, meta["entry_point"])
+    return Program(tuple(readings), f"{meta['test']}\n\ncheck({meta['entry_point']})\n")
 
 
 def _example(prompt: Prompt, answer: Answer | None, outcome: Outcome | None) -> Example:
@@ -154,9 +155,9 @@ def _counts(examples: Sequence[Prompt], outcomes: Mapping[str, Outcome]) -> dict
 
 def _notes(outcomes: Mapping[str, Outcome]) -> tuple[str, ...]:
     layers = sorted({layer for outcome in outcomes.values() for layer in outcome.layers})
-    kernel = f"the kernel's {' and '.join(layers)}" if layers else "no help of the kernel"
+    kernel = f"the kernel's {' and '.join(layers)}" if layers else "no restriction by the kernel"
     if not outcomes:
         return ()
     return (
-        f"the model's code ran in child processes with limits, confined by Python and {kernel}",
+        f"generated code ran in child processes with limits, restricted by Python and {kernel}",
     )

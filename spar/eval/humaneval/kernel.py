@@ -1,9 +1,9 @@
-"""Confines this process with what the Linux kernel lets any process give up: seccomp and Landlock.
+"""Restricts this process with the Linux kernel's seccomp and Landlock, which need no privilege.
 
-seccomp takes away the system calls that make processes, open sockets, touch other processes or raise
-limits. Landlock takes away every file outside the named folders. Both are final, pass on to children,
-need no privilege and bind root too. Where the kernel or the machine's architecture has neither, nothing
-is confined here and the list that is given back says so.
+seccomp denies the system calls that create processes, open sockets, access other processes or raise limits.
+Landlock denies access to files outside the named folders. Both are permanent, are inherited by children and
+apply to root as well. `confine` returns the ones in effect; where the kernel or the architecture supports neither,
+the list is empty.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER_MODE = 38, 22, 2
 """`prctl` options and the seccomp mode (linux/prctl.h, linux/seccomp.h)."""
 
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-"""Machine to its column in `REFUSED` and its audit number (linux/audit.h)."""
+"""Machine to its column in `DENIED` and its audit number (linux/audit.h)."""
 CLONE, CLONE3 = (56, 220), 435
 CLONE_THREAD = 0x10000
-REFUSED = {
+DENIED = {
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),
@@ -58,11 +58,11 @@ LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 READ = READ_FILE | READ_DIR
 RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
-"""Version of Landlock to every right over files that it knows."""
+"""Landlock's version to all access rights that it has."""
 
 
 def confine(readable: Sequence[str], writable: str) -> list[str]:
-    """Give up processes, sockets and files; returns the names of what the kernel took on.
+    """Restrict processes, sockets and files; returns the names of the mechanisms in effect.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def confine(readable: Sequence[str], writable: str) -> list[str]:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
         return []
-    done = ["landlock"] if _landlock(libc, readable, writable) else []
-    # Last, since it takes away what the other needs.
-    return [*done, "seccomp"] if _seccomp(libc) else done
+    layers = ["landlock"] if _landlock(libc, readable, writable) else []
+    # Last, since it denies system calls that Landlock needs.
+    return [*layers, "seccomp"] if _seccomp(libc) else layers
 
 
 class _Instruction(ctypes.Structure):
@@ -118,7 +118,7 @@ def _filter(machine: str) -> list[_Instruction]:
     column, audit = MACHINES[machine]
     load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, refuse, absent = 0x7FFF0000, 0x00050000 | EPERM, 0x00050000 | ENOSYS
-    numbers = [found for row in REFUSED.values() if (found := row[column]) is not None]
+    numbers = [found for row in DENIED.values() if (found := row[column]) is not None]
     steps = [
         (load, 0, 0, 4),  # the architecture
         (equal, 1, 0, audit),

@@ -1,15 +1,15 @@
-"""From a reply to the module that it stands for.
+"""Extracts the program from a model's reply.
 
-A chat model answers with a code block, a plain one goes on where the prompt stops; either may be given
-for either. What counts of a reply:
+A chat model answers with a code block, a base model completes the prompt; both forms are accepted from either.
+The rules:
 
 1. the last code block that defines the function, else the last block, else the whole text;
-2. of a text without blocks, what stands from its first line of code to the end of the code;
-3. where that does not define the function, it is the function's body and goes below the prompt.
+2. of a text without blocks, the lines from the first line of code to the last;
+3. code that does not define the function is its body and is appended to the prompt.
 
-A whole function goes below what the prompt has before its own one (imports, helpers that tests use).
-Replies are only ever handled as text here; where a body's indentation can be read in more than one way,
-the child process takes the first reading that Python can compile.
+A whole function is appended to the part of the prompt before the function (imports, helpers of the tests).
+Replies are handled as text and never run here. A body whose indentation is ambiguous has several readings, of
+which the child process runs the first that compiles.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _BLOCK = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=fence)|\Z)", re.M | re.S
 )
 _STARTS = re.compile(r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b)")
-_GOES_ON = re.compile(
+_CONTINUES = re.compile(
     r"^(?:@|#|(?:async )?def |class |import |from [\w.]+ import\b|(?:if|elif|for|while|with|except) .*:"
     r"|(?:else|try|finally|except):|[\])}]|[A-Za-z_][\w.]*(?:\[.*\])? ?[=(])"
 )
-"""A line at the margin that is code, not a sentence such as "Note: it adds."."""
+"""An unindented line that is code, not a sentence such as "Note: it adds."."""
 
 
 def solutions(prompt: str, response: str, entry_point: str) -> list[str]:
-    """Readings of a reply as a module, function and all."""
+    """Readings of a reply as a module that defines the function."""
     code = extract(response, entry_point)
     if defines(code, entry_point):
         return [f"{preamble(prompt, entry_point)}\n{code}"]
@@ -53,7 +53,7 @@ def defines(code: str, entry_point: str) -> bool:
 
 
 def preamble(prompt: str, entry_point: str) -> str:
-    """What stands before the function in the prompt."""
+    """The part of the prompt before the function."""
     starts = [
         match.start() for match in re.finditer(rf"^def {re.escape(entry_point)}\b", prompt, re.M)
     ]
@@ -61,9 +61,9 @@ def preamble(prompt: str, entry_point: str) -> str:
 
 
 def bodies(code: str) -> list[str]:
-    """Readings of a function's body whose indentation may be lost.
+    """Readings of a function's body that may have lost its indentation.
 
-    Stripping takes the first line's alone; a chat model may write the whole body from the left margin.
+    Stripping removes that of the first line; a chat model may leave out that of the whole body.
     """
     body = code.strip("\n")
     if body[:1].isspace():
@@ -78,7 +78,7 @@ def _unfenced(text: str) -> str:
     end = first
     for number, line in enumerate(lines[first:], start=first):
         at_margin = bool(line.strip()) and line == line.lstrip()
-        if at_margin and not _GOES_ON.match(line):
+        if at_margin and not _CONTINUES.match(line):
             break
         end = number + 1
     return "\n".join(lines[first:end])

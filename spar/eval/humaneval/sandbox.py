@@ -1,19 +1,22 @@
-"""Runs a program that a model wrote, in a child process that can do little and never for long.
+"""Runs a program that a model wrote in a restricted child process with resource limits.
 
     run_program(Program(("n = 2",), "assert n == 2"))      Outcome(kind="passed", why="passed", ...)
 
-Each program gets a fresh interpreter with the standard library alone (`python -I -S`), an empty
-environment, a session and a folder of its own, which is removed afterwards, no standard streams, and
-limits on processor time, wall-clock time, memory, file size and open files. It is confined twice: by the
-kernel where that is Linux (`spar.eval.humaneval.kernel`: no processes, sockets or foreign files), and
-everywhere by an audit hook of Python's that refuses the same. When it ends, or its time does, its whole
-process group is killed.
+Each program runs in a fresh interpreter with only the standard library (`python -I -S`), an empty environment,
+its own session and temporary folder, no standard streams, and limits on CPU time, wall-clock time, memory, file
+size and open files. It is restricted twice: on Linux by the kernel (`spar.eval.humaneval.kernel`: no new
+processes, no sockets, no files outside its folder), and on every platform by a Python audit hook that denies the
+same operations. When the program ends or times out, its whole process group is killed.
 
-What it is not: a boundary against a determined attacker. Program and test share one process, so a program
-made for it can report its own success; the audit hook can be got around from inside the interpreter, and
-where the kernel does not confine (macOS, other machines than x86_64 and aarch64) nothing else stands
-behind it. Memory is not limited on macOS. Run models that you do not trust in a container or a virtual
-machine all the same.
+Why it is our own: scoring HumanEval must work where spar works, on a laptop or a cluster node without root,
+Docker or bubblewrap, and generated code is often wrong in ways that damage a machine by accident: endless loops,
+unbounded memory, deleted files. The executors that evaluation harnesses ship either need a container runtime or
+run the code with a timeout only.
+
+What it is not: a security boundary. Program and test share a process, so a program written to cheat can report
+its own success. The audit hook can be circumvented from inside the interpreter, and on platforms without the
+kernel's restrictions (macOS; machines other than x86_64 and aarch64) it is the only layer. macOS does not limit
+memory. For a model that you do not trust, run spar in a container or a virtual machine.
 """
 
 from __future__ import annotations
@@ -39,42 +42,42 @@ from spar.errors import UsageError
 from spar.eval.humaneval import child
 
 Kind = Literal["passed", "raised", "timed out", "memory", "blocked", "ended"]
-"""How a program ended: to its last line, by an error, by a limit, by a refusal, or in silence."""
+"""How a program ended: it passed, raised, hit a limit, was denied an operation, or ended without a report."""
 
-MAX_REPORT = 16_384
-"""Bytes of a report that are read; a longer one is none."""
+MAX_REPORT_BYTES = 16_384
+"""Largest report; a longer one is ignored."""
 GRACE_SECONDS = 1.0
-"""Wait between killing a child and giving up on it."""
+"""How long to wait for a killed child."""
 START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from spar.eval.humaneval.child import main; "
     "del sys.path[0], sys.argv[1]; main()"
 )
 ROOT = Path(__file__).parents[3]
-"""The folder that holds the package spar."""
+"""The folder of the package spar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Something to run."""
+    """A program and its test."""
 
     readings: tuple[str, ...]
-    """Sources, of which the first is run that Python can compile."""
+    """Candidate sources; the first that compiles is run."""
     test: str = ""
-    """A source that is run after it, in the same module."""
+    """Source that is run after it in the same module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use."""
+    """Resource limits of one program."""
 
     cpu_seconds: int = 3
-    """Processor time, which a busy machine does not shorten."""
+    """CPU time, which does not depend on the load of the machine."""
     wall_seconds: float = 15.0
-    """Time by the clock."""
+    """Wall-clock time."""
     memory_bytes: int = 1 << 29
     """Address space (Linux)."""
     file_bytes: int = 0
-    """Largest file that it may write; 0 lets it make files but put nothing into them."""
+    """Largest file that it may write; with 0 it can create only empty files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,9 @@ class Outcome:
 
     kind: Kind
     why: str
-    """One line for a person."""
+    """A human-readable line."""
     layers: tuple[str, ...] = ()
-    """What of the kernel confined it; () where nothing did, or where it left no report."""
+    """The kernel's restrictions that applied; () if there were none, or no report."""
 
     @property
     def passed(self) -> bool:
@@ -94,23 +97,23 @@ class Outcome:
 
 
 def run_programs(programs: Sequence[Program], limits: Limits = Limits()) -> list[Outcome]:
-    """Run programs, as many at once as there are processors; their outcomes in order."""
+    """Run programs, one per CPU at a time; returns their outcomes in order."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(workers, thread_name_prefix="sandbox") as pool:
         return list(pool.map(lambda program: run_program(program, limits), programs))
 
 
 def run_program(program: Program, limits: Limits = Limits()) -> Outcome:
-    """Run one program to its end, or to that of its limits.
+    """Run one program until it ends or exceeds a limit.
 
     Raises
     ------
     UsageError
-        The platform has no limits for processes (Windows).
+        The platform has no process limits (Windows).
     """
     if os.name != "posix":
         raise UsageError(
-            "running a model's code needs Linux or macOS; score the answers there with --responses"
+            "running generated code needs Linux or macOS; score the answers there with --responses"
         )
     folder = Path(tempfile.mkdtemp(prefix="spar-program-"))
     try:
@@ -133,27 +136,27 @@ def _run_in(folder: Path, program: Program, limits: Limits) -> Outcome:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    late = False
+    timed_out = False
     try:
         report = _read(process, deadline)
-        late = time.monotonic() >= deadline
+        timed_out = time.monotonic() >= deadline
     finally:
         _kill(process)
-    said = _parsed(report, token)
-    if said:
-        return _reported(said, limits)
-    return _silent(process.returncode, limits, late=late)
+    parsed = _parse_report(report, token)
+    if parsed:
+        return _reported_outcome(parsed, limits)
+    return _unreported_outcome(process.returncode, limits, timed_out=timed_out)
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """The report: up to a line's end, the pipe's, the deadline or the limit of its length."""
+    """The report: up to a line break, the end of the pipe, the deadline, or the largest size."""
     assert process.stdout is not None
     pipe, report = process.stdout.fileno(), b""
-    while len(report) <= MAX_REPORT and not report.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+    while len(report) <= MAX_REPORT_BYTES and not report.endswith(b"\n"):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or not select.select([pipe], [], [], remaining)[0]:
             break
-        part = os.read(pipe, MAX_REPORT + 1)
+        part = os.read(pipe, MAX_REPORT_BYTES + 1)
         if not part:
             break
         report += part
@@ -161,9 +164,9 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the child and its whole group. One that has ended by itself keeps its exit code."""
+    """Kill the child and its process group; a child that has exited keeps its exit code."""
     assert process.stdout is not None
-    # Not reaped yet, so the number is still its own.
+    # The child is not reaped yet, so the process id is still its own.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
@@ -171,18 +174,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait(GRACE_SECONDS)
 
 
-def _parsed(report: bytes, token: str) -> dict[str, Any]:
-    """The child's report; {} where there is none, or one that does not know the token."""
+def _parse_report(report: bytes, token: str) -> dict[str, Any]:
+    """The child's report; {} if there is none, or one with another token."""
     try:
-        said = json.loads(report)
+        parsed = json.loads(report)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) and said.get("token") == token else {}
+    return parsed if isinstance(parsed, dict) and parsed.get("token") == token else {}
 
 
-def _reported(said: dict[str, Any], limits: Limits) -> Outcome:
-    layers, why = tuple(said["layers"]), _one_line(str(said.get("why", "")))
-    match said["kind"]:
+def _reported_outcome(report: dict[str, Any], limits: Limits) -> Outcome:
+    layers, why = tuple(report["layers"]), _one_line(str(report.get("why", "")))
+    match report["kind"]:
         case "passed":
             return Outcome("passed", "passed", layers)
         case "memory":
@@ -195,22 +198,22 @@ def _reported(said: dict[str, Any], limits: Limits) -> Outcome:
             return Outcome("raised", why, layers)
 
 
-def _silent(code: int | None, limits: Limits, *, late: bool) -> Outcome:
-    if late:
+def _unreported_outcome(code: int | None, limits: Limits, *, timed_out: bool) -> Outcome:
+    if timed_out:
         return Outcome("timed out", f"timed out after {limits.wall_seconds:g} s")
     if code == -signal.SIGXCPU:
-        return Outcome("timed out", f"timed out after {limits.cpu_seconds} s of processor time")
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"left with {code}"
-    return Outcome("ended", f"{how} before the tests were over")
+        return Outcome("timed out", f"timed out after {limits.cpu_seconds} s of CPU time")
+    how = f"killed by signal {-code}" if code is not None and code < 0 else f"exited with {code}"
+    return Outcome("ended", f"{how} before the tests ended")
 
 
 def _one_line(text: str) -> str:
-    """Text of a model's making, fit for a terminal."""
+    """Generated text, made safe for a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)[: child.MAX_TEXT]
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder, whatever rights a program left in it; a symbolic link is never followed."""
+    """Delete a folder, whatever permissions a program set in it; symbolic links are not followed."""
     for parent, names, _ in os.walk(folder):
         for path in (Path(parent, name) for name in names):
             if not path.is_symlink():
