@@ -1,0 +1,108 @@
+"""Files that are replaced as a whole, and lock files."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.errors import RunLocked
+from spar.files import locked, replace_bytes, replace_json, replace_lines, replace_text, replacing
+
+fcntl = pytest.importorskip("fcntl")
+
+
+def test_each_form_replaces_the_file(tmp_path: Path) -> None:
+    """Bytes, text, JSON and lines take the place of what was there; nothing else is left."""
+    path = tmp_path / "file"
+    replace_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    replace_text(path, "grün\u2028")
+    assert path.read_text(encoding="utf-8") == "grün\u2028"
+    replace_json(path, {"a": [1, None]})
+    assert path.read_text() == '{\n  "a": [\n    1,\n    null\n  ]\n}\n'
+    digest = replace_lines(path, iter(["one", "two"]))
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert digest == hashlib.sha256(b"one\ntwo\n").hexdigest()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    """A failure in the middle leaves the old content and no temporary file."""
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replacing(path) as stream:
+            stream.write(b"new")
+            raise error
+
+    with pytest.raises(type(error)):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_sync_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not on the disk does not take the place of what is."""
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
+        replace_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_a_lock_is_one_that_the_last_version_sees(tmp_path: Path) -> None:
+    """The file has the process id and is locked with flock, as by versions without filelock."""
+    path = tmp_path / "run.lock"
+    with locked(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+        with path.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_of_the_last_version_is_seen(tmp_path: Path) -> None:
+    """A file locked with flock cannot be locked; the error names the process, and its id stays."""
+    path = tmp_path / "run.lock"
+    path.write_text("4711\n")
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for _ in range(2):
+            with pytest.raises(RunLocked, match=f"process 4711 is writing to {tmp_path}"):
+                locked(path).__enter__()
+    with locked(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_usable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Where flock is not supported nothing is locked, and runs are possible."""
+
+    def unsupported(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    path = tmp_path / "run.lock"
+    for _ in range(2):
+        with locked(path):
+            assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    """A lock file that cannot be created raises the error of the operating system."""
+    with pytest.raises(FileNotFoundError):
+        locked(tmp_path / "no" / "run.lock").__enter__()
