@@ -15,17 +15,17 @@ import sys
 import time
 
 from searching import parser, plain_prompts, print_json, print_machine, run, search
-from simulated import Pace, SimulatedEngine
+from simulated import SimulatedEngine, SimulatedHardware
 
 from spar.config import load_decode
 
 SIZES = (1, 10, 100, 1_000, 10_000)
-PACE = Pace(slots=256, mean_tokens=20)
+HARDWARE = SimulatedHardware(slots=256, mean_tokens=20)
 
 
 async def measure(num_prompts: int) -> dict[str, float]:
     """Wall seconds, own processor seconds and peak memory of one size."""
-    engine, config = SimulatedEngine(PACE), load_decode("nano", {"engine": "fake"})
+    engine, config = SimulatedEngine(HARDWARE), load_decode("nano", {"engine": "fake"})
     busy = time.process_time()
     searched = await search(config, plain_prompts(num_prompts), engine, keep=False)
     busy = time.process_time() - busy

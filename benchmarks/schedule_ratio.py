@@ -29,7 +29,7 @@ from searching import (
     run,
     search,
 )
-from simulated import Pace, SimulatedEngine
+from simulated import SimulatedEngine, SimulatedHardware
 
 from spar.config import DecodeConfig, load_decode
 from spar.infer.engine import Engine
@@ -102,7 +102,7 @@ def rows(runs: list[tuple[str, float, float, Searched]], **facts: Any) -> list[d
 
 async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int) -> Any:
     """Pairs on a simulated engine."""
-    engine = SimulatedEngine(Pace(slots=slots))
+    engine = SimulatedEngine(SimulatedHardware(slots=slots))
     try:
         return await pairs(engine, "fake", plain_prompts(num_prompts), rules, repeats)
     finally:

@@ -1,12 +1,13 @@
 """A simulated engine: continuous batching with a clock in place of a model, for measuring schedules.
 
-A decoding step takes `base_seconds + row_seconds * running`; every running request gains one token a
-step; a free slot is refilled at the next step, in the order of requests. Prompts cost nothing. The reply
-and its length follow from the request and its seed alone, so that a search and a replay of its requests
-do the same work.
+A decoding step takes `base_seconds + row_seconds * running`; every running request gains one token per step;
+a free slot is refilled at the next step, first come first served. Prompts cost nothing. The reply to a request
+and its length depend on the request and its seed only, so that a search and a replay of its requests do the
+same work.
 
-Time is the event loop's clock: real time on an ordinary loop, and as fast as the machine can on a
-`VirtualLoop`.
+It uses the event loop's clock: real time on an ordinary loop, as fast as the machine can on a `VirtualLoop`.
+
+Used by the benchmarks (`from simulated import ...`) and by tests (`from benchmarks.simulated import ...`).
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast the simulated hardware is, and how long its replies are."""
+class SimulatedHardware:
+    """Speed of the simulated hardware, and lengths of the replies."""
 
     slots: int = 256
-    """Most requests in one batch."""
+    """Requests in a batch at most."""
     base_seconds: float = 0.0075
-    """Time of a step however few are running."""
+    """Time of a step without rows."""
     row_seconds: float = 18e-6
-    """Further time of a step for each request running."""
+    """Additional time of a step per running request."""
     mean_tokens: float = 100.0
     """Mean length of a reply."""
     spread: float = 0.7
-    """Standard deviation of the logarithm of a length: the tail."""
+    """Standard deviation of the logarithm of a length."""
     max_tokens: int = 1024
     """Longest reply."""
 
@@ -57,9 +58,9 @@ class _Job:
 
 @dataclass(slots=True, eq=False)
 class SimulatedEngine:
-    """Serves requests by the clock."""
+    """Completes requests when their simulated time has passed."""
 
-    pace: Pace = Pace()
+    hardware: SimulatedHardware = SimulatedHardware()
     reply: Reply = scripted_reply
     on_request: Callable[[Request], None] | None = None
     """Called with each request as it arrives."""
@@ -78,23 +79,21 @@ class SimulatedEngine:
     @property
     def capacity(self) -> int:
         """The number of slots."""
-        return self.pace.slots
+        return self.hardware.slots
 
     @property
     def description(self) -> str:
         """The slots and the step time."""
-        pace = self.pace
-        return (
-            f"{pace.slots} slots, {1e3 * pace.base_seconds} ms + {1e6 * pace.row_seconds} us a row"
-        )
+        hardware = self.hardware
+        return f"{hardware.slots} slots, {1e3 * hardware.base_seconds} ms + {1e6 * hardware.row_seconds} us a row"
 
     @property
     def mean_batch(self) -> float:
-        """Mean number of requests a step, 0.0 before the first."""
+        """Mean number of requests per step, 0.0 before the first."""
         return self.row_steps / self.steps if self.steps else 0.0
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request, in order, each when its simulated time has come."""
+        """One completion per request, in order."""
         if self._closed:
             raise EngineError("the engine is closed")
         jobs = [self._enqueue(request) for request in requests]
@@ -109,7 +108,7 @@ class SimulatedEngine:
         return [self._complete(job) for job in jobs]
 
     async def aclose(self) -> None:
-        """Stop the clockwork."""
+        """Stop the worker task."""
         self._closed = True
         if self._worker is not None:
             self._worker.cancel()
@@ -118,26 +117,28 @@ class SimulatedEngine:
         if self.on_request is not None:
             self.on_request(request)
         job = _Job(
-            request, reply_length(request, self.pace), asyncio.get_running_loop().create_future()
+            request,
+            reply_length(request, self.hardware),
+            asyncio.get_running_loop().create_future(),
         )
         self._waiting.append(job)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.ensure_future(self._run())
-        if len(self._running) < self.pace.slots:
+        if len(self._running) < self.hardware.slots:
             self._notice()
         return job
 
     async def _run(self) -> None:
-        """Step until nothing is left; steps in which nothing changes are waited for at once."""
+        """Step until nothing is left; steps without a change are waited for in one go."""
         await asyncio.sleep(0)  # requests come in bursts: the whole burst joins the first step
         clock = asyncio.get_running_loop().time
         now = clock()
         while self._fill():
             running = len(self._running)
-            step_seconds = self.pace.base_seconds + self.pace.row_seconds * running
+            step_seconds = self.hardware.base_seconds + self.hardware.row_seconds * running
             left = self._running[0][0] - self.steps
             await self._change(now + left * step_seconds)
-            # Requests that arrive or are cancelled during a step are handled at its end.
+            # Requests that arrive or are cancelled during a step count at its end.
             done = min(left, max(1, math.ceil((clock() - now) / step_seconds - 1e-9)))
             now += done * step_seconds
             await asyncio.sleep(max(0.0, now - clock()))
@@ -163,7 +164,7 @@ class SimulatedEngine:
         if any(job.future.done() for *_, job in self._running):
             self._running = [item for item in self._running if not item[2].future.done()]
             heapq.heapify(self._running)
-        while self._waiting and len(self._running) < self.pace.slots:
+        while self._waiting and len(self._running) < self.hardware.slots:
             job = self._waiting.popleft()
             if not job.future.done():
                 end = self.steps + job.length
@@ -182,29 +183,29 @@ class SimulatedEngine:
         return Completion(text, "stop", prompt_tokens=prompt, completion_tokens=job.length)
 
 
-def reply_length(request: Request, pace: Pace) -> int:
-    """Tokens of the reply to a request: log-normal, drawn by a hash of conversation and seed."""
+def reply_length(request: Request, hardware: SimulatedHardware) -> int:
+    """Tokens of the reply to a request: log-normal, by a hash of conversation and seed."""
     conversation = "|".join(message.content for message in request.messages)
     key = f"{conversation}|{request.sampling.seed}".encode("utf-8", "replace")
     share = int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "big") + 0.5
     drawn = _NORMAL.inv_cdf(share / 2**48)
-    mean = math.log(pace.mean_tokens) - pace.spread**2 / 2
-    return max(1, min(pace.max_tokens, round(math.exp(mean + pace.spread * drawn))))
+    mean = math.log(hardware.mean_tokens) - hardware.spread**2 / 2
+    return max(1, min(hardware.max_tokens, round(math.exp(mean + hardware.spread * drawn))))
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer in place of waiting for it."""
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__(_Skipping(self))
         self._now = 0.0
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Virtual seconds since the loop was created."""
         return self._now
 
     def skip(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._now += seconds
 
 

@@ -1,4 +1,4 @@
-"""The `openai` engine as the contract suite meets it: against a scripted server on loopback."""
+"""The `openai` engine for the contract suite: connected to a scripted server on loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.answers import Script
 from tests.servers import ScriptedServer
 
 CONTEXT = 256
-"""Words that the server's model can hold."""
+"""Context length of the server's model, in words."""
 
 
 def _babble(request: Request) -> str:
@@ -23,13 +23,13 @@ def _babble(request: Request) -> str:
 
 @pytest.fixture(scope="session")
 def babbling_server() -> Iterator[ScriptedServer]:
-    """A server whose replies are the contract's own."""
+    """A server with the replies of the contract suite."""
     with ScriptedServer(Script(_babble, context=CONTEXT), keep=False) as server:
         yield server
 
 
 @pytest.fixture
 def openai_engine(babbling_server: ScriptedServer) -> OpenAIEngine:
-    """A fresh engine that asks the babbling server; whoever takes it closes it."""
+    """A new engine connected to the babbling server; the test closes it."""
     settings = OpenAISettings(timeout=60.0, retry_for=10.0)
     return OpenAIEngine(Deployment("tiny", (babbling_server.url,)), settings)

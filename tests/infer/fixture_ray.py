@@ -22,7 +22,7 @@ from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.ray.cluster import ResourceRequest, load_ray
 from spar.infer.engines.ray.replica import ReplicaSpec
 from tests.fakes import World
-from tests.infer.fixture_vllm import Lent
+from tests.infer.fixture_vllm import SharedEngine
 
 _WAIT_SECONDS = 90
 
@@ -68,9 +68,9 @@ def ray_module_engine(ray_nodes: Any, tiny_model: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def ray_engine(ray_module_engine: Engine) -> Lent:
+def ray_engine(ray_module_engine: Engine) -> SharedEngine:
     """The shared ray engine, for one test."""
-    return Lent(ray_module_engine)
+    return SharedEngine(ray_module_engine)
 
 
 def replica_spec(opener: Callable[..., Engine]) -> ReplicaSpec:
@@ -135,7 +135,7 @@ def open_counting(
     return engine
 
 
-class HangingEngine(FakeEngine):
+class CancellationNotingEngine(FakeEngine):
     """Never replies to the prompt "hang", and notes when such a call is cancelled."""
 
     def __init__(self, note: NoteCallback) -> None:
@@ -152,9 +152,11 @@ class HangingEngine(FakeEngine):
         return await super().generate(requests)
 
 
-def open_hanging(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> HangingEngine:
+def open_hanging(
+    deployment: Deployment, config: DecodeConfig, note: NoteCallback
+) -> CancellationNotingEngine:
     """Notes cancelled calls."""
-    return HangingEngine(note)
+    return CancellationNotingEngine(note)
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

@@ -35,29 +35,29 @@ EAGER = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_num_seqs"
 
 
 def require_vllm() -> None:
-    """Skip the test where vLLM is not installed; imports nothing, since vLLM's imports warn."""
+    """Skip the test if vLLM is not installed; imports nothing, since vLLM's imports warn."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
 
 
 @dataclass(slots=True)
-class Lent(EngineWrapper):
-    """A shared engine for one test: closing it refuses what comes after and leaves the engine open."""
+class SharedEngine(EngineWrapper):
+    """A shared engine for one test: closing it refuses further requests and leaves the engine open."""
 
     closed: bool = False
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Passed on until closed."""
+        """Pass on until closed."""
         self._check_open()
         return await self.engine.generate(requests)
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        """Passed on until closed."""
+        """Pass on until closed."""
         self._check_open()
         return await EngineWrapper.score(self, continuations)
 
     async def aclose(self) -> None:
-        """Refuse what comes after."""
+        """Refuse further requests."""
         self.closed = True
 
     def _check_open(self) -> None:
@@ -76,7 +76,7 @@ def forked_vllm() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_vllm_model(forked_vllm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with heads of 32, the narrowest that vLLM's CPU kernels take."""
+    """The tiny model with heads of size 32, the smallest that vLLM's CPU kernels support."""
     return build_tiny(tmp_path_factory.mktemp("tiny_vllm"), hidden=64)
 
 
@@ -98,9 +98,9 @@ def vllm_session_engine(
 
 
 @pytest.fixture
-def vllm_engine(vllm_session_engine: Engine) -> Lent:
+def vllm_engine(vllm_session_engine: Engine) -> SharedEngine:
     """The shared vllm engine, for one test."""
-    return Lent(vllm_session_engine)
+    return SharedEngine(vllm_session_engine)
 
 
 @pytest.fixture(scope="session")
@@ -109,10 +109,10 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     require_vllm()
     log = tmp_path_factory.mktemp("vllm_server") / "log.txt"
     port = _free_port()
-    with log.open("wb") as talk:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            # What `vllm serve` runs; its own command looks for a package that is named vllm, which the
-            # CPU build is not.
+            # What `vllm serve` runs; that command requires a package named vllm, which the CPU build
+            # is not.
             [
                 *(sys.executable, "-m", "tests.vllm_fork"),
                 *("--model", str(CHECKPOINT), "--served-model-name", "nano"),
@@ -123,8 +123,8 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             ],
             cwd=Path(__file__).parents[2],
             env=os.environ | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
-            stdout=talk,
-            stderr=talk,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     try:

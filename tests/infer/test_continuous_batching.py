@@ -1,4 +1,4 @@
-"""The hf engine's insides: how tokens are drawn, how rows join and leave, what opening refuses."""
+"""The parts of the hf engine: sampling of tokens, rows that join and leave, errors while opening."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from spar.infer.engines.sampling import sample_tokens  # noqa: E402
 pytestmark = pytest.mark.model
 
 GRID = [(i + 0.5) / 2000 for i in range(2000)]
-"""Evenly spread uniforms: each token then gets its share of them, whatever the order of the CDF."""
+"""Evenly spaced random numbers: each token gets its share of them, whatever the order of the CDF."""
 
 
 def nucleus(logits: list[float], sampling: Sampling) -> np.ndarray[Any, Any]:
-    """Reference: the smallest set of likeliest tokens that reaches top_p, renormalised."""
+    """Reference: the smallest set of most likely tokens that reaches top_p, renormalized."""
     scaled = np.array(logits) / sampling.temperature
     probs = np.exp(scaled - scaled.max())
     probs /= probs.sum()
-    kept, mass = np.zeros_like(probs), 0.0
+    nucleus_probs, mass = np.zeros_like(probs), 0.0
     for token in np.argsort(-probs, kind="stable"):
         if mass >= sampling.top_p:
             break
-        kept[token] = probs[token]
+        nucleus_probs[token] = probs[token]
         mass += probs[token]
-    shares: np.ndarray[Any, Any] = kept / kept.sum()
+    shares: np.ndarray[Any, Any] = nucleus_probs / nucleus_probs.sum()
     return shares
 
 
@@ -51,32 +51,32 @@ def nucleus(logits: list[float], sampling: Sampling) -> np.ndarray[Any, Any]:
     st.sampled_from([0.3, 0.7, 1.0, 2.0]),
     st.sampled_from([0.05, 0.33, 0.61, 0.9, 1.0]),
 )
-def test_draws_follow_the_distribution(
+def test_samples_follow_the_distribution(
     logits: list[float], temperature: float, top_p: float
 ) -> None:
-    """Over evenly spread uniforms each token comes up as often as the reference says."""
+    """Each token is sampled as often as the reference says."""
     sampling = Sampling(temperature=temperature, top_p=top_p)
-    wanted = nucleus(logits, sampling)
+    expected = nucleus(logits, sampling)
     cumulated = np.cumsum(np.sort(nucleus(logits, Sampling(temperature)))[::-1])
     if np.abs(cumulated - top_p).min() < 1e-4 and top_p < 1:
-        return  # the nucleus ends within rounding of a token: either side is right
+        return  # top_p is within rounding of a token's edge: both results are right
     logits_BV = torch.tensor([logits] * len(GRID))
     drawn = sample_tokens(logits_BV, [sampling] * len(GRID), GRID)
     shares = np.bincount(drawn, minlength=len(logits)) / len(GRID)
-    assert np.abs(shares - wanted).max() <= 1.01 / len(GRID) + 1e-5
+    assert np.abs(shares - expected).max() <= 1.01 / len(GRID) + 1e-5
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1e-300, 0.5, 1 - 2**-53])
 @pytest.mark.parametrize("top_p", [1e-9, 0.5, 1.0])
-def test_a_draw_stays_in_the_nucleus(uniform: float, top_p: float) -> None:
-    """Not even at the ends of the uniforms does a token come up that was cut or is impossible."""
+def test_samples_stay_in_the_nucleus(uniform: float, top_p: float) -> None:
+    """Even at the extreme random numbers."""
     logits = [-math.inf, 1.0, 3.0, 2.0, -math.inf]
     (token,) = sample_tokens(torch.tensor([logits]), [Sampling(1.0, top_p)], [uniform])
     assert nucleus(logits, Sampling(1.0, top_p))[token] > 0
 
 
 def test_each_row_has_its_own_settings() -> None:
-    """Greedy and sampled rows, cold and hot, mix in one batch without touching each other."""
+    """Greedy and sampled rows mix in one batch without affecting each other."""
     dice = torch.Generator().manual_seed(0)
     logits_BV = torch.randn(40, 50, generator=dice) * 3
     settings = [Sampling((0.0, 0.5, 1.5)[i % 3], (1.0, 0.8)[i % 2]) for i in range(40)]
@@ -87,8 +87,8 @@ def test_each_row_has_its_own_settings() -> None:
     assert together[::3] == logits_BV.argmax(dim=-1).tolist()[::3]
 
 
-def test_a_draw_survives_rounding() -> None:
-    """Likely tokens that change places by a rounding of their logits do not change what is drawn."""
+def test_samples_are_stable_under_rounding() -> None:
+    """Tokens whose order changes by a rounding of the logits do not change the samples."""
     tied = torch.zeros(1, 64)
     nudged = tied + torch.linspace(1e-6, -1e-6, 64)
     uniforms = [i / 31 for i in range(31)]
@@ -102,13 +102,13 @@ def test_a_draw_survives_rounding() -> None:
 
 @pytest.fixture(scope="module")
 def core(tiny_model: Path) -> ContinuousBatch:
-    """The rolling batch on the tiny model."""
+    """The continuous batch of the tiny model."""
     loaded, tokenizer = hf._load(str(tiny_model), torch.float32)
     return ContinuousBatch(loaded.eval(), tokenizer)
 
 
 def requests(num: int, seed: int) -> list[Request]:
-    """Prompts and limits of random lengths; every fifth prompt repeats the one before."""
+    """Prompts and limits of random lengths; every fifth prompt repeats the previous one."""
     dice = random.Random(seed)
     made: list[Request] = []
     for i in range(num):
@@ -123,16 +123,16 @@ def requests(num: int, seed: int) -> list[Request]:
 
 
 def run(
-    core: ContinuousBatch, jobs: list[PendingRequest], dice: random.Random, most_rows: int
+    core: ContinuousBatch, jobs: list[PendingRequest], dice: random.Random, max_rows: int
 ) -> list[Completion]:
-    """Decode jobs that arrive at random times, in batches of up to `most_rows`."""
+    """Decode requests that arrive at random times, in batches of up to `max_rows`."""
     core.reset()
     waiting = list(jobs)
     ended: dict[PendingRequest, Completion | Exception] = {}
     while waiting or core.running:
         core.drop_cancelled()
         if waiting and (not core.running or dice.random() < 0.3):
-            free = min(dice.randrange(1, 9), most_rows - core.running)
+            free = min(dice.randrange(1, 9), max_rows - core.running)
             batch, waiting = waiting[:free], waiting[free:]
             ended.update(core.admit(batch))
         ended.update(core.step())

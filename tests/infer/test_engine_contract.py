@@ -1,4 +1,4 @@
-"""One contract, every engine: what a caller may rely on whoever serves the model."""
+"""One contract for every engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.types import Message
 
 CONTEXT = 256
-"""Tokens that most engines under test can hold; the served one holds four times as many."""
+"""Context length of most engines under test, in tokens; `vllm serve` has four times as many."""
 
 ODD_TEXTS = [
     "🦊🏔️ é",
@@ -38,12 +38,12 @@ ODD_TEXTS = [
 
 
 def babble(request: Request) -> str:
-    """Fifty words drawn from the conversation and the seed; conversations may not be too long."""
-    asked = ascii([(message.role, message.content) for message in request.messages])
-    if asked.count(" ") >= CONTEXT and not request.truncate:
+    """Fifty words derived from the conversation and the seed; long conversations are refused."""
+    prompt = ascii([(message.role, message.content) for message in request.messages])
+    if prompt.count(" ") >= CONTEXT and not request.truncate:
         raise PromptTooLong("the prompt has too many words")
     sampling = request.sampling
-    dice = random.Random(f"{asked}|{sampling.seed if sampling.temperature else 'greedy'}")
+    dice = random.Random(f"{prompt}|{sampling.seed if sampling.temperature else 'greedy'}")
     return " ".join(f"w{dice.randrange(99)}" for _ in range(50))
 
 
@@ -55,15 +55,15 @@ ENGINES = [
     pytest.param("vllm_engine", marks=[pytest.mark.vllm, pytest.mark.slow]),
     pytest.param("ray_engine", marks=[pytest.mark.ray, pytest.mark.slow]),
 ]
-"""Every engine; those that take long to open are shared and lent to each test."""
+"""Every engine; those that take long to open are shared by the tests."""
 
 CANNOT_SCORE = ("ray_engine", "vllm_engine")
-"""Those without log-likelihoods, vLLM since this one has adapters."""
+"""Engines without log-likelihoods; vLLM because this one has adapters."""
 
 
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    """A fresh engine of each kind, or one that looks fresh, closed in the end."""
+    """An engine of each kind, closed after the test."""
     if request.param == "fake":
         made: Engine = FakeEngine(babble, latency=0.001)
     elif request.param == "hf":
@@ -90,7 +90,7 @@ def open_tiny(folder: Path) -> Engine:
 def ask(
     *texts: str, seed: int | None = 0, max_tokens: int = 12, temperature: float = 0.8
 ) -> list[Request]:
-    """One request a text."""
+    """One request per text."""
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
     return [Request((Message(role="user", content=text),), sampling) for text in texts]
 
@@ -101,13 +101,13 @@ def test_every_engine_is_an_engine(engine: Engine) -> None:
     assert engine.model
 
 
-async def test_nothing_asked_is_nothing_answered(engine: Engine) -> None:
+async def test_no_requests_give_no_completions(engine: Engine) -> None:
     """An empty list gives an empty list."""
     assert await engine.generate([]) == []
 
 
-async def test_one_completion_a_request_in_order(engine: Engine) -> None:
-    """Replies stand where their requests stood, whatever lengths they have."""
+async def test_completions_are_in_the_order_of_requests(engine: Engine) -> None:
+    """Whatever their lengths."""
     requests = [
         request
         for i in range(12)
@@ -119,13 +119,13 @@ async def test_one_completion_a_request_in_order(engine: Engine) -> None:
     assert len({reply.text for reply in together}) > 3
 
 
-async def test_a_seeded_reply_is_its_own(engine: Engine) -> None:
-    """It is the same whoever shares the batch and whenever they come."""
+async def test_a_seeded_reply_does_not_depend_on_the_batch(engine: Engine) -> None:
+    """Whatever other requests run, and whenever they arrive."""
     (mine,) = ask("tell me", seed=5, max_tokens=30)
     (alone,) = await engine.generate([mine])
     dice = random.Random(0)
 
-    async def stranger(index: int) -> None:
+    async def other_request(index: int) -> None:
         await asyncio.sleep(dice.random() * 0.03)
         await engine.generate(ask("a word " * index, "b", seed=index, max_tokens=1 + index))
 
@@ -133,13 +133,13 @@ async def test_a_seeded_reply_is_its_own(engine: Engine) -> None:
         await asyncio.sleep(0.01)
         return await engine.generate([mine])
 
-    strangers = [asyncio.create_task(stranger(i)) for i in range(20)]
+    others = [asyncio.create_task(other_request(i)) for i in range(20)]
     assert await later() == [alone]
-    await asyncio.gather(*strangers)
+    await asyncio.gather(*others)
 
 
 async def test_different_seeds_differ(engine: Engine) -> None:
-    """Votes on one prompt are drawn apart."""
+    """Votes on one prompt are sampled independently."""
     replies = await engine.generate([ask("tell me", seed=seed)[0] for seed in range(16)])
     assert len({reply.text for reply in replies}) >= 6
 
@@ -150,8 +150,8 @@ async def test_greedy_needs_no_seed(engine: Engine) -> None:
     assert len({reply.text for reply in await engine.generate(requests)}) == 1
 
 
-async def test_max_tokens_is_kept(engine: Engine) -> None:
-    """A reply that reaches the limit says so; one that stops before it says that."""
+async def test_max_tokens_is_respected(engine: Engine) -> None:
+    """The finish reason says whether a reply reached the limit."""
     sizes = [1, 2, 3, 40, 60]
     requests = [ask("tell me", seed=s, max_tokens=n)[0] for n in sizes for s in range(6)]
     replies = await engine.generate(requests)
@@ -165,7 +165,7 @@ async def test_max_tokens_is_kept(engine: Engine) -> None:
 
 
 async def test_a_shorter_limit_cuts_the_same_reply(engine: Engine) -> None:
-    """The limit decides where a seeded reply ends, not what it says."""
+    """The limit changes the length of a seeded reply, not its text."""
     whole = await engine.generate([ask("tell", seed=s, max_tokens=20)[0] for s in range(8)])
     cut = await engine.generate([ask("tell", seed=s, max_tokens=2)[0] for s in range(8)])
     for long, short in zip(whole, cut, strict=True):
@@ -173,8 +173,8 @@ async def test_a_shorter_limit_cuts_the_same_reply(engine: Engine) -> None:
     assert [reply.text for reply in whole] != [reply.text for reply in cut]
 
 
-async def test_every_turn_counts(engine: Engine) -> None:
-    """System messages and earlier turns are read: they change the reply and the prompt's length."""
+async def test_every_turn_is_read(engine: Engine) -> None:
+    """System messages and earlier turns change the reply and the length of the prompt."""
     user = Message(role="user", content="tell me")
     system = Message(role="system", content="be brief")
     assistant = Message(role="assistant", content="what of")
@@ -189,8 +189,8 @@ async def test_every_turn_counts(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
-async def test_odd_text_is_text(engine: Engine, text: str) -> None:
-    """Any Python string can be asked, and what comes back is a string that can be asked again."""
+async def test_any_text_is_accepted(engine: Engine, text: str) -> None:
+    """Any Python string can be a prompt, and so can its reply."""
     (reply,) = await engine.generate(ask(text))
     (again,) = await engine.generate(ask(reply.text))
     assert reply.completion_tokens >= 1
@@ -198,7 +198,7 @@ async def test_odd_text_is_text(engine: Engine, text: str) -> None:
 
 
 async def test_a_prompt_that_is_too_long_fails_alone(engine: Engine) -> None:
-    """Its own call says so; calls beside it and after it are served."""
+    """Only its own call raises the error."""
     results = await asyncio.gather(
         engine.generate(ask("one", "two")),
         engine.generate(ask("fine", "word " * 5 * CONTEXT)),
@@ -211,7 +211,7 @@ async def test_a_prompt_that_is_too_long_fails_alone(engine: Engine) -> None:
 
 
 async def test_a_stop_string_ends_the_reply(engine: Engine) -> None:
-    """Before its first occurrence, wherever the tokens part; what comes before stays as it was."""
+    """Before its first occurrence, whatever the token boundaries; the text before it is unchanged."""
     requests = [ask("tell me", seed=seed, max_tokens=30)[0] for seed in range(8)]
     texts = [reply.text for reply in await engine.generate(requests)]
     stops = [text[len(text) // 2 :][:6] for text in texts]
@@ -225,7 +225,7 @@ async def test_a_stop_string_ends_the_reply(engine: Engine) -> None:
     assert len(set(stops)) > 3
 
 
-async def test_stop_strings_that_never_come_change_nothing(engine: Engine) -> None:
+async def test_stop_strings_that_do_not_occur_change_nothing(engine: Engine) -> None:
     """Nor does an empty one."""
     requests = [ask("tell me", seed=seed, max_tokens=20)[0] for seed in range(4)]
     stopped = [replace(r, sampling=replace(r.sampling, stop=("", "never so"))) for r in requests]
@@ -234,7 +234,7 @@ async def test_stop_strings_that_never_come_change_nothing(engine: Engine) -> No
 
 @pytest.mark.parametrize("text", ["Once upon", *ODD_TEXTS], ids=ascii)
 async def test_a_plain_prompt_is_answered(engine: Engine, text: str) -> None:
-    """Without the chat template, which has tokens of its own; a seed decides the text here too."""
+    """Without the chat template, which adds tokens; the seed determines the text here too."""
     chat, other = ask(text, seed=3)[0], ask(text, seed=4)[0]
     replies = await engine.generate([replace(r, plain=True) for r in (chat, chat, other)])
     assert replies[0] == replies[1]
@@ -243,8 +243,8 @@ async def test_a_plain_prompt_is_answered(engine: Engine, text: str) -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True])
-async def test_a_long_prompt_loses_its_start_where_it_may(engine: Engine, plain: bool) -> None:
-    """In process; a server refuses it as ever. A prompt that fits loses nothing."""
+async def test_a_long_prompt_is_truncated_on_request(engine: Engine, plain: bool) -> None:
+    """By the in-process engines; a server refuses it. A prompt that fits is unchanged."""
     (long,) = ask("word " * 5 * CONTEXT, max_tokens=9)
     if isinstance(engine, OpenAIEngine):
         with pytest.raises(PromptTooLong):
@@ -257,8 +257,8 @@ async def test_a_long_prompt_loses_its_start_where_it_may(engine: Engine, plain:
     assert len(set(await engine.generate(fitting))) == 1
 
 
-async def test_likelihoods_come_in_order(engine: Engine, request: pytest.FixtureRequest) -> None:
-    """Each is its own, whoever is scored beside it; an engine that cannot score says so."""
+async def test_likelihoods_are_in_order(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """Each is independent of the others; an engine that cannot score raises `UsageError`."""
     words = [Continuation("say one of", f" {word}") for word in ("a b", "c", "d e f", "c")]
     if request.node.callspec.params["engine"] in CANNOT_SCORE:
         with pytest.raises(UsageError, match=r"cannot compute log-likelihoods"):
@@ -274,22 +274,24 @@ async def test_likelihoods_come_in_order(engine: Engine, request: pytest.Fixture
     assert await capable.score([]) == []
 
 
-async def test_cancelling_one_caller_leaves_the_others_whole(engine: Engine) -> None:
-    """Neighbours of a cancelled call say what they would have said alone."""
+async def test_cancelling_one_caller_does_not_affect_others(engine: Engine) -> None:
+    """Their replies are the same as without the cancelled call."""
     requests = [ask(f"say {i}", seed=i, max_tokens=30)[0] for i in range(5)]
     alone = [await engine.generate([request]) for request in requests]
-    gone = [asyncio.create_task(engine.generate(ask("gone", max_tokens=200))) for _ in range(3)]
+    cancelled = [
+        asyncio.create_task(engine.generate(ask("cancelled", max_tokens=200))) for _ in range(3)
+    ]
     stay = [asyncio.create_task(engine.generate([request])) for request in requests]
     await asyncio.sleep(0)
-    for task in gone:
+    for task in cancelled:
         task.cancel()
     assert await asyncio.gather(*stay) == alone
-    results = await asyncio.gather(*gone, return_exceptions=True)
+    results = await asyncio.gather(*cancelled, return_exceptions=True)
     assert {type(result) for result in results} == {asyncio.CancelledError}
 
 
 async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
-    """Whoever asks a closed engine is told."""
+    """A closed engine refuses requests."""
     await engine.generate(ask("one"))
     await engine.aclose()
     await engine.aclose()
@@ -297,8 +299,8 @@ async def test_closing_twice_is_harmless_and_final(engine: Engine) -> None:
         await engine.generate(ask("two"))
 
 
-async def test_a_closed_engine_scores_nothing(engine: Engine) -> None:
-    """Nor does it if it never could."""
+async def test_a_closed_engine_refuses_to_score(engine: Engine) -> None:
+    """As does one that cannot score."""
     await engine.aclose()
     with pytest.raises((EngineError, UsageError), match=r"closed|cannot compute"):
         await scorer(engine).score([Continuation("a", " b")])

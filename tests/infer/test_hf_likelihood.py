@@ -1,4 +1,4 @@
-"""Log-likelihoods by hf: right sums, shared forward passes, and who hears of what fails."""
+"""Log-likelihoods of the hf engine: values, shared forward passes, and failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from spar.errors import EngineError, PromptTooLong
 from spar.infer.engine import Continuation
 from tests.infer.test_engine_contract import open_tiny
-from tests.infer.test_likelihood import CHAT, LONG, PAIRS, asked
+from tests.infer.test_likelihood import CHAT, LONG, PAIRS, continuations_of
 
 pytestmark = pytest.mark.model
 
@@ -23,8 +23,8 @@ def hf_engine(tiny_model: Path) -> Any:
     return open_tiny(tiny_model)
 
 
-async def test_hf_adds_up_the_next_tokens(hf_engine: Any, tiny_model: Path) -> None:
-    """As the model gives them one after the other; the likeliest ones are greedy."""
+async def test_logprobs_of_tokens_are_summed(hf_engine: Any, tiny_model: Path) -> None:
+    """As the model gives them one by one; the most likely tokens are greedy."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -38,15 +38,20 @@ async def test_hf_adds_up_the_next_tokens(hf_engine: Any, tiny_model: Path) -> N
             logits_V = model(torch.tensor([ids[:i]])).logits[0, -1]
             total += float(logits_V.log_softmax(dim=-1)[ids[i]])
         greedy = tokenizer.decode(model(torch.tensor([ids])).logits[0, -1].argmax())
-    found = await hf_engine.score(asked([("The fox", " runs"), ("The fox runs", greedy)]))
+    likelihoods = await hf_engine.score(
+        continuations_of([("The fox", " runs"), ("The fox runs", greedy)])
+    )
     await hf_engine.aclose()
-    assert found[0].logprob == pytest.approx(total, abs=1e-4)
-    assert [(each.greedy, each.tokens) for each in found] == [(False, len(ids) - start), (True, 1)]
+    assert likelihoods[0].logprob == pytest.approx(total, abs=1e-4)
+    assert [(each.greedy, each.tokens) for each in likelihoods] == [
+        (False, len(ids) - start),
+        (True, 1),
+    ]
 
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Fills with how many were asked of each row of each batch that hf reads."""
+    """Collects the number of pairs in each row of each batch."""
     from spar.infer.engines import scoring
 
     seen: list[list[int]] = []
@@ -60,15 +65,17 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return seen
 
 
-async def test_answers_of_one_token_share_a_pass(hf_engine: Any, batches: list[list[int]]) -> None:
+async def test_pairs_that_differ_in_their_last_token_share_a_row(
+    hf_engine: Any, batches: list[list[int]]
+) -> None:
     """Four choices of one question are one row of one batch."""
-    await hf_engine.score(asked([("Answer:", f" {letter}") for letter in "ABCD"] * 2))
+    await hf_engine.score(continuations_of([("Answer:", f" {letter}") for letter in "ABCD"] * 2))
     await hf_engine.aclose()
     assert batches == [[8]]
 
 
 async def test_callers_share_batches(hf_engine: Any, batches: list[list[int]]) -> None:
-    """What comes while one batch is read is read together; each caller gets its own."""
+    """Calls that arrive during a batch are scored together; each gets its own results."""
     texts = [f" {i} foxes" for i in range(40)]
     calls = [hf_engine.score([Continuation("There were", text)]) for text in texts]
     apart = [found for (found,) in await asyncio.gather(*calls)]
@@ -80,15 +87,17 @@ async def test_callers_share_batches(hf_engine: Any, batches: list[list[int]]) -
     assert [a.logprob for a in apart] == pytest.approx([t.logprob for t in together], abs=1e-3)
 
 
-async def test_a_fault_reaches_those_it_concerns(
+async def test_a_failure_reaches_only_its_callers(
     hf_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A text that is too long, or a model that breaks; the next caller is served."""
+    """A text that is too long, or a model that fails; the next call succeeds."""
     from spar.infer.engines import scoring
 
-    pair = asked([("The fox", " runs")])
+    pair = continuations_of([("The fox", " runs")])
     results = await asyncio.gather(
-        hf_engine.score(pair), hf_engine.score(asked([("a", LONG)])), return_exceptions=True
+        hf_engine.score(pair),
+        hf_engine.score(continuations_of([("a", LONG)])),
+        return_exceptions=True,
     )
     assert isinstance(results[1], PromptTooLong)
     with monkeypatch.context() as patch:
@@ -99,41 +108,41 @@ async def test_a_fault_reaches_those_it_concerns(
     await hf_engine.aclose()
 
 
-async def test_batches_stay_small(hf_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are asked, and they are as likely in any of them."""
+async def test_batches_are_limited(hf_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By tokens and by logits; the results are the same."""
     from spar.infer.engines import scoring
 
-    whole = await hf_engine.score(asked(PAIRS))
+    whole = await hf_engine.score(continuations_of(PAIRS))
     for limit in ("_BATCH_TOKENS", "_BATCH_LOGITS"):
         monkeypatch.setattr(scoring, limit, 1)
-        found = await hf_engine.score(asked(PAIRS))
-        for one, other in zip(whole, found, strict=True):
-            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+        found = await hf_engine.score(continuations_of(PAIRS))
+        for expected, actual in zip(whole, found, strict=True):
+            assert expected.logprob == pytest.approx(actual.logprob, abs=1e-3)
     await hf_engine.aclose()
 
 
-async def test_a_conversation_is_scored_behind_the_template(hf_engine: Any) -> None:
-    """As its rendered text is; what a message spells cannot end its turn."""
+async def test_a_conversation_is_scored_after_the_template(hf_engine: Any) -> None:
+    """As its rendered text; special tokens spelled in a message are split."""
     template = hf_engine._scorer._encoder.render_text(CHAT)
-    found = await hf_engine.score(asked([(CHAT, "fox"), (template, "fox")]))
+    found = await hf_engine.score(continuations_of([(CHAT, "fox"), (template, "fox")]))
     await hf_engine.aclose()
     assert found[0] == found[1]
     assert template.count("<|end|>") == 1
 
 
-async def test_scoring_ends_when_the_engine_does(
+async def test_scoring_ends_when_the_engine_is_closed(
     hf_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two batches; a caller who goes ends it too."""
+    """Between two batches; cancelling the call ends it too."""
     from spar.infer.engines import scoring
 
     monkeypatch.setattr(scoring, "_BATCH_TOKENS", 1)
-    many = asked([(f"number {i}", " a b c") for i in range(3000)])
-    gone = asyncio.create_task(hf_engine.score(many))
+    many = continuations_of([(f"number {i}", " a b c") for i in range(3000)])
+    cancelled = asyncio.create_task(hf_engine.score(many))
     await asyncio.sleep(0.05)
-    gone.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await gone
+        await cancelled
     refused = asyncio.create_task(hf_engine.score(many))
     await asyncio.sleep(0.05)
     await hf_engine.aclose()
@@ -148,12 +157,14 @@ async def test_hf_agrees_with_lm_eval(hf_engine: Any, tiny_model: Path) -> None:
 
     harness = open_harness(tiny_model)
     texts = ["A story of a fox. " * 50, "a", "word " * 255, "word " * 256]
-    found = await hf_engine.score(asked(PAIRS))
+    found = await hf_engine.score(continuations_of(PAIRS))
     windows = await hf_engine.score([Continuation("", text) for text in texts])
     await hf_engine.aclose()
-    wanted = likelihoods(harness, PAIRS)
-    assert [each.logprob for each in found] == pytest.approx([w for w, _ in wanted], abs=1e-4)
-    assert [each.greedy for each in found] == [greedy for _, greedy in wanted]
+    expected = likelihoods(harness, PAIRS)
+    assert [each.logprob for each in found] == pytest.approx(
+        [logprob for logprob, _ in expected], abs=1e-4
+    )
+    assert [each.greedy for each in found] == [greedy for _, greedy in expected]
     assert [w.logprob for w in windows] == pytest.approx(
         rolling(harness, texts), rel=1e-6, abs=1e-3
     )

@@ -1,4 +1,4 @@
-"""Log-likelihoods: which tokens are asked for, and what each engine answers."""
+"""Log-likelihoods: the tokens that are scored, and the engines' results."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ PAIRS = [
 ]
 
 
-class Letters:
-    """A token a character, numbered from 10; 0 begins a text, and text can spell it as `^`."""
+class LetterTokenizer:
+    """One token per character, numbered from 10; 0 begins a text, and text can spell it as `^`."""
 
     all_special_tokens = ("^",)
     bos_token, bos_token_id, eos_token_id = "^", 0, 1
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        """One after the other; `ab` is a token of its own."""
+        """`ab` is a single token."""
         merged = text.replace("ab", "\x01")
         ids = [0 if c == "^" else 99 if c == "\x01" else 10 + ord(c) - ord("a") for c in merged]
         return [0] * add_special_tokens + ids
 
     def apply_chat_template(self, turns: Sequence[dict[str, str]], **_: Any) -> str:
-        """The last turn, and a line's end."""
+        """The last turn and a newline."""
         return f"{turns[-1]['content']}\n"
 
 
-def tokens(context: Any, text: str, most: int = 99) -> list[tuple[tuple[int, ...], ...]]:
-    """What is asked for."""
-    pairs = encode(Continuation(context, text), ChatEncoder(Letters()), most)
+def encoded(context: Any, text: str, max_tokens: int = 99) -> list[tuple[tuple[int, ...], ...]]:
+    """Contexts and continuations to score."""
+    pairs = encode(Continuation(context, text), ChatEncoder(LetterTokenizer()), max_tokens)
     return [(pair.context, pair.continuation) for pair in pairs]
 
 
@@ -64,7 +64,7 @@ SPACE, BREAK = 10 + ord(" ") - ord("a"), 10 + ord("\n") - ord("a")
 
 
 @pytest.mark.parametrize(
-    ("context", "text", "before", "asked"),
+    ("context", "text", "before", "scored"),
     [
         ("c", "d", (0, 12), (13,)),
         ("c ", "d", (0, 12), (SPACE, 13)),
@@ -78,32 +78,32 @@ SPACE, BREAK = 10 + ord(" ") - ord("a"), 10 + ord("\n") - ord("a")
     ],
     ids=repr,
 )
-def test_texts_become_tokens(
-    context: Any, text: str, before: tuple[int, ...], asked: tuple[int, ...]
+def test_texts_are_encoded(
+    context: Any, text: str, before: tuple[int, ...], scored: tuple[int, ...]
 ) -> None:
-    """Spaces between go to the continuation; a token over the border, `ab`, shortens it."""
-    assert tokens(context, text) == [(before, asked)]
+    """Spaces in between go to the continuation; a token across the border, `ab`, shortens it."""
+    assert encoded(context, text) == [(before, scored)]
 
 
-def test_what_is_empty_asks_for_nothing() -> None:
+def test_an_empty_continuation_has_no_tokens() -> None:
     """With a context or without."""
-    assert tokens("c", "") == tokens("", "") == tokens("", "^") == []
+    assert encoded("c", "") == encoded("", "") == encoded("", "^") == []
 
 
-def test_a_long_context_loses_its_start() -> None:
-    """The continuation stays whole, with a token before it at least."""
-    assert tokens("cdefg", "hi", most=5) == [((14, 15, 16), (17, 18))]
-    assert tokens("cdefg", "hi", most=3) == [((16,), (17, 18))]
+def test_a_long_context_is_truncated_on_the_left() -> None:
+    """The continuation is complete, with at least one token of context."""
+    assert encoded("cdefg", "hi", max_tokens=5) == [((14, 15, 16), (17, 18))]
+    assert encoded("cdefg", "hi", max_tokens=3) == [((16,), (17, 18))]
     with pytest.raises(
         PromptTooLong, match="a continuation has 2 tokens; the model's context is 1"
     ):
-        tokens("cdefg", "hi", most=2)
+        encoded("cdefg", "hi", max_tokens=2)
 
 
-def test_a_long_text_falls_into_windows() -> None:
-    """Disjoint ones; the last is filled up with what comes before it."""
-    found = tokens("", "cdefghijkl", most=5)
-    assert found == [
+def test_a_long_text_is_split_into_windows() -> None:
+    """They are disjoint; the last is filled up with context."""
+    windows = encoded("", "cdefghijkl", max_tokens=5)
+    assert windows == [
         ((0,), (12, 13, 14, 15)),
         ((15,), (16, 17, 18, 19)),
         ((17, 18, 19), (20, 21)),
@@ -111,18 +111,20 @@ def test_a_long_text_falls_into_windows() -> None:
 
 
 @given(st.text("cdef", max_size=30), st.integers(2, 9))
-def test_windows_ask_for_each_token_once(text: str, most: int) -> None:
-    """In order, and none of them is longer than it may be."""
-    found = tokens("", text, most)
-    assert [t for _, asked in found for t in asked] == [10 + ord(c) - ord("a") for c in text]
-    assert all(before and asked and len(before + asked) <= most for before, asked in found)
+def test_windows_score_each_token_once(text: str, max_tokens: int) -> None:
+    """In order; none is longer than allowed."""
+    windows = encoded("", text, max_tokens)
+    assert [t for _, scored in windows for t in scored] == [10 + ord(c) - ord("a") for c in text]
+    assert all(
+        before and scored and len(before + scored) <= max_tokens for before, scored in windows
+    )
 
 
-def test_windows_are_summed() -> None:
-    """Greedy where all are; nothing asked is certain."""
-    asked = [[TokenPair((0,), (1,)), TokenPair((1,), (2, 3))], [], [TokenPair((0,), (4,))]]
-    found = [Likelihood(-1.0, True, 1), Likelihood(-2.5, False, 2), Likelihood(-4.0, True, 1)]
-    assert merge_windows(asked, found) == [
+def test_windows_are_merged() -> None:
+    """Greedy if all are; an empty continuation has probability 1."""
+    windows = [[TokenPair((0,), (1,)), TokenPair((1,), (2, 3))], [], [TokenPair((0,), (4,))]]
+    likelihoods = [Likelihood(-1.0, True, 1), Likelihood(-2.5, False, 2), Likelihood(-4.0, True, 1)]
+    assert merge_windows(windows, likelihoods) == [
         Likelihood(-3.5, False, 3),
         Likelihood(0, True, 0),
         Likelihood(-4.0, True, 1),
@@ -130,57 +132,57 @@ def test_windows_are_summed() -> None:
 
 
 @given(st.text("a \n\t"), st.text("a "))
-def test_moving_spaces_loses_nothing(context: str, text: str) -> None:
-    """And leaves none at the context's end."""
-    kept, rest = move_spaces(context, text)
-    assert kept + rest == context + text
-    assert kept == kept.rstrip()
+def test_move_spaces_preserves_the_text(context: str, text: str) -> None:
+    """And leaves no space at the end of the context."""
+    stripped, rest = move_spaces(context, text)
+    assert stripped + rest == context + text
+    assert stripped == stripped.rstrip()
 
 
-def test_an_engine_that_cannot_score_says_so() -> None:
-    """Whatever is wrapped around it."""
+def test_scorer_refuses_an_engine_that_cannot_score() -> None:
+    """Inside any wrappers."""
     with pytest.raises(UsageError, match=r"no engine for the judge.*--engine hf or vllm"):
         scorer(InstrumentedEngine(AdapterEngine(MissingEngine("judge"), "x")))
 
 
-async def test_what_is_scored_is_counted() -> None:
-    """As calls and tokens, by the meter, through whatever is between."""
+async def test_scored_continuations_are_counted() -> None:
+    """As calls and tokens, through other wrappers."""
     meter = InstrumentedEngine(AdapterEngine(FakeEngine(echo, latency=0.01), "lora"))
-    found = await scorer(meter).score([Continuation("a", "b c"), Continuation("a", "d")])
+    likelihoods = await scorer(meter).score([Continuation("a", "b c"), Continuation("a", "d")])
     assert (meter.calls, meter.completion_tokens, meter.in_flight) == (2, 3, 0)
     assert meter.counts()["busy_seconds"] > 0
-    assert [each.tokens for each in found] == [2, 1]
+    assert [each.tokens for each in likelihoods] == [2, 1]
 
 
-def asked(pairs: Sequence[tuple[Any, str]]) -> list[Continuation]:
-    """The pairs as continuations."""
+def continuations_of(pairs: Sequence[tuple[Any, str]]) -> list[Continuation]:
+    """Pairs of context and text as continuations."""
     return [Continuation(context, text) for context, text in pairs]
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
 async def test_vllm_agrees_with_hf(tiny_vllm_model: Path) -> None:
-    """Within rounding; an over-long context, of which vLLM reads two tokens fewer, is no fault."""
+    """Within rounding; for an over-long context vLLM reads two tokens fewer."""
     from spar.config import load_decode
     from spar.infer.engines.vllm.engine import VllmEngine
 
-    fitting = asked([*(pair for pair in PAIRS if pair[0] != LONG), (CHAT, " fox")])
+    fitting = continuations_of([*(pair for pair in PAIRS if pair[0] != LONG), (CHAT, " fox")])
     continuations = [*fitting, Continuation(LONG, " end"), Continuation("", LONG)]
     local: Any = open_tiny(tiny_vllm_model)
-    wanted = await local.score(continuations)
+    expected = await local.score(continuations)
     await local.aclose()
     settings = load_decode("nano", {"engine_args": EAGER})
     engine = VllmEngine(Deployment(str(tiny_vllm_model)), settings)
-    found = await engine.score(continuations)
+    scored = await engine.score(continuations)
     await engine.aclose()
-    close = [pytest.approx(each.logprob, abs=2e-3) for each in wanted[: len(fitting)]]
-    assert [each.logprob for each in found[: len(fitting)]] == close
-    assert [(f.greedy, f.tokens) for f in found] == [(w.greedy, w.tokens) for w in wanted]
+    close = [pytest.approx(each.logprob, abs=2e-3) for each in expected[: len(fitting)]]
+    assert [each.logprob for each in scored[: len(fitting)]] == close
+    assert [(s.greedy, s.tokens) for s in scored] == [(e.greedy, e.tokens) for e in expected]
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
 async def test_vllm_with_adapters_refuses_to_score(vllm_engine: Engine) -> None:
-    """Its engine would die of it."""
+    """vLLM would crash."""
     with pytest.raises(UsageError, match="merge the adapter"):
-        await scorer(vllm_engine).score(asked(PAIRS))
+        await scorer(vllm_engine).score(continuations_of(PAIRS))

@@ -14,7 +14,7 @@ from spar.infer.engines.openai.engine import OpenAIEngine
 from tests.answers import Script
 from tests.infer.openai_helpers import echo, serving
 from tests.infer.test_engine_contract import open_tiny
-from tests.infer.test_likelihood import CHAT, PAIRS, asked
+from tests.infer.test_likelihood import CHAT, PAIRS, continuations_of
 
 
 @pytest.mark.vllm
@@ -24,11 +24,14 @@ async def test_a_vllm_server_agrees_with_hf(vllm_server: str) -> None:
     pairs = [pair for pair in PAIRS if pair[0]]
     local: Any = open_tiny(CHECKPOINT)
     served = OpenAIEngine(Deployment("nano", (vllm_server,)))
-    expected, scored = await local.score(asked(pairs)), await served.score(asked(pairs))
-    (alone,) = await served.score(asked([("", "alone here")]))
-    (whole,) = await local.score(asked([("", "alone here")]))
+    expected, scored = (
+        await local.score(continuations_of(pairs)),
+        await served.score(continuations_of(pairs)),
+    )
+    (alone,) = await served.score(continuations_of([("", "alone here")]))
+    (whole,) = await local.score(continuations_of([("", "alone here")]))
     with pytest.raises(PromptTooLong):
-        await served.score(asked([("word " * 3000, "end")]))
+        await served.score(continuations_of([("word " * 3000, "end")]))
     await local.aclose()
     await served.aclose()
     assert [each.logprob for each in scored] == pytest.approx(
@@ -42,7 +45,7 @@ async def score_with(script: Script, pairs: Sequence[tuple[Any, str]]) -> list[L
     """Likelihoods from a scripted server."""
     with serving(script) as (_, engine, _):
         try:
-            return await engine.score(asked(pairs))
+            return await engine.score(continuations_of(pairs))
         finally:
             await engine.aclose()
 
@@ -68,7 +71,7 @@ async def test_the_first_token_of_a_text_without_context_is_not_scored() -> None
 async def test_a_shared_context_is_sent_once() -> None:
     """Four choices of one question take five requests."""
     with serving(Script(echo)) as (server, engine, _):
-        await engine.score(asked([("Answer:", f" {letter}") for letter in "ABCD"]))
+        await engine.score(continuations_of([("Answer:", f" {letter}") for letter in "ABCD"]))
         await engine.aclose()
     assert sorted(seen.text for seen in server.seen) == sorted(
         ["Answer:", *(f"Answer: {letter}" for letter in "ABCD")]

@@ -1,4 +1,4 @@
-"""The simulated engine keeps its own clock right, and the schedule keeps the simulated engine full."""
+"""The simulated engine's clock, and how well the schedule keeps that engine busy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from benchmarks.simulated import Pace, SimulatedEngine, VirtualLoop, reply_length
+from benchmarks.simulated import SimulatedEngine, SimulatedHardware, VirtualLoop, reply_length
 from spar.config import load_decode
 from spar.infer.decode import decode
 from spar.infer.engine import Request, Sampling
@@ -28,49 +28,49 @@ T = TypeVar("T")
 
 
 def virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run on a loop whose clock jumps."""
+    """Run on a virtual clock."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work())
 
 
 def ask(i: int) -> Request:
-    """A request of its own."""
+    """A request with its own prompt and seed."""
     return Request((Message(role="user", content=f"say {i}"),), Sampling(0.7, seed=i))
 
 
 async def timed(engine: Any, requests: list[Request]) -> float:
-    """Seconds that the requests take together."""
+    """Seconds that the requests take in one call."""
     clock = asyncio.get_running_loop().time
     start = clock()
     await engine.generate(requests)
     return clock() - start
 
 
-def test_alone_a_request_takes_its_length() -> None:
-    """Its tokens times the time of a step with one running."""
-    pace = Pace()
-    seconds = virtually(lambda: timed(SimulatedEngine(pace), [ask(1)]))
-    assert seconds == pytest.approx(reply_length(ask(1), pace) * (0.0075 + 18e-6))
+def test_a_single_request_takes_its_length() -> None:
+    """Its tokens times the time of a step with one row."""
+    hardware = SimulatedHardware()
+    seconds = virtually(lambda: timed(SimulatedEngine(hardware), [ask(1)]))
+    assert seconds == pytest.approx(reply_length(ask(1), hardware) * (0.0075 + 18e-6))
 
 
-def test_equal_requests_take_turns_where_slots_are_few() -> None:
-    """Ten alike on five slots take twice as long as five; each step has five running."""
-    pace = Pace(slots=5)
-    five = virtually(lambda: timed(SimulatedEngine(pace), [ask(1)] * 5))
-    ten = virtually(lambda: timed(SimulatedEngine(pace), [ask(1)] * 10))
+def test_requests_wait_for_slots() -> None:
+    """Ten equal requests on five slots take twice as long as five."""
+    hardware = SimulatedHardware(slots=5)
+    five = virtually(lambda: timed(SimulatedEngine(hardware), [ask(1)] * 5))
+    ten = virtually(lambda: timed(SimulatedEngine(hardware), [ask(1)] * 10))
     assert ten == pytest.approx(2 * five)
-    assert five == pytest.approx(reply_length(ask(1), pace) * (0.0075 + 5 * 18e-6))
+    assert five == pytest.approx(reply_length(ask(1), hardware) * (0.0075 + 5 * 18e-6))
 
 
 def test_a_cancelled_request_frees_its_slot() -> None:
-    """Whoever waits behind it begins at once."""
+    """The next request starts at once."""
 
     async def work() -> tuple[float, float]:
-        engine = SimulatedEngine(Pace(slots=1))
-        gone = asyncio.create_task(engine.generate([ask(1)]))
+        engine = SimulatedEngine(SimulatedHardware(slots=1))
+        cancelled = asyncio.create_task(engine.generate([ask(1)]))
         waiting = asyncio.create_task(timed(engine, [ask(2)]))
         await asyncio.sleep(0.05)
-        gone.cancel()
+        cancelled.cancel()
         behind = await waiting
         return behind, await timed(engine, [ask(2)])
 
@@ -78,15 +78,15 @@ def test_a_cancelled_request_frees_its_slot() -> None:
     assert behind == pytest.approx(alone + 0.05, abs=0.02)
 
 
-def test_lengths_have_the_mean_they_should() -> None:
-    """Over many requests, within the error of the mean."""
-    lengths = [reply_length(ask(i), Pace()) for i in range(4000)]
+def test_lengths_have_the_configured_mean() -> None:
+    """Within the standard error."""
+    lengths = [reply_length(ask(i), SimulatedHardware()) for i in range(4000)]
     assert sum(lengths) / len(lengths) == pytest.approx(100, rel=0.05)
     assert max(lengths) > 4 * 100
 
 
 async def searched(directory: Path, engine: Any, num_prompts: int, rule: VoteRule) -> float:
-    """Seconds of a BFS over an engine, admission as in `spar decode`."""
+    """Seconds of a BFS with the admission of `spar decode`."""
     config = load_decode("nano", {"engine": "fake", "vote_rule": rule})
     meter = InstrumentedEngine(engine)
     engines = Engines(config, opened=dict.fromkeys(deployments(config).values(), meter))
@@ -100,19 +100,19 @@ async def searched(directory: Path, engine: Any, num_prompts: int, rule: VoteRul
 
 
 @pytest.mark.parametrize(("slots", "bound"), [(64, 1.05), (256, 1.10)])
-def test_the_search_takes_little_longer_than_its_requests_at_once(
+def test_the_search_takes_little_longer_than_its_requests_in_one_batch(
     slots: int, bound: float, tmp_path: Path
 ) -> None:
-    """No slot stands idle for a barrier between prompts; with majority, less work is less time."""
+    """There is no barrier between prompts; with `majority`, less work takes less time."""
 
     async def work() -> tuple[float, float, float]:
         made: list[Request] = []
-        recording = SimulatedEngine(Pace(slots=slots), on_request=made.append)
+        recording = SimulatedEngine(SimulatedHardware(slots=slots), on_request=made.append)
         search = await searched(tmp_path / "full", recording, 136, "full")
         requests = [replace(request, tree=0) for request in made]
-        flat = await timed(SimulatedEngine(Pace(slots=slots)), requests)
+        flat = await timed(SimulatedEngine(SimulatedHardware(slots=slots)), requests)
         saving = await searched(
-            tmp_path / "majority", SimulatedEngine(Pace(slots=slots)), 136, "majority"
+            tmp_path / "majority", SimulatedEngine(SimulatedHardware(slots=slots)), 136, "majority"
         )
         return search, flat, saving
 
@@ -121,8 +121,8 @@ def test_the_search_takes_little_longer_than_its_requests_at_once(
     assert saving < search
 
 
-def test_one_prompt_takes_its_longest_chain(tmp_path: Path) -> None:
-    """Draft, votes, and three waves of refinements and votes: eight calls' time, to the last digit."""
+def test_one_prompt_takes_the_time_of_its_longest_chain(tmp_path: Path) -> None:
+    """Draft, votes, and three waves of refinements and votes: exactly the time of eight calls."""
 
     def never(request: Request) -> str:
         return scripted_reply(request).replace("Judgement: Yes", "Judgement: No")

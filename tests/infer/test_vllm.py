@@ -1,4 +1,4 @@
-"""The vllm engine: what the contract does not say of it. Two engines of its own are opened here."""
+"""The vllm engine beyond the contract suite. This module opens two engines of its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from spar.infer.engine import Deployment, Engine, Request, Sampling
 from spar.infer.engines.chat import Rendered
 from spar.infer.engines.vllm.args import NGRAM_SPECULATION
 from spar.types import Message
-from tests.infer.fixture_vllm import EAGER, Lent
+from tests.infer.fixture_vllm import EAGER, SharedEngine
 
 pytestmark = pytest.mark.vllm
 
 LONG = "Write one sentence that has the word garden in it twice and does not end with a bell. " * 2
-"""A prompt of more than one block of the prefix cache."""
+"""A prompt longer than one block of the prefix cache."""
 
 
 def ask(text: str, adapter: str = "", tree: int = 0, **sampling: float | None) -> Request:
@@ -31,25 +31,27 @@ def ask(text: str, adapter: str = "", tree: int = 0, **sampling: float | None) -
 
 
 def settings(**fields: object) -> DecodeConfig:
-    """Settings of a small engine that is quickly loaded."""
+    """Settings of a small engine that loads quickly."""
     return load_decode("nano", {"engine_args": EAGER} | fields)
 
 
 async def texts(engine: Engine, *requests: Request) -> list[str]:
-    """What the replies say."""
+    """The texts of the replies."""
     return [reply.text for reply in await engine.generate(requests)]
 
 
-async def test_votes_in_one_request_are_the_votes_asked_one_by_one(vllm_engine: Lent) -> None:
-    """Seeds in a row become samples of one request, with the same texts."""
+async def test_votes_in_one_request_equal_votes_in_single_requests(
+    vllm_engine: SharedEngine,
+) -> None:
+    """Consecutive seeds become samples of one request, with the same texts."""
     votes = [ask("tell me", seed=40 + i) for i in range(5)]
     together = await texts(vllm_engine, *votes)
     assert together == [(await texts(vllm_engine, vote))[0] for vote in votes]
     assert len(set(together)) > 1
 
 
-async def test_a_shared_prompt_is_read_once(vllm_engine: Lent) -> None:
-    """All votes but the first find the prompt's whole blocks in the cache, and the counters say so."""
+async def test_a_shared_prompt_is_prefilled_once(vllm_engine: SharedEngine) -> None:
+    """All votes but the first find the whole blocks of the prompt in the cache; the counters agree."""
     before = vllm_engine.engine.prefix_cache  # type: ignore[attr-defined]  # of this engine only
     replies = await vllm_engine.generate([ask(LONG, seed=i) for i in range(5)])
     after = vllm_engine.engine.prefix_cache  # type: ignore[attr-defined]
@@ -60,8 +62,8 @@ async def test_a_shared_prompt_is_read_once(vllm_engine: Lent) -> None:
     assert after[1] - before[1] == 4 * blocks
 
 
-async def test_a_cancelled_request_is_aborted_in_vllm(vllm_engine: Lent) -> None:
-    """Nothing of it is left to be worked on."""
+async def test_a_cancelled_request_is_aborted_in_vllm(vllm_engine: SharedEngine) -> None:
+    """It leaves no unfinished samples."""
     engine = vllm_engine.engine
     requests = [ask("on and on", seed=3 * i, max_tokens=200, temperature=2.0) for i in range(40)]
     task = asyncio.create_task(vllm_engine.generate(requests))
@@ -74,7 +76,7 @@ async def test_a_cancelled_request_is_aborted_in_vllm(vllm_engine: Lent) -> None
 
 
 async def becomes(engine: Engine, condition: object) -> bool:
-    """Whether `wanted` comes to hold of the number of unfinished samples within half a minute."""
+    """Whether `condition` holds for the number of unfinished samples within half a minute."""
     for _ in range(30_000):
         if condition(engine.num_unfinished):  # type: ignore[operator,attr-defined]
             return True
@@ -82,22 +84,22 @@ async def becomes(engine: Engine, condition: object) -> bool:
     return False
 
 
-async def test_older_trees_go_first(vllm_engine: Lent) -> None:
-    """With vLLM's priority scheduling a smaller tree number overtakes, where more wait than run."""
-    ended: list[int] = []
+async def test_older_trees_go_first_with_priority_scheduling(vllm_engine: SharedEngine) -> None:
+    """A smaller tree number overtakes waiting requests."""
+    finished: list[int] = []
 
     async def one(tree: int, seed: int) -> None:
         await vllm_engine.generate([ask("tell me", tree=tree, seed=2 * seed, max_tokens=40)])
-        ended.append(tree)
+        finished.append(tree)
 
     young = [asyncio.create_task(one(9, i)) for i in range(200)]
     await asyncio.sleep(0)
     await asyncio.gather(one(1, 1000), *young)
-    assert ended.index(1) < 150
+    assert finished.index(1) < 150
 
 
-async def test_logprobs_are_the_likeliest_tokens_at_temperature_1(vllm_engine: Lent) -> None:
-    """As many as asked for, best first, the same at any temperature."""
+async def test_logprobs_are_the_top_tokens_at_temperature_1(vllm_engine: SharedEngine) -> None:
+    """As many as requested, best first, the same at any sampling temperature."""
     cool, warm = [
         await vllm_engine.generate(
             [ask(f"tell {i}", max_tokens=6, top_logprobs=4, temperature=t) for i in range(20)]
@@ -111,43 +113,42 @@ async def test_logprobs_are_the_likeliest_tokens_at_temperature_1(vllm_engine: L
             assert 1 <= len(values) <= 4
             assert values == sorted(values, reverse=True)
             assert max(values) <= 0
-    # A random model ends some replies at once; these have no token to look at.
+    # A random model ends some replies at once; these have no tokens.
     pairs = [
         (c.logprobs[0], w.logprobs[0])
         for c, w in zip(cool, warm, strict=True)
         if c.logprobs and w.logprobs
     ]
     assert len(pairs) > 3
-    for likeliest, drawn in pairs:
-        assert likeliest.token == next(iter(likeliest.top))
-        assert likeliest.top == pytest.approx(drawn.top, abs=1e-4)
+    for greedy, sampled in pairs:
+        assert greedy.token == next(iter(greedy.top))
+        assert greedy.top == pytest.approx(sampled.top, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**64 + 3])
-async def test_any_seed_is_a_seed(vllm_engine: Lent, seed: int) -> None:
-    """One that torch would refuse does not end vLLM's process."""
+async def test_any_integer_is_a_seed(vllm_engine: SharedEngine, seed: int) -> None:
+    """A seed that torch refuses does not end vLLM's process."""
     request = ask("tell me", seed=seed)
     assert await texts(vllm_engine, request) == await texts(vllm_engine, request)
 
 
-async def test_what_vllm_refuses_fails_alone(vllm_engine: Lent) -> None:
-    """More logprobs than vLLM gives stop the run, a token that it does not know is that prompt's own
-    fault; either way the engine lives on."""
+async def test_requests_that_vllm_refuses_fail_alone(vllm_engine: SharedEngine) -> None:
+    """Too many logprobs are an `EngineError`, an unknown token is `PromptRefused`; the engine continues."""
     with pytest.raises(EngineError, match=r"vLLM cannot serve a request .*logprobs") as caught:
         await vllm_engine.generate([ask("tell me", top_logprobs=999)])
     assert not isinstance(caught.value, PromptRefused)
-    strange: Any = SimpleNamespace(encode_request=lambda *_: Rendered((10**6,), thinking=False))
+    encoder: Any = SimpleNamespace(encode_request=lambda *_: Rendered((10**6,), thinking=False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vllm_engine.engine, "_encoder", strange)
+        patch.setattr(vllm_engine.engine, "_encoder", encoder)
         with pytest.raises(PromptRefused, match="vLLM cannot serve a request"):
             await vllm_engine.generate([ask("tell me")])
     assert await texts(vllm_engine, ask("tell me"))
 
 
-async def test_an_adapter_changes_the_replies_and_an_empty_one_does_not(
-    vllm_engine: Lent,
+async def test_adapters_are_applied_per_request(
+    vllm_engine: SharedEngine,
 ) -> None:
-    """LoRA is applied where a request names it, beside requests that do not."""
+    """To requests that name one; an adapter of zeros changes nothing."""
     zero, strong = vllm_engine.engine._adapters  # type: ignore[attr-defined]  # folders, in order
     plain, same, other = [
         await texts(vllm_engine, *(ask("tell me", adapter, seed=7 * i) for i in range(6)))
@@ -161,24 +162,24 @@ async def test_an_adapter_changes_the_replies_and_an_empty_one_does_not(
         await vllm_engine.generate([ask("tell me", "elsewhere")])
 
 
-async def test_speculation_says_the_same_and_closing_refuses_what_runs(
+async def test_speculative_decoding_and_closing(
     tiny_vllm_model: Path,
-    vllm_engine: Lent,
+    vllm_engine: SharedEngine,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Greedy replies are those without speculation; a close leaves no process and printed nothing."""
+    """Greedy replies equal those without speculation; closing ends all processes and prints nothing."""
     from spar.infer.engines.vllm.engine import open_vllm
 
     before = set(multiprocessing.active_children())
-    told: list[str] = []
-    guessing = EAGER | {"speculative_config": NGRAM_SPECULATION | {"prompt_lookup_min": 1}}
-    config = settings(engine_args=guessing)
-    engine = open_vllm(Deployment(str(tiny_vllm_model)), config, told.append)
-    own = set(multiprocessing.active_children()) - before
-    asked = [ask(f"say {i} and {i} again", temperature=0.0, max_tokens=60) for i in range(40)]
-    assert await texts(engine, *asked) == await texts(vllm_engine, *asked)
+    notes: list[str] = []
+    speculative = EAGER | {"speculative_config": NGRAM_SPECULATION | {"prompt_lookup_min": 1}}
+    config = settings(engine_args=speculative)
+    engine = open_vllm(Deployment(str(tiny_vllm_model)), config, notes.append)
+    children = set(multiprocessing.active_children()) - before
+    requests = [ask(f"say {i} and {i} again", temperature=0.0, max_tokens=60) for i in range(40)]
+    assert await texts(engine, *requests) == await texts(vllm_engine, *requests)
     assert engine.counters.drafted > 0
-    assert all("speculative decoding" in line for line in told)
+    assert all("speculative decoding" in line for line in notes)
     endless = [ask("on", temperature=2.0, seed=3 * i, max_tokens=240) for i in range(60)]
     running = asyncio.create_task(engine.generate(endless))
     assert await becomes(engine, lambda unfinished: unfinished > 0)
@@ -188,22 +189,22 @@ async def test_speculation_says_the_same_and_closing_refuses_what_runs(
         await running
     with pytest.raises(EngineError, match="closed"):
         await engine.generate([ask("more")])
-    assert own
-    assert not any(child.is_alive() for child in own)
+    assert children
+    assert not any(child.is_alive() for child in children)
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_dead_process_is_an_engine_error(tiny_vllm_model: Path) -> None:
-    """Who waits is told, who asks later too, and closing still works."""
+async def test_a_dead_process_raises_engine_error(tiny_vllm_model: Path) -> None:
+    """In running and later requests; closing still works."""
     from spar.infer.engines.vllm.engine import VllmEngine
 
     before = set(multiprocessing.active_children())
     engine = VllmEngine(Deployment(str(tiny_vllm_model)), settings())
-    own = set(multiprocessing.active_children()) - before
+    children = set(multiprocessing.active_children()) - before
     endless = [ask("on", temperature=2.0, seed=3 * i, max_tokens=240) for i in range(200)]
     running = asyncio.create_task(engine.generate(endless))
     assert await becomes(engine, lambda unfinished: unfinished > 0)
-    for child in own:
+    for child in children:
         child.kill()
     with pytest.raises(EngineError, match="vLLM's engine died"):
         await running
@@ -212,10 +213,10 @@ async def test_a_dead_process_is_an_engine_error(tiny_vllm_model: Path) -> None:
     await engine.aclose()
 
 
-def test_what_vllm_says_against_loading_is_told_in_one_line(
+def test_a_loading_error_is_reported_on_one_line(
     tiny_vllm_model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A failure in vLLM's own process comes back as its reason and a next step."""
+    """An error in vLLM's own process arrives as its reason and a next step."""
     from spar.infer.engines.vllm.engine import VllmEngine
 
     before = set(multiprocessing.active_children())
@@ -229,20 +230,20 @@ def test_what_vllm_says_against_loading_is_told_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"engine_args": {"max_num_seq": 8}}, "did you mean 'max_num_seqs'"),
         ({"engine_args": {"max_num_seqs": "many"}}, "vLLM cannot load it"),
         ({"device": "tpu"}, "--device tpu: the installed vLLM runs on"),
     ],
 )
-def test_a_wrong_setting_is_the_users_mistake(
+def test_an_invalid_setting_is_a_usage_error(
     tiny_vllm_model: Path,
     fields: dict[str, object],
-    said: str,
+    message: str,
 ) -> None:
-    """It is told before any process is started."""
+    """It is reported before any process starts."""
     from spar.infer.engines.vllm.engine import VllmEngine
 
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         VllmEngine(Deployment(str(tiny_vllm_model)), settings(**fields))

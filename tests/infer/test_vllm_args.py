@@ -1,4 +1,4 @@
-"""What spar tells vLLM's engine, and what it makes of vLLM's words, without vLLM itself."""
+"""Engine arguments, requests, errors and statistics of the vllm engine, without vLLM itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from spar.types import Message
 def arguments(
     deployment: Deployment = Deployment("m"), *, on_cpu: bool = True, **fields: object
 ) -> dict[str, Any]:
-    """Engine arguments for settings that differ from the defaults in `fields`."""
+    """Engine arguments for the default settings with `fields` changed."""
     return engine_arguments(deployment, load_decode(None, fields), on_cpu=on_cpu)
 
 
@@ -46,13 +46,13 @@ def arguments(
         (True, "bf16", "bfloat16"),
     ],
 )
-def test_the_dtype_is_the_other_engines_own(on_cpu: bool, dtype: str, expected: str) -> None:
-    """fp32 on a CPU and bf16 on a GPU unless the user says."""
+def test_the_dtype_is_that_of_the_other_engines(on_cpu: bool, dtype: str, expected: str) -> None:
+    """fp32 on a CPU and bf16 on a GPU by default."""
     assert arguments(on_cpu=on_cpu, dtype=dtype)["dtype"] == expected
 
 
-def test_memory_goes_by_the_models_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the GPU's memory, or of a modest cache on a CPU."""
+def test_memory_is_the_models_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the GPU's memory, or of a small cache on a CPU."""
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     half = Deployment("m", share=0.5)
     assert arguments(on_cpu=False)["gpu_memory_utilization"] == 0.9
@@ -65,17 +65,17 @@ def test_memory_goes_by_the_models_share(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "kv_cache_memory_bytes" not in arguments()
 
 
-def test_the_users_arguments_have_the_last_word() -> None:
-    """Whatever spar would have set."""
-    given = {"dtype": "half", "scheduling_policy": "priority", "max_num_seqs": 3, "block_size": 64}
-    found = arguments(max_batch_size=9, engine_args=given)
-    assert {name: found[name] for name in given} == given
+def test_engine_args_override_everything() -> None:
+    """Including what spar sets itself."""
+    user = {"dtype": "half", "scheduling_policy": "priority", "max_num_seqs": 3, "block_size": 64}
+    found = arguments(max_batch_size=9, engine_args=user)
+    assert {name: found[name] for name in user} == user
     assert arguments(max_batch_size=9)["max_num_seqs"] == 9
     assert "max_num_seqs" not in arguments()
 
 
-def test_speculation_is_on_where_it_was_asked_for() -> None:
-    """`auto` is off here; the user's own speculation replaces spar's."""
+def test_speculative_decoding_is_on_if_requested() -> None:
+    """`auto` is off here; the user's own configuration replaces spar's."""
     assert [
         speculates(load_decode(None, {"speculative_decoding": s})) for s in ("on", "off", "auto")
     ] == [*(True, False, False)]
@@ -89,7 +89,7 @@ def test_speculation_is_on_where_it_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "on_cpu", "said"),
+    ("fields", "on_cpu", "message"),
     [
         ({"speculative_decoding": "on"}, True, "speculative decoding stays off"),
         ({"engine_args": {"speculative_config": {}}}, True, "only greedy"),
@@ -97,12 +97,14 @@ def test_speculation_is_on_where_it_was_asked_for() -> None:
         ({"speculative_decoding": "auto"}, True, ""),
     ],
 )
-def test_speculation_is_not_for_cpus(fields: dict[str, object], on_cpu: bool, said: str) -> None:
-    """A CPU build is not told to speculate, and the person is told why."""
+def test_speculative_decoding_is_off_on_cpus(
+    fields: dict[str, object], on_cpu: bool, message: str
+) -> None:
+    """With a warning that says why."""
     config = load_decode(None, fields)
     warning = speculation_warning(config, on_cpu=on_cpu)
-    assert said in warning
-    assert bool(warning) == bool(said)
+    assert message in warning
+    assert bool(warning) == bool(message)
     if on_cpu and not config.engine_args:
         assert "speculative_config" not in engine_arguments(Deployment("m"), config, on_cpu=True)
 
@@ -148,7 +150,7 @@ def test_ranks_are_rounded_to_what_vllm_takes(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"peft_type": "IA3", "r": 8}, "does not describe a LoRA adapter"),
         ({"r": "eight"}, "does not describe a LoRA adapter"),
@@ -156,14 +158,14 @@ def test_ranks_are_rounded_to_what_vllm_takes(
         ([], "does not describe a LoRA adapter"),
     ],
 )
-def test_an_odd_adapter_is_the_users_mistake(tmp_path: Path, content: object, said: str) -> None:
+def test_an_invalid_adapter_is_a_usage_error(tmp_path: Path, content: object, message: str) -> None:
     """The message names the folder."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         adapter_rank(adapter(tmp_path / "odd", content))
 
 
-def test_a_folder_without_an_adapter_is_the_users_mistake(tmp_path: Path) -> None:
-    """No folder, no weights, no JSON, a rank beyond vLLM's."""
+def test_a_folder_without_an_adapter_is_a_usage_error(tmp_path: Path) -> None:
+    """No folder, no weights, invalid JSON, or a rank above vLLM's maximum."""
     with pytest.raises(UsageError, match=r"has no adapter_config\.json"):
         adapter_rank(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="has no adapter_model"):
@@ -176,14 +178,14 @@ def test_a_folder_without_an_adapter_is_the_users_mistake(tmp_path: Path) -> Non
         arguments(Deployment("m", adapters=huge))
 
 
-def test_counters_add_up_and_forget_what_was_taken() -> None:
-    """Cached tokens come fewest first, 0 for samples of which nothing was recorded."""
+def test_counters_add_up() -> None:
+    """Cached tokens come fewest first, 0 for samples without a record; taking them removes them."""
     counters = Counters()
     scheduler = SimpleNamespace(
         prefix_cache_stats=SimpleNamespace(queries=50, hits=32), spec_decoding_stats=None
     )
-    ended = [SimpleNamespace(request_id="7", num_cached_tokens=n) for n in (32, 0)]
-    iteration = SimpleNamespace(num_generation_tokens=4, finished_requests=ended)
+    finished = [SimpleNamespace(request_id="7", num_cached_tokens=n) for n in (32, 0)]
+    iteration = SimpleNamespace(num_generation_tokens=4, finished_requests=finished)
     for _ in range(2):
         counters.record(scheduler, iteration)
     counters.record(None, None)
@@ -194,12 +196,12 @@ def test_counters_add_up_and_forget_what_was_taken() -> None:
 
 
 def refusing(_: object) -> NoReturn:
-    """A chat template that takes no system turn."""
+    """A chat template that accepts no system turn."""
     raise ValueError("no system turn, please")
 
 
-def test_a_prompt_that_cannot_be_served_is_refused_alone() -> None:
-    """By the chat template, for its length, or by vLLM, which gives it up."""
+def test_prompts_that_cannot_be_served_are_refused() -> None:
+    """By the chat template, for their length, or by vLLM."""
     request = Request((Message(role="user", content="a"),))
     encoder: Any = ChatEncoder(SimpleNamespace(all_special_tokens=()))
     encoder.render = refusing
@@ -218,10 +220,8 @@ def test_a_prompt_that_cannot_be_served_is_refused_alone() -> None:
     ("dead", "parameter", "kind"),
     [(True, None, EngineError), (False, "logprobs", EngineError), (False, None, PromptRefused)],
 )
-def test_only_a_living_engine_refuses_a_prompt(
-    dead: bool, parameter: str | None, kind: type[EngineError]
-) -> None:
-    """A dead one, and a setting that vLLM would refuse in every request, stop the run."""
+def test_errors_are_classified(dead: bool, parameter: str | None, kind: type[EngineError]) -> None:
+    """A dead engine and a refused sampling parameter end the run; other errors concern the prompt."""
     error = ValueError("odd")
     error.parameter = parameter  # type: ignore[attr-defined]  # as vLLM's own errors have it
     engine: Any = SimpleNamespace(_core=SimpleNamespace(errored=dead), _log=None)
@@ -230,9 +230,9 @@ def test_only_a_living_engine_refuses_a_prompt(
     assert "odd" in str(failure)
 
 
-async def test_work_runs_in_the_threads_loop_and_ends_with_its_caller() -> None:
-    """Results and errors come back; a cancelled caller cancels the work; stopping ends the rest."""
-    home = LoopThread("home")
+async def test_loop_thread() -> None:
+    """It returns results and errors; cancelling the caller cancels the work; stopping ends the rest."""
+    loop = LoopThread("loop")
     seen: list[str] = []
     started, ended = threading.Event(), threading.Event()
 
@@ -247,16 +247,16 @@ async def test_work_runs_in_the_threads_loop_and_ends_with_its_caller() -> None:
         finally:
             ended.set()
 
-    assert await home.run(work()) == "done"
-    assert home.call(lambda: threading.current_thread().name) == "home"
-    assert seen == ["home"]
+    assert await loop.run(work()) == "done"
+    assert loop.call(lambda: threading.current_thread().name) == "loop"
+    assert seen == ["loop"]
     with pytest.raises(ZeroDivisionError):
-        home.call(lambda: 1 // 0)
-    task = asyncio.create_task(home.run(endless()))
+        loop.call(lambda: 1 // 0)
+    task = asyncio.create_task(loop.run(endless()))
     assert await asyncio.to_thread(started.wait, 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(ended.wait, 30)
-    home.stop()
-    home.stop()
+    loop.stop()
+    loop.stop()

@@ -15,12 +15,12 @@ from spar.types import Message
 pytestmark = pytest.mark.vllm
 
 LONG = "Write one sentence that has the word garden in it twice and does not end with a bell. " * 2
-"""A prompt of more than one block of the prefix cache."""
+"""A prompt longer than one block of the prefix cache."""
 
 
 @pytest.fixture
 async def engine(vllm_server: str) -> AsyncIterator[Engine]:
-    """A fresh engine that asks the shared server."""
+    """An engine connected to the shared server."""
     made = OpenAIEngine(
         Deployment("nano", (vllm_server,)), OpenAISettings(timeout=120, retry_for=60)
     )
@@ -34,8 +34,8 @@ def ask(text: str, **sampling: float | None) -> Request:
     return Request((Message(role="user", content=text),), settings)
 
 
-async def test_votes_in_one_request_are_the_votes_asked_one_by_one(engine: Engine) -> None:
-    """The server seeds the samples of one request in a row; in float32 the texts are the same."""
+async def test_votes_in_one_request_equal_votes_in_single_requests(engine: Engine) -> None:
+    """The server uses consecutive seeds for the samples of a request; in float32 the texts are equal."""
     votes = [ask("Write a line about a fox.", seed=70 + i) for i in range(5)]
     together = [reply.text for reply in await engine.generate(votes)]
     alone = [(await engine.generate([vote]))[0].text for vote in votes]
@@ -43,19 +43,19 @@ async def test_votes_in_one_request_are_the_votes_asked_one_by_one(engine: Engin
     assert len(set(together)) > 1
 
 
-async def test_seeds_decide_the_text_whoever_shares_the_batch(engine: Engine) -> None:
-    """The same seed says the same among strangers, another seed something else."""
+async def test_a_seeded_reply_does_not_depend_on_the_batch(engine: Engine) -> None:
+    """The same seed gives the same text, other seeds other texts."""
     mine = ask("Write a line about a queen.", seed=5)
     (alone,) = await engine.generate([mine])
-    strangers = [engine.generate([ask(f"Write {i}.", seed=3 * i)]) for i in range(12)]
-    (again,), *_ = await asyncio.gather(engine.generate([mine]), *strangers)
+    others_running = [engine.generate([ask(f"Write {i}.", seed=3 * i)]) for i in range(12)]
+    (again,), *_ = await asyncio.gather(engine.generate([mine]), *others_running)
     assert again.text == alone.text
     others = await engine.generate([ask("Write a line about a queen.", seed=s) for s in range(9)])
     assert len({reply.text for reply in others}) > 3
 
 
 async def test_a_context_that_is_too_long_fails_alone(engine: Engine) -> None:
-    """Its own call says so; calls beside it are served."""
+    """Only its own call raises the error."""
     results = await asyncio.gather(
         engine.generate([ask("Write a line.")]),
         engine.generate([ask("word " * 3000)]),
@@ -66,15 +66,15 @@ async def test_a_context_that_is_too_long_fails_alone(engine: Engine) -> None:
 
 
 async def test_the_servers_prefix_cache_is_reported(engine: Engine) -> None:
-    """A prompt asked again comes from the cache but for its last block."""
+    """A repeated prompt is cached except for its last block."""
     (first,) = await engine.generate([ask(LONG, seed=1)])
     (again,) = await engine.generate([ask(LONG, seed=2)])
     assert first.prompt_tokens == again.prompt_tokens > 32
     assert again.cached_tokens == (again.prompt_tokens - 1) // 32 * 32
 
 
-async def test_logprobs_are_the_likeliest_tokens(engine: Engine) -> None:
-    """One entry a token, best first."""
+async def test_logprobs_are_the_top_tokens(engine: Engine) -> None:
+    """One entry per token, best first."""
     (reply,) = await engine.generate([ask("Write a line.", max_tokens=4, top_logprobs=3)])
     assert 3 <= len(reply.logprobs) <= 4
     for entry in reply.logprobs:
@@ -84,7 +84,7 @@ async def test_logprobs_are_the_likeliest_tokens(engine: Engine) -> None:
 
 
 async def test_greedy_and_limits(engine: Engine) -> None:
-    """Greedy replies need no seed; a limit is kept and said."""
+    """Greedy replies need no seed; a reply cut by the limit says so."""
     greedy = [ask("Write a line.", temperature=0.0, seed=seed) for seed in (None, 0, 1)]
     assert len({reply.text for reply in await engine.generate(greedy)}) == 1
     (short,) = await engine.generate([ask("Write a line.", max_tokens=2)])
