@@ -166,34 +166,36 @@ def _stages(state: LoopState) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in STAGES if any(one.stage.name == name for one in state.stages)]
+    names = [name for name in STAGES if any(s.stage.name == name for s in state.stages)]
     table = Table(title="stages", title_justify="left", pad_edge=False)
     table.add_column("iteration", justify="right")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for iteration in dict.fromkeys(one.stage.iteration for one in state.stages):
-        row = {one.stage.name: one for one in state.stages if one.stage.iteration == iteration}
+    for iteration in dict.fromkeys(s.stage.iteration for s in state.stages):
+        row = {s.stage.name: s for s in state.stages if s.stage.iteration == iteration}
         cells = [_cell(row[name]) if name in row else Text("") for name in names]
         table.add_row(str(iteration), *cells)
-    messages = [line for one in state.stages if (line := _message(one))]
+    messages = [line for s in state.stages if (line := _message(s))]
     table.caption = Text("\n".join(messages)) if messages else None
     table.caption_justify = "left"
     return table
 
 
-def _cell(one: StageState) -> Any:
+def _cell(state: StageState) -> Any:
     from rich.text import Text
 
-    took = _time(one.record.seconds) if one.record and one.state == "done" else one.state
-    return Text(took if one.state != "waiting" else "-", style=_STYLES[one.state])
+    text = _time(state.record.seconds) if state.record and state.state == "done" else state.state
+    return Text(text if state.state != "waiting" else "-", style=_STYLES[state.state])
 
 
-def _message(one: StageState) -> str:
-    if one.state in ("waiting", "done"):
+def _message(state: StageState) -> str:
+    if state.state in ("waiting", "done"):
         return ""
-    far = str(one.progress) if one.progress else ""
-    why = one.record.message if one.record else ""
-    return ": ".join(visible(part) for part in (one.stage.title, one.state, far, why) if part)
+    progress = str(state.progress) if state.progress else ""
+    why = state.record.message if state.record else ""
+    return ": ".join(
+        visible(part) for part in (state.stage.title, state.state, progress, why) if part
+    )
 
 
 def _scores(state: LoopState) -> Table:

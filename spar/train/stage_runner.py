@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spar.errors import ConfigChanged, RunStopped, SparError, UsageError
+from spar.errors import ConfigChanged, Interrupted, RunStopped, SparError, UsageError
 from spar.files import locked, replace_json, replace_lines
 from spar.listener import Activity, Listener
 from spar.manifest import Manifest, refuse_changes
@@ -147,13 +147,13 @@ def run_stage(stage: Stage, execute: ExecuteStage, listener: Listener) -> None:
     try:
         execute(stage, lambda: listener.progress(activity))
         changes = {"state": "done"}
+    except (KeyboardInterrupt, Interrupted):
+        changes = {"state": "running"}  # as after a kill: the stage did not fail
+        raise
     except SparError as error:
         changes["message"] = str(error)
         kind = UsageError if isinstance(error, UsageError) else RunStopped
         raise kind(f"stage {stage.title}: {error}") from error
-    except KeyboardInterrupt:
-        changes = {"state": "running"}  # as after a kill: the stage did not fail
-        raise
     finally:
         changes["seconds"] = round(record.seconds + time.monotonic() - start, 1)
         write_record(stage, record.model_copy(update=changes))

@@ -1,4 +1,4 @@
-"""A bootstrap's data and course: which answers and judgements are learnt, which stages run, what is refused."""
+"""The data and stages of a bootstrap: selected answers and judgements, executed stages, rejected settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def unanswered(prompt_id: str) -> SearchTree:
     return tree_of(prompt_id=prompt_id)
 
 
-def test_an_answer_is_the_prompt_and_what_the_teacher_said() -> None:
+def test_an_answer_is_the_prompt_and_the_reply() -> None:
     """All turns of the prompt, then the answer; it names its tree and node."""
     turns = (Message(role="system", content="Be brief."), Message(role="user", content="Say a."))
     tree = answered("A.", "a")
@@ -62,8 +62,8 @@ def test_an_answer_is_the_prompt_and_what_the_teacher_said() -> None:
     assert (counts.prompts, counts.kept, counts.left_out) == (1, 1, {})
 
 
-def test_which_answers_are_left_out() -> None:
-    """None at all, one that was cut at the limit, one without a UTF-8 form, a second one to the same words."""
+def test_excluded_answers() -> None:
+    """No answer, one truncated at the limit, one without a UTF-8 form, a second one to the same prompt."""
     trees = [
         answered("A.", "a"),
         unanswered("b"),
@@ -89,8 +89,8 @@ def test_prompts_that_share_a_system_turn_are_no_duplicates() -> None:
     assert choose_answers(trees, seed=0, most=9, max_tokens=100)[1].kept == 2
 
 
-def test_the_choice_hangs_on_the_seed_and_not_on_the_order() -> None:
-    """Trees are written as they end; quota, duplicates and order are the same whatever that was."""
+def test_the_selection_depends_on_the_seed_and_not_on_the_order() -> None:
+    """Quota, duplicates and order are the same for any order of the trees."""
     trees = [answered(f"A{i}.", f"p{i}", asked=f"Say {i % 15}.") for i in range(20)]
     chosen = choose_answers(trees, seed=1, most=7, max_tokens=100)
     random.Random(0).shuffle(trees)
@@ -100,13 +100,13 @@ def test_the_choice_hangs_on_the_seed_and_not_on_the_order() -> None:
 
 
 def undecided(prompt_id: str, text: str = "I cannot say.") -> SearchTree:
-    """A draft whose votes decided nothing."""
+    """A draft without a majority of votes."""
     fault = Fault(parent=None, stage="judge", reason="the votes decided nothing", text=text)
     return make_tree((None, None), prompt_id=prompt_id).model_copy(update={"faults": (fault,)})
 
 
 def test_drafts_are_counted() -> None:
-    """By what the judge made of them; the first reply that could not be read is kept."""
+    """By outcome; the first unparsable reply is stored."""
     trees = [make_tree((None, 5), (None, 2), (None, 0)), undecided("u"), undecided("v", "Hm.")]
     found = count_drafts(trees)
     assert (found.drafts, found.passed, found.failed, found.undecided) == (5, 1, 2, 2)
@@ -255,7 +255,7 @@ def test_llamafactory_gets_files_of_its_own(tmp_path: Path) -> None:
         (JUDGED, REFINED, {"max_answer_tokens": 2}, "were excluded: 3 cut"),
     ],
 )
-def test_too_few_examples_are_told(
+def test_too_few_examples_are_an_error(
     judged: list[SearchTree],
     refined: list[SearchTree],
     changed: dict[str, int],
@@ -269,7 +269,7 @@ def test_too_few_examples_are_told(
     assert not (tmp_path / "build").exists()
 
 
-def test_a_report_for_a_person(tmp_path: Path) -> None:
+def test_summary_lines(tmp_path: Path) -> None:
     """The counts that a person asks for first."""
     lines = summary_lines(build(runs(tmp_path, JUDGED, REFINED)))
     assert lines[0] == "actor: 3 answers of 3"
@@ -352,14 +352,14 @@ def test_a_recipe_for_the_loop_is_one_for_its_bootstrap(tmp_path: Path) -> None:
         ("samples", "expected KEY=VALUE"),
     ],
 )
-def test_wrong_settings_are_told(change: str, said: str) -> None:
+def test_wrong_settings_are_errors(change: str, said: str) -> None:
     """Before anything runs, in one line."""
     with pytest.raises(UsageError, match=said):
         load_bootstrap("nano", {}, [change], student={}, teacher={})
 
 
-def test_the_orders_of_the_stages(tmp_path: Path) -> None:
-    """Who is asked what, and which model is trained on which data."""
+def test_the_specifications_of_the_stages(tmp_path: Path) -> None:
+    """Models, strategies and data of each stage."""
     config = load_bootstrap(
         "nano", {"samples": 3}, student={"model": "base"}, teacher={"model": "strong"}
     )
@@ -420,7 +420,7 @@ def bootstrap(
 
 
 def test_stages_run_once_and_in_order(tmp_path: Path, executed: list[str]) -> None:
-    """Up to the one that is named, then the rest, then nothing; with --rerun-from, that one and those after it."""
+    """Up to the named one, then the rest, then none; with --rerun-from, that one and those after it."""
     bootstrap(executed, tmp_path, stop_after="judge")
     assert executed == ["answers", "drafts", "judge"]
     bootstrap(executed, tmp_path)
@@ -434,10 +434,8 @@ def test_stages_run_once_and_in_order(tmp_path: Path, executed: list[str]) -> No
     assert not (kept / "refiner.prompts.jsonl").exists()
 
 
-def test_refining_anew_leaves_the_refiners_prompts_and_folder_alone(
-    tmp_path: Path, executed: list[str]
-) -> None:
-    """`refine` is no `refiner`."""
+def test_rerunning_refine_keeps_the_refiners_files(tmp_path: Path, executed: list[str]) -> None:
+    """`refine` is not `refiner`."""
     bootstrap(executed, tmp_path, stop_after="refine")
     (tmp_path / "refiner").mkdir()
     bootstrap(executed, tmp_path, rerun_from="refine", stop_after="refine")
@@ -448,10 +446,8 @@ def test_refining_anew_leaves_the_refiners_prompts_and_folder_alone(
     assert (tmp_path / "refiner.prompts.jsonl").is_file()
 
 
-def test_other_settings_are_refused_unless_no_stage_hangs_on_them(
-    tmp_path: Path, executed: list[str]
-) -> None:
-    """A diff, and how to redo; a free setting, or one of a stage to come, may change."""
+def test_settings_of_finished_stages_are_fixed(tmp_path: Path, executed: list[str]) -> None:
+    """The error has a diff and the next step; free settings, and those of later stages, may change."""
     bootstrap(executed, tmp_path, stop_after="judge")
     more = CONFIG.model_copy(update={"samples": 3})
     with pytest.raises(ConfigChanged, match="samples: 2 -> 3"):
@@ -465,8 +461,8 @@ def test_other_settings_are_refused_unless_no_stage_hangs_on_them(
     assert executed == [*STAGES, *STAGES[3:]]
 
 
-def test_fresh_deletes_a_bootstraps_own_files_only(tmp_path: Path, executed: list[str]) -> None:
-    """Another configuration may then begin; a file of the user's stays."""
+def test_overwrite_deletes_only_the_bootstraps_files(tmp_path: Path, executed: list[str]) -> None:
+    """Another configuration may start; a foreign file stays."""
     bootstrap(executed, tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "actor" / "model").mkdir()
@@ -485,10 +481,8 @@ def test_fresh_deletes_a_bootstraps_own_files_only(tmp_path: Path, executed: lis
 
 
 @pytest.mark.parametrize("name", ["report.txt", "run.json"])
-def test_a_folder_of_another_kind_is_left_alone(
-    name: str, tmp_path: Path, executed: list[str]
-) -> None:
-    """One that is not empty, and another run's."""
+def test_foreign_folders_are_rejected(name: str, tmp_path: Path, executed: list[str]) -> None:
+    """A folder that is not empty, and one of another run."""
     if name == "run.json":
         write_run(tmp_path)
     else:
@@ -498,15 +492,15 @@ def test_a_folder_of_another_kind_is_left_alone(
     assert executed == []
 
 
-def test_a_stage_that_is_none(tmp_path: Path, executed: list[str]) -> None:
-    """What is accepted is said."""
+def test_an_unknown_stage_is_rejected(tmp_path: Path, executed: list[str]) -> None:
+    """The message lists the stages."""
     with pytest.raises(UsageError, match=r"'dpo' .*answers, drafts"):
         bootstrap(executed, tmp_path, rerun_from="dpo")
     assert not (tmp_path / "run.json").exists()
 
 
-def test_an_end_before_its_beginning_moves_nothing(tmp_path: Path, executed: list[str]) -> None:
-    """`--rerun-from build --stop-after judge` is told before what was done is put aside."""
+def test_an_end_before_the_start_changes_nothing(tmp_path: Path, executed: list[str]) -> None:
+    """`--rerun-from build --stop-after judge` is an error before anything is archived."""
     bootstrap(executed, tmp_path)
     with pytest.raises(
         UsageError,

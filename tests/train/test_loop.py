@@ -91,9 +91,7 @@ def test_a_loop_runs_every_stage_in_order(tmp_path: Path, script: Script) -> Non
     assert script.ran == ["0/eval", *(f"{i}/{name}" for i in (1, 2) for name in ONE)]
 
 
-def test_an_iteration_starts_from_the_models_of_the_one_before(
-    tmp_path: Path, script: Script
-) -> None:
+def test_an_iteration_starts_from_the_previous_models(tmp_path: Path, script: Script) -> None:
     """M_1 and R_1 draft, judge and are trained further in iteration 2; the first evaluation has M_0."""
     run = tmp_path / "run"
     config = settings(iterations=2, decode={"actor_model": "A", "refiner_model": "R"})
@@ -108,20 +106,24 @@ def test_an_iteration_starts_from_the_models_of_the_one_before(
     assert (measured["actor_model"], measured["refiner_model"]) == ("A", "R")
 
 
-def test_drafts_are_sampled_and_all_votes_are_cast(tmp_path: Path, script: Script) -> None:
-    """Whatever the recipe's search does: K sampled drafts, full votes; the search keeps its own rules."""
+def test_drafts_are_sampled_and_fully_judged(tmp_path: Path, script: Script) -> None:
+    """K sampled drafts and full votes, whatever the settings of the search; these apply to the search alone."""
     config = settings(
         decode={"vote_rule": "majority", "strategy": "dfs"}, search={"strategy": "iterative"}
     )
     go(script, tmp_path / "run", config)
     for name in ("draft", "judge"):
-        told = script.specs[f"1/{name}"]["config"]
-        assert (told["budget"], told["greedy_first"], told["vote_rule"]) == (5, False, "full")
+        settings_ = script.specs[f"1/{name}"]["config"]
+        assert (settings_["budget"], settings_["greedy_first"], settings_["vote_rule"]) == (
+            5,
+            False,
+            "full",
+        )
     assert script.specs["1/search"]["config"]["strategy"] == "iterative"
     assert script.specs["1/search"]["config"]["vote_rule"] == "majority"
 
 
-def test_the_first_actors_drafts_measure_every_judge(tmp_path: Path, script: Script) -> None:
+def test_an_evaluation_with_the_first_actor(tmp_path: Path, script: Script) -> None:
     """An evaluation with `actor: first` keeps the actor while the refiner moves on."""
     benchmarks = ({"benchmark": "toy", "name": "judges", "actor": "first"},)
     go(script, tmp_path / "run", settings(benchmarks=benchmarks, decode={"model": "M"}))
@@ -130,13 +132,13 @@ def test_the_first_actors_drafts_measure_every_judge(tmp_path: Path, script: Scr
     assert item["config"]["refiner_model"].endswith("iteration-1/rft/model")
 
 
-def test_a_failed_stage_is_told_and_run_again(tmp_path: Path, script: Script) -> None:
-    """What is done is left alone; the record counts the starts."""
+def test_a_failed_stage_runs_again(tmp_path: Path, script: Script) -> None:
+    """The error names the stage; done stages are skipped; the record counts the starts."""
     run = tmp_path / "run"
     script.fails["1/search"] = RunStopped("the disk is full")
     with pytest.raises(RunStopped, match="stage 1/search: the disk is full"):
         go(script, run, settings())
-    failed = {one.stage.title: one for one in read_loop(run).stages}["1/search"]
+    failed = {s.stage.title: s for s in read_loop(run).stages}["1/search"]
     assert (failed.state, failed.record and failed.record.message) == ("failed", "the disk is full")
     script.ran.clear()
     go(script, run, settings())
@@ -146,18 +148,18 @@ def test_a_failed_stage_is_told_and_run_again(tmp_path: Path, script: Script) ->
     assert record.message == ""
 
 
-def test_ctrl_c_leaves_a_stage_as_a_kill_would(tmp_path: Path, script: Script) -> None:
-    """It is no failure of the stage, and status calls it stopped."""
+def test_ctrl_c_does_not_fail_a_stage(tmp_path: Path, script: Script) -> None:
+    """The stage counts as stopped, as after a kill."""
     run = tmp_path / "run"
     script.fails["1/dpo"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         go(script, run, settings())
-    states = {one.stage.title: one.state for one in read_loop(run, running=False).stages}
+    states = {s.stage.title: s.state for s in read_loop(run, running=False).stages}
     assert (states["1/build"], states["1/dpo"], states["1/rft"]) == ("done", "stopped", "waiting")
 
 
-def test_more_iterations_go_on(tmp_path: Path, script: Script) -> None:
-    """A loop of one goes on to two; a second time there is nothing left."""
+def test_more_iterations_extend_a_loop(tmp_path: Path, script: Script) -> None:
+    """A loop of one iteration continues to two; a second call runs nothing."""
     run = tmp_path / "run"
     go(script, run, settings())
     script.ran.clear()
@@ -168,7 +170,7 @@ def test_more_iterations_go_on(tmp_path: Path, script: Script) -> None:
     assert script.ran == []
 
 
-def test_another_recipe_is_refused_with_a_diff(tmp_path: Path, script: Script) -> None:
+def test_another_recipe_is_rejected_with_a_diff(tmp_path: Path, script: Script) -> None:
     """Nothing runs, and the message names the setting with both values."""
     run = tmp_path / "run"
     go(script, run, settings())
@@ -177,27 +179,27 @@ def test_another_recipe_is_refused_with_a_diff(tmp_path: Path, script: Script) -
     assert script.ran.count("1/dpo") == 1
 
 
-def test_placement_may_differ(tmp_path: Path, script: Script) -> None:
-    """Where and on how many GPUs a loop goes on is free."""
+def test_placement_may_change(tmp_path: Path, script: Script) -> None:
+    """Launch and batch settings may change on resume."""
     run = tmp_path / "run"
     go(script, run, settings())
     go(script, run, settings(launch={"processes": 2}, decode={"max_batch_size": 8}))
 
 
-def test_from_runs_a_stage_and_all_after_it_again(tmp_path: Path, script: Script) -> None:
-    """What they had written is put aside, not deleted; what came before stays."""
+def test_rerun_from_archives_and_reruns(tmp_path: Path, script: Script) -> None:
+    """The earlier output is archived; stages before stay."""
     run = tmp_path / "run"
     go(script, run, settings())
     script.ran.clear()
     notes = go(script, run, settings(), rerun_from="dpo")
     assert script.ran == ["1/dpo", "1/rft", "1/eval"]
-    aside = run / "replaced" / "1" / "iteration-1"
-    assert (aside / "dpo" / "model" / "config.json").is_file()
-    assert (aside / "dpo.json").is_file()
+    archived = run / "replaced" / "1" / "iteration-1"
+    assert (archived / "dpo" / "model" / "config.json").is_file()
+    assert (archived / "dpo.json").is_file()
     assert "1/dpo, 1/rft, 1/eval" in notes[0]
 
 
-def test_from_may_change_what_it_runs_again(tmp_path: Path, script: Script) -> None:
+def test_rerun_from_frees_the_settings_of_its_stages(tmp_path: Path, script: Script) -> None:
     """A setting of DPO may change from DPO on, one of the search may not."""
     run = tmp_path / "run"
     go(script, run, settings())
@@ -208,9 +210,7 @@ def test_from_may_change_what_it_runs_again(tmp_path: Path, script: Script) -> N
     assert (run / "iteration-1" / "dpo.json").is_file()
 
 
-def test_from_a_later_iteration_keeps_what_an_earlier_one_hangs_on(
-    tmp_path: Path, script: Script
-) -> None:
+def test_settings_of_an_earlier_iteration_stay_fixed(tmp_path: Path, script: Script) -> None:
     """DPO has run in iteration 1, so its settings are not free in iteration 2."""
     run = tmp_path / "run"
     go(script, run, settings(iterations=2))
@@ -246,10 +246,10 @@ def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
         ({"only": "dpo", "stop_after": "rft"}, "give one of them"),
     ],
 )
-def test_what_cannot_be_done_moves_nothing(
+def test_contradictory_selections_change_nothing(
     selection: dict[str, Any], words: str, tmp_path: Path, script: Script
 ) -> None:
-    """A mistake beside `--rerun-from` is told before what was done is put aside."""
+    """A mistake beside `--rerun-from` is an error before anything is archived."""
     run = tmp_path / "run"
     go(script, run, settings())
     with pytest.raises(UsageError, match=words):
@@ -257,8 +257,8 @@ def test_what_cannot_be_done_moves_nothing(
     assert not (run / "replaced").exists()
 
 
-def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) -> None:
-    """An unknown stage is told before the loop that is there goes."""
+def test_overwrite_with_an_unknown_stage_deletes_nothing(tmp_path: Path, script: Script) -> None:
+    """An unknown stage is an error before the loop is deleted."""
     run = tmp_path / "run"
     go(script, run, settings())
     with pytest.raises(UsageError, match="no stage 'dop'"):
@@ -266,7 +266,7 @@ def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path, script: Script) ->
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
-def test_one_stage_of_those_that_run_again(tmp_path: Path, script: Script) -> None:
+def test_only_selects_within_the_rerun_iteration(tmp_path: Path, script: Script) -> None:
     """`--rerun-from 1/dpo --only rft` is of iteration 1, which is under way from then on."""
     run = tmp_path / "run"
     go(script, run, settings(iterations=2))
@@ -275,10 +275,8 @@ def test_one_stage_of_those_that_run_again(tmp_path: Path, script: Script) -> No
     assert script.ran == ["1/rft"]
 
 
-def test_from_puts_later_iterations_and_measures_aside_as_well(
-    tmp_path: Path, script: Script
-) -> None:
-    """Also those that fewer `--iterations`, and no benchmarks, do not ask for: their models are of the old ones."""
+def test_rerun_from_archives_stages_of_an_earlier_recipe(tmp_path: Path, script: Script) -> None:
+    """Also those of later iterations and evaluations that the recipe no longer has."""
     run = tmp_path / "run"
     go(script, run, settings(iterations=2))
     go(script, run, settings(iterations=1, benchmarks=()), rerun_from="1/dpo")
@@ -289,10 +287,10 @@ def test_from_puts_later_iterations_and_measures_aside_as_well(
     assert script.ran == [f"2/{name}" for name in ONE[:-1]]
 
 
-def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
+def test_a_kill_while_archiving_can_be_resumed(
     tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed while it moves, no stage is left as done whose inputs have gone."""
+    """No stage is left as done whose inputs were moved."""
     run = tmp_path / "run"
     go(script, run, settings())
     moved: list[Path] = []
@@ -307,13 +305,13 @@ def test_what_is_put_aside_halfway_leaves_a_loop_that_goes_on(
     monkeypatch.setattr(Path, "rename", until_killed)
     with pytest.raises(KeyboardInterrupt):
         go(script, run, settings(), rerun_from="draft")
-    states = [one.state for one in read_loop(run).stages]
+    states = [s.state for s in read_loop(run).stages]
     assert states[states.index("waiting") :].count("done") == 0
     assert states[:3] == ["done"] * 3
 
 
-def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) -> None:
-    """A person may have deleted the first of two folders."""
+def test_archives_never_overwrite_each_other(tmp_path: Path, script: Script) -> None:
+    """The first of two archives may have been deleted."""
     run = tmp_path / "run"
     go(script, run, settings())
     stages = loop_stages(settings(), run, Origin("", ""))
@@ -322,35 +320,35 @@ def test_what_is_put_aside_never_meets_what_was(tmp_path: Path, script: Script) 
     assert (run / "replaced" / "3" / "iteration-1" / "eval" / "scores.json").is_file()
 
 
-def test_an_unknown_stage_is_refused(tmp_path: Path, script: Script) -> None:
-    """The message says which there are."""
+def test_an_unknown_stage_is_rejected(tmp_path: Path, script: Script) -> None:
+    """The message lists the stages."""
     with pytest.raises(UsageError, match=r"no stage 'dop'.*draft, judge, search"):
         go(script, tmp_path / "run", settings(), rerun_from="dop")
     assert script.ran == []
 
 
-def test_another_loop_can_be_taken_up(tmp_path: Path, script: Script) -> None:
-    """Iteration 2 in a folder of its own: models, numbers and prompts go on."""
+def test_another_loop_can_be_continued(tmp_path: Path, script: Script) -> None:
+    """Iteration 2 in a folder of its own: models, numbers and prompts continue."""
     first, second = tmp_path / "first", tmp_path / "second"
     go(script, first, settings())
     script.ran.clear()
     go(script, second, settings(iterations=2, start=str(first)))
     assert script.ran == ["1/eval", *(f"2/{name}" for name in ONE)]
     assert script.specs["2/dpo"]["model"] == str(first / "iteration-1" / "dpo" / "model")
-    told = (second / "iteration-2" / "prompts.jsonl").read_text().splitlines()
-    assert [json.loads(line)["id"] for line in told] == [f"nano-train-0-{i}" for i in (3, 4, 5)]
+    rows = (second / "iteration-2" / "prompts.jsonl").read_text().splitlines()
+    assert [json.loads(row)["id"] for row in rows] == [f"nano-train-0-{i}" for i in (3, 4, 5)]
     assert read_origin(second).iteration == 2
 
 
-def test_a_loop_without_models_cannot_be_taken_up(tmp_path: Path, script: Script) -> None:
-    """It has nothing to go on from."""
+def test_a_loop_without_models_cannot_be_continued(tmp_path: Path, script: Script) -> None:
+    """It has no trained iteration."""
     go(script, tmp_path / "run", settings(), stop_after="build")
     with pytest.raises(UsageError, match="no iteration with both models trained"):
         go(script, tmp_path / "other", settings(start=str(tmp_path / "run")))
 
 
-def test_a_loop_stays_where_it_began(tmp_path: Path, script: Script) -> None:
-    """The loop that it took up may go on, or be gone."""
+def test_a_loop_keeps_its_origin(tmp_path: Path, script: Script) -> None:
+    """The loop that it continues may grow or be moved."""
     first, second = tmp_path / "first", tmp_path / "second"
     go(script, first, settings())
     go(script, second, settings(iterations=2, start=str(first)), stop_after="2/build")
@@ -363,16 +361,16 @@ def test_a_loop_stays_where_it_began(tmp_path: Path, script: Script) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"iterations": 1}, {"iterations": 9, "iterative": False}])
-def test_taking_up_a_loop_for_no_iteration_is_refused(
+def test_continuing_without_new_iterations_is_rejected(
     changes: dict[str, Any], tmp_path: Path, script: Script
 ) -> None:
-    """The message says how many iterations there would have to be."""
+    """The message has the required number of iterations."""
     go(script, tmp_path / "first", settings())
     with pytest.raises(UsageError, match="give --iterations 2 or more"):
         go(script, tmp_path / "second", settings(start=str(tmp_path / "first"), **changes))
 
 
-def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
+def test_a_loop_cannot_continue_itself(tmp_path: Path, script: Script) -> None:
     """With --overwrite its models would be deleted first."""
     run = tmp_path / "run"
     go(script, run, settings())
@@ -382,8 +380,8 @@ def test_a_loop_cannot_take_up_itself(tmp_path: Path, script: Script) -> None:
     assert (run / "iteration-1" / "dpo" / "model").is_dir()
 
 
-def test_no_iteration_is_one_with_all_prompts(tmp_path: Path, script: Script) -> None:
-    """The ablation: what three iterations would see, from the first models; it cannot be prolonged."""
+def test_without_iterations_all_prompts_are_used_at_once(tmp_path: Path, script: Script) -> None:
+    """The ablation: the prompts of three iterations, from the first models; it cannot be extended."""
     run = tmp_path / "run"
     go(script, run, settings(iterations=3, iterative=False))
     assert script.ran == ["0/eval", *(f"1/{name}" for name in ONE)]
@@ -392,14 +390,14 @@ def test_no_iteration_is_one_with_all_prompts(tmp_path: Path, script: Script) ->
         go(script, run, settings(iterations=4, iterative=False))
 
 
-def test_two_loops_in_one_folder_are_refused(tmp_path: Path, script: Script) -> None:
-    """The kernel holds the lock."""
+def test_a_locked_folder_is_rejected(tmp_path: Path, script: Script) -> None:
+    """Another process holds the lock."""
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run" / LOCK), pytest.raises(RunLocked):
         go(script, tmp_path / "run", settings())
 
 
-def test_foreign_folders_are_left_alone(tmp_path: Path, script: Script) -> None:
+def test_foreign_folders_are_rejected(tmp_path: Path, script: Script) -> None:
     """A folder with other files, and a run of another kind."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"holds 'notes\.txt'"):
@@ -407,8 +405,8 @@ def test_foreign_folders_are_left_alone(tmp_path: Path, script: Script) -> None:
     assert script.ran == []
 
 
-def test_fresh_deletes_the_loop_and_nothing_else(tmp_path: Path, script: Script) -> None:
-    """A file of the user's stays; another recipe may begin."""
+def test_overwrite_deletes_only_the_loop(tmp_path: Path, script: Script) -> None:
+    """A foreign file stays; another recipe may start."""
     run = tmp_path / "run"
     go(script, run, settings())
     (run / "notes.txt").write_text("mine")
@@ -418,7 +416,7 @@ def test_fresh_deletes_the_loop_and_nothing_else(tmp_path: Path, script: Script)
     assert not (run / "iteration-1" / "dpo").exists()
 
 
-def test_prompts_of_a_file_come_again_when_they_run_out(tmp_path: Path) -> None:
+def test_a_short_file_of_prompts_is_repeated(tmp_path: Path) -> None:
     """Five prompts, three an iteration: 0 1 2, then 3 4 and again 0, then 1 2 3."""
     path = tmp_path / "prompts.txt"
     path.write_text("a\nb\nc\nd\ne\n")
@@ -427,15 +425,15 @@ def test_prompts_of_a_file_come_again_when_they_run_out(tmp_path: Path) -> None:
     assert [sorted(share) for share in shares] == [list("abc"), list("ade"), list("bcd")]
 
 
-def test_a_file_of_fewer_prompts_than_an_iteration_takes(tmp_path: Path) -> None:
-    """Each comes once: a run has no prompt twice."""
+def test_a_file_shorter_than_an_iteration(tmp_path: Path) -> None:
+    """Each prompt occurs once, since a run has no prompt twice."""
     path = tmp_path / "prompts.txt"
     path.write_text("a\nb\n")
     assert len(list(prompts_of(settings(prompts=str(path)), 2))) == 2
 
 
 def test_trainers_settings_are_checked_before_anything_runs() -> None:
-    """A wrong key, a wrong value, and one that the loop decides."""
+    """A wrong key, a wrong value, and one that the loop sets."""
     for change, words in (
         ("dpo.learning_rat=1", r"unknown setting 'dpo\.learning_rat'"),
         ("rft.epochs=-1", r"rft\.epochs is -1"),
@@ -447,7 +445,7 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
             load_train("nano", {}, [change])
 
 
-def test_settings_are_put_where_they_belong() -> None:
+def test_overrides_reach_their_sections() -> None:
     """Dotted keys reach the trainers, the search and the evaluation; YAML 1.1's 1e-6 is a number."""
     config = load_train(
         "nano",
@@ -461,8 +459,8 @@ def test_settings_are_put_where_they_belong() -> None:
     assert config.dpo["epochs"] == 3
 
 
-def test_a_stored_loop_is_changed_by_flags_alone() -> None:
-    """What neither flag nor --set names stays as it is stored."""
+def test_a_stored_loop_is_changed_by_overrides_alone() -> None:
+    """Other settings stay as stored."""
     stored = load_train("nano", {}, ["samples=3"])
     changed = with_changes(stored, {"iterations": 6, "max_batch_size": 9}, ["dpo.beta=0.2"])
     assert (changed.iterations, changed.samples, changed.dpo["beta"]) == (6, 3, 0.2)
@@ -480,11 +478,11 @@ def test_progress_is_read_from_the_files(tmp_path: Path, script: Script) -> None
     record = read_record(drafting)
     assert record is not None
     write_record(drafting, record.model_copy(update={"state": "running"}))
-    told = {one.stage.title: one for one in read_loop(run).stages}["1/draft"]
-    assert (told.state, str(told.progress)) == ("running", "2 of 3 prompts")
+    state = {s.stage.title: s for s in read_loop(run).stages}["1/draft"]
+    assert (state.state, str(state.progress)) == ("running", "2 of 3 prompts")
     with (drafting.folder / "trees.jsonl").open("a") as handle:
         handle.write("{}\n")
-    again = {one.stage.title: one for one in read_loop(run).stages}["1/draft"]
+    again = {s.stage.title: s for s in read_loop(run).stages}["1/draft"]
     assert str(again.progress) == "3 of 3 prompts"
 
 
@@ -498,7 +496,7 @@ def test_progress_is_read_from_the_files(tmp_path: Path, script: Script) -> None
     ],
 )
 def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path, script: Script) -> None:
-    """One line that says what to delete."""
+    """One line that names the file to delete."""
     run = tmp_path / "run"
     script.fails["1/search"] = RunStopped("the disk is full")
     with pytest.raises(RunStopped):
@@ -509,8 +507,8 @@ def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path, script: S
         read_loop(run)
 
 
-def test_a_missing_package_is_the_users_to_mend(tmp_path: Path, script: Script) -> None:
-    """Exit code 2, whatever kind of mistake a stage makes out."""
+def test_a_missing_package_is_a_usage_error(tmp_path: Path, script: Script) -> None:
+    """Exit code 2, with the title of the stage."""
     script.fails["1/dpo"] = MissingExtra("deepspeed", "train", "training on several machines")
     with pytest.raises(UsageError, match=r"stage 1/dpo: .*deepspeed"):
         go(script, tmp_path / "run", settings())
