@@ -50,7 +50,9 @@ GIB = 1 << 30
         ),
     ],
 )
-def test_parameters_follow_from_the_configuration(shape: dict[str, Any], parameters: int) -> None:
+def test_parameters_are_derived_from_the_configuration(
+    shape: dict[str, Any], parameters: int
+) -> None:
     """The published counts of four models."""
     assert size_of(tensors_of(shape)).parameters == parameters
 
@@ -95,7 +97,7 @@ def test_shards_are_summed_and_a_missing_one_is_not_guessed(tmp_path: Path) -> N
     "config",
     ["{}", "not JSON", json.dumps(LLAMA3_8B | {"num_local_experts": 8}), '{"hidden_size": "wide"}'],
 )
-def test_a_model_of_another_build_has_no_known_size(tmp_path: Path, config: str) -> None:
+def test_another_architecture_has_no_known_size(tmp_path: Path, config: str) -> None:
     """Neither a mixture of experts nor a damaged folder is guessed at."""
     (tmp_path / "config.json").write_text(config)
     assert model_size(str(tmp_path)) is None
@@ -111,7 +113,7 @@ def test_damaged_weights_have_no_known_size(tmp_path: Path, content: bytes) -> N
     assert model_size(str(tmp_path)) is None
 
 
-def test_a_model_that_is_not_here_has_no_size(tmp_path: Path) -> None:
+def test_a_missing_model_has_no_size(tmp_path: Path) -> None:
     """A hub name without files in the cache."""
     assert model_size("nobody/nothing") is None
 
@@ -128,7 +130,7 @@ def test_a_model_that_is_not_here_has_no_size(tmp_path: Path) -> None:
         ("zero3-offload", 4, 400, 18_000),
     ],
 )
-def test_bytes_of_a_thousand_numbers(
+def test_bytes_of_a_thousand_parameters(
     deepspeed: str, processes: int, process: int, machine: int
 ) -> None:
     """Supervised training in bf16, by the table of the module's docstring; its largest layer has 100."""
@@ -141,7 +143,7 @@ def test_bytes_of_a_thousand_numbers(
     ("deepspeed", "process", "machine"),
     [("", 4_000, 0), ("zero2", 2_000, 0), ("zero3", 500, 0), ("zero3-offload", 0, 2_000)],
 )
-def test_the_reference_stays_unless_it_is_asked_before(
+def test_a_precomputed_reference_needs_no_memory(
     deepspeed: str, process: int, machine: int
 ) -> None:
     """What DPO needs more than supervised training, on four processes."""
@@ -156,7 +158,7 @@ def test_the_reference_stays_unless_it_is_asked_before(
     assert before == without
 
 
-def test_adapters_need_their_own_states_and_the_frozen_base() -> None:
+def test_adapters_need_their_states_and_the_frozen_base() -> None:
     """Rank 4 over 10 sides is 40 numbers; they are the reference by being turned off."""
     lora = DpoSettings(**NAMED, method="lora", lora={"rank": 4})
     assert training_need(lora, SIZE, Processes(1), on_gpu=True) == MemoryNeed(2_000 + 40 * 18)
@@ -195,7 +197,7 @@ def test_deepspeed_estimates_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours("zero3-offload") == MemoryNeed(process, machine)
 
 
-def test_an_own_deepspeed_file_is_read(tmp_path: Path) -> None:
+def test_a_custom_deepspeed_file_is_read(tmp_path: Path) -> None:
     """Stage and offloading of a file of the user's."""
     path = tmp_path / "own.json"
     zero = {
@@ -225,7 +227,7 @@ def test_an_own_deepspeed_file_is_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_engine_needs_weights_and_a_quarter(
+def test_inference_needs_weights_and_a_quarter(
     given: dict[str, Any], on_gpu: bool, weights: int
 ) -> None:
     """Ten billion numbers in the dtype that the engine takes, shared out over the GPUs of a copy."""
@@ -254,18 +256,18 @@ TOLD = "0, GPU-aaaa-1, 80000\n1, GPU-bbbb-2, 40000\n2, GPU-bbcc-3, 1000\n"
         ("7", ()),
     ],
 )
-def test_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> None:
+def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> None:
     """Indices and ids of CUDA_VISIBLE_DEVICES, as CUDA reads them."""
     assert parse_free_gpus(TOLD, visible) == tuple(number << 20 for number in mib)
 
 
 @pytest.mark.parametrize("told", ["", "No devices were found\n", "0, GPU-a, [N/A]\n"])
-def test_a_machine_whose_gpus_say_nothing_has_none(told: str) -> None:
+def test_unreadable_gpus_do_not_count(told: str) -> None:
     """What nvidia-smi prints without a usable GPU."""
     assert parse_free_gpus(told, None) == ()
 
 
-def test_nvidia_smi_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nvidia_smi_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The program on the path is run; without it there is no GPU."""
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\nprintf '{TOLD.strip()}'\n".replace("\n1, ", "\\n1, "))

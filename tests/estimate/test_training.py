@@ -78,7 +78,7 @@ def fit_of(found: Estimate, begin: str) -> str:
     return next(line for line in found.fits if line.startswith(begin))
 
 
-def test_calls_are_counted_at_their_most() -> None:
+def test_generations_are_upper_bounds() -> None:
     """40 prompts: 5 drafts each with 5 votes; 3 + 6 + 6 refinements each, with 5 votes."""
     sets = ("iterations=1", "prompts_per_iteration=40", "measure_start=false", ONE_BENCHMARK)
     found = estimate_of(LAPTOP, "nano", *sets)
@@ -109,7 +109,7 @@ class Case(NamedTuple):
         Case(("decode.votes=3",), 150, 450),
     ],
 )
-def test_a_search_of_a_given_root_spends_its_budget_below_it(case: Case) -> None:
+def test_the_root_of_a_search_is_free(case: Case) -> None:
     """Ten prompts, a failing draft of each at the root, which is free."""
     wide = ("iterations=1", "prompts_per_iteration=10", *case.sets)
     counts = estimate_of(LAPTOP, "nano", *wide).counts
@@ -136,7 +136,7 @@ def test_the_papers_quotas_bound_the_refiner() -> None:
         assert found.counts.steps["dpo"] == 313
 
 
-def test_data_that_are_built_already_are_counted(tmp_path: Path) -> None:
+def test_built_data_are_counted(tmp_path: Path) -> None:
     """A training whose pairs are there has as many steps as they make."""
     config, stages = loop("nano", "dpo.batch=4", "dpo.micro_batch=4", "dpo.epochs=2", run=tmp_path)
     training = next(stage for stage in stages if stage.title == "1/dpo")
@@ -173,7 +173,7 @@ def test_8b_under_zero3_over_eight_gpus(tmp_path: Path) -> None:
     assert "8.03 B parameters, with a KV cache 18.7 GiB of each GPU" in fit_of(found, "inference")
 
 
-def test_8b_in_the_disk(tmp_path: Path) -> None:
+def test_disk_space_of_8b(tmp_path: Path) -> None:
     """Six models of 16.06 GB, and three checkpoints of 14 bytes a parameter while one trains."""
     disk = estimate_of(gpus(8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B)).disk
     parameters = 8_030_261_248
@@ -186,7 +186,7 @@ def test_8b_in_the_disk(tmp_path: Path) -> None:
     assert (spared.checkpoints, spared.models) == (0, 3 * 6 * parameters)
 
 
-def test_checkpoints_are_no_more_than_are_written(tmp_path: Path) -> None:
+def test_only_written_checkpoints_count(tmp_path: Path) -> None:
     """Four steps with one every three are two checkpoints; kept, they stay beside the model."""
     sets = ("iterations=1", "dpo.checkpoint_steps=3", "rft.checkpoint_steps=0", "dpo.max_steps=4")
     keep = estimate_of(LAPTOP, "nano", *sets, "dpo.save_dtype=bf16", "rft.save_dtype=bf16").disk
@@ -208,9 +208,7 @@ def test_70b_does_not_fit_one_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("memory", "verdict"), [(2000, "fits"), (1200, "does not fit")])
-def test_70b_fits_eight_gpus_where_the_machine_holds_the_rest(
-    tmp_path: Path, memory: int, verdict: str
-) -> None:
+def test_70b_fits_eight_gpus_with_offloading(tmp_path: Path, memory: int, verdict: str) -> None:
     """18 bytes a parameter are 1,183 GiB, 2 more of the reference 131: all in the machine's memory."""
     found = estimate_of(gpus(8, memory), "llama3-70b", model(tmp_path / "70b", LLAMA3_70B))
     line = fit_of(found, "training (dpo, full, zero3-offload")
@@ -219,7 +217,7 @@ def test_70b_fits_eight_gpus_where_the_machine_holds_the_rest(
     assert "with a KV cache 20.5 GiB of each GPU" in fit_of(found, "inference")
 
 
-def test_70b_fits_four_machines_without(tmp_path: Path) -> None:
+def test_70b_fits_four_machines_without_offloading(tmp_path: Path) -> None:
     """18 / 32 bytes, 36.96 GiB, and 3.92 of the embedding; the reference 4.11."""
     name = model(tmp_path / "70b", LLAMA3_70B)
     sets = (name, "dpo.deepspeed=zero3", "rft.deepspeed=zero3")
@@ -240,15 +238,15 @@ def test_adapters_over_four_bits_fit_24_gb(tmp_path: Path) -> None:
     assert found.disk.checkpoints == 3 * 6 * 64 * 2_621_440
 
 
-def test_fewer_gpus_than_the_recipe_wants(tmp_path: Path) -> None:
-    """Eight copies and eight processes on two GPUs are told before they are started."""
+def test_fewer_gpus_than_the_recipe_needs(tmp_path: Path) -> None:
+    """Eight copies and eight processes on two GPUs are reported before the start."""
     found = estimate_of(gpus(2, processes=8), "llama3-8b", model(tmp_path / "8b", LLAMA3_8B))
     assert "the engine needs 8, there are 2" in fit_of(found, "inference")
     assert "8 processes need as many, there are 2" in fit_of(found, "training (dpo")
 
 
-def test_a_model_that_is_not_here_is_unknown() -> None:
-    """Nothing is made up: neither a fit nor a size on the disk."""
+def test_a_missing_model_is_unknown() -> None:
+    """Neither memory nor disk space is estimated."""
     found = estimate_of(gpus(8), "llama3-8b")
     assert len(found.fits) == 3
     assert all("unknown: the model is not on this machine yet" in line for line in found.fits)
@@ -256,8 +254,8 @@ def test_a_model_that_is_not_here_is_unknown() -> None:
     assert "6 models with their checkpoints, whose size is unknown" in "\n".join(lines(found))
 
 
-def test_a_judge_of_its_own_stands_beside_the_refiner(tmp_path: Path) -> None:
-    """The search loads both; the judge on a server is not loaded here at all."""
+def test_a_separate_judge_is_loaded_beside_the_refiner(tmp_path: Path) -> None:
+    """The search loads both; a judge on a server is not loaded."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text(json.dumps(LLAMA3_8B))
     both = estimate_of(gpus(1), "nano", f"decode.judge_model={tmp_path / 'other'}")
@@ -268,15 +266,15 @@ def test_a_judge_of_its_own_stands_beside_the_refiner(tmp_path: Path) -> None:
     assert "inference: 2.5 M parameters" in fit_of(served, "inference")
 
 
-def test_prompts_of_the_toy_language_are_told_to_other_models() -> None:
-    """A model of the user's is not trained on nano-if's prompts without a word."""
+def test_toy_prompts_are_noted_for_other_models() -> None:
+    """Another model is not trained on nano-if's prompts without a note."""
     assert estimate_of(gpus(8), "llama3-8b").toy_prompts
     assert not estimate_of(LAPTOP, "nano").toy_prompts
     assert not estimate_of(gpus(8), "llama3-8b", "prompts=mine.jsonl").toy_prompts
 
 
-def test_the_lines_say_what_will_run() -> None:
-    """A few plain lines, one a subject."""
+def test_lines() -> None:
+    """One line for each subject."""
     text = lines(estimate_of(LAPTOP, "nano", "prompts_per_iteration=400", ONE_BENCHMARK))
     assert text[0] == "22 stages to run, 0/eval to 3/eval, over 400 prompts per iteration"
     assert text[1] == (
@@ -293,7 +291,7 @@ def test_the_lines_say_what_will_run() -> None:
     assert not any("\n" in line for line in text)
 
 
-def test_what_is_done_is_not_counted() -> None:
+def test_finished_stages_are_not_counted() -> None:
     """With a training and an evaluation left, nothing is generated."""
     config, stages = loop("nano", "iterations=1")
     found = estimate_on(config, stages[-2:], None, LAPTOP)
@@ -305,8 +303,8 @@ def test_what_is_done_is_not_counted() -> None:
     assert lines(last)[0].startswith("1 stage to run, 1/eval, over")
 
 
-def test_a_small_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The warning has both numbers; a folder that is not there yet stands on its parent's disk."""
+def test_a_small_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The warning has both numbers; a folder that does not exist yet is on its parent's disk."""
     found = estimate_of(LAPTOP)
     needed = found.disk.total
     assert needed is not None
@@ -323,7 +321,7 @@ def _usage(path: Path, expected: Path, free: int) -> Any:
     return type("Usage", (), {"free": free})
 
 
-def test_a_hostfile_says_how_many_train(tmp_path: Path) -> None:
+def test_a_hostfile_sets_the_number_of_processes(tmp_path: Path) -> None:
     """Slots are summed over machines; comments are none."""
     hosts = tmp_path / "hosts"
     hosts.write_text("# all\nworker-1 slots=8\nworker-2 slots=4  # half\n\n")
@@ -336,8 +334,8 @@ def test_a_hostfile_says_how_many_train(tmp_path: Path) -> None:
         processes_of(LaunchSettings(hostfile="none"), Machine((), 0))
 
 
-def test_a_process_a_gpu_trains_unless_said() -> None:
-    """As the launcher starts them."""
+def test_by_default_one_process_trains_on_each_gpu() -> None:
+    """The same number as the launcher starts."""
     four = Machine((GIB,) * 4, GIB)
     assert processes_of(LaunchSettings(), four).total == 4
     assert processes_of(LaunchSettings(processes=2), four).total == 2
@@ -364,8 +362,10 @@ def test_a_process_a_gpu_trains_unless_said() -> None:
         ),
     ],
 )
-def test_what_would_fail_hours_later_fails_at_once(sets: tuple[str, ...], message: str) -> None:
-    """Batches, presets, hostfiles, searches and evaluations are looked through before anything runs."""
+def test_specifications_are_checked_before_anything_runs(
+    sets: tuple[str, ...], message: str
+) -> None:
+    """Batches, presets, hostfiles, searches and evaluations."""
     with pytest.raises(UsageError) as caught:
         estimate_here(*sets)
     assert message in str(caught.value)
@@ -384,7 +384,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["some_group", "some_task", "other-task"])
 def test_a_task_of_lm_eval_is_a_benchmark(harness: Path, name: str) -> None:
-    """A name that is not in the table is looked for in lm-eval's files."""
+    """A name that is not in the table is searched in lm-eval's files."""
     config, stages = loop("nano", f"benchmarks=[{{benchmark: {name}}}]")
     assert estimate(config, stages, None).counts.evaluations == 4
 
@@ -396,15 +396,15 @@ def test_a_task_of_lm_eval_is_a_benchmark(harness: Path, name: str) -> None:
         ("some", " (accepted"),
     ],
 )
-def test_an_unknown_benchmark_is_refused(harness: Path, name: str, hint: str) -> None:
-    """A part of a task's name is no task."""
+def test_an_unknown_benchmark_is_rejected(harness: Path, name: str, hint: str) -> None:
+    """A part of a task's name is not a task."""
     config, stages = loop("nano", f"benchmarks=[{{benchmark: {name}}}]")
     with pytest.raises(UsageError) as caught:
         estimate(config, stages, None)
     assert f"unknown benchmark {name!r}{hint}" in str(caught.value)
 
 
-def test_lm_eval_is_found_where_it_is_installed() -> None:
+def test_an_installed_lm_eval_is_found() -> None:
     """Its package's folder has the tasks."""
     pytest.importorskip("lm_eval")
     (folder,) = checks.harness_folders()
@@ -412,13 +412,13 @@ def test_lm_eval_is_found_where_it_is_installed() -> None:
 
 
 def test_this_machine_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`estimate` works with what is free here."""
+    """`estimate` uses the free memory of this machine."""
     monkeypatch.setattr(train_estimate, "read_machine", lambda: Machine((), 30 << 20))
     config, stages = loop()
     assert "does not fit" in fit_of(estimate(config, stages, None), "training (dpo")
 
 
-def test_no_gpu_is_woken() -> None:
+def test_the_estimate_imports_nothing_heavy() -> None:
     """The estimate of the default loop imports neither torch nor transformers."""
     code = (
         "import sys\nfrom pathlib import Path\n"

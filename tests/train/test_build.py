@@ -171,7 +171,7 @@ def test_the_control_swaps_sides(tmp_path: Path) -> None:
     assert report.shuffle_labels
 
 
-def test_how_many_pairs_are_needed_and_had(runs: BuildSettings, tmp_path: Path) -> None:
+def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None:
     """Too few is an error with both numbers, and writes nothing."""
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
@@ -219,7 +219,7 @@ def test_the_runs_own_templates_are_used(runs: BuildSettings, tmp_path: Path) ->
         build(replace(runs, search=search, drafts=None))
 
 
-def test_other_templates_are_refused(runs: BuildSettings) -> None:
+def test_other_templates_are_rejected(runs: BuildSettings) -> None:
     """A digest that is not the templates' own stops the build before anything is read."""
     assert runs.search is not None
     path = runs.search / MANIFEST
@@ -252,7 +252,7 @@ def spoil_manifest(directory: Path) -> None:
         (spoil_manifest, "cannot read .*run.json"),
     ],
 )
-def test_a_spoilt_run(runs: BuildSettings, spoil: Callable[[Path], None], complaint: str) -> None:
+def test_a_corrupt_run(runs: BuildSettings, spoil: Callable[[Path], None], complaint: str) -> None:
     """What is wrong with it is said; nothing is built out of the rest."""
     assert runs.search is not None
     spoil(runs.search)
@@ -267,7 +267,7 @@ def test_unknown_quotas(runs: BuildSettings) -> None:
         build(replace(runs, quotas="fair"))
 
 
-def test_texts_without_tokens_are_left_out(tmp_path: Path) -> None:
+def test_texts_without_utf8_form_are_excluded(tmp_path: Path) -> None:
     """A lone surrogate cannot be learnt; what it stands in is counted and dropped."""
     odd = make_tree(*SOLVED, prompt_id="odd")
     nodes = (*odd.nodes[:2], odd.nodes[2].model_copy(update={"response": "a\ud800"}))
@@ -289,9 +289,7 @@ def test_notes(tmp_path: Path) -> None:
     assert "no judgement is selected" in notes
 
 
-def test_a_report_vouches_for_a_whole_build(
-    runs: BuildSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_is_written_last(runs: BuildSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """While files are replaced there is none; a disk that fails leaves none."""
     build(runs)
 
@@ -305,7 +303,7 @@ def test_a_report_vouches_for_a_whole_build(
         read_report(runs.out)
 
 
-def test_missing_packages_are_told_first(
+def test_missing_packages_are_an_early_error(
     runs: BuildSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a run is opened."""
@@ -314,7 +312,7 @@ def test_missing_packages_are_told_first(
         build(replace(runs, search=runs.out / "nowhere"))
 
 
-def test_a_survey_holds_no_texts(tmp_path: Path) -> None:
+def test_a_scan_holds_no_texts(tmp_path: Path) -> None:
     """Reading 40 trees of 200,000 characters a node takes the memory of a few trees."""
     size, num = 200_000, 40
 
@@ -342,7 +340,7 @@ def run_module(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(runs: BuildSettings) -> None:
-    """It builds what the function builds; a mistake is one line and exit code 2."""
+    """It builds the same as the function; a user error is one line and exit code 2."""
     flags = ["--search", str(runs.search), "--drafts", str(runs.drafts), "--out", str(runs.out)]
     done = run_module(*flags, "--export", "jsonl", "--quotas", "official", "--seed", "3")
     assert done.returncode == 0, done.stderr
@@ -411,7 +409,7 @@ async def test_from_drafts_to_data(tmp_path: Path) -> None:
     assert report.yes_share == 0.5
 
 
-def test_a_judgement_counts_once_a_response(tmp_path: Path) -> None:
+def test_a_judgement_counts_once_for_each_response(tmp_path: Path) -> None:
     """Two drafts in the same words have one judgement, which is learnt once."""
     twice = draft(2, "same"), draft(2, "same").model_copy(update={"id": 1})
     other = draft(3, "other").model_copy(update={"id": 2})

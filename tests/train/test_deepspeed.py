@@ -69,7 +69,7 @@ def test_pairs_end_in_the_same_weights(
     assert distance(found, tiny_model) > 1000 * ROUNDING
 
 
-def test_a_reference_computed_ahead_is_the_same(
+def test_a_precomputed_reference_is_the_same(
     tiny_model: Path, tmp_path: Path, alone: dict[str, Path]
 ) -> None:
     """Both processes find what the main one has written; nothing of it is left."""
@@ -78,7 +78,7 @@ def test_a_reference_computed_ahead_is_the_same(
     assert not (Path(settings.out) / "pairs").exists()
 
 
-def test_zero3_ends_there_too_and_goes_on_from_its_shares(
+def test_zero3_ends_in_the_same_weights_and_resumes(
     shared_out: DpoSettings, tmp_path: Path, alone: dict[str, Path]
 ) -> None:
     """Model and reference in shares; a checkpoint holds each process's, and from one the end is the same."""

@@ -48,13 +48,13 @@ def test_a_few_steps_raise_the_margin(trained: DpoSettings) -> None:
     assert column(trained, "loss")[0] == pytest.approx(0.693 + 0.1 * 6.6, abs=0.2)
 
 
-def test_the_course_is_the_schedules(trained: DpoSettings) -> None:
+def test_the_learning_rate_follows_the_schedule(trained: DpoSettings) -> None:
     """Of six steps the first warms up from 0 and the others fall in a line."""
     rates = column(trained, "learning_rate")
     assert rates == pytest.approx([0, 1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
 
 
-def test_weights_that_are_no_numbers_are_not_written(tiny_model: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_not_written(tiny_model: Path, tmp_path: Path) -> None:
     """The last step's damage shows in no loss; its checkpoint goes, the one before stays."""
     import torch
     from safetensors.torch import save_file
@@ -83,7 +83,9 @@ def test_weights_that_are_no_numbers_are_not_written(tiny_model: Path, tmp_path:
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
 
 
-def test_the_sft_term_is_there(tiny_model: Path, tmp_path: Path, trained: DpoSettings) -> None:
+def test_the_sft_term_is_part_of_the_loss(
+    tiny_model: Path, tmp_path: Path, trained: DpoSettings
+) -> None:
     """Without it the first loss is that of a coin, and the weights end elsewhere."""
     settings = dpo_settings(tiny_model, tmp_path, micro_batch=2, sft_weight=0.0)
     train(settings)
@@ -112,7 +114,7 @@ async def test_the_trained_folder_answers_like_any_model(
     assert replies[0].completion_tokens > 0
 
 
-def test_a_done_training_is_not_done_again(
+def test_a_finished_training_is_not_repeated(
     trained: DpoSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same settings find it done; its checkpoints are gone and its report says what came of it."""
@@ -129,7 +131,7 @@ def test_a_done_training_is_not_done_again(
     }
 
 
-def test_other_settings_or_data_are_refused(trained: DpoSettings, tmp_path: Path) -> None:
+def test_other_settings_or_data_are_rejected(trained: DpoSettings, tmp_path: Path) -> None:
     """A folder holds one training; where the data lies does not count, what it says does."""
     with pytest.raises(ConfigChanged, match=r"beta: 0\.1 -> 0\.2"):
         train(trained.model_copy(update={"beta": 0.2}))
@@ -150,7 +152,7 @@ def test_a_precomputed_reference_is_the_same_training(
     assert distance(Path(settings.out) / "model", Path(trained.out) / "model") < 1e-5
 
 
-def test_a_model_without_a_chat_template_is_refused(
+def test_a_model_without_a_chat_template_is_rejected(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command says what is missing and what to do, in one line, and leaves it for a launcher."""
@@ -166,7 +168,7 @@ def test_a_model_without_a_chat_template_is_refused(
     assert failure["kind"] == "usage" and failure["message"] in said
 
 
-def test_pairs_longer_than_the_cutoff_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_pairs_longer_than_the_cutoff_are_rejected(tiny_model: Path, tmp_path: Path) -> None:
     """The longer side of a pair counts, and nothing is trained."""
     settings = dpo_settings(tiny_model, tmp_path, cutoff=20)
     with pytest.raises(UsageError, match=r"12 of 12 examples are longer than cutoff 20"):
@@ -174,7 +176,7 @@ def test_pairs_longer_than_the_cutoff_are_refused(tiny_model: Path, tmp_path: Pa
     assert not (Path(settings.out) / "model").exists()
 
 
-def test_a_template_without_ends_is_trained_to_end(
+def test_a_template_without_end_tokens_gets_one(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides get the end token that the template leaves out; the saved template is the model's own."""
@@ -211,7 +213,7 @@ def test_adapters_are_merged(tiny_model: Path, tmp_path: Path) -> None:
     assert (Path(settings.out) / "adapter" / "adapter_config.json").exists()
 
 
-def test_adapters_without_peft_are_refused(
+def test_adapters_need_peft(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message names the package and the extra that brings it."""

@@ -82,7 +82,7 @@ def trained(tokenizer: Any, encoder: Encoder, train_on: Any) -> list[str]:
 
 
 @given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=3))
-def test_labels_are_those_of_the_templates_own_marks(tokenizer: Any, texts: list[str]) -> None:
+def test_labels_equal_the_templates_generation_marks(tokenizer: Any, texts: list[str]) -> None:
     """On a template that marks the assistant's turns, all of these tokens carry loss and no other."""
     conversation = talk(*(text for pair in zip(texts, texts, strict=True) for text in pair))
     encoder = Encoder(tokenizer)
@@ -95,7 +95,9 @@ def test_labels_are_those_of_the_templates_own_marks(tokenizer: Any, texts: list
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "no end at all"])
-def test_replies_and_their_ends_are_trained_on(tokenizer: Any, templated: Any, name: str) -> None:
+def test_replies_and_their_end_tokens_are_trained_on(
+    tokenizer: Any, templated: Any, name: str
+) -> None:
     """Each reply with its end token, nothing of the user's and nothing after the end."""
     encoder = templated(TEMPLATES[name])
     assert not encoder.lacks_end()
@@ -104,14 +106,14 @@ def test_replies_and_their_ends_are_trained_on(tokenizer: Any, templated: Any, n
     assert [text.lstrip() for text in trained(tokenizer, encoder, "last")] == both[1:]
 
 
-def test_a_template_without_ends_gets_them(tokenizer: Any, templated: Any) -> None:
+def test_a_template_without_end_tokens_gets_them(tokenizer: Any, templated: Any) -> None:
     """The next turn's opening ends a reply where it is a stop, the tokenizer's own end the last one."""
     encoder = templated(TEMPLATES["no end at all"])
     assert encoder.lacks_end()
     assert trained(tokenizer, encoder, "all") == ["fox sees owl<|user|>", "the cat runs<|end|>"]
 
 
-def test_a_template_that_rewrites_its_past_is_refused_for_all_turns(templated: Any) -> None:
+def test_a_template_that_rewrites_earlier_turns_is_rejected(templated: Any) -> None:
     """Where earlier replies lose their first word later on, only the last turn can be told."""
     drops = (
         "{% for m in messages %}{% if m['role'] == 'assistant' and not loop.last %}{{'<|assistant|>gone<|end|>'}}"
@@ -124,7 +126,7 @@ def test_a_template_that_rewrites_its_past_is_refused_for_all_turns(templated: A
     assert encoder.encode(TWO, "last").labels[-1] != IGNORED
 
 
-def test_a_template_that_refuses_a_conversation_says_so(templated: Any) -> None:
+def test_a_conversation_that_the_template_rejects(templated: Any) -> None:
     """Its own words reach the person."""
     encoder = templated("{{ raise_exception('no system turns here') }}")
     with pytest.raises(UsageError, match="user, assistant: no system turns here"):
@@ -132,9 +134,7 @@ def test_a_template_that_refuses_a_conversation_says_so(templated: Any) -> None:
 
 
 @given(text=st.text(max_size=30), forged=st.sampled_from(["", "<|end|>", "<|user|>", "\ud800"]))
-def test_prompts_are_the_tokens_that_the_search_asks_with(
-    tokenizer: Any, text: str, forged: str
-) -> None:
+def test_prompts_have_the_tokens_of_the_search(tokenizer: Any, text: str, forged: str) -> None:
     """A trained conversation opens with the very tokens an engine sends, forged turns split in both."""
     asked = talk(f"{text}{forged}{text}")
     sent = list(ChatEncoder(tokenizer).render(asked).ids)
@@ -197,7 +197,7 @@ def test_a_side_is_a_text_or_a_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "said"), [("\n\n", "has no example"), ("{\n", "not JSON")])
-def test_files_without_rows_are_told(tmp_path: Path, content: str, said: str) -> None:
+def test_files_without_rows_are_errors(tmp_path: Path, content: str, said: str) -> None:
     """An empty file and a broken one name themselves, and so does one that is not there."""
     path = tmp_path / "a.jsonl"
     path.write_text(content)

@@ -128,7 +128,7 @@ def test_columns(tmp_path: Path, form: ExportFormat) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
 
 
-def test_llamafactory_is_told_of_both(tmp_path: Path) -> None:
+def test_llamafactory_describes_both_files(tmp_path: Path) -> None:
     """Every column that the description names is there; entries of others stay."""
     (tmp_path / "dataset_info.json").write_text('{"theirs": {"file_name": "x.json"}}')
     export("llamafactory", tmp_path, pairs=[PAIR], examples=[EXAMPLE])
@@ -154,7 +154,7 @@ def test_a_foreign_description_is_not_overwritten(tmp_path: Path, text: str) -> 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_text, min_size=2, max_size=2))
-def test_any_text_comes_back(tmp_path: Path, sides: list[str]) -> None:
+def test_any_text_round_trips(tmp_path: Path, sides: list[str]) -> None:
     """What `jsonl` writes is read as it was, a line an example."""
     pair = PAIR.model_copy(update={"chosen": sides[0], "rejected": sides[1]})
     message = Message(role="assistant", content=sides[0])
@@ -165,7 +165,7 @@ def test_any_text_comes_back(tmp_path: Path, sides: list[str]) -> None:
 
 
 @given(any_text)
-def test_what_has_tokens(text: str) -> None:
+def test_encodable_texts(text: str) -> None:
     """Exactly the texts that have a UTF-8 form."""
     surrogate = any("\ud800" <= c <= "\udfff" for c in text)
     assert is_encodable(PAIR.model_copy(update={"rejected": text})) is not surrogate
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.model
-def test_trl_knows_the_columns(tmp_path: Path) -> None:
+def test_trl_accepts_the_columns(tmp_path: Path) -> None:
     """TRL takes both files for conversations, and the columns of preference and of language modelling."""
     datasets = pytest.importorskip("datasets")
     trl = pytest.importorskip("trl.data_utils")

@@ -83,7 +83,7 @@ def test_pairwise_agreement(verdicts: tuple[bool | None, ...], agreement: float 
     assert pairwise_agreement(Judgement(verdicts=verdicts, critique="")) == agreement
 
 
-def test_how_a_judge_voted() -> None:
+def test_vote_statistics() -> None:
     """Counted over two trees, each response once."""
     tally = VoteCounter()
     tally.add(make_tree((None, 0), (0, 2), (0, 4), (0, None)).nodes)
@@ -106,7 +106,7 @@ def test_odd_votes_are_counted() -> None:
     assert (found.unparsed_votes, found.mismatched, found.split) == (1, 1, 0)
 
 
-def test_a_lone_vote_agrees_with_nobody() -> None:
+def test_a_single_vote_has_no_agreement() -> None:
     """Judgements of one vote have a side, and no agreement."""
     tally = VoteCounter()
     lone = Judgement(verdicts=(False,), critique=NO)
@@ -126,7 +126,7 @@ def test_agreement_is_a_share(verdicts: list[bool | None]) -> None:
         assert (agreement == 1) == (judgement.score in (0, 1))
 
 
-def test_rapidfuzz_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_needs_rapidfuzz(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that brings it is named."""
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     with pytest.raises(MissingExtra, match=r"rapidfuzz.*\.\[train\]"):

@@ -17,7 +17,7 @@ FAILING_ROOT = ((None, 1), (0, 2), (1, 4))
 """A failing draft, a failing refinement of it, a passing one of that."""
 
 
-def test_the_passing_refinement_is_chosen_over_the_failing_draft() -> None:
+def test_the_passing_refinement_is_preferred_to_the_failing_draft() -> None:
     """Not over its own parent, which failed as well: the draft is what the actor wrote."""
     tree = make_tree(*FAILING_ROOT)
     pair = refined_pair(tree)
@@ -58,7 +58,7 @@ def test_the_trees_own_gate_decides() -> None:
     assert refined_pair(make_tree(*nodes, gate=0.6)) is None
 
 
-def test_a_passing_draft_is_chosen_over_a_failing_one() -> None:
+def test_a_passing_draft_is_preferred_to_a_failing_one() -> None:
     """Refinements and unjudged drafts take no part in an independent pair."""
     tree = make_tree((None, None), (None, 2), (None, 5), (1, 5), (2, 0))
     pair = independent_pair(tree, 0)
@@ -85,7 +85,7 @@ def test_the_seed_decides_which_drafts() -> None:
     assert pairs == [independent_pair(tree, seed) for seed in range(300)]
 
 
-def test_the_search_starts_where_the_independent_pair_is_rejected() -> None:
+def test_the_search_starts_from_the_rejected_draft() -> None:
     """The ablation differs from the paper's pairs in the chosen side alone."""
     tree = make_tree((None, 0), (None, 5), (None, 1), (None, 2))
     for seed in range(20):
@@ -96,7 +96,7 @@ def test_the_search_starts_where_the_independent_pair_is_rejected() -> None:
     assert failing_draft(make_tree((None, 5), (None, None)), 0) is None
 
 
-def test_shuffled_labels_are_a_fair_coin() -> None:
+def test_labels_are_shuffled_evenly() -> None:
     """About half of the pairs are swapped, whole and the same ones each time."""
     pairs = [
         pair

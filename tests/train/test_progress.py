@@ -37,7 +37,7 @@ def write_metrics(folder: Path, rows: list[MetricsRow], torn: str = "") -> None:
 
 
 def test_only_a_marked_checkpoint_counts(tmp_path: Path) -> None:
-    """A folder that a killed training left unfinished is not gone on from; numbers count, not names."""
+    """An incomplete checkpoint is not resumed from; checkpoints are ordered by number, not name."""
     assert last_checkpoint(tmp_path) is None
     checkpoint(tmp_path, 9)
     good = checkpoint(tmp_path, 10)
@@ -47,7 +47,7 @@ def test_only_a_marked_checkpoint_counts(tmp_path: Path) -> None:
     assert json.loads((good / MARK).read_text()) == {"step": 10}
 
 
-def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
+def test_incomplete_checkpoints_are_removed(tmp_path: Path) -> None:
     """The last whole checkpoint stays, and the metrics up to its step."""
     checkpoint(tmp_path, 5)
     good = checkpoint(tmp_path, 10)
@@ -59,7 +59,7 @@ def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == rows[:2]
 
 
-def test_nothing_is_kept_of_a_training_without_a_checkpoint(tmp_path: Path) -> None:
+def test_metrics_without_a_checkpoint_are_removed(tmp_path: Path) -> None:
     """It starts over, so its metrics do."""
     write_metrics(tmp_path, [MetricsRow(step=1, epoch=0.0, values={"loss": 1.0})])
     remove_incomplete(tmp_path)
@@ -68,7 +68,9 @@ def test_nothing_is_kept_of_a_training_without_a_checkpoint(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_number_that_is_none_stops_the_training(tmp_path: Path, name: str, value: float) -> None:
+def test_values_that_are_not_finite_stop_the_training(
+    tmp_path: Path, name: str, value: float
+) -> None:
     """The checkpoint of the step before gave it and goes; the one before that is named and stays."""
     pytest.importorskip("torch")
     good = checkpoint(tmp_path, 6)
@@ -79,7 +81,7 @@ def test_a_number_that_is_none_stops_the_training(tmp_path: Path, name: str, val
     assert last_checkpoint(tmp_path) == good
 
 
-def test_finite_numbers_go_on(tmp_path: Path) -> None:
+def test_finite_values_pass(tmp_path: Path) -> None:
     """Also where there is no norm of the gradient, as under some DeepSpeed stages."""
     checkpoint(tmp_path, 7)
     check_finite(8, {"loss": 0.5}, tmp_path)

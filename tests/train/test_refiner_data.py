@@ -37,7 +37,7 @@ def roles_of(example: RefinerExample) -> list[str]:
     return [message.role for message in example.messages]
 
 
-def test_the_winning_step_is_learnt() -> None:
+def test_the_winning_refinement_is_an_example() -> None:
     """The parent's judge prompt and critique, the request, and the refinement: not the root's."""
     tree = make_tree((None, 1), (0, 2), (1, 4))
     example = refine_example(tree, TEMPLATES)
@@ -59,7 +59,7 @@ def test_the_winning_step_is_learnt() -> None:
         "<think>hm</think>\n\nwhy\n**Final Refined Output:**\n[[start]]\nr1\n[[end]]",
     ],
 )
-def test_a_refinement_is_learnt_in_the_refiners_own_words(reply: str) -> None:
+def test_a_refinement_has_the_refiners_exact_text(reply: str) -> None:
     """A reply that is not in the canonical form is learnt character for character, off the disk too."""
     root, winner = make_tree((None, 1), (0, 4)).nodes
     found = parse_refinement(reply)
@@ -70,7 +70,7 @@ def test_a_refinement_is_learnt_in_the_refiners_own_words(reply: str) -> None:
     assert example.messages[-1].content == reply
 
 
-def test_words_after_the_last_marker_may_have_no_tokens() -> None:
+def test_text_after_the_last_marker_may_not_be_encodable() -> None:
     """A lone surrogate anywhere in the reply leaves the example out, not in the response alone."""
     root, winner = make_tree((None, 1), (0, 4)).nodes
     reply = f"{refinement_text(Refinement('why 1', 'r1'))}\ud800"
@@ -82,7 +82,7 @@ def test_words_after_the_last_marker_may_have_no_tokens() -> None:
 @pytest.mark.parametrize(
     "nodes", [((None, 1), (0, 2)), ((None, 4),), ((None, 1), (None, 4)), ((None, None),), ()]
 )
-def test_trees_without_a_winning_step(nodes: tuple[Planned, ...]) -> None:
+def test_trees_without_a_winning_refinement(nodes: tuple[Planned, ...]) -> None:
     """Nothing passed, or what passed was a draft."""
     assert refine_example(make_tree(*nodes), TEMPLATES) is None
 
@@ -120,7 +120,7 @@ def test_the_seed_decides_which_judgements() -> None:
     assert min(drawn.values()) > 60
 
 
-def test_a_judgement_is_the_judge_prompt_and_the_kept_vote() -> None:
+def test_a_judgement_is_the_judge_prompt_and_the_stored_vote() -> None:
     """The text is the first vote's on the majority side, in the words in which it came."""
     tree = make_tree((None, 3))
     (example,) = draft_judgements(tree, TEMPLATES)
@@ -130,14 +130,14 @@ def test_a_judgement_is_the_judge_prompt_and_the_kept_vote() -> None:
     assert example.score == 0.6
 
 
-def test_every_split_draft_is_learnt_from() -> None:
+def test_every_split_draft_judgement_is_an_example() -> None:
     """Drafts have no limit a prompt; refinements, unanimous and unjudged drafts take no part."""
     tree = make_tree((None, 1), (None, 2), (None, 3), (None, 5), (None, 0), (None, None), (0, 2))
     assert judged(draft_judgements(tree, TEMPLATES)) == [(0, False), (1, False), (2, True)]
 
 
 @pytest.mark.parametrize("critique", [YES, MUTE, "Final Judgement: No\nFinal Judgement: Yes"])
-def test_a_critique_must_carry_its_verdict(critique: str) -> None:
+def test_a_critique_must_have_the_majoritys_verdict(critique: str) -> None:
     """A kept text that says otherwise than the majority, or nothing, is not learnt."""
     tree = tree_of(draft(1, critique=critique))
     assert tree.nodes[0].judgement is not None
@@ -162,7 +162,7 @@ def test_split(verdicts: tuple[bool | None, ...], split: bool) -> None:
     assert is_split(Judgement(verdicts=verdicts, critique=NO)) is split
 
 
-def test_a_judge_without_votes_gives_no_judgements() -> None:
+def test_a_judge_without_votes_yields_no_judgements() -> None:
     """A probability is no disagreement of votes."""
     judgement = Judgement(verdicts=(True,), critique=YES, probability=0.7)
     tree = tree_of(draft(0).model_copy(update={"judgement": judgement}))
@@ -172,7 +172,7 @@ def test_a_judge_without_votes_gives_no_judgements() -> None:
 
 
 @given(trees(), st.integers(0, 9))
-def test_judgements_carry_their_verdicts(tree: SearchTree, seed: int) -> None:
+def test_judgements_have_their_verdicts(tree: SearchTree, seed: int) -> None:
     """Whatever the tree: the parser reads the verdict that an example is used for."""
     searched = tree_judgements(tree, TEMPLATES, seed)
     for example in (*searched, *draft_judgements(tree, TEMPLATES)):
@@ -182,7 +182,7 @@ def test_judgements_carry_their_verdicts(tree: SearchTree, seed: int) -> None:
 
 
 @pytest.mark.parametrize("dress", ["", "\n", "\n\nNow every part is met."])
-async def test_the_conversations_are_the_searches_own(dress: str) -> None:
+async def test_the_conversations_are_those_of_the_search(dress: str) -> None:
     """Token for token: every example is a request that an engine got and the reply that it gave."""
     said: dict[tuple[str, ...], set[str]] = {}
 

@@ -30,7 +30,7 @@ def test_defaults_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize("kind", [DpoSettings, SftSettings, LaunchSettings])
-def test_every_setting_is_explained(kind: Any) -> None:
+def test_every_setting_has_a_docstring(kind: Any) -> None:
     """A docstring stands under each field."""
     assert [name for name, info in kind.model_fields.items() if not info.description] == []
 
@@ -46,7 +46,7 @@ def test_every_setting_is_explained(kind: Any) -> None:
         ("{", "are not JSON"),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     """The message names the file and the setting."""
     path = tmp_path / "dpo.json"
     path.write_text(text)
@@ -55,7 +55,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) 
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_settings_come_back_from_a_file(tmp_path: Path) -> None:
+def test_settings_round_trip(tmp_path: Path) -> None:
     """What is written is what is read."""
     settings = SftSettings(**NAMED, train_on="all", lora={"targets": ("q_proj", "v_proj")})
     path = tmp_path / "sft.json"
@@ -63,13 +63,13 @@ def test_settings_come_back_from_a_file(tmp_path: Path) -> None:
     assert load_settings(SftSettings, path) == settings
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """The message says which file cannot be read."""
     with pytest.raises(UsageError, match=r"cannot read the settings .*none\.json"):
         load_settings(DpoSettings, tmp_path / "none.json")
 
 
-def test_the_loss_is_the_papers_and_can_do_without_its_second_term() -> None:
+def test_the_loss_is_the_papers() -> None:
     """DPO at beta 0.1 plus a tenth of the SFT loss, in TRL's words."""
     found = loss_arguments(DpoSettings(**NAMED))
     assert (found["loss_type"], found["loss_weights"]) == (["sigmoid", "sft"], [1.0, 0.1])
@@ -78,7 +78,7 @@ def test_the_loss_is_the_papers_and_can_do_without_its_second_term() -> None:
     assert (alone["loss_type"], alone["loss_weights"]) == (["sigmoid"], [1.0])
 
 
-def test_a_batch_is_shared_out_evenly_or_refused() -> None:
+def test_a_batch_must_divide_evenly() -> None:
     """32 pairs over 8 processes, two at a time, are two micro-batches each; over 3 they are none."""
     settings = DpoSettings(**NAMED, batch=32, micro_batch=2)
     assert accumulation(settings, 8) == 2
@@ -86,7 +86,7 @@ def test_a_batch_is_shared_out_evenly_or_refused() -> None:
         accumulation(settings, 3)
 
 
-def test_deepspeed_presets_are_shipped_and_keep_the_weights() -> None:
+def test_deepspeed_presets_are_shipped() -> None:
     """Each preset has its stage, and ZeRO-3 gathers the weights that it saves."""
     stages = {}
     for path in PRESETS.glob("*.json"):
@@ -107,7 +107,7 @@ def test_deepspeed_takes_a_preset_or_a_file(tmp_path: Path) -> None:
         deepspeed_file("zero9")
 
 
-def test_too_many_truncated_examples_are_refused() -> None:
+def test_too_many_truncated_examples_are_rejected() -> None:
     """One in ten is above a limit of 5 %, and at a limit of 10 % it is cut and counted."""
     lengths = [50] * 9 + [300]
     settings = SftSettings(**NAMED, cutoff=200)
@@ -118,7 +118,7 @@ def test_too_many_truncated_examples_are_refused() -> None:
     assert check_lengths([200, 10], settings, context=200) == 0
 
 
-def test_an_example_that_the_model_cannot_hold_is_refused() -> None:
+def test_an_example_longer_than_the_context_is_rejected() -> None:
     """A cutoff beyond the model's context helps nothing where an example is as long."""
     settings = SftSettings(**NAMED, cutoff=500, max_truncated=1)
     with pytest.raises(
@@ -128,13 +128,13 @@ def test_an_example_that_the_model_cannot_hold_is_refused() -> None:
     assert check_lengths([100], settings, context=256) == 0
 
 
-def test_one_process_is_plain_python() -> None:
+def test_one_process_runs_plain_python() -> None:
     """No launcher stands between."""
     found = command("dpo", Path("a.json"), LaunchSettings(processes=1))
     assert found == [sys.executable, "-m", "spar.train.dpo", "a.json"]
 
 
-def test_several_processes_are_torchs_launcher() -> None:
+def test_several_processes_use_torchs_launcher() -> None:
     """They meet on this machine at the given port."""
     how = LaunchSettings(processes=4, master_port=29501)
     found = " ".join(command("sft", Path("a.json"), how)[1:])
@@ -144,7 +144,7 @@ def test_several_processes_are_torchs_launcher() -> None:
     )
 
 
-def test_by_default_there_is_a_process_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_one_process_runs_on_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The visible GPUs count; without any it is one process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     assert "--nproc-per-node 2" in " ".join(command("dpo", Path("a.json")))
@@ -152,7 +152,7 @@ def test_by_default_there_is_a_process_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert command("dpo", Path("a.json"))[1:] == ["-m", "spar.train.dpo", "a.json"]
 
 
-def test_several_machines_are_deepspeeds_launcher(tmp_path: Path) -> None:
+def test_several_machines_use_deepspeeds_launcher(tmp_path: Path) -> None:
     """The hostfile is passed on; one that does not exist is a mistake."""
     pytest.importorskip("deepspeed")
     hosts = tmp_path / "hosts"

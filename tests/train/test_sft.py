@@ -80,7 +80,7 @@ def test_a_batch_weighs_every_token_alike(tiny_model: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_like_an_undisturbed_one(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_killed_training_ends_like_an_uninterrupted_one(tiny_model: Path, tmp_path: Path) -> None:
     """Killed between two checkpoints and, as it looks, in the middle of a third: the same weights and metrics."""
     common: dict[str, Any] = {"epochs": 14, "checkpoint_steps": 5}
     undisturbed = sft_settings(tiny_model, tmp_path / "whole", **common)
@@ -138,7 +138,7 @@ def test_readable_errors() -> None:
 
 
 @pytest.mark.slow
-def test_the_launcher_says_what_the_trainer_said(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_launcher_raises_the_trainers_error(tiny_model: Path, tmp_path: Path) -> None:
     """A mistake that one of two processes found is raised here, in its words; its output is in the log."""
     bad = write_rows(tmp_path / "bad.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
     settings = sft_settings(tiny_model, tmp_path / "run", data=bad)
