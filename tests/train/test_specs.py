@@ -1,0 +1,121 @@
+"""The files of stage specifications: their form is that of earlier versions, and every kind is parsed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.config import DecodeConfig, EvalConfig
+from spar.errors import UsageError
+from spar.train.loop_stages import Origin, loop_stages
+from spar.train.methods import LOOP_METHODS, METHODS, method_for
+from spar.train.recipe import load_train
+from spar.train.specs import (
+    AnswerSpec,
+    BootstrapBuildSpec,
+    BuildSpec,
+    DraftSpec,
+    EvalStageSpec,
+    SearchSpec,
+    TrainingSpec,
+    VoteSpec,
+    read_spec,
+)
+
+GENERATION = {
+    "prompts": "i/prompts.jsonl",
+    "source": "",
+    "out": "i/x",
+    "config": DecodeConfig(branching=4).stored(),
+}
+FILES: tuple[tuple[type[Any], dict[str, Any]], ...] = (
+    (DraftSpec, {"kind": "draft", **GENERATION}),
+    (VoteSpec, {"kind": "judge", **GENERATION, "source": "i/draft"}),
+    (SearchSpec, {"kind": "search", **GENERATION, "source": "i/judge"}),
+    (AnswerSpec, {"kind": "answer", **GENERATION}),
+    (
+        BuildSpec,
+        {
+            "kind": "build",
+            "out": "i/build",
+            "search": "i/search",
+            "drafts": "i/judge",
+            "seed": 1,
+            "pairs": "refined",
+            "shuffle_labels": False,
+            "quotas": "balanced",
+            "min_pairs": 1,
+            "max_pairs": None,
+            "embedding_model": "",
+        },
+    ),
+    (
+        EvalStageSpec,
+        {
+            "kind": "eval",
+            "out": "i/eval",
+            "items": [{"name": "n", "benchmark": "nano-if", "config": EvalConfig().stored()}],
+        },
+    ),
+    (
+        BootstrapBuildSpec,
+        {
+            "kind": "bootstrap",
+            "out": "b/build",
+            "answers": "b/answers",
+            "judge": "b/judge",
+            "refine": "b/refine",
+            "max_answer_tokens": 9,
+            "judgements": "decided",
+            "max_answers": 1,
+            "max_refinements": 2,
+            "max_judgements": 3,
+            "min_answers": 4,
+            "min_examples": 5,
+            "llamafactory": False,
+            "seed": 6,
+        },
+    ),
+)
+
+
+@pytest.mark.parametrize(("kind", "content"), FILES)
+def test_files_round_trip(kind: type[Any], content: dict[str, Any], tmp_path: Path) -> None:
+    """A file of an earlier version is parsed, and written again with the same content."""
+    path = tmp_path / "x.order.json"
+    path.write_text(json.dumps(content))
+    spec = read_spec(path)
+    assert type(spec) is kind
+    assert spec.stored() == content
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"kind": "other"}', '{"kind": "draft"}'])
+def test_other_files_are_usage_errors(content: str, tmp_path: Path) -> None:
+    """The message names the file."""
+    path = tmp_path / "x.order.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"x\.order\.json is not the specification of a stage"):
+        read_spec(path)
+
+
+def test_a_training_file_holds_the_trainers_settings_alone(tmp_path: Path) -> None:
+    """The trainer reads the file itself."""
+    config = load_train("nano", {"iterations": 1})
+    for stage in loop_stages(config, tmp_path, Origin("", "")):
+        if isinstance(stage.spec, TrainingSpec):
+            settings = METHODS[stage.name].settings.model_validate(stage.spec.stored())
+            assert settings == stage.spec.settings
+            assert (settings.out, settings.seed) == (str(stage.folder), config.seed)
+
+
+def test_a_loop_trains_every_role_once() -> None:
+    """The judge is trained as the refiner."""
+    assert [method.role for method in LOOP_METHODS.values()] == ["actor", "refiner"]
+    assert (method_for("actor"), method_for("refiner"), method_for("judge")) == (
+        "dpo",
+        "rft",
+        "rft",
+    )
