@@ -223,7 +223,11 @@ def test_other_answers_are_rejected_in_the_directory_of_graded_answers(tmp_path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda: EvalRequest(("toi",)), "unknown benchmark 'toi'; did you mean 'toy'"),
+        pytest.param(
+            lambda: EvalRequest(("toi",)),
+            "unknown benchmark 'toi'; did you mean 'toy'",
+            marks=pytest.mark.evalharness,
+        ),
         (lambda: EvalRequest(("toy", "toy")), "given twice"),
         (lambda: EvalRequest(("toy", "other"), judge_outputs="x"), "--judge-outputs is for one"),
     ],

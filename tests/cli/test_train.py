@@ -191,7 +191,7 @@ def test_too_few_pairs_stop_before_training(finished_loop: Path, tmp_path: Path)
         (["--set", "dpo.learning_rat=1"], "learning_rat"),
         (["--recipe", "llama9"], "llama9"),
         (["--set", "decode.base_url=[http://127.0.0.1:9/v1]"], "cannot train those of a server"),
-        (["--model", "nowhere/at-all"], "nowhere/at-all"),
+        pytest.param(["--model", "nowhere/at-all"], "nowhere/at-all", marks=pytest.mark.model),
         (["--rerun-from", "dop", "--out", "OUT"], "dop"),
         (
             ["--rerun-from", "dpo", "--stop-after", "build", "--dry-run"],
