@@ -1,4 +1,4 @@
-"""Listeners: how a run reports what happens, whoever runs it.
+"""Listeners: how a run reports what happens.
 
     class Counter(spar.Listener):
         num_trees = 0
@@ -8,8 +8,8 @@
 
     spar.decode(prompts, listener=Counter())
 
-Every method does nothing unless it is overridden. Methods are called in the thread that runs the
-searches and must return at once. `spar.progress` has progress bars; `LogListener`, the default of the
+Every method does nothing unless it is overridden. Methods must return at once; they are called in the
+thread that runs the searches, and `note` also in the thread that loads a model. `spar.progress` has progress bars; `LogListener`, the default of the
 Python API, writes to the logger "spar".
 """
 
@@ -43,10 +43,10 @@ class Listener:
     """Receives the events of a run, and ignores those that a subclass does not override."""
 
     def started(self, activity: Activity) -> None:
-        """The models are loaded and the searches begin, or a stage begins."""
+        """The models are loaded and the searches start, or a stage starts."""
 
     def admitted(self, prompt: Prompt) -> None:
-        """The search of a prompt begins."""
+        """The search of a prompt starts."""
 
     def node(self, prompt: Prompt, node: Node) -> None:
         """A node joined the tree of a prompt."""

@@ -5,7 +5,7 @@
     ucb                             an entry point `ucb = "spar_ucb:SPEC"` of an installed package
     mypackage.search:ucb            a module that can be imported
 
-What a name stands for is a spec (`StrategySpec`, `EngineSpec`, `JudgeSpec`, `RefinerSpec`, `BenchmarkSpec`), or
+A name resolves to a spec (`StrategySpec`, `EngineSpec`, `JudgeSpec`, `RefinerSpec`, `BenchmarkSpec`), or
 a plain function, class or object that the kind's `as_spec` wraps with safe defaults. A spec declares what
 spar would otherwise have to guess: the roles that a strategy uses, whether an engine is remote, what a
 judgement costs, which options there are. Nothing outside the specs tests a plug-in's name.
@@ -46,7 +46,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
     group:
         The group of entry points that packages add to.
     as_spec:
-        "module:attribute" of the function that turns what a name stands for into a spec.
+        "module:attribute" of the function that turns the object behind a name into a spec.
     builtin:
         Name to "module:attribute".
     """
@@ -96,7 +96,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
             check_name(self, option or self.kind, name, more="or module:attribute")
 
     def spec(self, name: str) -> S:
-        """The spec that a name stands for; imports it.
+        """The spec behind a name; imports it.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
 def _path_of(target: object) -> str:
     """The module and name where an object is defined, or the function that a spec is made of."""
     inner = [getattr(target, name) for name in ("plan", "open", "make") if hasattr(target, name)]
-    owner = next((one for one in (target, *inner) if hasattr(one, "__qualname__")), type(target))
+    owner = next((part for part in (target, *inner) if hasattr(part, "__qualname__")), type(target))
     module = sys.modules.get(owner.__module__)
     names = [name for name, value in vars(module).items() if value is target] if module else []
     return f"{owner.__module__}:{names[0] if names else owner.__qualname__}"

@@ -68,12 +68,14 @@ class Progress(Listener):
         num_new = self.done - self._first
         elapsed = max(time.monotonic() - self._start, 1e-9)
         judged = f"judge passes {100 * self.solved / num_new:.0f} %, " if self.judged else ""
-        left = (
+        remaining = (
             f"{elapsed / num_new * (self.total - self.done):.0f} s left" if num_new else "? s left"
         )
         tokens = self._activity.tokens() - self._tokens_before
         rate = f"{tokens / elapsed:,.0f} tokens/s"
-        return f"{self.done}/{self.total} trees, {self.running} running, {judged}{rate}, {left}"
+        return (
+            f"{self.done}/{self.total} trees, {self.running} running, {judged}{rate}, {remaining}"
+        )
 
 
 class PlainProgress(Progress):

@@ -90,7 +90,7 @@ async def train_async(prompts: str | Path = "", **options: Any) -> TrainResult:
 
 
 class _Stop(Listener):
-    """Ends a stage once it is told to."""
+    """Ends the running stage once an event is set."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop

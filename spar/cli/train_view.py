@@ -71,7 +71,7 @@ class View(Listener):
 
 
 class PlainView(View):
-    """A line when a stage begins and ends, and every few seconds between."""
+    """A line when a stage starts and ends, and every few seconds between."""
 
     def __init__(self, run: Path) -> None:
         super().__init__(run)

@@ -162,9 +162,9 @@ def forget(directory: Path) -> None:
         if (child / MANIFEST).is_file() and not (child / RESULTS).is_file()
     ]
     own = [directory] if (directory / MANIFEST).is_file() else []
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         for run in (*own, *jobs):
-            held.enter_context(locked(run / LOCK))
+            locks.enter_context(locked(run / LOCK))
         for job in jobs:
             shutil.rmtree(job)
         for name in _FILES if own else ():
@@ -172,4 +172,4 @@ def forget(directory: Path) -> None:
 
 
 _FILES = (*RUN_FILES[1:], EXAMPLES, RESULTS, "likelihoods.jsonl", MANIFEST)
-"""An evaluation's own; the last one tells whose directory it is, should this be cut short."""
+"""An evaluation's own; the manifest comes last, so that a deletion that is cut short can be repeated."""

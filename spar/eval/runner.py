@@ -132,7 +132,7 @@ def open_benchmark(
     whole = benchmark.load(config)
     examples = whole if benchmark.limits_itself else whole[: config.limit]
     _check_not_deleted(directory, config.responses, request)
-    given, graded = None, None
+    answers, grades = None, None
     notes = tuple(note for folder in data for note in folder.notes)
     if config.responses and not benchmark.refines_responses:
         matched = match_answers(
@@ -141,17 +141,17 @@ def open_benchmark(
             scored={prompt.id for prompt in examples},
             answer_of=benchmark.stored_answer,
         )
-        given = fill_answers(matched, examples, allow_missing=request.allow_missing)
+        answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
         notes += (matched.report(),) if matched.report() else ()
     if request.judge_outputs:
         if not benchmark.uses_grader:
             raise UsageError(f"--judge-outputs is for followbench and refinement, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
-        graded = read_grader_replies(
+        grades = read_grader_replies(
             request.judge_outputs, whole, allow_missing=request.allow_missing
         )
     return OpenedBenchmark(
-        benchmark, config, examples, RunOutputs(directory, given, graded), len(whole), notes
+        benchmark, config, examples, RunOutputs(directory, answers, grades), len(whole), notes
     )
 
 
@@ -200,11 +200,11 @@ def _check_combination(request: EvalRequest, config: EvalConfig) -> None:
 
 
 def _check_not_deleted(directory: Path, responses: str, request: EvalRequest) -> None:
-    for flag, given in _files(responses, request):
-        inside = given and Path(given).resolve().is_relative_to(directory.resolve())
+    for flag, file in _files(responses, request):
+        inside = file and Path(file).resolve().is_relative_to(directory.resolve())
         if request.overwrite and inside:
             raise UsageError(
-                f"--overwrite would delete {given}, which {flag} names; give another --out"
+                f"--overwrite would delete {file}, which {flag} names; give another --out"
             )
 
 

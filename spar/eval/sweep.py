@@ -174,6 +174,6 @@ def _digest(manifest: Manifest, free: Sequence[str]) -> str:
     return config_digest(settings, free=free)
 
 
-def _same(one: Prompt, other: Prompt) -> bool:
+def _same(prompt: Prompt, other: Prompt) -> bool:
     # As JSON, since a tuple in a prompt's meta is a list once it was written.
-    return json.dumps(one.model_dump()) == json.dumps(other.model_dump())
+    return json.dumps(prompt.model_dump()) == json.dumps(other.model_dump())

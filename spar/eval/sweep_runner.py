@@ -4,7 +4,7 @@ Answers are taken from larger budgets of the same strategy, a grader's replies f
 
 OUT/NAME/bfs-15/        an evaluation, as `spar eval` writes it
 OUT/NAME/sweep.csv      a row a point; also sweep.md and sweep.png
-OUT/NAME/replayed.json  point to how many of its trees an earlier one held
+OUT/NAME/replayed.json  point to how many of its trees an earlier point held
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ async def sweep(
     for job in jobs:
         job.start(fresh=request.overwrite)
     await run_jobs(opened, jobs)
-    results = [score(one) for one in opened]
+    results = [score(benchmark) for benchmark in opened]
     rows = [
-        row(point, result, _answering(one), metric=grid.metric, replayed=counts[point])
-        for point, result, one in zip(points, results, opened, strict=True)
+        row(point, result, _answering(benchmark), metric=grid.metric, replayed=counts[point])
+        for point, result, benchmark in zip(points, results, opened, strict=True)
     ]
     rows = in_order(rows, grid.strategies)
     _write(directory, rows, results, command)
@@ -148,7 +148,7 @@ class SweepJobRunner(DirectoryJobRunner):
         manifest = make_manifest(config)
         settings = job.changed(search_settings(config, manifest.digest))
         with RunStore.open(directory, manifest) as store:
-            # The count comes before any search, so what is there without one is of a fill cut short.
+            # The count comes before any search, so what is stored without a count is left over from a fill that was cut short.
             num_held = len(store.done) if first else 0
             num_held += await fill(store, job, settings, folders)
             if job.name == ANSWERS:
@@ -164,7 +164,7 @@ class SweepJobRunner(DirectoryJobRunner):
 
 
 class _Counts:
-    """How many trees of each point were replayed; kept on the disk for when the sweep is resumed."""
+    """How many trees of each point were replayed; stored for when the sweep is resumed."""
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         self._path = path
@@ -193,10 +193,10 @@ def _at(first: OpenedBenchmark, point: Point, directory: Path) -> OpenedBenchmar
     return dataclasses.replace(first, config=config, outputs=RunOutputs(directory / point.name))
 
 
-def _answering(one: OpenedBenchmark) -> Iterator[SearchTree]:
+def _answering(benchmark: OpenedBenchmark) -> Iterator[SearchTree]:
     """The trees that answer; an earlier run may have left those of more examples."""
-    ids = {prompt.id for prompt in one.examples}
-    return (tree for tree in one.outputs.trees(ANSWERS) if tree.prompt.id in ids)
+    ids = {prompt.id for prompt in benchmark.examples}
+    return (tree for tree in benchmark.outputs.trees(ANSWERS) if tree.prompt.id in ids)
 
 
 def _stages(
@@ -204,19 +204,22 @@ def _stages(
 ) -> list[SweepJobRunner]:
     pool, folders = (
         EnginePool(),
-        {point: one.outputs.directory for point, one in zip(points, opened, strict=True)},
+        {
+            point: benchmark.outputs.directory
+            for point, benchmark in zip(points, opened, strict=True)
+        },
     )
     return [
         SweepJobRunner(
-            one.config,
-            one.outputs,
+            benchmark.config,
+            benchmark.outputs,
             listener,
             pool,
             point=point,
             earlier={source: folders[source] for source in sources(points, point)},
             counts=counts,
         )
-        for point, one in zip(points, opened, strict=True)
+        for point, benchmark in zip(points, opened, strict=True)
     ]
 
 

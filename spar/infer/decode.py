@@ -51,7 +51,7 @@ async def decode(
     Parameters
     ----------
     room:
-        Most trees in flight, as things stand now.
+        Most trees in flight at this moment.
     listener:
         Receives the events `admitted`, `node` and `tree`.
     roots:
@@ -67,9 +67,9 @@ async def decode(
     async def search(prompt: Prompt) -> SearchTree:
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
         listener.admitted(prompt)
-        given = await roots(prompt) if roots is not None else ()
+        initial = await roots(prompt) if roots is not None else ()
         on_node = partial(listener.node, prompt)
-        return await run_search(prompt, roles, settings, roots=given, on_node=on_node)
+        return await run_search(prompt, roles, settings, roots=initial, on_node=on_node)
 
     async def write_next() -> None:
         tasks = [await ended.get()]

@@ -114,7 +114,7 @@ class Deployment:
     """Name in the engines table of what runs it."""
 
     def serves(self, needed: Deployment) -> bool:
-        """Whether this one, once open, can stand for another: it may hold more adapters, in less memory."""
+        """Whether this deployment, once open, can replace another: it may hold more adapters, in less memory."""
         same = (self.model, self.urls, self.engine) == (needed.model, needed.urls, needed.engine)
         return same and self.share <= needed.share and {*self.adapters} >= {*needed.adapters}
 
@@ -124,7 +124,7 @@ class Continuation:
     """A text to score, and its context."""
 
     context: str | tuple[Message, ...]
-    """Text as it is, or a conversation that the chat template renders up to where the reply begins.
+    """Text as it is, or a conversation that the chat template renders up to the start of the reply.
     Where it is "", the text has no context: a longer one than the model holds is scored in windows."""
     text: str
 
@@ -156,7 +156,7 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Requests it can work on at once, as things stand now; 0 where nothing limits it."""
+        """Requests it can process concurrently at this moment; 0 where nothing limits it."""
         ...
 
     @property
@@ -227,7 +227,7 @@ class EngineSpec:
     shares_memory: bool = False
     """Whether it takes its share of the memory where several models are loaded."""
     automatic: bool = False
-    """Whether `auto` may stand for it in a stored run."""
+    """Whether `auto` may have resolved to it in a stored run."""
     accepts: frozenset[Accepts] = frozenset()
     """Groups of settings that it has; others are refused."""
     options: type[BaseModel] | None = None

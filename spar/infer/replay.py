@@ -2,7 +2,7 @@
 
 Every request's seed follows from its position, so a search asks for nothing that an earlier search of the
 same prompt has not asked for, as long as both have made the same nodes. The record of a large budget
-therefore holds the trees of smaller ones, and often those of other strategies: each begins with the same
+therefore holds the trees of smaller ones, and often those of other strategies: each starts with the same
 draft. Here the driver itself runs, and its roles answer from the record. It finds out by itself what is
 held: an attempt that the record lacks ends the replay.
 
@@ -47,17 +47,17 @@ async def replay(
     if settings.budget.seconds is not None:
         return None
     try:
-        given = await _given_roots(tree, roots)
-        record = _Record.of(tree, settings.seed, len(given))
+        initial = await _given_roots(tree, roots)
+        record = _Record.of(tree, settings.seed, len(initial))
         counting = replace(settings, strategy=_counting(settings.strategy, record.waves))
-        made = await run_search(tree.prompt, record.roles, counting, roots=given)
+        replayed = await run_search(tree.prompt, record.roles, counting, roots=initial)
     except _NotHeldError:
         return None
-    if not _sound(made, record, settings):
+    if not _sound(replayed, record, settings):
         return None
-    whole = (len(made.nodes), len(made.faults)) == (len(tree.nodes), len(tree.faults))
+    whole = (len(replayed.nodes), len(replayed.faults)) == (len(tree.nodes), len(tree.faults))
     seconds = tree.seconds if whole else min(sum(record.waves), tree.seconds)
-    return made.model_copy(update={"seconds": seconds})
+    return replayed.model_copy(update={"seconds": seconds})
 
 
 async def _given_roots(
@@ -90,15 +90,15 @@ class _Record:
     seed: int | None
     num_roots: int
     judged: dict[str, tuple[Judgement, Usage]] = field(default_factory=dict)
-    """Response to its judgement and what that cost whoever had the response first."""
+    """Response to its judgement, and to the usage that the first node with it was charged."""
     undecided: dict[str, Fault] = field(default_factory=dict)
     """Response to the fault that says that no vote decided on it."""
     lost: dict[int, str] = field(default_factory=dict)
-    """Fault to what stands for a refinement that nobody could judge: its text is not in the record."""
+    """Fault to a placeholder for a refinement that could not be judged: its text is not in the record."""
     tried: Counter[int | None] = field(default_factory=Counter)
     """Attempts so far, by parent; the driver makes them in order."""
-    known: dict[int | None, dict[int, Node | Fault]] = field(default_factory=dict)
-    """What came of the attempts below a parent, once somebody asked."""
+    attempts: dict[int | None, dict[int, Node | Fault]] = field(default_factory=dict)
+    """The attempts below a parent, computed when they are first needed."""
     waves: list[float] = field(default_factory=list)
     """Seconds of each wave's slowest attempt."""
     wrote: dict[str, float] = field(default_factory=dict)
@@ -155,9 +155,9 @@ class _Record:
     def _written(self, parent: int | None) -> Generation:
         index = self.tried[parent]
         self.tried[parent] += 1
-        if parent not in self.known:
-            self.known[parent] = self._attempts(parent)
-        attempt = self.known[parent].get(index)
+        if parent not in self.attempts:
+            self.attempts[parent] = self._attempts(parent)
+        attempt = self.attempts[parent].get(index)
         if attempt is None:
             raise _NotHeldError
         usage = attempt.usage - attempt.judge_usage
@@ -184,11 +184,11 @@ class _Record:
         places = _places(self.seed, self.tree.prompt.id, parent, most)
         if not all(node.seed in places for node in nodes):
             raise _NotHeldError
-        found: dict[int, Node | Fault] = {places[node.seed]: node for node in nodes}
-        empty = [index for index in range(most) if index not in found]
+        by_index: dict[int, Node | Fault] = {places[node.seed]: node for node in nodes}
+        empty = [index for index in range(most) if index not in by_index]
         if faults and len(empty) != len(faults):  # which of them was cut off, and which one failed?
             raise _NotHeldError
-        return {**found, **dict(zip(empty, faults, strict=False))}
+        return {**by_index, **dict(zip(empty, faults, strict=False))}
 
     def _clock(self, seconds: float) -> None:
         self.waves[-1] = max(self.waves[-1], seconds)
@@ -209,8 +209,8 @@ def _keeps_draft(fault: Fault) -> bool:
     return fault.stage == "judge" and fault.parent is None
 
 
-def _position(faults: Sequence[Fault], wanted: Fault) -> int:
-    return next(index for index, fault in enumerate(faults) if fault is wanted)
+def _position(faults: Sequence[Fault], fault: Fault) -> int:
+    return next(index for index, other in enumerate(faults) if other is fault)
 
 
 def _sound(made: SearchTree, record: _Record, settings: SearchSettings) -> bool:
@@ -220,7 +220,7 @@ def _sound(made: SearchTree, record: _Record, settings: SearchSettings) -> bool:
     # An unjudged refinement whose text the record lacks.
     if any(node.response in record.lost.values() for node in made.nodes):
         return False
-    # Of identical responses the first pays; where their text is lost, only the same order tells which.
+    # The first of identical responses is charged; where their text is lost, only the order identifies it.
     return _marks(made) == _marks(record.tree)[: len(made.faults)]
 
 
@@ -229,7 +229,7 @@ def _marks(tree: SearchTree) -> list[tuple[int | None, str, str, str]]:
 
 
 def _counting(strategy: Strategy, waves: list[float]) -> Strategy:
-    """The strategy, noting in `waves` that a wave begins."""
+    """The strategy, recording the start of each wave in `waves`."""
 
     def plan(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
         inner = strategy(roots, config)

@@ -2,7 +2,7 @@
 
 It clips each wave to the budget, generates and judges all children of the wave concurrently, appends
 them in the order of the wave, and stops when one passes. It knows no text template and no
-model; roles do. Rules: docs/design.md, "Semantics, settled".
+model; roles do. Rules: docs/design.md, "Semantics".
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _Search:
         self._cancelled_usage: dict[Role, Usage] = {}
 
     async def follow(self, plan: Plan) -> Stop:
-        """Run the plan's waves until a node passes, the budget binds, or nothing is left to try."""
+        """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
         if self._solved():
             return "solved"
         try:
@@ -179,12 +179,12 @@ class _Search:
         return any(_passes(node.judgement, self.settings.threshold) for node in self.nodes)
 
     def _clip(self, wave: Sequence[Expand]) -> list[Expand]:
-        left = 0 if self._capped() else self.settings.budget.responses - self._spent
+        remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
         clipped = []
         for expand in wave:
-            granted = min(expand.n, left)
+            granted = min(expand.n, remaining)
             self._bound = self._bound or granted < expand.n
-            left -= granted
+            remaining -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
         return clipped

@@ -31,12 +31,12 @@ class EnginePool:
     async def make_room(self, needed: Collection[Deployment], note: NoteCallback) -> None:
         """Free the models in this process that are not needed, if another one has to be loaded."""
         local = [deployment for deployment in needed if not deployment.urls]
-        if all(any(opened.serves(wanted) for opened in self.engines) for wanted in local):
+        if all(any(opened.serves(deployment) for opened in self.engines) for deployment in local):
             return
         idle = [
             opened
             for opened in self.engines
-            if not opened.urls and not any(opened.serves(wanted) for wanted in local)
+            if not opened.urls and not any(opened.serves(deployment) for deployment in local)
         ]
         await close_all({deployment: self.engines.pop(deployment) for deployment in idle}, note)
 

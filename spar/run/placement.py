@@ -107,7 +107,7 @@ def memory_shares(
 
 
 def shares(sizes: dict[str, int | None]) -> dict[str, float]:
-    """Each model's share of the memory when they stand side by side: half of it in equal parts, half
+    """Each model's share of the memory when all are loaded: half of it in equal parts, half
     by weight, so that a small model keeps room for its cache."""
     total = sum(size or 0 for size in sizes.values())
     even = 1 / len(sizes)
