@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli import report
 from spar.cli.flags import (
     Display,
     DryRun,
@@ -26,6 +25,7 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
+from spar.cli.show import report
 from spar.config import DecodeConfig, default_recipe, load_decode
 from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress

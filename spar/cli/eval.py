@@ -17,8 +17,6 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.compare_report import print_comparison
-from spar.cli.eval_report import print_results
 from spar.cli.flags import (
     AllowCode,
     Display,
@@ -33,7 +31,9 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.report import print_run, visible
+from spar.cli.show.compare_report import print_comparison
+from spar.cli.show.eval_report import print_results
+from spar.cli.show.report import print_run, visible
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.estimate.evaluation import evaluation_text

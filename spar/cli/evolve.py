@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli import evolve_report, report
 from spar.cli.flags import (
     Display,
     DryRun,
@@ -23,6 +22,7 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
+from spar.cli.show import evolve_report, report
 from spar.config import default_recipe
 from spar.evolve.inputs import read_inputs
 from spar.evolve.runner import dry_run_text, with_template

@@ -14,8 +14,8 @@ from spar.bootstrap_runner import (
     plan_bootstrap,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.report import open_console, visible
-from spar.cli.train_view import PlainView, View
+from spar.cli.show.report import open_console, visible
+from spar.cli.show.train_view import PlainView, View
 from spar.errors import UsageError
 from spar.train.bootstrap.build import summary_lines
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap

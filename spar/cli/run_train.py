@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.cli import train_view
 from spar.cli.interrupts import interruptible
-from spar.cli.report import open_console, visible
+from spar.cli.show import train_view
+from spar.cli.show.report import open_console, visible
 from spar.store import MANIFEST
 from spar.train.pipeline import StageSelection
 from spar.train.recipe import TrainConfig, load_train, with_changes

@@ -33,7 +33,7 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.report import as_text, open_console, visible
+from spar.cli.show.report import as_text, open_console, visible
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.estimate.evaluation import sweep_text
 from spar.eval.runner import EvalRequest

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spar.cli import eval_report
 from spar.cli.eval import run
+from spar.cli.show import eval_report
 from spar.config import EvalConfig, load_eval
 from spar.errors import RunLocked, UsageError
 from spar.eval.job_runner import forget

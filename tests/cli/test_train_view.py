@@ -11,7 +11,7 @@ from rich.console import Console
 from spar import train_runner
 from spar.cli.interrupts import interruptible
 from spar.cli.run_train import print_status
-from spar.cli.train_view import LiveView, PlainView, open_view, tables
+from spar.cli.show.train_view import LiveView, PlainView, open_view, tables
 from spar.errors import Interrupted, RunStopped, UsageError
 from spar.train.stage import Stage, write_record
 from spar.train.stage_runner import StageActivity

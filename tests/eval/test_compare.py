@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.cli.compare_report import print_comparison
+from spar.cli.show.compare_report import print_comparison
 from spar.errors import UsageError
 from spar.eval.compare import Flip, as_dict, compare, mcnemar
 from spar.eval.statistics import metrics

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from spar.cli.report import visible
+from spar.cli.show.report import visible
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from spar.cli.report import as_text, open_console
+from spar.cli.show.report import as_text, open_console
 from spar.eval.benchmark import declared_spec
 from spar.eval.paper import PaperTable
 from spar.infer.strategy import SearchConfig

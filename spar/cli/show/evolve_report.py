@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from spar.cli.report import as_text, open_console
+from spar.cli.show.report import as_text, open_console
 from spar.infer.summary import Summary
 from spar.record.evolution import REPORT, EvolveCounts, EvolveReport, GroupCoverage
 

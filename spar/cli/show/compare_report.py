@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from spar.cli.report import as_text, open_console
+from spar.cli.show.report import as_text, open_console
 from spar.eval.compare import Comparison, Flip
 from spar.eval.statistics import Difference
 

@@ -1,0 +1,1 @@
+"""What the commands print: tables, trees, and the live view of a training loop."""
