@@ -142,7 +142,7 @@ async def test_a_run_of_a_newer_schema(tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps(manifest))
     async with browser(tmp_path, size=(160, 24)) as (app, pilot):
         assert "broken" in screen_text(app)
-        assert "has schema version 99, this spar reads up to" in screen_text(app)
+        assert "has schema version 99; this version of spar reads up to" in screen_text(app)
         await open_trees(app, pilot)
         assert "1 of 1 trees" in screen_text(app)
 
