@@ -25,6 +25,8 @@ from tests.cli.test_decode import SPAR, rows, spar
 from tests.fakes import MUTE, NO, YES, kind_of, refined
 from tests.servers import ScriptedServer
 
+pytestmark = pytest.mark.slow
+
 YES_VOTES = {"p0": 5, "p1": 0, "p2": 3, "p3": None, "p4": 2, "p5": 0, "p6": 1}
 """Prompt to the number of Yes among five votes on its draft; None if none is readable."""
 MENDED = "p1"

@@ -17,6 +17,8 @@ from tests.cli.test_decode import SPAR, await_lines, comparable, spar
 from tests.evolve.worlds import LEAK, teach, write_ifeval, write_seeds
 from tests.servers import ScriptedServer
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Script(reply=teach, models=("teacher",))
 SEEDS = [
     "Write about a small boat.",

@@ -13,6 +13,8 @@ from tests.answers import Script
 from tests.cli.test_decode import comparable, spar
 from tests.servers import ScriptedServer
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-not-for-anyone-0123456789"
 
 

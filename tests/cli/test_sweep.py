@@ -25,7 +25,7 @@ from spar.store import read_summary
 from tests.cli.test_decode import comparable, rows, spar
 from tests.requires import requires
 
-pytestmark = requires("matplotlib")
+pytestmark = [pytest.mark.slow, requires("matplotlib")]
 
 ASKED: list[str] = []
 """Last turn of each request, in order."""

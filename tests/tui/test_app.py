@@ -32,6 +32,8 @@ from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
 from tui.session_state import Position, SessionState, load, save
 
+pytestmark = pytest.mark.screen
+
 LONG = "x" * 100_000
 
 
