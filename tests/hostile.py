@@ -1,4 +1,4 @@
-"""Text that would like to be more than text, and trees that are made of it."""
+"""Hostile text, and trees that contain it."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ SNIPPETS = (
     ":smile: {x} %s",
     "שלום العربية 日本語 👩‍💻",
 )
-"""One of each kind that a terminal, a page, a drawing or a sheet might fall for."""
+"""One of each kind that a terminal, a page, a drawing or a spreadsheet might interpret."""
 
 EVERYTHING = "".join(SNIPPETS)
 
 hostile_text = st.lists(st.sampled_from(SNIPPETS) | any_text, max_size=6).map("".join)
-"""Any text at all, the kinds above among it."""
+"""Any text, including the kinds above."""
 
 
 def hostile_tree(text: str = EVERYTHING) -> SearchTree:
-    """A draft, its refinement, an unjudged draft and two faults, with the text wherever a text may stand."""
+    """A draft, its refinement, an unjudged draft and two faults, with the text in every text field."""
     judgement = Judgement(verdicts=(True, False, None), critique=text, dissent=text)
     nodes = (
         Node(id=0, parent=None, depth=0, response=text, judgement=judgement),

@@ -26,7 +26,7 @@ from tui.inputs import Inputs
 
 SLICE_SECONDS = 0.05
 """Length of a slice of work; between slices, the worker checks whether to stop."""
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 """How often a growing file is checked while there is other work."""
 COUNT_SECONDS = 1.0
 """How often rows are counted while reading, or when an evaluation's results may have changed them."""
@@ -104,11 +104,11 @@ class RunView:
 
     def work(self) -> None:
         """Work until nothing is left or the view is closed."""
-        looked = float("-inf")
+        checked = float("-inf")
         while not self._closed:
-            if time.monotonic() - looked > LOOK_SECONDS:
-                self._look()
-                looked = time.monotonic()
+            if time.monotonic() - checked > CHECK_SECONDS:
+                self._check_file()
+                checked = time.monotonic()
             steps = [self.index.summarise(SLICE_SECONDS), self.index.search(SLICE_SECONDS)]
             if all(steps):
                 return
@@ -118,7 +118,7 @@ class RunView:
         self._closed = True
         self.index.close()
 
-    def _look(self) -> None:
+    def _check_file(self) -> None:
         if self.problem is None:
             try:
                 self.index.refresh()

@@ -93,7 +93,7 @@ def paragraphs(markdown: str) -> Iterator[tuple[str, str]]:
 @example(hostile_tree())
 @example(make_tree())
 def test_any_tree_in_any_form(tree: SearchTree) -> None:
-    """Every form ends in a line break, has a UTF-8 form and sends no control character."""
+    """Every format ends with a line break, can be encoded as UTF-8 and has no control character."""
     for form in TREE_FORMATS:
         text = export_tree(tree, form)
         assert text.endswith("\n")
@@ -117,7 +117,7 @@ def test_json_is_the_record() -> None:
 
 
 def test_markdown_says_everything() -> None:
-    """The task, the tree, each node under a heading of its own, changes in brackets."""
+    """The prompt, the tree, each node under its own heading, and changes in brackets."""
     text = export_tree(worked(), "markdown")
     headings = [line for kind, line in paragraphs(text) if kind == "line"]
     assert headings[:4] == ["# Search tree ` p `", "### Prompt: user", "## Tree", "## Node 0"]
@@ -130,7 +130,7 @@ def test_markdown_says_everything() -> None:
 
 
 def test_markdown_holds_hostile_text() -> None:
-    """Outside of fences and code spans stands no word of a model's, and the fences hold it whole."""
+    """No model text appears outside of fences and code spans, and the fences contain all of it."""
     pieces = list(paragraphs(export_tree(hostile_tree(), "markdown")))
     lines = [text for kind, text in pieces if kind == "line"]
     title, headings = lines[0], lines[1:]
@@ -158,7 +158,7 @@ def test_html_is_one_page() -> None:
 
 
 def test_html_holds_hostile_text() -> None:
-    """No tag, attribute or comment comes of a model's text, and the text can be read in the page."""
+    """Model text produces no tag, attribute or comment, and is readable in the page."""
     allowed = "html head meta title style body h1 h2 pre details summary section ins del"
     page = Page(
         export_tree(hostile_tree(), "html", Annotations(check=lambda *_: [(EVERYTHING, True)]))
@@ -172,7 +172,7 @@ def test_html_holds_hostile_text() -> None:
 
 
 def test_svg_draws_every_node_and_fault() -> None:
-    """A box each and one for the prompt, an edge to each, and no two boxes in one place."""
+    """Every node and fault has a box and an edge, and no two boxes overlap."""
     root = ET.fromstring(export_tree(worked(), "svg"))
     assert len(root.findall(f"{SVG}g")) == 8
     assert len(root.findall(f"{SVG}path")) == 7
@@ -216,7 +216,7 @@ def test_dot_has_every_node_and_edge() -> None:
 
 
 def test_dot_holds_hostile_text() -> None:
-    """With the quoted strings taken out nothing of a model's text is left, and the strings escape it."""
+    """Model text appears only in quoted strings, which escape it."""
     text = export_tree(hostile_tree(r'a\ "b" \N &lt; } ; ['), "dot")
     strings = re.findall(r'"((?:[^"\\]|\\.)*)"', text)
     rest = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
@@ -232,7 +232,7 @@ def truth(tree: SearchTree, node: Node) -> list[tuple[str, bool]]:
 
 
 def read_csv(trees: list[SearchTree], rows: RowKind) -> list[dict[str, str]]:
-    """What was written, read by the standard library."""
+    """Write a CSV table and read it with the standard library."""
     handle = io.BytesIO()
     number = write_table(trees, handle, "csv", rows=rows, annotations=Annotations(check=truth))
     read = list(csv.DictReader(io.StringIO(handle.getvalue().decode("utf-8"), newline="")))
@@ -241,7 +241,7 @@ def read_csv(trees: list[SearchTree], rows: RowKind) -> list[dict[str, str]]:
 
 
 def read_parquet(trees: list[SearchTree], rows: RowKind) -> list[dict[str, Any]]:
-    """What was written, read by pyarrow."""
+    """Write a Parquet table and read it with pyarrow."""
     parquet = pytest.importorskip("pyarrow.parquet")
     handle = io.BytesIO()
     write_table(trees, handle, "parquet", rows=rows, annotations=Annotations(check=truth))
@@ -281,7 +281,7 @@ def test_a_row_a_tree() -> None:
 
 
 def test_a_row_a_node_and_a_fault() -> None:
-    """Each with its tree's prompt id; what is not known is null."""
+    """Each row has its tree's prompt id; unknown values are null."""
     nodes = read_parquet([worked(), make_tree()], "nodes")
     assert [row["node"] for row in nodes] == [0, 1, 2, 3, 4]
     assert [row["parent"] for row in nodes] == [None, 0, 0, None, 1]
@@ -294,7 +294,7 @@ def test_a_row_a_node_and_a_fault() -> None:
 
 
 @pytest.mark.parametrize("rows", ROW_KINDS)
-def test_columns_are_what_is_said(rows: RowKind) -> None:
+def test_columns_are_documented(rows: RowKind) -> None:
     """Rows have the listed columns in their order, a run without rows too, and the page names each."""
     for row in rows_of(worked(), rows):
         assert list(row) == list(COLUMNS[rows])
@@ -309,7 +309,7 @@ def test_columns_are_what_is_said(rows: RowKind) -> None:
 
 @pytest.mark.parametrize("rows", ROW_KINDS)
 def test_tables_hold_hostile_text(rows: RowKind) -> None:
-    """Text comes back as it was, but for lone surrogates, which are written as escapes."""
+    """Text survives the round trip, except lone surrogates, which are written as escapes."""
     written = EVERYTHING.encode("utf-8", "backslashreplace").decode()
     assert r"\ud800" in written and "\0" in written
     column = {"trees": "prompt", "nodes": "critique", "faults": "reason"}[rows]
@@ -331,7 +331,7 @@ def test_any_tree_as_csv(tree: SearchTree) -> None:
 
 
 def test_a_long_run_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more trees are taken than one piece needs, the header comes once, and no row is lost."""
+    """Only the trees of one chunk are consumed at a time, the header is written once, and no row is lost."""
     monkeypatch.setattr(table_module, "CHUNK", 10)
     taken: list[int] = []
     written: list[int] = []
@@ -357,7 +357,7 @@ def test_a_long_run_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("form", ["html", "markdown", "svg"])
 def test_exports_scale_with_the_tree(form: TreeFormat) -> None:
-    """A chain of 300 and a bush of 300 are written, no deeper nested than any other."""
+    """A chain of 300 nodes and a node with 300 children are written without deep nesting."""
     for tree in (
         make_tree((None, 1), *((index, 1) for index in range(299))),
         make_tree((None, 1), *[(0, 1)] * 299),

@@ -1,4 +1,4 @@
-"""How tests use the browser: start it, press keys, wait until something is seen."""
+"""Drive the browser in tests: start it, press keys, wait for a condition."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tui.widgets.table import Table
 from tui.widgets.tree_pane import TreePane
 
 SECONDS = 30.0
-"""Longer than anything takes on a machine that does much else."""
+"""Timeout of `until`, long enough for a busy machine."""
 
 
 @asynccontextmanager
 async def browser(
     *paths: Path, size: tuple[int, int] = (80, 24), **inputs: Any
 ) -> AsyncIterator[tuple[SparApp, Pilot[None]]]:
-    """The application on these paths, its first screen filled."""
+    """Run the application on these paths, until its first screen is filled."""
     app = SparApp(Inputs(paths=paths, **inputs))
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: is_idle(app))
@@ -34,7 +34,7 @@ async def browser(
 
 
 async def until(pilot: Pilot[None], seen: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait until something is so; show the screen where it never is."""
+    """Wait for a condition; the assertion error shows the screen."""
     deadline = time.monotonic() + seconds
     await pilot.pause()
     while not seen():
@@ -44,7 +44,7 @@ async def until(pilot: Pilot[None], seen: Callable[[], bool], seconds: float = S
 
 
 def is_idle(app: Any) -> bool:
-    """Whether the screen shows all that there is."""
+    """Whether the screen is up to date."""
     screen = app.screen
     if isinstance(screen, RunsScreen):
         return screen._watcher.latest.complete and screen._scan is screen._watcher.latest
@@ -56,12 +56,12 @@ def is_idle(app: Any) -> bool:
 
 
 def screen_text(app: Any) -> str:
-    """What stands on the screen, line by line."""
+    """The text of the screen, line by line."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 def notified(app: SparApp, text: str) -> bool:
-    """Whether a notice holds that."""
+    """Whether a notification contains a text."""
     return any(text in notice.message for notice in app._notifications)
 
 

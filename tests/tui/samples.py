@@ -1,4 +1,4 @@
-"""Run directories as the browser finds them: small, and the same every time."""
+"""Small run directories, the same every time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOTES = Usage(calls=5, prompt_tokens=600, completion_tokens=50, seconds=1.0)
 
 
 def judged(yes: int, of: int = 5) -> Judgement:
-    """Votes with a critique, and a dissent where they differ."""
+    """A judgement with a critique, and a dissent if the votes differ."""
     verdicts = tuple(index < yes for index in range(of))
     dissent = "I see it otherwise." if 0 < yes < of else None
     return Judgement(verdicts=verdicts, critique="The keyword is missing.", dissent=dissent)
@@ -105,6 +105,6 @@ def write_run(
 
 
 def append(directory: Path, tree: SearchTree) -> None:
-    """Let a run go on."""
+    """Append a tree to a run."""
     with (directory / "trees.jsonl").open("a") as handle:
         handle.write(f"{tree.to_json()}\n")

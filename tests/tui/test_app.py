@@ -38,7 +38,7 @@ LONG = "x" * 100_000
 
 
 def sound(app: SparApp) -> bool:
-    """Whether no line of the screen is wider or narrower than it, or holds what a terminal obeys."""
+    """Whether every line fits the screen exactly and has no control character."""
     strips = app.screen._compositor.render_strips()
     width = app.size.width
     text = "".join(segment.text for strip in strips for segment in strip)
@@ -49,7 +49,7 @@ def sound(app: SparApp) -> bool:
 async def test_hostile_text_on_every_screen(
     tmp_path: Path, size: tuple[int, int], snippets: tuple[str, ...]
 ) -> None:
-    """Markup, escapes, odd characters and endless lines are text, and move nothing."""
+    """Markup, escapes, odd characters and endless lines are shown as text and do not change the layout."""
     hostile = [hostile_tree(), *map(hostile_tree, snippets), hostile_tree(LONG)]
     run = write_run(tmp_path / "[bold]r", hostile, strategy=EVERYTHING)
     async with browser(tmp_path, size=size) as (app, pilot):
@@ -70,7 +70,7 @@ async def test_hostile_text_on_every_screen(
 
 
 async def test_hostile_search(tmp_path: Path) -> None:
-    """What is looked for is shown as text, in the table and in the tree."""
+    """The search text is shown as text, in the table and in the tree."""
     run = write_run(tmp_path / "a", [hostile_tree("[/x]")])
     async with browser(run) as (app, pilot):
         await pilot.press("slash", *"[/x]", "enter")
@@ -97,7 +97,7 @@ async def test_a_tree_that_ends_appears(tmp_path: Path) -> None:
 
 
 async def test_a_running_run_is_followed(tmp_path: Path) -> None:
-    """It is marked while its writer holds the lock, and its trees are counted as they come."""
+    """It is marked while its writer holds the lock, and its trees are counted live."""
     run = write_run(tmp_path / "a", trees(3), ended=False)
     with locked(run / "run.lock"):
         async with browser(tmp_path) as (app, pilot):
@@ -138,7 +138,7 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
 
 
 async def test_a_run_of_a_newer_schema(tmp_path: Path) -> None:
-    """Its row says so, and so does opening it."""
+    """Its row shows the error, and so does opening it."""
     run = write_run(tmp_path / "a", trees(1))
     manifest = json.loads((run / "run.json").read_text()) | {"schema_version": 99}
     (run / "run.json").write_text(json.dumps(manifest))
@@ -150,7 +150,7 @@ async def test_a_run_of_a_newer_schema(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_vanishes(tmp_path: Path) -> None:
-    """It is said, what was read can still be looked at, and R reads what has taken its place."""
+    """An error is shown, the rows can still be viewed, and R opens the replacement."""
     run = write_run(tmp_path / "a", trees(3))
     async with browser(run) as (app, pilot):
         (run / "trees.jsonl").unlink()
@@ -164,7 +164,7 @@ async def test_a_file_that_vanishes(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_is_gone(tmp_path: Path) -> None:
-    """Opening it says so and leaves the list on the screen."""
+    """Opening it shows a warning and leaves the list on the screen."""
     run = write_run(tmp_path / "a", trees(3))
     async with browser(tmp_path) as (app, pilot):
         app.open_run(run / "nowhere")
@@ -197,7 +197,7 @@ async def test_resuming_the_last_session(tmp_path: Path) -> None:
 
 
 async def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no run, the screen says what to type; its button makes one, which then appears."""
+    """Without runs, the screen shows instructions; the demo button creates one, which then appears."""
     monkeypatch.chdir(tmp_path)
 
     async def demo(directory: Path) -> None:
@@ -212,7 +212,7 @@ async def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_demo_that_fails(tmp_path: Path) -> None:
-    """Its reason is said, and it can be tried again."""
+    """The reason is shown, and the demo can be started again."""
 
     async def demo(directory: Path) -> None:
         raise RunStopped("the disk is full [/x]")

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.screen
 
 
 def answered(number: int, response: str, yes: int | None) -> SearchTree:
-    """A tree of one draft; None: nobody was asked to judge it."""
+    """A tree of one draft; None: it was not judged."""
     passed = yes is not None and yes > 2
     return SearchTree(
         prompt=prompt(number),
@@ -51,7 +51,7 @@ def answered(number: int, response: str, yes: int | None) -> SearchTree:
 
 
 def opened(left: Path, right: Path, truth: GroundTruth | None = None) -> Comparison:
-    """A comparison that knows all."""
+    """A comparison that is completely read."""
     comparison = Comparison(*(TreeIndex.open(path, truth=truth) for path in (left, right)))
     while not comparison.work(0.5):
         pass
@@ -60,13 +60,13 @@ def opened(left: Path, right: Path, truth: GroundTruth | None = None) -> Compari
 
 
 def outcomes(comparison: Comparison) -> dict[str, Outcome]:
-    """Prompt to what became of it."""
+    """Prompt to its outcome."""
     pairs = [comparison.pair(place) for place in comparison.order()]
     return {pair.left.prompt_id: pair.outcome for pair in pairs}
 
 
 def test_judged_runs(tmp_path: Path) -> None:
-    """Each pair comes to what its two searches came to; prompts of one run only are counted apart."""
+    """The outcome follows from both searches; prompts of a single run are counted separately."""
     left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
     rights = [answered(n, "x", yes) for n, yes in ((3, 0), (1, 2), (2, 4), (0, 3), (7, 5), (8, 5))]
     comparison = opened(left, write_run(tmp_path / "b", rights))
@@ -84,8 +84,8 @@ def test_judged_runs(tmp_path: Path) -> None:
         outcome_counts.by_truth,
     ) == (4, 0, 2, 0)
     assert [count_of(outcome_counts, kind) for kind in PAIR_FILTERS] == [4, 2, 1, 1, 1, 1]
-    said = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
-    assert counts_text(outcome_counts).plain == said
+    expected = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
+    assert counts_text(outcome_counts).plain == expected
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_judged_runs(tmp_path: Path) -> None:
     [("all", [0, 1, 2, 3]), ("flips", [1, 2]), ("left", [1]), ("right", [2]), ("both", [0])],
 )
 def test_order(tmp_path: Path, kind: PairFilter, positions: list[int]) -> None:
-    """Places are in the order of the left run."""
+    """Positions are in the order of the left run."""
     left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
     right = write_run(tmp_path / "b", [answered(n, "x", yes) for n, yes in enumerate([5, 0, 5, 1])])
     assert list(opened(left, right).order(kind)) == positions
 
 
 def test_ground_truth_decides_where_both_have_it(tmp_path: Path) -> None:
-    """The judge decides only where ground truth is not known of both answers."""
+    """The judge decides only without ground truth for both answers."""
     left = write_run(tmp_path / "a", [answered(n, f"good {n}", 0) for n in range(3)])
     right = write_run(tmp_path / "b", [answered(n, f"bad {n}", 5) for n in range(3)])
 
@@ -123,7 +123,7 @@ def test_ground_truth_decides_where_both_have_it(tmp_path: Path) -> None:
 
 
 def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
-    """Without ground truth an answer that nobody judged is no failure, but a search without a node is one."""
+    """Without ground truth, an unjudged answer is not a failure, but a search without a node is."""
     empty = answered(1, "x", 0).model_copy(update={"nodes": (), "selected": None})
     left = write_run(tmp_path / "a", [answered(0, "x", None), empty])
     right = write_run(tmp_path / "b", [answered(n, "x", 5) for n in range(2)])
@@ -134,8 +134,8 @@ def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ground truth that is written beside the trees afterwards is taken over."""
-    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
+    """Ground truth that is written after the trees is used."""
+    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [answered(0, name, None)]) for name in "ab")
     comparison = opened(left, right)
     assert outcomes(comparison) == {"prompt-0": "unknown"}
@@ -149,8 +149,8 @@ def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A prompt appears as soon as both runs have it; what was arranged before says nothing new by itself."""
-    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
+    """A prompt appears once both runs have it; nothing changes before `update`."""
+    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [solved_tree(0)], ended=False) for name in "ab")
     comparison = opened(left, right)
     assert not comparison.is_stale()
@@ -169,8 +169,8 @@ def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A last line that a writer was in the middle of counts once it is whole."""
-    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
+    """An incomplete last line counts once it is complete."""
+    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / n, [solved_tree(0)], ended=False) for n in "ab")
     append(right, solved_tree(1))
     whole = failed_tree(1).to_json()
@@ -190,8 +190,8 @@ def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.Monk
 def test_broken_lines_and_a_file_that_vanishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that holds no tree has no prompt to compare; a file that is gone is said to be."""
-    monkeypatch.setattr("tui.compare.comparison.LOOK_SECONDS", 0.0)
+    """A line that is not a tree is not compared; a deleted file is reported."""
+    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, trees(3)) for name in "ab")
     with (left / "trees.jsonl").open("a") as handle:
         handle.write("{broken}\n")
@@ -206,7 +206,7 @@ def test_broken_lines_and_a_file_that_vanishes(
 def test_many_prompts_are_compared_without_holding_trees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a prompt two numbers and of a row one byte are held: nothing that grows with the trees."""
+    """Memory is two numbers for each prompt and one byte for each row, independent of the trees' size."""
     paths = []
     for name, yes in (("a", 5), ("b", 0)):
         lines = [answered(n, "long " * 50, yes).to_json() for n in range(2000)]
@@ -223,7 +223,7 @@ def test_many_prompts_are_compared_without_holding_trees(
 
 
 def test_pair_sections() -> None:
-    """What differs comes first, then each side's answer under its name, and its tree."""
+    """The diff comes first, then each side's answer and tree."""
     left, right = answered(0, "Two cats sat.", 0), answered(0, "Two dogs sat.", 5)
     pair = _pair(left, right)
     change, a, b = pair_sections(pair, (left, right), ("greedy", "bfs"))
@@ -235,7 +235,7 @@ def test_pair_sections() -> None:
 
 
 def test_pair_sections_without_an_answer() -> None:
-    """A side without a tree, or whose search found no answer, says so; equal answers differ in nothing."""
+    """A side without a tree or an answer shows the reason; equal answers have no diff."""
     tree = answered(0, "x", 5)
     empty = tree.model_copy(update={"nodes": (), "selected": None})
     pair = _pair(tree, tree)
@@ -261,7 +261,7 @@ def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
 
 
 def _pair(left: SearchTree, right: SearchTree) -> Any:
-    """A pair as a comparison gives it."""
+    """A pair of a comparison."""
     from tui.compare.comparison import PromptPair, _mark, _outcome
     from tui.index.row_summary import summarize_tree
     from tui.index.rows import TreeRow
@@ -291,7 +291,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settled(app: Any) -> bool:
-    """Whether the screen shows all that there is."""
+    """Whether the screen is up to date."""
     screen = app.screen
     if isinstance(screen, CompareScreen):
         comparison = screen.comparison
@@ -353,7 +353,7 @@ def pair_is(line: int) -> Seen:
 
 
 def focus_is(name: str) -> Seen:
-    """That pane has the keys."""
+    """That pane is focused."""
     return lambda app: app.screen.focused is app.screen.query_one(name)
 
 
@@ -428,7 +428,7 @@ def at_place(app: SparApp, screen: CompareScreen, place: int) -> Callable[[], bo
 
 
 async def test_a_click_filters(runs: Path) -> None:
-    """The mouse chooses a kind, and a second click opens a pair."""
+    """A click selects a filter, and a second click opens a pair."""
     async with browser(runs) as (app, pilot):
         screen = await open_compare(app, pilot)
         await pilot.click(Choices, offset=(14, 0))
@@ -439,7 +439,7 @@ async def test_a_click_filters(runs: Path) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_both_answers_are_on_the_screen(runs: Path, size: tuple[int, int]) -> None:
-    """Side by side where there is room, else below each other; what differs is there at either size."""
+    """Panes are next to each other, or stacked on a narrow screen; both have the diff."""
     async with browser(runs, size=size) as (app, pilot):
         await open_compare(app, pilot)
         await pilot.press("n", "enter")
@@ -455,7 +455,7 @@ async def test_both_answers_are_on_the_screen(runs: Path, size: tuple[int, int])
 
 
 async def test_a_run_that_cannot_be_read(runs: Path) -> None:
-    """The screen says so on one line, and reads it again when it is back."""
+    """The screen shows a one-line error, and R opens the run when it is back."""
     async with browser(runs) as (app, pilot):
         screen = CompareScreen(Inputs(paths=(runs,)), runs / "a", runs / "gone")
         app.push_screen(screen)
@@ -478,7 +478,7 @@ async def test_a_tree_that_ends_appears(runs: Path) -> None:
 
 
 async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
-    """Names, prompts and answers that would like to be more than text are text."""
+    """Hostile names, prompts and answers are shown as text."""
     for name in "ab":
         tree = hostile_tree(EVERYTHING)
         write_run(tmp_path / f"runs/[bold]{name}", [tree, solved_tree()])
@@ -494,7 +494,7 @@ async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
 
 
 def press(*keys: str) -> Callable[[Any], Any]:
-    """Press keys, each when the screen is settled."""
+    """Press keys, each when the screen is idle."""
 
     async def pressing(pilot: Any) -> None:
         await open_compare(pilot.app, pilot)
@@ -512,6 +512,6 @@ SCREENS = {"compare": ["n"], "flips": ["f"], "pair": ["n", "enter"]}
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare: Compare, runs: Path, screen: str, size: tuple[int, int]) -> None:
-    """As it was when somebody last looked."""
+    """The screen matches its snapshot."""
     app = SparApp(Inputs(paths=(runs,)))
     assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)

@@ -35,19 +35,19 @@ from tui.index.run_index import TreeIndex, shared_rows
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the trees of a run are to be."""
+    """The path of a run's trees."""
     return tmp_path / "trees.jsonl"
 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read so little at once that every line spans several blocks."""
+    """Use blocks so small that every line spans several."""
     monkeypatch.setattr(scan, "BLOCK", 50)
     monkeypatch.setattr(search, "BLOCK", 50)
 
 
 def test_a_row_says_what_a_table_needs(path: Path) -> None:
-    """Every field of a row, worked out by hand."""
+    """Every field of a row, computed by hand."""
     write(path, tree("a", text="\n First. \nSecond.", num_faults=2))
     row = summarised(path).row(0)
     assert row == TreeRow(
@@ -79,7 +79,7 @@ def test_a_title_is_cut(path: Path) -> None:
 def test_rows_are_the_same_before_and_after_the_background_pass(
     tmp_path_factory: pytest.TempPathFactory, made: list[SearchTree]
 ) -> None:
-    """Any legal trees: a row read on demand equals the row kept in columns, and the tree round-trips."""
+    """Any legal trees: a row read on demand equals the row stored in columns, and the tree round-trips."""
     path = write(tmp_path_factory.mktemp("run") / "trees.jsonl", *made)
     index = TreeIndex.open(path)
     early = index.rows(range(len(index)))
@@ -91,7 +91,7 @@ def test_rows_are_the_same_before_and_after_the_background_pass(
 
 @given(trees())
 def test_the_ends_of_a_line_agree_with_the_whole(made: SearchTree) -> None:
-    """What is read from the two ends of a line that spar wrote is what parsing it gives."""
+    """The quick summary of a line that spar wrote equals the parsed one."""
     raw = line_of(made)
     seen = quick_summary(raw, raw)
     if seen is None:  # the prompt's id has escapes
@@ -104,7 +104,7 @@ def test_the_ends_of_a_line_agree_with_the_whole(made: SearchTree) -> None:
 
 
 def test_the_ends_of_a_line_are_not_fooled_by_text() -> None:
-    """A response that holds a whole other tree decides nothing."""
+    """A response that contains another tree is not mistaken for it."""
     other = tree("x", stop="budget", num_faults=1).to_json()
     raw = line_of(tree("a", response=other, stop="solved"))
     seen = quick_summary(raw, raw)
@@ -134,7 +134,7 @@ def test_filters(path: Path, early: bool) -> None:
 
 
 def test_a_file_of_another_tool_works(path: Path) -> None:
-    """Keys in another order, spaces, UTF-8 and CRLF: all is known once it is parsed."""
+    """Other key order, spaces, UTF-8 and CRLF: everything is known once the line is parsed."""
     write(
         path,
         spaced(tree("a", text="é ü", stop="budget")),
@@ -167,7 +167,7 @@ BAD = {
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_line_is_one_marked_row(path: Path, bad: bytes, early: bool) -> None:
-    """It says why in one line, keeps its number, and leaves its neighbours alone."""
+    """It has a one-line error and its own row number, and its neighbours are unaffected."""
     write(path, tree("a"), bad, tree("b"))
     index = TreeIndex.open(path) if early else summarised(path)
     assert errors(index) == [1]
@@ -189,7 +189,7 @@ def test_a_newer_schema_says_so(path: Path) -> None:
 
 
 def test_a_line_that_is_too_long_is_not_read(path: Path) -> None:
-    """A line of many megabytes without an end costs no memory; its neighbours are there."""
+    """An endless line of many megabytes takes no memory; its neighbours are read."""
     write(path, tree("a"))
     with path.open("r+b") as handle:
         handle.seek(MAX_LINE_BYTES + 1000, 2)  # a hole in the file: it takes no room on the disk
@@ -201,7 +201,7 @@ def test_a_line_that_is_too_long_is_not_read(path: Path) -> None:
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(line_of(tree("t")))), max_size=6))
 def test_any_bytes_are_rows(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
-    """Every line is one row, whatever it holds; only trees are without an error."""
+    """Every line is one row; all rows but trees have an error."""
     lines = [line.replace(b"\n", b" ") for line in lines]
     path = write(tmp_path_factory.mktemp("run") / "trees.jsonl", *lines)
     index = summarised(path)
@@ -213,7 +213,7 @@ def test_any_bytes_are_rows(tmp_path_factory: pytest.TempPathFactory, lines: lis
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("size", [0, 1, 49, 50, 51, 3000])
 def test_lines_across_blocks(path: Path, size: int) -> None:
-    """Lines that begin and end anywhere in a block are found whole, with what their ends say."""
+    """Lines that start and end anywhere in a block are found, with their quick summaries."""
     lines = [tree(f"{n}", response="x" * size, num_faults=n % 2) for n in range(6)]
     write(path, *lines)
     index = TreeIndex.open(path)
@@ -238,7 +238,7 @@ def test_a_cut_last_line_is_a_marked_row_that_heals(path: Path) -> None:
 
 
 def test_a_last_line_without_its_break_is_a_tree(path: Path) -> None:
-    """As the store has it: the last line counts when it parses."""
+    """As in the store, the last line counts if it parses."""
     path.write_bytes(line_of(tree("a")))
     index = summarised(path)
     assert index.row(0).prompt_id == "a"
@@ -248,7 +248,7 @@ def test_a_last_line_without_its_break_is_a_tree(path: Path) -> None:
 
 
 def test_a_resumed_run_cuts_its_torn_line(tmp_path: Path) -> None:
-    """The writer's repair takes the torn line away; what it writes there takes the row's number."""
+    """The writer's repair removes the torn line; the next line takes its row number."""
     with RunStore.open(tmp_path, manifest()) as store:
         store.append(tree("a"))
     append(tmp_path / "trees.jsonl", line_of(tree("b", response="long" * 100))[:300], end=b"")
@@ -266,7 +266,7 @@ def test_a_resumed_run_cuts_its_torn_line(tmp_path: Path) -> None:
 
 
 def test_following_a_run(tmp_path: Path) -> None:
-    """Every appended tree is there at the next look, and earlier rows stay what they were."""
+    """Every appended tree is found by the next refresh, and earlier rows do not change."""
     with RunStore.open(tmp_path, manifest()) as store:
         index = TreeIndex.open(tmp_path)
         assert len(index) == 0
@@ -282,7 +282,7 @@ def test_following_a_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
-    """A run directory without trees opens, and its trees are found when they come."""
+    """A run directory without trees can be opened, and its trees are found later."""
     index = TreeIndex.open(tmp_path)
     assert (index.refresh(), index.summarise(), len(index)) == (0, True, 0)
     write(tmp_path / "trees.jsonl", tree("a"))
@@ -291,13 +291,13 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    """A path that does not exist is the person's mistake."""
+    """A path that does not exist is a usage error."""
     with pytest.raises(UsageError, match="does not exist"):
         TreeIndex.open(tmp_path / "trees.jsonl")
 
 
 def test_growth_while_reading(tmp_path: Path) -> None:
-    """Reading from one thread while another appends and a third summarises gives every tree."""
+    """Every tree is read while another thread appends and a third one summarises."""
     total, end = 300, threading.Event()
     with RunStore.open(tmp_path, manifest()) as store:
         index = TreeIndex.open(tmp_path)
@@ -338,7 +338,7 @@ def _rewrite(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [_delete, _replace, _cut, _rewrite])
 def test_a_file_that_vanishes_says_so(path: Path, change: object) -> None:
-    """Deleted, replaced, cut short or rewritten: following it ends in one line, again and again."""
+    """A deleted, replaced, truncated or rewritten file raises a one-line error on every refresh."""
     write(path, tree("a"), tree("b"))
     index = summarised(path)
     assert callable(change)
@@ -361,7 +361,7 @@ def test_a_cut_file_has_rows_with_errors(path: Path) -> None:
 
 
 def test_a_deleted_file_can_be_read_on(path: Path) -> None:
-    """What was open is still there for who holds it."""
+    """An open file can still be read."""
     write(path, tree("a"))
     index = TreeIndex.open(path)
     path.unlink()
@@ -371,7 +371,7 @@ def test_a_deleted_file_can_be_read_on(path: Path) -> None:
 
 
 def test_sorting(path: Path) -> None:
-    """Ties keep the order of the file both ways, and rows without a value come last."""
+    """Ties stay in file order in both directions, and rows without a value come last."""
     write(
         path,
         tree("a", votes=(True,), text="b"),
@@ -424,7 +424,7 @@ def _truth(one: SearchTree) -> bool | None:
 
 @pytest.mark.parametrize("early", [True, False])
 def test_ground_truth_of_a_program(path: Path, early: bool) -> None:
-    """The judge is wrong where it passes what fails or fails what passes; unjudged is not wrong."""
+    """The judge is wrong if it disagrees with ground truth; an unjudged answer is not."""
     made = [
         tree("right", response="yes"),
         tree("too kind", response="no"),
@@ -442,11 +442,11 @@ def test_ground_truth_of_a_program(path: Path, early: bool) -> None:
     assert shown(index, Filter("judge-wrong")) == [1, 2]
     assert shown(index, sort=Sort("truth")) == [1, 3, 5, 0, 2, 4]
     counts = index.counts()
-    assert (counts.judge_wrong, counts.truths, counts.passed) == (2, 5, 2)
+    assert (counts.judge_wrong, counts.verified, counts.passed) == (2, 5, 2)
 
 
 def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
-    """Outcomes and verdicts that an evaluation wrote beside the trees come first, also when they come late."""
+    """Results of an evaluation take precedence, even if they are written later."""
     path = write(tmp_path / "trees.jsonl", tree("a"), tree("b", response="no"), tree("c"))
     index = TreeIndex.open(tmp_path, truth=_truth)
     finish(index)
@@ -472,7 +472,7 @@ def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
 
 
 def test_finding_a_prompt(path: Path) -> None:
-    """By its id, the first row that has it; odd ids are found once they are parsed."""
+    """A prompt is found by its id; odd ids are found once they are parsed."""
     write(path, tree("a"), tree('q"é'), tree("a"), spaced(tree("z")), tree(""))
     index = TreeIndex.open(path)
     assert (index.find("a"), index.find(""), index.find("nobody")) == (0, 4, None)
@@ -510,7 +510,7 @@ def test_odd_numbers_fit(path: Path) -> None:
 
 
 def test_the_store_reads_the_same(tmp_path: Path) -> None:
-    """What the store's own reader streams is what the index shows."""
+    """The index shows what the store's reader yields."""
     with RunStore.open(tmp_path, manifest()) as store:
         for number in range(4):
             store.append(tree(f"{number}"))
@@ -520,7 +520,7 @@ def test_the_store_reads_the_same(tmp_path: Path) -> None:
 
 @given(any_text)
 def test_ids_and_titles_are_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    """Lone surrogates, control characters and empty texts come back as they were."""
+    """Lone surrogates, control characters and empty texts survive the round trip."""
     made = tree(text, text=text)
     index = summarised(write(tmp_path_factory.mktemp("run") / "trees.jsonl", made))
     assert index.row(0).prompt_id == text

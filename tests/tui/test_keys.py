@@ -46,12 +46,12 @@ Seen = Callable[[Any], bool]
 
 @dataclass(frozen=True)
 class Press:
-    """A key, and what is so after it and was not before."""
+    """A key, and a condition that holds after it but not before."""
 
     key: str
     seen: Seen
     first: Sequence[str] = ()
-    """Keys pressed before, to come to where this one does something."""
+    """Keys to press first, so that this one has an effect."""
 
 
 def at(row: int) -> Seen:
@@ -65,17 +65,17 @@ def on(number: int) -> Seen:
 
 
 def shows(text: str) -> Seen:
-    """It stands on the screen."""
+    """The text is on the screen."""
     return lambda app: text in screen_text(app)
 
 
 def lacks(text: str) -> Seen:
-    """It does not stand on the screen."""
+    """The text is not on the screen."""
     return lambda app: text not in screen_text(app)
 
 
 def is_screen(kind: type) -> Seen:
-    """That screen is at the top."""
+    """That screen is on top."""
     return lambda app: isinstance(app.screen, kind)
 
 
@@ -178,7 +178,7 @@ TREE = (
     Press("h", on(1)),
     Press("left", on(0)),
     Press("d", shows("── Response"), first=["a"]),
-    Press("p", shows("judge said so")),
+    Press("p", shows("the last word")),
     Press("l", lambda app: app.screen.query_one(NodePane).has_focus),
     Press("tab", lambda app: app.screen.query_one(TreePane).has_focus),
     Press("right", lambda app: app.screen.query_one(NodePane).has_focus),
@@ -241,7 +241,7 @@ def _own(owner: Any) -> list[BindingType]:
 
 
 async def press_all(app: Any, pilot: Pilot[None], presses: Sequence[Press]) -> None:
-    """Press each key; what it does is not so before."""
+    """Press each key; its condition must not hold before."""
     for one in presses:
         for key in one.first:
             await pilot.press(key)
@@ -320,9 +320,9 @@ async def test_keys_of_a_tree(runs: Path, tmp_path: Path, monkeypatch: pytest.Mo
         program.chmod(0o700)
         monkeypatch.setenv(variable, f"{program} {name}")
     monkeypatch.setattr(SparApp, "suspend", lambda app: nullcontext())
-    said = judged(1).critique + " judge said so"
+    critique = judged(1).critique + " the last word"
     annotations = Annotations(
-        render=lambda tree, node: [tree.prompt.messages[0].model_copy(update={"content": said})]
+        render=lambda tree, node: [tree.prompt.messages[0].model_copy(update={"content": critique})]
     )
     async with browser(runs, annotations_for=lambda directory: annotations) as (app, pilot):
         app.lent = tmp_path  # type: ignore[attr-defined]

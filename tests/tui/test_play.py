@@ -1,4 +1,4 @@
-"""The play screen: a search that grows, is cancelled, fails, is kept; and the real one behind it."""
+"""The play screen: searches that grow, are cancelled, fail and are stored; and the real session."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_a_tree_grows_node_by_node(tmp_path: Path) -> None:
 
 
 async def test_the_cursor_stays_where_a_person_put_it(tmp_path: Path) -> None:
-    """Nodes that come later do not take it along."""
+    """Nodes that arrive later do not move the cursor."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (_, pilot, screen):
         await pilot.press(*"Say it.", "enter")
@@ -161,7 +161,7 @@ async def test_the_cursor_stays_where_a_person_put_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["escape", "ctrl+c", "q"])
 async def test_cancel(tmp_path: Path, key: str) -> None:
-    """The search is given up at once, its nodes stay, and another one can be run with another budget."""
+    """The search stops at once, its nodes stay, and another one can be run."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
         await pilot.press(*"Say it.", "enter")
@@ -181,7 +181,7 @@ async def test_cancel(tmp_path: Path, key: str) -> None:
 
 
 async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) -> None:
-    """Whatever the engine still says, the screen shows the search that was asked for last."""
+    """The screen ignores late nodes of a cancelled search."""
     watches: list[Listener] = []
 
     class Late(ScriptedPlay):
@@ -212,7 +212,7 @@ async def test_leaving_cancels(tmp_path: Path) -> None:
 
 
 async def test_an_engine_that_fails_is_one_line(tmp_path: Path) -> None:
-    """A model that cannot be loaded or asked never ends the browser; the next search may work."""
+    """A model that cannot be loaded or called does not end the browser; the next search may work."""
     play = ScriptedPlay(error=EngineError("the model [bold]failed[/]: \x1b[31mlong\n\nstory"))
     play.free = True
     async with playing(play, tmp_path) as (app, pilot, screen):
@@ -238,7 +238,7 @@ async def test_an_engine_that_fails_is_one_line(tmp_path: Path) -> None:
     ],
 )
 async def test_settings_that_are_none(tmp_path: Path, name: str, value: str, error: str) -> None:
-    """A bad number is said on one line, and nothing is asked."""
+    """An invalid number is a one-line error, and nothing is searched."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
         await pilot.press(*"Say it.")
@@ -249,7 +249,7 @@ async def test_settings_that_are_none(tmp_path: Path, name: str, value: str, err
 
 
 async def test_nothing_to_ask(tmp_path: Path) -> None:
-    """A blank instruction is not asked."""
+    """A blank instruction is not searched."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, _):
         await pilot.press("space", "enter")
@@ -279,7 +279,7 @@ def test_every_key_is_pressed() -> None:
 
 
 async def test_keys_of_the_play(tmp_path: Path) -> None:
-    """Run, cancel, keep, the answer, what is shown and copied, another instruction, back."""
+    """Run, cancel, store, the answer, what is shown and copied, another instruction, back."""
     play = ScriptedPlay()
     async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
         await press_all(app, pilot, PLAY[:2])
@@ -290,7 +290,7 @@ async def test_keys_of_the_play(tmp_path: Path) -> None:
 
 
 async def test_keys_of_the_instruction(tmp_path: Path) -> None:
-    """ctrl+j begins a line, Enter asks, Tab goes on to the settings, Enter asks there too."""
+    """ctrl+j inserts a line break, Enter runs, Tab moves to the settings, Enter runs there too."""
     play = ScriptedPlay()
     play.free = True
     async with playing(play, tmp_path) as (_, pilot, screen):
@@ -308,7 +308,7 @@ async def test_keys_of_the_instruction(tmp_path: Path) -> None:
 
 
 async def test_buttons(tmp_path: Path) -> None:
-    """The mouse runs, cancels and keeps; what cannot be done is no button to press."""
+    """The mouse runs, cancels and stores; unavailable buttons are disabled."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
         note: list[str] = []
@@ -334,7 +334,7 @@ async def test_buttons(tmp_path: Path) -> None:
 
 
 async def test_what_is_pasted_is_what_is_asked(tmp_path: Path) -> None:
-    """Nothing that cannot be seen is sent to a model, or to the terminal."""
+    """No invisible character is sent to a model or the terminal."""
     play = ScriptedPlay()
     async with playing(play, tmp_path) as (app, pilot, screen):
         app.post_message(events.Paste("a\x1b[31mb\r\nc\td\u202e\u200b[b]x[/b]"))
@@ -348,7 +348,7 @@ async def test_what_is_pasted_is_what_is_asked(tmp_path: Path) -> None:
 
 @given(any_text)
 def test_plain(text: str) -> None:
-    """It holds only what can be seen, and leaves alone what could be."""
+    """Only invisible characters are removed."""
     made = plain(text)
     assert all(character.isprintable() or character == "\n" for character in made)
     assert plain(made) == made
@@ -356,7 +356,7 @@ def test_plain(text: str) -> None:
 
 
 async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
-    """What a model says is text, while the tree grows and after."""
+    """Model output is shown as text, during and after the search."""
     play = ScriptedPlay([node(0, None, EVERYTHING, 1), node(1, 0, f"[/x]{EVERYTHING}", 4)])
     play.free = True
     async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
@@ -370,7 +370,7 @@ async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
 
 @given(hostile_text)
 def test_hostile_lines(text: str) -> None:
-    """The lines about a search are lines, whatever an engine says."""
+    """Status lines stay on one line, whatever the engine's notes contain."""
     settings = PlaySettings("bfs", 3)
     shown = [progress_text(settings, SearchProgress(0, 1, 1.0, text)), cancelled_text(1, 2.0)]
     shown.append(result_text(partial_tree(text, NODES, settings, 0.5), 3))
@@ -386,13 +386,13 @@ def test_hostile_lines(text: str) -> None:
     ],
 )
 def test_read_settings(budget: str, seed: str, settings: PlaySettings) -> None:
-    """Blank space around a number does no harm; no seed draws afresh."""
+    """White space around a number is ignored; an empty seed is None."""
     assert read_settings("bfs", budget, seed) == settings
 
 
 @pytest.mark.parametrize("typed", ["²", "٣", "1e3", "--1", "1_0", "9" * 30])
 def test_odd_numbers_are_none(typed: str) -> None:
-    """Only plain digits are a number."""
+    """Only ASCII digits are a number."""
     with pytest.raises(UsageError, match="enter a whole number"):
         read_settings("bfs", typed, "")
     with pytest.raises(UsageError, match="leave it empty"):
@@ -400,7 +400,7 @@ def test_odd_numbers_are_none(typed: str) -> None:
 
 
 def test_so_far() -> None:
-    """A tree that grows has its best node as its answer."""
+    """The answer of a growing tree is its best node."""
     settings = PlaySettings("bfs", 3)
     assert partial_tree("x", (), settings, 0.5).selected is None
     assert partial_tree("x", NODES[:2], settings, 0.5).selected == best(NODES[:2])[0].id == 1
@@ -434,7 +434,7 @@ SCREENS: dict[str, tuple[bool, list[str]]] = {
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare: Compare, tmp_path: Path, screen: str, size: tuple[int, int]) -> None:
-    """As it was when somebody last looked."""
+    """The screen matches its snapshot."""
     finished_tree, keys = SCREENS[screen]
     app = SparApp(Inputs(paths=(tmp_path,), play=ScriptedPlay()))
     assert snap_compare(app, run_before=press(*keys, until_ended=finished_tree), terminal_size=size)
@@ -470,7 +470,7 @@ def fake(tmp_path: Path) -> Any:
 
 
 async def test_engine_play_finds_what_decode_would(fake: SessionPlay) -> None:
-    """Every node is told in order, in the caller's thread, and the tree is the one that they make."""
+    """Every node is reported in order, in the caller's thread, and together they make the tree."""
     watch, nodes, lines = silent()
     tree = await fake.search("Say it.", PlaySettings("bfs", 15, 3), watch)
     assert tuple(nodes) == tree.nodes
@@ -484,7 +484,7 @@ async def test_engine_play_finds_what_decode_would(fake: SessionPlay) -> None:
 
 
 async def test_a_model_is_loaded_once(fake: SessionPlay) -> None:
-    """Searches share what is open."""
+    """Searches share the open engines."""
     watch, _, lines = silent()
     await fake.search("Say it.", PlaySettings("greedy", 1), watch)
     (meter,) = fake._session._pool.engines.values()
@@ -494,7 +494,7 @@ async def test_a_model_is_loaded_once(fake: SessionPlay) -> None:
 
 
 async def test_kept_trees_are_a_run(fake: SessionPlay, tmp_path: Path) -> None:
-    """Trees of the same settings share a run directory, which every tool reads; none is kept twice."""
+    """Trees of the same settings share a run directory, which every tool reads; none is stored twice."""
     watch, _, _ = silent()
     settings = PlaySettings("best-of-n", 2)
     first, second = [await fake.search(text, settings, watch) for text in ("One.", "Two.")]
@@ -516,7 +516,7 @@ async def test_kept_trees_are_a_run(fake: SessionPlay, tmp_path: Path) -> None:
 
 
 async def test_blank_instructions_and_closed_plays(tmp_path: Path) -> None:
-    """Both are refused in one line."""
+    """Both are one-line errors."""
     watch, _, _ = silent()
     with (
         SessionPlay(load_decode("nano", {"engine": "fake"}), tmp_path) as play,
@@ -531,7 +531,7 @@ async def test_blank_instructions_and_closed_plays(tmp_path: Path) -> None:
 async def test_a_model_that_cannot_be_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder without a model is a mistake to mend; what a library says otherwise is one line."""
+    """A folder without a model is a usage error; a library's error is one line."""
     watch, _, _ = silent()
     config = load_decode("paper", {"model": str(tmp_path), "engine": "hf"})
     with (
@@ -552,7 +552,7 @@ async def test_a_model_that_cannot_be_loaded(
 
 
 class Held:
-    """An engine that answers nobody, and counts who went away."""
+    """An engine that never replies and counts cancelled requests."""
 
     model, description, capacity = "held", "held", 0
 
@@ -575,7 +575,7 @@ class Held:
 async def test_cancelling_frees_the_engine(
     fake: SessionPlay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every request of a search that is given up is withdrawn, and the next search is served."""
+    """Every request of a cancelled search is withdrawn, and the next search is served."""
     held = Held()
     monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
     watch, nodes, _ = silent()
@@ -589,7 +589,7 @@ async def test_cancelling_frees_the_engine(
 
 
 async def test_closing_ends_what_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search that somebody still waits for is given up with the play."""
+    """Closing the session cancels a search in progress."""
     held = Held()
     monkeypatch.setattr("spar.infer.engines.fake.open_fake", lambda *_: held)
     watch, _, _ = silent()
@@ -602,7 +602,7 @@ async def test_closing_ends_what_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def _soon(seen: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait for a condition."""
     async with asyncio.timeout(20):
         while not seen():
             await asyncio.sleep(0.01)
@@ -610,7 +610,7 @@ async def _soon(seen: Callable[[], bool]) -> None:
 
 @pytest.mark.model
 async def test_the_embedded_model_on_the_screen(tmp_path: Path) -> None:
-    """End to end: an instruction is typed, a tree grows, and is kept as a run that decode's tools read."""
+    """End to end: an instruction is typed, a tree grows and is stored as a run that decode's tools read."""
     pytest.importorskip("torch")
     config = load_decode("nano", {"max_batch_size": 32})
     with SessionPlay(config, tmp_path / "runs") as play:

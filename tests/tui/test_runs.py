@@ -35,7 +35,7 @@ def make(directory: Path, totals: dict[str, Any] | None = TOTALS, **config: Any)
 
 
 def read(directory: Path, parent: Path | None = None) -> RunSummary:
-    """What a directory is; it must be a run."""
+    """Summarize a directory that must be a run."""
     run = read_run(directory, parent)
     assert run is not None
     return run
@@ -70,7 +70,7 @@ def test_a_finished_run(tmp_path: Path) -> None:
 
 
 def test_a_running_run(tmp_path: Path) -> None:
-    """Its lock is held; probing takes it from nobody, and nobody finds it taken afterwards."""
+    """A held lock is detected; the check neither takes nor releases it."""
     make(tmp_path)
     with locked(tmp_path / "run.lock"):
         for _ in range(3):
@@ -97,13 +97,13 @@ def test_a_running_run(tmp_path: Path) -> None:
 def test_a_stopped_run(
     tmp_path: Path, totals: dict[str, Any] | None, config: dict[str, Any], state: str, why: str
 ) -> None:
-    """Where its files tell, a run that did not get to its end is no finished one."""
+    """A run that did not finish is stopped, if its files show it."""
     run = read(make(tmp_path / "a", totals, **config))
     assert (run.state, run.reason) == (state, why)
 
 
 def test_a_run_that_was_resumed_and_killed(tmp_path: Path) -> None:
-    """Its trees are much younger than its totals."""
+    """Its trees are much newer than its totals."""
     make(tmp_path)
     os.utime(tmp_path / "summary.json", (1000, 1000))
     assert read(tmp_path).state == "stopped"
@@ -120,7 +120,7 @@ def test_a_run_that_was_resumed_and_killed(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_run(tmp_path: Path, text: str, why: str) -> None:
-    """One line says why; nothing crashes."""
+    """The reason is one line; nothing crashes."""
     (tmp_path / "run.json").write_text(text)
     run = read(tmp_path)
     assert run.state == "broken"
@@ -131,7 +131,7 @@ def test_a_broken_run(tmp_path: Path, text: str, why: str) -> None:
     "text", ["", "{", "[]", '{"trees": "x", "solved": null, "passed_after": []}']
 )
 def test_damaged_totals(tmp_path: Path, text: str) -> None:
-    """A summary that says nothing is as good as none."""
+    """An empty summary counts as none."""
     make(tmp_path)
     (tmp_path / "summary.json").write_text(text)
     run = read(tmp_path)
@@ -168,7 +168,7 @@ def make_loop(directory: Path, **config: Any) -> Path:
 
 
 def test_a_training(tmp_path: Path) -> None:
-    """Its stages lie below it, a trainer's folder is none, and its latest score is shown."""
+    """Its stages are listed below it, a trainer's folder is not a run, and its latest score is shown."""
     loop = make_loop(tmp_path / "loop")
     runs = list(RunWalk(tmp_path))
     assert [str(r.directory.relative_to(tmp_path)) for r in runs] == [
@@ -210,7 +210,7 @@ def test_the_folder_may_be_a_run_itself(tmp_path: Path) -> None:
 
 
 def test_loops_of_links_end(tmp_path: Path) -> None:
-    """A link upwards, to itself, to nowhere or to a run that was seen adds nothing."""
+    """A link to a parent, to itself, to nothing or to a visited run adds nothing."""
     make(tmp_path / "a")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
@@ -220,7 +220,7 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
 
 
 def test_a_linked_run_is_found(tmp_path: Path) -> None:
-    """Runs on another disk are often linked to."""
+    """A link to a run elsewhere is followed."""
     make(tmp_path / "far" / "run")
     (tmp_path / "near").mkdir()
     (tmp_path / "near" / "link").symlink_to(tmp_path / "far")
@@ -248,7 +248,7 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
     "limits", [WalkLimits(depth=1), WalkLimits(directories=3), WalkLimits(seconds=-1)]
 )
 def test_limits(tmp_path: Path, limits: WalkLimits) -> None:
-    """A walk ends at each of its limits and says so."""
+    """A walk stops at each of its limits and is marked as truncated."""
     make(tmp_path / "a")
     make(tmp_path / "b" / "c")
     walk = RunWalk(tmp_path, limits)
@@ -258,13 +258,13 @@ def test_limits(tmp_path: Path, limits: WalkLimits) -> None:
 
 
 def test_hidden_folders_are_skipped(tmp_path: Path) -> None:
-    """What a person hid holds no runs to browse."""
+    """Hidden folders are skipped."""
     make(tmp_path / ".hidden" / "a")
     make(tmp_path / "__pycache__")
     assert found(tmp_path) == []
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    """A path that is no folder is the person's mistake."""
+    """A path that is not a folder is a usage error."""
     with pytest.raises(UsageError, match="there is no folder"):
         list(RunWalk(tmp_path / "gone"))

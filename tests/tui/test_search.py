@@ -19,8 +19,8 @@ from tui.index.rows import Filter
 from tui.index.run_index import TreeIndex
 
 
-def looked(path: Path, text: str, *, regex: bool = False) -> list[int]:
-    """The rows that hold a text."""
+def checked(path: Path, text: str, *, regex: bool = False) -> list[int]:
+    """The rows that match a text."""
     with TreeIndex.open(path) as index:
         finish(index)
         return shown(index, Filter(text=text, regex=regex))
@@ -48,7 +48,7 @@ def looked(path: Path, text: str, *, regex: bool = False) -> list[int]:
 )
 @pytest.mark.parametrize("write_line", [line_of, spaced])
 def test_a_plain_text(tmp_path: Path, write_line: object, text: str, rows: list[int]) -> None:
-    """In prompt, id and responses, but not in critiques; capitals count only where the text has some."""
+    """Prompt, id and responses are searched, critiques are not; case matters only if the text has capitals."""
     assert callable(write_line)
     made = [
         tree("id-0", text="the alpha", response="Été"),
@@ -57,7 +57,7 @@ def test_a_plain_text(tmp_path: Path, write_line: object, text: str, rows: list[
         tree("id-3", text="line\nbreak ÉTÉ", response="KEY: \u212a"),
     ]
     path = write(tmp_path / "trees.jsonl", *map(write_line, made))
-    found = looked(path, text)
+    found = checked(path, text)
     assert found == rows
 
 
@@ -67,7 +67,7 @@ def test_other_spellings_in_json(tmp_path: Path) -> None:
     spelt = raw.replace(b"\\u00e9", b"\\u00E9").replace(b"<", b"\\u003c").replace(b"x/y", b"x\\/y")
     path = write(tmp_path / "trees.jsonl", spelt)
     for text in ("café", "<b>", "x/y", "b> x"):
-        assert looked(path, text) == [0], text
+        assert checked(path, text) == [0], text
 
 
 @pytest.mark.parametrize(
@@ -84,19 +84,19 @@ def test_other_spellings_in_json(tmp_path: Path) -> None:
 def test_a_regular_expression(tmp_path: Path, pattern: str, rows: list[int]) -> None:
     """Line ends match, escapes like \\S are no capitals, and nothing warns."""
     made = [tree("0", text="a\nbeta"), tree("1", text="Bold"), tree("2", text="eightlng")]
-    assert looked(write(tmp_path / "trees.jsonl", *made), pattern, regex=True) == rows
+    assert checked(write(tmp_path / "trees.jsonl", *made), pattern, regex=True) == rows
 
 
 @pytest.mark.parametrize("pattern", ["(", "*", "[a", "(?P<", "a{99999999999}"])
 def test_a_bad_pattern_is_the_persons_mistake(tmp_path: Path, pattern: str) -> None:
-    """It is told in one line before anything is looked for."""
+    """It is a one-line error before the search starts."""
     index = TreeIndex.open(write(tmp_path / "trees.jsonl", tree("a")))
     with pytest.raises(UsageError, match="is not a valid regular expression"):
         index.order(Filter(text=pattern, regex=True))
 
 
 def test_the_text_goes_with_the_other_filters(tmp_path: Path) -> None:
-    """Both must hold."""
+    """Both conditions must hold."""
     path = write(
         tmp_path / "trees.jsonl",
         tree("a", response="x"),
@@ -108,7 +108,7 @@ def test_the_text_goes_with_the_other_filters(tmp_path: Path) -> None:
 
 
 def test_a_search_goes_on_with_a_growing_file(tmp_path: Path) -> None:
-    """Rows that come later are looked through too, and a line that heals is looked at again."""
+    """Later rows are searched too, and a completed line is searched again."""
     path = write(tmp_path / "trees.jsonl", tree("a", response="needle"))
     append(path, line_of(tree("b", response="needle"))[:150], end=b"")
     index = TreeIndex.open(path)
@@ -122,7 +122,7 @@ def test_a_search_goes_on_with_a_growing_file(tmp_path: Path) -> None:
 
 
 def test_another_text_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    """A search is cancelled by asking for another order."""
+    """Another order cancels a search."""
     path = write(tmp_path / "trees.jsonl", tree("a", response="one"), tree("b", response="two"))
     index = TreeIndex.open(path)
     index.order(Filter(text="one"))
@@ -144,11 +144,11 @@ def test_nothing_is_ruled_out_wrongly(
     write(path, *(one.to_json() if own else _unescaped(one) for one in made))
     wanted = query(text, False)
     expected = [n for n, one in enumerate(made) if wanted.matches(json.loads(one.to_json()))]
-    assert looked(path, text) == expected
+    assert checked(path, text) == expected
 
 
 def test_only_two_letters_become_plain_when_small() -> None:
-    """What the search takes for granted of Unicode: nothing else has a small form that it relies on."""
+    """The search's assumption about Unicode: no other character has a plain lower case form."""
     relied_on = {
         small
         for code in range(sys.maxunicode + 1)

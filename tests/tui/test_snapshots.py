@@ -1,4 +1,4 @@
-"""Every screen as it looks at two sizes: `pytest tests/tui/test_snapshots.py --snapshot-update` takes them anew."""
+"""Snapshots of every screen at two sizes; `pytest tests/tui/test_snapshots.py --snapshot-update` updates them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Compare = Callable[..., bool]
 
 
 def constraints(tree: SearchTree, node: Any) -> list[tuple[str, bool]]:
-    """What a program would say of a response."""
+    """A verifier of two constraints."""
     return [("keywords:existence", "red" in node.response), ("punctuation:no_comma", True)]
 
 
 def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Press keys, each when the screen is settled."""
+    """Press keys, each when the screen is idle."""
 
     async def pressing(pilot: Pilot[None]) -> None:
         for key in ("", *keys):
@@ -83,7 +83,7 @@ SCREENS = {
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare: Compare, app: SparApp, screen: str, size: tuple[int, int]) -> None:
-    """As it was when somebody last looked."""
+    """The screen matches its snapshot."""
     assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)
 
 
@@ -91,7 +91,7 @@ def test_screen(snap_compare: Compare, app: SparApp, screen: str, size: tuple[in
 def test_first_run(
     snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    """Where there is no run yet."""
+    """The first screen without runs."""
     monkeypatch.chdir(tmp_path)
 
     async def demo(directory: Path) -> None:
@@ -102,7 +102,7 @@ def test_first_run(
 
 
 def test_running(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run under way."""
+    """A run in progress."""
     monkeypatch.chdir(tmp_path)
     run = write_run(Path("runs/now"), trees(3), ended=False)
     with locked(run / "run.lock"):

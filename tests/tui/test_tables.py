@@ -60,7 +60,7 @@ def plain(cells: object) -> dict[str, str]:
 
 
 def test_tree_cells() -> None:
-    """Numbers count from 1; a score that nobody gave is a dash; faults and wrong judges carry a mark."""
+    """Numbers start at 1; a missing score is a dash; faults and wrong judgements are marked."""
     assert plain(tree_cells(ROW)) == {
         "number": "5",
         "prompt": "Say [b]hi[/b].",
@@ -99,7 +99,7 @@ def test_failures(row: TreeRow, is_failure: bool) -> None:
 
 
 def test_status() -> None:
-    """How many are shown, by what order and text, and how far the work is; what is usual is left out."""
+    """The status line has the number of rows, sort key, text and progress; defaults are omitted."""
     usual = Sort("number")
     assert status(PROGRESS, Filter(), usual, 200).plain == "200 of 200 trees"
     searching = replace(PROGRESS, searched=50)
@@ -162,12 +162,12 @@ def test_run_cells() -> None:
     [("runs/a/b", "runs", "a/b"), ("runs/a", "runs/a", "a"), ("x/a", "runs", "x/a")],
 )
 def test_run_name(directory: str, root: str, name: str) -> None:
-    """Below the folder that was given; its own name where it was given itself."""
+    """A path relative to its root; its own name if it is the root."""
     assert run_name(Path(directory), [Path(root)]) == name
 
 
 def test_sort_runs() -> None:
-    """By value, runs without one last either way."""
+    """Sorted by value, runs without one last in both directions."""
     runs = [
         replace(RUN, directory=Path(name), solved=s)
         for name, s in zip("abc", (0.5, None, 0.1), strict=True)
@@ -210,7 +210,7 @@ def test_columns_fit(width: int) -> None:
 
 
 def test_choose() -> None:
-    """Change or response, never both; the prompt on top when it is asked for, or that it is not at hand."""
+    """The diff or the response, never both; the prompt on top if selected, or a note that it is not available."""
 
     def titles(*shown: str, diff: bool = True, source_prompt: bool = False) -> list[str]:
         sections = [Section(title, Text(title), title) for title in shown]
@@ -227,7 +227,7 @@ def test_choose() -> None:
 
 
 def test_feed(tmp_path: Path) -> None:
-    """Runs below folders and files that are named themselves; what is not there is noted."""
+    """Runs below folders, and files of trees; a missing path is noted."""
     run = write_run(tmp_path / "runs" / "a", trees(2))
     feed = RunWatcher([tmp_path / "runs", run / "trees.jsonl", tmp_path / "nowhere"])
     feed.scan()

@@ -1,4 +1,4 @@
-"""A training run: what it learns from in every form, what came of it, the way back, and every key."""
+"""The training screen: examples in every format, scores, sources, and every key."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def read_all(data: TrainingData) -> list[TrainingExample]:
 
 @pytest.mark.parametrize("form", EXPORT_FORMATS)
 def test_all_three_forms_are_read_alike(tmp_path: Path, form: ExportFormat) -> None:
-    """What a build exports is what is shown, with its kind, its tree and its nodes."""
+    """Exported examples are read with their kind, tree and nodes."""
     export(form, tmp_path, pairs=[a_pair()], examples=[refinement(), judgement(3)])
     pair, refined, judged = read_all(TrainingData.open(tmp_path))
     assert pair == TrainingExample(
@@ -131,7 +131,7 @@ def test_all_three_forms_are_read_alike(tmp_path: Path, form: ExportFormat) -> N
 
 
 def test_a_bootstrap_is_read(tmp_path: Path) -> None:
-    """A teacher's answers are examples of a kind of their own."""
+    """A teacher's answers have their own kind."""
     answer = Answer(prompt_id="prompt-1", node=0, messages=(user("Say it."), assistant("It.")))
     export_conversations("trl", tmp_path, {"actor": [answer], "refiner": [judgement()]})
     answered, judged = read_all(TrainingData.open(tmp_path))
@@ -153,7 +153,7 @@ def test_a_bootstrap_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_holds_no_example_says_why(raw: bytes, why: str) -> None:
-    """It is one row of its own, never a crash."""
+    """It is a row with an error, not a crash."""
     example = read_example(raw)
     assert example.kind == "broken"
     assert why in example.error
@@ -177,7 +177,7 @@ def test_an_example_of_another_tool_has_no_way_back() -> None:
 def test_lines_longer_than_a_block_and_without_a_break(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines are found whatever their length; blank ones are none; the last needs no break."""
+    """Lines of any length are found; blank ones are skipped; the last one needs no line break."""
     monkeypatch.setattr("tui.training.examples.BLOCK", 100)
     long = a_pair(chosen="x" * 1000)
     lines = [one.model_dump_json() for one in (a_pair(1), long, a_pair(2))]
@@ -205,7 +205,7 @@ def test_kinds_are_counted_and_chosen(tmp_path: Path) -> None:
 
 
 def test_a_build_that_is_replaced_or_gone(tmp_path: Path) -> None:
-    """Other files in its place are noticed; a file that is cut short while it is open says so."""
+    """Replaced files are detected; a file that is truncated while open has an error."""
     export("trl", tmp_path, pairs=[a_pair()], examples=[])
     data = TrainingData.open(tmp_path)
     read_all(data)
@@ -263,7 +263,7 @@ def make_loop(run: Path, *, iterations: int = 2) -> Path:
 
 
 def test_rounds_of_a_loop(tmp_path: Path) -> None:
-    """An iteration is a round; the measured start, which learnt from nothing, is none."""
+    """Each iteration is a round, except the evaluation of the first models."""
     rounds = read_rounds(make_loop(tmp_path / "loop"))
     assert [of.number for of in rounds] == [1, 2]
     example = TrainingExample("pair", run="search", prompt_id="p", nodes=(4, 0))
@@ -276,7 +276,7 @@ def test_rounds_of_a_loop(tmp_path: Path) -> None:
 
 
 def test_rounds_of_a_bootstrap_and_of_a_build(tmp_path: Path) -> None:
-    """A bootstrap names its runs otherwise; a lone build says itself where its runs were."""
+    """A bootstrap has other run folders; a single build names its runs in its report."""
     (tmp_path / "boot/build").mkdir(parents=True)
     (boot,) = read_rounds(tmp_path / "boot")
     assert boot.runs["search"] == tmp_path / "boot/refine"
@@ -307,7 +307,7 @@ def test_scores(tmp_path: Path) -> None:
     "odd", [[], {"greedy": 3}, {"greedy": {"pass": 0.5}}, {"greedy": {"pass": {}}}]
 )
 def test_odd_scores_are_left_out(tmp_path: Path, odd: Any) -> None:
-    """A file of another form says nothing, and stops nothing."""
+    """A malformed file is ignored."""
     write_json(tmp_path / "iteration-1/eval/scores.json", odd)
     assert read_scores(tmp_path).metrics == ()
 
@@ -360,7 +360,7 @@ def test_score_lines_leave_out_the_first_iterations_where_there_is_no_room() -> 
 
 
 def test_bar_lines() -> None:
-    """A bar an iteration, full at 1, with the number beside it."""
+    """A bar for each iteration, full at 1, with the number beside it."""
     scores = ScoreTable(
         (0, 1), (MetricHistory("greedy pass", (MetricValue(0.5, None), MetricValue(1.0, 0.0))),)
     )
@@ -369,7 +369,7 @@ def test_bar_lines() -> None:
 
 
 def test_sections_of_a_pair() -> None:
-    """What differs first, then both sides whole, the prompt, and where the pair came from."""
+    """The diff first, then both sides, the prompt and the source."""
     example = read_example(
         a_pair(chosen="Two dogs sat.", rejected="Two cats sat.").model_dump_json().encode()
     )
@@ -383,7 +383,7 @@ def test_sections_of_a_pair() -> None:
 
 
 def test_sections_of_a_refinement() -> None:
-    """What it changed is read out of its tree; without one, what is learnt is there all the same."""
+    """The diff is computed from the tree; without a tree, the target is still shown."""
     example = read_example(refinement().model_dump_json().encode())
     sections = example_sections(example, None, solved_tree())
     assert sections[0].title == "Change from #0"
@@ -396,7 +396,7 @@ def test_sections_of_a_refinement() -> None:
 
 
 def test_swapped_sides_are_marked() -> None:
-    """The control with shuffled labels shows that chance has swapped a pair."""
+    """A pair that was swapped at random is marked."""
     example = read_example(a_pair().model_copy(update={"swapped": True}).model_dump_json().encode())
     assert example_cells(example)["kind"].plain == "pair ⇄"
     assert "swapped" in example_sections(example, None, None)[-1].raw
@@ -425,7 +425,7 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settled(app: Any) -> bool:
-    """Whether the screen shows all that there is."""
+    """Whether the screen is up to date."""
     screen = app.screen
     if isinstance(screen, TrainingScreen):
         pane = bool(screen._sections) or not len(screen.view.numbers)
@@ -519,26 +519,26 @@ def on_tree(app: Any) -> Callable[[], bool]:
 
 
 async def test_a_way_that_leads_nowhere(loop: Path) -> None:
-    """A run that is gone, or that lost the tree, is said to be; the diff of a refinement does without."""
+    """A missing run or tree is reported; a refinement is then shown without its diff."""
     (loop / "iteration-2/search").rename(loop / "elsewhere")
     (loop / "iteration-1/search/trees.jsonl").write_text("")
     async with browser(loop.parent, size=(120, 40)) as (app, pilot):
-        said: list[str] = []
-        app.show_warning = said.append  # type: ignore[method-assign,assignment]
+        warnings: list[str] = []
+        app.show_warning = warnings.append  # type: ignore[method-assign,assignment]
         screen = await open_training(app, pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: bool(said))
-        assert "runs/loop/iteration-2/search does not exist" in said[0]
+        await until(pilot, lambda: bool(warnings))
+        assert "runs/loop/iteration-2/search does not exist" in warnings[0]
         await pilot.press("3")
         await until(pilot, lambda: shows("runs/loop/iteration-2/search does not exist")(app))
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: screen.view.round_index == 0 and settled(app))
         await pilot.press("1", "enter")
-        await until(pilot, lambda: len(said) > 1)
-        assert "has no tree of the prompt prompt-0" in said[1]
+        await until(pilot, lambda: len(warnings) > 1)
+        assert "has no tree of the prompt prompt-0" in warnings[1]
         await pilot.press("6", "enter")
-        await until(pilot, lambda: len(said) > 2)
-        assert said[2] == "this example does not name its source"
+        await until(pilot, lambda: len(warnings) > 2)
+        assert warnings[2] == "this example does not name its source"
 
 
 async def test_charts(loop: Path) -> None:
@@ -556,7 +556,7 @@ async def test_charts(loop: Path) -> None:
 
 
 async def test_a_loop_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is looked at from before its first example; what is built appears, and what is replaced is new."""
+    """The screen is open before the first example; new and replaced data sets appear."""
     monkeypatch.chdir(tmp_path)
     run = write_run(Path("runs/loop"), [], begins={})
     async with browser(run.parent) as (app, pilot):
@@ -587,7 +587,7 @@ async def test_an_example_is_not_scrolled_while_the_run_goes_on(loop: Path) -> N
 
 
 async def test_a_click_filters(loop: Path) -> None:
-    """The mouse chooses a kind."""
+    """A click selects a kind."""
     async with browser(loop.parent) as (app, pilot):
         screen = await open_training(app, pilot)
         await pilot.click(Choices, offset=(14, 0))
@@ -595,7 +595,7 @@ async def test_a_click_filters(loop: Path) -> None:
 
 
 async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
-    """Names, ids, metrics and examples that would like to be more than text are text."""
+    """Hostile names, ids, metrics and examples are shown as text."""
     run = make_loop(tmp_path / "runs/[bold]loop", iterations=1)
     bad = a_pair(chosen=EVERYTHING, rejected="[/x]").model_copy(update={"prompt_id": EVERYTHING})
     export("trl", run / "iteration-1/build", pairs=[bad], examples=[])
@@ -612,12 +612,12 @@ async def test_hostile_text_on_the_screen(tmp_path: Path) -> None:
 
 
 def test_standing_is_equal_while_nothing_changes(loop: Path) -> None:
-    """Two looks at an unchanged folder say the same, so that nothing is drawn anew."""
+    """The status of an unchanged folder is equal, so nothing is redrawn."""
     assert read_status(loop) == read_status(loop)
 
 
 def press(*keys: str) -> Callable[[Any], Any]:
-    """Press keys, each when the screen is settled."""
+    """Press keys, each when the screen is idle."""
 
     async def pressing(pilot: Any) -> None:
         await open_training(pilot.app, pilot)
@@ -634,6 +634,6 @@ SCREENS = {"pairs": [], "refinement": ["3", "v"], "whole": ["d"]}
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("screen", SCREENS)
 def test_screen(snap_compare: Compare, loop: Path, screen: str, size: tuple[int, int]) -> None:
-    """As it was when somebody last looked."""
+    """The screen matches its snapshot."""
     app = SparApp(Inputs(paths=(loop.parent,)))
     assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)

@@ -39,7 +39,7 @@ def tree(
 
 
 def write(path: Path, *lines: SearchTree | bytes | str, end: bytes = b"\n") -> Path:
-    """Write a file of trees, each line as it is given; returns its path."""
+    """Write a file of trees or raw lines; returns its path."""
     path.write_bytes(b"".join(line_of(line) + end for line in lines))
     return path
 
@@ -52,33 +52,33 @@ def append(path: Path, *lines: SearchTree | bytes | str, end: bytes = b"\n") -> 
 
 
 def line_of(line: SearchTree | bytes | str) -> bytes:
-    """A line without its break."""
+    """A line without its line break."""
     if isinstance(line, bytes):
         return line
     return (line if isinstance(line, str) else line.to_json()).encode("ascii")
 
 
 def spaced(one: SearchTree) -> bytes:
-    """A tree as another tool may write it: its keys in another order, spaces, no escapes."""
+    """A tree as another tool may write it: other key order, spaces, no escapes."""
     row = dict(reversed(one.model_dump().items()))
     return json.dumps(row, ensure_ascii=False).encode("utf-8")
 
 
 def summarised(path: Path) -> TreeIndex:
-    """An index with all the work in the background done."""
+    """An index with all background work done."""
     index = TreeIndex.open(path)
     finish(index)
     return index
 
 
 def finish(index: TreeIndex) -> None:
-    """Do all the work in the background."""
+    """Do all background work."""
     while not index.summarise(10):
         pass
 
 
 def shown(index: TreeIndex, wanted: Filter = Filter(), sort: Sort | None = None) -> list[int]:
-    """The rows of an order, with the text looked for everywhere."""
+    """The rows of an order, with all rows searched."""
     index.order(wanted, sort)
     while not index.search(10):
         pass
@@ -86,5 +86,5 @@ def shown(index: TreeIndex, wanted: Filter = Filter(), sort: Sort | None = None)
 
 
 def errors(index: TreeIndex) -> list[int]:
-    """Rows that hold no tree."""
+    """Rows that are not trees."""
     return [row.number for row in index.rows(range(len(index))) if row.error is not None]

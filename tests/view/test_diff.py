@@ -22,7 +22,7 @@ few_words = st.lists(st.sampled_from(["a", "b", "a b", ".", " ", "\n", "  ", "çŒ
 
 
 def sides(pieces: list[Piece]) -> tuple[str, str]:
-    """Both texts out of the pieces."""
+    """Reconstruct both texts from the pieces."""
     old = "".join(piece.text for piece in pieces if piece.kind != "added")
     new = "".join(piece.text for piece in pieces if piece.kind != "removed")
     return old, new
@@ -30,7 +30,7 @@ def sides(pieces: list[Piece]) -> tuple[str, str]:
 
 @given(few_words | hostile_text, few_words | hostile_text, st.sampled_from([0, 20, 10**6]))
 def test_pieces_rebuild_both_texts(old: str, new: str, steps: int) -> None:
-    """Nothing is lost or invented, however little may be compared; no piece is empty or repeats a kind."""
+    """The pieces make up both texts under any limit; none is empty or repeats the previous kind."""
     pieces = word_diff(old, new, steps=steps)
     assert sides(pieces) == (old, new)
     assert all(piece.text for piece in pieces)
@@ -78,7 +78,7 @@ def test_colour_needs_no_brackets() -> None:
 
 
 def test_a_long_diff_is_cut_with_a_note() -> None:
-    """Only so many characters are shown, and the rest is counted."""
+    """A long diff is truncated and shows the number left out."""
     text = diff_text(word_diff("one two three", "one 2 three"), limit=6)
     assert text.plain == "one tw â€¦ 8 characters more"
     assert diff_text(word_diff("one", "one"), limit=3).plain == "one"
@@ -86,7 +86,7 @@ def test_a_long_diff_is_cut_with_a_note() -> None:
 
 @given(hostile_text, hostile_text)
 def test_hostile_words_stay_words(old: str, new: str) -> None:
-    """Neither side's text brings a control character along."""
+    """No control character of either text is shown."""
     assert unseen(inline_diff(word_diff(old, new))) == set()
     assert unseen(diff_text(word_diff(old, EVERYTHING)).plain) == set()
 

@@ -32,7 +32,7 @@ PairFilter = Literal["all", "flips", "left", "right", "both", "neither"]
 """Which prompts to show; `flips` are those that exactly one side passes."""
 PAIR_FILTERS: tuple[PairFilter, ...] = get_args(PairFilter)
 
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 """How often a file is checked for appended lines."""
 
 _PASS, _FAIL, _NOT_JUDGED = 1, 2, 3
@@ -166,17 +166,17 @@ class _Side:
         self.problem: str | None = None
         self._counts: RowCounts | None = None
         self._throttle = Throttle()
-        self._looked = float("-inf")
+        self._checked = float("-inf")
         self._changed = False
 
     def step(self, seconds: float) -> bool:
         """Mark rows for about so many seconds; returns whether all are marked."""
         deadline = time.monotonic() + seconds
-        self._look()
+        self._check_file()
         complete = self.index.summarise(seconds / 2)
         num_summarised = self.index.progress().summarised
         if complete:
-            self._forget_changed()
+            self._discard_changed()
         del self.marks[num_summarised:]
         while len(self.marks) < num_summarised:
             self.marks.append(_mark(self.index.row(len(self.marks))))
@@ -192,26 +192,26 @@ class _Side:
         return [marks[row] if row < len(marks) else 0 for row in rows]
 
     def take_changed(self) -> bool:
-        """Whether a row was looked at since the last call."""
+        """Whether a row was marked since the last call; resets the flag."""
         changed, self._changed = self._changed, False
         return changed
 
-    def _look(self) -> None:
-        if self.problem is None and time.monotonic() - self._looked > LOOK_SECONDS:
-            self._looked = time.monotonic()
+    def _check_file(self) -> None:
+        if self.problem is None and time.monotonic() - self._checked > CHECK_SECONDS:
+            self._checked = time.monotonic()
             try:
                 self.index.refresh()
             except UsageError as error:
                 self.problem = str(error)
 
-    def _forget_changed(self) -> None:
-        """Look again at what may say something else by now: the last line, or all by an evaluation."""
+    def _discard_changed(self) -> None:
+        """Discard marks that may have changed: the last row, or all rows after an evaluation."""
         counts = self.index.counts()
         before, self._counts = self._counts, counts
         if before is None or counts == before:
             return
         grown = counts.rows - before.rows
-        changed = counts.truths - before.truths > grown + 1
+        changed = counts.verified - before.verified > grown + 1
         del self.marks[0 if changed or not grown else max(before.rows - 1, 0) :]
 
 

@@ -116,7 +116,7 @@ class RowCounts:
     faults: int
     """Trees with at least one fault."""
     judge_wrong: int
-    truths: int
+    verified: int
     """Trees with known ground truth."""
     passed: int
     """Those of them whose answer passes."""

@@ -41,12 +41,12 @@ class RunWatcher:
         """The latest result."""
         self._paths = paths
         self._indexes: dict[Path, TreeIndex] = {}
-        self._rested = float("-inf")
+        self._next_scan = float("-inf")
         self._closed = False
 
     def is_due(self) -> bool:
         """Whether the pause since the last scan is over."""
-        return time.monotonic() >= self._rested
+        return time.monotonic() >= self._next_scan
 
     def scan(self) -> None:
         """Scan all paths."""
@@ -64,7 +64,7 @@ class RunWatcher:
         self.latest = RunScan(tuple(runs), tuple(notes), complete=True)
         self._close_finished(runs)
         now = time.monotonic()
-        self._rested = now + max(MIN_REST_SECONDS, REST_FACTOR * (now - started))
+        self._next_scan = now + max(MIN_REST_SECONDS, REST_FACTOR * (now - started))
 
     def close(self) -> None:
         """Stop the scan and close the files."""

@@ -98,7 +98,7 @@ class RunsScreen(BrowserScreen[None]):
             self._show(self._watcher.latest)
         idle = self._scan_worker is None or self._scan_worker.is_finished
         if idle and self._watcher.is_due():
-            self._scan_worker = self.run_worker(self._watcher.scan, thread=True, group="look")
+            self._scan_worker = self.run_worker(self._watcher.scan, thread=True, group="scan")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the actions that need a run, or an input that was not passed."""

@@ -118,7 +118,7 @@ class TrainingScreen(BrowserScreen[None]):
     def tick(self) -> None:
         """Read the status again, unless a read is in progress."""
         if self._reading is None or self._reading.is_finished:
-            self._reading = start_work(self, "look", self._look)
+            self._reading = start_work(self, "status", self._read_status)
 
     def action_open(self) -> None:
         """Open the tree of the example, with the cursor on its node."""
@@ -202,7 +202,7 @@ class TrainingScreen(BrowserScreen[None]):
     def _line(self) -> int:
         return self.query_one(Table).cursor
 
-    async def _look(self) -> None:
+    async def _read_status(self) -> None:
         """Read the status, then find the examples."""
         view = self.view
         status = await asyncio.to_thread(read_status, view.path)
