@@ -200,7 +200,7 @@ def test_scoring_needs_all_answers_and_no_engine(toys: str, tmp_path: Path) -> N
     """A stage that was never run is a clear word, not a model that is loaded."""
     task = HarnessTask("toy_large", folder=toys)
     examples = task.load(settings())
-    with pytest.raises(UsageError, match="no answer is kept for toy_large/0 and 6 more"):
+    with pytest.raises(UsageError, match="no answer is stored for toy_large/0 and 6 more"):
         task.score(examples, RunOutputs(tmp_path))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spar.errors import ConfigChanged, UsageError
-from spar.eval.lm_harness.asks import to_chat
+from spar.eval.lm_harness.requests import to_chat
 from spar.infer.engines.fake import FakeEngine
 from spar.plugins import ENGINES
 from spar.store import read_trees

@@ -23,18 +23,18 @@ from spar.errors import UsageError
 from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, BenchmarkSpec, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder
-from spar.eval.lm_harness.asks import (
-    REPLY,
-    LikelihoodAsk,
-    ReplyAsk,
-    document_id,
-    likelihood_asks,
-    reply_asks,
-)
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
 from spar.eval.lm_harness.local_data import NOTES
-from spar.eval.lm_harness.replay import Replay, refuse_strangers
+from spar.eval.lm_harness.replay import Replay, check_prompts
+from spar.eval.lm_harness.requests import (
+    REPLY,
+    LikelihoodRequest,
+    ReplyRequest,
+    document_id,
+    likelihood_requests,
+    reply_requests,
+)
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
 from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
 from spar.record.evaluation import Scored
@@ -68,8 +68,8 @@ class HarnessTask(Benchmark):
     headline: str = ""
     """The metric that says whether an example passed; "" for the task's first."""
     _tasks: HarnessTasks | None = None
-    _replies: dict[str, ReplyAsk] = field(default_factory=dict)
-    _likelihoods: dict[str, LikelihoodAsk] = field(default_factory=dict)
+    _replies: dict[str, ReplyRequest] = field(default_factory=dict)
+    _likelihoods: dict[str, LikelihoodRequest] = field(default_factory=dict)
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for every reply that is wanted, and for every document whose texts are scored.
@@ -81,10 +81,10 @@ class HarnessTask(Benchmark):
         """
         self._tasks = open_tasks(self.name, config, self.folder)
         requests = self._tasks.requests()
-        replies = reply_asks([one for one in requests if one.request_type == REPLY])
+        replies = reply_requests([one for one in requests if one.request_type == REPLY])
         if config.max_gen_toks is not None:
             replies = [replace(ask, max_tokens=config.max_gen_toks) for ask in replies]
-        likelihoods = likelihood_asks([one for one in requests if one.request_type != REPLY])
+        likelihoods = likelihood_requests([one for one in requests if one.request_type != REPLY])
         self._replies = {ask.prompt.id: ask for ask in replies}
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
@@ -117,7 +117,7 @@ class HarnessTask(Benchmark):
         replies = dict(outputs.answers()) if self._replies else {}
         scores = dict(outputs.answers(self._likelihood_job)) if self._likelihoods else {}
         refused = frozenset(name for name, answer in scores.items() if answer.text is None)
-        self._refuse_strangers(outputs)
+        self._check_prompts(outputs)
         texts = {name: answer.text for name, answer in replies.items()}
         results = self._tasks.evaluate(Replay(texts, documents, refused))
         answered = _answered(self._replies, replies) | _scored(documents, scores)
@@ -134,11 +134,11 @@ class HarnessTask(Benchmark):
     def _likelihood_job(self) -> str:
         return LIKELIHOODS if self._replies else ANSWERS
 
-    def _refuse_strangers(self, outputs: JobOutputs) -> None:
-        refuse_strangers(self._replies.values(), outputs.trees(ANSWERS), outputs.directory)
+    def _check_prompts(self, outputs: JobOutputs) -> None:
+        check_prompts(self._replies.values(), outputs.trees(ANSWERS), outputs.directory)
         if self._likelihoods:
             trees = outputs.trees(self._likelihood_job)
-            refuse_strangers(self._likelihoods.values(), trees, outputs.directory)
+            check_prompts(self._likelihoods.values(), trees, outputs.directory)
 
     def _notes(self) -> list[str]:
         tasks = self._tasks
@@ -156,7 +156,9 @@ class HarnessTask(Benchmark):
         return notes
 
 
-def _answered(asks: Mapping[str, ReplyAsk], replies: Mapping[str, Answer]) -> dict[str, Answered]:
+def _answered(
+    asks: Mapping[str, ReplyRequest], replies: Mapping[str, Answer]
+) -> dict[str, Answered]:
     """Example id to its first reply; what further ones cost is added."""
     found: dict[str, Answered] = {}
     for name, ask in asks.items():

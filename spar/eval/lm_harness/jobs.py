@@ -7,28 +7,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile
+from spar.eval.lm_harness.requests import LikelihoodRequest, ReplyRequest
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
 from spar.infer.engine_wrappers import scorer
 from spar.infer.roles import Roles
 from spar.run.job import Job
 
 
-def reply_job(name: str, asks: Sequence[ReplyAsk]) -> Job:
+def reply_job(name: str, requests: Sequence[ReplyRequest]) -> Job:
     """Search a reply to every request, with the task's stop strings and lengths for drafts."""
-    by_id = {ask.prompt.id: ask for ask in asks}
+    by_id = {request.prompt.id: request for request in requests}
 
     def change(roles: Roles) -> Roles:
         actor = roles.model_actor()
         replies = ReplyActor(actor.engine, actor.sampling, actor.greedy_first, by_id)
         return replace(roles, actor=replies)
 
-    return Job(name, [ask.prompt for ask in asks], change=change)
+    return Job(name, [request.prompt for request in requests], change=change)
 
 
 @contextmanager
-def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) -> Iterator[Job]:
+def likelihood_job(
+    name: str, requests: Sequence[LikelihoodRequest], directory: Path
+) -> Iterator[Job]:
     """Score the texts of every document, one tree each. Leaving the context closes the likelihoods' file.
 
     Parameters
@@ -36,7 +38,7 @@ def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) ->
     directory:
         The job's run directory.
     """
-    by_id = {ask.prompt.id: ask for ask in asks}
+    by_id = {request.prompt.id: request for request in requests}
     opened: list[LikelihoodFile] = []
 
     def change(roles: Roles) -> Roles:
@@ -45,7 +47,7 @@ def likelihood_job(name: str, asks: Sequence[LikelihoodAsk], directory: Path) ->
         return replace(roles, actor=LikelihoodActor(scoring, opened[0], by_id))
 
     settings = {"strategy": "greedy", "budget": 1}
-    prompts = [ask.prompt for ask in asks]
+    prompts = [request.prompt for request in requests]
     try:
         yield Job(name, prompts, settings, roles=("actor",), change=change)
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from spar.errors import UsageError
-from spar.eval.lm_harness.asks import LikelihoodAsk
+from spar.eval.lm_harness.requests import LikelihoodRequest
 from spar.files import LineFile
 from spar.types import Record, Text
 
@@ -41,7 +41,7 @@ class ScoredDocument(Record):
     id: Text
     """The prompt's id."""
     digest: str
-    """Of what was asked (`LikelihoodAsk.digest`)."""
+    """Of what was asked (`LikelihoodRequest.digest`)."""
     likelihoods: tuple[ScoredText, ...]
     """In the order in which they were asked for."""
 
@@ -61,10 +61,10 @@ class LikelihoodFile:
             _cut_torn_line(path)
         self._lines = LineFile(path)
 
-    def get(self, ask: LikelihoodAsk) -> ScoredDocument | None:
+    def get(self, request: LikelihoodRequest) -> ScoredDocument | None:
         """What is known of a document, None where it is new or was asked otherwise."""
-        found = self._known.get(ask.prompt.id)
-        return found if found is not None and found.digest == ask.digest else None
+        found = self._known.get(request.prompt.id)
+        return found if found is not None and found.digest == request.digest else None
 
     def add(self, document: ScoredDocument) -> None:
         """Append one document; it survives the death of the process once this returns."""

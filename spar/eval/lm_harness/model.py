@@ -23,10 +23,16 @@ from lm_eval.api.model import LM
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
-from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk, likelihood_asks, reply_asks, to_chat
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import read_likelihoods
-from spar.eval.lm_harness.replay import pairs, refuse_strangers, texts
+from spar.eval.lm_harness.replay import check_prompts, stored_likelihoods, stored_replies
+from spar.eval.lm_harness.requests import (
+    LikelihoodRequest,
+    ReplyRequest,
+    likelihood_requests,
+    reply_requests,
+    to_chat,
+)
 from spar.listener import LogListener
 from spar.run.interactive import Session
 from spar.run.job import Job
@@ -83,9 +89,9 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of searches."""
-        asks = reply_asks(requests)
+        asks = reply_requests(requests)
         trees = self._run(reply_job(ANSWERS, asks), asks)
-        return texts(asks, {tree.prompt.id: tree.answer for tree in trees})
+        return stored_replies(asks, {tree.prompt.id: tree.answer for tree in trees})
 
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
@@ -106,19 +112,19 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
             self._temporary.cleanup()
 
     def _score(self, job: str, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        asks = likelihood_asks(requests)
+        asks = likelihood_requests(requests)
         directory = self._directory / job
         with likelihood_job(job, asks, directory) as scoring:
             trees = self._run(scoring, asks)
         refused = frozenset(tree.prompt.id for tree in trees if tree.answer is None)
-        return pairs(requests, read_likelihoods(directory), refused)
+        return stored_likelihoods(requests, read_likelihoods(directory), refused)
 
-    def _run(self, job: Job, asks: Sequence[ReplyAsk | LikelihoodAsk]) -> list[SearchTree]:
+    def _run(self, job: Job, asks: Sequence[ReplyRequest | LikelihoodRequest]) -> list[SearchTree]:
         directory = self._directory / job.name
         self._session.run(job, directory)
         wanted = {prompt.id for prompt in job.prompts}
         trees = [tree for tree in read_trees(directory) if tree.prompt.id in wanted]
-        refuse_strangers(asks, trees, directory)
+        check_prompts(asks, trees, directory)
         return trees
 
 

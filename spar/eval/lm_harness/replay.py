@@ -1,4 +1,4 @@
-"""lm-eval's scoring of what is kept: a model that looks every reply and likelihood up.
+"""lm-eval's scoring of stored answers: a model that looks up every reply and log-likelihood.
 
 lm-eval makes its requests anew and gets the stored replies; its filters, its metrics and its groups do
 the rest. Nothing here can ask a model: what is missing is an error.
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar.errors import UsageError
-from spar.eval.lm_harness.asks import (
-    LikelihoodAsk,
-    ReplyAsk,
-    likelihood_asks,
+from spar.eval.lm_harness.likelihoods import ScoredDocument
+from spar.eval.lm_harness.requests import (
+    LikelihoodRequest,
+    ReplyRequest,
     likelihood_id,
-    reply_asks,
+    likelihood_requests,
+    reply_requests,
     to_chat,
 )
-from spar.eval.lm_harness.likelihoods import ScoredDocument
 from spar.infer.engines.stops import find_stop
 from spar.types import SearchTree
 
@@ -30,7 +30,7 @@ REFUSED = (0.0, False)
 
 @dataclass(slots=True)
 class Replay:
-    """Has the methods of an lm-eval model, over what is kept.
+    """Has the methods of an lm-eval model, over stored answers.
 
     Parameters
     ----------
@@ -54,19 +54,21 @@ class Replay:
         return to_chat(history, **options)
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """The kept replies."""
-        return texts(reply_asks(requests), self.replies)
+        """The stored replies."""
+        return stored_replies(reply_requests(requests), self.replies)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """The kept likelihoods."""
-        return pairs(requests, self.documents, self.refused)
+        """The stored log-likelihoods."""
+        return stored_likelihoods(requests, self.documents, self.refused)
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """The kept log-probabilities of whole texts."""
-        return [logprob for logprob, _ in pairs(requests, self.documents, self.refused)]
+        """The stored log-probabilities of whole texts."""
+        return [
+            logprob for logprob, _ in stored_likelihoods(requests, self.documents, self.refused)
+        ]
 
 
-def texts(asks: Sequence[ReplyAsk], replies: Mapping[str, str | None]) -> list[str]:
+def stored_replies(asks: Sequence[ReplyRequest], replies: Mapping[str, str | None]) -> list[str]:
     """Every reply up to its task's first stop string, which a refinement may well have run past; "" for
     a prompt without one.
 
@@ -75,12 +77,12 @@ def texts(asks: Sequence[ReplyAsk], replies: Mapping[str, str | None]) -> list[s
     UsageError
         A prompt was never answered.
     """
-    _refuse_missing([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
+    _check_stored([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
     found = [replies[ask.prompt.id] or "" for ask in asks]
     return [text[: find_stop(text, ask.until)] for text, ask in zip(found, asks, strict=True)]
 
 
-def pairs(
+def stored_likelihoods(
     requests: Sequence[Any],
     documents: Mapping[str, ScoredDocument],
     refused: frozenset[str] = frozenset(),
@@ -92,9 +94,9 @@ def pairs(
     UsageError
         A document was never scored, or was asked otherwise.
     """
-    asks = {ask.prompt.id: ask for ask in likelihood_asks(requests)}
+    asks = {ask.prompt.id: ask for ask in likelihood_requests(requests)}
     kept = {name: documents[name] for name, ask in asks.items() if _fits(documents, ask)}
-    _refuse_missing([name for name in asks if name not in kept and name not in refused])
+    _check_stored([name for name in asks if name not in kept and name not in refused])
     taken: Counter[str] = Counter()
     found = []
     for name in map(likelihood_id, requests):
@@ -104,8 +106,8 @@ def pairs(
     return found
 
 
-def refuse_strangers(
-    asks: Iterable[ReplyAsk | LikelihoodAsk], trees: Iterable[SearchTree], where: object
+def check_prompts(
+    asks: Iterable[ReplyRequest | LikelihoodRequest], trees: Iterable[SearchTree], where: object
 ) -> None:
     """Raise `UsageError` where a kept tree answers another prompt than the one of its id."""
     wanted = {ask.prompt.id: ask.prompt.messages for ask in asks}
@@ -117,15 +119,15 @@ def refuse_strangers(
             )
 
 
-def _fits(documents: Mapping[str, ScoredDocument], ask: LikelihoodAsk) -> bool:
+def _fits(documents: Mapping[str, ScoredDocument], ask: LikelihoodRequest) -> bool:
     found = documents.get(ask.prompt.id)
     return found is not None and found.digest == ask.digest
 
 
-def _refuse_missing(names: Sequence[str]) -> None:
+def _check_stored(names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         raise UsageError(
-            f"no answer is kept for {names[0]}{more}; run the same command without --responses, and to "
+            f"no answer is stored for {names[0]}{more}; run the same command without --responses, and to "
             "its end"
         )

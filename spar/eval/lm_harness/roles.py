@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from spar.errors import PromptRefused
-from spar.eval.lm_harness.asks import LikelihoodAsk, ReplyAsk
 from spar.eval.lm_harness.likelihoods import LikelihoodFile, ScoredDocument, ScoredText
+from spar.eval.lm_harness.requests import LikelihoodRequest, ReplyRequest
 from spar.infer.engine import Continuation, Engine, Likelihood, Request, Sampling, Scorer
 from spar.infer.roles import AttemptFailed, Generation, Seeds, ask
 from spar.types import Message, Prompt, Usage
@@ -31,7 +31,7 @@ class ReplyActor:
     """Of further drafts."""
     greedy_first: bool
     """Whether a tree's first draft is the task's own; else a greedy task's are all sampled."""
-    asks: Mapping[str, ReplyAsk]
+    asks: Mapping[str, ReplyRequest]
     """Prompt id to what the task wants."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
@@ -46,7 +46,7 @@ class ReplyActor:
 
         return await _without_system(prompt.messages, written, AttemptFailed)
 
-    def _sampling(self, wanted: ReplyAsk, index: int) -> Sampling:
+    def _sampling(self, wanted: ReplyRequest, index: int) -> Sampling:
         own = Sampling(wanted.temperature, wanted.top_p, wanted.max_tokens, stop=wanted.until)
         if wanted.temperature > 0 or (self.greedy_first and index == 0):
             return own
@@ -59,7 +59,7 @@ class LikelihoodActor:
 
     scorer: Scorer
     file: LikelihoodFile
-    asks: Mapping[str, LikelihoodAsk]
+    asks: Mapping[str, LikelihoodRequest]
     """Prompt id to the texts."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
@@ -83,7 +83,7 @@ class LikelihoodActor:
         )
         return Generation(document.likeliest.text, None, usage, None)
 
-    async def _score(self, wanted: LikelihoodAsk) -> list[Likelihood]:
+    async def _score(self, wanted: LikelihoodRequest) -> list[Likelihood]:
         try:
             return await self._tried(wanted.continuations)
         except PromptRefused as error:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spar.eval.lm_harness.asks import document_id
+from spar.eval.lm_harness.requests import document_id
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.types import Usage
 

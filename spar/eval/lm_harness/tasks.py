@@ -17,8 +17,8 @@ from typing import Any
 
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, SparError, UsageError
-from spar.eval.lm_harness.asks import to_chat
 from spar.eval.lm_harness.local_data import local_data
+from spar.eval.lm_harness.requests import to_chat
 
 FEWSHOT_SEED = 1234
 """lm-eval's own draw of worked examples; a run's seed is added, so that seed 0 gives it."""

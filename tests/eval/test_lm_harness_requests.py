@@ -11,17 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import PromptRefused, UsageError
-from spar.eval.lm_harness.asks import (
-    LIKELIHOOD,
-    REPLY,
-    ROLLING,
-    Chat,
-    LikelihoodAsk,
-    ReplyAsk,
-    likelihood_asks,
-    reply_asks,
-    to_chat,
-)
 from spar.eval.lm_harness.likelihoods import (
     FILE,
     LikelihoodFile,
@@ -29,7 +18,18 @@ from spar.eval.lm_harness.likelihoods import (
     ScoredText,
     read_likelihoods,
 )
-from spar.eval.lm_harness.replay import pairs, refuse_strangers, texts
+from spar.eval.lm_harness.replay import check_prompts, stored_likelihoods, stored_replies
+from spar.eval.lm_harness.requests import (
+    LIKELIHOOD,
+    REPLY,
+    ROLLING,
+    Chat,
+    LikelihoodRequest,
+    ReplyRequest,
+    likelihood_requests,
+    reply_requests,
+    to_chat,
+)
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
 from spar.eval.lm_harness.tasks import spread
 from spar.infer.engine import Completion, Continuation, Likelihood, Request, Sampling
@@ -82,7 +82,7 @@ def test_a_task_is_greedy_unless_it_wants_samples(
     given: dict[str, Any], temperature: float
 ) -> None:
     """`do_sample: false` outweighs a temperature."""
-    (ask,) = reply_asks([reply(**given)])
+    (ask,) = reply_requests([reply(**given)])
     assert ask.temperature == temperature
 
 
@@ -97,13 +97,15 @@ def test_a_task_is_greedy_unless_it_wants_samples(
 )
 def test_the_task_says_how_long_a_reply_may_be(given: dict[str, Any], most: int) -> None:
     """Under any of lm-eval's names, the first of them; 256 where none is given."""
-    (ask,) = reply_asks([reply(**given)])
+    (ask,) = reply_requests([reply(**given)])
     assert ask.max_tokens == most
 
 
 def test_stop_strings_come_as_one_or_as_many() -> None:
     """A lone string is one stop string, not its letters; what no engine takes is named."""
-    one, many, none = reply_asks([reply(until="###"), reply(until=["a", "b"], top_k=3), reply()])
+    one, many, none = reply_requests(
+        [reply(until="###"), reply(until=["a", "b"], top_k=3), reply()]
+    )
     assert (one.until, many.until, none.until) == (("###",), ("a", "b"), ())
     assert (one.ignored, many.ignored) == ((), ("top_k",))
 
@@ -111,13 +113,13 @@ def test_stop_strings_come_as_one_or_as_many() -> None:
 def test_ids_name_task_and_document_and_are_unique() -> None:
     """A repeated request, or a second one about a document, has a number of its own."""
     first, second = reply(doc_id=4), replace(reply(doc_id=4), idx=1)
-    ids = [ask.prompt.id for ask in reply_asks([first, first, first, second, reply(doc_id=5)])]
+    ids = [ask.prompt.id for ask in reply_requests([first, first, first, second, reply(doc_id=5)])]
     assert ids == ["toy/4", "toy/4#0.1", "toy/4#0.2", "toy/4#1.0", "toy/5"]
 
 
 def test_a_conversation_keeps_its_turns_and_text_stays_text() -> None:
     """Only what came through the chat template is a conversation."""
-    chat, plain = reply_asks([reply(to_chat(TURNS)), reply(str(to_chat(TURNS)))])
+    chat, plain = reply_requests([reply(to_chat(TURNS)), reply(str(to_chat(TURNS)))])
     assert chat.prompt.messages == MESSAGES
     assert not chat.plain
     assert plain.plain
@@ -141,7 +143,7 @@ def test_a_prefilled_reply_is_refused() -> None:
 
 def test_the_texts_of_a_document_are_one_ask() -> None:
     """In lm-eval's order, whatever else is asked between them; a rolling request has no context."""
-    asks = likelihood_asks(
+    asks = likelihood_requests(
         [
             text("Why?", " A", 1),
             text("Who?", " A", 2),
@@ -163,7 +165,7 @@ def test_the_digest_of_a_document_tells_contexts_and_texts_apart() -> None:
         [text(to_chat(TURNS), " A")],
         [text("Why?", " A"), text("Why?", " A", idx=1)],
     ]
-    digests = [likelihood_asks(instances)[0].digest for instances in variants]
+    digests = [likelihood_requests(instances)[0].digest for instances in variants]
     assert len(set(digests)) == len(variants)
 
 
@@ -181,7 +183,7 @@ def test_a_limit_is_spread_evenly(sizes: dict[str, int], limit: int) -> None:
 # --- what is kept ----------------------------------------------------------------------------------
 
 
-def document(ask: LikelihoodAsk, *logprobs: float) -> ScoredDocument:
+def document(ask: LikelihoodRequest, *logprobs: float) -> ScoredDocument:
     """An ask with its likelihoods."""
     scored = [
         ScoredText(text=one.text, logprob=logprob, greedy=logprob > -1, tokens=1)
@@ -195,8 +197,8 @@ TWO = [text("Why?", " A"), text("Why?", " B", idx=1)]
 
 def test_a_torn_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
     """What was being written when the process died is asked again, and the file stays whole."""
-    (ask,) = likelihood_asks(TWO)
-    (other,) = likelihood_asks([text("Who?", " A", 1)])
+    (ask,) = likelihood_requests(TWO)
+    (other,) = likelihood_requests([text("Who?", " A", 1)])
     file = LikelihoodFile(tmp_path)
     file.add(document(ask, -2.0, -0.5))
     file.close()
@@ -219,41 +221,41 @@ def test_a_damaged_line_is_a_clear_word(tmp_path: Path) -> None:
 
 def test_what_was_asked_otherwise_is_not_known(tmp_path: Path) -> None:
     """A document with the same id but another context is scored again."""
-    (ask,), (changed,) = likelihood_asks(TWO), likelihood_asks([text("Who?", " A")])
+    (ask,), (changed,) = likelihood_requests(TWO), likelihood_requests([text("Who?", " A")])
     file = LikelihoodFile(tmp_path)
     file.add(document(ask, -2.0, -0.5))
     assert file.get(ask) == document(ask, -2.0, -0.5)
     assert file.get(changed) is None
     file.close()
-    with pytest.raises(UsageError, match="no answer is kept for toy/0"):
-        pairs([text("Who?", " A")], read_likelihoods(tmp_path))
+    with pytest.raises(UsageError, match="no answer is stored for toy/0"):
+        stored_likelihoods([text("Who?", " A")], read_likelihoods(tmp_path))
 
 
 def test_pairs_come_in_the_order_of_the_requests() -> None:
     """Texts of several documents may be mixed; one that no model would score is zero."""
     requests = [text("Why?", " A"), text("Who?", " A", 1), text("Why?", " B", idx=1)]
-    (ask, _) = likelihood_asks(requests)
+    (ask, _) = likelihood_requests(requests)
     kept = {ask.prompt.id: document(ask, -2.0, -0.5)}
-    found = pairs(requests, kept, frozenset({"toy/1"}))
+    found = stored_likelihoods(requests, kept, frozenset({"toy/1"}))
     assert found == [(-2.0, False), (0.0, False), (-0.5, True)]
 
 
 def test_a_kept_reply_ends_where_the_task_says() -> None:
     """A refinement knows no stop strings; a prompt that was never answered is an error."""
-    asks = reply_asks([reply(until=["\n"], doc_id=0), reply(doc_id=1)])
-    assert texts(asks, {"toy/0": " 18\nor 19", "toy/1": None}) == [" 18", ""]
-    with pytest.raises(UsageError, match="no answer is kept for toy/1"):
-        texts(asks, {"toy/0": "18"})
+    asks = reply_requests([reply(until=["\n"], doc_id=0), reply(doc_id=1)])
+    assert stored_replies(asks, {"toy/0": " 18\nor 19", "toy/1": None}) == [" 18", ""]
+    with pytest.raises(UsageError, match="no answer is stored for toy/1"):
+        stored_replies(asks, {"toy/0": "18"})
 
 
 def test_a_tree_of_another_prompt_is_refused() -> None:
     """The same id with another text: the data have changed since."""
-    (ask,) = reply_asks([reply("Why?")])
+    (ask,) = reply_requests([reply("Why?")])
     tree = SearchTree(prompt=ask.prompt, strategy="greedy", config="", stop="exhausted")
-    refuse_strangers([ask], [tree], "here")
+    check_prompts([ask], [tree], "here")
     other = tree.model_copy(update={"prompt": make_prompt("Who?", "toy/0")})
     with pytest.raises(UsageError, match="here: the prompt toy/0 was another one"):
-        refuse_strangers([ask], [other], "here")
+        check_prompts([ask], [other], "here")
 
 
 # --- who answers -----------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ class Picky(FakeEngine):
             raise PromptRefused("no system's turn, please")
 
 
-def actor(ask: ReplyAsk, engine: FakeEngine, *, greedy_first: bool = True) -> ReplyActor:
+def actor(ask: ReplyRequest, engine: FakeEngine, *, greedy_first: bool = True) -> ReplyActor:
     """An actor for one ask, with the run's own sampling for further drafts."""
     own = Sampling(temperature=0.9, top_p=0.8, max_tokens=99)
     return ReplyActor(engine, own, greedy_first, {ask.prompt.id: ask})
@@ -290,7 +292,7 @@ async def drafted(role: Any, prompt: Prompt, index: int = 0) -> Any:
 
 async def test_the_first_draft_is_the_tasks_and_others_are_sampled() -> None:
     """Length and stop strings are the task's in all of them; prompts are truncated, not refused."""
-    (ask,) = reply_asks([reply("Why?", until=["."], max_gen_toks=5)])
+    (ask,) = reply_requests([reply("Why?", until=["."], max_gen_toks=5)])
     engine = FakeEngine(lambda _: " So it is. Yes.")
     role = actor(ask, engine)
     assert (await drafted(role, ask.prompt)).response == " So it is"
@@ -308,7 +310,7 @@ async def test_the_first_draft_is_the_tasks_and_others_are_sampled() -> None:
 
 async def test_a_task_that_samples_has_its_own_temperature_in_every_draft() -> None:
     """The run's sampling is for tasks that are greedy."""
-    (ask,) = reply_asks([reply(do_sample=True, temperature=0.2, top_p=0.5)])
+    (ask,) = reply_requests([reply(do_sample=True, temperature=0.2, top_p=0.5)])
     engine = FakeEngine(lambda _: "so")
     for index in (0, 3):
         await drafted(actor(ask, engine), ask.prompt, index)
@@ -317,7 +319,7 @@ async def test_a_task_that_samples_has_its_own_temperature_in_every_draft() -> N
 
 async def test_nothing_is_taken_off_a_reply() -> None:
     """Blank space counts, and an empty reply is an answer."""
-    (ask,) = reply_asks([reply(until=["!"])])
+    (ask,) = reply_requests([reply(until=["!"])])
     for said, heard in (("  a \n", "  a \n"), ("! no", ""), ("", "")):
         written = await drafted(actor(ask, FakeEngine(lambda _, said=said: said)), ask.prompt)  # type: ignore[misc]
         assert written.response == heard
@@ -325,11 +327,11 @@ async def test_nothing_is_taken_off_a_reply() -> None:
 
 async def test_a_template_without_a_systems_turn_gets_the_rest(tmp_path: Path) -> None:
     """Once more without it, as lm-eval does; a conversation that has none is not asked twice."""
-    (ask,) = reply_asks([reply(to_chat(TURNS))])
+    (ask,) = reply_requests([reply(to_chat(TURNS))])
     engine = Picky(lambda _: "so")
     assert (await drafted(actor(ask, engine), ask.prompt)).response == "so"
     assert engine.requests[0].messages == MESSAGES[1:]
-    (scored,) = likelihood_asks([text(to_chat(TURNS), " A")])
+    (scored,) = likelihood_requests([text(to_chat(TURNS), " A")])
     role = LikelihoodActor(engine, LikelihoodFile(tmp_path), {scored.prompt.id: scored})
     assert (await drafted(role, scored.prompt)).response == " A"
     role.file.close()
@@ -351,7 +353,7 @@ async def test_the_likeliest_text_answers_and_is_written_down_once(tmp_path: Pat
             """Longer texts are likelier."""
             return [Likelihood(float(len(c.text)) - 9, False, 2) for c in continuations]
 
-    (ask,) = likelihood_asks([text("Why?", " A"), text("Why?", " BB", idx=1)])
+    (ask,) = likelihood_requests([text("Why?", " A"), text("Why?", " BB", idx=1)])
     role = LikelihoodActor(Table(str), LikelihoodFile(tmp_path), {ask.prompt.id: ask})
     written = await drafted(role, ask.prompt)
     assert written.response == " BB"
@@ -364,7 +366,7 @@ async def test_the_likeliest_text_answers_and_is_written_down_once(tmp_path: Pat
 
 async def test_texts_that_no_model_scores_are_a_fault(tmp_path: Path) -> None:
     """The run goes on with other documents."""
-    (ask,) = likelihood_asks(TWO)
+    (ask,) = likelihood_requests(TWO)
     role = LikelihoodActor(Deaf(str), LikelihoodFile(tmp_path), {ask.prompt.id: ask})
     with pytest.raises(AttemptFailed, match="too long"):
         await drafted(role, ask.prompt)

@@ -1,4 +1,4 @@
-"""What lm-eval asks of a model, as prompts to be searched and as texts to be scored. Pure.
+"""The requests of lm-eval, as prompts to search and as texts to score. Pure.
 
 A request for a reply becomes one prompt; all requests for likelihoods about one document become one,
 which is answered by the likeliest of their texts. Ids are the task's name and the document's number in
@@ -56,7 +56,7 @@ def to_chat(history: Sequence[Mapping[str, str]], add_generation_prompt: bool = 
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyAsk:
+class ReplyRequest:
     """One reply that a task wants."""
 
     prompt: Prompt
@@ -73,7 +73,7 @@ class ReplyAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class LikelihoodAsk:
+class LikelihoodRequest:
     """The texts about one document whose likelihood a task wants."""
 
     prompt: Prompt
@@ -87,23 +87,23 @@ class LikelihoodAsk:
         return hashlib.sha256(whole).hexdigest()[:16]
 
 
-def reply_asks(instances: Sequence[Any]) -> list[ReplyAsk]:
+def reply_requests(instances: Sequence[Any]) -> list[ReplyRequest]:
     """One for each of lm-eval's requests for a reply, in order; one that is repeated comes repeatedly."""
     seen: Counter[tuple[str, int]] = Counter()
     asks = []
     for instance in instances:
         key = (_base(instance), instance.idx)
-        asks.append(_reply_ask(instance, seen[key]))
+        asks.append(_reply_request(instance, seen[key]))
         seen[key] += 1
     return asks
 
 
-def likelihood_asks(instances: Sequence[Any]) -> list[LikelihoodAsk]:
+def likelihood_requests(instances: Sequence[Any]) -> list[LikelihoodRequest]:
     """One for each document of lm-eval's requests for likelihoods, in order of first appearance."""
     documents: dict[str, list[Any]] = {}
     for instance in instances:
         documents.setdefault(likelihood_id(instance), []).append(instance)
-    return [_likelihood_ask(name, members) for name, members in documents.items()]
+    return [_likelihood_request(name, members) for name, members in documents.items()]
 
 
 def likelihood_id(instance: Any) -> str:
@@ -120,12 +120,12 @@ def _base(instance: Any) -> str:
     return document_id(str(instance.task_name), instance.doc_id)
 
 
-def _reply_ask(instance: Any, repeat: int) -> ReplyAsk:
+def _reply_request(instance: Any, repeat: int) -> ReplyRequest:
     context, given = instance.args[0], instance.args[1]
     until = given.get("until") or ()
     lengths = (given[name] for name in _LENGTHS if given.get(name) is not None)
     suffix = f"#{instance.idx}.{repeat}" * bool(instance.idx or repeat)
-    return ReplyAsk(
+    return ReplyRequest(
         prompt=_prompt(_base(instance) + suffix, context, instance),
         plain=not isinstance(context, Chat),
         until=(until,) if isinstance(until, str) else tuple(until),
@@ -144,11 +144,11 @@ def _temperature(given: Mapping[str, Any]) -> float:
     return float(given.get("temperature", 1.0 if samples else 0.0))
 
 
-def _likelihood_ask(name: str, instances: Sequence[Any]) -> LikelihoodAsk:
+def _likelihood_request(name: str, instances: Sequence[Any]) -> LikelihoodRequest:
     continuations = tuple(_continuation(instance) for instance in instances)
     first = instances[0]
     context = "" if first.request_type == ROLLING else first.args[0]
-    return LikelihoodAsk(_prompt(name, context, first), continuations)
+    return LikelihoodRequest(_prompt(name, context, first), continuations)
 
 
 def _continuation(instance: Any) -> Continuation:
