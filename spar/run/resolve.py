@@ -302,11 +302,16 @@ def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
 
 
 def _check_folders(config: DecodeConfig) -> None:
-    from spar.infer.engines.hf import check_model_folder
+    local = [
+        deployment.model
+        for deployment in deployments(config).values()
+        if not deployment.urls and ENGINES.spec(deployment.engine).loads_models
+    ]
+    if local:
+        from spar.infer.engines.hf import check_model_folder
 
-    for deployment in deployments(config).values():
-        if not deployment.urls and ENGINES.spec(deployment.engine).loads_models:
-            check_model_folder(deployment.model)
+        for model in local:
+            check_model_folder(model)
 
 
 def _with_served_models(config: C, roles: Sequence[Role], note: NoteCallback) -> C:

@@ -138,7 +138,8 @@ def slow_engine(tmp_path: Path) -> dict[str, str]:
         "    make(self, reply, latency=0.02, model=model)\n"
         "fake.FakeEngine.__init__ = slow\n"
     )
-    return {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def start(out: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

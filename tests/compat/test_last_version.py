@@ -244,12 +244,19 @@ def test_two_evaluations_compare_as_before() -> None:
     assert compared == json.loads(Path("golden/compare.json").read_text())
 
 
+REWORDED = {"votes not asked for": "votes skipped"}
+"""Words of the exported pages that have changed since the last version."""
+
+
 @pytest.mark.parametrize("form", ["markdown", "html", "svg", "dot", "json"])
 def test_a_tree_is_exported_as_before(form: str) -> None:
-    """Each form of one tree is the same file."""
+    """Each form of one tree is the same file, but for words that were changed on purpose."""
     run = str(run_of(commands.EXPORTED))
     spar("export", run, "--id", "chat/1", "--format", form, "--out", "made")
-    assert Path("made").read_text() == Path(f"golden/tree.{form}").read_text()
+    golden = Path(f"golden/tree.{form}").read_text()
+    for before, after in REWORDED.items():
+        golden = golden.replace(before, after)
+    assert Path("made").read_text() == golden
 
 
 @pytest.mark.parametrize("rows", ["trees", "nodes", "faults"])
