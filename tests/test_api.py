@@ -168,6 +168,45 @@ def test_mistakes_are_usage_errors(settings: dict[str, Any], words: str) -> None
         spar.search("Say it.", **{"engine": "fake", "strategy": "bfs", **settings})
 
 
+def no_generator(roots: tuple[spar.Node, ...], config: spar.SearchConfig) -> list[spar.Expand]:
+    """Returns a wave where a strategy yields it."""
+    return [spar.Expand(None, 1)]
+
+
+def no_expand(roots: tuple[spar.Node, ...], config: spar.SearchConfig) -> Any:
+    """Yields something else than `Expand`."""
+    yield ["a wave"]
+
+
+def unknown_parent(roots: tuple[spar.Node, ...], config: spar.SearchConfig) -> spar.Plan:
+    """Expands a node that is not in the tree."""
+    yield [spar.Expand(None, 1)]
+    yield [spar.Expand(7, 1)]
+
+
+class Mute(FakeEngine):
+    """Returns no completion."""
+
+    async def generate(self, requests: Sequence[spar.Request]) -> list[spar.Completion]:
+        """Nothing."""
+        return []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"strategy": no_generator}, "returned a list; expected a generator"),
+        ({"strategy": no_expand}, "yielded 'a wave' in a wave"),
+        ({"strategy": unknown_parent}, "expands node 7, but the tree has 1 nodes"),
+        ({"engine": Mute(World())}, "returned 0 results for 1 requests"),
+    ],
+)
+def test_plugins_that_break_their_contract(settings: dict[str, Any], words: str) -> None:
+    """The message names the plug-in, what it returned and what was expected."""
+    with pytest.raises(spar.SparError, match=words):
+        spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
+
+
 @pytest.mark.parametrize("prompts", [[], [3], ["a", " "], [{"id": 1, "prompt": "a"}] * 2])
 def test_prompts_that_are_none(prompts: Sequence[Any]) -> None:
     """None at all, another type, a blank text, an id that comes twice."""

@@ -131,8 +131,12 @@ class InstrumentedEngine(EngineWrapper):
             self.in_flight -= num
             if not self.in_flight:
                 self.busy_seconds += time.monotonic() - self._since
-        self.calls += len(results)
-        self.request_seconds += len(results) * (time.monotonic() - start)
+        if len(results) != num:
+            raise EngineError(
+                f"the engine of {self.model} returned {len(results)} results for {num} requests"
+            )
+        self.calls += num
+        self.request_seconds += num * (time.monotonic() - start)
         return results
 
     def counts(self) -> dict[str, float]:

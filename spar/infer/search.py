@@ -11,11 +11,12 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from spar.errors import UsageError
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import (
     USAGE_COUNTER,
@@ -102,6 +103,11 @@ async def run_search(
     """
     search = _Search(prompt, roles, settings, list(roots), on_node)
     plan = settings.strategy(tuple(roots), settings.shape)
+    if not isinstance(plan, Generator):
+        raise UsageError(
+            f"strategy {settings.name} returned a {type(plan).__name__}; expected a generator that yields "
+            "lists of spar.Expand"
+        )
     try:
         stop = await search.follow(plan)
     finally:
@@ -182,12 +188,25 @@ class _Search:
         remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
         clipped = []
         for expand in wave:
+            self._check_expand(expand)
             granted = min(expand.n, remaining)
             self._bound = self._bound or granted < expand.n
             remaining -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
         return clipped
+
+    def _check_expand(self, expand: Expand) -> None:
+        """Raise `UsageError` where a strategy yields something else, or expands a node that is not there."""
+        name, num_nodes = self.settings.name, len(self.nodes)
+        if not isinstance(expand, Expand):
+            raise UsageError(
+                f"strategy {name} yielded {expand!r} in a wave; expected lists of spar.Expand"
+            )
+        if expand.parent is not None and not 0 <= expand.parent < num_nodes:
+            raise UsageError(
+                f"strategy {name} expands node {expand.parent}, but the tree has {num_nodes} nodes"
+            )
 
     def _capped(self) -> bool:
         budget, usage = self.settings.budget, Usage()
