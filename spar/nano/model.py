@@ -98,7 +98,8 @@ def tie_word_forms(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) 
 
     with torch.no_grad():
         weight_VD.mul_(0.3)
-        for token, index in tokenizer.get_vocab().items():
+        # By index, since the vocabulary's own order differs from process to process.
+        for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
             text = tokenizer.decode([index])
             case = "upper" if text.isupper() else "lower" if text.islower() else "mixed"
             form = ("form", "space" if text[:1] == " " else "", case)
