@@ -90,7 +90,8 @@ def evaluate(
     judge_outputs: Annotated[
         str | None,
         typer.Option(
-            help="followbench: score with these outputs of a judge.", rich_help_panel="Benchmark"
+            help="Score with these outputs of a judge, for a benchmark that uses a grader.",
+            rich_help_panel="Benchmark",
         ),
     ] = None,
     allow_missing: Annotated[
@@ -116,7 +117,7 @@ def evaluate(
         out=out,
         overwrite=overwrite,
         judge_outputs=judge_outputs or "",
-        compat=official_scoring,
+        official_scoring=official_scoring,
         allow_code_execution=allow_code_execution,
         allow_missing=allow_missing,
     )

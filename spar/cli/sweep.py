@@ -79,7 +79,7 @@ def sweep(
         names=(name,),
         out=out,
         overwrite=overwrite,
-        compat=official_scoring,
+        official_scoring=official_scoring,
         allow_code_execution=allow_code_execution,
     )
     grid = Sweep(

@@ -168,6 +168,7 @@ class BenchmarkSpec:
     paper: PaperTable | None = None
     prompt_texts: PromptTexts = Benchmark.prompt_texts
     templated: bool = False
+    uses_grader: bool = False
 
     def open(self, name: str, values: Mapping[str, Any]) -> Benchmark:
         """The benchmark with its options; raises `UsageError` for one that it does not have."""
@@ -205,7 +206,7 @@ def declared_spec(name: str) -> BenchmarkSpec | None:
 
 
 def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
-    names = ("data", "headline", "paper", "prompt_texts", "templated")
+    names = ("data", "headline", "paper", "prompt_texts", "templated", "uses_grader")
     # In a class with slots, a field is a descriptor that has no value.
     values = {name: getattr(benchmark, name) for name in names}
     return {

@@ -17,7 +17,7 @@ from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
-from spar.eval.benchmark import Benchmark
+from spar.eval.benchmark import Benchmark, declared_spec
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.external_answers.matching import fill_answers, match_answers, read_grader_replies
 from spar.eval.external_answers.rows import answer_files
@@ -46,7 +46,7 @@ class EvalRequest:
     """Whether an earlier evaluation in the directory is deleted."""
     judge_outputs: str = ""
     """A file with a grader's outputs, or a run directory of them."""
-    compat: bool = False
+    official_scoring: bool = False
     allow_code_execution: bool = False
     allow_missing: bool = False
 
@@ -145,7 +145,8 @@ def open_benchmark(
         notes += (matched.report(),) if matched.report() else ()
     if request.judge_outputs:
         if not benchmark.uses_grader:
-            raise UsageError(f"--judge-outputs is for followbench and refinement, not for {name}")
+            graded = [n for n in BENCHMARKS if (spec := declared_spec(n)) and spec.uses_grader]
+            raise UsageError(f"--judge-outputs is for {', '.join(graded)}, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
         grades = read_grader_replies(
             request.judge_outputs, whole, allow_missing=request.allow_missing
@@ -168,7 +169,10 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
     else:
         spec = BENCHMARKS.spec_of(partial(_harness_task, name))
     fields = spec.options.model_fields if spec.options else {}
-    switches = {"compat": request.compat, "allow_code_execution": request.allow_code_execution}
+    switches = {
+        "official_scoring": request.official_scoring,
+        "allow_code_execution": request.allow_code_execution,
+    }
     chosen = {option: value for option, value in switches.items() if value and option in fields}
     return spec.open(name, {**config.benchmark_args, **chosen})
 

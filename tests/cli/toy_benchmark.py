@@ -19,7 +19,7 @@ NUM_PROMPTS = 12
 class Toy(Benchmark):
     """An answer passes when its number of letters is even; a grader is asked about each."""
 
-    compat: bool = False
+    official_scoring: bool = False
     uses_grader = True
 
     def load(self, config: EvalConfig) -> list[Prompt]:

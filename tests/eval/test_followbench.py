@@ -93,10 +93,10 @@ def score(
     texts: Mapping[str, str | None] = TEXTS,
     replies: Mapping[str, tuple[str, ...]] = OUTPUTS,
     *,
-    compat: bool = False,
+    official_scoring: bool = False,
 ) -> tuple[Scored, dict[str, Metric]]:
     """What the benchmark makes of tables, and the totals."""
-    scored = FollowBench(compat=compat).score(rows, FakeOutputs(texts, replies))
+    scored = FollowBench(official_scoring=official_scoring).score(rows, FakeOutputs(texts, replies))
     return scored, metrics(scored)
 
 
@@ -231,7 +231,7 @@ def test_compat_counts_minus_one() -> None:
     """In the original's way an unread output is -1 in both sums, and lower case is unread."""
     replies = changed("content/1/2", "['yes', 'no']")
     assert score(replies=replies)[1]["ssr/content/2"].value == 0.75
-    scored, found = score(replies=replies, compat=True)
+    scored, found = score(replies=replies, official_scoring=True)
     assert found["hsr/content/2"].value == found["ssr/content/2"].value == 0
     assert example_of(scored, "content/1/2").scores["hsr/content/2"] == (-1, 1)
     assert found["ssr_weighted/content"].value == pytest.approx((1 + 2 * 0 + 3 + 0 + 4.5) / 15)
@@ -251,7 +251,7 @@ def test_no_answer_is_not_satisfied() -> None:
     assert scored.counts["unanswered"] == 3
     assert example_of(scored, "content/1/3").passed is False
     assert example_of(scored, "example/7/1").response is None
-    assert score(texts=texts, compat=True)[1]["hsr/content/3"].value == 0.5
+    assert score(texts=texts, official_scoring=True)[1]["hsr/content/3"].value == 0.5
 
 
 def test_a_partial_list() -> None:
@@ -289,7 +289,9 @@ def test_a_judge_that_never_answers_as_asked(
     with pytest.raises(UsageError) as caught:
         score(replies=replies)
     assert says in str(caught.value)
-    assert score(replies=replies, compat=True)[1]["ssr/content/1"].value == 0  # (1 - 1) / 2
+    assert (
+        score(replies=replies, official_scoring=True)[1]["ssr/content/1"].value == 0
+    )  # (1 - 1) / 2
 
 
 async def test_responding() -> None:
@@ -324,19 +326,19 @@ async def test_compat_grades_strictly() -> None:
     from tests.fakes import TableRoles
 
     lower = "['yes', 'no', 'yes']"
-    for compat in (False, True):
+    for official_scoring in (False, True):
         runner = FakeJobRunner(FakeOutputs(TEXTS))
-        await FollowBench(compat=compat).grade(runner, ROWS)
+        await FollowBench(official_scoring=official_scoring).grade(runner, ROWS)
         (job,) = runner.ran
         judge = job.change(TableRoles().roles).judge
         judgement, usage = await judge.judge(job.prompts[2], lower, lambda _: None)
-        assert judgement.passed(0.5) is not compat
+        assert judgement.passed(0.5) is not official_scoring
         assert usage.calls == 0
 
 
 def test_replaceable() -> None:
     """The command line sets the flag on the benchmark that it made."""
-    assert replace(FollowBench(), compat=True).compat is True
+    assert replace(FollowBench(), official_scoring=True).official_scoring is True
     assert FollowBench().data == ("followbench",)
 
 

@@ -48,7 +48,7 @@ class FollowBenchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    compat: bool = False
+    official_scoring: bool = False
     """Count a grade that cannot be read as -1, as the published scripts do."""
 
 
@@ -57,7 +57,7 @@ class FollowBench(Benchmark):
     """The benchmark. Ids of examples are `file/group/level`, such as `content/14/3`, in stored answers
     and in stored judge outputs alike; an answer may also be matched by its instruction's text."""
 
-    compat: bool = False
+    official_scoring: bool = False
     """Whether an output of the judge that cannot be read counts as -1, as in the original's scripts,
     and nothing is read that these do not read."""
     options = FollowBenchOptions
@@ -88,7 +88,7 @@ class FollowBench(Benchmark):
             if example.meta["rule"] == JUDGE and (text := _text(answers, example)) is not None
         ]
         if asked:
-            await runner.run(job(asked, runner.config, strict=self.compat))
+            await runner.run(job(asked, runner.config, strict=self.official_scoring))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts and shares of every example.
@@ -101,11 +101,14 @@ class FollowBench(Benchmark):
         answers, replies = outputs.answers(), outputs.grader_replies()
         found = {
             example.id: outcome(
-                example, _text(answers, example), replies.get(example.id, ()), compat=self.compat
+                example,
+                _text(answers, example),
+                replies.get(example.id, ()),
+                official_scoring=self.official_scoring,
             )
             for example in examples
         }
-        if not self.compat:
+        if not self.official_scoring:
             _refuse_mute_judge(found, replies)
         groups = _complete_groups(examples)
         counts = _counts(examples, found, groups)
@@ -115,7 +118,7 @@ class FollowBench(Benchmark):
             ),
             means=dict(metrics.means()),
             counts=counts,
-            notes=tuple(_notes(counts, compat=self.compat)),
+            notes=tuple(_notes(counts, official_scoring=self.official_scoring)),
             units=dict(metrics.UNITS),
         )
 
@@ -194,9 +197,9 @@ def _counts(
     }
 
 
-def _notes(counts: Mapping[str, int], *, compat: bool) -> list[str]:
+def _notes(counts: Mapping[str, int], *, official_scoring: bool) -> list[str]:
     lost, cut = counts["unjudged"] + counts["unparsed"], counts["incomplete_groups"]
-    way = "as -1, as in the original" if compat else "as not satisfied"
+    way = "as -1, as in the original" if official_scoring else "as not satisfied"
     notes = [_AVERAGES]
     if lost:
         notes.append(

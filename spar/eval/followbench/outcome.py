@@ -36,7 +36,7 @@ class Outcome:
 
 
 def outcome(
-    example: Prompt, answer: str | None, replies: Sequence[str], *, compat: bool = False
+    example: Prompt, answer: str | None, replies: Sequence[str], *, official_scoring: bool = False
 ) -> Outcome:
     """Score an answer.
 
@@ -46,25 +46,25 @@ def outcome(
         None where there is none: not satisfied.
     outputs:
         What the judge wrote about it, all attempts in order; the first that can be read counts.
-    compat:
+    official_scoring:
         Read the judge as the benchmark's own scripts do, and count an unread one as -1, not as 0.
     """
     rule, level = example.meta["rule"], example.meta["level"]
     if answer is None:
         return Outcome("unanswered", (Verdict(name="answer", passed=False, why="none"),), 0, 0)
     if rule == JUDGE:
-        return _judged(level, replies, compat=compat)
+        return _judged(level, replies, official_scoring=official_scoring)
     verdicts = check(rule, level, answer, example.meta["target"])
     hard = float(all(verdict.passed for verdict in verdicts))
     return Outcome("ruled", verdicts, hard, hard)
 
 
-def _judged(level: int, replies: Sequence[str], *, compat: bool) -> Outcome:
+def _judged(level: int, replies: Sequence[str], *, official_scoring: bool) -> Outcome:
     for attempts, output in enumerate(replies, start=1):
-        words = read(output, level, strict=compat)
+        words = read(output, level, strict=official_scoring)
         if words is not None:
             return _read(words, attempts)
-    lost = -1.0 if compat else 0.0
+    lost = -1.0 if official_scoring else 0.0
     why = f"the judge's last line: {shown(last_line(replies[-1]))}" if replies else "never judged"
     verdicts = tuple(Verdict(name=name, passed=None, why=why) for name in _names(level))
     return Outcome("unparsed" if replies else "unjudged", verdicts, lost, lost, len(replies))
