@@ -7,7 +7,7 @@ Metric:  share of the prompts with every instruction followed, share of the inst
 Pattern: one answer a prompt, no judge.
 
 The names are lm-eval's. The verifiers, and what a verdict rests on, are in `spar.eval.instructions`.
-Key 1174 checks the opposite of what it asks, as published; it stays.
+Key 1174 checks the opposite of its instruction, as published; it is left so.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class IFEval(Benchmark):
             The data is missing or damaged, or lm-eval or NLTK's data are not on this machine.
         """
         rows = open_data("ifeval", config.data).jsonl(FILE)
-        checkers(config.data)  # what scoring lacks is said before anything is generated
+        checkers(config.data)  # reports what scoring lacks before anything is generated
         return [_prompt(row) for row in rows]
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
@@ -93,13 +93,13 @@ def _scored(prompt: Prompt, answer: Answer) -> Example:
         seed=prompt.id,
         prompt=prompt.messages[-1].content,
     )
-    errors = [f"{one.name}: {one.error}" for one in checked if one.error]
-    strict = [one.verdict(one.strict) for one in checked]
+    errors = [f"{result.name}: {result.error}" for result in checked if result.error]
+    strict = [result.verdict(result.strict) for result in checked]
     return Example(
         id=prompt.id,
         response=answer.text,
-        passed=all(one.strict for one in checked),
-        verdicts=(*strict, *(one.verdict(one.loose, " (loose)") for one in checked)),
+        passed=all(result.strict for result in checked),
+        verdicts=(*strict, *(result.verdict(result.loose, " (loose)") for result in checked)),
         scores=_shares(checked),
         usage=answer.usage,
         facts={ERRORS: errors} if errors else {},
@@ -107,12 +107,12 @@ def _scored(prompt: Prompt, answer: Answer) -> Example:
 
 
 def _shares(checked: Sequence[Checked]) -> dict[str, Share]:
-    strict = _counted(STRICT, [(one.name, one.strict) for one in checked])
-    loose = _counted(LOOSE, [(one.name, one.loose) for one in checked])
+    strict = _counted(STRICT, [(result.name, result.strict) for result in checked])
+    loose = _counted(LOOSE, [(result.name, result.loose) for result in checked])
     four: dict[str, Share] = {
-        PROMPT_STRICT: (float(all(one.strict for one in checked)), 1.0),
+        PROMPT_STRICT: (float(all(result.strict for result in checked)), 1.0),
         STRICT: strict[STRICT],
-        PROMPT_LOOSE: (float(all(one.loose for one in checked)), 1.0),
+        PROMPT_LOOSE: (float(all(result.loose for result in checked)), 1.0),
         LOOSE: loose[LOOSE],
     }
     return four | strict | loose

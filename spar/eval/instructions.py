@@ -2,7 +2,7 @@
 
     verify("Two words.", ["length_constraints:number_words"], [{"relation": "at least", "num_words": 2}], seed="1")
 
-The verifiers are `lm_eval.tasks.ifeval`, called and not rewritten; around them stands what makes a verdict
+The verifiers are `lm_eval.tasks.ifeval`, called and not rewritten; this module adds what makes a verdict
 the same on every machine and in every order. A verifier draws a random letter where the one it is given
 is no letter, and langdetect samples: each row seeds both from its own id, and leaves Python's `random` as
 it was. A verifier that fails, or that a response keeps busy past `LIMIT_SECONDS`, counts as not followed
@@ -100,11 +100,11 @@ def check(
     prompt: str = "",
 ) -> list[Checked]:
     """Both verdicts of each instruction; parameters and errors as `verify`'s."""
-    known = checkers()
+    verifiers = checkers()
     check_row(instruction_id_list, kwargs, f"row {seed}")
     with _seeded(str(seed)):
         return [
-            _checked(known[name](name), args, response, prompt)
+            _checked(verifiers[name](name), args, response, prompt)
             for name, args in zip(instruction_id_list, kwargs, strict=True)
         ]
 
@@ -133,7 +133,7 @@ def check_row(ids: Sequence[str], kwargs: Sequence[Any], where: str) -> None:
 
 
 def checkers(data: str = "") -> Mapping[str, Any]:
-    """Instruction type to lm-eval's verifier. Imported by the first call, whose folder serves for good.
+    """Instruction type to lm-eval's verifier. Imported by the first call, whose folder is used from then on.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def checkers(data: str = "") -> Mapping[str, Any]:
     if not _LOADED:
         _find_tokenizer(data)
         registry = _imported("lm_eval.tasks.ifeval.instructions_registry")
-        # Both read their data when first used: let that be here, not inside a verifier's time.
+        # Both read their data when first used: do it here, outside the verifiers' time limit.
         _imported("lm_eval.tasks.ifeval.instructions_util").count_sentences("One. Two.")
         _imported("langdetect").detect("one and two")
         _LOADED.update(registry.INSTRUCTION_DICT)
@@ -174,8 +174,8 @@ def _checked(instruction: Any, args: Mapping[str, Any], response: str, prompt: s
 
 def _built(instruction: Any, args: Mapping[str, Any], prompt: str) -> str:
     """Give the verifier its arguments; the instruction in its words, with what it drew."""
-    given = {key: value for key, value in args.items() if value is not None}
-    description = instruction.build_description(**given)
+    arguments = {key: value for key, value in args.items() if value is not None}
+    description = instruction.build_description(**arguments)
     if "prompt" in (instruction.get_instruction_args() or ()):
         description = instruction.build_description(prompt=prompt)
     line = " ".join(description.split())

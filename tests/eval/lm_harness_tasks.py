@@ -91,13 +91,13 @@ def settings(**fields: object) -> EvalConfig:
 def adds(request: Request) -> str:
     """Right for even numbers, wrong by one for odd ones; blank space before it and a remark behind it."""
     text = request.messages[-1].content
-    found = re.findall(r"(\d+) and", text)
-    number = int(found[-1]) if found else 0
+    numbers = re.findall(r"(\d+) and", text)
+    number = int(numbers[-1]) if numbers else 0
     return f"  {2 * number + number % 2} ! and more"
 
 
 class CountingEngine(FakeEngine):
-    """Adds numbers, scores texts as the fake does, counts both, and fails where it is told."""
+    """Adds numbers, scores texts as the fake does, counts both, and fails where the test sets it."""
 
     def __init__(self, fail_at: int = 0) -> None:
         super().__init__(adds)
@@ -139,7 +139,7 @@ class EngineJobRunner:
             missing = [prompt for prompt in job.prompts if prompt.id not in store.done]
             if not missing:
                 return
-            assert self.engine is not None, f"{len(missing)} prompts were asked again"
+            assert self.engine is not None, f"{len(missing)} prompts were requested again"
             engines = Engines(config)
             engines.opened[deployments(config)["actor"]] = InstrumentedEngine(self.engine)
             await decode(

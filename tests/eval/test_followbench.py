@@ -1,4 +1,4 @@
-"""FollowBench as a whole: what is asked, and every aggregate against hand-computed values."""
+"""FollowBench as a whole: its requests, and every aggregate against hand-computed values."""
 
 from __future__ import annotations
 
@@ -147,21 +147,21 @@ def test_all_files_count_alike() -> None:
     """A mean over files weighs each file once, however many groups it has."""
     rows = [*ROWS, *(row("mixed", 3, level, "text_editing", "x") for level in range(1, 6))]
     texts = {**TEXTS, **{f"mixed/3/{level}": "x" for level in range(1, 6)}}
-    found = score(rows, texts)[1]
-    assert found["ssr_level_2"].value == pytest.approx((0.75 + 0 + 1) / 3)
-    assert found["ssr_level_2/without_example"].value == pytest.approx((0.75 + 1) / 2)
-    assert found["csl"].value == pytest.approx((2 + 1 + 5) / 3)
-    assert found["ssr_weighted"].value == pytest.approx((10 / 15 + 1) / 2)
+    values = score(rows, texts)[1]
+    assert values["ssr_level_2"].value == pytest.approx((0.75 + 0 + 1) / 3)
+    assert values["ssr_level_2/without_example"].value == pytest.approx((0.75 + 1) / 2)
+    assert values["csl"].value == pytest.approx((2 + 1 + 5) / 3)
+    assert values["ssr_weighted"].value == pytest.approx((10 / 15 + 1) / 2)
 
 
 def test_errors_go_by_group() -> None:
     """The standard error of a file's level is that of its groups; of CSL too."""
-    found = score()[1]
-    assert found["ssr/content/2"].stderr == pytest.approx(0.25)  # of 0.5 and 1
-    assert found["csl/content"].stderr == pytest.approx(1)  # of 1 and 3
+    values = score()[1]
+    assert values["ssr/content/2"].stderr == pytest.approx(0.25)  # of 0.5 and 1
+    assert values["csl/content"].stderr == pytest.approx(1)  # of 1 and 3
     # Means of a group's levels: 0.66 and 0.8, so the levels do not count as independent.
-    assert found["ssr/content"].stderr == pytest.approx(0.07)
-    assert (found["ssr/content/2"].n, found["csl/content"].n) == (2, 2)
+    assert values["ssr/content"].stderr == pytest.approx(0.07)
+    assert (values["ssr/content/2"].n, values["csl/content"].n) == (2, 2)
     assert {example.group for example in score()[0].examples} == {
         "content/1",
         "content/14",
@@ -171,11 +171,11 @@ def test_errors_go_by_group() -> None:
 
 def test_headline_and_units() -> None:
     """The paper's number comes first, and lengths are marked as no fractions."""
-    scored, found = score()
+    scored, values = score()
     assert next(iter(scored.means)) == "ssr_avg"
-    lengths = {name for name in found if name.startswith("csl")}
+    lengths = {name for name in values if name.startswith("csl")}
     assert lengths and lengths <= set(scored.units)
-    assert not any(name in scored.units for name in found if not name.startswith("csl"))
+    assert not any(name in scored.units for name in values if not name.startswith("csl"))
 
 
 def test_records() -> None:
@@ -217,9 +217,9 @@ def test_counts() -> None:
 )
 def test_an_unread_judge_is_not_satisfied(replies: tuple[str, ...], count: str, why: str) -> None:
     """It counts as no, breaks a row of levels, is counted, and is no outcome to compare."""
-    scored, found = score(replies=changed("content/1/1", *replies))
-    assert found["ssr/content/1"].value == found["hsr/content/1"].value == 0.5
-    assert found["csl/content"].value == 1.5
+    scored, values = score(replies=changed("content/1/1", *replies))
+    assert values["ssr/content/1"].value == values["hsr/content/1"].value == 0.5
+    assert values["csl/content"].value == 1.5
     assert scored.counts[count] == 1
     assert any("can be read: 1;" in note for note in scored.notes)
     lost = example_of(scored, "content/1/1")
@@ -231,12 +231,12 @@ def test_compat_counts_minus_one() -> None:
     """In the original's way an unread output is -1 in both sums, and lower case is unread."""
     replies = changed("content/1/2", "['yes', 'no']")
     assert score(replies=replies)[1]["ssr/content/2"].value == 0.75
-    scored, found = score(replies=replies, official_scoring=True)
-    assert found["hsr/content/2"].value == found["ssr/content/2"].value == 0
+    scored, values = score(replies=replies, official_scoring=True)
+    assert values["hsr/content/2"].value == values["ssr/content/2"].value == 0
     assert example_of(scored, "content/1/2").scores["hsr/content/2"] == (-1, 1)
-    assert found["ssr_weighted/content"].value == pytest.approx((1 + 2 * 0 + 3 + 0 + 4.5) / 15)
-    assert found["csl/content"].value == 2
-    assert found["ssr/content/1"].value == 1
+    assert values["ssr_weighted/content"].value == pytest.approx((1 + 2 * 0 + 3 + 0 + 4.5) / 15)
+    assert values["csl/content"].value == 2
+    assert values["ssr/content/1"].value == 1
     assert any("as -1" in note for note in scored.notes)
 
 
@@ -244,10 +244,10 @@ def test_no_answer_is_not_satisfied() -> None:
     """A row without an answer fails, judge or rule, and is counted."""
     texts = {**TEXTS, "content/1/3": None, "content/14/1": None}
     del texts["example/7/1"]
-    scored, found = score(texts=texts)
-    assert found["hsr/content/3"].value == 0.5
-    assert found["csl/content"].value == 0.5
-    assert found["csl/example"].value == 0
+    scored, values = score(texts=texts)
+    assert values["hsr/content/3"].value == 0.5
+    assert values["csl/content"].value == 0.5
+    assert values["csl/example"].value == 0
     assert scored.counts["unanswered"] == 3
     assert example_of(scored, "content/1/3").passed is False
     assert example_of(scored, "example/7/1").response is None
@@ -256,11 +256,11 @@ def test_no_answer_is_not_satisfied() -> None:
 
 def test_a_partial_list() -> None:
     """Groups that are cut count level by level, and in no number of whole groups."""
-    scored, found = score(ROWS[:8])
-    assert found["ssr/content/3"].value == 1
-    assert (found["ssr/content/5"].value, found["ssr/content/5"].n) == (0.8, 1)
-    assert (found["csl/content"].value, found["csl/content"].n) == (1, 1)
-    assert found["ssr_weighted/content"].value == pytest.approx((1 + 1 + 3 + 0 + 4) / 15)
+    scored, values = score(ROWS[:8])
+    assert values["ssr/content/3"].value == 1
+    assert (values["ssr/content/5"].value, values["ssr/content/5"].n) == (0.8, 1)
+    assert (values["csl/content"].value, values["csl/content"].n) == (1, 1)
+    assert values["ssr_weighted/content"].value == pytest.approx((1 + 1 + 3 + 0 + 4) / 15)
     assert scored.counts["incomplete_groups"] == 1
     assert any("lack a level: 1;" in note for note in scored.notes)
     alone = score(ROWS[:2])[1]
@@ -270,22 +270,22 @@ def test_a_partial_list() -> None:
 
 def test_nothing_to_score() -> None:
     """An empty list has no metrics, and no complaint."""
-    scored, found = score([])
-    assert (scored.examples, found) == ((), {})
+    scored, values = score([])
+    assert (scored.examples, values) == ((), {})
 
 
 @pytest.mark.parametrize(
     ("replies", "says"),
     [
         ({}, "answers that a judge must score: 5; there is no output of a judge"),
-        ({"content/1/3": ()}, "the judge was asked and wrote nothing"),
+        ({"content/1/3": ()}, "the judge was called and wrote nothing"),
         ({"content/1/3": ("I think", "so\nit is fine")}, "(one ends in 'it is fine')"),
     ],
 )
-def test_a_judge_that_never_answers_as_asked(
+def test_an_error_where_no_judge_output_can_be_read(
     replies: dict[str, tuple[str, ...]], says: str
 ) -> None:
-    """No score is made up where not one output can be read, but in the original's way."""
+    """Only official scoring gives a score then."""
     with pytest.raises(UsageError) as caught:
         score(replies=replies)
     assert says in str(caught.value)
@@ -295,7 +295,7 @@ def test_a_judge_that_never_answers_as_asked(
 
 
 async def test_responding() -> None:
-    """Each instruction is asked as it is, with the run's own settings."""
+    """Each instruction is sent as it is, with the run's own settings."""
     runner = FakeJobRunner(FakeOutputs({}))
     await FollowBench().respond(runner, ROWS)
     (job,) = runner.ran
@@ -322,7 +322,7 @@ async def test_grading_nothing() -> None:
 
 
 async def test_compat_grades_strictly() -> None:
-    """In the original's way an output beside its reading is asked for again."""
+    """Under official scoring, an output that only the lenient reading accepts is requested again."""
     from tests.fakes import TableRoles
 
     lower = "['yes', 'no', 'yes']"
@@ -337,7 +337,7 @@ async def test_compat_grades_strictly() -> None:
 
 
 def test_replaceable() -> None:
-    """The command line sets the flag on the benchmark that it made."""
+    """The command line sets the flag on the benchmark."""
     assert replace(FollowBench(), official_scoring=True).official_scoring is True
     assert FollowBench().data == ("followbench",)
 
@@ -357,13 +357,13 @@ async def test_answers_of_the_key_score_full(data_root: Path) -> None:
             shape = target.removeprefix("{instruction}\n").replace("{{", "{").replace("}}", "}")
             texts[prompt.id] = shape.replace("{answer}", "so it is")
     replies = {p.id: (str(["YES"] * p.meta["level"]),) for p in real if not p.meta["rule"]}
-    scored, found = score(real, texts, replies)
+    scored, values = score(real, texts, replies)
     for file in ("content", "situation", "style", "example"):
-        assert found[f"hsr/{file}"].value == found[f"ssr/{file}"].value == 1
-        assert found[f"csl/{file}"].value == 5
+        assert values[f"hsr/{file}"].value == values[f"ssr/{file}"].value == 1
+        assert values[f"csl/{file}"].value == 5
     # By rules without a key: 5 of mixed's 17 groups, both of format's 30.
-    assert found["hsr/mixed"].value == pytest.approx(12 / 17)
-    assert found["ssr/format"].value == pytest.approx(28 / 30)
+    assert values["hsr/mixed"].value == pytest.approx(12 / 17)
+    assert values["ssr/format"].value == pytest.approx(28 / 30)
     assert scored.counts["judged"] == 470
     runner = FakeJobRunner(FakeOutputs(texts))
     await FollowBench().grade(runner, real)

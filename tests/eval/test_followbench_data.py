@@ -30,14 +30,14 @@ class FakeFolder:
         return self.files.get(relative, [])
 
     def path(self, relative: str) -> Path:
-        """A made-up one."""
+        """A constructed one."""
         return Path("data", relative)
 
 
 def raw(level: int, **fields: Any) -> dict[str, Any]:
     """A row of a file."""
-    made = {"example_id": 3, "level": level, "instruction": f"I{level}", "target": "['a']"}
-    return {**made, "source": "koala", "category": "style", **fields}
+    row = {"example_id": 3, "level": level, "instruction": f"I{level}", "target": "['a']"}
+    return {**row, "source": "koala", "category": "style", **fields}
 
 
 def loaded(rows: list[dict[str, Any]], file: str = "style") -> list[Prompt]:
@@ -47,7 +47,7 @@ def loaded(rows: list[dict[str, Any]], file: str = "style") -> list[Prompt]:
 
 
 def test_rows_become_prompts() -> None:
-    """Levels 1 to 5 are asked; the way that led to an instruction goes along for the judge."""
+    """Levels 1 to 5 are used; the judge also gets the instructions that led to each."""
     prompts = loaded([raw(0, instruction=""), *map(raw, range(1, 6))])
     assert [prompt.id for prompt in prompts] == [f"style/3/{level}" for level in range(1, 6)]
     assert prompts[1].messages == (Message(role="user", content="I2"),)

@@ -22,7 +22,7 @@ BOTH = "1) Two constraints.\n2) Both met.\n3)\n['YES', 'NO']"
 
 
 def test_conversation_of_one_constraint() -> None:
-    """One user turn: the instruction, its next form, the answer, and what is asked."""
+    """One user turn: the instruction, its next form, the answer, and the request."""
     (message,) = conversation("style", ["Write.", "Write coolly."], "Ok.\n")
     assert message == Message(
         role="user",
@@ -39,7 +39,7 @@ def test_conversation_of_one_constraint() -> None:
 
 
 def test_conversation_of_several_constraints() -> None:
-    """The whole path stands in it, an empty initial instruction too."""
+    """It has the whole path, an empty initial instruction too."""
     (message,) = conversation("mixed", ["", "a", "b", "c"], "d")
     blocks = message.content.split("\n\n")
     assert blocks[0] == (
@@ -135,7 +135,7 @@ def test_an_answer_cannot_speak_as_the_one_who_asks() -> None:
     ],
 )  # fmt: skip
 def test_reading(output: str, level: int, strict: str | None, lenient: str | None) -> None:
-    """The strict reading is the original's; the other one also takes what is plainly meant."""
+    """The strict reading is the original's; the lenient one also accepts what is plainly meant."""
     for expected, how in ((strict, True), (lenient, False)):
         words = read(output, level, strict=how)
         assert words == (None if expected is None else tuple(expected.split()))
@@ -166,16 +166,18 @@ async def graded(
     replies: Iterator[str] = iter(texts)
     engine = FakeEngine(lambda _: next(replies))
     config = EvalConfig(grade=SamplingConfig(temperature=temperature, max_tokens=77))
-    made = job([QUESTION], config, strict=strict)
-    changed = config.model_copy(update=dict(made.settings))
+    grading_job = job([QUESTION], config, strict=strict)
+    changed = config.model_copy(update=dict(grading_job.settings))
     actor = Actor(
         engine,
         Sampling(changed.draft.temperature, changed.draft.top_p, changed.draft.max_tokens),
         changed.greedy_first,
     )
-    roles = made.change(Roles(actor, TableRoles(), TableRoles()))
-    assert made.strategy is not None
-    settings = SearchSettings(made.strategy, made.strategy_name, budget=Budget(changed.budget))
+    roles = grading_job.change(Roles(actor, TableRoles(), TableRoles()))
+    assert grading_job.strategy is not None
+    settings = SearchSettings(
+        grading_job.strategy, grading_job.strategy_name, budget=Budget(changed.budget)
+    )
     return await run_search(QUESTION, roles, settings), engine.requests
 
 
@@ -197,7 +199,7 @@ async def test_an_unreadable_output_is_asked_for_again() -> None:
 
 
 async def test_three_attempts_at_most() -> None:
-    """A judge that never answers as asked is given up, empty outputs included."""
+    """A judge whose outputs can never be read is abandoned, empty outputs included."""
     tree, requests = await graded(["a", " ", "c", BOTH])
     assert len(requests) == 3
     assert tree.stop == "exhausted"
@@ -206,13 +208,13 @@ async def test_three_attempts_at_most() -> None:
 
 
 async def test_a_sampled_judge_stays_sampled() -> None:
-    """A grader with a temperature of its own keeps it in every attempt."""
+    """A grader with its own temperature uses it in every attempt."""
     _, requests = await graded(["a", "b", "c"], temperature=0.3)
     assert [request.sampling.temperature for request in requests] == [0.3, 0.3, 0.3]
 
 
 async def test_strict_asking() -> None:
-    """Where only the original's reading counts, an output beside it is asked for again."""
+    """Where only the original's reading counts, an output beside it is requested again."""
     tree, _ = await graded(["[yes, no]", BOTH], strict=True)
     assert tree.answer == BOTH
     tree, _ = await graded(["[yes, no]"])
@@ -221,8 +223,8 @@ async def test_strict_asking() -> None:
 
 def test_the_stage() -> None:
     """It asks the grader alone, and no cap of the run's searches cuts it."""
-    made = job([QUESTION], EvalConfig(max_calls=1, budget=15, strategy="bfs"), strict=False)
-    assert (made.name, made.grader, made.roles) == (GRADES, True, ("actor",))
-    changed = EvalConfig(max_calls=1).model_copy(update=dict(made.settings))
+    grading_job = job([QUESTION], EvalConfig(max_calls=1, budget=15, strategy="bfs"), strict=False)
+    assert (grading_job.name, grading_job.grader, grading_job.roles) == (GRADES, True, ("actor",))
+    changed = EvalConfig(max_calls=1).model_copy(update=dict(grading_job.settings))
     assert (changed.budget, changed.max_calls, changed.draft.max_tokens) == (3, None, 1024)
     assert EvalConfig(**changed.model_dump()) == changed

@@ -26,7 +26,7 @@ POINTS = " ".join(
 
 def verdicts(rule: str, answer: str, level: int = 5, target: str = "") -> str:
     """`y` and `n` for each condition in turn."""
-    return "".join("yn"[not found.passed] for found in check(rule, level, answer, target))
+    return "".join("yn"[not verdict.passed] for verdict in check(rule, level, answer, target))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_paragraphs_of_format_22(level: int, paragraphs: list[str], expected: st
 @pytest.mark.parametrize("rule", ["cnn_dailymail", "xsum", "samsum", "gigaword", "arxiv"])
 @pytest.mark.parametrize("level", range(1, 6))
 def test_levels_are_cumulative(rule: str, level: int) -> None:
-    """A row of level l is asked conditions 1 to l, the same at every level."""
+    """A row of level l has conditions 1 to l, the same at every level."""
     assert conditions(rule, level) == conditions(rule, 5)[:level]
     assert len(conditions(rule, level)) == level
 
@@ -217,8 +217,8 @@ RULES = (
 def test_any_answer_has_a_verdict(answer: str, level: int) -> None:
     """No text makes a rule fail."""
     for rule in RULES:
-        found = check(rule, level, answer, "['a']")
-        assert all(isinstance(verdict.passed, bool) for verdict in found)
+        verdicts = check(rule, level, answer, "['a']")
+        assert all(isinstance(verdict.passed, bool) for verdict in verdicts)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def examples(data_root: Path) -> list[Prompt]:
 
 
 class Given:
-    """What a person gave: texts by id."""
+    """External answers: texts by id."""
 
     directory = None
 
@@ -163,7 +163,7 @@ MORE = [
     "\ud800 lone, \u202e turned \x1b[31m red",
 ]
 TEXTS = [text for row in TABLE for text in row[2:]] + MORE
-"""60 responses, each of which every type is asked about."""
+"""60 responses, each of which every type is checked against."""
 
 
 @pytest.mark.parametrize(("name", "kwargs", "good", "bad"), TABLE, ids=[row[0] for row in TABLE])
@@ -218,8 +218,8 @@ def test_equal_to_lm_eval_on_the_data(
         theirs = process_results({**example.meta, "prompt": ""}, [text])
         meta = example.meta
         ours = check(text, meta["instruction_id_list"], meta["kwargs"], seed=example.id)
-        assert [one.strict for one in ours] == theirs["inst_level_strict_acc"], example.id
-        assert [one.loose for one in ours] == theirs["inst_level_loose_acc"], example.id
+        assert [result.strict for result in ours] == theirs["inst_level_strict_acc"], example.id
+        assert [result.loose for result in ours] == theirs["inst_level_loose_acc"], example.id
 
 
 def test_variants_by_hand() -> None:
@@ -253,32 +253,32 @@ def test_variants_by_hand() -> None:
 )
 def test_loose_takes_any_variant(text: str, strict: bool, loose: bool) -> None:
     """Each of the eight variants can be the one that passes, and nothing further is cut off."""
-    (one,) = check(text, ["startend:quotation"], [{}], seed="1")
-    assert (one.strict, one.loose) == (strict, loose)
+    (result,) = check(text, ["startend:quotation"], [{}], seed="1")
+    assert (result.strict, result.loose) == (strict, loose)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "one, two", "one, two\n", "a, b\nc, d"])
 def test_blank_variant_never_passes(text: str) -> None:
     """Where only a blank rest would follow an instruction, nothing follows it."""
-    (one,) = check(text, ["punctuation:no_comma"], [{}], seed="1")
-    assert (one.strict, one.loose) == (False, False)
+    (result,) = check(text, ["punctuation:no_comma"], [{}], seed="1")
+    assert (result.strict, result.loose) == (False, False)
 
 
 @given(st.text(alphabet="a,*\n\"' [].<>#", max_size=40), st.sampled_from(TABLE))
 def test_strict_implies_loose(text: str, row: tuple[str, dict[str, Any], str, str]) -> None:
     """Whatever follows an instruction as it is also follows it loosely."""
-    (one,) = check(text, [row[0]], [row[1]], seed="1")
-    assert one.loose or not one.strict
+    (result,) = check(text, [row[0]], [row[1]], seed="1")
+    assert result.loose or not result.strict
 
 
 @given(st.text(alphabet="ab*\n ", max_size=30))
 def test_variants_of_any_text(text: str) -> None:
     """At most eight texts, all different, the response first, no character that it lacks."""
-    found = variants(text)
-    assert found[0] == text
-    assert len(set(found)) == len(found) <= 8
-    assert all(set(one) <= set(text) for one in found)
-    assert text.replace("*", "") in found
+    texts = variants(text)
+    assert texts[0] == text
+    assert len(set(texts)) == len(texts) <= 8
+    assert all(set(variant) <= set(text) for variant in texts)
+    assert text.replace("*", "") in texts
 
 
 def test_load(examples: list[Prompt]) -> None:
@@ -346,14 +346,14 @@ def scored_by_hand() -> Scored:
 
 def test_aggregates_by_hand() -> None:
     """The four metrics, their mean, families and types of four examples, worked out by hand."""
-    found = {name: metric.value for name, metric in metrics(scored_by_hand()).items()}
-    assert [*found][:4] == [
+    values = {name: metric.value for name, metric in metrics(scored_by_hand()).items()}
+    assert [*values][:4] == [
         "prompt_level_strict_acc",
         "inst_level_strict_acc",
         "prompt_level_loose_acc",
         "inst_level_loose_acc",
     ]
-    assert found == pytest.approx(
+    assert values == pytest.approx(
         {
             "prompt_level_strict_acc": 1 / 4,
             "inst_level_strict_acc": 2 / 5,
@@ -381,21 +381,21 @@ def test_examples_by_hand() -> None:
     scored = scored_by_hand()
     half, loosely, followed, unanswered = scored.examples
     assert [example.passed for example in scored.examples] == [False, False, True, False]
-    assert [(one.name, one.passed) for one in half.verdicts] == [
+    assert [(verdict.name, verdict.passed) for verdict in half.verdicts] == [
         ("punctuation:no_comma", True),
         ("length_constraints:number_words", False),
         ("punctuation:no_comma (loose)", True),
         ("length_constraints:number_words (loose)", False),
     ]
     assert "at least 9 words" in half.verdicts[1].why
-    assert [one.passed for one in loosely.verdicts] == [False, True]
+    assert [verdict.passed for verdict in loosely.verdicts] == [False, True]
     assert (followed.response, followed.usage) == ('"yes"', Usage(calls=1))
     assert (unanswered.response, unanswered.verdicts[0].passed) == (None, False)
     assert scored.counts == {"unanswered": 1, "verifier_errors": 0}
 
 
 def test_missing_answer_counts_as_unanswered() -> None:
-    """An example that nobody answered is one that follows nothing."""
+    """An example without an answer follows no instruction."""
     scored = IFEval().score([prompt("a", ("punctuation:no_comma", {}))], Given({}))
     assert scored.counts["unanswered"] == 1
     assert metrics(scored)["prompt_level_strict_acc"].value == 0
@@ -468,7 +468,7 @@ def test_failing_verifier_is_data(
     other = ("keywords:forbidden_words", {"forbidden_words": ["cat"]})
     scored = IFEval().score([prompt("a", (name, kwargs), other)], Given({"a": text}))
     (example,) = scored.examples
-    assert [one.passed for one in example.verdicts] == [False, True, False, True]
+    assert [verdict.passed for verdict in example.verdicts] == [False, True, False, True]
     assert error in example.verdicts[0].why
     assert example.facts["verifier_errors"][0].startswith(f"{name}: ")
     assert scored.counts["verifier_errors"] == 1

@@ -56,12 +56,14 @@ class Reference:
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Of the texts as they come."""
-        found = [scripted_likelihood(Continuation(*one.args)) for one in requests]
-        return [(one.logprob, one.greedy) for one in found]
+        scores = [scripted_likelihood(Continuation(*request.args)) for request in requests]
+        return [(score.logprob, score.greedy) for score in scores]
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
         """Of whole texts."""
-        return [scripted_likelihood(Continuation("", one.args[0])).logprob for one in requests]
+        return [
+            scripted_likelihood(Continuation("", request.args[0])).logprob for request in requests
+        ]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Nothing asks for replies."""
@@ -101,9 +103,9 @@ def test_a_number_that_is_no_mean_is_lm_evals_as_it_stands(toys: str, tmp_path: 
     """A perplexity has no share for each document, hence no standard error, and a note says so."""
     scored, _ = run(HarnessTask("toy_text", folder=toys), tmp_path, CountingEngine())
     theirs = official("toy_text", toys)["toy_text"]["word_perplexity,none"]
-    found = metrics(scored)["word_perplexity"]
-    assert found.value == pytest.approx(theirs, rel=1e-12)
-    assert found.stderr is None
+    metric = metrics(scored)["word_perplexity"]
+    assert metric.value == pytest.approx(theirs, rel=1e-12)
+    assert metric.stderr is None
     assert any(note.startswith("word_perplexity: lm-eval's number over 4") for note in scored.notes)
     assert all(example.passed is None for example in scored.examples)
 
@@ -150,7 +152,7 @@ def test_a_document_without_an_answer_counts_as_wrong(toys: str, tmp_path: Path)
 def test_a_strategy_searches_replies_and_leaves_likelihoods_alone(
     toys: str, tmp_path: Path
 ) -> None:
-    """Best-of-n writes several drafts of a reply; a likelihood is asked for once."""
+    """Best-of-n writes several drafts of a reply; a likelihood is requested once."""
     search = {"strategy": "best-of-n", "budget": 3, "chat_template": False}
     run(HarnessTask("toy_reply", folder=toys), tmp_path / "reply", CountingEngine(), **search)
     trees = list(read_trees(tmp_path / "reply"))
@@ -170,15 +172,15 @@ def test_a_strategy_searches_replies_and_leaves_likelihoods_alone(
 def test_an_interrupted_run_goes_on_and_a_finished_one_asks_nothing(
     toys: str, tmp_path: Path, name: str
 ) -> None:
-    """What was answered before the server went is not asked again, and the numbers are the same."""
+    """What was answered before the server stopped is not requested again, and the numbers are the same."""
     whole = CountingEngine()
     expected, _ = run(HarnessTask(name, folder=toys), tmp_path / "whole", whole)
     broken = CountingEngine(fail_at=whole.num_asked // 2)
     with pytest.raises(RunStopped, match="the server is gone"):
         run(HarnessTask(name, folder=toys), tmp_path / "part", broken, concurrency=1)
-    mended = CountingEngine()
-    scored, _ = run(HarnessTask(name, folder=toys), tmp_path / "part", mended)
-    assert 0 < mended.num_asked < whole.num_asked
+    working = CountingEngine()
+    scored, _ = run(HarnessTask(name, folder=toys), tmp_path / "part", working)
+    assert 0 < working.num_asked < whole.num_asked
     assert values(scored) == values(expected)
     again, runner = run(HarnessTask(name, folder=toys), tmp_path / "part", None)
     assert values(again) == values(expected)
@@ -208,12 +210,12 @@ def test_answers_of_a_file_take_the_place_of_searches(toys: str, tmp_path: Path)
     """Ids are those of the prompts."""
     task = HarnessTask("toy_reply", folder=toys)
     examples = task.load(settings())
-    given = {prompt.id: Answer(f"{2 * number}") for number, prompt in enumerate(examples)}
-    scored = task.score(examples, RunOutputs(tmp_path, given))
+    answers = {prompt.id: Answer(f"{2 * number}") for number, prompt in enumerate(examples)}
+    scored = task.score(examples, RunOutputs(tmp_path, answers))
     assert values(scored) == {"exact_match,number": 1.0, "exact_match,whole": 1.0}
 
 
-# --- what is asked ---------------------------------------------------------------------------------
+# --- the requests ---------------------------------------------------------------------------------
 
 
 def test_a_limit_counts_all_documents_of_a_group(toys: str) -> None:
@@ -229,7 +231,7 @@ def test_a_limit_counts_all_documents_of_a_group(toys: str) -> None:
 def test_what_cannot_be_asked_is_said_before_a_model_is_loaded(
     toys: str, name: str, why: str
 ) -> None:
-    """A reply that the task begins, code that it runs."""
+    """A reply that the task starts, code that it runs."""
     with pytest.raises(UsageError, match=why):
         HarnessTask(name, folder=toys).load(settings())
 
@@ -243,14 +245,14 @@ def test_a_prefilled_reply_can_be_asked_as_text(toys: str) -> None:
 @pytest.mark.data
 def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
     """Five worked examples, as turns or as text; the last question is the test file's."""
-    task, given = GSM8K.make(), str(data_root)
-    prompts = task.load(settings(data=given, limit=3))
+    task, data = GSM8K.make(), str(data_root)
+    prompts = task.load(settings(data=data, limit=3))
     assert [prompt.id for prompt in prompts] == ["gsm8k/0", "gsm8k/1", "gsm8k/2"]
     turns = prompts[0].messages
     assert [message.role for message in turns] == ["user", "assistant"] * 5 + ["user"]
     assert turns[-1].content.startswith("Question: Janet\u2019s ducks lay 16 eggs per day.")
     assert all("####" in message.content for message in turns[1::2])
-    (plain,) = task.load(settings(data=given, limit=1, chat_template=False, num_fewshot=2))[
+    (plain,) = task.load(settings(data=data, limit=1, chat_template=False, num_fewshot=2))[
         0
     ].messages
     assert plain.content.count("Question: ") == 3
@@ -294,8 +296,8 @@ def test_triviaqa_accepts_any_alias(data_root: Path, tmp_path: Path) -> None:
     task = TRIVIAQA.make()
     examples = task.load(settings(data=str(data_root), limit=2, chat_template=False))
     assert examples[1].messages[0].content.endswith("star sign is Jamie Lee Curtis??\nAnswer:")
-    given = {"triviaqa/0": Answer(" david seville."), "triviaqa/1": Answer("skorpio, or so")}
-    scored = task.score(examples, RunOutputs(tmp_path, given))
+    answers = {"triviaqa/0": Answer(" david seville."), "triviaqa/1": Answer("skorpio, or so")}
+    scored = task.score(examples, RunOutputs(tmp_path, answers))
     assert values(scored) == {"exact_match,remove_whitespace": 1.0}
     assert any("rc.nocontext" in note for note in scored.notes)
 
@@ -329,22 +331,22 @@ def test_an_unknown_benchmark_has_a_closest_name() -> None:
     """Of spar's and of all of lm-eval's tasks."""
     from spar.eval.runner import EvalRequest, find_benchmark
 
-    for given, close in (("gsm8", "gsm8k"), ("hellaswagg", "hellaswag")):
+    for name, close in (("gsm8", "gsm8k"), ("hellaswagg", "hellaswag")):
         with pytest.raises(UsageError, match=f"did you mean '{close}'"):
-            find_benchmark(given, EvalRequest((given,)))
-    found = find_benchmark("hellaswag", EvalRequest(("hellaswag",)))
-    assert isinstance(found, HarnessTask)
-    assert found.name == "hellaswag"
+            find_benchmark(name, EvalRequest((name,)))
+    benchmark = find_benchmark("hellaswag", EvalRequest(("hellaswag",)))
+    assert isinstance(benchmark, HarnessTask)
+    assert benchmark.name == "hellaswag"
 
 
 def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path) -> None:
-    """Before any prompt is asked."""
+    """Before any request is sent."""
 
     class Mute:
         model, capacity, description = "mute", 0, "no likelihoods"
 
         async def generate(self, requests: Sequence[Any]) -> list[Any]:
-            """Never asked."""
+            """Never called."""
             raise EngineError("asked")
 
         async def aclose(self) -> None:
@@ -358,11 +360,11 @@ def test_an_engine_that_cannot_score_is_refused_first(toys: str, tmp_path: Path)
         asyncio.run(task.respond(runner, examples))
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(None, 7), (3, 3)])
+@pytest.mark.parametrize(("max_gen_toks", "expected"), [(None, 7), (3, 3)])
 def test_the_length_of_a_reply_is_the_tasks_unless_given(
-    toys: str, tmp_path: Path, given: int | None, wanted: int
+    toys: str, tmp_path: Path, max_gen_toks: int | None, expected: int
 ) -> None:
     """Every request of the run asks for as many tokens."""
     engine = CountingEngine()
-    run(HarnessTask("toy_reply", folder=toys), tmp_path, engine, max_gen_toks=given)
-    assert {request.sampling.max_tokens for request in engine.requests} == {wanted}
+    run(HarnessTask("toy_reply", folder=toys), tmp_path, engine, max_gen_toks=max_gen_toks)
+    assert {request.sampling.max_tokens for request in engine.requests} == {expected}

@@ -41,7 +41,7 @@ from spar.nano.tasks import prompts
 
 
 def make(**_):
-    rows = [{"question": one.messages[0].content} for one in prompts("test", seed=7, limit=24)]
+    rows = [{"question": prompt.messages[0].content} for prompt in prompts("test", seed=7, limit=24)]
     return datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})
 """
 NANO_TASK = """
@@ -118,8 +118,8 @@ class SessionJobRunner:
         self._session.run(job, self.outputs.directory / job.name)
 
 
-def known(task: str) -> HarnessTask:
-    """A task of lm-eval's own, found fast."""
+def builtin_task(task: str) -> HarnessTask:
+    """A task of lm-eval's own, loaded fast."""
     return HarnessTask(task, folder=FOLDERS[task])
 
 
@@ -162,7 +162,7 @@ def assert_near_likelihoods(scored: Scored, results: dict[str, Any]) -> None:
 def test_gsm8k_is_the_same_through_hf(data_root: Path, tmp_path: Path, chat: bool) -> None:
     """Prompts longer than the model's context included: both lose their first tokens alike."""
     results = theirs("gsm8k", str(data_root), chat)
-    scored = ours(known("gsm8k"), str(data_root), tmp_path, engine="hf", chat_template=chat)
+    scored = ours(builtin_task("gsm8k"), str(data_root), tmp_path, engine="hf", chat_template=chat)
     assert len(assert_same_replies(scored, results, "gsm8k")) > 3  # often it has nothing to say
     assert_equal_metrics(scored, results, "gsm8k")
 
@@ -183,7 +183,9 @@ def test_replies_in_the_models_own_language_are_the_same_through_hf(tmp_path: Pa
 def test_mmlu_is_the_same_through_hf(data_root: Path, tmp_path: Path, chat: bool) -> None:
     """One subject; the subjects' sum is held by other tests."""
     results = theirs("mmlu_anatomy", str(data_root), chat)
-    scored = ours(known("mmlu_anatomy"), str(data_root), tmp_path, engine="hf", chat_template=chat)
+    scored = ours(
+        builtin_task("mmlu_anatomy"), str(data_root), tmp_path, engine="hf", chat_template=chat
+    )
     assert_near_likelihoods(scored, results)
     assert_equal_metrics(scored, results, "mmlu_anatomy")
     assert 0 < metrics(scored)["acc"].value < 1
@@ -197,11 +199,11 @@ def test_gsm8k_and_mmlu_are_the_same_through_vllm(
     of two tokens, which one reply may do; scores and choices are the same."""
     engine = {"engine": "vllm", "dtype": "fp32", "engine_args": SMALL, "chat_template": False}
     results = theirs("mmlu_anatomy", str(data_root), False)
-    scored = ours(known("mmlu_anatomy"), str(data_root), tmp_path / "mmlu", **engine)
+    scored = ours(builtin_task("mmlu_anatomy"), str(data_root), tmp_path / "mmlu", **engine)
     assert_near_likelihoods(scored, results)
     assert_equal_metrics(scored, results, "mmlu_anatomy")
     results = theirs("gsm8k", str(data_root), False)
-    scored = ours(known("gsm8k"), str(data_root), tmp_path / "gsm8k", **engine)
+    scored = ours(builtin_task("gsm8k"), str(data_root), tmp_path / "gsm8k", **engine)
     assert_equal_metrics(scored, results, "gsm8k")
     said = {name: resps[0][0] for name, resps in documents(results, "gsm8k")}
     assert sum(example.response != said[example.id] for example in scored.examples) <= 1

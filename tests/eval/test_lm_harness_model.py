@@ -1,4 +1,4 @@
-"""spar as a model of lm-eval: its functions, its command line, and what a person gets wrong."""
+"""spar as a model of lm-eval: its functions, its command line, and a user's mistakes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_counting(deployment: object, config: object, tell: object) -> FakeEngin
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[CountingEngine]]:
-    """The fake engine adds numbers, and counts what it is asked."""
+    """The fake engine adds numbers, and counts its requests."""
     monkeypatch.setitem(ENGINES, "fake", f"{__name__}:open_counting")
     OPENED.clear()
     yield OPENED
@@ -172,7 +172,7 @@ def test_a_wrong_argument_is_one_clear_line(arguments: dict[str, Any], words: st
 
 
 def command(*flags: str, data: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """lm-eval's command line with spar in it, as a person runs it."""
+    """lm-eval's command line with spar in it, as a user runs it."""
     env = os.environ | {"HF_HUB_OFFLINE": "1", "SPAR_DATA": str(data)} | environment
     line = [sys.executable, "-m", "spar.eval.lm_harness", "--model", "spar", *flags]
     return subprocess.run(line, env=env, capture_output=True, text=True, check=False)
@@ -181,7 +181,7 @@ def command(*flags: str, data: Path, **environment: str) -> subprocess.Completed
 @pytest.mark.slow
 @pytest.mark.data
 def test_lm_evals_command_line_knows_spar(data_root: Path, tmp_path: Path) -> None:
-    """Its own flags, its own tables, the data folder's documents, and searches that are kept."""
+    """Its own flags, its own tables, the data folder's documents, and stored searches."""
     run = command(
         *("--model_args", f"engine=fake,strategy=best-of-n,budget=2,out={tmp_path / 'run'}"),
         *("--tasks", "gsm8k", "--limit", "3", "--apply_chat_template"),

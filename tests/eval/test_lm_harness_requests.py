@@ -1,4 +1,4 @@
-"""What lm-eval asks, what is kept of the answers, and who gives them: no lm-eval is needed for it."""
+"""lm-eval's requests, the stored answers, and the roles that give them; lm-eval itself is not needed."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Instance:
     resps: list[Any] = field(default_factory=list)
 
 
-def reply(context: str = "Why?", doc_id: int = 0, **given: Any) -> Instance:
+def reply(context: str = "Why?", doc_id: int = 0, **options: Any) -> Instance:
     """A request for a reply."""
-    return Instance((context, given), doc_id)
+    return Instance((context, options), doc_id)
 
 
 def text(context: str, continuation: str, doc_id: int = 0, idx: int = 0) -> Instance:
@@ -65,11 +65,11 @@ def text(context: str, continuation: str, doc_id: int = 0, idx: int = 0) -> Inst
     return Instance((context, continuation), doc_id, LIKELIHOOD, idx)
 
 
-# --- what is asked ---------------------------------------------------------------------------------
+# --- the requests ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given", "temperature"),
+    ("options", "temperature"),
     [
         ({}, 0.0),
         ({"do_sample": False, "temperature": 0.7}, 0.0),
@@ -79,15 +79,15 @@ def text(context: str, continuation: str, doc_id: int = 0, idx: int = 0) -> Inst
     ],
 )
 def test_a_task_is_greedy_unless_it_wants_samples(
-    given: dict[str, Any], temperature: float
+    options: dict[str, Any], temperature: float
 ) -> None:
     """`do_sample: false` outweighs a temperature."""
-    (ask,) = reply_requests([reply(**given)])
+    (ask,) = reply_requests([reply(**options)])
     assert ask.temperature == temperature
 
 
 @pytest.mark.parametrize(
-    ("given", "most"),
+    ("options", "most"),
     [
         ({}, 256),
         ({"max_gen_toks": 9}, 9),
@@ -95,19 +95,19 @@ def test_a_task_is_greedy_unless_it_wants_samples(
         ({"max_completion_tokens": 6}, 6),
     ],
 )
-def test_the_task_says_how_long_a_reply_may_be(given: dict[str, Any], most: int) -> None:
-    """Under any of lm-eval's names, the first of them; 256 where none is given."""
-    (ask,) = reply_requests([reply(**given)])
+def test_the_task_says_how_long_a_reply_may_be(options: dict[str, Any], most: int) -> None:
+    """Under any of lm-eval's names, the first of them; 256 where none is set."""
+    (ask,) = reply_requests([reply(**options)])
     assert ask.max_tokens == most
 
 
 def test_stop_strings_come_as_one_or_as_many() -> None:
     """A lone string is one stop string, not its letters; what no engine takes is named."""
-    one, many, none = reply_requests(
+    single, several, absent = reply_requests(
         [reply(until="###"), reply(until=["a", "b"], top_k=3), reply()]
     )
-    assert (one.until, many.until, none.until) == (("###",), ("a", "b"), ())
-    assert (one.ignored, many.ignored) == ((), ("top_k",))
+    assert (single.until, several.until, absent.until) == (("###",), ("a", "b"), ())
+    assert (single.ignored, several.ignored) == ((), ("top_k",))
 
 
 def test_ids_name_task_and_document_and_are_unique() -> None:
@@ -128,7 +128,7 @@ def test_a_conversation_keeps_its_turns_and_text_stays_text() -> None:
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4))
 def test_any_text_travels_in_a_conversation(contents: list[str]) -> None:
-    """Lone surrogates included: lm-eval hashes what it is given."""
+    """Lone surrogates included: lm-eval hashes its input."""
     chat = to_chat([{"role": "user", "content": content} for content in contents])
     assert isinstance(chat, Chat)
     assert [message.content for message in chat.messages] == contents
@@ -136,13 +136,13 @@ def test_any_text_travels_in_a_conversation(contents: list[str]) -> None:
 
 
 def test_a_prefilled_reply_is_refused() -> None:
-    """No engine is told to go on with a turn of the model's."""
+    """No engine is requested to continue a turn of the model's."""
     with pytest.raises(UsageError, match="--no-chat-template"):
         to_chat([*TURNS, {"role": "assistant", "content": "It is"}], add_generation_prompt=False)
 
 
 def test_the_texts_of_a_document_are_one_ask() -> None:
-    """In lm-eval's order, whatever else is asked between them; a rolling request has no context."""
+    """In lm-eval's order, whatever other requests are between them; a rolling request has no context."""
     asks = likelihood_requests(
         [
             text("Why?", " A", 1),
@@ -157,7 +157,7 @@ def test_the_texts_of_a_document_are_one_ask() -> None:
 
 
 def test_the_digest_of_a_document_tells_contexts_and_texts_apart() -> None:
-    """Any change of what is asked is another digest."""
+    """Any change of a request changes the digest."""
     variants = [
         [text("Why?", " A")],
         [text("Why? ", "A")],
@@ -180,7 +180,7 @@ def test_a_limit_is_spread_evenly(sizes: dict[str, int], limit: int) -> None:
     assert spread(sizes, None) == sizes
 
 
-# --- what is kept ----------------------------------------------------------------------------------
+# --- what is stored --------------------------------------------------------------------------------
 
 
 def document(ask: LikelihoodRequest, *logprobs: float) -> ScoredDocument:
@@ -196,7 +196,7 @@ TWO = [text("Why?", " A"), text("Why?", " B", idx=1)]
 
 
 def test_a_torn_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
-    """What was being written when the process died is asked again, and the file stays whole."""
+    """What was being written when the process died is requested again, and the file stays whole."""
     (ask,) = likelihood_requests(TWO)
     (other,) = likelihood_requests([text("Who?", " A", 1)])
     file = LikelihoodFile(tmp_path)
@@ -235,9 +235,9 @@ def test_pairs_come_in_the_order_of_the_requests() -> None:
     """Texts of several documents may be mixed; one that no model would score is zero."""
     requests = [text("Why?", " A"), text("Who?", " A", 1), text("Why?", " B", idx=1)]
     (ask, _) = likelihood_requests(requests)
-    kept = {ask.prompt.id: document(ask, -2.0, -0.5)}
-    found = stored_likelihoods(requests, kept, frozenset({"toy/1"}))
-    assert found == [(-2.0, False), (0.0, False), (-0.5, True)]
+    stored = {ask.prompt.id: document(ask, -2.0, -0.5)}
+    likelihoods = stored_likelihoods(requests, stored, frozenset({"toy/1"}))
+    assert likelihoods == [(-2.0, False), (0.0, False), (-0.5, True)]
 
 
 def test_a_kept_reply_ends_where_the_task_says() -> None:
@@ -326,7 +326,7 @@ async def test_nothing_is_taken_off_a_reply() -> None:
 
 
 async def test_a_template_without_a_systems_turn_gets_the_rest(tmp_path: Path) -> None:
-    """Once more without it, as lm-eval does; a conversation that has none is not asked twice."""
+    """Once more without it, as lm-eval does; a conversation that has none is not sent twice."""
     (ask,) = reply_requests([reply(to_chat(TURNS))])
     engine = Picky(lambda _: "so")
     assert (await drafted(actor(ask, engine), ask.prompt)).response == "so"
@@ -361,7 +361,10 @@ async def test_the_likeliest_text_answers_and_is_written_down_once(tmp_path: Pat
     again = await drafted(replace(role, scorer=Deaf(str)), ask.prompt)
     assert (again.response, again.usage) == (" BB", Usage())
     role.file.close()
-    assert [one.logprob for one in read_likelihoods(tmp_path)["toy/0"].likelihoods] == [-7.0, -6.0]
+    assert [text.logprob for text in read_likelihoods(tmp_path)["toy/0"].likelihoods] == [
+        -7.0,
+        -6.0,
+    ]
 
 
 async def test_texts_that_no_model_scores_are_a_fault(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """FollowBench: instructions that gain a constraint a level, from 1 to 5.
 
 Dataset: six files (content, situation, style, format, example, mixed), 164 groups of 5 levels, 820
-answers; 350 are scored by rules, 470 by a judge that is asked about each constraint.
+answers; 350 are scored by rules, 470 by a judge that decides on each constraint.
 Metrics: HSR (all constraints satisfied), SSR (share of them), CSL (levels in a row); see `metrics`.
 Pattern: the bare instruction as one turn, answered greedily with at most 2,048 tokens in the paper.
 
@@ -9,7 +9,7 @@ Pattern: the bare instruction as one turn, answered greedily with at most 2,048 
     spar eval followbench --responses FILE --judge-outputs FILE
 
 Rules, judge conversation and aggregates follow YJiangcm/FollowBench. An output of the judge that cannot
-be read is asked for again, three attempts in all, then counts as not satisfied.
+be read is requested again, three attempts in all, then counts as not satisfied.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from spar.types import Prompt
 
 _NO_OUTPUT = "there is no output of a judge; let a grader judge them, or give --judge-outputs FILE"
 _EMPTY = (
-    "the judge was asked and wrote nothing (grades/log.txt says why); judge with another model "
+    "the judge was called and wrote nothing (grades/log.txt says why); judge with another model "
     "(--grader-model, --grader-url), or count -1 with --official-scoring"
 )
 _AVERAGES = (
@@ -80,15 +80,15 @@ class FollowBench(Benchmark):
         return dataset.prompts(open_data("followbench", config.data))
 
     async def grade(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
-        """Ask the grader about the answers that no rule scores."""
+        """Have the grader judge the answers that no rule scores."""
         answers = runner.outputs.answers()
-        asked = [
+        questions = [
             _question(example, text)
             for example in examples
             if example.meta["rule"] == JUDGE and (text := _text(answers, example)) is not None
         ]
-        if asked:
-            await runner.run(job(asked, runner.config, strict=self.official_scoring))
+        if questions:
+            await runner.run(job(questions, runner.config, strict=self.official_scoring))
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts and shares of every example.
@@ -99,7 +99,7 @@ class FollowBench(Benchmark):
             There are answers for a judge, and not one output that can be read.
         """
         answers, replies = outputs.answers(), outputs.grader_replies()
-        found = {
+        outcomes = {
             example.id: outcome(
                 example,
                 _text(answers, example),
@@ -109,12 +109,12 @@ class FollowBench(Benchmark):
             for example in examples
         }
         if not self.official_scoring:
-            _refuse_mute_judge(found, replies)
+            _refuse_mute_judge(outcomes, replies)
         groups = _complete_groups(examples)
-        counts = _counts(examples, found, groups)
+        counts = _counts(examples, outcomes, groups)
         return Scored(
             examples=tuple(
-                _example(example, found, answers.get(example.id), groups) for example in examples
+                _example(example, outcomes, answers.get(example.id), groups) for example in examples
             ),
             means=dict(metrics.means()),
             counts=counts,
@@ -155,9 +155,9 @@ def _complete_groups(examples: Sequence[Prompt]) -> Groups:
 
 
 def _example(
-    example: Prompt, found: Mapping[str, Outcome], answer: Answer | None, groups: Groups
+    example: Prompt, outcomes: Mapping[str, Outcome], answer: Answer | None, groups: Groups
 ) -> Example:
-    result = found[example.id]
+    result = outcomes[example.id]
     facts = {"file": example.meta["file"], "level": example.meta["level"], "state": result.state}
     facts |= {"rule": example.meta["rule"]} if result.state == "ruled" else {}
     return Example(
@@ -166,33 +166,33 @@ def _example(
         response=answer.text if answer else None,
         passed=result.passed,
         verdicts=result.verdicts,
-        scores=_scores(example, found, groups),
+        scores=_scores(example, outcomes, groups),
         facts=facts,
         **({"usage": answer.usage} if answer else {}),
     )
 
 
-def _scores(example: Prompt, found: Mapping[str, Outcome], groups: Groups) -> dict[str, Share]:
-    file, level, result = example.meta["file"], example.meta["level"], found[example.id]
+def _scores(example: Prompt, outcomes: Mapping[str, Outcome], groups: Groups) -> dict[str, Share]:
+    file, level, result = example.meta["file"], example.meta["level"], outcomes[example.id]
     scores = metrics.shares(file, level, hard=result.hard, soft=result.soft)
     ids = groups.get(_group(example))
     if ids is not None:
         scores |= metrics.weighted_shares(file, level, hard=result.hard, soft=result.soft)
     if ids is not None and level == 1:  # a group's length is booked on its first row
-        scores |= metrics.csl_share(file, [found[each].hard for each in ids])
+        scores |= metrics.csl_share(file, [outcomes[name].hard for name in ids])
     return scores
 
 
 def _counts(
-    examples: Sequence[Prompt], found: Mapping[str, Outcome], groups: Groups
+    examples: Sequence[Prompt], outcomes: Mapping[str, Outcome], groups: Groups
 ) -> dict[str, int]:
-    states = Counter(result.state for result in found.values())
+    states = Counter(result.state for result in outcomes.values())
     return {
         "judged": states["judged"],
         "unanswered": states["unanswered"],
         "unjudged": states["unjudged"],
         "unparsed": states["unparsed"],
-        "judged_again": sum(result.attempts > 1 for result in found.values()),
+        "judged_again": sum(result.attempts > 1 for result in outcomes.values()),
         "incomplete_groups": len({_group(example) for example in examples} - set(groups)),
     }
 
@@ -211,17 +211,19 @@ def _notes(counts: Mapping[str, int], *, official_scoring: bool) -> list[str]:
 
 
 def _refuse_mute_judge(
-    found: Mapping[str, Outcome], replies: Mapping[str, tuple[str, ...]]
+    outcomes: Mapping[str, Outcome], replies: Mapping[str, tuple[str, ...]]
 ) -> None:
-    states = Counter(result.state for result in found.values())
+    states = Counter(result.state for result in outcomes.values())
     waiting = states["unjudged"] + states["unparsed"]
     if states["judged"] or not waiting:
         return
-    unread = next((name for name, result in found.items() if result.state == "unparsed"), None)
-    asked = any(result.state == "unjudged" and name in replies for name, result in found.items())
-    nothing = _EMPTY if asked else _NO_OUTPUT
-    found_instead = nothing if unread is None else _mute(replies[unread][-1])
-    raise UsageError(f"followbench: answers that a judge must score: {waiting}; {found_instead}")
+    unread = next((name for name, result in outcomes.items() if result.state == "unparsed"), None)
+    is_empty = any(
+        result.state == "unjudged" and name in replies for name, result in outcomes.items()
+    )
+    nothing = _EMPTY if is_empty else _NO_OUTPUT
+    reason = nothing if unread is None else _mute(replies[unread][-1])
+    raise UsageError(f"followbench: answers that a judge must score: {waiting}; {reason}")
 
 
 def _mute(output: str) -> str:

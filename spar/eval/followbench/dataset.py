@@ -42,9 +42,11 @@ def _of_file(file: str, folder: DataFolder) -> list[Prompt]:
     return [_prompt(file, groups[row["example_id"]], row) for row in rows if row["level"] > 0]
 
 
-def _check(where: str, number: int, levels: Mapping[int, Row], wanted: Sequence[int]) -> None:
-    if sorted(levels) != list(wanted):
-        _refuse(where, number, f"has the levels {sorted(levels)}, not {wanted[0]} to {wanted[-1]}")
+def _check(where: str, number: int, levels: Mapping[int, Row], expected: Sequence[int]) -> None:
+    if sorted(levels) != list(expected):
+        _refuse(
+            where, number, f"has the levels {sorted(levels)}, not {expected[0]} to {expected[-1]}"
+        )
     for level, row in levels.items():
         if level and not row["instruction"].strip():
             _refuse(where, number, f"has no instruction at level {level}")
@@ -52,9 +54,9 @@ def _check(where: str, number: int, levels: Mapping[int, Row], wanted: Sequence[
             _refuse(where, number, f"has a target at level {level} that is no list")
 
 
-def _refuse(where: str, number: int, found: str) -> None:
+def _refuse(where: str, number: int, problem: str) -> None:
     raise UsageError(
-        f"{where}: the group {number} {found}; get the file with `spar data fetch followbench`"
+        f"{where}: the group {number} {problem}; get the file with `spar data fetch followbench`"
     )
 
 

@@ -1,4 +1,4 @@
-"""FollowBench's judge: the conversation that asks it, how its output is read, and asking it again.
+"""FollowBench's judge: its conversation, how its output is read, and further attempts.
 
 The judge sees how an instruction grew, constraint by constraint, and the answer to the last of its
 forms; its last line is a Python list with YES or NO for each constraint. The shape of the conversation
@@ -25,7 +25,7 @@ from spar.types import Judgement, Message, Node, Prompt, Usage
 ATTEMPTS = 3
 """Outputs that a judge may give about one answer until one can be read."""
 AGAIN = 0.7
-"""Temperature at which a greedy judge is asked again."""
+"""Temperature of further attempts of a greedy judge."""
 YES = "YES"
 _NOT_YES = ("NO", "PARTIAL", "MAYBE", "UNKNOWN", "N/A")
 """What else an element may say; each counts as not satisfied."""
@@ -42,13 +42,13 @@ _HEADING = re.compile(
     r"#(?=[ \t]{0,3}(?:System|(?:Answer of )?Initial Instruction[^#\n]{0,40})[ \t]{0,3}#)",
     re.IGNORECASE,
 )
-"""What a block of the conversation begins with."""
+"""The heading that starts a block of the conversation."""
 _ODDMENTS = string.whitespace + "'\"`*.‘’“”"
-"""What may stand around a word in a list that is not quite Python."""
+"""Characters removed around a word in a list that is not quite Python."""
 
 
 def conversation(file: str, path: Sequence[str], answer: str) -> tuple[Message, ...]:
-    """The turn that asks about an answer to the last instruction of `path`, which is I0 to IL."""
+    """The turn that has the judge decide on an answer to the last instruction of `path`, which is I0 to IL."""
     blocks = [_opening(file, len(path) - 1)]
     blocks += [f"#{_instruction(level)}#\n{text}" for level, text in enumerate(path)]
     blocks += [f"#{_answer(len(path) - 1)}#\n{_shielded(answer)}", _request(len(path) - 1)]
@@ -65,8 +65,8 @@ def read(output: str, level: int, *, strict: bool = False) -> tuple[str, ...] | 
         missing quotes are understood as well.
     """
     line = last_line(output)
-    found = _strictly(line, level)
-    return found if found is not None or strict else _leniently(line, level)
+    words = _strictly(line, level)
+    return words if words is not None or strict else _leniently(line, level)
 
 
 def last_line(output: str) -> str:
@@ -75,7 +75,7 @@ def last_line(output: str) -> str:
 
 
 def job(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Job:
-    """The stage that asks the grader about each of the prompts until its output can be read.
+    """The job that calls the grader on each prompt until its output can be read.
 
     A greedy grader is sampled from the second attempt on, since it would repeat itself.
     """
@@ -117,8 +117,10 @@ class Readable:
         """Read the output; the prompt's meta says how many constraints there are."""
         level = int(prompt.meta["level"])
         words = read(response, level, strict=self.strict)
-        found = f"The last line lacks a list of {level} YES or NO." if words is None else str(words)
-        return Judgement(verdicts=(words is not None,), critique=found), Usage()
+        critique = (
+            f"The last line lacks a list of {level} YES or NO." if words is None else str(words)
+        )
+        return Judgement(verdicts=(words is not None,), critique=critique), Usage()
 
 
 def _opening(file: str, level: int) -> str:
@@ -154,7 +156,7 @@ def _constraints(level: int, what: str = "") -> str:
 
 
 def _shielded(answer: str) -> str:
-    # An answer must not be able to close its own block and speak as the one who asks.
+    # An answer must not be able to close its own block and speak for the user.
     return _HEADING.sub("#\u2060", answer)
 
 
@@ -163,22 +165,22 @@ def _strictly(line: str, level: int) -> tuple[str, ...] | None:
         return next(((word,) for word in (YES, "NO") if word in line), None)
     start, end = line.find("["), line.rfind("]")
     elements = read_list(line[start : end + 1]) if 0 <= start < end else None
-    return _known(elements, level)
+    return _validated(elements, level)
 
 
 def _leniently(line: str, level: int) -> tuple[str, ...] | None:
     start = line.rfind("[")
     end = line.find("]", start) if start >= 0 else -1
     pieces = line[start + 1 : end].split(",", maxsplit=level) if end >= 0 else []
-    found = _known([piece.strip(_ODDMENTS).upper() for piece in pieces], level)
-    if found is None and level == 1:
+    elements = _validated([piece.strip(_ODDMENTS).upper() for piece in pieces], level)
+    if elements is None and level == 1:
         words = {word.upper() for word in re.findall(r"\b(?:yes|no)\b", line, re.IGNORECASE)}
         return tuple(words) if len(words) == 1 else None
-    return found
+    return elements
 
 
-def _known(elements: list[Any] | None, level: int) -> tuple[str, ...] | None:
+def _validated(elements: list[Any] | None, level: int) -> tuple[str, ...] | None:
     if elements is None or len(elements) != level:
         return None
-    known = all(isinstance(element, str) and element in (YES, *_NOT_YES) for element in elements)
-    return tuple(elements) if known else None
+    is_valid = all(isinstance(element, str) and element in (YES, *_NOT_YES) for element in elements)
+    return tuple(elements) if is_valid else None

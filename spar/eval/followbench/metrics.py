@@ -10,7 +10,7 @@
     ssr_weighted             plain mean of the files' weighted means
     .../without_example      the same mean over the other five files
 
-The same names with `hsr` stand for the hard rates. The example file has one number a level, which serves
+The same names with `hsr` are the hard rates. The example file has one number a level, which serves
 as both, and no part in `ssr_weighted`, as in the benchmark's own scripts.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from spar.record.evaluation import Share
 
 FILES = ("content", "situation", "style", "format", "example", "mixed")
-"""Files of the data, in the order in which they are asked."""
+"""Files of the data, in order."""
 WITHOUT_EXAMPLE = tuple(file for file in FILES if file != "example")
 LEVELS = (1, 2, 3, 4, 5)
 RATES = ("ssr", "hsr")
@@ -52,23 +52,22 @@ def csl_share(file: str, hard: Sequence[float]) -> dict[str, Share]:
 
 def means() -> Mapping[str, tuple[str, ...]]:
     """Every mean and what it is the mean of, the paper's number first."""
-    made = {f"{rate}_avg": _cells(rate, FILES) for rate in RATES}
-    made["csl"] = tuple(f"csl/{file}" for file in FILES)
+    parts = {f"{rate}_avg": _cells(rate, FILES) for rate in RATES}
+    parts["csl"] = tuple(f"csl/{file}" for file in FILES)
     for rate in RATES:
-        made |= {f"{rate}_level_{level}": _cells(rate, FILES, (level,)) for level in LEVELS}
+        parts |= {f"{rate}_level_{level}": _cells(rate, FILES, (level,)) for level in LEVELS}
     for rate in RATES:
-        made |= {f"{rate}/{file}": _cells(rate, (file,)) for file in FILES}
-    made |= {f"{rate}_avg/without_example": _cells(rate, WITHOUT_EXAMPLE) for rate in RATES}
-    made["csl/without_example"] = tuple(f"csl/{file}" for file in WITHOUT_EXAMPLE)
+        parts |= {f"{rate}/{file}": _cells(rate, (file,)) for file in FILES}
+    parts |= {f"{rate}_avg/without_example": _cells(rate, WITHOUT_EXAMPLE) for rate in RATES}
+    parts["csl/without_example"] = tuple(f"csl/{file}" for file in WITHOUT_EXAMPLE)
     for rate in RATES:
-        made |= {
+        parts |= {
             f"{rate}_level_{level}/without_example": _cells(rate, WITHOUT_EXAMPLE, (level,))
             for level in LEVELS
         }
     for rate in RATES:
-        parts = tuple(f"{rate}_weighted/{file}" for file in WITHOUT_EXAMPLE)
-        made[f"{rate}_weighted"] = parts
-    return made
+        parts[f"{rate}_weighted"] = tuple(f"{rate}_weighted/{file}" for file in WITHOUT_EXAMPLE)
+    return parts
 
 
 def _cells(rate: str, files: Sequence[str], levels: Sequence[int] = LEVELS) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What becomes of one answer: its verdicts, and what it adds to the hard and to the soft rate."""
+"""The score of one answer: its verdicts, and what it adds to the hard and to the soft rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool | None:
-        """Whether all are satisfied, None where no judge said."""
+        """Whether all are satisfied, None where no judge decided."""
         return None if self.state in ("unjudged", "unparsed") else self.hard == 1
 
 
@@ -44,7 +44,7 @@ def outcome(
     ----------
     answer:
         None where there is none: not satisfied.
-    outputs:
+    replies:
         What the judge wrote about it, all attempts in order; the first that can be read counts.
     official_scoring:
         Read the judge as the benchmark's own scripts do, and count an unread one as -1, not as 0.

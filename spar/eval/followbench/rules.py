@@ -3,7 +3,7 @@
 A rule is a list of conditions. Those of summaries and formats are cumulative: a row of level l needs
 conditions 1 to l. A rule that compares with the row's target has one condition at every level. The
 rules follow the benchmark's own scripts (YJiangcm/FollowBench, `rule_based_evaluation.py`), oddities
-included; where those search with a pattern that takes quadratic time, the same is found in one pass.
+included; where those search with a pattern that takes quadratic time, one pass finds the same.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rule_of(file: str, row: Mapping[str, Any]) -> str:
 
 
 def conditions(rule: str, level: int) -> tuple[Condition, ...]:
-    """What a rule asks of a row of a level, from 1 to 5."""
+    """What a rule requires of a row of a level, from 1 to 5."""
     if rule in _TARGETED:
         return (_TARGETED[rule],)
     first = _FOUR_PARAGRAPHS if rule == "format-22" and level == 5 else _CUMULATIVE[rule][:1]
@@ -82,7 +82,7 @@ def read_list(text: str) -> list[Any] | None:
 
 
 def shown(text: str) -> str:
-    """A text as one short line for a person."""
+    """A text as one short line, for notes and errors."""
     return repr(text if len(text) <= 80 else f"{text[:79]}…")
 
 
@@ -142,7 +142,7 @@ def _num_paragraphs(n: int) -> Condition:
 
 
 _FOUR_PARAGRAPHS = (_num_paragraphs(4),)
-"""In place of three paragraphs at level 5 of group 22: the last line stands alone."""
+"""In place of three paragraphs at level 5 of group 22: the last line is a paragraph of its own."""
 
 
 def _numbered(text: str) -> bool:
@@ -159,13 +159,13 @@ _KEY = re.compile(r"\*\*\d")
 
 def _keyed_points_of_line(line: str) -> int:
     """How often `**`, a digit and at least one more character run up to the next colon."""
-    found, at = 0, 0
+    count, at = 0, 0
     while (start := _KEY.search(line, at)) is not None:
         colon = line.find(":", start.end() + 1)
         if colon < 0:  # nor does one follow any later start
             break
-        found, at = found + 1, colon + 1
-    return found
+        count, at = count + 1, colon + 1
+    return count
 
 
 _AFTER_STOP = re.compile(r"(?<=[.?])(?<!\w\.\w[.?])(?<![A-Z][a-z]\.)\s")

@@ -38,14 +38,14 @@ def register() -> None:
 
 
 def main() -> None:
-    """Run lm-eval's command line; a person's mistake is one line, and Ctrl-C waits for no model."""
+    """Run lm-eval's command line; a user's mistake is one line, and Ctrl-C waits for no model."""
     try:
         _evaluate()
     except SparError as error:
-        _say(str(error))
+        _print_error(str(error))
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
-        _say("interrupted; with out=DIR in --model_args the same command resumes")
+        _print_error("interrupted; with out=DIR in --model_args the same command resumes")
         kill_children()
         os._exit(130)  # a thread may be in the middle of a step, or of loading a model
 
@@ -62,7 +62,7 @@ def _evaluate() -> None:
     close_sessions()
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"spar: {message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     sys.stderr.flush()
 

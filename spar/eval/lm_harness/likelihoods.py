@@ -2,7 +2,7 @@
 
     {"id": "mmlu_anatomy/3", "digest": "5e0c...", "likelihoods": [{"text": " A", "logprob": -1.2, ...}]}
 
-A document's line is there before its tree is, so an interrupted run goes on without asking twice, and a
+A document's line is there before its tree is, so an interrupted run continues without repeating a request, and a
 finished one is scored again without a model. The last line of an id counts.
 """
 
@@ -30,7 +30,7 @@ class ScoredText(Record):
     logprob: float
     """Natural log-probability of the whole text."""
     greedy: bool
-    """Whether each of its tokens is the likeliest where it stands."""
+    """Whether each of its tokens is the likeliest at its place."""
     tokens: int
     """How many it has."""
 
@@ -41,14 +41,14 @@ class ScoredDocument(Record):
     id: Text
     """The prompt's id."""
     digest: str
-    """Of what was asked (`LikelihoodRequest.digest`)."""
+    """Of the request (`LikelihoodRequest.digest`)."""
     likelihoods: tuple[ScoredText, ...]
-    """In the order in which they were asked for."""
+    """In the order of the requests."""
 
     @property
     def likeliest(self) -> ScoredText:
         """The text with the highest log-probability, the first of several."""
-        return max(self.likelihoods, key=lambda one: one.logprob)
+        return max(self.likelihoods, key=lambda text: text.logprob)
 
 
 class LikelihoodFile:
@@ -56,20 +56,20 @@ class LikelihoodFile:
 
     def __init__(self, directory: Path) -> None:
         path = directory / FILE
-        self._known = read_likelihoods(directory)
+        self._scored = read_likelihoods(directory)
         if path.is_file():
             _cut_torn_line(path)
         self._lines = LineFile(path)
 
     def get(self, request: LikelihoodRequest) -> ScoredDocument | None:
-        """What is known of a document, None where it is new or was asked otherwise."""
-        found = self._known.get(request.prompt.id)
-        return found if found is not None and found.digest == request.digest else None
+        """The stored document, None where it is new or its request has changed."""
+        document = self._scored.get(request.prompt.id)
+        return document if document is not None and document.digest == request.digest else None
 
     def add(self, document: ScoredDocument) -> None:
         """Append one document; it survives the death of the process once this returns."""
         self._lines.append(json.dumps(document.model_dump(), separators=(",", ":")))
-        self._known[document.id] = document
+        self._scored[document.id] = document
 
     def close(self) -> None:
         """Sync and close."""

@@ -1,9 +1,9 @@
 """Documents of GSM8K, MMLU and TriviaQA from the data folder, in place of those of the hub.
 
 lm-eval's tasks say which set of the hub they read, and `datasets.load_dataset` gets it. While tasks are
-made ready, that function is stood in for: where the data folder (`spar.eval.datasets.local`) has the set, its
-rows are given in the hub's shape; prompts, worked examples and filters stay lm-eval's own. Every other
-set comes from the hub or its cache, as ever.
+loaded, that function is replaced: where the data folder (`spar.eval.datasets.local`) has the set, its
+rows are returned in the hub's shape; prompts, worked examples and filters stay lm-eval's own. Every other
+set comes from the hub or its cache, as before.
 
 What the folder has is not in all points what the hub has: see `NOTES`.
 """
@@ -34,19 +34,19 @@ _LOCK = threading.Lock()
 
 
 @contextmanager
-def local_data(given: str = "") -> Iterator[None]:
+def local_data(data: str = "") -> Iterator[None]:
     """Let the data folder answer `datasets.load_dataset` where it can.
 
     Parameters
     ----------
-    given:
+    data:
         As `spar.eval.datasets.local.open_data` takes it.
     """
     import datasets
 
     with _LOCK:
         hub = datasets.load_dataset
-        open_set = functools.cache(functools.partial(open_data, data=given))
+        open_set = functools.cache(functools.partial(open_data, data=data))
         datasets.load_dataset = functools.partial(_load, hub, open_set)
         try:
             yield
@@ -61,23 +61,23 @@ def _load(
     name: str | None = None,
     **options: Any,
 ) -> Any:
-    mistake: UsageError | None = None
+    local_error: UsageError | None = None
     try:
         splits = _local(open_set, path, name or "")
     except UsageError as error:
-        splits, mistake = None, error
+        splits, local_error = None, error
     if splits is not None:
         return _dataset(splits)
     try:
         return hub(path=path, name=name, **options)
     except Exception as error:  # a set's own code and the network may raise anything
-        raise mistake or _not_to_be_had(path, name, error) from error
+        raise local_error or _unavailable(path, name, error) from error
 
 
 def _local(open_set: Callable[[str], DataFolder], path: str, name: str) -> Splits | None:
-    if path not in _KNOWN:
+    if path not in _DATA_SETS:
         return None
-    ours, splits_of = _KNOWN[path]
+    ours, splits_of = _DATA_SETS[path]
     return splits_of(open_set(ours), name)
 
 
@@ -87,7 +87,7 @@ def _dataset(splits: Splits) -> Any:
     return DatasetDict({split: Dataset.from_list(read()) for split, read in splits.items()})
 
 
-def _not_to_be_had(path: str, name: str | None, error: Exception) -> UsageError:
+def _unavailable(path: str, name: str | None, error: Exception) -> UsageError:
     which = f"{path} ({name})" if name else path
     return UsageError(
         f"the hub's data set {which}: cannot be had ({_first_line(error)}); connect to the network, "
@@ -147,7 +147,7 @@ def _trivia_rows(folder: DataFolder, file: str) -> Rows:
     ]
 
 
-_KNOWN: Mapping[str, tuple[str, Callable[[DataFolder, str], Splits | None]]] = {
+_DATA_SETS: Mapping[str, tuple[str, Callable[[DataFolder, str], Splits | None]]] = {
     "openai/gsm8k": ("gsm8k", _gsm8k),
     "gsm8k": ("gsm8k", _gsm8k),
     "cais/mmlu": ("mmlu", _mmlu),

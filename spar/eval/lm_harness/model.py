@@ -5,8 +5,8 @@
     simple_evaluate(model=SparLM(model="DIR"), tasks=["gsm8k"])
 
 Arguments are the settings of `spar eval` (`spar.config.EvalConfig`), `recipe`, and `out`: a directory
-that keeps the searches, so that the same command resumes and `spar tui` shows them. Without it they are
-forgotten. Requests come as text or, under `--apply_chat_template`, as conversations. The command line
+that stores the searches, so that the same command resumes and `spar tui` shows them. Without it they are
+deleted. Requests come as text or, under `--apply_chat_template`, as conversations. The command line
 frees the models at its end; other callers call `close`.
 """
 
@@ -49,7 +49,7 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     Parameters
     ----------
     out:
-        A directory for the searches; "" forgets them.
+        A directory for the searches; "" deletes them at the end.
     recipe:
         As `spar eval --recipe`; "" is the paper's for a model that is named, else the embedded one's.
     settings:
@@ -73,12 +73,12 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     @property
     def config(self) -> EvalConfig:
-        """The settings, with nothing left open once something was asked."""
+        """The settings, with nothing left open after the first request."""
         return self._session.config
 
     @property
     def tokenizer_name(self) -> str:
-        """Stands for the chat template in lm-eval's caches of requests."""
+        """Identifies the chat template in lm-eval's caches of requests."""
         return shown_model(models(self.config)["actor"]).replace("/", "__") or "served"
 
     def apply_chat_template(
@@ -122,8 +122,8 @@ class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def _run(self, job: Job, asks: Sequence[ReplyRequest | LikelihoodRequest]) -> list[SearchTree]:
         directory = self._directory / job.name
         self._session.run(job, directory)
-        wanted = {prompt.id for prompt in job.prompts}
-        trees = [tree for tree in read_trees(directory) if tree.prompt.id in wanted]
+        ids = {prompt.id for prompt in job.prompts}
+        trees = [tree for tree in read_trees(directory) if tree.prompt.id in ids]
         check_prompts(asks, trees, directory)
         return trees
 
@@ -137,18 +137,20 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
         An unknown setting, or one out of range.
     """
     # Names of earlier versions are accepted, as in recipes.
-    given = EvalConfig.field_names(
+    arguments = EvalConfig.field_names(
         {name: value for name, value in settings.items() if value is not None}
     )
-    if "pretrained" in given:
-        given["model"] = given.pop("pretrained")
-    if str(given.get("device", "")) in ("cuda", "cuda:0"):
-        del given["device"]  # lm-eval's own default, also where there is no GPU
-    unknown = sorted(given.keys() - EvalConfig.model_fields.keys())
+    if "pretrained" in arguments:
+        arguments["model"] = arguments.pop("pretrained")
+    if str(arguments.get("device", "")) in ("cuda", "cuda:0"):
+        del arguments["device"]  # lm-eval's own default, also where there is no GPU
+    unknown = sorted(arguments.keys() - EvalConfig.model_fields.keys())
     if unknown:
         raise UsageError(
-            f"--model_args {unknown[0]}={given[unknown[0]]}: spar has no such setting (accepted: those "
+            f"--model_args {unknown[0]}={arguments[unknown[0]]}: spar has no such setting (accepted: those "
             "of spar.config.EvalConfig, recipe, out)"
         )
-    given |= {name: (given[name],) for name in _LISTS if isinstance(given.get(name), str)}
-    return load_eval(recipe or default_recipe(given), given)
+    arguments |= {
+        name: (arguments[name],) for name in _LISTS if isinstance(arguments.get(name), str)
+    }
+    return load_eval(recipe or default_recipe(arguments), arguments)

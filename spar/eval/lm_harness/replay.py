@@ -1,7 +1,7 @@
 """lm-eval's scoring of stored answers: a model that looks up every reply and log-likelihood.
 
 lm-eval makes its requests anew and gets the stored replies; its filters, its metrics and its groups do
-the rest. Nothing here can ask a model: what is missing is an error.
+the rest. Nothing here calls a model: a missing answer is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from spar.infer.engines.stops import find_stop
 from spar.types import SearchTree
 
 REFUSED = (0.0, False)
-"""What stands for the likelihood of a text that no model would score."""
+"""In place of the likelihood of a text that no model would score."""
 
 
 @dataclass(slots=True)
@@ -78,8 +78,8 @@ def stored_replies(asks: Sequence[ReplyRequest], replies: Mapping[str, str | Non
         A prompt was never answered.
     """
     _check_stored([ask.prompt.id for ask in asks if ask.prompt.id not in replies])
-    found = [replies[ask.prompt.id] or "" for ask in asks]
-    return [text[: find_stop(text, ask.until)] for text, ask in zip(found, asks, strict=True)]
+    texts = [replies[ask.prompt.id] or "" for ask in asks]
+    return [text[: find_stop(text, ask.until)] for text, ask in zip(texts, asks, strict=True)]
 
 
 def stored_likelihoods(
@@ -92,27 +92,27 @@ def stored_likelihoods(
     Raises
     ------
     UsageError
-        A document was never scored, or was asked otherwise.
+        A document was never scored, or its request has changed.
     """
     asks = {ask.prompt.id: ask for ask in likelihood_requests(requests)}
-    kept = {name: documents[name] for name, ask in asks.items() if _fits(documents, ask)}
-    _check_stored([name for name in asks if name not in kept and name not in refused])
+    stored = {name: documents[name] for name, ask in asks.items() if _fits(documents, ask)}
+    _check_stored([name for name in asks if name not in stored and name not in refused])
     taken: Counter[str] = Counter()
-    found = []
+    likelihoods = []
     for name in map(likelihood_id, requests):
-        one = kept[name].likelihoods[taken[name]] if name in kept else None
-        found.append((one.logprob, one.greedy) if one is not None else REFUSED)
+        text = stored[name].likelihoods[taken[name]] if name in stored else None
+        likelihoods.append((text.logprob, text.greedy) if text is not None else REFUSED)
         taken[name] += 1
-    return found
+    return likelihoods
 
 
 def check_prompts(
     asks: Iterable[ReplyRequest | LikelihoodRequest], trees: Iterable[SearchTree], where: object
 ) -> None:
-    """Raise `UsageError` where a kept tree answers another prompt than the one of its id."""
-    wanted = {ask.prompt.id: ask.prompt.messages for ask in asks}
+    """Raise `UsageError` where a stored tree answers another prompt than the one of its id."""
+    messages = {ask.prompt.id: ask.prompt.messages for ask in asks}
     for tree in trees:
-        if wanted.get(tree.prompt.id, tree.prompt.messages) != tree.prompt.messages:
+        if messages.get(tree.prompt.id, tree.prompt.messages) != tree.prompt.messages:
             raise UsageError(
                 f"{where}: the prompt {tree.prompt.id} was another one when it was answered; the data or "
                 "lm-eval have changed since: start over with --overwrite, or give another --out"
@@ -120,8 +120,8 @@ def check_prompts(
 
 
 def _fits(documents: Mapping[str, ScoredDocument], ask: LikelihoodRequest) -> bool:
-    found = documents.get(ask.prompt.id)
-    return found is not None and found.digest == ask.digest
+    document = documents.get(ask.prompt.id)
+    return document is not None and document.digest == ask.digest
 
 
 def _check_stored(names: Sequence[str]) -> None:

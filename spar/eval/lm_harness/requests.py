@@ -40,16 +40,16 @@ class Chat(str):
 
 
 def to_chat(history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> Chat:
-    """What stands in for a chat template while lm-eval makes its requests.
+    """Takes the place of a chat template while lm-eval makes its requests.
 
     Raises
     ------
     UsageError
-        The task begins the reply in the model's place.
+        The task starts the model's reply itself.
     """
     if not add_generation_prompt:
         raise UsageError(
-            "this task of lm-eval begins the model's reply for it (gen_prefix), which a conversation "
+            "this task of lm-eval starts the model's reply for it (gen_prefix), which a conversation "
             "cannot say to every engine; use --no-chat-template"
         )
     return Chat(json.dumps(list(history)))
@@ -57,7 +57,7 @@ def to_chat(history: Sequence[Mapping[str, str]], add_generation_prompt: bool = 
 
 @dataclass(frozen=True, slots=True)
 class ReplyRequest:
-    """One reply that a task wants."""
+    """One reply that a task requests."""
 
     prompt: Prompt
     plain: bool
@@ -74,7 +74,7 @@ class ReplyRequest:
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodRequest:
-    """The texts about one document whose likelihood a task wants."""
+    """The texts about one document whose likelihood a task requests."""
 
     prompt: Prompt
     continuations: tuple[Continuation, ...]
@@ -82,20 +82,23 @@ class LikelihoodRequest:
     @property
     def digest(self) -> str:
         """16 hex digits over contexts and texts."""
-        parts = [f"{_plain(one.context)}\n{one.text}" for one in self.continuations]
+        parts = [
+            f"{_plain(continuation.context)}\n{continuation.text}"
+            for continuation in self.continuations
+        ]
         whole = json.dumps(parts).encode("ascii")
         return hashlib.sha256(whole).hexdigest()[:16]
 
 
 def reply_requests(instances: Sequence[Any]) -> list[ReplyRequest]:
     """One for each of lm-eval's requests for a reply, in order; one that is repeated comes repeatedly."""
-    seen: Counter[tuple[str, int]] = Counter()
-    asks = []
+    repeats: Counter[tuple[str, int]] = Counter()
+    requests = []
     for instance in instances:
         key = (_base(instance), instance.idx)
-        asks.append(_reply_request(instance, seen[key]))
-        seen[key] += 1
-    return asks
+        requests.append(_reply_request(instance, repeats[key]))
+        repeats[key] += 1
+    return requests
 
 
 def likelihood_requests(instances: Sequence[Any]) -> list[LikelihoodRequest]:
@@ -121,27 +124,27 @@ def _base(instance: Any) -> str:
 
 
 def _reply_request(instance: Any, repeat: int) -> ReplyRequest:
-    context, given = instance.args[0], instance.args[1]
-    until = given.get("until") or ()
-    lengths = (given[name] for name in _LENGTHS if given.get(name) is not None)
+    context, options = instance.args[0], instance.args[1]
+    until = options.get("until") or ()
+    lengths = (options[name] for name in _LENGTHS if options.get(name) is not None)
     suffix = f"#{instance.idx}.{repeat}" * bool(instance.idx or repeat)
     return ReplyRequest(
         prompt=_prompt(_base(instance) + suffix, context, instance),
         plain=not isinstance(context, Chat),
         until=(until,) if isinstance(until, str) else tuple(until),
         max_tokens=int(next(lengths, DEFAULT_MAX_TOKENS)),
-        temperature=_temperature(given),
-        top_p=float(given.get("top_p", 1.0)) if _temperature(given) else 1.0,
-        ignored=tuple(sorted(given.keys() - _HONOURED)),
+        temperature=_temperature(options),
+        top_p=float(options.get("top_p", 1.0)) if _temperature(options) else 1.0,
+        ignored=tuple(sorted(options.keys() - _HONOURED)),
     )
 
 
-def _temperature(given: Mapping[str, Any]) -> float:
-    """lm-eval's reading: greedy unless it is told to sample, or given a temperature and not told."""
-    samples = given.get("do_sample")
+def _temperature(options: Mapping[str, Any]) -> float:
+    """lm-eval's reading: greedy unless `do_sample` is true, or is absent and a temperature is set."""
+    samples = options.get("do_sample")
     if samples is False:
         return 0.0
-    return float(given.get("temperature", 1.0 if samples else 0.0))
+    return float(options.get("temperature", 1.0 if samples else 0.0))
 
 
 def _likelihood_request(name: str, instances: Sequence[Any]) -> LikelihoodRequest:

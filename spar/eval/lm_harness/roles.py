@@ -1,8 +1,8 @@
-"""Who answers lm-eval's requests in a search: drafts as the task wants them, and likelihoods.
+"""The actors that answer lm-eval's requests in a search: drafts as the task specifies them, and likelihoods.
 
 A task's own settings hold for the first draft of a tree, so that greedy search gives what lm-eval's
-models give; where a strategy wants more drafts, these are sampled as the run's settings say. Nothing
-is taken off a reply, and an empty one is an answer: what it is worth is the task's business.
+models give; where a strategy needs more drafts, these are sampled as the run's settings say. Nothing
+is taken off a reply, and an empty one is an answer: the task scores it.
 """
 
 from __future__ import annotations
@@ -32,30 +32,35 @@ class ReplyActor:
     greedy_first: bool
     """Whether a tree's first draft is the task's own; else a greedy task's are all sampled."""
     asks: Mapping[str, ReplyRequest]
-    """Prompt id to what the task wants."""
+    """Prompt id to the task's request."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The draft at `index` among the tree's drafts."""
-        wanted = self.asks[prompt.id]
-        sampling = replace(self._sampling(wanted, index), seed=seeds(0))
+        task_request = self.asks[prompt.id]
+        sampling = replace(self._sampling(task_request, index), seed=seeds(0))
 
         async def written(messages: tuple[Message, ...]) -> Generation:
-            request = Request(messages, sampling, plain=wanted.plain, truncate=True)
+            request = Request(messages, sampling, plain=task_request.plain, truncate=True)
             (reply,), usage = await ask(self.engine, [request])
             return Generation(reply.text, None, usage, sampling.seed)
 
         return await _without_system(prompt.messages, written, AttemptFailed)
 
-    def _sampling(self, wanted: ReplyRequest, index: int) -> Sampling:
-        own = Sampling(wanted.temperature, wanted.top_p, wanted.max_tokens, stop=wanted.until)
-        if wanted.temperature > 0 or (self.greedy_first and index == 0):
+    def _sampling(self, task_request: ReplyRequest, index: int) -> Sampling:
+        own = Sampling(
+            task_request.temperature,
+            task_request.top_p,
+            task_request.max_tokens,
+            stop=task_request.until,
+        )
+        if task_request.temperature > 0 or (self.greedy_first and index == 0):
             return own
         return replace(own, temperature=self.sampling.temperature, top_p=self.sampling.top_p)
 
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodActor:
-    """Answers with the likeliest of a document's texts, and writes down how likely each of them is."""
+    """Answers with the likeliest of a document's texts, and records how likely each of them is."""
 
     scorer: Scorer
     file: LikelihoodFile
@@ -64,46 +69,49 @@ class LikelihoodActor:
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The likeliest text."""
-        wanted, start = self.asks[prompt.id], time.monotonic()
-        known = self.file.get(wanted)
-        if known is not None:
-            return Generation(known.likeliest.text, None, Usage(), None)
-        found = await self._score(wanted)
-        texts = [one.text for one in wanted.continuations]
+        task_request, start = self.asks[prompt.id], time.monotonic()
+        stored = self.file.get(task_request)
+        if stored is not None:
+            return Generation(stored.likeliest.text, None, Usage(), None)
+        likelihoods = await self._score(task_request)
+        texts = [continuation.text for continuation in task_request.continuations]
         document = ScoredDocument(
             id=prompt.id,
-            digest=wanted.digest,
-            likelihoods=tuple(map(_scored_text, texts, found)),
+            digest=task_request.digest,
+            likelihoods=tuple(map(_scored_text, texts, likelihoods)),
         )
         self.file.add(document)
         usage = Usage(
-            calls=len(found),
-            completion_tokens=sum(one.tokens for one in found),
+            calls=len(likelihoods),
+            completion_tokens=sum(likelihood.tokens for likelihood in likelihoods),
             seconds=time.monotonic() - start,
         )
         return Generation(document.likeliest.text, None, usage, None)
 
-    async def _score(self, wanted: LikelihoodRequest) -> list[Likelihood]:
+    async def _score(self, task_request: LikelihoodRequest) -> list[Likelihood]:
         try:
-            return await self._tried(wanted.continuations)
+            return await self._tried(task_request.continuations)
         except PromptRefused as error:
             raise AttemptFailed(str(error), "", Usage()) from error
 
     async def _tried(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
-        contexts = {one.context for one in continuations}
+        contexts = {continuation.context for continuation in continuations}
         only = contexts.pop() if len(contexts) == 1 else ""
 
-        async def scored(messages: tuple[Message, ...]) -> list[Likelihood]:
-            asked = [replace(one, context=messages) for one in continuations]
-            return await self.scorer.score(asked)
+        async def score(messages: tuple[Message, ...]) -> list[Likelihood]:
+            return await self.scorer.score(
+                [replace(continuation, context=messages) for continuation in continuations]
+            )
 
         if isinstance(only, str):
             return await self.scorer.score(continuations)
-        return await _without_system(only, scored, PromptRefused)
+        return await _without_system(only, score, PromptRefused)
 
 
-def _scored_text(text: str, found: Likelihood) -> ScoredText:
-    return ScoredText(text=text, logprob=found.logprob, greedy=found.greedy, tokens=found.tokens)
+def _scored_text(text: str, likelihood: Likelihood) -> ScoredText:
+    return ScoredText(
+        text=text, logprob=likelihood.logprob, greedy=likelihood.greedy, tokens=likelihood.tokens
+    )
 
 
 async def _without_system(

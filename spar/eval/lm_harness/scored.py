@@ -4,7 +4,7 @@
 out. Of a group, the plain name is the whole group's, and `acc/mmlu_stem` or `acc/mmlu_anatomy` are those
 of its parts, weighted as lm-eval does. Values are lm-eval's own: a metric that is a mean over documents
 is one here too, with the standard error over these documents; any other (a perplexity, say) is
-lm-eval's number as it stands, without one.
+lm-eval's own number, without one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a document was answered."""
+    """The answer to a document."""
 
     text: str | None
     """None where no attempt gave anything."""
@@ -84,7 +84,7 @@ def as_scored(
     Parameters
     ----------
     name:
-        What was asked for: a task, a group or a tag.
+        The name in the request: a task, a group or a tag.
     groups:
         Name to lm-eval's group.
     answered:
@@ -93,20 +93,22 @@ def as_scored(
         The metric that says whether an example passed; "" for its first.
     """
     documents = [
-        each for task, rows in results["samples"].items() for each in _documents(task, rows)
+        document for task, rows in results["samples"].items() for document in _documents(task, rows)
     ]
     table = columns(name, documents, groups)
     shares, notes = _shares(table, documents, official=results["results"], answered=answered)
-    unanswered = [one for one in documents if _answer(one, answered).text is None]
+    unanswered = [document for document in documents if _answer(document, answered).text is None]
     return Scored(
         examples=tuple(
-            _example(one, _answer(one, answered), shares=shares[one.id], headline=headline)
-            for one in documents
+            _example(
+                document, _answer(document, answered), shares=shares[document.id], headline=headline
+            )
+            for document in documents
         ),
         means={
-            one.name: tuple(f"{metric_name(one.key)}/{task}" for task in one.tasks)
-            for one in table
-            if not one.weighted
+            column.name: tuple(f"{metric_name(column.key)}/{task}" for task in column.tasks)
+            for column in table
+            if not column.weighted
         },
         counts={"unanswered": len(unanswered)},
         notes=tuple(notes),
@@ -123,11 +125,11 @@ def columns(name: str, documents: Sequence[Document], groups: Mapping[str, Any])
     keys: dict[str, dict[str, None]] = defaultdict(dict)
     for document in documents:
         keys[document.task].update(dict.fromkeys(document.values))
-    found = [one for group in groups.values() for one in _group_columns(name, group, keys)]
+    table = [column for group in groups.values() for column in _group_columns(name, group, keys)]
     for task, own in keys.items():
         ending = "" if task == name else f"/{task}"
-        found += [Column(f"{metric_name(key)}{ending}", key, task, (task,)) for key in own]
-    return sorted(found, key=lambda one: ("/" in one.name, len(one.tasks) == 1))
+        table += [Column(f"{metric_name(key)}{ending}", key, task, (task,)) for key in own]
+    return sorted(table, key=lambda column: ("/" in column.name, len(column.tasks) == 1))
 
 
 def _group_columns(
@@ -138,8 +140,8 @@ def _group_columns(
     for aggregate in group.aggregate_metric_list or ():
         for key in dict.fromkeys(key for task in members for key in keys[task]):
             metric, _, filter_name = key.rpartition(",")
-            wanted = aggregate.filter_list is None or filter_name in aggregate.filter_list
-            if metric == aggregate.metric and wanted:
+            selected = aggregate.filter_list is None or filter_name in aggregate.filter_list
+            if metric == aggregate.metric and selected:
                 tasks = tuple(task for task in members if key in keys[task])
                 weighted = bool(aggregate.weight_by_size)
                 yield Column(f"{metric_name(key)}{ending}", key, group.name, tasks, weighted)
@@ -179,14 +181,18 @@ def _shares(
     notes = []
     for column in table:
         members = [d for task in column.tasks for d in by_task[task] if column.key in d.values]
-        given = official.get(column.owner, {}).get(column.key)
-        if not column.weighted or not _is_number(given):
+        value = official.get(column.owner, {}).get(column.key)
+        if not column.weighted or not _is_number(value):
             continue
-        number = float(given or 0.0)
+        number = float(value or 0.0)
         if _is_mean([document.values[column.key] for document in members], number):
-            for one in members:
-                right = one.values[column.key] if _answer(one, answered).text is not None else 0.0
-                shares[one.id][column.name] = (float(right), 1.0)
+            for document in members:
+                right = (
+                    document.values[column.key]
+                    if _answer(document, answered).text is not None
+                    else 0.0
+                )
+                shares[document.id][column.name] = (float(right), 1.0)
         else:
             shares[members[0].id][column.name] = (number, 1.0)
             notes.append(f"{column.name}: lm-eval's number over {len(members)} documents, no mean")
@@ -211,7 +217,7 @@ def _example(
     document: Document, answered: Answered, *, shares: Mapping[str, Share], headline: str
 ) -> Example:
     verdicts = tuple(_verdicts(document, answered))
-    deciding = [one.passed for one in verdicts if headline in ("", one.name)]
+    deciding = [verdict.passed for verdict in verdicts if headline in ("", verdict.name)]
     return Example(
         id=document.id,
         response=answered.text,
@@ -227,12 +233,12 @@ def _verdicts(document: Document, answered: Answered) -> Iterator[Verdict]:
     for key, value in document.values.items():
         if _is_number(value) and value in (0, 1):
             read = document.read.get(key.rpartition(",")[2], answered.text or "")
-            why = f"read {_short(read)!r}, wanted {_short(_wanted(document, answered))!r}"
+            why = f"read {_short(read)!r}, wanted {_short(_expected(document, answered))!r}"
             passed = bool(value) and answered.text is not None
             yield Verdict(name=metric_name(key), passed=passed, why=why)
 
 
-def _wanted(document: Document, answered: Answered) -> str:
+def _expected(document: Document, answered: Answered) -> str:
     """What would be right: where a task has choices, its target is the number of one of them."""
     choices = [str(text) for text, _ in answered.facts.get(LOGPROBS, ())]
     if document.target.isdigit() and int(document.target) < len(choices):
@@ -241,5 +247,5 @@ def _wanted(document: Document, answered: Answered) -> str:
 
 
 def _short(text: str) -> str:
-    # What matters stands at the end of a reply, and of GSM8K's solutions.
+    # What matters is at the end of a reply, and of GSM8K's solutions.
     return text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"

@@ -1,7 +1,7 @@
-"""Tasks of lm-eval with their documents: found, made ready, asked, and scored by lm-eval itself.
+"""Tasks of lm-eval with their documents: loaded, requested, and scored by lm-eval itself.
 
 Everything here is the preparation of lm-eval's `simple_evaluate`, in its order and with its seeds, and
-its `evaluate`; what it prints on the way is kept off the terminal.
+its `evaluate`; what it prints meanwhile does not reach the terminal.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ FEWSHOT_SEED = 1234
 
 @dataclass(frozen=True, slots=True)
 class HarnessTasks:
-    """One task, or every task of a group or a tag, as a run wants it asked."""
+    """One task, or every task of a group or a tag, with the run's settings."""
 
     tasks: Mapping[str, Any]
     """Name to lm-eval's task."""
     groups: Mapping[str, Any]
     """Name to lm-eval's group."""
     documents: Mapping[str, range]
-    """Task to the numbers of its documents that are asked; lm-eval looks each number up in it."""
+    """Task to the numbers of its documents that are used; lm-eval looks each number up in it."""
     chat: bool
-    """Whether they are asked as conversations."""
+    """Whether prompts are conversations."""
     seed: int
     """Of the worked examples."""
 
     def requests(self) -> list[Any]:
-        """lm-eval's requests of all tasks, in order; one that wants several replies comes so many times."""
+        """lm-eval's requests of all tasks, in order; one that needs several replies is repeated."""
         with quiet():
             self._reseed()
-            return [one for name in self.tasks for one in self._built(name)]
+            return [request for name in self.tasks for request in self._built(name)]
 
     def evaluate(self, model: Any) -> dict[str, Any]:
         """lm-eval's results and samples for a model.
@@ -51,7 +51,7 @@ class HarnessTasks:
         Parameters
         ----------
         model:
-            An lm-eval model, or whatever has its methods.
+            An lm-eval model, or an object with its methods.
         """
         from lm_eval.evaluator import evaluate
 
@@ -94,12 +94,12 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
     name:
         A task, group or tag of lm-eval.
     folder:
-        The folder of lm-eval's tasks that has it, which is found sooner than among all; "" for all.
+        The folder of lm-eval's tasks that has it, which is faster than a search of all; "" for all.
 
     Raises
     ------
     UsageError
-        The task cannot be asked here, or its data cannot be had.
+        The task cannot run here, or its data are not available.
     """
     loaded = _load(name, config.data, folder)
     tasks = loaded["tasks"]
@@ -107,11 +107,11 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
         _refuse(task_name, task)
         _set_fewshot(task, config.num_fewshot)
     sizes = {task_name: len(task.eval_docs) for task_name, task in tasks.items()}
-    asked = {n: range(count) for n, count in spread(sizes, config.limit).items() if count}
+    documents = {n: range(count) for n, count in spread(sizes, config.limit).items() if count}
     return HarnessTasks(
-        tasks={task_name: tasks[task_name] for task_name in asked},
+        tasks={task_name: tasks[task_name] for task_name in documents},
         groups=loaded.get("groups") or {},
-        documents=asked,
+        documents=documents,
         chat=config.chat_template,
         seed=FEWSHOT_SEED + (config.seed or 0),
     )
@@ -123,7 +123,7 @@ def known_tasks() -> Sequence[str]:
 
 
 def spread(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
-    """How many documents of each task are asked: all, or so many in all, as evenly as sizes permit."""
+    """How many documents of each task are used: all, or so many in all, as evenly as sizes permit."""
     if limit is None:
         return dict(sizes)
     counts, left = dict.fromkeys(sizes, 0), limit
@@ -137,7 +137,7 @@ def spread(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep logs, progress bars and remarks of lm-eval and datasets off the terminal."""
+    """Suppress logs, progress bars and messages of lm-eval and datasets."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 
@@ -163,14 +163,14 @@ def _load(name: str, data: str, folder: str) -> Mapping[str, Any]:
             loaded: Mapping[str, Any] = manager.load([name])
     except SparError:
         raise
-    except Exception as error:  # a task may be code of anyone's, and raise anything
+    except Exception as error:  # a task may be third-party code, and raise anything
         reason = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
         raise UsageError(f"lm-eval's task {name}: cannot be made ready ({reason})") from error
     return loaded
 
 
 def _refuse(name: str, task: Any) -> None:
-    """Raise `UsageError` for a task that runs a model's code or wants more than text."""
+    """Raise `UsageError` for a task that runs a model's code or needs more than text."""
     if getattr(task, "UNSAFE_CODE", False):
         raise UsageError(
             f"lm-eval's task {name} runs code that a model wrote, without limits; use spar eval "
@@ -180,11 +180,11 @@ def _refuse(name: str, task: Any) -> None:
         raise UsageError(f"lm-eval's task {name} asks about images or sounds; engines read text")
 
 
-def _set_fewshot(task: Any, wanted: int | None) -> None:
-    """lm-eval's rule: a task that says 0 keeps it, one that says nothing has 0."""
+def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
+    """lm-eval's rule: a task that sets 0 is left at 0, one that sets nothing gets 0 by default."""
     own = task.get_config("num_fewshot")
-    if own is None or (wanted is not None and own != 0):
-        task.set_config(key="num_fewshot", value=wanted or 0)
+    if own is None or (num_fewshot is not None and own != 0):
+        task.set_config(key="num_fewshot", value=num_fewshot or 0)
 
 
 def _seed_globals() -> None:
