@@ -31,12 +31,12 @@ class ReplyActor:
     """Of further drafts."""
     greedy_first: bool
     """Whether a tree's first draft is the task's own; else a greedy task's are all sampled."""
-    asks: Mapping[str, ReplyRequest]
+    requests: Mapping[str, ReplyRequest]
     """Prompt id to the task's request."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The draft at `index` among the tree's drafts."""
-        task_request = self.asks[prompt.id]
+        task_request = self.requests[prompt.id]
         sampling = replace(self._sampling(task_request, index), seed=seeds(0))
 
         async def written(messages: tuple[Message, ...]) -> Generation:
@@ -64,12 +64,12 @@ class LikelihoodActor:
 
     scorer: Scorer
     file: LikelihoodFile
-    asks: Mapping[str, LikelihoodRequest]
+    requests: Mapping[str, LikelihoodRequest]
     """Prompt id to the texts."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The likeliest text."""
-        task_request, start = self.asks[prompt.id], time.monotonic()
+        task_request, start = self.requests[prompt.id], time.monotonic()
         stored = self.file.get(task_request)
         if stored is not None:
             return Generation(stored.likeliest.text, None, Usage(), None)
