@@ -43,6 +43,7 @@ class Engines:
     ready: float = 0.0
     """When the last of them was loaded, by the monotonic clock; 0 before that."""
     closed: bool = False
+    _needed: dict[Role, Deployment] | None = None
 
     def get(self, role: Role) -> Engine:
         """The engine of a role."""
@@ -62,11 +63,13 @@ class Engines:
     @property
     def needed(self) -> dict[Role, Deployment]:
         """Role to what must be open for it."""
-        served = deployments(self.config)
-        return {
-            role: replace(served[role], share=self.shares.get(served[role].model, 1.0))
-            for role in self.roles
-        }
+        if self._needed is None:
+            served = deployments(self.config)
+            self._needed = {
+                role: replace(served[role], share=self.shares.get(served[role].model, 1.0))
+                for role in self.roles
+            }
+        return self._needed
 
     @property
     def engines(self) -> dict[Deployment, InstrumentedEngine]:
