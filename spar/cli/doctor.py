@@ -25,6 +25,8 @@ EXTRAS = {
     "train": (("trl", "accelerate", "deepspeed"), "training"),
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
     "ray": (("ray",), "many machines"),
+    "export": (("pandas", "pyarrow"), "exporting runs as CSV and Parquet"),
+    "embeddings": (("sentence-transformers",), "measuring the similarity of training pairs"),
 }
 """Extra to the packages that it installs and what they are for."""
 
