@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from spar.api import train_async as train_async
     from spar.errors import ConfigChanged as ConfigChanged
     from spar.errors import EngineError as EngineError
+    from spar.errors import PromptTooLong as PromptTooLong
     from spar.errors import RunStopped as RunStopped
     from spar.errors import SparError as SparError
     from spar.errors import UsageError as UsageError
     from spar.eval.benchmark import Benchmark as Benchmark
     from spar.eval.benchmark import BenchmarkSpec as BenchmarkSpec
+    from spar.eval.benchmark import JobOutputs as JobOutputs
     from spar.infer.engine import Completion as Completion
     from spar.infer.engine import Deployment as Deployment
     from spar.infer.engine import Engine as Engine
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from spar.infer.engine import Sampling as Sampling
     from spar.infer.judges import JudgeSettings as JudgeSettings
     from spar.infer.judges import JudgeSpec as JudgeSpec
+    from spar.infer.roles import AttemptFailed as AttemptFailed
     from spar.infer.roles import Generation as Generation
     from spar.infer.roles import Judge as Judge
     from spar.infer.roles import RefinerProtocol as RefinerProtocol
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
     from spar.listener import Listener as Listener
     from spar.progress import PlainProgress as PlainProgress
     from spar.progress import ProgressBar as ProgressBar
+    from spar.record.evaluation import Example as Example
+    from spar.record.evaluation import Results as Results
+    from spar.record.evaluation import Scored as Scored
     from spar.run.decoding import DecodeResult as DecodeResult
     from spar.run.interactive import Session as Session
     from spar.store import read_trees as read_trees
@@ -78,14 +84,15 @@ _MODULES = {
         "Evaluation compare compare_async decode decode_async evaluate evaluate_async "
         "open_session read_trees_async search search_async sweep sweep_async train train_async"
     ),
-    "spar.errors": "ConfigChanged EngineError RunStopped SparError UsageError",
-    "spar.eval.benchmark": "Benchmark BenchmarkSpec",
+    "spar.errors": "ConfigChanged EngineError PromptTooLong RunStopped SparError UsageError",
+    "spar.eval.benchmark": "Benchmark BenchmarkSpec JobOutputs",
     "spar.infer.engine": "Completion Deployment Engine EngineSpec Request Sampling",
     "spar.infer.judges": "JudgeSettings JudgeSpec",
-    "spar.infer.roles": "Generation Judge RefinerProtocol RefinerSpec",
+    "spar.infer.roles": "AttemptFailed Generation Judge RefinerProtocol RefinerSpec",
     "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",
     "spar.listener": "Activity Listener",
     "spar.progress": "PlainProgress ProgressBar",
+    "spar.record.evaluation": "Example Results Scored",
     "spar.run.decoding": "DecodeResult",
     "spar.run.interactive": "Session",
     "spar.store": "read_trees",

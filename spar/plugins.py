@@ -118,6 +118,10 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         spec: S = load(self._as_spec, self.kind)(target)
         return spec
 
+    def is_registered(self, name: str) -> bool:
+        """Whether a name is that of an object which `name_of` registered."""
+        return name in self._objects
+
     def name_of(self, target: object) -> str:
         """The name under which an object can be used in settings of this process.
 
@@ -132,8 +136,11 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         same = [key for key, registered in self._objects.items() if registered is target]
         if same:
             return same[0]
-        if name in self._objects:  # two lambdas of one function, two objects of one class
-            name = f"{name}#{sum(key.startswith(name) for key in self._objects) + 1}"
+        redefined = (
+            hasattr(target, "__qualname__") and "<" not in name
+        )  # a notebook's cell, run again
+        if name in self._objects and not redefined:  # two lambdas, two objects of one class
+            name = f"{name}#{1 + sum(key.partition('#')[0] == name for key in self._objects)}"
         self._objects[name] = target
         return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import subprocess
@@ -21,6 +22,7 @@ from tests.cli.toy_benchmark import Toy
 from tests.fakes import World, timeless
 
 FAKE: dict[str, Any] = {"engine": "fake", "votes": 3}
+PROMPT = spar.Prompt(id="p", messages=(spar.Message(role="user", content="a"),))
 
 
 def two_chains(roots: tuple[spar.Node, ...], config: spar.SearchConfig) -> spar.Plan:
@@ -276,6 +278,87 @@ def test_train_runs_a_stage(tmp_path: Path) -> None:
     assert seen.activities == ["1/draft"]
     assert (result.iteration, result.actor) == (0, "")
     assert len(list(spar.read_trees(tmp_path / "loop" / "iteration-1" / "draft"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budgte": 1}, "did you mean 'budget'"),
+        ({"budget": -1}, "budget"),
+        ({"threshold": 5}, "threshold"),
+        ({"strategy": "bsf"}, "did you mean 'bfs'"),
+    ],
+)
+def test_a_session_checks_its_changes(changes: dict[str, Any], words: str) -> None:
+    """As `spar.search` checks its settings; plug-ins may be objects here too."""
+    with spar.open_session(engine="fake") as session:
+        with pytest.raises(spar.UsageError, match=words):
+            session.search("Say it.", **changes)
+        tree = session.search("Say it.", judge=is_even, draft={"temperature": 0.3}, budget="2")
+    assert all(node.judgement is None or node.judgement.critique for node in tree.nodes)
+
+
+@pytest.mark.parametrize("prompts", [{"prompt": "a"}, PROMPT])
+def test_a_single_row_is_not_a_list_of_prompts(prompts: Any) -> None:
+    """Iterating it would search its keys."""
+    with pytest.raises(spar.UsageError, match="pass a list"):
+        spar.decode(prompts, **FAKE)
+
+
+def test_a_limit_reads_no_more_prompts() -> None:
+    """An endless stream of prompts ends with the limit."""
+    run = spar.decode((f"Say {number}." for number in itertools.count()), limit=2, **FAKE)
+    assert len(run) == 2
+
+
+def test_objects_may_be_defined_again(tmp_path: Path) -> None:
+    """A function that is defined again under its name, as in a notebook's cell, resumes its run."""
+    for _ in range(2):
+        scope: dict[str, Any] = {"__name__": "notebook"}
+        exec("def shout(prompt, response):\n    return response.isupper()", scope)
+        run = spar.decode(["One."], judge=scope["shout"], out=tmp_path / "run", engine="fake")
+    assert len(run) == 1
+
+
+def test_benchmark_objects_may_be_used_again() -> None:
+    """Two objects of one class are two benchmarks."""
+    for _ in range(2):
+        assert spar.evaluate(Toy(), engine="fake", limit=2).results.n == 2
+
+
+def test_search_raises_the_engines_error() -> None:
+    """Where nothing is stored there is nothing to resume; `out` is no setting of a search."""
+
+    class Down(FakeEngine):
+        async def generate(self, requests: Sequence[spar.Request]) -> list[spar.Completion]:
+            raise spar.EngineError("the server is down")
+
+    with pytest.raises(spar.EngineError, match=r"^the server is down$"):
+        spar.search("Say it.", engine=Down(World()))
+    with pytest.raises(spar.UsageError, match="unknown setting 'out'"):
+        spar.search("Say it.", out="runs/a", **FAKE)
+
+
+def test_unusual_returns_of_functions() -> None:
+    """NumPy's booleans, a `Generation`; a wrong type is refused by name."""
+    numpy = pytest.importorskip("numpy")
+    generation = spar.Generation("Better.", None, spar.Usage(), None)
+    tree = spar.search(
+        "Say it.",
+        judge=lambda prompt, response: numpy.bool_(response == "Better."),
+        refiner=lambda prompt, node: generation,
+        strategy="iterative",
+        engine="fake",
+    )
+    assert tree.answer == "Better."
+    with pytest.raises(spar.UsageError, match="a refiner returned"):
+        spar.search("Say it.", judge=lambda *_: False, refiner=lambda *_: 3, engine="fake")
+
+
+def test_a_spec_with_an_unknown_role() -> None:
+    """Refused when it is made."""
+    with pytest.raises(spar.UsageError, match="the role 'Actor'; accepted: actor, judge, refiner"):
+        spar.StrategySpec(two_chains, roles=frozenset({"Actor"}))  # type: ignore[arg-type]
 
 
 def test_notes_go_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
-from spar.errors import UsageError
+from spar.errors import EngineError, RunStopped, UsageError
 from spar.listener import Broadcast, Listener, LogListener
 from spar.run.blocking import blocking
 from spar.run.decoding import (
@@ -26,7 +27,7 @@ from spar.run.interactive import Session
 from spar.run.keywords import decode_config
 from spar.run.resume import PromptSource
 from spar.store import read_trees
-from spar.types import SearchTree
+from spar.types import Prompt, SearchTree
 
 
 async def search_async(
@@ -62,6 +63,7 @@ async def search_async(
     EngineError
         A request could not be served.
     """
+    decode_config(recipe, settings)  # `out` and other arguments of `decode` are no settings
     result = await decode_async([prompt], listener=listener, recipe=recipe, **settings)
     return next(iter(result))
 
@@ -115,9 +117,12 @@ async def decode_async(
         return DecodeResult(decoded.directory, decoded.summary, ids)
     trees = _Trees()
     with temporary_run() as directory:
-        decoded = await run_decode(
-            config, source, out=directory, listener=Broadcast(trees, listener)
-        )
+        try:
+            decoded = await run_decode(
+                config, source, out=directory, listener=Broadcast(trees, listener)
+            )
+        except RunStopped as error:  # there is nothing to resume
+            raise (error.__cause__ if isinstance(error.__cause__, EngineError) else error) from None
     return DecodeResult(None, decoded.summary, ids, trees.by_id)
 
 
@@ -174,7 +179,11 @@ def _prompts(
         config = config.model_copy(update={"prompts": str(prompts)})
         return config, prompt_source(config)
     config = config.model_copy(update={"prompts": IN_MEMORY})
-    source = source_of(list(as_prompts(prompts))[: config.limit])
+    if isinstance(prompts, Mapping | Prompt) or hasattr(prompts, "columns"):
+        raise UsageError(
+            f"prompts is a {type(prompts).__name__}; pass a list of texts, rows or spar.Prompt objects"
+        )
+    source = source_of(islice(as_prompts(prompts), config.limit))
     if not source.count:
         raise UsageError("there are no prompts; give at least one")
     return config, source

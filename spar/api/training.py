@@ -70,7 +70,7 @@ def train(
     """
     values = plugin_names(settings)
     for name in ("strategy", "judge", "refiner", "engine"):
-        check_importable(str(values.get(name) or ""), name)
+        check_importable(str(values.get(name) or ""), name, settings.get(name))
     config = load_train(recipe, {"prompts": str(prompts) or None, **values}, assignments)
     selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
     return run_training(

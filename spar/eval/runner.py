@@ -164,7 +164,7 @@ def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalCon
     UsageError
         Neither spar, nor an installed plug-in, nor lm-eval has it.
     """
-    if name in BENCHMARKS or is_path(name):
+    if name in BENCHMARKS or is_path(name) or BENCHMARKS.is_registered(name):
         spec = BENCHMARKS.spec(name)
     else:
         spec = BENCHMARKS.spec_of(partial(_harness_task, name))

@@ -277,8 +277,10 @@ def as_judgement(verdict: Verdict) -> Judgement:
     if isinstance(verdict, Judgement):
         return verdict
     critique = ""
-    if isinstance(verdict, tuple) and len(verdict) == 2:
+    if isinstance(verdict, tuple) and len(verdict) == 2 and isinstance(verdict[1], str):
         verdict, critique = verdict
+    if not isinstance(verdict, tuple) and hasattr(verdict, "item"):
+        verdict = verdict.item()  # NumPy's booleans and numbers
     if isinstance(verdict, bool):
         score, probability = float(verdict), None
     elif isinstance(verdict, int | float) and 0 <= verdict <= 1:

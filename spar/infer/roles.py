@@ -292,8 +292,15 @@ class FunctionRefiner:
         """Call the function; costs no call of a model."""
         returned = self.function(prompt, parent)
         result = await returned if inspect.isawaitable(returned) else returned
-        reflection, response = result if isinstance(result, tuple) else (None, result)
-        if not isinstance(response, str) or not response.strip():
+        if isinstance(result, Generation):
+            return result
+        pair = isinstance(result, tuple) and len(result) == 2
+        reflection, response = result if pair else (None, result)
+        if not isinstance(response, str | None) or not isinstance(reflection, str | None):
+            raise UsageError(
+                f"a refiner returned {result!r}; expected a text, (reflection, text), or a spar.Generation"
+            )
+        if not response or not response.strip():
             raise AttemptFailed("the refiner returned no text", "", Usage())
         return Generation(response, reflection, Usage(), seeds(0))
 

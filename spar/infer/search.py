@@ -185,6 +185,10 @@ class _Search:
         return any(_passes(node.judgement, self.settings.threshold) for node in self.nodes)
 
     def _clip(self, wave: Sequence[Expand]) -> list[Expand]:
+        if not isinstance(wave, Sequence):
+            raise UsageError(
+                f"strategy {self.settings.name} yielded {wave!r}; expected a list of spar.Expand"
+            )
         remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
         clipped = []
         for expand in wave:

@@ -67,7 +67,8 @@ class StrategySpec:
     plan: Callable[..., Plan]
     """The strategy; with `options`, called with an instance of them as its third argument."""
     roles: frozenset[Role] = frozenset(ROLES)
-    """Roles that it uses. Without the judge nothing is judged, without the refiner it only drafts."""
+    """Roles that it uses. One that leaves the judge out yields `Expand(..., judged=False)` only,
+    one that leaves the refiner out only drafts."""
     max_drafts: int | None = None
     """Most drafts of a tree, however large the budget; None where the budget alone limits them."""
     max_responses: Callable[[SearchConfig], int] | None = None
@@ -75,6 +76,14 @@ class StrategySpec:
     where the budget alone limits them."""
     options: type[BaseModel] | None = None
     """Options of its own (`--strategy-arg NAME=VALUE`), as a pydantic model with defaults."""
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for roles that there are not."""
+        unknown = sorted(set(self.roles) - set(ROLES))
+        if unknown:
+            raise UsageError(
+                f"a StrategySpec has the role {unknown[0]!r}; accepted: {', '.join(ROLES)}"
+            )
 
     def bind(self, options: Any) -> Strategy:
         """The strategy with its options, an instance of `self.options` or None."""

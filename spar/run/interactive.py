@@ -35,6 +35,7 @@ from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
+from spar.run.keywords import checked_changes
 from spar.run.placement import memory_shares
 from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
@@ -103,12 +104,14 @@ class Session(Generic[C]):
         EngineError, UsageError
             A model cannot be loaded or called.
         """
+        changes = checked_changes(self.config, changes)
         return self._wait(self._search(as_prompt(prompt), listener or self._listener, changes))
 
     async def search_async(
         self, prompt: PromptLike, listener: Listener | None = None, **changes: Any
     ) -> SearchTree:
         """Like `search`, from another event loop; the listener is called in the thread of that loop."""
+        changes = checked_changes(self.config, changes)
         events = _InLoop(listener or self._listener, asyncio.get_running_loop())
         future = self._submit(self._search(as_prompt(prompt), events, changes))
         return await asyncio.wrap_future(future)

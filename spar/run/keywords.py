@@ -6,9 +6,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spar.config import DecodeConfig, EvalConfig, default_recipe, load_decode, load_eval
+from pydantic import ValidationError
+
+from spar.config import (
+    DecodeConfig,
+    EvalConfig,
+    check_plugins,
+    default_recipe,
+    explain,
+    load_decode,
+    load_eval,
+    override,
+)
 from spar.errors import UsageError
-from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path, load
 
 
 def decode_config(recipe: str | None, settings: Mapping[str, Any]) -> DecodeConfig:
@@ -33,11 +44,39 @@ _NAMES: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def check_importable(name: str, setting: str) -> None:
-    """Raise `UsageError` for an object that worker processes cannot import by its name."""
-    if is_path(name) and not name.startswith("__main__:"):
+def checked_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration to change, out of keyword arguments, validated as in `decode_config`.
+
+    Raises
+    ------
+    UsageError
+        An unknown setting, or a value out of range.
+    """
+    values = plugin_names(settings)
+    kind = type(config)
+    _check_settings(values, kind)
+    current = {name: getattr(config, name) for name in kind.model_fields}
+    try:
+        changed = kind.model_validate(override(kind, current, values))
+    except ValidationError as error:
+        raise UsageError(explain(error, None, kind)) from error
+    check_plugins(changed)
+    return {name: getattr(changed, name) for name in values}
+
+
+def check_importable(name: str, setting: str, value: object = None) -> None:
+    """Raise `UsageError` for an object that worker processes cannot import by its name.
+
+    Parameters
+    ----------
+    value:
+        What was passed for the setting: its name, or the object, which must be what the name imports.
+    """
+    passed = value is None or isinstance(value, str)
+    importable = is_path(name) and not name.startswith("__main__:")
+    if importable and (passed or load(name, setting) is value):
         return
-    if "__main__:" in name or "<" in name or "#" in name:
+    if not passed or "__main__:" in name or "<" in name or "#" in name:
         raise UsageError(
             f"{setting} {name!r} is defined in a script or inside a function; stages run in processes of "
             "their own, so define it in a module that they can import"

@@ -96,11 +96,12 @@ class Engines:
         return sum(engine.completion_tokens for engine in self.engines.values())
 
     def room(self) -> int:
-        """Trees to keep in flight: as the user says, or enough to keep every engine full."""
+        """Trees to have in flight: the configured number, or enough to keep every engine busy."""
         if self.config.concurrency:
             return self.config.concurrency
         capacities = [engine.capacity for engine in self.engines.values()]
-        return TREES_PER_SLOT * sum(capacities) if all(capacities) else DEFAULT_ROOM
+        busy = capacities and all(capacities)  # without an engine, or without a limit, the default
+        return TREES_PER_SLOT * sum(capacities) if busy else DEFAULT_ROOM
 
     def describe(self) -> list[str]:
         """One line an engine: what it holds and how full its batches were."""
@@ -191,9 +192,9 @@ def pick_engine(config: DecodeConfig, roles: Sequence[Role] = ()) -> tuple[str, 
 
     Where only some roles have servers, it is the engine of the others.
 
-    Paraengines
+    Parameters
     ----------
-    asked:
+    roles:
         Roles that call a model, () for those that the strategy and the judge require.
     """
     if config.engine != "auto":
@@ -221,11 +222,11 @@ def resolve_config(
 ) -> C:
     """The configuration with every open choice resolved: engine, servers' models, speculation.
 
-    Paraengines
+    Parameters
     ----------
     interactive:
         Whether this is a single prompt that a user waits for.
-    asked:
+    roles:
         Roles that call a model, () for those that the strategy and the judge require.
 
     Raises

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel
 
 import spar
-from spar.record.evaluation import Example, Scored
 
 
 class ShoutingOptions(BaseModel):
@@ -36,12 +35,12 @@ class Shouting(spar.Benchmark):
             for number in range(self.prompts)
         ]
 
-    def score(self, examples: Sequence[spar.Prompt], outputs: Any) -> Scored:
+    def score(self, examples: Sequence[spar.Prompt], outputs: Any) -> spar.Scored:
         """One example each, with its share of the metric."""
         answers = outputs.answers()
-        return Scored(
+        return spar.Scored(
             examples=tuple(
-                Example(
+                spar.Example(
                     id=example.id,
                     response=(text := answers[example.id].text),
                     passed=bool(text and text.isupper()),
