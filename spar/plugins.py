@@ -136,10 +136,10 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         same = [key for key, registered in self._objects.items() if registered is target]
         if same:
             return same[0]
-        redefined = (
-            hasattr(target, "__qualname__") and "<" not in name
-        )  # a notebook's cell, run again
-        if name in self._objects and not redefined:  # two lambdas, two objects of one class
+        # A named function or class that is defined again, as in a notebook, replaces the former one; two
+        # lambdas, or two objects of one class, are distinguished by a number.
+        named = hasattr(target, "__qualname__") and "<" not in name
+        if name in self._objects and not named:
             name = f"{name}#{1 + sum(key.partition('#')[0] == name for key in self._objects)}"
         self._objects[name] = target
         return name

@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import MissingExtra, RunLocked, UsageError
-from spar.estimate.preflight import is_remote, loads_models
+from spar.estimate.preflight import is_remote
 from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.files import locked
 from spar.hardware import has_package
-from spar.infer.engines.hf import check_model_folder
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.prompts import read_prompts
 from spar.record.training import Scores
-from spar.run.resolve import deployments
+from spar.run.resolve import check_folders
 from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
@@ -195,9 +194,7 @@ def _check(config: TrainConfig) -> int | None:
     if config.prompts == "-":
         raise UsageError("spar train reads its prompts in every iteration; give a file, not -")
     num_prompts = sum(1 for _ in read_prompts(config.prompts)) if config.prompts else None
-    for deployment in deployments(decode).values():
-        if not deployment.urls and loads_models(decode):
-            check_model_folder(deployment.model)
+    check_folders(decode)
     if config.embedding_model and not has_package("sentence_transformers"):
         raise MissingExtra("sentence_transformers", "embeddings", "embedding_model")
     return num_prompts

@@ -63,9 +63,8 @@ async def search_async(
     EngineError
         A request could not be served.
     """
-    decode_config(recipe, settings)  # `out` and other arguments of `decode` are no settings
-    result = await decode_async([prompt], listener=listener, recipe=recipe, **settings)
-    return next(iter(result))
+    (tree,) = await _decode(decode_config(recipe, settings), [prompt], listener)
+    return tree
 
 
 search = blocking(search_async)
@@ -107,8 +106,23 @@ async def decode_async(
     RunStopped
         A request could not be served, or the disk is full. The same call resumes.
     """
+    config = decode_config(recipe, settings)
+    return await _decode(config, prompts, listener, out=out, overwrite=overwrite)
+
+
+decode = blocking(decode_async)
+
+
+async def _decode(
+    config: DecodeConfig,
+    prompts: str | Path | Iterable[PromptLike],
+    listener: Listener | None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> DecodeResult:
     listener = listener or LogListener()
-    config, source = _prompts(decode_config(recipe, settings), prompts)
+    config, source = _prompts(config, prompts)
     ids = tuple(prompt.id for prompt in source.read())
     if out is not None:
         decoded = await run_decode(
@@ -124,9 +138,6 @@ async def decode_async(
         except RunStopped as error:  # there is nothing to resume
             raise (error.__cause__ if isinstance(error.__cause__, EngineError) else error) from None
     return DecodeResult(None, decoded.summary, ids, trees.by_id)
-
-
-decode = blocking(decode_async)
 
 
 async def read_trees_async(path: str | Path) -> AsyncIterator[SearchTree]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import Any
 
 import typer
@@ -16,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from spar import __version__
 from spar.errors import SparError
+from spar.plugins import load
 from spar.shutdown import run_shutdown_callbacks
 
 COMMANDS = {
@@ -58,8 +58,7 @@ def load_command(name: str) -> Any:
     """Import a command."""
     from spar.cli.flags import SparCommand
 
-    module, attribute = COMMANDS[name][0].split(":")
-    target = getattr(import_module(module), attribute)
+    target = load(COMMANDS[name][0], "command")
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False, rich_markup_mode="rich")
         target.command(cls=SparCommand)(function)

@@ -17,9 +17,8 @@ from spar.estimate.memory import (
     training_need,
 )
 from spar.estimate.model_size import ModelSize, model_size
-from spar.plugins import ENGINES
 from spar.run.placement import USABLE
-from spar.run.resolve import deployments, shown_model
+from spar.run.resolve import deployments, loads_models, shown_model
 from spar.train.methods import LOOP_METHODS, method_for
 from spar.train.settings import LaunchSettings, TrainerSettings
 from spar.train.specs import GenerationSpec, TrainingSpec
@@ -98,7 +97,7 @@ def _inference_lines(
     specs: Sequence[GenerationSpec], sizes: Sizes, machine: Machine
 ) -> Iterator[str]:
     config = specs[0].config
-    if config.engine != "auto" and not ENGINES.spec(config.engine).loads_models:
+    if not loads_models(config):
         return
     if config.ray_address:
         yield "inference: whether the models fit the Ray cluster is not known here"

@@ -41,11 +41,6 @@ def check_stages(stages: Sequence[Stage], processes: Processes) -> None:
         _check_evaluations(first.items)
 
 
-def loads_models(config: DecodeConfig) -> bool:
-    """Whether the engine loads models from folders, for roles without a URL."""
-    return config.engine == "auto" or ENGINES.spec(config.engine).loads_models
-
-
 def is_remote(config: DecodeConfig) -> bool:
     """Whether the engine only serves models behind URLs."""
     return config.engine != "auto" and ENGINES.spec(config.engine).urls == "required"

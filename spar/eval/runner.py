@@ -27,7 +27,7 @@ from spar.eval.statistics import metrics
 from spar.hardware import has_package
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.plugins import BENCHMARKS, is_path
+from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.engine_pool import EnginePool
 from spar.store import read_manifest
@@ -232,7 +232,7 @@ def default_directory(config: EvalConfig) -> Path:
     """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
     values = {**config.stored(), "given": _digests(config.responses)}
     digest = config_digest(values, free=FREE)
-    return Path("runs") / f"eval-{config.strategy}-{digest[:8]}"
+    return Path("runs") / f"eval-{safe_name(config.strategy)}-{digest[:8]}"
 
 
 def score(opened: OpenedBenchmark) -> Results:

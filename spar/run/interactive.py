@@ -31,6 +31,7 @@ from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
+from spar.plugins import safe_name
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
@@ -138,7 +139,7 @@ class Session(Generic[C]):
         """
         manifest = self._manifests[tree.config]
         budget = manifest.config["budget"]
-        directory = folder / f"{source}-{tree.strategy}-{budget}-{manifest.digest[:8]}"
+        directory = folder / f"{source}-{safe_name(tree.strategy)}-{budget}-{manifest.digest[:8]}"
         with RunStore.open(directory, manifest) as store:
             if tree.prompt.id in store.done:
                 raise UsageError(f"{directory} already has a tree of this instruction and seed")

@@ -17,6 +17,7 @@ from spar.config import (
     load_decode,
     load_eval,
     override,
+    specs,
 )
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path, load
@@ -102,8 +103,9 @@ def plugin_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _check_settings(values: dict[str, Any], kind: type[DecodeConfig]) -> None:
     for name in values:
         check_name(kind.model_fields, "setting", name)
+    lists = {spec.name for spec in specs(kind) if spec.kind == "list"}
     for name, value in values.items():
-        if isinstance(value, str) and "tuple" in str(kind.model_fields[name].annotation):
+        if isinstance(value, str) and name in lists:
             values[name] = (value,)
         if isinstance(value, Path):
             values[name] = str(value)

@@ -241,7 +241,7 @@ def resolve_config(
     spec = ENGINES.spec(name)
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
     _check_combination(config, spec, roles)
-    _check_folders(config)
+    check_folders(config)
     config = _with_served_models(config, roles, note)
     if config.speculative_decoding == "auto":
         single = "speculative_decoding" in spec.accepts and interactive and has_gpu()
@@ -269,26 +269,25 @@ def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[R
             f"--engine-arg {secrets[0]}: would be written into run.json; set HF_TOKEN instead"
         )
     flags: dict[str, tuple[Accepts, bool]] = {
-        "--replicas and --ray-address": (
+        "--replicas and --ray-address need": (
             "replicas",
             config.replicas > 1 or bool(config.ray_address),
         ),
-        "--adapter": ("adapter", bool(config.adapter)),
-        "--speculative-decoding on": ("speculative_decoding", config.speculative_decoding == "on"),
+        "--adapter needs": ("adapter", bool(config.adapter)),
+        "--speculative-decoding on needs": (
+            "speculative_decoding",
+            config.speculative_decoding == "on",
+        ),
     }
     if spec.options is None:
-        flags["--engine-arg"] = ("engine_args", bool(config.engine_args))
+        flags["--engine-arg needs"] = ("engine_args", bool(config.engine_args))
     else:
         parse_options(spec.options, config.engine_args, flag="--engine-arg", name=name)
     for flag, (group, is_set) in flags.items():
         if is_set and group not in spec.accepts:
-            raise UsageError(f"{flag} {_needs(flag)} --engine {_accepting(group)}, not {name}")
+            raise UsageError(f"{flag} --engine {_accepting(group)}, not {name}")
     if spec.validate is not None:
         spec.validate(config)
-
-
-def _needs(flag: str) -> str:
-    return "need" if " and " in flag else "needs"
 
 
 def _accepting(group: Accepts) -> str:
@@ -305,17 +304,20 @@ def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
     return {name: tuple(map(parse, getattr(config, name))) for name in names}
 
 
-def _check_folders(config: DecodeConfig) -> None:
-    local = [
-        deployment.model
-        for deployment in deployments(config).values()
-        if not deployment.urls and ENGINES.spec(deployment.engine).loads_models
-    ]
+def check_folders(config: DecodeConfig) -> None:
+    """Raise `UsageError` where the folder of a model that the engine would load has none."""
+    served = deployments(config).values() if loads_models(config) else ()
+    local = [deployment.model for deployment in served if not deployment.urls]
     if local:
         from spar.infer.engines.hf import check_model_folder
 
         for model in local:
             check_model_folder(model)
+
+
+def loads_models(config: DecodeConfig) -> bool:
+    """Whether the engine loads models from folders, for roles without a URL."""
+    return config.engine == "auto" or ENGINES.spec(config.engine).loads_models
 
 
 def _with_served_models(config: C, roles: Sequence[Role], note: NoteCallback) -> C:

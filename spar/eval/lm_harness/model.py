@@ -20,7 +20,7 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from spar.config import EvalConfig, default_recipe, load_eval
+from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
@@ -36,11 +36,10 @@ from spar.eval.lm_harness.requests import (
 from spar.listener import LogListener
 from spar.run.interactive import Session
 from spar.run.job import Job
+from spar.run.keywords import eval_config
 from spar.run.resolve import models, shown_model
 from spar.store import read_trees
 from spar.types import SearchTree
-
-_LISTS = ("base_url", "actor_url", "judge_url", "refiner_url")
 
 
 class SparLM(LM):  # type: ignore[misc]  # lm-eval has no types
@@ -150,7 +149,4 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
             f"--model_args {unknown[0]}={arguments[unknown[0]]}: spar has no such setting (accepted: those "
             "of spar.config.EvalConfig, recipe, out)"
         )
-    arguments |= {
-        name: (arguments[name],) for name in _LISTS if isinstance(arguments.get(name), str)
-    }
-    return load_eval(recipe or default_recipe(arguments), arguments)
+    return eval_config(recipe or None, arguments)

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spar.errors import UsageError
 from spar.infer.engine import Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import BorrowedEngine
+from spar.plugins import load
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
 
-def _open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
-    from spar.infer.engines.hf import open_hf
+def _lazy(path: str) -> Callable[..., Any]:
+    """The function `module:attribute`, imported when it is called."""
 
-    return open_hf(deployment, config, note)
+    def call(*arguments: Any) -> Any:
+        return load(path, "engine")(*arguments)
 
-
-def _open_vllm(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
-    from spar.infer.engines.vllm.engine import open_vllm
-
-    return open_vllm(deployment, config, note)
-
-
-def _open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
-    from spar.infer.engines.openai.engine import open_openai
-
-    return open_openai(deployment, config, note)
-
-
-def _open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
-    from spar.infer.engines.ray.engine import open_ray
-
-    return open_ray(deployment, config, note)
-
-
-def _open_fake(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> Engine:
-    from spar.infer.engines.fake import open_fake
-
-    return open_fake(deployment, config, note)
-
-
-def _parse_url(url: str) -> str:
-    from spar.infer.engines.openai.connection_pool import base_url
-
-    return base_url(url)
+    return call
 
 
 def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> str:
@@ -55,14 +30,10 @@ def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallba
     return check_server(deployment.urls, deployment.model, config.api_key_env, note=note)
 
 
-def _check_replicas(config: DecodeConfig) -> None:
-    from spar.infer.engines.ray.engine import check_replicas
-
-    check_replicas(config)
-
+_parse_url = _lazy("spar.infer.engines.openai.connection_pool:base_url")
 
 HF = EngineSpec(
-    open=_open_hf,
+    open=_lazy("spar.infer.engines.hf:open_hf"),
     urls="refused",
     automatic=True,
     loads_models=True,
@@ -72,7 +43,7 @@ HF = EngineSpec(
 """transformers, in this process."""
 
 VLLM = EngineSpec(
-    open=_open_vllm,
+    open=_lazy("spar.infer.engines.vllm.engine:open_vllm"),
     urls="refused",
     automatic=True,
     loads_models=True,
@@ -84,7 +55,7 @@ VLLM = EngineSpec(
 """vLLM, in this process."""
 
 OPENAI = EngineSpec(
-    open=_open_openai,
+    open=_lazy("spar.infer.engines.openai.engine:open_openai"),
     urls="required",
     automatic=True,
     parse_url=_parse_url,
@@ -93,17 +64,17 @@ OPENAI = EngineSpec(
 """Servers that speak OpenAI's protocol."""
 
 RAY = EngineSpec(
-    open=_open_ray,
+    open=_lazy("spar.infer.engines.ray.engine:open_ray"),
     urls="refused",
     automatic=True,
     loads_models=True,
     accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "replicas"}),
-    validate=_check_replicas,
+    validate=_lazy("spar.infer.engines.ray.engine:check_replicas"),
     packages=("ray",),
 )
 """Replicas of hf or vllm on a Ray cluster."""
 
-FAKE = EngineSpec(open=_open_fake, parse_url=_parse_url)
+FAKE = EngineSpec(open=_lazy("spar.infer.engines.fake:open_fake"), parse_url=_parse_url)
 """Scripted replies, for tests and for trying things out."""
 
 
