@@ -10,30 +10,16 @@ from spar.errors import UsageError
 from spar.export.run import check_constraints, find_tree, prompt_renderer
 from spar.store import TREES
 from spar.templates import load
-from spar.types import Judgement, Message, Node, SearchTree, Usage
-from tests.hostile import EVERYTHING, hostile_tree
+from spar.types import Judgement, Message, Node, Usage
+from tests.export.samples import NANO, with_meta, write_three
+from tests.hostile import EVERYTHING
 from tests.train.trees import make_tree, tree_of, write_run
-
-NANO = {
-    "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
-    "kwargs": [{}, {"end_phrase": "done"}],
-}
-
-
-def with_meta(tree: SearchTree, meta: dict[str, object]) -> SearchTree:
-    """The tree of a prompt that carries `meta`."""
-    return tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": meta})})
 
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     """A run of three trees: p1, p10 and a hostile one."""
-    trees = (
-        with_meta(make_tree((None, 2), (0, 5), prompt_id="p1"), NANO),
-        make_tree((None, 1), prompt_id="p10"),
-        hostile_tree(),
-    )
-    return write_run(tmp_path / "three", *trees)
+    return write_three(tmp_path)
 
 
 def test_finding_a_tree(three: Path) -> None:
