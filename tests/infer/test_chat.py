@@ -14,7 +14,6 @@ from tokenizers import AddedToken
 
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.chat import ChatEncoder, group_samples
-from spar.infer.engines.thinking import without_thinking
 from spar.sanitize import escape_special_tokens
 from spar.types import Message
 
@@ -60,39 +59,6 @@ def test_groups_preserve_their_requests(requests: list[Request]) -> None:
 def test_consecutive_seeds_make_a_group(seeds: Sequence[int | None], sizes: list[int]) -> None:
     """Equal seeds and gaps do not."""
     assert [n for _, n in group_samples([request("a", seed) for seed in seeds])] == sizes
-
-
-@pytest.mark.parametrize(
-    ("text", "thinking", "answer"),
-    [
-        ("plain", False, "plain"),
-        ("<think>hm</think>\n\nyes", False, "yes"),
-        ("\n<think>\nhm\n</think>yes", False, "yes"),
-        ("hm\n</think>\n\nyes", True, "yes"),
-        ("hm\n</think>\n\nyes", False, "yes"),
-        ("<think>never ends", False, ""),
-        ("never ends", True, ""),
-        ("<think></think>", False, ""),
-        ("write <think> tags like </think> this", False, "write <think> tags like </think> this"),
-        ("<think>a</think>b</think>c", False, "b</think>c"),
-        ("<think>a</think>\n<think>b</think>c", False, "c"),
-        ("a</think><think>b</think>c", True, "c"),
-        ("hm.</think>\n\nyes", False, "yes"),
-        ("Write `</think>` last.", False, "Write `</think>` last."),
-        ("It ends with </think>", False, "It ends with </think>"),
-        ("<thinking>hm</thinking>yes", False, "yes"),
-        ("<seed:think>hm</seed:think>yes", False, "yes"),
-        ("[THINK]hm[/THINK]yes", False, "yes"),
-        ("[THINK]hm", False, ""),
-        (f"{ANALYSIS}<|start|>assistant<|channel|>final<|message|>yes<|return|>", False, "yes"),
-        ("<|channel|>final <|constrain|>json<|message|>yes", False, "yes"),
-        (ANALYSIS, False, ""),
-        ("<|channel|>analysis<|message|>hm", False, ""),
-    ],
-)
-def test_thinking_is_removed(text: str, thinking: bool, answer: str) -> None:
-    """Only at the start of the reply; thinking that does not end leaves no answer."""
-    assert without_thinking(text, thinking) == answer
 
 
 class CharacterTokenizer:

@@ -15,8 +15,8 @@ from typing import Any
 from spar.errors import PromptRefused, PromptTooLong, UsageError
 from spar.infer.engine import Request
 from spar.infer.engines.stops import find_stop, stop_window_tokens
-from spar.infer.engines.thinking import OPENING_TAGS, TAGS, without_thinking
 from spar.sanitize import replace_surrogates, sanitize, special_pattern, special_tokens
+from spar.thinking import is_tag, opens_thinking, without_thinking
 from spar.types import Message
 
 _CACHE_SIZE = 512
@@ -44,7 +44,7 @@ class ChatEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._special_tokens = special_tokens(tokenizer)
-        self._thinks_in_special_tokens = bool(TAGS.intersection(self._special_tokens))
+        self._thinks_in_special_tokens = any(map(is_tag, self._special_tokens))
         self._special_pattern = special_pattern(self._special_tokens)
         self._cache: dict[tuple[Message, ...], Rendered] = {}
 
@@ -170,7 +170,7 @@ class ChatEncoder:
             self._turns(messages), add_generation_prompt=True, tokenize=True, return_dict=True
         )
         ids = tuple(encoded["input_ids"])
-        return Rendered(ids, self.tokenizer.decode(ids[-8:]).rstrip().endswith(OPENING_TAGS))
+        return Rendered(ids, opens_thinking(self.tokenizer.decode(ids[-8:])))
 
 
 def _truncate(rendered: Rendered, max_tokens: int, context: int) -> Rendered:

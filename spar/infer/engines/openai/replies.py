@@ -17,7 +17,7 @@ from typing import Any
 
 from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
 from spar.infer.engines.stops import find_stop
-from spar.infer.engines.thinking import has_thinking, starts_inside, without_thinking
+from spar.thinking import has_thinking, starts_inside, without_thinking
 
 UNSUPPORTED_NOTES = {
     "n": "returns one choice per request; votes are sent as single requests",
