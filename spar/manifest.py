@@ -14,6 +14,14 @@ from pydantic import Field
 from spar.errors import ConfigChanged
 from spar.types import SCHEMA_VERSION, Record, Text
 
+KINDS: Mapping[str, str] = {
+    "begins": "training loop",
+    "student": "bootstrap",
+    "template_digest": "evolution of prompts",
+    "benchmark": "evaluation",
+    "data_digest": "training",
+}
+"""A key of the configuration that only runs of one kind have, to that kind; the first one that is there counts."""
 SHOWN_CHARACTERS = 200
 """Length at which values in a configuration diff are cut."""
 
@@ -46,6 +54,11 @@ class Manifest(Record):
     """Seed of the run; None for an unseeded run."""
     created: Text = Field(default_factory=lambda: utc_now())
     """Start time: UTC, ISO 8601."""
+
+    @property
+    def kind(self) -> str:
+        """What kind of run it is: one of `KINDS`, or a search."""
+        return next((kind for key, kind in KINDS.items() if key in self.config), "search")
 
 
 def config_digest(config: Mapping[str, Any], *, free: Iterable[str] = ()) -> str:

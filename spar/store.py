@@ -20,6 +20,7 @@ searches, strategies or engines.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -61,7 +62,8 @@ class RunStore:
     def open(cls, directory: str | Path, manifest: Manifest, *, fresh: bool = False) -> RunStore:
         """Start a run in `directory`, or resume the run in it.
 
-        With `fresh`, the files of an earlier run are deleted first; other files stay.
+        With `fresh`, an earlier run of the same kind is deleted first: its files, and the runs below it that
+        have its manifest, such as its drafts. Anything else stays.
 
         Raises
         ------
@@ -70,7 +72,8 @@ class RunStore:
         RunLocked
             Another process is writing to the directory.
         UsageError
-            The directory has other files and no run, cannot be used, or has a corrupt line.
+            The directory has other files and no run, cannot be used, or has a corrupt line; or `fresh`
+            would delete a run of another kind.
         """
         directory = Path(directory)
         with _usable(directory), ExitStack() as resources:
@@ -179,6 +182,14 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
     return _read_object(Path(directory) / SUMMARY)
 
 
+def refuse_other_kind(stored: Manifest, kind: str, directory: Path) -> None:
+    """Raise `UsageError` unless the run in a directory is of this kind (`Manifest.kind`)."""
+    if stored.kind != kind:
+        raise UsageError(
+            f"{directory} holds another kind of run ({stored.kind}, and this is: {kind}); choose another --out"
+        )
+
+
 @contextmanager
 def _usable(directory: Path) -> Iterator[None]:
     try:
@@ -219,14 +230,28 @@ def _store_manifest(directory: Path, manifest: Manifest, *, fresh: bool) -> Mani
     """Check or replace the stored manifest; returns the one that is stored then."""
     path = directory / MANIFEST
     if path.exists():
+        stored = read_manifest(directory)
         if not fresh:
-            stored = read_manifest(directory)
             refuse_changes(stored, manifest, directory)
             return stored
+        refuse_other_kind(stored, manifest.kind, directory)
+        for child in directory.iterdir():
+            if _is_part(child, stored):
+                shutil.rmtree(child)
         for name in RUN_FILES[1:]:
             (directory / name).unlink(missing_ok=True)
     replace_json(path, manifest.model_dump())
     return manifest
+
+
+def _is_part(directory: Path, manifest: Manifest) -> bool:
+    """Whether a directory is a part of the run with this manifest, such as its drafts."""
+    if directory.is_symlink() or not (directory / MANIFEST).is_file():
+        return False
+    try:
+        return read_manifest(directory) == manifest
+    except UsageError:
+        return False
 
 
 def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.errors import SparError
+from spar.errors import SparError, UsageError
 from spar.eval.job_outputs import RunOutputs
 from spar.files import locked
 from spar.listener import Listener
@@ -25,7 +25,7 @@ from spar.run.job import Job
 from spar.run.resolve import models, required_roles, resolve_config, urls
 from spar.run.resume import PromptSource, is_complete
 from spar.run.session import Run
-from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore
+from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore, read_manifest, refuse_other_kind
 from spar.types import ROLES
 
 
@@ -84,7 +84,7 @@ class DirectoryJobRunner:
         if fresh:
             if self.outputs.external_answers is None:  # a dead server must not cost the old run
                 resolve_config(self.config, lambda _: None)
-            forget(self.outputs.directory)
+            forget(self.outputs.directory, self.config.benchmark)
         if self.outputs.external_answers is not None:
             RunStore.open(self.outputs.directory, make_manifest(self.config)).close()
 
@@ -144,24 +144,25 @@ def _is_local(engine: str) -> bool:
     return engine != "auto" and ENGINES.spec(engine).urls == "refused"
 
 
-def forget(directory: Path) -> None:
+def forget(directory: Path, benchmark: str) -> None:
     """Delete an evaluation's own files and the directories of its stages, and nothing else.
 
-    A directory below it with results is an evaluation of its own: a point of a sweep, for one.
+    A directory below it with results is an evaluation of its own: a point of a sweep, for one. A run that is not
+    of this benchmark is somebody else's.
 
     Raises
     ------
     RunLocked
         Another process is writing to it, so nothing is deleted.
+    UsageError
+        The directory holds a run of another kind, or its manifest is damaged.
     """
     if not directory.is_dir():
         return
-    jobs = [
-        child
-        for child in directory.iterdir()
-        if (child / MANIFEST).is_file() and not (child / RESULTS).is_file()
-    ]
+    jobs = [child for child in directory.iterdir() if _is_stage(child, benchmark)]
     own = [directory] if (directory / MANIFEST).is_file() else []
+    if own:
+        refuse_other_kind(read_manifest(directory), "evaluation", directory)
     with contextlib.ExitStack() as locks:
         for run in (*own, *jobs):
             locks.enter_context(locked(run / LOCK))
@@ -169,6 +170,16 @@ def forget(directory: Path) -> None:
             shutil.rmtree(job)
         for name in _FILES if own else ():
             (directory / name).unlink(missing_ok=True)
+
+
+def _is_stage(directory: Path, benchmark: str) -> bool:
+    """Whether a directory is a stage of an evaluation by this benchmark."""
+    if directory.is_symlink() or (directory / RESULTS).is_file():
+        return False
+    try:
+        return read_manifest(directory).config.get("benchmark") == benchmark
+    except UsageError:  # it holds no run, or none that can be read
+        return False
 
 
 _FILES = (*RUN_FILES[1:], EXAMPLES, RESULTS, "likelihoods.jsonl", MANIFEST)

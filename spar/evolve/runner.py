@@ -80,7 +80,7 @@ async def evolve(
             (store.directory / name).unlink(missing_ok=True)
         # Seed prompts that changed are an error before any request is sent.
         deque(read_outcomes(store.directory, inputs), maxlen=0)
-        run = Run(resolved.config, source, store, listener, overwrite=overwrite, job=job)
+        run = Run(resolved.config, source, store, listener, job=job)
         summary = await run.execute()
         report = finalize(store.directory, inputs, store.manifest.models["actor"])
     return EvolveResult(report, summary, directory)

@@ -112,7 +112,7 @@ async def run_decode(
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     with RunStore.open(directory, manifest, fresh=overwrite) as store:
-        run = Run(config, source, store, listener, overwrite=overwrite)
+        run = Run(config, source, store, listener)
         summary = await run.execute()
     return DecodedRun(directory, summary, config)
 

@@ -27,7 +27,7 @@ from spar.run.job import Job
 from spar.run.placement import memory_shares, placement
 from spar.run.resolve import Engines, deployments, required_roles
 from spar.run.resume import PromptSource, load_summary
-from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, delete_drafts, has_missing_drafts
+from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, has_missing_drafts
 from spar.store import RunStore
 from spar.types import Role, SearchTree
 
@@ -43,8 +43,6 @@ class Run:
     source: PromptSource
     store: RunStore
     listener: Listener = Listener()
-    overwrite: bool = False
-    """Whether an earlier run in the directory was deleted, so that its drafts go too."""
     job: Job = Job("", ())
     """What differs from the plain search of the settings."""
     pool: EnginePool | None = None
@@ -66,8 +64,6 @@ class Run:
         UsageError
             A model cannot be loaded or a server refuses to serve it.
         """
-        if self.overwrite:
-            delete_drafts(self.store.directory)
         self.summary = load_summary(self.store.directory)
         if self.summary.trees:
             self.listener.note(f"resuming: {self.summary.trees} trees are stored")

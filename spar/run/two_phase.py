@@ -7,7 +7,6 @@ seeds and the same budget, so the trees are those of a run with both models load
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.store import MANIFEST, TREES, RunStore, tree_offsets
+from spar.store import TREES, RunStore, tree_offsets
 from spar.types import Node, Prompt, SearchTree, Usage
 
 FOLDER = "drafts"
@@ -71,12 +70,6 @@ def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Contain
     path = directory / FOLDER / TREES
     stored = tree_offsets(path) if path.is_file() else {}
     return any(prompt.id not in stored and prompt.id not in done for prompt in prompts)
-
-
-def delete_drafts(directory: Path) -> None:
-    """Delete the drafts of an earlier run; nothing that is no run directory."""
-    if (directory / FOLDER / MANIFEST).is_file():
-        shutil.rmtree(directory / FOLDER)
 
 
 class StoredDrafts:

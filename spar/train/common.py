@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from typing import Any, TypeVar
 from spar.errors import MissingExtra, RunStopped, SparError, UsageError
 from spar.files import replace_json
 from spar.hardware import has_package
-from spar.record.training import TRAIN_REPORT, TrainReport, read_metrics
+from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
-from spar.train.context import FAILURE, TrainingContext, open_training
+from spar.train.context import TrainingContext, open_training
 from spar.train.encode import Encoder
-from spar.train.progress import callbacks, last_checkpoint, plot
+from spar.train.owned import is_foreign
+from spar.train.progress import callbacks, last_checkpoint, plot, remove_older
 from spar.train.settings import TrainerSettings, load_settings
 from spar.train.weights import load_model, load_tokenizer, save_final
 
@@ -52,7 +52,7 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
             raise
         print_error(readable)  # by every process: the main one may not be the one that failed
         main = int(os.environ.get("RANK", "0")) == 0
-        if main and out is not None and out.is_dir():
+        if main and out is not None and out.is_dir() and not is_foreign(out):
             write_failure(out / FAILURE, readable)
         return readable.exit_code
 
@@ -167,7 +167,7 @@ def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> di
         "logging_nan_inf_filter": False,  # the filter would report a finite loss where there is none
         "save_strategy": "steps" if settings.checkpoint_steps else "no",
         "save_steps": settings.checkpoint_steps or 1,
-        "save_total_limit": 2,  # the older one is deleted before the newer one is marked complete
+        "save_total_limit": None,  # `progress` deletes old checkpoints: transformers would delete any
         "report_to": _reporters(settings),
         "disable_tqdm": True,
         "deepspeed": str(deepspeed_file(settings.deepspeed)) if settings.deepspeed else None,
@@ -238,6 +238,7 @@ def fit(
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda **_: None  # a README.md of TRL's would replace the user's
     for callback in callbacks(context.out, main=context.main):
         trainer.add_callback(callback)
     checkpoint = last_checkpoint(context.out)
@@ -257,10 +258,8 @@ def fit(
         seconds=round(time.monotonic() - context.started, 1),
     )
     replace_json(context.out / TRAIN_REPORT, report.model_dump())
-    (context.out / "README.md").unlink(missing_ok=True)  # TRL's model card of the checkpoints
     if not settings.keep_checkpoints:
-        for path in context.out.glob("checkpoint-*"):
-            shutil.rmtree(path)
+        remove_older(context.out, keep=0)
 
 
 def import_trl() -> Any:

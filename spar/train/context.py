@@ -32,13 +32,12 @@ from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
 from spar.hardware import has_package
 from spar.manifest import Manifest, refuse_changes
-from spar.record.training import TRAIN_REPORT
+from spar.record.training import FAILURE, TRAIN_REPORT
 from spar.store import MANIFEST
+from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints
 from spar.train.progress import last_checkpoint, remove_incomplete
 from spar.train.settings import FREE, TrainerSettings
 
-FAILURE = "failure.json"
-"""Why a training failed, in its folder."""
 _RANKS = {"RANK": "0", "WORLD_SIZE": "1"}
 _PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
 
@@ -76,18 +75,23 @@ def open_training(settings: TrainerSettings) -> Iterator[TrainingContext | None]
         The folder holds a training with other settings or data.
     RunLocked
         Another process is writing to it.
+    UsageError
+        The folder holds files of others; nothing in it is changed.
     """
     context = _context(settings)
     out = context.out
+    if context.main:
+        refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
     if not context.main:
         yield None if (out / TRAIN_REPORT).exists() else context
         return
-    with locked(out / "lock"):
+    with locked(out / LOCK):
         _write_manifest(_manifest(settings, context), out)
         (out / FAILURE).unlink(missing_ok=True)
         done = (out / TRAIN_REPORT).exists()
         if not done:
+            refuse_foreign_checkpoints(out)
             remove_incomplete(out)
         checkpoint = last_checkpoint(out)
         start = f"resuming from {checkpoint.name}" if checkpoint else "training"

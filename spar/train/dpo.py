@@ -10,11 +10,11 @@ same where a micro-batch is one pair, close otherwise.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from spar.errors import UsageError
 from spar.train.common import (
     check_lengths,
     dataset,
@@ -24,6 +24,7 @@ from spar.train.common import (
 )
 from spar.train.context import TrainingContext
 from spar.train.encode import read_pairs
+from spar.train.owned import is_owned, mark_owned, remove_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
 from spar.train.weights import adapter_config
@@ -68,7 +69,7 @@ def train(settings: DpoSettings) -> None:
         )
         fit(trainer, settings, context, lengths)
         if context.main:
-            shutil.rmtree(context.out / PAIRS, ignore_errors=True)
+            remove_owned(context.out / PAIRS)
 
 
 def loss_arguments(settings: DpoSettings) -> dict[str, Any]:
@@ -98,6 +99,11 @@ def _shared_dataset(
 
     folder = context.out / PAIRS
     if context.main:
+        if folder.exists() and not is_owned(folder):
+            raise UsageError(
+                f"{folder} is in the way: this training has not written it; move it away"
+            )
+        mark_owned(folder)
         dataset(rows).save_to_disk(str(folder))
     wait_for_all()
     return load_from_disk(str(folder))

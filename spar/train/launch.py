@@ -23,8 +23,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spar.errors import MissingExtra, SparError, UsageError
+from spar.record.training import FAILURE
 from spar.subprocesses import WATCHED, appended, failure, print_error, run_child
 from spar.train.methods import METHODS
+from spar.train.owned import refuse_foreign
 from spar.train.settings import LaunchSettings, load_settings
 
 
@@ -52,12 +54,13 @@ def launch(
     Raises
     ------
     UsageError
-        The trainer rejected its settings, data or model.
+        The trainer rejected its settings, data or model, or its folder holds files of others.
     RunStopped
         It stopped, or was killed; rerunning it resumes from its last checkpoint.
     """
     out = Path(load_settings(METHODS[method].settings, settings).out)
-    failure_file = out / "failure.json"
+    refuse_foreign(out)
+    failure_file = out / FAILURE
     failure_file.unlink(missing_ok=True)
     with appended(log) as stream:
         # Standard input does not reach other machines: ssh does not carry it there.

@@ -6,6 +6,7 @@ Source: section 2 of the paper, and its released scripts for the order of the st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from spar.errors import UsageError
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.record.training import ORIGIN, REPLACED, iteration_number
+from spar.record.training import ORIGIN, iteration_number
 from spar.store import MANIFEST
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.pipeline import Pipeline
@@ -49,11 +50,9 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         folder=run,
         stages=loop_stages(config, run, origin),
         manifest=_manifest(config, origin),
-        key=ORIGIN,
         stage_settings=STAGE_SETTINGS,
         prepare=prepare,
         past_stages=lambda: _past_stages(config, run, origin),
-        own_files=lambda: (*run.glob("iteration-*"), run / REPLACED),
     )
 
 
@@ -103,12 +102,17 @@ def prompts_of(config: TrainConfig, iteration: int) -> Iterator[Prompt]:
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:
-    """The stages of a loop with all iterations in the folder and with evaluations."""
+    """Every stage that any loop may have left in the folder: of all iterations, with evaluations."""
     numbers = [iteration_number(path) or 0 for path in run.glob("iteration-*")]
     last = max(config.iterations, *numbers, 1)
     benchmarks = config.benchmarks or (EvalSpec(benchmark="any"),)
-    longest = config.model_copy(update={"iterations": last, "benchmarks": benchmarks})
-    return loop_stages(longest, run, origin)
+    changes = {
+        "iterations": last,
+        "benchmarks": benchmarks,
+        "iterative": True,
+        "measure_start": True,
+    }
+    return loop_stages(config.model_copy(update=changes), run, replace(origin, iteration=0))
 
 
 def _manifest(config: TrainConfig, origin: Origin) -> Manifest:

@@ -8,8 +8,7 @@ process of its own, so that all memory is free before the next stage starts.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,11 @@ from spar.train.stage_runner import (
     archive,
     check_owner,
     check_settings,
+    delete_archive,
+    delete_path,
     lock,
+    remove_empty,
+    reopen,
     run_stage,
 )
 
@@ -46,21 +49,19 @@ class Pipeline:
     """The stages of a pipeline in a folder."""
 
     title: str
-    """What messages call it, such as "training loop"."""
+    """What it is, "training loop" or "bootstrap" (`spar.manifest.KINDS`)."""
     folder: Path
     stages: tuple[Stage, ...]
     """In the order in which they run."""
     manifest: Manifest
-    key: str
-    """A key of the manifest's configuration that only such pipelines have."""
     stage_settings: Mapping[str, tuple[str, ...]]
     """Stage to the settings that no stage before it depends on: they may change while it was not started."""
     prepare: Callable[[Stage], None]
     """Writes the prompts of a stage, unless they exist."""
     past_stages: Callable[[], Sequence[Stage]]
     """All stages, and those that an earlier recipe may have left in the folder."""
-    own_files: Callable[[], Iterable[Path]]
-    """Files and folders to delete before the pipeline is started over."""
+    prompt_files: tuple[Path, ...] = ()
+    """Files of prompts that belong to no single stage."""
 
 
 def run_pipeline(
@@ -97,7 +98,7 @@ def run_pipeline(
         execute(stage, tick)
 
     with lock(folder):
-        check_owner(folder, key=pipeline.key, title=pipeline.title)
+        check_owner(folder, pipeline.title)
         first, selected = select_stages(stages, selection, overwrite=overwrite)
         if overwrite:
             _delete(pipeline)
@@ -177,13 +178,20 @@ def find_stage(stages: Sequence[Stage], name: str, current: int | None = None) -
 
 
 def _delete(pipeline: Pipeline) -> None:
-    """Delete the pipeline's own files, and nothing else."""
+    """Delete what the records of the pipeline's stages say is its own, and nothing else.
+
+    The last stage goes first, and of a stage its record goes last, so that a deletion that was cut short can be
+    repeated, and leaves no done stage without its output.
+    """
     manifest = pipeline.folder / MANIFEST
     if not manifest.is_file():
         return
-    for path in pipeline.own_files():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    manifest.unlink()
+    past = [stage for stage in pipeline.past_stages() if stage.record.exists()]
+    for stage in reversed(past):
+        reopen(stage)
+        for path in (*stage.files[1:], stage.record):
+            delete_path(path)
+        remove_empty(stage.home, pipeline.folder)
+    delete_archive(pipeline.folder, pipeline.past_stages())
+    for path in (*pipeline.prompt_files, manifest):
+        path.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from typing import Any
 from spar.errors import RunStopped
 from spar.files import LineFile, replace_json, replace_lines
 from spar.record.training import METRICS, MetricsRow, read_metrics
+from spar.train.owned import CHECKPOINT, COMPLETE, checkpoints, is_owned, mark_owned, remove_owned
 
-MARK = "complete.json"
-"""File in a checkpoint that is complete."""
-_PREFIX = "checkpoint-"
+KEPT = 2
+"""Complete checkpoints that stay while a training runs."""
 
 
 def callbacks(folder: Path, *, main: bool) -> list[Any]:
@@ -39,10 +38,18 @@ def callbacks(folder: Path, *, main: bool) -> list[Any]:
                 _write(folder, state.global_step, state.max_steps, values)
             check_finite(state.global_step, values, folder, main=main)
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not control.should_save:
+                return
+            if main:  # before any process writes to it
+                mark_owned(checkpoint_of(folder, state.global_step))
+            wait_for_all()
+
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             wait_for_all()
             if main:
-                mark(folder / f"{_PREFIX}{state.global_step}", state.global_step)
+                mark_complete(checkpoint_of(folder, state.global_step), state.global_step)
+                remove_older(folder)
 
     return [ProgressCallback()]
 
@@ -62,7 +69,7 @@ def check_finite(
         return
     wait_for_all()
     if main:
-        shutil.rmtree(folder / f"{_PREFIX}{step - 1}", ignore_errors=True)
+        remove_owned(checkpoint_of(folder, step - 1))
     wait_for_all()
     checkpoint = last_checkpoint(folder)
     last = (
@@ -75,7 +82,7 @@ def check_finite(
     )
 
 
-def mark(checkpoint: Path, step: int) -> None:
+def mark_complete(checkpoint: Path, step: int) -> None:
     """Mark a checkpoint as complete, after all of it is on the disk."""
     for path in checkpoint.rglob("*"):
         if path.is_file():
@@ -84,27 +91,37 @@ def mark(checkpoint: Path, step: int) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-    replace_json(checkpoint / MARK, {"step": step})
+    replace_json(checkpoint / COMPLETE, {"step": step})
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint."""
-    complete = [path for path in _checkpoints(folder) if (path / MARK).exists()]
-    return max(complete, key=_step, default=None)
+    return max(_complete(folder), key=_step, default=None)
 
 
 def remove_incomplete(folder: Path) -> None:
-    """Remove all checkpoints but the last complete one, and the metrics after it.
+    """Remove all of the training's checkpoints but the last complete one, and the metrics after it.
 
-    An unmarked checkpoint is incomplete; an older one may be half deleted.
+    One that is not complete was being written; an older one may be half deleted.
     """
     last = last_checkpoint(folder)
-    for path in _checkpoints(folder):
+    for path in checkpoints(folder):
         if path != last:
-            shutil.rmtree(path)
+            remove_owned(path)
     step = _step(last) if last else 0
     rows = [row for row in read_metrics(folder) if row.step <= step]
     replace_lines(folder / METRICS, map(_line, rows))
+
+
+def remove_older(folder: Path, keep: int = KEPT) -> None:
+    """Remove the training's complete checkpoints but the last `keep`."""
+    for path in sorted(_complete(folder), key=_step, reverse=True)[keep:]:
+        remove_owned(path)
+
+
+def checkpoint_of(folder: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return folder / f"{CHECKPOINT}{step}"
 
 
 def wait_for_all() -> None:
@@ -149,10 +166,9 @@ def _line(row: MetricsRow) -> str:
     return json.dumps(row.model_dump(), separators=(",", ":"))
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    folders = (path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
-    return [path for path in folders if path.name.removeprefix(_PREFIX).isdigit()]
+def _complete(folder: Path) -> list[Path]:
+    return [path for path in checkpoints(folder) if is_owned(path) and (path / COMPLETE).exists()]
 
 
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix(_PREFIX))
+    return int(checkpoint.name.removeprefix(CHECKPOINT))

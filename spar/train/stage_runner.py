@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from spar.files import locked, replace_json, replace_lines
 from spar.listener import Activity, Listener
 from spar.manifest import Manifest, refuse_changes
 from spar.record.training import REPLACED, StageRecord
-from spar.store import LOCK, MANIFEST, read_manifest
+from spar.store import LOCK, MANIFEST, read_manifest, refuse_other_kind
 from spar.train.stage import Stage, read_record, write_record
 from spar.types import Prompt
 
@@ -51,15 +52,13 @@ def lock(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def check_owner(folder: Path, *, key: str, title: str) -> None:
+def check_owner(folder: Path, kind: str) -> None:
     """Reject a folder with other files than those of such a pipeline, before anything in it changes.
 
     Parameters
     ----------
-    key:
-        A key of the configuration that only such pipelines have.
-    title:
-        What the message calls the pipeline, such as "training loop".
+    kind:
+        What such a pipeline is: "training loop" or "bootstrap" (`spar.manifest.KINDS`).
 
     Raises
     ------
@@ -67,14 +66,13 @@ def check_owner(folder: Path, *, key: str, title: str) -> None:
         The folder holds a run of another kind, or other files and no run.
     """
     if (folder / MANIFEST).exists():
-        if key not in read_manifest(folder).config:
-            raise UsageError(f"{folder} holds a run of another kind; choose another --out")
+        refuse_other_kind(read_manifest(folder), kind, folder)
         return
     foreign = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK)
     if foreign:
         raise UsageError(
             f"{folder} is not empty (it holds {foreign[0]!r}) and has no {MANIFEST}, so it is not the folder "
-            f"of a {title}; choose another --out"
+            f"of a {kind}; choose another --out"
         )
 
 
@@ -174,6 +172,39 @@ def archive(folder: Path, stages: Sequence[Stage], note: Callable[[str], None]) 
             path.rename(destination / path.name)
     titles = ", ".join(stage.title for stage in started)
     note(f"running again: {titles}; their earlier output is in {target}")
+
+
+def delete_archive(folder: Path, stages: Sequence[Stage]) -> None:
+    """Delete the earlier output of stages in `replaced/N`, and nothing else in there."""
+    for target in (folder / REPLACED).glob("*"):
+        for stage in stages if target.name.isdecimal() else ():
+            home = target / stage.home.relative_to(folder)
+            for path in reversed(stage.files):
+                delete_path(home / path.name)
+            remove_empty(home, folder)
+
+
+def reopen(stage: Stage) -> None:
+    """Record that a stage is not done; a damaged record says so already."""
+    with contextlib.suppress(UsageError):
+        record = read_record(stage)
+        if record is not None:
+            write_record(stage, record.model_copy(update={"state": "running"}))
+
+
+def delete_path(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; nothing where there is neither."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder and those above it, up to and without `top`, that are empty."""
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, UsageError
+from spar.train.owned import remove_owned
 from spar.train.settings import TrainerSettings
 
 _GENERATION = "generation_config.json"
@@ -136,7 +137,7 @@ def _check_finite(folder: Path, checkpoint: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         for name, tensor in load_file(path).items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                shutil.rmtree(checkpoint, ignore_errors=True)
+                remove_owned(checkpoint)
                 raise RunStopped(
                     f"the last step left weights that are not finite ({name}); no model is written, "
                     "and the checkpoints before it stay; lower learning_rate and train in another folder"

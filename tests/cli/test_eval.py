@@ -17,11 +17,12 @@ from spar.eval.job_runner import forget, grader_config
 from spar.eval.runner import EvalRequest, evaluate
 from spar.infer.engine import Completion, Deployment
 from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.manifest import Manifest
 from spar.plugins import BENCHMARKS, ENGINES
 from spar.progress import Progress
 from spar.record.evaluation import read_examples, read_results
 from spar.run.resume import PromptSource, is_complete
-from spar.store import read_manifest, read_trees
+from spar.store import RunStore, read_manifest, read_trees
 from tests.cli.test_decode import rows, spar
 from tests.cli.toy_benchmark import NUM_PROMPTS, Toy
 from tests.servers import ScriptedServer
@@ -295,14 +296,19 @@ def test_overwrite_does_not_delete_the_answers_to_score(tmp_path: Path) -> None:
 
 
 def test_overwrite_leaves_nested_evaluations(tmp_path: Path) -> None:
-    """The points of a sweep stay; stages are deleted."""
+    """The points of a sweep and the runs of others stay; stages are deleted."""
     spar_eval(tmp_path)
     (tmp_path / "toy" / "bfs-3").mkdir()
     for name in ("run.json", "results.json"):
         (tmp_path / "toy" / "bfs-3" / name).write_text("{}")
-    forget(tmp_path / "toy")
+    foreign = tmp_path / "toy" / "mine"
+    RunStore.open(foreign, Manifest(spar_version="1", config={"budget": 3})).close()
+    forget(tmp_path / "toy", "toy")
     left = {path.name for path in (tmp_path / "toy").iterdir()}
-    assert left <= {"bfs-3", "run.lock"}
+    assert left <= {"bfs-3", "mine", "run.lock"}
+    with pytest.raises(UsageError, match="another kind of run"):
+        forget(foreign, "toy")
+    assert (foreign / "run.json").exists()
     assert len(list((tmp_path / "toy" / "bfs-3").iterdir())) == 2
 
 

@@ -22,7 +22,6 @@ from spar.run.two_phase import (
     FOLDER,
     DraftPhase,
     StoredDrafts,
-    delete_drafts,
     has_missing_drafts,
 )
 from spar.store import RunStore, read_trees
@@ -149,5 +148,7 @@ async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_
         await stage.write(PROMPTS[:8], real_roles(FakeEngine(World())), room, Listener())
     assert has_missing_drafts(tmp_path, PROMPTS, set())
     assert not has_missing_drafts(tmp_path, PROMPTS, {prompt.id for prompt in PROMPTS[8:]})
-    delete_drafts(tmp_path)
-    assert not (tmp_path / FOLDER).exists()
+    foreign = tmp_path / "mine"
+    RunStore.open(foreign, MANIFEST.model_copy(update={"created": "another time"})).close()
+    RunStore.open(tmp_path, MANIFEST, fresh=True).close()
+    assert not (tmp_path / FOLDER).exists() and (foreign / "run.json").exists()

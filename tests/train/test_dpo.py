@@ -14,6 +14,7 @@ from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.infer.engine import Request, Sampling
 from spar.record.training import read_metrics
 from spar.train.dpo import main, train
+from spar.train.owned import mark_owned
 from spar.train.settings import DpoSettings
 from spar.train.weights import save_final
 from spar.types import Message
@@ -76,7 +77,7 @@ def test_weights_that_are_not_finite_are_not_written(tiny_model: Path, tmp_path:
 
     settings = dpo_settings(tiny_model, tmp_path)
     for step in (1, 2):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+        mark_owned(tmp_path / f"checkpoint-{step}")
     with pytest.raises(RunStopped, match=r"not finite \(lm_head\.weight\)"):
         save_final(Trainer(), settings, tmp_path / "model")
     assert not (tmp_path / "model").exists()

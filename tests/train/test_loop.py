@@ -18,7 +18,8 @@ from spar.errors import (
     UsageError,
 )
 from spar.files import locked
-from spar.store import LOCK
+from spar.manifest import Manifest
+from spar.store import LOCK, RunStore
 from spar.train.loop import loop_pipeline, prompts_of
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.pipeline import StageSelection, run_pipeline
@@ -255,6 +256,44 @@ def test_contradictory_selections_change_nothing(
     with pytest.raises(UsageError, match=words):
         go(script, run, settings(), **selection)
     assert not (run / "replaced").exists()
+
+
+def test_overwrite_deletes_only_what_the_loop_has_written(tmp_path: Path, script: Script) -> None:
+    """Stages and their archive go; files, folders and runs of others stay, also in the loop's own folders."""
+    run = tmp_path / "run"
+    go(script, run, settings(iterations=2))
+    go(script, run, settings(iterations=2), rerun_from="2/dpo")
+    foreign = [
+        *("notes.txt", "iteration-1/notes.txt", "iteration-1/mine/run.json"),
+        *("iteration-7/search/trees.jsonl", "replaced/1/iteration-2/mine", "replaced/mine/f"),
+    ]
+    for name in foreign:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("mine")
+    script.fails["0/eval"] = UsageError("end here")
+    with pytest.raises(UsageError, match="end here"):
+        go(script, run, settings(), overwrite=True)
+    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert left - {
+        "run.json",
+        "run.lock",
+        "iteration-0/eval.json",
+        "iteration-0/eval.order.json",
+    } == {*foreign}
+
+
+def test_overwriting_another_kind_of_run_deletes_nothing(tmp_path: Path, script: Script) -> None:
+    """A search, an evaluation or a training is not a loop, and a loop is not a search."""
+    run = tmp_path / "run"
+    go(script, run, settings())
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(UsageError, match=r"another kind of run \(training loop, .*search\)"):
+        RunStore.open(run, Manifest(spar_version="1", config={}), fresh=True)
+    assert (run / "run.json").read_bytes() == before
+    search = tmp_path / "search"
+    RunStore.open(search, Manifest(spar_version="1", config={})).close()
+    with pytest.raises(UsageError, match=r"another kind of run \(search, .*training loop\)"):
+        go(script, search, settings(), overwrite=True)
 
 
 def test_overwrite_with_an_unknown_stage_deletes_nothing(tmp_path: Path, script: Script) -> None:

@@ -8,25 +8,36 @@ from pathlib import Path
 
 import pytest
 
-from spar.errors import RunStopped
+from spar.errors import RunStopped, UsageError
 from spar.record.training import METRICS, MetricsRow, read_metrics
+from spar.train.owned import (
+    COMPLETE,
+    OWNED,
+    is_foreign,
+    mark_owned,
+    refuse_foreign,
+    refuse_foreign_checkpoints,
+    remove_owned,
+)
 from spar.train.progress import (
-    MARK,
     check_finite,
     last_checkpoint,
-    mark,
+    mark_complete,
     plot,
     remove_incomplete,
+    remove_older,
 )
 
 
-def checkpoint(folder: Path, step: int, *, whole: bool = True) -> Path:
+def checkpoint(folder: Path, step: int, *, whole: bool = True, owned: bool = True) -> Path:
     """A checkpoint with a file in it."""
     path = folder / f"checkpoint-{step}"
+    if owned:
+        mark_owned(path)
     (path / "inner").mkdir(parents=True)
     (path / "inner" / "weights").write_text("w")
     if whole:
-        mark(path, step)
+        mark_complete(path, step)
     return path
 
 
@@ -44,7 +55,7 @@ def test_only_a_marked_checkpoint_counts(tmp_path: Path) -> None:
     checkpoint(tmp_path, 11, whole=False)
     (tmp_path / "checkpoint-old").mkdir()
     assert last_checkpoint(tmp_path) == good
-    assert json.loads((good / MARK).read_text()) == {"step": 10}
+    assert json.loads((good / COMPLETE).read_text()) == {"step": 10}
 
 
 def test_incomplete_checkpoints_are_removed(tmp_path: Path) -> None:
@@ -57,6 +68,71 @@ def test_incomplete_checkpoints_are_removed(tmp_path: Path) -> None:
     remove_incomplete(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [good.name]
     assert read_metrics(tmp_path) == rows[:2]
+
+
+def test_only_own_checkpoints_are_removed(tmp_path: Path) -> None:
+    """Those of another program stay, whatever is removed; one of an earlier version goes by its only mark."""
+    foreign = checkpoint(tmp_path, 500, whole=False, owned=False)
+    named = tmp_path / "checkpoint-mine"
+    named.mkdir()
+    checkpoint(tmp_path, 1, owned=False)
+    for step in (2, 3, 4):
+        checkpoint(tmp_path, step)
+    remove_older(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(foreign.name, named.name, "checkpoint-3", "checkpoint-4")
+    }
+    remove_incomplete(tmp_path)
+    remove_older(tmp_path, keep=0)
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {foreign.name, named.name}
+    assert (foreign / "inner" / "weights").read_text() == "w"
+    with pytest.raises(UsageError, match=r"checkpoint-500 has no spar\.json.*move it away"):
+        refuse_foreign_checkpoints(tmp_path)
+
+
+def test_a_half_deleted_folder_is_still_the_trainings(tmp_path: Path) -> None:
+    """The mark of completeness goes first and the owner's last, and links are not followed."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    path = checkpoint(tmp_path, 3)
+    (path / "link").symlink_to(outside)
+    remove_owned(path)
+    assert not path.exists() and (outside / "file").exists()
+    half = checkpoint(tmp_path, 5, whole=False)
+    assert [entry.name for entry in half.iterdir() if entry.is_file()] == [OWNED]
+    remove_owned(half)
+    assert not half.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"README.md": "mine"}, r"it holds 'README\.md'"),
+        ({"checkpoint-500/f": ""}, "it holds 'checkpoint-500'"),
+        ({"run.json": '{"spar_version": "1", "config": {"budget": 1}}'}, "another kind of run"),
+    ],
+)
+def test_a_folder_of_others_is_refused(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    """Nothing in it is changed, and no failure is written to it."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=words):
+        refuse_foreign(tmp_path)
+    assert is_foreign(tmp_path) and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_trainings_own_folder_is_accepted(tmp_path: Path) -> None:
+    """Absent, empty, with what a start that failed has left, or with the manifest of a training."""
+    refuse_foreign(tmp_path / "absent")
+    for name in ("lock", "failure.json", "run.json.123.part"):
+        (tmp_path / name).touch()
+    refuse_foreign(tmp_path)
+    (tmp_path / "run.json").write_text('{"spar_version": "1", "config": {"data_digest": "a"}}')
+    (tmp_path / "notes.txt").touch()
+    refuse_foreign(tmp_path)
 
 
 def test_metrics_without_a_checkpoint_are_removed(tmp_path: Path) -> None:

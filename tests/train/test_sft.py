@@ -17,6 +17,7 @@ from spar.record.training import read_metrics
 from spar.train import sft as module
 from spar.train.common import readable_error
 from spar.train.launch import launch
+from spar.train.owned import mark_owned
 from spar.train.progress import last_checkpoint
 from spar.train.settings import LaunchSettings, SftSettings
 from spar.train.sft import main, train
@@ -94,7 +95,7 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tiny_model: Path, tmp_
     process.wait()
     assert not (out / "report.json").exists()
     torn = out / "checkpoint-999"
-    torn.mkdir()
+    mark_owned(torn)
     (torn / "model.safetensors").write_bytes(b"half of it")
     again = subprocess.run(command, env=one_thread(), capture_output=True, text=True, check=True)
     assert "resuming from checkpoint-1" in again.stdout

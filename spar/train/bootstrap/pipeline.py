@@ -13,7 +13,6 @@ from spar import __version__
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.record.training import REPLACED
 from spar.train.bootstrap.recipe import FREE, STAGE_SETTINGS, BootstrapConfig
 from spar.train.bootstrap.stages import ACTOR_PROMPTS, REFINER_PROMPTS, bootstrap_stages
 from spar.train.pipeline import Pipeline
@@ -40,15 +39,10 @@ def bootstrap_pipeline(config: BootstrapConfig, run: Path) -> Pipeline:
         folder=run,
         stages=stages,
         manifest=_manifest(config),
-        key="student",
         stage_settings=STAGE_SETTINGS,
         prepare=prepare,
         past_stages=lambda: stages,
-        own_files=lambda: (
-            *(path for stage in stages for path in stage.files),
-            run / REPLACED,
-            *prompts,
-        ),
+        prompt_files=tuple(prompts),
     )
 
 
