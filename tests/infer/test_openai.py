@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from spar.config import load_decode
 from spar.errors import EngineError, UsageError
 from spar.infer.engine import Deployment
+from spar.infer.engines.openai.concurrency_limit import INITIAL_LIMIT
 from spar.infer.engines.openai.engine import OpenAIEngine, open_openai
 from tests.answers import Script
-from tests.infer.openai_helpers import ask, connect, echo, lacking, serving, votes
+from tests.infer.openai_helpers import SETTINGS, ask, connect, echo, lacking, serving, votes
 from tests.servers import ScriptedServer
 
 
@@ -181,7 +183,8 @@ async def test_concurrency_shrinks_on_429_and_grows_without() -> None:
         assert [reply.text for reply in replies] == [f"say {i} 10" for i in range(150)]
         assert engine.capacity < 16
         assert any("HTTP 429" in line for line in notes)
-    with serving(Script(echo, seconds=0.02)) as (server, engine, _):
+    with ScriptedServer(Script(echo, seconds=0.02)) as server:
+        engine = connect(server, settings=replace(SETTINGS, initial_concurrency=16))
         await ask(engine, requests)
         assert engine.capacity > 16
         assert server.peak > 16
@@ -257,5 +260,5 @@ def test_opening_an_engine_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UsageError, match="--adapter"):
         open_openai(Deployment("tiny", ("http://127.0.0.1:9",), ("a",)), config, print)
     engine = open_openai(Deployment("tiny", ("http://127.0.0.1:9",)), config, print)
-    assert (engine.model, engine.capacity) == ("tiny", 16)
+    assert (engine.model, engine.capacity) == ("tiny", INITIAL_LIMIT)
     assert json.dumps(engine.description)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import statistics
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from spar.infer.engines.openai.connection_pool import (
     Key,
     Unreachable,
 )
+from spar.infer.engines.openai.retry import MIN_ATTEMPTS
 from spar.infer.engines.openai.servers import Server, ServerPool
 
 TOKEN_SECONDS = 0.01
@@ -52,6 +56,112 @@ async def flood(
     await asyncio.gather(*(caller() for _ in range(1500)))
 
 
+@dataclass(slots=True)
+class SlotServer:
+    """A server with few slots, first come first served; replies take 30 s or the given seconds, long-tailed."""
+
+    slots: int
+    reply_seconds: float
+    timeout: float = 600.0
+    cached_share: float = 0.0
+    """Share of requests that are answered at once."""
+    limits: list[int] = field(default_factory=list)
+    """The limit after each reply."""
+
+    async def serve(self, num_replies: int) -> tuple[AdaptiveLimiter, Counter[int]]:
+        """Answer as many requests, all there from the start; the limiter, and timeouts by request."""
+        limiter, timeouts = AdaptiveLimiter(), Counter[int]()
+        free, dice = asyncio.Semaphore(self.slots), random.Random(0)
+
+        async def generate(tokens: int) -> None:
+            async with free:
+                await asyncio.sleep(self.reply_seconds * tokens / 55)
+
+        async def caller(number: int) -> None:
+            tokens = max(1, round(math.exp(dice.gauss(4, 0.5))))
+            while True:
+                permit = await limiter.acquire(1, is_retry=number in timeouts)
+                cached = dice.random() < self.cached_share
+                try:
+                    async with asyncio.timeout(self.timeout):
+                        await (asyncio.sleep(0.01) if cached else generate(tokens))
+                except TimeoutError:
+                    timeouts[number] += 1
+                    limiter.back_off_after_timeout(permit)
+                    limiter.release(permit)
+                else:
+                    limiter.release(permit, tokens)
+                    self.limits.append(limiter.limit)
+                    return
+
+        await asyncio.gather(*(caller(number) for number in range(num_replies)))
+        return limiter, timeouts
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(1, 30.0), (1, 60.0), (4, 10.0), (4, 30.0)])
+def test_a_wide_start_times_out_few_times_at_a_small_slow_server(
+    slots: int, seconds: float
+) -> None:
+    """The limit falls within a few replies, so that no request is abandoned more often than it is retried."""
+    server = SlotServer(slots, seconds)
+
+    async def serve() -> None:
+        _, timeouts = await server.serve(400)
+        assert max(timeouts.values(), default=0) < MIN_ATTEMPTS
+        assert statistics.median(server.limits) <= 32
+        assert asyncio.get_running_loop().time() < 400 * seconds / slots * 1.25
+
+    in_virtual_time(serve())
+
+
+@pytest.mark.parametrize(("slots", "at_most"), [(256, 210), (1024, 105)])
+def test_replies_from_a_cache_are_not_taken_for_the_pace_of_a_server(
+    slots: int, at_most: float
+) -> None:
+    """Where they make the others look queued and the limit falls, it grows again at once."""
+    server = SlotServer(slots, 5.0, cached_share=0.3)
+
+    async def serve() -> None:
+        limiter, _ = await server.serve(8000)
+        assert limiter.limit >= slots
+        assert asyncio.get_running_loop().time() < at_most  # 124 and 31 s of work
+
+    in_virtual_time(serve())
+
+
+def test_a_short_run_is_not_limited_at_a_server_with_room() -> None:
+    """A first wave of 256 replies is sent at once, and the next is no smaller."""
+    server = SlotServer(256, 5.0)
+
+    async def serve() -> None:
+        await server.serve(512)
+        assert min(server.limits) >= 256
+
+    in_virtual_time(serve())
+
+
+def test_a_timeout_lowers_the_limit_to_what_was_served_in_time() -> None:
+    """Or halves it, if nothing was."""
+
+    async def time_out(num_replied: int) -> int:
+        limiter = AdaptiveLimiter(64)
+        permits = [await limiter.acquire(1) for _ in range(64)]
+        for permit in permits[:num_replied]:
+            await asyncio.sleep(10)
+            limiter.release(permit, 50)
+        await asyncio.sleep(100 - 10 * num_replied)
+        for permit in permits[num_replied:]:
+            limiter.back_off_after_timeout(permit)
+            limiter.release(permit)
+        return limiter.limit
+
+    async def both() -> None:
+        assert await time_out(0) == 32
+        assert await time_out(6) <= 4
+
+    in_virtual_time(both())
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.8, 1.5])
 def test_the_limit_grows_to_its_maximum_while_latency_holds(spread: float) -> None:
     """Long-tailed lengths do not stop it."""
@@ -79,7 +189,7 @@ def test_an_unused_limit_does_not_grow() -> None:
     """Capacity that was never used is not assumed."""
 
     async def trickle() -> None:
-        limiter = AdaptiveLimiter()
+        limiter = AdaptiveLimiter(16)
         for _ in range(500):
             permit = await limiter.acquire(1)
             await asyncio.sleep(1)
@@ -263,7 +373,9 @@ def unreachable_servers(num: int, notes: list[str]) -> ServerPool:
     """Servers at unreachable addresses."""
     urls = [f"http://127.0.0.1:9/{i}" for i in range(num)]
     return ServerPool(
-        [Server(url, Key(), ConnectionPool(url, {})) for url in urls], notes.append, 1e6
+        [Server(url, Key(), ConnectionPool(url, {}), AdaptiveLimiter(16)) for url in urls],
+        notes.append,
+        1e6,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError
+from spar.infer.engines.openai.concurrency_limit import INITIAL_LIMIT
 from spar.infer.engines.openai.connection_pool import ConnectionLost
 from spar.infer.engines.openai.retry import RetryPolicy, TransientError
 from tests.answers import Script, error_body
@@ -116,9 +117,21 @@ async def test_timeouts_are_attempted_four_times() -> None:
         assert server.num_requests == 4
 
 
+async def test_timeouts_beside_replies_do_not_open_the_circuit() -> None:
+    """A server that replies to others meanwhile is busy, not down: fewer requests are sent at once."""
+    notes: list[str] = []
+    script = Script(seconds=0.02, fault_share=0.1, faults=("stall",))
+    with ScriptedServer(script) as server:
+        engine = connect(server, settings=replace(SETTINGS, timeout=1.5), notes=notes)
+        assert len(await ask(engine, many_requests(60))) == 60
+    assert any("no response in 1.5 s" in note for note in notes)
+    assert not any("down" in note for note in notes)
+    assert engine.capacity < INITIAL_LIMIT
+
+
 async def test_a_server_that_refuses_every_request_ends_the_run_after_a_window() -> None:
     """Not after every waiting request has been attempted."""
-    settings = replace(SETTINGS, retry_for=0.5)
+    settings = replace(SETTINGS, retry_for=0.5, initial_concurrency=16)
     script = Script(fault_share=1.0, faults=("503",), retry_after="60")
     with ScriptedServer(script) as server:
         with pytest.raises(EngineError, match="HTTP 503"):
@@ -130,9 +143,10 @@ async def test_a_server_that_refuses_every_request_ends_the_run_after_a_window()
 async def test_requests_move_away_from_a_refusing_server(retry_after: str) -> None:
     """At once if it asks for a long pause, else after enough refusals."""
     script = Script(fault_share=1.0, faults=("503",), retry_after=retry_after)
+    settings = replace(SETTINGS, initial_concurrency=16)
     with ScriptedServer(script) as refusing, ScriptedServer(Script(seconds=0.01)) as other:
         async with asyncio.timeout(25):
-            replies = await ask(connect(refusing, other), many_requests(120))
+            replies = await ask(connect(refusing, other, settings=settings), many_requests(120))
         assert len(replies) == 120
         assert other.num_requests == 120
         assert refusing.num_requests <= (16 if retry_after == "60" else 60)

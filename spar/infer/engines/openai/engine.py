@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,11 +36,13 @@ from spar.infer.engines.openai.concurrency_limit import (
     Rerouted,
 )
 from spar.infer.engines.openai.connection_pool import (
+    ConnectionLost,
     ConnectionPool,
     RequestFailed,
     RequestTimeout,
     Response,
     TooManyOpenFiles,
+    Unreachable,
     base_url,
     max_connections,
     raise_open_file_limit,
@@ -281,16 +284,21 @@ class OpenAIEngine:
     async def _post(
         self, server: Server, path: str, body: dict[str, Any], permit: Permit
     ) -> Response:
-        content = json.dumps(body).encode()
+        content, sent_at = json.dumps(body).encode(), time.monotonic()
         try:
             response = await server.pool.send(path, content, self._settings.timeout)
         except TooManyOpenFiles as error:  # this says nothing about the server
             server.limiter.back_off(permit)
             raise TransientError("too many open files", str(error)) from None
         except RequestFailed as error:
+            # A server that responded to others meanwhile is not down, but has too many requests.
+            is_busy = server.responded_at > sent_at
             if isinstance(error, RequestTimeout):
+                server.limiter.back_off_after_timeout(permit)
+            elif isinstance(error, Unreachable) and is_busy:
                 server.limiter.back_off(permit)
-            self._servers.record_failure(server, error)
+            if isinstance(error, ConnectionLost) or not is_busy:
+                self._servers.record_failure(server, error)
             raise TransientError(type(error).__name__, str(error)) from None
         self._servers.record_response(server)
         return response

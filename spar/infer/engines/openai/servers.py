@@ -176,6 +176,8 @@ class Server:
     """Weighted connection failures since its last response."""
     last_failure: str = ""
     """Message of the last of them."""
+    responded_at: float = 0.0
+    """When it last responded, with whatever status, by the monotonic clock."""
     cooldown_until: float = 0.0
     """Until then it gets requests only if no other server is available, by the monotonic clock."""
     has_replied: bool = False
@@ -281,7 +283,7 @@ class ServerPool:
 
     def record_response(self, server: Server) -> None:
         """A server responded, with whatever status."""
-        server.failure_score = 0
+        server.failure_score, server.responded_at = 0, time.monotonic()
 
     def record_failure(self, server: Server, error: RequestFailed) -> None:
         """A server did not respond; enough of these open its circuit."""
