@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from spar.types import Message
 
@@ -44,6 +44,16 @@ class Sampling:
     """How many alternatives' log-probabilities to return at each token; 0 returns none."""
     stop: tuple[str, ...] = ()
     """The reply ends before the first of these that the model writes; () ends it nowhere."""
+    top_k: int = 0
+    """Only the k most likely tokens; 0 keeps all."""
+    min_p: float = 0.0
+    """Only tokens at least this likely relative to the most likely one; 0 keeps all."""
+    reasoning_effort: str = ""
+    """How long a reasoning model shall think: low, medium or high; "" leaves it to the model."""
+    chat_template_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Variables of the chat template that renders the conversation, such as `enable_thinking`."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Further fields of a request to a server; other engines ignore them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ class Completion:
     completion_tokens: int
     logprobs: tuple[TokenLogprobs, ...] = ()
     """One entry a token with `Sampling.top_logprobs`, else empty."""
+    unfinished_thinking: bool = False
+    """Whether the model's thinking does not end, so that there is no text."""
     cached_tokens: int = field(default=0, compare=False)
     """Prompt tokens that were not computed for this request, since the engine's prefix cache held them
     or a request beside it has the same prompt. Depends on who came before, so equality ignores it."""
@@ -112,6 +124,8 @@ class Deployment:
     """Share of the memory that it may take, where several models live side by side."""
     engine: str = "auto"
     """Name in the engines table of what runs it."""
+    chat_template_args: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    """Variables of the chat template that requests will bring, so that it can be checked for them."""
 
     def serves(self, needed: Deployment) -> bool:
         """Whether this deployment, once open, can replace another: it may hold more adapters, in less memory."""
@@ -127,6 +141,8 @@ class Continuation:
     """Text as it is, or a conversation that the chat template renders up to the start of the reply.
     Where it is "", the text has no context: a longer one than the model holds is scored in windows."""
     text: str
+    chat_template_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Variables of the chat template, where the context is a conversation."""
 
 
 @dataclass(frozen=True, slots=True)

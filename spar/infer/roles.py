@@ -194,7 +194,10 @@ class Actor:
         request = Request(prompt.messages, sampling, plain=self.completes)
         (reply,), usage = await ask(self.engine, [request])
         if not reply.text.strip():
-            raise AttemptFailed("the draft is empty", reply.text, usage)
+            reason = "the draft is empty"
+            if reply.unfinished_thinking:
+                reason = f"{reason}: {unfinished_thinking('--max-new-tokens')}"
+            raise AttemptFailed(reason, reply.text, usage)
         text = reply.text.rstrip() if self.completes else reply.text.strip()
         return Generation(text, None, usage, sampling.seed)
 
@@ -215,6 +218,11 @@ class Refiner:
             sampling = replace(self.sampling, seed=seeds(attempt))
             (reply,), cost = await ask(self.engine, [Request(messages, sampling)], usage)
             usage, text = cost, reply.text
+            if reply.unfinished_thinking:
+                reason = (
+                    f"{unfinished_thinking('--refine-max-new-tokens')} ({REFINE_ATTEMPTS} attempts)"
+                )
+                continue
             try:
                 refinement = parse_refinement(text)
             except ParseError as error:
@@ -225,6 +233,14 @@ class Refiner:
                 refinement.response, refinement.reflection, usage, sampling.seed, original
             )
         raise AttemptFailed(reason, text, usage)
+
+
+def unfinished_thinking(flag: str) -> str:
+    """Why a reply of a reasoning model has no text, and what to do; `flag` limits its tokens."""
+    return (
+        f"the model's thinking did not end; raise {flag}, or let it think less (--reasoning-effort, "
+        "--chat-template-arg)"
+    )
 
 
 def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:

@@ -70,11 +70,15 @@ class CharacterTokenizer:
         self.rendered: list[list[dict[str, str]]] = []
         self.added_tokens_decoder: dict[int, AddedToken] = {}
 
-    def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> dict[str, list[int]]:
+    def apply_chat_template(
+        self, turns: list[dict[str, str]], tokenize: bool, **_: Any
+    ) -> dict[str, list[int]] | str:
         """The turns, one after the other."""
-        self.rendered.append(turns)
         opening = "<think>\n" if turns[-1]["content"].startswith("think") else ""
         text = "".join(f"{turn['role']}: {turn['content']}<|end|>" for turn in turns) + opening
+        if not tokenize:
+            return text
+        self.rendered.append(turns)
         return {"input_ids": [ord(c) for c in text]}
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
@@ -129,7 +133,7 @@ def test_replies_are_decoded(table: Sequence[str], text: str, thinking: bool, an
     """Special tokens are removed after the thinking is."""
     tokenizer = CharacterTokenizer()
     tokenizer.added_tokens_decoder = {i: AddedToken(t, special=True) for i, t in enumerate(table)}
-    assert ChatEncoder(tokenizer).decode_reply(codes(text), thinking) == answer
+    assert ChatEncoder(tokenizer).decode_reply(codes(text), thinking).text == answer
 
 
 def test_special_tokens_of_the_table_are_split() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from spar.infer.engines import hf  # noqa: E402  # after the skip
+from spar.infer.engines.chat import load_tokenizer  # noqa: E402
 from spar.infer.engines.continuous_batching import ContinuousBatch  # noqa: E402
 from spar.infer.engines.sampling import sample_tokens  # noqa: E402
 
@@ -66,6 +68,35 @@ def test_samples_follow_the_distribution(
     assert np.abs(shares - expected).max() <= 1.01 / len(GRID) + 1e-5
 
 
+@pytest.mark.parametrize("temperature", [0.7, 1.5])
+@pytest.mark.parametrize("top_k", [0, 1, 3, 50])
+@pytest.mark.parametrize("top_p", [0.35, 0.8, 1.0])
+@pytest.mark.parametrize("min_p", [0.0, 0.15, 1.0])
+def test_limits_are_those_of_transformers(
+    temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    """top_k, top_p and min_p together leave the tokens and frequencies that its warpers leave."""
+    from transformers.generation import logits_process as warpers
+
+    logits_BV = torch.randn(4, 12, generator=torch.Generator().manual_seed(5)) * 2
+    if top_p == 1:  # else which of two equal tokens is outside is open
+        logits_BV[2, 3] = logits_BV[2, 7]
+    chain = [warpers.TemperatureLogitsWarper(temperature)]
+    chain += [warpers.TopKLogitsWarper(top_k)] if top_k else []
+    chain += [warpers.TopPLogitsWarper(top_p)] if top_p < 1 else []
+    chain += [warpers.MinPLogitsWarper(min_p)] if min_p else []
+    expected_BV = logits_BV.clone()
+    for warper in chain:
+        expected_BV = warper(None, expected_BV)
+    sampling = Sampling(temperature, top_p, top_k=top_k, min_p=min_p)
+    for logits_V, expected_V in zip(logits_BV, expected_BV.softmax(dim=-1), strict=True):
+        rows = logits_V.expand(len(GRID), -1)
+        drawn = sample_tokens(rows, [sampling] * len(GRID), GRID)
+        frequencies = np.bincount(drawn, minlength=12) / len(GRID)
+        assert np.abs(frequencies - expected_V.numpy()).max() < 2 / len(GRID)
+        assert set(drawn) <= set(expected_V.nonzero()[:, 0].tolist())
+
+
 @pytest.mark.parametrize("uniform", [0.0, 1e-300, 0.5, 1 - 2**-53])
 @pytest.mark.parametrize("top_p", [1e-9, 0.5, 1.0])
 def test_samples_stay_in_the_nucleus(uniform: float, top_p: float) -> None:
@@ -103,8 +134,8 @@ def test_samples_are_stable_under_rounding() -> None:
 @pytest.fixture(scope="module")
 def core(tiny_model: Path) -> ContinuousBatch:
     """The continuous batch of the tiny model."""
-    loaded, tokenizer = hf._load(str(tiny_model), torch.float32)
-    return ContinuousBatch(loaded.eval(), tokenizer)
+    tokenizer = load_tokenizer(str(tiny_model))
+    return ContinuousBatch(hf._load(str(tiny_model), torch.float32).eval(), tokenizer)
 
 
 def requests(num: int, seed: int) -> list[Request]:
@@ -224,13 +255,15 @@ async def test_a_reply_ends_where_the_context_ends(core: ContinuousBatch) -> Non
 async def test_a_template_that_refuses_a_conversation_is_an_engine_error(
     core: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some models' chat templates raise on system turns; that must not look like a crash of spar."""
-    refusing = "{{ raise_exception('System role not supported') }}"
+    """Some models' chat templates refuse what others render; that must not look like a crash of spar."""
+    refusing = "{% if messages|length > 1 %}{{ raise_exception('One turn only') }}{% endif %}{{ messages[0].content }}"
     monkeypatch.setattr(core._tokenizer, "chat_template", refusing)
-    unseen = Request((Message(role="system", content="be"), Message(role="user", content="brief")))
+    monkeypatch.setattr(core._encoder.template, "_adaptations", None)
+    turns = zip(("user", "assistant", "user"), "abc", strict=True)
+    unseen = Request(tuple(Message.model_validate({"role": r, "content": c}) for r, c in turns))
     ((_, error),) = core.admit([job_of(unseen)])
     assert isinstance(error, EngineError)
-    assert "System role not supported" in str(error)
+    assert "One turn only" in str(error)
 
 
 async def test_the_cache_stays_within_its_budget(
@@ -307,3 +340,51 @@ async def test_prompts_read_for_another_row_count_as_cached(core: ContinuousBatc
     whole = next(reply.prompt_tokens for reply in replies if isinstance(reply, Completion))
     assert sorted(cached[:5]) == [0, *[whole] * 4]
     assert cached[5] == 0
+
+
+def with_template(model: Path, folder: Path, source: str) -> str:
+    """A copy of a model's folder with another chat template."""
+    shutil.copytree(model, folder)
+    (folder / "chat_template.jinja").write_text(source)
+    return str(folder)
+
+
+async def test_a_template_that_refuses_system_turns_is_served(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """The turn is put at the start of the user's, which is said once, and the reply is that of the joined turn."""
+    source = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('No system turns') }}{% endif %}"
+        "{% for m in messages %}{{ m.role + m.content }}{% endfor %}"
+    )
+    notes: list[str] = []
+    model = with_template(tiny_model, tmp_path / "model", source)
+    engine = hf.HfEngine(model, hf.HfSettings(device="cpu"), notes.append)
+    turns = (Message(role="system", content="be brief"), Message(role="user", content="a fox"))
+    joined = (Message(role="user", content="be brief\n\na fox"),)
+    sampling = Sampling(1.0, max_tokens=6, seed=3)
+    folded, again, plain = await engine.generate(
+        [Request(turns, sampling), Request(turns, sampling), Request(joined, sampling)]
+    )
+    await engine.aclose()
+    assert folded.text == again.text == plain.text
+    assert folded.prompt_tokens == plain.prompt_tokens
+    assert [note.partition(":")[0] for note in notes] == ["the chat template refuses system turns"]
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "said"),
+    [
+        ("{{ 'Hello' }}", {}, "leaves out the user's turn"),
+        ("{{ messages[0].content }}", {"enable_thinking": False}, "reads no enable_thinking"),
+    ],
+)
+def test_templates_are_checked_before_the_weights_are_loaded(
+    tiny_model: Path, tmp_path: Path, source: str, arguments: dict[str, Any], said: str
+) -> None:
+    """A prompt that cannot be rendered and an argument that changes nothing are errors at once."""
+    folder = tmp_path / "model"
+    model = with_template(tiny_model, folder, source)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match=said):
+        hf.HfEngine(model, hf.HfSettings(device="cpu"), chat_template_args=[arguments])

@@ -61,6 +61,25 @@ def test_choices_are_read(raw: dict[str, Any], text: str, finish: str) -> None:
     assert (reply.text, reply.finish) == (text, finish)
 
 
+@pytest.mark.parametrize(
+    ("raw", "unfinished"),
+    [
+        (choice("<think>no end", finish="length"), True),
+        (choice("<think>no end"), True),
+        (choice("<think>end</think>"), False),
+        (choice("a", finish="length"), False),
+        (choice(None, finish="length"), False),
+        (choice(None, finish="length") | {"message": {"reasoning_content": "hm"}}, True),
+        (choice(None, finish="length") | {"message": {"reasoning": "hm", "content": ""}}, True),
+        (choice(None) | {"message": {"reasoning": "hm", "content": ""}}, False),
+    ],
+)
+def test_thinking_that_does_not_end_is_marked(raw: dict[str, Any], unfinished: bool) -> None:
+    """In the text, or in a field of its own where the token limit cut it."""
+    (reply,) = read_reply(reply_of(raw, prompt_tokens=3, completion_tokens=20), ASKED, 1, 20)
+    assert reply.unfinished_thinking is unfinished
+
+
 def read_text(capabilities: Capabilities, text: str, finish: str = "stop") -> str:
     """The text that a server's next reply is read as."""
     (reply,) = read_reply(reply_of(choice(text, finish=finish)), ASKED, 1, 20, capabilities)

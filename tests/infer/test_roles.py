@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import ParseError
-from spar.infer.engine import Request, Sampling
+from spar.infer.engine import Completion, Request, Sampling
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.roles import Generation, Refiner
+from spar.infer.roles import Actor, AttemptFailed, Generation, Refiner
 from spar.infer.search import Budget, run_search
 from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, refinement_text
@@ -83,3 +85,23 @@ async def test_every_reply_can_be_had_again(before: str, inside: str, after: str
     assert (written.reflection, written.response) == (found.reflection, found.response)
     canonical = refinement_text(Refinement(written.reflection or "", written.response))
     assert written.text == (None if canonical == reply else reply)
+
+
+class UnfinishedEngine(FakeEngine):
+    """A reasoning model that is cut while it thinks."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Replies without a text."""
+        return [Completion("", "length", 1, 9, unfinished_thinking=True) for _ in requests]
+
+
+async def test_thinking_that_does_not_end_is_named() -> None:
+    """With the flag that gives it more room, for drafts and refinements."""
+    engine = UnfinishedEngine(str)
+    with pytest.raises(
+        AttemptFailed, match="is empty: the model's thinking did not end; raise --max-new"
+    ):
+        await Actor(engine, Sampling()).draft(make_prompt(), 0, lambda _: None)
+    refiner = Refiner(engine, Sampling(), load())
+    with pytest.raises(AttemptFailed, match=r"raise --refine-max-new-tokens, .* \(3 attempts\)"):
+        await refiner.refine(make_prompt(), make_root(), lambda _: None)

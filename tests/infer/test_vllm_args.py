@@ -195,7 +195,7 @@ def test_counters_add_up() -> None:
     assert counters.take_cached("7", 2) == [0, 0]
 
 
-def refusing(_: object) -> NoReturn:
+def refusing(*_: object) -> NoReturn:
     """A chat template that accepts no system turn."""
     raise ValueError("no system turn, please")
 
@@ -208,7 +208,7 @@ def test_prompts_that_cannot_be_served_are_refused() -> None:
     with pytest.raises(PromptRefused, match="no system turn"):
         make_requests([request], encoder, 9)
     rendered = Rendered((1, 2, 3), thinking=False)
-    encoder.render = lambda _: rendered
+    encoder.render = lambda *_: rendered
     with pytest.raises(PromptTooLong, match="3 tokens"):
         make_requests([request], encoder, 3)
     sample = SimpleNamespace(finish_reason="abort")

@@ -16,6 +16,7 @@ from spar.infer.search import run_search
 from spar.record.training_data import RefinerExample, is_encodable
 from spar.templates import load
 from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
+from spar.thinking import Answer
 from spar.train.data.refiner_data import (
     draft_judgements,
     is_split,
@@ -235,14 +236,14 @@ async def test_the_embedded_models_refinements_are_canonical(
     from spar.infer.engines.hf import HfEngine
 
     sampled: dict[str, list[int]] = {}
-    read = ChatEncoder.completion_text
+    read = ChatEncoder.read_completion
 
-    def noting(self: ChatEncoder, request: Request, tokens: Sequence[int], **how: bool) -> str:
-        text = read(self, request, tokens, **how)
-        sampled[f"{request.messages}{text}"] = list(tokens)
-        return text
+    def noting(self: ChatEncoder, request: Request, tokens: Sequence[int], **how: bool) -> Answer:
+        answer = read(self, request, tokens, **how)
+        sampled[f"{request.messages}{answer.text}"] = list(tokens)
+        return answer
 
-    monkeypatch.setattr(ChatEncoder, "completion_text", noting)
+    monkeypatch.setattr(ChatEncoder, "read_completion", noting)
     engine, requests = HfEngine(str(CHECKPOINT)), refine_requests(8)
     replies = [reply.text for reply in await engine.generate(requests)]
     await engine.aclose()

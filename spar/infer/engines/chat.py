@@ -8,15 +8,17 @@ spells are special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spar.chat_template import REASONING_EFFORT, ChatTemplate
 from spar.errors import PromptRefused, PromptTooLong, UsageError
-from spar.infer.engine import Request
+from spar.infer.engine import Request, Sampling
 from spar.infer.engines.stops import find_stop, stop_window_tokens
-from spar.sanitize import replace_surrogates, sanitize, special_pattern, special_tokens
-from spar.thinking import is_tag, opens_thinking, without_thinking
+from spar.sanitize import replace_surrogates
+from spar.thinking import Answer, is_tag, opens_thinking, read_answer
 from spar.types import Message
 
 _CACHE_SIZE = 512
@@ -39,34 +41,44 @@ class ChatEncoder:
     ----------
     tokenizer:
         As loaded by transformers.
+    note:
+        Takes a line for the user, where the template needs conversations to be adapted.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, note: Callable[[str], None] = lambda _: None) -> None:
         self.tokenizer = tokenizer
-        self._special_tokens = special_tokens(tokenizer)
-        self._thinks_in_special_tokens = any(map(is_tag, self._special_tokens))
-        self._special_pattern = special_pattern(self._special_tokens)
-        self._cache: dict[tuple[Message, ...], Rendered] = {}
+        self.template = ChatTemplate(tokenizer, note)
+        """What renders conversations."""
+        self._thinks_in_special_tokens = any(map(is_tag, self.template.special_tokens))
+        self._cache: dict[tuple[tuple[Message, ...], str], Rendered] = {}
 
-    def render(self, messages: tuple[Message, ...]) -> Rendered:
+    def render(
+        self, messages: tuple[Message, ...], arguments: Mapping[str, Any] | None = None
+    ) -> Rendered:
         """Tokens of a conversation up to where the reply begins. Cached, for the votes on one response.
+
+        Parameters
+        ----------
+        arguments:
+            Variables of the chat template.
 
         Raises
         ------
         Exception
             Whatever the template raises for this conversation.
         """
-        rendered = self._cache.pop(messages, None) or self._render(messages)
-        self._cache[messages] = rendered
+        key = messages, json.dumps(arguments, sort_keys=True, default=str) if arguments else ""
+        rendered = self._cache.pop(key, None) or self._render(messages, arguments)
+        self._cache[key] = rendered
         if len(self._cache) > _CACHE_SIZE:
             self._cache.pop(next(iter(self._cache)))
         return rendered
 
-    def render_text(self, messages: tuple[Message, ...]) -> str:
-        """Text of a conversation up to where the reply begins."""
-        turns = self._turns(messages)
-        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return str(text)
+    def render_text(
+        self, messages: tuple[Message, ...], arguments: Mapping[str, Any] | None = None
+    ) -> str:
+        """Text of a conversation up to where the reply begins; parameters as of `render`."""
+        return self.template.text(self.template.turns(messages), arguments, prompt=True)
 
     def encode(self, text: str, *, specials: bool = True) -> tuple[int, ...]:
         """Tokens of a text, without the chat template.
@@ -104,7 +116,7 @@ class ChatEncoder:
                 ids = self.encode(request.messages[0].content) or (self.prefix_token,)
                 rendered = Rendered(ids)
             else:
-                rendered = self.render(request.messages)
+                rendered = self.render(request.messages, template_arguments(request.sampling))
         except Exception as error:  # a chat template may raise anything; other prompts continue
             raise PromptRefused(f"the prompt cannot be rendered: {error}") from error
         if request.truncate:
@@ -117,7 +129,7 @@ class ChatEncoder:
 
     def stop_token_ids(self, stop: Sequence[str]) -> frozenset[int]:
         """Ids of the stop strings that are special tokens, which the text of a reply does not show."""
-        tokens = sorted(self._special_tokens.intersection(stop))
+        tokens = sorted(self.template.special_tokens.intersection(stop))
         return frozenset(self.tokenizer.convert_tokens_to_ids(tokens) if tokens else ())
 
     def ends_with_stop(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
@@ -128,8 +140,8 @@ class ChatEncoder:
         tail = self.tokenizer.decode(window, skip_special_tokens=True)
         return find_stop(tail, stop) < len(tail)
 
-    def completion_text(self, request: Request, tokens: Sequence[int], *, thinking: bool) -> str:
-        """The text of a completion, up to the first stop string.
+    def read_completion(self, request: Request, tokens: Sequence[int], *, thinking: bool) -> Answer:
+        """What a completion says, up to the first stop string.
 
         Parameters
         ----------
@@ -137,13 +149,13 @@ class ChatEncoder:
             As for `decode_reply`.
         """
         if request.plain:
-            text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+            answer = Answer(str(self.tokenizer.decode(tokens, skip_special_tokens=True)))
         else:
-            text = self.decode_reply(tokens, thinking)
-        return text[: find_stop(text, request.sampling.stop)]
+            answer = self.decode_reply(tokens, thinking, request.messages[-1].content)
+        return replace(answer, text=answer.text[: find_stop(answer.text, request.sampling.stop)])
 
-    def decode_reply(self, tokens: Sequence[int], thinking: bool) -> str:
-        """The text of generated tokens, without special tokens and thinking.
+    def decode_reply(self, tokens: Sequence[int], thinking: bool, prompt: str = "") -> Answer:
+        """What generated tokens say, without special tokens and thinking.
 
         Parameters
         ----------
@@ -151,26 +163,28 @@ class ChatEncoder:
             Without the one that ended the reply.
         thinking:
             Whether the prompt had opened a thinking block, as in `Rendered`.
+        prompt:
+            The turn that is answered.
         """
         if not self._thinks_in_special_tokens:
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            return without_thinking(text, thinking)
+            return read_answer(text, opened=thinking, prompt=prompt)
         # The tags are special tokens: without them thinking and answer could not be told apart.
         text = self.tokenizer.decode(tokens, skip_special_tokens=False)
-        return self._special_pattern.sub("", without_thinking(text, thinking))
+        answer = read_answer(text, opened=thinking, prompt=prompt)
+        return replace(answer, text=self.template.special_pattern.sub("", answer.text))
 
-    def _turns(self, messages: tuple[Message, ...]) -> list[dict[str, str]]:
-        return [
-            {"role": m.role, "content": sanitize(m.content, self._special_pattern)}
-            for m in messages
-        ]
-
-    def _render(self, messages: tuple[Message, ...]) -> Rendered:
-        encoded = self.tokenizer.apply_chat_template(
-            self._turns(messages), add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        ids = tuple(encoded["input_ids"])
+    def _render(
+        self, messages: tuple[Message, ...], arguments: Mapping[str, Any] | None
+    ) -> Rendered:
+        ids = tuple(self.template.ids(self.template.turns(messages), arguments, prompt=True))
         return Rendered(ids, opens_thinking(self.tokenizer.decode(ids[-8:])))
+
+
+def template_arguments(sampling: Sampling) -> Mapping[str, Any]:
+    """The chat template's variables for a request."""
+    effort = {REASONING_EFFORT: sampling.reasoning_effort} if sampling.reasoning_effort else {}
+    return {**effort, **sampling.chat_template_args}
 
 
 def _truncate(rendered: Rendered, max_tokens: int, context: int) -> Rendered:
@@ -195,7 +209,7 @@ def load_tokenizer(model: str, **options: Any) -> Any:
     Raises
     ------
     UsageError
-        It cannot be loaded, or has no chat template.
+        It cannot be loaded, or has no chat template that renders what the user says.
     """
     from transformers import AutoTokenizer
 
@@ -203,8 +217,7 @@ def load_tokenizer(model: str, **options: Any) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(model, **options)
     except (OSError, ValueError) as error:
         raise load_error(model, error) from error
-    if not tokenizer.chat_template:
-        raise UsageError(f"--model {model}: its tokenizer has no chat template; use a chat model")
+    ChatTemplate(tokenizer).check(model)
     return tokenizer
 
 

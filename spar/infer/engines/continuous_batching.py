@@ -65,10 +65,16 @@ class ContinuousBatch:
         As loaded by transformers, the model already on its device.
     token_budget:
         Cache positions at most, rows times longest row; 0 for no limit.
+    encoder:
+        Of the same tokenizer; None for a new one.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token_budget: int = 0
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        token_budget: int = 0,
+        encoder: ChatEncoder | None = None,
     ) -> None:
         self._model: Any = model
         self._tokenizer: Any = tokenizer
@@ -76,7 +82,7 @@ class ContinuousBatch:
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
         """Context length of the model, in tokens."""
         self._eos_ids = _eos_token_ids(model, tokenizer)
-        self._encoder = ChatEncoder(tokenizer)
+        self._encoder = encoder or ChatEncoder(tokenizer)
         self.reset()
 
     @property
@@ -250,8 +256,10 @@ class ContinuousBatch:
 
     def _completion(self, row: Row, finish: Finish) -> Completion:
         tokens = row.tokens[:-1] if row.tokens[-1] in row.stop_ids else row.tokens
+        answer = self._encoder.read_completion(row.pending.request, tokens, thinking=row.thinking)
         return Completion(
-            text=self._encoder.completion_text(row.pending.request, tokens, thinking=row.thinking),
+            text=answer.text,
+            unfinished_thinking=answer.unfinished,
             finish=finish,
             prompt_tokens=row.num_prompt,
             completion_tokens=len(row.tokens),

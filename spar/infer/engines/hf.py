@@ -9,7 +9,7 @@ scored in forward passes of their own, beside that batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from spar.infer.engine import (
     NoteCallback,
     Request,
 )
-from spar.infer.engines.chat import load_error, load_tokenizer
+from spar.infer.engines.chat import ChatEncoder, load_error, load_tokenizer
 from spar.infer.engines.scoring import HfScorer
 
 if TYPE_CHECKING:
@@ -52,36 +52,53 @@ def open_hf(deployment: Deployment, config: DecodeConfig, note: NoteCallback) ->
         raise UsageError(
             "--adapter requires --engine vllm; for --engine hf, merge the adapter into its model"
         )
-    return HfEngine(
-        deployment.model, HfSettings(config.dtype, config.device, config.max_batch_size)
-    )
+    settings = HfSettings(config.dtype, config.device, config.max_batch_size)
+    return HfEngine(deployment.model, settings, note, deployment.chat_template_args)
 
 
 class HfEngine:
     """A transformers model with continuous batching.
+
+    Parameters
+    ----------
+    note:
+        Takes lines for the user.
+    chat_template_args:
+        Variables of the chat template that requests will bring.
 
     Raises
     ------
     MissingExtra
         torch or transformers is not installed.
     UsageError
-        The model cannot be loaded or has no chat template.
+        The model cannot be loaded, or its chat template cannot render prompts or reads no such variable.
     """
 
-    def __init__(self, model: str, settings: HfSettings = HfSettings()) -> None:
+    def __init__(
+        self,
+        model: str,
+        settings: HfSettings = HfSettings(),
+        note: NoteCallback = lambda _: None,
+        chat_template_args: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         torch = _import_torch()
         from spar.infer.engines.continuous_batching import ContinuousBatch
 
         self.model = model
         device, dtype = _placement(torch, settings)
-        loaded, tokenizer = _load(model, dtype)
+        check_model_folder(model)
+        encoder = ChatEncoder(load_tokenizer(model), note)
+        encoder.template.check(model, chat_template_args)
+        loaded = _load(model, dtype)
         loaded.to(device).eval()
         default_size = _CPU_BATCH_SIZE if device.type == "cpu" else _GPU_BATCH_SIZE
         self.capacity = settings.max_batch_size or default_size
-        core = ContinuousBatch(loaded, tokenizer, _token_budget(torch, loaded, device))
+        core = ContinuousBatch(
+            loaded, encoder.tokenizer, _token_budget(torch, loaded, device), encoder
+        )
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
         self._batcher = Batcher(core, self.capacity)
-        self._scorer = HfScorer(loaded, tokenizer, core.context)
+        self._scorer = HfScorer(loaded, encoder, core.context)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion per request, in order."""
@@ -136,17 +153,15 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
     return device, dtypes[dtype]
 
 
-def _load(model: str, dtype: Any) -> tuple[Any, Any]:
-    check_model_folder(model)
+def _load(model: str, dtype: Any) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # spar reports long prompts and settings itself
-    tokenizer = load_tokenizer(model)
     try:
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
+        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise load_error(model, error) from error
 

@@ -49,7 +49,11 @@ def encode(continuation: Continuation, encoder: ChatEncoder, max_tokens: int) ->
         return _windows(encoder, continuation.text, max_tokens)
     try:
         context = continuation.context
-        context = context if isinstance(context, str) else encoder.render_text(context)
+        context = (
+            context
+            if isinstance(context, str)
+            else encoder.render_text(context, continuation.chat_template_args)
+        )
     except Exception as error:  # a chat template may raise anything
         raise PromptRefused(f"the prompt cannot be rendered: {error}") from error
     context, text = move_spaces(context, continuation.text)

@@ -77,15 +77,17 @@ class HfScorer:
 
     Parameters
     ----------
-    model, tokenizer:
-        As loaded by transformers, the model already on its device.
+    model:
+        As loaded by transformers, already on its device.
+    encoder:
+        Of its tokenizer.
     context:
         Context length of the model, in tokens.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, context: int) -> None:
+    def __init__(self, model: Any, encoder: ChatEncoder, context: int) -> None:
         self._model = model
-        self._encoder = ChatEncoder(tokenizer)
+        self._encoder = encoder
         self._max_pair_tokens = context + 1
         self._vocabulary = int(model.config.get_text_config().vocab_size)
         self._lock = threading.Lock()

@@ -17,7 +17,7 @@ from typing import Any
 
 from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
 from spar.infer.engines.stops import find_stop
-from spar.thinking import has_thinking, starts_inside, without_thinking
+from spar.thinking import Answer, has_thinking, read_answer, starts_inside
 
 UNSUPPORTED_NOTES = {
     "n": "returns one choice per request; votes are sent as single requests",
@@ -129,7 +129,8 @@ def read_reply(
     finishes: list[Finish] = [
         "length" if choice.get("finish_reason") == "length" else "stop" for choice in choices
     ]
-    texts = _remove_thinking(raw_texts, finishes, request, capabilities or Capabilities())
+    answers = _read_answers(raw_texts, finishes, request, capabilities or Capabilities())
+    texts = [answer.text for answer in answers]
     ends = [find_stop(text, request.sampling.stop) for text in texts]
     prompt, cached, total = _read_usage(body, request, choices)
     lengths = [
@@ -144,6 +145,7 @@ def read_reply(
             prompt_tokens=prompt,
             completion_tokens=completion_tokens[i],
             logprobs=logprobs[i] if request.sampling.top_logprobs else (),
+            unfinished_thinking=answers[i].unfinished or _only_thinks(choices[i], finishes[i]),
             cached_tokens=(cached if i == 0 else prompt) if cached is not None else 0,
         )
         for i in range(n)
@@ -234,20 +236,30 @@ def _choice_text(choice: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _remove_thinking(
+def _read_answers(
     texts: Sequence[str], finishes: Sequence[Finish], request: Request, capabilities: Capabilities
-) -> Sequence[str]:
+) -> Sequence[Answer]:
     if request.plain:
-        return texts
+        return [Answer(text) for text in texts]
     for text, finish in zip(texts, finishes, strict=True):
         capabilities.add_reply(text, finish)
-    return [without_thinking(text, capabilities.starts_inside_thinking) for text in texts]
+    opened, prompt = capabilities.starts_inside_thinking, request.messages[-1].content
+    return [read_answer(text, opened=opened, prompt=prompt) for text in texts]
+
+
+def _thinking_text(choice: Mapping[str, Any]) -> str:
+    """The thinking that a server returns in a field of its own."""
+    message = choice["message"]
+    return str(message.get("reasoning_content") or message.get("reasoning") or "")
+
+
+def _only_thinks(choice: Mapping[str, Any], finish: Finish) -> bool:
+    """Whether a reply was cut while its thinking, in a field of its own, had not ended."""
+    return finish == "length" and bool(_thinking_text(choice)) and not _choice_text(choice)
 
 
 def _num_chars(choice: Mapping[str, Any]) -> int:
-    message = choice["message"]
-    thinking = message.get("reasoning_content") or message.get("reasoning") or ""
-    return len(_choice_text(choice)) + len(str(thinking))
+    return len(_choice_text(choice)) + len(_thinking_text(choice))
 
 
 def _read_usage(

@@ -95,18 +95,19 @@ class VllmEngine:
         self._loop = LoopThread("spar-vllm")
         try:
             with captured(self._log):
-                device = self._open(deployment, config)
+                device = self._open(deployment, config, note)
         except BaseException:
             self._release()
             raise
         if warning := speculation_warning(config, on_cpu=device == "cpu"):
             note(warning)
 
-    def _open(self, deployment: Deployment, config: DecodeConfig) -> str:
+    def _open(self, deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> str:
         """Load the model; returns the device type."""
         device = detect_device(config.device)
         arguments = engine_arguments(deployment, config, on_cpu=device == "cpu")
-        self._encoder = ChatEncoder(load_engine_tokenizer(arguments))
+        self._encoder = ChatEncoder(load_engine_tokenizer(arguments), note)
+        self._encoder.template.check(deployment.model, deployment.chat_template_args)
         before = set(multiprocessing.active_children())
         with hidden_main():  # vLLM's processes need nothing of the script that uses spar
             self._core = self._load(arguments)

@@ -61,6 +61,8 @@ def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
         n=request.n,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
         max_tokens=min(sampling.max_tokens, request.room),
         # torch's generators take 64 bits; a seed that they refuse would end vLLM's process.
         seed=None if sampling.seed is None else sampling.seed % _NUM_SEEDS,
@@ -112,10 +114,12 @@ def completion(
     text_tokens = tokens if last_is_text else tokens[:-1]
     tops = zip(text_tokens, sample.logprobs or (), strict=False)  # the stop token has logprobs too
     num_top = request.request.sampling.top_logprobs
+    answer = encoder.read_completion(
+        request.request, text_tokens, thinking=request.rendered.thinking
+    )
     return Completion(
-        text=encoder.completion_text(
-            request.request, text_tokens, thinking=request.rendered.thinking
-        ),
+        text=answer.text,
+        unfinished_thinking=answer.unfinished,
         finish=sample.finish_reason,
         prompt_tokens=len(request.rendered.ids),
         completion_tokens=len(tokens),
