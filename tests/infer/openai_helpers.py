@@ -22,11 +22,13 @@ def echo(request: Request) -> str:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[tuple[ScriptedServer, OpenAIEngine, list[str]]]:
+def serving(
+    script: Script, settings: OpenAISettings = SETTINGS
+) -> Iterator[tuple[ScriptedServer, OpenAIEngine, list[str]]]:
     """A server, an engine connected to it, and the engine's notes."""
     notes: list[str] = []
     with ScriptedServer(script) as server:
-        yield server, connect(server, notes=notes), notes
+        yield server, connect(server, settings=settings, notes=notes), notes
 
 
 def connect(

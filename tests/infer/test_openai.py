@@ -164,7 +164,7 @@ async def test_cancelling_closes_the_connection() -> None:
 
 
 async def test_a_failed_request_cancels_the_rest_of_its_call() -> None:
-    """The caller gets the error at once."""
+    """The caller gets the error as soon as a probe has shown that the prompt is to blame."""
 
     def answer(body: dict[str, Any]) -> tuple[int, Any] | None:
         return (400, {"error": "bad"}) if "bad" in body["messages"][0]["content"] else None
@@ -172,7 +172,7 @@ async def test_a_failed_request_cancels_the_rest_of_its_call() -> None:
     script = Script(echo, seconds=0.2, answer=answer)
     with serving(script) as (server, engine, _), pytest.raises(EngineError, match="bad"):
         await ask(engine, [*votes(1, "bad"), *votes(1, "slow")])
-    assert server.num_requests == 2
+    assert server.num_requests == 3
 
 
 async def test_concurrency_shrinks_on_429_and_grows_without() -> None:

@@ -31,6 +31,7 @@ async def search(
     *,
     settings: OpenAISettings = SETTINGS,
     num_prompts: int = 12,
+    concurrency: int = 256,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Decode prompts by BFS into a folder; returns its trees without their costs, by prompt."""
@@ -41,7 +42,12 @@ async def search(
     try:
         with RunStore.open(folder, manifest) as store:
             await decode(
-                prompts, real_roles(engine), make_settings("bfs"), store, summary=Summary()
+                prompts,
+                real_roles(engine),
+                make_settings("bfs"),
+                store,
+                summary=Summary(),
+                room=lambda: concurrency,
             )
     finally:
         await engine.aclose()

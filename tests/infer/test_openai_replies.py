@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.openai.errors import (
     ErrorResponse,
-    learn_from_error,
     read_error,
     reduced_max_tokens,
     retry_after_seconds,
 )
+from spar.infer.engines.openai.refusals import learn_from_error
 from spar.infer.engines.openai.replies import (
     Capabilities,
     InvalidReply,

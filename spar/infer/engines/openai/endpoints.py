@@ -74,11 +74,13 @@ def request_body(
 ) -> dict[str, Any]:
     """The body of a request for `n` samples."""
     sampling = request.sampling
+    omits_top_p = sampling.top_p == 1 and capabilities.omits_full_top_p
     body: dict[str, Any] = {
         "model": model,
         **_prompt_field(request),
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
+        "temperature": max(sampling.temperature, capabilities.min_temperature),
+        # vLLM samples with the model's own default if it is left out, so 1.0 is sent as well.
+        "top_p": None if omits_top_p else sampling.top_p,
         "max_tokens" if request.plain else capabilities.max_tokens_field: max_tokens,
         "seed": sampling.seed,
         "n": n if n > 1 else None,
@@ -98,7 +100,8 @@ def prompt_logprobs_body(
 ) -> dict[str, Any]:
     """The body of a request for the log-probabilities of a plain prompt's own tokens."""
     # Not every server accepts max_tokens 0.
-    settings = {"temperature": 0.0, "max_tokens": 1, "logprobs": 1, "echo": True}
+    temperature = capabilities.min_temperature
+    settings = {"temperature": temperature, "max_tokens": 1, "logprobs": 1, "echo": True}
     return {"model": model, **_prompt_field(request), **settings}
 
 

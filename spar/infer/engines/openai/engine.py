@@ -11,8 +11,6 @@ requests adapts to the server (`concurrency_limit`), and a tree stays on one of 
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,13 +34,7 @@ from spar.infer.engines.openai.concurrency_limit import (
     Rerouted,
 )
 from spar.infer.engines.openai.connection_pool import (
-    ConnectionLost,
     ConnectionPool,
-    RequestFailed,
-    RequestTimeout,
-    Response,
-    TooManyOpenFiles,
-    Unreachable,
     base_url,
     max_connections,
     raise_open_file_limit,
@@ -57,11 +49,11 @@ from spar.infer.engines.openai.endpoints import (
     R,
     score,
 )
-from spar.infer.engines.openai.errors import no_logprobs, read_error, resolve_error
-from spar.infer.engines.openai.replies import InvalidReply, MissingLogprobs, TooFewChoices
+from spar.infer.engines.openai.exchange import Call, Exchange
+from spar.infer.engines.openai.refusals import no_logprobs
 from spar.infer.engines.openai.retry import (
+    FailureLog,
     RebuildRequest,
-    RetryLog,
     RetryPolicy,
     TransientError,
 )
@@ -113,23 +105,6 @@ def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback
     return OpenAIEngine(deployment, settings, note)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request: `n` samples of a request, with seeds in a row."""
-
-    request: Request
-    """The request of the first sample."""
-    n: int
-    max_tokens: int
-
-    def split(self) -> list[Call]:
-        """The samples as calls of their own."""
-        sampling = self.request.sampling
-        seeds = [None if sampling.seed is None else sampling.seed + i for i in range(self.n)]
-        requests = [replace(self.request, sampling=replace(sampling, seed=s)) for s in seeds]
-        return [Call(request, 1, request.sampling.max_tokens) for request in requests]
-
-
 class OpenAIEngine:
     """One model behind one or several servers.
 
@@ -149,7 +124,7 @@ class OpenAIEngine:
             raise UsageError("--engine openai: no server; pass --base-url URL")
         self.model = deployment.model
         self._settings, self._note = settings, note
-        self._retry_log = RetryLog(note)
+        self._retry_log = FailureLog(note, "retrying")
         urls = dict.fromkeys(map(base_url, deployment.urls))
         limit = max_connections(settings.max_concurrency, raise_open_file_limit(), len(urls))
         servers = []
@@ -158,6 +133,9 @@ class OpenAIEngine:
             limiter = AdaptiveLimiter(min(settings.initial_concurrency, limit), limit)
             servers.append(Server(url, key, ConnectionPool(url, key.headers), limiter))
         self._servers = ServerPool(servers, note, settings.initial_backoff)
+        self._exchange = Exchange(
+            self.model, self._servers, settings.timeout, settings.retry_for, note
+        )
         self._closed = False
 
     @property
@@ -182,7 +160,7 @@ class OpenAIEngine:
         PromptTooLong
             A prompt does not fit in the model's context.
         PromptRefused
-            A server that serves other prompts refuses one.
+            A server that serves other prompts refuses one, or fails over it until the retries are exhausted.
         ServerRefused, UsageError
             Retrying cannot help; the message says what can.
         EngineError
@@ -234,14 +212,21 @@ class OpenAIEngine:
                 return await _join([self._serve(single, endpoint) for single in call.split()])
             try:
                 permit = await _acquire(server, call.n, retry)
-                return await self._attempt(server, permit, call, endpoint)
+                return await self._exchange.send(server, permit, call, endpoint)
             except Rerouted:
                 continue
             except RebuildRequest as rebuild:
                 call = replace(call, max_tokens=rebuild.max_tokens or call.max_tokens)
             except TransientError as error:
-                delay = retry.next_delay(server.url, error, self._servers.refusing_seconds)
-                self._retry_log.record(server.url, error)
+                try:
+                    delay = retry.next_delay(server.url, error, self._servers.refusing_seconds)
+                except EngineError as exhausted:
+                    if error.suspects_prompt and await self._exchange.serves_others(
+                        server, call, endpoint
+                    ):
+                        raise self._exchange.refused_prompt(server, error, exhausted) from None
+                    raise
+                self._retry_log.record(server.url, error.kind, f"{server.url}: {error}")
                 if retry.failures % _ATTEMPTS_PER_SERVER == 0:
                     self._servers.move_tree(request.tree, server)
                 await asyncio.sleep(delay)
@@ -253,74 +238,6 @@ class OpenAIEngine:
             await self._servers.wait_for_recovery(time_left)
             self._check_open()
         return server
-
-    async def _attempt(
-        self, server: Server, permit: Permit, call: Call, endpoint: Endpoint[R]
-    ) -> list[R]:
-        tokens, capabilities = 0, server.capabilities
-        try:
-            # Built here, not before the wait for a permit: more may be known about the server by now.
-            limit = min(call.max_tokens, capabilities.max_reply_tokens or call.max_tokens)
-            body = endpoint.body(self.model, call.request, call.n, limit, capabilities)
-            response = await self._post(server, endpoint.path, body, permit)
-            if response.status != 200:
-                await self._raise_for_error(server, response, body, permit)
-            try:
-                replies = endpoint.read(response.content, call.request, call.n, limit, capabilities)
-            except InvalidReply as error:
-                raise TransientError(error.kind, str(error)) from None
-            except TooFewChoices:
-                self._note_once(server, capabilities.mark_unsupported("n"))
-                raise RebuildRequest from None
-            except MissingLogprobs:
-                self._note_once(server, capabilities.mark_unsupported(endpoint.logprobs_field))
-                raise RebuildRequest from None
-            self._servers.record_reply(server)
-            tokens = max(reply.completion_tokens for reply in replies)
-            return replies
-        finally:
-            server.limiter.release(permit, tokens)
-
-    async def _post(
-        self, server: Server, path: str, body: dict[str, Any], permit: Permit
-    ) -> Response:
-        content, sent_at = json.dumps(body).encode(), time.monotonic()
-        try:
-            response = await server.pool.send(path, content, self._settings.timeout)
-        except TooManyOpenFiles as error:  # this says nothing about the server
-            server.limiter.back_off(permit)
-            raise TransientError("too many open files", str(error)) from None
-        except RequestFailed as error:
-            # A server that responded to others meanwhile is not down, but has too many requests.
-            is_busy = server.responded_at > sent_at
-            if isinstance(error, RequestTimeout):
-                server.limiter.back_off_after_timeout(permit)
-            elif isinstance(error, Unreachable) and is_busy:
-                server.limiter.back_off(permit)
-            if isinstance(error, ConnectionLost) or not is_busy:
-                self._servers.record_failure(server, error)
-            raise TransientError(type(error).__name__, str(error)) from None
-        self._servers.record_response(server)
-        return response
-
-    async def _raise_for_error(
-        self, server: Server, response: Response, body: dict[str, Any], permit: Permit
-    ) -> None:
-        """Raise what an error response comes to."""
-        error = read_error(response.status, response.headers, response.content, server.key.redact)
-        if not error.retryable:
-            raise await resolve_error(server, error, body, self._note_once)
-        self._servers.record_refusal(server, error.retry_after)
-        # No request would wait longer than its own window.
-        server.limiter.pause(min(error.retry_after, self._settings.retry_for))
-        if error.overloaded:
-            server.limiter.back_off(permit)
-        raise TransientError(f"HTTP {error.status}", str(error), error.retry_after)
-
-    def _note_once(self, server: Server, note: str) -> None:
-        if note not in server.noted:
-            server.noted.add(note)
-            self._note(f"{server.url}: {note}")
 
 
 async def _acquire(server: Server, n: int, retry: RetryPolicy) -> Permit:

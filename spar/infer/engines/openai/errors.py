@@ -1,4 +1,4 @@
-"""Error responses: what a server means by one, what it reveals about the server, and what comes next.
+"""Error responses: reading them, and what they say of time and length. Pure.
 
 Servers agree on the status and on little else. The message is in `error.message`, `error`, `message` or
 `detail`, and the reason must be read out of its words.
@@ -14,27 +14,19 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageError
-from spar.infer.engines.openai.connection_pool import RequestFailed
-from spar.infer.engines.openai.replies import UNSUPPORTED_NOTES, Capabilities
-from spar.infer.engines.openai.retry import RebuildRequest
-from spar.infer.engines.openai.servers import Server, format_models, read_models
-
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _NOT_RETRYABLE = frozenset({501, 505})
 _OVERLOADED = frozenset({429, 503, 529})
 _MAYBE_TOO_LONG = frozenset({400, 422})
 _MAX_SHOWN = 300
 _MIN_HALVED_TOKENS = 16
-_LIST_TIMEOUT = 20.0
-
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|context (length|window|size)"
     r"|max_model_len|max_total_tokens|prompt is too long|reduce the length|too many (input )?tokens"
     r"|(prompt|input|tokens?)\b.{0,60}\blonger than",
     re.IGNORECASE,
 )
-_CONTEXT_LENGTH = re.compile(
+CONTEXT_LENGTH = re.compile(
     r"(?:maximum context length (?:is|of)|max_model_len=|max_total_tokens=|context length \(?)\s*(\d+)",
     re.IGNORECASE,
 )
@@ -45,17 +37,9 @@ _PROMPT_LENGTH = re.compile(
 _PROMPT_ALONE_TOO_LONG = re.compile(
     r"even without any output tokens|resulted in \d+ tokens", re.IGNORECASE
 )
-_SEVERAL_CHOICES = re.compile(
-    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)",
-    re.IGNORECASE,
-)
-_MAX_LOGPROBS = re.compile(
-    r"(?:max(?:imum)?(?: allowed)?|at most|less than or equal to|<=|between 0 and)\D{0,12}(\d+)",
-    re.IGNORECASE,
-)
-_UNSUPPORTED = re.compile(
-    r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
-)
+_ERROR_START = 1_000
+"""Bytes of a reply that are looked at for an error, so that replies need not be parsed twice."""
+_ERROR_STATUS = re.compile("[45][0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +93,27 @@ def read_error(
     except (ValueError, RecursionError):
         fields = {"message": text}
     message, code, name = (
-        redact(_one_line(fields.get(key)))[:_MAX_SHOWN] for key in ("message", "code", "field")
+        redact(one_line(fields.get(key)))[:_MAX_SHOWN] for key in ("message", "code", "field")
     )
     return ErrorResponse(status, message, code, name, retry_after_seconds(headers))
 
 
+def error_status(status: int, content: bytes) -> int:
+    """The status of a response: gateways send errors of the servers behind them as replies, with status 200."""
+    if status != 200 or b'"error"' not in content[:_ERROR_START]:
+        return status
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return status
+    error = body.get("error") if isinstance(body, dict) and not body.get("choices") else None
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return int(code) if _ERROR_STATUS.fullmatch(code) else status
+
+
 def context_length(error: ErrorResponse) -> int:
     """The context length that an error names; 0 if it names none."""
-    match = _CONTEXT_LENGTH.search(error.message)
+    match = CONTEXT_LENGTH.search(error.message)
     return int(match[1]) if match else 0
 
 
@@ -146,145 +143,11 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
         except ValueError:
             try:
                 seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
         if 0 < seconds < float("inf"):
             return seconds
     return 0.0
-
-
-def learn_from_error(
-    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
-) -> str:
-    """Update what is known of a server from its refusal of `body`.
-
-    Returns a note on what is done instead; "" if nothing was learned.
-    """
-    if (
-        "max_tokens" in body
-        and "max_completion_tokens" in error.message
-        and ("instead" in error.message or _UNSUPPORTED.search(error.message))
-    ):
-        capabilities.max_tokens_field = "max_completion_tokens"
-        return "requires max_completion_tokens in place of max_tokens"
-    if "top_logprobs" in body and _is_about(error, "top_logprobs"):
-        limit = _MAX_LOGPROBS.search(error.message)
-        if limit and 0 < int(limit[1]) < body["top_logprobs"]:
-            capabilities.max_top_logprobs = int(limit[1])
-            return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
-    if "echo" in body and (_is_about(error, "echo") or _is_about(error, "logprobs")):
-        return capabilities.mark_unsupported("echo")
-    for name in UNSUPPORTED_NOTES:
-        if name in body and _refuses_field(error, name):
-            return capabilities.mark_unsupported(name)
-    return ""
-
-
-async def resolve_error(
-    server: Server,
-    error: ErrorResponse,
-    body: Mapping[str, Any],
-    note: Callable[[Server, str], None],
-) -> Exception:
-    """The exception that an error response comes to: `RebuildRequest`, or an error with a next step.
-
-    Parameters
-    ----------
-    error:
-        One that is not retryable.
-    body:
-        The request that was refused.
-    note:
-        Called with what was learned about the server.
-    """
-    if error.too_long:
-        return _too_long(server, error, body.get("max_tokens") or body["max_completion_tokens"])
-    learned = learn_from_error(server.capabilities, error, body)
-    if learned:
-        note(server, learned)
-        return RebuildRequest()
-    if error.status in (401, 403):
-        return ServerRefused(f"{server.url}: rejected the key, {error}; {server.key.hint}")
-    if error.status in (404, 405):
-        return await _not_found(server, error, body)
-    if 300 <= error.status < 400:
-        return ServerRefused(
-            f"{server.url}: HTTP {error.status}, a redirect; pass the URL that it leads to"
-        )
-    if error.status in (400, 422, 501) and "echo" in body:
-        return no_logprobs(server, "echo", f" ({error})")
-    if error.status in (400, 422) and server.has_replied:
-        # A content filter, or a template that refuses the conversation: other prompts may pass.
-        return PromptRefused(f"{server.url}: refused this prompt, {error}")
-    return EngineError(f"{server.url}: {error}")
-
-
-def no_logprobs(server: Server, field: str, detail: str = "") -> UsageError:
-    """The error for a server without log-probabilities: of replies, or of prompts if `field` is echo."""
-    if field == "echo":
-        return UsageError(
-            f"{server.url}: returns no log-probabilities of a prompt (echo with logprobs), which "
-            f"log-likelihoods require{detail}; use --engine hf or vllm"
-        )
-    return UsageError(
-        f"{server.url}: returns no log-probabilities, which --judge logprob requires; "
-        "use --judge votes"
-    )
-
-
-def _too_long(server: Server, error: ErrorResponse, max_tokens: int) -> Exception:
-    context = context_length(error)
-    if 1 < context <= max_tokens:
-        server.capabilities.max_reply_tokens = context - 1
-    reduced = reduced_max_tokens(error, max_tokens)
-    if reduced:
-        return RebuildRequest(reduced)
-    return PromptTooLong(f"{server.url}: the prompt is too long for the model: {error.message}")
-
-
-async def _not_found(
-    server: Server, error: ErrorResponse, body: Mapping[str, Any]
-) -> ServerRefused:
-    try:
-        response = await server.pool.send("/models", None, _LIST_TIMEOUT)
-    except RequestFailed:
-        models = None
-    else:
-        models = read_models(response.content) if response.status == 200 else None
-    model = body["model"]
-    if models is not None and model not in models:
-        return ServerRefused(
-            f"{server.url}: has no model {model!r} ({format_models(models)}); name one with --model NAME"
-        )
-    if "prompt" in body:
-        return ServerRefused(
-            f"{server.url}: no /completions for {model!r}, {error}, which prompts without a chat template "
-            "require; use --engine hf or vllm"
-        )
-    if models is None:
-        return ServerRefused(
-            f"{server.url}: no chat completions there, {error}; "
-            "a base URL usually ends in /v1, such as http://host:8000/v1"
-        )
-    return ServerRefused(f"{server.url}: {error}")
-
-
-def _refuses_field(error: ErrorResponse, name: str) -> bool:
-    if name in (
-        "temperature",
-        "top_p",
-    ):  # otherwise its value is out of range, not the field unknown
-        return _is_about(error, name) and bool(_UNSUPPORTED.search(error.message + error.code))
-    if name == "logprobs" and _is_about(error, "top_logprobs"):
-        return True
-    return _is_about(error, name) or (name == "n" and bool(_SEVERAL_CHOICES.search(error.message)))
-
-
-def _is_about(error: ErrorResponse, name: str) -> bool:
-    if error.field.rpartition(".")[2] == name:
-        return True
-    quoted = rf"['\"`]{name}['\"`]" if name in ("n", "stop") else rf"\b{name}\b"
-    return re.search(quoted, error.message) is not None
 
 
 def _error_fields(content: Any) -> Mapping[str, Any]:
@@ -295,11 +158,11 @@ def _error_fields(content: Any) -> Mapping[str, Any]:
         return {"message": error}
     detail = error.get("detail")
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):  # pydantic's errors
-        location = [str(part) for part in detail[0].get("loc") or ()]
-        return {
-            "message": f"{'.'.join(location)}: {detail[0].get('msg')}",
-            "field": (location or [""])[-1],
-        }
+        location, message = detail[0].get("loc"), detail[0].get("msg")
+        if isinstance(location, list) and all(isinstance(part, str | int) for part in location):
+            path = location[1:] if location[:1] == ["body"] else location
+            where = ".".join(map(str, location))
+            return {"message": f"{where}: {_as_text(message)}", "field": path[0] if path else ""}
     return {
         "message": error.get("message") or detail,
         "code": error.get("code") or error.get("type"),
@@ -307,7 +170,17 @@ def _error_fields(content: Any) -> Mapping[str, Any]:
     }
 
 
-def _one_line(value: Any) -> str:
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return "" if value is None else json.dumps(value)
+    except RecursionError:  # it could be read, which takes less of the stack
+        return "..."
+
+
+def one_line(value: Any) -> str:
+    """A value of a response as printable text on one line."""
+    text = _as_text(value)
     # A server's text is printed on terminals: no control characters, one line.
     return " ".join("".join(c if c.isprintable() else " " for c in text[:10_000]).split())

@@ -73,6 +73,10 @@ class Capabilities:
     """Largest token limit that it accepts; 0 if unknown."""
     max_top_logprobs: int = 20
     """Most alternatives that it returns per token."""
+    min_temperature: float = 0.0
+    """Lowest temperature that it accepts; greedy requests are sent with it."""
+    omits_full_top_p: bool = False
+    """Whether it refuses top_p 1.0, so that this is left out."""
     replies_inside_thinking: int = 0
     """Replies that began inside a thinking block, which the chat template opened."""
     replies_without_thinking: int = 0

@@ -37,11 +37,16 @@ class TransientError(Exception):
         The full message.
     retry_after:
         Seconds after which the server wants the request again; 0 if it does not say.
+    suspects_prompt:
+        Whether the prompt may be the reason, since the server failed over it and was not just busy.
     """
 
-    def __init__(self, kind: str, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, kind: str, reason: str, retry_after: float = 0.0, *, suspects_prompt: bool = False
+    ) -> None:
         super().__init__(reason)
         self.kind, self.retry_after = kind, retry_after
+        self.suspects_prompt = suspects_prompt
 
 
 class RebuildRequest(Exception):
@@ -132,17 +137,19 @@ class RetryPolicy:
 
 
 @dataclass(slots=True)
-class RetryLog:
+class FailureLog:
     """Reports the 1st, 10th, 100th, ... failure of each kind and server."""
 
     note: NoteCallback
+    consequence: str
+    """What is done about each of them."""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(URL, kind) to the number of failures."""
 
-    def record(self, url: str, failure: TransientError) -> None:
+    def record(self, url: str, kind: str, message: str) -> None:
         """Count one failure."""
-        self.counts[url, failure.kind] += 1
-        number = self.counts[url, failure.kind]
+        self.counts[url, kind] += 1
+        number = self.counts[url, kind]
         if str(number).strip("0") == "1":
-            times = "" if number == 1 else f" ({number} times so far)"
-            self.note(f"{url}: {failure}; retrying{times}")
+            times = "" if number == 1 else f" ({number:,} times so far)"
+            self.note(f"{message}; {self.consequence}{times}")

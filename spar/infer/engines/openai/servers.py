@@ -180,8 +180,6 @@ class Server:
     """When it last responded, with whatever status, by the monotonic clock."""
     cooldown_until: float = 0.0
     """Until then it gets requests only if no other server is available, by the monotonic clock."""
-    has_replied: bool = False
-    """Whether it ever completed a request."""
     refusals: int = 0
     """Requests it has refused for now (such as HTTP 429) since its last reply."""
     refusing_since: float = 0.0
@@ -279,7 +277,7 @@ class ServerPool:
 
     def record_reply(self, server: Server) -> None:
         """A server completed a request."""
-        server.has_replied, server.refusals = True, 0
+        server.refusals = 0
 
     def record_response(self, server: Server) -> None:
         """A server responded, with whatever status."""

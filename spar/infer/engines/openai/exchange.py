@@ -1,0 +1,250 @@
+"""One call to one server: it is sent, its replies are read, and an error becomes what is to be done.
+
+Which server a call goes to, and when and how often it is sent again, is the engine's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic
+
+from spar.errors import EngineError, PromptRefused
+from spar.infer.engine import NoteCallback, Request
+from spar.infer.engines.openai.concurrency_limit import Permit, Rerouted
+from spar.infer.engines.openai.connection_pool import (
+    ConnectionLost,
+    RequestFailed,
+    RequestTimeout,
+    Response,
+    TooManyOpenFiles,
+    Unreachable,
+)
+from spar.infer.engines.openai.endpoints import Endpoint, R
+from spar.infer.engines.openai.errors import (
+    ErrorResponse,
+    error_status,
+    read_error,
+)
+from spar.infer.engines.openai.refusals import PROBE_TEXT, RefusalChecker, probe_body, resolve_error
+from spar.infer.engines.openai.replies import (
+    Capabilities,
+    InvalidReply,
+    MissingLogprobs,
+    TooFewChoices,
+)
+from spar.infer.engines.openai.retry import FailureLog, RebuildRequest, TransientError
+from spar.infer.engines.openai.servers import Server, ServerPool
+from spar.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request: `n` samples of a request, with seeds in a row."""
+
+    request: Request
+    """The request of the first sample."""
+    n: int
+    max_tokens: int
+
+    def split(self) -> list[Call]:
+        """The samples as calls of their own."""
+        sampling = self.request.sampling
+        seeds = [None if sampling.seed is None else sampling.seed + i for i in range(self.n)]
+        requests = [replace(self.request, sampling=replace(sampling, seed=s)) for s in seeds]
+        return [Call(request, 1, request.sampling.max_tokens) for request in requests]
+
+    def probe(self) -> Call:
+        """The same call with the prompt of `probe_body`."""
+        message = Message(role="user", content=PROBE_TEXT)
+        return replace(self, request=replace(self.request, messages=(message,)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent(Generic[R]):
+    """A call as it was sent to a server, while its permit is held."""
+
+    server: Server
+    endpoint: Endpoint[R]
+    call: Call
+    max_tokens: int
+    permit: Permit
+    body: dict[str, Any]
+    sent_at: float = field(default_factory=time.monotonic)
+    """By the monotonic clock."""
+
+
+class Exchange:
+    """Sends the calls of an engine.
+
+    Parameters
+    ----------
+    timeout:
+        Seconds after which a request is abandoned.
+    max_pause:
+        Most seconds for which a server may ask to be left alone; 0 where nothing is sent twice.
+    note:
+        Called with what was learned about a server, and with some of the prompts that it refused.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        servers: ServerPool,
+        timeout: float,
+        max_pause: float,
+        note: NoteCallback,
+    ) -> None:
+        self._model, self._servers = model, servers
+        self._timeout, self._max_pause, self._note = timeout, max_pause, note
+        self._refusals = RefusalChecker()
+        self._refusal_log = FailureLog(note, "the run goes on")
+
+    async def send(
+        self, server: Server, permit: Permit, call: Call, endpoint: Endpoint[R]
+    ) -> list[R]:
+        """Send a call and read its replies; the permit is returned.
+
+        Raises
+        ------
+        TransientError, RebuildRequest
+            The call is to be sent again, after a while or in another form.
+        PromptRefused, ServerRefused, UsageError, EngineError
+            As `OpenAIEngine.generate`.
+        """
+        tokens, capabilities = 0, server.capabilities
+        try:
+            # Built here, not before the wait for a permit: more may be known about the server by now.
+            sent = self._build(server, permit, call, endpoint)
+            response = await self._post(server, endpoint.path, sent.body, permit)
+            status = error_status(response.status, response.content)
+            if status != 200:
+                raise await self._resolve_refusal(sent, replace(response, status=status))
+            try:
+                replies = _read(sent, response, capabilities)
+            except TooFewChoices:
+                self._note_once(server, capabilities.mark_unsupported("n"))
+                raise RebuildRequest from None
+            except MissingLogprobs:
+                self._note_once(server, capabilities.mark_unsupported(endpoint.logprobs_field))
+                raise RebuildRequest from None
+            self._refusals.record_served(server.url, sent.body)
+            self._servers.record_reply(server)
+            tokens = max(reply.completion_tokens for reply in replies)
+            return replies
+        finally:
+            server.limiter.release(permit, tokens)
+
+    def _build(self, server: Server, permit: Permit, call: Call, endpoint: Endpoint[R]) -> _Sent[R]:
+        capabilities = server.capabilities
+        limit = min(call.max_tokens, capabilities.max_reply_tokens or call.max_tokens)
+        body = endpoint.body(self._model, call.request, call.n, limit, capabilities)
+        return _Sent(server, endpoint, call, limit, permit, body)
+
+    async def _post(
+        self, server: Server, path: str, body: dict[str, Any], permit: Permit
+    ) -> Response:
+        content, sent_at = json.dumps(body).encode(), time.monotonic()
+        try:
+            response = await server.pool.send(path, content, self._timeout)
+        except TooManyOpenFiles as error:  # this says nothing about the server
+            server.limiter.back_off(permit)
+            raise TransientError("too many open files", str(error)) from None
+        except RequestFailed as error:
+            # A server that responded to others meanwhile is not down, but has too many requests.
+            is_busy = server.responded_at > sent_at
+            if isinstance(error, RequestTimeout):
+                server.limiter.back_off_after_timeout(permit)
+            elif isinstance(error, Unreachable) and is_busy:
+                server.limiter.back_off(permit)
+            if isinstance(error, ConnectionLost) or not is_busy:
+                self._servers.record_failure(server, error)
+            suspects_prompt = isinstance(error, ConnectionLost)
+            raise TransientError(
+                type(error).__name__, str(error), suspects_prompt=suspects_prompt
+            ) from None
+        self._servers.record_response(server)
+        return response
+
+    async def _resolve_refusal(self, sent: _Sent[R], response: Response) -> Exception:
+        """What an error response comes to."""
+        server, error = sent.server, self._read_refusal(sent, response)
+        find_cause = partial(self._find_cause, sent)
+        resolved = await resolve_error(server, error, sent.body, self._note_once, find_cause)
+        if type(resolved) is PromptRefused:  # too long a prompt needs no warning
+            self._refusal_log.record(server.url, f"HTTP {error.status}", str(resolved))
+        return resolved
+
+    async def _find_cause(self, sent: _Sent[R]) -> ErrorResponse | None:
+        """None if the prompt of a request is to blame; else how a harmless prompt is refused."""
+
+        async def probe() -> ErrorResponse | None:
+            path, body = sent.endpoint.path, probe_body(sent.body)
+            response = await self._post(sent.server, path, body, sent.permit)
+            status = error_status(response.status, response.content)
+            if status != 200:
+                return self._read_refusal(sent, replace(response, status=status))
+            with contextlib.suppress(TooFewChoices, MissingLogprobs):
+                _read(replace(sent, call=sent.call.probe()), response, Capabilities())
+            return None
+
+        return await self._refusals.find_cause(sent.server.url, sent.body, sent.sent_at, probe)
+
+    async def serves_others(self, server: Server, call: Call, endpoint: Endpoint[R]) -> bool:
+        """Whether a harmless prompt is served where this call failed until its retries were exhausted."""
+        if not self._max_pause:  # the probe would be a retry
+            return False
+        try:
+            permit = await server.limiter.acquire(call.n, is_retry=True)
+        except Rerouted:
+            return False
+        try:
+            return await self._find_cause(self._build(server, permit, call, endpoint)) is None
+        except TransientError:
+            return False
+        finally:
+            server.limiter.release(permit)
+
+    def refused_prompt(
+        self, server: Server, failure: TransientError, exhausted: EngineError
+    ) -> PromptRefused:
+        """The error of a call whose retries are exhausted, where `serves_others`."""
+        error = PromptRefused(f"{exhausted}; other prompts are served")
+        self._refusal_log.record(server.url, failure.kind, str(error))
+        return error
+
+    def _read_refusal(self, sent: _Sent[R], response: Response) -> ErrorResponse:
+        """The error in a response; raises `TransientError` where the same request may be served later."""
+        server = sent.server
+        error = read_error(response.status, response.headers, response.content, server.key.redact)
+        if not error.retryable:
+            return error
+        self._servers.record_refusal(server, error.retry_after)
+        # No request would wait longer than its own window.
+        server.limiter.pause(min(error.retry_after, self._max_pause))
+        if error.overloaded:
+            server.limiter.back_off(sent.permit)
+        raise TransientError(
+            f"HTTP {error.status}",
+            str(error),
+            error.retry_after,
+            suspects_prompt=not error.overloaded,
+        )
+
+    def _note_once(self, server: Server, note: str) -> None:
+        if note not in server.noted:
+            server.noted.add(note)
+            self._note(f"{server.url}: {note}")
+
+
+def _read(sent: _Sent[R], response: Response, capabilities: Capabilities) -> list[R]:
+    call = sent.call
+    try:
+        return sent.endpoint.read(
+            response.content, call.request, call.n, sent.max_tokens, capabilities
+        )
+    except InvalidReply as error:
+        raise TransientError(error.kind, str(error), suspects_prompt=True) from None

@@ -1,0 +1,346 @@
+"""Refusals: whether one is about the prompt or about the settings, what it reveals, and what comes next.
+
+A server that refuses one request (a content filter, a chat template that raises) may serve every other one,
+and the words of the refusal do not say so: some quote the prompt. So the refused request is sent again with
+a harmless prompt and the same settings. If that is served the prompt was to blame; if it is refused as
+well, every request with these settings would be. The probe is not needed where a request with the same
+settings was served after the refused one was sent. Nothing older counts: neither the order of the prompts
+nor a resumed run changes the verdict, and a key that is revoked during a run is noticed.
+
+For the same reason a field of a request is held to be refused, and is then left out or changed, only if the
+response names it in a field of its own, or if the harmless prompt is refused with words about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageError
+from spar.infer.engines.openai.connection_pool import RequestFailed
+from spar.infer.engines.openai.errors import (
+    CONTEXT_LENGTH,
+    ErrorResponse,
+    context_length,
+    one_line,
+    reduced_max_tokens,
+)
+from spar.infer.engines.openai.replies import UNSUPPORTED_NOTES, Capabilities
+from spar.infer.engines.openai.retry import RebuildRequest
+from spar.infer.engines.openai.servers import Server, format_models, read_models
+
+PROBE_TEXT = "Reply with the single word OK."
+"""A prompt that no server refuses for what it says."""
+
+_SEVERAL_CHOICES = re.compile(
+    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)",
+    re.IGNORECASE,
+)
+_AT_MOST = re.compile(
+    r"(?:max(?:imum)?(?: allowed)?|at most|less than or equal to|<=|between [01] and)\D{0,12}(\d+)",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
+)
+_PROMPT_FIELDS = frozenset({"model", "messages", "prompt"})
+_VARYING_FIELDS = _PROMPT_FIELDS | {"seed"}
+_NO_CREDIT = frozenset({402, 429})
+_GREEDY_TEMPERATURE = 0.01
+_FLAGS = {
+    "temperature": "temperature",
+    "top_p": "top-p",
+    "max_tokens": "max-new-tokens",
+    "max_completion_tokens": "max-new-tokens",
+}
+"""Fields of a request to the setting's flag, which `vote-`, `refine-` or `grade-` may precede."""
+_NOT_FOUND = frozenset({404, 405})
+_LIST_TIMEOUT = 20.0
+
+
+def probe_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with the settings of `body` and a harmless prompt."""
+    if "prompt" in body:
+        return {**body, "prompt": PROBE_TEXT}
+    return {**body, "messages": [{"role": "user", "content": PROBE_TEXT}]}
+
+
+@dataclass(slots=True)
+class _Settings:
+    """What is known of the requests to one server with the same settings. Times are monotonic."""
+
+    served_at: float = float("-inf")
+    """When one was last served."""
+    probed_at: float = float("-inf")
+    """When a probe was last refused."""
+    refusal: ErrorResponse | None = None
+    """How."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held during a probe, so that requests that are refused together share it."""
+
+
+class RefusalChecker:
+    """Tells refused prompts from refused settings, for all servers of an engine."""
+
+    def __init__(self) -> None:
+        self._settings: defaultdict[tuple[str, str], _Settings] = defaultdict(_Settings)
+
+    def record_served(self, url: str, body: Mapping[str, Any]) -> None:
+        """The server at `url` has served a request."""
+        self._settings[url, _settings_key(body)].served_at = time.monotonic()
+
+    async def find_cause(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        sent_at: float,
+        probe: Callable[[], Awaitable[ErrorResponse | None]],
+    ) -> ErrorResponse | None:
+        """None if the prompt is to blame; else how the server refuses every prompt with these settings.
+
+        Parameters
+        ----------
+        body:
+            The refused request.
+        sent_at:
+            When it was sent, by the monotonic clock.
+        probe:
+            Sends `probe_body(body)`; returns its refusal, None if it was served.
+        """
+        settings = self._settings[url, _settings_key(body)]
+        async with settings.lock:
+            if settings.served_at >= sent_at:
+                return None
+            if settings.probed_at < sent_at:
+                settings.refusal = await probe()
+                if settings.refusal is None:
+                    settings.served_at = time.monotonic()
+                    return None
+                settings.probed_at = time.monotonic()
+            return settings.refusal
+
+
+def _settings_key(body: Mapping[str, Any]) -> str:
+    settings = [item for item in body.items() if item[0] not in _VARYING_FIELDS]
+    return f"{'prompt' in body} {settings}"
+
+
+def learn_from_error(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """Update what is known of a server from its refusal of `body`, which must not be due to the prompt.
+
+    Returns a note on what is done instead; "" if nothing was learned.
+    """
+    value = _learn_from_value(capabilities, error, body)
+    if value:
+        return value
+    if (
+        "max_tokens" in body
+        and "prompt" not in body
+        and "max_completion_tokens" in error.message
+        and ("instead" in error.message or _UNSUPPORTED.search(error.message))
+    ):
+        capabilities.max_tokens_field = "max_completion_tokens"
+        return "requires max_completion_tokens in place of max_tokens"
+    if "top_logprobs" in body and _is_about(error, "top_logprobs"):
+        limit = _AT_MOST.search(error.message)
+        if limit and 0 < int(limit[1]) < body["top_logprobs"]:
+            capabilities.max_top_logprobs = int(limit[1])
+            return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
+    if "echo" in body and (_is_about(error, "echo") or _is_about(error, "logprobs")):
+        return capabilities.mark_unsupported("echo")
+    for name in UNSUPPORTED_NOTES:
+        if name in body and _refuses_field(error, name):
+            return capabilities.mark_unsupported(name)
+    return ""
+
+
+def _learn_from_value(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """As `learn_from_error`, where the value of a field is out of range for the server."""
+    if _UNSUPPORTED.search(error.message + error.code):
+        return ""
+    if body.get("temperature") == 0 and _is_about(error, "temperature"):
+        capabilities.min_temperature = _GREEDY_TEMPERATURE
+        return f"refuses temperature 0; greedy replies are sampled at {_GREEDY_TEMPERATURE}"
+    if body.get("top_p") == 1 and _is_about(error, "top_p"):
+        capabilities.omits_full_top_p = True
+        return "refuses top_p 1.0, which keeps every token; it is left out"
+    return ""
+
+
+def _learn_token_limit(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """As `learn_from_error`, for a limit on replies: with a harmless prompt, it is the prompt's length no more."""
+    name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
+    limit = _AT_MOST.search(error.message)
+    if limit is None or not _is_about(error, name) or not 0 < int(limit[1]) < body[name]:
+        return ""
+    capabilities.max_reply_tokens = int(limit[1])
+    return f"writes at most {capabilities.max_reply_tokens} tokens a reply"
+
+
+async def resolve_error(
+    server: Server,
+    error: ErrorResponse,
+    body: Mapping[str, Any],
+    note: Callable[[Server, str], None],
+    find_cause: Callable[[], Awaitable[ErrorResponse | None]],
+) -> Exception:
+    """The exception that an error response comes to: `RebuildRequest`, or an error with a next step.
+
+    Parameters
+    ----------
+    error:
+        One that is not retryable.
+    body:
+        The request that was refused.
+    note:
+        Called with what was learned about the server.
+    find_cause:
+        Returns None if the prompt is to blame, else how a harmless prompt was refused.
+    """
+    if error.too_long:
+        return _too_long(server, error, body)
+    named = {k: v for k, v in body.items() if k == error.field or k in ("echo", "prompt")}
+    learned = learn_from_error(server.capabilities, error, named) if error.field in body else ""
+    if learned:
+        note(server, learned)
+        return RebuildRequest()
+    if error.status == 401:
+        return _rejected_key(server, error)
+    if error.status in _NO_CREDIT:
+        return EngineError(f"{server.url}: {error}")
+    if 300 <= error.status < 400:
+        return ServerRefused(
+            f"{server.url}: HTTP {error.status}, a redirect; pass the URL that it leads to"
+        )
+    if error.status in _NOT_FOUND:
+        models = await _fetch_models(server)
+        if models is not None and body["model"] not in models:
+            return _unknown_model(server, models, body["model"])
+    refusal = await find_cause()
+    if refusal is None:
+        return PromptRefused(f"{server.url}: refused this prompt, {error}")
+    return await _resolve_refused_settings(server, refusal, body, note)
+
+
+async def _resolve_refused_settings(
+    server: Server,
+    error: ErrorResponse,
+    body: Mapping[str, Any],
+    note: Callable[[Server, str], None],
+) -> Exception:
+    """As `resolve_error`, for the refusal of a harmless prompt: its words are about the request's settings."""
+    if error.too_long:
+        return _too_long(server, error, body)
+    learned = learn_from_error(server.capabilities, error, body)
+    learned = learned or _learn_token_limit(server.capabilities, error, body)
+    if learned:
+        note(server, learned)
+        return RebuildRequest()
+    if error.status in (401, 403):
+        return _rejected_key(server, error)
+    if error.status in _NOT_FOUND:
+        return _no_endpoint(server, error, body, await _fetch_models(server))
+    if "echo" in body:
+        return no_logprobs(server, "echo", f" ({error})")
+    named = [name for name in body if name not in _PROMPT_FIELDS and _is_about(error, name)]
+    settings = {k: v for k, v in body.items() if k in (named or body.keys() - _PROMPT_FIELDS)}
+    flags = [f"--{_FLAGS[name]} or --vote-{_FLAGS[name]}, ..." for name in named if name in _FLAGS]
+    hint = f"change it ({' '.join(flags)})" if flags else "change the settings or the server"
+    values = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return ServerRefused(
+        f"{server.url}: refuses every prompt sent with {values}, a harmless one too: {error}; {hint}"
+    )
+
+
+def no_logprobs(server: Server, field: str, detail: str = "") -> UsageError:
+    """The error for a server without log-probabilities: of replies, or of prompts if `field` is echo."""
+    if field == "echo":
+        return UsageError(
+            f"{server.url}: returns no log-probabilities of a prompt (echo with logprobs), which "
+            f"log-likelihoods require{detail}; use --engine hf or vllm"
+        )
+    return UsageError(
+        f"{server.url}: returns no log-probabilities, which --judge logprob requires; "
+        "use --judge votes"
+    )
+
+
+def _too_long(server: Server, error: ErrorResponse, body: Mapping[str, Any]) -> Exception:
+    max_tokens = body.get("max_tokens") or body["max_completion_tokens"]
+    context = context_length(error)
+    if 1 < context <= max_tokens and not _quotes_prompt(error, body):
+        server.capabilities.max_reply_tokens = context - 1
+    reduced = reduced_max_tokens(error, max_tokens)
+    if reduced:
+        return RebuildRequest(reduced)
+    return PromptTooLong(f"{server.url}: the prompt is too long for the model: {error.message}")
+
+
+def _quotes_prompt(error: ErrorResponse, body: Mapping[str, Any]) -> bool:
+    """Whether the context length that an error names stands in the prompt, word for word."""
+    match = CONTEXT_LENGTH.search(error.message)
+    texts = [body["prompt"]] if "prompt" in body else [turn["content"] for turn in body["messages"]]
+    return match is not None and any(match[0] in one_line(text) for text in texts)
+
+
+def _rejected_key(server: Server, error: ErrorResponse) -> ServerRefused:
+    return ServerRefused(f"{server.url}: rejected the key, {error}; {server.key.hint}")
+
+
+async def _fetch_models(server: Server) -> list[str] | None:
+    try:
+        response = await server.pool.send("/models", None, _LIST_TIMEOUT)
+    except RequestFailed:
+        return None
+    return read_models(response.content) if response.status == 200 else None
+
+
+def _unknown_model(server: Server, models: list[str], model: str) -> ServerRefused:
+    return ServerRefused(
+        f"{server.url}: has no model {model!r} ({format_models(models)}); name one with --model NAME"
+    )
+
+
+def _no_endpoint(
+    server: Server, error: ErrorResponse, body: Mapping[str, Any], models: list[str] | None
+) -> ServerRefused:
+    if "prompt" in body:
+        return ServerRefused(
+            f"{server.url}: no /completions for {body['model']!r}, {error}, which prompts without a chat "
+            "template require; use --engine hf or vllm"
+        )
+    if models is None:
+        return ServerRefused(
+            f"{server.url}: no chat completions there, {error}; "
+            "a base URL usually ends in /v1, such as http://host:8000/v1"
+        )
+    return ServerRefused(f"{server.url}: {error}")
+
+
+def _refuses_field(error: ErrorResponse, name: str) -> bool:
+    if name in (
+        "temperature",
+        "top_p",
+    ):  # otherwise its value is out of range, not the field unknown
+        return _is_about(error, name) and bool(_UNSUPPORTED.search(error.message + error.code))
+    if name == "logprobs" and _is_about(error, "top_logprobs"):
+        return True
+    return _is_about(error, name) or (name == "n" and bool(_SEVERAL_CHOICES.search(error.message)))
+
+
+def _is_about(error: ErrorResponse, name: str) -> bool:
+    if error.field.rpartition(".")[2] == name:
+        return True
+    quoted = rf"['\"`]{name}['\"`]" if name in ("n", "stop") else rf"\b{name}\b"
+    return re.search(quoted, error.message) is not None

@@ -1,0 +1,171 @@
+"""Refusals: those of a prompt are faults of its tree, those of a setting are learned or end the run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.errors import EngineError, PromptRefused, ServerRefused
+from tests.answers import Script, error_body
+from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
+from tests.infer.test_openai_faults import WORLD, search
+from tests.servers import ScriptedServer
+
+Answer = tuple[int, Any] | None
+PROBE = "single word OK"
+
+
+def refuse(status: int, words: str, message: str = "content policy") -> Script:
+    """A server that refuses conversations with these words, whoever sends them."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        texts = [turn["content"] for turn in body["messages"]]
+        return (status, error_body(message)) if any(words in text for text in texts) else None
+
+    return Script(WORLD, answer=answer)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 422, 451])
+async def test_a_refused_prompt_is_a_fault_of_its_tree_wherever_it_stands(
+    status: int, tmp_path: Path
+) -> None:
+    """The first prompt or the last, the other trees are those of a server that refuses nothing."""
+    with ScriptedServer(Script(WORLD), keep=False) as server:
+        faultless = await search(tmp_path / "faultless", [server], num_prompts=3)
+    for index in (0, 2):
+        with ScriptedServer(refuse(status, f"line {index}"), keep=False) as server:
+            trees = await search(tmp_path / str(index), [server], num_prompts=3, concurrency=1)
+        assert [tree for tree in trees if tree["prompt"]["id"] != str(index)] == [
+            tree for tree in faultless if tree["prompt"]["id"] != str(index)
+        ]
+        assert not trees[index]["nodes"]
+        assert trees[index]["faults"]
+
+
+async def test_refused_prompts_are_counted_in_a_few_notes() -> None:
+    """The 1st, the 10th and so on, so that a run of faults is not silent."""
+    with serving(refuse(400, "bad")) as (server, engine, notes):
+        results = await asyncio.gather(
+            *(engine.generate(votes(1, f"bad {i}", tree=i)) for i in range(12)),
+            return_exceptions=True,
+        )
+        await engine.aclose()
+    assert {type(result) for result in results} == {PromptRefused}
+    assert len(notes) == 2
+    assert "10 times so far" in notes[1]
+    probes = sum(PROBE in seen.text for seen in server.seen)
+    assert 1 <= probes < 12  # those that are refused together share one
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error", "words"),
+    [
+        (401, "no", ServerRefused, "rejected the key"),
+        (403, "no", ServerRefused, "rejected the key"),
+        (404, "no", ServerRefused, "404"),
+        (402, "no credit", EngineError, "no credit"),
+        (400, "bad request", ServerRefused, "temperature 0.7, top_p 0.5.* change the settings"),
+        (422, "`top_p` must be >= 0.9", ServerRefused, "with top_p 0.5, .*--top-p or --vote-top-p"),
+        (501, "not here", ServerRefused, "not here"),
+    ],
+)
+async def test_a_server_that_refuses_every_prompt_ends_the_run(
+    status: int, message: str, error: type[Exception], words: str
+) -> None:
+    """At the first request or after it has served others, such as when a key is revoked."""
+    refusal = (status, error_body(message))
+    with serving(Script(answer=lambda _: refusal)) as (_, engine, _notes):
+        with pytest.raises(error, match=words):
+            await engine.generate(votes(1, top_p=0.5))
+        await engine.aclose()
+    with serving(Script(echo)) as (server, engine, _notes):
+        await engine.generate(votes(1, top_p=0.5))
+        server.script = Script(answer=lambda _: refusal)
+        with pytest.raises(error, match=words) as caught:
+            await ask(engine, votes(1, top_p=0.5))
+    assert not isinstance(caught.value, PromptRefused)
+
+
+@pytest.mark.parametrize(
+    ("refused", "message", "sent"),
+    [
+        ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0", {"top_p": None}),
+        ({"temperature": 0.0}, "`temperature` must be strictly positive", {"temperature": 0.01}),
+        ({"max_tokens": 512}, "max_tokens must be at most 100", {"max_tokens": 100}),
+        ({"seed": 10}, "Unknown field seed", {"seed": None}),
+        ({"stop": ["x"]}, "'stop' is not supported", {"stop": None}),
+        (
+            {"max_tokens": 512},
+            "Use max_completion_tokens instead",
+            {"max_tokens": None, "max_completion_tokens": 512},
+        ),
+    ],
+)
+async def test_a_refused_setting_is_learned_once(
+    refused: dict[str, Any], message: str, sent: dict[str, Any]
+) -> None:
+    """The value is replaced or left out, with one note, though the message alone says so."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        (name, value), *_ = refused.items()
+        return (422, {"error": message}) if body.get(name) == value else None
+
+    fields = {"temperature": refused.get("temperature", 0.7), "stop": ("x",)}
+    with serving(Script(echo, answer=answer)) as (server, engine, notes):
+        assert await engine.generate(votes(1, **fields))
+        assert await ask(engine, votes(1, "again", **fields))
+    for name, value in sent.items():
+        assert server.seen[-1].body.get(name) == value
+    assert len(server.seen) == 4  # refused, probe, without it, the second
+    assert len(notes) == 1
+
+
+async def test_a_message_that_quotes_the_prompt_teaches_nothing() -> None:
+    """Fields and numbers in a quotation are not about the request."""
+    bad = (
+        "bad 'n' seed top_logprobs stop: maximum context length is 9, max_completion_tokens instead"
+    )
+    script = refuse(400, "bad", f"flagged: {bad}")
+    with serving(script) as (server, engine, _):
+        with pytest.raises(PromptRefused):
+            await engine.generate(votes(2, bad, stop=("x",)))
+        before = len(server.seen)
+        await ask(engine, votes(2, stop=("x",)))
+    assert len(server.seen) == before + 1
+    body = server.seen[-1].body
+    assert (body["n"], body["seed"], body["stop"], body["max_tokens"]) == (2, 10, ["x"], 512)
+
+
+@pytest.mark.parametrize("code", [403, "400"])
+async def test_an_error_with_status_200_is_an_error(code: Any) -> None:
+    """As gateways send it: the prompt is refused at once."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        bad = "bad" in body["messages"][0]["content"]
+        return (200, {"error": {"code": code, "message": "flagged"}}) if bad else None
+
+    with (
+        serving(Script(echo, answer=answer)) as (server, engine, _),
+        pytest.raises(PromptRefused, match="flagged"),
+    ):
+        await ask(engine, votes(1, "bad"))
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_prompt_that_always_fails_is_a_fault_of_its_tree(status: int) -> None:
+    """Once its retries are exhausted, where a harmless prompt is served."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        bad = "bad" in body["messages"][0]["content"]
+        return (status, {"error": "crashed"}) if bad else None
+
+    settings = replace(SETTINGS, retry_for=0.1)
+    with serving(Script(echo, answer=answer), settings) as (_, engine, _notes):
+        with pytest.raises(PromptRefused, match=r"gave up after .* other prompts are served"):
+            await engine.generate(votes(1, "bad"))
+        assert await ask(engine, votes(1))
