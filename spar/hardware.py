@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
@@ -37,8 +38,26 @@ def free_memory(device: str = "auto") -> tuple[int, bool]:
 
 
 def available_memory() -> int:
-    """Available main memory in bytes."""
-    return int(psutil.virtual_memory().available)
+    """Available main memory in bytes: the machine's, or what a container's limit leaves if that is less."""
+    room = container_room()
+    machine = int(psutil.virtual_memory().available)
+    return machine if room is None else min(machine, room)
+
+
+def container_room(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that the memory limit of this container (cgroup v2 or v1) leaves; None where there is no limit."""
+    for folder, limit_name, usage_name, cache_name in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit = int((folder / limit_name).read_text())
+            usage = int((folder / usage_name).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return max(0, limit - usage + int(stat.get(cache_name, 0)))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return None
 
 
 def total_memory() -> int:

@@ -24,6 +24,7 @@ HEAVY = {
     "matplotlib",
 }
 MAY_IMPORT_HEAVY_AT_TOP = {
+    "spar/infer/engines/attention.py",
     "spar/infer/engines/continuous_batching.py",
     "spar/infer/engines/kv_cache.py",
     "spar/infer/engines/sampling.py",

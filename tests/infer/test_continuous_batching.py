@@ -270,7 +270,7 @@ async def test_the_cache_stays_within_its_budget(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where memory is small fewer rows share the batch, and all are served."""
-    monkeypatch.setattr(hf, "_token_budget", lambda *_: 400)
+    monkeypatch.setattr(hf, "_token_budget", lambda *_: lambda allocated: 400)
     engine = hf.HfEngine(str(tiny_model), hf.HfSettings(device="cpu", max_batch_size=32))
     sizes, step = [], ContinuousBatch.step
 
@@ -286,6 +286,19 @@ async def test_the_cache_stays_within_its_budget(
     assert len(replies) == len(asked)
     assert max(rows for rows, _ in sizes) > 1
     assert all(rows == 1 or size <= 400 for rows, size in sizes)
+
+
+def test_the_budget_on_a_cpu_follows_the_free_memory(
+    core: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is allocated counts as there, and what else takes memory leaves less for further rows."""
+    budget = hf._token_budget(torch, core._model, torch.device("cpu"))
+    config = core._model.config
+    per_token = 8 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+    monkeypatch.setattr(hf, "available_memory", lambda: 10_000 * per_token)
+    assert (budget(0), budget(500)) == (6_000, 6_500)
+    monkeypatch.setattr(hf, "available_memory", lambda: 0)
+    assert budget(500) == 500
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99"])

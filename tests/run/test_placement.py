@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spar.embedded import CHECKPOINT
-from spar.hardware import available_memory, free_memory
+from spar.hardware import available_memory, container_room, free_memory
 from spar.run import placement as module
 from spar.run.placement import arrange, model_folder, placement, shares, weight_bytes
 
@@ -93,3 +93,30 @@ def test_the_machine_has_memory_and_the_embedded_model_fits(
     monkeypatch.setattr(module, "free_memory", lambda device: (8 * GIB, False))
     both = placement([str(CHECKPOINT), str(CHECKPOINT) + "/."], device="cpu")
     assert both.arrangement == "side by side"
+
+
+@pytest.mark.parametrize(
+    ("files", "room"),
+    [
+        ({"memory.max": "1000", "memory.current": "700", "memory.stat": "inactive_file 50"}, 350),
+        ({"memory.max": "1000", "memory.current": "1200", "memory.stat": "anon 1200"}, 0),
+        ({"memory.max": "max", "memory.current": "700", "memory.stat": "anon 1"}, None),
+        (
+            {
+                "memory/memory.limit_in_bytes": "900",
+                "memory/memory.usage_in_bytes": "500",
+                "memory/memory.stat": "cache 9\ntotal_inactive_file 100",
+            },
+            500,
+        ),
+        ({}, None),
+    ],
+)
+def test_the_limit_of_a_container_is_known(
+    tmp_path: Path, files: dict[str, str], room: int | None
+) -> None:
+    """What its processes use counts, but not the file cache that the kernel gives back."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert container_room(tmp_path) == room

@@ -13,7 +13,7 @@ Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ import torch
 from spar.errors import PromptRefused
 from spar.infer.batcher import Finished, PendingRequest
 from spar.infer.engine import Completion, Finish, TokenLogprobs
+from spar.infer.engines.attention import Block, blocks_of, row_blocks, use_grouped_attention
 from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.kv_cache import BatchCache
 from spar.infer.engines.sampling import sample_tokens
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _PREFILL_TOKENS = 16_384
 _COMPACT_SHARE = 0.25
+
+TokenBudget = Callable[[int], int]
+"""From the cache positions that are allocated, rows times width, to the positions that there may be at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +68,7 @@ class ContinuousBatch:
     model, tokenizer:
         As loaded by transformers, the model already on its device.
     token_budget:
-        Cache positions at most, rows times longest row; 0 for no limit.
+        How many cache positions fit into memory; None for no limit. Asked whenever rows are to join.
     encoder:
         Of the same tokenizer; None for a new one.
     """
@@ -73,10 +77,11 @@ class ContinuousBatch:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        token_budget: int = 0,
+        token_budget: TokenBudget | None = None,
         encoder: ChatEncoder | None = None,
     ) -> None:
         self._model: Any = model
+        use_grouped_attention(model)
         self._tokenizer: Any = tokenizer
         self._token_budget = token_budget
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
@@ -98,6 +103,7 @@ class ContinuousBatch:
     def _clear(self) -> None:
         self._rows: list[Row] = []
         self._cache: BatchCache | None = None
+        self._blocks: list[Block] = []
         self._mask_BT = torch.zeros(0, 0, dtype=torch.long)
         self._last_B = torch.zeros(0, dtype=torch.long)
 
@@ -147,20 +153,25 @@ class ContinuousBatch:
         return filled + finished
 
     def _fill(self) -> list[Finished]:
-        fitting: list[tuple[tuple[int, ...], Row]] = []
-        while self._queued and self._fits([row for _, row in (*fitting, self._queued[0])]):
-            fitting.append(self._queued.pop(0))
-        fitting.sort(key=lambda pair: len(pair[0]))
+        num_fitting = self._num_fitting([row for _, row in self._queued]) if self._queued else 0
+        fitting, self._queued = self._queued[:num_fitting], self._queued[num_fitting:]
+        fitting.sort(key=lambda pair: len(pair[0]), reverse=True)
         return [each for group in _groups(fitting) for each in self._prefill(group)]
 
-    def _fits(self, more: Sequence[Row]) -> bool:
-        rows = [*self._rows, *more]
-        if not self._token_budget or len(rows) == 1:
-            return True
-        # Rows are aligned to the longest and grow together, so this is the final width.
-        longest = max(row.num_prompt + len(row.tokens) for row in rows)
-        remaining = max(row.limit - len(row.tokens) for row in rows)
-        return len(rows) * (longest + remaining) <= self._token_budget
+    def _num_fitting(self, queued: Sequence[Row]) -> int:
+        """How many of the first queued rows fit into memory; the batch has one row at least."""
+        if self._token_budget is None:
+            return len(queued)
+        budget = self._token_budget(0 if self._cache is None else self._cache.num_positions)
+        # Rows are aligned to the longest and grow together, so longest + remaining is the final width.
+        longest = max((row.num_prompt + len(row.tokens) for row in self._rows), default=0)
+        remaining = max((row.limit - len(row.tokens) for row in self._rows), default=0)
+        for i, row in enumerate(queued):
+            longest, remaining = max(longest, row.num_prompt), max(remaining, row.limit)
+            num_rows = len(self._rows) + i + 1
+            if num_rows > 1 and num_rows * (longest + remaining) > budget:
+                return i
+        return len(queued)
 
     def _row(self, pending: PendingRequest, rendered: Rendered) -> Row:
         num_prompt = len(rendered.ids)
@@ -211,16 +222,18 @@ class ContinuousBatch:
             self._mask_BT = torch.cat([_left_pad(self._mask_BT, width), _left_pad(mask_BT, width)])
         self._rows = [*self._rows, *rows]
         self._last_B = self._last_tokens(self._rows)
+        self._find_blocks()
         self._compact()
 
     def _forward(self, ids_B1: torch.Tensor, positions_B1: torch.Tensor) -> torch.Tensor:
-        output = self._model(
-            input_ids=ids_B1,
-            attention_mask=self._mask_BT,
-            position_ids=positions_B1,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        with row_blocks(self._blocks):
+            output = self._model(
+                input_ids=ids_B1,
+                attention_mask=self._mask_BT,
+                position_ids=positions_B1,
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
@@ -276,16 +289,28 @@ class ContinuousBatch:
         if not active:
             self._clear()
         elif len(self._rows) - len(active) >= len(self._rows) * _COMPACT_SHARE and self._cache:
+            starts = _starts(self._mask_BT)
+            active.sort(key=starts.__getitem__)  # rows of similar length side by side
             self._select(torch.tensor(active, device=self._mask_BT.device))
 
     def _select(self, rows_B: torch.Tensor) -> None:
         assert self._cache is not None
         self._rows = [self._rows[i] for i in rows_B.tolist()]
         mask_BT = self._mask_BT[rows_B]
-        padding = int((mask_BT.cumsum(dim=1) == 0).sum(dim=1).min())
+        padding = min(_starts(mask_BT))
         self._cache = self._cache.select(rows_B, padding)
         self._mask_BT = mask_BT[:, padding:]
         self._last_B = self._last_B[rows_B]
+        self._find_blocks()
+
+    def _find_blocks(self) -> None:
+        self._blocks = blocks_of(_starts(self._mask_BT), self._mask_BT.shape[1])
+
+
+def _starts(mask_BT: torch.Tensor) -> list[int]:
+    # The position of each row's first token.
+    starts: list[int] = mask_BT.argmax(dim=1).tolist()
+    return starts
 
 
 def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
@@ -293,10 +318,10 @@ def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[int, ...], Row]]]:
-    # Sorted by length, so the padded size of a group is its count times the length of its last prompt.
+    # The longest comes first, so the padded size of a group is its count times the length of its first prompt.
     groups: list[list[tuple[tuple[int, ...], Row]]] = []
     for pair in rows:
-        if groups and (len(groups[-1]) + 1) * len(pair[0]) <= _PREFILL_TOKENS:
+        if groups and (len(groups[-1]) + 1) * len(groups[-1][0][0]) <= _PREFILL_TOKENS:
             groups[-1].append(pair)
         else:
             groups.append([pair])

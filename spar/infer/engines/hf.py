@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageError
+from spar.hardware import available_memory
 from spar.infer.batcher import Batcher
 from spar.infer.engine import (
     Completion,
@@ -29,6 +30,7 @@ from spar.infer.engines.scoring import HfScorer
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
+    from spar.infer.engines.continuous_batching import TokenBudget
 
 _CPU_BATCH_SIZE, _GPU_BATCH_SIZE = 192, 256
 _CACHE_MEMORY_SHARE = 0.6
@@ -178,12 +180,17 @@ def check_model_folder(model: str) -> None:
         raise UsageError(f"--model {model}: no such folder")
 
 
-def _token_budget(torch: Any, model: Any, device: Any) -> int:
-    if device.type != "cuda":
-        return 0
+def _token_budget(torch: Any, model: Any, device: Any) -> TokenBudget:
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _CACHE_MEMORY_SHARE / per_token)
+
+    def tokens(free: int) -> int:
+        return int(free * _CACHE_MEMORY_SHARE / per_token)
+
+    if device.type == "cuda":
+        # torch keeps what it has freed, so the driver's number is right only before the first batch.
+        fixed = tokens(torch.cuda.mem_get_info(device)[0])
+        return lambda allocated: fixed
+    return lambda allocated: allocated + tokens(available_memory())

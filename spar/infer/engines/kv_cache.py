@@ -7,17 +7,17 @@ Tensor suffixes: B rows, H heads, T positions, D head size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-_MIN_SPACE = 64
+_SPACE = 128
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
-    """A dynamic layer that writes into preallocated space and allocates half as much again when it is full."""
+    """A dynamic layer that writes into preallocated space and allocates more when it is full."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,6 +68,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
+    @property
+    def num_positions(self) -> int:
+        """Allocated positions: rows times width."""
+        return 0 if self._store is None else self._store[0].shape[0] * self._store[0].shape[2]
+
     def _expose(self, length: int) -> None:
         assert self._store is not None
         self._length = length
@@ -84,27 +89,40 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
 
 
 class BatchCache(DynamicCache):  # type: ignore[misc]  # as above
-    """A cache of `GrowingLayer`s. `select` and `join` return new caches."""
+    """A cache of `GrowingLayer`s.
+
+    `select` and `join` return new caches and empty their sources layer by layer, so that the cache as a whole
+    is never in memory twice.
+    """
 
     def __init__(self, layers: list[GrowingLayer] | None = None) -> None:
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
         self.layers = list(layers or [])
 
+    @property
+    def num_positions(self) -> int:
+        """Allocated positions: rows times width."""
+        return self.layers[0].num_positions if self.layers else 0
+
     def select(self, rows_B: torch.Tensor, padding: int = 0) -> BatchCache:
         """The rows with these indexes, repeats allowed, without the first `padding` positions."""
         return BatchCache(
-            [GrowingLayer().gather([(layer, rows_B, padding)]) for layer in self.layers]
+            [GrowingLayer().gather([(layer, rows_B, padding)]) for layer in self._take_layers()]
         )
 
     def join(self, other: BatchCache) -> BatchCache:
         """The rows of both caches."""
+        pairs = zip(self._take_layers(), other._take_layers(), strict=True)
         return BatchCache(
-            [
-                GrowingLayer().gather([(mine, None, 0), (theirs, None, 0)])
-                for mine, theirs in zip(self.layers, other.layers, strict=True)
-            ]
+            [GrowingLayer().gather([(mine, None, 0), (theirs, None, 0)]) for mine, theirs in pairs]
         )
+
+    def _take_layers(self) -> Iterator[GrowingLayer]:
+        # Each layer is dropped when the next one is asked for.
+        self.layers.reverse()
+        while self.layers:
+            yield self.layers.pop()
 
 
 def _rows(states_BHTD: torch.Tensor, rows_B: torch.Tensor | None, skip: int) -> torch.Tensor:
@@ -113,5 +131,6 @@ def _rows(states_BHTD: torch.Tensor, rows_B: torch.Tensor | None, skip: int) -> 
 
 
 def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    shape = (batch, like.shape[1], width + max(_MIN_SPACE, width // 2), like.shape[3])
+    # All is read at every step, so a copy every 128 steps costs little, and spare positions cost memory.
+    shape = (batch, like.shape[1], width + _SPACE, like.shape[3])
     return like.new_empty(shape), like.new_empty(shape)
