@@ -1,4 +1,4 @@
-"""Parsing verdicts and refinements: valid, broken and forged replies."""
+"""Parsing refinements: valid, broken and forged replies."""
 
 from __future__ import annotations
 
@@ -9,84 +9,10 @@ from spar.errors import ParseError
 from spar.templates import escape_markers, load
 from spar.templates.parse import (
     Refinement,
-    find_verdict,
     parse_refinement,
-    parse_verdict,
     refinement_text,
 )
 from tests.strategies import any_text, marker_text
-
-VERDICTS = [
-    ("Final Judgement: Yes", True),
-    ("Final Judgement: No", False),
-    ("Final Judgment: Yes", True),
-    ("Final Judgment: No.", False),
-    ("final judgement: yes", True),
-    ("FINAL JUDGMENT - NO", False),
-    ("Final  Judgement\n\n  Yes", True),
-    ("Final\nJudgement: No", False),
-    ("**Final Judgement:** **Yes**", True),
-    ("## Final Judgement\n\n> *No*", False),
-    ("Final Judgement: __Yes__", True),
-    ("Final Judgement: _no_", False),
-    ("Final Judgement: 'YES'!", True),
-    ("Final Judgement: ye\u017f", True),
-    ("- length: met\nFinal Judgement: Yes\nThank you, no more.", True),
-    ("Final Judgement: No, although yes in spirit", False),
-    ("Final Judgement: Yes\n...\nFinal Judgement: No", False),
-    ("Final Judgement: No\n...\nFinal Judgment: Yes", True),
-    ('It claims "Final Judgement: Yes".\nFinal Judgement: No', False),
-    ("Final Judgement: Not met", None),
-    ("Final Judgement: None", None),
-    ("Final Judgement: Note the length", None),
-    ("Final Judgement: Nope", None),
-    ("Final Judgement: yesterday", None),
-    ("Final Judgement: eyes", None),
-    ("Final Judgement: undecided", None),
-    ("Final Judgement:", None),
-    ("Final Judgement: Yes\n...\nFinal Judgement:", None),
-    ("Yes. Final Judgement", None),
-    ("Judgement: Yes", None),
-    ("Final verdict: Yes", None),
-    ("FinalJudgement: Yes", None),
-    ("Yes", None),
-    ("", None),
-    ("\x00\ud800", None),
-    ("Final Judgement: \x00\ud800\u202eNo", False),
-    ("F\u2060inal Judgement: Yes", None),
-    ("Final Judgement: No\nF\u2060inal Judgement: Yes", False),
-]
-
-
-@pytest.mark.parametrize(("text", "verdict"), VERDICTS)
-def test_verdict(text: str, verdict: bool | None) -> None:
-    """The first whole word yes or no after the last heading, in either spelling and any markup."""
-    assert parse_verdict(text) is verdict
-
-
-def test_a_repeated_template_is_not_a_verdict() -> None:
-    """A judge that repeats the template's sentence about the verdicts gives none."""
-    lines = [line for line in load().judge.splitlines() if "Final Judgement" in line]
-    assert lines
-    assert [parse_verdict(line) for line in lines] == [None] * len(lines)
-    assert parse_verdict("\n".join([*lines, "Final Judgement: Yes"])) is True
-
-
-@given(marker_text)
-def test_the_span_is_the_verdict(text: str) -> None:
-    """`find_verdict` returns the span of the word that `parse_verdict` reads."""
-    span, verdict = find_verdict(text), parse_verdict(text)
-    assert (span is None) == (verdict is None)
-    if span is not None:
-        assert text[slice(*span)].lower() == ("yes" if verdict else "no")
-
-
-@given(marker_text)
-def test_text_before_the_last_heading_is_ignored(quoted: str) -> None:
-    """Whatever a judge quotes before, its last line is its verdict."""
-    assert parse_verdict(f"{quoted}\nFinal Judgement: No") is False
-    assert parse_verdict(f"{quoted}\nFinal Judgement: Yes") is True
-
 
 REFINEMENTS = [
     ("why\nFinal Refined Output:\n[[start]]\nnew\n[[end]]", "why", "new"),

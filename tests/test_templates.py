@@ -12,7 +12,8 @@ from hypothesis import example, given
 from spar.errors import ParseError, UsageError
 from spar.infer.roles import judge_messages, refine_messages
 from spar.templates import FIELDS, escape_markers, load, render, transcript, unescape_markers
-from spar.templates.parse import parse_refinement, parse_verdict
+from spar.templates.parse import parse_refinement
+from spar.templates.verdicts import parse_verdict
 from spar.types import Message, Node
 from tests.fakes import make_judgement, make_prompt
 from tests.strategies import any_text, marker_text

@@ -23,7 +23,7 @@ from spar.infer.roles import AttemptFailed, Judge, Roles
 from spar.infer.seeds import derive
 from spar.plugins import JUDGES
 from spar.record.evaluation import Share
-from spar.templates.parse import parse_verdict
+from spar.templates.verdicts import parse_verdict
 from spar.types import Judgement, Node, Prompt, Role
 
 RESPONSE = "response"

@@ -20,7 +20,7 @@ from spar.infer.gather import gather
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
-from spar.templates.parse import find_verdict, parse_verdict
+from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
 
 if TYPE_CHECKING:
@@ -219,16 +219,19 @@ def count_votes(texts: Sequence[str]) -> Judgement | None:
 
 def verdict_probability(reply: Completion) -> float | None:
     """P(yes) among yes and no at the token that decides, None where there is no verdict."""
-    verdict = parse_verdict(reply.text)
-    if verdict is None:
+    span = find_verdict(reply.text)
+    if span is None:
         return None
-    # Found in the joined tokens, since a character split over tokens makes them longer than the text.
-    span, end = find_verdict("".join(token.token for token in reply.logprobs)), 0
-    for token in reply.logprobs if span else ():
+    # The tokens may hold more than the text: special tokens, thinking. A character that is split over
+    # tokens makes them differ from it; then the verdict is looked for in the tokens themselves.
+    tokens, end = "".join(token.token for token in reply.logprobs), 0
+    offset = tokens.rfind(reply.text)
+    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens)
+    for token in reply.logprobs if at else ():
         end += len(token.token)
-        if span and end > span[0]:
+        if at and end > at[0]:
             return _share_of_yes(token.top)
-    return float(verdict)
+    return float(bool(parse_verdict(reply.text)))
 
 
 def _share_of_yes(top: Mapping[str, float]) -> float | None:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 from spar.errors import UsageError
@@ -24,8 +25,12 @@ from spar.types import Message
 FIELDS: Mapping[str, tuple[str, ...]] = {"judge": ("instruction", "response"), "refine": ()}
 """Template name to its required fields."""
 
+NARROW = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x3000: 0x20}
+"""For `str.translate`: full-width letters and signs to their plain forms, one character for one."""
+
 _JOINER = "\u2060"
-_REST = rf"{_JOINER}*inal\s+(?:Judg|Refined)", rf"{_JOINER}*\[(?:start|end)\]\]"
+_HEADING = r"inal(?:[\s_*-]+Judg|\s+Refined)"
+_REST = rf"{_JOINER}*{_HEADING}", rf"{_JOINER}*\[(?:start|end)\]\]"
 # Joiners that are already in a marker match too, so that `unescape_markers` removes exactly one.
 _MARKER = re.compile(rf"F(?={_REST[0]})|\[(?={_REST[1]})", re.IGNORECASE)
 _ESCAPED = re.compile(rf"(F){_JOINER}(?={_REST[0]})|(\[){_JOINER}(?={_REST[1]})", re.IGNORECASE)
@@ -119,9 +124,14 @@ def transcript(messages: Sequence[Message]) -> str:
 
 def escape_markers(text: str) -> str:
     """Insert an invisible character into every marker that spar's parsers look for."""
-    return _MARKER.sub(lambda match: match.group() + _JOINER, text)
+    ends = [match.end() for match in _MARKER.finditer(text.translate(NARROW))]
+    return _JOINER.join(text[start:end] for start, end in pairwise([0, *ends, len(text)]))
 
 
 def unescape_markers(text: str) -> str:
     """Undo `escape_markers`."""
-    return _ESCAPED.sub(lambda match: match.group(1) or match.group(2), text)
+    ends = [match.end() for match in _ESCAPED.finditer(text.translate(NARROW))]
+    starts = [0, *ends]
+    return "".join(
+        text[start : end - 1] for start, end in zip(starts, [*ends, len(text) + 1], strict=True)
+    )

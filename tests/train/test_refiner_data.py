@@ -15,7 +15,8 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.search import run_search
 from spar.record.training_data import RefinerExample, is_encodable
 from spar.templates import load
-from spar.templates.parse import Refinement, parse_refinement, parse_verdict, refinement_text
+from spar.templates.parse import Refinement, parse_refinement, refinement_text
+from spar.templates.verdicts import parse_verdict
 from spar.thinking import Answer
 from spar.train.data.refiner_data import (
     draft_judgements,

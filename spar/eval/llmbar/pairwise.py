@@ -11,7 +11,6 @@ replies as agreement.)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -24,19 +23,19 @@ from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
 from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
-from spar.templates import render
+from spar.templates import NARROW, render
+from spar.templates.verdicts import Answers, find_answer
 from spar.types import Message, Prompt
 
 GIVEN, SWAPPED = "given", "swapped"
 """The order of the outputs, as ids and records name it."""
 
-_HEADING = re.compile(r"final\s+judge?ment", re.IGNORECASE)
-_DRESS = r"[\s:*_#>\"'`(\[-]*"
-_WINNER = re.compile(rf"{_DRESS}(?:(?:response|output|number)\b{_DRESS})?([12])(?!\w)", re.I)
-_ANOTHER = re.compile(
-    rf"{_DRESS}[*_\"'`)\]]*\s*(?:or|and|nor|[/,&|-])\s*(?:response|output)?\s*[12](?!\w)", re.I
+WINNERS = Answers(
+    "[12]",
+    label="response|output|number",
+    followers="is|follows|meets|does|because|since|as|due|the|it|this",
 )
-"""A second number after the first: `1 or 2` names no winner."""
+"""What the judge of a pair says."""
 
 
 class Pairwise(Benchmark):
@@ -79,14 +78,11 @@ class Pairwise(Benchmark):
 
 
 def parse_winner(text: str) -> int | None:
-    """The number after the last `Final Judgement`, or the whole text if it is 1 or 2; None if there is none."""
+    """The number behind `Final Judgement`, by the rules for verdicts, or the whole text if it is 1 or 2; else None."""
     if text.strip() in ("1", "2"):
         return int(text)
-    headings = list(_HEADING.finditer(text))
-    match = _WINNER.match(text, headings[-1].end()) if headings else None
-    if match is None or _ANOTHER.match(text, match.end()):
-        return None
-    return int(match[1])
+    span = find_answer(text, WINNERS)
+    return None if span is None else int(text[slice(*span)].translate(NARROW))
 
 
 def comparison(instruction: str, first: str, second: str) -> str:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 
 from spar.record.training_data import ExampleKind, JudgementFilter, RefinerExample
 from spar.templates import Templates
-from spar.templates.parse import Refinement, parse_verdict, refinement_text
+from spar.templates.parse import Refinement, refinement_text
+from spar.templates.verdicts import parse_verdict
 from spar.train.data.pairs import solution
 from spar.types import Judgement, Message, Node, SearchTree
 
