@@ -1,72 +1,140 @@
 """Verifiers: whether a response meets a constraint, by ground truth.
 
-Pure functions, one for each constraint type. The types with IFEval's ids take IFEval's keyword arguments
-and agree with the verifiers of lm-eval 0.4.13 on everything that nano-if can produce, with two differences:
+    unverifiable(prompt)             "" if programs can check every constraint of the prompt, else why not
+    passes(response, prompt)         whether a response meets them all
+
+nano-if's prompts are checked by the functions below, which are pure and need no package. Those with IFEval's ids
+take IFEval's keyword arguments and agree with the verifiers of lm-eval 0.4.13 on everything that nano-if can
+produce, with two differences:
 
 - lm-eval also uses langdetect to check that an all-capitals or lower-case text is English. On a sentence
   of eight words its answer is chance, so it is left out here.
 - Sentences are counted by a closing `.`, `!` or `?` followed by white space; lm-eval uses NLTK's Punkt,
   which also knows abbreviations. nano-if writes none.
 
-The types with ids `nano:...` are nano-if's own and have no counterpart in IFEval.
+Any other prompt gets lm-eval's verdicts: from these functions where they are equal on every text (`EQUAL`), and from
+lm-eval's own (`spar.ifeval_verifiers`) where a constraint of the prompt needs them. The types with ids `nano:...` are
+nano-if's own and have no counterpart in IFEval.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+
+from spar.errors import SparError, UsageError
+from spar.ifeval_verifiers import (
+    IFEVAL_TYPES,
+    LIMIT_SECONDS,
+    TooLong,
+    check,
+    checkers,
+    limited,
+)
+from spar.types import Prompt
 
 Check = Callable[..., bool]
 """A verifier: the response, then the constraint's keyword arguments."""
 
+Constraint = tuple[str, dict[str, Any]]
+"""A constraint's type and its arguments."""
+
+CONSTRAINTS = "instruction_id_list"
+"""Field of a prompt's meta with the types of its constraints."""
+
 _SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
 _WORD = re.compile(r"\w+")
+_NANO_ID = re.compile(r"nano-[a-z]+-\d+-\d+")
+_BAD_ARGUMENTS = (
+    *(TypeError, ValueError, AttributeError, re.error),
+    *(MemoryError, OverflowError, RecursionError),
+)
+"""What a verifier raises that gets arguments of another type, or a size without bound."""
+_LISTED = 3
+"""Prompts that a message names."""
 
 
 def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> bool:
-    """Whether `response` meets one constraint; a blank response meets none.
+    """Whether `response` meets one constraint of nano-if; a blank response meets none.
 
     Raises
     ------
     KeyError
         There is no verifier for `instruction_id`; see `VERIFIERS`.
     """
-    check = VERIFIERS[instruction_id]
-    return bool(response.strip()) and check(response, **kwargs)
+    check_response = VERIFIERS[instruction_id]
+    return bool(response.strip()) and check_response(response, **kwargs)
 
 
-def verify_all(
-    response: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]
-) -> list[bool]:
-    """One verdict per constraint, in order."""
-    pairs = zip(instruction_ids, kwargs, strict=True)
-    return [verify(response, instruction_id, arguments) for instruction_id, arguments in pairs]
+def passes(response: str, prompt: Prompt) -> bool | None:
+    """Whether a response meets every constraint of a prompt; None if they cannot be checked."""
+    verdicts = verify_prompt(response, prompt)
+    return all(met for _, met in verdicts) if verdicts else None
 
 
-def passes(response: str, meta: Mapping[str, Any]) -> bool | None:
-    """Whether a response meets every constraint of a prompt's `meta`.
+def verify_prompt(response: str, prompt: Prompt) -> list[tuple[str, bool]]:
+    """Each constraint of a prompt, named with its arguments, and whether it is met.
 
-    None if the prompt has no constraints, or one without a verifier or with bad arguments.
+    Empty if the prompt has no constraints, or some that cannot be checked (`unverifiable`).
     """
-    ids = meta.get("instruction_id_list")
-    if not ids or any(instruction_id not in VERIFIERS for instruction_id in ids):
-        return None
+    if unverifiable(prompt):
+        return []
+    constraints = _constraints(prompt.meta)
+    text = prompt.messages[-1].content
+    verdicts = _verdicts(
+        response, constraints, is_nano=_is_nano(prompt), prompt_id=prompt.id, text=text
+    )
+    names = [" ".join([i, *map(str, arguments.values())]) for i, arguments in constraints]
+    return [(name, met) for name, (met, _) in zip(names, verdicts, strict=True)]
+
+
+def unverifiable(prompt: Prompt) -> str:
+    """Why programs cannot check the constraints of a prompt, in one line; "" if they can."""
     try:
-        return all(ok for _, ok in verify_meta(response, meta))
-    except (TypeError, ValueError, re.error):  # bad arguments
-        return None
+        constraints = _constraints(prompt.meta)
+    except ValueError as error:
+        return str(error)
+    if not constraints:
+        return f"it has no constraints ({CONSTRAINTS})"
+    if unknown := [name for name, _ in constraints if name not in VERIFIERS.keys() | IFEVAL_TYPES]:
+        close = difflib.get_close_matches(unknown[0], [*VERIFIERS, *IFEVAL_TYPES], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"no verifier knows the constraint type {unknown[0]!r}{hint}"
+    is_nano = _is_nano(prompt)
+    if _needs_lm_eval(constraints, is_nano=is_nano):
+        try:
+            checkers()
+        except SparError as error:
+            return str(error)
+    return _wrong_arguments(json.dumps(constraints, default=str), is_nano=is_nano)
 
 
-def verify_meta(response: str, meta: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Each constraint of a prompt's `meta`, named with its arguments, and whether it is met."""
-    ids = meta["instruction_id_list"]
-    arguments = [_without_nulls(kwargs) for kwargs in meta.get("kwargs") or [{}] * len(ids)]
-    met = verify_all(response, ids, arguments)
-    names = [
-        " ".join([i, *map(str, kwargs.values())]) for i, kwargs in zip(ids, arguments, strict=True)
-    ]
-    return list(zip(names, met, strict=True))
+def unverifiable_prompts(prompts: Iterable[Prompt]) -> tuple[int, str]:
+    """How many prompts cannot be checked, and a list of the first with the reason of each."""
+    reasons = []
+    count = 0
+    for row, prompt in enumerate(prompts, start=1):
+        if reason := unverifiable(prompt):
+            count += 1
+            if count <= _LISTED:
+                reasons.append(f"row {row}, prompt {prompt.id!r}: {reason}")
+    more = [f"and {count - _LISTED} more"] if count > _LISTED else []
+    return count, "; ".join([*reasons, *more])
+
+
+def require_verifiable(prompts: Iterable[Prompt]) -> None:
+    """Raise `UsageError` if programs cannot check the constraints of every prompt."""
+    count, listed = unverifiable_prompts(prompts)
+    if count:
+        raise UsageError(
+            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: "
+            f"{CONSTRAINTS} with kwargs, of the types {', '.join(sorted(IFEVAL_TYPES | VERIFIERS.keys()))}; "
+            "correct these rows or leave them out, or use --judge votes"
+        )
 
 
 def count_words(text: str) -> int:
@@ -86,9 +154,100 @@ def first_word(text: str) -> str:
     return match.group().lower() if match else ""
 
 
-def _without_nulls(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _constraints(meta: Mapping[str, Any]) -> list[Constraint]:
+    """The constraints of a row; raises `ValueError` in one line where it is malformed."""
+    ids, kwargs = _parsed(meta.get(CONSTRAINTS)), _parsed(meta.get("kwargs"))
+    if ids in (None, []):
+        return []
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise ValueError(f"{CONSTRAINTS} is {_shown(ids)}, expected a list of constraint types")
+    arguments = [{} for _ in ids] if kwargs in (None, []) else kwargs
+    if not isinstance(arguments, list) or not all(isinstance(a, dict | None) for a in arguments):
+        raise ValueError(f"kwargs is {_shown(kwargs)}, expected a list of one object a constraint")
+    if len(arguments) != len(ids):
+        raise ValueError(
+            f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
+        )
+    return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
+
+
+def _parsed(value: Any) -> Any:
+    """A field, which some exports of the data hold as JSON in a text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _without_nulls(arguments: Mapping[str, Any]) -> dict[str, Any]:
     # The hub's copy of IFEval pads every row's kwargs with nulls for all other instructions.
-    return {name: value for name, value in kwargs.items() if value is not None}
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _is_nano(prompt: Prompt) -> bool:
+    """Whether a prompt is one of nano-if's, from this process or read from a file of them."""
+    return prompt.source == "nano-if" or _NANO_ID.fullmatch(prompt.id) is not None
+
+
+def _needs_lm_eval(constraints: Sequence[Constraint], *, is_nano: bool) -> bool:
+    return any(
+        name not in VERIFIERS or (name in IFEVAL_TYPES - EQUAL and not is_nano)
+        for name, _ in constraints
+    )
+
+
+def _verdicts(
+    response: str,
+    constraints: Sequence[Constraint],
+    *,
+    is_nano: bool,
+    prompt_id: str = "",
+    text: str = "",
+) -> list[tuple[bool, str]]:
+    """Whether each constraint is met, and what its verifier failed with ("" where it did not)."""
+    if not _needs_lm_eval(constraints, is_nano=is_nano):
+        return [_own_verdict(response, *constraint) for constraint in constraints]
+    # All of IFEval's together, as in `spar eval ifeval`: what they draw follows from the order.
+    theirs = [constraint for constraint in constraints if constraint[0] in IFEVAL_TYPES]
+    ids, kwargs = zip(*theirs, strict=True)
+    checked = iter(check(response, ids, kwargs, seed=prompt_id, prompt=text, loosely=False))
+    verdicts = []
+    for name, arguments in constraints:
+        if name in IFEVAL_TYPES:
+            result = next(checked)
+            verdicts.append((result.strict, result.error))
+        else:
+            verdicts.append(_own_verdict(response, name, arguments))
+    return verdicts
+
+
+def _own_verdict(response: str, name: str, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+    try:
+        with limited(LIMIT_SECONDS):
+            return verify(response, name, arguments), ""
+    except TooLong:  # it may be a pattern that backtracks: not met, as in lm-eval's verifiers
+        return False, ""
+    except _BAD_ARGUMENTS as error:
+        return False, type(error).__name__
+
+
+@lru_cache(maxsize=4096)
+def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
+    """Which constraint's verifier refuses its arguments, tried on a short text; "" if none does."""
+    parsed = [(name, arguments) for name, arguments in json.loads(constraints)]
+    for (name, arguments), (_, error) in zip(
+        parsed, _verdicts("x", parsed, is_nano=is_nano), strict=True
+    ):
+        if error:
+            return f"{name} does not take the arguments {_shown(arguments)} ({error})"
+    return ""
 
 
 def _compare(count: int, relation: str, threshold: int) -> bool:
@@ -135,7 +294,10 @@ def _first_word(text: str, *, first_word: str) -> bool:
 
 
 def _character_sequence(text: str, *, character: str, length: int) -> bool:
-    return text.strip().lower() == character.lower() * length
+    body, unit = text.strip().lower(), character.lower()
+    return (
+        len(body) == len(unit) * length and body == unit * length
+    )  # no text of any length is made
 
 
 def _story(text: str, *, first_sentence: str, last_sentence: str) -> bool:
@@ -162,3 +324,16 @@ VERIFIERS: Mapping[str, Check] = {
     "nano:story": _story,
 }
 """Constraint type to its verifier: IFEval's ids first, then nano-if's own."""
+
+EQUAL = frozenset(
+    {
+        *("length_constraints:number_words", "keywords:existence", "keywords:forbidden_words"),
+        *(
+            "keywords:frequency",
+            "startend:end_checker",
+            "startend:quotation",
+            "punctuation:no_comma",
+        ),
+    }
+)
+"""IFEval's types whose verifier here gives lm-eval's verdict on every text."""

@@ -32,8 +32,8 @@ def test_a_search_turns_failing_answers_into_passing_ones(tmp_path: Path) -> Non
     """BFS with budget 15 passes more prompts than its greedy drafts, and its summary has both rates."""
     summary = decode(tmp_path / "bfs", "--strategy", "bfs", "--budget", "15")
     trees = list(read_trees(tmp_path / "bfs"))
-    truths = [bool(tree.answer and passes(tree.answer, tree.prompt.meta)) for tree in trees]
-    drafts = [bool(passes(tree.nodes[0].response, tree.prompt.meta)) for tree in trees]
+    truths = [bool(tree.answer and passes(tree.answer, tree.prompt)) for tree in trees]
+    drafts = [bool(passes(tree.nodes[0].response, tree.prompt)) for tree in trees]
     assert len(trees) == PROMPTS
     assert summary["passed_after"] == sum(truths) / PROMPTS
     assert summary["passed_before"] == sum(drafts) / PROMPTS
@@ -45,7 +45,7 @@ def test_the_verifier_as_judge_is_never_wrong(tmp_path: Path) -> None:
     """With ground truth as the judge, a tree is solved exactly if its answer passes, and votes cost nothing."""
     decode(tmp_path / "v", "--judge", "verifier", "--strategy", "dfs", "--budget", "7")
     for tree in read_trees(tmp_path / "v"):
-        assert tree.solved == passes(tree.answer or "", tree.prompt.meta)
+        assert tree.solved == passes(tree.answer or "", tree.prompt)
         assert tree.usage.calls <= 7 * 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spar import ifeval_verifiers
+from spar.errors import UsageError
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
 from spar.nano.teacher import FlawRates, write_draft, write_response
-from spar.verifiers import VERIFIERS, count_sentences, passes, verify, verify_meta
+from spar.types import Message, Prompt
+from spar.verifiers import (
+    EQUAL,
+    VERIFIERS,
+    count_sentences,
+    passes,
+    require_verifiable,
+    unverifiable,
+    verify,
+    verify_prompt,
+)
 
 SHARED = sorted(name for name in VERIFIERS if not name.startswith("nano:"))
 
@@ -89,24 +102,133 @@ def test_a_blank_response_meets_nothing(instruction_id: str) -> None:
     assert verify(" \n", instruction_id, {}) is False
 
 
-def test_meta_without_known_constraints_cannot_be_verified() -> None:
-    """Unknown ids and bad arguments give None."""
-    assert passes("text", {}) is None
-    assert (
-        passes("text", {"instruction_id_list": ["detectable_format:title"], "kwargs": [{}]}) is None
+def prompt(meta: dict[str, Any], id_: str = "a", source: str = "") -> Prompt:
+    return Prompt(
+        id=id_, messages=(Message(role="user", content="Do it."),), source=source, meta=meta
     )
-    wrong = {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"words": 3}]}
-    assert passes("text", wrong) is None
-    short = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}]}
-    assert passes("text", short) is None
+
+
+def row(*constraints: tuple[str, Any], **more: str) -> Prompt:
+    """A prompt with these constraints."""
+    meta = {
+        "instruction_id_list": [name for name, _ in constraints],
+        "kwargs": [arguments for _, arguments in constraints],
+    }
+    return prompt(meta, **more)
+
+
+COMMA = "punctuation:no_comma"
+TWO_WORDS = {"num_words": 2, "relation": "at least"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({}, "no constraints"),
+        ({"instruction_id_list": []}, "no constraints"),
+        ({"instruction_id_list": 5}, "expected a list of constraint types"),
+        ({"instruction_id_list": [[COMMA]]}, "expected a list of constraint types"),
+        ({"instruction_id_list": [{}]}, "expected a list of constraint types"),
+        ({"instruction_id_list": "punctuation"}, "expected a list of constraint types"),
+        ({"instruction_id_list": [COMMA], "kwargs": [[]]}, "expected a list of one object"),
+        ({"instruction_id_list": [COMMA], "kwargs": {"a": 1}}, "expected a list of one object"),
+        ({"instruction_id_list": [COMMA], "kwargs": "[{"}, "expected a list of one object"),
+        ({"instruction_id_list": [COMMA, COMMA], "kwargs": [{}]}, "2 constraint types and 1 sets"),
+        ({"instruction_id_list": ["punctuation:no_coma"]}, f"did you mean '{COMMA}'"),
+        ({"instruction_id_list": ["a:b"]}, "no verifier knows the constraint type 'a:b'"),
+        ({"instruction_id_list": ["nano:exact_words"], "kwargs": [{"words": 3}]}, "TypeError"),
+        (
+            {"instruction_id_list": ["startend:end_checker"], "kwargs": [{"end_phrase": 5}]},
+            "not take",
+        ),
+        ({"instruction_id_list": ["nano:first_word"], "kwargs": [{"first_word": 5}]}, "not take"),
+        ({"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": ["("]}]}, "error"),
+    ],
+)
+def test_what_cannot_be_checked_is_named(meta: dict[str, Any], reason: str) -> None:
+    """Malformed rows, unknown types and wrong arguments have no verdict, and one line that says why."""
+    assert reason in unverifiable(prompt(meta))
+    assert "\n" not in unverifiable(prompt(meta))
+    assert passes("text", prompt(meta)) is None
+    assert verify_prompt("text", prompt(meta)) == []
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"instruction_id_list": [COMMA]},
+        {"instruction_id_list": [COMMA], "kwargs": None},
+        {"instruction_id_list": [COMMA], "kwargs": [None]},
+        {"instruction_id_list": [COMMA], "kwargs": [{"num_words": None}]},
+        {"instruction_id_list": [COMMA], "kwargs": "[{}]"},
+        {"instruction_id_list": f'["{COMMA}"]', "kwargs": "[{}]"},
+    ],
+)
+def test_exports_of_rows_are_read(meta: dict[str, Any]) -> None:
+    """Left-out arguments, nulls, and fields that hold JSON in a text are read as they are meant."""
+    assert passes("no such mark", prompt(meta)) is True
+    assert passes("one, two", prompt(meta)) is False
+
+
+def test_a_length_without_bound_makes_no_text() -> None:
+    """A number of characters beyond any memory is a constraint like another."""
+    huge = row(("nano:character_sequence", {"character": "k", "length": 10**15}))
+    assert passes("kkk", huge) is False
 
 
 def test_null_arguments_are_left_out() -> None:
-    """Null arguments, as in the hub's rows, are ignored."""
-    kwargs = [{"num_words": 2, "relation": "at least", "keyword": None}]
-    meta = {"instruction_id_list": ["length_constraints:number_words"], "kwargs": kwargs}
-    assert passes("two words", meta) is True
-    assert verify_meta("one", meta) == [("length_constraints:number_words 2 at least", False)]
+    """Null arguments, as in the hub's rows, are ignored; the name has the others."""
+    words = row(("length_constraints:number_words", {**TWO_WORDS, "keyword": None}))
+    assert passes("two words", words) is True
+    assert verify_prompt("one", words) == [("length_constraints:number_words 2 at least", False)]
+
+
+def test_nano_prompts_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nano-if's prompts, also those read from a file, are checked here; any other of these types by lm-eval."""
+    monkeypatch.setattr(ifeval_verifiers, "_LOADED", {})
+    monkeypatch.setitem(sys.modules, "lm_eval.tasks.ifeval.instructions_registry", None)
+    monkeypatch.setitem(sys.modules, "nltk.data", None)
+    capital: tuple[str, Any] = ("change_case:english_capital", {})
+    assert passes("THE FOX RUNS.", row(capital, source="nano-if")) is True
+    assert passes("THE FOX RUNS.", row(capital, id_="nano-test-0-17")) is True
+    assert passes("THE FOX RUNS.", row(capital)) is None
+    assert "needs the package" in unverifiable(row(capital))
+    assert passes("no such mark", row((COMMA, {}), ("length_constraints:number_words", TWO_WORDS)))
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_prompts_of_ifeval_get_lm_evals_verdicts(nltk_data: None) -> None:
+    """Every type of IFEval is checked; a row with one that only lm-eval knows is checked as a whole."""
+    pytest.importorskip("lm_eval")
+    ifeval_verifiers.checkers(str(DATA / "nltk_data"))
+    titled = row(
+        ("detectable_format:title", {}), (COMMA, {}), ("nano:exact_words", {"num_words": 2})
+    )
+    assert unverifiable(titled) == ""
+    assert verify_prompt("<<Rain>> falls", titled) == [
+        ("detectable_format:title", True),
+        (COMMA, True),
+        ("nano:exact_words 2", True),
+    ]
+    assert passes("Rain, falls", titled) is False
+    abbreviated = row(
+        ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "less than"})
+    )
+    assert passes("Dr. Lee came.", abbreviated) is True  # the function here counts two sentences
+    wrong = row(("detectable_format:title", {"surplus": 1}))
+    assert "detectable_format:title does not take the arguments" in unverifiable(wrong)
+
+
+def test_rows_that_a_judge_cannot_check_are_listed() -> None:
+    """The first three are named by row and id, the others are counted; prompts that can be checked are not."""
+    rows = [row((COMMA, {})), *(row(("a:b", {}), id_=f"p{n}") for n in range(5))]
+    with pytest.raises(
+        UsageError, match="cannot check 5 of the prompts: row 2, prompt 'p0'"
+    ) as caught:
+        require_verifiable(rows)
+    assert "and 2 more; accepted" in str(caught.value) and "p3" not in str(caught.value)
+    require_verifiable(rows[:1])
 
 
 def lm_eval_verdict(
@@ -158,10 +280,10 @@ ASCII = st.lists(WORDS, max_size=14).flatmap(
 @given(text=ASCII, seed=st.integers(0, 10_000))
 @settings(max_examples=150, deadline=None)
 def test_equal_to_lm_eval_on_arbitrary_text(nltk_data: None, text: str, seed: int) -> None:
-    """Verdicts on any text are equal, except sentence counts, which differ if a word follows a stop directly."""
+    """Verdicts on any text are equal for the types that say so."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         for instruction_id in SHARED:
-            if instruction_id != "length_constraints:number_sentences":
+            if instruction_id in EQUAL:
                 kwargs = CONSTRAINT_TYPES[instruction_id].sample(
                     random.Random(seed), ["fox", "cat", "owl"]
                 )

@@ -56,7 +56,7 @@ def list_sets(data: str = FOLDER) -> None:
 @data_app.command()
 def where(data: str = FOLDER) -> None:
     """Print the data's folder."""
-    from spar.eval.datasets.local import data_root
+    from spar.data_folder import data_root
 
     print(data_root(data))
 
@@ -80,8 +80,9 @@ def _download(name: str, data: str) -> int:
 
 
 def _state(name: str, data: str) -> str:
+    from spar.data_folder import data_root
     from spar.errors import UsageError
-    from spar.eval.datasets.local import data_root, open_data
+    from spar.eval.datasets.local import open_data
     from spar.eval.datasets.registry import data_set
 
     try:

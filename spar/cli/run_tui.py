@@ -83,7 +83,7 @@ def truth(tree: SearchTree) -> bool | None:
     """Whether the answer meets every constraint of its prompt; None without a verifier."""
     from spar.verifiers import passes
 
-    return None if tree.answer is None else passes(tree.answer, tree.prompt.meta)
+    return None if tree.answer is None else passes(tree.answer, tree.prompt)
 
 
 async def demo(directory: Path) -> None:

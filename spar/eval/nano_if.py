@@ -37,7 +37,7 @@ from spar.nano.tasks import prompts
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.run.job import Job
 from spar.types import Judgement, Node, Prompt, SearchTree, Usage
-from spar.verifiers import passes, verify_meta
+from spar.verifiers import passes, verify_prompt
 
 NUM_PROMPTS = 500
 """Prompts without a limit."""
@@ -92,12 +92,10 @@ class NanoAnswers(NanoIF):
 
 
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:
-    """The verdict of nano-if's verifiers on each constraint of a prompt."""
-    ids = prompt.meta["instruction_id_list"]
-    verdicts = verify_meta(response, prompt.meta)
+    """The verdict of programs on each constraint of a prompt, () if they cannot check it."""
     return tuple(
-        Verdict(name=id_, passed=passed, why=name.removeprefix(id_).strip())
-        for id_, (name, passed) in zip(ids, verdicts, strict=True)
+        Verdict(name=name.split(" ")[0], passed=passed, why=" ".join(name.split(" ")[1:]))
+        for name, passed in verify_prompt(response, prompt)
     )
 
 
@@ -167,7 +165,7 @@ def _rejected(outputs: JobOutputs) -> dict[str, Node]:
     for tree in outputs.trees(JUDGE):
         root = tree.nodes[0]
         rejects = root.judgement is not None and majority(root.judgement.verdicts) is False
-        if rejects and not passes(root.response, tree.prompt.meta):
+        if rejects and not passes(root.response, tree.prompt):
             rejected[tree.prompt.id] = root.model_copy(update=free)
     return rejected
 
@@ -213,12 +211,12 @@ def _share(verdicts: Sequence[Verdict]) -> Share:
 def _role_scores(prompt: Prompt, measured: RoleOutputs) -> dict[str, Share]:
     if prompt.id not in measured.drafts:
         return {}
-    label = bool(passes(measured.drafts[prompt.id], prompt.meta))
+    label = bool(passes(measured.drafts[prompt.id], prompt))
     scores: dict[str, Share] = {"draft_pass": (float(label), 1.0)}
     if prompt.id in measured.judgements:
         scores |= _judge_scores(measured.judgements[prompt.id], label)
     if prompt.id in measured.refinements:
-        refined = passes(measured.refinements[prompt.id] or "", prompt.meta)
+        refined = passes(measured.refinements[prompt.id] or "", prompt)
         scores["refine_pass"] = (float(bool(refined)), 1.0)
     return scores
 

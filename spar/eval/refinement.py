@@ -45,7 +45,7 @@ from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.types import Node, Prompt, SearchTree
-from spar.verifiers import passes
+from spar.verifiers import CONSTRAINTS, unverifiable
 
 NUM_RESPONSES = 200
 """Failing responses without a limit (paper: 200)."""
@@ -133,23 +133,8 @@ def answer_node(tree: SearchTree) -> Node:
 
 
 def verify(prompt: Prompt, response: str) -> tuple[Verdict, ...] | None:
-    """The verdict on each constraint by programs, None if the prompt has none or one without a verifier.
-
-    nano-if's own verifiers check its prompts, lm-eval's those of IFEval.
-    """
-    ids = prompt.meta.get("instruction_id_list")
-    if not ids:
-        return None
-    if _is_nano(prompt):
-        verifiable = passes(response, prompt.meta) is not None
-        return constraint_verdicts(response, prompt) if verifiable else None
-    from spar.eval import instructions
-
-    if any(id_ not in instructions.checkers() for id_ in ids):
-        return None
-    arguments = prompt.meta.get("kwargs") or [{}] * len(ids)
-    text = prompt.messages[-1].content
-    return tuple(instructions.verify(response, ids, arguments, seed=prompt.id, prompt=text))
+    """The verdict on each constraint by programs, None if the prompt has none or one that cannot be checked."""
+    return constraint_verdicts(response, prompt) or None
 
 
 def refine_once(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
@@ -188,10 +173,10 @@ def _read_responses(path: Path, limit: int | None) -> Iterator[Prompt]:
 
 def _load_verifiers(examples: Iterable[Prompt], config: EvalConfig) -> None:
     """Load lm-eval's verifiers if they are needed, so that a missing package is reported before a run."""
-    if any(p.meta.get("instruction_id_list") and not _is_nano(p) for p in examples):
-        from spar.eval import instructions
+    if any(unverifiable(prompt) for prompt in examples if prompt.meta.get(CONSTRAINTS)):
+        from spar.eval.instructions import load_verifiers
 
-        instructions.checkers(config.data)
+        load_verifiers(config.data)
 
 
 def _num_needed(config: EvalConfig) -> int:
@@ -241,11 +226,6 @@ def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Job:
         strategy=strategy,
         strategy_name=config.strategy if strategy else "",
     )
-
-
-def _is_nano(prompt: Prompt) -> bool:
-    ids = prompt.meta["instruction_id_list"]
-    return prompt.source == "nano-if" or any(str(id_).startswith("nano:") for id_ in ids)
 
 
 def _passes(prompt: Prompt, response: str) -> bool | None:

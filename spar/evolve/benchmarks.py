@@ -7,9 +7,10 @@ without a data set, such as nano-if, are always available.
 
 from __future__ import annotations
 
+from spar.data_folder import data_root
 from spar.errors import UsageError
 from spar.eval.benchmark import Benchmark
-from spar.eval.datasets.local import data_root, open_data
+from spar.eval.datasets.local import open_data
 from spar.eval.datasets.registry import data_set
 from spar.evolve.contamination import BenchmarkPrompts
 from spar.plugins import BENCHMARKS

@@ -12,7 +12,7 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.store import TREES, read_manifest, read_trees, tree_offsets
 from spar.types import Message, Node, SearchTree
-from spar.verifiers import passes, verify_meta
+from spar.verifiers import verify_prompt
 from spar.view.layout import parent_of
 from spar.view.node_detail import Annotations, PromptRenderer
 from spar.view.text import one_line
@@ -58,9 +58,7 @@ def annotations_for(directory: str | Path) -> Annotations:
 
 def check_constraints(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
     """Each constraint of the prompt and whether the response meets it; empty without a verifier."""
-    if passes(node.response, tree.prompt.meta) is None:
-        return ()
-    return verify_meta(node.response, tree.prompt.meta)
+    return verify_prompt(node.response, tree.prompt)
 
 
 def prompt_renderer(directory: str | Path) -> PromptRenderer | None:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from spar.infer.seeds import run_of_seeds
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
+from spar.verifiers import require_verifiable, verify_prompt
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -139,26 +140,18 @@ class VerifierJudge:
     Raises
     ------
     UsageError
-        The prompt has no constraints, or one that no verifier knows.
+        The prompt has no constraints, or one that cannot be checked.
     """
 
     settings: JudgeSettings
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Verify at once; costs no call."""
-        from spar.verifiers import VERIFIERS, passes, verify_meta
-
-        verdict = passes(response, prompt.meta)
-        if verdict is None:
-            ids = prompt.meta.get("instruction_id_list") or "none"
-            raise UsageError(
-                f"prompt {prompt.id!r}: --judge verifier needs an instruction_id_list that its "
-                f"verifiers know, got {ids} (accepted: {', '.join(VERIFIERS)}); use --judge votes"
-            )
-        lines = [
-            f"- {what}: {'met' if ok else 'not met'}."
-            for what, ok in verify_meta(response, prompt.meta)
-        ]
+        verdicts = verify_prompt(response, prompt)
+        if not verdicts:
+            require_verifiable([prompt])
+        lines = [f"- {what}: {'met' if met else 'not met'}." for what, met in verdicts]
+        verdict = all(met for _, met in verdicts)
         critique = "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
         return Judgement(verdicts=(verdict,), critique=critique), Usage()
 
@@ -312,6 +305,8 @@ class JudgeSpec:
     """How often at most it calls again where no verdict can be parsed."""
     options: type[BaseModel] | None = None
     """Options of its own (`--judge-arg NAME=VALUE`), as a pydantic model with defaults."""
+    check_prompts: Callable[[Iterable[Prompt]], None] | None = None
+    """Raises `UsageError` if it cannot judge every prompt; called before anything is generated."""
 
     def num_calls(self, config: DecodeConfig) -> int:
         """Calls of a judgement when every reply can be parsed; 0 without a model."""
@@ -326,7 +321,7 @@ VOTES = JudgeSpec(VotesJudge)
 """The paper's judge."""
 LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
 """One critique and the probability of its verdict."""
-VERIFIER = JudgeSpec(VerifierJudge, uses_model=False)
+VERIFIER = JudgeSpec(VerifierJudge, uses_model=False, check_prompts=require_verifiable)
 """A program's ground truth."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar.types import ROLES, Role, SearchTree, Usage
-from spar.verifiers import passes
+from spar.verifiers import passes, unverifiable
 
 
 @dataclass(slots=True)
@@ -98,12 +98,12 @@ class Summary:
         }
 
     def _add_truth(self, tree: SearchTree) -> None:
-        if passes("", tree.prompt.meta) is None:
+        if unverifiable(tree.prompt):
             return
         self.verified += 1
         if tree.answer is not None:
-            self.passed_before += bool(passes(tree.nodes[0].response, tree.prompt.meta))
-            self.passed_after += bool(passes(tree.answer, tree.prompt.meta))
+            self.passed_before += bool(passes(tree.nodes[0].response, tree.prompt))
+            self.passed_after += bool(passes(tree.answer, tree.prompt))
 
     def _share(self, name: str, hits: int) -> dict[str, Any]:
         if not self.verified:

@@ -56,7 +56,7 @@ async def measure(
     sampled = await _drafts(engine, tasks, seed, greedy=False)
     drafts = [*zip(tasks, greedy, strict=True), *zip(tasks, sampled, strict=True)]
     judgements = await asyncio.gather(*(_judge(engine, p, text, seed) for p, text in drafts))
-    truths = [bool(passes(text, prompt.meta)) for prompt, text in drafts]
+    truths = [bool(passes(text, prompt)) for prompt, text in drafts]
     return {
         "greedy drafts pass": _share(truths[: len(tasks)]),
         "sampled drafts pass (0.9)": _share(truths[len(tasks) :]),
@@ -117,7 +117,7 @@ async def _refine_facts(
             refinement = await refiner.refine(prompt, node, seeds)
         except AttemptFailed:
             return False
-        return bool(passes(refinement.response, prompt.meta))
+        return bool(passes(refinement.response, prompt))
 
     failing = [
         refined(prompt, text, j)

@@ -38,6 +38,7 @@ from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.keywords import checked_changes
 from spar.run.placement import memory_shares
+from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
 from spar.run.session import Run, in_thread
@@ -183,6 +184,8 @@ class Session(Generic[C]):
         self, prompt: Prompt, listener: Listener, changes: dict[str, Any]
     ) -> SearchTree:
         TREE.set(next(self._numbers))
+        config = self.config.model_copy(update=changes)
+        await in_thread(lambda: check_prompts(config, Job("", ()), [prompt], listener.note))
         opened = await in_thread(lambda: self._open(changes, listener))
         listener.note("the model is loaded")
         return await run_search(

@@ -25,6 +25,7 @@ from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.placement import memory_shares, placement
+from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments, required_roles
 from spar.run.resume import PromptSource, load_summary
 from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, has_missing_drafts
@@ -69,6 +70,7 @@ class Run:
             self.listener.note(f"resuming: {self.summary.trees} trees are stored")
         if self._is_complete():
             return self.summary
+        await in_thread(self._check_prompts)
         start, earlier = time.monotonic(), self.summary.seconds
         try:
             await self._execute()
@@ -83,6 +85,10 @@ class Run:
     def _is_complete(self) -> bool:
         done = self.store.done
         return len(done) >= self.source.count and all(p.id in done for p in self.source.read())
+
+    def _check_prompts(self) -> None:
+        missing = (prompt for prompt in self.source.read() if prompt.id not in self.store.done)
+        check_prompts(self.config, self.job, missing, self._note)
 
     async def _execute(self) -> None:
         settings = self.job.changed(search_settings(self.config, self.store.manifest.digest))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from spar.data_folder import cache_root, data_root
 from spar.errors import UsageError
-from spar.eval.datasets.local import cache_root, data_root, open_data
+from spar.eval.datasets.local import open_data
 from spar.eval.datasets.readers import DamagedFile, count_rows, read_csv
 from spar.eval.datasets.registry import DataSet, data_set, data_sets
 

@@ -215,7 +215,7 @@ def test_the_embedded_model_in_all_roles() -> None:
 
     outputs = asyncio.run(measured()).outputs
     scored = NanoIF().score(examples, outputs)
-    truths = [bool(passes(t.answer or "", t.prompt.meta)) for t in outputs.trees(ANSWERS)]
+    truths = [bool(passes(t.answer or "", t.prompt)) for t in outputs.trees(ANSWERS)]
     assert metrics(scored)["pass"].value == pytest.approx(sum(truths) / 12)
     assert scored.counts["unanswered"] == 0
     assert scored.counts["undecided_judgements"] <= 2

@@ -15,7 +15,6 @@ from spar.eval.benchmark import ANSWERS, GRADES, Answer
 from spar.eval.followbench.benchmark import FollowBench
 from spar.eval.humaneval import benchmark as humaneval
 from spar.eval.ifeval import IFEval
-from spar.eval.instructions import Checked
 from spar.eval.llmbar import pointwise
 from spar.eval.llmbar.pairs import SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
@@ -23,6 +22,7 @@ from spar.eval.lm_harness.scored import as_scored
 from spar.eval.paper import PaperTable
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
+from spar.ifeval_verifiers import Checked
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.types import Judgement, Message, Node, Prompt, SearchTree

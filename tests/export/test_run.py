@@ -58,10 +58,10 @@ def test_check_constraints() -> None:
     node = Node(id=0, parent=None, depth=0, response="a, done")
     expected = [("punctuation:no_comma", False), ("startend:end_checker done", True)]
     assert check_constraints(with_meta(tree_of(node), NANO), node) == expected
-    assert check_constraints(tree_of(node), node) == ()
+    assert check_constraints(tree_of(node), node) == []
     assert (
         check_constraints(with_meta(tree_of(node), {"instruction_id_list": ["no:such"]}), node)
-        == ()
+        == []
     )
 
 

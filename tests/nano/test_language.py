@@ -66,7 +66,7 @@ def test_prompts_carry_ifevals_fields() -> None:
     for prompt in prompts("test", limit=50):
         ids, kwargs = prompt.meta["instruction_id_list"], prompt.meta["kwargs"]
         assert len(ids) == len(kwargs) >= 1
-        assert passes("some response", prompt.meta) is not None
+        assert passes("some response", prompt) is not None
 
 
 def test_every_task_can_be_solved_broken_and_repaired() -> None:

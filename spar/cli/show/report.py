@@ -92,7 +92,7 @@ def print_solved_tree(trees: Iterable[SearchTree]) -> None:
     true = [
         t
         for t in solved
-        if passes(t.answer or "", t.prompt.meta) and not passes(t.nodes[0].response, t.prompt.meta)
+        if passes(t.answer or "", t.prompt) and not passes(t.nodes[0].response, t.prompt)
     ]
     candidates = sorted(true or solved, key=lambda tree: (abs(len(tree.nodes) - 7), tree.prompt.id))
     if candidates:

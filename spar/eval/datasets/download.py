@@ -14,9 +14,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spar.data_folder import data_root
 from spar.errors import RunStopped, UsageError
 from spar.eval.datasets.convert import convert
-from spar.eval.datasets.local import data_root, file_digest
+from spar.eval.datasets.local import file_digest
 from spar.eval.datasets.registry import DataFile, DataSet
 from spar.files import replace_bytes
 

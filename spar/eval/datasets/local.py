@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spar.data_folder import VARIABLE, data_root
 from spar.errors import UsageError
 from spar.eval.datasets.readers import DamagedFile, count_rows, read_csv, read_json, read_jsonl
 from spar.eval.datasets.registry import DataFile, DataSet, data_set, data_sets
-
-VARIABLE = "SPAR_DATA"
-"""Environment variable that names the data folder."""
 
 T = TypeVar("T")
 
@@ -112,20 +110,6 @@ def open_data(name: str, data: str = "") -> DataFolder:
     root = _find_folder(dataset, data)
     checksums = {path: _check(root, dataset, file) for path, file in dataset.files.items()}
     return DataFolder(name, root, checksums)
-
-
-def data_root(data: str = "") -> Path:
-    """The data folder, whether or not it exists: `data`, else `SPAR_DATA`, else the cache."""
-    chosen = data or os.environ.get(VARIABLE, "")
-    return Path(chosen).expanduser() if chosen else cache_root()
-
-
-def cache_root() -> Path:
-    """The default folder of `spar data fetch`: `~/.cache/spar/data`."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG convention is to ignore a relative path.
-    parent = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return parent / "spar" / "data"
 
 
 def file_digest(path: Path) -> str:

@@ -1,0 +1,27 @@
+"""Where the data of benchmarks and verifiers lies on this machine.
+
+The data folder is that of `--data`, else of the environment variable `SPAR_DATA`, else the cache, to which
+`spar data fetch` downloads. It holds one folder for each data set (`spar.eval.datasets`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "SPAR_DATA"
+"""Environment variable that names the data folder."""
+
+
+def data_root(data: str = "") -> Path:
+    """The data folder, whether or not it exists: `data`, else `SPAR_DATA`, else the cache."""
+    chosen = data or os.environ.get(VARIABLE, "")
+    return Path(chosen).expanduser() if chosen else cache_root()
+
+
+def cache_root() -> Path:
+    """The default folder of `spar data fetch`: `~/.cache/spar/data`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG convention is to ignore a relative path.
+    parent = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return parent / "spar" / "data"

@@ -1,0 +1,82 @@
+"""Before anything is generated: rows that the judge cannot check are refused, those without ground truth named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.config import load_decode
+from spar.errors import UsageError
+from spar.listener import Listener
+from spar.run.decoding import prompt_source, run_decode
+from spar.run.interactive import Session
+from spar.store import read_trees
+
+COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+UNKNOWN = {"instruction_id_list": ["punctuation:no_colon"], "kwargs": [{}]}
+QUOTED = {"instruction_id_list": ["startend:quotation"], "kwargs": "[{}]"}
+
+
+class Notes(Listener):
+    """Keeps the lines and counts the nodes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.num_nodes = 0
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+    def node(self, prompt: Any, node: Any) -> None:
+        self.num_nodes += 1
+
+
+def decode(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> Notes:
+    """Decode rows with the engine that needs no model."""
+    path = tmp_path / "rows.jsonl"
+    lines = (json.dumps({"id": f"p{n}", "prompt": "Go.", **row}) for n, row in enumerate(rows))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    values = {"prompts": str(path), "engine": "fake", "strategy": "bfs", "budget": 2, "votes": 1}
+    config = load_decode(None, {**values, **settings})
+    notes = Notes()
+    asyncio.run(run_decode(config, prompt_source(config), out=tmp_path / "out", listener=notes))
+    return notes
+
+
+def test_a_late_row_that_cannot_be_checked_stops_the_run_before_it_costs(tmp_path: Path) -> None:
+    """The second row's type is unknown: it is named, and the first row was not searched."""
+    notes = "row 2, prompt 'p1': no verifier knows the constraint type 'punctuation:no_colon'"
+    with pytest.raises(UsageError, match=notes):
+        decode(tmp_path, [COMMA, UNKNOWN], judge="verifier")
+    assert not (tmp_path / "out" / "trees.jsonl").is_file() or not list(
+        read_trees(tmp_path / "out")
+    )
+
+
+def test_a_strategy_without_a_judge_asks_none(tmp_path: Path) -> None:
+    """Greedy never judges, so rows without constraints are answered; the missing ground truth is said."""
+    notes = decode(tmp_path, [COMMA, UNKNOWN, {}], judge="verifier", strategy="greedy")
+    assert notes.num_nodes == 3
+    (line,) = [line for line in notes.lines if "cannot be checked" in line]
+    assert line.startswith("prompts whose constraints cannot be checked, 1: ")
+
+
+def test_prompts_without_ground_truth_are_named(tmp_path: Path) -> None:
+    """With another judge the run goes on, and a line says which rows the summary leaves out."""
+    notes = decode(tmp_path, [COMMA, QUOTED, UNKNOWN])
+    assert notes.num_nodes > 0
+    assert any("punctuation:no_colon" in line and "ground truth" in line for line in notes.lines)
+    assert not any("startend" in line for line in notes.lines)
+
+
+def test_a_session_refuses_before_it_generates() -> None:
+    """A single search of a prompt that the verifier cannot check makes no node."""
+    notes = Notes()
+    config = load_decode(None, {"engine": "fake", "judge": "verifier", "strategy": "bfs"})
+    with Session(config) as session, pytest.raises(UsageError, match="cannot check 1 of"):
+        session.search({"prompt": "Go.", **UNKNOWN}, notes)
+    assert notes.num_nodes == 0
