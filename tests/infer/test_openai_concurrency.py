@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from benchmarks.simulated import VirtualLoop
+from spar.infer.engines.openai.addresses import Key
 from spar.infer.engines.openai.concurrency_limit import AdaptiveLimiter, Rerouted
 from spar.infer.engines.openai.connection_pool import (
     ConnectionLost,
     ConnectionPool,
-    Key,
     Unreachable,
 )
 from spar.infer.engines.openai.retry import MIN_ATTEMPTS
@@ -373,7 +373,7 @@ def unreachable_servers(num: int, notes: list[str]) -> ServerPool:
     """Servers at unreachable addresses."""
     urls = [f"http://127.0.0.1:9/{i}" for i in range(num)]
     return ServerPool(
-        [Server(url, Key(), ConnectionPool(url, {}), AdaptiveLimiter(16)) for url in urls],
+        [Server(url, Key(), ConnectionPool(url), AdaptiveLimiter(16)) for url in urls],
         notes.append,
         1e6,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from spar.config import load_decode, load_eval
 from spar.errors import EngineError, ServerRefused, UsageError
-from spar.infer.engines.openai.connection_pool import Key, base_url, read_key
+from spar.infer.engines.openai.addresses import Key, base_url, read_key
 from spar.infer.engines.openai.servers import check_server
 from tests.answers import Script
 from tests.servers import ScriptedServer
@@ -39,6 +40,19 @@ def test_base_urls_are_normalized(url: str, normalized: str) -> None:
         ),
         *(f"http://{name}@host/v1" for name in ("secret", "u:secret")),
         *("http://host/v1?key=secret", "http://host/v1#secret"),
+        *("user:secret@host/v1", "http:/user:secret@host", "http://user:secret@[host", "secret@h"),
+        *(
+            "http://a..b/v1",
+            f"http://{'a' * 64}.com/v1",
+            f"http://{'a.' * 127}b/v1",
+            "http://.a/v1",
+        ),
+        *(
+            "http://[::1",
+            "http://h:99999/v1",
+            "http://a b/v1",
+            "http://h\x00/v1",
+        ),
     ],
 )
 def test_invalid_base_urls_are_refused(url: str) -> None:
@@ -60,12 +74,30 @@ def test_keys_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
             read_key(name, "http://127.0.0.1:8000/v1")
 
 
-@pytest.mark.parametrize("value", ["sk-pasted-0123456789", "0123456789abcdef", "Bearer x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("sk-pasted-0123456789", "0123456789abcdef", "Bearer x"),
+        *("hf_abcdefghijklmnop", "gsk_0123ABCdef", "AKIA0123456789ABCDEF", "token"),
+    ],
+)
 def test_a_key_passed_as_variable_name_is_not_repeated(value: str) -> None:
-    """The message says what is expected."""
-    with pytest.raises(UsageError, match="name of an environment variable") as caught:
+    """Not even one that could be a name; with any engine, before anything is written."""
+    with pytest.raises(UsageError, match=r"name of .* variable") as caught:
         read_key(value, "http://127.0.0.1:8000/v1")
     assert value not in str(caught.value)
+    for load in (load_decode, load_eval):
+        with pytest.raises(UsageError, match="--api-key-env") as caught:
+            load(None, {"engine": "fake", "api_key_env": value})
+        assert value not in str(caught.value)
+
+
+def test_any_variable_that_is_set_may_hold_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not may be named if no key looks like its name: it is only read where a server is used."""
+    monkeypatch.setenv("my_token", "right")
+    assert read_key("my_token", "http://127.0.0.1:8000/v1").value == "right"
+    assert load_decode(None, {"engine": "fake", "api_key_env": "my_token"}).api_key_env
+    assert load_decode(None, {"engine": "fake", "api_key_env": "NOT_SET_HERE"}).api_key_env
 
 
 def test_keys_are_redacted() -> None:
@@ -86,6 +118,24 @@ def test_check_server_returns_the_only_model() -> None:
             check_server([one.url], "large", "")
     with pytest.raises(EngineError, match="no server responds"):
         check_server([one.url], "tiny", "")
+
+
+def test_check_server_names_no_model_with_the_key_in_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name would be printed and stored."""
+    monkeypatch.setenv("SPAR_TEST_KEY", "sk-proj-0123456789abcdef")
+    with (
+        ScriptedServer(Script(models=("m-sk-proj-0123456789abcdef",))) as server,
+        pytest.raises(UsageError, match=r"name a model with --model .*m-\*\*\*"),
+    ):
+        check_server([server.url], "", "SPAR_TEST_KEY")
+
+
+async def test_check_server_works_beside_a_running_event_loop() -> None:
+    """As in a notebook."""
+    with ScriptedServer(Script(models=("tiny",))) as one:
+        assert check_server([one.url], "", "") == "tiny"
 
 
 def test_check_server_tolerates_servers_that_are_down() -> None:

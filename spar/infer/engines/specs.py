@@ -30,7 +30,7 @@ def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallba
     return check_server(deployment.urls, deployment.model, config.api_key_env, note=note)
 
 
-_parse_url = _lazy("spar.infer.engines.openai.connection_pool:base_url")
+_parse_url = _lazy("spar.infer.engines.openai.addresses:base_url")
 
 HF = EngineSpec(
     open=_lazy("spar.infer.engines.hf:open_hf"),

@@ -1,14 +1,11 @@
-"""Connections to one server: its base URL, its API key, and a pool of HTTP clients.
+"""Connections to one server: a pool of them over aiohttp, and limits on what is opened and read.
 
-httpx's own pool scans all of its connections for every request (https://github.com/encode/httpcore/pull/1035,
-https://github.com/encode/httpx/issues/3215), which from a few dozen connections on takes longer than the
-request itself: with 64 in flight a bare `httpx.AsyncClient` reaches a tenth of this pool's rate
-(`benchmarks/openai_client.py`). So this pool is a stack of clients with a single connection each, of which
-the one used last, whose connection is most likely still open, is used first. aiohttp's connector has no
-such cost, but no `httpx.MockTransport` to test against.
+aiohttp costs a quarter of the processor time of httpx, whose pool scans all of its connections for every
+request (https://github.com/encode/httpx/issues/3215); `benchmarks/openai_client.py` measures it. Its own limit
+of 100 connections is lifted: the engine's limiter decides how many requests are in flight.
 
-A key is read from the environment and sent in the header of requests to its server, nowhere else; `Key.redact`
-removes it from whatever a server says.
+A server is not trusted with this process's memory: a response is read, and unpacked if it is compressed, up to
+a number of bytes that the caller sets. The key is removed from whatever a server says, before anybody sees it.
 """
 
 from __future__ import annotations
@@ -16,31 +13,35 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import sys
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spar.errors import UsageError
+from spar.infer.engines.openai.addresses import Key
+from spar.infer.engines.openai.network import proxy_for, tls_context
 
 if TYPE_CHECKING:
-    import ssl
+    import aiohttp
+    from yarl import URL
 
-    import httpx
+MAX_BYTES = 16 * 2**20
+"""Most bytes of a response, if the caller sets no other limit."""
 
+_MAX_ERROR_BYTES = 2**18
 _CONNECT_TIMEOUT = 20.0
-_OPENAI_HOST, _OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
-_VARIABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_KEY_PREFIX_LENGTH = 8
+_IDLE_SECONDS = 4.0  # common servers close a connection after 5
 _TARGET_FILE_LIMIT = 65_536
 _RESERVED_FILES = 64
 _CONNECTION_SHARE = 0.5
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_MAX_REASON = 300
+_GZIP, _ZLIB, _DEFLATE = 31, 15, -15  # of zlib's wbits
 
 
 class RequestFailed(Exception):
-    """The server sent no response."""
+    """The server sent no response that can be used."""
 
 
 class TooManyOpenFiles(RequestFailed):
@@ -59,95 +60,8 @@ class RequestTimeout(RequestFailed):
     """The response did not arrive in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An API key. Its value is in no repr."""
-
-    value: str = field(default="", repr=False)
-    name: str = ""
-    """The environment variable it was read from; "" for no key."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers that authorize a request."""
-        return {"Authorization": f"Bearer {self.value}"} if self.value else {}
-
-    def redact(self, text: str) -> str:
-        """The text without the key, and without words that begin as the key does."""
-        if not self.value:
-            return text
-        text = text.replace(self.value, "***")
-        if len(self.value) <= 2 * _KEY_PREFIX_LENGTH:
-            return text
-        prefix = re.escape(self.value[:_KEY_PREFIX_LENGTH])
-        return re.sub(prefix + r"[^\s\"',;]*", "***", text)
-
-    @property
-    def hint(self) -> str:
-        """Which key was sent, and how to send another one."""
-        if self.value:
-            return f"the key in the environment variable {self.name} was sent; check its value"
-        return "no key was sent; name the environment variable that holds it: --api-key-env NAME"
-
-
-def base_url(url: str) -> str:
-    """The URL that endpoint paths are appended to: no trailing slash, and `/v1` if it has no path.
-
-    Raises
-    ------
-    UsageError
-        It is not an HTTP URL, has no host, or contains credentials, a query or a fragment.
-    """
-    import httpx
-
-    try:
-        parsed = httpx.URL(url.strip())
-    except (httpx.InvalidURL, TypeError) as error:
-        raise UsageError(
-            f"--base-url: invalid URL ({error}); expected a URL such as http://host:8000/v1"
-        ) from None
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        # The URL is left out of the message: a key may be in it.
-        raise UsageError(
-            f"--base-url: the URL of {parsed.host} contains a name, password, query or fragment; "
-            "pass the plain URL, and the key with --api-key-env NAME"
-        )
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise UsageError(
-            f"--base-url {url!r}: not an HTTP URL; expected a URL such as http://host:8000/v1"
-        )
-    plain = str(parsed).rstrip("/")
-    return plain if parsed.path.strip("/") else f"{plain}/v1"
-
-
-def read_key(name: str, url: str) -> Key:
-    """Read the API key for the server at `url` from the environment variable `name`.
-
-    Without a name there is no key, except for OpenAI's own server: `OPENAI_API_KEY`, if it is set.
-
-    Raises
-    ------
-    UsageError
-        `name` is not a variable name, or the variable is not set, empty, or not plain ASCII.
-    """
-    import httpx
-
-    if name and not _VARIABLE_NAME.fullmatch(name):
-        # The name is left out of the message: it may be the key.
-        raise UsageError(
-            "--api-key-env: expected the name of an environment variable that holds the key (letters, "
-            "digits and underscores, such as MY_API_KEY), not the key itself"
-        )
-    use_default = not name and httpx.URL(url).host == _OPENAI_HOST
-    name = _OPENAI_KEY if use_default else name
-    value = os.environ.get(name, "").strip() if name else ""
-    if not value:
-        if name and not use_default:
-            raise UsageError(f"--api-key-env {name}: this environment variable is not set or empty")
-        return Key()
-    if not value.isascii() or not value.isprintable():
-        raise UsageError(f"--api-key-env {name}: its value is not an API key (not plain ASCII)")
-    return Key(value, name)
+class ResponseTooLarge(RequestFailed):
+    """The response has more bytes than the request can need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +71,7 @@ class Response:
     status: int
     headers: Mapping[str, str]
     content: bytes
+    """Unpacked, without the key. Of a response that is not a success only the first part, if it is long."""
 
 
 class ConnectionPool:
@@ -166,85 +81,125 @@ class ConnectionPool:
     ----------
     url:
         Base URL, to which paths are appended.
-    headers:
-        Sent with every request.
+    key:
+        Sent with every request, and removed from every response.
+
+    Raises
+    ------
+    UsageError
+        The environment's proxy or certificates cannot be used.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self._url = url
+    def __init__(self, url: str, key: Key = Key()) -> None:
+        self._url, self._key = url, key
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
-            **headers,
+            "Accept-Encoding": "gzip",
+            "User-Agent": "spar",
+            **key.headers,
         }
-        self._urls: dict[str, httpx.URL] = {}
-        self._idle: list[httpx.AsyncClient] = []
-        self._tls: ssl.SSLContext | None = None
+        self._proxy = proxy_for(url)
+        schemes = (url, self._proxy.scheme if self._proxy else "")
+        needs_tls = any(scheme.startswith("https") for scheme in schemes)
+        self._tls = tls_context() if needs_tls else None
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
-    async def send(self, path: str, content: bytes | None, timeout: float) -> Response:
+    async def send(
+        self, path: str, content: bytes | None, timeout: float, max_bytes: int = MAX_BYTES
+    ) -> Response:
         """POST `content`, or GET if it is None. Cancelling closes the connection.
+
+        Parameters
+        ----------
+        timeout:
+            Seconds for all of it, from the connection to the last byte.
+        max_bytes:
+            Most bytes of the response that are read, and that they are unpacked to.
 
         Raises
         ------
         RequestFailed
-            There is no response: `TooManyOpenFiles`, `Unreachable`, `ConnectionLost` or `RequestTimeout`.
+            There is no response: `TooManyOpenFiles`, `Unreachable`, `ConnectionLost`, `RequestTimeout` or
+            `ResponseTooLarge`.
         """
-        import httpx
+        import aiohttp
 
-        client = self._idle.pop() if self._idle else self._new_client()
-        # After a cancelled request a client may consider its one connection in use forever, so only
-        # clients that completed a request are reused.
-        reusable = False
         try:
             async with asyncio.timeout(timeout):
-                response = await client.send(self._request(path, content))
-            reusable = True
-            return Response(response.status_code, response.headers, response.content)
-        except TimeoutError:
+                return await self._exchange(path, content, max_bytes)
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise Unreachable(f"cannot connect in {_CONNECT_TIMEOUT:g} s") from None
             raise RequestTimeout(f"no response in {timeout:g} s") from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             if is_out_of_files(error):
                 raise TooManyOpenFiles("this process has too many open files (ulimit -n)") from None
-            raise Unreachable(f"cannot connect ({_reason(error)})") from None
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise ConnectionLost(f"the connection was lost ({_reason(error)})") from None
-        finally:
-            if self._closed or not reusable:
-                await client.aclose()
-            else:
-                self._idle.append(client)
+            raise Unreachable(f"cannot connect ({self._reason(error)})") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: what aiohttp cannot parse; OSError: a connection reset while it was written to.
+            if self._closed:
+                raise ConnectionLost("the engine was closed") from None
+            raise ConnectionLost(f"the connection was lost ({self._reason(error)})") from None
 
     async def aclose(self) -> None:
-        """Close idle connections now, and those in use when their requests end."""
+        """Close all connections; requests in flight fail."""
         self._closed = True
-        while self._idle:
-            await self._idle.pop().aclose()
+        if self._session is not None:
+            await self._session.close()
 
-    def _request(self, path: str, content: bytes | None) -> httpx.Request:
-        import httpx
+    async def _exchange(self, path: str, content: bytes | None, max_bytes: int) -> Response:
+        from yarl import URL
 
-        if path not in self._urls:  # parsing a URL is a tenth of a request's work
-            self._urls[path] = httpx.URL(self._url + path)
-        method = "GET" if content is None else "POST"
-        return httpx.Request(method, self._urls[path], headers=self._headers, content=content)
-
-    def _new_client(self) -> httpx.AsyncClient:
-        import httpx
-
-        if self._tls is None:  # loading the certificates takes longer than many requests
-            try:
-                self._tls = httpx.create_ssl_context()
-            except OSError as error:
-                if is_out_of_files(error):
-                    message = "this process has too many open files (ulimit -n)"
-                    raise TooManyOpenFiles(message) from None
-                raise
-        return httpx.AsyncClient(
-            verify=self._tls,
-            timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+        if self._closed:
+            raise ConnectionLost("the engine was closed")
+        if self._session is None:
+            self._session = self._new_session()
+        if path not in self._urls:
+            self._urls[path] = URL(self._url + path)
+        request = self._session.request(
+            "GET" if content is None else "POST",
+            self._urls[path],
+            data=content,
+            allow_redirects=False,
+            proxy=self._proxy,
         )
+        async with request as response:
+            is_success = 200 <= response.status < 300
+            body = await _read(response, max_bytes if is_success else _MAX_ERROR_BYTES, is_success)
+            body = self._key.redact_content(body)
+            return Response(response.status, response.headers, body)
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self._tls or True, keepalive_timeout=_IDLE_SECONDS
+            ),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            auto_decompress=False,  # it knows no limit for the whole
+        )
+
+    def _reason(self, error: Exception) -> str:
+        import aiohttp
+
+        text = str(error)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            text = str(error.certificate_error)
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            cause = error.os_error
+            is_known = cause.errno is not None and cause.errno > 0
+            text = os.strerror(cause.errno or 0) if is_known else cause.strerror or str(cause)
+        elif isinstance(error, aiohttp.ClientResponseError):
+            text = error.message
+        # It may quote what the server sent: one printable line, without the key.
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return self._key.redact(text)[:_MAX_REASON].rstrip(".") or type(error).__name__
 
 
 def raise_open_file_limit() -> int:
@@ -295,5 +250,45 @@ def is_out_of_files(error: BaseException | None) -> bool:
     return False
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+async def _read(response: aiohttp.ClientResponse, max_bytes: int, whole: bool) -> bytes:
+    """The body, unpacked; only its first bytes if it is longer and need not be whole."""
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            if whole:
+                raise _too_large(max_bytes)
+            response.close()
+            break
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        body = _unpack(body, encoding, max_bytes + 1)
+    if whole and len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body[:max_bytes]
+
+
+def _unpack(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """The first bytes of a compressed body."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ValueError(f"the response is compressed by {encoding[:20]}, which was not asked for")
+    # What is called deflate is zlib's format in most cases, whose first byte has this lower half.
+    is_zlib = body[:1] and body[0] & 0x0F == 8
+    wbits = _GZIP if encoding != "deflate" else _ZLIB if is_zlib else _DEFLATE
+    unpacked, rest = b"", body
+    try:
+        while rest and len(unpacked) < max_bytes:  # a gzip body may have several members
+            member = zlib.decompressobj(wbits)
+            unpacked += member.decompress(rest, max_bytes - len(unpacked))
+            rest = member.unused_data
+            if not member.eof:
+                break
+    except zlib.error:
+        raise ValueError("the response is not compressed as it says") from None
+    return unpacked
+
+
+def _too_large(max_bytes: int) -> ResponseTooLarge:
+    return ResponseTooLarge(f"its response has more than {max_bytes:,} bytes, which were not read")

@@ -31,6 +31,8 @@ SPECIAL_TOKENS = re.compile(
 """What may be a special token of the server's tokenizer, which is not known."""
 _MAX_STOPS = 4
 """OpenAI's own server refuses more."""
+_MIN_RESPONSE_BYTES = 2**20
+_BYTES_PER_TOKEN = 512
 
 
 class HasCompletionTokens(Protocol):
@@ -144,6 +146,20 @@ COMPLETIONS: Endpoint[Completion] = Endpoint("/completions", "logprobs", request
 PROMPT_LOGPROBS: Endpoint[PromptLogprobs] = Endpoint(
     "/completions", "echo", prompt_logprobs_body, read_prompt_logprobs
 )
+
+
+def max_response_bytes(body: Mapping[str, Any]) -> int:
+    """Most bytes that the response to a request can need.
+
+    A token with an alternative to it has far fewer than are allowed; one of an echoed prompt has a byte of it
+    at least.
+    """
+    max_tokens: int = body.get("max_tokens") or body["max_completion_tokens"]
+    num_tokens: int = body.get("n", 1) * max_tokens
+    if body.get("echo"):
+        num_tokens += len(body["prompt"].encode())
+    alternatives: int = body.get("top_logprobs") or int(body.get("logprobs") or 0)
+    return _MIN_RESPONSE_BYTES + num_tokens * _BYTES_PER_TOKEN * (1 + alternatives)
 
 
 async def score(

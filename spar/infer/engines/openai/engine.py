@@ -1,4 +1,4 @@
-"""The `openai` engine: any server that implements OpenAI's API, over httpx.
+"""The `openai` engine: any server that implements OpenAI's API, over aiohttp.
 
     spar decode --base-url http://host:8000/v1 --model NAME
 
@@ -26,6 +26,7 @@ from spar.infer.engine import (
     Sampling,
 )
 from spar.infer.engines.chat import group_samples
+from spar.infer.engines.openai.addresses import base_url, read_key
 from spar.infer.engines.openai.concurrency_limit import (
     INITIAL_LIMIT,
     MAX_LIMIT,
@@ -35,10 +36,8 @@ from spar.infer.engines.openai.concurrency_limit import (
 )
 from spar.infer.engines.openai.connection_pool import (
     ConnectionPool,
-    base_url,
     max_connections,
     raise_open_file_limit,
-    read_key,
 )
 from spar.infer.engines.openai.endpoints import (
     CHAT,
@@ -131,7 +130,7 @@ class OpenAIEngine:
         for url in urls:
             key = read_key(settings.api_key_env, url)
             limiter = AdaptiveLimiter(min(settings.initial_concurrency, limit), limit)
-            servers.append(Server(url, key, ConnectionPool(url, key.headers), limiter))
+            servers.append(Server(url, key, ConnectionPool(url, key), limiter))
         self._servers = ServerPool(servers, note, settings.initial_backoff)
         self._exchange = Exchange(
             self.model, self._servers, settings.timeout, settings.retry_for, note
@@ -218,6 +217,7 @@ class OpenAIEngine:
             except RebuildRequest as rebuild:
                 call = replace(call, max_tokens=rebuild.max_tokens or call.max_tokens)
             except TransientError as error:
+                self._check_open()
                 try:
                     delay = retry.next_delay(server.url, error, self._servers.refusing_seconds)
                 except EngineError as exhausted:

@@ -20,10 +20,11 @@ from spar.infer.engines.openai.connection_pool import (
     RequestFailed,
     RequestTimeout,
     Response,
+    ResponseTooLarge,
     TooManyOpenFiles,
     Unreachable,
 )
-from spar.infer.engines.openai.endpoints import Endpoint, R
+from spar.infer.engines.openai.endpoints import Endpoint, R, max_response_bytes
 from spar.infer.engines.openai.errors import (
     ErrorResponse,
     error_status,
@@ -149,10 +150,15 @@ class Exchange:
     ) -> Response:
         content, sent_at = json.dumps(body).encode(), time.monotonic()
         try:
-            response = await server.pool.send(path, content, self._timeout)
+            response = await server.pool.send(
+                path, content, self._timeout, max_response_bytes(body)
+            )
         except TooManyOpenFiles as error:  # this says nothing about the server
             server.limiter.back_off(permit)
             raise TransientError("too many open files", str(error)) from None
+        except ResponseTooLarge as error:
+            self._servers.record_response(server)
+            raise TransientError("response too large", str(error), suspects_prompt=True) from None
         except RequestFailed as error:
             # A server that responded to others meanwhile is not down, but has too many requests.
             is_busy = server.responded_at > sent_at

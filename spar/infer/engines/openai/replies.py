@@ -31,6 +31,8 @@ UNSUPPORTED_NOTES = {
 """Fields that a server may not support, and what is done instead."""
 
 _CHARACTERS_PER_TOKEN = 4
+_MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 256
+"""Longest text of a choice: the longest tokens of vocabularies are runs of some 128 spaces."""
 _ABORTED = ("abort", "error")
 
 
@@ -126,6 +128,12 @@ def read_reply(
     body = _as_chat_reply(parse_json(content)) if request.plain else parse_json(content)
     choices = _read_choices(body, n)
     raw_texts = [_choice_text(choice) for choice in choices]
+    longest = max(map(len, raw_texts))
+    if longest > max(_MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN * max_tokens):
+        raise InvalidReply(
+            "a reply longer than its token limit allows",
+            f" ({longest:,} characters, at most {max_tokens:,} tokens)",
+        )
     logprobs = [_read_logprobs(choice) for choice in choices]
     if request.sampling.top_logprobs and any(raw_texts) and not any(logprobs):
         raise MissingLogprobs

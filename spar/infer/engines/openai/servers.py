@@ -13,23 +13,23 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engine import NoteCallback
 from spar.infer.engines.affinity import Affinity
+from spar.infer.engines.openai.addresses import REDACTED, Key, base_url, read_key
 from spar.infer.engines.openai.concurrency_limit import AdaptiveLimiter
 from spar.infer.engines.openai.connection_pool import (
     ConnectionLost,
     ConnectionPool,
-    Key,
     RequestFailed,
     RequestTimeout,
+    ResponseTooLarge,
     Unreachable,
-    base_url,
-    read_key,
 )
 from spar.infer.engines.openai.replies import Capabilities
 from spar.infer.engines.openai.retry import MIN_ATTEMPTS
@@ -45,6 +45,8 @@ _FAILURE_THRESHOLD = 4
 _MIN_COOLDOWN, _MAX_COOLDOWN = 3.0, 600.0
 _REFUSAL_THRESHOLD = 32
 _PROBE_TIMEOUT, _MAX_PROBE_INTERVAL = 10.0, 5.0
+
+T = TypeVar("T")
 
 
 def check_server(
@@ -71,13 +73,13 @@ def check_server(
     EngineError
         No server can be reached and is ready.
     """
-    failures: list[EngineError] = []
-    for url in map(base_url, urls):
-        try:
-            models = list_models(url, read_key(api_key_env, url))
-        except EngineError as error:
-            failures.append(error)
-        else:
+    addresses = [(url, read_key(api_key_env, url)) for url in map(base_url, urls)]
+    results = _run(_list_all(addresses))
+    failures = [result for result in results if isinstance(result, EngineError)]
+    for (url, _), models in zip(addresses, results, strict=True):
+        if isinstance(models, UsageError):
+            raise models
+        if not isinstance(models, EngineError):
             model = choose_model(url, models, model)
     if len(failures) == len(urls):
         raise failures[0]
@@ -86,8 +88,30 @@ def check_server(
     return model
 
 
-def list_models(url: str, key: Key) -> list[str] | None:
-    """Names of the models at a base URL; None if the server does not list them. Blocks.
+async def _list_all(
+    addresses: Sequence[tuple[str, Key]],
+) -> list[list[str] | EngineError | UsageError | None]:
+    async def one(url: str, key: Key) -> list[str] | EngineError | UsageError | None:
+        try:
+            return await list_models(url, key)
+        except (EngineError, UsageError) as error:
+            return error
+
+    return await asyncio.gather(*(one(url, key) for url, key in addresses))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to completion, also beside an event loop that runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, work).result()
+
+
+async def list_models(url: str, key: Key) -> list[str] | None:
+    """Names of the models at a base URL; None if the server does not list them.
 
     Raises
     ------
@@ -95,24 +119,25 @@ def list_models(url: str, key: Key) -> list[str] | None:
         The server rejects the key.
     EngineError
         The server cannot be reached or is not ready.
+    UsageError
+        The environment's proxy or certificates cannot be used.
     """
-    import httpx
-
+    pool = ConnectionPool(url, key)
     try:
-        headers = {"Accept": "application/json", **key.headers}
-        response = httpx.get(f"{url}/models", headers=headers, timeout=_CHECK_TIMEOUT)
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
+        response = await pool.send("/models", None, _CHECK_TIMEOUT)
+    except ResponseTooLarge as error:
+        raise EngineError(f"{url}/models: {error}; is this an OpenAI-compatible server?") from None
+    except RequestFailed as error:
         raise EngineError(
-            f"{url}: no server responds ({reason}); start the server or correct --base-url"
+            f"{url}: no server responds ({error}); start the server or correct --base-url"
         ) from None
-    if response.status_code in (401, 403):
-        raise ServerRefused(f"{url}: rejected the key (HTTP {response.status_code}); {key.hint}")
-    if response.status_code >= 500:
-        raise EngineError(
-            f"{url}: the server is not ready (HTTP {response.status_code}); see its log"
-        )
-    return read_models(response.content) if response.is_success else None
+    finally:
+        await pool.aclose()
+    if response.status in (401, 403):
+        raise ServerRefused(f"{url}: rejected the key (HTTP {response.status}); {key.hint}")
+    if response.status >= 500:
+        raise EngineError(f"{url}: the server is not ready (HTTP {response.status}); see its log")
+    return read_models(response.content) if 200 <= response.status < 300 else None
 
 
 def read_models(content: bytes) -> list[str] | None:
@@ -147,7 +172,7 @@ def choose_model(url: str, models: list[str] | None, requested: str) -> str:
         raise ServerRefused(
             f"{url}: has no model {requested!r} ({format_models(models)}); name one with --model"
         )
-    if len(models) != 1:
+    if len(models) != 1 or REDACTED in models[0]:
         raise UsageError(f"{url}: name a model with --model NAME ({format_models(models)})")
     return models[0]
 

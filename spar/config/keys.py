@@ -1,0 +1,33 @@
+"""The name of the variable that holds an API key, and keys that were passed in its place.
+
+A key is not accepted as a name, since names are printed and stored. What cannot be told from a key is
+accepted only if a variable of that name is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from spar.errors import UsageError
+
+_VARIABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_NAME = re.compile("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+"""As people name such variables, and no known service its keys."""
+_MAX_PLAIN_NAME = 40
+
+
+def check_key_name(name: str) -> None:
+    """Raise `UsageError` if `name`, of `--api-key-env`, may be a key; the message does not repeat it."""
+    if not name or name in os.environ:
+        return
+    if not _VARIABLE_NAME.fullmatch(name):
+        raise UsageError(
+            "--api-key-env: expected the name of an environment variable that holds the key (letters, "
+            "digits and underscores, such as MY_API_KEY), not the key itself"
+        )
+    if not _PLAIN_NAME.fullmatch(name) or len(name) > _MAX_PLAIN_NAME:
+        raise UsageError(
+            "--api-key-env: no environment variable of this name is set, and it is not repeated here since it "
+            "may be the key itself; expected the name of the variable that holds the key, such as MY_API_KEY"
+        )

@@ -1,0 +1,125 @@
+"""Where a server is and what authorizes requests to it: its base URL and its API key.
+
+A key is read from the environment and sent in the header of requests to its server, nowhere else; `Key`
+removes it from whatever a server says. A URL is repeated in a message only if it cannot hold a key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from spar.config import check_key_name
+from spar.errors import UsageError
+
+REDACTED = "***"
+"""What a key is replaced by."""
+
+_OPENAI_HOST, _OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
+_KEY_PREFIX_LENGTH = 8
+_MIN_SECRET_LENGTH = (
+    12  # a shorter "key" is a placeholder such as EMPTY or none, a word of ordinary text
+)
+_MAX_LABEL, _MAX_HOST = 63, 253
+_EXAMPLE = "expected a URL such as http://host:8000/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key. Its value is in no repr."""
+
+    value: str = field(default="", repr=False)
+    name: str = ""
+    """The environment variable it was read from; "" for no key."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that authorize a request."""
+        return {"Authorization": f"Bearer {self.value}"} if self.value else {}
+
+    def redact(self, text: str) -> str:
+        """The text without the key, and without words that begin as the key does."""
+        if not self.value:
+            return text
+        text = text.replace(self.value, REDACTED)
+        if len(self.value) <= 2 * _KEY_PREFIX_LENGTH:
+            return text
+        prefix = re.escape(self.value[:_KEY_PREFIX_LENGTH])
+        return re.sub(prefix + r"[^\s\"',;]*", REDACTED, text)
+
+    def redact_content(self, content: bytes) -> bytes:
+        """The body of a response without the key, also as JSON with escaped slashes."""
+        if len(self.value) < _MIN_SECRET_LENGTH:
+            return content
+        for value in {self.value, self.value.replace("/", "\\/")}:
+            content = content.replace(value.encode(), REDACTED.encode())
+        return content
+
+    @property
+    def hint(self) -> str:
+        """Which key was sent, and how to send another one."""
+        if self.value:
+            return f"the key in the environment variable {self.name} was sent; check its value"
+        return "no key was sent; name the environment variable that holds it: --api-key-env NAME"
+
+
+def base_url(url: str) -> str:
+    """The URL that endpoint paths are appended to: no trailing slash, and `/v1` if it has no path.
+
+    Raises
+    ------
+    UsageError
+        It is not an HTTP URL, has no valid host, or contains credentials, a query or a fragment. The message
+        repeats it only if no key can be in it.
+    """
+    from yarl import URL
+
+    plain = url.strip()
+    shown = "" if re.search("[@?#]", plain) else f" {plain!r}"
+    if not plain.isprintable() or re.search(r"\s", plain):
+        raise UsageError(f"--base-url{shown}: contains white space or control characters")
+    try:
+        parts, parsed = urlsplit(plain), URL(plain)
+    except ValueError:  # the reason may quote the URL
+        raise UsageError(f"--base-url{shown}: invalid host or port; {_EXAMPLE}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parsed.raw_host:
+        raise UsageError(f"--base-url{shown}: not an HTTP URL; {_EXAMPLE}")
+    if "@" in parts.netloc or set("?#") & set(plain):
+        raise UsageError(
+            f"--base-url: the URL of {parts.hostname} contains a name, password, query or fragment; "
+            "pass the plain URL, and the key with --api-key-env NAME"
+        )
+    labels = parsed.raw_host.rstrip(".").split(".")
+    if len(parsed.raw_host) > _MAX_HOST or not all(0 < len(each) <= _MAX_LABEL for each in labels):
+        raise UsageError(
+            f"--base-url: invalid host name (a part between dots has 1 to {_MAX_LABEL} characters, the whole "
+            f"at most {_MAX_HOST}); {_EXAMPLE}"
+        )
+    normal = str(parsed).rstrip("/")
+    return normal if parsed.path.strip("/") else f"{normal}/v1"
+
+
+def read_key(name: str, url: str) -> Key:
+    """Read the API key for the server at `url` from the environment variable `name`.
+
+    Without a name there is no key, except for OpenAI's own server: `OPENAI_API_KEY`, if it is set.
+
+    Raises
+    ------
+    UsageError
+        `name` may be a key itself, or the variable is not set, empty, or not plain ASCII.
+    """
+    check_key_name(name)
+    use_default = not name and urlsplit(url).hostname == _OPENAI_HOST
+    name = _OPENAI_KEY if use_default else name
+    value = os.environ.get(name, "").strip() if name else ""
+    if not value:
+        if name and not use_default:
+            raise UsageError(f"--api-key-env {name}: this environment variable is not set or empty")
+        return Key()
+    if not value.isascii() or not value.isprintable():
+        raise UsageError(f"--api-key-env {name}: its value is not an API key (not plain ASCII)")
+    return Key(value, name)
