@@ -20,9 +20,9 @@ from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
 from spar.estimate.preflight import is_remote
-from spar.infer.engines.hf import check_model_folder
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
+from spar.pretrained import check_model_folder
 from spar.record.training_data import BootstrapReport
 from spar.run.resolve import deployments, engine_label, loads_models
 from spar.train.bootstrap.build import read_report

@@ -19,6 +19,7 @@ from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Accepts, Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
+from spar.pretrained import check_model_folder
 from spar.types import ROLES, Role
 
 C = TypeVar("C", bound=DecodeConfig)
@@ -308,11 +309,8 @@ def check_folders(config: DecodeConfig) -> None:
     """Raise `UsageError` where the folder of a model that the engine would load has none."""
     served = deployments(config).values() if loads_models(config) else ()
     local = [deployment.model for deployment in served if not deployment.urls]
-    if local:
-        from spar.infer.engines.hf import check_model_folder
-
-        for model in local:
-            check_model_folder(model)
+    for model in local:
+        check_model_folder(model)
 
 
 def loads_models(config: DecodeConfig) -> bool:

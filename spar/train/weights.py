@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, UsageError
+from spar.pretrained import load_pretrained_model, load_pretrained_tokenizer
 from spar.train.owned import remove_owned
 from spar.train.settings import TrainerSettings
 
@@ -28,12 +29,7 @@ def load_tokenizer(model: str) -> Any:
     UsageError
         There is none, or it has no chat template or end token.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise _cannot_load(model, error) from error
+    tokenizer = load_pretrained_tokenizer(model)
     if tokenizer.chat_template is None:
         raise UsageError(
             f"the model {model!r} has no chat template, so conversations cannot be rendered; "
@@ -51,8 +47,6 @@ def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
     copy. Below adapters, the frozen base may be bf16.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     low = bf16 and (settings.method != "full" or settings.deepspeed)
     options: dict[str, Any] = {"dtype": torch.bfloat16 if low else torch.float32}
@@ -61,10 +55,7 @@ def load_model(settings: TrainerSettings, *, bf16: bool, on_gpu: bool) -> Any:
     if settings.method == "qlora":
         options["quantization_config"] = _four_bits(bf16)
         options["device_map"] = {"": torch.cuda.current_device() if on_gpu else "cpu"}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(settings.model, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _cannot_load(settings.model, error) from error
+    model = load_pretrained_model(settings.model, **options)
     model.config.use_cache = False
     return model
 
@@ -206,11 +197,4 @@ def _four_bits(bf16: bool) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32,
-    )
-
-
-def _cannot_load(model: str, error: Exception) -> UsageError:
-    reason = str(error).strip().split("\n", 1)[0]
-    return UsageError(
-        f"the model {model!r} cannot be loaded: {reason}; give a Hugging Face folder or hub name"
     )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spar.errors import EngineError, PromptTooLong, UsageError
 from spar.infer.batcher import PendingRequest
 from spar.infer.engine import Completion, Request, Sampling
+from spar.pretrained import load_pretrained_model
 from spar.types import Message
 
 torch = pytest.importorskip("torch")
@@ -135,7 +136,9 @@ def test_samples_are_stable_under_rounding() -> None:
 def core(tiny_model: Path) -> ContinuousBatch:
     """The continuous batch of the tiny model."""
     tokenizer = load_tokenizer(str(tiny_model))
-    return ContinuousBatch(hf._load(str(tiny_model), torch.float32).eval(), tokenizer)
+    return ContinuousBatch(
+        load_pretrained_model(str(tiny_model), dtype=torch.float32).eval(), tokenizer
+    )
 
 
 def requests(num: int, seed: int) -> list[Request]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spar.chat_template import REASONING_EFFORT, ChatTemplate
-from spar.errors import PromptRefused, PromptTooLong, UsageError
+from spar.errors import PromptRefused, PromptTooLong
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.stops import find_stop, stop_window_tokens
+from spar.pretrained import load_pretrained_tokenizer
 from spar.sanitize import replace_surrogates
 from spar.thinking import Answer, is_tag, opens_thinking, read_answer
 from spar.types import Message
@@ -211,22 +212,9 @@ def load_tokenizer(model: str, **options: Any) -> Any:
     UsageError
         It cannot be loaded, or has no chat template that renders what the user says.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, **options)
-    except (OSError, ValueError) as error:
-        raise load_error(model, error) from error
+    tokenizer = load_pretrained_tokenizer(model, **options)
     ChatTemplate(tokenizer).check(model)
     return tokenizer
-
-
-def load_error(model: str, error: Exception) -> UsageError:
-    """The error for a model that transformers cannot load."""
-    reason = str(error).strip().split("\n", 1)[0]
-    return UsageError(
-        f"--model {model}: cannot be loaded ({reason}); pass a Hugging Face folder or hub name"
-    )
 
 
 def group_samples(requests: Sequence[Request]) -> list[tuple[Request, int]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageError
@@ -25,8 +24,9 @@ from spar.infer.engine import (
     NoteCallback,
     Request,
 )
-from spar.infer.engines.chat import ChatEncoder, load_error, load_tokenizer
+from spar.infer.engines.chat import ChatEncoder, load_tokenizer
 from spar.infer.engines.scoring import HfScorer
+from spar.pretrained import check_model_folder, load_pretrained_model
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -91,7 +91,7 @@ class HfEngine:
         check_model_folder(model)
         encoder = ChatEncoder(load_tokenizer(model), note)
         encoder.template.check(model, chat_template_args)
-        loaded = _load(model, dtype)
+        loaded = load_pretrained_model(model, dtype=dtype)
         loaded.to(device).eval()
         default_size = _CPU_BATCH_SIZE if device.type == "cpu" else _GPU_BATCH_SIZE
         self.capacity = settings.max_batch_size or default_size
@@ -153,31 +153,6 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
     if dtype not in dtypes:
         raise UsageError(f"--dtype {dtype!r} is unknown (accepted: auto, bf16, fp32)")
     return device, dtypes[dtype]
-
-
-def _load(model: str, dtype: Any) -> Any:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # spar reports long prompts and settings itself
-    try:
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise load_error(model, error) from error
-
-
-def check_model_folder(model: str) -> None:
-    """Raise `UsageError` if `model` is a local path without a model."""
-    path = Path(model)
-    if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
-        raise UsageError(
-            f"--model {model}: not a model folder (it has no config.json); "
-            "pass a Hugging Face folder or hub name"
-        )
-    if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
-        raise UsageError(f"--model {model}: no such folder")
 
 
 def _token_budget(torch: Any, model: Any, device: Any) -> TokenBudget:
