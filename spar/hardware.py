@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import subprocess
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+
+QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
+"""What nvidia-smi is asked, for `parse_gpus`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The memory of a GPU in bytes, as the driver reports it."""
+
+    free: int
+    total: int
 
 
 def has_package(name: str) -> bool:
@@ -73,3 +87,39 @@ def list_gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return run.stdout.strip().splitlines()
+
+
+def visible_gpus() -> tuple[Gpu, ...]:
+    """The NVIDIA GPUs that CUDA would show to this process, without a CUDA context in it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    listing = subprocess.run([program, *QUERY], capture_output=True, text=True, check=False)
+    return parse_gpus(listing.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def parse_gpus(listing: str, visible: str | None) -> tuple[Gpu, ...]:
+    """The GPUs in the output of nvidia-smi: index, id, free and total MiB on each line.
+
+    Parameters
+    ----------
+    visible:
+        `CUDA_VISIBLE_DEVICES`: indices or ids of the GPUs to use; None for all.
+    """
+    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(listing.splitlines())]
+    gpus = {
+        (row[0], row[1]): Gpu(int(row[2]) << 20, int(row[3]) << 20) for row in rows if _is_gpu(row)
+    }
+    if visible is None:
+        return tuple(gpus.values())
+    names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return tuple(
+        gpu
+        for name in names
+        for (index, uuid), gpu in gpus.items()
+        if name == index or (len(name) > len("GPU-") and uuid.startswith(name))
+    )
+
+
+def _is_gpu(row: tuple[str, ...]) -> bool:
+    return len(row) == 4 and row[2].isdigit() and row[3].isdigit()

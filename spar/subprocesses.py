@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ GRACE_SECONDS = 10.0
 """Time between SIGTERM and SIGKILL."""
 TICK_SECONDS = 1.0
 """Interval of `run_child`'s `tick`."""
+_POLL_SECONDS = 0.05
 _LOG_LINES = 12
 """Lines from the end of a worker's log that an error shows."""
 
@@ -145,6 +147,46 @@ def kill_children() -> None:
             if child.pid != spared:
                 with contextlib.suppress(psutil.Error):
                     child.kill()
+
+
+def family(pids: Iterable[int]) -> list[psutil.Process]:
+    """These processes, as far as they live, and all that they started."""
+    members: dict[int, psutil.Process] = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            for member in (process, *process.children(recursive=True)):
+                members.setdefault(member.pid, member)
+    return list(members.values())
+
+
+def await_end(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Wait for processes to end; returns those that live on after `timeout` seconds.
+
+    A process that has exited holds no memory, even if its parent never asks for its exit code.
+    """
+    end = time.monotonic() + timeout
+    living = [process for process in processes if _lives(process)]
+    while living and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+        living = [process for process in living if _lives(process)]
+    return living
+
+
+def end_processes(processes: Iterable[psutil.Process], timeout: float) -> None:
+    """Wait until processes have ended; those that take longer than `timeout` seconds are killed."""
+    living = await_end(processes, timeout)
+    for process in living:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    await_end(living, GRACE_SECONDS)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

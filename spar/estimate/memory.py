@@ -17,22 +17,17 @@ processes, w being 2 bytes in bf16 and 4 in fp32:
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
 from spar.config import DecodeConfig
 from spar.estimate.model_size import ModelSize
-from spar.hardware import available_memory
+from spar.hardware import available_memory, visible_gpus
 from spar.run.placement import CACHE_SHARE, LEAST_CACHE
 from spar.train.common import deepspeed_file
 from spar.train.settings import DpoSettings, TrainerSettings
 
-QUERY = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
 STATES = 16
 """Bytes of fp32 weight, gradient and both moments of AdamW."""
 ADAPTER_IN_16_BITS = 8
@@ -152,7 +147,7 @@ def num_copies(config: DecodeConfig) -> int:
 
 def read_machine() -> Machine:
     """The free memory of this machine, without initializing CUDA, which would take GPU memory."""
-    return Machine(_free_gpus(), available_memory())
+    return Machine(tuple(gpu.free for gpu in visible_gpus()), available_memory())
 
 
 def _states(zero: Zero, trained: int, width: int, processes: Processes) -> MemoryNeed:
@@ -205,36 +200,3 @@ def _frozen_base(
     if settings.method == "qlora":
         return MemoryNeed(int(size.linear * FOUR_BITS) + (size.parameters - size.linear) * width)
     return MemoryNeed(size.parameters * width // (n if zero.stage == 3 else 1))
-
-
-def _free_gpus() -> tuple[int, ...]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    listing = subprocess.run([program, *QUERY], capture_output=True, text=True, check=False)
-    return parse_free_gpus(listing.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def parse_free_gpus(listing: str, visible: str | None) -> tuple[int, ...]:
-    """Free bytes of each GPU in the output of nvidia-smi: index, id and MiB on each line.
-
-    Parameters
-    ----------
-    visible:
-        `CUDA_VISIBLE_DEVICES`: indices or ids of the GPUs to use; None for all.
-    """
-    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(listing.splitlines())]
-    free = {(row[0], row[1]): int(row[2]) << 20 for row in rows if _is_gpu(row)}
-    if visible is None:
-        return tuple(free.values())
-    names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    return tuple(
-        num_bytes
-        for name in names
-        for (index, uuid), num_bytes in free.items()
-        if name == index or (len(name) > len("GPU-") and uuid.startswith(name))
-    )
-
-
-def _is_gpu(row: tuple[str, ...]) -> bool:
-    return len(row) == 3 and row[2].isdigit()

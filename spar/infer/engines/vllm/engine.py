@@ -20,6 +20,7 @@ import gc
 import itertools
 import multiprocessing
 import warnings
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -34,6 +35,7 @@ from spar.infer.engine import (
     NoteCallback,
     Request,
 )
+from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.likelihood import TokenPair, encode, merge_windows
 from spar.infer.engines.vllm.args import (
@@ -56,6 +58,7 @@ from spar.infer.engines.vllm.replies import (
     scoring_params,
 )
 from spar.main_module import hidden_main
+from spar.subprocesses import end_processes, family
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -90,6 +93,9 @@ class VllmEngine:
         """Statistics of vLLM's scheduler."""
         self._request_ids = itertools.count()
         self._running: set[asyncio.Future[Any]] = set()
+        self._affinity: Affinity[int] = Affinity()
+        self._ranks: Counter[int] = Counter({0: 0})
+        """Data-parallel rank to the samples that it works on."""
         self._closed = False
         self._log = open_log()
         self._loop = LoopThread("spar-vllm")
@@ -115,7 +121,8 @@ class VllmEngine:
         import vllm
 
         settings = self._core.vllm_config
-        self.capacity = int(settings.scheduler_config.max_num_seqs)
+        num_ranks = int(settings.parallel_config.data_parallel_size)
+        self.capacity = num_ranks * int(settings.scheduler_config.max_num_seqs)
         self.block_size = int(settings.cache_config.block_size)
         """Tokens per block of the prefix cache."""
         self._context = int(settings.model_config.max_model_len)
@@ -123,17 +130,23 @@ class VllmEngine:
         dtype = str(settings.model_config.dtype).removeprefix("torch.")
         self.description = f"vLLM {vllm.__version__}, {device}, {dtype}"
         self._adapters = adapter_requests(deployment.adapters)
+        self._ranks = Counter(dict.fromkeys(range(num_ranks), 0))
         return device
 
     def _load(self, arguments: Mapping[str, Any]) -> Any:
         from vllm import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         check_arguments(arguments, {field.name for field in dataclasses.fields(AsyncEngineArgs)})
         loggers = [stat_logger(self.counters)]
         try:
             args = AsyncEngineArgs(**arguments)
-            return self._loop.call(lambda: AsyncLLM.from_engine_args(args, stat_loggers=loggers))
+            # Of this context vLLM knows how many sequences and tokens a step suit the GPU; of the
+            # default one it does not, and would run 128 sequences on any.
+            context = UsageContext.LLM_CLASS
+            load = partial(AsyncLLM.from_engine_args, args, usage_context=context)
+            return self._loop.call(partial(load, stat_loggers=loggers))
         except Exception as error:  # vLLM may raise anything for what it cannot load
             reason = failure_reason(self._log) or _one_line(error)
         # Raised here, not above: vLLM's traceback would keep alive what was built so far.
@@ -205,14 +218,13 @@ class VllmEngine:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         with warnings.catch_warnings(action="ignore"):  # about sockets that vLLM leaves open
+            # The memory of the GPU is free when all of them have exited, the workers too.
+            processes = family(child.pid for child in self._children if child.pid)
             # In vLLM's own loop: its tasks must not take the end of its processes for a failure.
             try:
                 self._core.shutdown(_SHUTDOWN_TIMEOUT)
             finally:
-                for child in self._children:
-                    child.join(_SHUTDOWN_TIMEOUT)  # its memory is free when it has exited
-                    if child.is_alive():
-                        child.kill()
+                end_processes(processes, _SHUTDOWN_TIMEOUT)
             self._core = None
             await asyncio.sleep(_TASK_CLEANUP_SECONDS)  # cancelled tasks still refer to it
             gc.collect()
@@ -268,6 +280,9 @@ class VllmEngine:
         if adapter and adapter not in self._adapters:
             raise EngineError(f"the adapter {adapter!r} was not opened with the engine")
         request_id = str(next(self._request_ids))
+        # vLLM's own balance would spread a tree over the ranks, each of which has its own prefix cache.
+        rank = self._affinity.pick(request.request.tree, self._ranks)
+        self._ranks[rank] += request.n
         try:
             stream = self._core.generate(
                 tokens_input(list(request.rendered.ids)),
@@ -275,11 +290,13 @@ class VllmEngine:
                 request_id,
                 lora_request=self._adapters.get(adapter),
                 priority=request.request.tree if self._use_priority else 0,
+                data_parallel_rank=rank if len(self._ranks) > 1 else None,
             )
             output = [output async for output in stream][-1]
         except Exception as error:  # vLLM may raise anything for a request
             make_error = self._classify(error)
         finally:
+            self._ranks[rank] -= request.n
             cached = self.counters.take_cached(request_id, request.n)
         if make_error:  # raised here, not above: vLLM's traceback would keep a dead engine alive
             raise make_error()

@@ -1,0 +1,38 @@
+"""What nvidia-smi says of the GPUs of this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from spar.hardware import parse_gpus
+
+LISTING = """\
+0, GPU-aaaa-1, 80000, 81559
+1, GPU-bbbb-2, 40000, 81559
+2, GPU-bbcc-3, 1000, 24564
+"""
+
+
+@pytest.mark.parametrize(
+    ("visible", "mib"),
+    [
+        (None, (80000, 40000, 1000)),
+        ("", ()),
+        ("-1", ()),
+        ("1", (40000,)),
+        ("2,0", (1000, 80000)),
+        ("GPU-bbcc", (1000,)),
+        ("7", ()),
+    ],
+)
+def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> None:
+    """Indices and ids of CUDA_VISIBLE_DEVICES, as CUDA reads them."""
+    assert [gpu.free >> 20 for gpu in parse_gpus(LISTING, visible)] == list(mib)
+
+
+@pytest.mark.parametrize(
+    "listing", ["", "No devices were found\n", "0, GPU-a, [N/A], 81559\n", "0, GPU-a, 80000\n"]
+)
+def test_unreadable_gpus_do_not_count(listing: str) -> None:
+    """What nvidia-smi prints without a usable GPU."""
+    assert parse_gpus(listing, None) == ()
