@@ -105,6 +105,8 @@ class Completion:
     """One entry a token with `Sampling.top_logprobs`, else empty."""
     unfinished_thinking: bool = False
     """Whether the model's thinking does not end, so that there is no text."""
+    empty_reason: str = ""
+    """Why there is no text, where a server says so: its content filter, a refusal, a tool call."""
     cached_tokens: int = field(default=0, compare=False)
     """Prompt tokens that were not computed for this request, since the engine's prefix cache held them
     or a request beside it has the same prompt. Depends on who came before, so equality ignores it."""

@@ -197,6 +197,8 @@ class Actor:
             reason = "the draft is empty"
             if reply.unfinished_thinking:
                 reason = f"{reason}: {unfinished_thinking('--max-new-tokens')}"
+            elif reply.empty_reason:
+                reason = f"{reason}: {reply.empty_reason}"
             raise AttemptFailed(reason, reply.text, usage)
         text = reply.text.rstrip() if self.completes else reply.text.strip()
         return Generation(text, None, usage, sampling.seed)
@@ -222,6 +224,9 @@ class Refiner:
                 reason = (
                     f"{unfinished_thinking('--refine-max-new-tokens')} ({REFINE_ATTEMPTS} attempts)"
                 )
+                continue
+            if reply.empty_reason:
+                reason = f"the reply is empty: {reply.empty_reason} ({REFINE_ATTEMPTS} attempts)"
                 continue
             try:
                 refinement = parse_refinement(text)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.infer.engine import Request, Sampling
+from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.errors import (
     ErrorResponse,
     read_error,
@@ -21,7 +22,6 @@ from spar.infer.engines.openai.errors import (
 from spar.infer.engines.openai.refusals import learn_from_error
 from spar.infer.engines.openai.replies import (
     Capabilities,
-    InvalidReply,
     TooFewChoices,
     read_reply,
     split_completion_tokens,

@@ -15,9 +15,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.likelihood import move_spaces
+from spar.infer.engines.openai.choices import (
+    InvalidReply,
+    as_count,
+    read_alternatives,
+    read_logprob,
+)
 from spar.infer.engines.openai.replies import (
     Capabilities,
-    InvalidReply,
     MissingLogprobs,
     parse_json,
     read_reply,
@@ -115,7 +120,7 @@ def read_prompt_logprobs(
     Raises
     ------
     InvalidReply
-        Not JSON, or not a completion.
+        Not JSON, not a completion, or malformed logprobs.
     MissingLogprobs
         The server does not echo the prompt, or reports no logprobs or number of its tokens.
     """
@@ -127,18 +132,16 @@ def read_prompt_logprobs(
     logprobs, usage = choices[0].get("logprobs"), body.get("usage")
     if not is_echo or not isinstance(logprobs, dict) or not isinstance(usage, dict):
         raise MissingLogprobs
-    num_tokens, values = usage.get("prompt_tokens"), logprobs.get("token_logprobs")
-    if not isinstance(num_tokens, int) or not isinstance(values, list) or len(values) < num_tokens:
+    num_tokens = as_count(usage.get("prompt_tokens"))
+    values, tops = logprobs.get("token_logprobs"), logprobs.get("top_logprobs")
+    if num_tokens is None or not isinstance(values, list) or not isinstance(tops, list):
         raise MissingLogprobs
-    values = values[1:num_tokens]
-    if not all(isinstance(value, int | float) for value in values):
+    if min(len(values), len(tops)) < num_tokens:
         raise MissingLogprobs
-    tops = logprobs.get("top_logprobs")
-    if not isinstance(tops, list) or not all(isinstance(t, dict) for t in tops[1:num_tokens]):
-        raise MissingLogprobs
-    best = [max(top.values(), default=0.0) for top in tops[1:num_tokens]]
-    greedy = (False, *(value >= top for value, top in zip(values, best, strict=True)))
-    return [PromptLogprobs((None, *map(float, values)), greedy)]
+    own = [read_logprob(value) for value in values[1:num_tokens]]  # the first has no context
+    likeliest = [max(read_alternatives(top), default=0.0) for top in tops[1:num_tokens]]
+    greedy = (False, *(value >= top for value, top in zip(own, likeliest, strict=True)))
+    return [PromptLogprobs((None, *own), greedy)]
 
 
 CHAT: Endpoint[Completion] = Endpoint("/chat/completions", "logprobs", request_body, read_reply)

@@ -14,6 +14,7 @@ from typing import Any, Generic
 
 from spar.errors import EngineError, PromptRefused
 from spar.infer.engine import NoteCallback, Request
+from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.concurrency_limit import Permit, Rerouted
 from spar.infer.engines.openai.connection_pool import (
     ConnectionLost,
@@ -33,7 +34,6 @@ from spar.infer.engines.openai.errors import (
 from spar.infer.engines.openai.refusals import PROBE_TEXT, RefusalChecker, probe_body, resolve_error
 from spar.infer.engines.openai.replies import (
     Capabilities,
-    InvalidReply,
     MissingLogprobs,
     TooFewChoices,
 )

@@ -15,7 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spar.infer.engine import Completion, Finish, Request, TokenLogprobs
+from spar.infer.engine import Completion, Finish, Request
+from spar.infer.engines.openai.choices import (
+    InvalidReply,
+    as_chat_choice,
+    as_count,
+    explain_empty,
+    logprob_rows,
+    read_logprobs,
+    read_text,
+    read_thinking,
+)
 from spar.infer.engines.stops import find_stop
 from spar.thinking import Answer, has_thinking, read_answer, starts_inside
 
@@ -34,22 +44,6 @@ _CHARACTERS_PER_TOKEN = 4
 _MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 256
 """Longest text of a choice: the longest tokens of vocabularies are runs of some 128 spaces."""
 _ABORTED = ("abort", "error")
-
-
-class InvalidReply(Exception):
-    """A reply that cannot be used; another attempt may bring a good one.
-
-    Parameters
-    ----------
-    kind:
-        What is wrong with it; groups failures in the log.
-    detail:
-        More about it.
-    """
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(f"{kind}{detail}")
-        self.kind = kind
 
 
 class TooFewChoices(Exception):
@@ -127,15 +121,16 @@ def read_reply(
     """
     body = _as_chat_reply(parse_json(content)) if request.plain else parse_json(content)
     choices = _read_choices(body, n)
-    raw_texts = [_choice_text(choice) for choice in choices]
+    raw_texts = [read_text(choice["message"]) for choice in choices]
     longest = max(map(len, raw_texts))
     if longest > max(_MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN * max_tokens):
         raise InvalidReply(
             "a reply longer than its token limit allows",
             f" ({longest:,} characters, at most {max_tokens:,} tokens)",
         )
-    logprobs = [_read_logprobs(choice) for choice in choices]
-    if request.sampling.top_logprobs and any(raw_texts) and not any(logprobs):
+    wants_logprobs = bool(request.sampling.top_logprobs)
+    logprobs = [read_logprobs(choice) if wants_logprobs else () for choice in choices]
+    if wants_logprobs and any(raw_texts) and not any(logprobs):
         raise MissingLogprobs
     # A content filter, a tool call or an unknown reason: the model writes no more, as after a stop.
     finishes: list[Finish] = [
@@ -146,8 +141,8 @@ def read_reply(
     ends = [find_stop(text, request.sampling.stop) for text in texts]
     prompt, cached, total = _read_usage(body, request, choices)
     lengths = [
-        max_tokens if finish == "length" else len(tokens) or None
-        for finish, tokens in zip(finishes, logprobs, strict=True)
+        max_tokens if finish == "length" else len(logprob_rows(choice)) or None
+        for finish, choice in zip(finishes, choices, strict=True)
     ]
     completion_tokens = split_completion_tokens(total, lengths, [_num_chars(c) for c in choices])
     return [
@@ -156,8 +151,9 @@ def read_reply(
             finish="stop" if ends[i] < len(texts[i]) else finishes[i],
             prompt_tokens=prompt,
             completion_tokens=completion_tokens[i],
-            logprobs=logprobs[i] if request.sampling.top_logprobs else (),
+            logprobs=logprobs[i],
             unfinished_thinking=answers[i].unfinished or _only_thinks(choices[i], finishes[i]),
+            empty_reason="" if texts[i].strip() else explain_empty(choices[i]),
             cached_tokens=(cached if i == 0 else prompt) if cached is not None else 0,
         )
         for i in range(n)
@@ -208,20 +204,7 @@ def _as_chat_reply(body: Any) -> Any:
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list):
         return body
-    return {**body, "choices": [_as_chat_choice(choice) for choice in choices]}
-
-
-def _as_chat_choice(choice: Any) -> Any:
-    if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
-        return choice
-    logprobs = choice.get("logprobs")
-    logprobs = logprobs if isinstance(logprobs, dict) else {}
-    tokens, tops = logprobs.get("tokens") or (), logprobs.get("top_logprobs") or ()
-    rows = [
-        {"token": token, "top_logprobs": [{"token": t, "logprob": top[t]} for t in top or ()]}
-        for token, top in zip(tokens, tops, strict=False)
-    ]
-    return {**choice, "message": {"content": choice["text"]}, "logprobs": {"content": rows}}
+    return {**body, "choices": [as_chat_choice(choice) for choice in choices]}
 
 
 def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
@@ -241,13 +224,6 @@ def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
     return choices
 
 
-def _choice_text(choice: Mapping[str, Any]) -> str:
-    content = choice["message"].get("content")
-    if isinstance(content, list):  # in parts, as some servers send it
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
-
-
 def _read_answers(
     texts: Sequence[str], finishes: Sequence[Finish], request: Request, capabilities: Capabilities
 ) -> Sequence[Answer]:
@@ -259,19 +235,14 @@ def _read_answers(
     return [read_answer(text, opened=opened, prompt=prompt) for text in texts]
 
 
-def _thinking_text(choice: Mapping[str, Any]) -> str:
-    """The thinking that a server returns in a field of its own."""
-    message = choice["message"]
-    return str(message.get("reasoning_content") or message.get("reasoning") or "")
-
-
 def _only_thinks(choice: Mapping[str, Any], finish: Finish) -> bool:
     """Whether a reply was cut while its thinking, in a field of its own, had not ended."""
-    return finish == "length" and bool(_thinking_text(choice)) and not _choice_text(choice)
+    message = choice["message"]
+    return finish == "length" and bool(read_thinking(message)) and not read_text(message)
 
 
 def _num_chars(choice: Mapping[str, Any]) -> int:
-    return len(_choice_text(choice)) + len(_thinking_text(choice))
+    return len(read_text(choice["message"])) + len(read_thinking(choice["message"]))
 
 
 def _read_usage(
@@ -280,35 +251,15 @@ def _read_usage(
     """Prompt tokens, cached ones if they are reported, and completion tokens of all choices."""
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    prompt, total = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int):
+    prompt, total = as_count(usage.get("prompt_tokens")), as_count(usage.get("completion_tokens"))
+    if prompt is None:
         prompt = _estimate_tokens(sum(len(message.content) for message in request.messages))
-    if not isinstance(total, int):
+    if total is None:
         total = sum(_estimate_tokens(_num_chars(choice)) for choice in choices)
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return prompt, min(cached, prompt) if isinstance(cached, int) else None, total
+    cached = as_count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    return prompt, None if cached is None else min(cached, prompt), total
 
 
 def _estimate_tokens(num_chars: int) -> int:
     return max(1, -(-num_chars // _CHARACTERS_PER_TOKEN))
-
-
-def _read_logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprobs, ...]:
-    logprobs = choice.get("logprobs")
-    rows = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not isinstance(rows, list):
-        return ()
-    try:
-        return tuple(_read_token(row) for row in rows)
-    except (KeyError, TypeError, ValueError):
-        raise InvalidReply("malformed log-probabilities") from None
-
-
-def _read_token(row: Mapping[str, Any]) -> TokenLogprobs:
-    pairs = [(str(top["token"]), float(top["logprob"])) for top in row.get("top_logprobs") or ()]
-    logprobs: dict[str, float] = {}
-    for token, logprob in sorted(pairs, key=lambda pair: -pair[1]):
-        # Fragments of one character decode to the same text; the most likely of them stays.
-        logprobs.setdefault(token, logprob)
-    return TokenLogprobs(str(row["token"]), logprobs)
