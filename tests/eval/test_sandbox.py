@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spar.eval.humaneval.kernel import DENIED, _filter
+from spar.eval.humaneval.kernel import DENIED, FLAG_REQUESTS, IOCTL, _filter
 from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_program, run_programs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the sandbox needs Linux or macOS")
@@ -292,6 +292,98 @@ def test_folders_are_removed_whatever_is_in_them(
     assert kept.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nfor i in range(1500): os.mkdir('a'); os.chdir('a')",
+        "import os\nfor i in range(300): os.mkdir('n' * 250); os.chdir('n' * 250)",
+        "import os\nfor i in range(300): os.mkdir(str(i)); open(f'{i}/f', 'w').close()",
+        "import os\nos.mkdir('a')\nos.mkdir('a/b')\nos.mkfifo('a/b/pipe')",
+        "import os\nos.mkdir(b'\\xff\\n')\nopen(b'\\xff\\n/\\xfe', 'w').close()",
+    ],
+    ids=["deep", "long", "wide", "pipe", "names"],
+)
+def test_no_folder_ends_the_evaluation(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a program makes, it has an outcome, the next one has too, and nothing stays behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    outcomes = run_programs([Program((source,)), Program(("n = 2",), "assert n == 2")], QUICK)
+    assert outcomes[0].kind in ("passed", "blocked") and outcomes[1].passed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_annotations_are_evaluated() -> None:
+    """A name that is not defined raises in an annotation, as in the original harness, in program and test."""
+    outcome = run("def f(x: Dict[int, Foo]) -> Nope:\n    return x", "assert f(1) == 1")
+    assert outcome.why == "NameError: name 'Dict' is not defined"
+    assert run("", "def g(x: Foo): pass").why == "NameError: name 'Foo' is not defined"
+    late = "from __future__ import annotations\ndef f(x: Foo): return x"
+    assert run(late, "assert f(1) == 1").passed
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.fchmod({fd}, 0o777)",
+        "os.fchown({fd}, 1234, 1234)",
+        "os.utime({fd}, (0, 0))",
+        "os.setxattr({fd}, 'user.a', b'b')",
+        "os.chmod('os.py', 0o777, dir_fd={folder})",
+        "os.utime('os.py', (0, 0), dir_fd={folder})",
+        "os.remove('os.py', dir_fd={folder})",
+        "os.rename('os.py', 'mine', src_dir_fd={folder})",
+        "os.link('os.py', 'mine', src_dir_fd={folder})",
+        "os.mkdir('new', dir_fd={folder})",
+        "os.mknod('device', 0o600 | stat.S_IFCHR, os.makedev(1, 11))",
+        "os.mkfifo('pipe')",
+        "os.setpriority(os.PRIO_PROCESS, os.getppid(), 7)",
+        "os.sched_setaffinity(os.getppid(), {{0}})",
+        "os.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))",
+        "time.clock_settime(time.CLOCK_REALTIME, time.time())",
+        "os.chroot('.')",
+        "os.setxattr('.', 'user.a', b'b')",
+        "fcntl.ioctl({own}, 0x40086602, bytearray(8))",
+        "sys.settrace(lambda *_: None)",
+    ],
+)
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="calls of Linux")  # noqa: PTH110
+def test_no_way_around_the_path(call: str) -> None:
+    """Neither through a descriptor, nor relative to one, nor by devices, clocks and priorities."""
+    if "seccomp" not in kernel_layers():
+        pytest.skip("this kernel has no seccomp filters")
+    made = call.format(
+        fd="os.open(os.__file__, os.O_RDONLY)",
+        folder="os.open(os.path.dirname(os.__file__), os.O_RDONLY)",
+        own="os.open('own', os.O_CREAT | os.O_RDONLY)",
+    )
+    outcome = run(f"import fcntl, os, stat, sys, time\n{made}")
+    assert outcome.kind == "blocked", outcome
+
+
+def test_own_files_can_be_moved_and_deleted_through_descriptors() -> None:
+    """What is a program's own stays its own, whichever way it is named."""
+    source = (
+        "import os, shutil\nos.makedirs('a/b')\nopen('a/b/f', 'w').close()\n"
+        "fd = os.open('a', os.O_RDONLY)\nos.rename('b/f', 'g', src_dir_fd=fd, dst_dir_fd=fd)\n"
+        "os.mkdir('c', dir_fd=fd)\nshutil.rmtree('a')\nassert not os.path.exists('a')"
+    )
+    outcome = run(source)
+    assert outcome.passed, outcome
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import builtins\nbuiltins.exec = lambda *a, **k: None",
+        "import sys\nsys.modules['spar.eval.humaneval.child']._explain = lambda *a: {}",
+    ],
+)
+def test_replacing_a_function_is_no_pass(source: str) -> None:
+    """The simplest forgeries of a verdict fail; docs/evaluate.md says that others do not."""
+    assert run(source, "assert False").kind == "raised"
+
+
 def test_programs_run_side_by_side_in_order() -> None:
     """Outcomes come in the programs' order, and waiting ones do not add up."""
     programs = [
@@ -317,6 +409,9 @@ def test_the_filter_decides_as_the_table_says(machine: str) -> None:
         expected = refuse if number in listed else absent if number == 435 else allow
         if number != clone:
             assert decide(number, audit, 0) == expected, number
+    for request in FLAG_REQUESTS:
+        assert decide(IOCTL[column], audit, 3, request) == refuse
+    assert decide(IOCTL[column], audit, 3, 0x5401) == allow
     assert decide(clone, audit, 0x01200011) == refuse
     assert decide(clone, audit, 0x003D0F00) == allow
     assert decide(0, audit ^ 1, 0) == refuse
@@ -328,11 +423,11 @@ def test_other_machines_have_no_filter() -> None:
     assert _filter("riscv64") == []
 
 
-def _interpreter(machine: str) -> Callable[[int, int, int], int]:
+def _interpreter(machine: str) -> Callable[..., int]:
     steps = [(s.code, s.if_true, s.if_false, s.value) for s in _filter(machine)]
 
-    def decide(number: int, audit: int, flags: int) -> int:
-        fields, held, at = {0: number, 4: audit, 16: flags}, 0, 0
+    def decide(number: int, audit: int, flags: int, second: int = 0) -> int:
+        fields, held, at = {0: number, 4: audit, 16: flags, 24: second}, 0, 0
         while True:
             code, if_true, if_false, value = steps[at]
             at += 1

@@ -31,13 +31,25 @@ DENIED = (
     *("socket.", "subprocess.", "ctypes.", "os.exec", "os.posix_spawn", "os.spawn", "os.system"),
     *("os.fork", "os.kill", "pty.", "signal.pthread_kill", "os.unshare", "os.setns", "syslog."),
     *("resource.setrlimit", "resource.prlimit", "gc.get_", "sys._current_frames"),
+    *("sys.settrace", "sys.setprofile"),
 )
 """Prefixes of the audit events that are denied."""
-CHANGES = (
-    *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate"),
-    *("os.chmod", "os.chown", "os.utime", "os.chflags", "os.setxattr", "os.removexattr", "shutil."),
-)
-"""Prefixes of the audit events that change files."""
+CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((0, 2), (1, 3)),
+    "os.symlink": ((0, None), (1, 2)),
+    "os.truncate": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.utime": ((0, 3),),
+    "os.chflags": ((0, None),),
+    "os.setxattr": ((0, None),),
+    "os.removexattr": ((0, None),),
+}
+"""Audit event that changes files to the positions of each path, and of the descriptor that it is relative to."""
 READS = ("os.listdir", "os.scandir", "os.chdir")
 
 
@@ -72,24 +84,33 @@ def _run(readings: Sequence[str], test: str) -> dict[str, str]:
     module = types.ModuleType("solution")
     sys.modules["solution"] = module
     sources = {PROGRAM: readings[0], TEST: test}
+    # Looked up in advance, so that a program that replaces builtins or globals does not pass by that.
+    run, explain = exec, _explain
     try:
         sources[PROGRAM], code = _compile_first(readings)
         # Compiled apart, so that an unterminated string of the program cannot swallow the test.
-        for part in (code, compile(test, TEST, "exec")):
-            exec(part, module.__dict__)  # the purpose of this process
+        tests = _compile(test, TEST)
+        run(code, module.__dict__)  # the purpose of this process
+        run(tests, module.__dict__)
     except BaseException as error:  # anything that it raises is a result
-        return _explain(error, sources)
+        return explain(error, sources)
     return {}
+
+
+def _compile(source: str, name: str) -> types.CodeType:
+    # By default this file's `from __future__ import annotations` would hold there, too: a name in an annotation
+    # that is not defined raises with the original harness.
+    return compile(source, name, "exec", dont_inherit=True)
 
 
 def _compile_first(readings: Sequence[str]) -> tuple[str, types.CodeType]:
     *earlier, last = readings
     for source in earlier:
         try:
-            return source, compile(source, PROGRAM, "exec")
+            return source, _compile(source, PROGRAM)
         except SyntaxError:
             continue
-    return last, compile(last, PROGRAM, "exec")
+    return last, _compile(last, PROGRAM)
 
 
 def _explain(error: BaseException, sources: dict[str, str]) -> dict[str, str]:
@@ -170,7 +191,11 @@ def _add_audit_hook(readable: Sequence[str], folder: str) -> None:
             raise Blocked(event)
         elif event in READS:
             _check(arguments[0] if arguments[0] is not None else ".", inside)
-        elif event.startswith(CHANGES):
+        elif event in CHANGES:
+            for position, relative_to in CHANGES[event]:
+                base = None if relative_to is None else arguments[relative_to]
+                _check(_named(arguments[position], base), (folder,))
+        elif event.startswith("shutil."):
             for argument in arguments:
                 if isinstance(argument, str | bytes | os.PathLike):
                     _check(argument, (folder,))
@@ -183,6 +208,22 @@ def _writes(mode: object, flags: object) -> bool:
         return True
     changing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     return isinstance(flags, int) and bool(flags & changing)
+
+
+def _named(path: object, directory: object) -> str:
+    """A path that may be a descriptor, or be relative to one, as text; the root where that is not known."""
+    if isinstance(path, int):
+        return _opened(path)
+    text = os.fsdecode(path)  # type: ignore[arg-type]  # a valid argument of the call
+    is_relative = isinstance(directory, int) and directory >= 0 and not os.path.isabs(text)  # noqa: PTH117  pathlib is a slow import
+    return os.path.join(_opened(directory), text) if is_relative else text  # type: ignore[arg-type]  # noqa: PTH118
+
+
+def _opened(descriptor: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    except OSError:
+        return os.sep
 
 
 def _check(path: object, allowed: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """Restricts this process with the Linux kernel's seccomp and Landlock, which need no privilege.
 
-seccomp denies the system calls that create processes, open sockets, access other processes or raise limits.
+seccomp denies the system calls that create processes, open sockets, access other processes, raise limits, make
+devices, set clocks or priorities, or change a file's owner, mode, times and attributes (for which Landlock has no
+right, and which reach a foreign file through a descriptor that is open for reading).
 Landlock denies access to files outside the named folders. Both are permanent, are inherited by children and
 apply to root as well. `confine` returns the ones in effect; where the kernel or the architecture supports neither,
 the list is empty.
@@ -51,12 +53,70 @@ DENIED = {
     "semget": (64, 190),
     "add_key": (248, 217),
     "keyctl": (250, 219),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266),
+    "settimeofday": (164, 170),
+    "adjtimex": (159, 171),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "umount2": (166, 39),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "mount_setattr": (442, 442),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "reboot": (169, 142),
+    "syslog": (103, 116),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "iopl": (172, None),
+    "ioperm": (173, None),
 }
 """System call to its numbers on x86_64 and aarch64, None where it does not exist."""
+
+IOCTL = (16, 29)
+FLAG_REQUESTS = (0x40086602, 0x40046602, 0x401C5820)
+"""Requests of `ioctl` that set a file's flags, such as the one that makes it immutable (linux/fs.h)."""
 
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 READ = READ_FILE | READ_DIR
+MAKE_SPECIAL = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11
+"""Rights to make devices, sockets and pipes."""
 RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 """Landlock's version to all access rights that it has."""
 
@@ -112,7 +172,7 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
 
 
 def _filter(machine: str) -> list[_Instruction]:
-    """A classic BPF program over a system call's number, architecture and first argument."""
+    """A classic BPF program over a system call's number, architecture and first two arguments."""
     if machine not in MACHINES:
         return []
     column, audit = MACHINES[machine]
@@ -131,7 +191,11 @@ def _filter(machine: str) -> list[_Instruction]:
     ]
     for number in numbers:
         steps += [(equal, 0, 1, number), (give, 0, 0, refuse)]
+    steps += [(equal, 0, 1 + 2 * len(FLAG_REQUESTS), IOCTL[column]), (load, 0, 0, 24)]
+    for request in FLAG_REQUESTS:
+        steps += [(equal, 0, 1, request), (give, 0, 0, refuse)]
     steps += [
+        (load, 0, 0, 0),
         (equal, 0, 3, CLONE[column]),
         (load, 0, 0, 16),  # its flags: a thread may be made, a process may not
         (any_bit, 1, 0, CLONE_THREAD),
@@ -150,7 +214,10 @@ def _landlock(libc: ctypes.CDLL, readable: Sequence[str], writable: str) -> bool
     rules = libc.syscall(LANDLOCK_CREATE, ctypes.byref(handled), ctypes.sizeof(handled), 0)
     if rules < 0:
         return False
-    allowed = [(writable, rights & ~EXECUTE), ("/dev/null", READ_FILE | WRITE_FILE)]
+    allowed = [
+        (writable, rights & ~(EXECUTE | MAKE_SPECIAL)),
+        ("/dev/null", READ_FILE | WRITE_FILE),
+    ]
     try:
         for path, rights_there in [*((path, READ) for path in readable), *allowed]:
             _allow(libc, rules, path, rights_there)

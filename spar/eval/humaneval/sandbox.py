@@ -14,18 +14,18 @@ unbounded memory, deleted files. The executors that evaluation harnesses ship ei
 run the code with a timeout only.
 
 What it is not: a security boundary. Program and test share a process, so a program written to cheat can report
-its own success. The audit hook can be circumvented from inside the interpreter, and on platforms without the
+its own success, however its channel is hidden: a score of code that means to cheat is worth nothing. The audit hook can be circumvented from inside the interpreter, and on platforms without the
 kernel's restrictions (macOS; machines other than x86_64 and aarch64) it is the only layer. macOS does not limit
 memory. For a model that you do not trust, run spar in a container or a virtual machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -213,9 +213,23 @@ def _one_line(text: str) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder, whatever permissions a program set in it; symbolic links are not followed."""
-    for parent, names, _ in os.walk(folder):
-        for path in (Path(parent, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Delete a folder, whatever a program made of it; what cannot be deleted stays, and symbolic links are not followed.
+
+    A folder in a folder is moved up before it is opened, so that neither depth nor the length of a path matters.
+    """
+    waiting, names = [folder], (f"{secrets.token_hex(8)}-{n}" for n in itertools.count())
+    while waiting:
+        directory = waiting.pop()
+        with suppress(OSError):
+            directory.chmod(0o700)
+            for entry in list(os.scandir(directory)):
+                with suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        Path(entry.path).unlink()
+                        continue
+                    Path(entry.path).chmod(0o700)
+                    waiting.append(Path(entry.path).rename(folder / next(names)))
+            if directory != folder:
+                directory.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
