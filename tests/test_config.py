@@ -78,6 +78,10 @@ def test_wrong_values_are_named(overrides: dict[str, object], message: str) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "decode: {draft: {top_kk: 20}}",
+            "unknown setting 'draft.top_kk'; did you mean 'draft.top_k'?",
+        ),
         ("decode: [", "not YAML"),
         ("train: {}", "lacks a section 'decode'"),
         ("decode:\n  bugdet: 3\n", "did you mean 'budget'"),

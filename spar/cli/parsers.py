@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from spar.types import ROLES, Role
 
 def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[str, Any]:
     """Read `NAME=VALUE` into a dictionary; values are YAML, such as `4`, `true` and `{a: 1}`.
+
+    A JSON object stands for as many pairs.
 
     Parameters
     ----------
@@ -26,17 +29,27 @@ def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[s
     """
     arguments: dict[str, Any] = {}
     for text in values:
-        name, equals, value = text.partition("=")
-        name = name.strip().lstrip("-").replace("-", "_")
-        if not equals or not name:
-            raise UsageError(f"{flag} {text!r}: expected NAME=VALUE")
-        if name in arguments:
-            raise UsageError(f"{flag} {name} is given twice")
-        try:
-            arguments[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"{flag} {text!r}: the value is not YAML") from error
+        for name, value in _pairs(text, flag):
+            if name in arguments:
+                raise UsageError(f"{flag} {name} is given twice")
+            arguments[name] = value
     return arguments
+
+
+def _pairs(text: str, flag: str) -> list[tuple[str, Any]]:
+    if text.lstrip().startswith("{"):
+        try:
+            return list(json.loads(text).items())
+        except ValueError as error:
+            raise UsageError(f"{flag} {text!r}: not a JSON object ({error})") from error
+    name, equals, value = text.partition("=")
+    name = name.strip().lstrip("-").replace("-", "_")
+    if not equals or not name:
+        raise UsageError(f"{flag} {text!r}: expected NAME=VALUE")
+    try:
+        return [(name, yaml.safe_load(value))]
+    except yaml.YAMLError as error:
+        raise UsageError(f"{flag} {text!r}: the value is not YAML") from error
 
 
 def parse_adapters(values: Sequence[str]) -> dict[Role, str]:

@@ -219,7 +219,7 @@ def _inner(
             spec,
             name=f"{name}.{spec.name}",
             panel=facts["panel"],
-            flag=dashed + spec.flag.removeprefix("--"),
+            flag=dashed + spec.flag.removeprefix("--") if spec.flag else "",
             default=getattr(value, spec.name, None),
             help=f"{facts['help'].partition('.')[0]}: {spec.help[:1].lower()}{spec.help[1:]}",
             stored_as=f"{stored}.{spec.stored_as}",

@@ -24,8 +24,12 @@ PLACEMENT = (
 """Engine arguments that decide where and how large a model runs, not what it answers."""
 
 
+Effort = Literal["auto", "low", "medium", "high"]
+"""How long a reasoning model thinks."""
+
+
 class SamplingConfig(Settings):
-    """How one role samples."""
+    """How one role is prompted and samples."""
 
     temperature: float = setting(ge=0)
     """Temperature; 0 is greedy."""
@@ -33,6 +37,16 @@ class SamplingConfig(Settings):
     """Probability mass of nucleus sampling."""
     max_tokens: int = setting(2048, flag="max-new-tokens", ge=1)
     """Maximum tokens of a reply."""
+    top_k: int = setting(0, ge=0, omit_default=True)
+    """Sample among the k most likely tokens only; 0 keeps all."""
+    min_p: float = setting(0.0, ge=0, le=1, omit_default=True)
+    """Sample among tokens at least this likely relative to the most likely one; 0 keeps all."""
+    reasoning_effort: Effort = setting("auto", flag="", omit_default=True)
+    """How long the role's model thinks, if not --reasoning-effort."""
+    chat_template_args: dict[str, Any] = setting({}, flag="", omit_default=True)
+    """Variables of the role's chat template, beside those of --chat-template-arg."""
+    extra_body: dict[str, Any] = setting({}, flag="", omit_default=True)
+    """Fields of the role's requests to servers, beside those of --extra-body."""
 
 
 class PromptGroup(Settings):
@@ -143,6 +157,8 @@ class ServerGroup(Settings):
     retry_for: float = setting(300.0, stored_as="retry_seconds", may_change=True, ge=0)
     """Seconds for which a request is retried while its server fails, at least four times, before the run
     stops."""
+    extra_body: dict[str, Any] = setting({}, omit_default=True)
+    """Field of every request to a server, for what only some servers know. Repeatable, or one JSON object."""
     replicas: int = setting(1, may_change=True, ge=1)
     """Copies of the model on a Ray cluster."""
     replica_engine: Literal["auto", "hf", "vllm"] = setting("auto")
@@ -179,6 +195,11 @@ class SamplingGroup(Settings):
     """Refinements. Paper and code: 0.7, 1.0, 3072."""
     templates: str = setting("")
     """Folder with a judge.txt and refine.txt to use instead of spar's."""
+    chat_template_args: dict[str, Any] = setting({}, flag="chat-template-arg", omit_default=True)
+    """Variable of the models' chat template, such as enable_thinking=false; sent to servers as
+    chat_template_kwargs. Repeatable."""
+    reasoning_effort: Effort = setting("auto", omit_default=True)
+    """How long reasoning models think; auto leaves it to them."""
 
 
 class BenchmarkGroup(Settings):

@@ -88,7 +88,17 @@ def override(
             current = current.stored() if isinstance(current, Settings) else current
             value = {**(current if isinstance(current, Mapping) else {}), **value}
         result[name] = value
+    for name, value in result.items():
+        default = kind.model_fields[name].default if name in kind.model_fields else None
+        if isinstance(default, Settings) and isinstance(value, Mapping):
+            result[name] = _completed(value, default)
     return result
+
+
+def _completed(values: Mapping[str, Any], default: Settings) -> Mapping[str, Any]:
+    """Settings in a setting; where a required one is missing, what they do not name stays as it is."""
+    required = (name for name, field in type(default).model_fields.items() if field.is_required())
+    return values if all(name in values for name in required) else {**default.stored(), **values}
 
 
 def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
@@ -127,7 +137,8 @@ def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, kind.model_fields, n=1)
+        known = {spec.name for spec in specs(kind)} if issubclass(kind, Settings) else set()
+        close = difflib.get_close_matches(name, sorted({*known, *kind.model_fields}), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"recipe {recipe}: unknown setting {name!r}{hint}"
     flags = {spec.name: spec.flag for spec in specs(kind)} if issubclass(kind, Settings) else {}

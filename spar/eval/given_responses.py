@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from spar.config import EvalConfig, SamplingConfig
+from spar.config import EvalConfig
 from spar.infer.decode import RootsProvider
-from spar.infer.engine import Sampling
 from spar.infer.roles import AttemptFailed, Judge, Roles
 from spar.infer.seeds import derive
 from spar.plugins import JUDGES
@@ -68,11 +67,6 @@ def judged_roots(seed: int | None) -> Callable[[Roles], RootsProvider]:
         return roots
 
     return from_roles
-
-
-def sampling_of(config: SamplingConfig) -> Sampling:
-    """The engine's sampling parameters for a role's settings."""
-    return Sampling(config.temperature, config.top_p, config.max_tokens)
 
 
 def majority(verdicts: Sequence[bool | None]) -> bool | None:

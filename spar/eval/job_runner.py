@@ -122,6 +122,10 @@ def _own_grader(config: EvalConfig) -> dict[str, Any]:
         "base_url": config.grader_url,
         "adapter": {},
         "engine": engine,
+        # These are for the run's models; the grader's own are in `grade`.
+        "chat_template_args": {},
+        "reasoning_effort": "auto",
+        "extra_body": {},
     }
 
 

@@ -221,7 +221,9 @@ class Stats(Protocol):
         ...
 
 
-Accepts = Literal["engine_args", "adapter", "speculative_decoding", "replicas"]
+Accepts = Literal[
+    "engine_args", "adapter", "speculative_decoding", "replicas", "chat_template", "server_fields"
+]
 """Groups of settings that only some engines have."""
 
 

@@ -7,8 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spar import __version__
-from spar.config import FREE, DecodeConfig, SamplingConfig
-from spar.infer.engine import Sampling
+from spar.config import FREE, DecodeConfig
 from spar.infer.judges import JudgeSettings
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
@@ -16,6 +15,7 @@ from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
 from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.resolve import Engines, models, shown_model
+from spar.run.sampling import sampling_of
 from spar.templates import Templates, load
 
 _TRACKED_PACKAGES = (
@@ -37,15 +37,15 @@ def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
     )
     judging = JudgeSettings(
         engine=engines.get("judge"),
-        sampling=_sampling(config.vote),
+        sampling=sampling_of(config, config.vote),
         templates=templates,
         votes=config.votes,
         vote_rule=config.vote_rule,
     )
     return Roles(
-        actor=Actor(engines.get("actor"), _sampling(config.draft), config.greedy_first),
+        actor=Actor(engines.get("actor"), sampling_of(config, config.draft), config.greedy_first),
         judge=judge.open(judging, judge_options),
-        refiner=refiner.make(engines.get("refiner"), _sampling(config.refine), templates),
+        refiner=refiner.make(engines.get("refiner"), sampling_of(config, config.refine), templates),
     )
 
 
@@ -81,10 +81,6 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         templates=open_templates(config).digests(),
         seed=config.seed,
     )
-
-
-def _sampling(config: SamplingConfig) -> Sampling:
-    return Sampling(config.temperature, config.top_p, config.max_tokens)
 
 
 def _packages() -> dict[str, str]:

@@ -20,6 +20,7 @@ from spar.infer.engine import Accepts, Deployment, Engine, EngineSpec, NoteCallb
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.pretrained import check_model_folder
+from spar.run.sampling import chat_template_args, check_sampling, first_accepting
 from spar.types import ROLES, Role
 
 C = TypeVar("C", bound=DecodeConfig)
@@ -66,8 +67,15 @@ class Engines:
         """Role to what must be open for it."""
         if self._needed is None:
             served = deployments(self.config)
+            arguments = {role: chat_template_args(self.config, role) for role in self.roles}
             self._needed = {
-                role: replace(served[role], share=self.shares.get(served[role].model, 1.0))
+                role: replace(
+                    served[role],
+                    share=self.shares.get(served[role].model, 1.0),
+                    chat_template_args=tuple(
+                        arguments[other] for other in self.roles if served[other] == served[role]
+                    ),
+                )
                 for role in self.roles
             }
         return self._needed
@@ -269,6 +277,10 @@ def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[R
         raise UsageError(
             f"--engine-arg {secrets[0]}: would be written into run.json; set HF_TOKEN instead"
         )
+    remote = any(servers.values())
+    check_sampling(
+        config, spec.accepts | (ENGINES.spec(_remote_engine(config)).accepts if remote else set())
+    )
     flags: dict[str, tuple[Accepts, bool]] = {
         "--replicas and --ray-address need": (
             "replicas",
@@ -286,14 +298,9 @@ def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[R
         parse_options(spec.options, config.engine_args, flag="--engine-arg", name=name)
     for flag, (group, is_set) in flags.items():
         if is_set and group not in spec.accepts:
-            raise UsageError(f"{flag} --engine {_accepting(group)}, not {name}")
+            raise UsageError(f"{flag} --engine {first_accepting(group)}, not {name}")
     if spec.validate is not None:
         spec.validate(config)
-
-
-def _accepting(group: Accepts) -> str:
-    """The first engine that has a group of settings."""
-    return next(name for name in ENGINES if group in ENGINES.spec(name).accepts)
 
 
 def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:

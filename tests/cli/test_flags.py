@@ -120,9 +120,9 @@ def test_wrong_values_of_sampling_flags_name_the_flag(capsys: pytest.CaptureFixt
 
 def test_options_of_plugins_are_read_as_yaml() -> None:
     """`--strategy-arg` and its sisters become dictionaries; a wrong form names the flag."""
-    chosen = [spec for spec in specs(EvalConfig) if spec.name.endswith("_args")]
+    chosen = [spec for spec in specs(EvalConfig) if spec.flag and spec.name.endswith("_args")]
     assert {spec.flag for spec in chosen} == {
-        *("--strategy-arg", "--judge-arg", "--engine-arg", "--benchmark-arg")
+        *("--strategy-arg", "--judge-arg", "--engine-arg", "--benchmark-arg", "--chat-template-arg")
     }
     values: dict[str, Any] = {spec.name: [] for spec in chosen}
     given = overrides({**values, "strategy_args": ["c=0.7", "wide=true"]}, chosen)

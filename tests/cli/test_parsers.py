@@ -24,9 +24,22 @@ def test_arguments_are_read_as_yaml() -> None:
     }
 
 
+def test_a_json_object_stands_for_its_pairs() -> None:
+    """Beside further pairs, and with names as they are."""
+    flags = ['{"top-a": 0.2, "stop": null}', "b=1"]
+    assert parse_arguments(flags) == {"top-a": 0.2, "stop": None, "b": 1}
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(["a"], "NAME=VALUE"), (["=1"], "NAME=VALUE"), (["a=1", "a=2"], "twice"), (["a={"], "YAML")],
+    [
+        (["a"], "NAME=VALUE"),
+        (["=1"], "NAME=VALUE"),
+        (["a=1", "a=2"], "twice"),
+        (["a={"], "YAML"),
+        (['{"a": 1}', "a=2"], "twice"),
+        (['{"a": 1'], "not a JSON object"),
+    ],
 )
 def test_invalid_arguments_are_rejected(flags: list[str], message: str) -> None:
     """The error has the flag and the accepted form."""

@@ -130,6 +130,20 @@ def test_auto_says_what_it_picks_and_why(
         ({"engine": "hf", "speculative_decoding": "on"}, "--speculative-decoding on needs"),
         ({"engine": "hf", "replicas": 2}, "--replicas and --ray-address need --engine ray"),
         ({"engine": "vllm", "engine_args": {"hf_token": "x"}}, "HF_TOKEN"),
+        ({"engine": "hf", "extra_body": {"a": 1}}, "--extra-body needs --engine openai, not hf"),
+        ({"engine": "fake", "reasoning_effort": "low"}, "--reasoning-effort needs --engine hf"),
+        (
+            {"engine": "fake", "vote": {"temperature": 0, "chat_template_args": {"a": 1}}},
+            "vote.chat_template_args needs --engine hf, not fake",
+        ),
+        (
+            {"engine": "hf", "judge_url": ("http://a",), "extra_body": {"n": 2}},
+            "--extra-body n: spar sets this field itself",
+        ),
+        (
+            {"engine": "hf", "judge_url": ("http://a",), "extra_body": {"api_key": "x"}},
+            "--extra-body api_key: would be written",
+        ),
         ({"engine": "fake", "judge_url": ("http://me:secret@a",)}, "--api-key-env"),
         ({"engine": "hf", "model": "/nowhere/at/all"}, "no such folder"),
     ],

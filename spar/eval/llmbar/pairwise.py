@@ -18,11 +18,12 @@ from importlib.resources import files
 
 from spar.config import EvalConfig
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
-from spar.eval.given_responses import GREEDY, sampling_of
+from spar.eval.given_responses import GREEDY
 from spar.eval.llmbar.pairs import DATA, Pair, read_pairs, subset_means
 from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
+from spar.run.sampling import sampling_of
 from spar.templates import NARROW, render
 from spar.templates.verdicts import Answers, find_answer
 from spar.types import Message, Prompt
@@ -50,7 +51,7 @@ class Pairwise(Benchmark):
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Let the judge's model make each comparison once."""
-        sampling = sampling_of(runner.config.grade)
+        sampling = sampling_of(runner.config, runner.config.grade)
 
         def compare(roles: Roles) -> Roles:
             return replace(roles, actor=Actor(roles.judge_engine(), sampling, greedy_first=False))

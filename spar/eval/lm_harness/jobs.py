@@ -11,6 +11,7 @@ from spar.eval.lm_harness.likelihoods import LikelihoodFile
 from spar.eval.lm_harness.requests import LikelihoodRequest, ReplyRequest
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
 from spar.infer.engine_wrappers import scorer
+from spar.infer.engines.chat import template_arguments
 from spar.infer.roles import Roles
 from spar.run.job import Job
 
@@ -42,9 +43,11 @@ def likelihood_job(
     opened: list[LikelihoodFile] = []
 
     def change(roles: Roles) -> Roles:
-        scoring = scorer(roles.model_actor().engine)  # raises before any request is sent
+        actor = roles.model_actor()
+        scoring = scorer(actor.engine)  # raises before any request is sent
         opened.append(LikelihoodFile(directory))
-        return replace(roles, actor=LikelihoodActor(scoring, opened[0], by_id))
+        arguments = template_arguments(actor.sampling)
+        return replace(roles, actor=LikelihoodActor(scoring, opened[0], by_id, arguments))
 
     settings = {"strategy": "greedy", "budget": 1}
     prompts = [request.prompt for request in requests]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from spar.errors import PromptRefused
 from spar.eval.lm_harness.likelihoods import LikelihoodFile, ScoredDocument, ScoredText
@@ -47,15 +47,16 @@ class ReplyActor:
         return await _without_system(prompt.messages, written, AttemptFailed)
 
     def _sampling(self, task_request: ReplyRequest, index: int) -> Sampling:
-        own = Sampling(
-            task_request.temperature,
-            task_request.top_p,
-            task_request.max_tokens,
-            stop=task_request.until,
-        )
+        run = replace(self.sampling, max_tokens=task_request.max_tokens, stop=task_request.until)
         if task_request.temperature > 0 or (self.greedy_first and index == 0):
-            return own
-        return replace(own, temperature=self.sampling.temperature, top_p=self.sampling.top_p)
+            return replace(
+                run,
+                temperature=task_request.temperature,
+                top_p=task_request.top_p,
+                top_k=0,
+                min_p=0.0,
+            )
+        return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class LikelihoodActor:
     file: LikelihoodFile
     requests: Mapping[str, LikelihoodRequest]
     """Prompt id to the texts."""
+    chat_template_args: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the chat template."""
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The likeliest text."""
@@ -100,7 +103,10 @@ class LikelihoodActor:
 
         async def score(messages: tuple[Message, ...]) -> list[Likelihood]:
             return await self.scorer.score(
-                [replace(continuation, context=messages) for continuation in continuations]
+                [
+                    replace(each, context=messages, chat_template_args=self.chat_template_args)
+                    for each in continuations
+                ]
             )
 
         if isinstance(only, str):

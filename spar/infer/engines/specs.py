@@ -38,6 +38,7 @@ HF = EngineSpec(
     automatic=True,
     loads_models=True,
     in_process=True,
+    accepts=frozenset({"chat_template"}),
     packages=("torch", "transformers"),
 )
 """transformers, in this process."""
@@ -49,7 +50,7 @@ VLLM = EngineSpec(
     loads_models=True,
     in_process=True,
     shares_memory=True,
-    accepts=frozenset({"engine_args", "adapter", "speculative_decoding"}),
+    accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "chat_template"}),
     packages=("vllm",),
 )
 """vLLM, in this process."""
@@ -60,6 +61,7 @@ OPENAI = EngineSpec(
     automatic=True,
     parse_url=_parse_url,
     served_model=_served_model,
+    accepts=frozenset({"chat_template", "server_fields"}),
 )
 """Servers that speak OpenAI's protocol."""
 
@@ -68,7 +70,9 @@ RAY = EngineSpec(
     urls="refused",
     automatic=True,
     loads_models=True,
-    accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "replicas"}),
+    accepts=frozenset(
+        {"engine_args", "adapter", "speculative_decoding", "replicas", "chat_template"}
+    ),
     validate=_lazy("spar.infer.engines.ray.engine:check_replicas"),
     packages=("ray",),
 )

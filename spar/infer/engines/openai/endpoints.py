@@ -88,18 +88,24 @@ def request_body(
         "temperature": max(sampling.temperature, capabilities.min_temperature),
         # vLLM samples with the model's own default if it is left out, so 1.0 is sent as well.
         "top_p": None if omits_top_p else sampling.top_p,
+        "top_k": sampling.top_k or None,
+        "min_p": sampling.min_p or None,
         "max_tokens" if request.plain else capabilities.max_tokens_field: max_tokens,
         "seed": sampling.seed,
         "n": n if n > 1 else None,
         "stop": [replace_surrogates(string) for string in sampling.stop if string][:_MAX_STOPS]
         or None,
     }
+    if not request.plain:
+        body["reasoning_effort"] = sampling.reasoning_effort or None
+        body["chat_template_kwargs"] = dict(sampling.chat_template_args) or None
     if sampling.top_logprobs:
         num_top = min(sampling.top_logprobs, capabilities.max_top_logprobs)
         body["logprobs"] = num_top if request.plain else True
         body["top_logprobs"] = None if request.plain else num_top
     unsupported = capabilities.unsupported
-    return {k: value for k, value in body.items() if value is not None and k not in unsupported}
+    known = {k: value for k, value in body.items() if value is not None and k not in unsupported}
+    return {**known, **sampling.extra_body}
 
 
 def prompt_logprobs_body(
