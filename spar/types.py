@@ -94,6 +94,9 @@ class Usage(Record):
     aborted_calls: int = 0
     """Requests that were aborted, since others had decided (`race`, `--early-stop first`). Their tokens are
     not known and not counted."""
+    cut_calls: int = Field(default=0, exclude_if=lambda value: not value)
+    """Replies that ended at their token limit: drafts, votes without a verdict by then, refinements without
+    their last marker. Part of `calls`; left out of the file where it is 0."""
 
     def __add__(self, other: Usage) -> Usage:
         return _combine(add, self, other)
@@ -122,6 +125,9 @@ class Judgement(Record):
     """Text of the first vote on the other side; None if the votes agree."""
     probability: float | None = None
     """P(yes) at the verdict by the `logprob` judge; it is then the score."""
+    cut: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Positions of the votes that ended at their token limit before a verdict; left out of the file where there
+    is none."""
 
     @property
     def num_yes(self) -> int:

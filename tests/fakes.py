@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.engines.fake import FakeEngine, Reply
-from spar.infer.judges import JudgeSettings, VoteRule, VotesJudge
+from spar.infer.judges import JudgeSettings, VotesJudge
 from spar.infer.roles import Actor, AttemptFailed, Generation, Refiner, Roles, Seeds
 from spar.infer.search import SearchSettings
 from spar.infer.strategy import SearchConfig
+from spar.infer.votes import VoteRule
 from spar.listener import Listener
 from spar.plugins import STRATEGIES
 from spar.templates import load

@@ -49,6 +49,7 @@ usages = st.builds(
     calls=st.integers(0, 99),
     prompt_tokens=st.integers(0, 9999),
     completion_tokens=st.integers(0, 9999),
+    cut_calls=st.integers(0, 2),
     seconds=st.floats(0, 1e6),
 )
 
@@ -58,6 +59,7 @@ judgements = st.builds(
     critique=any_text,
     dissent=st.none() | any_text,
     probability=st.none() | st.floats(0, 1),
+    cut=st.lists(st.integers(0, 4), max_size=2).map(tuple),
 )
 
 

@@ -44,6 +44,11 @@ def judging_settings(config: EvalConfig) -> dict[str, Any]:
     return {**GREEDY, "votes": 1, "vote": config.grade}
 
 
+def judging_limits(config: EvalConfig) -> dict[Role, str]:
+    """For `Job.limits`: the setting that limits the replies of such a job."""
+    return {"judge": "vote.max_tokens" if config.judge_votes else "grade.max_tokens"}
+
+
 def judge_roles(config: EvalConfig) -> tuple[Role, ...]:
     """Roles that a job must load in order to judge: none if the judge calls no model."""
     return ("judge",) if JUDGES.spec(config.judge).uses_model else ()

@@ -253,15 +253,17 @@ def totals(
     config: EvalConfig, scored: Scored, facts: dict[str, Any], notes: Sequence[str] = ()
 ) -> Results:
     """Sum up what scoring gave."""
+    usage = sum((example.usage for example in scored.examples), Usage())
+    cut = f"{usage.cut_calls:,} of {usage.calls:,} replies ended at their token limit; log.txt names the setting to raise"
     return Results(
         benchmark=config.benchmark,
         n=len(scored.examples),
         metrics=metrics(scored),
         means=scored.means,
         counts=scored.counts,
-        notes=(*notes, *scored.notes),
+        notes=(*notes, *scored.notes, *((cut,) if usage.cut_calls else ())),
         units=scored.units,
-        usage=sum((example.usage for example in scored.examples), Usage()),
+        usage=usage,
         run=facts,
     )
 

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import count
 
 from spar.errors import EngineError, RunStopped
+from spar.infer.cut_replies import CUT_REPLIES, CutReplies
 from spar.infer.engine import TREE
 from spar.infer.gather import cancel
 from spar.infer.roles import Roles
@@ -45,6 +46,7 @@ async def decode(
     room: Callable[[], int] = lambda: DEFAULT_ROOM,
     listener: Listener = Listener(),
     roots: RootsProvider | None = None,
+    cut_replies: CutReplies | None = None,
 ) -> None:
     """Search every prompt without a tree in the store, and add up the totals.
 
@@ -56,16 +58,20 @@ async def decode(
         Receives the events `admitted`, `node` and `tree`.
     roots:
         Gives the judged nodes from which a prompt's search starts; None lets the strategy draft.
+    cut_replies:
+        Counts replies that end at their token limit; None counts them in the trees only.
 
     Raises
     ------
     RunStopped
-        A request could not be served, or the disk is full. What was written can be resumed.
+        A request could not be served, the disk is full, or all first votes were cut at their token limit. What was
+        written can be resumed.
     """
     numbers, ended, running = count(1), asyncio.Queue[asyncio.Task[SearchTree]](), set()
 
     async def search(prompt: Prompt) -> SearchTree:
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
+        CUT_REPLIES.set(cut_replies)
         listener.admitted(prompt)
         initial = await roots(prompt) if roots is not None else ()
         on_node = partial(listener.node, prompt)

@@ -6,19 +6,27 @@ probability of Yes at its verdict, `verifier` runs a program that knows the grou
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from spar.errors import UsageError
+from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine, Request, Sampling
-from spar.infer.gather import gather
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
+from spar.infer.votes import (
+    VOTE_RULES,
+    Vote,
+    VoteRule,
+    cast_all,
+    count_votes,
+    cut_reason,
+    judgement_of,
+    read_vote,
+)
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
@@ -28,10 +36,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from spar.config import DecodeConfig
-
-VoteRule = Literal["full", "majority", "race"]
-"""`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
-at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast."""
 
 JUDGE_ATTEMPTS = 3
 """Rounds of votes before judging a response fails (paper, code)."""
@@ -68,20 +72,21 @@ class VotesJudge:
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for votes until they decide, `JUDGE_ATTEMPTS` rounds at most."""
         messages = judge_messages(self.settings.templates, prompt, response)
-        texts: list[str] = []
+        votes: list[Vote] = []
         usage = Usage()
         for attempt in range(JUDGE_ATTEMPTS):
             sampled = [
                 Request(messages, replace(self.settings.sampling, seed=seed))
                 for seed in run_of_seeds(seeds(attempt), self.settings.votes)
             ]
-            cast = _RULES[self.settings.vote_rule]
-            texts, usage = await cast(self.settings.engine, sampled, usage)
-            judgement = count_votes(texts)
+            cast = VOTE_RULES[self.settings.vote_rule]
+            votes, usage = await cast(self.settings.engine, sampled, usage, response)
+            judgement = count_votes(votes)
             if judgement is not None:
                 return judgement, usage
         reason = f"the votes decided nothing in {JUDGE_ATTEMPTS} rounds of {self.settings.votes}"
-        raise AttemptFailed(reason, texts[0], usage)
+        reason += cut_reason(usage, self.settings.sampling)
+        raise AttemptFailed(reason, votes[0].text, usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,12 @@ class OneRoundJudge:
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for all votes together, with the seeds of a search's first round."""
         messages = judge_messages(self.settings.templates, prompt, response)
-        votes = [
+        requests = [
             Request(messages, replace(self.settings.sampling, seed=seed))
             for seed in run_of_seeds(seeds(0), self.settings.votes)
         ]
-        texts, usage = await cast_all(self.settings.engine, votes, Usage())
-        undecided = Judgement(verdicts=tuple(map(parse_verdict, texts)), critique=texts[0])
-        return count_votes(texts) or undecided, usage
+        votes, usage = await cast_all(self.settings.engine, requests, Usage(), response)
+        return count_votes(votes) or judgement_of(votes, votes[0].text), usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +129,15 @@ class LogprobJudge:
                 sampling = replace(sampling, temperature=0.0)
             (reply,), usage = await ask(self.settings.engine, [Request(messages, sampling)], usage)
             text = reply.text
-            probability = verdict_probability(reply)
+            is_cut = read_vote(reply, response).is_cut
+            usage += count_cut("judge", [is_cut], sampling.max_tokens)
+            probability = verdict_probability(reply, response)
             if probability is not None:
                 return Judgement(
                     verdicts=(probability > 0.5,), critique=text, probability=probability
                 ), usage
-        raise AttemptFailed(f"no verdict in {JUDGE_ATTEMPTS} critiques", text, usage)
+        reason = f"no verdict in {JUDGE_ATTEMPTS} critiques"
+        raise AttemptFailed(reason + cut_reason(usage, self.settings.sampling), text, usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,75 +163,21 @@ class VerifierJudge:
         return Judgement(verdicts=(verdict,), critique=critique), Usage()
 
 
-Cast = tuple[list[str], Usage]
-"""The texts of the votes that came in, in order, and what was spent so far."""
-
-
-async def cast_all(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
-    """Every vote, together."""
-    replies, spent = await ask(engine, requests, spent)
-    return [reply.text for reply in replies], spent
-
-
-async def cast_majority(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
-    """As many votes as a majority needs; the rest where these split or cannot be parsed."""
-    needed = len(requests) // 2 + 1
-    texts, spent = await cast_all(engine, requests[:needed], spent)
-    verdicts = {parse_verdict(text) for text in texts}
-    if needed == len(requests):
-        return texts, spent
-    if len(verdicts) == 1 and None not in verdicts:
-        return texts, spent + Usage(skipped_calls=len(requests) - needed)
-    rest, spent = await cast_all(engine, requests[needed:], spent)
-    return texts + rest, spent
-
-
-async def cast_race(engine: Engine, requests: Sequence[Request], spent: Usage) -> Cast:
-    """All votes at once; once a majority of them agrees, those on their way are aborted."""
-    tally: Counter[bool | None] = Counter()
-
-    def decided(result: tuple[list[Completion], Usage]) -> bool:
-        tally[parse_verdict(result[0][0].text)] += 1
-        return max(tally[True], tally[False]) > len(requests) // 2
-
-    tasks = [asyncio.ensure_future(ask(engine, [request])) for request in requests]
-    results = await gather(tasks, decided)
-    for _, cost in results:
-        spent += cost
-    spent += Usage(aborted_calls=len(requests) - len(results))
-    return [replies[0].text for replies, _ in results], spent
-
-
-_RULES = {"full": cast_all, "majority": cast_majority, "race": cast_race}
-
-
-def count_votes(texts: Sequence[str]) -> Judgement | None:
-    """The judgement that the votes make, None on a tie or where none was parsed."""
-    verdicts = tuple(parse_verdict(text) for text in texts)
-    num_yes, num_no = verdicts.count(True), verdicts.count(False)
-    if num_yes == num_no:
-        return None
-    majority = num_yes > num_no
-    dissent = next((t for t, v in zip(texts, verdicts, strict=True) if v is (not majority)), None)
-    critique = texts[verdicts.index(majority)]
-    return Judgement(verdicts=verdicts, critique=critique, dissent=dissent)
-
-
-def verdict_probability(reply: Completion) -> float | None:
+def verdict_probability(reply: Completion, response: str = "") -> float | None:
     """P(yes) among yes and no at the token that decides, None where there is no verdict."""
-    span = find_verdict(reply.text)
+    span = find_verdict(reply.text, response)
     if span is None:
         return None
     # The tokens may hold more than the text: special tokens, thinking. A character that is split over
     # tokens makes them differ from it; then the verdict is looked for in the tokens themselves.
     tokens, end = "".join(token.token for token in reply.logprobs), 0
     offset = tokens.rfind(reply.text)
-    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens)
+    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens, response)
     for token in reply.logprobs if at else ():
         end += len(token.token)
         if at and end > at[0]:
             return _share_of_yes(token.top)
-    return float(bool(parse_verdict(reply.text)))
+    return float(bool(parse_verdict(reply.text, response)))
 
 
 def _share_of_yes(top: Mapping[str, float]) -> float | None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from spar.errors import ParseError, PromptRefused, SparError, UsageError
+from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.templates import Templates
-from spar.templates.parse import parse_refinement, refinement_text
+from spar.templates.parse import is_whole, parse_refinement, refinement_text
 from spar.types import Judgement, Message, Node, Prompt, Usage
 
 Seeds = Callable[[int], int | None]
@@ -193,12 +194,16 @@ class Actor:
         sampling = replace(sampling, seed=seeds(0))
         request = Request(prompt.messages, sampling, plain=self.completes)
         (reply,), usage = await ask(self.engine, [request])
+        is_cut = reply.finish == "length"
+        usage += count_cut("actor", [is_cut], sampling.max_tokens)
         if not reply.text.strip():
             reason = "the draft is empty"
             if reply.unfinished_thinking:
                 reason = f"{reason}: {unfinished_thinking('--max-new-tokens')}"
             elif reply.empty_reason:
                 reason = f"{reason}: {reply.empty_reason}"
+            elif is_cut:
+                reason = f"{reason}: it was cut at {sampling.max_tokens:,} tokens"
             raise AttemptFailed(reason, reply.text, usage)
         text = reply.text.rstrip() if self.completes else reply.text.strip()
         return Generation(text, None, usage, sampling.seed)
@@ -219,7 +224,8 @@ class Refiner:
         for attempt in range(REFINE_ATTEMPTS):
             sampling = replace(self.sampling, seed=seeds(attempt))
             (reply,), cost = await ask(self.engine, [Request(messages, sampling)], usage)
-            usage, text = cost, reply.text
+            text, is_cut = reply.text, reply.finish == "length" and not is_whole(reply.text)
+            usage = cost + count_cut("refiner", [is_cut], sampling.max_tokens)
             if reply.unfinished_thinking:
                 reason = (
                     f"{unfinished_thinking('--refine-max-new-tokens')} ({REFINE_ATTEMPTS} attempts)"
@@ -231,7 +237,8 @@ class Refiner:
             try:
                 refinement = parse_refinement(text)
             except ParseError as error:
-                reason = f"{error} ({REFINE_ATTEMPTS} attempts)"
+                cut = f": it was cut at {sampling.max_tokens:,} tokens" if is_cut else ""
+                reason = f"{error}{cut} ({REFINE_ATTEMPTS} attempts)"
                 continue
             original = None if refinement_text(refinement) == text else text
             return Generation(

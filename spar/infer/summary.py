@@ -113,11 +113,13 @@ class Summary:
 
 
 def _costs(usage: Usage) -> dict[str, int]:
+    cut = {"cut_calls": usage.cut_calls} if usage.cut_calls else {}
     return {
         "calls": usage.calls,
         "prompt_tokens": usage.prompt_tokens,
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
+        **cut,
     }
 
 

@@ -33,6 +33,8 @@ class Job:
     """Puts roles of the benchmark's own in place of some, made from the run's."""
     roots: Callable[[Roles], RootsProvider] | None = None
     """From the roles to what gives a prompt its roots."""
+    limits: Mapping[Role, str] = field(default_factory=dict)
+    """Settings that limit a role's replies, where not its own (`spar.infer.cut_replies.LIMITS`)."""
     strategy: Callable[..., Any] | None = None
     """A `spar.infer.strategy.Strategy` in place of the named one."""
     strategy_name: str = ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from spar.config import DecodeConfig
+from spar.infer.cut_replies import LIMITS, CutReplies, cut_lines
 from spar.infer.decode import decode
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
@@ -74,6 +75,8 @@ class Run:
         start, earlier = time.monotonic(), self.summary.seconds
         try:
             await self._execute()
+            for line in cut_lines(self.config, self.summary.roles, self._limits):
+                self._note(line)
         except asyncio.CancelledError:
             self._note(f"{len(self.store.done)} trees are saved in {self.store.directory}")
             raise
@@ -134,7 +137,9 @@ class Run:
         async with self._open_engines(("actor",)) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
             with self._activity(engines):
-                await phase.write(missing, roles, engines.room, self.listener)
+                await phase.write(
+                    missing, roles, engines.room, self.listener, cut_replies=self._cut_replies()
+                )
         self._note("the drafts are stored, their model is freed")
 
     async def _search(
@@ -154,7 +159,20 @@ class Run:
                     room=engines.room,
                     listener=Broadcast(_FaultLog(self.store), self.listener),
                     roots=self.job.roots(roles) if self.job.roots else None,
+                    cut_replies=self._cut_replies(),
                 )
+
+    @property
+    def _limits(self) -> Mapping[Role, str]:
+        return {**LIMITS, **self.job.limits}
+
+    def _cut_replies(self) -> CutReplies:
+        judge = self.summary.roles["judge"]  # of the trees that earlier starts left
+        return CutReplies(
+            self._note,
+            limits=self._limits,
+            may_stop=judge.calls == judge.cut_calls,
+        )
 
     def _open_roles(self, engines: Engines) -> Roles:
         return self.job.change(open_roles(self.config, engines))

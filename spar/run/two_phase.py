@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spar.infer.cut_replies import CutReplies
 from spar.infer.decode import decode
 from spar.infer.roles import AttemptFailed, Generation, Roles, Seeds
 from spar.infer.search import Budget, SearchSettings
@@ -44,7 +45,13 @@ class DraftPhase:
     """Most drafts that a search may ask for, one after the other or at once."""
 
     async def write(
-        self, prompts: Iterable[Prompt], roles: Roles, room: Callable[[], int], listener: Listener
+        self,
+        prompts: Iterable[Prompt],
+        roles: Roles,
+        room: Callable[[], int],
+        listener: Listener,
+        *,
+        cut_replies: CutReplies | None = None,
     ) -> None:
         """Write the missing drafts of every prompt; calls only the actor's model.
 
@@ -61,7 +68,14 @@ class DraftPhase:
         )
         with RunStore.open(self.directory / FOLDER, self.manifest) as store:
             await decode(
-                prompts, roles, settings, store, summary=Summary(), room=room, listener=listener
+                prompts,
+                roles,
+                settings,
+                store,
+                summary=Summary(),
+                room=room,
+                listener=listener,
+                cut_replies=cut_replies,
             )
 
 

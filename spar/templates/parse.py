@@ -49,6 +49,15 @@ def parse_refinement(text: str) -> Refinement:
     return Refinement(reflection=reflection, response=response)
 
 
+def is_whole(text: str) -> bool:
+    """Whether a refinement can be parsed, so that nothing of it is missing."""
+    try:
+        parse_refinement(text)
+    except ParseError:
+        return False
+    return True
+
+
 def refinement_text(refinement: Refinement) -> str:
     """The canonical text of a refinement, which `parse_refinement` parses to the same refinement.
 

@@ -117,6 +117,7 @@ def _votes(judgement: Judgement, gate: float) -> Section:
     names = {True: "yes", False: "no", None: "no verdict"}
     votes = [
         f"{VOTES[verdict]} vote {number}: {names[verdict]}"
+        + ", cut at its token limit" * (number - 1 in judgement.cut)
         for number, verdict in enumerate(judgement.verdicts, start=1)
     ]
     body.append("\n".join(votes))
@@ -178,6 +179,7 @@ def usage_text(usage: Usage) -> str:
         f"{usage.completion_tokens:,} generated",
         f"{usage.seconds:.1f} s",
     ]
+    parts += [f"{usage.cut_calls:,} cut at their token limit"] if usage.cut_calls else []
     parts += [f"{usage.skipped_calls:,} votes skipped"] if usage.skipped_calls else []
     parts += [f"{usage.aborted_calls:,} requests aborted"] if usage.aborted_calls else []
     return ", ".join(parts)

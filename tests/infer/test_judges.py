@@ -18,12 +18,11 @@ from spar.infer.judges import (
     JudgeSettings,
     LogprobJudge,
     VerifierJudge,
-    VoteRule,
     VotesJudge,
-    count_votes,
     verdict_probability,
 )
 from spar.infer.roles import AttemptFailed
+from spar.infer.votes import VoteRule, count_votes, read_vote
 from spar.plugins import JUDGES
 from spar.templates import load
 from spar.types import Judgement, Message, Prompt, Usage
@@ -204,7 +203,7 @@ async def test_race_surfaces_an_engine_error() -> None:
 @given(st.lists(st.sampled_from([YES, NO, MUTE]), max_size=6))
 def test_count_votes_decides_unless_tied(texts: list[str]) -> None:
     """A judgement never stands at one half, and its critique is on the side of its label."""
-    judgement = count_votes(texts)
+    judgement = count_votes([read_vote(Completion(text, "stop", 1, 1)) for text in texts])
     if judgement is None:
         assert texts.count(YES) == texts.count(NO)
     else:
@@ -316,8 +315,8 @@ async def test_the_verifier_judge_tells_the_truth() -> None:
     good, usage = await judge.judge(prompt, "No stop here", lambda _: None)
     bad, _ = await judge.judge(prompt, "Here, one", lambda _: None)
     assert (good.verdicts, bad.verdicts, usage) == ((True,), (False,), Usage())
-    assert count_votes([good.critique]) == good
-    assert count_votes([bad.critique]) == bad
+    assert count_votes([read_vote(Completion(good.critique, "stop", 1, 1))]) == good
+    assert count_votes([read_vote(Completion(bad.critique, "stop", 1, 1))]) == bad
 
 
 @pytest.mark.parametrize("prompt", [make_prompt(), verifiable("no:such_thing")])

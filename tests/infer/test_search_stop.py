@@ -14,8 +14,8 @@ from spar.errors import EngineError
 from spar.infer.engine import Completion, Request
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine, Reply
-from spar.infer.judges import VoteRule
 from spar.infer.search import run_search
+from spar.infer.votes import VoteRule
 from spar.types import Usage
 from tests.fakes import (
     NO,

@@ -16,8 +16,8 @@ from spar.infer.decode import decode
 from spar.infer.engine import Request, Sampling
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.infer.judges import VoteRule
 from spar.infer.summary import Summary
+from spar.infer.votes import VoteRule
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.resolve import Engines, deployments
 from spar.store import RunStore

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar.config import DecodeConfig
+from spar.infer.cut_replies import WHAT
 from spar.infer.summary import Summary
 from spar.types import Node, SearchTree, Usage
 
@@ -53,6 +54,8 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     for role, spent in summary.roles.items():
         if spent.calls:
             table.add_row(f"  {role}, {spent.calls:,} calls", _tokens(spent))
+    if usage.cut_calls:
+        table.add_row("cut at their token limit", _cut(summary))
     if usage.skipped_calls or usage.aborted_calls or summary.cancelled:
         table.add_row("saved", _saved(summary))
     for name, facts in summary.engines.items():
@@ -64,6 +67,14 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
 def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     return f"{usage.prompt_tokens:,} read{cached}, {usage.completion_tokens:,} generated"
+
+
+def _cut(summary: Summary) -> str:
+    return ", ".join(
+        f"{spent.cut_calls:,} of {spent.calls:,} {WHAT[role][0]}"
+        for role, spent in summary.roles.items()
+        if spent.cut_calls
+    )
 
 
 def _saved(summary: Summary) -> str:

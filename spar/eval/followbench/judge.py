@@ -96,6 +96,7 @@ def job(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Job:
         roles=("actor",),
         grader=True,
         change=lambda roles: Roles(roles.actor, Readable(strict), roles.refiner),
+        limits={"actor": "grade.max_tokens"},
         strategy=until_read,
         strategy_name="until-read",
     )

@@ -56,7 +56,16 @@ class Pairwise(Benchmark):
         def compare(roles: Roles) -> Roles:
             return replace(roles, actor=Actor(roles.judge_engine(), sampling, greedy_first=False))
 
-        await runner.run(Job(ANSWERS, examples, settings=GREEDY, roles=("judge",), change=compare))
+        await runner.run(
+            Job(
+                ANSWERS,
+                examples,
+                settings=GREEDY,
+                roles=("judge",),
+                change=compare,
+                limits={"actor": "grade.max_tokens"},
+            )
+        )
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Parse the winners, of the run or of external answers, and compare them with the labels."""
