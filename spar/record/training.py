@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from spar.types import Record, Text
 
@@ -82,7 +82,9 @@ class TrainReport(Record):
     examples: int
     """Examples of the data file."""
     truncated: int
-    """Examples that were longer than the cutoff."""
+    """Examples that were trained on and longer than the cutoff."""
+    dropped: Mapping[Text, int] = Field(default_factory=dict)
+    """Why examples of the file were left out, to their number."""
     steps: int
     """Optimizer steps."""
     loss: float | None

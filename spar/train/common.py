@@ -17,11 +17,12 @@ from spar.files import replace_json
 from spar.hardware import has_package
 from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
-from spar.train.context import TrainingContext, open_training
+from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
 from spar.train.encode import Encoder
 from spar.train.owned import is_foreign
 from spar.train.progress import callbacks, last_checkpoint, plot, remove_older
 from spar.train.settings import TrainerSettings, load_settings
+from spar.train.usable import Usable, select_usable
 from spar.train.weights import load_model, load_tokenizer, save_final
 
 PRESETS = Path(__file__).parents[1] / "recipes" / "deepspeed"
@@ -91,6 +92,16 @@ class Training:
     encoder: Encoder
     """Turns conversations into the model's tokens."""
 
+    data: str
+    """The data file."""
+
+    def usable(self, problems: Sequence[str]) -> Usable:
+        """The examples without a problem, `spar.train.usable`; the main process says which are left out."""
+        usable = select_usable(problems, self.data)
+        if usable.dropped and self.context.main:
+            print(usable, flush=True)
+        return usable
+
     @property
     def max_length(self) -> int | None:
         """Tokens that the model's context holds; None where its configuration does not say."""
@@ -128,7 +139,9 @@ def start_training(
         model = load_model(settings, bf16=context.bf16, on_gpu=context.on_gpu)
         ends = model.generation_config.eos_token_id
         encoder = Encoder(tokenizer, [ends] if isinstance(ends, int) else list(ends or ()))
-        yield Training(context, trl, trl_arguments, examples, tokenizer, model, encoder)
+        yield Training(
+            context, trl, trl_arguments, examples, tokenizer, model, encoder, settings.data
+        )
 
 
 def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> dict[str, Any]:
@@ -173,6 +186,7 @@ def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> di
         "deepspeed": str(deepspeed_file(settings.deepspeed)) if settings.deepspeed else None,
         "ddp_backend": "gloo" if context.processes > 1 and not context.on_gpu else None,
         "ddp_find_unused_parameters": False,
+        "ddp_timeout": GROUP_SECONDS,
     }
 
 
@@ -221,7 +235,8 @@ def check_lengths(lengths: Sequence[int], settings: TrainerSettings, context: in
         raise UsageError(
             f"{truncated} of {len(lengths)} examples are longer than cutoff {settings.cutoff} (the longest has "
             f"{longest} tokens), and at most {settings.max_truncated:.0%} may be truncated; "
-            "raise cutoff or max_truncated"
+            "raise cutoff, or set max_truncated to 1 to cut them and go on, as LLaMA-Factory does (in spar train: "
+            "--set dpo.max_truncated=1 or --set rft.max_truncated=1, and rerun)"
         )
     return truncated
 
@@ -232,9 +247,19 @@ def num_truncated(lengths: Sequence[int], settings: TrainerSettings) -> int:
 
 
 def fit(
-    trainer: Any, settings: TrainerSettings, context: TrainingContext, lengths: Sequence[int]
+    trainer: Any,
+    settings: TrainerSettings,
+    context: TrainingContext,
+    lengths: Sequence[int],
+    usable: Usable,
 ) -> None:
-    """Train from the last checkpoint, and write model and report. Every process must call it."""
+    """Train from the last checkpoint, and write model and report. Every process must call it.
+
+    Parameters
+    ----------
+    lengths:
+        Tokens of each example of the data file.
+    """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -251,13 +276,14 @@ def fit(
     report = TrainReport(
         model="model",
         examples=len(lengths),
-        truncated=num_truncated(lengths, settings),
+        truncated=num_truncated([lengths[i] for i in usable.indexes], settings),
+        dropped=usable.dropped,
         steps=result.global_step,
         loss=rows[-1].values.get("loss") if rows else None,
         processes=context.processes,
         seconds=round(time.monotonic() - context.started, 1),
     )
-    replace_json(context.out / TRAIN_REPORT, report.model_dump())
+    replace_json(context.out / TRAIN_REPORT, report.model_dump(exclude_defaults=True))
     if not settings.keep_checkpoints:
         remove_older(context.out, keep=0)
 

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints
 from spar.train.progress import last_checkpoint, remove_incomplete
 from spar.train.settings import FREE, TrainerSettings
 
+GROUP_SECONDS = 180_000_000
+"""How long a process waits for the others (code: `ddp_timeout`). The main process checks and stores the weights while
+the others wait, hundreds of gigabytes of a large model; torch gives up after ten minutes. A process that dies does not
+keep the others waiting: the launcher ends them."""
 _RANKS = {"RANK": "0", "WORLD_SIZE": "1"}
 _PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
 
@@ -139,7 +144,9 @@ def init_process_group(*, on_gpu: bool) -> None:
     # On a CPU it would compile its own kernels first, which takes a minute and a compiler; gloo suffices.
     backend: Any = importlib.import_module("deepspeed.comm.torch")
     backend.build_shm_op = lambda: None
-    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
+    deepspeed.init_distributed(
+        dist_backend="nccl" if on_gpu else "gloo", timeout=timedelta(seconds=GROUP_SECONDS)
+    )
 
 
 def _write_manifest(manifest: Manifest, out: Path) -> None:
@@ -152,7 +159,8 @@ def _write_manifest(manifest: Manifest, out: Path) -> None:
         return
     try:
         stored = Manifest.model_validate_json((out / MANIFEST).read_text())
-        refuse_changes(stored, manifest, out)
+        # Otherwise a training could not be resumed with the share that a later one needs.
+        refuse_changes(stored, manifest.model_copy(update={"free": (*FREE, "max_truncated")}), out)
     except ConfigChanged as error:
         diff, _, _ = str(error).rpartition("\n")
         raise ConfigChanged(

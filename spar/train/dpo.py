@@ -11,7 +11,7 @@ same where a micro-batch is one pair, close otherwise.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spar.errors import UsageError
@@ -23,11 +23,13 @@ from spar.train.common import (
     start_training,
 )
 from spar.train.context import TrainingContext
-from spar.train.encode import read_pairs
+from spar.train.encode import Encoder, read_pairs
 from spar.train.owned import is_owned, mark_owned, remove_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
+from spar.train.usable import EMPTY, pair_problem
 from spar.train.weights import adapter_config
+from spar.types import Message
 
 PAIRS = "pairs"
 """Folder of a training's pairs and precomputed log-probabilities; removed when it is done."""
@@ -49,16 +51,22 @@ def train(settings: DpoSettings) -> None:
         if training is None:
             return
         encoder, tokenizer, context = training.encoder, training.tokenizer, training.context
-        lengths = [
-            max(encoder.length((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected"))
-            for pair in training.examples
-        ]
+        pairs, cutoff = training.examples, settings.cutoff
+        encoded = [_encoded(pair, encoder) for pair in pairs]
+        lengths = [max(len(pair["chosen"]), len(pair["rejected"])) for pair in encoded]
         check_lengths(lengths, settings, training.max_length)
+        problems = [
+            pair_problem(len(ids["prompt"]), ids["chosen"], ids["rejected"], cutoff)
+            if pair["chosen"][0].content.strip()
+            else EMPTY
+            for pair, ids in zip(pairs, encoded, strict=True)
+        ]
+        usable = training.usable(problems)
         if encoder.lacks_end():
             tokenizer.chat_template = tokenizer.chat_template.removesuffix("\n") + _END
         rows = [
-            {name: encoder.turns(messages) for name, messages in pair.items()}
-            for pair in training.examples
+            {name: encoder.turns(messages) for name, messages in pairs[i].items()}
+            for i in usable.indexes
         ]
         trainer = training.trl.DPOTrainer(
             model=training.model,
@@ -67,9 +75,15 @@ def train(settings: DpoSettings) -> None:
             processing_class=tokenizer,
             peft_config=adapter_config(settings),
         )
-        fit(trainer, settings, context, lengths)
+        fit(trainer, settings, context, lengths, usable)
         if context.main:
             remove_owned(context.out / PAIRS)
+
+
+def _encoded(pair: Mapping[str, tuple[Message, ...]], encoder: Encoder) -> dict[str, list[int]]:
+    """The tokens of a prompt, with the start of a reply, and of the prompt with either side."""
+    sides = {side: encoder.ids((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected")}
+    return {"prompt": encoder.ids(pair["prompt"], reply_follows=True), **sides}
 
 
 def loss_arguments(settings: DpoSettings) -> dict[str, Any]:

@@ -90,9 +90,9 @@ class Encoder:
         start, end = self._span(turns, 1, ids := self._render(turns))
         return not any(token in self._stops for token in ids[start:end])
 
-    def length(self, messages: Sequence[Message]) -> int:
-        """Tokens of a conversation."""
-        return len(self._render(self.turns(messages)))
+    def ids(self, messages: Sequence[Message], *, reply_follows: bool = False) -> list[int]:
+        """Tokens of a conversation; where a reply follows, with the tokens that start it."""
+        return self._render(self.turns(messages), add_generation_prompt=reply_follows)
 
     def _ends(self, ids: list[int], labels: list[int]) -> bool:
         last = max(i for i, label in enumerate(labels) if label != IGNORED)
@@ -199,7 +199,7 @@ def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{where}: not JSON ({error})") from error
         if not isinstance(row, dict):
             raise UsageError(f"{where}: expected a JSON object, got a {type(row).__name__}")

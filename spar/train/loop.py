@@ -18,6 +18,7 @@ from spar.prompts import read_prompts
 from spar.record.training import ORIGIN, iteration_number
 from spar.store import MANIFEST
 from spar.train.loop_stages import Origin, loop_stages
+from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
 from spar.train.recipe import FREE, STAGE_SETTINGS, EvalSpec, TrainConfig
 from spar.train.stage import Stage
@@ -51,6 +52,7 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         stages=loop_stages(config, run, origin),
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
+        changeable=tuple(f"{name}.max_truncated" for name in LOOP_METHODS),
         prepare=prepare,
         past_stages=lambda: _past_stages(config, run, origin),
     )

@@ -60,6 +60,8 @@ class Pipeline:
     """Writes the prompts of a stage, unless they exist."""
     past_stages: Callable[[], Sequence[Stage]]
     """All stages, and those that an earlier recipe may have left in the folder."""
+    changeable: tuple[str, ...] = ()
+    """Settings that may differ from those of the stages that have run, and yet are part of the manifest's digest."""
     prompt_files: tuple[Path, ...] = ()
     """Files of prompts that belong to no single stage."""
 
@@ -102,7 +104,13 @@ def run_pipeline(
         first, selected = select_stages(stages, selection, overwrite=overwrite)
         if overwrite:
             _delete(pipeline)
-        check_settings(folder, pipeline.manifest, pipeline.stage_settings, stages[:first])
+        check_settings(
+            folder,
+            pipeline.manifest,
+            pipeline.stage_settings,
+            stages[:first],
+            changeable=pipeline.changeable,
+        )
         if first < len(stages):
             past = pipeline.past_stages()
             titles = [stage.title for stage in past]

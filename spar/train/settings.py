@@ -64,7 +64,8 @@ class TrainerSettings(Settings):
     cutoff: int = Field(ge=8)
     """Tokens of an example that are trained on; longer ones are truncated."""
     max_truncated: float = Field(default=0.05, ge=0, le=1)
-    """Share of the examples that may be truncated; above it nothing is trained."""
+    """Share of the examples that may be truncated; above it nothing is trained. 1 truncates them all, as
+    LLaMA-Factory does. It may change whenever a training is resumed."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's first moment (paper: 0.9)."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
@@ -175,7 +176,7 @@ def load_settings(kind: type[S], path: str | Path) -> S:
         values = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the settings {path} are not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(

@@ -22,6 +22,7 @@ from spar.train.common import (
 )
 from spar.train.encode import read_conversations
 from spar.train.settings import SftSettings
+from spar.train.usable import EMPTY, conversation_problem
 from spar.train.weights import adapter_config
 
 
@@ -38,19 +39,26 @@ def train(settings: SftSettings) -> None:
     with start_training(settings, read_conversations, "SFTConfig") as training:
         if training is None:
             return
-        encoded = [
-            training.encoder.encode(messages, settings.train_on) for messages in training.examples
-        ]
+        examples = training.examples
+        encoded = [training.encoder.encode(messages, settings.train_on) for messages in examples]
         lengths = [len(example.ids) for example in encoded]
         check_lengths(lengths, settings, training.max_length)
+        problems = [
+            conversation_problem(example, settings.cutoff)
+            if messages[-1].content.strip()
+            else EMPTY
+            for messages, example in zip(examples, encoded, strict=True)
+        ]
+        usable = training.usable(problems)
+        rows = [{"input_ids": encoded[i].ids, "labels": encoded[i].labels} for i in usable.indexes]
         trainer = training.trl.SFTTrainer(
             model=training.model,
             args=training.arguments,
-            train_dataset=dataset([{"input_ids": e.ids, "labels": e.labels} for e in encoded]),
+            train_dataset=dataset(rows),
             processing_class=training.tokenizer,
             peft_config=adapter_config(settings),
         )
-        fit(trainer, settings, training.context, lengths)
+        fit(trainer, settings, training.context, lengths, usable)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

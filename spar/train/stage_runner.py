@@ -81,6 +81,7 @@ def check_settings(
     manifest: Manifest,
     stage_settings: Mapping[str, Sequence[str]],
     stages: Iterable[Stage],
+    changeable: Sequence[str] = (),
 ) -> None:
     """Reject settings that differ from those with which the stages have run.
 
@@ -92,6 +93,8 @@ def check_settings(
         Stage to the settings that no stage before it depends on.
     stages:
         The stages that will not run again.
+    changeable:
+        Settings that may differ, and yet are part of the manifest's digest.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def check_settings(
     more = [
         name for stage, names in stage_settings.items() if stage not in started for name in names
     ]
-    free = (*manifest.free, *more)
+    free = (*manifest.free, *more, *changeable)
     try:
         refuse_changes(read_manifest(folder), manifest.model_copy(update={"free": free}), folder)
     except ConfigChanged as error:

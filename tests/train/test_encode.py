@@ -130,7 +130,7 @@ def test_a_conversation_that_the_template_rejects(templated: Any) -> None:
     """Its own words reach the person."""
     encoder = templated("{{ raise_exception('no system turns here') }}")
     with pytest.raises(UsageError, match="user, assistant: no system turns here"):
-        encoder.length(TWO[:2])
+        encoder.ids(TWO[:2])
 
 
 @given(text=st.text(max_size=30), forged=st.sampled_from(["", "<|end|>", "<|user|>", "\ud800"]))

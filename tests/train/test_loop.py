@@ -187,6 +187,16 @@ def test_placement_may_change(tmp_path: Path, script: Script) -> None:
     go(script, run, settings(launch={"processes": 2}, decode={"max_batch_size": 8}))
 
 
+def test_the_share_that_is_cut_may_change(tmp_path: Path, script: Script) -> None:
+    """Where it stopped the loop, a larger one lets it go on; the folder of the loop is named as before."""
+    run = tmp_path / "run"
+    script.fails["1/dpo"] = UsageError("7 of 9 examples are longer than cutoff")
+    with pytest.raises(UsageError, match="longer than cutoff"):
+        go(script, run, settings())
+    go(script, run, settings(dpo={"max_truncated": 1.0}))
+    assert script.specs["1/dpo"]["max_truncated"] == 1.0
+
+
 def test_rerun_from_archives_and_reruns(tmp_path: Path, script: Script) -> None:
     """The earlier output is archived; stages before stay."""
     run = tmp_path / "run"

@@ -40,6 +40,7 @@ def bootstrap_pipeline(config: BootstrapConfig, run: Path) -> Pipeline:
         stages=stages,
         manifest=_manifest(config),
         stage_settings=STAGE_SETTINGS,
+        changeable=("actor.max_truncated", "refiner.max_truncated"),
         prepare=prepare,
         past_stages=lambda: stages,
         prompt_files=tuple(prompts),
