@@ -22,12 +22,18 @@ PART = ".part"
 """Suffix of the temporary file from which a file is replaced."""
 
 
+class FileChanged(OSError):
+    """A file that is being written was deleted, moved, replaced or changed by somebody else."""
+
+
 class LineFile:
     """An append-only file of whole lines, unbuffered."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(path, flags, 0o666)
+        self._size = os.fstat(self._descriptor).st_size
         self._synced = time.monotonic()
 
     def append(self, line: str) -> None:
@@ -39,9 +45,26 @@ class LineFile:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, start)
             raise
+        finally:
+            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             os.fsync(self._descriptor)
             self._synced = time.monotonic()
+
+    def check(self) -> None:
+        """Raise `FileChanged` unless the path still leads to this file, with all that was written to it."""
+        own = os.fstat(self._descriptor)
+        try:
+            now = self._path.stat()
+        except OSError:
+            raise FileChanged(f"{self._path} was deleted or moved while it was written") from None
+        if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino):
+            raise FileChanged(f"{self._path} was replaced while it was written")
+        if own.st_size != self._size:
+            raise FileChanged(
+                f"{self._path} was changed while it was written: it has {own.st_size:,} bytes in place of "
+                f"{self._size:,}"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -1,15 +1,15 @@
-"""Prompts from a file, from standard input, or from one text.
+"""Prompts from a file, from standard input, from a data set of the hub, or from one text.
 
     {"prompt": "Write two lines about rain.", "key": 1001, "instruction_id_list": ["..."]}
     {"id": "a7", "messages": [{"role": "user", "content": "Write two lines about rain."}]}
 
-A `.jsonl` or `.json` file has one such object a line. A `.txt` file has one prompt a line. On
-standard input (`-`) a line that starts with `{` is an object and any other line is a prompt. Blank lines
-are skipped. All fields but `id`, `prompt` and `messages` become the prompt's `meta`.
+`spar.rows.read` reads the rows, `spar.conversations` the conversation in each; a line of text is a prompt. All other
+fields become the prompt's `meta`. IFEval's `instruction_id_list` and `kwargs` may be JSON in a string, as some exports
+have them; other shapes are refused, so that no verifier meets them later.
 
-The id of a prompt is its `id`; else its `key` (IFEval's name for it, which stays in `meta` too);
-else a derived id such as `000017-1f2e3d4c`: the line number and the first 8 hex digits of the SHA-256
-of the messages.
+The id of a prompt is its `id`; else its `custom_id`; else its `key` (IFEval's name for it, which stays in `meta` too);
+else it comes from the content, such as `000001-1f2e3d4c`: the number among rows of the same content, then the first 8
+hex digits of the content's digest (`Prompt.digest`). So a file in another order has the same prompts.
 
 Rows are read one at a time; only the ids stay in memory. A bad row raises a `UsageError` of one line
 that names the file, the line, the value received and the values accepted.
@@ -17,33 +17,43 @@ that names the file, the line, the value received and the values accepted.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, get_args
+from typing import Any
 
+from spar.conversations import conversation
 from spar.errors import UsageError
-from spar.types import ChatRole, Message, Prompt
+from spar.rows.json_text import parse_json
+from spar.rows.read import STANDARD_INPUT, read_rows
+from spar.rows.row import reject, shown
+from spar.types import Message, Prompt
 
-STANDARD_INPUT = "-"
-JSON_SUFFIXES = (".jsonl", ".json")
-TEXT_SUFFIX = ".txt"
-CHAT_ROLES: tuple[str, ...] = get_args(ChatRole)
 MAX_DEPTH = 100
 """Maximum nesting of a row; much deeper rows cannot be written as part of a tree."""
-SHOWN_CHARACTERS = 60
-"""Length at which values in an error message are cut."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+TEXT_FIELD = "prompt"
+"""The field that a line of text is."""
+ID_FIELDS = ("id", "custom_id", "key")
+"""Fields with the id, the first that a row has counts."""
+INSTRUCTIONS, ARGUMENTS = "instruction_id_list", "kwargs"
+"""Fields with a prompt's constraints and their arguments."""
+_HASH = 8
+"""Hex digits of the content's digest in a derived id."""
 
 
-def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Prompt]:
-    """Stream the prompts of `source`, a path or `-`, at most `limit` of them.
+def read_prompts(
+    source: str | Path, limit: int | None = None, *, ids_by_line: bool = False
+) -> Iterator[Prompt]:
+    """Stream the prompts of `source`, a path, `-` or a data set of the hub, at most `limit` of them.
 
     Nothing is read before the first prompt is requested, and nothing past the last.
+
+    Parameters
+    ----------
+    ids_by_line:
+        Derive ids from the line and the messages, as the last version did, for runs that it started.
 
     Raises
     ------
@@ -53,116 +63,198 @@ def read_prompts(source: str | Path, limit: int | None = None) -> Iterator[Promp
     """
     if limit is not None and limit < 0:
         raise UsageError(f"the limit is {limit} prompts; accepted: 0 or more")
-    if str(source) == STANDARD_INPUT:
-        return islice(_stream(None, "standard input"), limit)
-    path = Path(source)
-    _check_path(path)
-    return islice(_stream(path, str(path)), limit)
+    name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+    rows = read_rows(source, text_field=TEXT_FIELD)
+    prompts = ((row.where, row.place, _prompt_of_row(row.values, row.where, name)) for row in rows)
+    if ids_by_line:
+        prompts = ((where, place, _with_id_of_line(where, p)) for where, place, p in prompts)
+    return islice(_read(prompts, name), limit)
 
 
-def prompt_from_text(text: str, source: str = "--prompt", number: int = 1) -> Prompt:
+def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
     """The prompt with one user turn; raises `UsageError` if the text is blank.
 
     Parameters
     ----------
     source:
         Name of the text's origin, stored as the prompt's `source` and used in messages.
-    number:
-        Position of the text in the source; part of the id.
     """
     if not text.strip():
         raise UsageError(f"{source} is blank; pass a text")
-    return _prompt_of_line(text, number, source)
+    return with_id(Prompt(id="", messages=(Message(role="user", content=text),), source=source))
 
 
-def prompt_from_row(row: dict[str, Any], number: int, source: str) -> Prompt:
-    """The prompt of a row of a `.jsonl` file; raises `UsageError` for a bad row."""
-    if _is_deeper(row, MAX_DEPTH):
-        _reject(f"{source}:{number}", f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
-    return _prompt_of_row(row, number, source)
+def prompt_from_row(row: Mapping[str, Any], where: str, source: str) -> Prompt:
+    """The prompt of a row, with the id "" where the row has none.
+
+    Parameters
+    ----------
+    where:
+        The row's place, for messages.
+
+    Raises
+    ------
+    UsageError
+        The row is not one of a prompt, or holds what is not JSON.
+    """
+    return _prompt_of_row(check_json(row, where), where, source)
 
 
-def _check_path(path: Path) -> None:
-    accepted = (*JSON_SUFFIXES, TEXT_SUFFIX)
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory; pass a file ({', '.join(accepted)})")
-    if not path.exists():
-        raise UsageError(
-            f"there is no file {path}; pass a file of prompts, or - for standard input"
-        )
-    if path.suffix.lower() not in accepted:
-        raise UsageError(
-            f"{path} ends in {path.suffix!r}; accepted: {', '.join(accepted)}, "
-            f"or {STANDARD_INPUT} for standard input"
-        )
+def check_json(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields as they are read back from a file; raises `UsageError` where JSON cannot hold them."""
+    try:
+        values: dict[str, Any] = json.loads(json.dumps(dict(fields), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        reject(where, f"fields that are not JSON ({error})", "text, numbers, lists and objects")
+    return values
 
 
-def _stream(path: Path | None, source: str) -> Iterator[Prompt]:
-    seen: dict[str, int] = {}
-    for number, line in _lines(path, source):
-        where = f"{source}:{number}"
-        if _is_json(path, line):
-            prompt = _prompt_of_row(_row(line, where), number, source)
-        else:
-            prompt = _prompt_of_line(line, number, source)
+def with_id(prompt: Prompt, occurrence: int = 1) -> Prompt:
+    """The prompt with an id from its content, where it has none.
+
+    Parameters
+    ----------
+    occurrence:
+        Its number among prompts of the same content.
+    """
+    return prompt if prompt.id else prompt.model_copy(update={"id": _derived(prompt, occurrence)})
+
+
+def with_ids(prompts: Iterable[tuple[str, str, Prompt]]) -> Iterator[Prompt]:
+    """Prompts with unique ids, those without one by their content.
+
+    Parameters
+    ----------
+    prompts:
+        Each with its place for messages about it, and in a message about a second one: "on line 3".
+
+    Raises
+    ------
+    UsageError
+        Two have the same id.
+    """
+    seen: dict[str, str] = {}
+    occurrences: dict[str, int] = defaultdict(int)
+    for where, place, prompt in prompts:
         if prompt.id in seen:
-            _reject(
-                where,
-                f"duplicate id {_shown(prompt.id)}, also on line {seen[prompt.id]}",
-                "unique ids",
-            )
-        seen[prompt.id] = number
+            received = f"duplicate id {shown(prompt.id)}, also {seen[prompt.id]}"
+            reject(where, received, "unique ids")
+        named = prompt
+        while not named.id or named.id in seen:
+            key = prompt.digest[:_HASH]
+            occurrences[key] += 1
+            named = with_id(prompt, occurrences[key])
+        seen[named.id] = place
+        yield named
+
+
+def with_stored_ids(
+    prompts: Iterable[Prompt],
+    stored: Mapping[str, str],
+    digest: Callable[[Prompt], str] = lambda prompt: prompt.digest,
+) -> Iterator[Prompt]:
+    """Prompts under the ids that an earlier run has for the same content, where their ids come from it.
+
+    Earlier versions derived ids from the line as well, so a run of theirs has others for the same prompts.
+
+    Parameters
+    ----------
+    stored:
+        Id to digest of the prompts of the earlier run.
+    digest:
+        The digest to look for.
+    """
+    by_digest: dict[str, deque[str]] = defaultdict(deque)
+    for prompt_id in sorted(stored):
+        by_digest[stored[prompt_id]].append(prompt_id)
+    used: set[str] = set()
+    for prompt in prompts:
+        named = prompt
+        if is_derived(prompt):
+            content = digest(prompt)
+            if same := by_digest.get(content):
+                named = prompt.model_copy(update={"id": same.popleft()})
+            for occurrence in count(1):
+                if named.id not in used and stored.get(named.id, content) == content:
+                    break
+                named = with_id(prompt.model_copy(update={"id": ""}), occurrence)
+        used.add(named.id)
+        yield named
+
+
+def is_derived(prompt: Prompt) -> bool:
+    """Whether a prompt's id comes from its content."""
+    number, _, digits = prompt.id.partition("-")
+    return len(number) == 6 and number.isdigit() and digits == prompt.digest[:_HASH]
+
+
+def _with_id_of_line(where: str, prompt: Prompt) -> Prompt:
+    if prompt.id:
+        return prompt
+    line = int(where.rpartition(":")[2])
+    digest = prompt.model_copy(update={"meta": {}}).digest
+    return prompt.model_copy(update={"id": f"{line:06d}-{digest[:_HASH]}"})
+
+
+def _derived(prompt: Prompt, occurrence: int) -> str:
+    return f"{occurrence:06d}-{prompt.digest[:_HASH]}"
+
+
+def _read(prompts: Iterable[tuple[str, str, Prompt]], source: str) -> Iterator[Prompt]:
+    empty = True
+    for prompt in with_ids(prompts):
+        empty = False
         yield prompt
-    if not seen:
+    if empty:
         raise UsageError(f"{source} has no prompt; expected one per line")
 
 
-def _is_json(path: Path | None, line: str) -> bool:
-    if path is None:
-        return line.lstrip().startswith("{")
-    return path.suffix.lower() in JSON_SUFFIXES
-
-
-def _lines(path: Path | None, source: str) -> Iterator[tuple[int, str]]:
-    """Line number and text of the lines that are not blank; only `\\n` and `\\r\\n` end a line."""
-    with _opened(path) as handle:
-        for number, data in enumerate(handle, start=1):
-            if number == 1:
-                data = data.removeprefix(BYTE_ORDER_MARK)
-            data = data[:-2] if data.endswith(b"\r\n") else data.removesuffix(b"\n")
-            line = _decoded(data, f"{source}:{number}")
-            if line.strip():
-                yield number, line
-
-
-def _opened(path: Path | None) -> AbstractContextManager[BinaryIO]:
-    if path is None:
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = f"0x{data[error.start]:02x} at byte {error.start + 1} of the line"
-        _reject(where, byte, "UTF-8 text")
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        _reject(where, f"not JSON{at}: {_cut(ascii(line)[1:-1])}", "one JSON object per line")
+def _prompt_of_row(row: dict[str, Any], where: str, source: str) -> Prompt:
     if _is_deeper(row, MAX_DEPTH):
-        _reject(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
-    if not isinstance(row, dict):
-        _reject(where, _shown(row), "one JSON object per line")
-    return row
+        reject(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
+    messages, meta = conversation(row, where)
+    prompt_id = _explicit_id(row, where)
+    meta.pop("id", None)
+    _check_constraints(meta, where)
+    return Prompt(id=prompt_id, messages=messages, source=source, meta=meta)
+
+
+def _explicit_id(row: Mapping[str, Any], where: str) -> str:
+    name = next((name for name in ID_FIELDS if name in row), None)
+    if name is None:
+        return ""
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        reject(where, f"{name!r} is {shown(value)}", "a non-empty string or an integer")
+    return str(value)
+
+
+def _check_constraints(meta: dict[str, Any], where: str) -> None:
+    """Put constraints in the shape that verifiers read, or refuse them."""
+    if meta.get(INSTRUCTIONS) is None:
+        return
+    ids = meta[INSTRUCTIONS] = _parsed(meta[INSTRUCTIONS], where)
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        reject(where, f"{INSTRUCTIONS!r} is {shown(ids)}", "a list of strings")
+    if meta.get(ARGUMENTS) is None:
+        return
+    arguments = _parsed(meta[ARGUMENTS], where)
+    if isinstance(arguments, list):
+        arguments = [_parsed(item, where) for item in arguments]
+        arguments = [{} if item is None else item for item in arguments]
+    if not isinstance(arguments, list) or not all(isinstance(item, dict) for item in arguments):
+        reject(where, f"{ARGUMENTS!r} is {shown(meta[ARGUMENTS])}", "a list of objects, or null")
+    if len(arguments) != len(ids):
+        received = f"{ARGUMENTS!r} has {len(arguments)} objects for {len(ids)} constraints"
+        reject(where, received, "one object a constraint")
+    meta[ARGUMENTS] = arguments
+
+
+def _parsed(value: Any, where: str) -> Any:
+    """A value that may be JSON in a string."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        return parse_json(value, where, "JSON in the strings of constraints")
+    return value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -170,90 +262,3 @@ def _is_deeper(value: Any, levels: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
-
-
-def _prompt_of_line(line: str, number: int, source: str) -> Prompt:
-    messages = (Message(role="user", content=line),)
-    return Prompt(id=_derived_id(messages, number), messages=messages, source=source)
-
-
-def _prompt_of_row(row: dict[str, Any], number: int, source: str) -> Prompt:
-    where = f"{source}:{number}"
-    messages = _messages(row, where)
-    return Prompt(
-        id=_explicit_id(row, where) or _derived_id(messages, number),
-        messages=messages,
-        source=source,
-        meta={name: row[name] for name in row if name not in ("id", "prompt", "messages")},
-    )
-
-
-def _explicit_id(row: dict[str, Any], where: str) -> str | None:
-    name = next((name for name in ("id", "key") if name in row), None)
-    if name is None:
-        return None
-    value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        _reject(where, f"{name!r} is {_shown(value)}", "a non-empty string or an integer")
-    return str(value)
-
-
-def _derived_id(messages: tuple[Message, ...], number: int) -> str:
-    text = json.dumps([[message.role, message.content] for message in messages])
-    return f"{number:06d}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:8]}"
-
-
-def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
-    messages: tuple[Message, ...]
-    match [name for name in ("prompt", "messages") if name in row]:
-        case ["prompt"]:
-            messages = (_single(row["prompt"], where),)
-        case ["messages"]:
-            messages = _conversation(row["messages"], where)
-        case []:
-            _reject(where, f"a row with {_shown(list(row))}", "a row with 'prompt' or 'messages'")
-        case _:
-            _reject(where, "both 'prompt' and 'messages'", "exactly one of them")
-    if not messages[-1].content.strip():
-        _reject(where, f"a blank prompt, {_shown(messages[-1].content)}", "non-blank text")
-    return messages
-
-
-def _single(value: Any, where: str) -> Message:
-    if not isinstance(value, str):
-        accepted = "a string, or a conversation in 'messages'"
-        _reject(where, f"'prompt' is {_shown(value)}", accepted)
-    return Message(role="user", content=value)
-
-
-def _conversation(value: Any, where: str) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        _reject(where, f"'messages' is {_shown(value)}", "a list of at least one message")
-    messages = tuple(
-        _message(turn, f"'messages'[{index}]", where) for index, turn in enumerate(value)
-    )
-    if messages[-1].role != "user":
-        _reject(where, f"the last message has the role {messages[-1].role!r}", "'user'")
-    return messages
-
-
-def _message(turn: Any, name: str, where: str) -> Message:
-    if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
-        _reject(where, f"{name} is {_shown(turn)}", "an object with exactly 'role' and 'content'")
-    if turn["role"] not in CHAT_ROLES:
-        _reject(where, f"{name} has the role {_shown(turn['role'])}", ", ".join(CHAT_ROLES))
-    if not isinstance(turn["content"], str):
-        _reject(where, f"{name} has the content {_shown(turn['content'])}", "a string")
-    return Message(role=turn["role"], content=turn["content"])
-
-
-def _reject(where: str, received: str, accepted: str) -> NoReturn:
-    raise UsageError(f"{where}: {received}; accepted: {accepted}")
-
-
-def _shown(value: Any) -> str:
-    return _cut(json.dumps(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

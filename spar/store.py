@@ -13,15 +13,16 @@
 
 `append` returns once the kernel has the tree, so the tree survives `kill -9`. Syncs to the disk are at
 least a second apart, so a power cut may lose the trees since the last one. A last line of `trees.jsonl`
-that does not parse is torn: a reader skips it and a writer cuts it off. This module knows nothing of
-searches, strategies or engines.
+that does not parse is torn: a reader skips it and a writer cuts it off. Of two trees of one prompt, the last counts,
+and a writer removes the others. If the file is deleted, moved, cut or replaced while it is written, the writer
+notices and stops. This module knows nothing of searches, strategies or engines.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,11 +31,17 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from spar.errors import RunStopped, UsageError
-from spar.files import PART, LineFile, locked, replace_json
+from spar.files import PART, FileChanged, LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
-from spar.types import SCHEMA_VERSION, SearchTree
+from spar.tree_file import TREES as TREES  # callers know one module for all of a run's files
+from spar.tree_file import StoredTree as StoredTree
+from spar.tree_file import first_problem, refuse_newer, repair, rewrite
+from spar.tree_file import read_trees as read_trees
+from spar.tree_file import stored_trees as stored_trees
+from spar.tree_file import tree_offsets as tree_offsets
+from spar.types import SearchTree
 
-MANIFEST, TREES, SUMMARY, LOG = "run.json", "trees.jsonl", "summary.json", "log.txt"
+MANIFEST, SUMMARY, LOG = "run.json", "summary.json", "log.txt"
 LOCK = "run.lock"
 RUN_FILES = (MANIFEST, TREES, SUMMARY, LOG)
 """The files of a run."""
@@ -47,16 +54,17 @@ class RunStore:
     """The run directory."""
     manifest: Manifest
     """The stored manifest; for a resumed run, that of its first start."""
-    done: set[str]
-    """Ids of the prompts whose tree is in `trees.jsonl`."""
+    trees: dict[str, StoredTree]
+    """The trees in `trees.jsonl` by the id of their prompt."""
 
     def __init__(self, directory: Path, manifest: Manifest, *, resources: ExitStack) -> None:
         self.directory = directory
         self.manifest = manifest
-        self.done = _repair(directory / TREES)
+        self.trees = repair(directory / TREES)
         self._log = resources.enter_context(LineFile(directory / LOG))
-        self._trees = resources.enter_context(LineFile(directory / TREES))
+        self._file = LineFile(directory / TREES)
         self._resources = resources.pop_all()
+        self._closed = False
 
     @classmethod
     def open(cls, directory: str | Path, manifest: Manifest, *, fresh: bool = False) -> RunStore:
@@ -90,11 +98,43 @@ class RunStore:
         Raises
         ------
         RunStopped
-            The disk is full or fails; the file is truncated to its last whole line.
+            The disk is full or fails, and the file is truncated to its last whole line; or somebody else
+            deleted, moved or changed the file.
         """
         with self._stopping():
-            self._trees.append(tree.to_json())
-        self.done.add(tree.prompt.id)
+            self._file.check()
+            self._file.append(tree.to_json())
+        self.trees[tree.prompt.id] = StoredTree(tree.prompt.digest, tree.selected is not None)
+
+    def discard(self, ids: Container[str]) -> None:
+        """Take the trees of some prompts out of the run, so that they are searched again."""
+        path = self.directory / TREES
+        with self._stopping():
+            self._file.check()
+            self._file.__exit__()
+            rewrite(path, lambda prompt_id, _: prompt_id not in ids)
+            self._file = LineFile(path)
+        self.trees = {name: tree for name, tree in self.trees.items() if name not in ids}
+
+    @property
+    def done(self) -> Set[str]:
+        """Ids of the prompts whose tree is in `trees.jsonl`."""
+        return self.trees.keys()
+
+    def saved(self, where: str = "") -> str:
+        """What can be relied on, for messages: the number of trees that are saved, or what befell them.
+
+        Parameters
+        ----------
+        where:
+            Their place, such as "in runs/a".
+        """
+        try:
+            if not self._closed:
+                self._file.check()
+        except FileChanged as error:
+            return f"{error}; trees may be lost"
+        return f"{len(self.trees)} trees are saved {where}".rstrip()
 
     def log(self, line: str) -> None:
         """Append a dated line to `log.txt`, with control characters and line breaks escaped."""
@@ -107,8 +147,24 @@ class RunStore:
             replace_json(self.directory / SUMMARY, dict(summary))
 
     def close(self) -> None:
-        """Sync the files and release the lock; a second call does nothing."""
+        """Sync the files and release the lock; a second call does nothing.
+
+        Raises
+        ------
+        RunStopped
+            The disk fails, or somebody else deleted, moved or changed the trees.
+        """
         with self._stopping():
+            try:
+                if not self._closed:
+                    self._file.check()
+            finally:
+                self._release()
+
+    def _release(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._resources.push(self._file)
             self._resources.close()
 
     def __enter__(self) -> Self:
@@ -120,44 +176,26 @@ class RunStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        with self._stopping():  # whatever befell the trees is part of that error
+            self._release()
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
         try:
             yield
+        except FileChanged as error:
+            raise RunStopped(
+                f"{error}; trees may be lost; put the file back, or rerun the command: it searches every "
+                "prompt that has no tree"
+            ) from error
         except OSError as error:
             raise RunStopped(
-                f"cannot write to {self.directory}: {error.strerror or error}; {len(self.done)} trees are "
-                "saved; fix this and rerun the command to resume"
+                f"cannot write to {self.directory}: {error.strerror or error}; {self.saved()}; fix this and "
+                "rerun the command to resume"
             ) from error
-
-
-def read_trees(path: str | Path) -> Iterator[SearchTree]:
-    """Stream the trees of a run directory or of a `.jsonl` file, in constant memory.
-
-    A torn last line is skipped, so a run can be read while it is being written.
-
-    Raises
-    ------
-    UsageError
-        There is no such file. When the stream reaches it: a line that is corrupt, not a tree, or of a
-        newer schema version.
-    """
-    path = Path(path)
-    path = path / TREES if path.is_dir() else path
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}; expected a run directory or its {TREES}")
-    return (_tree(row, f"{path}:{number}") for number, _, row in _rows(path))
-
-
-def tree_offsets(path: Path) -> dict[str, int]:
-    """Prompt id to the byte offset of its line in a file of trees."""
-    offsets, start = {}, 0
-    for number, end, row in _rows(path):
-        offsets[_prompt_id(row, f"{path}:{number}")] = start
-        start = end
-    return offsets
 
 
 def read_manifest(directory: str | Path) -> Manifest:
@@ -170,11 +208,11 @@ def read_manifest(directory: str | Path) -> Manifest:
     """
     path = Path(directory) / MANIFEST
     value = _read_object(path)
-    _refuse_newer(value, str(path))
+    refuse_newer(value, str(path))
     try:
         return Manifest.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{path} is not the manifest of a run: {_first(error)}") from error
+        raise UsageError(f"{path} is not the manifest of a run: {first_problem(error)}") from error
 
 
 def read_summary(directory: str | Path) -> dict[str, Any]:
@@ -254,63 +292,6 @@ def _is_part(directory: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Line number, byte offset of the line's end, and the line's JSON object; skips a torn last line."""
-    end = 0
-    with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            end += len(line)
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                if not handle.readline():
-                    return
-                raise UsageError(f"{path}:{number} is corrupt: {error}; delete the line") from error
-            _refuse_newer(row, f"{path}:{number}")
-            yield number, end, row
-
-
-def _repair(path: Path) -> set[str]:
-    """Cut a torn last line off `trees.jsonl`; returns the prompt ids of the whole lines."""
-    if not path.exists():
-        return set()
-    done, size = set(), 0
-    for number, end, row in _rows(path):
-        done.add(_prompt_id(row, f"{path}:{number}"))
-        size = end
-    with path.open("r+b") as handle:
-        handle.truncate(size)
-        handle.seek(max(size - 1, 0))
-        if size and handle.read() != b"\n":  # an editor removed the last line break
-            handle.write(b"\n")
-    return done
-
-
-def _prompt_id(row: dict[str, Any], where: str) -> str:
-    match row:
-        case {"prompt": {"id": str(prompt_id)}}:
-            return prompt_id
-    raise UsageError(f"{where} is not a search tree: it has no prompt id; delete the line")
-
-
-def _tree(row: dict[str, Any], where: str) -> SearchTree:
-    try:
-        return SearchTree.model_validate(row)
-    except ValidationError as error:
-        raise UsageError(f"{where} is not a search tree: {_first(error)}") from error
-
-
-def _refuse_newer(row: Any, where: str) -> None:
-    if not isinstance(row, dict):
-        raise UsageError(f"{where}: expected a JSON object, got {type(row).__name__}")
-    version = row.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UsageError(
-            f"{where} has schema version {version}; this version of spar reads up to {SCHEMA_VERSION}; "
-            "upgrade spar"
-        )
-
-
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
@@ -321,11 +302,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
 
 
 def _printable(text: str) -> str:

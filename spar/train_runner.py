@@ -24,6 +24,7 @@ from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.prompts import read_prompts
 from spar.record.training import Scores
+from spar.rows.read import is_stream
 from spar.run.resolve import check_folders
 from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
@@ -191,8 +192,10 @@ def _check(config: TrainConfig) -> int | None:
             "spar train trains its models, and cannot train those of a server; give --model FOLDER_OR_NAME "
             "and --engine hf or vllm (a judge with its own model may be a server)"
         )
-    if config.prompts == "-":
-        raise UsageError("spar train reads its prompts in every iteration; give a file, not -")
+    if config.prompts and is_stream(config.prompts):
+        raise UsageError(
+            f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
+        )
     num_prompts = sum(1 for _ in read_prompts(config.prompts)) if config.prompts else None
     check_folders(decode)
     if config.embedding_model and not has_package("sentence_transformers"):

@@ -10,8 +10,10 @@ written with `to_json` (ASCII, `\\u` escapes) and read with `SearchTree.from_jso
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from operator import add, sub
 from typing import Annotated, Any, Literal, get_args
 
@@ -74,6 +76,22 @@ class Prompt(Record):
     """Origin of the prompt: a file, `--prompt`, or a built-in set."""
     meta: dict[str, Any] = Field(default_factory=dict)
     """Other fields of the row, such as IFEval's `instruction_id_list` and `kwargs`."""
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of the SHA-256 of the content: the messages, and `meta` if there is any.
+
+        Neither the id nor the source is part of it.
+        """
+        turns = [(message.role, message.content) for message in self.messages]
+        return content_digest(turns, self.meta)
+
+
+def content_digest(turns: Sequence[tuple[str, str]], meta: Mapping[str, Any]) -> str:
+    """`Prompt.digest` of roles with their texts, and of the other fields."""
+    content = {"messages": turns, "meta": meta} if meta else turns
+    text = json.dumps(content, sort_keys=bool(meta))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
 class Usage(Record):
@@ -273,8 +291,12 @@ class SearchTree(Record):
         return tuple(reversed(path))
 
     def to_json(self) -> str:
-        """One line of ASCII JSON, without a line break."""
-        return json.dumps(self.model_dump(), separators=(",", ":"))
+        """One line of ASCII JSON, without a line break; a number that JSON lacks (NaN, Infinity) is null."""
+        row = self.model_dump()
+        try:
+            return json.dumps(row, separators=(",", ":"), allow_nan=False)
+        except ValueError:
+            return json.dumps(_finite(row), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> SearchTree:
@@ -286,6 +308,15 @@ class SearchTree(Record):
             Not JSON, or not a tree of this schema (pydantic's `ValidationError` is one).
         """
         return cls.model_validate(json.loads(line))
+
+
+def _finite(value: Any) -> Any:
+    """JSON values with null for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def best(nodes: tuple[Node, ...], n: int = 1) -> tuple[Node, ...]:

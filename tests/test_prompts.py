@@ -8,20 +8,25 @@ import sys
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import UsageError
-from spar.prompts import prompt_from_text, read_prompts
+from spar.prompts import prompt_from_text, read_prompts, with_stored_ids
 from spar.types import Message, Prompt
 
 any_text = st.text(st.characters(exclude_categories=()), min_size=1)
 """Any Python string, lone surrogates and control characters included."""
 
 meta_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
     max_leaves=5,
 )
@@ -105,14 +110,123 @@ def test_ids_are_explicit_or_derived(tmp_path: Path) -> None:
     one, key, derived, other = read_prompts(path)
     assert (one.id, key.id) == ("one", "1000")
     assert (one.meta, key.meta) == ({"key": 1}, {"key": 1000})
-    assert derived.id.startswith("000003-")
-    assert other.id == f"000004-{derived.id[7:]}"
+    assert derived.id == f"000001-{derived.digest[:8]}" == prompt_from_text("a").id
+    assert other.id == f"000002-{derived.digest[:8]}"
     assert [prompt.id for prompt in read_prompts(path)][2] == derived.id
 
 
-def test_a_derived_id_changes_with_the_text() -> None:
-    """Two texts at one position have two ids."""
-    assert prompt_from_text("a").id != prompt_from_text("b").id
+def test_derived_ids_come_from_the_content(tmp_path: Path) -> None:
+    """In another order, the same rows have the same ids; another text or other constraints have others."""
+    rows = [
+        *({"prompt": "a"}, {"prompt": "b"}, {"prompt": "b"}),
+        {"prompt": "a", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
+        {"prompt": "a", "instruction_id_list": ["startend:quotation"], "kwargs": [{}]},
+    ]
+    forwards = list(read_prompts(write(tmp_path / "rows.jsonl", *rows)))
+    backwards = list(read_prompts(write(tmp_path / "swor.jsonl", *reversed(rows))))
+    assert {(p.id, p.digest) for p in forwards} == {(p.id, p.digest) for p in backwards}
+    assert len({prompt.id for prompt in forwards}) == len(rows)
+
+
+def test_the_ids_of_an_earlier_run_are_found_by_content(tmp_path: Path) -> None:
+    """Line-based ids of the last version stay, equal rows get one each, and new rows collide with none."""
+    path = tmp_path / "rows.txt"
+    path.write_text("new\nsame\nother\nsame\nsame\n", encoding="ascii")
+    prompts = list(read_prompts(path))
+    new, same, other = (prompt.digest for prompt in prompts[:3])
+    stored = {
+        **{f"{line:06d}-{same[:8]}": same for line in (2, 7)},
+        f"000003-{other[:8]}": other,
+        f"000001-{new[:8]}": "of another text",
+    }
+    ids = [prompt.id for prompt in with_stored_ids(prompts, stored)]
+    assert ids == [
+        f"000002-{new[:8]}",
+        f"000002-{same[:8]}",
+        f"000003-{other[:8]}",
+        f"000007-{same[:8]}",
+        f"000003-{same[:8]}",
+    ]
+    explicit = prompts[1].model_copy(update={"id": "mine"})
+    assert list(with_stored_ids([explicit], stored)) == [explicit]
+
+
+TEXT = {"role": "user", "content": "Do it."}
+
+
+@pytest.mark.parametrize(
+    ("row", "turns", "meta"),
+    [
+        (
+            {"instruction": "Do it.", "input": "", "output": "ok"},
+            ["user: Do it."],
+            {"output": "ok"},
+        ),
+        ({"instruction": "Do", "input": "it", "system": "Be"}, ["system: Be", "user: Do\nit"], {}),
+        (
+            {
+                "conversations": [
+                    {"from": "system", "value": "Be"},
+                    {"from": "human", "value": "a"},
+                    {"from": "gpt", "value": "b", "weight": 1},
+                    {"from": "human", "value": "c"},
+                    {"from": "gpt", "value": "d"},
+                ]
+            },
+            ["system: Be", "user: a", "assistant: b", "user: c"],
+            {"output": "d", "turns": [{}, {}, {"weight": 1}, {}]},
+        ),
+        (
+            {"messages": [{"role": "developer", "content": "Be"}, TEXT | {"name": "n"}]},
+            ["system: Be", "user: Do it."],
+            {"turns": [{}, {"name": "n"}]},
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "text", "text": "a"},
+                            {"type": "input_text", "text": "b"},
+                        ],
+                        "tool_calls": None,
+                    }
+                ]
+            },
+            ["user: a\nb"],
+            {},
+        ),
+        ({"prompt": [TEXT], "n": 1}, ["user: Do it."], {"n": 1}),
+        ({"messages": json.dumps([TEXT])}, ["user: Do it."], {}),
+        (
+            {"custom_id": "x", "method": "POST", "body": {"model": "m", "messages": [TEXT]}},
+            ["user: Do it."],
+            {"custom_id": "x", "method": "POST", "body": {"model": "m"}},
+        ),
+    ],
+    ids=["alpaca", "alpaca-input", "sharegpt", "developer", "parts", "trl", "cell", "batch"],
+)
+def test_conversations_as_people_have_them(
+    tmp_path: Path, row: dict[str, Any], turns: list[str], meta: dict[str, Any]
+) -> None:
+    """Each form gives the turns before the last reply; other fields are in `meta`."""
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", row))
+    assert [f"{message.role}: {message.content}" for message in prompt.messages] == turns
+    assert prompt.meta == meta
+    assert prompt.id == row.get("custom_id", f"000001-{prompt.digest[:8]}")
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    ['[{"num_words": 3}]', [{"num_words": 3}], ['{"num_words": 3}']],
+    ids=["text", "list", "texts"],
+)
+def test_arguments_of_constraints_may_be_text(tmp_path: Path, kwargs: Any) -> None:
+    """JSON in a string is read as the list that it is."""
+    row = {"prompt": "x", "instruction_id_list": '["a:b"]', "kwargs": kwargs}
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", row))
+    assert prompt.meta == {"instruction_id_list": ["a:b"], "kwargs": [{"num_words": 3}]}
 
 
 def test_standard_input_mixes_objects_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +255,18 @@ def test_limit_stops_before_the_next_row(tmp_path: Path) -> None:
 
 
 USER = {"role": "user", "content": "hi"}
+BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
+    (5, None, "'instruction_id_list' is 5; accepted: a list of strings"),
+    ([["a"]], None, "'instruction_id_list' is"),
+    ([{}], None, "'instruction_id_list' is"),
+    ("a", None, "'instruction_id_list' is"),
+    (["a"], {"n": 1}, "'kwargs' is {\"n\": 1}; accepted: a list of objects"),
+    (["a"], [[]], "'kwargs' is [[]]"),
+    (["a"], "x", "'kwargs' is \"x\""),
+    (["a"], "[{", "not JSON"),
+    (["a"], [{}, {}], "'kwargs' has 2 objects for 1 constraints"),
+]
+"""`instruction_id_list`, `kwargs`, and what the message says."""
 
 
 @pytest.mark.parametrize(
@@ -160,11 +286,32 @@ USER = {"role": "user", "content": "hi"}
         ('{"messages": []}', "'messages' is []"),
         ('{"messages": ["x"]}', "'messages'[0] is \"x\"; accepted: an object"),
         ('{"messages": [{"role": "user"}]}', "'role' and 'content'"),
-        (json.dumps({"messages": [USER | {"name": "n"}]}), "exactly 'role' and 'content'"),
+        (
+            json.dumps({"messages": [USER | {"tool_calls": [1]}]}),
+            "'tool_calls'; accepted: turns of",
+        ),
+        (json.dumps({"messages": [USER | {"content": []}]}), "content []; accepted: a string"),
+        (
+            json.dumps(
+                {"messages": [USER | {"content": [{"type": "image_url", "image_url": "u"}]}]}
+            ),
+            'a part of type "image_url"; accepted: parts of type text',
+        ),
+        ('{"conversations": [{"from": "observation", "value": "x"}]}', 'the role "observation"'),
+        ('{"instruction": 5}', "'instruction' is 5; accepted: a string"),
+        ('{"instruction": "x", "system": 5}', "'system' is 5; accepted: a string"),
+        ('{"body": {"model": "m"}}', "'body.messages' is null"),
+        ('{"prompt": "x", "a": NaN}', "the number NaN"),
+        ('{"prompt": "x", "prompt": "y"}', 'the key "prompt" twice'),
         (json.dumps({"messages": [USER | {"role": "tool"}]}), '"tool"; accepted: system, user'),
         (json.dumps({"messages": [USER | {"role": ["user"]}]}), 'role ["user"]'),
         (json.dumps({"messages": [USER | {"content": None}]}), "content null; accepted: a string"),
-        (json.dumps({"messages": [USER, {**USER, "role": "assistant"}]}), "the role 'assistant'"),
+        (json.dumps({"messages": [{**USER, "role": "assistant"}]}), "the role 'assistant'"),
+        (json.dumps({"messages": [USER, {**USER, "role": "system"}]}), "the role 'system'"),
+        *(
+            (json.dumps({"prompt": "x", "instruction_id_list": names, "kwargs": kwargs}), words)
+            for names, kwargs, words in BAD_CONSTRAINTS
+        ),
         ('{"prompt": "x", "id": true}', "'id' is true; accepted: a non-empty string"),
         ('{"prompt": "x", "id": null, "key": 1}', "'id' is null"),
         ('{"prompt": "x", "id": ""}', "'id' is \"\""),
@@ -205,8 +352,8 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 def test_paths_are_checked_immediately(tmp_path: Path) -> None:
     """A missing file, a directory and an unknown suffix are errors before the first prompt."""
-    (tmp_path / "rows.csv").write_text("prompt\n", encoding="ascii")
-    for name, words in [("none.txt", "no file"), ("", "directory"), ("rows.csv", r"'\.csv'")]:
+    (tmp_path / "rows.doc").write_text("prompt\n", encoding="ascii")
+    for name, words in [("none.txt", "no file"), ("", "directory"), ("rows.doc", r"'\.doc'")]:
         with pytest.raises(UsageError, match=words):
             read_prompts(tmp_path / name)
 

@@ -125,6 +125,10 @@ def test_the_stored_form_is_read_again(load: Callable[[], Settings]) -> None:
     assert type(config).from_stored(json.loads(json.dumps(config.stored()))) == config
 
 
+NEW = {"redo"}
+"""Settings of this version that may change and were not in the last one."""
+
+
 @pytest.mark.parametrize(
     ("free", "count", "digest"),
     [
@@ -134,9 +138,10 @@ def test_the_stored_form_is_read_again(load: Callable[[], Settings]) -> None:
     ],
 )
 def test_the_settings_that_may_change(free: tuple[str, ...], count: int, digest: str) -> None:
-    """They are the last version's, in any order."""
-    names = json.dumps(sorted(free))
-    assert (len(free), hashlib.sha256(names.encode()).hexdigest()[:16]) == (count, digest)
+    """They are the last version's and the new ones, in any order."""
+    old = [name for name in free if name.rpartition(".")[2] not in NEW]
+    names = json.dumps(sorted(old))
+    assert (len(old), hashlib.sha256(names.encode()).hexdigest()[:16]) == (count, digest)
 
 
 def test_empty_plugin_options_are_not_stored() -> None:

@@ -84,7 +84,7 @@ async def decode_async(
     Parameters
     ----------
     prompts:
-        A file of prompts (.jsonl, .json, .txt), or texts, rows or `Prompt` objects; "" for the built-in
+        A file of prompts, a data set of the hub, or texts, rows or `Prompt` objects; "" for the built-in
         prompts of nano-if.
     out:
         The run directory. The same call resumes it; other settings are refused. None stores nothing.
@@ -123,11 +123,11 @@ async def _decode(
 ) -> DecodeResult:
     listener = listener or LogListener()
     config, source = _prompts(config, prompts)
-    ids = tuple(prompt.id for prompt in source.read())
     if out is not None:
         decoded = await run_decode(
             config, source, out=Path(out), overwrite=overwrite, listener=listener
         )
+        ids = tuple(prompt.id for prompt in decoded.source.read())
         return DecodeResult(decoded.directory, decoded.summary, ids)
     trees = _Trees()
     with temporary_run() as directory:
@@ -137,6 +137,7 @@ async def _decode(
             )
         except RunStopped as error:  # there is nothing to resume
             raise (error.__cause__ if isinstance(error.__cause__, EngineError) else error) from None
+    ids = tuple(prompt.id for prompt in source.read())
     return DecodeResult(None, decoded.summary, ids, trees.by_id)
 
 

@@ -21,7 +21,8 @@ from spar.cli.train import Changes
 
 def bootstrap(
     prompts: Annotated[
-        str, typer.Argument(help="A .jsonl or .txt file of prompts; default: nano-if's own.")
+        str,
+        typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
     ] = "",
     *,
     refiner_prompts: Annotated[

@@ -39,7 +39,7 @@ def decode(
     prompts: Annotated[
         str,
         typer.Argument(
-            help="A .jsonl or .txt file, or - for standard input; default: built-in prompts."
+            help="A file, a data set of the hub, or - for standard input; default: built-in prompts."
         ),
     ] = "",
     *,

@@ -39,7 +39,7 @@ def evolve(
         str,
         typer.Argument(
             metavar="SEED_PROMPTS",
-            help="Plain prompts: a .jsonl or .txt file, or - for standard input.",
+            help="Plain prompts: a file, a data set of the hub, or - for standard input.",
         ),
     ],
     *,

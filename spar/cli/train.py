@@ -47,7 +47,8 @@ Changes = Annotated[
 @with_settings(DecodeConfig, panels=("Models", "Engine"))
 def train(
     prompts: Annotated[
-        str, typer.Argument(help="A .jsonl or .txt file of prompts; default: nano-if's own.")
+        str,
+        typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
     ] = "",
     *,
     iterations: Annotated[int | None, typer.Option(help="Iterations in total.")] = None,

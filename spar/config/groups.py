@@ -55,7 +55,8 @@ class PromptGroup(Settings):
     panel = "Prompts"
 
     prompts: str = setting("", flag="")
-    """A .jsonl or .txt file, or `-` for standard input; empty for the built-in nano-if prompts."""
+    """A file (.jsonl, .json, .csv, .tsv, .parquet, .txt), a data set of the hub, or `-` for standard input;
+    empty for the built-in nano-if prompts."""
     limit: int | None = setting(None, may_change=True, ge=1)
     """Use only the first N prompts."""
 
@@ -174,6 +175,11 @@ class RunGroup(Settings):
 
     concurrency: int = setting(0, may_change=True, ge=0)
     """Maximum trees in flight; 0 admits as many as keep the engine busy."""
+    redo: tuple[Literal["changed", "unanswered"], ...] = setting(
+        (), may_change=True, omit_default=True
+    )
+    """Stored trees to search again on resuming: changed, whose prompt has another content now; unanswered, where
+    every attempt failed. Repeatable."""
     seed: int | None = setting(0)
     """Random seed of the run; null in a recipe leaves the engine unseeded."""
     greedy_first: bool = setting(True)

@@ -28,9 +28,10 @@ from spar.hardware import has_package
 from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
+from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.engine_pool import EnginePool
-from spar.store import read_manifest
+from spar.store import TREES, read_manifest, stored_trees
 from spar.types import Prompt, Usage
 
 
@@ -129,7 +130,7 @@ def open_benchmark(
     config = config.model_copy(
         update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
     )
-    whole = benchmark.load(config)
+    whole = _with_stored_ids(benchmark.load(config), directory)
     examples = whole if benchmark.limits_itself else whole[: config.limit]
     _check_not_deleted(directory, config.responses, request)
     answers, grades = None, None
@@ -154,6 +155,13 @@ def open_benchmark(
     return OpenedBenchmark(
         benchmark, config, examples, RunOutputs(directory, answers, grades), len(whole), notes
     )
+
+
+def _with_stored_ids(examples: Sequence[Prompt], directory: Path) -> list[Prompt]:
+    """The examples under the ids that an evaluation in the directory has for them, where these come from the content."""
+    path = directory / TREES
+    stored = stored_trees(path) if path.is_file() else {}
+    return [*with_stored_ids(examples, {name: tree.digest for name, tree in stored.items()})]
 
 
 def find_benchmark(name: str, request: EvalRequest, config: EvalConfig = EvalConfig()) -> Benchmark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from spar.evolve.benchmarks import load_benchmark_prompts
 from spar.evolve.contamination import BenchmarkIndex, BenchmarkPrompts
@@ -12,6 +13,8 @@ from spar.evolve.settings import EvolveConfig
 from spar.evolve.teacher import requests
 from spar.prompts import read_prompts
 from spar.record.evolution import Rejected
+from spar.rows.read import is_repeatable
+from spar.store import TREES, tree_offsets
 from spar.types import Prompt
 
 
@@ -41,8 +44,13 @@ class EvolveInputs:
         return requests(self.seeds, self.config.per_prompt, self.config.seed)
 
 
-def read_inputs(config: EvolveConfig) -> EvolveInputs:
+def read_inputs(config: EvolveConfig, run: Path | None = None) -> EvolveInputs:
     """Read seed prompts and benchmarks, and set seed prompts aside that are in a benchmark.
+
+    Parameters
+    ----------
+    run:
+        The run directory that is resumed, if there is one. One that the last version started has its ids.
 
     Raises
     ------
@@ -50,7 +58,17 @@ def read_inputs(config: EvolveConfig) -> EvolveInputs:
         A seed prompt or a benchmark's data cannot be read.
     """
     prompts = tuple(read_prompts(config.prompts, config.limit))
+    sent = _sent_seeds(run) if run is not None and is_repeatable(config.prompts) else set()
+    if not sent <= {prompt.id for prompt in prompts}:
+        prompts = tuple(read_prompts(config.prompts, config.limit, ids_by_line=True))
     benchmarks, absent = load_benchmark_prompts(config.data)
     index = BenchmarkIndex(benchmarks)
     seeds, contaminated = split_seeds(prompts, index)
     return EvolveInputs(config, tuple(seeds), tuple(contaminated), tuple(benchmarks), index, absent)
+
+
+def _sent_seeds(run: Path) -> set[str]:
+    """Ids of the seed prompts whose requests have a tree in a run."""
+    path = run / TREES
+    ids = tree_offsets(path) if path.is_file() else {}
+    return {request.rpartition("/")[0] for request in ids}

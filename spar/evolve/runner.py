@@ -7,12 +7,11 @@ other, without a judge; the selection is computed anew at the end of each comman
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import SparError, UsageError
-from spar.evolve.finalize import finalize, read_outcomes
+from spar.evolve.finalize import finalize
 from spar.evolve.inputs import EvolveInputs, read_inputs
 from spar.evolve.report import absent_note
 from spar.evolve.settings import EvolveConfig
@@ -68,18 +67,19 @@ async def evolve(
         A request could not be served; the run can be resumed.
     """
     config, template = with_template(config)
-    inputs = read_inputs(config)
+    inputs = read_inputs(config, out)
     for note in notes(inputs):
         listener.note(note)
     source = PromptSource(inputs.requests, inputs.num_requests)
     resolved = _resolve(config, source, listener, out=None if overwrite else out)
     directory = out or resolved.directory
+    if out is None and directory.is_dir():
+        inputs = read_inputs(config, directory)
+        source = PromptSource(inputs.requests, inputs.num_requests)
     job = Job("", (), roles=("actor",), change=lambda roles: with_teacher(roles, template))
     with RunStore.open(directory, resolved.manifest, fresh=overwrite) as store:
         for name in FILES if overwrite else ():
             (store.directory / name).unlink(missing_ok=True)
-        # Seed prompts that changed are an error before any request is sent.
-        deque(read_outcomes(store.directory, inputs), maxlen=0)
         run = Run(resolved.config, source, store, listener, job=job)
         summary = await run.execute()
         report = finalize(store.directory, inputs, store.manifest.models["actor"])

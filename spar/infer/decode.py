@@ -101,7 +101,8 @@ async def decode(
         while running:
             await write_next()
     except EngineError as error:
-        message = f"{error}; {len(store.done)} trees are saved in {store.directory}"
-        raise RunStopped(f"{message}; rerun the command to resume") from error
+        raise RunStopped(
+            f"{error}; {store.saved(f'in {store.directory}')}; rerun the command to resume"
+        ) from error
     finally:
         await cancel(running)

@@ -75,6 +75,13 @@ def is_repeatable(source: str | Path) -> bool:
     return str(source) != STANDARD_INPUT and _exists(Path(source)) and Path(source).is_file()
 
 
+def is_stream(source: str | Path) -> bool:
+    """Whether a source can be read only once: standard input, a pipe or a device."""
+    return str(source) == STANDARD_INPUT or (
+        _exists(Path(source)) and not (Path(source).is_file() or Path(source).is_dir())
+    )
+
+
 def _file_rows(path: Path, text_field: str, suffix: str) -> Iterator[Row]:
     limit = None if path.is_file() else MAX_STREAM
     if suffix == PARQUET_SUFFIX:

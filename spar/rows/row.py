@@ -23,6 +23,15 @@ class Row:
     values: dict[str, Any]
     """Its fields, plain JSON."""
 
+    @property
+    def place(self) -> str:
+        """Its place in the file, for messages about another row."""
+        return (
+            f"on line {self.number}"
+            if self.where.endswith(f":{self.number}")
+            else f"in row {self.number}"
+        )
+
 
 def reject(where: str, received: str, accepted: str) -> NoReturn:
     """Raise `UsageError` for a row."""

@@ -14,13 +14,21 @@ from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import safe_name
-from spar.prompts import prompt_from_row, prompt_from_text, read_prompts
+from spar.prompts import (
+    check_json,
+    prompt_from_row,
+    prompt_from_text,
+    read_prompts,
+    with_id,
+    with_ids,
+)
 from spar.record.layout import BUILT_IN_PROMPTS
+from spar.rows.read import is_repeatable
 from spar.run.build import make_manifest
 from spar.run.resolve import resolve_config
-from spar.run.resume import PromptSource, is_complete, load_summary
+from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run, in_thread
-from spar.store import TREES, RunStore, tree_offsets
+from spar.store import TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Prompt, SearchTree
 
 IN_MEMORY = "python"
@@ -71,6 +79,8 @@ class DecodedRun:
     summary: Summary
     config: DecodeConfig
     """The resolved settings."""
+    source: PromptSource
+    """The prompts, under the ids that the run has for them."""
 
 
 async def run_decode(
@@ -108,13 +118,16 @@ async def run_decode(
         if out is None or overwrite or not is_complete(out, config, source):
             raise
         listener.note(f"{error}; the run is complete: all {source.count} trees are stored")
-        return DecodedRun(out, load_summary(out), config)
+        source = source.resumed(stored_trees(out / TREES))
+        ids = {prompt.id for prompt in source.read()}
+        return DecodedRun(out, load_summary(out, ids), config, source)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     with RunStore.open(directory, manifest, fresh=overwrite) as store:
+        refuse_other_prompts(store, config, source.resumed(store.trees))
         run = Run(config, source, store, listener)
         summary = await run.execute()
-    return DecodedRun(directory, summary, config)
+    return DecodedRun(directory, summary, config, run.source)
 
 
 def default_directory(config: DecodeConfig, manifest: Manifest) -> Path:
@@ -135,8 +148,8 @@ def prompt_source(config: DecodeConfig) -> PromptSource:
 
         count = config.limit or BUILT_IN_PROMPTS
         return PromptSource(lambda: nano_prompts("test", limit=count), count)
-    if config.prompts == "-":
-        return source_of(read_prompts("-", config.limit))
+    if not is_repeatable(config.prompts):
+        return source_of(read_prompts(config.prompts, config.limit))
     count = sum(1 for _ in read_prompts(config.prompts, config.limit))
     return PromptSource(lambda: read_prompts(config.prompts, config.limit), count)
 
@@ -150,23 +163,20 @@ def source_of(prompts: Iterable[Prompt]) -> PromptSource:
 def as_prompts(values: Iterable[PromptLike]) -> Iterator[Prompt]:
     """Prompts of texts, of rows as in a prompts file, and of `Prompt` objects; ids must be unique.
 
+    Those without an id get one from their content.
+
     Raises
     ------
     UsageError
         A value that is no prompt, or an id that comes twice.
     """
-    seen: dict[str, int] = {}
-    for number, value in enumerate(values, start=1):
-        prompt = as_prompt(value, number)
-        if prompt.id in seen:
-            raise UsageError(
-                f"prompts {seen[prompt.id]} and {number} have the same id {prompt.id!r}; give each its own"
-            )
-        seen[prompt.id] = number
-        yield prompt
+    places = ((number, f"prompt {number}", value) for number, value in enumerate(values, start=1))
+    return with_ids(
+        (where, f"in {where}", _prompt(value, number)) for number, where, value in places
+    )
 
 
-def as_prompt(value: PromptLike, number: int = 1) -> Prompt:
+def as_prompt(value: PromptLike) -> Prompt:
     """The prompt of a text, of a row of a prompts file, or a `Prompt` itself.
 
     Raises
@@ -174,13 +184,20 @@ def as_prompt(value: PromptLike, number: int = 1) -> Prompt:
     UsageError
         It is none of these, or is blank.
     """
-    if isinstance(value, Prompt):
-        return value
+    return with_id(_prompt(value, 1))
+
+
+def _prompt(value: PromptLike, number: int) -> Prompt:
+    """The prompt of a value, with the id "" where a row has none."""
+    where = f"prompt {number}"
     if isinstance(value, str):
-        return prompt_from_text(value, IN_MEMORY, number)
+        return prompt_from_text(value, IN_MEMORY).model_copy(update={"id": ""})
     if isinstance(value, Mapping):
-        return prompt_from_row(dict(value), number, IN_MEMORY)
-    raise UsageError(
-        f"prompt {number} is a {type(value).__name__}; expected a text, a row such as "
-        '{"prompt": ...} or {"messages": [...]}, or a spar.Prompt'
-    )
+        return prompt_from_row(value, where, IN_MEMORY)
+    if not isinstance(value, Prompt):
+        raise UsageError(
+            f"{where} is a {type(value).__name__}; expected a text, a row such as "
+            '{"prompt": ...} or {"messages": [...]}, or a spar.Prompt'
+        )
+    check_json(value.meta, where)
+    return value

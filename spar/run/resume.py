@@ -1,8 +1,12 @@
-"""Resuming: the totals of a run directory, and whether it is complete."""
+"""Resuming: which stored trees are those of the prompts at hand, their totals, and whether the run is complete.
+
+A tree belongs to a prompt with its id and its content. A prompt whose id comes from its content finds its tree by the
+content, under whatever id the run has it. A tree whose prompt is not at hand stays in the file and is not counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,25 @@ from spar.errors import ConfigChanged, SparError
 from spar.infer.summary import Summary
 from spar.manifest import refuse_changes
 from spar.plugins import ENGINES
+from spar.prompts import with_stored_ids
+from spar.rows.row import cut
 from spar.run.build import make_manifest
 from spar.run.resolve import urls
-from spar.store import MANIFEST, TREES, read_manifest, read_summary, read_trees, tree_offsets
-from spar.types import Prompt
+from spar.store import (
+    MANIFEST,
+    TREES,
+    RunStore,
+    StoredTree,
+    read_manifest,
+    read_summary,
+    read_trees,
+    stored_trees,
+    tree_offsets,
+)
+from spar.types import Prompt, SearchTree
+
+MAX_NAMED = 3
+"""Most prompts that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +44,30 @@ class PromptSource:
     read: Callable[[], Iterator[Prompt]]
     count: int
 
+    def resumed(self, trees: Mapping[str, StoredTree]) -> PromptSource:
+        """The same prompts, under the ids that the trees of a run have for their content."""
+        digests = {prompt_id: tree.digest for prompt_id, tree in trees.items()}
+        if not digests:
+            return self
+        return PromptSource(lambda: with_stored_ids(self.read(), digests), self.count)
 
-def load_summary(directory: Path) -> Summary:
-    """The totals of what a run directory holds, with the time that it took."""
+
+def load_summary(directory: Path, ids: Container[str] | None = None) -> Summary:
+    """The totals of a run directory, with the time that it took.
+
+    Parameters
+    ----------
+    ids:
+        The prompts whose trees count, None for all.
+    """
     summary = Summary()
-    if (directory / TREES).is_file():
-        for tree in read_trees(directory):
-            summary.add(tree)
+    path = directory / TREES
+    if path.is_file():
+        offsets = tree_offsets(path)
+        with path.open("rb") as handle:
+            for prompt_id in offsets if ids is None else filter(ids.__contains__, offsets):
+                handle.seek(offsets[prompt_id])
+                summary.add(SearchTree.from_json(handle.readline()))
     try:
         earlier = read_summary(directory)
     except SparError:  # killed before it wrote a summary: the time is lost, the trees are not
@@ -56,8 +92,84 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
         refuse_changes(stored, make_manifest(_filled(config, stored.config)), directory)
     except ConfigChanged:
         return False
-    done = tree_offsets(directory / TREES)
-    return len(done) >= source.count and all(prompt.id in done for prompt in source.read())
+    trees = stored_trees(directory / TREES)
+    prompts = source.resumed(trees).read()
+    return len(trees) >= source.count and all(
+        prompt.id in trees
+        and trees[prompt.id].digest == prompt.digest
+        and (trees[prompt.id].answered or "unanswered" not in config.redo)
+        for prompt in prompts
+    )
+
+
+def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> list[str]:
+    """Ids of the prompts whose stored trees the settings say to search again.
+
+    Parameters
+    ----------
+    source:
+        The prompts, under the ids of the run.
+
+    Raises
+    ------
+    ConfigChanged
+        The run has trees of other contents under the ids of some prompts, and the settings do not say that these
+        are searched again.
+    """
+    trees = store.trees
+    present = [prompt for prompt in source.read() if prompt.id in trees]
+    changed = [prompt for prompt in present if trees[prompt.id].digest != prompt.digest]
+    if changed and "changed" not in config.redo:
+        named = "; ".join(_difference(store.directory, prompt) for prompt in changed[:MAX_NAMED])
+        more = f"; and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
+        raise ConfigChanged(
+            f"{store.directory} holds trees of other contents under the ids of these prompts ({len(changed)}): {named}"
+            f"{more}; --redo changed searches them again, --overwrite starts over, another --out keeps both"
+        )
+    ids = [prompt.id for prompt in changed]
+    if "unanswered" in config.redo:
+        ids += [prompt.id for prompt in present if not trees[prompt.id].answered]
+    return ids
+
+
+def refuse_other_prompts(store: RunStore, config: DecodeConfig, source: PromptSource) -> None:
+    """Raise `ConfigChanged` if a run has trees, and none of them is of a prompt at hand: it is of another file."""
+    if not store.trees or "changed" in config.redo:
+        return
+    first = None
+    for prompt in source.read():
+        first = first or prompt
+        if prompt.id in store.trees:
+            return
+    if first is not None:
+        stored = next(read_trees(store.directory)).prompt
+        raise ConfigChanged(
+            f"{store.directory} holds {len(store.trees)} trees of other prompts and none of these: the first there "
+            f"is {_beginning(stored)}, here {_beginning(first)}; choose another --out, or --redo changed to "
+            "search these beside them"
+        )
+
+
+def _difference(directory: Path, prompt: Prompt) -> str:
+    """What differs between a prompt and the one of the same id that is stored."""
+    path = directory / TREES
+    with path.open("rb") as handle:
+        handle.seek(tree_offsets(path)[prompt.id])
+        stored = SearchTree.from_json(handle.readline()).prompt
+    if stored.messages[-1] != prompt.messages[-1]:
+        return f"{prompt.id!a} was {_beginning(stored)} and is {_beginning(prompt)}"
+    if stored.messages != prompt.messages:
+        return f"{prompt.id!a} has other turns before {_beginning(prompt)}"
+    names = [
+        name
+        for name in sorted(stored.meta.keys() | prompt.meta.keys())
+        if stored.meta.get(name) != prompt.meta.get(name)
+    ]
+    return f"{prompt.id!a} has another {', '.join(map(ascii, names[:MAX_NAMED]))}"
+
+
+def _beginning(prompt: Prompt) -> str:
+    return cut(ascii(prompt.messages[-1].content))
 
 
 def _filled(config: DecodeConfig, stored: Mapping[str, Any]) -> DecodeConfig:

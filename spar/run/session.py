@@ -28,7 +28,7 @@ from spar.run.job import Job
 from spar.run.placement import memory_shares, placement
 from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments, required_roles
-from spar.run.resume import PromptSource, load_summary
+from spar.run.resume import PromptSource, load_summary, outdated
 from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, has_missing_drafts
 from spar.store import RunStore
 from spar.types import Role, SearchTree
@@ -66,10 +66,14 @@ class Run:
         UsageError
             A model cannot be loaded or a server refuses to serve it.
         """
-        self.summary = load_summary(self.store.directory)
-        if self.summary.trees:
-            self.listener.note(f"resuming: {self.summary.trees} trees are stored")
-        if self._is_complete():
+        self.source = self.source.resumed(self.store.trees)
+        self._discard_outdated()
+        ids = {prompt.id for prompt in self.source.read()}
+        self.summary = load_summary(self.store.directory, ids)
+        for line in self._resumed(len(self.store.trees)):
+            self.listener.note(line)
+        if self.store.done >= ids:
+            self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
             return self.summary
         await in_thread(self._check_prompts)
         start, earlier = time.monotonic(), self.summary.seconds
@@ -78,16 +82,30 @@ class Run:
             for line in cut_lines(self.config, self.summary.roles, self._limits):
                 self._note(line)
         except asyncio.CancelledError:
-            self._note(f"{len(self.store.done)} trees are saved in {self.store.directory}")
+            self._note(self.store.saved(f"in {self.store.directory}"))
             raise
         finally:
             self.summary.seconds = earlier + time.monotonic() - start
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
         return self.summary
 
-    def _is_complete(self) -> bool:
-        done = self.store.done
-        return len(done) >= self.source.count and all(p.id in done for p in self.source.read())
+    def _discard_outdated(self) -> None:
+        """Take the trees out of the run that are searched again."""
+        ids = outdated(self.store, self.config, self.source)
+        if ids:
+            self._note(f"{len(ids)} trees are searched again, the first is {ids[0]!r}")
+            self.store.discard(frozenset(ids))
+
+    def _resumed(self, num_stored: int) -> Iterator[str]:
+        """Lines about what an earlier start has left."""
+        if self.summary.trees:
+            yield f"resuming: {self.summary.trees} trees are stored"
+        if num_others := num_stored - self.summary.trees:
+            yield f"{num_others} stored trees are of prompts that are not asked for, and are not counted"
+        if self.summary.unanswered:
+            yield (
+                f"{self.summary.unanswered} stored trees have no answer; --redo unanswered searches them again"
+            )
 
     def _check_prompts(self) -> None:
         missing = (prompt for prompt in self.source.read() if prompt.id not in self.store.done)
@@ -206,7 +224,7 @@ class Run:
         engines.ready = time.monotonic()
         activity = Activity(
             total=self.source.count,
-            done=len(self.store.done),
+            done=self.summary.trees,
             tokens=lambda: engines.completion_tokens,
         )
         self.listener.started(activity)

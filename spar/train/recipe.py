@@ -98,7 +98,7 @@ class TrainConfig(Settings):
     """False is the paper's ablation without iterative training: all prompts in one iteration, from the first
     models."""
     prompts: str = ""
-    """A .jsonl or .txt file; "" for nano-if's training prompts."""
+    """A file of prompts or a data set of the hub; "" for nano-if's training prompts."""
     prompts_per_iteration: int = Field(default=10_000, ge=1)
     """New prompts of each iteration (paper: about 30,000 in three); the file is repeated where it is too
     short."""

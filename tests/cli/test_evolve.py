@@ -197,7 +197,7 @@ def test_a_changed_seed_prompt_is_rejected(tmp_path: Path, data: Path) -> None:
         evolve(server, write_seeds(path, SEEDS[:1]), data, "--out", out, check=0)
         write_seeds(path, ["Write about a large ship.", "And more."])
         run = evolve(server, path, data, "--out", out, check=2)
-        assert "another text of the seed prompt s0/0" in run.stderr
+        assert "'s0/0' was 'Write about" in run.stderr
         assert server.num_requests == 1
         evolve(server, path, data, "--out", out, "--overwrite", check=0)
     assert [p.id for p in read_prompts(out / "prompts.jsonl")] == ["s0/0", "s1/0"]

@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from spar.errors import UsageError
-from spar.prompts import JSON_SUFFIXES
 from spar.record.evaluation import EXAMPLES
+from spar.rows.read import JSON_SUFFIXES
 from spar.store import MANIFEST, TREES, read_trees
 from spar.types import Prompt, SearchTree
 

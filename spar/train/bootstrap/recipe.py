@@ -58,7 +58,7 @@ class BootstrapConfig(Settings):
     """Settings of `spar bootstrap`."""
 
     prompts: str = ""
-    """A .jsonl or .txt file; "" for nano-if's training prompts of seed 1, which `spar train` does not use."""
+    """A file of prompts or a data set of the hub; "" for nano-if's training prompts of seed 1, which `spar train` does not use."""
     refiner_prompts: str = ""
     """A file of prompts for the refiner; "" for those of `prompts` after the actor's, where there are enough."""
     num_actor_prompts: int = Field(default=8000, ge=1)

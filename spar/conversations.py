@@ -1,0 +1,159 @@
+"""The conversation in a row of a prompts file, in the forms in which people have them.
+
+    {"prompt": "Write two lines."}                                            a text, or a list of messages
+    {"messages": [{"role": "user", "content": "Write two lines."}]}           OpenAI's chat
+    {"conversations": [{"from": "human", "value": "Write two lines."}]}       ShareGPT
+    {"instruction": "Shorten this.", "input": "It rains and rains."}          Alpaca
+    {"custom_id": "a", "body": {"messages": [...]}}                           a request of OpenAI's batches
+
+The first of these fields that a row has counts. A `system` field beside `conversations` or `instruction` is the
+system turn. Alpaca's two texts are joined by a line break, as LLaMA-Factory does; so are the text parts of a content
+that is a list. The role `developer` is a system turn. If the last turn is the assistant's, the prompt is what comes
+before it, and the reply goes to the field `output`. Other fields of a turn are in `turns`, one object a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from spar.rows.json_text import parse_json
+from spar.rows.row import reject, shown
+from spar.types import ChatRole, Message
+
+CHAT_ROLES: tuple[str, ...] = get_args(ChatRole)
+FORMS = ("prompt", "messages", "conversations", "instruction", "body")
+"""Fields that hold a conversation."""
+REPLY, TURNS = "output", "turns"
+"""Fields for the row's own reply, and for what else its turns have."""
+_SHAREGPT_ROLES: Mapping[str, str] = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+}
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_NOT_TEXT = ("tool_calls", "function_call", "images", "audio", "videos")
+"""Fields of a turn that are part of what is said, and no text."""
+
+
+def conversation(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...], dict[str, Any]]:
+    """The messages of a row, and its other fields.
+
+    Raises
+    ------
+    UsageError
+        There is none, two, or one that spar cannot send: without a user's turn at its end, with images or tools.
+    """
+    form = next((name for name in FORMS if name in row), None)
+    if form is None:
+        reject(where, f"a row with {shown(list(row))}", "a row with 'prompt' or 'messages'")
+    if form == "prompt" and "messages" in row:
+        reject(where, "both 'prompt' and 'messages'", "exactly one of them")
+    rest = {name: value for name, value in row.items() if name != form}
+    if form == "instruction":
+        return (*_system(rest, where), _instruction(row, rest, where)), rest
+    if form == "prompt" and isinstance(row[form], str):
+        return (_user(row[form], where),), rest
+    name, value = form, row[form]
+    if form == "body":
+        body = value if isinstance(value, dict) else {}
+        name, value = "body.messages", body.get("messages")
+        rest[form] = {key: inner for key, inner in body.items() if key != "messages"}
+    messages = _turns(_listed(value, name, where), name, rest, where)
+    if form == "conversations":
+        messages = (*_system(rest, where), *messages)
+    return messages, rest
+
+
+def _listed(value: Any, name: str, where: str) -> list[Any]:
+    """The list of a field, which a cell of a table has as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = parse_json(value, where, f"a list of messages in {name!r}")
+    if not isinstance(value, list) or not value:
+        text = "a string, or a list of messages"
+        accepted = text if name == "prompt" else "a list of at least one message"
+        reject(where, f"{name!r} is {shown(value)}", accepted)
+    return value
+
+
+def _turns(turns: list[Any], name: str, rest: dict[str, Any], where: str) -> tuple[Message, ...]:
+    messages, others = [], []
+    for index, turn in enumerate(turns):
+        message, other = _message(turn, f"{name!r}[{index}]", where)
+        messages.append(message)
+        others.append(other)
+    while messages and messages[-1].role == "assistant":
+        reply = messages.pop()
+        others.pop()
+        rest.setdefault(REPLY, reply.content)
+    if not messages or messages[-1].role != "user":
+        role = messages[-1].role if messages else "assistant"
+        reject(where, f"the last message has the role {role!r}", "'user', before any reply")
+    if any(others):
+        rest.setdefault(TURNS, others)
+    return tuple(_not_blank(messages, where))
+
+
+def _message(turn: Any, name: str, where: str) -> tuple[Message, dict[str, Any]]:
+    """One turn, and its other fields."""
+    keys = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
+    if not isinstance(turn, dict) or any(key not in turn for key in keys):
+        reject(where, f"{name} is {shown(turn)}", "an object with 'role' and 'content'")
+    other = {key: value for key, value in turn.items() if key not in keys and value is not None}
+    for key in _NOT_TEXT:
+        if other.get(key):
+            reject(where, f"{name} has {key!r}", "turns of text")
+    role, content = turn[keys[0]], turn[keys[1]]
+    if keys[0] == "from":
+        role = _SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role
+    role = "system" if role == "developer" else role
+    if role not in CHAT_ROLES:
+        reject(where, f"{name} has the role {shown(role)}", ", ".join(CHAT_ROLES))
+    return Message(role=role, content=_content(content, name, where)), other
+
+
+def _content(content: Any, name: str, where: str) -> str:
+    """A turn's text, or the text parts of its content."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        reject(
+            where, f"{name} has the content {shown(content)}", "a string, or a list of text parts"
+        )
+    texts = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) else part
+        kind = part.get("type", "text") if isinstance(part, dict) else "text"
+        if kind not in _TEXT_PARTS or not isinstance(text, str):
+            reject(where, f"{name} has a part of type {shown(kind)}", "parts of type text")
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _instruction(row: Mapping[str, Any], rest: dict[str, Any], where: str) -> Message:
+    texts = [row["instruction"], rest.pop("input", None) or ""]
+    for name, text in zip(("instruction", "input"), texts, strict=True):
+        if not isinstance(text, str):
+            reject(where, f"{name!r} is {shown(text)}", "a string")
+    return _user("\n".join(filter(None, texts)), where)
+
+
+def _system(rest: dict[str, Any], where: str) -> tuple[Message, ...]:
+    system = rest.pop("system", None) or ""
+    if not isinstance(system, str):
+        reject(where, f"'system' is {shown(system)}", "a string")
+    return (Message(role="system", content=system),) if system.strip() else ()
+
+
+def _user(text: str, where: str) -> Message:
+    (message,) = _not_blank([Message(role="user", content=text)], where)
+    return message
+
+
+def _not_blank(messages: list[Message], where: str) -> list[Message]:
+    if not messages[-1].content.strip():
+        reject(where, f"a blank prompt, {shown(messages[-1].content)}", "non-blank text")
+    return messages
