@@ -209,6 +209,10 @@ class OpenAIEngine:
             if call.n > 1 and (server.lacks("n") or sampling.temperature == 0):
                 # Some servers refuse several samples of a greedy request.
                 return await _join([self._serve(single, endpoint) for single in call.split()])
+            if call.n > 1 and server.capabilities.samples.is_suspect:
+                singles = await _join([self._serve(single, endpoint) for single in call.split()])
+                self._exchange.compare_samples(server, singles)
+                return singles
             try:
                 permit = await _acquire(server, call.n, retry)
                 return await self._exchange.send(server, permit, call, endpoint)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic
 
 from spar.errors import EngineError, PromptRefused
-from spar.infer.engine import NoteCallback, Request
+from spar.infer.engine import Completion, NoteCallback, Request
 from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.concurrency_limit import Permit, Rerouted
 from spar.infer.engines.openai.connection_pool import (
@@ -38,6 +39,7 @@ from spar.infer.engines.openai.replies import (
     TooFewChoices,
 )
 from spar.infer.engines.openai.retry import FailureLog, RebuildRequest, TransientError
+from spar.infer.engines.openai.samples import EQUAL_SAMPLES_NOTE
 from spar.infer.engines.openai.servers import Server, ServerPool
 from spar.types import Message
 
@@ -198,6 +200,13 @@ class Exchange:
             return None
 
         return await self._refusals.find_cause(sent.server.url, sent.body, sent.sent_at, probe)
+
+    def compare_samples(self, server: Server, singles: Sequence[R]) -> None:
+        """Learn whether a server's samples were equal by its fault, from ones that were requested one by one."""
+        texts = [reply.text for reply in singles if isinstance(reply, Completion)]
+        if server.capabilities.samples.record_singles(texts):
+            server.capabilities.unsupported.add("n")
+            self._note_once(server, EQUAL_SAMPLES_NOTE)
 
     async def serves_others(self, server: Server, call: Call, endpoint: Endpoint[R]) -> bool:
         """Whether a harmless prompt is served where this call failed until its retries were exhausted."""

@@ -26,6 +26,7 @@ from spar.infer.engines.openai.choices import (
     read_text,
     read_thinking,
 )
+from spar.infer.engines.openai.samples import SampleCheck
 from spar.infer.engines.stops import find_stop
 from spar.thinking import Answer, has_thinking, read_answer, starts_inside
 
@@ -73,6 +74,8 @@ class Capabilities:
     """Lowest temperature that it accepts; greedy requests are sent with it."""
     omits_full_top_p: bool = False
     """Whether it refuses top_p 1.0, so that this is left out."""
+    samples: SampleCheck = field(default_factory=SampleCheck)
+    """Whether the samples of one request are samples."""
     replies_inside_thinking: int = 0
     """Replies that began inside a thinking block, which the chat template opened."""
     replies_without_thinking: int = 0
@@ -136,7 +139,10 @@ def read_reply(
     finishes: list[Finish] = [
         "length" if choice.get("finish_reason") == "length" else "stop" for choice in choices
     ]
-    answers = _read_answers(raw_texts, finishes, request, capabilities or Capabilities())
+    capabilities = capabilities or Capabilities()
+    if n > 1:
+        capabilities.samples.record(raw_texts)
+    answers = _read_answers(raw_texts, finishes, request, capabilities)
     texts = [answer.text for answer in answers]
     ends = [find_stop(text, request.sampling.stop) for text in texts]
     prompt, cached, total = _read_usage(body, request, choices)
