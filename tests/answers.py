@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spar.errors import PromptTooLong
 from spar.infer.engine import Request, Sampling
@@ -16,10 +16,26 @@ from spar.infer.engines.fake import Reply, scripted_reply
 from spar.infer.engines.stops import find_stop
 from spar.types import Message
 
-Fault = Literal["500", "429", "503", "cut", "stall", "half", "empty", "many", "one"]
+Status = Literal["408", "409", "425", "429", "500", "502", "503", "504", "520", "529"]
+Broken = Literal["cut", "stall", "half", "noise", "status line", "length", "encoding"]
+"""No HTTP response, or not the one that it says it is."""
+Spoilt = Literal[
+    "empty", "many", "one", "null", "list", "text", "message", "nameless", "aborted", "error 502"
+]
+"""A reply in JSON that is none."""
+Odd = Literal["odd usage", "odd logprobs", "odd index", "odd fields"]
+"""A reply with fields of types and values that they cannot have; its text is right."""
+Fault = Status | Broken | Spoilt | Odd
 """Faults in place of an answer."""
 
 FAULTS: tuple[Fault, ...] = ("500", "429", "cut", "stall", "half", "empty", "many")
+TRANSIENT_FAULTS: tuple[Fault, ...] = (
+    *get_args(Status),
+    *(fault for fault in get_args(Broken) if fault != "stall"),
+    *(fault for fault in get_args(Spoilt) if fault != "one"),
+    *get_args(Odd),
+)
+"""Everything after which the same request is answered in full, but for what takes a time-out to notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +174,30 @@ def _plain_choice(script: Script, choice: dict[str, Any], body: dict[str, Any]) 
     return {**choice, "text": text, "logprobs": logprobs if "logprobs" in body else None}
 
 
-def spoil(content: dict[str, Any], fault: Fault) -> dict[str, Any]:
+def spoil(content: dict[str, Any], fault: Fault) -> Any:
+    """What a server answers in place of a reply, or a reply with odd fields."""
     choices: Sequence[Any] = content["choices"]
-    spoilt = {"empty": [], "many": [*choices, *choices, *choices], "one": choices[:1]}
-    return {**content, "choices": spoilt.get(fault, choices)}
+    odd = [1, "x", None, {"token": 5, "top_logprobs": "x"}]
+    spoilt: dict[str, Any] = {
+        "empty": {**content, "choices": []},
+        "many": {**content, "choices": [*choices, *choices, *choices]},
+        "one": {**content, "choices": choices[:1]},
+        "null": {**content, "choices": None},
+        "list": [content],
+        "text": "upstream error",
+        "message": {**content, "choices": [{**c, "message": "x"} for c in choices]},
+        "nameless": {**content, "choices": [{"index": 0} for _ in choices]},
+        "aborted": {**content, "choices": [{**c, "finish_reason": "error"} for c in choices]},
+        "error 502": {"error": {"code": 502, "message": "the provider is away"}},
+        "odd usage": {**content, "usage": {"prompt_tokens": -5, "completion_tokens": 10**30}},
+        "odd logprobs": {
+            **content,
+            "choices": [{**c, "logprobs": {"content": odd}} for c in choices],
+        },
+        "odd index": {**content, "choices": [{**c, "index": [c["index"]]} for c in choices]},
+        "odd fields": {**content, "id": [], "choices": [{**c, "stop": {}} for c in choices]},
+    }
+    return spoilt.get(fault, content)
 
 
 def error_body(message: str, code: str = "error", parameter: str | None = None) -> dict[str, Any]:

@@ -22,6 +22,13 @@ from typing import Any
 
 from tests.answers import Fault, Script, answer, error_body, model_list, spoil
 
+_NO_RESPONSES: dict[Fault, bytes] = {
+    "noise": b"\x00\xff not a response\r\n\r\n",
+    "status line": b"HTTP/1.1 twenty OK\r\n\r\n",
+    "length": b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}",
+    "encoding": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+}
+"""What a broken proxy may send."""
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
 
@@ -227,13 +234,18 @@ class _Connection(asyncio.Protocol):
         script = self._server.script
         if seen.fault == "cut":
             self.cut()
-        elif seen.fault in ("500", "429", "503"):
+        elif seen.fault is not None and seen.fault.isdigit():
             self.send(int(seen.fault), error_body("try later"), script.retry_after)
+        elif seen.fault in _NO_RESPONSES:
+            self._transport.write(_NO_RESPONSES[seen.fault])
+            self._transport.close()
         else:
             status, content = answer(script, seen.body)
             if status == 200 and seen.fault:
                 content = spoil(content, seen.fault)
-            self.send(status, content, script.retry_after, half=seen.fault == "half")
+            self.send(
+                status, content, script.retry_after, half=seen.fault == "half" and status == 200
+            )
 
     def send(self, status: int, content: Any, retry_after: str = "", half: bool = False) -> None:
         """Write a response; with `half`, the body ends before its declared length."""
