@@ -1,7 +1,9 @@
 """A simulated engine: continuous batching with a clock in place of a model, for measuring schedules.
 
 A decoding step takes `base_seconds + row_seconds * running`; every running request gains one token per step;
-a free slot is refilled at the next step, first come first served. Prompts cost nothing. The reply to a request
+a free slot is refilled at the next step, first come first served. Before it, the prompts of new requests are read
+one by one, in `prefill_seconds + prefill_token_seconds * tokens` (nothing unless set), a prompt that several
+requests of one call share only once. The reply to a request
 and its length depend on the request and its seed only, so that a search and a replay of its requests do the
 same work.
 
@@ -47,12 +49,17 @@ class SimulatedHardware:
     """Standard deviation of the logarithm of a length."""
     max_tokens: int = 1024
     """Longest reply."""
+    prefill_seconds: float = 0.0
+    """Time to read a prompt, during which nothing is generated."""
+    prefill_token_seconds: float = 0.0
+    """Additional time per token of the prompt."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
     request: Request
     length: int
+    prefill_seconds: float
     future: asyncio.Future[None]
 
 
@@ -70,6 +77,8 @@ class SimulatedEngine:
     row_steps: int = 0
     """Tokens generated."""
     _waiting: deque[_Job] = field(default_factory=deque)
+    _prefill_seconds: float = 0.0
+    """Of the prompts of requests that join the next step."""
     _running: list[tuple[int, int, _Job]] = field(default_factory=list)
     _order: Any = field(default_factory=count)
     _worker: asyncio.Task[None] | None = None
@@ -96,7 +105,10 @@ class SimulatedEngine:
         """One completion per request, in order."""
         if self._closed:
             raise EngineError("the engine is closed")
-        jobs = [self._enqueue(request) for request in requests]
+        jobs = []
+        for i, request in enumerate(requests):
+            is_read = i > 0 and request.messages == requests[i - 1].messages
+            jobs.append(self._enqueue(request, 0.0 if is_read else self._prefill(request)))
         try:
             for job in jobs:
                 await job.future
@@ -113,12 +125,17 @@ class SimulatedEngine:
         if self._worker is not None:
             self._worker.cancel()
 
-    def _enqueue(self, request: Request) -> _Job:
+    def _prefill(self, request: Request) -> float:
+        hardware = self.hardware
+        return hardware.prefill_seconds + hardware.prefill_token_seconds * _prompt_tokens(request)
+
+    def _enqueue(self, request: Request, prefill_seconds: float) -> _Job:
         if self.on_request is not None:
             self.on_request(request)
         job = _Job(
             request,
             reply_length(request, self.hardware),
+            prefill_seconds,
             asyncio.get_running_loop().create_future(),
         )
         self._waiting.append(job)
@@ -135,6 +152,8 @@ class SimulatedEngine:
         now = clock()
         while self._fill():
             running = len(self._running)
+            now += self._prefill_seconds
+            self._prefill_seconds = 0.0
             step_seconds = self.hardware.base_seconds + self.hardware.row_seconds * running
             left = self._running[0][0] - self.steps
             await self._change(now + left * step_seconds)
@@ -167,6 +186,7 @@ class SimulatedEngine:
         while self._waiting and len(self._running) < self.hardware.slots:
             job = self._waiting.popleft()
             if not job.future.done():
+                self._prefill_seconds += job.prefill_seconds
                 end = self.steps + job.length
                 heapq.heappush(self._running, (end, next(self._order), job))
         return bool(self._running)
@@ -178,9 +198,12 @@ class SimulatedEngine:
                 job.future.set_result(None)
 
     def _complete(self, job: _Job) -> Completion:
-        text = self.reply(job.request)
-        prompt = sum(len(message.content) for message in job.request.messages) // 4
+        text, prompt = self.reply(job.request), _prompt_tokens(job.request)
         return Completion(text, "stop", prompt_tokens=prompt, completion_tokens=job.length)
+
+
+def _prompt_tokens(request: Request) -> int:
+    return sum(len(message.content) for message in request.messages) // 4
 
 
 def reply_length(request: Request, hardware: SimulatedHardware) -> int:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import add, sub
+from operator import add, attrgetter, sub
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -125,11 +125,13 @@ class Usage(Record):
 
 def _combine(how: Callable[[Any, Any], Any], left: Usage, right: Usage) -> Usage:
     """`how` applied field by field."""
-    values = {name: how(getattr(left, name), getattr(right, name)) for name in _USAGE_FIELDS}
-    return Usage.model_construct(**values)
+    return Usage(
+        **dict(zip(_USAGE_FIELDS, map(how, _usage_values(left), _usage_values(right)), strict=True))
+    )
 
 
 _USAGE_FIELDS = tuple(Usage.model_fields)
+_usage_values = attrgetter(*_USAGE_FIELDS)
 
 
 class Judgement(Record):

@@ -158,3 +158,14 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     """The error names the folder."""
     with pytest.raises(UsageError, match="nowhere"):
         load(tmp_path / "nowhere")
+
+
+def test_the_judges_conversation_is_rendered_once_for_a_response() -> None:
+    """Its refinements continue the very message; a long one is not kept."""
+    templates, prompt = load(), (Message(role="user", content="Say it."),)
+    judged = templates.judge_conversation(prompt, "said")
+    refined = templates.refine_conversation(prompt, "said", "Final Judgement: No")
+    assert refined[0] is judged[0]
+    long = [templates.judge_conversation(prompt, "x" * 20_000) for _ in range(2)]
+    assert long[0] == long[1]
+    assert long[0][0] is not long[1][0]

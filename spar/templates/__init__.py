@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,9 @@ FIELDS: Mapping[str, tuple[str, ...]] = {"judge": ("instruction", "response"), "
 
 NARROW = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x3000: 0x20}
 """For `str.translate`: full-width letters and signs to their plain forms, one character for one."""
+
+_MAX_CACHED = 16_384
+"""Characters of a prompt and a response whose judge conversation is kept for their refinements."""
 
 _JOINER = "\u2060"
 _HEADING = r"inal(?:[\s_*-]+Judg|\s+Refined)"
@@ -53,7 +56,11 @@ class Templates:
 
     def judge_conversation(self, messages: Sequence[Message], response: str) -> tuple[Message, ...]:
         """The conversation that requests a verdict on `response` as the reply to `messages`."""
-        return (Message(role="user", content=self.judge_prompt(messages, response)),)
+        length = len(response) + sum(len(message.content) for message in messages)
+        render_once = (
+            _judge_conversation if length <= _MAX_CACHED else _judge_conversation.__wrapped__
+        )
+        return render_once(self, tuple(messages), response)
 
     def refine_conversation(
         self, messages: Sequence[Message], response: str, critique: str
@@ -71,6 +78,14 @@ class Templates:
         return {
             name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
         }
+
+
+@lru_cache(maxsize=2048)
+def _judge_conversation(
+    templates: Templates, messages: tuple[Message, ...], response: str
+) -> tuple[Message, ...]:
+    """The judge's conversation: one for a response and for all of its refinements."""
+    return (Message(role="user", content=templates.judge_prompt(messages, response)),)
 
 
 @cache
@@ -111,8 +126,14 @@ def read_template(name: str, fields: Sequence[str], folder: Path | None = None) 
 
 def render(template: str, **fields: str) -> str:
     """Replace `{name}` by each of `fields`, its markers escaped, in one pass over the template."""
-    pattern = re.compile(r"\{(" + "|".join(map(re.escape, fields)) + r")\}")
-    return pattern.sub(lambda match: escape_markers(fields[match.group(1)]), template)
+    return _fields_pattern(*fields).sub(
+        lambda match: escape_markers(fields[match.group(1)]), template
+    )
+
+
+@cache
+def _fields_pattern(*names: str) -> re.Pattern[str]:
+    return re.compile(r"\{(" + "|".join(map(re.escape, names)) + r")\}")
 
 
 def transcript(messages: Sequence[Message]) -> str:
@@ -124,7 +145,10 @@ def transcript(messages: Sequence[Message]) -> str:
 
 def escape_markers(text: str) -> str:
     """Insert an invisible character into every marker that spar's parsers look for."""
-    ends = [match.end() for match in _MARKER.finditer(text.translate(NARROW))]
+    narrow = text if text.isascii() else text.translate(NARROW)
+    ends = [match.end() for match in _MARKER.finditer(narrow)]
+    if not ends:
+        return text
     return _JOINER.join(text[start:end] for start, end in pairwise([0, *ends, len(text)]))
 
 

@@ -273,16 +273,15 @@ class _Candidate:
 
     def _is_inside_quotes(self, verdict_end: int) -> bool:
         """Whether a quotation of several lines opens before the heading and closes behind the verdict."""
+        before = self.text[self.start : self.heading.start()]
+        marks = [m.start() for m in re.finditer(r"[\"\u201c\u201d]", before)]
+        if not marks:
+            return False
         opening = re.compile(r"(?:(?<=[\s(\[:])|(?<![\s\S]))\"(?=\S)|\u201c")
         closing = re.compile(r"(?<=\S)\"(?=[\s.,;:!?)\]]|\Z)|\u201d")
-        marks = [
-            m.start()
-            for m in re.finditer(r"[\"\u201c\u201d]", self.text[self.start : self.heading.start()])
-        ]
         nearest = re.compile(r"[\"\u201c\u201d]").search(self.text, verdict_end, self.end)
         return bool(
-            marks
-            and nearest
+            nearest
             and opening.match(self.text, self.start + marks[-1])
             and closing.match(self.text, nearest.start())
         )

@@ -144,6 +144,13 @@ async def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
     assert server.connections == 3
 
 
+async def test_large_requests_are_sent_whole() -> None:
+    """Without aiohttp's warning about them, which would be an error here."""
+    with ScriptedServer(Script()) as server:
+        assert await ask(connect(server), votes(1, "word " * 300_000))
+        assert len(server.seen[0].text) == 5 * 300_000
+
+
 async def test_redirects_are_not_followed() -> None:
     """The key would be sent to another server."""
     moved = response(b"", status="302 Found", headers="Location: http://127.0.0.1:9/v1\r\n")

@@ -53,6 +53,20 @@ def test_a_single_request_takes_its_length() -> None:
     assert seconds == pytest.approx(reply_length(ask(1), hardware) * (0.0075 + 18e-6))
 
 
+def test_prompts_are_read_one_by_one() -> None:
+    """A prompt that neighbours share is read once."""
+    hardware = SimulatedHardware(prefill_seconds=1.0)
+
+    def extra(requests: list[Request]) -> float:
+        free = virtually(lambda: timed(SimulatedEngine(SimulatedHardware()), requests))
+        return virtually(lambda: timed(SimulatedEngine(hardware), requests)) - free
+
+    votes = [replace(ask(1), sampling=Sampling(0.7, seed=seed)) for seed in range(5)]
+    assert extra([ask(1)]) == pytest.approx(1.0)
+    assert extra(votes) == pytest.approx(1.0)
+    assert extra([ask(i) for i in range(5)]) == pytest.approx(5.0)
+
+
 def test_requests_wait_for_slots() -> None:
     """Ten equal requests on five slots take twice as long as five."""
     hardware = SimulatedHardware(slots=5)

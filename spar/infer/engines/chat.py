@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from spar.chat_template import REASONING_EFFORT, ChatTemplate
@@ -228,11 +229,18 @@ def group_samples(requests: Sequence[Request]) -> list[tuple[Request, int]]:
         if groups:
             first, n = groups[-1]
             seed = first.sampling.seed
-            expected = replace(
-                first, sampling=replace(first.sampling, seed=None if seed is None else seed + n)
-            )
-            if request == expected:
+            follows = request.sampling.seed == (None if seed is None else seed + n)
+            if follows and _without_seed(request) == _without_seed(first):
                 groups[-1] = (first, n + 1)
                 continue
         groups.append((request, 1))
     return groups
+
+
+_sampling_without_seed = attrgetter(*(f.name for f in fields(Sampling) if f.name != "seed"))
+_rest_of_request = attrgetter(*(f.name for f in fields(Request) if f.name != "sampling"))
+
+
+def _without_seed(request: Request) -> tuple[Any, Any]:
+    # Compared for every vote: `dataclasses.replace` would take far longer.
+    return _rest_of_request(request), _sampling_without_seed(request.sampling)

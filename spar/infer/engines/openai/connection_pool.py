@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import sys
 import zlib
@@ -37,6 +38,7 @@ _RESERVED_FILES = 64
 _CONNECTION_SHARE = 0.5
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 _MAX_REASON = 300
+_LARGE_BODY = 2**20
 _GZIP, _ZLIB, _DEFLATE = 31, 15, -15  # of zlib's wbits
 
 
@@ -162,7 +164,7 @@ class ConnectionPool:
         request = self._session.request(
             "GET" if content is None else "POST",
             self._urls[path],
-            data=content,
+            data=_body(content),
             allow_redirects=False,
             proxy=self._proxy,
         )
@@ -248,6 +250,13 @@ def is_out_of_files(error: BaseException | None) -> bool:
             return any(is_out_of_files(part) for part in error.exceptions)
         error = error.__cause__ or error.__context__
     return False
+
+
+def _body(content: bytes | None) -> bytes | io.BytesIO | None:
+    """The body of a request as aiohttp wants it: it warns of large bytes, which it writes in one go."""
+    if content is None or len(content) < _LARGE_BODY:
+        return content
+    return io.BytesIO(content)
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int, whole: bool) -> bytes:

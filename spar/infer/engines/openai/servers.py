@@ -263,6 +263,8 @@ class ServerPool:
 
     def select(self, tree: int) -> Server | None:
         """The server for a tree's requests; None while all are down. Tree 0 means no tree."""
+        if len(self.all) == 1:
+            return None if self.all[0].circuit_open else self.all[0]
         loads = {server: _load(server) for server in self.available or self.live}
         return self._affinity.pick(tree, loads) if loads else None
 
