@@ -6,6 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -102,6 +105,48 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that a user names, wherever the name leads.
+
+    A regular file is replaced as a whole (`replacing`), behind symbolic links too. A device, a pipe or
+    an open file (`/dev/stdout`) is written to once the block has ended without an error.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or is a folder.
+    """
+    if not path.name or path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    target = _end_of_links(path)
+    if not _is_stream(target):
+        with replacing(target) as stream:
+            yield stream
+        return
+    with tempfile.TemporaryFile() as buffer:
+        yield buffer
+        buffer.seek(0)
+        with target.open("wb") as stream:
+            shutil.copyfileobj(buffer, stream)
+
+
+_DESCRIPTORS = re.compile(r"/(?:dev/(?:fd/|std|tty)|proc/[^/]+/fd/)")
+"""Names of files that are open already: these are written to, whatever they are."""
+
+
+def _end_of_links(path: Path) -> Path:
+    for _ in range(40):
+        if _DESCRIPTORS.match(str(path)) or not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return path
+
+
+def _is_stream(path: Path) -> bool:
+    return bool(_DESCRIPTORS.match(str(path))) or (path.exists() and not path.is_file())
 
 
 def replace_bytes(path: Path, data: bytes) -> None:

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spar.sanitize import printable
 from spar.types import Node, Prompt, SearchTree
 
 LOGGER = logging.getLogger("spar")
@@ -78,11 +79,13 @@ class LogListener(Listener):
 
     def tree(self, tree: SearchTree) -> None:
         """Log the id of the prompt and why its search ended."""
-        self._logger.debug("%s: %s, %d nodes", tree.prompt.id, tree.stop, len(tree.nodes))
+        self._logger.debug(
+            "%s: %s, %d nodes", printable(tree.prompt.id), tree.stop, len(tree.nodes)
+        )
 
     def note(self, line: str) -> None:
         """Log the line."""
-        self._logger.info("%s", line)
+        self._logger.info("%s", printable(line))
 
 
 class Broadcast(Listener):

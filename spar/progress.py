@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
+from spar.sanitize import printable
 from spar.types import Prompt, SearchTree
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class PlainProgress(Progress):
 
     def note(self, line: str) -> None:
         """Print the line."""
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
     def tree(self, tree: SearchTree) -> None:
         """Print the state of the run, at most every few seconds."""
@@ -109,7 +110,7 @@ class ProgressBar(Progress):
 
     def note(self, line: str) -> None:
         """Print the line above the bar."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(printable(line), markup=False, highlight=False)
 
     def started(self, activity: Activity) -> None:
         """Draw the bar."""

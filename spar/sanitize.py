@@ -1,4 +1,4 @@
-"""Sanitizes texts before they are tokenized: no lone surrogates, no forged special tokens.
+"""Makes texts safe for a terminal, and for a tokenizer: no lone surrogates, no forged special tokens.
 
 A text that spells one of the tokenizer's special tokens could open a turn of its own, so such a spelling
 is split by an invisible word joiner (U+2060). Searches and trainers use the same functions, so a model is
@@ -12,7 +12,21 @@ from typing import Any
 
 JOINER = "\u2060"
 """The word joiner: zero width, no line break, and part of no tokenizer's special token."""
+_LAYOUT = {"\n", "\t"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: every control, format and surrogate character but line feed and tab as an escape.
+
+    Whatever is printed passes through here last: names of files, models and servers are as hostile as a
+    model's text. Escape sequences could write to the clipboard or clear the screen.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in _LAYOUT else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def sanitize(text: str, specials: re.Pattern[str]) -> str:

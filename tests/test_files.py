@@ -5,13 +5,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spar.errors import RunLocked
-from spar.files import locked, replace_bytes, replace_json, replace_lines, replace_text, replacing
+from spar.files import (
+    locked,
+    replace_bytes,
+    replace_json,
+    replace_lines,
+    replace_text,
+    replacing,
+    writing,
+)
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -106,3 +116,59 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     """A lock file that cannot be created raises the error of the operating system."""
     with pytest.raises(FileNotFoundError):
         locked(tmp_path / "no" / "run.lock").__enter__()
+
+
+def test_a_name_that_leads_elsewhere_is_written_through(tmp_path: Path) -> None:
+    """A link stays a link, and a pipe a pipe; a file of the user beside it is not touched."""
+    target, link = tmp_path / "a" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to("a/target")
+    (tmp_path / "a" / "target.part").write_text("mine")
+    with writing(link) as stream:
+        stream.write(b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert (tmp_path / "a" / "target.part").read_text() == "mine"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with writing(pipe) as stream:
+        stream.write(b"through")
+    assert os.read(reader, 20) == b"through"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    """Also behind a link; what is an open file is written to and not replaced."""
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+    with writing(link) as stream:
+        stream.write(b"gone")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    with (tmp_path / "open").open("wb") as opened:
+        inode = os.fstat(opened.fileno()).st_ino
+        with writing(Path(f"/proc/self/fd/{opened.fileno()}")) as stream:
+            stream.write(b"here")
+    assert (tmp_path / "open").read_text() == "here"
+    assert (tmp_path / "open").stat().st_ino == inode
+
+
+def test_nothing_is_written_through_after_an_error(tmp_path: Path) -> None:
+    """Neither to a file behind a link nor to a pipe."""
+    target = tmp_path / "target"
+    target.write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    with suppress(ValueError), writing(tmp_path / "link") as stream:
+        stream.write(b"ne")
+        raise ValueError("torn")
+    assert target.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_folder_is_not_written(name: str) -> None:
+    """An empty name is the folder that one is in."""
+    with pytest.raises(IsADirectoryError), writing(Path(name)) as stream:
+        stream.write(b"x")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from textual.app import SuspendNotSupported
 
 from spar.errors import UsageError
-from spar.files import replace_bytes
+from spar.files import writing
 from spar.view.text import safe
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def write_file(path: Path, text: str) -> None:
     """Write a file as a whole; raises `UsageError` if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_bytes(path, text.encode("utf-8", "replace"))
+        with writing(path) as stream:
+            stream.write(text.encode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -6,8 +6,11 @@ Exit codes: 0; 2 for a usage error; 1 for a run that stopped; 130 for Ctrl-C.
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -16,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from spar import __version__
 from spar.errors import SparError
 from spar.plugins import load
+from spar.sanitize import printable
 from spar.shutdown import run_shutdown_callbacks
 
 COMMANDS = {
@@ -45,6 +49,7 @@ class LazyGroup(TyperGroup):
         """Load the command that is called."""
         if args and args[0] in COMMANDS:
             self.add_command(load_command(args[0]))
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # see `spar.__main__`
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -89,20 +94,46 @@ def _root(
 def main() -> None:
     """Entry point of the `spar` command."""
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()  # a full disk behind it is an error like any other
+        sys.exit(code if isinstance(code, int) else 0)
     except SparError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+    except _USAGE_ERROR as error:
+        error.message = printable(error.message)
+        error.show()
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _fail("aborted", 1)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        _discard_output()
+        _fail(f"cannot write to standard output: {error.strerror}", 1)
+
+
+_USAGE_ERROR: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""The base of typer's errors, whose module depends on typer's version."""
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+
+
+def _discard_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter's last flush does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     run_shutdown_callbacks()
-    print(f"spar: {message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    print(f"spar: {printable(message)}", file=sys.stderr)
     sys.stderr.flush()
     if code == 130:
         # A worker thread may be in the middle of a step or a load and must not hold us up; what it

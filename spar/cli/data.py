@@ -7,7 +7,11 @@ spar data where
 
 from __future__ import annotations
 
+import sys
+
 import typer
+
+from spar.sanitize import printable
 
 data_app = typer.Typer(
     help="Download the benchmarks' data and list it.",
@@ -34,7 +38,9 @@ def fetch(
         print(f"{dataset.name}: {dataset.description}; licence {dataset.licence}")
         count = _download(dataset.name, data)
         folder = open_data(dataset.name, data)
-        print(f"{dataset.name}: {count} of {len(dataset.files)} files downloaded, in {folder.root}")
+        print(
+            f"{dataset.name}: {count} of {len(dataset.files)} files downloaded, in {printable(str(folder.root))}"
+        )
 
 
 @data_app.command("list")
@@ -58,13 +64,12 @@ def where(data: str = FOLDER) -> None:
     """Print the data's folder."""
     from spar.data_folder import data_root
 
-    print(data_root(data))
+    root = str(data_root(data))
+    print(printable(root) if sys.stdout.isatty() else root)
 
 
 def _download(name: str, data: str) -> int:
     """Download what is missing; returns the number of files."""
-    import sys
-
     from rich.console import Console
     from rich.progress import track
 

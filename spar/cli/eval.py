@@ -33,7 +33,7 @@ from spar.cli.flags import (
 from spar.cli.interrupts import interruptible
 from spar.cli.show.compare_report import print_comparison
 from spar.cli.show.eval_report import print_results
-from spar.cli.show.report import print_run, visible
+from spar.cli.show.report import print_run
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.estimate.evaluation import evaluation_text
@@ -43,6 +43,7 @@ from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
 from spar.progress import open_progress
 from spar.record.evaluation import Results, as_lm_eval
+from spar.sanitize import printable
 
 eval_app = typer.Typer(
     cls=HelpedGroup,
@@ -122,7 +123,7 @@ def evaluate(
         allow_missing=allow_missing,
     )
     if dry_run:
-        print(visible(evaluation_text(config, request)))
+        print(printable(evaluation_text(config, request)))
     else:
         run(config, request, as_json=json_results, details=details, display=display)
 

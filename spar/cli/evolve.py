@@ -29,6 +29,7 @@ from spar.evolve.runner import dry_run_text, with_template
 from spar.evolve.runner import evolve as run_evolve
 from spar.evolve.settings import EvolveConfig, load_evolve
 from spar.progress import open_progress
+from spar.sanitize import printable
 
 PANELS = ("Evolution", "Prompts", "Models", "Engine", "Servers and clusters", "Run", "Sampling")
 
@@ -55,7 +56,7 @@ def evolve(
     config = load_evolve(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     if dry_run:
         config, template = with_template(config)
-        print(report.visible(dry_run_text(read_inputs(config), template)))
+        print(printable(dry_run_text(read_inputs(config), template)))
         return
     work = run_evolve(config, open_progress(display), out=out, overwrite=overwrite)
     with interruptible():

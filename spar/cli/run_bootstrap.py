@@ -14,9 +14,10 @@ from spar.bootstrap_runner import (
     plan_bootstrap,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.show.report import open_console, visible
+from spar.cli.show.report import open_console
 from spar.cli.show.train_view import PlainView, View
 from spar.errors import UsageError
+from spar.sanitize import printable
 from spar.train.bootstrap.build import summary_lines
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
 from spar.train.pipeline import StageSelection
@@ -103,4 +104,4 @@ def _print_result(result: BootstrapResult) -> None:
         lines.append(f"start the loop with: spar train {models}")
     console = open_console(100)
     for line in (*lines, f"bootstrap: {result.directory}"):
-        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

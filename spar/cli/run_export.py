@@ -13,7 +13,8 @@ from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS
 from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, write_table
-from spar.files import replacing
+from spar.files import writing
+from spar.sanitize import printable
 from spar.store import read_trees
 from spar.view.node_detail import Annotations
 
@@ -65,7 +66,7 @@ def _write_tree(options: Export) -> None:
         sys.stdout.buffer.write(text.encode("utf-8"))
         sys.stdout.flush()
     else:
-        _replace(options.out, lambda handle: handle.write(text.encode("utf-8")))
+        _write(options.out, lambda handle: handle.write(text.encode("utf-8")))
 
 
 def _write_table(options: Export) -> None:
@@ -79,11 +80,11 @@ def _write_table(options: Export) -> None:
     if out is None:
         raise UsageError(f"--format {file_format} needs --out FILE")
     trees, annotations = read_trees(options.run), Annotations(check_constraints)
-    num_rows = _replace(
+    num_rows = _write(
         out,
         lambda handle: write_table(trees, handle, file_format, rows=rows, annotations=annotations),
     )
-    print(f"{num_rows:,} {rows} in {out}", file=sys.stderr)
+    print(f"{num_rows:,} {rows} in {printable(str(out))}", file=sys.stderr)
 
 
 def _choice(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:
@@ -93,11 +94,15 @@ def _choice(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:
     raise UsageError(f"{flag} {value!r} is not accepted; choose from {', '.join(accepted)}")
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], int]) -> int:
-    """Replace a file as a whole, or leave it unchanged; returns what `write` returned."""
+def _write(path: Path, write: Callable[[IO[bytes]], int]) -> int:
+    """Write a file as a whole, or leave it unchanged; returns what `write` returned."""
+    if not path.name or path.is_dir():
+        raise UsageError(f"--out {str(path)!r} is a folder; name a file, such as --out tree.html")
     try:
-        with replacing(path) as stream:
+        with writing(path) as stream:
             return write(stream)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise RunStopped(
             f"cannot write {path}: {error.strerror or error}; fix this and rerun the command"

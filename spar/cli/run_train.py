@@ -10,7 +10,8 @@ from typing import Any
 
 from spar.cli.interrupts import interruptible
 from spar.cli.show import train_view
-from spar.cli.show.report import open_console, visible
+from spar.cli.show.report import open_console
+from spar.sanitize import printable
 from spar.store import MANIFEST
 from spar.train.pipeline import StageSelection
 from spar.train.recipe import TrainConfig, load_train, with_changes
@@ -92,7 +93,7 @@ def _print_state(state: LoopState) -> None:
     console = open_console(100)
     for table in train_view.tables(state):
         console.print(table)
-    console.print(visible(f"loop: {state.run}"), markup=False, highlight=False)
+    console.print(printable(f"loop: {state.run}"), markup=False, highlight=False)
 
 
 def _as_json(state: LoopState) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.show.report import as_text, open_console, visible
+from spar.cli.show.report import as_text, open_console
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.estimate.evaluation import sweep_text
 from spar.eval.runner import EvalRequest
@@ -41,6 +41,7 @@ from spar.eval.sweep_runner import Sweep, default_directory, read_budgets, read_
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
 from spar.progress import open_progress
+from spar.sanitize import printable
 
 
 @with_settings(EvalConfig, leave_out=("strategy", "budget"))
@@ -89,7 +90,7 @@ def sweep(
         deepen="depth" not in overrides,
     )
     if dry_run:
-        print(visible(sweep_text(config, request, grid)))
+        print(printable(sweep_text(config, request, grid)))
     else:
         run(config, request, grid, as_json=json_results, display=display)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from spar.config import DecodeConfig
 from spar.infer.cut_replies import WHAT
 from spar.infer.summary import Summary
+from spar.sanitize import printable
 from spar.types import Node, SearchTree, Usage
 
 if TYPE_CHECKING:
@@ -19,22 +20,14 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-_LAYOUT = {"\n", "\t"}
 _SHOWN = 400
-
-
-def visible(text: str) -> str:
-    """`text` with every control, format and surrogate character as an escape."""
-    return "".join(
-        c if c.isprintable() or c in _LAYOUT else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def print_summary(config: DecodeConfig, summary: Summary) -> None:
     """The totals of a run as a table."""
     from rich.table import Table
 
-    table = Table(title=f"{config.strategy}, budget {config.budget}", show_header=False)
+    table = Table(title=as_text(f"{config.strategy}, budget {config.budget}"), show_header=False)
     table.add_row("prompts", f"{summary.trees}")
     if summary.verified:
         facts = summary.as_dict()
@@ -125,7 +118,7 @@ def print_answer(tree: SearchTree) -> None:
 def print_run(directory: Path) -> None:
     """Print the run directory."""
     open_console().print(
-        f"run directory: {directory}", markup=False, highlight=False, soft_wrap=True
+        f"run directory: {printable(str(directory))}", markup=False, highlight=False, soft_wrap=True
     )
 
 
@@ -170,7 +163,7 @@ def as_text(text: str, style: str = "") -> Text:
     from rich.text import Text
 
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters)"
-    return Text(visible(shown), style=style)
+    return Text(printable(shown), style=style)
 
 
 def open_console(piped_width: int | None = None) -> Console:

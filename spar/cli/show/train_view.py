@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from spar.cli.show.report import visible
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS
+from spar.sanitize import printable
 from spar.train.loop_stages import STAGES
 from spar.train.specs import EvalStageSpec
 from spar.train.stage import Stage, read_record
@@ -79,7 +79,7 @@ class PlainView(View):
 
     def note(self, line: str) -> None:
         """Print the line."""
-        print(visible(line), file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
     def started(self, activity: Activity) -> None:
         """Print that the stage starts or resumes."""
@@ -124,7 +124,7 @@ class LiveView(View):
 
     def note(self, line: str) -> None:
         """Print the line above the table."""
-        self._console.print(visible(line), markup=False, highlight=False)
+        self._console.print(printable(line), markup=False, highlight=False)
 
     def started(self, activity: Activity) -> None:
         """Draw the tables."""
@@ -194,7 +194,7 @@ def _message(state: StageState) -> str:
     progress = str(state.progress) if state.progress else ""
     why = state.record.message if state.record else ""
     return ": ".join(
-        visible(part) for part in (state.stage.title, state.state, progress, why) if part
+        printable(part) for part in (state.stage.title, state.state, progress, why) if part
     )
 
 
@@ -209,7 +209,7 @@ def _scores(state: LoopState) -> Table:
         table.add_column(str(iteration), justify="right", no_wrap=True)
     for name in names:
         cells = [_score(*row[name]) if name in row else "-" for row in rows.values()]
-        table.add_row(visible(name), *cells)
+        table.add_row(printable(name), *cells)
     return table
 
 

@@ -1,0 +1,145 @@
+"""Whatever is printed is printable: names of files, models and servers never reach the terminal raw."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+
+from spar import progress
+from spar.cli import app
+from spar.cli.show.eval_report import print_results
+from spar.cli.show.report import print_answer, print_run, print_summary
+from spar.config import DecodeConfig
+from spar.infer.summary import Summary
+from spar.listener import LogListener
+from spar.record.evaluation import Results
+from spar.sanitize import printable
+from spar.types import Node, SearchTree
+from tests.fakes import make_prompt
+from tests.strategies import any_text
+
+ESCAPES = "a\x1b]52;c;aGk=\x07b\x1b[2J\x9b31m\u202e\r\x08\ud800\u2066[red]"
+"""Writes to the clipboard, clears the screen, turns the line around."""
+
+
+def _tree(text: str) -> SearchTree:
+    node = Node(id=0, parent=None, depth=0, response=text)
+    prompt = make_prompt(prompt_id=text)
+    return SearchTree(
+        prompt=prompt, strategy=text, config="", nodes=(node,), selected=0, stop="exhausted"
+    )
+
+
+def _results(text: str) -> Results:
+    return Results(benchmark=text, n=1, metrics={}, counts={text: 1}, notes=(text,))
+
+
+def _logged(text: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    logger = logging.Logger("outlet")
+    logger.addHandler(handler)
+    LogListener(logger).note(text)
+
+
+def _failed(text: str) -> None:
+    with pytest.raises(SystemExit):
+        app._fail(text, 1)
+
+
+OUTLETS: dict[str, Callable[[str], object]] = {
+    "plain note": lambda text: progress.PlainProgress().note(text),
+    "bar note": lambda text: progress.ProgressBar().note(text),
+    "log": _logged,
+    "error": _failed,
+    "summary": lambda text: print_summary(
+        DecodeConfig(strategy=text),
+        Summary(engines={text: {"busy_seconds": 1, "request_seconds": 1}}),
+    ),
+    "run": lambda text: print_run(Path(text.replace("\0", ""))),
+    "answer": lambda text: print_answer(_tree(text)),
+    "results": lambda text: print_results(_results(text)),
+}
+
+
+@pytest.mark.parametrize("outlet", OUTLETS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(text=any_text)
+@example(text=ESCAPES)
+def test_every_outlet_is_safe(outlet: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No control, format or surrogate character but line feed and tab, and no markup of rich's, is printed."""
+    OUTLETS[outlet](text)
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert all(c.isprintable() or c in "\n\t" for c in shown)
+    if "[red]" in text:
+        assert "[red]" in shown.replace("\n", "").replace(" ", "")
+
+
+def test_printable_leaves_plain_text_alone() -> None:
+    """Letters of any script, line feeds and tabs stay as they are."""
+    text = "Zeile\t1\nשלום 你好 é"
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["decode", f"no{ESCAPES[:-6]}.jsonl"],
+        ["decode", f"--{ESCAPES[:10]}"],
+        [ESCAPES[:10]],
+        ["decode", "--prompt", "x", "--strategy", ESCAPES[:10]],
+        ["export", ESCAPES[:10], "--format", ESCAPES[:10]],
+    ],
+    ids=["file", "flag", "command", "value", "choice"],
+)
+def test_a_command_line_is_echoed_safely(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Usage errors are one of the outlets."""
+    arguments = [part.replace("\ud800", "") for part in arguments]
+    monkeypatch.setattr(sys, "argv", ["spar", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    shown = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert "\\x1b" in shown.err
+    assert all(c.isprintable() or c in "\n\t" for c in shown.err + shown.out)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "where"]])
+def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
+    """Exit code 1, and no traceback, neither of the command nor of the interpreter's last flush."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "spar", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "spar: cannot write to standard output: No space left on device\n"
+
+
+def test_an_early_interrupt_is_one_line() -> None:
+    """Ctrl-C while the command line is still imported ends with exit code 130, wherever it strikes."""
+    code = (
+        "import signal, sys, spar.__main__ as m\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'spar.cli.app':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['spar', '--version']\n"
+        "m.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (130, "spar: interrupted\n", "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
