@@ -30,7 +30,7 @@ from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
-from spar.train.recipe import FREE, TrainConfig
+from spar.train.recipe import FREE, MIXES, TrainConfig
 from spar.train.stage import Stage
 from spar.train.status import LoopState, read_config, read_loop
 from spar.worker import execute_in_process
@@ -46,14 +46,17 @@ class TrainPlan:
     estimate: Estimate | None
     """What they take; None where nothing will run."""
 
+    mix_hint: str = ""
+    """A hint on a refiner's mix that nobody trained."""
+
     @property
     def notes(self) -> list[str]:
         """The plan in human-readable lines."""
         folder = self.pipeline.folder
         if self.estimate is None:
             return [f"{folder}: every selected stage is done"]
-        warning = check_disk(folder, self.estimate)
-        return [f"loop: {folder}", *lines(self.estimate), *([warning] if warning else [])]
+        hints = (check_disk(folder, self.estimate), self.mix_hint)
+        return [f"loop: {folder}", *lines(self.estimate), *filter(None, hints)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +140,8 @@ def plan_train(
     num_prompts = _check(config)
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
     _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
-    return TrainPlan(
-        pipeline, tuple(stages), estimate(config, stages, num_prompts) if stages else None
-    )
+    estimated = estimate(config, stages, num_prompts) if stages else None
+    return TrainPlan(pipeline, tuple(stages), estimated, _mix_hint(config))
 
 
 def default_directory(config: TrainConfig) -> Path:
@@ -172,6 +174,15 @@ def read_result(directory: Path) -> TrainResult:
         if all((Path(m) / "config.json").is_file() for m in (trained.actor, trained.refiner)):
             last, models = iteration, trained
     return TrainResult(directory, last, models.actor, models.refiner, state.scores, state)
+
+
+def _mix_hint(config: TrainConfig) -> str:
+    if config.quotas != "official" or config.rft["train_on"] == MIXES["official"]:
+        return ""
+    return (
+        "note: quotas=official with rft.train_on=last teaches the refiner 4,000 Yes to 1,500 No, a mix that the paper did "
+        "not train: its code also learns the critiques in the refinements, all No; --set mix=official sets both"
+    )
 
 
 def _is_locked(directory: Path) -> bool:

@@ -84,7 +84,7 @@ def test_llama3_8b_is_the_papers() -> None:
     assert config.launch.processes == 8
     assert (config.iterations, config.samples, config.pairs) == (3, 5, "refined")
     assert config.iterations * config.prompts_per_iteration == 30_000
-    assert QUOTAS["official"] == Quotas(4000, 1500, 1000, 2500, 500)
+    assert QUOTAS["official"] == Quotas(4000, 1500, 1000, 2500, 500, roots=False)
     assert QUOTAS[config.quotas].each_verdict == (1500 + 2500 + 1000 + 500) / 2
     shape = (
         decode.strategy,

@@ -79,7 +79,7 @@ def build(settings: BuildSettings) -> BuildReport:
             runs={source.run: source_report(source, scan) for source in sources},
             possible_pairs=len(scan.pairs),
             pairs=measures,
-            notes=tuple(_notes(sources, scan, examples)),
+            notes=tuple(_notes(sources, scan, examples, settings)),
             files=files,
             **report_fields(scan, examples),
         )
@@ -174,7 +174,10 @@ def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
 
 
 def _notes(
-    sources: Iterable[Source], scan: Scan, examples: Sequence[RefinerExample]
+    sources: Iterable[Source],
+    scan: Scan,
+    examples: Sequence[RefinerExample],
+    settings: BuildSettings,
 ) -> Iterator[str]:
     for source in sources:
         votes, rule = scan.votes[source.run], source.manifest.config.get("vote_rule", "full")
@@ -187,6 +190,13 @@ def _notes(
                 f"{source.directory}: {votes.mismatched} critiques contradict the majority of their votes "
                 "and are not used"
             )
+    if settings.quotas == "official":
+        verdicts = [example.verdict for example in examples]
+        num_no, refined = verdicts.count(False), verdicts.count(None)
+        yield (
+            f"{verdicts.count(True)} Yes and {num_no} No are selected; with train_on 'all', as in the paper's code, the "
+            f"critiques in the refinements make it {num_no + refined} No"
+        )
     if scan.candidates and all(example.verdict is None for example in examples):
         yield "no judgement is selected: a balanced mix needs split judgements of either verdict"
 

@@ -57,6 +57,10 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Stage to the settings that no stage before it depends on."""
 
 
+MIXES: Mapping[str, str] = {"balanced": "last", "official": "all"}
+"""The refiner's mix, which names its quotas, to the turns of a conversation that it learns (`rft.train_on`)."""
+
+
 class EvalSpec(Settings):
     """One evaluation of an iteration's models."""
 
@@ -112,7 +116,8 @@ class TrainConfig(Settings):
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     quotas: Literal["balanced", "official"] = "balanced"
-    """The refiner's mix: as many Yes as No (paper's text), or as its code counts."""
+    """The refiner's examples: as many Yes as No (paper's text), or as its code counts. The code also learns the critique
+    in each refinement, always a No: `mix: official`, in place of this, sets `rft.train_on` too."""
     min_pairs: int = Field(default=1, ge=1)
     """Fewer pairs stop the loop before a model is trained."""
     max_pairs: int | None = Field(default=None, ge=1)
@@ -138,6 +143,18 @@ class TrainConfig(Settings):
     are the first actor and refiner, by default the embedded model."""
     eval: EvalConfig = EvalConfig()
     """How models are evaluated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mix(cls, values: Any) -> Any:
+        """`mix` is not stored: it is a name for two settings that belong together."""
+        if not isinstance(values, Mapping) or "mix" not in values:
+            return values
+        others = {name: value for name, value in values.items() if name != "mix"}
+        if values["mix"] not in MIXES:
+            raise ValueError(f"mix is {values['mix']!r} (accepted: {', '.join(MIXES)})")
+        rft = {**(others.get("rft") or {}), "train_on": MIXES[values["mix"]]}
+        return {**others, "quotas": values["mix"], "rft": rft}
 
     @field_validator("search")
     @classmethod
@@ -256,7 +273,7 @@ def explain_validation_error(error: ValidationError, source: str, kind: type[Set
     if first["type"] == "missing":
         return f"{origin}: {where} is missing"
     if first["type"] == "value_error":
-        return f"{origin}: {where}: {first['ctx']['error']}"
+        return ": ".join(filter(None, (origin, where, str(first["ctx"]["error"]))))
     message = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "mapping")
     return f"{origin}: {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
 

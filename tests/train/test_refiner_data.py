@@ -111,6 +111,20 @@ def test_split_judgements_of_a_tree(
     assert judged(tree_judgements(make_tree(*nodes), TEMPLATES, 0)) == expected
 
 
+def test_the_official_mix_skips_the_draft_at_the_root() -> None:
+    """The paper's code visits refinements alone."""
+    tree = make_tree((None, 1), (0, 2))
+    drawn: dict[bool, set[int]] = {
+        with_root: {
+            example.node
+            for seed in range(20)
+            for example in tree_judgements(tree, TEMPLATES, seed, with_root=with_root)
+        }
+        for with_root in (True, False)
+    }
+    assert drawn == {True: {0, 1}, False: {1}}
+
+
 def test_the_seed_decides_which_judgements() -> None:
     """One of each is drawn among all of a tree's split ones."""
     tree = make_tree((None, 0), (0, 1), (0, 2), (0, 3), (0, 4))

@@ -31,7 +31,8 @@ BUCKETS: tuple[Bucket, ...] = (
     ("refine", None),
     *((kind, verdict) for kind in ("tree", "draft") for verdict in (True, False)),
 )
-ENDLESS = Quotas(*[10**9] * 5)
+_MANY = 10**9
+ENDLESS = Quotas(_MANY, _MANY, _MANY, _MANY, _MANY)
 
 
 def make_candidate(bucket: Bucket, number: int, opening: int | None = None) -> Candidate:

@@ -14,7 +14,7 @@ from spar.bootstrap_runner import bootstrap, plan_bootstrap
 from spar.errors import RunStopped, UsageError
 from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.pipeline import StageSelection
-from spar.train.recipe import load_train
+from spar.train.recipe import load_train, with_changes
 from spar.train.stage import Stage
 from spar.train_runner import plan_train, read_result, train
 from tests.fakes import Notes
@@ -63,6 +63,22 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     plan = plan_train(CONFIG, out=tmp_path / "run", selection=selection)
     assert [stage.title for stage in plan.stages] == ["0/eval", "1/draft", "1/judge"]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_official_mix_is_one_setting(tmp_path: Path) -> None:
+    """It sets quotas and trained turns together; the quotas alone are noted, since nobody trained them."""
+    official = load_train("llama3-8b", {}, ["mix=official"])
+    assert (official.quotas, official.rft["train_on"]) == ("official", "all")
+    assert official.rft["learning_rate"] == 1e-6
+    assert "mix" not in official.stored()
+    assert load_train("llama3-8b", {}, ["mix=balanced"]) == load_train("llama3-8b", {})
+    hints = [
+        plan_train(with_changes(CONFIG, {}, sets), out=tmp_path / "run").mix_hint
+        for sets in (["mix=official"], ["quotas=official"], [])
+    ]
+    assert "4,000 Yes to 1,500 No" in hints[1] and hints[::2] == ["", ""]
+    with pytest.raises(UsageError, match=r"--set: mix is 'fair' \(accepted: balanced, official\)"):
+        load_train("nano", {}, ["mix=fair"])
 
 
 def test_no_stage_left_is_noted(tmp_path: Path, scripted: Script) -> None:

@@ -45,11 +45,21 @@ def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | N
 
 
 def tree_judgements(
-    tree: SearchTree, templates: Templates, seed: int, which: JudgementFilter = "split"
+    tree: SearchTree,
+    templates: Templates,
+    seed: int,
+    which: JudgementFilter = "split",
+    *,
+    with_root: bool = True,
 ) -> tuple[RefinerExample, ...]:
     """At most one Yes and one No of a search's judgements, drawn by `seed`.
 
     The parent of the winning refinement is excluded: its judge prompt also starts the refinement's example.
+
+    Parameters
+    ----------
+    with_root:
+        Whether the judgement of the draft at the root counts; the paper's code visits refinements alone.
     """
     winner = solution(tree)
     excluded = (
@@ -61,7 +71,9 @@ def tree_judgements(
         nodes = [
             node
             for node in tree.nodes
-            if node.response != excluded and _is_usable(node.judgement, verdict, which)
+            if (with_root or node.parent is not None)
+            and node.response != excluded
+            and _is_usable(node.judgement, verdict, which)
         ]
         if nodes:
             examples.append(_judgement(tree, rng.choice(nodes), templates, "tree"))

@@ -30,7 +30,7 @@ from spar.train.data.refiner_data import (
     refine_example,
     tree_judgements,
 )
-from spar.train.data.selection import Candidate, candidate_of, sort_key
+from spar.train.data.selection import QUOTAS, Candidate, candidate_of, sort_key
 from spar.train.specs import BuildSpec
 from spar.types import SearchTree
 
@@ -108,7 +108,13 @@ class Source:
         if self.run == "drafts":
             return draft_judgements(tree, self.templates, settings.judgements)
         refinement = refine_example(tree, self.templates)
-        judgements = tree_judgements(tree, self.templates, settings.seed, settings.judgements)
+        judgements = tree_judgements(
+            tree,
+            self.templates,
+            settings.seed,
+            settings.judgements,
+            with_root=QUOTAS[settings.quotas].roots,
+        )
         return judgements if refinement is None else (refinement, *judgements)
 
 

@@ -39,6 +39,8 @@ class Quotas:
     """Judgements of drafts that say No."""
     each_verdict: int | None = None
     """If set, the most judgements of either verdict, of which equally many are selected."""
+    roots: bool = True
+    """Whether the drafts at the roots of searches are searched nodes too."""
 
     def of(self, bucket: Bucket) -> int:
         """The quota of a bucket."""
@@ -48,9 +50,11 @@ class Quotas:
 
 QUOTAS: Mapping[str, Quotas] = {
     "balanced": Quotas(4000, 2750, 2750, 2750, 2750, each_verdict=2750),
-    "official": Quotas(4000, 1500, 1000, 2500, 500),
+    "official": Quotas(4000, 1500, 1000, 2500, 500, roots=False),
 }
-"""`official` are the quotas of the paper's code; `balanced` has as many in all, half of the judgements No."""
+"""`official` are the quotas of the paper's code: 4,000 Yes and 1,500 No. Its trainer also learns the critiques in the
+4,000 refinements, all No, so it teaches about 4,000 Yes and 5,500 No. `balanced` has as many judgements in all, half
+of them No."""
 
 
 @dataclass(frozen=True, slots=True)
