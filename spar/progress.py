@@ -64,8 +64,14 @@ class Progress(Listener):
         self.solved += tree.solved
         self.judged += any(node.judgement is not None for node in tree.nodes)
 
+    def progress(self, activity: Activity) -> None:
+        """Take over how much is done of what is no search."""
+        self.done = activity.done
+
     def status(self) -> str:
         """The state of the run, in one line."""
+        if self._activity.unit != "trees":
+            return f"{self._activity.name}: {self.done}/{self.total} {self._activity.unit}"
         num_new = self.done - self._first
         elapsed = max(time.monotonic() - self._start, 1e-9)
         judged = f"judge passes {100 * self.solved / num_new:.0f} %, " if self.judged else ""
@@ -125,6 +131,11 @@ class ProgressBar(Progress):
             self.status(), total=activity.total, completed=activity.done
         )
         self._bar.start()
+
+    def progress(self, activity: Activity) -> None:
+        """Advance the bar."""
+        super().progress(activity)
+        self._draw()
 
     def admitted(self, prompt: Prompt) -> None:
         """Redraw the bar."""

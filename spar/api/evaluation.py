@@ -50,6 +50,7 @@ async def evaluate_async(
     responses: str | Path = "",
     judge_outputs: str | Path = "",
     allow_missing: bool = False,
+    offline: bool = False,
     listener: Listener | None = None,
     recipe: str | None = None,
     **settings: Any,
@@ -68,6 +69,8 @@ async def evaluate_async(
         A file with the replies of a grader in place of asking one.
     allow_missing:
         Score the examples that `responses` has; unanswered ones fail.
+    offline:
+        Download no data; a benchmark whose data are not on this machine is an error.
     overwrite, listener, recipe:
         As in `decode`.
     settings:
@@ -93,6 +96,7 @@ async def evaluate_async(
             overwrite=overwrite,
             judge_outputs=str(judge_outputs),
             allow_missing=allow_missing,
+            offline=offline,
         )
         results, error = await run_evaluation(config, request, listener or LogListener())
         if error is not None:
@@ -116,6 +120,7 @@ async def sweep_async(
     metric: str = "",
     out: str | Path | None = None,
     overwrite: bool = False,
+    offline: bool = False,
     listener: Listener | None = None,
     recipe: str | None = None,
     **settings: Any,
@@ -130,7 +135,7 @@ async def sweep_async(
         Most responses of a prompt, one point each.
     metric:
         The metric of the rows; "" for the benchmark's headline.
-    benchmark, out, overwrite, listener, recipe, settings:
+    benchmark, out, overwrite, offline, listener, recipe, settings:
         As in `evaluate`. With `out`, also writes `sweep.csv`, `sweep.md` and `sweep.png` there.
 
     Returns
@@ -151,7 +156,7 @@ async def sweep_async(
         deepen="depth" not in settings,
     )
     with _directory(out) as directory:
-        request = EvalRequest((name,), out=directory, overwrite=overwrite)
+        request = EvalRequest((name,), out=directory, overwrite=overwrite, offline=offline)
         return await run_sweep(
             config, request, grid, directory=directory / name, listener=listener or LogListener()
         )

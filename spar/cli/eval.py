@@ -23,6 +23,7 @@ from spar.cli.flags import (
     DryRun,
     HelpedGroup,
     OfficialScoring,
+    Offline,
     Out,
     Overwrite,
     Recipe,
@@ -105,6 +106,7 @@ def evaluate(
     ] = False,
     official_scoring: OfficialScoring = False,
     allow_code_execution: AllowCode = False,
+    offline: Offline = False,
     overrides: dict[str, Any],
 ) -> None:
     """Measure a model, or a model with a search on top, on one or more benchmarks."""
@@ -120,6 +122,7 @@ def evaluate(
         judge_outputs=judge_outputs or "",
         official_scoring=official_scoring,
         allow_code_execution=allow_code_execution,
+        offline=offline,
         allow_missing=allow_missing,
     )
     if dry_run:

@@ -57,6 +57,14 @@ OfficialScoring = Annotated[
         rich_help_panel="Benchmark",
     ),
 ]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Download no data: a benchmark without its data on this machine is an error.",
+        rich_help_panel="Benchmark",
+    ),
+]
 AllowCode = Annotated[
     bool,
     typer.Option(

@@ -26,6 +26,7 @@ from spar.cli.flags import (
     Display,
     DryRun,
     OfficialScoring,
+    Offline,
     Out,
     Overwrite,
     Recipe,
@@ -72,6 +73,7 @@ def sweep(
     json_results: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     official_scoring: OfficialScoring = False,
     allow_code_execution: AllowCode = False,
+    offline: Offline = False,
     overrides: dict[str, Any],
 ) -> None:
     """Evaluate every strategy at every budget, and plot accuracy against cost."""
@@ -82,6 +84,7 @@ def sweep(
         overwrite=overwrite,
         official_scoring=official_scoring,
         allow_code_execution=allow_code_execution,
+        offline=offline,
     )
     grid = Sweep(
         strategies=read_names(strategies),

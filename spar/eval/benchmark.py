@@ -153,6 +153,26 @@ class Benchmark(ABC):
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts and metrics of every example, in order. Reads files and calls no model."""
 
+    def num_loaded(self, examples: Sequence[Prompt]) -> int:
+        """How many examples `score` should score, given those that `load` made; where it scores fewer, a note says so."""
+        return len(examples)
+
+    def row_texts(self, prompt: Prompt) -> Sequence[str]:
+        """Further texts by which rows of `--responses` may name an example, such as its bare question."""
+        return ()
+
+    def graded_example(
+        self, text: str, examples: Sequence[Prompt], answers: Mapping[str, Answer]
+    ) -> str | None:
+        """Id of the example that a grader's prompt is about, for rows of `--judge-outputs`; None if unknown.
+
+        Parameters
+        ----------
+        answers:
+            The external answers, by example's id; empty if there are none.
+        """
+        return None
+
     def stored_answer(self, tree: SearchTree) -> Answer:
         """The answer of a tree where `--responses` names a run directory."""
         return Answer.of(tree)

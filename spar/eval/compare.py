@@ -7,7 +7,7 @@ exact test, which takes examples as independent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Comparison:
     only_first: tuple[str, ...]
     """Ids that the second run does not have."""
     only_second: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """Human-readable lines on what differs besides the answers: versions of verifiers, data."""
 
 
 def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[Comparison]:
@@ -173,7 +175,24 @@ def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
         p=mcnemar(len(gained), len(lost)),
         only_first=only_first,
         only_second=only_second,
+        warnings=tuple(_warnings(*totals)),
     )
+
+
+def _warnings(first: Results, second: Results) -> Iterator[str]:
+    """A line if the verdicts of the two rest on other versions of verifiers or data."""
+    ours, theirs = first.run.get("verifiers"), second.run.get("verifiers")
+    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
+        return  # an evaluation that an earlier version wrote
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    if names:
+        changes = ", ".join(
+            f"{name} ({ours.get(name, 'none')} and {theirs.get(name, 'none')})" for name in names
+        )
+        yield (
+            f"the verdicts rest on different verifiers: {changes}; a change may be theirs: "
+            "score both with one version (rerun spar eval)"
+        )
 
 
 def _by_id(folder: Path, total: Results) -> dict[str, Example]:

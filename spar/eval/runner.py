@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
 from spar.eval.benchmark import Benchmark, declared_spec
+from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.external_answers.matching import fill_answers, match_answers, read_grader_replies
 from spar.eval.external_answers.rows import answer_files
@@ -25,6 +27,7 @@ from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
+from spar.ifeval_verifiers import named_folders
 from spar.listener import Listener
 from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
@@ -33,6 +36,9 @@ from spar.record.evaluation import Results, Scored, write_examples, write_result
 from spar.run.engine_pool import EnginePool
 from spar.store import TREES, read_manifest, stored_trees
 from spar.types import Prompt, Usage
+
+NLTK = "nltk_data"
+"""The data set with NLTK's tokenizer: a part of the verifiers, not of the examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class EvalRequest:
     official_scoring: bool = False
     allow_code_execution: bool = False
     allow_missing: bool = False
+    offline: bool = False
+    """Whether data that are not on this machine are an error, rather than downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,9 @@ class OpenedBenchmark:
     outputs: RunOutputs
     whole: int
     """Examples that the benchmark has without `--limit`, as far as this is known."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    verifiers: Mapping[str, str] = field(default_factory=dict)
+    """What the verdicts rest on: package to its version, `data/NAME` to the data set's digest."""
 
 
 async def evaluate(
@@ -83,6 +93,7 @@ async def evaluate(
     """
     _check_combination(request, config)
     directory = request.out or default_directory(config)
+    fetch_data(config, request, listener)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
     pool = EnginePool()
     runners = [DirectoryJobRunner(b.config, b.outputs, listener, pool) for b in benchmarks]
@@ -98,6 +109,14 @@ async def evaluate(
         ) as error:  # a judge whose replies cannot be read does not affect the others
             errors.append(error)
     return results, errors[0] if errors else None
+
+
+def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> None:
+    """Download what the benchmarks need and this machine lacks, unless that is not wanted (`--offline`)."""
+    names = [
+        used for name in request.names for used in _data_of(find_benchmark(name, request, config))
+    ]
+    fetch_absent(tuple(dict.fromkeys(names)), config.data, listener, offline=request.offline)
 
 
 async def run_jobs(
@@ -126,7 +145,7 @@ def open_benchmark(
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
     benchmark = find_benchmark(name, request, config)
-    data = [open_data(used, config.data) for used in benchmark.data]
+    data = [open_data(used, config.data) for used in _data_of(benchmark)]
     config = config.model_copy(
         update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
     )
@@ -141,20 +160,38 @@ def open_benchmark(
             whole,
             scored={prompt.id for prompt in examples},
             answer_of=benchmark.stored_answer,
+            row_texts=benchmark.row_texts,
         )
         answers = fill_answers(matched, examples, allow_missing=request.allow_missing)
-        notes += (matched.report(),) if matched.report() else ()
+        notes += tuple(filter(None, (matched.report(), matched.thinking_report())))
     if request.judge_outputs:
         if not benchmark.uses_grader:
             graded = [n for n in BENCHMARKS if (spec := declared_spec(n)) and spec.uses_grader]
             raise UsageError(f"--judge-outputs is for {', '.join(graded)}, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
+        known = answers or {}
         grades = read_grader_replies(
-            request.judge_outputs, whole, allow_missing=request.allow_missing
+            request.judge_outputs,
+            whole,
+            allow_missing=request.allow_missing,
+            graded_example=lambda text: benchmark.graded_example(text, whole, known),
         )
-    return OpenedBenchmark(
-        benchmark, config, examples, RunOutputs(directory, answers, grades), len(whole), notes
-    )
+    outputs = RunOutputs(directory, answers, grades)
+    verifiers = {f"data/{folder.name}": folder.digest for folder in data}
+    verifiers |= {package: _version(package) for package in benchmark.packages}
+    return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
+
+
+def _data_of(benchmark: Benchmark) -> tuple[str, ...]:
+    """The data sets that a benchmark reads; NLTK's only where `NLTK_DATA` does not have it."""
+    return tuple(name for name in benchmark.data if name != NLTK or not named_folders())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _with_stored_ids(examples: Sequence[Prompt], directory: Path) -> list[Prompt]:
@@ -226,7 +263,7 @@ def _files(responses: str, request: EvalRequest) -> tuple[tuple[str, str], ...]:
 
 def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
     """Changes with the examples, and with the responses given."""
-    parts = [folder.digest for folder in data if folder.name != "nltk_data"]
+    parts = [folder.digest for folder in data if folder.name != NLTK]
     parts += _digests(responses)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
 
@@ -251,10 +288,19 @@ def score(opened: OpenedBenchmark) -> Results:
         example.model_copy(update={"prompt": prompts.get(example.id, "")})
         for example in scored.examples
     ]
-    results = totals(opened.config, scored, _facts(opened), opened.notes)
+    results = totals(
+        opened.config, scored, _facts(opened), (*opened.notes, *_unscored(opened, scored))
+    )
     write_examples(opened.outputs.directory, examples)
     write_results(opened.outputs.directory, results)
     return results
+
+
+def _unscored(opened: OpenedBenchmark, scored: Scored) -> Iterator[str]:
+    """A line if fewer examples are scored than were loaded."""
+    loaded = opened.benchmark.num_loaded(opened.examples)
+    if len(scored.examples) < loaded:
+        yield f"scored {len(scored.examples):,} of {loaded:,} loaded examples"
 
 
 def totals(
@@ -291,4 +337,5 @@ def _facts(opened: OpenedBenchmark) -> dict[str, Any]:
         "seed": config.seed,
         "digest": manifest.digest,
         "git_commit": manifest.git_commit,
+        "verifiers": dict(opened.verifiers),
     }

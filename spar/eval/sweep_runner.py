@@ -21,7 +21,14 @@ from spar.eval.benchmark import ANSWERS
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.plots import plot, require_matplotlib
-from spar.eval.runner import EvalRequest, OpenedBenchmark, open_benchmark, run_jobs, score
+from spar.eval.runner import (
+    EvalRequest,
+    OpenedBenchmark,
+    fetch_data,
+    open_benchmark,
+    run_jobs,
+    score,
+)
 from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
 from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
 from spar.files import replace_json
@@ -76,6 +83,7 @@ async def sweep(
     shape = SearchConfig(config.branching, config.beam_width, config.depth)
     points = plan(grid.strategies, grid.budgets, shape, deepen=grid.deepen)
     require_matplotlib()  # before anything is generated
+    fetch_data(config, request, listener)
     first = open_benchmark(request.names[0], config, request, directory)
     if first.outputs.external_answers is not None:
         raise UsageError(

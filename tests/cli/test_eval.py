@@ -101,6 +101,19 @@ def test_a_run_leaves_trees_examples_and_results(tmp_path: Path) -> None:
     assert all(tree.strategy == "greedy" for tree in read_trees(tmp_path / "toy"))
 
 
+def test_examples_that_are_not_scored_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark that scores fewer examples than it loaded does not pass in silence."""
+    score = Toy.score
+    monkeypatch.setattr(
+        Toy, "score", lambda self, examples, outputs: score(self, examples[2:], outputs)
+    )
+    (results,) = spar_eval(tmp_path)
+    assert results.notes == (f"scored {NUM_PROMPTS - 2} of {NUM_PROMPTS} loaded examples",)
+    monkeypatch.undo()
+
+
 def test_a_finished_run_is_rescored_without_a_model(tmp_path: Path) -> None:
     """The same command sends no request, opens no engine, and has the same results."""
     first = spar_eval(tmp_path)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ def write(
     benchmark: str = "ifeval",
     response: str = "text",
     n: int | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> Path:
     """An evaluation's files: example to whether it passes."""
     examples = tuple(
@@ -41,7 +43,8 @@ def write(
     directory.mkdir(parents=True)
     write_examples(directory, examples)
     total = len(examples) if n is None else n
-    write_results(directory, Results(benchmark=benchmark, n=total, metrics=found, means=means))
+    results = Results(benchmark=benchmark, n=total, metrics=found, means=means, run=dict(run or {}))
+    write_results(directory, results)
     return directory
 
 
@@ -63,6 +66,30 @@ def test_what_changed(tmp_path: Path) -> None:
     assert accuracy.high is not None
     assert accuracy.low <= accuracy.value <= accuracy.high
     assert found.metrics["average"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"lm_eval": "1", "nltk": "3"}, {"lm_eval": "2", "nltk": "3"}, "lm_eval (1 and 2);"),
+        ({"data/ifeval": "a"}, {}, "data/ifeval (a and none);"),
+        ({"lm_eval": "1"}, {"lm_eval": "1"}, ""),
+        ({"lm_eval": "1"}, None, ""),
+    ],
+)
+def test_other_verifiers_are_warned_of(
+    first: Any, second: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Versions that differ are named; those of an evaluation by an earlier version are not known."""
+    sides = [
+        write(tmp_path / name, AFTER, run={} if verifiers is None else {"verifiers": verifiers})
+        for name, verifiers in (("one", first), ("two", second))
+    ]
+    (found,) = compare(*sides)
+    print_comparison(found)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (words in shown) and ("warning" in shown) == bool(words)
+    assert len(as_dict(found)["warnings"]) == bool(words)
 
 
 def test_a_run_with_itself(tmp_path: Path) -> None:

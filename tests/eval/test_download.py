@@ -15,13 +15,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from spar import ifeval_verifiers
 from spar.cli.app import app
 from spar.errors import RunStopped, UsageError
 from spar.eval.datasets import download as fetching
+from spar.eval.datasets import first_use
 from spar.eval.datasets.convert import convert
 from spar.eval.datasets.download import fetch, missing
 from spar.eval.datasets.local import open_data
 from spar.eval.datasets.registry import DataFile, DataSet, data_set
+from spar.listener import Activity, Listener
+from spar.record.evaluation import read_results
 
 
 @dataclass
@@ -267,3 +271,122 @@ def test_origins_are_pinned() -> None:
         for file in known_set.files.values():
             _, _, commit, *path = file.origin.split("/")
             assert len(commit) == 40 and int(commit, 16) and path, file
+
+
+class Lines(Listener):
+    """Keeps the notes, and how much of each download was done."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.done: list[tuple[str, int, int | None]] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def progress(self, activity: Activity) -> None:
+        self.done.append((activity.name, activity.done, activity.total))
+
+
+@pytest.fixture
+def fresh_machine(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Origin:
+    """No data in the cache, and an origin that is not the network's."""
+    for name in ("SPAR_DATA", "NLTK_DATA", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetching, "BASE", origin.base)
+    return origin
+
+
+@pytest.fixture
+def toys(fresh_machine: Origin, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """A data set of two files at the origin."""
+    fresh_machine.files = {"/o/r/c/a": b"one", "/o/r/c/b": b"two"}
+    toys = known(a=b"one", b=b"two")
+    monkeypatch.setattr(first_use, "data_set", lambda _: toys)
+    return toys
+
+
+def test_first_use_downloads_what_is_absent(
+    fresh_machine: Origin, toys: DataSet, tmp_path: Path
+) -> None:
+    """With its licence and its origin in one line, and progress by file; a file of one's own stays as it is."""
+    lines = Lines()
+    folder = tmp_path / "cache/spar/data/toy"
+    folder.mkdir(parents=True)
+    (folder / "a").write_bytes(b"mine")
+    first_use.fetch_absent(["toy"], "", lines, offline=False)
+    assert lines.notes == [f"toy: toys; licence MIT; downloading 1 file from o/r to {folder}"]
+    assert lines.done == [("toy", 1, 1)]
+    assert ((folder / "a").read_bytes(), (folder / "b").read_bytes()) == (b"mine", b"two")
+    first_use.fetch_absent(["toy"], "", lines, offline=False)
+    assert fresh_machine.asked == ["/o/r/c/b"] and len(lines.notes) == 1
+
+
+@pytest.mark.parametrize("forbid", ["flag", "variable", "folder"])
+def test_nothing_is_downloaded_where_it_is_not_wanted(
+    forbid: str,
+    fresh_machine: Origin,
+    toys: DataSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not with --offline, not with the hub's variable, and never into a folder that --data names."""
+    if forbid == "variable":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    data = str(tmp_path / "mine") if forbid == "folder" else ""
+    first_use.fetch_absent(["toy"], data, Lines(), offline=forbid == "flag")
+    assert fresh_machine.asked == [] and not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("body", [None, b"<html>"])
+def test_a_failed_first_use_leaves_todays_error(
+    body: bytes | None, fresh_machine: Origin, toys: DataSet, tmp_path: Path
+) -> None:
+    """A file that cannot be had, or is another, is said in one line; the data stay missing."""
+    fresh_machine.files = {"/o/r/c/a": body} if body else {}
+    lines = Lines()
+    first_use.fetch_absent(["toy"], "", lines, offline=False)
+    assert len(lines.notes) == 2 and "\n" not in lines.notes[1]
+    assert ("is not a" if body else "404") in lines.notes[1]
+    assert not (tmp_path / "cache/spar/data/toy/a").exists()
+
+
+@pytest.mark.data
+@pytest.mark.evalharness
+def test_ifeval_works_as_typed_on_a_fresh_machine(
+    fresh_machine: Origin, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`spar eval ifeval` gets its prompts and NLTK's data, and scores; offline it is today's line."""
+    pytest.importorskip("lm_eval")
+    monkeypatch.setattr(ifeval_verifiers, "_LOADED", {})
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in data_set("nltk_data").files.values():
+            packed.writestr(file.conversion[1], (data_root / "nltk_data" / file.path).read_bytes())
+            fresh_machine.files[f"/{file.origin}"] = b""
+    fresh_machine.files = dict.fromkeys(fresh_machine.files, archive.getvalue())
+    (prompts,) = data_set("ifeval").files.values()
+    content = (data_root / "ifeval" / prompts.path).read_bytes()
+    fresh_machine.files[f"/{prompts.origin}"] = content
+    answers = tmp_path / "answers.csv"
+    answers.write_text("key,response\n1000,no mark\n1001,an answer\n")
+    command = [
+        "eval",
+        "ifeval",
+        "--limit",
+        "2",
+        "--responses",
+        str(answers),
+        "--out",
+        str(tmp_path),
+    ]
+    refused = CliRunner().invoke(app, [*command, "--offline"])
+    assert isinstance(refused.exception, UsageError)
+    assert "get it with `spar data fetch ifeval`" in str(refused.exception)
+    assert fresh_machine.asked == []
+    done = CliRunner().invoke(app, [*command, "--display", "plain"])
+    assert done.exit_code == 0, done.output
+    assert "licence CC BY 4.0" in done.stderr and "licence MIT" in done.stderr
+    verifiers = read_results(tmp_path / "ifeval").run["verifiers"]
+    assert verifiers.keys() == {"data/ifeval", "data/nltk_data", "lm_eval", "langdetect", "nltk"}
+    assert verifiers["data/ifeval"] == open_data("ifeval").digest

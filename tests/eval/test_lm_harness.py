@@ -252,6 +252,8 @@ def test_gsm8k_is_lm_evals_task_over_local_files(data_root: Path) -> None:
     assert [message.role for message in turns] == ["user", "assistant"] * 5 + ["user"]
     assert turns[-1].content.startswith("Question: Janet\u2019s ducks lay 16 eggs per day.")
     assert all("####" in message.content for message in turns[1::2])
+    (question,) = task.row_texts(prompts[0])  # by which rows of --responses may name it
+    assert question.startswith("Janet\u2019s ducks") and question in turns[-1].content
     (plain,) = task.load(settings(data=data, limit=1, chat_template=False, num_fewshot=2))[
         0
     ].messages

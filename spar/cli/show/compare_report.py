@@ -31,6 +31,8 @@ def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
     ):
         if ids:
             console.print(as_text(f"left out, as only {path} has them: {len(ids)}"))
+    for warning in comparison.warnings:
+        console.print(as_text(f"warning: {warning}"))
     _print_flips(console, "passed in the second run only", comparison.gained, flips)
     _print_flips(console, "passed in the first run only", comparison.lost, flips)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,15 +42,19 @@ def missing(dataset: DataSet, data: str = "") -> list[DataFile]:
     return [file for file in dataset.files.values() if not _is_original(folder / file.path, file)]
 
 
-def fetch(dataset: DataSet, data: str = "", *, base: str = BASE) -> Iterator[DataFile]:
-    """Download the missing files of a data set into the data folder; yields each file once it is written.
+def fetch(
+    dataset: DataSet, data: str = "", *, base: str = "", files: Sequence[DataFile] | None = None
+) -> Iterator[DataFile]:
+    """Download files of a data set into the data folder; yields each file once it is written.
 
     Parameters
     ----------
     data:
         The data folder; "" for `SPAR_DATA`, else the cache.
     base:
-        URL below which the origins are served.
+        URL below which the origins are served; "" for `BASE`.
+    files:
+        The files to download, None for those that are missing.
 
     Raises
     ------
@@ -63,11 +67,13 @@ def fetch(dataset: DataSet, data: str = "", *, base: str = BASE) -> Iterator[Dat
 
     folder = data_root(data) / dataset.name
     with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
-        for origin, files in groupby(missing(dataset, data), key=lambda file: file.origin):
+        chosen = missing(dataset, data) if files is None else files
+        for origin, of_origin in groupby(chosen, key=lambda file: file.origin):
             _make_folder(folder)
-            content = _download(client, base + origin, folder)
-            for file in files:
-                _write(folder / file.path, _converted(file, content, base + origin))
+            url = (base or BASE) + origin
+            content = _download(client, url, folder)
+            for file in of_origin:
+                _write(folder / file.path, _converted(file, content, url))
                 yield file
 
 

@@ -3,30 +3,37 @@
     match_answers("answers.jsonl", examples)          .by_example is {"1000": Answer("..."), ...}
     read_grader_replies("judged/", examples)          {"content/14/3": ("... ['YES', 'NO']",), ...}
 
-A row belongs to the example with its id (`id`, else `key`), else to the example with its prompt, compared
-without the white space around it where no prompt is equal. Rows without an example and examples without a
-row are errors unless `--allow-missing` is set. A response of null means that the example has no answer.
+A row belongs to the example with its id (`id`, `key`, `custom_id`, `task_id`), else to the example with its prompt,
+compared without the white space around it where no prompt is equal, or with the example's bare question
+(`Benchmark.row_texts`). Rows without an example and examples without a row are errors unless `--allow-missing` is
+set. A response of null means that the example has no answer. Thinking is removed from responses and replies
+(`spar.thinking`); thinking that does not end leaves no answer.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer
 from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, read_rows, reject
+from spar.thinking import read_answer
 from spar.types import Prompt, SearchTree
 
 RESPONSE_FIELDS = ("response", "output", "completion", "answer", "judgement", "judgment")
 """Names of the field with the response; the first that a row has counts."""
 REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "completion", "answer")
 """Names of the field with a grader's reply, or with the list of its attempts."""
+CHOICES = "choices"
+"""Field of OpenAI's chat outputs, and of FollowBench's files, with a list of choices."""
 LOGGED_FIELDS = ("filtered_resps", "resps")
 """Fields in which lm-eval logs responses, as lists."""
+TEXT_PARTS = ("text", "output_text")
+"""Types of content parts that are part of the answer."""
 MAX_LISTED = 5
 """Most rows or examples that a message lists."""
 
@@ -44,6 +51,19 @@ class MatchedRows(Generic[T]):
     """Examples without a row, as messages name them."""
     unknown: tuple[str, ...]
     """Rows without an example, as messages name them."""
+    num_thought: int = 0
+    """Texts from which thinking was removed."""
+    num_unfinished: int = 0
+    """Those of them whose thinking does not end, so that nothing is left."""
+
+    def thinking_report(self) -> str:
+        """One line about removed thinking, "" if there was none."""
+        if not self.num_thought:
+            return ""
+        unfinished = f"; in {self.num_unfinished} it does not end, so they have no answer"
+        return f"{self.path}: thinking was removed from {self.num_thought} rows" + (
+            unfinished * bool(self.num_unfinished)
+        )
 
     def report(self) -> str:
         """One line about rows and examples without a match, "" if there are none."""
@@ -60,7 +80,7 @@ class MatchedRows(Generic[T]):
         """Raise `UsageError` if a row or an example has no match."""
         if report := self.report():
             raise UsageError(
-                f"{report}; give each row its example's id (field 'id' or 'key'), or use --allow-missing "
+                f"{report}; give each row its example's id (field 'id', 'key' or 'custom_id'), or use --allow-missing "
                 "to leave out such rows and count such examples as unanswered"
             )
 
@@ -71,6 +91,7 @@ def match_answers(
     *,
     scored: Collection[str] | None = None,
     answer_of: Callable[[SearchTree], Answer] = Answer.of,
+    row_texts: Callable[[Prompt], Sequence[str]] = lambda _: (),
 ) -> MatchedRows[Answer]:
     """Read answers and match them to examples.
 
@@ -84,13 +105,26 @@ def match_answers(
         Ids of the examples that will be scored, None for all. The others need no row.
     answer_of:
         The answer of a tree, where `path` is a run directory.
+    row_texts:
+        Further texts by which rows may name an example.
 
     Raises
     ------
     UsageError
         A row is malformed, is the second row of its example, or has the prompt of several examples.
     """
-    return _match(path, _ExampleIndex(examples, scored), lambda row: _answer(row, answer_of))
+    thinking = _TextCounts()
+    matched = _match(
+        path,
+        _ExampleIndex(examples, scored, row_texts),
+        lambda row, prompt: _answer(row, answer_of, prompt, thinking),
+    )
+    if thinking.num_rows and thinking.num_rows == thinking.num_empty:
+        accepted = f"{', '.join(RESPONSE_FIELDS)} or {CHOICES}"
+        raise UsageError(f"{path}: no row has a response; accepted: a field {accepted}")
+    return replace(
+        matched, num_thought=thinking.num_thought, num_unfinished=thinking.num_unfinished
+    )
 
 
 def fill_answers(
@@ -116,7 +150,11 @@ def fill_answers(
 
 
 def read_grader_replies(
-    path: str | Path, examples: Sequence[Prompt], *, allow_missing: bool = False
+    path: str | Path,
+    examples: Sequence[Prompt],
+    *,
+    allow_missing: bool = False,
+    graded_example: Callable[[str], str | None] = lambda _: None,
 ) -> dict[str, tuple[str, ...]]:
     """A grader's replies for each example, all attempts in order; none for examples without a row.
 
@@ -129,13 +167,16 @@ def read_grader_replies(
         All examples of the benchmark. They need not all have a row, as not every example is graded.
     allow_missing:
         Leave out rows without an example.
+    graded_example:
+        Id of the example that a grader's prompt is about, for rows whose prompt is no example's.
 
     Raises
     ------
     UsageError
         As in `match_answers`; or a row has no example and `allow_missing` is not set.
     """
-    matched = _match(path, _ExampleIndex(examples, scored=()), _grader_replies)
+    index = _ExampleIndex(examples, scored=(), graded_example=graded_example)
+    matched = _match(path, index, lambda row, _: _grader_replies(row))
     if not allow_missing:
         matched.check()
     return dict(matched.by_example)
@@ -148,17 +189,20 @@ class _ExampleIndex:
     prompts: Sequence[Prompt]
     scored: Collection[str] | None
     """Ids of the examples that need a row, None for all."""
-    ids: set[str] = field(init=False)
+    row_texts: Callable[[Prompt], Sequence[str]] = lambda _: ()
+    graded_example: Callable[[str], str | None] = lambda _: None
+    ids: dict[str, Prompt] = field(init=False)
     by_text: dict[str, list[str]] = field(init=False)
     by_trimmed_text: dict[str, list[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ids = {prompt.id for prompt in self.prompts}
+        self.ids = {prompt.id: prompt for prompt in self.prompts}
         self.by_text, self.by_trimmed_text = defaultdict(list), defaultdict(list)
         for prompt in self.prompts:
             text = prompt_text(prompt)
             self.by_text[text].append(prompt.id)
-            self.by_trimmed_text[text.strip()].append(prompt.id)
+            for name in {text.strip(), *(more.strip() for more in self.row_texts(prompt))}:
+                self.by_trimmed_text[name].append(prompt.id)
 
     def find(self, row: AnswerRow) -> str | None:
         """Id of the row's example, None if it has none."""
@@ -189,17 +233,21 @@ class _ExampleIndex:
     def _with_text(self, text: str | None) -> list[str]:
         if text is None:
             return []
-        return self.by_text.get(text) or self.by_trimmed_text.get(text.strip()) or []
+        found = self.by_text.get(text) or self.by_trimmed_text.get(text.strip())
+        if not found and (graded := self.graded_example(text)) is not None:
+            return [graded]
+        return found or []
 
 
 def _match(
-    path: str | Path, examples: _ExampleIndex, read: Callable[[AnswerRow], T]
+    path: str | Path, examples: _ExampleIndex, read: Callable[[AnswerRow, Prompt | None], T]
 ) -> MatchedRows[T]:
     by_example: dict[str, T] = {}
     positions: dict[str, str] = {}
     unknown = []
     for row in read_rows(path):
-        content, id_ = read(row), examples.find(row)
+        id_ = examples.find(row)
+        content = read(row, examples.ids.get(id_ or ""))
         if id_ is None:
             named = ", ".join(map(quote, row.ids)) or quote(row.text)
             unknown.append(f"{Path(row.where).name} ({named})")
@@ -209,22 +257,46 @@ def _match(
         else:
             by_example[id_], positions[id_] = content, row.where
     if not by_example and not unknown:
-        raise UsageError(f"{path} holds no row; expected one JSON object a line")
+        raise UsageError(f"{path} holds no row; expected one object a row")
     return MatchedRows(Path(path), by_example, examples.missing_from(by_example), tuple(unknown))
 
 
-def _answer(row: AnswerRow, answer_of: Callable[[SearchTree], Answer]) -> Answer:
+@dataclass(slots=True)
+class _TextCounts:
+    """Counts rows, those without a field for the response, and the texts from which thinking was removed."""
+
+    num_rows: int = 0
+    num_empty: int = 0
+    num_thought: int = 0
+    num_unfinished: int = 0
+
+    def read(self, text: str, prompt: Prompt | None) -> str | None:
+        """The text without its thinking, None if that does not end."""
+        answer = read_answer(text, prompt=prompt_text(prompt) if prompt else "")
+        if prompt is not None:
+            self.num_thought += answer.thought
+            self.num_unfinished += answer.unfinished
+        return None if answer.unfinished else answer.text
+
+
+def _answer(
+    row: AnswerRow,
+    answer_of: Callable[[SearchTree], Answer],
+    prompt: Prompt | None,
+    thinking: _TextCounts,
+) -> Answer:
     if isinstance(row.content, SearchTree):
         return answer_of(row.content)
     name, value = _field(row, RESPONSE_FIELDS)
-    if name in LOGGED_FIELDS:
+    thinking.num_rows, thinking.num_empty = thinking.num_rows + 1, thinking.num_empty + (not name)
+    if name in (*LOGGED_FIELDS, CHOICES):
         texts = [*_flatten(value)]
         if len(texts) != 1:
             reject(row.where, f"{name!r} holds {len(texts)} responses", "one")
         value = texts[0]
     if value is not None and not isinstance(value, str):
         reject(row.where, f"{name!r} is {quote(value)}", "a string, or null for no answer")
-    return Answer(value)
+    return Answer(value if value is None else thinking.read(value, prompt))
 
 
 def _grader_replies(row: AnswerRow) -> tuple[str, ...]:
@@ -232,19 +304,56 @@ def _grader_replies(row: AnswerRow) -> tuple[str, ...]:
         return tuple(node.response for node in row.content.nodes)
     name, value = _field(row, REPLY_FIELDS)
     texts = () if value is None else tuple(_flatten(value))
+    if name == CHOICES:
+        texts = tuple(text for text in texts if text is not None)  # a request that failed
     for text in texts:
         if not isinstance(text, str):
             reject(row.where, f"{name!r} holds {quote(text)}", "a string, or a list of strings")
-    return texts
+    return tuple(read_answer(text).text for text in texts)
 
 
 def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
+    """Name and value of the field with the response; a server's output becomes the list of its texts."""
     assert isinstance(row.content, Mapping)
-    name = next((name for name in (*names, *LOGGED_FIELDS) if name in row.content), None)
+    name = next((n for n in (*names, CHOICES, *LOGGED_FIELDS) if n in row.content), None)
+    if name is None and row.is_table:  # an empty cell, or a null
+        return "", None
     if name is None:
         problem = f"no response in a row with {quote(list(row.content))}"
-        reject(row.where, problem, f"a field {', '.join(names[:-1])} or {names[-1]}")
-    return name, row.content[name]
+        reject(row.where, problem, f"a field {', '.join(names[:-1])} or {names[-1]}, or {CHOICES}")
+    value = row.content[name]
+    if name == CHOICES:
+        return name, _texts_of(value, row.where)
+    if isinstance(value, Mapping) and ("body" in value or CHOICES in value):
+        return CHOICES, _batch_texts(value, row.where)
+    if name == "response" and value is None and row.content.get("custom_id") is not None:
+        return CHOICES, [None]
+    return name, value
+
+
+def _batch_texts(response: Mapping[str, Any], where: str) -> list[str | None]:
+    """The texts of a response of OpenAI's batch interface; no answer where the request failed."""
+    body = response.get("body", response)
+    if response.get("status_code", 200) != 200 or not isinstance(body, Mapping):
+        return [None]
+    return _texts_of(body.get(CHOICES), where)
+
+
+def _texts_of(choices: Any, where: str) -> list[str | None]:
+    accepted = "a list of choices with 'message' and 'content', or 'text'"
+    if not isinstance(choices, list) or not all(isinstance(choice, Mapping) for choice in choices):
+        reject(where, f"{CHOICES!r} is {quote(choices)}", accepted)
+    texts = []
+    for choice in choices:
+        message = choice.get("message")
+        value = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+        if isinstance(value, list):  # parts; those of reasoning are left out
+            parts = [part for part in value if isinstance(part, Mapping)]
+            value = "".join(str(p["text"]) for p in parts if p.get("type") in TEXT_PARTS)
+        if value is not None and not isinstance(value, str):
+            reject(where, f"the content of a choice is {quote(value)}", accepted)
+        texts.append(value)
+    return texts
 
 
 def _flatten(value: Any) -> Iterator[Any]:

@@ -3,18 +3,20 @@
     {"id": "1000", "response": "..."}                              one object a line
     {"key": 1000, "prompt": "Write a ...", "output": "..."}
     [{"messages": [{"role": "user", "content": "..."}], "completion": "..."}]      one list of them
+    {"custom_id": "1000", "response": {"body": {"choices": [...]}}}                a line of OpenAI's batch output
+    {"prompt_new": "Write a ...", "choices": [{"message": {"content": "..."}}]}    FollowBench's own files
     {"doc": {"key": 1000}, "filtered_resps": ["..."]}              samples that lm-eval logs
 
-Of a run directory, the trees are read; of an evaluation without trees, its `examples.jsonl`; of any other
-folder, all `.jsonl` and `.json` files in the order of their names. A row knows its position and the prompt
-that it names, and knows no benchmark.
+All formats of `spar.rows` are read: JSON lines, JSON lists, CSV, Parquet, compressed files, data sets of the hub. Of a
+run directory, the trees are read; of an evaluation without trees, its `examples.jsonl`; of any other folder, all
+files in these formats in the order of their names. A row knows its position and the prompt that it names, and knows
+no benchmark.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,12 +24,20 @@ from pydantic import ValidationError
 
 from spar.errors import UsageError
 from spar.record.evaluation import EXAMPLES
-from spar.rows.read import JSON_SUFFIXES
+from spar.rows.hub import HUB_SCHEME, is_hub_name
+from spar.rows.lines import GZIP_SUFFIX
+from spar.rows.read import DELIMITERS, PARQUET_SUFFIX, SUFFIXES, TEXT_SUFFIX
+from spar.rows.read import read_rows as read_plain_rows
 from spar.store import MANIFEST, TREES, read_trees
 from spar.types import Prompt, SearchTree
 
 MAX_QUOTED = 60
 """Characters of a value that an error message quotes; a longer one is cut."""
+ID_FIELDS = ("id", "key", "custom_id", "task_id")
+"""Names of the field with the example's id; the later ones are those of OpenAI's batches and of HumanEval."""
+PROMPT_FIELDS = ("prompt", "messages", "prompt_new", "question", "instruction")
+"""Names of the field with the prompt; the first that a row has counts."""
+FILE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != TEXT_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +52,37 @@ class AnswerRow:
     """The prompt's last user turn, None if the row has no prompt."""
     content: Mapping[str, Any] | SearchTree
     """The row as the file has it, or the tree."""
+    is_table: bool = False
+    """Whether it is from a table, which has no field where a cell is empty."""
 
 
 def read_rows(path: str | Path) -> Iterator[AnswerRow]:
-    """Stream the rows of a file, a folder of files or a run directory; a torn last line of trees is skipped.
+    """Stream the rows of a file, a folder of files, a run directory or a data set; a torn last line of trees is skipped.
 
     Raises
     ------
     UsageError
-        There is no such file; or, when the stream gets there, a line that is not JSON, is not an object, or
-        names no prompt.
+        There is no such file; or, when the stream gets there, a row that cannot be read, or names no prompt.
     """
+    if is_data_set(path):
+        return _plain_rows(path)
     return (row for file in answer_files(Path(path)) for row in _file_rows(file))
+
+
+def is_data_set(path: str | Path) -> bool:
+    """Whether a path names a data set of the hub: no file has the name."""
+    text = str(path)
+    named = text.startswith(HUB_SCHEME) or (is_hub_name(text) and not Path(text).suffix)
+    return named and not Path(path).exists()
 
 
 def answer_files(path: Path) -> list[Path]:
     """The files that `read_rows` reads at a path; raises `UsageError` if there are none."""
+    if is_data_set(path):
+        return []
     if not path.exists():
         raise UsageError(
-            f"there is no {path}; give a file with one JSON object a line, a folder of such files or a "
+            f"there is no {path}; give a file ({', '.join(FILE_SUFFIXES)}), a folder of such files or a "
             "run directory"
         )
     if not path.is_dir():
@@ -70,9 +92,13 @@ def answer_files(path: Path) -> list[Path]:
         return [examples]
     if trees.is_file() or (path / MANIFEST).is_file():
         return [trees]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in JSON_SUFFIXES)
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.name.lower().removesuffix(GZIP_SUFFIX).endswith(FILE_SUFFIXES)
+    )
     if not files:
-        raise UsageError(f"{path} holds no {TREES} and no file in {' or '.join(JSON_SUFFIXES)}")
+        raise UsageError(f"{path} holds no {TREES} and no file in {' or '.join(FILE_SUFFIXES)}")
     return files
 
 
@@ -101,34 +127,15 @@ def _file_rows(file: Path) -> Iterator[AnswerRow]:
         for number, tree in enumerate(read_trees(file), start=1):
             yield _tree_row(tree, f"{file}:{number}")
         return
-    for where, value in _values(file):
-        if not isinstance(value, dict):
-            reject(where, quote(value), "a JSON object")
-        yield _object_row(value, where)
+    yield from _plain_rows(file)
 
 
-def _values(file: Path) -> Iterator[tuple[str, Any]]:
-    """Each JSON value of a file with its position: those of one list, or one a line."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        reject(str(file), f"not UTF-8 at byte {error.start + 1}", "text in UTF-8")
-    if text.lstrip().startswith("["):
-        for number, value in enumerate(_parse(text, str(file)), start=1):
-            yield f"{file}, row {number}", value
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{file}:{number}", _parse(line, f"{file}:{number}")
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        reject(where, f"not JSON: {quote(text)}", "one JSON object a line, or one list of objects")
+def _plain_rows(source: str | Path) -> Iterator[AnswerRow]:
+    name = str(source).lower().removesuffix(GZIP_SUFFIX)
+    is_table = name.endswith((*DELIMITERS, PARQUET_SUFFIX)) or is_data_set(source)
+    for row in read_plain_rows(source, suffix=".jsonl"):
+        parsed = _object_row(row.values, row.where)
+        yield replace(parsed, is_table=is_table)
 
 
 def _object_row(row: dict[str, Any], where: str) -> AnswerRow:
@@ -145,7 +152,10 @@ def _object_row(row: dict[str, Any], where: str) -> AnswerRow:
     texts = (_prompt_text_of(source, where) for source in sources)
     text = next((text for text in texts if text is not None), None)
     if not ids and text is None:
-        reject(where, f"a row with {quote(list(row))}", "'id' or 'key', or 'prompt' or 'messages'")
+        ids_accepted, texts_accepted = (
+            " or ".join(map(repr, names)) for names in (ID_FIELDS, PROMPT_FIELDS)
+        )
+        reject(where, f"a row with {quote(list(row))}", f"{ids_accepted}, or {texts_accepted}")
     return AnswerRow(where, ids, text, row)
 
 
@@ -154,7 +164,7 @@ def _tree_row(tree: SearchTree, where: str) -> AnswerRow:
 
 
 def _ids(row: Mapping[str, Any], where: str) -> Iterator[str]:
-    for name in ("id", "key"):
+    for name in ID_FIELDS:
         value = row.get(name)
         if value is None:
             continue
@@ -166,7 +176,7 @@ def _ids(row: Mapping[str, Any], where: str) -> Iterator[str]:
 
 
 def _prompt_text_of(row: Mapping[str, Any], where: str) -> str | None:
-    value = row.get("prompt", row.get("messages"))
+    value = next((row[name] for name in PROMPT_FIELDS if row.get(name) is not None), None)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):

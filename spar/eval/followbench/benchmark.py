@@ -26,7 +26,7 @@ from spar.eval import paper
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.followbench import dataset, metrics
-from spar.eval.followbench.judge import conversation, job, last_line
+from spar.eval.followbench.judge import comparable, conversation, graded_answer, job, last_line
 from spar.eval.followbench.outcome import Outcome, outcome
 from spar.eval.followbench.rules import JUDGE, shown
 from spar.record.evaluation import Example, Scored, Share
@@ -89,6 +89,24 @@ class FollowBench(Benchmark):
         ]
         if questions:
             await runner.run(job(questions, runner.config, strict=self.official_scoring))
+
+    def graded_example(
+        self, text: str, examples: Sequence[Prompt], answers: Mapping[str, Answer]
+    ) -> str | None:
+        """The example with the turn's last instruction, else with its answer and level.
+
+        A turn about another answer than the example's is of another run, and belongs to none.
+        """
+        graded = graded_answer(text)
+        if graded is None:
+            return None
+        same_level = [p for p in examples if p.meta["level"] == graded.level]
+        named = [p.id for p in same_level if p.messages[-1].content == graded.instruction]
+        texts = {p.id: comparable(answers[p.id].text or "") for p in same_level if p.id in answers}
+        if named:
+            return named[0] if texts.get(named[0], graded.answer) == graded.answer else None
+        answered = [id_ for id_, answer in texts.items() if answer == graded.answer]
+        return answered[0] if len(answered) == 1 and graded.answer else None
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verdicts and shares of every example.

@@ -20,6 +20,7 @@ from spar.eval.followbench.rules import read_list
 from spar.infer.roles import Roles, Seeds
 from spar.infer.strategy import Expand, Plan, SearchConfig
 from spar.run.job import Job
+from spar.thinking import read_answer
 from spar.types import Judgement, Message, Node, Prompt, Usage
 
 ATTEMPTS = 3
@@ -43,6 +44,7 @@ _HEADING = re.compile(
     re.IGNORECASE,
 )
 """The heading that starts a block of the conversation."""
+_GRADED = re.compile(r"\n\n#Answer of Initial Instruction \+ (?P<level>[1-5]) constraints?#\n")
 _ODDMENTS = string.whitespace + "'\"`*.‘’“”"
 """Characters removed around a word in a list that is not quite Python."""
 
@@ -67,6 +69,36 @@ def read(output: str, level: int, *, strict: bool = False) -> tuple[str, ...] | 
     line = last_line(output)
     words = _strictly(line, level)
     return words if words is not None or strict else _leniently(line, level)
+
+
+@dataclass(frozen=True, slots=True)
+class GradedAnswer:
+    """What a conversation with a judge is about."""
+
+    level: int
+    instruction: str
+    """The last form of the instruction."""
+    answer: str
+
+
+def graded_answer(text: str) -> GradedAnswer | None:
+    """What the judge's turn is about, in the published words or in spar's; None if it is no such turn."""
+    match = _GRADED.search(text)
+    end = text.rfind("\n\n#System#")
+    if match is None or end < match.end():
+        return None
+    level = int(match["level"])
+    heading = f"#{_instruction(level)}#\n"
+    start = text.rfind(heading, 0, match.start())
+    if start < 0:
+        return None
+    instruction = text[start + len(heading) : match.start()]
+    return GradedAnswer(level, instruction, comparable(text[match.end() : end]))
+
+
+def comparable(answer: str) -> str:
+    """An answer without what differs between a file of answers and a judge's turn: thinking, shields, space around."""
+    return read_answer(answer.replace("\u2060", "")).text.strip()
 
 
 def last_line(output: str) -> str:

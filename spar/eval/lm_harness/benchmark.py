@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 from spar.config import EvalConfig
 from spar.errors import UsageError
@@ -33,6 +33,7 @@ from spar.eval.lm_harness.requests import (
     ReplyRequest,
     document_id,
     likelihood_requests,
+    question_texts,
     reply_requests,
 )
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
@@ -61,6 +62,7 @@ class HarnessTask(Benchmark):
     """As lm-eval has it."""
     data: tuple[str, ...] = ()
     """Data sets that it reads."""
+    packages: ClassVar[tuple[str, ...]] = ("lm_eval",)
     limits_itself: bool = True
     """A limit is spread over the tasks of a group."""
     folder: str = ""
@@ -70,6 +72,8 @@ class HarnessTask(Benchmark):
     _tasks: HarnessTasks | None = None
     _replies: dict[str, ReplyRequest] = field(default_factory=dict)
     _likelihoods: dict[str, LikelihoodRequest] = field(default_factory=dict)
+    _questions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Document to its question without the task's words around it."""
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """A prompt for every reply that is wanted, and for every document whose texts are scored.
@@ -85,9 +89,20 @@ class HarnessTask(Benchmark):
         if config.max_gen_toks is not None:
             replies = [replace(ask, max_tokens=config.max_gen_toks) for ask in replies]
         likelihoods = likelihood_requests([one for one in requests if one.request_type != REPLY])
+        self._questions = {
+            document_id(str(one.task_name), one.doc_id): question_texts(one.doc) for one in requests
+        }
         self._replies = {ask.prompt.id: ask for ask in replies}
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
+
+    def num_loaded(self, examples: Sequence[Prompt]) -> int:
+        """The documents; one may have several requests."""
+        return len({(prompt.meta["task"], prompt.meta["document"]) for prompt in examples})
+
+    def row_texts(self, prompt: Prompt) -> Sequence[str]:
+        """The bare question of the document."""
+        return self._questions.get(document_id(prompt.meta["task"], prompt.meta["document"]), ())
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Replies by the run's own search; likelihoods by the actor's engine."""

@@ -119,6 +119,13 @@ def document_id(task: str, number: object) -> str:
     return f"{task}/{number}"
 
 
+def question_texts(document: Any) -> tuple[str, ...]:
+    """The question of a document under the name that data sets give it, () if it has none."""
+    names = ("question", "problem", "query", "instruction", "prompt")
+    values = (document.get(name) for name in names if isinstance(document, Mapping))
+    return next(((value,) for value in values if isinstance(value, str) and value.strip()), ())
+
+
 def _base(instance: Any) -> str:
     return document_id(str(instance.task_name), instance.doc_id)
 

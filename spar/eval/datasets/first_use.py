@@ -1,0 +1,64 @@
+"""Downloads what a benchmark needs and this machine lacks, when the benchmark is first used.
+
+Only files that are absent are downloaded, from their pinned origins into the data folder (`SPAR_DATA`, else the
+cache), each checked before it gets its name. Nothing is downloaded into a folder that `--data` names, with `--offline`,
+or where `HF_HUB_OFFLINE` is set. What cannot be downloaded is left to the error about the missing data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from spar.data_folder import data_root
+from spar.errors import RunStopped
+from spar.eval.datasets import download
+from spar.eval.datasets.registry import DataFile, DataSet, data_set
+from spar.listener import Activity, Listener
+
+OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+"""Environment variable of the hub's libraries, which refuses their downloads too."""
+
+
+def fetch_absent(names: Sequence[str], data: str, listener: Listener, *, offline: bool) -> None:
+    """Download the absent files of data sets, with a line about each data set and its licence.
+
+    Parameters
+    ----------
+    data:
+        `--data`; "" for the data folder.
+
+    Raises
+    ------
+    UsageError
+        The data folder cannot be written.
+    """
+    forbidden = os.environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
+    if data or offline or forbidden:
+        return
+    for name in names:
+        if files := _absent(data_set(name)):
+            _fetch(data_set(name), files, listener)
+
+
+def _absent(dataset: DataSet) -> list[DataFile]:
+    folder = data_root() / dataset.name
+    return [file for file in dataset.files.values() if not (folder / file.path).exists()]
+
+
+def _fetch(dataset: DataSet, files: Sequence[DataFile], listener: Listener) -> None:
+    origin = "/".join(files[0].origin.split("/")[:2])
+    listener.note(
+        f"{dataset.name}: {dataset.description}; licence {dataset.licence}; downloading {len(files)} "
+        f"{'file' if len(files) == 1 else 'files'} from {origin} to {data_root() / dataset.name}"
+    )
+    activity = Activity(name=dataset.name, total=len(files), unit="files")
+    listener.started(activity)
+    try:
+        for number, _ in enumerate(download.fetch(dataset, files=files), start=1):
+            listener.progress(replace(activity, done=number))
+    except RunStopped as error:  # the error about the missing data follows, and says what to do
+        listener.note(str(error))
+    finally:
+        listener.finished(activity)
