@@ -100,6 +100,15 @@ def opens_thinking(prompt: str) -> bool:
     return _OPENED.search(prompt) is not None
 
 
+def closing_tag(prompt: str) -> str:
+    """What closes the thinking block that a rendered prompt ends inside of; "" if it ends inside of none."""
+    opened = _OPENED.search(prompt)
+    opening = _OPENING.match(prompt, opened.start()) if opened else None
+    if opening is None:
+        return ""
+    return f"</{opening['name']}>" if opening["name"] else _PAIRS.get(opening["pair"], "")
+
+
 def is_tag(token: str) -> bool:
     """Whether a token is a tag of thinking, which must be visible for thinking to be found."""
     return token == CHANNEL or any(tag.fullmatch(token) for tag in (_ANY_OPENING, _CLOSING))

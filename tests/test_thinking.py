@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.thinking import Answer, opens_thinking, read_answer, without_thinking
+from spar.thinking import Answer, closing_tag, opens_thinking, read_answer, without_thinking
 
 ANALYSIS = "<|channel|>analysis<|message|>hm final<|end|>"
 FENCE = "```"
@@ -113,3 +113,5 @@ def test_text_before_the_tag_protects_it(before: str, opening: str, thought: str
 def test_prompts_that_end_inside_a_block(prompt: str, opens: bool) -> None:
     """An empty block is closed again."""
     assert opens_thinking(prompt) is opens
+    assert bool(closing_tag(prompt)) is opens
+    assert not opens_thinking(prompt + closing_tag(prompt))

@@ -23,7 +23,7 @@ from spar.train.common import (
     start_training,
 )
 from spar.train.context import TrainingContext
-from spar.train.encode import Encoder, read_pairs
+from spar.train.encode import Encoder, Rendering, read_pairs
 from spar.train.owned import is_owned, mark_owned, remove_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
@@ -33,8 +33,8 @@ from spar.types import Message
 
 PAIRS = "pairs"
 """Folder of a training's pairs and precomputed log-probabilities; removed when it is done."""
-_END = "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}"
-"""Appended to a chat template that writes no end token after a reply."""
+_RENDERED = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""The chat template that TRL gets: the turns are rendered already, as a search renders them."""
 
 
 def train(settings: DpoSettings) -> None:
@@ -52,7 +52,8 @@ def train(settings: DpoSettings) -> None:
             return
         encoder, tokenizer, context = training.encoder, training.tokenizer, training.context
         pairs, cutoff = training.examples, settings.cutoff
-        encoded = [_encoded(pair, encoder) for pair in pairs]
+        renderings = [_renderings(pair, encoder) for pair in pairs]
+        encoded = [_encoded(rendered, encoder) for rendered in renderings]
         lengths = [max(len(pair["chosen"]), len(pair["rejected"])) for pair in encoded]
         check_lengths(lengths, settings, training.max_length)
         problems = [
@@ -62,12 +63,8 @@ def train(settings: DpoSettings) -> None:
             for pair, ids in zip(pairs, encoded, strict=True)
         ]
         usable = training.usable(problems)
-        if encoder.lacks_end():
-            tokenizer.chat_template = tokenizer.chat_template.removesuffix("\n") + _END
-        rows = [
-            {name: encoder.turns(messages) for name, messages in pairs[i].items()}
-            for i in usable.indexes
-        ]
+        tokenizer.chat_template = _RENDERED
+        rows = [_row(renderings[i]) for i in usable.indexes]
         trainer = training.trl.DPOTrainer(
             model=training.model,
             args=training.arguments,
@@ -80,10 +77,23 @@ def train(settings: DpoSettings) -> None:
             remove_owned(context.out / PAIRS)
 
 
-def _encoded(pair: Mapping[str, tuple[Message, ...]], encoder: Encoder) -> dict[str, list[int]]:
-    """The tokens of a prompt, with the start of a reply, and of the prompt with either side."""
-    sides = {side: encoder.ids((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected")}
-    return {"prompt": encoder.ids(pair["prompt"], reply_follows=True), **sides}
+def _renderings(pair: Mapping[str, tuple[Message, ...]], encoder: Encoder) -> dict[str, Rendering]:
+    """Either side of a pair in its context."""
+    return {side: encoder.text((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected")}
+
+
+def _encoded(rendered: Mapping[str, Rendering], encoder: Encoder) -> dict[str, list[int]]:
+    """The tokens of a context, and of the context with either side."""
+    sides = {side: encoder.tokens(each.context + each.reply) for side, each in rendered.items()}
+    return {"prompt": encoder.tokens(rendered["chosen"].context), **sides}
+
+
+def _row(rendered: Mapping[str, Rendering]) -> dict[str, Any]:
+    """A pair for TRL: the context as the user's turn, and each side with its end as the assistant's."""
+    return {
+        "prompt": [{"role": "user", "content": rendered["chosen"].context}],
+        **{side: [{"role": "assistant", "content": each.reply}] for side, each in rendered.items()},
+    }
 
 
 def loss_arguments(settings: DpoSettings) -> dict[str, Any]:

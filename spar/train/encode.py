@@ -1,31 +1,36 @@
-"""Encodes rows of a data file for the trainers, with the model's own chat template.
+"""Encodes rows of a data file for the trainers, with the model's own chat template, as a search renders them.
 
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
     {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello.", "rejected": "hello"}
 
-A chosen or rejected side may also be a list with one assistant turn; other keys of a row are ignored. Texts go
-through `spar.sanitize`, as in a search, so that training and search see the same tokens.
+A chosen or rejected side may also be a list with one assistant turn; other keys of a row are ignored.
 
-The assistant's tokens are located by rendering a conversation up to a turn and beyond it, which works for
-templates with and without `{% generation %}` marks. Knows no trainer.
+The last reply is trained on in the context that a search gives it: the prompt as `spar.chat_template` renders it there,
+up to where the reply begins, then the reply and its end. What the template writes between them (an empty
+thinking block, a channel) is context without loss; a thinking block that the prompt opens is closed. Earlier replies are
+located by rendering a conversation up to a turn and beyond it, which works for templates with and without
+`{% generation %}` marks. No thinking is trained on. Knows no trainer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from spar.chat_template import ChatTemplate, Turn
 from spar.errors import UsageError
-from spar.sanitize import sanitize, special_pattern, special_tokens
+from spar.thinking import closing_tag, opens_thinking
 from spar.types import Message
 
 IGNORED = -100
 """Label of a token that carries no loss."""
+_PROBE = Message(role="assistant", content="Maple comet 9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,26 @@ class Encoded:
     """The same for the assistant's tokens that are trained on, `IGNORED` elsewhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """The text of a conversation that ends with the assistant."""
+
+    context: str
+    """Up to where the last reply begins, as a search renders it."""
+    reply: str
+    """The reply and what ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seam:
+    """How a prompt and a reply meet in a template's text of both."""
+
+    dropped: int
+    """Characters at the prompt's end that only stand where the reply is still to come."""
+    opening: str
+    """What the template writes between them, if it is more than white space."""
+
+
 class Encoder:
     """Renders conversations with a tokenizer's chat template.
 
@@ -47,19 +72,52 @@ class Encoder:
         As loaded by transformers, with a chat template.
     stops:
         Ids of the tokens that end a reply, by the model's generation settings.
+    arguments:
+        Variables of the chat template, as in the searches that the model is trained for.
+    note:
+        Takes a line for the user, where the template needs conversations to be adapted.
     """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[int] = ()) -> None:
-        self._tokenizer = tokenizer
-        specials = special_tokens(tokenizer)
-        self._specials = special_pattern(specials)
+    def __init__(
+        self,
+        tokenizer: Any,
+        stops: Sequence[int] = (),
+        arguments: Mapping[str, Any] | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._tokenizer, self._arguments = tokenizer, arguments
+        self.template = ChatTemplate(tokenizer, note)
+        """What renders conversations."""
         # Ordinary words must not end a reply, even if a model's settings list them.
-        special_ids = set(tokenizer.convert_tokens_to_ids(sorted(specials)))
-        self._stops = ({*stops} & special_ids) | {tokenizer.eos_token_id}
+        special_ids = tokenizer.convert_tokens_to_ids(sorted(self.template.special_tokens))
+        self._stops = ({*stops} & {*special_ids}) | {tokenizer.eos_token_id}
+        self._seams: dict[tuple[str, ...], _Seam] = {}
 
-    def turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+    def turns(self, messages: Sequence[Message]) -> list[Turn]:
         """The conversation in the template's format."""
-        return [{"role": m.role, "content": sanitize(m.content, self._specials)} for m in messages]
+        return self.template.turns(messages)
+
+    def rendering(self, messages: Sequence[Message]) -> Rendering:
+        """The text of a conversation that ends with the assistant.
+
+        Raises
+        ------
+        UsageError
+            The template rejects the conversation, or renders its earlier turns differently without the reply.
+        """
+        turns = self.turns(messages)
+        prompt, whole = self._text(turns[:-1], prompt=True), self._text(turns)
+        seam = self._seam(turns, prompt)
+        shared = prompt[: len(prompt) - seam.dropped] + seam.opening
+        if not whole.startswith(shared):
+            raise UsageError(
+                "the chat template renders the turns before a reply differently with and without it, so that a "
+                "model would not be trained on the context that a search gives it; change its chat_template.jinja"
+            )
+        context = prompt + seam.opening
+        if opens_thinking(context):
+            context += closing_tag(context) + "\n\n"
+        return Rendering(context, whole[len(shared) :])
 
     def encode(self, messages: Sequence[Message], train_on: Literal["last", "all"]) -> Encoded:
         """Tokens and labels of a conversation that ends with the assistant.
@@ -72,61 +130,94 @@ class Encoder:
         UsageError
             The template renders an earlier turn differently once the conversation continues.
         """
-        turns = self.turns(messages)
-        ids = self._render(turns)
-        assistant = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+        turns, rendering = self.turns(messages), self.rendering(messages)
+        ids = self.tokens(rendering.context + rendering.reply)
+        start = _common(self.tokens(rendering.context), ids)
+        spans = [self._cut(start, len(ids), ids)]
+        if train_on == "all":
+            roles = enumerate(turn["role"] for turn in turns[:-1])
+            spans += [self._span(turns, i, ids) for i, role in roles if role == "assistant"]
         labels = [IGNORED] * len(ids)
-        for index in assistant if train_on == "all" else assistant[-1:]:
-            start, end = self._span(turns, index, ids)
+        for start, end in spans:
             labels[start:end] = ids[start:end]
         if not self._ends(ids, labels):
             ids = [*ids, self._tokenizer.eos_token_id]
             labels = [*labels, self._tokenizer.eos_token_id]
         return Encoded(ids, labels)
 
+    @cached_property
     def lacks_end(self) -> bool:
         """Whether the template writes no end token after the last reply."""
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        start, end = self._span(turns, 1, ids := self._render(turns))
-        return not any(token in self._stops for token in ids[start:end])
+        messages = (Message(role="user", content="a"), Message(role="assistant", content="b"))
+        return not any(
+            token in self._stops for token in self.tokens(self.rendering(messages).reply)
+        )
 
     def ids(self, messages: Sequence[Message], *, reply_follows: bool = False) -> list[int]:
-        """Tokens of a conversation; where a reply follows, with the tokens that start it."""
-        return self._render(self.turns(messages), add_generation_prompt=reply_follows)
+        """Tokens of a conversation that ends with the assistant, or of the context of a reply that follows."""
+        if reply_follows:
+            return self.tokens(self._text(self.turns(messages), prompt=True))
+        rendering = self.rendering(messages)
+        return self.tokens(rendering.context + rendering.reply)
+
+    def text(self, messages: Sequence[Message]) -> Rendering:
+        """As `rendering`, with the tokenizer's end token where the template writes none."""
+        rendering = self.rendering(messages)
+        end = self._tokenizer.eos_token if self.lacks_end else ""
+        return replace(rendering, reply=rendering.reply + end)
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a rendered text."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _ends(self, ids: list[int], labels: list[int]) -> bool:
-        last = max(i for i, label in enumerate(labels) if label != IGNORED)
-        return ids[last] in self._stops
+        last = max((i for i, label in enumerate(labels) if label != IGNORED), default=None)
+        return last is not None and ids[last] in self._stops
 
-    def _span(self, turns: list[dict[str, str]], index: int, ids: list[int]) -> tuple[int, int]:
-        """The start and end of the tokens of an assistant's turn."""
-        prompt = self._render(turns[:index], add_generation_prompt=True)
+    def _seam(self, turns: Sequence[Turn], prompt: str) -> _Seam:
+        """How a prompt and a reply meet; it depends on the roles only, and is found with a word as the reply."""
+        roles = tuple(str(turn["role"]) for turn in turns)
+        if roles not in self._seams:
+            probed = self._text([*turns[:-1], self.template.turns([_PROBE])[0]])
+            shared = _common(prompt, probed)
+            before, _, _ = probed[shared:].partition(_PROBE.content)
+            self._seams[roles] = _Seam(len(prompt) - shared, before if before.strip() else "")
+        return self._seams[roles]
+
+    def _span(self, turns: list[Turn], index: int, ids: list[int]) -> tuple[int, int]:
+        """The start and end of the tokens of an assistant's turn before the last."""
+        prompt = self.tokens(self._text(turns[:index], prompt=True))
         start = _common(prompt, ids)
-        end = _common(self._render(turns[: index + 1]), ids)
-        if start < _common(self._render(turns[:index]), prompt) or end <= start:
-            raise UsageError(
-                f"the chat template renders turn {index + 1} differently once the conversation continues, so its "
-                "tokens cannot be located; set train_on to 'last'"
-            )
+        end = _common(self.tokens(self._text(turns[: index + 1])), ids)
+        if start < _common(self.tokens(self._text(turns[:index])), prompt) or end <= start:
+            raise _differs(index + 1)
+        return self._cut(start, end, ids)
+
+    def _cut(self, start: int, end: int, ids: list[int]) -> tuple[int, int]:
+        """A turn without what follows its last end token."""
         ends = [i for i in range(start, end) if ids[i] in self._stops]
         if ends:
             return start, ends[-1] + 1
         follows = end < len(ids) and ids[end] in self._stops
         return start, end + follows
 
-    def _render(self, turns: list[dict[str, str]], **options: Any) -> list[int]:
+    def _text(self, turns: Sequence[Turn], *, prompt: bool = False) -> str:
         from jinja2 import TemplateError
 
         try:
-            encoded = self._tokenizer.apply_chat_template(
-                turns, tokenize=True, return_dict=True, **options
-            )
+            return self.template.text(turns, self._arguments, prompt=prompt)
         except TemplateError as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise UsageError(
                 f"the model's chat template rejects a conversation of {roles}: {error}"
             ) from error
-        return list(encoded["input_ids"])
+
+
+def _differs(number: int) -> UsageError:
+    return UsageError(
+        f"the chat template renders turn {number} differently once the conversation continues, so its "
+        "tokens cannot be located; set train_on to 'last'"
+    )
 
 
 def read_conversations(path: str | Path) -> list[tuple[Message, ...]]:
@@ -206,7 +297,7 @@ def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
+def _common(left: Sequence[object], right: Sequence[object]) -> int:
     """The length of the common prefix of two sequences."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))

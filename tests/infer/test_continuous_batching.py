@@ -396,11 +396,15 @@ async def test_a_template_that_refuses_system_turns_is_served(
     ],
 )
 def test_templates_are_checked_before_the_weights_are_loaded(
-    tiny_model: Path, tmp_path: Path, source: str, arguments: dict[str, Any], said: str
+    tiny_model: Path,
+    tmp_path: Path,
+    source: str,
+    arguments: dict[str, Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A prompt that cannot be rendered and an argument that changes nothing are errors at once."""
-    folder = tmp_path / "model"
-    model = with_template(tiny_model, folder, source)
-    (folder / "model.safetensors").unlink()
+    model = with_template(tiny_model, tmp_path / "model", source)
+    monkeypatch.setattr(hf, "_load", lambda *_: pytest.fail("the weights are loaded"))
     with pytest.raises(UsageError, match=said):
         hf.HfEngine(model, hf.HfSettings(device="cpu"), chat_template_args=[arguments])

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.model
 
 _LOOP = "{% for m in messages %}"
 _OPEN = "{% endfor %}{% if add_generation_prompt %}"
+_TURNS = f"{_LOOP}{{{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}}}"
 TEMPLATES = {
     "newline after the end": (
         f"{_LOOP}{{{{'<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n'}}}}"
@@ -100,7 +101,7 @@ def test_replies_and_their_end_tokens_are_trained_on(
 ) -> None:
     """Each reply with its end token, nothing of the user's and nothing after the end."""
     encoder = templated(TEMPLATES[name])
-    assert not encoder.lacks_end()
+    assert not encoder.lacks_end
     both = [text.lstrip() for text in trained(tokenizer, encoder, "all")]
     assert both == ["fox sees owl<|end|>", "the cat runs<|end|>"]
     assert [text.lstrip() for text in trained(tokenizer, encoder, "last")] == both[1:]
@@ -109,7 +110,7 @@ def test_replies_and_their_end_tokens_are_trained_on(
 def test_a_template_without_end_tokens_gets_them(tokenizer: Any, templated: Any) -> None:
     """The next turn's opening ends a reply where it is a stop, the tokenizer's own end the last one."""
     encoder = templated(TEMPLATES["no end at all"])
-    assert encoder.lacks_end()
+    assert encoder.lacks_end
     assert trained(tokenizer, encoder, "all") == ["fox sees owl<|user|>", "the cat runs<|end|>"]
 
 
@@ -128,8 +129,9 @@ def test_a_template_that_rewrites_earlier_turns_is_rejected(templated: Any) -> N
 
 def test_a_conversation_that_the_template_rejects(templated: Any) -> None:
     """Its own words reach the person."""
-    encoder = templated("{{ raise_exception('no system turns here') }}")
-    with pytest.raises(UsageError, match="user, assistant: no system turns here"):
+    one_turn = "{% if messages | length > 1 %}{{ raise_exception('one turn only') }}{% endif %}"
+    encoder = templated(one_turn + "{{ messages[0]['content'] }}")
+    with pytest.raises(UsageError, match="user, assistant: one turn only"):
         encoder.ids(TWO[:2])
 
 
@@ -141,6 +143,85 @@ def test_prompts_have_the_tokens_of_the_search(tokenizer: Any, text: str, forged
     encoded = Encoder(tokenizer).encode((*asked, *talk("", "yes")[1:]), "last")
     assert encoded.ids[: len(sent)] == sent
     assert encoded.labels[: len(sent)] == [IGNORED] * len(sent)
+
+
+THINKING = {
+    "opens a block (QwQ, R1)": (
+        f"{_TURNS}{_OPEN}{{{{'<|assistant|><think>\n'}}}}{{% endif %}}",
+        True,
+    ),
+    "opens a block and closes it later": (
+        f"{_LOOP}{{% if loop.last and m['role'] == 'assistant' %}}"
+        "{{'<|assistant|><think>\n\n</think>\n\n' + m['content'] + '<|end|>'}}{% else %}"
+        "{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}{% endif %}"
+        f"{_OPEN}{{{{'<|assistant|><think>\n'}}}}{{% endif %}}",
+        True,
+    ),
+    "writes an empty block (Qwen3)": (
+        f"{_LOOP}{{% if loop.last and m['role'] == 'assistant' %}}"
+        "{{'<|assistant|><think>\n\n</think>\n\n' + m['content'] + '<|end|>'}}{% else %}"
+        "{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}{% endif %}"
+        f"{_OPEN}{{{{'<|assistant|>'}}}}{{% if enable_thinking is defined and not enable_thinking %}}"
+        "{{'<think>\n\n</think>\n\n'}}{% endif %}{% endif %}",
+        True,
+    ),
+    "writes a channel (gpt-oss)": (
+        f"{_LOOP}{{% if m['role'] == 'assistant' %}}{{{{'<|assistant|>final|' + m['content'] + '<|end|>'}}}}"
+        "{% else %}{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}{% endif %}"
+        f"{_OPEN}{{{{'<|assistant|>'}}}}{{% endif %}}",
+        False,
+    ),
+}
+"""Templates of models that think, and whether a block is closed before the reply."""
+
+
+@pytest.mark.parametrize("name", THINKING)
+@pytest.mark.parametrize("reply", ["the cat runs", "<b>yes", "think"])
+def test_replies_are_trained_on_in_the_context_of_a_search(
+    tokenizer: Any, templated: Any, name: str, reply: str
+) -> None:
+    """A search's own prompt, what the template writes before a reply, and loss on the reply alone."""
+    source, thinks = THINKING[name]
+    encoder = templated(source)
+    asked = talk("Write a word.", "fox sees owl", "Again.")
+    encoded = encoder.encode((*asked, Message(role="assistant", content=reply)), "last")
+    sent = list(ChatEncoder(tokenizer).render(asked).ids)
+    assert encoded.ids[: len(sent)] == sent
+    trained = [label for label in encoded.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == f"{reply}<|end|>"
+    context = tokenizer.decode(encoded.ids[: -len(trained)])
+    assert context.count("<think>") == context.count("</think>") == thinks
+    assert encoder.ids(asked, reply_follows=True) == sent
+
+
+def test_template_arguments_are_those_of_the_search(tokenizer: Any, templated: Any) -> None:
+    """With them, the prompt holds the empty block already and nothing is between it and the reply."""
+    templated(THINKING["writes an empty block (Qwen3)"][0])
+    arguments = {"enable_thinking": False}
+    encoder = Encoder(tokenizer, arguments=arguments)
+    sent = list(ChatEncoder(tokenizer).render(TWO[:3], arguments).ids)
+    encoded = encoder.encode(TWO, "last")
+    trained = [label for label in encoded.labels if label != IGNORED]
+    assert encoded.ids == [*sent, *trained]
+    assert tokenizer.decode(trained) == "the cat runs<|end|>"
+
+
+def test_a_clock_in_the_template_stands_in_both(tokenizer: Any, templated: Any) -> None:
+    """A search and a training of another day see the same date."""
+    clock = "{{'<|system|>' + strftime_now('%d %b %Y %H:%M:%S.%f') + '<|end|>'}}"
+    encoder = templated(f"{clock}{_TURNS}{_OPEN}{{{{'<|assistant|>'}}}}{{% endif %}}")
+    sent = list(ChatEncoder(tokenizer).render(TWO[:3]).ids)
+    assert encoder.encode(TWO, "all").ids[: len(sent)] == sent
+
+
+def test_system_turns_are_folded_as_in_a_search(tokenizer: Any, templated: Any) -> None:
+    """A template that refuses them gets the same joined turn in both."""
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
+    encoder = templated(f"{refuses}{_TURNS}{_OPEN}{{{{'<|assistant|>'}}}}{{% endif %}}")
+    asked = (Message(role="system", content="Be brief."), *TWO[:1])
+    sent = list(ChatEncoder(tokenizer).render(asked).ids)
+    assert encoder.encode((*asked, TWO[1]), "last").ids[: len(sent)] == sent
+    assert tokenizer.decode(sent) == "<|user|>Be brief.\n\nWrite a word.<|end|><|assistant|>"
 
 
 @pytest.mark.parametrize(
