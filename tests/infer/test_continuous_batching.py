@@ -405,6 +405,6 @@ def test_templates_are_checked_before_the_weights_are_loaded(
 ) -> None:
     """A prompt that cannot be rendered and an argument that changes nothing are errors at once."""
     model = with_template(tiny_model, tmp_path / "model", source)
-    monkeypatch.setattr(hf, "_load", lambda *_: pytest.fail("the weights are loaded"))
+    monkeypatch.setattr(hf, "load_pretrained_model", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(UsageError, match=said):
         hf.HfEngine(model, hf.HfSettings(device="cpu"), chat_template_args=[arguments])
