@@ -24,6 +24,7 @@ from spar.infer.votes import (
     cast_all,
     count_votes,
     cut_reason,
+    empty_reason,
     judgement_of,
     read_vote,
 )
@@ -85,7 +86,7 @@ class VotesJudge:
             if judgement is not None:
                 return judgement, usage
         reason = f"the votes decided nothing in {JUDGE_ATTEMPTS} rounds of {self.settings.votes}"
-        reason += cut_reason(usage, self.settings.sampling)
+        reason += cut_reason(usage, self.settings.sampling) + empty_reason(votes)
         raise AttemptFailed(reason, votes[0].text, usage)
 
 
@@ -120,7 +121,7 @@ class LogprobJudge:
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask once; a critique without a verdict is sampled again."""
         messages = judge_messages(self.settings.templates, prompt, response)
-        usage, text = Usage(), ""
+        usage, text, empty = Usage(), "", ""
         for attempt in range(JUDGE_ATTEMPTS):
             sampling = replace(
                 self.settings.sampling, seed=seeds(attempt), top_logprobs=_TOP_LOGPROBS
@@ -129,15 +130,17 @@ class LogprobJudge:
                 sampling = replace(sampling, temperature=0.0)
             (reply,), usage = await ask(self.settings.engine, [Request(messages, sampling)], usage)
             text = reply.text
-            is_cut = read_vote(reply, response).is_cut
-            usage += count_cut("judge", [is_cut], sampling.max_tokens)
+            vote = read_vote(reply, response)
+            usage += count_cut("judge", [vote.is_cut], sampling.max_tokens)
+            empty = empty_reason([vote])
             probability = verdict_probability(reply, response)
             if probability is not None:
                 return Judgement(
                     verdicts=(probability > 0.5,), critique=text, probability=probability
                 ), usage
         reason = f"no verdict in {JUDGE_ATTEMPTS} critiques"
-        raise AttemptFailed(reason + cut_reason(usage, self.settings.sampling), text, usage)
+        reason += cut_reason(usage, self.settings.sampling) + empty
+        raise AttemptFailed(reason, text, usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,15 @@ class Vote:
     """None if no verdict can be read."""
     is_cut: bool = False
     """Whether it ended at its token limit before a verdict."""
+    empty_reason: str = ""
+    """As the completion's."""
 
 
 def read_vote(reply: Completion, response: str = "") -> Vote:
     """The vote of a reply about a response."""
     verdict = parse_verdict(reply.text, response)
-    return Vote(reply.text, verdict, reply.finish == "length" and verdict is None)
+    is_cut = reply.finish == "length" and verdict is None
+    return Vote(reply.text, verdict, is_cut, reply.empty_reason)
 
 
 def cut_reason(usage: Usage, sampling: Sampling) -> str:
@@ -45,6 +48,15 @@ def cut_reason(usage: Usage, sampling: Sampling) -> str:
     if usage.cut_calls == usage.calls:
         votes = "the vote was" if usage.calls == 1 else f"all {usage.calls:,} votes were"
     return f": {votes} cut at {sampling.max_tokens:,} tokens before a verdict"
+
+
+def empty_reason(votes: Sequence[Vote]) -> str:
+    """What to add to a fault for the votes of the last round that were empty; "" where no server said why."""
+    reasons = Counter(vote.empty_reason for vote in votes if vote.empty_reason)
+    if not reasons:
+        return ""
+    (reason, _), *_ = reasons.most_common(1)
+    return f": {reasons.total():,} of the last {len(votes):,} votes were empty: {reason}"
 
 
 Cast = tuple[list[Vote], Usage]

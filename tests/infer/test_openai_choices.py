@@ -24,8 +24,10 @@ from spar.infer.engines.openai.replies import (
 )
 from spar.infer.engines.openai.servers import read_models
 from spar.infer.judges import verdict_probability
+from spar.infer.search import Budget, run_search
 from spar.types import Message
-from tests.answers import Script
+from tests.answers import Script, requests_of
+from tests.fakes import World, kind_of, make_prompt, make_settings, real_roles
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
 
 SCALARS = (
@@ -331,3 +333,29 @@ async def test_malformed_logprobs_for_one_prompt_are_a_fault_of_its_tree() -> No
         with pytest.raises(PromptRefused, match="malformed log-probabilities"):
             await engine.generate(votes(1, "bad", top_logprobs=5))
         assert await ask(engine, votes(1, top_logprobs=5))
+
+
+@pytest.mark.parametrize(
+    ("role", "reason"),
+    [
+        ("draft", "the draft is empty: the server's content filter"),
+        ("judge", "rounds of 5: 5 of the last 5 votes were empty: the server's content filter"),
+        ("refine", "the reply is empty: the server's content filter"),
+    ],
+)
+async def test_a_fault_says_why_the_replies_of_a_role_are_empty(role: str, reason: str) -> None:
+    """Each role passes on what the server says."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any] | None:
+        if kind_of(requests_of(body)[0]) != role:
+            return None
+        choice = {"message": {"content": None}, "finish_reason": "content_filter"}
+        return 200, {"choices": [{**choice, "index": i} for i in range(body.get("n", 1))]}
+
+    with serving(Script(World(yes=0.0), answer=answer)) as (_, engine, _notes):
+        tree = await run_search(
+            make_prompt(), real_roles(engine), make_settings("bfs", budget=Budget(3))
+        )
+        await engine.aclose()
+    assert {fault.stage for fault in tree.faults} == {role}
+    assert all(reason in fault.reason for fault in tree.faults)

@@ -124,6 +124,30 @@ async def test_a_refused_setting_is_learned_once(
     assert len(notes) == 1
 
 
+@pytest.mark.parametrize(
+    ("extra", "error"),
+    [
+        ({"top_p": 1.0}, {"message": "`top_p` must be > 0.0 and < 1.0"}),
+        ({"seed": 1}, {"message": "unsupported", "param": "seed"}),
+        ({"max_tokens": 999}, {"message": "max_tokens must be at most 100"}),
+        ({"max_tokens": 999}, {"message": "the maximum context length is 100 tokens"}),
+        ({"chat_template_kwargs": {"a": 1}}, {"message": "unknown field chat_template_kwargs"}),
+    ],
+)
+async def test_a_refused_extra_field_ends_the_run(extra: Any, error: Any) -> None:
+    """What the user adds to every request is neither left out nor replaced, and not sent for ever."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        return (400, {"error": error}) if extra.items() <= body.items() else None
+
+    with (
+        serving(Script(echo, answer=answer)) as (server, engine, _),
+        pytest.raises(ServerRefused, match=next(iter(extra))),
+    ):
+        await ask(engine, votes(1, extra_body=extra))
+    assert len(server.seen) <= 2
+
+
 async def test_a_message_that_quotes_the_prompt_teaches_nothing() -> None:
     """Fields and numbers in a quotation are not about the request."""
     bad = (

@@ -32,7 +32,13 @@ from spar.infer.engines.openai.errors import (
     error_status,
     read_error,
 )
-from spar.infer.engines.openai.refusals import PROBE_TEXT, RefusalChecker, probe_body, resolve_error
+from spar.infer.engines.openai.refusals import (
+    PROBE_TEXT,
+    RefusalChecker,
+    probe_body,
+    refused_settings,
+    resolve_error,
+)
 from spar.infer.engines.openai.replies import (
     Capabilities,
     MissingLogprobs,
@@ -182,6 +188,11 @@ class Exchange:
         server, error = sent.server, self._read_refusal(sent, response)
         find_cause = partial(self._find_cause, sent)
         resolved = await resolve_error(server, error, sent.body, self._note_once, find_cause)
+        if isinstance(resolved, RebuildRequest):
+            call = replace(sent.call, max_tokens=resolved.max_tokens or sent.call.max_tokens)
+            rebuilt = self._build(server, sent.permit, call, sent.endpoint)
+            if rebuilt.body == sent.body:  # an extra field of the user's replaces what was learned
+                return refused_settings(server, error, sent.body)
         if type(resolved) is PromptRefused:  # too long a prompt needs no warning
             self._refusal_log.record(server.url, f"HTTP {error.status}", str(resolved))
         return resolved

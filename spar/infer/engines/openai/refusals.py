@@ -253,6 +253,13 @@ async def _resolve_refused_settings(
         return _no_endpoint(server, error, body, await _fetch_models(server))
     if "echo" in body:
         return no_logprobs(server, "echo", f" ({error})")
+    return refused_settings(server, error, body)
+
+
+def refused_settings(
+    server: Server, error: ErrorResponse, body: Mapping[str, Any]
+) -> ServerRefused:
+    """The error for settings that a server refuses and that cannot be left out or replaced."""
     named = [name for name in body if name not in _PROMPT_FIELDS and _is_about(error, name)]
     settings = {k: v for k, v in body.items() if k in (named or body.keys() - _PROMPT_FIELDS)}
     flags = [f"--{_FLAGS[name]} or --vote-{_FLAGS[name]}, ..." for name in named if name in _FLAGS]
