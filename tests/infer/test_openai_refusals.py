@@ -69,7 +69,7 @@ async def test_refused_prompts_are_counted_in_a_few_notes() -> None:
         (404, "no", ServerRefused, "404"),
         (402, "no credit", EngineError, "no credit"),
         (400, "bad request", ServerRefused, "temperature 0.7, top_p 0.5.* change the settings"),
-        (422, "`top_p` must be >= 0.9", ServerRefused, "with top_p 0.5, .*--top-p or --vote-top-p"),
+        (422, "`top_p` must be >= 0.9", ServerRefused, "with top_p 0.5, .*--top-p, --vote-top-p"),
         (501, "not here", ServerRefused, "not here"),
     ],
 )
@@ -146,6 +146,22 @@ async def test_a_refused_extra_field_ends_the_run(extra: Any, error: Any) -> Non
     ):
         await ask(engine, votes(1, extra_body=extra))
     assert len(server.seen) <= 2
+
+
+async def test_requests_that_are_refused_together_learn_together() -> None:
+    """A setting that the first of them has learned is no fault of the other prompts; seeds are kept if they can be."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        large = body.get("seed", 0) >= 2**31
+        return (400, error_body("Invalid value at 'seed' (TYPE_INT32)")) if large else None
+
+    seed = 2**40 + 7
+    requests = [votes(1, f"prompt {i}", tree=i, seed=seed)[0] for i in range(40)]
+    with serving(Script(echo, answer=answer)) as (_, engine, notes):
+        replies = await asyncio.gather(*(engine.generate([request]) for request in requests))
+        await engine.aclose()
+    assert {reply.text.split()[-1] for (reply,) in replies} == {"7"}
+    assert len(notes) == 1
 
 
 async def test_a_message_that_quotes_the_prompt_teaches_nothing() -> None:

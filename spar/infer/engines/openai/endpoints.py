@@ -91,7 +91,7 @@ def request_body(
         "top_k": sampling.top_k or None,
         "min_p": sampling.min_p or None,
         "max_tokens" if request.plain else capabilities.max_tokens_field: max_tokens,
-        "seed": sampling.seed,
+        "seed": None if sampling.seed is None else sampling.seed & capabilities.max_seed,
         "n": n if n > 1 else None,
         "stop": [replace_surrogates(string) for string in sampling.stop if string][:_MAX_STOPS]
         or None,

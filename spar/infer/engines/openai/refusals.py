@@ -49,7 +49,11 @@ _UNSUPPORTED = re.compile(
     r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
 )
 _PROMPT_FIELDS = frozenset({"model", "messages", "prompt"})
-_VARYING_FIELDS = _PROMPT_FIELDS | {"seed"}
+_OUT_OF_RANGE = re.compile(
+    r"int32|range|too (?:large|big)|must be|less than|at most|maximum|<|invalid value",
+    re.IGNORECASE,
+)
+_SMALL_SEED = 2**31 - 1
 _NO_CREDIT = frozenset({402, 429})
 _GREEDY_TEMPERATURE = 0.01
 _FLAGS = {
@@ -126,7 +130,9 @@ class RefusalChecker:
 
 
 def _settings_key(body: Mapping[str, Any]) -> str:
-    settings = [item for item in body.items() if item[0] not in _VARYING_FIELDS]
+    settings = {k: v for k, v in body.items() if k not in _PROMPT_FIELDS}
+    if "seed" in settings:  # its value is another in each request
+        settings["seed"] = _integer(body, "seed") > _SMALL_SEED
     return f"{'prompt' in body} {settings}"
 
 
@@ -173,6 +179,10 @@ def _learn_from_value(
     if body.get("top_p") == 1 and _is_about(error, "top_p"):
         capabilities.omits_full_top_p = True
         return "refuses top_p 1.0, which keeps every token; it is left out"
+    has_large_seed = _integer(body, "seed") > _SMALL_SEED
+    if has_large_seed and _is_about(error, "seed") and _OUT_OF_RANGE.search(error.message):
+        capabilities.max_seed = _SMALL_SEED
+        return "refuses large seeds; their last 31 bits are sent"
     return ""
 
 
@@ -182,7 +192,7 @@ def _learn_token_limit(
     """As `learn_from_error`, for a limit on replies: with a harmless prompt, it is the prompt's length no more."""
     name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
     limit = _AT_MOST.search(error.message)
-    if limit is None or not _is_about(error, name) or not 0 < int(limit[1]) < body[name]:
+    if limit is None or not _is_about(error, name) or not 0 < int(limit[1]) < _integer(body, name):
         return ""
     capabilities.max_reply_tokens = int(limit[1])
     return f"writes at most {capabilities.max_reply_tokens} tokens a reply"
@@ -262,8 +272,10 @@ def refused_settings(
     """The error for settings that a server refuses and that cannot be left out or replaced."""
     named = [name for name in body if name not in _PROMPT_FIELDS and _is_about(error, name)]
     settings = {k: v for k, v in body.items() if k in (named or body.keys() - _PROMPT_FIELDS)}
-    flags = [f"--{_FLAGS[name]} or --vote-{_FLAGS[name]}, ..." for name in named if name in _FLAGS]
-    hint = f"change it ({' '.join(flags)})" if flags else "change the settings or the server"
+    flags = [
+        f"--{_FLAGS[n]}, --vote-{_FLAGS[n]}, --refine-{_FLAGS[n]}" for n in named if n in _FLAGS
+    ]
+    hint = f"change it ({', '.join(flags)})" if flags else "change the settings or the server"
     values = ", ".join(f"{name} {value}" for name, value in settings.items())
     return ServerRefused(
         f"{server.url}: refuses every prompt sent with {values}, a harmless one too: {error}; {hint}"
@@ -284,7 +296,7 @@ def no_logprobs(server: Server, field: str, detail: str = "") -> UsageError:
 
 
 def _too_long(server: Server, error: ErrorResponse, body: Mapping[str, Any]) -> Exception:
-    max_tokens = body.get("max_tokens") or body["max_completion_tokens"]
+    max_tokens = _integer(body, "max_tokens") or _integer(body, "max_completion_tokens")
     context = context_length(error)
     if 1 < context <= max_tokens and not _quotes_prompt(error, body):
         server.capabilities.max_reply_tokens = context - 1
@@ -333,6 +345,12 @@ def _no_endpoint(
             "a base URL usually ends in /v1, such as http://host:8000/v1"
         )
     return ServerRefused(f"{server.url}: {error}")
+
+
+def _integer(body: Mapping[str, Any], name: str) -> int:
+    """A field of a request, 0 if it has none."""
+    value: int = body.get(name) or 0
+    return value
 
 
 def _refuses_field(error: ErrorResponse, name: str) -> bool:

@@ -72,6 +72,8 @@ class Capabilities:
     """Most alternatives that it returns per token."""
     min_temperature: float = 0.0
     """Lowest temperature that it accepts; greedy requests are sent with it."""
+    max_seed: int = 2**63 - 1
+    """Largest seed that it accepts, a power of two less one; the last bits of larger ones are sent."""
     omits_full_top_p: bool = False
     """Whether it refuses top_p 1.0, so that this is left out."""
     samples: SampleCheck = field(default_factory=SampleCheck)
