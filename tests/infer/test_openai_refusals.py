@@ -148,6 +148,28 @@ async def test_a_refused_extra_field_ends_the_run(extra: Any, error: Any) -> Non
     assert len(server.seen) <= 2
 
 
+@pytest.mark.parametrize("name", ["n", "seed", "stop", "top_p", "temperature"])
+async def test_a_setting_that_the_refusal_does_not_name_is_found(name: str) -> None:
+    """By trying, once for all requests, so that a server without it serves in spite of its message."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        is_greedy = body["temperature"] == 0
+        refused = is_greedy if name == "temperature" else name in body and not is_greedy
+        return (422, {"error": "bad request"}) if refused else None
+
+    with serving(Script(echo, answer=answer)) as (server, engine, notes):
+        sampling: dict[str, Any] = {
+            "stop": ("x",),
+            "temperature": 0.0 if name == "temperature" else 0.7,
+        }
+        calls = [engine.generate(votes(2, f"t{i}", tree=i, **sampling)) for i in range(5)]
+        assert all(len(replies) == 2 for replies in await asyncio.gather(*calls))
+        before = len(server.seen)
+        await ask(engine, votes(1, **sampling))
+    assert len(server.seen) == before + 1
+    assert len(notes) == 1
+
+
 async def test_requests_that_are_refused_together_learn_together() -> None:
     """A setting that the first of them has learned is no fault of the other prompts; seeds are kept if they can be."""
 

@@ -19,7 +19,7 @@ from spar.infer.engines.openai.errors import (
     reduced_max_tokens,
     retry_after_seconds,
 )
-from spar.infer.engines.openai.refusals import learn_from_error
+from spar.infer.engines.openai.learning import learn_from_error
 from spar.infer.engines.openai.replies import (
     Capabilities,
     TooFewChoices,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic
 
-from spar.errors import EngineError, PromptRefused
+from spar.errors import EngineError, PromptRefused, ServerRefused
 from spar.infer.engine import Completion, NoteCallback, Request
 from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.concurrency_limit import Permit, Rerouted
@@ -32,9 +32,11 @@ from spar.infer.engines.openai.errors import (
     error_status,
     read_error,
 )
+from spar.infer.engines.openai.learning import simpler_bodies
 from spar.infer.engines.openai.refusals import (
     PROBE_TEXT,
     RefusalChecker,
+    names_no_field,
     probe_body,
     refused_settings,
     resolve_error,
@@ -188,11 +190,15 @@ class Exchange:
         server, error = sent.server, self._read_refusal(sent, response)
         find_cause = partial(self._find_cause, sent)
         resolved = await resolve_error(server, error, sent.body, self._note_once, find_cause)
-        if isinstance(resolved, RebuildRequest):
-            call = replace(sent.call, max_tokens=resolved.max_tokens or sent.call.max_tokens)
-            rebuilt = self._build(server, sent.permit, call, sent.endpoint)
-            if rebuilt.body == sent.body:  # an extra field of the user's replaces what was learned
-                return refused_settings(server, error, sent.body)
+        max_tokens = resolved.max_tokens if isinstance(resolved, RebuildRequest) else 0
+        call = replace(sent.call, max_tokens=max_tokens or sent.call.max_tokens)
+        is_new = self._build(server, sent.permit, call, sent.endpoint).body != sent.body
+        is_new = is_new or ("echo" in sent.body and server.lacks("echo"))  # it is not sent again
+        if isinstance(resolved, RebuildRequest) and not is_new:
+            # An extra field of the user's replaces what was learned.
+            return refused_settings(server, error, sent.body)
+        if isinstance(resolved, ServerRefused) and is_new:  # something was learned meanwhile
+            return RebuildRequest()
         if type(resolved) is PromptRefused:  # too long a prompt needs no warning
             self._refusal_log.record(server.url, f"HTTP {error.status}", str(resolved))
         return resolved
@@ -201,16 +207,31 @@ class Exchange:
         """None if the prompt of a request is to blame; else how a harmless prompt is refused."""
 
         async def probe() -> ErrorResponse | None:
-            path, body = sent.endpoint.path, probe_body(sent.body)
-            response = await self._post(sent.server, path, body, sent.permit)
-            status = error_status(response.status, response.content)
-            if status != 200:
-                return self._read_refusal(sent, replace(response, status=status))
-            with contextlib.suppress(TooFewChoices, MissingLogprobs):
-                _read(replace(sent, call=sent.call.probe()), response, Capabilities())
-            return None
+            error = await self._probe(sent, sent.body)
+            if error is not None and names_no_field(error, sent.body):
+                await self._find_refused_field(sent)
+            return error
 
         return await self._refusals.find_cause(sent.server.url, sent.body, sent.sent_at, probe)
+
+    async def _probe(self, sent: _Sent[R], body: Mapping[str, Any]) -> ErrorResponse | None:
+        """Send a harmless prompt with the settings of `body`; returns its refusal, None if it is served."""
+        path = sent.endpoint.path
+        response = await self._post(sent.server, path, probe_body(body), sent.permit)
+        status = error_status(response.status, response.content)
+        if status != 200:
+            return self._read_refusal(sent, replace(response, status=status))
+        with contextlib.suppress(TooFewChoices, MissingLogprobs):
+            n = body.get("n", 1)
+            _read(replace(sent, call=replace(sent.call.probe(), n=n)), response, Capabilities())
+        return None
+
+    async def _find_refused_field(self, sent: _Sent[R]) -> None:
+        """Learn which field of a request is refused, by leaving out one after the other."""
+        for body, learn in simpler_bodies(sent.server.capabilities, sent.body):
+            if await self._probe(sent, body) is None:
+                self._note_once(sent.server, learn())
+                return
 
     def compare_samples(self, server: Server, singles: Sequence[R]) -> None:
         """Learn whether a server's samples were equal by its fault, from ones that were requested one by one."""

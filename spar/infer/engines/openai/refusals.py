@@ -14,7 +14,6 @@ response names it in a field of its own, or if the harmless prompt is refused wi
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,32 +29,22 @@ from spar.infer.engines.openai.errors import (
     one_line,
     reduced_max_tokens,
 )
-from spar.infer.engines.openai.replies import UNSUPPORTED_NOTES, Capabilities
+from spar.infer.engines.openai.learning import (
+    SMALL_SEED,
+    integer_field,
+    is_about,
+    learn_from_error,
+    learn_from_probe,
+)
 from spar.infer.engines.openai.retry import RebuildRequest
 from spar.infer.engines.openai.servers import Server, format_models, read_models
 
 PROBE_TEXT = "Reply with the single word OK."
 """A prompt that no server refuses for what it says."""
 
-_SEVERAL_CHOICES = re.compile(
-    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)",
-    re.IGNORECASE,
-)
-_AT_MOST = re.compile(
-    r"(?:max(?:imum)?(?: allowed)?|at most|less than or equal to|<=|between [01] and)\D{0,12}(\d+)",
-    re.IGNORECASE,
-)
-_UNSUPPORTED = re.compile(
-    r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
-)
 _PROMPT_FIELDS = frozenset({"model", "messages", "prompt"})
-_OUT_OF_RANGE = re.compile(
-    r"int32|range|too (?:large|big)|must be|less than|at most|maximum|<|invalid value",
-    re.IGNORECASE,
-)
-_SMALL_SEED = 2**31 - 1
+_OPAQUE = frozenset({400, 422, 501})
 _NO_CREDIT = frozenset({402, 429})
-_GREEDY_TEMPERATURE = 0.01
 _FLAGS = {
     "temperature": "temperature",
     "top_p": "top-p",
@@ -132,70 +121,8 @@ class RefusalChecker:
 def _settings_key(body: Mapping[str, Any]) -> str:
     settings = {k: v for k, v in body.items() if k not in _PROMPT_FIELDS}
     if "seed" in settings:  # its value is another in each request
-        settings["seed"] = _integer(body, "seed") > _SMALL_SEED
+        settings["seed"] = integer_field(body, "seed") > SMALL_SEED
     return f"{'prompt' in body} {settings}"
-
-
-def learn_from_error(
-    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
-) -> str:
-    """Update what is known of a server from its refusal of `body`, which must not be due to the prompt.
-
-    Returns a note on what is done instead; "" if nothing was learned.
-    """
-    value = _learn_from_value(capabilities, error, body)
-    if value:
-        return value
-    if (
-        "max_tokens" in body
-        and "prompt" not in body
-        and "max_completion_tokens" in error.message
-        and ("instead" in error.message or _UNSUPPORTED.search(error.message))
-    ):
-        capabilities.max_tokens_field = "max_completion_tokens"
-        return "requires max_completion_tokens in place of max_tokens"
-    if "top_logprobs" in body and _is_about(error, "top_logprobs"):
-        limit = _AT_MOST.search(error.message)
-        if limit and 0 < int(limit[1]) < body["top_logprobs"]:
-            capabilities.max_top_logprobs = int(limit[1])
-            return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
-    if "echo" in body and (_is_about(error, "echo") or _is_about(error, "logprobs")):
-        return capabilities.mark_unsupported("echo")
-    for name in UNSUPPORTED_NOTES:
-        if name in body and _refuses_field(error, name):
-            return capabilities.mark_unsupported(name)
-    return ""
-
-
-def _learn_from_value(
-    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
-) -> str:
-    """As `learn_from_error`, where the value of a field is out of range for the server."""
-    if _UNSUPPORTED.search(error.message + error.code):
-        return ""
-    if body.get("temperature") == 0 and _is_about(error, "temperature"):
-        capabilities.min_temperature = _GREEDY_TEMPERATURE
-        return f"refuses temperature 0; greedy replies are sampled at {_GREEDY_TEMPERATURE}"
-    if body.get("top_p") == 1 and _is_about(error, "top_p"):
-        capabilities.omits_full_top_p = True
-        return "refuses top_p 1.0, which keeps every token; it is left out"
-    has_large_seed = _integer(body, "seed") > _SMALL_SEED
-    if has_large_seed and _is_about(error, "seed") and _OUT_OF_RANGE.search(error.message):
-        capabilities.max_seed = _SMALL_SEED
-        return "refuses large seeds; their last 31 bits are sent"
-    return ""
-
-
-def _learn_token_limit(
-    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
-) -> str:
-    """As `learn_from_error`, for a limit on replies: with a harmless prompt, it is the prompt's length no more."""
-    name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
-    limit = _AT_MOST.search(error.message)
-    if limit is None or not _is_about(error, name) or not 0 < int(limit[1]) < _integer(body, name):
-        return ""
-    capabilities.max_reply_tokens = int(limit[1])
-    return f"writes at most {capabilities.max_reply_tokens} tokens a reply"
 
 
 async def resolve_error(
@@ -252,8 +179,7 @@ async def _resolve_refused_settings(
     """As `resolve_error`, for the refusal of a harmless prompt: its words are about the request's settings."""
     if error.too_long:
         return _too_long(server, error, body)
-    learned = learn_from_error(server.capabilities, error, body)
-    learned = learned or _learn_token_limit(server.capabilities, error, body)
+    learned = learn_from_probe(server.capabilities, error, body)
     if learned:
         note(server, learned)
         return RebuildRequest()
@@ -266,11 +192,18 @@ async def _resolve_refused_settings(
     return refused_settings(server, error, body)
 
 
+def names_no_field(error: ErrorResponse, body: Mapping[str, Any]) -> bool:
+    """Whether a harmless prompt was refused for a reason that its message does not name."""
+    is_opaque = error.status in _OPAQUE and not error.too_long and "echo" not in body
+    names = {*body, "max_completion_tokens"} - _PROMPT_FIELDS
+    return is_opaque and not any(is_about(error, name) for name in names)
+
+
 def refused_settings(
     server: Server, error: ErrorResponse, body: Mapping[str, Any]
 ) -> ServerRefused:
     """The error for settings that a server refuses and that cannot be left out or replaced."""
-    named = [name for name in body if name not in _PROMPT_FIELDS and _is_about(error, name)]
+    named = [name for name in body if name not in _PROMPT_FIELDS and is_about(error, name)]
     settings = {k: v for k, v in body.items() if k in (named or body.keys() - _PROMPT_FIELDS)}
     flags = [
         f"--{_FLAGS[n]}, --vote-{_FLAGS[n]}, --refine-{_FLAGS[n]}" for n in named if n in _FLAGS
@@ -296,7 +229,7 @@ def no_logprobs(server: Server, field: str, detail: str = "") -> UsageError:
 
 
 def _too_long(server: Server, error: ErrorResponse, body: Mapping[str, Any]) -> Exception:
-    max_tokens = _integer(body, "max_tokens") or _integer(body, "max_completion_tokens")
+    max_tokens = integer_field(body, "max_tokens") or integer_field(body, "max_completion_tokens")
     context = context_length(error)
     if 1 < context <= max_tokens and not _quotes_prompt(error, body):
         server.capabilities.max_reply_tokens = context - 1
@@ -345,27 +278,3 @@ def _no_endpoint(
             "a base URL usually ends in /v1, such as http://host:8000/v1"
         )
     return ServerRefused(f"{server.url}: {error}")
-
-
-def _integer(body: Mapping[str, Any], name: str) -> int:
-    """A field of a request, 0 if it has none."""
-    value: int = body.get(name) or 0
-    return value
-
-
-def _refuses_field(error: ErrorResponse, name: str) -> bool:
-    if name in (
-        "temperature",
-        "top_p",
-    ):  # otherwise its value is out of range, not the field unknown
-        return _is_about(error, name) and bool(_UNSUPPORTED.search(error.message + error.code))
-    if name == "logprobs" and _is_about(error, "top_logprobs"):
-        return True
-    return _is_about(error, name) or (name == "n" and bool(_SEVERAL_CHOICES.search(error.message)))
-
-
-def _is_about(error: ErrorResponse, name: str) -> bool:
-    if error.field.rpartition(".")[2] == name:
-        return True
-    quoted = rf"['\"`]{name}['\"`]" if name in ("n", "stop") else rf"\b{name}\b"
-    return re.search(quoted, error.message) is not None

@@ -1,0 +1,161 @@
+"""What a refusal reveals of a server: fields and values that it does not accept. Pure.
+
+Messages are read for the names of fields. Where a message names none ("bad request"), the fields that can be left
+out or replaced are found by trying: `simpler_bodies` are sent until one is served.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from spar.infer.engines.openai.errors import ErrorResponse
+from spar.infer.engines.openai.replies import UNSUPPORTED_NOTES, Capabilities
+
+SMALL_SEED = 2**31 - 1
+"""Largest seed that every server with seeds accepts."""
+_SEVERAL_CHOICES = re.compile(
+    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)",
+    re.IGNORECASE,
+)
+_AT_MOST = re.compile(
+    r"(?:max(?:imum)?(?: allowed)?|at most|less than or equal to|<=|between [01] and)\D{0,12}(\d+)",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
+)
+_GREEDY_TEMPERATURE = 0.01
+_OPTIONAL_FIELDS = (("n",), ("seed",), ("stop",), ("logprobs", "top_logprobs"))
+_OUT_OF_RANGE = re.compile(
+    r"int32|range|too (?:large|big)|must be|less than|at most|maximum|<|invalid value",
+    re.IGNORECASE,
+)
+
+
+def learn_from_error(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """Update what is known of a server from its refusal of `body`, which must not be due to the prompt.
+
+    Returns a note on what is done instead; "" if nothing was learned.
+    """
+    value = _learn_from_value(capabilities, error, body)
+    if value:
+        return value
+    if (
+        "max_tokens" in body
+        and "prompt" not in body
+        and "max_completion_tokens" in error.message
+        and ("instead" in error.message or _UNSUPPORTED.search(error.message))
+    ):
+        capabilities.max_tokens_field = "max_completion_tokens"
+        return "requires max_completion_tokens in place of max_tokens"
+    if "top_logprobs" in body and is_about(error, "top_logprobs"):
+        limit = _AT_MOST.search(error.message)
+        if limit and 0 < int(limit[1]) < body["top_logprobs"]:
+            capabilities.max_top_logprobs = int(limit[1])
+            return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
+    if "echo" in body and (is_about(error, "echo") or is_about(error, "logprobs")):
+        return capabilities.mark_unsupported("echo")
+    for name in UNSUPPORTED_NOTES:
+        if name in body and _refuses_field(error, name):
+            return capabilities.mark_unsupported(name)
+    return ""
+
+
+def learn_from_probe(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """As `learn_from_error`, and the limit on replies: with a harmless prompt, it is not the prompt's length."""
+    learned = learn_from_error(capabilities, error, body)
+    return learned or _learn_token_limit(capabilities, error, body)
+
+
+def simpler_bodies(
+    capabilities: Capabilities, body: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], Callable[[], str]]]:
+    """Requests without one of the fields of `body` that may be refused, and what to call if one is served.
+
+    Such a function updates what is known and returns a note.
+    """
+    for names in _OPTIONAL_FIELDS:
+        if names[0] in body:
+            rest = {name: value for name, value in body.items() if name not in names}
+            yield rest, partial(capabilities.mark_unsupported, names[0])
+    if body.get("top_p") == 1:
+        rest = {name: value for name, value in body.items() if name != "top_p"}
+        yield rest, partial(_omit_top_p, capabilities)
+    if body.get("temperature") == 0:
+        raised = {**body, "temperature": _GREEDY_TEMPERATURE}
+        yield raised, partial(_raise_temperature, capabilities)
+
+
+def is_about(error: ErrorResponse, name: str) -> bool:
+    """Whether an error names a field of the request."""
+    if error.field.rpartition(".")[2] == name:
+        return True
+    quoted = rf"['\"`]{name}['\"`]" if name in ("n", "stop") else rf"\b{name}\b"
+    return re.search(quoted, error.message) is not None
+
+
+def integer_field(body: Mapping[str, Any], name: str) -> int:
+    """A field of a request, 0 if it has none."""
+    value: int = body.get(name) or 0
+    return value
+
+
+def _learn_from_value(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """As `learn_from_error`, where the value of a field is out of range for the server."""
+    if _UNSUPPORTED.search(error.message + error.code):
+        return ""
+    if body.get("temperature") == 0 and is_about(error, "temperature"):
+        return _raise_temperature(capabilities)
+    if body.get("top_p") == 1 and is_about(error, "top_p"):
+        return _omit_top_p(capabilities)
+    has_large_seed = integer_field(body, "seed") > SMALL_SEED
+    if has_large_seed and is_about(error, "seed") and _OUT_OF_RANGE.search(error.message):
+        capabilities.max_seed = SMALL_SEED
+        return "refuses large seeds; their last 31 bits are sent"
+    return ""
+
+
+def _learn_token_limit(
+    capabilities: Capabilities, error: ErrorResponse, body: Mapping[str, Any]
+) -> str:
+    """As `learn_from_error`, for a limit on replies: with a harmless prompt, it is the prompt's length no more."""
+    name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
+    limit = _AT_MOST.search(error.message)
+    if (
+        limit is None
+        or not is_about(error, name)
+        or not 0 < int(limit[1]) < integer_field(body, name)
+    ):
+        return ""
+    capabilities.max_reply_tokens = int(limit[1])
+    return f"writes at most {capabilities.max_reply_tokens} tokens a reply"
+
+
+def _omit_top_p(capabilities: Capabilities) -> str:
+    capabilities.omits_full_top_p = True
+    return "refuses top_p 1.0, which keeps every token; it is left out"
+
+
+def _raise_temperature(capabilities: Capabilities) -> str:
+    capabilities.min_temperature = _GREEDY_TEMPERATURE
+    return f"refuses temperature 0; greedy replies are sampled at {_GREEDY_TEMPERATURE}"
+
+
+def _refuses_field(error: ErrorResponse, name: str) -> bool:
+    if name in (
+        "temperature",
+        "top_p",
+    ):  # otherwise its value is out of range, not the field unknown
+        return is_about(error, name) and bool(_UNSUPPORTED.search(error.message + error.code))
+    if name == "logprobs" and is_about(error, "top_logprobs"):
+        return True
+    return is_about(error, name) or (name == "n" and bool(_SEVERAL_CHOICES.search(error.message)))
