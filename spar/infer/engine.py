@@ -221,6 +221,19 @@ class Stats(Protocol):
         ...
 
 
+Arrangement = Literal["one", "side by side", "in turn"]
+"""One model only, all at the same time, or one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How the models of a run share the memory or the GPUs."""
+
+    arrangement: Arrangement
+    why: str
+    """The reason, as a sentence without its full stop."""
+
+
 Accepts = Literal[
     "engine_args", "adapter", "speculative_decoding", "replicas", "chat_template", "server_fields"
 ]
@@ -250,6 +263,12 @@ class EngineSpec:
     """Whether `auto` may have resolved to it in a stored run."""
     accepts: frozenset[Accepts] = frozenset()
     """Groups of settings that it has; others are refused."""
+    place: Callable[[Sequence[Deployment], DecodeConfig], Placement] | None = None
+    """Says how models that are not open yet fit on the machines that the engine has besides this one; None
+    where these have room for any number, or where models are loaded into this machine's memory."""
+    use_all_gpus: Callable[[DecodeConfig, NoteCallback], DecodeConfig] | None = None
+    """Sets what the settings leave open so that all GPUs of this machine work, for a run with many prompts; notes
+    it, or why some stay idle. None where that needs no setting."""
     options: type[BaseModel] | None = None
     """Options of its own (`--engine-arg NAME=VALUE`) as a pydantic model; None with `engine_args` in
     `accepts` passes them on unchecked."""
@@ -260,4 +279,4 @@ class EngineSpec:
     validate: Callable[[DecodeConfig], None] | None = None
     """Raises `UsageError` for settings that it cannot have."""
     packages: tuple[str, ...] = ()
-    """Packages that it needs, for `spar doctor`."""
+    """Packages that it needs."""

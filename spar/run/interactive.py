@@ -37,7 +37,7 @@ from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.keywords import checked_changes
-from spar.run.placement import memory_shares
+from spar.run.placement import check_fit, memory_shares
 from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
@@ -220,7 +220,8 @@ class Session(Generic[C]):
         config = self.config.model_copy(update=changes)
         roles = required_roles(config)
         config = resolve_config(config, listener.note, interactive=True, roles=roles)
-        shares = memory_shares(config, roles, must_fit=True)
+        check_fit(config, roles, self._pool.engines)
+        shares = memory_shares(config, roles)
         engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
         self._engines = engines
         if set(engines.needed.values()) - set(engines.engines):

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.hardware import free_memory
+from spar.infer.engine import Deployment, Placement
 from spar.plugins import ENGINES
 from spar.run.resolve import deployments
 from spar.types import Role
-
-Arrangement = Literal["one", "side by side", "in turn"]
 
 CACHE_SHARE = 0.25
 """Memory for keys and values and activations, at least, as a share of the weights."""
@@ -33,14 +30,30 @@ _WEIGHTS = (".safetensors", ".bin")
 _GIB = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How the models of a run share the memory."""
+def place_roles(
+    config: DecodeConfig, roles: Collection[Role], opened: Collection[Deployment] = ()
+) -> Placement:
+    """How the models of these roles that need no server are best arranged.
 
-    arrangement: Arrangement
-    """One model only, all at the same time, or one after the other."""
-    why: str
-    """The reason, as a sentence without its full stop."""
+    Parameters
+    ----------
+    roles:
+        Roles that call a model.
+    opened:
+        Deployments that are open already, and stay so.
+    """
+    served = deployments(config)
+    needed = dict.fromkeys(served[role] for role in roles if not served[role].urls)
+    spec = ENGINES.spec(config.engine)
+    if len(needed) < 2:
+        return Placement("one", "all roles are played by one model")
+    missing = [each for each in needed if not any(o.serves(each) for o in opened)]
+    if spec.place is not None and missing:
+        return spec.place(missing, config)
+    if not spec.in_process or not missing:
+        return Placement("side by side", "there is room for each")
+    names = [deployment.model for deployment in needed]
+    return placement(names, device=config.device, dtype=config.dtype)
 
 
 def placement(models: Sequence[str], *, device: str = "auto", dtype: str = "auto") -> Placement:
@@ -74,36 +87,36 @@ def arrange(sizes: dict[str, int | None], free: int) -> Placement:
     return Placement("in turn", f"{len(sizes)} models side by side would need {sums}")
 
 
-def memory_shares(
-    config: DecodeConfig, roles: Collection[Role], *, must_fit: bool = False
-) -> dict[str, float]:
+def memory_shares(config: DecodeConfig, roles: Collection[Role]) -> dict[str, float]:
     """Model to its share of the memory, where several are loaded in this process.
 
     Parameters
     ----------
     roles:
         Roles that call a model.
-    must_fit:
-        Whether models that do not fit side by side are an error.
-
-    Raises
-    ------
-    UsageError
-        They do not fit, and must.
     """
     served = deployments(config)
     names = list(dict.fromkeys(served[role].model for role in roles if not served[role].urls))
-    spec = ENGINES.spec(config.engine)
-    if len(names) < 2 or not spec.in_process:
+    if len(names) < 2 or not ENGINES.spec(config.engine).shares_memory:
         return {}
-    if must_fit:
-        placed = placement(names, device=config.device, dtype=config.dtype)
-        if placed.arrangement == "in turn":
-            raise UsageError(
-                f"{placed.why}; use one model for all roles, or put one of them on a server"
-            )
-    sizes = {name: weight_bytes(name, 2) for name in names}
-    return shares(sizes) if spec.shares_memory else {}
+    return shares({name: weight_bytes(name, 2) for name in names})
+
+
+def check_fit(
+    config: DecodeConfig, roles: Collection[Role], opened: Collection[Deployment] = ()
+) -> None:
+    """Raise `UsageError` where the models of these roles do not fit at the same time.
+
+    Parameters
+    ----------
+    opened:
+        Deployments that are open already, and stay so.
+    """
+    placed = place_roles(config, roles, opened)
+    if placed.arrangement == "in turn":
+        raise UsageError(
+            f"{placed.why}; use one model for all roles, or put one of them on a server"
+        )
 
 
 def shares(sizes: dict[str, int | None]) -> dict[str, float]:

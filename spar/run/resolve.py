@@ -252,6 +252,9 @@ def resolve_config(
     _check_combination(config, spec, roles)
     check_folders(config)
     config = _with_served_models(config, roles, note)
+    if spec.use_all_gpus is not None and not interactive:
+        arguments = spec.use_all_gpus(config, note).engine_args
+        config = config.model_copy(update={"engine_args": arguments})
     if config.speculative_decoding == "auto":
         single = "speculative_decoding" in spec.accepts and interactive and has_gpu()
         config = config.model_copy(update={"speculative_decoding": "on" if single else "off"})

@@ -1,7 +1,8 @@
 """A run: load the models, search every prompt that has no tree yet, write the totals.
 
 Where actor and refiner are two local models that do not fit in memory together, the run has two phases:
-all drafts first, then the actor's engine is closed and the searches run on the stored drafts.
+all drafts first, then the actor's engine is closed and the searches run on the stored drafts. So it is where
+the replicas of both find no room on a cluster at the same time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from spar.config import DecodeConfig
+from spar.errors import UsageError
 from spar.infer.cut_replies import LIMITS, CutReplies, cut_lines
 from spar.infer.decode import decode
+from spar.infer.engine import Placement
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
@@ -25,7 +28,7 @@ from spar.plugins import ENGINES, STRATEGIES
 from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
-from spar.run.placement import memory_shares, placement
+from spar.run.placement import memory_shares, place_roles
 from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments, required_roles
 from spar.run.resume import PromptSource, load_summary, outdated
@@ -123,30 +126,55 @@ class Run:
             await self.pool.aclose(self._note)
             self.pool = None
         done = frozenset(self.store.done)
+        others = tuple(role for role in self.roles if role != "actor")
+        await in_thread(lambda: self._check_second_phase(others))
         if has_missing_drafts(self.store.directory, self.source.read(), done):
             await self._draft(settings)
-        others = tuple(role for role in self.roles if role != "actor")
         await self._search(settings, others, stored_drafts=True)
 
     def _needs_two_phases(self) -> bool:
-        """Whether the actor's model must be freed before the others are loaded; notes the reason."""
+        """Whether the actor's model must be freed before the others are loaded; notes the reason.
+
+        Raises
+        ------
+        UsageError
+            The replicas of two models find no room at the same time, and phases are not possible.
+        """
+        opened = () if self.pool is None else self.pool.engines
+        placed = place_roles(self.config, self.roles, opened)
+        if placed.arrangement == "one":
+            return False
         served = deployments(self.config)
         local = [role for role in self.roles if not served[role].urls]
-        needed = dict.fromkeys(served[role] for role in local)
         others = {served[role] for role in local if role != "actor"}
-        if len(needed) < 2 or not ENGINES.spec(self.config.engine).in_process:
-            return False
-        names = [deployment.model for deployment in needed]
-        placed = placement(names, device=self.config.device, dtype=self.config.dtype)
         too_large = placed.arrangement == "in turn"
         two_phases = too_large and "actor" in local and served["actor"] not in others
+        if too_large and not two_phases:
+            self._check_replicas(placed)
         how = "drafts first, then the search, since" if two_phases else "loaded side by side:"
         warning = "; loading may fail, since the actor's model judges or refines too"
+        num_models = len({served[role].model for role in local})
         self._note(
-            f"{len(set(names))} models: {how} {placed.why}"
-            + warning * (too_large and not two_phases)
+            f"{num_models} models: {how} {placed.why}" + warning * (too_large and not two_phases)
         )
         return two_phases
+
+    def _check_second_phase(self, roles: tuple[Role, ...]) -> None:
+        """Raise `UsageError` where the models of the search find no room at the same time."""
+        placed = place_roles(self.config, roles)
+        if placed.arrangement == "in turn":
+            self._check_replicas(placed)
+
+    def _check_replicas(self, placed: Placement) -> None:
+        """Raise `UsageError` where models that must be open at the same time certainly do not fit.
+
+        The memory of this machine is an estimate, by which a run may still be tried.
+        """
+        if ENGINES.spec(self.config.engine).place is not None:
+            raise UsageError(
+                f"{placed.why}; models whose roles work at the same time must fit together: use fewer "
+                "--replicas, or one model for these roles"
+            )
 
     async def _draft(self, settings: SearchSettings) -> None:
         num_drafts = STRATEGIES.spec(self.config.strategy).num_drafts(self.config.budget)

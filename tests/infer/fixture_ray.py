@@ -17,7 +17,15 @@ import pytest
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, MissingExtra, PromptRefused
-from spar.infer.engine import Completion, Deployment, Engine, NoteCallback, Request
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Engine,
+    Likelihood,
+    NoteCallback,
+    Request,
+)
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.ray.cluster import ResourceRequest, load_ray
 from spar.infer.engines.ray.replica import ReplicaSpec
@@ -44,10 +52,13 @@ def ray_nodes() -> Iterator[Any]:
     nodes.shutdown()
 
 
-def add_node(nodes: Any, num_cpus: int) -> Any:
+def add_node(nodes: Any, num_cpus: int, num_gpus: int = 0) -> Any:
     """Add a node with a small object store."""
     return nodes.add_node(
-        num_cpus=num_cpus, object_store_memory=80 * 1024**2, include_dashboard=False
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        object_store_memory=80 * 1024**2,
+        include_dashboard=False,
     )
 
 
@@ -133,6 +144,21 @@ def open_counting(
     engine = CachingEngine(World())
     engine.description = str(os.getpid())
     return engine
+
+
+class ScoringEngine(FakeEngine):
+    """Scores by the length of a text, and names its process in the number of tokens."""
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood per continuation, in order; the text "die" ends the process."""
+        if any(each.text == "die" for each in continuations):
+            os._exit(1)
+        return [Likelihood(-float(len(each.text)), False, os.getpid()) for each in continuations]
+
+
+def open_scoring(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> ScoringEngine:
+    """Scores texts."""
+    return ScoringEngine(World())
 
 
 class CancellationNotingEngine(FakeEngine):

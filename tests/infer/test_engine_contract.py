@@ -57,8 +57,8 @@ ENGINES = [
 ]
 """Every engine; those that take long to open are shared by the tests."""
 
-CANNOT_SCORE = ("ray_engine", "vllm_engine")
-"""Engines without log-likelihoods; vLLM because this one has adapters."""
+CANNOT_SCORE = ("vllm_engine",)
+"""Engines without log-likelihoods: vLLM, since this one has adapters."""
 
 
 @pytest.fixture(params=ENGINES)

@@ -15,12 +15,14 @@ import pytest
 from spar.config import DecodeConfig
 from spar.errors import EngineError, PromptRefused, UsageError
 from spar.infer.decode import decode
-from spar.infer.engine import Deployment, Engine, Request, Sampling
+from spar.infer.engine import Continuation, Deployment, Engine, Request, Sampling
+from spar.infer.engine_wrappers import scorer
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.ray import cluster, supervisor
 from spar.infer.engines.ray import engine as ray_engine
 from spar.infer.engines.ray.cluster import ResourceRequest
-from spar.infer.engines.ray.engine import RayEngine, ReplicaPlan, plan_replicas
+from spar.infer.engines.ray.engine import RayEngine
+from spar.infer.engines.ray.plan import ReplicaPlan, plan_replicas
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
@@ -34,6 +36,7 @@ from tests.infer.fixture_ray import (
     open_hanging,
     open_lacking,
     open_mortal,
+    open_scoring,
     open_world,
     replica_spec,
     wait_until,
@@ -207,6 +210,22 @@ async def test_prefix_caches_add_up(ray_nodes: Any) -> None:
     async with opened(open_world, 1) as (engine, _):
         await engine.generate(request("one"))
         assert engine.prefix_cache == (0, 0)
+
+
+async def test_likelihoods_come_from_all_replicas(ray_nodes: Any) -> None:
+    """In order; the answers to one question from one replica, and from another one when that dies."""
+    asked = [Continuation(f"question {i}", "a" * n) for i in range(6) for n in (1, 2, 3)]
+    async with opened(open_scoring, 2) as (engine, _):
+        found = await scorer(engine).score(asked)
+        assert [-each.logprob for each in found] == [len(each.text) for each in asked]
+        replicas = [{each.tokens for each in found[i : i + 3]} for i in range(0, 18, 3)]
+        assert [len(each) for each in replicas] == [1] * 6
+        assert sorted(replicas.count({pid}) for pid in set.union(*replicas)) == [3, 3]
+        doomed = asyncio.create_task(engine.score([Continuation("", "die")]))
+        await wait_until(lambda: len(engine.live) < 2)
+        again = await scorer(engine).score(asked)
+        assert [each.logprob for each in again] == [each.logprob for each in found]
+        doomed.cancel()
 
 
 async def test_all_replicas_are_closed_if_one_fails_to_close(

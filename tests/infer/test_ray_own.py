@@ -13,7 +13,8 @@ OWN_CLUSTER = """
 import asyncio, os, ray, time
 from spar.errors import UsageError
 from spar.infer.engines.ray import cluster
-from spar.infer.engines.ray.engine import RayEngine, ReplicaPlan
+from spar.infer.engines.ray.engine import RayEngine
+from spar.infer.engines.ray.plan import ReplicaPlan
 from tests.infer.fixture_ray import ONE_CPU, open_world, replica_spec
 from tests.infer.test_ray import request
 

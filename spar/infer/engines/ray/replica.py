@@ -9,14 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, PromptRefused, PromptTooLong, SparError, UsageError
-from spar.infer.engine import Completion, Deployment, Engine, Request
-from spar.infer.engine_wrappers import stats
+from spar.infer.engine import (
+    Completion,
+    Continuation,
+    Deployment,
+    Engine,
+    Likelihood,
+    Request,
+)
+from spar.infer.engine_wrappers import scorer, stats
 from spar.plugins import ENGINES
 
 _ERROR_TYPES = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
@@ -49,11 +57,14 @@ class ReplicaState:
     """The engine's notes since the last state."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaResponse:
-    """Completions, and the state after them."""
+T = TypeVar("T")
 
-    completions: tuple[Completion, ...]
+
+@dataclass(frozen=True, slots=True)
+class ReplicaResponse(Generic[T]):
+    """Completions or likelihoods, and the state after them."""
+
+    results: tuple[T, ...]
     state: ReplicaState
 
 
@@ -102,14 +113,27 @@ class Replica:
             return RemoteError.from_error(error)
         return self._state(self._engine)
 
-    async def generate(self, requests: Sequence[Request]) -> ReplicaResponse | RemoteError:
+    async def generate(
+        self, requests: Sequence[Request]
+    ) -> ReplicaResponse[Completion] | RemoteError:
         """One completion per request, in order."""
+        return await self._respond(lambda engine: engine.generate(requests))
+
+    async def score(
+        self, continuations: Sequence[Continuation]
+    ) -> ReplicaResponse[Likelihood] | RemoteError:
+        """One likelihood per continuation, in order."""
+        return await self._respond(lambda engine: scorer(engine).score(continuations))
+
+    async def _respond(
+        self, work: Callable[[Engine], Awaitable[list[T]]]
+    ) -> ReplicaResponse[T] | RemoteError:
         assert self._engine is not None
         try:
-            completions = await self._engine.generate(requests)
+            results = await work(self._engine)
         except SparError as error:
             return RemoteError.from_error(error)
-        return ReplicaResponse(tuple(completions), self._state(self._engine))
+        return ReplicaResponse(tuple(results), self._state(self._engine))
 
     async def wait_forever(self) -> None:
         """Never return: a caller that awaits this is notified of the replica's death."""

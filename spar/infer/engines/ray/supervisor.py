@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from spar.errors import EngineError, PromptRefused, SparError, UsageError
-from spar.infer.engine import Completion, NoteCallback, Request
+from spar.infer.engine import Completion, Continuation, Likelihood, NoteCallback, Request
 from spar.infer.engines.ray.cluster import ResourceRequest
 from spar.infer.engines.ray.replica import (
     RemoteError,
@@ -115,14 +115,41 @@ class ReplicaSupervisor:
         PromptRefused
             A prompt does not fit, or the engine refuses it; the replica continues.
         """
+        return await self._respond(
+            lambda actor: actor.generate.remote(list(requests)), len(requests)
+        )
+
+    async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
+        """One likelihood per continuation, in order; cancelling the caller cancels the work.
+
+        Raises
+        ------
+        ReplicaLost
+            As for `generate`.
+        UsageError
+            The engine of the replicas cannot score.
+        """
+        count = len(continuations)
+        return await self._respond(lambda actor: actor.score.remote(list(continuations)), count)
+
+    async def _respond(self, submit: Callable[[Any], Any], count: int) -> list[Any]:
+        """The results of a call on the replica.
+
+        Parameters
+        ----------
+        submit:
+            Calls the actor; returns Ray's reference to the response.
+        count:
+            Requests in the call.
+        """
         from ray.exceptions import RayError
 
         actor = self._actor
         if actor is None:
             raise ReplicaLost(f"{self.name} is not running")
-        self.in_flight += len(requests)
+        self.in_flight += count
         try:
-            response = await _call(actor, requests)
+            response = await _call(submit, actor)
             if isinstance(response, RemoteError):
                 error = response.to_error()
                 self._has_responded |= isinstance(error, PromptRefused)
@@ -130,13 +157,13 @@ class ReplicaSupervisor:
         except PromptRefused:
             raise
         except (RayError, EngineError) as error:
-            self._num_lost += len(requests)
+            self._num_lost += count
             raise ReplicaLost(self._abandon(actor, error)) from error
         finally:
-            self.in_flight -= len(requests)
+            self.in_flight -= count
         self._has_responded = True
         self._update(response.state)
-        return list(response.completions)
+        return list(response.results)
 
     def begin_closing(self) -> Any:
         """Have the replica free its model; returns the Ray reference to wait for, None without a replica."""
@@ -248,13 +275,13 @@ def death_reason(error: Exception) -> str:
     return last.split(" Some common causes", 1)[0][:_MAX_REASON_LENGTH].rstrip(".")
 
 
-async def _call(actor: Any, requests: Sequence[Request]) -> ReplicaResponse | RemoteError:
+async def _call(submit: Callable[[Any], Any], actor: Any) -> ReplicaResponse[Any] | RemoteError:
     import ray
     from ray.exceptions import RayError
 
-    ref = actor.generate.remote(list(requests))
+    ref = submit(actor)
     try:
-        response: ReplicaResponse | RemoteError = await ref
+        response: ReplicaResponse[Any] | RemoteError = await ref
     except asyncio.CancelledError:
         with contextlib.suppress(RayError):
             ray.cancel(ref)

