@@ -5,6 +5,9 @@ The order of the bases is the reverse of the order in which fields are stored an
 
 from __future__ import annotations
 
+from typing import Any
+
+from spar.chat_template import REASONING_EFFORT
 from spar.config.fields import changeable
 from spar.config.groups import (
     BenchmarkGroup,
@@ -16,6 +19,7 @@ from spar.config.groups import (
     NanoIfGroup,
     PromptGroup,
     RunGroup,
+    SamplingConfig,
     SamplingGroup,
     SearchGroup,
     ServerGroup,
@@ -26,6 +30,17 @@ class DecodeConfig(
     SamplingGroup, RunGroup, ServerGroup, EngineGroup, ModelGroup, SearchGroup, PromptGroup
 ):
     """Settings of `spar decode`."""
+
+    def effort(self, role: SamplingConfig) -> str:
+        """How long a role's model thinks; "" leaves it to the model."""
+        own = role.reasoning_effort
+        effort = self.reasoning_effort if own == "auto" else own
+        return "" if effort == "auto" else effort
+
+    def template_arguments(self, role: SamplingConfig) -> dict[str, Any]:
+        """Variables of the chat template in a role's conversations."""
+        effort = {REASONING_EFFORT: self.effort(role)} if self.effort(role) else {}
+        return {**effort, **self.chat_template_args, **role.chat_template_args}
 
 
 class EvalConfig(NanoIfGroup, LmEvalGroup, LlmbarGroup, GraderGroup, BenchmarkGroup, DecodeConfig):

@@ -8,7 +8,6 @@ from typing import Any
 from spar.config import DecodeConfig, SamplingConfig
 from spar.errors import UsageError
 from spar.infer.engine import Accepts, Sampling
-from spar.infer.engines.chat import template_arguments
 from spar.plugins import ENGINES
 from spar.types import Role
 
@@ -26,14 +25,13 @@ _SECRETS = frozenset({"token", "key", "secret", "password"})
 
 def sampling_of(config: DecodeConfig, role: SamplingConfig) -> Sampling:
     """How a role samples and is prompted; what its own settings leave open is the run's."""
-    effort = config.reasoning_effort if role.reasoning_effort == "auto" else role.reasoning_effort
     return Sampling(
         role.temperature,
         role.top_p,
         role.max_tokens,
         top_k=role.top_k,
         min_p=role.min_p,
-        reasoning_effort="" if effort == "auto" else effort,
+        reasoning_effort=config.effort(role),
         chat_template_args={**config.chat_template_args, **role.chat_template_args},
         extra_body={**config.extra_body, **role.extra_body},
     )
@@ -42,7 +40,7 @@ def sampling_of(config: DecodeConfig, role: SamplingConfig) -> Sampling:
 def chat_template_args(config: DecodeConfig, role: Role) -> Mapping[str, Any]:
     """Variables of the chat template in a role's requests."""
     settings = {"actor": config.draft, "judge": config.vote, "refiner": config.refine}
-    return template_arguments(sampling_of(config, settings[role]))
+    return config.template_arguments(settings[role])
 
 
 def check_sampling(config: DecodeConfig, accepts: Collection[Accepts]) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spar.chat_template import ChatTemplate
 from spar.errors import MissingExtra, RunStopped, SparError, UsageError
 from spar.files import replace_json
 from spar.hardware import has_package
 from spar.record.training import FAILURE, TRAIN_REPORT, TrainReport, read_metrics
 from spar.subprocesses import exit_with_parent, print_error, write_failure
 from spar.train.context import GROUP_SECONDS, TrainingContext, open_training
-from spar.train.encode import Encoder
+from spar.train.encode import Encoder, without_thinking
 from spar.train.owned import is_foreign
 from spar.train.progress import callbacks, last_checkpoint, plot, remove_older
 from spar.train.settings import TrainerSettings, load_settings
@@ -132,16 +133,29 @@ def start_training(
         if context is None:
             yield None
             return
-        examples = read(settings.data)
+        examples, num_thinking = without_thinking(read(settings.data))
+        if num_thinking and context.main:
+            say(f"{settings.data}: thinking is removed from the replies of {num_thinking} examples")
         trl = import_trl()
         trl_arguments = getattr(trl, config)(**trainer_arguments(settings, context), **arguments)
         tokenizer = load_tokenizer(settings.model)
+        ChatTemplate(tokenizer).check(settings.model, [settings.chat_template_args])
         model = load_model(settings, bf16=context.bf16, on_gpu=context.on_gpu)
         ends = model.generation_config.eos_token_id
-        encoder = Encoder(tokenizer, [ends] if isinstance(ends, int) else list(ends or ()))
+        encoder = Encoder(
+            tokenizer,
+            [ends] if isinstance(ends, int) else list(ends or ()),
+            settings.chat_template_args,
+            say if context.main else lambda _: None,
+        )
         yield Training(
             context, trl, trl_arguments, examples, tokenizer, model, encoder, settings.data
         )
+
+
+def say(line: str) -> None:
+    """Print a line for the user."""
+    print(line, flush=True)
 
 
 def trainer_arguments(settings: TrainerSettings, context: TrainingContext) -> dict[str, Any]:

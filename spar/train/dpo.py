@@ -23,7 +23,7 @@ from spar.train.common import (
     start_training,
 )
 from spar.train.context import TrainingContext
-from spar.train.encode import Encoder, Rendering, read_pairs
+from spar.train.encode import SIDES, Encoder, Rendering, read_pairs
 from spar.train.owned import is_owned, mark_owned, remove_owned
 from spar.train.progress import wait_for_all
 from spar.train.settings import DpoSettings
@@ -79,7 +79,7 @@ def train(settings: DpoSettings) -> None:
 
 def _renderings(pair: Mapping[str, tuple[Message, ...]], encoder: Encoder) -> dict[str, Rendering]:
     """Either side of a pair in its context."""
-    return {side: encoder.text((*pair["prompt"], *pair[side])) for side in ("chosen", "rejected")}
+    return {side: encoder.text((*pair["prompt"], *pair[side])) for side in SIDES}
 
 
 def _encoded(rendered: Mapping[str, Rendering], encoder: Encoder) -> dict[str, list[int]]:

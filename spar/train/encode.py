@@ -19,17 +19,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from spar.chat_template import ChatTemplate, Turn
 from spar.errors import UsageError
-from spar.thinking import closing_tag, opens_thinking
+from spar.thinking import closing_tag, opens_thinking, read_answer
 from spar.types import Message
 
 IGNORED = -100
 """Label of a token that carries no loss."""
+SIDES = ("chosen", "rejected")
+"""The replies of a pair."""
 _PROBE = Message(role="assistant", content="Maple comet 9")
 
 
@@ -236,6 +238,33 @@ def read_pairs(path: str | Path) -> list[dict[str, tuple[Message, ...]]]:
     return [_pair(row, where) for where, row in _rows(path)]
 
 
+Example = TypeVar("Example", tuple[Message, ...], dict[str, tuple[Message, ...]])
+
+
+def without_thinking(examples: list[Example]) -> tuple[list[Example], int]:
+    """The examples of a file without thinking in the assistant's turns, and how many had any."""
+    stripped = [_stripped(example) for example in examples]
+    return stripped, sum(a != b for a, b in zip(stripped, examples, strict=True))
+
+
+def _stripped(example: Any) -> Any:
+    if not isinstance(example, dict):
+        return _without_thinking(example)
+    prompt = _without_thinking(example["prompt"])
+    stripped = {side: _without_thinking((*prompt, *example[side]))[len(prompt) :] for side in SIDES}
+    return {"prompt": prompt, **stripped}
+
+
+def _without_thinking(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    asked = ("", *(message.content for message in messages))
+    return tuple(
+        message.model_copy(update={"content": read_answer(message.content, prompt=before).text})
+        if message.role == "assistant"
+        else message
+        for message, before in zip(messages, asked, strict=False)
+    )
+
+
 def _conversation(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     messages = _messages(row, "messages", where)
     user_first = next((m.role for m in messages if m.role != "system"), "") == "user"
@@ -253,7 +282,7 @@ def _pair(row: Mapping[str, Any], where: str) -> dict[str, tuple[Message, ...]]:
         raise UsageError(
             f"{where}: prompt ends with the {prompt[-1].role}; the last turn must be the user's"
         )
-    return {"prompt": prompt, **{side: _side(row, side, where) for side in ("chosen", "rejected")}}
+    return {"prompt": prompt, **{side: _side(row, side, where) for side in SIDES}}
 
 
 def _side(row: Mapping[str, Any], side: str, where: str) -> tuple[Message, ...]:

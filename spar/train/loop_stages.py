@@ -14,6 +14,7 @@ from typing import Any
 
 from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
+from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
 from spar.train.methods import LOOP_METHODS, method_for
 from spar.train.recipe import EvalSpec, TrainConfig, first_models
@@ -149,6 +150,7 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
     method = LOOP_METHODS[name]
     assert method.role is not None
     values: Mapping[str, Any] = {
+        "chat_template_args": _template_arguments(config, method.role),
         **getattr(config, name),
         "seed": config.seed,
         "model": model or str(CHECKPOINT),
@@ -161,6 +163,27 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
         settings=method.settings.model_validate(values),
         launch=config.launch,
     )
+
+
+def _template_arguments(config: TrainConfig, role: Role) -> dict[str, Any]:
+    """Variables of the chat template in the searches, whose contexts the model is trained on.
+
+    Raises
+    ------
+    UsageError
+        The judge's and the refiner's differ: one training has examples of both.
+    """
+    if role == "actor":
+        return config.decode.template_arguments(config.decode.draft)
+    values = {**config.decode.stored(), **config.search}
+    search: DecodeConfig = validated(DecodeConfig, values, "the settings of the stage search")
+    vote, refine = (search.template_arguments(each) for each in (search.vote, search.refine))
+    if vote != refine:
+        raise UsageError(
+            f"votes and refinements have different chat_template_args ({vote} and {refine}), and the refiner is "
+            "trained on both in one training; give both the same"
+        )
+    return refine
 
 
 def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from spar.config import Settings
+from spar.config import Settings, setting
 from spar.errors import UsageError
 
 FREE = ("data", "out", "wandb", "checkpoint_steps", "keep_checkpoints")
@@ -61,6 +61,8 @@ class TrainerSettings(Settings):
     """Share of the steps over which the learning rate rises from 0 (paper: 0.1)."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"]
     """Schedule of the learning rate after warm-up."""
+    chat_template_args: dict[str, Any] = setting({}, omit_default=True)
+    """Variables of the chat template, as in the searches that the model is trained for."""
     cutoff: int = Field(ge=8)
     """Tokens of an example that are trained on; longer ones are truncated."""
     max_truncated: float = Field(default=0.05, ge=0, le=1)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.infer.engines.chat import ChatEncoder
-from spar.train.encode import IGNORED, Encoder, read_conversations, read_pairs
+from spar.train.encode import (
+    IGNORED,
+    Encoder,
+    read_conversations,
+    read_pairs,
+    without_thinking,
+)
 from spar.types import Message
 
 pytestmark = pytest.mark.model
@@ -286,3 +292,28 @@ def test_files_without_rows_are_errors(tmp_path: Path, content: str, said: str) 
         read_pairs(path)
     with pytest.raises(UsageError, match="cannot read the data"):
         read_pairs(tmp_path / "none.jsonl")
+
+
+def test_no_thinking_is_trained_on() -> None:
+    """It is removed from every reply, of earlier turns too, and the examples that had any are counted."""
+    thought = talk("Hi", "<think>hm</think>\n\nHello.", "Bye", "<think>never ends")
+    pair = {
+        "prompt": thought[:3],
+        "chosen": talk("", "hm\n</think>\n\nyes")[1:],
+        "rejected": TWO[1:2],
+    }
+    (conversation, plain), num = without_thinking([thought, TWO])
+    assert ([turn.content for turn in conversation], plain, num) == (
+        ["Hi", "Hello.", "Bye", ""],
+        TWO,
+        1,
+    )
+    (stripped,), num = without_thinking([pair])
+    assert [turn.content for turn in stripped["prompt"]] == ["Hi", "Hello.", "Bye"]
+    assert (stripped["chosen"][0].content, stripped["rejected"], num) == ("yes", TWO[1:2], 1)
+
+
+def test_a_format_that_the_prompt_asks_for_is_trained_on() -> None:
+    """Tags that are everyday words belong to the reply where the user's turn spells them."""
+    asked = talk("Use <reasoning> tags.", "<reasoning>a</reasoning>b")
+    assert without_thinking([asked]) == ([asked], 0)

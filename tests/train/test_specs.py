@@ -119,3 +119,24 @@ def test_a_loop_trains_every_role_once() -> None:
         "rft",
         "rft",
     )
+
+
+def test_trainings_have_the_template_arguments_of_their_searches(tmp_path: Path) -> None:
+    """The actor's of drafts, the refiner's of votes and refinements, which may not differ."""
+
+    def arguments(**decode: Any) -> dict[str, Any]:
+        config = load_train(
+            "nano", {"iterations": 1}, [f"decode.{name}={value}" for name, value in decode.items()]
+        )
+        return {
+            stage.name: stage.spec.settings.chat_template_args
+            for stage in loop_stages(config, tmp_path, Origin("", ""))
+            if isinstance(stage.spec, TrainingSpec)
+        }
+
+    assert set(map(str, arguments().values())) == {"{}"}
+    draft = arguments(**{"chat_template_args": "{a: 1}", "draft.reasoning_effort": "low"})
+    assert draft["dpo"] == {"reasoning_effort": "low", "a": 1}
+    assert draft["rft"] == {"a": 1}
+    with pytest.raises(UsageError, match="votes and refinements have different chat_template_args"):
+        arguments(**{"vote.chat_template_args": "{a: 1}"})

@@ -96,6 +96,9 @@ def _build(config: BootstrapConfig, run: Path) -> Stage:
 
 def _training(config: BootstrapConfig, run: Path, role: Role, settings: Mapping[str, Any]) -> Stage:
     values = {
+        "chat_template_args": config.student.template_arguments(
+            config.student.draft if role == "actor" else config.student.refine
+        ),
         **settings,
         "seed": config.seed,
         "model": config.base or str(CHECKPOINT),
