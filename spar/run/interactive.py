@@ -225,7 +225,7 @@ class Session(Generic[C]):
         engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
         self._engines = engines
         if set(engines.needed.values()) - set(engines.engines):
-            listener.note("loading the model ...")
+            listener.note(engines.opening_note)
         manifest = make_manifest(config)
         self._manifests[manifest.digest] = manifest
         return _Opened(open_roles(config, engines), search_settings(config, manifest.digest))

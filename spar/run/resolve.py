@@ -57,6 +57,12 @@ class Engines:
         adapter = self.config.adapter.get(role, "")
         return AdapterEngine(engine, adapter) if adapter else engine
 
+    @property
+    def opening_note(self) -> str:
+        """What is said while they are opened."""
+        remote = all(deployment.urls for deployment in self.needed.values())
+        return "connecting to the server ..." if self.needed and remote else "loading the model ..."
+
     async def aclose(self) -> None:
         """Close them all, also where one fails at it."""
         self.closed = True

@@ -231,7 +231,7 @@ class Run:
             engines.opened = self.pool.engines
         before = engines.counts()
         if not before:
-            self.listener.note("loading the model ...")
+            self.listener.note(engines.opening_note)
         try:
             yield engines
         finally:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import spar
 from spar.errors import EngineError, PromptTooLong, ServerRefused
-from spar.infer.engine import Deployment
+from spar.infer.engine import Deployment, Request
+from spar.infer.engines.fake import scripted_reply
 from spar.infer.engines.openai.engine import OpenAIEngine
-from tests.answers import Script
+from tests.answers import Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, connect, serving, votes
 from tests.servers import ScriptedServer
 
@@ -136,3 +142,39 @@ async def test_an_exhausted_quota_is_not_retried() -> None:
     ):
         await ask(engine, votes(1))
     assert len(server.seen) == 1
+
+
+async def test_no_file_of_a_run_has_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though the server repeats it in every reply, error and reason."""
+    monkeypatch.setenv("SPAR_TEST_KEY", KEY)
+    asked: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any] | None:
+        text = body["messages"][0]["content"]
+        asked[text] += 1
+        if "refuse" in text:
+            return 400, error_body(f"no, {KEY}", KEY, KEY)
+        return (500, {"error": f"{KEY} failed"}) if asked[text] == 1 else None
+
+    def reply(request: Request) -> str:
+        return f"{scripted_reply(request)}\n{KEY} Bearer {KEY}"
+
+    caplog.set_level(logging.INFO, logger="spar")
+    with ScriptedServer(Script(reply, answer=answer, key=KEY)) as server:
+        await spar.decode_async(
+            ["say it", "refuse it"],
+            base_url=server.url,
+            api_key_env="SPAR_TEST_KEY",
+            budget=3,
+            votes=3,
+            out=tmp_path / "run",
+        )
+    files = {path: path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    trees = files[tmp_path / "run" / "trees.jsonl"]
+    assert len(trees.splitlines()) == 2
+    assert "***" in trees
+    assert not [path for path, text in files.items() if KEY[:12] in text]
+    assert "connecting to the server ..." in caplog.text
+    assert KEY[:12] not in caplog.text
