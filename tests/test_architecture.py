@@ -22,6 +22,8 @@ HEAVY = {
     "ray",
     "pandas",
     "matplotlib",
+    "aiohttp",
+    "httpx",
 }
 MAY_IMPORT_HEAVY_AT_TOP = {
     "spar/infer/engines/attention.py",
