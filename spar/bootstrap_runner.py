@@ -20,6 +20,7 @@ from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.estimate.bootstrap import PromptCounts, plan_lines
 from spar.estimate.preflight import is_remote
+from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.pretrained import check_model_folder
@@ -42,6 +43,8 @@ class BootstrapPlan:
     """The stages that will run."""
     notes: tuple[str, ...]
     """The plan in human-readable lines."""
+    missing: tuple[str, ...] = ()
+    """What this machine lacks for these stages (`spar.estimate.requirements`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def bootstrap(
     """
     listener = listener or LogListener()
     plan = plan_bootstrap(config, out=out, selection=selection, overwrite=overwrite)
+    check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
     run_pipeline(
@@ -126,8 +130,12 @@ def plan_bootstrap(
     _check_teacher(config)
     _check_student(config)
     teacher = engine_label(deployments(config.teacher)["actor"])
-    notes = (f"bootstrap: {folder}", f"teacher: {teacher}", *plan_lines(config, stages, counts))
-    return BootstrapPlan(pipeline, tuple(stages), notes)
+    missing = missing_requirements(folder, stages)
+    notes = (
+        *(f"bootstrap: {folder}", f"teacher: {teacher}", *plan_lines(config, stages, counts)),
+        *(f"missing here: {line}" for line in missing),
+    )
+    return BootstrapPlan(pipeline, tuple(stages), notes, missing)
 
 
 def default_directory(config: BootstrapConfig) -> Path:

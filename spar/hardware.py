@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,15 @@ class Gpu:
 def has_package(name: str) -> bool:
     """Whether a package can be imported, without importing it."""
     return find_spec(name) is not None
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether a distribution is installed, by the name that pip knows it by."""
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def has_gpu() -> bool:

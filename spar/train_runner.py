@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spar.errors import MissingExtra, RunLocked, UsageError
+from spar.errors import RunLocked, UsageError
 from spar.estimate.preflight import is_remote
+from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.files import locked
-from spar.hardware import has_package
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.prompts import read_prompts
@@ -46,6 +46,8 @@ class TrainPlan:
     estimate: Estimate | None
     """What they take; None where nothing will run."""
 
+    missing: tuple[str, ...] = ()
+    """What this machine lacks for these stages (`spar.estimate.requirements`)."""
     mix_hint: str = ""
     """A hint on a refiner's mix that nobody trained."""
 
@@ -56,7 +58,8 @@ class TrainPlan:
         if self.estimate is None:
             return [f"{folder}: every selected stage is done"]
         hints = (check_disk(folder, self.estimate), self.mix_hint)
-        return [f"loop: {folder}", *lines(self.estimate), *filter(None, hints)]
+        lacks = [f"missing here: {line}" for line in self.missing]
+        return [f"loop: {folder}", *lines(self.estimate), *filter(None, hints), *lacks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +107,14 @@ def train(
     ConfigChanged
         The folder holds a loop with another recipe.
     UsageError
-        Something is wrong with the settings, prompts or models; mostly before anything runs.
+        Something is wrong with the settings, prompts or models, or this machine lacks what the stages need; mostly
+        before anything runs.
     RunStopped
         A stage stopped; calling it again resumes.
     """
     listener = listener or LogListener()
     plan = plan_train(config, out=out, selection=selection, overwrite=overwrite)
+    check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
     run_pipeline(
@@ -141,7 +146,8 @@ def plan_train(
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
     _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
     estimated = estimate(config, stages, num_prompts) if stages else None
-    return TrainPlan(pipeline, tuple(stages), estimated, _mix_hint(config))
+    missing = missing_requirements(folder, stages)
+    return TrainPlan(pipeline, tuple(stages), estimated, missing, _mix_hint(config))
 
 
 def default_directory(config: TrainConfig) -> Path:
@@ -209,6 +215,4 @@ def _check(config: TrainConfig) -> int | None:
         )
     num_prompts = sum(1 for _ in read_prompts(config.prompts)) if config.prompts else None
     check_folders(decode)
-    if config.embedding_model and not has_package("sentence_transformers"):
-        raise MissingExtra("sentence_transformers", "embeddings", "embedding_model")
     return num_prompts

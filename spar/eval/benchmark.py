@@ -186,6 +186,7 @@ class BenchmarkSpec:
     """Called with the options as keyword arguments."""
     options: type[BaseModel] | None = None
     data: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     headline: str = ""
     paper: PaperTable | None = None
     prompt_texts: PromptTexts = Benchmark.prompt_texts
@@ -228,7 +229,7 @@ def declared_spec(name: str) -> BenchmarkSpec | None:
 
 
 def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
-    names = ("data", "headline", "paper", "prompt_texts", "templated", "uses_grader")
+    names = ("data", "packages", "headline", "paper", "prompt_texts", "templated", "uses_grader")
     # In a class with slots, a field is a descriptor that has no value.
     values = {name: getattr(benchmark, name) for name in names}
     return {

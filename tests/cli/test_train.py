@@ -16,10 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from spar import train_runner
 from spar.cli import run_train
 from spar.cli.app import app
-from spar.errors import MissingExtra
 from spar.store import read_trees
 from spar.train.recipe import TrainConfig
 from spar.train.status import read_loop
@@ -217,10 +215,13 @@ def test_a_missing_encoder_is_an_early_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The pairs are measured after hours of search, so the package must be installed before."""
-    monkeypatch.setattr(train_runner, "has_package", lambda name: False)
+    monkeypatch.setattr(requirements, "has_package", lambda name: name != "sentence_transformers")
     config = TrainConfig(embedding_model="some/encoder")
-    with pytest.raises(MissingExtra, match="sentence_transformers"):
-        run_train.run(config, run_train.Invocation(tmp_path / "run", dry_run=True, display="none"))
+    with pytest.raises(
+        UsageError, match="the package 'sentence_transformers', for embedding_model"
+    ):
+        run_train.run(config, run_train.Invocation(tmp_path / "run", display="none"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_of_selected_stages(finished_loop: Path) -> None:

@@ -29,6 +29,7 @@ CONFIG = load_train("nano", {"iterations": 2}, ["benchmarks=[{benchmark: nano-if
 def scripted(script: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Executes the stages of `train` by the script."""
     monkeypatch.setattr(train_runner, "execute_in_process", script)
+    monkeypatch.setattr(train_runner, "missing_requirements", lambda *_: ())
     return script
 
 
@@ -108,6 +109,7 @@ def test_bootstrap_returns_both_models(tmp_path: Path, monkeypatch: pytest.Monke
                 path.write_text("{}\n")
 
     monkeypatch.setattr(bootstrap_runner, "execute_in_process", execute)
+    monkeypatch.setattr(bootstrap_runner, "missing_requirements", lambda *_: ())
     monkeypatch.setattr(bootstrap_runner, "read_report", lambda folder: None)
     drafted = bootstrap(config, out=tmp_path / "run", selection=StageSelection(stop_after="drafts"))
     assert (drafted.report, drafted.actor) == (None, None)
