@@ -18,6 +18,8 @@ import pytest
 
 from spar.cli import run_train
 from spar.cli.app import app
+from spar.errors import UsageError
+from spar.estimate import requirements
 from spar.store import read_trees
 from spar.train.recipe import TrainConfig
 from spar.train.status import read_loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without packages, programs and data, that cannot reach the hub."""
     monkeypatch.setattr(requirements, "has_package", lambda name: False)
     monkeypatch.setattr(requirements, "is_installed", lambda name: False)
-    monkeypatch.setattr(requirements.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(requirements, "_hub_model", lambda model: "")
     monkeypatch.setenv("SPAR_DATA", "/nowhere")
 
