@@ -4,6 +4,7 @@
     trees.jsonl    one `SearchTree` a line, appended when its search ends
     summary.json   totals, replaced as a whole
     log.txt        dated, human-readable lines
+    calls.jsonl    replies of the trees in flight; deleted at the end
     run.lock       locked by the one process that writes; contains its process id
 
     with RunStore.open("runs/a", manifest) as store:
@@ -43,7 +44,9 @@ from spar.types import SearchTree
 
 MANIFEST, SUMMARY, LOG = "run.json", "summary.json", "log.txt"
 LOCK = "run.lock"
-RUN_FILES = (MANIFEST, TREES, SUMMARY, LOG)
+CALLS = "calls.jsonl"
+"""The replies of the trees in flight (`spar.infer.journal`)."""
+RUN_FILES = (MANIFEST, TREES, SUMMARY, LOG, CALLS)
 """The files of a run."""
 
 

@@ -19,7 +19,7 @@ from itertools import count
 
 from spar.errors import EngineError, RunStopped
 from spar.infer.cut_replies import CUT_REPLIES, CutReplies
-from spar.infer.engine import TREE
+from spar.infer.engine import PROMPT_ID, TREE
 from spar.infer.gather import cancel
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
@@ -71,6 +71,7 @@ async def decode(
 
     async def search(prompt: Prompt) -> SearchTree:
         TREE.set(next(numbers))  # seen by this task and those it starts, and by no other
+        PROMPT_ID.set(prompt.id)
         CUT_REPLIES.set(cut_replies)
         listener.admitted(prompt)
         initial = await roots(prompt) if roots is not None else ()

@@ -28,6 +28,10 @@ TREE: ContextVar[int] = ContextVar("tree", default=0)
 """Admission number of the tree that the current task searches; `decode` sets it for each of them."""
 
 
+PROMPT_ID: ContextVar[str] = ContextVar("prompt_id", default="")
+"""Id of the prompt whose tree that is; "" outside a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next tokens are drawn."""

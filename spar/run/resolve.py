@@ -7,7 +7,7 @@ are resolved before the run directory is made, so that the manifest records what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -45,6 +45,8 @@ class Engines:
     ready: float = 0.0
     """When the last of them was loaded, by the monotonic clock; 0 before that."""
     closed: bool = False
+    wrap: Callable[[Engine], Engine] = lambda engine: engine
+    """Put around the engine that a role gets."""
     _needed: dict[Role, Deployment] | None = None
 
     def get(self, role: Role) -> Engine:
@@ -55,7 +57,7 @@ class Engines:
         opened = self._serving(needed)
         engine = self._open(needed) if opened is None else self.opened[opened]
         adapter = self.config.adapter.get(role, "")
-        return AdapterEngine(engine, adapter) if adapter else engine
+        return self.wrap(AdapterEngine(engine, adapter) if adapter else engine)
 
     @property
     def opening_note(self) -> str:

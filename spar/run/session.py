@@ -20,6 +20,7 @@ from spar.errors import UsageError
 from spar.infer.cut_replies import LIMITS, CutReplies, cut_lines
 from spar.infer.decode import decode
 from spar.infer.engine import Placement
+from spar.infer.journal import Journal
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
@@ -33,7 +34,7 @@ from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments, required_roles
 from spar.run.resume import PromptSource, load_summary, outdated
 from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, has_missing_drafts
-from spar.store import RunStore
+from spar.store import CALLS, RunStore
 from spar.types import Role, SearchTree
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Run:
     pool: EnginePool | None = None
     """Engines shared with other runs, closed by the pool's owner; None closes them with the run."""
     summary: Summary = field(default_factory=Summary)
+    _journal: Journal | None = None
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -81,7 +83,8 @@ class Run:
         await in_thread(self._check_prompts)
         start, earlier = time.monotonic(), self.summary.seconds
         try:
-            await self._execute()
+            with self._journaling():
+                await self._execute()
             for line in cut_lines(self.config, self.summary.roles, self._limits):
                 self._note(line)
         except asyncio.CancelledError:
@@ -109,6 +112,19 @@ class Run:
             yield (
                 f"{self.summary.unanswered} stored trees have no answer; --redo unanswered searches them again"
             )
+
+    @contextlib.contextmanager
+    def _journaling(self) -> Iterator[None]:
+        """Keep the replies of the trees in flight on the disk until all trees are stored."""
+        self._journal = Journal(self.store.directory / CALLS, self.store.done, self._note)
+        if self._journal.num_stored:
+            self._note(f"{self._journal.num_stored} replies of unfinished trees are stored, too")
+        finished = False
+        try:
+            yield
+            finished = True
+        finally:
+            self._journal.close(finished=finished)
 
     def _check_prompts(self) -> None:
         missing = (prompt for prompt in self.source.read() if prompt.id not in self.store.done)
@@ -203,7 +219,7 @@ class Run:
                     self.store,
                     summary=self.summary,
                     room=engines.room,
-                    listener=Broadcast(_FaultLog(self.store), self.listener),
+                    listener=Broadcast(_AfterTree(self.store, self._journal), self.listener),
                     roots=self.job.roots(roles) if self.job.roots else None,
                     cut_replies=self._cut_replies(),
                 )
@@ -245,7 +261,11 @@ class Run:
                 await engines.aclose()
 
     def _new_engines(self, roles: tuple[Role, ...]) -> Engines:
-        return Engines(self.config, self._note, memory_shares(self.config, roles), roles=roles)
+        shares = memory_shares(self.config, roles)
+        engines = Engines(self.config, self._note, shares, roles=roles)
+        if self._journal is not None:
+            engines.wrap = self._journal.wrap
+        return engines
 
     @contextlib.contextmanager
     def _activity(self, engines: Engines) -> Iterator[None]:
@@ -266,14 +286,16 @@ class Run:
         self.listener.note(line)
 
 
-class _FaultLog(Listener):
-    """Logs the faults of each tree in the run directory."""
+class _AfterTree(Listener):
+    """Logs the faults of each stored tree in the run directory, and drops its replies from the journal."""
 
-    def __init__(self, store: RunStore) -> None:
-        self._store = store
+    def __init__(self, store: RunStore, journal: Journal | None) -> None:
+        self._store, self._journal = store, journal
 
     def tree(self, tree: SearchTree) -> None:
-        """Log its faults."""
+        """Log its faults, drop its replies."""
+        if self._journal is not None:
+            self._journal.forget(tree.prompt.id)
         for fault in tree.faults:
             self._store.log(f"{tree.prompt.id}: {fault.stage} below {fault.parent}: {fault.reason}")
 

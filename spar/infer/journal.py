@@ -1,0 +1,241 @@
+"""The journal of a run: the replies of the trees in flight, so that a killed run asks for none of them again.
+
+    calls.jsonl    ["a7", "5d1c...", {"text": "...", "finish": "stop", ...}]     prompt id, request, completion
+
+A finished call is written within `FLUSH_SECONDS`, several at once, unless its tree ends before; so what `kill -9`
+can lose is what was answered in that time. A resumed run takes the replies of its unfinished trees from the journal:
+the request is known by a digest of all that decides its reply (model, messages, sampling with its seed), so another
+template, model or setting matches nothing. Several replies to equal requests are given back in their order.
+
+When a tree is stored, its calls are of no further use: they are left out when the file is written anew, which it is
+once it has grown beyond `MAX_IDLE_BYTES` and more than half of it is of no use. The file is deleted when every tree is
+stored. Where it cannot be written, the run goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict, deque
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spar.files import replacing
+from spar.infer.engine import (
+    PROMPT_ID,
+    Completion,
+    Engine,
+    NoteCallback,
+    Request,
+    TokenLogprobs,
+)
+from spar.infer.engine_wrappers import EngineWrapper
+
+FLUSH_SECONDS = 0.2
+"""Longest time that a reply waits to be written."""
+MAX_IDLE_BYTES = 64 << 20
+"""Size from which a file that is mostly of no use is written anew."""
+_REQUEST_FIELDS = tuple(f.name for f in fields(Request) if f.name not in ("messages", "tree"))
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_COMPLETION_FIELDS = tuple(f.name for f in fields(Completion) if f.name != "logprobs")
+
+
+class Journal:
+    """The journal of one run directory.
+
+    Parameters
+    ----------
+    path:
+        The file; it is made when the first reply is written.
+    done:
+        Ids of the prompts whose trees are stored.
+    note:
+        Called with a line if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, done: Container[str], note: NoteCallback) -> None:
+        self._path, self._note = path, note
+        self._stored: dict[str, dict[str, deque[bytes]]] = {}
+        """Prompt id to request to the lines of its replies, of an earlier start."""
+        self._new: dict[str, list[tuple[str, Completion]]] = defaultdict(list)
+        """Prompt id to the replies that are not written yet."""
+        self._bytes: dict[str, int] = defaultdict(int)
+        """Prompt id to the size of its lines in the file."""
+        self._size = 0
+        self._flushing: asyncio.TimerHandle | None = None
+        self._usable = True
+        with self._trying():
+            self._read(done)
+
+    def wrap(self, engine: Engine) -> Engine:
+        """The engine, which answers from this journal what is in it, and writes the rest to it."""
+        return JournaledEngine(engine, self)
+
+    @property
+    def num_stored(self) -> int:
+        """Replies of an earlier start that have not been given back."""
+        return sum(len(lines) for calls in self._stored.values() for lines in calls.values())
+
+    def recall(self, prompt_id: str, request: str) -> Completion | None:
+        """The next stored reply to a request; None if there is none."""
+        lines = self._stored.get(prompt_id, {}).get(request)
+        return _completion(json.loads(lines.popleft())[2]) if lines else None
+
+    def record(self, prompt_id: str, request: str, completion: Completion) -> None:
+        """Write a reply soon."""
+        self._new[prompt_id].append((request, completion))
+        if self._flushing is None and self._usable:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def forget(self, prompt_id: str) -> None:
+        """Drop the calls of a tree that is stored."""
+        self._new.pop(prompt_id, None)
+        self._stored.pop(prompt_id, None)
+        self._bytes.pop(prompt_id, None)
+
+    def flush(self) -> None:
+        """Write the replies that are waiting."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        lines = []
+        for prompt_id, calls in self._new.items():
+            own = [_line(prompt_id, request, completion) for request, completion in calls]
+            self._bytes[prompt_id] += sum(map(len, own))
+            lines += own
+        self._new.clear()
+        if not lines or not self._usable:
+            return
+        with self._trying():
+            if self._size > MAX_IDLE_BYTES and self._size > 2 * sum(self._bytes.values()):
+                self._compact()
+            with self._path.open("ab") as stream:
+                self._size += stream.write(b"".join(lines))
+
+    def close(self, *, finished: bool) -> None:
+        """Write what is waiting; if the run is finished, delete the file."""
+        if not finished:
+            self.flush()
+            return
+        if self._flushing is not None:
+            self._flushing.cancel()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _read(self, done: Container[str]) -> None:
+        """Read the calls of unfinished trees, and leave a file with nothing else; a torn line is dropped."""
+        if not self._path.is_file():
+            return
+        kept = []
+        with self._path.open("rb") as stream:
+            for line in stream:
+                try:
+                    prompt_id, request, values = json.loads(line)
+                    _completion(values)
+                    known = prompt_id in done
+                except (ValueError, TypeError, AttributeError):  # torn, or of another version
+                    continue
+                if known:
+                    continue
+                calls = self._stored.setdefault(prompt_id, defaultdict(deque))
+                calls[request].append(line)
+                self._bytes[prompt_id] += len(line)
+                kept.append(line)
+        if len(kept) == 0:
+            self._path.unlink()
+            return
+        self._replace(kept)
+
+    def _compact(self) -> None:
+        wanted = {_ENCODE(prompt_id).encode("ascii") for prompt_id in self._bytes}
+        with self._path.open("rb") as stream:
+            kept = [line for line in stream if line[1 : line.index(b'","') + 1] in wanted]
+        self._replace(kept)
+
+    def _replace(self, lines: list[bytes]) -> None:
+        with replacing(self._path) as stream:
+            stream.write(b"".join(lines))
+        self._size = sum(map(len, lines))
+
+    def _trying(self) -> _Trying:
+        return _Trying(self)
+
+    def fail(self, error: OSError) -> None:
+        """Go on without the file."""
+        self._usable = False
+        self._note(
+            f"{self._path} cannot be written: {error.strerror or error}; if the run is killed, the replies of the "
+            "trees in flight are lost"
+        )
+
+
+class _Trying:
+    """Ends the use of a journal at an error of the disk."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, OSError):
+            self._journal.fail(error)
+            return True
+        return False
+
+
+@dataclass(slots=True)
+class JournaledEngine(EngineWrapper):
+    """Answers from a journal what is in it, and writes other replies to it."""
+
+    journal: Journal
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Pass on the requests that the journal does not hold."""
+        prompt_id = PROMPT_ID.get()
+        keys = [*_digests(self.model, requests)]
+        replies = [self.journal.recall(prompt_id, key) for key in keys]
+        missing = [index for index, reply in enumerate(replies) if reply is None]
+        if missing:
+            sent = [requests[index] for index in missing]
+            for index, reply in zip(missing, await self.engine.generate(sent), strict=True):
+                replies[index] = reply
+                self.journal.record(prompt_id, keys[index], reply)
+        return [reply for reply in replies if reply is not None]
+
+
+def _digests(model: str, requests: Sequence[Request]) -> Iterator[str]:
+    """A digest of all that decides the reply to each request."""
+    messages, start = None, blake2b(digest_size=12)
+    for request in requests:
+        if request.messages is not messages:  # the votes of a judgement share theirs
+            messages = request.messages
+            turns = [(message.role, message.content) for message in messages]
+            start = blake2b(_ENCODE([model, turns]).encode("ascii"), digest_size=12)
+        digest = start.copy()
+        settings = repr([getattr(request, name) for name in _REQUEST_FIELDS])
+        digest.update(settings.encode("utf-8", "backslashreplace"))
+        yield digest.hexdigest()
+
+
+def _line(prompt_id: str, request: str, completion: Completion) -> bytes:
+    values: dict[str, Any] = {name: getattr(completion, name) for name in _COMPLETION_FIELDS}
+    if completion.logprobs:
+        values["logprobs"] = [(token.token, dict(token.top)) for token in completion.logprobs]
+    return _ENCODE([prompt_id, request, values]).encode("ascii") + b"\n"
+
+
+def _completion(values: dict[str, Any]) -> Completion:
+    logprobs = tuple(TokenLogprobs(token, top) for token, top in values.get("logprobs", ()))
+    return Completion(**{**values, "logprobs": logprobs})
