@@ -186,7 +186,7 @@ def overrides(values: Mapping[str, Any], chosen: Collection[SettingSpec]) -> dic
         if spec.name == "adapter":
             value = parse_adapters(value)
         elif spec.kind == "pairs":
-            value = parse_arguments(value, spec.flag)
+            value = parse_arguments(value, spec.flag, dashes=spec.name == "header")
         elif spec.kind == "list":
             value = tuple(value)
         name, _, part = spec.name.partition(".")
@@ -223,13 +223,17 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
+_PAIRS = {"adapter": "[ROLE=]FOLDER", "header": "NAME=env:VARIABLE"}
+"""What a pair is, where it is not NAME=VALUE."""
+
+
 def _parameter(spec: SettingSpec) -> inspect.Parameter:
     """The parameter of a function from which typer makes a setting's option."""
     metavar = None
     if spec.kind == "choice":
         metavar = "|".join(spec.choices)
     elif spec.kind == "pairs":
-        metavar = "[ROLE=]FOLDER" if spec.name == "adapter" else "NAME=VALUE"
+        metavar = _PAIRS.get(spec.name, "NAME=VALUE")
     elif spec.kind == "list":
         metavar = "URL"
     flag = spec.flag.removeprefix("--")

@@ -11,8 +11,13 @@ import yaml
 from spar.errors import UsageError
 from spar.types import ROLES, Role
 
+_SECRET_FLAGS = ("--header",)
+"""Flags whose values no message repeats."""
 
-def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[str, Any]:
+
+def parse_arguments(
+    values: Sequence[str], flag: str = "--engine-arg", *, dashes: bool = False
+) -> dict[str, Any]:
     """Read `NAME=VALUE` into a dictionary; values are YAML, such as `4`, `true` and `{a: 1}`.
 
     A JSON object stands for as many pairs.
@@ -21,6 +26,8 @@ def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[s
     ----------
     flag:
         Their flag, for messages.
+    dashes:
+        Whether names have dashes, which else become underscores.
 
     Raises
     ------
@@ -29,27 +36,29 @@ def parse_arguments(values: Sequence[str], flag: str = "--engine-arg") -> dict[s
     """
     arguments: dict[str, Any] = {}
     for text in values:
-        for name, value in _pairs(text, flag):
+        for name, value in _pairs(text, flag, dashes=dashes):
             if name in arguments:
                 raise UsageError(f"{flag} {name} is given twice")
             arguments[name] = value
     return arguments
 
 
-def _pairs(text: str, flag: str) -> list[tuple[str, Any]]:
+def _pairs(text: str, flag: str, *, dashes: bool) -> list[tuple[str, Any]]:
+    shown = "" if flag in _SECRET_FLAGS else f" {text!r}"
     if text.lstrip().startswith("{"):
         try:
             return list(json.loads(text).items())
         except ValueError as error:
-            raise UsageError(f"{flag} {text!r}: not a JSON object ({error})") from error
+            raise UsageError(f"{flag}{shown}: not a JSON object ({error})") from None
     name, equals, value = text.partition("=")
-    name = name.strip().lstrip("-").replace("-", "_")
+    name = name.strip().lstrip("-")
+    name = name if dashes else name.replace("-", "_")
     if not equals or not name:
-        raise UsageError(f"{flag} {text!r}: expected NAME=VALUE")
+        raise UsageError(f"{flag}{shown}: expected NAME=VALUE")
     try:
         return [(name, yaml.safe_load(value))]
-    except yaml.YAMLError as error:
-        raise UsageError(f"{flag} {text!r}: the value is not YAML") from error
+    except yaml.YAMLError:
+        raise UsageError(f"{flag}{shown}: the value is not YAML") from None
 
 
 def parse_adapters(values: Sequence[str]) -> dict[Role, str]:

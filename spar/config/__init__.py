@@ -5,7 +5,7 @@
 
 from spar.config.fields import Settings, SettingSpec, setting, specs
 from spar.config.groups import PLACEMENT, SamplingConfig
-from spar.config.keys import check_key_name
+from spar.config.keys import check_headers, check_key_name
 from spar.config.loading import (
     RECIPES,
     check_plugins,
@@ -27,6 +27,7 @@ __all__ = [
     "SamplingConfig",
     "SettingSpec",
     "Settings",
+    "check_headers",
     "check_key_name",
     "check_plugins",
     "default_recipe",

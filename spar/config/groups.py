@@ -158,6 +158,9 @@ class ServerGroup(Settings):
     retry_for: float = setting(300.0, stored_as="retry_seconds", may_change=True, ge=0)
     """Seconds for which a request is retried while its server fails, at least four times, before the run
     stops."""
+    header: dict[str, Any] = setting({}, may_change=True, omit_default=True)
+    """Header of every request to a server, as NAME=env:VARIABLE: its value is read from that environment
+    variable and never written. Repeatable."""
     extra_body: dict[str, Any] = setting({}, omit_default=True)
     """Field of every request to a server, for what only some servers know. Repeatable, or one JSON object."""
     replicas: int = setting(1, may_change=True, ge=1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from spar.errors import UsageError
 
@@ -15,6 +17,8 @@ _VARIABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_NAME = re.compile("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 """As people name such variables, and no known service its keys."""
 _MAX_PLAIN_NAME = 40
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_HEADER_VALUE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_key_name(name: str) -> None:
@@ -31,3 +35,15 @@ def check_key_name(name: str) -> None:
             "--api-key-env: no environment variable of this name is set, and it is not repeated here since it "
             "may be the key itself; expected the name of the variable that holds the key, such as MY_API_KEY"
         )
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless every value of `--header` names an environment variable; none is repeated."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise UsageError("--header: expected NAME=env:VARIABLE with the name of an HTTP header")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise UsageError(
+                f"--header {name}: expected {name}=env:VARIABLE, the environment variable that holds the value, "
+                "which then stays out of files and process lists"
+            )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from spar.config.fields import Settings, specs
-from spar.config.keys import check_key_name
+from spar.config.keys import check_headers, check_key_name
 from spar.config.settings import DecodeConfig, EvalConfig
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
@@ -61,6 +61,7 @@ def _build(
         raise UsageError(explain(error, recipe, kind)) from error
     check_plugins(config)
     check_key_name(config.api_key_env)
+    check_headers(config.header)
     return config
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spar.config import (
     DecodeConfig,
     EvalConfig,
+    check_headers,
     check_key_name,
     check_plugins,
     default_recipe,
@@ -64,6 +65,7 @@ def checked_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
         raise UsageError(explain(error, None, kind)) from error
     check_plugins(changed)
     check_key_name(changed.api_key_env)
+    check_headers(changed.header)
     return {name: getattr(changed, name) for name in values}
 
 

@@ -56,6 +56,10 @@ def check_sampling(config: DecodeConfig, accepts: Collection[Accepts]) -> None:
     UsageError
         No engine has a setting, or a field for servers is not the user's to set.
     """
+    if config.header and "server_fields" not in accepts:
+        raise UsageError(
+            f"--header needs --engine {first_accepting('server_fields')}, not {config.engine}"
+        )
     roles = {name: getattr(config, name, None) for name in ("draft", "vote", "refine", "grade")}
     _check("", config, config.engine, accepts)
     for name, role in roles.items():

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError, PromptRefused, ServerRefused
+from spar.infer.engine import Request, Sampling
+from spar.types import Message
 from tests.answers import Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
 from tests.infer.test_openai_faults import WORLD, search
@@ -231,3 +233,40 @@ async def test_a_prompt_that_always_fails_is_a_fault_of_its_tree(status: int) ->
         with pytest.raises(PromptRefused, match=r"gave up after .* other prompts are served"):
             await engine.generate(votes(1, "bad"))
         assert await ask(engine, votes(1))
+
+
+def strict_template(body: dict[str, Any]) -> Answer:
+    """A server whose chat template takes turns of user and assistant in alternation only."""
+    roles = [turn["role"] for turn in body["messages"]]
+    if "system" in roles:
+        return 400, error_body("System role not supported")
+    if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(roles)):
+        return 400, error_body(
+            "Conversation roles must alternate user/assistant/user/assistant/..."
+        )
+    return None
+
+
+async def test_turns_that_a_server_refuses_are_folded_and_sent_again() -> None:
+    """Once for each kind of refusal, noted once; later requests are folded at once."""
+    turns = [("system", "Be brief."), ("user", "a"), ("user", "b")]
+    messages = tuple(Message.model_validate({"role": r, "content": c}) for r, c in turns)
+    requests = [Request(messages, Sampling(0.7, seed=i), tree=i) for i in (1, 2)]
+    with serving(Script(lambda _: "fine", answer=strict_template)) as (server, engine, notes):
+        first = await engine.generate(requests[:1])
+        num_sent = len(server.seen)
+        second = await ask(engine, requests[1:])
+    assert [reply.text for reply in first + second] == ["fine", "fine"]
+    assert server.seen[-1].body["messages"] == [{"role": "user", "content": "Be brief.\n\na\n\nb"}]
+    assert len(server.seen) == num_sent + 1
+    assert sorted(note.partition(": ")[2].partition(";")[0] for note in notes) == [
+        "refuses system turns",
+        "refuses two turns of one role in a row",
+    ]
+
+
+async def test_a_prompt_that_quotes_such_a_refusal_is_refused_once() -> None:
+    """There is nothing to fold in a single turn."""
+    script = refuse(400, "bad", "the text 'roles must alternate' is not allowed")
+    with serving(script) as (_, engine, _), pytest.raises(PromptRefused):
+        await ask(engine, votes(1, "bad"))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from spar.config import load_decode, load_eval
+from spar.cli.flags import overrides
+from spar.config import DecodeConfig, load_decode, load_eval, specs
 from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engines.openai.addresses import Key, base_url, read_key
 from spar.infer.engines.openai.servers import check_server
 from tests.answers import Script
+from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
 from tests.servers import ScriptedServer
 
 
@@ -98,6 +103,46 @@ def test_any_variable_that_is_set_may_hold_the_key(monkeypatch: pytest.MonkeyPat
     assert read_key("my_token", "http://127.0.0.1:8000/v1").value == "right"
     assert load_decode(None, {"engine": "fake", "api_key_env": "my_token"}).api_key_env
     assert load_decode(None, {"engine": "fake", "api_key_env": "NOT_SET_HERE"}).api_key_env
+
+
+@pytest.mark.parametrize("value", ["sk-secret-0123456789", "env:", "env:a b", 7, None])
+def test_values_of_headers_are_named_not_given(value: Any) -> None:
+    """A value would be stored, so only its variable is accepted, and no message repeats it."""
+    for load in (load_decode, load_eval):
+        with pytest.raises(
+            UsageError, match="--header X-Key: expected X-Key=env:VARIABLE"
+        ) as caught:
+            load(None, {"engine": "fake", "header": {"X-Key": value}})
+        assert "secret" not in str(caught.value)
+    with pytest.raises(UsageError, match="--header: expected NAME=VALUE") as caught:
+        overrides(
+            {"header": ["X-Key: sk-secret"]}, [s for s in specs(DecodeConfig) if s.name == "header"]
+        )
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_are_sent_and_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every request, the first one too; what a server says of them is hidden."""
+    monkeypatch.setenv("SPAR_TEAM", "team-secret-01")
+    key = read_key("", "http://127.0.0.1:8000/v1", {"X-Team": "env:SPAR_TEAM"})
+    assert key.headers == {"X-Team": "team-secret-01"}
+    assert "secret" not in repr(key)
+    assert key.redact("no team-secret-01 here") == "no *** here"
+    assert key.redact_content(b'{"a": "team-secret-01"}') == b'{"a": "***"}'
+    with pytest.raises(
+        UsageError, match="--header X: the environment variable NOT_SET_HERE is not set"
+    ):
+        read_key("", "http://127.0.0.1:8000/v1", {"X": "env:NOT_SET_HERE"})
+
+
+async def test_an_engine_sends_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the settings name them."""
+    monkeypatch.setenv("SPAR_TEAM", "team-secret-01")
+    settings = replace(SETTINGS, headers={"X-Team": "env:SPAR_TEAM"})
+    with serving(Script(echo), settings) as (server, engine, _):
+        await ask(engine, votes(1))
+    sent = {name.lower(): value for name, value in server.seen[0].headers.items()}
+    assert sent["x-team"] == "team-secret-01"
 
 
 def test_keys_are_redacted() -> None:

@@ -10,9 +10,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
-from spar.config import check_key_name
+from spar.config import check_headers, check_key_name
 from spar.errors import UsageError
 
 REDACTED = "***"
@@ -23,6 +24,7 @@ _KEY_PREFIX_LENGTH = 8
 _MIN_SECRET_LENGTH = (
     12  # a shorter "key" is a placeholder such as EMPTY or none, a word of ordinary text
 )
+_MIN_HEADER_LENGTH = 6  # the same of headers
 _MAX_LABEL, _MAX_HOST = 63, 253
 _EXAMPLE = "expected a URL such as http://host:8000/v1"
 
@@ -34,28 +36,38 @@ class Key:
     value: str = field(default="", repr=False)
     name: str = ""
     """The environment variable it was read from; "" for no key."""
+    more: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further headers of requests; their values are treated as keys are."""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers that authorize a request."""
-        return {"Authorization": f"Bearer {self.value}"} if self.value else {}
+        own = {"Authorization": f"Bearer {self.value}"} if self.value else {}
+        return {**own, **self.more}
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """What no message may repeat, the longest first."""
+        more = (value for value in self.more.values() if len(value) >= _MIN_HEADER_LENGTH)
+        return tuple(sorted({self.value, *more} - {""}, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """The text without the key, and without words that begin as the key does."""
+        """The text without the key and the values of headers, and without words that begin as the key does."""
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
         if not self.value:
             return text
-        text = text.replace(self.value, REDACTED)
         if len(self.value) <= 2 * _KEY_PREFIX_LENGTH:
             return text
         prefix = re.escape(self.value[:_KEY_PREFIX_LENGTH])
         return re.sub(prefix + r"[^\s\"',;]*", REDACTED, text)
 
     def redact_content(self, content: bytes) -> bytes:
-        """The body of a response without the key, also as JSON with escaped slashes."""
-        if len(self.value) < _MIN_SECRET_LENGTH:
-            return content
-        for value in {self.value, self.value.replace("/", "\\/")}:
-            content = content.replace(value.encode(), REDACTED.encode())
+        """The body of a response without the secrets, also as JSON with escaped slashes."""
+        for secret in self._secrets:
+            if len(secret) >= _MIN_SECRET_LENGTH:
+                for value in {secret, secret.replace("/", "\\/")}:
+                    content = content.replace(value.encode(), REDACTED.encode())
         return content
 
     @property
@@ -102,24 +114,44 @@ def base_url(url: str) -> str:
     return normal if parsed.path.strip("/") else f"{normal}/v1"
 
 
-def read_key(name: str, url: str) -> Key:
+def read_key(name: str, url: str, headers: Mapping[str, Any] | None = None) -> Key:
     """Read the API key for the server at `url` from the environment variable `name`.
 
     Without a name there is no key, except for OpenAI's own server: `OPENAI_API_KEY`, if it is set.
 
+    Parameters
+    ----------
+    headers:
+        Name of a further header to `env:VARIABLE`.
+
     Raises
     ------
     UsageError
-        `name` may be a key itself, or the variable is not set, empty, or not plain ASCII.
+        `name` may be a key itself, or a variable is not set, empty, or not plain ASCII.
     """
     check_key_name(name)
+    more = _read_headers(headers or {})
     use_default = not name and urlsplit(url).hostname == _OPENAI_HOST
     name = _OPENAI_KEY if use_default else name
     value = os.environ.get(name, "").strip() if name else ""
     if not value:
         if name and not use_default:
             raise UsageError(f"--api-key-env {name}: this environment variable is not set or empty")
-        return Key()
+        return Key(more=more)
     if not value.isascii() or not value.isprintable():
         raise UsageError(f"--api-key-env {name}: its value is not an API key (not plain ASCII)")
-    return Key(value, name)
+    return Key(value, name, more)
+
+
+def _read_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    check_headers(headers)
+    values: dict[str, str] = {}
+    for name, reference in headers.items():
+        variable = reference.removeprefix("env:")
+        value = os.environ.get(variable, "").strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise UsageError(
+                f"--header {name}: the environment variable {variable} is not set, empty, or not plain ASCII"
+            )
+        values[name] = value
+    return values

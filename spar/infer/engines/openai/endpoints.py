@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from spar.chat_template import Turn, adapt
 from spar.errors import UsageError
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.likelihood import move_spaces
@@ -84,7 +85,7 @@ def request_body(
     omits_top_p = sampling.top_p == 1 and capabilities.omits_full_top_p
     body: dict[str, Any] = {
         "model": model,
-        **_prompt_field(request),
+        **_prompt_field(request, capabilities),
         "temperature": max(sampling.temperature, capabilities.min_temperature),
         # vLLM samples with the model's own default if it is left out, so 1.0 is sent as well.
         "top_p": None if omits_top_p else sampling.top_p,
@@ -115,7 +116,7 @@ def prompt_logprobs_body(
     # Not every server accepts max_tokens 0.
     temperature = capabilities.min_temperature
     settings = {"temperature": temperature, "max_tokens": 1, "logprobs": 1, "echo": True}
-    return {"model": model, **_prompt_field(request), **settings}
+    return {"model": model, **_prompt_field(request, capabilities), **settings}
 
 
 def read_prompt_logprobs(
@@ -195,13 +196,13 @@ async def score(
     return [_likelihood(logprobs, *pair) for pair in pairs]
 
 
-def _prompt_field(request: Request) -> dict[str, Any]:
+def _prompt_field(request: Request, capabilities: Capabilities) -> dict[str, Any]:
     if request.plain:
         return {"prompt": replace_surrogates(request.messages[0].content)}
-    turns = [
+    turns: list[Turn] = [
         {"role": m.role, "content": sanitize(m.content, SPECIAL_TOKENS)} for m in request.messages
     ]
-    return {"messages": turns}
+    return {"messages": adapt(turns, capabilities.adaptations)}
 
 
 def _context_text(continuation: Continuation) -> str:

@@ -11,8 +11,8 @@ requests adapts to the server (`concurrency_limit`), and a tree stays on one of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spar.errors import EngineError, UsageError
@@ -86,6 +86,8 @@ class OpenAISettings:
     """Replies in flight per server, at the start."""
     max_concurrency: int = MAX_LIMIT
     """Replies in flight per server, at most."""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """Name of a further header of requests to `env:VARIABLE`."""
 
 
 def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> OpenAIEngine:
@@ -100,7 +102,9 @@ def open_openai(deployment: Deployment, config: DecodeConfig, note: NoteCallback
         raise UsageError(
             "--adapter: a server loads its adapters itself; pass the adapter's name as --model"
         )
-    settings = OpenAISettings(config.api_key_env, config.timeout, config.retry_for)
+    settings = OpenAISettings(
+        config.api_key_env, config.timeout, config.retry_for, headers=config.header
+    )
     return OpenAIEngine(deployment, settings, note)
 
 
@@ -128,7 +132,7 @@ class OpenAIEngine:
         limit = max_connections(settings.max_concurrency, raise_open_file_limit(), len(urls))
         servers = []
         for url in urls:
-            key = read_key(settings.api_key_env, url)
+            key = read_key(settings.api_key_env, url, settings.headers)
             limiter = AdaptiveLimiter(min(settings.initial_concurrency, limit), limit)
             servers.append(Server(url, key, ConnectionPool(url, key), limiter))
         self._servers = ServerPool(servers, note, settings.initial_backoff)

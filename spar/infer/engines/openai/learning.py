@@ -7,8 +7,10 @@ out or replaced are found by trying: `simpler_bodies` are sent until one is serv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from spar.infer.engines.openai.errors import ErrorResponse
@@ -28,11 +30,38 @@ _UNSUPPORTED = re.compile(
     r"unsupported|not support|only the default|not permitted|unrecognized", re.IGNORECASE
 )
 _GREEDY_TEMPERATURE = 0.01
+_NO_SYSTEM = re.compile(
+    r"system (?:role|message|prompt|turn)s? (?:is |are )?not (?:supported|allowed|permitted)"
+    r"|(?:not|n't) support (?:the )?system|only user(?:,| and) (?:and )?assistant",
+    re.IGNORECASE,
+)
+_ALTERNATE = re.compile(
+    r"roles? must alternate|must alternate between|alternat\w+ user", re.IGNORECASE
+)
 _OPTIONAL_FIELDS = (("n",), ("seed",), ("stop",), ("logprobs", "top_logprobs"))
 _OUT_OF_RANGE = re.compile(
     r"int32|range|too (?:large|big)|must be|less than|at most|maximum|<|invalid value",
     re.IGNORECASE,
 )
+
+
+def learn_turns(
+    capabilities: Capabilities, error: ErrorResponse, messages: Sequence[Mapping[str, Any]]
+) -> str:
+    """Update which turns the server's chat template renders from its refusal of a conversation.
+
+    Returns a note on what is done instead; "" if the message is about no turns that can be adapted.
+    """
+    roles, known = [str(message["role"]) for message in messages], capabilities.adaptations
+    alternate = _ALTERNATE.search(error.message) is not None
+    if alternate and not known.join_turns and any(a == b for a, b in pairwise(roles)):
+        capabilities.adaptations = replace(known, join_turns=True)
+        return "refuses two turns of one role in a row; they are joined"
+    folds = alternate or _NO_SYSTEM.search(error.message) is not None
+    if folds and known.fold_system == "no" and "system" in roles:
+        capabilities.adaptations = replace(known, fold_system="all")
+        return "refuses system turns; each is put at the start of the user's turn that follows it"
+    return ""
 
 
 def learn_from_error(

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spar.chat_template import adapt
 from spar.errors import EngineError, PromptRefused, PromptTooLong, ServerRefused, UsageError
 from spar.infer.engines.openai.connection_pool import RequestFailed
 from spar.infer.engines.openai.errors import (
@@ -35,6 +36,7 @@ from spar.infer.engines.openai.learning import (
     is_about,
     learn_from_error,
     learn_from_probe,
+    learn_turns,
 )
 from spar.infer.engines.openai.retry import RebuildRequest
 from spar.infer.engines.openai.servers import Server, format_models, read_models
@@ -166,6 +168,12 @@ async def resolve_error(
             return _unknown_model(server, models, body["model"])
     refusal = await find_cause()
     if refusal is None:
+        learned = learn_turns(server.capabilities, error, body.get("messages", ()))
+        if learned:
+            note(server, learned)
+        adapted = adapt(body.get("messages", ()), server.capabilities.adaptations)
+        if adapted != body.get("messages", adapted):  # also where another prompt has taught it
+            return RebuildRequest()
         return PromptRefused(f"{server.url}: refused this prompt, {error}")
     return await _resolve_refused_settings(server, refusal, body, note)
 

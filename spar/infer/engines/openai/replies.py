@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spar.chat_template import Adaptations
 from spar.infer.engine import Completion, Finish, Request
 from spar.infer.engines.openai.choices import (
     InvalidReply,
@@ -78,6 +79,8 @@ class Capabilities:
     """Whether it refuses top_p 1.0, so that this is left out."""
     samples: SampleCheck = field(default_factory=SampleCheck)
     """Whether the samples of one request are samples."""
+    adaptations: Adaptations = Adaptations()
+    """What is done to conversations, since its chat template refuses some turns."""
     replies_inside_thinking: int = 0
     """Replies that began inside a thinking block, which the chat template opened."""
     replies_without_thinking: int = 0

@@ -13,7 +13,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -50,7 +50,11 @@ T = TypeVar("T")
 
 
 def check_server(
-    urls: Sequence[str], model: str, api_key_env: str, note: NoteCallback = lambda _: None
+    urls: Sequence[str],
+    model: str,
+    api_key_env: str,
+    note: NoteCallback = lambda _: None,
+    headers: Mapping[str, Any] | None = None,
 ) -> str:
     """Ask every server which models it serves; returns the name of the model to request. Blocks.
 
@@ -62,6 +66,8 @@ def check_server(
         The requested model, "" for the only one that the servers have.
     note:
         Called for each server that is down, if not all are.
+    headers:
+        As for `read_key`.
 
     Raises
     ------
@@ -73,7 +79,7 @@ def check_server(
     EngineError
         No server can be reached and is ready.
     """
-    addresses = [(url, read_key(api_key_env, url)) for url in map(base_url, urls)]
+    addresses = [(url, read_key(api_key_env, url, headers)) for url in map(base_url, urls)]
     results = _run(_list_all(addresses))
     failures = [result for result in results if isinstance(result, EngineError)]
     for (url, _), models in zip(addresses, results, strict=True):
