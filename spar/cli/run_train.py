@@ -115,5 +115,6 @@ def _stage_json(state: StageState) -> dict[str, Any]:
         "message": record.message if record else "",
         "done": progress.done if progress else None,
         "total": progress.total if progress else None,
+        "metrics": dict(state.metrics),
         "folder": str(state.stage.folder),
     }

@@ -16,6 +16,7 @@ A bootstrap has its stages side by side in one folder, without iterations.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,8 @@ REPLACED = "replaced"
 Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 """Evaluation to metric to `value`, `stderr` and `n`."""
 _SCORES = TypeAdapter(dict[str, dict[str, dict[str, int | float | None]]])
+_TAIL = 1 << 16
+"""Bytes in which a row of metrics fits many times."""
 _ITERATION = re.compile(r"iteration-(\d+)")
 
 
@@ -111,6 +114,18 @@ def read_metrics(folder: Path) -> list[MetricsRow]:
     path = folder / METRICS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [MetricsRow.model_validate_json(line) for line in lines]
+
+
+def last_metrics(folder: Path) -> MetricsRow | None:
+    """The last whole row of a training's metrics; None where there is none. Reads the end of the file alone."""
+    try:
+        with (folder / METRICS).open("rb") as handle:
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, size - _TAIL))
+            lines = handle.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return MetricsRow.model_validate_json(lines[-1]) if lines else None
 
 
 def parse_scores(content: bytes) -> Scores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -304,15 +305,18 @@ def fit(
 
 def import_trl() -> Any:
     """Import TRL; raises `MissingExtra` where it is not installed."""
+    # peft imports it whether it is used or not, and on some CPUs it warns of kernels that it would download.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import trl
     except ImportError as error:
         raise MissingExtra(error.name or "trl", "train", "training") from error
     import datasets
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     datasets.disable_progress_bars()
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     return trl
 
 

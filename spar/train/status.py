@@ -15,17 +15,19 @@ from pydantic import ValidationError
 
 from spar.errors import UsageError
 from spar.record.training import (
+    METRICS,
     ORIGIN,
     SCORES_FILE,
     Scores,
     StageRecord,
     iteration_folder,
+    last_metrics,
     parse_scores,
 )
 from spar.store import read_manifest
 from spar.train.loop_stages import Origin, loop_stages, models_after
 from spar.train.recipe import TrainConfig
-from spar.train.specs import Progress, damaged
+from spar.train.specs import Progress, TrainingSpec, damaged
 from spar.train.stage import Stage, read_record
 
 State = Literal["waiting", "running", "stopped", "failed", "done"]
@@ -39,6 +41,8 @@ class StageState:
     state: State
     record: StageRecord | None
     progress: Progress | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """The last step of a training: metric to value, and `step`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +143,20 @@ def _state(stage: Stage, *, running: bool) -> StageState:
     record = read_record(stage)
     if record is None:
         return StageState(stage, "waiting", None)
+    metrics = _last_step(stage)
     if record.state == "done":
-        return StageState(stage, "done", record)
+        return StageState(stage, "done", record, metrics=metrics)
     state: State = "failed"
     if record.state == "running":
         state = "running" if running else "stopped"
-    return StageState(stage, state, record, stage.spec.progress())
+    return StageState(stage, state, record, stage.spec.progress(), metrics)
+
+
+def _last_step(stage: Stage) -> Mapping[str, float | None]:
+    if not isinstance(stage.spec, TrainingSpec):
+        return {}
+    try:
+        row = last_metrics(stage.folder)
+    except (OSError, ValidationError) as error:
+        raise damaged(stage.folder / METRICS) from error
+    return {"step": row.step, **row.values} if row else {}

@@ -13,6 +13,7 @@ from spar.cli.interrupts import interruptible
 from spar.cli.run_train import print_status
 from spar.cli.show.train_view import LiveView, PlainView, open_view, tables
 from spar.errors import Interrupted, RunStopped, UsageError
+from spar.record.training import METRICS, MetricsRow, TrainReport
 from spar.train.stage import Stage, write_record
 from spar.train.stage_runner import StageActivity
 from spar.train.status import read_loop
@@ -68,6 +69,43 @@ def test_killed_and_running_stages_are_distinguished(tmp_path: Path, script: Scr
     write_record(drafting.stage, drafting.record.model_copy(update={"state": "running"}))
     assert "1/draft: running" in shown(run)
     assert "1/draft: stopped" in shown(run, running=False)
+
+
+def test_the_last_step_of_a_training_is_shown(tmp_path: Path, script: Script) -> None:
+    """Both log-probabilities beside the loss, since both may fall while the pairs are told apart."""
+    run = tmp_path / "run"
+    go(script, run, settings())
+    assert "last step" not in shown(run)
+    values = {"loss": 0.612, "rewards/accuracies": 0.75, "logps/chosen": -27.5}
+    rows = [MetricsRow(step=step, epoch=0.1, values=values) for step in (6, 7)]
+    lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
+    (run / "iteration-1" / "dpo" / METRICS).write_text(lines + '{"step": 8, "ep')
+    text = shown(run)
+    assert "log p chosen" in text and "log p rejected" not in text
+    row = next(line for line in text.splitlines() if "1/dpo" in line)
+    assert row.replace("│", " ").split() == ["1/dpo", "7", "0.612", "0.75", "-27.50"]
+
+
+def test_examples_that_were_left_out_are_said(
+    tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the training ends, with the reasons."""
+    run = tmp_path / "run"
+    go(script, run, settings())
+    stage = next(s.stage for s in read_loop(run).stages if s.stage.title == "1/dpo")
+    report = TrainReport(
+        model="model",
+        examples=9,
+        truncated=0,
+        dropped={"a reason": 2},
+        steps=7,
+        loss=0.1,
+        processes=1,
+        seconds=1.0,
+    )
+    stage.spec.output.write_text(report.model_dump_json())
+    PlainView(run).finished(activity(stage))
+    assert "  of 9 examples left out: 2 where a reason\n" in capsys.readouterr().err
 
 
 def test_plain_lines_at_start_progress_and_end(

@@ -13,12 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS
+from spar.record.training import TrainReport
 from spar.sanitize import printable
 from spar.train.loop_stages import STAGES
-from spar.train.specs import EvalStageSpec
+from spar.train.specs import EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record
 from spar.train.stage_runner import StageActivity
 from spar.train.status import LoopState, StageState, read_loop, shown_scores
@@ -28,6 +31,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN_SECONDS = 15.0
+_METRICS: Mapping[str, str] = {
+    "step": "step",
+    "loss": "loss",
+    "rewards/accuracies": "pairs right",
+    "logps/chosen": "log p chosen",
+    "logps/rejected": "log p rejected",
+}
+"""Metric of a training to its heading: both log-probabilities may fall while the pairs are told apart."""
 _STYLES: Mapping[str, str] = {
     "done": "green",
     "running": "bold cyan",
@@ -105,6 +116,8 @@ class PlainView(View):
         if record is None or record.state != "done":
             return
         self.note(f"{stage.title}: done, {_time(record.seconds)}")
+        if left_out := _left_out(stage):
+            self.note(f"  {left_out}")
         if isinstance(stage.spec, EvalStageSpec):
             state = read_loop(self.run)
             scores = shown_scores(state.config, state.scores.get(stage.iteration, {}))
@@ -141,6 +154,9 @@ class LiveView(View):
 
     def finished(self, activity: Activity) -> None:
         """Redraw the tables."""
+        stage = stage_of(activity)
+        if left_out := _left_out(stage):
+            self.note(f"{stage.title}: {left_out}")
         self._draw()
 
     def __exit__(self, *_: Any) -> None:
@@ -155,8 +171,10 @@ class LiveView(View):
 
 
 def tables(state: LoopState) -> Iterator[Table]:
-    """The stages, and the scores where there are any."""
+    """The stages, the last step of each training, and the scores where there are any."""
     yield _stages(state)
+    if any(stage.metrics for stage in state.stages):
+        yield _trainings(state)
     if state.scores:
         yield _scores(state)
 
@@ -179,6 +197,41 @@ def _stages(state: LoopState) -> Table:
     table.caption = Text("\n".join(messages)) if messages else None
     table.caption_justify = "left"
     return table
+
+
+def _trainings(state: LoopState) -> Table:
+    """A row for each training that has begun: its last step."""
+    from rich.table import Table
+
+    table = Table(title="last step of each training", title_justify="left", pad_edge=False)
+    trainings = [stage for stage in state.stages if stage.metrics]
+    shown = [name for name in _METRICS if any(name in stage.metrics for stage in trainings)]
+    for heading in ("training", *(_METRICS[name] for name in shown)):
+        table.add_column(heading, justify="left" if heading == "training" else "right")
+    for stage in trainings:
+        values = [_metric(name, stage.metrics.get(name)) for name in shown]
+        table.add_row(stage.stage.title, *values)
+    return table
+
+
+def _metric(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return (
+        f"{value:.0f}" if name == "step" else f"{value:.3g}" if name == "loss" else f"{value:.2f}"
+    )
+
+
+def _left_out(stage: Stage) -> str:
+    """The examples that a finished training has left out; "" where there are none."""
+    if not isinstance(stage.spec, TrainingSpec):
+        return ""
+    try:
+        report = TrainReport.model_validate_json(stage.spec.output.read_bytes())
+    except (OSError, ValidationError):  # it has not ended
+        return ""
+    reasons = ", ".join(f"{count} where {reason}" for reason, count in report.dropped.items())
+    return f"of {report.examples} examples left out: {reasons}" if reasons else ""
 
 
 def _cell(state: StageState) -> Any:
