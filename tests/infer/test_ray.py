@@ -23,6 +23,7 @@ from spar.infer.engines.ray import engine as ray_engine
 from spar.infer.engines.ray.cluster import ResourceRequest
 from spar.infer.engines.ray.engine import RayEngine
 from spar.infer.engines.ray.plan import ReplicaPlan, plan_replicas
+from spar.infer.engines.ray.replica import ReplicaSpec
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
@@ -33,6 +34,7 @@ from tests.infer.fixture_ray import (
     ONE_CPU,
     add_node,
     open_counting,
+    open_crowded,
     open_hanging,
     open_lacking,
     open_mortal,
@@ -280,6 +282,20 @@ async def test_an_error_while_opening_ends_the_start(ray_nodes: Any) -> None:
     """Even one whose constructor takes several arguments arrives with its message."""
     with pytest.raises(UsageError, match="the hf engine needs the package 'torch'"):
         RayEngine(ReplicaPlan(replica_spec(open_lacking), ONE_CPU, 1, 60.0), print)
+
+
+async def test_a_replica_whose_memory_is_held_tries_again(ray_nodes: Any, tmp_path: Path) -> None:
+    """What another process holds may be free at the next attempt."""
+    crowded = f"{open_crowded.__module__}:{open_crowded.__name__}"
+    spec = ReplicaSpec(crowded, Deployment(str(tmp_path / "tried")), DecodeConfig())
+    notes: list[str] = []
+    cluster.join("")
+    engine = RayEngine(ReplicaPlan(spec, ONE_CPU, 1, 60.0), notes.append)
+    assert len(await engine.generate(request("one"))) == 1
+    await engine.aclose()
+    assert len(notes) == 1
+    assert "was lost: Free memory on device" in notes[0]
+    assert notes[0].endswith("restarting it")
 
 
 def test_more_replicas_than_the_cluster_holds_are_refused(ray_nodes: Any) -> None:

@@ -1,4 +1,4 @@
-"""The vllm engine beyond the contract suite. This module opens two engines of its own."""
+"""The vllm engine beyond the contract suite. This module opens three engines of its own."""
 
 from __future__ import annotations
 
@@ -192,6 +192,26 @@ async def test_speculative_decoding_and_closing(
     assert children
     assert not any(child.is_alive() for child in children)
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_tree_stays_on_one_of_two_data_parallel_ranks(
+    tiny_vllm_model: Path, vllm_engine: SharedEngine
+) -> None:
+    """Its second request finds its prompt in the cache; texts and capacity are those of two engines."""
+    from spar.infer.engines.vllm.engine import VllmEngine
+
+    config = settings(engine_args=EAGER | {"data_parallel_size": 2})
+    engine = VllmEngine(Deployment(str(tiny_vllm_model)), config)
+    try:
+        assert engine.capacity == 2 * vllm_engine.capacity
+        requests = [ask(f"Tree {tree}. {LONG}", tree=tree) for tree in range(1, 9)]
+        assert await texts(engine, *requests) == await texts(vllm_engine, *requests)
+        ranks = [engine._affinity.pick(tree, engine._ranks) for tree in range(1, 9)]
+        assert sorted(ranks) == [0] * 4 + [1] * 4
+        again = await engine.generate(requests)
+        assert all(reply.cached_tokens >= 32 for reply in again)
+    finally:
+        await engine.aclose()
 
 
 async def test_a_dead_process_raises_engine_error(tiny_vllm_model: Path) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from spar.infer.engines.vllm.log_capture import captured, failure_reason, open_log, restore_stdio
+from spar.infer.engines.vllm.log_capture import (
+    captured,
+    failure_reason,
+    is_memory_held,
+    next_step,
+    open_log,
+    restore_stdio,
+)
 from spar.shutdown import run_shutdown_callbacks
 
 
@@ -90,3 +97,29 @@ def test_the_last_of_two_overlapping_blocks_restores_stdio(
         second.__exit__(None, None, None)
         os.write(1, b"shown")
     assert capfd.readouterr().out == "shown"
+
+
+HELD = (
+    "Free memory on device cuda:0 (5.0/79.1 GiB) on startup is less than desired GPU memory utilization "
+    "(0.9, 71.2 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "step", "held"),
+    [
+        (HELD, "gpu_memory_utilization=", True),
+        (
+            "To serve at least one request with the models's max seq len (131072)",
+            "max_model_",
+            False,
+        ),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", "tensor_parallel_size=", False),
+        ("No available memory for the cache blocks.", "tensor_parallel_size=", False),
+        ("No common block size for 16", "--engine-arg NAME=VALUE", False),
+    ],
+)
+def test_a_failure_names_the_next_step(reason: str, step: str, held: bool) -> None:
+    """Of a lack of memory, by what takes it; what others hold may be free at the next attempt."""
+    assert step in next_step(reason)
+    assert is_memory_held(reason) == held

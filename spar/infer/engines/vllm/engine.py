@@ -47,7 +47,13 @@ from spar.infer.engines.vllm.args import (
     speculation_warning,
 )
 from spar.infer.engines.vllm.counters import Counters, stat_logger
-from spar.infer.engines.vllm.log_capture import captured, failure_reason, open_log
+from spar.infer.engines.vllm.log_capture import (
+    captured,
+    failure_reason,
+    is_memory_held,
+    next_step,
+    open_log,
+)
 from spar.infer.engines.vllm.loop_thread import LoopThread
 from spar.infer.engines.vllm.replies import (
     VllmRequest,
@@ -83,6 +89,8 @@ class VllmEngine:
         vLLM is not installed.
     UsageError
         vLLM cannot load the model or an adapter, or the model has no chat template.
+    EngineError
+        Another process holds the memory that the model needs.
     """
 
     def __init__(
@@ -151,10 +159,9 @@ class VllmEngine:
             reason = failure_reason(self._log) or _one_line(error)
         # Raised here, not above: vLLM's traceback would keep alive what was built so far.
         gc.collect()
-        raise UsageError(
-            f"--model {self.model}: vLLM cannot load it ({reason}); "
-            "change how it is loaded with --engine-arg NAME=VALUE, or use --engine hf"
-        )
+        # Memory that others hold may be free soon: a replica on a cluster tries again.
+        kind = EngineError if is_memory_held(reason) else UsageError
+        raise kind(f"--model {self.model}: vLLM cannot load it ({reason}); {next_step(reason)}")
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion per request, in order."""

@@ -33,6 +33,23 @@ _ENVIRONMENT = {
 _EXCEPTION = re.compile(r"^(?:\([^)]*\) )?(?:[\w.]*\.)?\w*(?:Error|Exception): (.+)$", re.MULTILINE)
 _WORKER_FAILURE = re.compile(r"^Worker failed with error '(.*)', please check .*$")
 _TAIL_BYTES = 64 * 1024
+_SPLIT = (
+    "split the model over several GPUs with --engine-arg tensor_parallel_size=2, or choose a smaller or "
+    "a quantized one"
+)
+_NEXT_STEPS = {
+    "Free memory on device": (
+        "another process holds memory of this GPU (nvidia-smi lists them): end it, choose another GPU with "
+        "CUDA_VISIBLE_DEVICES, or take a smaller share with --engine-arg gpu_memory_utilization=0.5"
+    ),
+    "max seq len": (
+        "shorten the context with --engine-arg max_model_len=8192, or split the model over several "
+        "GPUs with --engine-arg tensor_parallel_size=2"
+    ),
+    "out of memory": _SPLIT,
+    "No available memory for the cache": _SPLIT,
+}
+"""Words of vLLM's or torch's message to what helps."""
 
 
 @dataclass(slots=True)
@@ -110,6 +127,19 @@ def failure_reason(log: IO[bytes] | None) -> str:
         return ""
     relayed = _WORKER_FAILURE.match(messages[-1])
     return relayed[1] if relayed else messages[-1]
+
+
+def is_memory_held(reason: str) -> bool:
+    """Whether vLLM failed to load since other processes hold the memory, which may end."""
+    return "Free memory on device" in reason
+
+
+def next_step(reason: str) -> str:
+    """What to do about a failure to load, for the end of its message."""
+    for sign, step in _NEXT_STEPS.items():
+        if sign in reason:
+            return step
+    return "change how it is loaded with --engine-arg NAME=VALUE, or use --engine hf"
 
 
 def _flush() -> None:
