@@ -19,7 +19,7 @@ from tests.answers import TRANSIENT_FAULTS, Script, error_body
 from tests.infer.test_openai_faults import WORLD, search, written
 from tests.servers import ScriptedServer
 
-NUM_PROMPTS, NUM_REQUESTS, NUM_KILLS = 200, 10_000, 10
+NUM_PROMPTS, NUM_REQUESTS, NUM_KILLS = 240, 10_000, 10
 REFUSALS = (400, 403, 404, 405, 413, 422, 451)
 CALL = {"function": {"name": "search", "arguments": "{}"}}
 EMPTY: tuple[tuple[dict[str, Any], str], ...] = (
