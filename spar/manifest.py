@@ -50,6 +50,12 @@ class Manifest(Record):
     """Role -> model id."""
     templates: dict[Text, Text] = Field(default_factory=dict)
     """Template name -> digest of its text; like `config`, it must not change on resuming."""
+    objects: dict[Text, dict[str, Any]] = Field(
+        default_factory=dict, exclude_if=lambda objects: not objects
+    )
+    """Setting to the plain parameters of the object that Python passed for it
+    (`spar.plugin_parameters.plain_parameters`); like `config`, they must not change on resuming. Left out if there
+    are none."""
     seed: int | None = None
     """Seed of the run; None for an unseeded run."""
     created: Text = Field(default_factory=lambda: utc_now())
@@ -83,6 +89,13 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+    for setting, parameters in stored.objects.items():  # a run of an earlier version has none
+        old, new = _leaves(parameters), _leaves(current.objects.get(setting, {}))
+        lines += [
+            f"  {key} of the {setting} object: {_shown(key, old)} -> {_shown(key, new)}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)
+        ]
     if lines:
         raise ConfigChanged(
             f"{directory} has a run with another configuration (old -> new):\n"

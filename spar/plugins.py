@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spar.errors import UsageError
+from spar.plugin_parameters import plain_parameters
 
 if TYPE_CHECKING:
     from spar.eval.benchmark import BenchmarkSpec
@@ -57,6 +58,8 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         self._targets: dict[str, Any] = dict(builtin)
         self._objects: dict[str, Any] = {}
         """Objects of this process that have no name in the table; see `name_of`."""
+        self._parameters: dict[str, dict[str, Any]] = {}
+        """What these were made with; read when they are passed first, since an object may count."""
 
     def __getitem__(self, name: str) -> Any:
         if name in self._targets:
@@ -142,7 +145,12 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
         if name in self._objects and not named:
             name = f"{name}#{1 + sum(key.partition('#')[0] == name for key in self._objects)}"
         self._objects[name] = target
+        self._parameters[name] = {} if self.spec_of(target) is target else plain_parameters(target)
         return name
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """What the object behind a name was made with, for the record; {} for what is no object of this process."""
+        return self._parameters.get(name, {})
 
 
 def _path_of(target: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from spar import __version__
 from spar.config import FREE, DecodeConfig
@@ -13,7 +14,7 @@ from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
-from spar.plugins import JUDGES, REFINERS, STRATEGIES, parse_options
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.resolve import Engines, models, shown_model
 from spar.run.sampling import sampling_of
 from spar.templates import Templates, load
@@ -79,8 +80,20 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         packages=_packages(),
         models={role: shown_model(name) for role, name in models(config).items()},
         templates=open_templates(config).digests(),
+        objects=_objects(config),
         seed=config.seed,
     )
+
+
+def _objects(config: DecodeConfig) -> dict[str, dict[str, Any]]:
+    """What the objects were made with that were passed for plug-ins."""
+    parameters = {
+        "strategy": STRATEGIES.parameters(config.strategy),
+        "judge": JUDGES.parameters(config.judge),
+        "refiner": REFINERS.parameters(config.refiner),
+        "engine": ENGINES.parameters(config.engine),
+    }
+    return {setting: values for setting, values in parameters.items() if values}
 
 
 def _packages() -> dict[str, str]:

@@ -33,7 +33,13 @@ from spar.run.placement import memory_shares, place_roles
 from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments, required_roles
 from spar.run.resume import PromptSource, load_summary, outdated
-from spar.run.two_phase import FOLDER, DraftPhase, StoredDrafts, has_missing_drafts
+from spar.run.two_phase import (
+    FOLDER,
+    DraftPhase,
+    StoredDrafts,
+    discard_drafts,
+    has_missing_drafts,
+)
 from spar.store import CALLS, RunStore
 from spar.types import Role, SearchTree
 
@@ -144,6 +150,12 @@ class Run:
         done = frozenset(self.store.done)
         others = tuple(role for role in self.roles if role != "actor")
         await in_thread(lambda: self._check_second_phase(others))
+        discard_drafts(
+            self.store.directory,
+            self.store.manifest,
+            (prompt for prompt in self.source.read() if prompt.id not in done),
+            unanswered="unanswered" in self.config.redo,
+        )
         if has_missing_drafts(self.store.directory, self.source.read(), done):
             await self._draft(settings)
         await self._search(settings, others, stored_drafts=True)

@@ -19,7 +19,7 @@ from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.store import TREES, RunStore, tree_offsets
+from spar.store import TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Node, Prompt, SearchTree, Usage
 
 FOLDER = "drafts"
@@ -82,8 +82,29 @@ class DraftPhase:
 def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Container[str]) -> bool:
     """Whether some prompt has neither its tree nor its drafts yet."""
     path = directory / FOLDER / TREES
-    stored = tree_offsets(path) if path.is_file() else {}
-    return any(prompt.id not in stored and prompt.id not in done for prompt in prompts)
+    stored = stored_trees(path) if path.is_file() else {}
+    return any(
+        prompt.id not in done
+        and (prompt.id not in stored or stored[prompt.id].digest != prompt.digest)
+        for prompt in prompts
+    )
+
+
+def discard_drafts(
+    directory: Path, manifest: Manifest, prompts: Iterable[Prompt], *, unanswered: bool
+) -> None:
+    """Take the drafts of other contents out of a run's drafts, and with `unanswered` those that all failed."""
+    path = directory / FOLDER / TREES
+    stored = stored_trees(path) if path.is_file() else {}
+    ids = {
+        prompt.id
+        for prompt in prompts
+        if (drafts := stored.get(prompt.id)) is not None
+        and (drafts.digest != prompt.digest or (unanswered and not drafts.answered))
+    }
+    if ids:
+        with RunStore.open(directory / FOLDER, manifest) as store:
+            store.discard(ids)
 
 
 class StoredDrafts:

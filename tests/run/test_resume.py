@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 import spar
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.listener import Listener
+from spar.plugins import JUDGES
 from spar.store import TREES, read_summary, read_trees
+from spar.types import Usage
 
 
 class Notes(Listener):
@@ -212,3 +215,47 @@ def test_a_meddled_run_directory_is_noticed(tmp_path: Path, harm: str, last: boo
         )
     assert "trees may be lost" in str(caught.value)
     assert "saved" not in str(caught.value)
+
+
+@dataclass
+class Strict:
+    """A judge with parameters: a plain one, a text and a function."""
+
+    least: int = 1
+    rubric: str = ""
+    rule: Any = len
+
+    async def judge(
+        self, prompt: spar.Prompt, response: str, seeds: Any
+    ) -> tuple[spar.Judgement, Usage]:
+        """By length."""
+        passed = self.rule(response) >= self.least
+        return spar.Judgement(verdicts=(passed,), critique=self.rubric), Usage()
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Strict(least=2), r"least of the judge object: 1 -> 2"),
+        (Strict(rubric="secret"), r"rubric of the judge object: .*sha256"),
+        (Strict(rule=sum), ""),
+    ],
+    ids=["number", "text", "function"],
+)
+def test_an_objects_parameters_are_those_of_the_run(
+    tmp_path: Path, other: Strict, words: str
+) -> None:
+    """Plain arguments must not change on resuming; texts are recorded by digest; functions cannot be compared."""
+    options: dict[str, Any] = {"engine": "fake", "budget": 1, "out": tmp_path / "run"}
+    name = JUDGES.name_of(Strict())
+    spar.decode(["a"], judge=name, **options)
+    del JUDGES._objects[name]  # another process, where the object that is passed has the same name
+    renamed = JUDGES.name_of(other)
+    JUDGES._objects[name] = JUDGES._objects.pop(renamed)
+    JUDGES._parameters[name] = JUDGES._parameters.pop(renamed)
+    assert "secret" not in (tmp_path / "run" / "run.json").read_text()
+    if not words:
+        assert len(spar.decode(["a"], judge=name, **options)) == 1
+        return
+    with pytest.raises(ConfigChanged, match=words):
+        spar.decode(["a"], judge=name, **options)

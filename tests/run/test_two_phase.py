@@ -22,9 +22,10 @@ from spar.run.two_phase import (
     FOLDER,
     DraftPhase,
     StoredDrafts,
+    discard_drafts,
     has_missing_drafts,
 )
-from spar.store import RunStore, read_trees
+from spar.store import TREES, RunStore, read_trees, stored_trees
 from spar.types import Node, SearchTree, best
 from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
 from tests.strategies import worlds
@@ -152,3 +153,19 @@ async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_
     RunStore.open(foreign, MANIFEST.model_copy(update={"created": "another time"})).close()
     RunStore.open(tmp_path, MANIFEST, fresh=True).close()
     assert not (tmp_path / FOLDER).exists() and (foreign / "run.json").exists()
+
+
+async def test_drafts_of_another_text_or_without_an_answer_are_made_again(tmp_path: Path) -> None:
+    """A prompt that changed before its search has no drafts; those that all failed are dropped on request."""
+    stage = phase(tmp_path)
+    with RunStore.open(tmp_path, MANIFEST):
+        await stage.write(PROMPTS[:1], real_roles(FakeEngine(lambda _: " ")), room, Listener())
+        await stage.write(PROMPTS[1:3], real_roles(FakeEngine(World())), room, Listener())
+    changed = make_prompt("Write another line.", PROMPTS[1].id)
+    prompts = [PROMPTS[0], changed, PROMPTS[2]]
+    assert not has_missing_drafts(tmp_path, PROMPTS[:3], set())
+    assert has_missing_drafts(tmp_path, prompts, set())
+    discard_drafts(tmp_path, MANIFEST, prompts, unanswered=False)
+    assert [*stored_trees(tmp_path / FOLDER / TREES)] == [PROMPTS[0].id, PROMPTS[2].id]
+    discard_drafts(tmp_path, MANIFEST, prompts, unanswered=True)
+    assert [*stored_trees(tmp_path / FOLDER / TREES)] == [PROMPTS[2].id]

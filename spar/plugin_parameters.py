@@ -1,0 +1,65 @@
+"""What a plug-in object was made with, as far as a record can tell: the arguments of its class that are plain values.
+
+    Strict(threshold=0.5, rubric="...")     {"threshold": 0.5, "rubric": "sha256:9f86d081884c"}
+
+A text is recorded by its digest, since it may be long or secret. Functions and objects are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_ABSENT = object()
+
+
+def plain_parameters(target: object) -> dict[str, Any]:
+    """Argument to value, as JSON, of an object's class or of a `functools.partial`; {} for functions and classes."""
+    if isinstance(target, functools.partial):
+        values = {
+            **{str(index): value for index, value in enumerate(target.args)},
+            **target.keywords,
+        }
+    elif inspect.isroutine(target) or isinstance(target, type):
+        return {}
+    else:
+        values = {name: _attribute(target, name) for name in _arguments(target)}
+    recorded = {name: _recorded(value) for name, value in values.items()}
+    return {name: value for name, value in recorded.items() if value is not _ABSENT}
+
+
+def _arguments(target: object) -> list[str]:
+    if dataclasses.is_dataclass(target):
+        return [field.name for field in dataclasses.fields(target) if field.init]
+    try:
+        signature = inspect.signature(type(target))
+    except (TypeError, ValueError):  # a class of an extension module
+        return []
+    return list(signature.parameters)
+
+
+def _attribute(target: object, name: str) -> Any:
+    """An argument as an object usually stores it."""
+    return getattr(target, name, getattr(target, f"_{name}", _ABSENT))
+
+
+def _recorded(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, str):
+        digest = hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()
+        return f"sha256:{digest[:12]}"
+    if isinstance(value, list | tuple):
+        items = [_recorded(item) for item in value]
+        return _ABSENT if any(item is _ABSENT for item in items) else items
+    if isinstance(value, Mapping):
+        pairs = {str(key): _recorded(item) for key, item in value.items()}
+        return _ABSENT if any(item is _ABSENT for item in pairs.values()) else pairs
+    return _ABSENT
