@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -55,7 +56,7 @@ _BAD_ARGUMENTS = (
 )
 """What a verifier raises that gets arguments of another type, or a size without bound."""
 _LISTED = 3
-"""Prompts that a message names."""
+"""Reasons that a message names."""
 
 
 def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> bool:
@@ -114,16 +115,19 @@ def unverifiable(prompt: Prompt) -> str:
 
 
 def unverifiable_prompts(prompts: Iterable[Prompt]) -> tuple[int, str]:
-    """How many prompts cannot be checked, and a list of the first with the reason of each."""
-    reasons = []
-    count = 0
+    """How many prompts cannot be checked, and the first reasons, each with the first prompt that has it."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for row, prompt in enumerate(prompts, start=1):
         if reason := unverifiable(prompt):
-            count += 1
-            if count <= _LISTED:
-                reasons.append(f"row {row}, prompt {prompt.id!r}: {reason}")
-    more = [f"and {count - _LISTED} more"] if count > _LISTED else []
-    return count, "; ".join([*reasons, *more])
+            first.setdefault(reason, f"row {row}, prompt {prompt.id!r}")
+            counts[reason] += 1
+    listed = [
+        f"{place}{f' and {counts[reason] - 1:,} more' * (counts[reason] > 1)}: {reason}"
+        for reason, place in [*first.items()][:_LISTED]
+    ]
+    more = [f"and {len(first) - _LISTED} more reasons"] if len(first) > _LISTED else []
+    return counts.total(), "; ".join([*listed, *more])
 
 
 def require_verifiable(prompts: Iterable[Prompt]) -> None:
@@ -131,9 +135,8 @@ def require_verifiable(prompts: Iterable[Prompt]) -> None:
     count, listed = unverifiable_prompts(prompts)
     if count:
         raise UsageError(
-            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: "
-            f"{CONSTRAINTS} with kwargs, of the types {', '.join(sorted(IFEVAL_TYPES | VERIFIERS.keys()))}; "
-            "correct these rows or leave them out, or use --judge votes"
+            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
+            "with the types of IFEval or nano-if; correct this, leave these rows out, or use --judge votes"
         )
 
 

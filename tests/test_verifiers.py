@@ -221,13 +221,19 @@ def test_prompts_of_ifeval_get_lm_evals_verdicts(nltk_data: None) -> None:
 
 
 def test_rows_that_a_judge_cannot_check_are_listed() -> None:
-    """The first three are named by row and id, the others are counted; prompts that can be checked are not."""
-    rows = [row((COMMA, {})), *(row(("a:b", {}), id_=f"p{n}") for n in range(5))]
+    """Each of the first reasons comes once, with its first row; prompts that can be checked are not named."""
+    rows = [
+        row((COMMA, {})),
+        *(row(("a:b", {}), id_=f"p{n}") for n in range(5)),
+        *(row((f"a:{n}", {}), id_=f"q{n}") for n in range(3)),
+    ]
     with pytest.raises(
-        UsageError, match="cannot check 5 of the prompts: row 2, prompt 'p0'"
+        UsageError,
+        match="cannot check 8 of the prompts: row 2, prompt 'p0' and 4 more: no verifier",
     ) as caught:
         require_verifiable(rows)
-    assert "and 2 more; accepted" in str(caught.value) and "p3" not in str(caught.value)
+    assert "row 7, prompt 'q0': no verifier knows" in str(caught.value)
+    assert "and 1 more reasons; accepted" in str(caught.value) and "q2" not in str(caught.value)
     require_verifiable(rows[:1])
 
 

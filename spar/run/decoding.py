@@ -25,10 +25,12 @@ from spar.prompts import (
 from spar.record.layout import BUILT_IN_PROMPTS
 from spar.rows.read import is_repeatable
 from spar.run.build import make_manifest
+from spar.run.job import Job
+from spar.run.prompt_checks import refuse_unjudgeable
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run, in_thread
-from spar.store import TREES, RunStore, stored_trees, tree_offsets
+from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Prompt, SearchTree
 
 IN_MEMORY = "python"
@@ -123,6 +125,8 @@ async def run_decode(
         return DecodedRun(out, load_summary(out, ids), config, source)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
+    if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
+        await in_thread(lambda: refuse_unjudgeable(config, Job("", ()), source.read()))
     with RunStore.open(directory, manifest, fresh=overwrite) as store:
         refuse_other_prompts(store, config, source.resumed(store.trees))
         run = Run(config, source, store, listener)

@@ -16,6 +16,16 @@ from spar.types import Prompt
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts
 
 
+def refuse_unjudgeable(config: DecodeConfig, job: Job, prompts: Iterable[Prompt]) -> bool:
+    """Raise `UsageError` if the judge would be called and cannot judge every prompt; returns whether it was asked."""
+    judges = job.roots is not None or "judge" in STRATEGIES.spec(config.strategy).roles
+    check = JUDGES.spec(config.judge).check_prompts
+    if not judges or check is None:
+        return False
+    check(prompts)
+    return True
+
+
 def check_prompts(
     config: DecodeConfig, job: Job, prompts: Iterable[Prompt], note: NoteCallback
 ) -> None:
@@ -31,10 +41,7 @@ def check_prompts(
     UsageError
         The judge would be called, and cannot judge some of them.
     """
-    judges = job.roots is not None or "judge" in STRATEGIES.spec(config.strategy).roles
-    check = JUDGES.spec(config.judge).check_prompts
-    if judges and check is not None:
-        check(prompts)
+    if refuse_unjudgeable(config, job, prompts):
         return
     constrained = (prompt for prompt in prompts if prompt.meta.get(CONSTRAINTS))
     count, listed = unverifiable_prompts(constrained)

@@ -14,7 +14,6 @@ from spar.errors import UsageError
 from spar.listener import Listener
 from spar.run.decoding import prompt_source, run_decode
 from spar.run.interactive import Session
-from spar.store import read_trees
 
 COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 UNKNOWN = {"instruction_id_list": ["punctuation:no_colon"], "kwargs": [{}]}
@@ -52,9 +51,7 @@ def test_a_late_row_that_cannot_be_checked_stops_the_run_before_it_costs(tmp_pat
     notes = "row 2, prompt 'p1': no verifier knows the constraint type 'punctuation:no_colon'"
     with pytest.raises(UsageError, match=notes):
         decode(tmp_path, [COMMA, UNKNOWN], judge="verifier")
-    assert not (tmp_path / "out" / "trees.jsonl").is_file() or not list(
-        read_trees(tmp_path / "out")
-    )
+    assert not (tmp_path / "out").exists()  # so that another judge can use the directory
 
 
 def test_a_strategy_without_a_judge_asks_none(tmp_path: Path) -> None:
