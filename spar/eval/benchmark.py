@@ -113,7 +113,7 @@ class Benchmark(ABC):
     uses_grader: bool = False
     """Whether a grader may be called, or its replies be read from a file (`--judge-outputs`)."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose versions its verdicts can depend on; the results name the versions."""
+    """Distributions, and `python`, whose versions its verdicts can depend on; the results name the versions."""
     headline: str = ""
     """The metric that plots and sweeps show; "" for the first."""
     paper: ClassVar[PaperTable | None] = None

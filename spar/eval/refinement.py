@@ -45,6 +45,7 @@ from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
 from spar.store import TREES, read_trees
+from spar.thinking import without_thinking
 from spar.types import Node, Prompt, SearchTree
 from spar.verifiers import CONSTRAINTS, unverifiable
 
@@ -165,12 +166,13 @@ def _read_responses(path: Path, limit: int | None) -> Iterator[Prompt]:
         return
     for prompt in read_prompts(path, limit):
         response = prompt.meta.get(RESPONSE)
-        if not isinstance(response, str) or not response.strip():
+        answer = without_thinking(response) if isinstance(response, str) else ""
+        if not answer.strip():
             raise UsageError(
                 f"{path}: the row of prompt {prompt.id!r} has the response {response!r}; refinement needs "
-                "rows with 'prompt' and 'response', where the response is a string that is not blank"
+                "rows with 'prompt' and 'response', where the response is a string that is not blank, thinking aside"
             )
-        yield prompt
+        yield with_response(prompt, answer)
 
 
 def _load_verifiers(examples: Iterable[Prompt], config: EvalConfig) -> None:

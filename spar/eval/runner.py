@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +22,7 @@ from spar.errors import SparError, UsageError
 from spar.eval.benchmark import Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import DataFolder, open_data
-from spar.eval.external_answers.matching import fill_answers, match_answers, read_grader_replies
+from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
 from spar.eval.external_answers.rows import answer_files
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
@@ -170,12 +171,15 @@ def open_benchmark(
             raise UsageError(f"--judge-outputs is for {', '.join(graded)}, not for {name}")
         notes += (f"the judge's outputs are those of {request.judge_outputs}",)
         known = answers or {}
-        grades = read_grader_replies(
+        judged = match_grader_replies(
             request.judge_outputs,
             whole,
-            allow_missing=request.allow_missing,
             graded_example=lambda text: benchmark.graded_example(text, whole, known),
         )
+        if not request.allow_missing:
+            judged.check()
+        grades = judged.by_example
+        notes += tuple(filter(None, (judged.report(), judged.thinking_report())))
     outputs = RunOutputs(directory, answers, grades)
     verifiers = {f"data/{folder.name}": folder.digest for folder in data}
     verifiers |= {package: _version(package) for package in benchmark.packages}
@@ -188,6 +192,8 @@ def _data_of(benchmark: Benchmark) -> tuple[str, ...]:
 
 
 def _version(package: str) -> str:
+    if package == "python":
+        return platform.python_version()
     try:
         return version(package)
     except PackageNotFoundError:

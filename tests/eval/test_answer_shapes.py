@@ -12,7 +12,7 @@ import pytest
 
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer
-from spar.eval.external_answers.matching import match_answers, read_grader_replies
+from spar.eval.external_answers.matching import match_answers, match_grader_replies
 from spar.eval.followbench.benchmark import FollowBench
 from spar.eval.followbench.judge import conversation, graded_answer
 from spar.types import Message, Prompt
@@ -157,7 +157,7 @@ def test_thinking_is_removed_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines(rows))
     matched = match_answers(tmp_path / "a.jsonl", EXAMPLES)
     assert matched.by_example == {"1": Answer("a"), "x/3": Answer(None)}
-    assert "thinking was removed from 2 rows; in 1 it does not end" in matched.thinking_report()
+    assert "thinking was removed from 2 texts; in 1 it does not end" in matched.thinking_report()
     plain = [{"id": "1", "response": " a <think> b"}, {"id": "x/3", "response": "  c"}]
     (tmp_path / "a.jsonl").write_text(lines(plain))
     matched = match_answers(tmp_path / "a.jsonl", EXAMPLES)
@@ -172,8 +172,9 @@ def test_thinking_of_a_judge_is_removed(tmp_path: Path) -> None:
         {"id": "x/3", **chat("['YES']")},
     ]
     (tmp_path / "a.jsonl").write_text(lines(rows))
-    replies = read_grader_replies(tmp_path / "a.jsonl", EXAMPLES)
-    assert replies == {"1": ("['YES']", ""), "x/3": ("['YES']",)}
+    matched = match_grader_replies(tmp_path / "a.jsonl", EXAMPLES)
+    assert matched.by_example == {"1": ("['YES']", ""), "x/3": ("['YES']",)}
+    assert "from 2 texts; in 1 it does not end" in matched.thinking_report()
 
 
 def test_rows_match_by_the_bare_question(tmp_path: Path) -> None:
@@ -240,11 +241,11 @@ def test_followbenchs_own_files(tmp_path: Path) -> None:
     rows = [{"prompt_new": published("Ok."), **chat("['YES', 'NO']")}]
     (tmp_path / "judged.jsonl").write_text(lines(rows))
     answers = {"style/1/2": Answer("Ok.")}
-    replies = read_grader_replies(
+    matched = match_grader_replies(
         tmp_path / "judged.jsonl",
         GRADED,
         graded_example=lambda text: FollowBench().graded_example(text, GRADED, answers),
     )
-    assert replies == {"style/1/2": ("['YES', 'NO']",)}
+    assert matched.by_example == {"style/1/2": ("['YES', 'NO']",)}
     graded = graded_answer(published("Ok."))
     assert graded is not None and (graded.level, graded.answer) == (2, "Ok.")

@@ -317,3 +317,15 @@ def test_the_embedded_model_mends_some_of_its_drafts() -> None:
         root = verify(tree.prompt, tree.nodes[0].response)
         assert root is not None and not all(verdict.passed for verdict in root)
     assert found["acc_verifier"].value > 0
+
+
+def test_thinking_is_no_part_of_a_response_to_refine(tmp_path: Path) -> None:
+    """It is removed before the response is judged; a response of nothing else is refused."""
+    path = tmp_path / "rows.jsonl"
+    row = {"id": "a", "prompt": "Go.", "response": "<think>\nhm\n</think>\n\none"}
+    path.write_text(json.dumps(row) + "\n")
+    (example,) = Refinement().load(EvalConfig(responses=str(path)))
+    assert example.meta["response"] == "one"
+    path.write_text(json.dumps({**row, "response": "<think>hm"}) + "\n")
+    with pytest.raises(UsageError, match="not blank, thinking aside"):
+        Refinement().load(EvalConfig(responses=str(path)))

@@ -13,7 +13,7 @@ set. A response of null means that the example has no answer. Thinking is remove
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,19 +21,15 @@ from typing import Any, Generic, TypeVar
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer
 from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, read_rows, reject
-from spar.thinking import read_answer
+from spar.eval.external_answers.texts import (
+    CHOICES,
+    RESPONSE_FIELDS,
+    TextCounts,
+    answer_of_row,
+    grader_replies_of,
+)
 from spar.types import Prompt, SearchTree
 
-RESPONSE_FIELDS = ("response", "output", "completion", "answer", "judgement", "judgment")
-"""Names of the field with the response; the first that a row has counts."""
-REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "completion", "answer")
-"""Names of the field with a grader's reply, or with the list of its attempts."""
-CHOICES = "choices"
-"""Field of OpenAI's chat outputs, and of FollowBench's files, with a list of choices."""
-LOGGED_FIELDS = ("filtered_resps", "resps")
-"""Fields in which lm-eval logs responses, as lists."""
-TEXT_PARTS = ("text", "output_text")
-"""Types of content parts that are part of the answer."""
 MAX_LISTED = 5
 """Most rows or examples that a message lists."""
 
@@ -60,8 +56,8 @@ class MatchedRows(Generic[T]):
         """One line about removed thinking, "" if there was none."""
         if not self.num_thought:
             return ""
-        unfinished = f"; in {self.num_unfinished} it does not end, so they have no answer"
-        return f"{self.path}: thinking was removed from {self.num_thought} rows" + (
+        unfinished = f"; in {self.num_unfinished} it does not end, so nothing is left"
+        return f"{self.path}: thinking was removed from {self.num_thought} texts" + (
             unfinished * bool(self.num_unfinished)
         )
 
@@ -113,11 +109,11 @@ def match_answers(
     UsageError
         A row is malformed, is the second row of its example, or has the prompt of several examples.
     """
-    thinking = _TextCounts()
+    thinking = TextCounts()
     matched = _match(
         path,
         _ExampleIndex(examples, scored, row_texts),
-        lambda row, prompt: _answer(row, answer_of, prompt, thinking),
+        lambda row, prompt: answer_of_row(row, answer_of, prompt, thinking),
     )
     if thinking.num_rows and thinking.num_rows == thinking.num_empty:
         accepted = f"{', '.join(RESPONSE_FIELDS)} or {CHOICES}"
@@ -149,14 +145,13 @@ def fill_answers(
     return {prompt.id: matched.by_example.get(prompt.id, Answer(None)) for prompt in examples}
 
 
-def read_grader_replies(
+def match_grader_replies(
     path: str | Path,
     examples: Sequence[Prompt],
     *,
-    allow_missing: bool = False,
     graded_example: Callable[[str], str | None] = lambda _: None,
-) -> dict[str, tuple[str, ...]]:
-    """A grader's replies for each example, all attempts in order; none for examples without a row.
+) -> MatchedRows[tuple[str, ...]]:
+    """Read a grader's replies, all attempts in order, and match them to examples.
 
     Parameters
     ----------
@@ -165,18 +160,36 @@ def read_grader_replies(
         nodes are the replies.
     examples:
         All examples of the benchmark. They need not all have a row, as not every example is graded.
-    allow_missing:
-        Leave out rows without an example.
     graded_example:
         Id of the example that a grader's prompt is about, for rows whose prompt is no example's.
 
     Raises
     ------
     UsageError
+        As in `match_answers`.
+    """
+    counts = TextCounts()
+    index = _ExampleIndex(examples, scored=(), graded_example=graded_example)
+    matched = _match(path, index, lambda row, prompt: grader_replies_of(row, prompt, counts))
+    return replace(matched, num_thought=counts.num_thought, num_unfinished=counts.num_unfinished)
+
+
+def read_grader_replies(
+    path: str | Path, examples: Sequence[Prompt], *, allow_missing: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """A grader's replies for each example, none for examples without a row.
+
+    Parameters
+    ----------
+    allow_missing:
+        Leave out rows without an example.
+
+    Raises
+    ------
+    UsageError
         As in `match_answers`; or a row has no example and `allow_missing` is not set.
     """
-    index = _ExampleIndex(examples, scored=(), graded_example=graded_example)
-    matched = _match(path, index, lambda row, _: _grader_replies(row))
+    matched = match_grader_replies(path, examples)
     if not allow_missing:
         matched.check()
     return dict(matched.by_example)
@@ -259,107 +272,6 @@ def _match(
     if not by_example and not unknown:
         raise UsageError(f"{path} holds no row; expected one object a row")
     return MatchedRows(Path(path), by_example, examples.missing_from(by_example), tuple(unknown))
-
-
-@dataclass(slots=True)
-class _TextCounts:
-    """Counts rows, those without a field for the response, and the texts from which thinking was removed."""
-
-    num_rows: int = 0
-    num_empty: int = 0
-    num_thought: int = 0
-    num_unfinished: int = 0
-
-    def read(self, text: str, prompt: Prompt | None) -> str | None:
-        """The text without its thinking, None if that does not end."""
-        answer = read_answer(text, prompt=prompt_text(prompt) if prompt else "")
-        if prompt is not None:
-            self.num_thought += answer.thought
-            self.num_unfinished += answer.unfinished
-        return None if answer.unfinished else answer.text
-
-
-def _answer(
-    row: AnswerRow,
-    answer_of: Callable[[SearchTree], Answer],
-    prompt: Prompt | None,
-    thinking: _TextCounts,
-) -> Answer:
-    if isinstance(row.content, SearchTree):
-        return answer_of(row.content)
-    name, value = _field(row, RESPONSE_FIELDS)
-    thinking.num_rows, thinking.num_empty = thinking.num_rows + 1, thinking.num_empty + (not name)
-    if name in (*LOGGED_FIELDS, CHOICES):
-        texts = [*_flatten(value)]
-        if len(texts) != 1:
-            reject(row.where, f"{name!r} holds {len(texts)} responses", "one")
-        value = texts[0]
-    if value is not None and not isinstance(value, str):
-        reject(row.where, f"{name!r} is {quote(value)}", "a string, or null for no answer")
-    return Answer(value if value is None else thinking.read(value, prompt))
-
-
-def _grader_replies(row: AnswerRow) -> tuple[str, ...]:
-    if isinstance(row.content, SearchTree):
-        return tuple(node.response for node in row.content.nodes)
-    name, value = _field(row, REPLY_FIELDS)
-    texts = () if value is None else tuple(_flatten(value))
-    if name == CHOICES:
-        texts = tuple(text for text in texts if text is not None)  # a request that failed
-    for text in texts:
-        if not isinstance(text, str):
-            reject(row.where, f"{name!r} holds {quote(text)}", "a string, or a list of strings")
-    return tuple(read_answer(text).text for text in texts)
-
-
-def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
-    """Name and value of the field with the response; a server's output becomes the list of its texts."""
-    assert isinstance(row.content, Mapping)
-    name = next((n for n in (*names, CHOICES, *LOGGED_FIELDS) if n in row.content), None)
-    if name is None and row.is_table:  # an empty cell, or a null
-        return "", None
-    if name is None:
-        problem = f"no response in a row with {quote(list(row.content))}"
-        reject(row.where, problem, f"a field {', '.join(names[:-1])} or {names[-1]}, or {CHOICES}")
-    value = row.content[name]
-    if name == CHOICES:
-        return name, _texts_of(value, row.where)
-    if isinstance(value, Mapping) and ("body" in value or CHOICES in value):
-        return CHOICES, _batch_texts(value, row.where)
-    if name == "response" and value is None and row.content.get("custom_id") is not None:
-        return CHOICES, [None]
-    return name, value
-
-
-def _batch_texts(response: Mapping[str, Any], where: str) -> list[str | None]:
-    """The texts of a response of OpenAI's batch interface; no answer where the request failed."""
-    body = response.get("body", response)
-    if response.get("status_code", 200) != 200 or not isinstance(body, Mapping):
-        return [None]
-    return _texts_of(body.get(CHOICES), where)
-
-
-def _texts_of(choices: Any, where: str) -> list[str | None]:
-    accepted = "a list of choices with 'message' and 'content', or 'text'"
-    if not isinstance(choices, list) or not all(isinstance(choice, Mapping) for choice in choices):
-        reject(where, f"{CHOICES!r} is {quote(choices)}", accepted)
-    texts = []
-    for choice in choices:
-        message = choice.get("message")
-        value = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-        if isinstance(value, list):  # parts; those of reasoning are left out
-            parts = [part for part in value if isinstance(part, Mapping)]
-            value = "".join(str(p["text"]) for p in parts if p.get("type") in TEXT_PARTS)
-        if value is not None and not isinstance(value, str):
-            reject(where, f"the content of a choice is {quote(value)}", accepted)
-        texts.append(value)
-    return texts
-
-
-def _flatten(value: Any) -> Iterator[Any]:
-    """A value, or the values of a list, or of the lists in a list."""
-    for item in value if isinstance(value, list) else [value]:
-        yield from item if isinstance(item, list) else [item]
 
 
 def _listed(labels: Sequence[str]) -> str:

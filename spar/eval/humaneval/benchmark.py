@@ -64,6 +64,7 @@ class HumanEval(Benchmark):
     """Resource limits of each program."""
     options = HumanEvalOptions
     data = ("humaneval",)
+    packages = ("python",)
     paper = paper.HUMANEVAL
 
     @staticmethod

@@ -1,0 +1,130 @@
+"""The response or the grader's replies in a row, in the fields of many tools, without thinking.
+
+{"response": "..."}    {"outputs": ["...", "..."]}    {"filtered_resps": ["..."]}    {"choices": [...]}
+{"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "..."}}]}}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spar.eval.benchmark import Answer
+from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, reject
+from spar.thinking import read_answer
+from spar.types import Prompt, SearchTree
+
+RESPONSE_FIELDS = ("response", "output", "completion", "answer", "judgement", "judgment")
+"""Names of the field with the response; the first that a row has counts."""
+REPLY_FIELDS = ("outputs", "output", "judgement", "judgment", "response", "completion", "answer")
+"""Names of the field with a grader's reply, or with the list of its attempts."""
+CHOICES = "choices"
+"""Field of OpenAI's chat outputs, and of FollowBench's files, with a list of choices."""
+LOGGED_FIELDS = ("filtered_resps", "resps")
+"""Fields in which lm-eval logs responses, as lists."""
+TEXT_PARTS = ("text", "output_text")
+"""Types of content parts that are part of the answer."""
+
+
+@dataclass(slots=True)
+class TextCounts:
+    """Counts rows, those without a field for the response, and the texts from which thinking was removed."""
+
+    num_rows: int = 0
+    num_empty: int = 0
+    num_thought: int = 0
+    num_unfinished: int = 0
+
+    def read(self, text: str, prompt: Prompt | None) -> str | None:
+        """The text without its thinking, None if that does not end."""
+        answer = read_answer(text, prompt=prompt_text(prompt) if prompt else "")
+        if prompt is not None:
+            self.num_thought += answer.thought
+            self.num_unfinished += answer.unfinished
+        return None if answer.unfinished else answer.text
+
+
+def answer_of_row(
+    row: AnswerRow,
+    answer_of: Callable[[SearchTree], Answer],
+    prompt: Prompt | None,
+    thinking: TextCounts,
+) -> Answer:
+    """The answer in a row; `answer_of` gives that of a tree, `prompt` is the row's example if it has one."""
+    if isinstance(row.content, SearchTree):
+        return answer_of(row.content)
+    name, value = _field(row, RESPONSE_FIELDS)
+    thinking.num_rows, thinking.num_empty = thinking.num_rows + 1, thinking.num_empty + (not name)
+    if name in (*LOGGED_FIELDS, CHOICES):
+        texts = [*_flatten(value)]
+        if len(texts) != 1:
+            reject(row.where, f"{name!r} holds {len(texts)} responses", "one")
+        value = texts[0]
+    if value is not None and not isinstance(value, str):
+        reject(row.where, f"{name!r} is {quote(value)}", "a string, or null for no answer")
+    return Answer(value if value is None else thinking.read(value, prompt))
+
+
+def grader_replies_of(row: AnswerRow, prompt: Prompt | None, counts: TextCounts) -> tuple[str, ...]:
+    """A grader's replies in a row, all attempts in order."""
+    if isinstance(row.content, SearchTree):
+        return tuple(node.response for node in row.content.nodes)
+    name, value = _field(row, REPLY_FIELDS)
+    texts = () if value is None else tuple(_flatten(value))
+    if name == CHOICES:
+        texts = tuple(text for text in texts if text is not None)  # a request that failed
+    for text in texts:
+        if not isinstance(text, str):
+            reject(row.where, f"{name!r} holds {quote(text)}", "a string, or a list of strings")
+    return tuple(counts.read(text, prompt) or "" for text in texts)
+
+
+def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
+    """Name and value of the field with the response; a server's output becomes the list of its texts."""
+    assert isinstance(row.content, Mapping)
+    name = next((n for n in (*names, CHOICES, *LOGGED_FIELDS) if n in row.content), None)
+    if name is None and row.is_table:  # an empty cell, or a null
+        return "", None
+    if name is None:
+        problem = f"no response in a row with {quote(list(row.content))}"
+        reject(row.where, problem, f"a field {', '.join(names[:-1])} or {names[-1]}, or {CHOICES}")
+    value = row.content[name]
+    if name == CHOICES:
+        return name, _texts_of(value, row.where)
+    if isinstance(value, Mapping) and ("body" in value or CHOICES in value):
+        return CHOICES, _batch_texts(value, row.where)
+    if name == "response" and value is None and row.content.get("custom_id") is not None:
+        return CHOICES, [None]
+    return name, value
+
+
+def _batch_texts(response: Mapping[str, Any], where: str) -> list[str | None]:
+    """The texts of a response of OpenAI's batch interface; no answer where the request failed."""
+    body = response.get("body", response)
+    if response.get("status_code", 200) != 200 or not isinstance(body, Mapping):
+        return [None]
+    return _texts_of(body.get(CHOICES), where)
+
+
+def _texts_of(choices: Any, where: str) -> list[str | None]:
+    accepted = "a list of choices with 'message' and 'content', or 'text'"
+    if not isinstance(choices, list) or not all(isinstance(choice, Mapping) for choice in choices):
+        reject(where, f"{CHOICES!r} is {quote(choices)}", accepted)
+    texts = []
+    for choice in choices:
+        message = choice.get("message")
+        value = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+        if isinstance(value, list):  # parts; those of reasoning are left out
+            parts = [part for part in value if isinstance(part, Mapping)]
+            value = "".join(str(p["text"]) for p in parts if p.get("type") in TEXT_PARTS)
+        if value is not None and not isinstance(value, str):
+            reject(where, f"the content of a choice is {quote(value)}", accepted)
+        texts.append(value)
+    return texts
+
+
+def _flatten(value: Any) -> Iterator[Any]:
+    """A value, or the values of a list, or of the lists in a list."""
+    for item in value if isinstance(value, list) else [value]:
+        yield from item if isinstance(item, list) else [item]
