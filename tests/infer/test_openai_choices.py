@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from dataclasses import asdict, replace
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spar.errors import PromptRefused
+from spar.errors import PromptRefused, SparError
 from spar.infer.engine import Completion, Request, Sampling
 from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.endpoints import read_prompt_logprobs
@@ -359,3 +361,44 @@ async def test_a_fault_says_why_the_replies_of_a_role_are_empty(role: str, reaso
         await engine.aclose()
     assert {fault.stage for fault in tree.faults} == {role}
     assert all(reason in fault.reason for fault in tree.faults)
+
+
+STATUSES = (200, 204, 302, 400, 401, 403, 404, 405, 413, 418, 422, 429, 451, 500, 501, 503)
+ERRORS = record(
+    error=record(
+        message=mostly(
+            st.sampled_from(
+                [
+                    "seed",
+                    "Unsupported parameter: 'n'",
+                    "max_tokens must be at most 5",
+                    "maximum context length is 9 tokens",
+                    "use max_completion_tokens instead",
+                    "temperature top_p logprobs stop",
+                ]
+            )
+        ),
+        code=mostly(st.sampled_from([400, "403", "insufficient_quota"])),
+        param=mostly(st.sampled_from(["seed", "n", "max_tokens", "top_p", "messages"])),
+    )
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    status=st.sampled_from([200, *STATUSES]),
+    content=bodies(CHAT_CHOICE).map(json.loads) | ERRORS,
+    top=st.sampled_from([0, 5]),
+)
+def test_any_response_is_a_reply_or_an_error_of_spar(status: int, content: Any, top: int) -> None:
+    """And comes to an end after a few requests, whatever a server answers to all of them."""
+
+    async def send() -> int:
+        script = Script(answer=lambda _: (status, content))
+        with serving(script, replace(SETTINGS, retry_for=0.0)) as (server, engine, _):
+            with contextlib.suppress(SparError):
+                for reply in await ask(engine, votes(2, top_logprobs=top)):
+                    check(reply)
+            return len(server.seen)
+
+    assert asyncio.run(send()) < 40

@@ -3,9 +3,10 @@
     spar decode --base-url http://host:8000/v1 --model NAME
 
 Votes on one response travel as one request with `n` samples. What a server does not support (`n`, `seed`,
-...) is learned once, from its errors and replies. Transient errors are retried for as long as the settings
-say (`retry`); other errors end the run with the next step to take (`errors`). The number of concurrent
-requests adapts to the server (`concurrency_limit`), and a tree stays on one of several servers (`servers`).
+...) is learned once, from its errors and replies (`learning`). Transient errors are retried for as long as
+the settings say (`retry`); a refusal is a fault of its prompt, or ends the run with the next step to take
+(`refusals`). The number of concurrent requests adapts to the server (`concurrency_limit`), and a tree stays on
+one of several servers (`servers`).
 """
 
 from __future__ import annotations
