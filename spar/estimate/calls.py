@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from spar.chat_template import ChatTemplate
 from spar.config import DecodeConfig
+from spar.hardware import has_package
+from spar.infer.engines.chat import load_tokenizer
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
 from spar.plugins import JUDGES, STRATEGIES
 from spar.run.build import open_templates
-from spar.run.resolve import required_roles
+from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.types import Judgement, Message, Node, Prompt
 
 
@@ -41,10 +46,36 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
             f"== draft ==\n{conversation(prompt.messages)}",
             f"== judge ==\n{conversation(judge_messages(templates, prompt, draft.response))}",
             f"== refine ==\n{conversation(refine_messages(templates, prompt, draft))}",
+            *_as_rendered(config, prompt),
             f"{num_prompts:,} prompts, at most {most_responses(config)} responses each: "
             f"{once:,} calls where every reply parses, {retried:,} at the most",
         ]
     )
+
+
+def _as_rendered(config: DecodeConfig, prompt: Prompt) -> list[str]:
+    """The draft's conversation as the actor's own chat template renders it, where its folder is at hand.
+
+    Raises
+    ------
+    UsageError
+        The template cannot render it, or reads no variable that is set.
+    """
+    model = models(config)["actor"]
+    if (
+        urls(config)["actor"]
+        or not loads_models(config)
+        or not Path(model, "config.json").is_file()
+    ):
+        return []
+    if not has_package("transformers"):
+        return []
+    notes: list[str] = []
+    template = ChatTemplate(load_tokenizer(model), notes.append)
+    arguments = config.template_arguments(config.draft)
+    template.check(model, [arguments])
+    text = template.text(template.turns(prompt.messages), arguments, prompt=True)
+    return ["\n".join(["== draft, as the model reads it ==", text, *notes])]
 
 
 def conversation(messages: tuple[Message, ...]) -> str:

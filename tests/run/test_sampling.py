@@ -10,10 +10,11 @@ import pytest
 
 from spar.config import DecodeConfig, load_decode
 from spar.errors import UsageError
+from spar.estimate.calls import dry_run_text
 from spar.infer.engine import Request, Sampling
 from spar.run.resolve import Engines
 from spar.run.sampling import sampling_of
-from spar.types import Message
+from spar.types import Message, Prompt
 
 THINKS = (
     "{% for m in messages %}{{ m.role + m.content }}{% endfor %}"
@@ -77,3 +78,22 @@ async def test_arguments_of_a_role_reach_its_template(tiny_model: Path, tmp_path
     wrong = DecodeConfig(**values, chat_template_args={"think": True})
     with pytest.raises(UsageError, match=r"--chat-template-arg think: .* reads: enable_thinking"):
         Engines(wrong).get("actor")
+
+
+@pytest.mark.model
+def test_a_dry_run_shows_what_the_model_reads(tiny_model: Path, tmp_path: Path) -> None:
+    """The draft's prompt through the model's own template; one that would lose it is an error."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "chat_template.jinja").write_text(THINKS)
+    settings: dict[str, Any] = {
+        "model": str(folder),
+        "chat_template_args": {"enable_thinking": False},
+    }
+    prompt = Prompt(id="a", messages=(Message(role="user", content="hi"),))
+    shown = dry_run_text(DecodeConfig(engine="hf", **settings), prompt, 1)
+    assert "== draft, as the model reads it ==\nuserhi<think></think>" in shown
+    assert "as the model reads it" not in dry_run_text(DecodeConfig(engine="fake"), prompt, 1)
+    (folder / "chat_template.jinja").write_text("Hello")
+    with pytest.raises(UsageError, match="leaves out the user's turn"):
+        dry_run_text(DecodeConfig(engine="hf", **settings), prompt, 1)
