@@ -32,7 +32,7 @@ class Usable:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} where {reason}" for reason, count in self.dropped.items())
-        return f"{sum(self.dropped.values())} examples are left out: {reasons}"
+        return f"left out, since they teach nothing: {reasons}"
 
 
 def pair_problem(prompt: int, chosen: Sequence[int], rejected: Sequence[int], cutoff: int) -> str:
@@ -70,7 +70,7 @@ def select_usable(problems: Sequence[str], data: str) -> Usable:
     usable = Usable(tuple(i for i, problem in enumerate(problems) if not problem), dict(dropped))
     if dropped.total() > MAX_DROPPED * len(problems):
         raise UsageError(
-            f"{data}: of {len(problems)} examples {usable}; at most {MAX_DROPPED:.0%} may be: correct the data, or "
-            "raise cutoff"
+            f"{data}: too many of its {len(problems)} examples would be {usable}; at most {MAX_DROPPED:.0%} may be: "
+            "correct the data, or raise cutoff"
         )
     return usable

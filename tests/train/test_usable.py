@@ -57,8 +57,11 @@ def test_half_of_the_examples_may_be_left_out() -> None:
     """Their positions and reasons are known; above a half the data are refused, in one line."""
     usable = select_usable(["", EQUAL, "", NO_REPLY], "d.jsonl")
     assert usable.indexes == (0, 2) and usable.dropped == {EQUAL: 1, NO_REPLY: 1}
-    assert str(usable) == f"2 examples are left out: 1 where {EQUAL}, 1 where {NO_REPLY}"
-    with pytest.raises(UsageError, match=r"d\.jsonl: of 3 examples 2 examples are left out.*50%"):
+    assert str(usable) == f"left out, since they teach nothing: 1 where {EQUAL}, 1 where {NO_REPLY}"
+    with pytest.raises(
+        UsageError,
+        match=r"d\.jsonl: too many of its 3 examples .*2 where both sides are equal; .*50%",
+    ):
         select_usable(["", EQUAL, EQUAL], "d.jsonl")
 
 
@@ -97,7 +100,7 @@ class TestTrainings:
         report = json.loads((Path(settings.out) / "report.json").read_text())
         assert (report["examples"], report["steps"], report["truncated"]) == (9, 5, 0)
         assert sorted(report["dropped"].values()) == [1, 1, 1, 1]
-        assert "4 examples are left out: 1 where" in capsys.readouterr().out
+        assert "left out, since they teach nothing: 1 where" in capsys.readouterr().out
 
     def test_pairs_of_which_none_is_left_are_refused(
         self, tiny_model: Path, tmp_path: Path
@@ -107,7 +110,7 @@ class TestTrainings:
 
         data = write_rows(tmp_path / "pairs.jsonl", pairs(PAIRS[8:]))
         settings = dpo_settings(tiny_model, tmp_path, data=data, cutoff=60, max_truncated=1.0)
-        with pytest.raises(UsageError, match="of 1 examples 1 examples are left out"):
+        with pytest.raises(UsageError, match="too many of its 1 examples would be left out"):
             train(settings)
 
     def test_conversations_of_which_none_is_left_are_refused(
