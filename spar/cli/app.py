@@ -114,7 +114,11 @@ def main() -> None:
         _discard_output()
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _UNWRITABLE or error.filename is not None:
+        if error.filename is not None:
+            name = str(error.filename)
+            name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+            _fail(f"cannot use {name!r}: {error.strerror}", 2)
+        if error.errno not in _UNWRITABLE:
             raise
         _discard_output()
         _fail(f"cannot write to standard output: {error.strerror}", 1)
@@ -124,6 +128,8 @@ _USAGE_ERROR: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 """The base of typer's errors, whose module depends on typer's version."""
+_SHOWN = 200
+"""Characters of a file's name in an error."""
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 

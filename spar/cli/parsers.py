@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
+from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.types import ROLES, Role
 
@@ -56,9 +55,10 @@ def _pairs(text: str, flag: str, *, dashes: bool) -> list[tuple[str, Any]]:
     if not equals or not name:
         raise UsageError(f"{flag}{shown}: expected NAME=VALUE")
     try:
-        return [(name, yaml.safe_load(value))]
-    except yaml.YAMLError:
-        raise UsageError(f"{flag}{shown}: the value is not YAML") from None
+        return [(name, load_yaml(value))]
+    except ValueError as error:
+        why = "quote it" if flag in _SECRET_FLAGS else error
+        raise UsageError(f"{flag}{shown}: the value is not YAML ({why})") from None
 
 
 def parse_adapters(values: Sequence[str]) -> dict[Role, str]:

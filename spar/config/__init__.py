@@ -4,7 +4,7 @@
 """
 
 from spar.config.fields import Settings, SettingSpec, setting, specs
-from spar.config.groups import PLACEMENT, SamplingConfig
+from spar.config.groups import MAX_BUDGET, PLACEMENT, SamplingConfig
 from spar.config.keys import check_headers, check_key_name
 from spar.config.loading import (
     RECIPES,
@@ -20,6 +20,7 @@ from spar.config.settings import FREE, DecodeConfig, EvalConfig
 
 __all__ = [
     "FREE",
+    "MAX_BUDGET",
     "PLACEMENT",
     "RECIPES",
     "DecodeConfig",

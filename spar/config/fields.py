@@ -68,7 +68,14 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_stored_names(cls, values: Any) -> Any:
-        return cls.field_names(values) if isinstance(values, Mapping) else values
+        if not isinstance(values, Mapping):
+            return values
+        # pydantic takes true for 1
+        numbers = {spec.name for spec in specs(cls) if spec.kind in ("integer", "number")}
+        return {
+            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            for name, value in cls.field_names(values).items()
+        }
 
 
 @cache

@@ -28,6 +28,10 @@ Effort = Literal["auto", "low", "medium", "high"]
 """How long a reasoning model thinks."""
 
 
+MAX_BUDGET = 1_000_000
+"""Most responses of a tree. A larger number is a slip, and plans of it would take all memory."""
+
+
 class SamplingConfig(Settings):
     """How one role is prompted and samples."""
 
@@ -57,7 +61,7 @@ class PromptGroup(Settings):
     prompts: str = setting("", flag="")
     """A file (.jsonl, .json, .csv, .tsv, .parquet, .txt), a data set of the hub, or `-` for standard input;
     empty for the built-in nano-if prompts."""
-    limit: int | None = setting(None, may_change=True, ge=1)
+    limit: int | None = setting(None, may_change=True, ge=1, le=10**12)
     """Use only the first N prompts."""
 
 
@@ -68,17 +72,17 @@ class SearchGroup(Settings):
 
     strategy: str = setting("bfs", names="strategy")
     """Search strategy."""
-    budget: int = setting(15, ge=1)
+    budget: int = setting(15, ge=1, le=MAX_BUDGET)
     """Maximum responses per tree, drafts and refinements together (paper: 15)."""
-    branching: int = setting(3, stored_as="branch", ge=1)
+    branching: int = setting(3, stored_as="branch", ge=1, le=1_000_000)
     """Refinements of an expanded node (paper: 3)."""
-    beam_width: int = setting(2, stored_as="keep", ge=1)
+    beam_width: int = setting(2, stored_as="keep", ge=1, le=1_000_000)
     """Nodes of a level that are expanded further (paper: 2)."""
-    depth: int = setting(3, ge=1)
+    depth: int = setting(3, ge=1, le=1_000_000)
     """Levels of refinement (paper: 3)."""
     strategy_args: dict[str, Any] = setting({}, flag="strategy-arg", omit_default=True)
     """Option of the strategy. Repeatable."""
-    votes: int = setting(5, ge=1)
+    votes: int = setting(5, ge=1, le=10_000)
     """Votes per judgement (paper: 5)."""
     vote_rule: Literal["full", "majority", "race"] = setting("full")
     """full casts every vote (paper), majority casts the rest only if the first votes are split, race casts all
@@ -248,7 +252,7 @@ class LlmbarGroup(Settings):
 
     panel = "llmbar and graded benchmarks"
 
-    judge_votes: int = setting(0, ge=0)
+    judge_votes: int = setting(0, ge=0, le=10_000)
     """Sampled votes per judgement of llmbar or of a Yes/No grader; 0 is one greedy judgement."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,14 @@ from pydantic import BaseModel, ValidationError
 from spar.config.fields import Settings, specs
 from spar.config.keys import check_headers, check_key_name
 from spar.config.settings import DecodeConfig, EvalConfig
+from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+SECTIONS = ("decode", "eval", "evolve", "train", "bootstrap")
+"""Sections of a recipe, one for each command that has settings of its own."""
+_SHOWN = 200
 
 C = TypeVar("C", bound=DecodeConfig)
 
@@ -110,13 +115,20 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
     UsageError
         There is no such recipe, it is not YAML, or it lacks a required section.
     """
-    import yaml
-
     path = _recipe_path(recipe)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {path}: not YAML ({' '.join(str(error).split())})") from error
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # no UTF-8 is one
+        raise UsageError(f"recipe {path}: not YAML ({error})") from error
+    unknown = [key for key in content if key not in SECTIONS] if isinstance(content, dict) else []
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), SECTIONS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"recipe {path}: unknown section {unknown[0]!r}{hint} (accepted: {', '.join(SECTIONS)})"
+        )
     settings = content.get(name) if isinstance(content, dict) else None
     if settings is None and optional:
         return {}
@@ -127,9 +139,11 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
 
 def _recipe_path(recipe: str) -> Path:
     for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
-        if path.is_file():
-            return path
+        with suppress(OSError):  # a name that no file can have
+            if path.is_file():
+                return path
     shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    recipe = recipe if len(recipe) <= _SHOWN else f"{recipe[:_SHOWN]}..."
     raise UsageError(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
 
 

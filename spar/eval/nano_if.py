@@ -20,6 +20,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spar.config import EvalConfig
+from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder
 from spar.eval.given_responses import (
@@ -41,6 +42,8 @@ from spar.verifiers import passes, verify_prompt
 
 NUM_PROMPTS = 500
 """Prompts without a limit."""
+MAX_PROMPTS = 100_000
+"""Most prompts of a run; all of them are kept in memory."""
 JUDGE, REFINE = "judge", "refine"
 """Names of the jobs that measure these roles."""
 
@@ -58,7 +61,12 @@ class NanoIF(Benchmark):
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The first test prompts of a draw, with ids such as `nano-test-0-17`."""
-        return list(prompts("test", config.prompt_seed, config.limit or NUM_PROMPTS))
+        count = config.limit or NUM_PROMPTS
+        if count > MAX_PROMPTS:
+            raise UsageError(
+                f"nano-if: --limit {count:,} is too large; give up to {MAX_PROMPTS:,} prompts"
+            )
+        return list(prompts("test", config.prompt_seed, count))
 
     async def respond(self, runner: JobRunner, examples: Sequence[Prompt]) -> None:
         """Answer with the run's strategy, judge the first drafts, refine the failing ones."""

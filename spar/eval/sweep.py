@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spar.config import FREE
+from spar.config import FREE, MAX_BUDGET
 from spar.errors import UsageError
 from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
@@ -146,6 +146,10 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
             raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
     for name in strategies:
         STRATEGIES.check(name)
+    if max(budgets) > MAX_BUDGET:
+        raise UsageError(
+            f"--budgets: {max(budgets):,} is too large a budget; give integers up to {MAX_BUDGET:,}"
+        )
     if min(budgets) < 1:
         raise UsageError(f"--budgets: {min(budgets)} is not a budget; give integers of at least 1")
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from spar.config import FREE, EvalConfig
 from spar.errors import UsageError
@@ -171,6 +172,15 @@ class SweepJobRunner(DirectoryJobRunner):
         self.listener.note(f"{where}: {num_held} of {source.count} trees are in earlier runs")
 
 
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        return TypeAdapter(dict[str, int]).validate_json(path.read_bytes())
+    except ValueError as error:  # pydantic's is one
+        raise UsageError(
+            f"{path} is damaged; delete it, and the trees that are there are not replayed again"
+        ) from error
+
+
 class _Counts:
     """How many trees of each point were replayed; stored for when the sweep is resumed."""
 
@@ -178,7 +188,7 @@ class _Counts:
         self._path = path
         self._known: dict[str, int] = {}
         if path.is_file() and not fresh:
-            self._known = json.loads(path.read_bytes())
+            self._known = _read_counts(path)
 
     def __contains__(self, point: Point) -> bool:
         return point.name in self._known

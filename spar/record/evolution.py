@@ -164,7 +164,7 @@ def read_report(directory: Path) -> EvolveReport:
     path = directory / REPORT
     try:
         return EvolveReport.model_validate(json.loads(path.read_bytes()))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise UsageError(f"{path} is not the report of a finished `spar evolve`") from error
 
 

@@ -119,19 +119,37 @@ async def run_decode(
     except SparError as error:  # a complete run needs neither model nor server
         if out is None or overwrite or not is_complete(out, config, source):
             raise
-        listener.note(f"{error}; the run is complete: all {source.count} trees are stored")
-        source = source.resumed(stored_trees(out / TREES))
-        ids = {prompt.id for prompt in source.read()}
-        return DecodedRun(out, load_summary(out, ids), config, source)
+        return _complete_run(out, config, source, error, listener)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
         await in_thread(lambda: refuse_unjudgeable(config, Job("", ()), source.read()))
-    with RunStore.open(directory, manifest, fresh=overwrite) as store:
+    try:
+        opened = RunStore.open(directory, manifest, fresh=overwrite)
+    except UsageError as error:  # nor must it be possible to write into its directory
+        is_unwritable = isinstance(error.__cause__, OSError)
+        if not is_unwritable or overwrite or not is_complete(directory, config, source):
+            raise
+        return _complete_run(directory, config, source, error, listener)
+    with opened as store:
         refuse_other_prompts(store, config, source.resumed(store.trees))
         run = Run(config, source, store, listener)
         summary = await run.execute()
     return DecodedRun(directory, summary, config, run.source)
+
+
+def _complete_run(
+    directory: Path,
+    config: DecodeConfig,
+    source: PromptSource,
+    error: SparError,
+    listener: Listener,
+) -> DecodedRun:
+    """A run that has every tree, where something that only searching needs is missing."""
+    listener.note(f"{error}; the run is complete: all {source.count} trees are stored")
+    source = source.resumed(stored_trees(directory / TREES))
+    ids = {prompt.id for prompt in source.read()}
+    return DecodedRun(directory, load_summary(directory, ids), config, source)
 
 
 def default_directory(config: DecodeConfig, manifest: Manifest) -> Path:

@@ -6,6 +6,7 @@ content, under whatever id the run has it. A tree whose prompt is not at hand st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,20 @@ def load_summary(directory: Path, ids: Container[str] | None = None) -> Summary:
         earlier = read_summary(directory)
     except SparError:  # killed before it wrote a summary: the time is lost, the trees are not
         return summary
-    summary.seconds = float(earlier.get("seconds", 0.0))
-    summary.load_seconds = float(earlier.get("load_seconds", 0.0))
-    for name, counts in earlier.get("engines", {}).items():
-        summary.add_engine(name, {k: v for k, v in counts.items() if k != "busy_share"})
+    summary.seconds = _number(earlier.get("seconds"))
+    summary.load_seconds = _number(earlier.get("load_seconds"))
+    engines = earlier.get("engines")
+    for name, counts in engines.items() if isinstance(engines, dict) else ():
+        if isinstance(counts, dict):
+            numbers = {k: _number(v) for k, v in counts.items() if k != "busy_share"}
+            summary.add_engine(name, {"busy_seconds": 0.0, "request_seconds": 0.0, **numbers})
     return summary
+
+
+def _number(value: Any) -> float:
+    """A count or a time of `summary.json`; 0 where the file was damaged."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else 0.0
 
 
 def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> bool:

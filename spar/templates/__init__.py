@@ -97,7 +97,7 @@ def load(folder: Path | None = None) -> Templates:
     UsageError
         The folder is missing or has no template, or a template lacks a field.
     """
-    if folder is not None and not any((folder / f"{name}.txt").is_file() for name in FIELDS):
+    if folder is not None and not any(_is_file(folder / f"{name}.txt") for name in FIELDS):
         raise UsageError(
             f"--templates {folder}: there is no judge.txt or refine.txt; pass a folder with at least one of them"
         )
@@ -113,7 +113,7 @@ def read_template(name: str, fields: Sequence[str], folder: Path | None = None) 
         It cannot be read, or lacks one of `fields`.
     """
     path = folder / f"{name}.txt" if folder else None
-    source = path if path and path.is_file() else files(__package__).joinpath(f"{name}.txt")
+    source = path if path and _is_file(path) else files(__package__).joinpath(f"{name}.txt")
     try:
         text = source.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -122,6 +122,13 @@ def read_template(name: str, fields: Sequence[str], folder: Path | None = None) 
         if "{" + field + "}" not in text:
             raise UsageError(f"template {source}: lacks the field {{{field}}}")
     return text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def render(template: str, **fields: str) -> str:

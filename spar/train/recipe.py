@@ -29,6 +29,7 @@ from spar.config import (
     override,
     section,
 )
+from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.record.training_data import Pairing
 from spar.train.settings import (
@@ -96,7 +97,7 @@ class EvalSpec(Settings):
 class TrainConfig(Settings):
     """Settings of `spar train`."""
 
-    iterations: int = Field(default=3, ge=1)
+    iterations: int = Field(default=3, ge=1, le=1_000)
     """Iterations in all (paper: 3)."""
     iterative: bool = True
     """False is the paper's ablation without iterative training: all prompts in one iteration, from the first
@@ -309,16 +310,14 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
     UsageError
         It lacks the `=` or a name, or the value is not YAML.
     """
-    import yaml
-
     key, equals, value = text.partition("=")
     names = tuple(name.strip() for name in key.split("."))
     if not equals or not all(names):
         raise UsageError(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
     try:
-        return names, _number(yaml.safe_load(value)) if value.strip() else ""
-    except (yaml.YAMLError, ValueError) as error:  # the second one: a day that no month has
-        raise UsageError(f"--set {key}: {value!r} is not a YAML value") from error
+        return names, _number(load_yaml(value)) if value.strip() else ""
+    except ValueError as error:
+        raise UsageError(f"--set {key}: {value!r} is not a YAML value ({error})") from error
 
 
 def _number(value: Any) -> Any:

@@ -143,3 +143,36 @@ def test_an_early_interrupt_is_one_line() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr, ended.stdout) == (130, "spar: interrupted\n", "")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+LONG_NAME = "n" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", LONG_NAME, "--format", "html"], "File name too long"),
+        (["eval", "compare", LONG_NAME, LONG_NAME], "File name too long"),
+        (["decode", "--prompt", "x", "--templates", LONG_NAME], "there is no judge.txt"),
+        (["decode", "--limit", "9" * 23, "--dry-run"], "less than or equal to"),
+        (["decode", "--prompt", "x", "--votes", "9" * 11], "less than or equal to"),
+        (["sweep", "nano-if", "--budgets", "9" * 20, "--dry-run"], "too large a budget"),
+        (["eval", "nano-if", "--limit", "9" * 8, "--engine", "fake", "--dry-run"], "too large"),
+        (["train", "--iterations", "9" * 11, "--dry-run"], "less than or equal to"),
+    ],
+    ids=["export", "compare", "templates", "limit", "votes", "sweep", "nano-if", "iterations"],
+)
+def test_sizes_and_names_without_sense_are_one_line(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At once, in place of a traceback or of hours."""
+    monkeypatch.setattr(sys, "argv", ["spar", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert message in shown
+    assert "Traceback" not in shown

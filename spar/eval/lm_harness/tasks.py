@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,7 @@ def open_tasks(name: str, config: EvalConfig, folder: str = "") -> HarnessTasks:
     for task_name, task in tasks.items():
         _refuse(task_name, task)
         _set_fewshot(task, config.num_fewshot)
+        _check_fewshot(task_name, task, config.num_fewshot)
     sizes = {task_name: len(task.eval_docs) for task_name, task in tasks.items()}
     documents = {n: range(count) for n, count in spread(sizes, config.limit).items() if count}
     return HarnessTasks(
@@ -178,6 +179,18 @@ def _refuse(name: str, task: Any) -> None:
         )
     if getattr(task, "MULTIMODAL", False):
         raise UsageError(f"lm-eval's task {name} asks about images or sounds; engines read text")
+
+
+def _check_fewshot(name: str, task: Any, num_fewshot: int | None) -> None:
+    """Raise `UsageError` if a task has not as many worked examples as it shall show."""
+    if not num_fewshot:
+        return
+    examples = task.fewshot_docs()
+    if isinstance(examples, Sized) and num_fewshot >= len(examples):
+        raise UsageError(
+            f"--num-fewshot {num_fewshot:,}: lm-eval's task {name} has {len(examples):,} examples to draw from; "
+            "give fewer"
+        )
 
 
 def _set_fewshot(task: Any, num_fewshot: int | None) -> None:
