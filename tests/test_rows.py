@@ -97,7 +97,7 @@ def test_every_format_has_the_same_rows(tmp_path: Path, name: str, content: str 
         ("a.json", b'[{"a": "\xff"}]', "0xff at byte 9 of the file; accepted: UTF-8"),
         ("a.jsonl", b"[" * 5000, "not JSON"),
         ("a.jsonl.gz", b"no gzip", "cannot read"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], "cannot read"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "cannot read"),
         ("a.csv", b"a,a\n1,2\n", 'a.csv:1: the header ["a", "a"]'),
         ("a.csv", b'a,b\n"1\n2",3\n4\n', "a.csv:4: 1 cells; accepted: 2, as the header has"),
         ("a.csv", b'a\n"1', "a.csv:2: not a record"),
