@@ -30,7 +30,12 @@ def export(
         str, typer.Option("--id", help="The tree's prompt id, or a unique prefix of it.")
     ] = "",
     rows: Annotated[
-        str, typer.Option(help="parquet, csv: trees, nodes or faults. Default: trees.")
+        str,
+        typer.Option(
+            help="parquet, csv: trees, nodes, faults or examples. Default: trees; examples where an "
+            "evaluation has no trees.",
+            show_default=False,
+        ),
     ] = "",
     out: Annotated[
         Path | None,

@@ -10,15 +10,18 @@ from typing import IO, TypeVar
 
 from spar.errors import RunStopped, UsageError
 from spar.export import TREE_FORMATS, export_tree
-from spar.export.columns import ROW_KINDS
+from spar.export.columns import ROW_KINDS, RowKind
 from spar.export.run import annotations_for, check_constraints, find_tree
-from spar.export.table import TABLE_FORMATS, write_table
+from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
+from spar.record.evaluation import EXAMPLES, read_examples
 from spar.sanitize import printable
 from spar.store import read_trees
 from spar.view.node_detail import Annotations
 
 _Name = TypeVar("_Name", bound=str)
+_ROWS_OF_EXAMPLES = "examples"
+_ALL_ROWS = (*ROW_KINDS, _ROWS_OF_EXAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Export:
     prompt_id: str = ""
     """Of the tree; a unique prefix is enough. Empty: the run's only tree."""
     rows: str = ""
-    """One of `ROW_KINDS`. Empty: trees."""
+    """One of `ROW_KINDS`, or examples. Empty: trees, or the examples of an evaluation without trees."""
     out: Path | None = None
     """None: standard output."""
 
@@ -71,7 +74,7 @@ def _write_tree(options: Export) -> None:
 
 def _write_table(options: Export) -> None:
     file_format = _choice("--format", options.file_format, TABLE_FORMATS)
-    rows = _choice("--rows", options.rows or ROW_KINDS[0], ROW_KINDS)
+    rows = _choice("--rows", options.rows or _default_rows(options.run), _ALL_ROWS)
     if options.prompt_id:
         raise UsageError(
             f"--id needs --format {', '.join(TREE_FORMATS)}; {file_format} writes the whole run"
@@ -79,12 +82,25 @@ def _write_table(options: Export) -> None:
     out = options.out
     if out is None:
         raise UsageError(f"--format {file_format} needs --out FILE")
-    trees, annotations = read_trees(options.run), Annotations(check_constraints)
-    num_rows = _write(
-        out,
-        lambda handle: write_table(trees, handle, file_format, rows=rows, annotations=annotations),
-    )
+    num_rows = _write(out, lambda handle: _write_rows(options.run, handle, file_format, rows))
     print(f"{num_rows:,} {rows} in {printable(str(out))}", file=sys.stderr)
+
+
+def _write_rows(run: Path, handle: IO[bytes], file_format: TableFormat, rows: str) -> int:
+    if rows == _ROWS_OF_EXAMPLES:
+        return write_examples(read_examples(run), handle, file_format)
+    annotations = Annotations(check_constraints)
+    kind: RowKind = _choice("--rows", rows, ROW_KINDS)
+    return write_table(read_trees(run), handle, file_format, rows=kind, annotations=annotations)
+
+
+def _default_rows(run: Path) -> str:
+    """Trees; where the run has none, the examples of an evaluation, whose answers came from a file."""
+    if next(iter(read_trees(run)), None) is not None:
+        return ROW_KINDS[0]
+    if (run / EXAMPLES).is_file():
+        return _ROWS_OF_EXAMPLES
+    raise UsageError(f"{run} has no trees yet; run the command that made it again to complete it")
 
 
 def _choice(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:

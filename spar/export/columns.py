@@ -1,4 +1,4 @@
-"""The columns of a run's table and its rows, one for each tree, node or fault.
+"""The columns of a run's table and its rows, one for each tree, node or fault, or for each example.
 
 docs/export.md describes every column.
 """
@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from spar.record.evaluation import Example
 from spar.types import ROLES, Fault, Judgement, Node, SearchTree, Usage
 from spar.view.layout import layout_of
 from spar.view.node_detail import Annotations
@@ -86,12 +87,36 @@ COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
 }
 """Kind of row to its columns and their types."""
 
+EXAMPLE_COLUMNS: Mapping[str, str] = {
+    "prompt_id": TEXT,
+    "group": TEXT,
+    "prompt": TEXT,
+    "response": TEXT,
+    "passed": BOOLEAN,
+    "verdicts": TEXT,
+    "scores": TEXT,
+}
+"""Of the rows of an evaluation's examples."""
+
 
 def rows_of(
     tree: SearchTree, rows: RowKind, annotations: Annotations = Annotations()
 ) -> Iterator[Row]:
     """The rows of a tree, each with all columns of its kind."""
     return _MAKERS[rows](tree, annotations)
+
+
+def example_row(example: Example) -> Row:
+    """The row of one example of an evaluation, whose answer may have come from a file and have no tree."""
+    return {
+        "prompt_id": example.id,
+        "group": example.group,
+        "prompt": example.prompt,
+        "response": example.response,
+        "passed": example.passed,
+        "verdicts": json.dumps({verdict.name: verdict.passed for verdict in example.verdicts}),
+        "scores": json.dumps(example.scores),
+    }
 
 
 def _tree_row(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A whole run as a table, written with pandas: a row for each tree, node or fault.
+"""A whole run as a table, written with pandas: a row for each tree, node, fault or example.
 
 Rows are written in chunks, so memory does not grow with the run. Lone surrogates, which have no UTF-8 form,
 are written as `\\udc80`. All other text is written unchanged, also in CSV: a spreadsheet interprets a cell
@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from spar.errors import MissingExtra
-from spar.export.columns import COLUMNS, Row, RowKind, rows_of
+from spar.export.columns import COLUMNS, EXAMPLE_COLUMNS, Row, RowKind, example_row, rows_of
+from spar.record.evaluation import Example
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
 
@@ -45,6 +46,17 @@ def write_table(
     """
     all_rows = (row for tree in trees for row in rows_of(tree, rows, annotations))
     return _WRITERS[file_format](frames(all_rows, COLUMNS[rows]), handle)
+
+
+def write_examples(examples: Iterable[Example], handle: IO[bytes], file_format: TableFormat) -> int:
+    """Write the rows of an evaluation's examples and return their number.
+
+    Raises
+    ------
+    MissingExtra
+        As `write_table`.
+    """
+    return _WRITERS[file_format](frames(map(example_row, examples), EXAMPLE_COLUMNS), handle)
 
 
 def frames(rows: Iterator[Row], columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:

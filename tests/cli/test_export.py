@@ -10,7 +10,9 @@ import pytest
 
 from spar.cli.run_export import Export, run
 from spar.errors import MissingExtra, RunStopped, UsageError
+from spar.export.columns import EXAMPLE_COLUMNS
 from spar.export.run import find_tree
+from spar.nano.tasks import prompts
 from spar.store import TREES
 from spar.types import SearchTree
 from tests.cli.test_decode import spar
@@ -73,7 +75,7 @@ def test_hostile_text_on_standard_output(three: Path) -> None:
         ({"file_format": "csv"}, "--format csv needs --out FILE"),
         (
             {"file_format": "csv", "rows": "votes"},
-            "--rows 'votes' is not accepted; choose from trees, nodes, faults",
+            "--rows 'votes' is not accepted; choose from trees, nodes, faults, examples",
         ),
         ({"file_format": "json", "run": Path("nowhere")}, "there is no file nowhere"),
     ],
@@ -129,6 +131,37 @@ def test_a_table_of_the_whole_run(three: Path, tmp_path: Path) -> None:
         frame = pandas.read_parquet(tmp_path / f"{name}.parquet")
         assert len(frame) == number
         assert str(frame["parent"].dtype) == "Int64"
+
+
+def test_an_evaluation_of_answers_from_a_file_exports_them(tmp_path: Path) -> None:
+    """It has no trees: its examples are the rows, and a tree is refused."""
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"id": prompt.id, "response": "That cat."} for prompt in prompts("test", limit=3)]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = tmp_path / "made"
+    spar("eval", "nano-if", "--limit", "3", "--responses", answers, "--out", made, check=0)
+    directory = made / "nano-if"
+    for options in ([], ["--rows", "examples"]):
+        out = tmp_path / "examples.csv"
+        written = spar("export", directory, "--format", "csv", *options, "--out", out, check=0)
+        assert written.stderr == f"3 examples in {out}\n"
+        with out.open(encoding="utf-8", newline="") as handle:
+            read = list(csv.DictReader(handle))
+        assert list(read[0]) == list(EXAMPLE_COLUMNS)
+        assert [row["response"] for row in read] == ["That cat."] * 3
+        assert all(json.loads(row["verdicts"]) and json.loads(row["scores"]) for row in read)
+    with pytest.raises(UsageError, match="has no trees"):
+        run(Export(directory, "html"))
+
+
+def test_a_run_without_trees_is_no_empty_table(tmp_path: Path, three: Path) -> None:
+    """A table without rows would look like a finished export."""
+    (three / TREES).write_bytes(b"")
+    with pytest.raises(UsageError, match="has no trees yet"):
+        run(Export(three, "csv", out=tmp_path / "x.csv"))
+    with pytest.raises(UsageError, match=r"no file .*examples.jsonl"):
+        run(Export(three, "csv", rows="examples", out=tmp_path / "x.csv"))
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_parquet_needs_pyarrow(
