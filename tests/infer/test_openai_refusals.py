@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,24 +236,29 @@ async def test_a_prompt_that_always_fails_is_a_fault_of_its_tree(status: int) ->
         assert await ask(engine, votes(1))
 
 
-def strict_template(body: dict[str, Any]) -> Answer:
+def strict_template(body: dict[str, Any], status: int = 400) -> Answer:
     """A server whose chat template takes turns of user and assistant in alternation only."""
     roles = [turn["role"] for turn in body["messages"]]
     if "system" in roles:
-        return 400, error_body("System role not supported")
+        return status, error_body("System role not supported")
     if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(roles)):
-        return 400, error_body(
+        return status, error_body(
             "Conversation roles must alternate user/assistant/user/assistant/..."
         )
     return None
 
 
-async def test_turns_that_a_server_refuses_are_folded_and_sent_again() -> None:
+@pytest.mark.parametrize("status", [400, 500])  # llama.cpp's is 500
+async def test_turns_that_a_server_refuses_are_folded_and_sent_again(status: int) -> None:
     """Once for each kind of refusal, noted once; later requests are folded at once."""
     turns = [("system", "Be brief."), ("user", "a"), ("user", "b")]
     messages = tuple(Message.model_validate({"role": r, "content": c}) for r, c in turns)
     requests = [Request(messages, Sampling(0.7, seed=i), tree=i) for i in (1, 2)]
-    with serving(Script(lambda _: "fine", answer=strict_template)) as (server, engine, notes):
+    with serving(Script(lambda _: "fine", answer=partial(strict_template, status=status))) as (
+        server,
+        engine,
+        notes,
+    ):
         first = await engine.generate(requests[:1])
         num_sent = len(server.seen)
         second = await ask(engine, requests[1:])

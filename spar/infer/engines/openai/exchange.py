@@ -32,7 +32,7 @@ from spar.infer.engines.openai.errors import (
     error_status,
     read_error,
 )
-from spar.infer.engines.openai.learning import simpler_bodies
+from spar.infer.engines.openai.learning import learn_turns, simpler_bodies
 from spar.infer.engines.openai.refusals import (
     PROBE_TEXT,
     RefusalChecker,
@@ -269,6 +269,11 @@ class Exchange:
         error = read_error(response.status, response.headers, response.content, server.key.redact)
         if not error.retryable:
             return error
+        if error.status == 500:  # llama.cpp's for an exception of the chat template
+            learned = learn_turns(server.capabilities, error, sent.body.get("messages", ()))
+            if learned:
+                self._note_once(server, learned)
+                raise RebuildRequest
         self._servers.record_refusal(server, error.retry_after)
         # No request would wait longer than its own window.
         server.limiter.pause(min(error.retry_after, self._max_pause))
