@@ -92,6 +92,16 @@ def batch(id_: str, body: Any, status: int = 200) -> dict[str, Any]:
     return {"id": f"batch_req_{id_}", "custom_id": id_, "response": response, "error": None}
 
 
+def turns(example: Prompt, role: str, content: str) -> list[dict[str, Any]]:
+    """A conversation that ends with the reply `r`: OpenAI's with content parts, or ShareGPT's."""
+    names = ("developer", "user", "assistant") if role == "role" else ("system", "human", "gpt")
+    text = example.messages[0].content
+    parts = [{"type": "text", "text": text}] if role == "role" else text
+    return [
+        {role: name, content: said} for name, said in zip(names, ("s", parts, "r"), strict=True)
+    ]
+
+
 PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
 
 
@@ -110,6 +120,9 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         ([{"task_id": p.id, "completion": "    return"} for p in EXAMPLES], ["    return"] * 2),
         ([{"question": p.messages[0].content, "output": "o"} for p in EXAMPLES], ["o", "o"]),
         ([{"instruction": p.messages[0].content, "output": "o"} for p in EXAMPLES], ["o", "o"]),
+        ([{"messages": turns(p, "role", "content")} for p in EXAMPLES], ["r", "r"]),
+        ([{"prompt": turns(p, "role", "content")} for p in EXAMPLES], ["r", "r"]),
+        ([{"conversations": turns(p, "from", "value")} for p in EXAMPLES], ["r", "r"]),
     ],
     ids=[
         "batch",
@@ -121,6 +134,9 @@ PARTS = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "c"}]
         "humaneval",
         "q",
         "alpaca",
+        "chat with reply",
+        "list in prompt",
+        "sharegpt",
     ],
 )
 def test_outputs_of_other_tools(
@@ -129,6 +145,14 @@ def test_outputs_of_other_tools(
     """OpenAI's batch and chat outputs, and the samples of benchmarks' own scripts, score as they are."""
     (tmp_path / "a.jsonl").write_text(lines(rows))
     assert [*texts(tmp_path / "a.jsonl").values()] == expected
+
+
+def test_alpacas_two_texts_are_one_prompt(tmp_path: Path) -> None:
+    """A row's instruction and input are joined as `spar decode` joins them."""
+    row = {"instruction": "Shorten this.", "input": "It rains and rains.", "output": "Rain."}
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    example = prompt("1", "Shorten this.\nIt rains and rains.")
+    assert texts(tmp_path / "a.json", [example]) == {"1": "Rain."}
 
 
 @pytest.mark.parametrize(

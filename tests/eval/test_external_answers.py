@@ -261,9 +261,9 @@ TWINS = [prompt("a", "Same."), prompt("b", "Same. "), prompt("c", "Other.")]
         ('{"id": 1.5, "response": "r"}', ["'id' is 1.5", "or an integer"]),
         ('{"key": true, "response": "r"}', ["'key' is True"]),
         ('{"id": "", "response": "r"}', ["'id' is ''"]),
-        ('{"prompt": {}, "response": "r"}', ["its prompt is {}"]),
-        ('{"messages": [], "response": "r"}', ["its prompt is []"]),
-        ('{"messages": [{"role": "user", "content": 5}], "response": "r"}', ["its prompt is"]),
+        ('{"prompt": {}, "response": "r"}', ["'prompt' is {}"]),
+        ('{"messages": [], "response": "r"}', ["'messages' is []"]),
+        ('{"messages": [{"role": "user", "content": 5}], "response": "r"}', ["has the content 5"]),
         ('{"nodes": [], "prompt": {"id": "a"}}', ["not a search tree"]),
         (
             '{"id": "a", "response": "r"}\n{"id": "c", "response": "r"}\n{"id": "a", "response": "r"}',

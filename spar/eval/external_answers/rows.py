@@ -3,6 +3,7 @@
     {"id": "1000", "response": "..."}                              one object a line
     {"key": 1000, "prompt": "Write a ...", "output": "..."}
     [{"messages": [{"role": "user", "content": "..."}], "completion": "..."}]      one list of them
+    {"messages": [..., {"role": "assistant", "content": "..."}]}                   the reply in the conversation itself
     {"custom_id": "1000", "response": {"body": {"choices": [...]}}}                a line of OpenAI's batch output
     {"prompt_new": "Write a ...", "choices": [{"message": {"content": "..."}}]}    FollowBench's own files
     {"doc": {"key": 1000}, "filtered_resps": ["..."]}              samples that lm-eval logs
@@ -10,7 +11,7 @@
 All formats of `spar.rows` are read: JSON lines, JSON lists, CSV, Parquet, compressed files, data sets of the hub. Of a
 run directory, the trees are read; of an evaluation without trees, its `examples.jsonl`; of any other folder, all
 files in these formats in the order of their names. A row knows its position and the prompt that it names, and knows
-no benchmark.
+no benchmark. Conversations are those of prompts (`spar.conversations`): OpenAI's, ShareGPT's, Alpaca's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from spar.conversations import REPLY, conversation
 from spar.errors import UsageError
 from spar.record.evaluation import EXAMPLES
 from spar.rows.hub import HUB_SCHEME, is_hub_name
@@ -35,8 +37,10 @@ MAX_QUOTED = 60
 """Characters of a value that an error message quotes; a longer one is cut."""
 ID_FIELDS = ("id", "key", "custom_id", "task_id")
 """Names of the field with the example's id; the later ones are those of OpenAI's batches and of HumanEval."""
-PROMPT_FIELDS = ("prompt", "messages", "prompt_new", "question", "instruction")
+PROMPT_FIELDS = ("prompt", "messages", "conversations", "prompt_new", "question", "instruction")
 """Names of the field with the prompt; the first that a row has counts."""
+_LIST_FIELDS = ("messages", "conversations")
+"""Those of them that hold a list of turns, which a cell of a table has as JSON."""
 FILE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != TEXT_SUFFIX)
 
 
@@ -52,6 +56,8 @@ class AnswerRow:
     """The prompt's last user turn, None if the row has no prompt."""
     content: Mapping[str, Any] | SearchTree
     """The row as the file has it, or the tree."""
+    reply: str | None = None
+    """The assistant's turn at the end of the row's conversation, None if it has none."""
     is_table: bool = False
     """Whether it is from a table, which has no field where a cell is empty."""
 
@@ -149,14 +155,14 @@ def _object_row(row: dict[str, Any], where: str) -> AnswerRow:
     document = row.get("doc")
     sources = (row, document) if isinstance(document, dict) else (row,)
     ids = tuple(id_ for source in sources for id_ in _ids(source, where))
-    texts = (_prompt_text_of(source, where) for source in sources)
-    text = next((text for text in texts if text is not None), None)
+    prompts = (_prompt_and_reply(source, where) for source in sources)
+    text, reply = next((found for found in prompts if found[0] is not None), (None, None))
     if not ids and text is None:
         ids_accepted, texts_accepted = (
             " or ".join(map(repr, names)) for names in (ID_FIELDS, PROMPT_FIELDS)
         )
         reject(where, f"a row with {quote(list(row))}", f"{ids_accepted}, or {texts_accepted}")
-    return AnswerRow(where, ids, text, row)
+    return AnswerRow(where, ids, text, row, reply)
 
 
 def _tree_row(tree: SearchTree, where: str) -> AnswerRow:
@@ -175,16 +181,15 @@ def _ids(row: Mapping[str, Any], where: str) -> Iterator[str]:
         yield str(value)
 
 
-def _prompt_text_of(row: Mapping[str, Any], where: str) -> str | None:
-    value = next((row[name] for name in PROMPT_FIELDS if row.get(name) is not None), None)
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        user_turns = [
-            turn.get("content")
-            for turn in value
-            if isinstance(turn, dict) and turn.get("role") == "user"
-        ]
-        if user_turns and isinstance(user_turns[-1], str):
-            return user_turns[-1]
-    reject(where, f"its prompt is {quote(value)}", "a string, or messages with a turn of the user")
+def _prompt_and_reply(row: Mapping[str, Any], where: str) -> tuple[str | None, str | None]:
+    """The last user turn of a row's conversation, and the reply that follows it; None for what the row lacks."""
+    name = next((name for name in PROMPT_FIELDS if row.get(name) is not None), None)
+    if name is None:
+        return None, None
+    value = row[name]
+    if isinstance(value, str) and name not in (*_LIST_FIELDS, "instruction"):
+        return value, None
+    form = "prompt" if name in ("prompt_new", "question") else name
+    alpaca = {"input": row["input"]} if name == "instruction" and row.get("input") else {}
+    messages, rest = conversation({form: value, **alpaca}, where)
+    return messages[-1].content, rest.get(REPLY)

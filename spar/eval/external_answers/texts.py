@@ -2,6 +2,7 @@
 
 {"response": "..."}    {"outputs": ["...", "..."]}    {"filtered_resps": ["..."]}    {"choices": [...]}
 {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "..."}}]}}}
+{"messages": [..., {"role": "assistant", "content": "..."}]}
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ def _field(row: AnswerRow, names: Sequence[str]) -> tuple[str, Any]:
     """Name and value of the field with the response; a server's output becomes the list of its texts."""
     assert isinstance(row.content, Mapping)
     name = next((n for n in (*names, CHOICES, *LOGGED_FIELDS) if n in row.content), None)
+    if name is None and row.reply is not None:
+        return "messages", row.reply
     if name is None and row.is_table:  # an empty cell, or a null
         return "", None
     if name is None:
