@@ -94,6 +94,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `spar` command."""
+    _open_closed_streams()
     # A search makes millions of small objects and hardly a cycle: looking for those took a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
     try:
@@ -131,6 +132,20 @@ _USAGE_ERROR: Any = next(
 _SHOWN = 200
 """Characters of a file's name in an error."""
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that was closed (`>&-`) lead nowhere.
+
+    Else the next file that is opened would get its number, and with it what libraries and child processes print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(
+                os.devnull, os.O_RDWR
+            )  # the lowest that is free: that of the closed stream
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _discard_output() -> None:

@@ -230,7 +230,7 @@ _PAIRS = {"adapter": "[ROLE=]FOLDER", "header": "NAME=env:VARIABLE"}
 def _parameter(spec: SettingSpec) -> inspect.Parameter:
     """The parameter of a function from which typer makes a setting's option."""
     metavar = None
-    if spec.kind == "choice":
+    if spec.choices:
         metavar = "|".join(spec.choices)
     elif spec.kind == "pairs":
         metavar = _PAIRS.get(spec.name, "NAME=VALUE")

@@ -86,6 +86,8 @@ def _row(spec: SettingSpec) -> tuple[str, ...]:
     stored = f" (`{spec.stored_as}`)" if spec.stored_as != spec.name else ""
     kinds = {"pairs": "mapping", "switch": "true or false", "list": "list"}
     kind = ", ".join(spec.choices) or kinds.get(spec.kind, spec.kind)
+    if spec.kind == "list" and spec.choices:
+        kind = f"list of {kind}"
     meaning = spec.help.replace("|", "\\|")
     if spec.names:
         meaning = f"{meaning} Accepted: {accepted(spec.names)}."

@@ -150,7 +150,7 @@ class SettingSpec:
     """Flags of earlier versions."""
     kind: Kind
     choices: tuple[str, ...]
-    """What a choice accepts."""
+    """What a choice, or each item of a list, accepts."""
     default: Any
     """None for a required setting, too."""
     help: str
@@ -241,11 +241,12 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     origin = typing.get_origin(annotation) or annotation
     if origin is Literal:
         return "choice", tuple(map(str, typing.get_args(annotation)))
+    if origin is tuple:
+        return "list", _kind(typing.get_args(annotation)[0])[1]
     kinds: Mapping[Any, Kind] = {
         bool: "switch",
         int: "integer",
         float: "number",
-        tuple: "list",
         dict: "pairs",
     }
     return kinds.get(origin, "text"), ()

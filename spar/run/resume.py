@@ -154,7 +154,7 @@ def refuse_other_prompts(store: RunStore, config: DecodeConfig, source: PromptSo
     if first is not None:
         stored = next(read_trees(store.directory)).prompt
         raise ConfigChanged(
-            f"{store.directory} holds {len(store.trees)} trees of other prompts and none of these: the first there "
+            f"{store.directory} holds trees of other prompts ({len(store.trees)}) and none of these: the first there "
             f"is {_beginning(stored)}, here {_beginning(first)}; choose another --out, or --redo changed to "
             "search these beside them"
         )

@@ -105,7 +105,7 @@ class Run:
         """Take the trees out of the run that are searched again."""
         ids = outdated(self.store, self.config, self.source)
         if ids:
-            self._note(f"{len(ids)} trees are searched again, the first is {ids[0]!r}")
+            self._note(f"trees that are searched again: {len(ids)}, the first is {ids[0]!r}")
             self.store.discard(frozenset(ids))
 
     def _resumed(self, num_stored: int) -> Iterator[str]:
@@ -113,10 +113,11 @@ class Run:
         if self.summary.trees:
             yield f"resuming: {self.summary.trees} trees are stored"
         if num_others := num_stored - self.summary.trees:
-            yield f"{num_others} stored trees are of prompts that are not asked for, and are not counted"
+            yield f"stored trees of prompts that are not asked for: {num_others}; they are not counted"
         if self.summary.unanswered:
             yield (
-                f"{self.summary.unanswered} stored trees have no answer; --redo unanswered searches them again"
+                f"stored trees without an answer: {self.summary.unanswered}; "
+                "--redo unanswered searches them again"
             )
 
     @contextlib.contextmanager

@@ -90,6 +90,18 @@ def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert "╭─ " in printed
 
 
+def test_help_says_what_items_of_a_list_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Choices where they are fixed, as for a single value, and URLs elsewhere."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with contextlib.suppress(SystemExit):
+        app(["decode", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "--redo changed|unanswered " in printed
+    assert "--judge-url URL " in printed
+
+
 def test_help_lists_plugins(capsys: pytest.CaptureFixture[str]) -> None:
     """Names of strategies, judges, engines and benchmarks come from the tables."""
     with contextlib.suppress(SystemExit):

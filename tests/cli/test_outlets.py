@@ -128,6 +128,21 @@ def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
     assert ended.stderr == "spar: cannot write to standard output: No space left on device\n"
 
 
+def test_a_closed_standard_output_is_no_error(tmp_path: Path) -> None:
+    """What is printed goes nowhere, not into the file that is opened next."""
+    code = (
+        "import os, sys; os.close(1); sys.stdout = None\n"
+        "from spar.cli import app\n"
+        "app.app = lambda **_: [open('trees', 'w'), os.system('echo noise'), None][2]\n"
+        "app.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "trees").read_text() == ""
+
+
 def test_an_early_interrupt_is_one_line() -> None:
     """Ctrl-C while the command line is still imported ends with exit code 130, wherever it strikes."""
     code = (

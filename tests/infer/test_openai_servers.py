@@ -46,6 +46,7 @@ def test_base_urls_are_normalized(url: str, normalized: str) -> None:
         *(f"http://{name}@host/v1" for name in ("secret", "u:secret")),
         *("http://host/v1?key=secret", "http://host/v1#secret"),
         *("user:secret@host/v1", "http:/user:secret@host", "http://user:secret@[host", "secret@h"),
+        "http://host:secret/v1",
         *(
             "http://a..b/v1",
             f"http://{'a' * 64}.com/v1",

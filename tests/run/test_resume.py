@@ -111,7 +111,7 @@ def test_a_changed_prompt_is_named(tmp_path: Path, row: dict[str, Any], words: s
 def test_another_file_is_not_mixed_in(tmp_path: Path) -> None:
     """A run without any tree of these prompts is refused, or gets them beside its own."""
     run(tmp_path, ["a", "b"])
-    with pytest.raises(ConfigChanged, match="2 trees of other prompts and none of these"):
+    with pytest.raises(ConfigChanged, match=r"trees of other prompts \(2\) and none of these"):
         run(tmp_path, ["c", "d"])
     assert len(run(tmp_path, ["c", "d"], redo=("changed",)).ids) == 2
     assert read_summary(tmp_path / "run")["trees"] == 2
@@ -122,9 +122,7 @@ def test_prompts_that_are_not_asked_for_do_not_count(tmp_path: Path) -> None:
     lines = [f"line {number}" for number in range(5)]
     run(tmp_path, lines)
     notes = run(tmp_path, lines, limit=2)
-    assert (
-        "3 stored trees are of prompts that are not asked for, and are not counted" in notes.lines
-    )
+    assert "stored trees of prompts that are not asked for: 3; they are not counted" in notes.lines
     summary = read_summary(tmp_path / "run")
     assert (summary["trees"], summary["prompts"]) == (2, 2)
     assert len(trees(tmp_path)) == 5
@@ -158,7 +156,7 @@ def test_trees_without_an_answer_are_searched_again_on_request(tmp_path: Path) -
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     notes = run(tmp_path, ["a", "b"])
     assert notes.ids == []
-    assert "1 stored trees have no answer; --redo unanswered searches them again" in notes.lines
+    assert "stored trees without an answer: 1; --redo unanswered searches them again" in notes.lines
     assert read_summary(tmp_path / "run")["unanswered"] == 1
     assert run(tmp_path, ["a", "b"], redo=("unanswered",)).ids == [rows[0]["prompt"]["id"]]
     assert read_summary(tmp_path / "run")["unanswered"] == 0

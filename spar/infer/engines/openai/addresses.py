@@ -95,8 +95,8 @@ def base_url(url: str) -> str:
         raise UsageError(f"--base-url{shown}: contains white space or control characters")
     try:
         parts, parsed = urlsplit(plain), URL(plain)
-    except ValueError:  # the reason may quote the URL
-        raise UsageError(f"--base-url{shown}: invalid host or port; {_EXAMPLE}") from None
+    except ValueError:  # the reason may quote the URL, and a key may stand in place of the port
+        raise UsageError(f"--base-url: invalid host or port; {_EXAMPLE}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not parsed.raw_host:
         raise UsageError(f"--base-url{shown}: not an HTTP URL; {_EXAMPLE}")
     if "@" in parts.netloc or set("?#") & set(plain):
