@@ -99,3 +99,11 @@ def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     """The error for an unknown recipe has the names of the shipped ones."""
     with pytest.raises(UsageError, match=r"nano, paper"):
         load_decode("nanno", {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_of_settings_are_finite(value: float) -> None:
+    """NaN and infinity, which neither a run's files nor a request can hold, are refused as any wrong value."""
+    for values in ({"timeout": value}, {"max_seconds": value}, {"draft": {"temperature": value}}):
+        with pytest.raises(UsageError, match=r"(timeout|max.seconds|temperature).*finite|greater"):
+            load_decode("paper", values)

@@ -39,7 +39,9 @@ Out = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Delete what is in the directory and start over."),
+    typer.Option(
+        "--overwrite", help="Delete what spar has written into the directory, and start over."
+    ),
 ]
 DryRun = Annotated[
     bool,

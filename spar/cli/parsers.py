@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
+from spar.rows.json_text import parse_json
 from spar.types import ROLES, Role
 
 _SECRET_FLAGS = ("--header",)
@@ -31,7 +31,7 @@ def parse_arguments(
     Raises
     ------
     UsageError
-        A text without `=`, a value that is not YAML, or a name that is given twice.
+        A text without `=`, a value that is not YAML or JSON, a number that is not finite, or a name that is given twice.
     """
     arguments: dict[str, Any] = {}
     for text in values:
@@ -46,9 +46,13 @@ def _pairs(text: str, flag: str, *, dashes: bool) -> list[tuple[str, Any]]:
     shown = "" if flag in _SECRET_FLAGS else f" {text!r}"
     if text.lstrip().startswith("{"):
         try:
-            return list(json.loads(text).items())
-        except ValueError as error:
-            raise UsageError(f"{flag}{shown}: not a JSON object ({error})") from None
+            return list(parse_json(text, flag, "a JSON object").items())
+        except UsageError:
+            if shown:
+                raise
+            raise UsageError(
+                f"{flag}: not a JSON object with finite numbers and each key once"
+            ) from None
     name, equals, value = text.partition("=")
     name = name.strip().lstrip("-")
     name = name if dashes else name.replace("-", "_")

@@ -23,10 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown fields, documented by docstrings."""
+    """Base of all settings: frozen, no unknown fields, finite numbers, documented by docstrings."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, serialize_by_alias=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
     panel: ClassVar[str] = ""

@@ -6,6 +6,7 @@ of two equal keys. Here these are refused, or texts as in YAML 1.2, which the se
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -25,8 +26,8 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     ValueError
-        It is not YAML, a key stands twice in a mapping, a number starts with 0, or the text is nested too deeply or
-        too large.
+        It is not YAML, a key stands twice in a mapping, a number starts with 0 or is not finite, or the text is
+        nested too deeply or too large.
     """
     import yaml
 
@@ -73,6 +74,7 @@ def _loader() -> Any:
     )
     Loader.add_constructor(f"{_TAG}bool", _boolean)
     Loader.add_constructor(f"{_TAG}int", _integer)
+    Loader.add_constructor(f"{_TAG}float", _finite)
     Loader.add_constructor(f"{_TAG}map", _mapping)
     return Loader
 
@@ -100,6 +102,19 @@ def _integer(loader: Any, node: Any) -> int:
         value: int = loader.construct_yaml_int(node)
     except ValueError as error:
         raise yaml.YAMLError(f"not a whole number: {error}") from error
+    return value
+
+
+def _finite(loader: Any, node: Any) -> float:
+    """A number, but neither infinity nor NaN, which no file of a run and no request to a server can hold."""
+    import yaml
+
+    try:
+        value: float = loader.construct_yaml_float(node)
+    except ValueError as error:
+        raise yaml.YAMLError(f"not a number: {error}") from error
+    if not math.isfinite(value):
+        raise yaml.YAMLError(f"{node.value}: not a finite number; quote it as a text")
     return value
 
 

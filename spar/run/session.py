@@ -310,7 +310,8 @@ class _AfterTree(Listener):
         if self._journal is not None:
             self._journal.forget(tree.prompt.id)
         for fault in tree.faults:
-            self._store.log(f"{tree.prompt.id}: {fault.stage} below {fault.parent}: {fault.reason}")
+            parent = "" if fault.parent is None else f" below node {fault.parent}"
+            self._store.log(f"{tree.prompt.id}: {fault.stage}{parent}: {fault.reason}")
 
 
 def _difference(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

@@ -38,13 +38,25 @@ def test_a_json_object_stands_for_its_pairs() -> None:
         (["a=1", "a=2"], "twice"),
         (["a={"], "YAML"),
         (['{"a": 1}', "a=2"], "twice"),
-        (['{"a": 1'], "not a JSON object"),
+        (['{"a": 1'], "not JSON at column 8.*accepted: a JSON object"),
+        (['{"a": 1, "a": 2}'], 'the key "a" twice'),
+        (['{"a": NaN}'], "the number NaN, which JSON does not have"),
+        (['{"a": [1e999]}'], "the number 1e999, which is too large"),
+        (["a=.nan"], "not a finite number"),
+        (["a={b: [-.inf]}"], "not a finite number"),
     ],
 )
 def test_invalid_arguments_are_rejected(flags: list[str], message: str) -> None:
     """The error has the flag and the accepted form."""
     with pytest.raises(UsageError, match=message):
         parse_arguments(flags)
+
+
+def test_a_wrong_object_of_secrets_is_not_repeated() -> None:
+    """Headers may hold keys, so the message about a wrong one has none of its text."""
+    with pytest.raises(UsageError, match="--header: not a JSON object") as caught:
+        parse_arguments(['{"X-Key": "s3cret"'], "--header", dashes=True)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_adapter_is_for_one_role_or_for_all() -> None:
