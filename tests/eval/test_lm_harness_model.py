@@ -115,7 +115,7 @@ def test_another_prompt_under_an_id_is_refused(
     model = SparLM(engine="fake", out=str(tmp_path / "run"))
     turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]
     request = _Request((to_chat([*turns, turns[0]]), {}))
-    with pytest.raises(UsageError, match="toy_reply/0 was another one"):
+    with pytest.raises(UsageError, match=r"'toy_reply/0' was '0 and 0\?' and is 'What\?'"):
         model.generate_until([request])
     model.close()
 

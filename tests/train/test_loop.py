@@ -488,7 +488,8 @@ def test_trainers_settings_are_checked_before_anything_runs() -> None:
         ("rft.epochs=-1", r"rft\.epochs is -1"),
         ("dpo.out=x", "'out' is set by the loop"),
         ("benchmarks=[{benchmark: nano-if, name: ../x}]", r"name is '\.\./x'"),
-        ("samples=2026-13-45", "not a YAML value"),
+        ("samples=2026-13-45", "samples is '2026-13-45'"),
+        ("samples=[", "not a YAML value"),
     ):
         with pytest.raises(UsageError, match=words):
             load_train("nano", {}, [change])
