@@ -15,7 +15,7 @@ from pathlib import Path
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
-from spar.errors import UsageError
+from spar.errors import UsageError, install_command
 from spar.estimate.memory import Zero
 from spar.eval.benchmark import declared_spec
 from spar.eval.datasets.download import missing as missing_files
@@ -110,7 +110,7 @@ def _benchmark(name: str, data: str) -> Iterator[str]:
         return
     for package in spec.packages:
         if not is_installed(package):
-            yield f"the package {package!r}, for benchmark {name!r}: pip install 'spar[eval]'"
+            yield f"the package {package!r}, for benchmark {name!r}: {install_command('eval')}"
     for dataset in spec.data:
         if missing_files(data_set(dataset), data):
             yield f"the data {dataset!r} of benchmark {name!r}: run spar data fetch {dataset}"
@@ -119,7 +119,7 @@ def _benchmark(name: str, data: str) -> Iterator[str]:
 def _packages(names: Sequence[str], extra: str, what: str) -> Iterator[str]:
     for name in names:
         if not has_package(name):
-            yield f"the package {name!r}, for {what}: pip install 'spar[{extra}]'"
+            yield f"the package {name!r}, for {what}: {install_command(extra)}"
 
 
 def _programs(names: Sequence[str], what: str) -> Iterator[str]:

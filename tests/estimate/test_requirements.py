@@ -39,7 +39,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ("llama3-8b", (), ("trl", "deepspeed", "rapidfuzz", "ray", "vllm", "lm_eval")),
         ("llama3-8b", ("launch.hostfile=hosts",), ("pdsh", "ssh")),
         ("llama3-70b", (), ("C++ compiler",)),
-        ("lora-24gb", (), ("peft", "bitsandbytes")),
+        ("lora-24gb", (), ("peft", "bitsandbytes", "pip install '.[train]'")),
         ("nano", ("embedding_model=some/encoder",), ("sentence_transformers",)),
         ("single-80gb", (), ("spar data fetch ifeval", "spar data fetch nltk_data", "llmbar")),
     ],
