@@ -30,9 +30,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &a [*a]", "leads into itself"),
         ("a: 1\nb: {c: 1, c: 2}", r"the key 'c' stands twice, in lines 2 and 2"),
         ("a: 1\na: 2", "stands twice, in lines 1 and 2"),
-        ("x: yes", "write true or false"),
+        ("x: yes", "yes: write true or false"),
+        ("a: 1\nx: yes", "yes in line 2: write true or false"),
         ("x: Off", "write true or false"),
         ("x: 010", "does not start with 0; write 10"),
+        ("\n\nx: 010", "010 in line 3: a number does not start with 0"),
         ("x: [", "expected the node content"),
     ],
 )

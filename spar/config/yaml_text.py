@@ -79,12 +79,18 @@ def _loader() -> Any:
     return Loader
 
 
+def _line(node: Any) -> str:
+    """Where a value stands; "" in the first line, which is all that the value of a flag has."""
+    line = node.start_mark.line + 1
+    return f" in line {line}" if line > 1 else ""
+
+
 def _boolean(loader: Any, node: Any) -> bool:
     import yaml
 
     text: str = loader.construct_scalar(node)
     if text.lower() not in ("true", "false"):
-        raise yaml.YAMLError(f"{text}: write true or false, or quote it as a text")
+        raise yaml.YAMLError(f"{text}{_line(node)}: write true or false, or quote it as a text")
     return text.lower() == "true"
 
 
@@ -94,14 +100,14 @@ def _integer(loader: Any, node: Any) -> int:
     text = loader.construct_scalar(node)
     if _LEGACY_NUMBER.fullmatch(text):
         raise yaml.YAMLError(
-            f"{text}: a number does not start with 0; write {text.lstrip('+-0') or 0}, or quote it"
+            f"{text}{_line(node)}: a number does not start with 0; write {text.lstrip('+-0') or 0}, or quote it"
         )
     if len(text) > MAX_DIGITS:
-        raise yaml.YAMLError(f"a number of {len(text):,} digits")
+        raise yaml.YAMLError(f"a number of {len(text):,} digits{_line(node)}")
     try:
         value: int = loader.construct_yaml_int(node)
     except ValueError as error:
-        raise yaml.YAMLError(f"not a whole number: {error}") from error
+        raise yaml.YAMLError(f"not a whole number{_line(node)}: {error}") from error
     return value
 
 
