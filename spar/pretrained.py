@@ -8,6 +8,7 @@ its configuration, so whatever transformers raises on the way is an error of one
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,10 +50,19 @@ def has_weights(folder: Path) -> bool:
     return any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
+def quiet_hub() -> None:
+    """Keep the hub client's lines about single requests off the screen: what fails in the end is an error here.
+
+    Called after the import of a library that uses the client, since that import sets the level.
+    """
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
 def load_pretrained_tokenizer(model: str, **options: Any) -> Any:
     """`AutoTokenizer.from_pretrained`; raises `UsageError` where it fails."""
     from transformers import AutoTokenizer
 
+    quiet_hub()
     try:
         return AutoTokenizer.from_pretrained(model, **options)
     except load_failures() as error:
@@ -69,10 +79,11 @@ def load_pretrained_model(model: str, **options: Any) -> Any:
         the configuration leaves layers of the weights out.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what its report says is an error here
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what its report says is an error here
+    quiet_hub()
     try:
         _check_layers(model)
         loaded, report = AutoModelForCausalLM.from_pretrained(

@@ -75,7 +75,7 @@ class Refinement(Benchmark):
             The file cannot be read, or a row has no response.
         """
         if config.responses:
-            examples = list(_read_responses(Path(config.responses), config.limit))
+            examples = list(_read_responses(config.responses, config.limit))
             _load_verifiers(examples, config)
             return examples
         return list(
@@ -158,18 +158,19 @@ def refining_strategy(name: str) -> Strategy | None:
     return refine_once if spec.max_drafts == 1 else refine_n
 
 
-def _read_responses(path: Path, limit: int | None) -> Iterator[Prompt]:
-    """Prompts with their responses: the answers of a run directory, or the rows of a file."""
+def _read_responses(source: str, limit: int | None) -> Iterator[Prompt]:
+    """Prompts with their responses: the answers of a run directory, or the rows of a file or a data set."""
+    path = Path(source)
     if path.is_dir() or path.name == TREES:
         for tree in islice(read_trees(path), limit):
             yield tree.prompt if tree.answer is None else with_response(tree.prompt, tree.answer)
         return
-    for prompt in read_prompts(path, limit):
+    for prompt in read_prompts(source, limit):
         response = prompt.meta.get(RESPONSE)
         answer = without_thinking(response) if isinstance(response, str) else ""
         if not answer.strip():
             raise UsageError(
-                f"{path}: the row of prompt {prompt.id!r} has the response {response!r}; refinement needs "
+                f"{source}: the row of prompt {prompt.id!r} has the response {response!r}; refinement needs "
                 "rows with 'prompt' and 'response', where the response is a string that is not blank, thinking aside"
             )
         yield with_response(prompt, answer)

@@ -275,7 +275,7 @@ def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
 
 
 def _digests(responses: str) -> list[str]:
-    files = answer_files(Path(responses)) if responses else []
+    files = answer_files(responses) if responses else []
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
+from spar.pretrained import quiet_hub
 from spar.rows.row import Row, cut, one_line, reject
 from spar.rows.tables import plain_rows
 
@@ -40,6 +41,7 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
             f"there is no file {name}; reading the data set of that name from the Hugging Face hub"
         )
         raise MissingExtra("datasets", "train", what) from error
+    quiet_hub()
     try:
         data = datasets.load_dataset(name, config, split=split)
         if split is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,9 @@ from spar.eval.benchmark import Answer
 from spar.eval.external_answers.matching import match_answers, match_grader_replies
 from spar.eval.followbench.benchmark import FollowBench
 from spar.eval.followbench.judge import conversation, graded_answer
+from spar.eval.refinement import Refinement
+from spar.eval.runner import default_directory
+from spar.run.keywords import eval_config
 from spar.types import Message, Prompt
 
 
@@ -145,6 +150,20 @@ def test_outputs_of_other_tools(
     """OpenAI's batch and chat outputs, and the samples of benchmarks' own scripts, score as they are."""
     (tmp_path / "a.jsonl").write_text(lines(rows))
     assert [*texts(tmp_path / "a.jsonl").values()] == expected
+
+
+def test_a_data_set_of_the_hub_holds_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name reaches the hub as it was typed, with `hf://` and without."""
+    sets = {"o/n": ROWS, "o/failing": [{"prompt": "Write.", "response": "r"}]}
+    hub = SimpleNamespace(load_dataset=lambda name, config, split: {"train": sets[name]})
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    for source in ("hf://o/n", "o/n"):
+        config = eval_config(None, {"responses": source, "benchmark": "ifeval"})
+        assert texts(config.responses) == TEXTS
+        assert default_directory(config).name.startswith("eval-greedy-")
+        assert match_answers(source, EXAMPLES[:1]).report().startswith(f"{source}: rows that match")
+    (failing,) = Refinement().load(eval_config(None, {"responses": "hf://o/failing"}))
+    assert failing.meta["response"] == "r"
 
 
 def test_alpacas_two_texts_are_one_prompt(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ T = TypeVar("T")
 class MatchedRows(Generic[T]):
     """The content of a file, by example."""
 
-    path: Path
+    path: str | Path
     by_example: Mapping[str, T]
     """Example's id to the content of its row, in the order of the rows."""
     missing: tuple[str, ...]
@@ -271,7 +271,7 @@ def _match(
             by_example[id_], positions[id_] = content, row.where
     if not by_example and not unknown:
         raise UsageError(f"{path} holds no row; expected one object a row")
-    return MatchedRows(Path(path), by_example, examples.missing_from(by_example), tuple(unknown))
+    return MatchedRows(path, by_example, examples.missing_from(by_example), tuple(unknown))
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def read_rows(path: str | Path) -> Iterator[AnswerRow]:
     """
     if is_data_set(path):
         return _plain_rows(path)
-    return (row for file in answer_files(Path(path)) for row in _file_rows(file))
+    return (row for file in answer_files(path) for row in _file_rows(file))
 
 
 def is_data_set(path: str | Path) -> bool:
@@ -82,10 +82,11 @@ def is_data_set(path: str | Path) -> bool:
     return named and not Path(path).exists()
 
 
-def answer_files(path: Path) -> list[Path]:
-    """The files that `read_rows` reads at a path; raises `UsageError` if there are none."""
-    if is_data_set(path):
+def answer_files(source: str | Path) -> list[Path]:
+    """The files that `read_rows` reads, none for a data set; raises `UsageError` if there are none at a path."""
+    if is_data_set(source):
         return []
+    path = Path(source)
     if not path.exists():
         raise UsageError(
             f"there is no {path}; give a file ({', '.join(FILE_SUFFIXES)}), a folder of such files or a "
