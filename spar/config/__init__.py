@@ -15,6 +15,7 @@ from spar.config.loading import (
     load_eval,
     override,
     section,
+    validated,
 )
 from spar.config.settings import FREE, DecodeConfig, EvalConfig
 
@@ -39,4 +40,5 @@ __all__ = [
     "section",
     "setting",
     "specs",
+    "validated",
 ]

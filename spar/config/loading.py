@@ -47,19 +47,33 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
         An unknown recipe, field or name, or a value out of range.
     """
     values = section(recipe, "decode") if recipe else {}
-    return _build(DecodeConfig, recipe, values, overrides)
+    return validated(DecodeConfig, recipe, values, overrides)
 
 
 def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation; parameters and errors as for `load_decode`."""
     values = {**(section(recipe, "decode") if recipe else {}), "strategy": "greedy"}
     values.update(section(recipe, "eval", optional=True) if recipe else {})
-    return _build(EvalConfig, recipe, values, overrides)
+    return validated(EvalConfig, recipe, values, overrides)
 
 
-def _build(
+def validated(
     kind: type[C], recipe: str | None, values: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> C:
+    """Settings with overrides, checked with all that depends on more than one field.
+
+    Parameters
+    ----------
+    kind:
+        The settings to build.
+    recipe:
+        Where `values` come from, for errors; None for no recipe.
+
+    Raises
+    ------
+    UsageError
+        An unknown field or name, or a value out of range.
+    """
     try:
         config = kind.model_validate(override(kind, values, overrides))
     except ValidationError as error:

@@ -6,20 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from spar.config import (
     DecodeConfig,
     EvalConfig,
-    check_headers,
-    check_key_name,
-    check_plugins,
     default_recipe,
-    explain,
     load_decode,
     load_eval,
-    override,
     specs,
+    validated,
 )
 from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, check_name, is_path, load
@@ -59,13 +53,7 @@ def checked_changes(config: DecodeConfig, settings: Mapping[str, Any]) -> dict[s
     kind = type(config)
     _check_settings(values, kind)
     current = {name: getattr(config, name) for name in kind.model_fields}
-    try:
-        changed = kind.model_validate(override(kind, current, values))
-    except ValidationError as error:
-        raise UsageError(explain(error, None, kind)) from error
-    check_plugins(changed)
-    check_key_name(changed.api_key_env)
-    check_headers(changed.header)
+    changed = validated(kind, None, current, values)
     return {name: getattr(changed, name) for name in values}
 
 
