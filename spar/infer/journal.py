@@ -18,12 +18,11 @@ import asyncio
 import json
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from spar.files import replacing
 from spar.infer.engine import (
@@ -131,7 +130,7 @@ class Journal:
         """Read the calls of unfinished trees, and leave a file with nothing else; a torn line is dropped."""
         if not self._path.is_file():
             return
-        kept = []
+        unfinished = []
         with self._path.open("rb") as stream:
             for line in stream:
                 try:
@@ -145,54 +144,34 @@ class Journal:
                 calls = self._stored.setdefault(prompt_id, defaultdict(deque))
                 calls[request].append(line)
                 self._bytes[prompt_id] += len(line)
-                kept.append(line)
-        if len(kept) == 0:
+                unfinished.append(line)
+        if not unfinished:
             self._path.unlink()
             return
-        self._replace(kept)
+        self._replace(unfinished)
 
     def _compact(self) -> None:
         wanted = {_ENCODE(prompt_id).encode("ascii") for prompt_id in self._bytes}
         with self._path.open("rb") as stream:
-            kept = [line for line in stream if line[1 : line.index(b'","') + 1] in wanted]
-        self._replace(kept)
+            useful = [line for line in stream if line[1 : line.index(b'","') + 1] in wanted]
+        self._replace(useful)
 
     def _replace(self, lines: list[bytes]) -> None:
         with replacing(self._path) as stream:
             stream.write(b"".join(lines))
         self._size = sum(map(len, lines))
 
-    def _trying(self) -> _Trying:
-        return _Trying(self)
-
-    def fail(self, error: OSError) -> None:
-        """Go on without the file."""
-        self._usable = False
-        self._note(
-            f"{self._path} cannot be written: {error.strerror or error}; if the run is killed, the replies of the "
-            "trees in flight are lost"
-        )
-
-
-class _Trying:
-    """Ends the use of a journal at an error of the disk."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, OSError):
-            self._journal.fail(error)
-            return True
-        return False
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Go on without the file at an error of the disk."""
+        try:
+            yield
+        except OSError as error:
+            self._usable = False
+            self._note(
+                f"{self._path} cannot be written: {error.strerror or error}; if the run is killed, the replies of the "
+                "trees in flight are lost"
+            )
 
 
 @dataclass(slots=True)
