@@ -26,7 +26,7 @@ PART = ".part"
 
 
 class FileChanged(OSError):
-    """A file that is being written was deleted, moved, replaced or changed by somebody else."""
+    """A file that is being written was deleted, moved, replaced or changed by another process."""
 
 
 class LineFile:

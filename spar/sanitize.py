@@ -8,16 +8,17 @@ trained on the tokens that a search sends.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any
 
 JOINER = "\u2060"
 """The word joiner: zero width, no line break, and part of no tokenizer's special token."""
-_LAYOUT = {"\n", "\t"}
+_LAYOUT = frozenset("\n\t")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def printable(text: str) -> str:
-    """The text for a terminal: every control, format and surrogate character but line feed and tab as an escape.
+def printable(text: str, layout: Container[str] = _LAYOUT) -> str:
+    """The text for a terminal: every control, format and surrogate character but those of `layout` as an escape.
 
     Whatever is printed passes through here last: names of files, models and servers are as hostile as a
     model's text. Escape sequences could write to the clipboard or clear the screen.
@@ -25,7 +26,7 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c in _LAYOUT else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in layout else c.encode("unicode_escape").decode() for c in text
     )
 
 

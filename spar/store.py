@@ -34,6 +34,7 @@ from pydantic import ValidationError
 from spar.errors import RunStopped, UsageError
 from spar.files import PART, FileChanged, LineFile, locked, replace_json
 from spar.manifest import Manifest, refuse_changes, utc_now
+from spar.sanitize import printable
 from spar.tree_file import TREES as TREES  # callers know one module for all of a run's files
 from spar.tree_file import StoredTree as StoredTree
 from spar.tree_file import first_problem, refuse_newer, repair, rewrite
@@ -101,8 +102,8 @@ class RunStore:
         Raises
         ------
         RunStopped
-            The disk is full or fails, and the file is truncated to its last whole line; or somebody else
-            deleted, moved or changed the file.
+            The disk is full or fails, and the file is truncated to its last whole line; or another
+            process deleted, moved or changed the file.
         """
         with self._stopping():
             self._file.check()
@@ -142,7 +143,7 @@ class RunStore:
     def log(self, line: str) -> None:
         """Append a dated line to `log.txt`, with control characters and line breaks escaped."""
         with self._stopping():
-            self._log.append(f"{utc_now()} {_printable(line)}")
+            self._log.append(f"{utc_now()} {printable(line, layout=())}")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace `summary.json` as a whole."""
@@ -155,7 +156,7 @@ class RunStore:
         Raises
         ------
         RunStopped
-            The disk fails, or somebody else deleted, moved or changed the trees.
+            The disk fails, or another process deleted, moved or changed the trees.
         """
         with self._stopping():
             try:
@@ -305,7 +306,3 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -152,7 +152,7 @@ def forget(directory: Path, benchmark: str) -> None:
     """Delete an evaluation's own files and the directories of its stages, and nothing else.
 
     A directory below it with results is an evaluation of its own: a point of a sweep, for one. A run that is not
-    of this benchmark is somebody else's.
+    of this benchmark belongs to another program.
 
     Raises
     ------
