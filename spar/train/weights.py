@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, UsageError
-from spar.pretrained import load_pretrained_model, load_pretrained_tokenizer
+from spar.pretrained import is_finite, load_pretrained_model, load_pretrained_tokenizer
 from spar.train.owned import remove_owned
 from spar.train.settings import TrainerSettings
 
@@ -122,12 +122,11 @@ def cast(folder: Path, dtype: str, left_out: Collection[str] = ()) -> None:
 
 def _check_finite(folder: Path, checkpoint: Path) -> None:
     """Check the weights of the last step, for which no loss was computed."""
-    import torch
     from safetensors.torch import load_file
 
     for path in sorted(folder.glob("*.safetensors")):
         for name, tensor in load_file(path).items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if not is_finite(tensor):
                 remove_owned(checkpoint)
                 raise RunStopped(
                     f"the last step left weights that are not finite ({name}); no model is written, "
