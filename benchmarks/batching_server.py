@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from server_process import server_process
 from simulated import SimulatedEngine, SimulatedHardware
 
 from spar.infer.engine import Engine
@@ -35,17 +34,9 @@ SERVER = SimulatedHardware(prefill_seconds=0.005, prefill_token_seconds=15e-6)
 """Speed of the server, like that of a model of some billion weights on one GPU."""
 
 
-@contextmanager
-def batching_server(*arguments: str) -> Iterator[str]:
+def batching_server(*arguments: str) -> AbstractContextManager[str]:
     """The server in a process of its own, with these arguments; gives its base URL."""
-    command = [sys.executable, __file__, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
+    return server_process([sys.executable, __file__, *arguments])
 
 
 def application(engine: Engine) -> web.Application:

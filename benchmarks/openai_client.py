@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from searching import parser, plain_prompts, print_json, print_machine, search
+from server_process import server_process
 
 from spar.config import load_decode
 from spar.infer.engine import Deployment, Request, Sampling
@@ -48,17 +48,9 @@ class Rate:
     cpu_seconds: float
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """A scripted server in a process of its own; gives its base URL."""
-    command = [sys.executable, "-m", "tests.servers"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
+def server() -> AbstractContextManager[str]:
+    """A scripted server; gives its base URL."""
+    return server_process([sys.executable, "-m", "tests.servers"], cwd=ROOT)
 
 
 def vote(index: int, seed: int = 0) -> Request:
