@@ -181,6 +181,8 @@ def test_alpacas_two_texts_are_one_prompt(tmp_path: Path) -> None:
         ({"id": "1", "choices": "a"}, "'choices' is 'a'; accepted: a list of choices"),
         ({"id": "1", **chat(5)}, "the content of a choice is 5"),
         ({"id": "1", "choices": chat("a")["choices"] * 2}, "'choices' holds 2 responses"),
+        ({"id": "1", **chat([{"type": "text"}])}, "a part of a choice has the text"),
+        ({"id": "1", **chat([{"type": "text", "text": None}])}, "a part of a choice has the text"),
     ],
 )
 def test_wrong_outputs(row: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -120,7 +120,13 @@ def _texts_of(choices: Any, where: str) -> list[str | None]:
         value = message.get("content") if isinstance(message, Mapping) else choice.get("text")
         if isinstance(value, list):  # parts; those of reasoning are left out
             parts = [part for part in value if isinstance(part, Mapping)]
-            value = "".join(str(p["text"]) for p in parts if p.get("type") in TEXT_PARTS)
+            pieces: list[Any] = [
+                part.get("text") for part in parts if part.get("type") in TEXT_PARTS
+            ]
+            for piece in pieces:
+                if not isinstance(piece, str):
+                    reject(where, f"a part of a choice has the text {quote(piece)}", accepted)
+            value = "".join(pieces)
         if value is not None and not isinstance(value, str):
             reject(where, f"the content of a choice is {quote(value)}", accepted)
         texts.append(value)
