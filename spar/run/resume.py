@@ -127,6 +127,8 @@ def outdated(store: RunStore, config: DecodeConfig, source: PromptSource) -> lis
         are searched again.
     """
     trees = store.trees
+    if not trees:  # the prompts need not be read
+        return []
     present = [prompt for prompt in source.read() if prompt.id in trees]
     changed = [prompt for prompt in present if trees[prompt.id].digest != prompt.digest]
     if changed and "changed" not in config.redo:
