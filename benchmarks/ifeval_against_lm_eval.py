@@ -1,0 +1,389 @@
+"""IFEval decoded greedily by spar's hf engine and by lm-eval's own hf model: which replies differ, and why.
+
+    python benchmarks/ifeval_against_lm_eval.py --model DIR --control-rows 64 --out runs/against-lm-eval
+    python benchmarks/ifeval_against_lm_eval.py --out runs/against-lm-eval --report reports/ifeval_lm_eval.md
+
+The same weights in float32 (TF32 off), the model's chat template, the settings of lm-eval's task (greedy, 1,280
+new tokens, no stop strings). lm-eval pads batches of prompts sorted by length; spar's rows join and leave. So
+sums are taken in another order, and where the two most likely tokens are as good as equal, either may win. For
+each reply that differs, the model reads the prompt and the common beginning once more, alone: the difference
+is a near tie if the two tokens are its two most likely ones, less than `--near-tie` nats apart. As a control
+spar answers a second time with another number of rows in its batch (`--control-rows`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reporting import (
+    by_id,
+    change,
+    facts,
+    flips,
+    paired,
+    parser,
+    percent,
+    read_result,
+    shares,
+    table,
+    torch_device,
+    write_page,
+    write_result,
+)
+
+import spar
+from spar.eval.ifeval import AVERAGE, FOUR, LOOSE, PROMPT_LOOSE, PROMPT_STRICT, STRICT
+
+CARD = 29.9
+"""IFEval of SmolLM2-135M-Instruct by its model card: the mean of prompt and instruction level, in percent."""
+TASK = {"until": [], "do_sample": False, "temperature": 0.0}
+"""`generation_kwargs` of lm-eval's task `ifeval`, version 4.0, without its `max_gen_toks`, 1,280."""
+MEANS = {AVERAGE: FOUR, "strict_mean": (PROMPT_STRICT, STRICT), "loose_mean": (PROMPT_LOOSE, LOOSE)}
+TITLES = {
+    PROMPT_STRICT: "prompt level, strict",
+    STRICT: "instruction level, strict",
+    PROMPT_LOOSE: "prompt level, loose",
+    LOOSE: "instruction level, loose",
+    AVERAGE: "mean of the four",
+    "strict_mean": "mean of the two strict",
+    "loose_mean": "mean of the two loose",
+}
+SPAR, CONTROL, LM_EVAL = "spar", "control", "lm-eval"
+ENDS, TIE, OPEN = "white space at the ends", "near tie", "not explained"
+LISTED = 12
+"""Differences that the page lists one by one."""
+
+
+def main() -> None:
+    """Measure what is missing, or write the page."""
+    made = parser(__doc__, "runs/against-lm-eval")
+    made.add_argument("--max-tokens", type=int, default=1280, help="new tokens of a reply")
+    made.add_argument("--batch", type=int, default=128, help="prompts in a batch of lm-eval")
+    made.add_argument("--control-rows", type=int, default=0, help="rows of the control; 0: none")
+    made.add_argument("--near-tie", type=float, default=0.001, help="nats between two tokens")
+    args = made.parse_args()
+    if not args.report:
+        measure(args)
+    else:
+        page(read_result(args.out), args.report)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Answer, compare, explain, and write the result."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    runs = {SPAR: answer(args, SPAR, args.rows)}
+    if args.control_rows:
+        runs[CONTROL] = answer(args, CONTROL, args.control_rows)
+    prompts = [tree.prompt for tree in spar.read_trees(args.out / SPAR / "ifeval")]
+    prompts = prompts[: args.limit]
+    path = args.out / "lm_eval.jsonl"
+    lm_eval_replies(args, prompts, path)
+    runs[LM_EVAL] = spar.evaluate(
+        "ifeval",
+        out=args.out / LM_EVAL,
+        responses=path,
+        allow_missing=True,
+        limit=args.limit,
+        offline=True,
+    )
+    texts = {name: {e.id: e.response or "" for e in run.examples} for name, run in runs.items()}
+    differences = Explainer(args, prompts).all(texts[SPAR], texts[LM_EVAL])
+    write_result(
+        args.out,
+        {
+            "facts": facts(args),
+            "n": len(prompts),
+            "max_tokens": args.max_tokens,
+            "batch": args.batch,
+            "rows": args.rows,
+            "control_rows": args.control_rows,
+            "near_tie": args.near_tie,
+            "seconds": read_times(args.out),
+            "tokens": runs[SPAR].results.usage.completion_tokens,
+            "at_limit": sum(
+                example.usage.completion_tokens >= args.max_tokens
+                for example in runs[SPAR].examples
+            ),
+            "shares": {name: by_id(run.examples, FOUR) for name, run in runs.items()},
+            "lm_eval_own": own_scores(prompts, texts[LM_EVAL]),
+            "control_differs": sum(texts[CONTROL][id_] != text for id_, text in texts[SPAR].items())
+            if args.control_rows
+            else None,
+            "differences": differences,
+        },
+    )
+    print(f"{len(prompts)} prompts, {len(differences)} replies differ; wrote {args.out}")
+
+
+def answer(args: argparse.Namespace, name: str, rows: int) -> spar.Evaluation:
+    """IFEval answered greedily by spar's hf engine; resumes."""
+    with timed(args.out, name):
+        return spar.evaluate(
+            "ifeval",
+            out=args.out / name,
+            model=args.model,
+            engine="hf",
+            dtype="fp32",
+            device=args.device,
+            max_batch_size=rows,
+            limit=args.limit,
+            draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
+            offline=True,
+        )
+
+
+def lm_eval_replies(args: argparse.Namespace, prompts: Sequence[spar.Prompt], path: Path) -> None:
+    """Append lm-eval's reply to every prompt that has none yet: a line each, written batch by batch."""
+    stored = {json.loads(line)["id"] for line in path.open()} if path.is_file() else set()
+    missing = [prompt for prompt in prompts if prompt.id not in stored]
+    if not missing:
+        return
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    with timed(args.out, LM_EVAL), path.open("a", encoding="utf-8") as stream:
+        model = HFLM(
+            pretrained=args.model,
+            dtype="float32",
+            batch_size=args.batch,
+            device=torch_device(args.device),
+        )
+        contexts = {
+            model.apply_chat_template([turn.model_dump() for turn in prompt.messages]): prompt.id
+            for prompt in missing
+        }
+        model.set_cache_hook(ReplyWriter(contexts, stream))
+        settings = {**TASK, "max_gen_toks": args.max_tokens}
+        model.generate_until(
+            [
+                Instance("generate_until", {}, (context, settings), index)
+                for index, context in enumerate(contexts)
+            ]
+        )
+
+
+class ReplyWriter:
+    """What lm-eval hands each reply to, the moment it is there: in place of its cache."""
+
+    def __init__(self, ids: Mapping[str, str], stream: Any) -> None:
+        self._ids = ids
+        self._stream = stream
+
+    def add_partial(self, _: str, request: Sequence[Any], reply: str) -> None:
+        """Write a reply."""
+        row = {"id": self._ids[request[0]], "response": reply}
+        self._stream.write(json.dumps(row) + "\n")
+        self._stream.flush()
+
+
+def own_scores(
+    prompts: Iterable[spar.Prompt], replies: Mapping[str, str]
+) -> dict[str, dict[str, list[float]]]:
+    """The shares of lm-eval's replies by lm-eval's own scoring, without spar's seeds."""
+    from lm_eval.tasks.ifeval.utils import process_results
+
+    scores = {}
+    for prompt in prompts:
+        document = {**prompt.meta, "prompt": prompt.messages[-1].content}
+        results = process_results(document, [replies[prompt.id]])
+        scores[prompt.id] = {
+            name: [float(sum(verdict)), float(len(verdict))]
+            if isinstance(verdict, list)
+            else [float(verdict), 1.0]
+            for name, verdict in results.items()
+        }
+    return scores
+
+
+class Explainer:
+    """Says of two greedy replies why they part."""
+
+    def __init__(self, args: argparse.Namespace, prompts: Iterable[spar.Prompt]) -> None:
+        self._args = args
+        self._prompts = {prompt.id: prompt for prompt in prompts}
+        self._loaded: tuple[Any, Any] | None = None
+
+    def all(self, ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[dict[str, Any]]:
+        """One explanation for each reply that differs."""
+        parted = [id_ for id_ in ours if ours[id_] != theirs.get(id_)]
+        return [
+            {"id": id_, **self._explain(self._prompts[id_], ours[id_], theirs.get(id_, ""))}
+            for id_ in parted
+        ]
+
+    def _explain(self, prompt: spar.Prompt, first: str, second: str) -> dict[str, Any]:
+        import torch
+
+        if first.strip() == second.strip():
+            return {"kind": ENDS}
+        # spar has stripped the reply; a reply's first token may begin with the space.
+        first = second[: len(second) - len(second.lstrip())] + first.lstrip()
+        tokenizer, model = self._load()
+        turns = [turn.model_dump() for turn in prompt.messages]
+        context = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        asked, left, right = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (context, first, second)
+        )
+        left, right = [*left, tokenizer.eos_token_id], [*right, tokenizer.eos_token_id]
+        at = next(i for i, pair in enumerate(zip(left, right, strict=False)) if len({*pair}) > 1)
+        with torch.inference_mode():
+            ids = torch.tensor([asked + left[:at]], device=model.device)
+            logits_TV = model(input_ids=ids, logits_to_keep=at + 1).logits[0].float()
+            logprobs_TV = logits_TV.log_softmax(dim=-1)
+            top_T2 = logprobs_TV.topk(2, dim=-1)
+        gaps = (top_T2.values[:, 0] - top_T2.values[:, 1]).tolist()
+        two = [left[at], right[at]]
+        gap = abs(float(logprobs_TV[-1, two[0]] - logprobs_TV[-1, two[1]]))
+        are_top = set(two) == set(top_T2.indices[-1].tolist())
+        return {
+            "kind": TIE if are_top and gap < self._args.near_tie else OPEN,
+            "position": at,
+            "gap": gap,
+            "are_top": are_top,
+            "tokens": [tokenizer.decode([token]) for token in two],
+            "median_gap": statistics.median(gaps[:-1]) if at else None,
+        }
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            model = AutoModelForCausalLM.from_pretrained(self._args.model, dtype=torch.float32)
+            model.to(torch_device(self._args.device)).eval()
+            self._loaded = AutoTokenizer.from_pretrained(self._args.model), model
+        return self._loaded
+
+
+def page(result: Mapping[str, Any], path: Path) -> None:
+    """Write the report."""
+    write_page(
+        path,
+        "IFEval, greedy: spar's hf engine against lm-eval's hf model",
+        result["facts"],
+        [*_summary(result), _scores(result), *_differences(result), *_caveats(result)],
+    )
+
+
+def _summary(result: Mapping[str, Any]) -> Iterable[str]:
+    n, rows = result["n"], result["differences"]
+    kinds = {kind: sum(row["kind"] == kind for row in rows) for kind in (ENDS, TIE, OPEN)}
+    control, parted = result["control_differs"], kinds[TIE] + kinds[OPEN]
+    yield (
+        f"The same float32 weights, chat template and limit of {result['max_tokens']:,} new tokens, {n} prompts. "
+        f"{n - parted} of {n} replies are the same: {n - len(rows)} to the last character, {kinds[ENDS]} but for "
+        f"white space at the ends, which spar strips from a draft. Of the {parted} that differ, {kinds[TIE]} part "
+        f"at a near tie and {kinds[OPEN]} are not explained."
+    )
+    if control is not None:
+        yield (
+            f"Control: spar against itself, with {result['rows'] or 'as many rows as fit'} and with "
+            f"{result['control_rows']} rows in its batch: {control} of {n} replies differ, by the batch alone."
+        )
+
+
+def _scores(result: Mapping[str, Any]) -> str:
+    rows = result["shares"]
+    ours, theirs = shares(rows[SPAR], MEANS), shares(rows[LM_EVAL], MEANS)
+    own = shares(result["lm_eval_own"], MEANS)
+    changed = paired(rows[LM_EVAL], rows[SPAR], MEANS)
+    lines = [
+        (
+            title,
+            f"{ours[name].n}",
+            percent(ours[name]),
+            percent(theirs[name]),
+            f"{100 * own[name].value:.1f}",
+            change(changed[name]),
+        )
+        for name, title in TITLES.items()
+    ]
+    gained, lost, p = flips(rows[LM_EVAL], rows[SPAR], PROMPT_STRICT)
+    heads = ("%", "n", "spar hf", "lm-eval hf", "scored by lm-eval itself", "spar - lm-eval")
+    return (
+        table(heads, lines)
+        + "\n\nPlus or minus one standard error over prompts; differences are paired, with a 95 % bootstrap "
+        f"interval over prompts. Prompts that only one passes, strictly: spar {gained}, lm-eval {lost} "
+        f"(McNemar p = {p:.2f}). The model card gives {CARD} as the mean of prompt and instruction level, for the "
+        "unquantised weights, and does not say whether strictly or loosely."
+    )
+
+
+def _differences(result: Mapping[str, Any]) -> Iterable[str]:
+    parted = sorted(
+        (row for row in result["differences"] if "gap" in row), key=lambda row: -row["gap"]
+    )
+    if not parted:
+        return
+    gaps = [row["gap"] for row in parted]
+    usual = [row["median_gap"] for row in parted if row["median_gap"] is not None]
+    yield (
+        f"Where replies part, the two tokens are {statistics.median(gaps):.1g} nats apart in the median and "
+        f"{max(gaps):.1g} at most; at the tokens before, the best is "
+        f"{statistics.median(usual) if usual else float('nan'):.1f} nats ahead of the second in the median. "
+        f"The {min(LISTED, len(parted))} largest gaps:"
+    )
+    yield table(
+        ("key", "token", "spar", "lm-eval", "gap, nats", "the two most likely", "explained as"),
+        [
+            (
+                row["id"],
+                f"{row['position']:,}",
+                *(f"`{json.dumps(token, ensure_ascii=False)}`" for token in row["tokens"]),
+                f"{row['gap']:.2g}",
+                "yes" if row["are_top"] else "no",
+                row["kind"],
+            )
+            for row in parted[:LISTED]
+        ],
+    )
+
+
+def _caveats(result: Mapping[str, Any]) -> Iterable[str]:
+    seconds, tokens = result["seconds"], result["tokens"]
+    times = "; ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
+    yield (
+        f"spar generated {tokens:,} tokens; {result['at_limit']} of {result['n']} replies reach the limit. Seconds "
+        f"with the model's loading and the scoring: {times} (lm-eval in batches of {result['batch']}). One run each, "
+        "so these show the order of magnitude. The column of lm-eval itself lets langdetect and the two "
+        "prompts with a random letter draw as they like; the others fix the draws. Positions are those of the "
+        "text tokenized again, which need not be the tokens as they were generated."
+    )
+
+
+class timed:  # noqa: N801  reads as a verb, as contextlib's do
+    """Store the seconds that a part took; of a part that was resumed, the longest start."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._out = out
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        times = read_times(self._out)
+        seconds = round(time.monotonic() - self._start, 1)
+        times[self._name] = max(seconds, times.get(self._name, 0.0))
+        self._out.mkdir(parents=True, exist_ok=True)
+        (self._out / "times.json").write_text(json.dumps(times), encoding="utf-8")
+
+
+def read_times(out: Path) -> dict[str, float]:
+    """Part to its seconds."""
+    path = out / "times.json"
+    times: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    return times
+
+
+if __name__ == "__main__":
+    main()
