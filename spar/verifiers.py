@@ -28,14 +28,8 @@ from functools import lru_cache
 from typing import Any
 
 from spar.errors import SparError, UsageError
-from spar.ifeval_verifiers import (
-    IFEVAL_TYPES,
-    LIMIT_SECONDS,
-    TooLong,
-    check,
-    checkers,
-    limited,
-)
+from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers
+from spar.instruction_checks import LIMIT_SECONDS, TooLong, limited
 from spar.types import Prompt
 
 Check = Callable[..., bool]

@@ -23,7 +23,8 @@ from spar.eval import paper
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.instructions import as_verdict, check_row, load_verifiers
-from spar.ifeval_verifiers import PACKAGES, SEEDS, Checked, check
+from spar.ifeval_verifiers import PACKAGES, check
+from spar.instruction_checks import SEEDS, Checked
 from spar.record.evaluation import Example, Scored, Share
 from spar.types import Message, Prompt
 

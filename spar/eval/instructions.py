@@ -10,14 +10,9 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.eval.datasets.local import open_data
-from spar.ifeval_verifiers import (
-    NLTK_VARIABLE,
-    TOKENIZER,
-    Checked,
-    checkers,
-    is_loaded,
-    named_folders,
-)
+from spar.ifeval_verifiers import checkers, is_loaded
+from spar.instruction_checks import Checked
+from spar.nltk_folders import TOKENIZER, VARIABLE, named_folders
 from spar.plugins import check_name
 from spar.record.evaluation import Verdict
 
@@ -42,7 +37,7 @@ def load_verifiers(data: str = "") -> Mapping[str, Any]:
     try:
         folder = open_data("nltk_data", data).root
     except UsageError as error:
-        raise UsageError(f"{error}, or set {NLTK_VARIABLE} to a folder with {TOKENIZER}") from error
+        raise UsageError(f"{error}, or set {VARIABLE} to a folder with {TOKENIZER}") from error
     return checkers(str(folder))
 
 

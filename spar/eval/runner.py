@@ -28,9 +28,9 @@ from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
-from spar.ifeval_verifiers import named_folders
 from spar.listener import Listener
 from spar.manifest import config_digest
+from spar.nltk_folders import named_folders
 from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar import ifeval_verifiers
+from spar import ifeval_verifiers, instruction_checks
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, UsageError
 from spar.eval.benchmark import ANSWERS, Answer
 from spar.eval.ifeval import FAULTY, IFEval
 from spar.eval.instructions import load_verifiers
 from spar.eval.statistics import metrics
-from spar.ifeval_verifiers import IFEVAL_TYPES, LANGUAGE_TYPES, check, checkers, variants
+from spar.ifeval_verifiers import IFEVAL_TYPES, LANGUAGE_TYPES, check, checkers
+from spar.instruction_checks import variants
 from spar.record.evaluation import Scored
 from spar.run.job import Job
 from spar.types import Message, Prompt, SearchTree, Usage
@@ -530,7 +531,7 @@ def test_failing_verifier_is_data(
     monkeypatch: pytest.MonkeyPatch, name: str, kwargs: dict[str, Any], text: str, error: str
 ) -> None:
     """A verifier that raises or hangs counts as not followed and is named; the others still count."""
-    monkeypatch.setattr(ifeval_verifiers, "LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(instruction_checks, "LIMIT_SECONDS", 0.1)
     other = ("keywords:forbidden_words", {"forbidden_words": ["cat"]})
     scored = IFEval().score([prompt("a", (name, kwargs), other)], Given({"a": text}))
     (example,) = scored.examples

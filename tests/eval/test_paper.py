@@ -22,7 +22,7 @@ from spar.eval.lm_harness.scored import as_scored
 from spar.eval.paper import PaperTable
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
-from spar.ifeval_verifiers import Checked
+from spar.instruction_checks import Checked
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
 from spar.types import Judgement, Message, Node, Prompt, SearchTree

@@ -1,0 +1,220 @@
+"""Instructions held against a response by other packages' verifiers, with verdicts that anyone can repeat.
+
+    check_instructions(verifiers, "Two words.", [("length_constraints:number_words", {...})], seed="1")
+
+A verifier is a class of IFEval's shape: `build_description(**arguments)`, then `check_following(text)`. It is
+called and not rewritten. This module adds what makes a verdict the same on every machine and in every order:
+
+- A verifier draws what its arguments do not say: the row's id seeds the draw, and Python's `random` is left as
+  it was.
+- Types that ask langdetect for the language get its chance where a text is too short to tell. Here `SEEDS`
+  draws decide by majority, and a verdict on which they differ is marked `undecided`.
+- A verifier that fails, or that a response keeps busy past `LIMIT_SECONDS`, counts as not followed and says so.
+
+Which verifiers there are is in `spar.ifeval_verifiers` and `spar.ifbench_verifiers`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import random
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+SEEDS = range(5)
+"""langdetect's seeds; most of them decide. An odd number, so that there is no tie."""
+LIMIT_SECONDS = 5.0
+"""Processor time that one instruction of one response may take; honest ones take a hundredth of it."""
+SHOWN_CHARACTERS = 160
+"""A longer description of an instruction is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierSet:
+    """Verifiers of one package."""
+
+    classes: Mapping[str, Any]
+    """Instruction type to the verifier's class."""
+    language_types: frozenset[str] = frozenset()
+    """Types whose verdict rests on langdetect."""
+    logger: str = ""
+    """The logger to which the verifiers write whole responses, silenced meanwhile; "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One instruction held against one response."""
+
+    name: str
+    """Type of the instruction."""
+    why: str
+    """The instruction in words."""
+    strict: bool
+    """Whether the response as it is follows it."""
+    loose: bool
+    """Whether one of its variants does."""
+    error: str = ""
+    """What the verifier failed with, "" where it did not."""
+    undecided: bool = False
+    """Whether langdetect's draws disagree about the language, so that the verdict is that of most of them."""
+
+    @property
+    def reason(self) -> str:
+        """The instruction in words, and what qualifies the verdict."""
+        if self.error:
+            return f"{self.why} [the verifier failed: {self.error}]"
+        if self.undecided:
+            return f"{self.why} [too short to tell its language: most of {len(SEEDS)} draws decide]"
+        return self.why
+
+
+def check_instructions(
+    verifiers: VerifierSet,
+    response: str,
+    instructions: Iterable[tuple[str, Mapping[str, Any]]],
+    *,
+    seed: str | int,
+    prompt: str = "",
+    loosely: bool = True,
+) -> list[Checked]:
+    """The verdicts on each instruction, in order.
+
+    Parameters
+    ----------
+    response:
+        The text to check; a blank one follows nothing.
+    instructions:
+        Type and arguments of each; arguments that are None are left out.
+    seed:
+        The row's id: what a verifier draws follows from it alone.
+    prompt:
+        The prompt's text, for verifiers that ask for it.
+    loosely:
+        Whether the response's variants are checked too; without, `loose` is `strict`.
+    """
+    texts = variants(response) if loosely else (response,)
+    with _seeded(str(seed), verifiers):
+        return [
+            _checked(verifiers, verifiers.classes[name](name), arguments, texts, prompt)
+            for name, arguments in instructions
+        ]
+
+
+def variants(response: str) -> tuple[str, ...]:
+    """The texts of which one must pass in loose scoring, the response itself first.
+
+    They are the whole, without its first line, without its last line and without both, each as it is
+    and without asterisks. A text that comes up twice is listed once.
+    """
+    lines = response.split("\n")
+    parts = (lines[1:], lines[:-1], lines[1:-1])
+    texts = (response, *("\n".join(part).strip() for part in parts))
+    return tuple(dict.fromkeys((*texts, *(text.replace("*", "") for text in texts))))
+
+
+class TooLong(Exception):
+    """A verifier used up its time."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `TooLong` in here after so much processor time of this process.
+
+    Only the main thread can be interrupted, and not on Windows: elsewhere there is no limit.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TooLong(f"more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _checked(
+    verifiers: VerifierSet,
+    instruction: Any,
+    arguments: Mapping[str, Any],
+    texts: Sequence[str],
+    prompt: str,
+) -> Checked:
+    why, strict, loose, error, undecided = "", False, False, "", False
+    try:
+        with limited(LIMIT_SECONDS):
+            why = _built(instruction, arguments, prompt)
+            for number, text in enumerate(texts):
+                votes = _votes(verifiers, instruction, text)
+                loose = 2 * sum(votes) > len(votes)
+                strict = strict or (loose and not number)
+                undecided = undecided or len(set(votes)) > 1
+                if loose:
+                    break
+    except Exception as failure:  # a verifier's failure is data, as an attempt's is
+        error = str(failure) if isinstance(failure, TooLong) else _kind(failure)
+    return Checked(instruction.id, why, strict, loose, error, undecided)
+
+
+def _votes(verifiers: VerifierSet, instruction: Any, text: str) -> tuple[bool, ...]:
+    """One verdict on a text, or one a seed where langdetect samples."""
+    if not text.strip():
+        return (False,)
+    if instruction.id not in verifiers.language_types:
+        return (bool(instruction.check_following(text)),)
+    detector, votes = _language_detector(), []
+    for seed in SEEDS:
+        detector.seed = seed
+        votes.append(bool(instruction.check_following(text)))
+    return tuple(votes)
+
+
+def _built(instruction: Any, arguments: Mapping[str, Any], prompt: str) -> str:
+    """Give the verifier its arguments; the instruction in its words, with what it drew."""
+    passed = {key: value for key, value in arguments.items() if value is not None}
+    description = instruction.build_description(**passed)
+    if "prompt" in (instruction.get_instruction_args() or ()):
+        description = instruction.build_description(prompt=prompt)
+    line = " ".join(description.split())
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
+
+
+def _kind(failure: Exception) -> str:
+    """Name of its type; its text may be a whole response."""
+    kind = type(failure)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+@contextmanager
+def _seeded(seed: str, verifiers: VerifierSet) -> Iterator[None]:
+    """Draws follow from the seed, and what a verifier logs goes nowhere."""
+    detector = _language_detector() if verifiers.language_types else None
+    logger = logging.getLogger(verifiers.logger) if verifiers.logger else None
+    state = random.getstate()
+    before = detector and detector.seed, logger and logger.disabled
+    random.seed(seed)
+    if logger:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        if detector:
+            detector.seed = before[0]
+        if logger:
+            logger.disabled = bool(before[1])
+
+
+def _language_detector() -> Any:
+    return importlib.import_module("langdetect").DetectorFactory
