@@ -1,7 +1,8 @@
 """What every test shares: a closed network, one thread a process, and models that are built once.
 
 Tests that share an expensive fixture carry the mark `xdist_group`, so that a parallel run (`make test`)
-builds it in one process only. Those marked `vllm`, `ray`, `deepspeed` or `evalharness` are grouped here.
+builds it in one process only. Those marked `vllm`, `ray`, `deepspeed`, `evalharness` or
+`smollm2` are grouped here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.fixture_smollm2 import smollm2
 from tests.infer.fixture_vllm import (
     forked_vllm,
     tiny_vllm_model,
@@ -32,6 +34,7 @@ from tests.tiny import build_tiny
 
 __all__ = [
     "forked_vllm",
+    "smollm2",
     "tiny_vllm_model",
     "vllm_engine",
     "vllm_server",
@@ -42,10 +45,14 @@ settings.register_profile("spar", deadline=None, max_examples=60)
 settings.load_profile("spar")
 
 _LOOPBACK = ("127.", "::1", "localhost")
-_FIXTURE_MARKS = {"tiny_model": ("model",), "finished_loop": ("model", "slow")}
+_FIXTURE_MARKS = {
+    "tiny_model": ("model",),
+    "finished_loop": ("model", "slow"),
+    "smollm2": ("smollm2", "slow"),
+}
 """Fixture to the marks of the tests that use it."""
 _FIXTURE_GROUPS = {"finished_loop": "loop"}
-_MARK_GROUPS = ("vllm", "ray", "deepspeed", "evalharness")
+_MARK_GROUPS = ("vllm", "ray", "deepspeed", "evalharness", "smollm2")
 """Marks whose tests share an expensive fixture or import."""
 
 

@@ -107,7 +107,23 @@ def vllm_engine(vllm_session_engine: Engine) -> SharedEngine:
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL, ending in /v1, of a `vllm serve` of the embedded model, which it calls `nano`."""
     require_vllm()
-    log = tmp_path_factory.mktemp("vllm_server") / "log.txt"
+    with serve(CHECKPOINT, "nano", tmp_path_factory.mktemp("vllm_server") / "log.txt") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serve(model: Path, name: str, log: Path, *options: str) -> Iterator[str]:
+    """Run `vllm serve` on a model in fp32; gives its base URL, ending in /v1.
+
+    Parameters
+    ----------
+    name:
+        What the server calls the model.
+    log:
+        Where its output goes.
+    options:
+        Further ones of its command line.
+    """
     port = _free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -115,11 +131,11 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             # is not.
             [
                 *(sys.executable, "-m", "tests.vllm_fork"),
-                *("--model", str(CHECKPOINT), "--served-model-name", "nano"),
+                *("--model", str(model), "--served-model-name", name),
                 *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"),
                 *("--block-size", "32", "--enforce-eager", "--generation-config", "vllm"),
                 *("--enable-prompt-tokens-details", "--max-num-seqs", "16"),
-                *("--kv-cache-memory-bytes", str(1 << 28)),
+                *("--kv-cache-memory-bytes", str(1 << 28), *options),
             ],
             cwd=Path(__file__).parents[2],
             env=os.environ | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
