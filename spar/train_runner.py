@@ -32,7 +32,7 @@ from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
 from spar.train.recipe import FREE, MIXES, TrainConfig
 from spar.train.stage import Stage
-from spar.train.status import LoopState, read_config, read_loop
+from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.worker import execute_in_process
 
 
@@ -68,7 +68,7 @@ class TrainResult:
 
     directory: Path
     iteration: int
-    """The last iteration with both models trained; the loop's first models count as one."""
+    """The last iteration whose models are trained; the loop's first models count as one."""
     actor: str
     """Folder of its actor, or the name of the first one; "" for the embedded model."""
     refiner: str
@@ -176,9 +176,8 @@ def read_result(directory: Path) -> TrainResult:
     _, origin = read_config(directory)
     last, models = origin.iteration, Models(origin.actor, origin.refiner)
     for iteration in range(origin.iteration + 1, state.config.last_iteration + 1):
-        trained = models_after(directory, iteration, origin)
-        if all((Path(m) / "config.json").is_file() for m in (trained.actor, trained.refiner)):
-            last, models = iteration, trained
+        if is_trained(state.config, directory, iteration):
+            last, models = iteration, models_after(state.config, directory, iteration, origin)
     return TrainResult(directory, last, models.actor, models.refiner, state.scores, state)
 
 

@@ -127,7 +127,7 @@ def generate(spec: GenerationSpec) -> None:
 
     listener = open_progress("plain")
     source, job = _job(spec)
-    config = resolve_config(spec.config, listener.note, roles=job.roles)
+    config = resolve_config(spec.config, listener.note, roles=job.model_roles(spec.config))
     with RunStore.open(spec.out, _movable(make_manifest(config))) as store:
         asyncio.run(Run(config, source, store, listener, job=job).execute())
 
@@ -197,6 +197,7 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     """The prompts of a stage, and what it does with them."""
     from spar.prompts import read_prompts
     from spar.run.job import Job
+    from spar.run.resolve import model_roles
     from spar.run.resume import PromptSource
     from spar.run.two_phase import StoredDrafts, unjudged
 
@@ -204,12 +205,13 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
         return _search_job(spec)
     count = sum(1 for _ in read_prompts(spec.prompts))
     source = PromptSource(lambda: read_prompts(spec.prompts), count)
+    roles = model_roles(spec.config, spec.roles)
     match spec:
         case DraftSpec():
-            job = Job("", (), roles=spec.roles, strategy=unjudged, strategy_name="drafts")
+            job = Job("", (), roles=roles, strategy=unjudged, strategy_name="drafts")
         case VoteSpec():
             drafts = StoredDrafts(Path(spec.source))
-            job = Job("", (), roles=spec.roles, change=lambda roles: replace(roles, actor=drafts))
+            job = Job("", (), roles=roles, change=lambda opened: replace(opened, actor=drafts))
         case _:
             job = Job("", ())
     return source, job
@@ -218,6 +220,7 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
 def _search_job(spec: SearchSpec) -> tuple[PromptSource, Job]:
     """The prompts with a failing draft, and searches from one such draft each."""
     from spar.run.job import Job
+    from spar.run.resolve import model_roles
     from spar.run.resume import PromptSource
     from spar.store import read_manifest, read_trees
     from spar.train.data.pairs import failing_draft
@@ -240,7 +243,8 @@ def _search_job(spec: SearchSpec) -> tuple[PromptSource, Job]:
 
     prompts.sort(key=lambda prompt: prompt.id)  # trees are stored in the order in which they ended
     replace_json(spec.count_file, {"prompts": len(prompts)})
-    job = Job("", (), roles=spec.roles, roots=lambda roles: root_of)
+    roles = model_roles(spec.config, spec.roles)
+    job = Job("", (), roles=roles, roots=lambda opened: root_of)
     return PromptSource(lambda: iter(prompts), len(prompts)), job
 
 

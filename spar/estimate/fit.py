@@ -18,7 +18,7 @@ from spar.estimate.memory import (
 )
 from spar.estimate.model_size import ModelSize, model_size
 from spar.run.placement import USABLE
-from spar.run.resolve import deployments, loads_models, shown_model
+from spar.run.resolve import deployments, loads_models, model_roles, shown_model
 from spar.train.methods import LOOP_METHODS, method_for
 from spar.train.settings import LaunchSettings, TrainerSettings
 from spar.train.specs import GenerationSpec, TrainingSpec
@@ -131,7 +131,7 @@ def _loaded_sizes(spec: GenerationSpec, sizes: Sizes) -> dict[str, ModelSize | N
     """The models that a stage loads at the same time, and their sizes."""
     served = deployments(spec.config)
     loaded: dict[str, ModelSize | None] = {}
-    for role in spec.roles:
+    for role in model_roles(spec.config, spec.roles):
         if served[role].urls:
             continue
         # A later iteration's model does not exist yet; it will be as large as its starting point.

@@ -23,7 +23,7 @@ from spar.eval.datasets.registry import data_set
 from spar.hardware import has_package, is_installed
 from spar.plugins import ENGINES
 from spar.pretrained import check_model_folder
-from spar.run.resolve import deployments, loads_models
+from spar.run.resolve import deployments, loads_models, model_roles
 from spar.train.settings import TrainerSettings
 from spar.train.specs import (
     BootstrapBuildSpec,
@@ -155,9 +155,10 @@ def _loaded(config: DecodeConfig, roles: Sequence[Role]) -> Iterator[str]:
     """Models that the engine loads for the roles, from folders or the hub."""
     if not loads_models(config):
         return
-    for role, deployment in deployments(config).items():
-        if role in roles and not deployment.urls:
-            yield deployment.model
+    served = deployments(config)
+    for role in model_roles(config, roles):
+        if not served[role].urls:
+            yield served[role].model
 
 
 def _model(model: str) -> str:

@@ -71,8 +71,9 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
             pair = 2 * _reply_bytes(decode.draft.max_tokens) + TREE_BYTES
             judgement = _reply_bytes(decode.vote.max_tokens)
             example = pair + judgement + _reply_bytes(decode.refine.max_tokens)
-            examples = _most_examples(config, prompts)
-            return StageCounts(text_bytes=int(prompts * pair + examples * example))
+            examples = _most_examples(config, prompts) if "rft" in config.methods else 0
+            pairs = _most_pairs(config, prompts) if "dpo" in config.methods else 0
+            return StageCounts(text_bytes=int(pairs * pair + examples * example))
         case EvalStageSpec():
             return StageCounts(evaluations=len(stage.spec.items))
         case TrainingSpec():
@@ -122,6 +123,10 @@ def _most_examples(config: TrainConfig, prompts: int) -> int:
 
 
 def _most_steps(config: TrainConfig, spec: TrainingSpec, prompts: int) -> int:
-    pairs = min(prompts, config.max_pairs or prompts)
-    examples = pairs if spec.role == "actor" else _most_examples(config, prompts)
-    return spec.settings.num_steps(examples)
+    actor = spec.role == "actor"
+    return spec.settings.num_steps((_most_pairs if actor else _most_examples)(config, prompts))
+
+
+def _most_pairs(config: TrainConfig, prompts: int) -> int:
+    pairs = prompts * (2 if config.pairs == "both" else 1)
+    return min(pairs, config.max_pairs or pairs)

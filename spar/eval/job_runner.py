@@ -22,7 +22,7 @@ from spar.record.evaluation import EXAMPLES, RESULTS
 from spar.run.build import make_manifest
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
-from spar.run.resolve import models, required_roles, resolve_config, urls
+from spar.run.resolve import models, resolve_config, urls
 from spar.run.resume import PromptSource, is_complete
 from spar.run.session import Run
 from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore, read_manifest, refuse_other_kind
@@ -49,7 +49,7 @@ class DirectoryJobRunner:
         config = self._config(job)
         directory = self.outputs.directory / job.name
         source = PromptSource(lambda: iter(job.prompts), len(job.prompts))
-        roles = job.roles or required_roles(config)
+        roles = job.model_roles(config)
         on_server = any(urls(config)[role] for role in roles)
         finished = is_complete(directory, config, source)
         if finished and not on_server:

@@ -40,7 +40,7 @@ from spar.record.evaluation import Results, writing
 from spar.run.build import make_manifest, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
-from spar.run.resolve import required_roles, resolve_config
+from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary
 from spar.store import RunStore
 from spar.types import SearchTree
@@ -153,7 +153,7 @@ class SweepJobRunner(DirectoryJobRunner):
             self.counts.add(self.point, 0)
         if not job.prompts or not folders or is_complete(directory, config, source):
             return
-        config = resolve_config(config, lambda _: None, roles=job.roles or required_roles(config))
+        config = resolve_config(config, lambda _: None, roles=job.model_roles(config))
         manifest = make_manifest(config)
         settings = job.changed(search_settings(config, manifest.digest))
         with RunStore.open(directory, manifest) as store:

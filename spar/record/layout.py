@@ -20,7 +20,7 @@ BUILD_STAGE = "build"
 EVAL_STAGE = "eval"
 """The stage that evaluates the models of an iteration; the last one of a loop with benchmarks."""
 LAST_TRAINING = "rft"
-"""The last stage of a loop without benchmarks."""
+"""The last stage of a loop without benchmarks that trains both models."""
 LOOP_TRAININGS = ("dpo", LAST_TRAINING)
 """The trainings of an iteration."""
 BOOTSTRAP_TRAININGS = ("actor", "refiner")

@@ -23,8 +23,9 @@ SourceRun = Literal["search", "drafts"]
 """The run that a tree belongs to: the searches, or the judged drafts."""
 ExampleKind = Literal["refine", "tree", "draft"]
 """A winning refinement, a judgement of a node in a search, a judgement of a draft."""
-Pairing = Literal["refined", "independent"]
-"""A draft and its refinement (paper), or two drafts (the paper's ablation without refinement)."""
+Pairing = Literal["refined", "independent", "both"]
+"""A draft and its refinement (paper), two drafts (the paper's ablation without refinement), or, of each prompt that has
+them, a pair of either kind."""
 JudgementFilter = Literal["split", "decided"]
 """Judgements to learn from: those with a majority but not unanimous (paper), or all with a majority."""
 ExportFormat = Literal["trl", "llamafactory", "jsonl"]
@@ -125,6 +126,8 @@ class PairMeasures(Record):
     pairs: int
     swapped: int
     """Pairs whose sides were swapped at random."""
+    cut: int = Field(default=0, exclude_if=lambda value: not value)
+    """Pairs whose chosen side is the beginning of the rejected one, cut shorter and not changed otherwise."""
     edit_similarity: Spread | None
     """1 - Levenshtein distance / length of the longer side, in characters; None without pairs."""
     characters_more: Spread | None
@@ -197,6 +200,10 @@ class BuildReport(DatasetReport):
     """Pairs before `max_pairs`."""
     pairs: PairMeasures
     """The selected pairs."""
+    pairs_by_run: dict[SourceRun, PairMeasures] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
+    """Those of either kind, where both are built."""
 
 
 class AnswerCounts(Record):

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from spar.config import DecodeConfig
 from spar.infer.decode import RootsProvider
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
+from spar.run.resolve import required_roles
 from spar.types import Prompt, Role
 
 
@@ -25,8 +27,8 @@ class Job:
     prompts: Sequence[Prompt]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `EvalConfig` to change, such as `{"strategy": "greedy", "budget": 1}`."""
-    roles: tuple[Role, ...] = ()
-    """Roles that call a model, () for those that the strategy and the judge of the settings require."""
+    roles: tuple[Role, ...] | None = None
+    """Roles that call a model; None for those that the strategy, the judge and the refiner of the settings require."""
     grader: bool = False
     """Whether the models are the grader's in place of the run's."""
     change: Callable[[Roles], Roles] = lambda roles: roles
@@ -39,6 +41,10 @@ class Job:
     """A `spar.infer.strategy.Strategy` in place of the named one."""
     strategy_name: str = ""
     """Its name in the record."""
+
+    def model_roles(self, config: DecodeConfig) -> tuple[Role, ...]:
+        """Roles that call a model, () where programs do all."""
+        return required_roles(config) if self.roles is None else self.roles
 
     def changed(self, settings: SearchSettings) -> SearchSettings:
         """The settings of a search with this job's own strategy, where it has one."""

@@ -148,13 +148,17 @@ async def close_all(
 
 def required_roles(config: DecodeConfig) -> tuple[Role, ...]:
     """Roles for which the strategy, the judge and the refiner call a model."""
-    strategy = STRATEGIES.spec(config.strategy)
+    return model_roles(config, STRATEGIES.spec(config.strategy).roles)
+
+
+def model_roles(config: DecodeConfig, roles: Collection[Role]) -> tuple[Role, ...]:
+    """Those of the roles that a model plays, and not a program."""
     calls_model = {
         "actor": True,
         "judge": JUDGES.spec(config.judge).uses_model,
         "refiner": REFINERS.spec(config.refiner or "model").uses_model,
     }
-    return tuple(role for role in ROLES if role in strategy.roles and calls_model[role])
+    return tuple(role for role in ROLES if role in roles and calls_model[role])
 
 
 def deployments(config: DecodeConfig) -> dict[Role, Deployment]:

@@ -31,7 +31,7 @@ from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.placement import memory_shares, place_roles
 from spar.run.prompt_checks import check_prompts
-from spar.run.resolve import Engines, deployments, required_roles
+from spar.run.resolve import Engines, deployments
 from spar.run.resume import PromptSource, load_summary, outdated
 from spar.run.two_phase import (
     FOLDER,
@@ -65,7 +65,7 @@ class Run:
     @property
     def roles(self) -> tuple[Role, ...]:
         """Roles that call a model."""
-        return self.job.roles or required_roles(self.config)
+        return self.job.model_roles(self.config)
 
     async def execute(self) -> Summary:
         """Search every prompt without a tree; returns the totals of the whole run.
@@ -259,7 +259,7 @@ class Run:
         if self.pool is not None:
             engines.opened = self.pool.engines
         before = engines.counts()
-        if not before:
+        if roles and not before:
             self.listener.note(engines.opening_note)
         try:
             yield engines

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from spar.errors import RunStopped, SparError, UsageError
 from spar.files import replace_json
 from spar.plugins import check_name
+from spar.record.layout import DPO_FILE, RFT_FILE
 from spar.record.training import BUILD_REPORT
 from spar.record.training_data import (
     EXPORT_FORMATS,
@@ -26,6 +27,7 @@ from spar.record.training_data import (
     Pair,
     Pairing,
     RefinerExample,
+    SourceRun,
 )
 from spar.train.data.export import export
 from spar.train.data.measure import measure_pairs, open_similarity
@@ -38,10 +40,12 @@ from spar.train.data.report import (
 )
 from spar.train.data.scan import (
     BuildSettings,
+    PairKey,
     Scan,
     Source,
+    key_of_pair,
     open_sources,
-    run_of_pairs,
+    runs_of_pairs,
     scan_sources,
 )
 from spar.train.data.selection import QUOTAS, Bucket, Candidate, key_of, select
@@ -64,12 +68,19 @@ def build(settings: BuildSettings) -> BuildReport:
     sources = open_sources(settings)
     scan = scan_sources(sources, settings)
     _require_pairs(scan, settings)
-    prompt_ids = sorted(scan.pairs, key=scan.pairs.__getitem__)[: settings.max_pairs]
+    pair_keys = sorted(scan.pairs, key=scan.pairs.__getitem__)[: settings.max_pairs]
     candidates = select(scan.candidates, QUOTAS[settings.quotas])
-    pairs, examples = collect(sources, settings, prompt_ids, candidates)
+    pairs, examples = collect(sources, settings, pair_keys, candidates)
     measures = measure_pairs(pairs, settings.embedding_model)
+    runs = runs_of_pairs(settings)
+    by_run = {run: [pair for pair in pairs if pair.run == run] for run in runs if len(runs) > 1}
     with writing_dataset(settings.out):
-        files = export(settings.export, settings.out, pairs=pairs, examples=examples)
+        files = export(
+            settings.export,
+            settings.out,
+            pairs=pairs if "dpo" in settings.methods else None,
+            examples=examples if "rft" in settings.methods else None,
+        )
         report = BuildReport(
             seed=settings.seed,
             pairing=settings.pairs,
@@ -79,6 +90,7 @@ def build(settings: BuildSettings) -> BuildReport:
             runs={source.run: source_report(source, scan) for source in sources},
             possible_pairs=len(scan.pairs),
             pairs=measures,
+            pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
             notes=tuple(_notes(sources, scan, examples, settings)),
             files=files,
             **report_fields(scan, examples),
@@ -95,7 +107,7 @@ def read_report(folder: Path) -> BuildReport:
 def collect(
     sources: Iterable[Source],
     settings: BuildSettings,
-    prompt_ids: Sequence[str],
+    pair_keys: Sequence[PairKey],
     candidates: Sequence[Candidate],
 ) -> tuple[list[Pair], list[RefinerExample]]:
     """Read the runs again for the selected pairs and examples, in the order of the selection.
@@ -105,37 +117,42 @@ def collect(
     RunStopped
         The runs have changed.
     """
-    pairs: dict[str, Pair] = {}
+    pairs: dict[PairKey, Pair] = {}
     examples: dict[tuple[Bucket, str, int], RefinerExample] = {}
-    pair_ids, keys = set(prompt_ids), {candidate.key for candidate in candidates}
+    selected, keys = set(pair_keys), {candidate.key for candidate in candidates}
     for source in sources:
         for tree in source.trees():
             pair = source.pair(tree, settings)
-            if pair is not None and pair.prompt_id in pair_ids:
-                pairs[pair.prompt_id] = (
+            if pair is not None and key_of_pair(pair) in selected:
+                pairs[key_of_pair(pair)] = (
                     shuffled(pair, settings.seed) if settings.shuffle_labels else pair
                 )
             for example in source.examples(tree, settings):
                 if (key := key_of(example)) in keys:
                     examples[key] = example
-    if len(pairs) < len(pair_ids) or len(examples) < len(keys):
+    if len(pairs) < len(selected) or len(examples) < len(keys):
         raise RunStopped("a run was replaced while it was being read; build again")
-    return [pairs[id_] for id_ in prompt_ids], [examples[c.key] for c in candidates]
+    return [pairs[key] for key in pair_keys], [examples[c.key] for c in candidates]
 
 
 def summary_lines(report: BuildReport, out: Path) -> list[str]:
     """The report in a few human-readable lines."""
     similarity, longer = report.pairs.edit_similarity, report.pairs.words_more
     counts = ", ".join(f"{name} {count}" for name, count in report.examples.items())
-    lines = [
-        f"wrote {out}: {', '.join(report.files)}, {BUILD_REPORT}",
-        f"pairs: {report.pairs.pairs} of {report.possible_pairs} ({report.pairing})",
-        f"refiner examples: {sum(report.examples.values())} ({counts})",
-    ]
+    lines = [f"wrote {out}: {', '.join(report.files)}, {BUILD_REPORT}"]
+    if DPO_FILE in report.files:
+        kinds = [f"{run} {measures.pairs}" for run, measures in report.pairs_by_run.items()]
+        by_run = f": {', '.join(kinds)}" if kinds else ""
+        lines.append(
+            f"pairs: {report.pairs.pairs} of {report.possible_pairs} ({report.pairing}{by_run})"
+        )
+    if RFT_FILE in report.files:
+        lines.append(f"refiner examples: {sum(report.examples.values())} ({counts})")
     if similarity and longer:
+        shorter = f", {report.pairs.cut} of them its beginning" if report.pairs.cut else ""
         lines.append(
             f"sides of a pair: edit similarity {similarity.mean:.3f} (median {similarity.median:.3f}), "
-            f"the chosen side {longer.mean:+.1f} words"
+            f"the chosen side {longer.mean:+.1f} words{shorter}"
         )
     for run, source in report.runs.items():
         votes = source.votes
@@ -159,18 +176,24 @@ def main() -> None:
 
 
 def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
-    run, num_pairs = run_of_pairs(settings), len(scan.pairs)
-    if num_pairs >= settings.min_pairs:
+    runs = runs_of_pairs(settings)
+    if not runs or len(scan.pairs) >= settings.min_pairs:
         return
-    what = {
-        "search": "turned a failing draft into a passing refinement",
-        "drafts": "have a passing and a failing draft",
-    }[run]
-    directory = settings.search if run == "search" else settings.drafts
+    reasons = []
+    for run in runs:
+        num_pairs = sum(of_run == run for of_run, _ in scan.pairs)
+        directory = settings.search if run == "search" else settings.drafts
+        reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {PAIR_TREES[run]}")
     raise UsageError(
-        f"{directory}: {num_pairs} of {scan.trees[run]} trees {what}, and {settings.min_pairs} are "
-        "required; run more prompts, or lower min_pairs"
+        f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs"
     )
+
+
+PAIR_TREES: Mapping[SourceRun, str] = {
+    "search": "turned a failing draft into a passing refinement",
+    "drafts": "have a passing and a failing draft",
+}
+"""What the trees of a run have that make a pair."""
 
 
 def _notes(
@@ -179,7 +202,7 @@ def _notes(
     examples: Sequence[RefinerExample],
     settings: BuildSettings,
 ) -> Iterator[str]:
-    for source in sources:
+    for source in sources if "rft" in settings.methods else ():
         votes, rule = scan.votes[source.run], source.manifest.config.get("vote_rule", "full")
         if rule != "full":
             yield f"{source.directory}: votes were cast by the rule {rule!r}, so fewer judgements are split"

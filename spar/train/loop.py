@@ -110,6 +110,7 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
     benchmarks = config.benchmarks or (EvalSpec(benchmark="any"),)
     changes = {
         "iterations": last,
+        "methods": tuple(LOOP_METHODS),
         "benchmarks": benchmarks,
         "iterative": True,
         "measure_start": True,

@@ -16,7 +16,7 @@ from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
-from spar.train.methods import LOOP_METHODS, method_for
+from spar.train.methods import LOOP_METHODS
 from spar.train.recipe import EvalSpec, TrainConfig, first_models
 from spar.train.specs import (
     BuildSpec,
@@ -33,7 +33,7 @@ from spar.train.stage import Stage
 from spar.types import Role
 
 STAGES = ("draft", "judge", "search", "build", *LOOP_METHODS, "eval")
-"""The stages of an iteration, in order."""
+"""The stages of an iteration, in order; a loop may leave out the search, a training and the evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,19 @@ def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, 
     return tuple(stages)
 
 
-def models_after(run: Path, iteration: int, origin: Origin) -> Models:
-    """The models that an iteration trains."""
+def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str, ...]:
+    """Folders of the models that an iteration trains."""
+    home = iteration_folder(run, iteration)
+    return tuple(str(home / name / "model") for name in config.methods)
+
+
+def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Models:
+    """The models at the end of an iteration: those that it trains, and the first one of a role that no one trains."""
     if iteration <= origin.iteration:
         return Models(origin.actor, origin.refiner)
-    home = iteration_folder(run, iteration)
-    return Models(*(str(home / method_for(role) / "model") for role in ("actor", "refiner")))
+    folders = trained_models(config, run, iteration)
+    trained = {LOOP_METHODS[name].role: m for name, m in zip(config.methods, folders, strict=True)}
+    return Models(trained.get("actor", origin.actor), trained.get("refiner", origin.refiner))
 
 
 _SAMPLED = {"strategy": "best-of-n", "greedy_first": False, "vote_rule": "full"}
@@ -98,7 +105,7 @@ _SAMPLED = {"strategy": "best-of-n", "greedy_first": False, "vote_rule": "full"}
 
 def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
     home = iteration_folder(run, iteration)
-    models = models_after(run, iteration - 1, origin)
+    models = models_after(config, run, iteration - 1, origin)
     sampled = {"budget": config.samples, **_SAMPLED}
 
     def generation(kind: type[GenerationSpec], name: str, source: str, **changes: Any) -> Stage:
@@ -122,11 +129,13 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
 
     yield generation(DraftSpec, "draft", "", **sampled)
     yield generation(VoteSpec, "judge", "draft", **sampled)
-    yield generation(SearchSpec, "search", "judge", **config.search)
+    if config.searches:
+        yield generation(SearchSpec, "search", "judge", **config.search)
     yield Stage("build", home, _build(config, home))
-    for name, method in LOOP_METHODS.items():
-        assert method.role is not None
-        yield Stage(name, home, _training(config, home, name, models.of(method.role)))
+    for name in config.methods:
+        role = LOOP_METHODS[name].role
+        assert role is not None
+        yield Stage(name, home, _training(config, home, name, models.of(role)))
     if config.benchmarks:
         yield _eval(config, run, iteration, origin)
 
@@ -134,9 +143,10 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
 def _build(config: TrainConfig, home: Path) -> BuildSpec:
     return BuildSpec(
         out=str(home / "build"),
-        search=str(home / "search"),
+        search=str(home / "search") if config.searches else "",
         drafts=str(home / "judge"),
         seed=config.seed,
+        methods=config.methods,
         pairs=config.pairs,
         shuffle_labels=config.shuffle_labels,
         quotas=config.quotas,
@@ -188,8 +198,8 @@ def _template_arguments(config: TrainConfig, role: Role) -> dict[str, Any]:
 
 def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:
     home = iteration_folder(run, iteration)
-    models = models_after(run, iteration, origin)
-    trained = (models.actor, models.refiner) if iteration > origin.iteration else ()
+    models = models_after(config, run, iteration, origin)
+    trained = trained_models(config, run, iteration) if iteration > origin.iteration else ()
     items = tuple(_eval_item(config, item, models, origin) for item in config.benchmarks)
     return Stage("eval", home, EvalStageSpec(out=str(home / "eval"), items=items, models=trained))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -28,6 +28,7 @@ from spar.config import (
     load_eval,
     override,
     section,
+    setting,
 )
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
@@ -50,7 +51,10 @@ FREE = (
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "draft": ("samples",),
     "search": ("search",),
-    "build": ("pairs", "shuffle_labels", "quotas", "min_pairs", "max_pairs", "embedding_model"),
+    "build": (
+        *("methods", "pairs", "shuffle_labels", "quotas"),
+        *("min_pairs", "max_pairs", "embedding_model"),
+    ),
     "dpo": ("dpo",),
     "rft": ("rft",),
     "eval": ("eval", "benchmarks", "measure_start"),
@@ -58,6 +62,8 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Stage to the settings that no stage before it depends on."""
 
 
+Method = Literal["dpo", "rft"]
+"""A training of an iteration (`spar.train.methods.LOOP_METHODS`)."""
 MIXES: Mapping[str, str] = {"balanced": "last", "official": "all"}
 """The refiner's mix, which names its quotas, to the turns of a conversation that it learns (`rft.train_on`)."""
 
@@ -112,8 +118,12 @@ class TrainConfig(Settings):
     search: dict[str, Any] = Field(default_factory=dict)
     """Fields of `decode` that differ in the search stage, such as `{strategy: iterative}` for the
     paper's ablation without tree search."""
+    methods: tuple[Method, ...] = setting(get_args(Method), omit_default=True)
+    """The trainings of an iteration: `dpo` is the actor's, `rft` the refiner's (paper: both). A role whose training is
+    left out keeps its first model; its data are not built, and where nothing else needs the searches, they are left
+    out too."""
     pairs: Pairing = "refined"
-    """Draft and refinement (paper), or two drafts (its ablation without refinement)."""
+    """Draft and refinement (paper), two drafts (its ablation without refinement), or both kinds."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     quotas: Literal["balanced", "official"] = "balanced"
@@ -172,6 +182,18 @@ class TrainConfig(Settings):
     def _rft(cls, settings: dict[str, Any]) -> dict[str, Any]:
         # RFT is half as fast as the bootstrap (paper).
         return trainer_fields(SftSettings, {"learning_rate": 1e-6, **settings})
+
+    @field_validator("methods")
+    @classmethod
+    def _methods(cls, names: tuple[Method, ...]) -> tuple[Method, ...]:
+        if not names:
+            raise ValueError(f"it names no training (accepted: {', '.join(get_args(Method))})")
+        return tuple(name for name in get_args(Method) if name in names)
+
+    @property
+    def searches(self) -> bool:
+        """Whether an iteration searches: pairs, or the refiner's examples, are taken from its searches."""
+        return "rft" in self.methods or self.pairs != "independent"
 
     @property
     def last_iteration(self) -> int:

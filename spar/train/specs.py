@@ -18,13 +18,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
 
-from spar.config import DecodeConfig, EvalConfig, Settings
+from spar.config import DecodeConfig, EvalConfig, Settings, setting
 from spar.errors import UsageError
 from spar.files import count_lines
 from spar.record.training import BUILD_REPORT, SCORES_FILE, TRAIN_REPORT, read_metrics
 from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
-from spar.train.methods import METHODS, TrainingMethod
+from spar.train.methods import LOOP_METHODS, METHODS, TrainingMethod
 from spar.train.settings import LaunchSettings, TrainerSettings
 from spar.types import ROLES, Role
 
@@ -143,10 +143,11 @@ class BuildSpec(StageSpec):
     kind: Literal["build"] = "build"
     out: str
     search: str
-    """Run directory of the searches."""
+    """Run directory of the searches; "" where the loop does not search."""
     drafts: str
     """Run directory of the judged drafts."""
     seed: int
+    methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
     pairs: Pairing
     shuffle_labels: bool
     quotas: str
@@ -161,7 +162,7 @@ class BuildSpec(StageSpec):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        return Path(self.drafts) / TREES, Path(self.search) / TREES
+        return tuple(Path(run) / TREES for run in (self.drafts, self.search) if run)
 
     @property
     def output(self) -> Path:

@@ -25,7 +25,7 @@ from spar.record.training import (
     parse_scores,
 )
 from spar.store import read_manifest
-from spar.train.loop_stages import Origin, loop_stages, models_after
+from spar.train.loop_stages import Origin, loop_stages, models_after, trained_models
 from spar.train.recipe import TrainConfig
 from spar.train.specs import Progress, TrainingSpec, damaged
 from spar.train.stage import Stage, read_record
@@ -105,13 +105,18 @@ def read_origin(run: Path) -> Origin:
     config, origin = read_config(run)
     last = origin.iteration
     for iteration in range(origin.iteration + 1, config.last_iteration + 1):
-        models = models_after(run, iteration, origin)
-        if all((Path(m) / "config.json").is_file() for m in (models.actor, models.refiner)):
+        if is_trained(config, run, iteration):
             last = iteration
     if last == origin.iteration:
-        raise UsageError(f"{run} has no iteration with both models trained to continue from")
-    models = models_after(run, last, origin)
+        raise UsageError(f"{run} has no iteration whose models are trained, to continue from")
+    models = models_after(config, run, last, origin)
     return Origin(models.actor, models.refiner, last)
+
+
+def is_trained(config: TrainConfig, run: Path, iteration: int) -> bool:
+    """Whether every model that an iteration trains is there."""
+    folders = map(Path, trained_models(config, run, iteration))
+    return all((folder / "config.json").is_file() for folder in folders)
 
 
 def read_scores(run: Path, config: TrainConfig, origin: Origin) -> dict[int, Scores]:

@@ -16,7 +16,7 @@ from spar.infer.engine_wrappers import MissingEngine
 from spar.infer.search import run_search
 from spar.run.build import open_roles, search_settings
 from spar.run.job import Job
-from spar.run.resolve import Engines, required_roles
+from spar.run.resolve import Engines
 from spar.types import Role, SearchTree
 
 
@@ -48,7 +48,7 @@ class MemoryJobRunner:
         """Search prompts that have no tree yet; only the job's roles have an engine."""
         self.ran.append(job)
         config = self.config.model_copy(update=dict(job.settings))
-        asked = job.roles or required_roles(config)
+        asked = job.model_roles(config)
         engine = self.grader if job.grader else self.engine
         assert engine is not None, "there is no grader"
         roles = job.change(open_roles(config, cast("Engines", _OneEngine(engine, asked))))

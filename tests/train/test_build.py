@@ -420,3 +420,49 @@ def test_a_judgement_counts_once_for_each_response(tmp_path: Path) -> None:
     assert report.possible_examples == {"draft_no": 2, "draft_yes": 1}
     assert report.examples == {"draft_no": 1, "draft_yes": 1}
     assert report.runs["drafts"].votes.judgements == 3
+
+
+def test_both_kinds_of_pairs(runs: BuildSettings) -> None:
+    """A pair of either kind for each prompt; each kind is measured, and the rest stays as it was."""
+    refined = build(runs)
+    report = build(replace(runs, pairs="both"))
+    assert (report.pairs.pairs, report.possible_pairs) == (12, 12)
+    assert {run: of_run.pairs for run, of_run in report.pairs_by_run.items()} == {
+        "search": 6,
+        "drafts": 6,
+    }
+    assert report.pairs_by_run["search"] == refined.pairs
+    assert report.files["rft.jsonl"] == refined.files["rft.jsonl"]
+    pairs = list(read_pairs(runs.out / "dpo.jsonl"))
+    assert {(pair.run, pair.prompt_id) for pair in pairs} == {
+        (run, f"p{i}") for run in ("search", "drafts") for i in range(6)
+    }
+    assert [pair.run for pair in pairs] != sorted((pair.run for pair in pairs), reverse=True)
+    assert any("12 of 12 (both: search 6, drafts 6)" in x for x in summary_lines(report, runs.out))
+    with pytest.raises(
+        UsageError, match=r"search: 6 of 6 trees turned .*drafts: 6 of 6 trees have"
+    ):
+        build(replace(runs, pairs="both", min_pairs=13))
+
+
+@pytest.mark.parametrize(
+    ("method", "files", "counts"),
+    [("dpo", {"dpo.jsonl"}, (6, 0)), ("rft", {"rft.jsonl"}, (0, 18))],
+)
+def test_data_of_one_training(
+    method: str, files: set[str], counts: tuple[int, int], runs: BuildSettings
+) -> None:
+    """Only its file is written; pairs are not required where no actor learns from them."""
+    report = build(replace(runs, methods=(method,), min_pairs=6))
+    assert report.files.keys() == files
+    assert {path.name for path in runs.out.iterdir()} == {*files, BUILD_REPORT}
+    assert (report.pairs.pairs, sum(report.examples.values())) == counts
+    assert report.notes == ()
+    if method == "rft":
+        build(replace(runs, methods=(method,), min_pairs=100))
+
+
+def test_pairs_alone_need_no_searches(runs: BuildSettings) -> None:
+    """Two drafts make a pair without a run of searches."""
+    settings = replace(runs, methods=("dpo",), pairs="independent", search=None)
+    assert build(settings).pairs.pairs == 6

@@ -392,7 +392,7 @@ def test_another_loop_can_be_continued(tmp_path: Path, script: Script) -> None:
 def test_a_loop_without_models_cannot_be_continued(tmp_path: Path, script: Script) -> None:
     """It has no trained iteration."""
     go(script, tmp_path / "run", settings(), stop_after="build")
-    with pytest.raises(UsageError, match="no iteration with both models trained"):
+    with pytest.raises(UsageError, match="no iteration whose models are trained"):
         go(script, tmp_path / "other", settings(start=str(tmp_path / "run")))
 
 
@@ -562,3 +562,51 @@ def test_a_missing_package_is_a_usage_error(tmp_path: Path, script: Script) -> N
     script.fails["1/dpo"] = MissingExtra("deepspeed", "train", "training on several machines")
     with pytest.raises(UsageError, match=r"stage 1/dpo: .*deepspeed"):
         go(script, tmp_path / "run", settings())
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"methods": ("dpo",)}, ["draft", "judge", "search", "build", "dpo", "eval"]),
+        (
+            {"methods": ("dpo",), "pairs": "independent"},
+            ["draft", "judge", "build", "dpo", "eval"],
+        ),
+        ({"methods": ("rft",), "pairs": "independent"}, [*ONE[:4], "rft", "eval"]),
+        ({"pairs": "both"}, ONE),
+    ],
+)
+def test_stages_that_nothing_needs_are_left_out(
+    changes: dict[str, Any], stages: list[str], tmp_path: Path, script: Script
+) -> None:
+    """A training that the recipe does not name, and searches that neither pairs nor a refiner learn from."""
+    go(script, tmp_path / "run", settings(**changes))
+    assert script.ran == ["0/eval", *(f"1/{name}" for name in stages)]
+
+
+def test_a_role_that_is_not_trained_keeps_its_first_model(tmp_path: Path, script: Script) -> None:
+    """The refiner of an actor's loop is the first one in every iteration, and in a loop that continues it."""
+    run = tmp_path / "run"
+    changes = {"methods": ("dpo",), "decode": {"actor_model": "A", "refiner_model": "R"}}
+    go(script, run, settings(iterations=2, **changes))
+    second = script.specs["2/draft"]["config"]
+    assert second["actor_model"] == str(run / "iteration-1" / "dpo" / "model")
+    assert second["refiner_model"] == "R"
+    assert read_origin(run) == Origin(str(run / "iteration-2" / "dpo" / "model"), "R", 2)
+    assert {state.state for state in read_loop(run).stages} == {"done"}
+
+
+def test_a_loop_without_a_training_is_refused() -> None:
+    """An empty list of trainings is an error, and so is one that there is not."""
+    for methods in ([], ["ppo"]):
+        with pytest.raises(UsageError, match="methods"):
+            load_train("nano", {}, [f"methods={methods}"])
+
+
+def test_more_trainings_may_start_where_nothing_was_built(tmp_path: Path, script: Script) -> None:
+    """From the building on, a loop may train the refiner too; the searches it lacks are made first."""
+    run = tmp_path / "run"
+    go(script, run, settings(methods=("dpo",), pairs="independent"))
+    script.ran.clear()
+    go(script, run, settings(pairs="independent"), rerun_from="build")
+    assert script.ran == ["1/search", "1/build", "1/dpo", "1/rft", "1/eval"]

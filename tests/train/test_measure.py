@@ -167,3 +167,14 @@ def test_embedding_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.mean == pytest.approx((0 + 1 + 0.8) / 3)
     with pytest.raises(UsageError, match="'bad' cannot be loaded"):
         measure_pairs(pairs, "bad")
+
+
+def test_sides_that_are_merely_cut_are_counted() -> None:
+    """The beginning of the rejected side counts; an equal side, another text and an added end do not."""
+    pairs = [
+        make_pair(*sides)
+        for sides in (("One.", "One. Two."), ("One", "Two"), ("One. Two.", "One."), ("One", "One "))
+    ]
+    measures = measure_pairs(pairs)
+    assert measures.cut == 1
+    assert "cut" not in measure_pairs(pairs[1:]).model_dump()

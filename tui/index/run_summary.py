@@ -170,7 +170,9 @@ def _num_prompts(config: Mapping[str, Any], totals: Mapping[str, Any]) -> int | 
 def _loop_state(directory: Path, config: Mapping[str, Any]) -> tuple[RunState, str]:
     """The state of a training loop that is not running: finished if its last stage is done."""
     last = _integer(config.get("iterations")) or 1 if config.get("iterative", True) else 1
-    stage = EVAL_STAGE if config.get("benchmarks") else LAST_TRAINING
+    methods = config.get("methods")
+    training = str(methods[-1]) if isinstance(methods, list) and methods else LAST_TRAINING
+    stage = EVAL_STAGE if config.get("benchmarks") else training
     if _read_object(iteration_folder(directory, last) / f"{stage}.json").get("state") == "done":
         return "finished", ""
     for folder in reversed([folder for _, folder in iterations_of(directory)]):

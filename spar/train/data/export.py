@@ -54,10 +54,15 @@ def export(
     format_: ExportFormat,
     folder: Path,
     *,
-    pairs: Sequence[Pair],
-    examples: Sequence[RefinerExample],
+    pairs: Sequence[Pair] | None,
+    examples: Sequence[RefinerExample] | None,
 ) -> dict[str, str]:
     """Write both files, each replaced as a whole; returns file name to the SHA-256 of its bytes.
+
+    Parameters
+    ----------
+    pairs, examples:
+        The content of either file; None where it is not to be written.
 
     Raises
     ------
@@ -68,12 +73,14 @@ def export(
     """
     pair_row, example_row = _ROWS[format_]
     path = folder / DATASET_INFO
-    info = {**_existing_info(path), **_INFO} if format_ == "llamafactory" else None
-    written = {
-        DPO_FILE: write_lines(folder / DPO_FILE, map(pair_row, pairs)),
-        RFT_FILE: write_lines(folder / RFT_FILE, map(example_row, examples)),
-    }
+    info = _existing_info(path) if format_ == "llamafactory" else None
+    written = {}
+    if pairs is not None:
+        written[DPO_FILE] = write_lines(folder / DPO_FILE, map(pair_row, pairs))
+    if examples is not None:
+        written[RFT_FILE] = write_lines(folder / RFT_FILE, map(example_row, examples))
     if info is not None:
+        info |= {name: of for name, of in _INFO.items() if of["file_name"] in written}
         written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])
     return written
 

@@ -77,6 +77,7 @@ def measure_pairs(pairs: Sequence[Pair], embedding_model: str = "") -> PairMeasu
     return PairMeasures(
         pairs=len(pairs),
         swapped=sum(pair.swapped for pair in pairs),
+        cut=sum(map(is_cut, pairs)),
         edit_similarity=spread([similarity(pair.chosen, pair.rejected) for pair in pairs]),
         characters_more=spread([len(pair.chosen) - len(pair.rejected) for pair in pairs]),
         words_more=spread(
@@ -86,6 +87,12 @@ def measure_pairs(pairs: Sequence[Pair], embedding_model: str = "") -> PairMeasu
         if embedding_model
         else None,
     )
+
+
+def is_cut(pair: Pair) -> bool:
+    """Whether the chosen side is the beginning of the rejected one, and shorter."""
+    chosen, rejected = pair.chosen.rstrip(), pair.rejected.rstrip()
+    return len(chosen) < len(rejected) and rejected.startswith(chosen)
 
 
 def open_similarity() -> Any:

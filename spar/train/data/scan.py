@@ -6,7 +6,7 @@ A scan holds candidates and counts, never texts, so its memory depends on the nu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from spar.train.data.refiner_data import (
     tree_judgements,
 )
 from spar.train.data.selection import QUOTAS, Candidate, candidate_of, sort_key
+from spar.train.methods import LOOP_METHODS
 from spar.train.specs import BuildSpec
 from spar.types import SearchTree
 
@@ -45,8 +46,10 @@ class BuildSettings:
     """Run directory of searches from failing drafts."""
     drafts: Path | None = None
     """Run directory of judged drafts."""
+    methods: tuple[str, ...] = tuple(LOOP_METHODS)
+    """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples."""
     pairs: Pairing = "refined"
-    """Draft and refinement, from the searches (paper), or two drafts, from the drafts (its ablation)."""
+    """Draft and refinement, from the searches (paper), two drafts, from the drafts (its ablation), or both."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     judgements: JudgementFilter = "split"
@@ -70,8 +73,8 @@ class BuildSettings:
     def from_spec(cls, spec: BuildSpec) -> BuildSettings:
         """The settings of a stage."""
         values = spec.model_dump(exclude={"kind", "out", "search", "drafts"})
-        out, search, drafts = Path(spec.out), Path(spec.search), Path(spec.drafts)
-        return cls(out=out, search=search, drafts=drafts, **values)
+        search = Path(spec.search) if spec.search else None
+        return cls(out=Path(spec.out), search=search, drafts=Path(spec.drafts), **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Source:
 
     def pair(self, tree: SearchTree, settings: BuildSettings) -> Pair | None:
         """The tree's pair; None where it has none, or pairs come from the other run."""
-        if self.run != run_of_pairs(settings):
+        if self.run not in runs_of_pairs(settings):
             return None
         if self.run == "search":
             return refined_pair(tree)
@@ -105,6 +108,8 @@ class Source:
 
     def examples(self, tree: SearchTree, settings: BuildSettings) -> tuple[RefinerExample, ...]:
         """The refiner's examples in a tree."""
+        if "rft" not in settings.methods:
+            return ()
         if self.run == "drafts":
             return draft_judgements(tree, self.templates, settings.judgements)
         refinement = refine_example(tree, self.templates)
@@ -118,9 +123,17 @@ class Source:
         return judgements if refinement is None else (refinement, *judgements)
 
 
-def run_of_pairs(settings: BuildSettings) -> SourceRun:
-    """The run that the pairs come from."""
-    return "search" if settings.pairs == "refined" else "drafts"
+PAIR_RUNS: Mapping[Pairing, tuple[SourceRun, ...]] = {
+    "refined": ("search",),
+    "independent": ("drafts",),
+    "both": ("search", "drafts"),
+}
+"""The runs that pairs come from."""
+
+
+def runs_of_pairs(settings: BuildSettings) -> tuple[SourceRun, ...]:
+    """The runs that the pairs come from."""
+    return PAIR_RUNS[settings.pairs] if "dpo" in settings.methods else ()
 
 
 def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
@@ -129,12 +142,12 @@ def open_sources(settings: BuildSettings) -> tuple[Source, ...]:
     Raises
     ------
     UsageError
-        The run that pairs come from is missing, a directory is not a run, or its templates have changed.
+        A run that pairs come from is missing, a directory is not a run, or its templates have changed.
     """
     runs: dict[SourceRun, Path | None] = {"search": settings.search, "drafts": settings.drafts}
-    needed = run_of_pairs(settings)
-    if runs[needed] is None:
-        raise UsageError(f"--pairs {settings.pairs} needs a run directory: give --{needed}")
+    for needed in runs_of_pairs(settings):
+        if runs[needed] is None:
+            raise UsageError(f"--pairs {settings.pairs} needs a run directory: give --{needed}")
     return tuple(
         open_source(run, directory, settings.templates)
         for run, directory in runs.items()
@@ -171,12 +184,21 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
     return Source(run, directory, manifest, templates)
 
 
+PairKey = tuple[SourceRun, str]
+"""The run and the prompt of a pair: a run has one pair of a prompt at most."""
+
+
+def key_of_pair(pair: Pair) -> PairKey:
+    """The key of a pair."""
+    return pair.run, pair.prompt_id
+
+
 @dataclass(slots=True)
 class Scan:
     """What the first pass found."""
 
-    pairs: dict[str, bytes] = field(default_factory=dict)
-    """Prompt id of each pair to its sort key."""
+    pairs: dict[PairKey, bytes] = field(default_factory=dict)
+    """Each pair to its sort key."""
     candidates: list[Candidate] = field(default_factory=list)
     """The refiner's examples."""
     trees: Counter[SourceRun] = field(default_factory=Counter)
@@ -192,7 +214,9 @@ class Scan:
         self.votes.setdefault(source.run, VoteCounter()).add(tree.nodes)
         pair = source.pair(tree, settings)
         if pair is not None and self._check(pair):
-            self.pairs[pair.prompt_id] = sort_key(settings.seed, "pair", pair.prompt_id)
+            # The order of one kind of pairs does not depend on whether the other one is there.
+            position = (pair.prompt_id,) if settings.pairs != "both" else key_of_pair(pair)
+            self.pairs[key_of_pair(pair)] = sort_key(settings.seed, "pair", *position)
         examples = filter(self._check, source.examples(tree, settings))
         self.candidates += [candidate_of(example, settings.seed) for example in examples]
 
