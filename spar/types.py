@@ -134,20 +134,39 @@ _USAGE_FIELDS = tuple(Usage.model_fields)
 _usage_values = attrgetter(*_USAGE_FIELDS)
 
 
+class Finding(Record):
+    """One constraint of a prompt held against a response by a program."""
+
+    type: Text
+    """The constraint's type, such as `length_constraints:number_words`."""
+    constraint: Text
+    """The constraint in words, with its arguments."""
+    met: bool
+    """Whether the response meets it."""
+    found: Text = Field(default="", exclude_if=lambda value: not value)
+    """What the program found, such as a count; "" where it cannot say, and then left out of the file."""
+
+    @property
+    def line(self) -> str:
+        """One line: the constraint, and what was found or whether it is met."""
+        return f"{self.constraint}: {self.found or ('met' if self.met else 'not met')}"
+
+
 class Judgement(Record):
-    """The judge's verdicts on one response."""
+    """The verdicts on one response: a model's votes, a program's findings, or both."""
 
     verdicts: tuple[bool | None, ...]
-    """One entry per vote, in order: yes, no, or None if no verdict could be parsed."""
+    """One entry per vote, in order: yes, no, or None if no verdict could be parsed; () where only programs judged."""
     critique: Text
-    """Text of the first vote on the majority side; the refine conversation continues it."""
+    """Text of the first vote on the majority side, and of the findings; the refine conversation continues it."""
     dissent: Text | None = None
     """Text of the first vote on the other side; None if the votes agree."""
     probability: float | None = None
     """P(yes) at the verdict by the `logprob` judge; it is then the score."""
     cut: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
-    """Positions of the votes that ended at their token limit before a verdict; left out of the file where there
-    is none."""
+    """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
+    findings: tuple[Finding, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """What programs found, constraint by constraint; left out of the file where no program judged."""
 
     @property
     def num_yes(self) -> int:
@@ -160,15 +179,47 @@ class Judgement(Record):
         return sum(verdict is not None for verdict in self.verdicts)
 
     @property
-    def score(self) -> float:
-        """Share of yes among the parsed votes, in [0, 1]; 0.0 if none was parsed."""
+    def num_met(self) -> int:
+        """Constraints that are met, of `findings`."""
+        return sum(finding.met for finding in self.findings)
+
+    @property
+    def has_votes(self) -> bool:
+        """Whether a model judged, alone or after the programs."""
+        return bool(self.verdicts) or self.probability is not None
+
+    @property
+    def vote_share(self) -> float:
+        """Share of yes among the parsed votes, or the `logprob` judge's probability; 0.0 if none was parsed."""
         if self.probability is not None:
             return self.probability
         return self.num_yes / self.num_parsed if self.num_parsed else 0.0
 
+    @property
+    def score(self) -> float:
+        """What a search ranks by, in [0, 1]: the votes' share of yes, or the share of constraints met.
+
+        Where there are both, the votes count as one more constraint, met to their share.
+        """
+        if self.has_votes or not self.findings:
+            return (self.num_met + self.vote_share) / (len(self.findings) + 1)
+        return self.num_met / len(self.findings)
+
+    @property
+    def verdict(self) -> bool | None:
+        """Whether every constraint is met and most votes say yes; None on a tie, or where no vote was parsed."""
+        if self.findings and (self.num_met < len(self.findings) or not self.has_votes):
+            return self.num_met == len(self.findings)
+        if self.probability is not None:
+            return self.probability > 0.5
+        num_no = self.num_parsed - self.num_yes
+        return None if self.num_yes == num_no else self.num_yes > num_no
+
     def passed(self, gate: float) -> bool:
-        """Whether the score is strictly above `gate` (the paper's gate is 0.5)."""
-        return self.score > gate
+        """Whether every constraint is met, and the votes' share, if a model judged, is strictly above `gate`."""
+        if self.findings and (self.num_met < len(self.findings) or not self.has_votes):
+            return self.num_met == len(self.findings)
+        return self.vote_share > gate
 
 
 class Node(Record):
@@ -239,7 +290,7 @@ class SearchTree(Record):
     config: Text
     """Digest of the resolved configuration, which is in the run's `run.json`."""
     gate: float = 0.5
-    """A node passes when its score is strictly above this."""
+    """Votes pass a node when their share of yes is strictly above this; programs when it meets every constraint."""
     nodes: tuple[Node, ...] = ()
     """Drafts and refinements; `nodes[i].id == i`."""
     faults: tuple[Fault, ...] = ()

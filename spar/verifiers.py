@@ -30,7 +30,7 @@ from typing import Any
 from spar.errors import SparError, UsageError
 from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers
 from spar.instruction_checks import LIMIT_SECONDS, TooLong, limited
-from spar.types import Prompt
+from spar.types import Finding, Prompt
 
 Check = Callable[..., bool]
 """A verifier: the response, then the constraint's keyword arguments."""
@@ -67,24 +67,26 @@ def verify(response: str, instruction_id: str, kwargs: Mapping[str, Any]) -> boo
 
 def passes(response: str, prompt: Prompt) -> bool | None:
     """Whether a response meets every constraint of a prompt; None if they cannot be checked."""
-    verdicts = verify_prompt(response, prompt)
-    return all(met for _, met in verdicts) if verdicts else None
+    findings = verify_prompt(response, prompt)
+    return all(finding.met for finding in findings) if findings else None
 
 
-def verify_prompt(response: str, prompt: Prompt) -> list[tuple[str, bool]]:
-    """Each constraint of a prompt, named with its arguments, and whether it is met.
+def verify_prompt(response: str, prompt: Prompt) -> tuple[Finding, ...]:
+    """Each constraint of a prompt, and whether it is met.
 
     Empty if the prompt has no constraints, or some that cannot be checked (`unverifiable`).
     """
     if unverifiable(prompt):
-        return []
+        return ()
     constraints = _constraints(prompt.meta)
     text = prompt.messages[-1].content
     verdicts = _verdicts(
         response, constraints, is_nano=_is_nano(prompt), prompt_id=prompt.id, text=text
     )
-    names = [" ".join([i, *map(str, arguments.values())]) for i, arguments in constraints]
-    return [(name, met) for name, (met, _) in zip(names, verdicts, strict=True)]
+    return tuple(
+        Finding(type=name, constraint=" ".join([name, *map(str, arguments.values())]), met=met)
+        for (name, arguments), (met, _) in zip(constraints, verdicts, strict=True)
+    )
 
 
 def unverifiable(prompt: Prompt) -> str:

@@ -18,7 +18,7 @@ from spar.infer.votes import VoteRule
 from spar.listener import Listener
 from spar.plugins import STRATEGIES
 from spar.templates import load
-from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage
+from spar.types import Fault, Finding, Judgement, Message, Node, Prompt, SearchTree, Usage
 
 YES = "- all of it: met.\nFinal Judgement: Yes"
 NO = "- the wording: not met.\nFinal Judgement: No"
@@ -47,6 +47,13 @@ def make_judgement(num_yes: int) -> Judgement:
     """A judgement of five votes."""
     verdicts = (True,) * num_yes + (False,) * (5 - num_yes)
     return Judgement(verdicts=verdicts, critique=NO if num_yes < 3 else YES)
+
+
+def make_findings(*met: bool) -> tuple[Finding, ...]:
+    """Constraints `c0`, `c1`, ... and whether each is met."""
+    return tuple(
+        Finding(type=f"type:{n}", constraint=f"c{n}", met=each) for n, each in enumerate(met)
+    )
 
 
 def make_settings(name: str, **fields: object) -> SearchSettings:

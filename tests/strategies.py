@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.plugins import STRATEGIES
-from spar.types import ROLES, Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
+from spar.types import (
+    ROLES,
+    Fault,
+    Finding,
+    Judgement,
+    Message,
+    Node,
+    Prompt,
+    SearchTree,
+    Usage,
+    best,
+)
 from tests.fakes import World
 
 any_text = st.text(st.characters(exclude_categories=()))
@@ -53,6 +64,8 @@ usages = st.builds(
     seconds=st.floats(0, 1e6),
 )
 
+findings = st.builds(Finding, type=any_text, constraint=any_text, met=st.booleans(), found=any_text)
+
 judgements = st.builds(
     Judgement,
     verdicts=st.lists(st.sampled_from([True, False, None]), max_size=5).map(tuple),
@@ -60,6 +73,7 @@ judgements = st.builds(
     dissent=st.none() | any_text,
     probability=st.none() | st.floats(0, 1),
     cut=st.lists(st.integers(0, 4), max_size=2).map(tuple),
+    findings=st.lists(findings, max_size=3).map(tuple),
 )
 
 

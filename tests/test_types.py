@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
-from tests.fakes import make_judgement, make_prompt
+from tests.fakes import make_findings, make_judgement, make_prompt
 from tests.strategies import judgements, trees, usages
 
 
@@ -151,9 +151,51 @@ def test_a_probability_is_the_score() -> None:
 
 @given(judgements, st.floats(0, 1))
 def test_the_gate_is_strict(judgement: Judgement, gate: float) -> None:
-    """A score at the gate does not pass."""
+    """Votes at the gate do not pass; without findings their share is the score."""
+    judgement = judgement.model_copy(update={"findings": ()})
     assert judgement.passed(gate) == (judgement.score > gate)
     assert not judgement.passed(judgement.score)
+
+
+@pytest.mark.parametrize(
+    ("met", "verdicts", "score", "passed", "verdict"),
+    [
+        ((True, True, False), (), 2 / 3, False, False),
+        ((True, True, True), (), 1.0, True, True),
+        ((True, True, True), (True, True, False), 11 / 12, True, True),
+        ((True, True, True), (True, False, False), 10 / 12, False, False),
+        ((True, True, True), (True, False), 3.5 / 4, False, None),
+        ((True, False, True), (), 2 / 3, False, False),
+    ],
+)
+def test_programs_pass_what_meets_every_constraint(
+    met: tuple[bool, ...],
+    verdicts: tuple[bool | None, ...],
+    score: float,
+    passed: bool,
+    verdict: bool | None,
+) -> None:
+    """The score is the share met, the votes' share being one more; a share above the gate is no pass."""
+    judgement = Judgement(verdicts=verdicts, critique="", findings=make_findings(*met))
+    assert judgement.score == pytest.approx(score)
+    assert judgement.passed(0.5) is passed
+    assert judgement.verdict is verdict
+
+
+@given(st.integers(1, 5), st.floats(0, 1), st.data())
+def test_no_failing_response_outranks_a_passing_one(
+    constraints: int, gate: float, data: st.DataObject
+) -> None:
+    """Of two responses to one prompt, judged by programs and then by votes: the passing one has the higher score."""
+
+    def drawn() -> Judgement:
+        met = data.draw(st.lists(st.booleans(), min_size=constraints, max_size=constraints))
+        votes = data.draw(st.lists(st.booleans(), min_size=3, max_size=3)) if all(met) else []
+        return Judgement(verdicts=tuple(votes), critique="", findings=make_findings(*met))
+
+    one, other = drawn(), drawn()
+    if one.passed(gate) and not other.passed(gate):
+        assert one.score > other.score
 
 
 def test_an_unjudged_node_ranks_last() -> None:

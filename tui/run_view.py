@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
-from spar.types import Node, SearchTree
+from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations, ConstraintCheck
 from tui.index.rows import Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
@@ -151,11 +151,15 @@ def raw_text(view: RunView, number: int) -> str:
 def _with_examples(index: TreeIndex, annotations: Annotations) -> ConstraintCheck:
     """The verifier's result for a response; for an answer without one, the evaluation's verdicts."""
 
-    def verdicts(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
+    def verdicts(tree: SearchTree, node: Node) -> Sequence[Finding]:
         own = annotations.check(tree, node) if annotations.check else ()
         if own or node.id != tree.selected:
             return own
         stored = index.verdicts(tree.prompt.id)
-        return [(verdict.name, verdict.passed) for verdict in stored if verdict.passed is not None]
+        return [
+            Finding(type=verdict.name, constraint=verdict.name, met=verdict.passed)
+            for verdict in stored
+            if verdict.passed is not None
+        ]
 
     return verdicts

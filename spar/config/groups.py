@@ -92,7 +92,7 @@ class SearchGroup(Settings):
     judge_args: dict[str, Any] = setting({}, flag="judge-arg", omit_default=True)
     """Option of the judge. Repeatable."""
     threshold: float = setting(0.5, stored_as="gate", ge=0, lt=1)
-    """A node passes if its score is strictly above this (paper: 0.5)."""
+    """A node passes if the votes' share of yes is strictly above this (paper: 0.5); programs ask for every constraint."""
     early_stop: Literal["wave", "first"] = setting("wave", stored_as="stop")
     """wave judges each wave completely (paper), first cancels the rest as soon as a child passes."""
     refiner: str = setting("", names="refiner", omit_default=True)

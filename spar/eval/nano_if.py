@@ -28,7 +28,6 @@ from spar.eval.given_responses import (
     f1_share,
     judge_roles,
     judged_roots,
-    majority,
     with_response,
 )
 from spar.infer.decode import RootsProvider
@@ -80,7 +79,7 @@ class NanoIF(Benchmark):
         measured = RoleOutputs.read(outputs, {prompt.id for prompt in examples})
         answers = outputs.answers()
         scored = [_example(prompt, answers.get(prompt.id), measured) for prompt in examples]
-        decisions = [majority(j.verdicts) if j else None for j in measured.judgements.values()]
+        decisions = [j.verdict if j else None for j in measured.judgements.values()]
         counts = {
             "unanswered": sum(example.response is None for example in scored),
             "undecided_judgements": decisions.count(None),
@@ -102,8 +101,8 @@ class NanoAnswers(NanoIF):
 def constraint_verdicts(response: str, prompt: Prompt) -> tuple[Verdict, ...]:
     """The verdict of programs on each constraint of a prompt, () if they cannot check it."""
     return tuple(
-        Verdict(name=name.split(" ")[0], passed=passed, why=" ".join(name.split(" ")[1:]))
-        for name, passed in verify_prompt(response, prompt)
+        Verdict(name=finding.type, passed=finding.met, why=finding.line)
+        for finding in verify_prompt(response, prompt)
     )
 
 
@@ -172,7 +171,7 @@ def _rejected(outputs: JobOutputs) -> dict[str, Node]:
     rejected = {}
     for tree in outputs.trees(JUDGE):
         root = tree.nodes[0]
-        rejects = root.judgement is not None and majority(root.judgement.verdicts) is False
+        rejects = root.judgement is not None and root.judgement.verdict is False
         if rejects and not passes(root.response, tree.prompt):
             rejected[tree.prompt.id] = root.model_copy(update=free)
     return rejected
@@ -230,8 +229,8 @@ def _role_scores(prompt: Prompt, measured: RoleOutputs) -> dict[str, Share]:
 
 
 def _judge_scores(judgement: Judgement | None, label: bool) -> dict[str, Share]:
-    votes = judgement.verdicts if judgement else ()
-    decision = majority(votes)
+    decision = judgement.verdict if judgement else None
+    votes = (judgement.verdicts or (decision,)) if judgement else ()
     right = (float(decision is label), 1.0)
     return {
         "judge_vote_acc": (float(votes.count(label)), float(len(votes))),

@@ -242,7 +242,7 @@ def _grades(outputs: JobOutputs) -> dict[str, bool | None]:
     """Prompt id to the grader's verdict."""
     judgements = {tree.prompt.id: tree.nodes[0].judgement for tree in outputs.trees(GRADES)}
     if judgements:
-        return {id_: majority(j.verdicts) if j else None for id_, j in judgements.items()}
+        return {id_: j.verdict if j else None for id_, j in judgements.items()}
     replies = outputs.grader_replies()
     return {id_: majority([*map(read_verdict, texts)]) for id_, texts in replies.items()}
 

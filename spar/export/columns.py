@@ -67,6 +67,7 @@ COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
         "num_parsed": INTEGER,
         "verdicts": TEXT,
         "probability": FLOAT,
+        "findings": TEXT,
         "critique": TEXT,
         "dissent": TEXT,
         "seed": TEXT,
@@ -169,6 +170,7 @@ def _node_rows(tree: SearchTree, annotations: Annotations) -> Iterator[Row]:
             "num_parsed": judgement.num_parsed if judgement else None,
             "verdicts": json.dumps(judgement.verdicts) if judgement else None,
             "probability": judgement.probability if judgement else None,
+            "findings": _findings(judgement),
             "critique": judgement.critique if judgement else None,
             "dissent": judgement.dissent if judgement else None,
             # 63 bits, which a spreadsheet's numbers and a column of floats would round.
@@ -202,12 +204,19 @@ def _score(judgement: Judgement | None) -> float | None:
     return judgement.score if judgement else None
 
 
+def _findings(judgement: Judgement | None) -> str | None:
+    """What programs found, as JSON; None where no program judged."""
+    if judgement is None or not judgement.findings:
+        return None
+    return json.dumps([finding.model_dump() for finding in judgement.findings])
+
+
 def _truth(tree: SearchTree, node: Node | None, annotations: Annotations) -> bool | None:
     """Whether every constraint is met; None without a verifier."""
     if node is None or annotations.check is None:
         return None
-    verdicts = annotations.check(tree, node)
-    return all(met for _, met in verdicts) if verdicts else None
+    findings = annotations.check(tree, node)
+    return all(finding.met for finding in findings) if findings else None
 
 
 _MAKERS: Mapping[RowKind, Callable[[SearchTree, Annotations], Iterator[Row]]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spar.errors import UsageError
 from spar.store import TREES, read_manifest, read_trees, tree_offsets
-from spar.types import Message, Node, SearchTree
+from spar.types import Finding, Message, Node, SearchTree
 from spar.verifiers import verify_prompt
 from spar.view.layout import parent_of
 from spar.view.node_detail import Annotations, PromptRenderer
@@ -56,7 +56,7 @@ def annotations_for(directory: str | Path) -> Annotations:
     return Annotations(check_constraints, prompt_renderer(directory))
 
 
-def check_constraints(tree: SearchTree, node: Node) -> Sequence[tuple[str, bool]]:
+def check_constraints(tree: SearchTree, node: Node) -> Sequence[Finding]:
     """Each constraint of the prompt and whether the response meets it; empty without a verifier."""
     return verify_prompt(node.response, tree.prompt)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from spar.infer.votes import (
 )
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
-from spar.types import Judgement, Prompt, Usage
+from spar.types import Finding, Judgement, Prompt, Usage
 from spar.verifiers import require_verifiable, verify_prompt
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ class LogprobJudge:
 class VerifierJudge:
     """A program's ground truth, for prompts with `instruction_id_list` and `kwargs` in their meta.
 
+    The score is the share of constraints met; a response passes if it meets them all.
+
     Raises
     ------
     UsageError
@@ -157,13 +159,19 @@ class VerifierJudge:
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Verify at once; costs no call."""
-        verdicts = verify_prompt(response, prompt)
-        if not verdicts:
+        findings = verify_prompt(response, prompt)
+        if not findings:
             require_verifiable([prompt])
-        lines = [f"- {what}: {'met' if met else 'not met'}." for what, met in verdicts]
-        verdict = all(met for _, met in verdicts)
-        critique = "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
-        return Judgement(verdicts=(verdict,), critique=critique), Usage()
+        return Judgement(verdicts=(), critique=_critique(findings), findings=findings), Usage()
+
+
+def _critique(findings: Sequence[Finding]) -> str:
+    """The findings and their verdict, as a judge's reply."""
+    lines = [
+        f"- {finding.constraint}: {'met' if finding.met else 'not met'}." for finding in findings
+    ]
+    verdict = all(finding.met for finding in findings)
+    return "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
 
 
 def verdict_probability(reply: Completion, response: str = "") -> float | None:

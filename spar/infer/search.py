@@ -61,7 +61,7 @@ class SearchSettings:
     shape: SearchConfig = SearchConfig()
     budget: Budget = Budget()
     threshold: float = 0.5
-    """A node passes when its score is strictly above this (paper: 0.5)."""
+    """Votes pass a node when their share of yes is strictly above this (paper: 0.5)."""
     stop_rule: StopRule = "wave"
     seed: int | None = 0
     digest: str = ""

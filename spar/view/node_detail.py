@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from spar.types import Fault, Judgement, Message, Node, SearchTree, Usage
+from spar.types import Fault, Finding, Judgement, Message, Node, SearchTree, Usage
 from spar.view.diff import Piece, diff_text, word_diff
 from spar.view.layout import parent_of
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
 from spar.view.tree_lines import VOTES, is_supplied, votes_text
 
-ConstraintCheck = Callable[[SearchTree, Node], Sequence[tuple[str, bool]]]
+ConstraintCheck = Callable[[SearchTree, Node], Sequence[Finding]]
 """Returns each constraint of the prompt and whether the node's response meets it; empty without a verifier."""
 PromptRenderer = Callable[[SearchTree, Node], Sequence[Message]]
 """Returns the conversation that a node's response continued; empty if it cannot be rendered."""
@@ -104,7 +104,10 @@ def _judgement(tree: SearchTree, node: Node) -> Iterator[Section]:
     if judgement is None:
         yield _section("Votes", "not judged")
         return
-    yield _votes(judgement, tree.gate)
+    if judgement.findings:
+        yield _findings("Constraints, as judged", judgement.findings)
+    if judgement.has_votes or not judgement.findings:
+        yield _votes(judgement, tree.gate)
     sides = [_side(judgement, majority=True), _side(judgement, majority=False)]
     yield _text(f"Critique{sides[0]}", judgement.critique)
     yield from _optional(f"Dissent{sides[1]}", judgement.dissent)
@@ -133,16 +136,25 @@ def _side(judgement: Judgement, *, majority: bool) -> str:
 
 
 def _constraints(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:
-    verdicts = annotations.check(tree, node) if annotations.check else ()
-    if verdicts:
-        body = Text("\n").join(
-            Text(
-                f"{VOTES[met]} {'met' if met else 'not met'}: {one_line(name)}",
-                style=PALETTE["pass" if met else "fail"],
-            )
-            for name, met in verdicts
+    findings = annotations.check(tree, node) if annotations.check else ()
+    judged = node.judgement.findings if node.judgement else ()
+    if findings and tuple(findings) != judged:
+        yield _findings("Constraints, by ground truth", findings)
+
+
+def _findings(title: str, findings: Sequence[Finding]) -> Section:
+    body = Text("\n").join(
+        Text(
+            f"{VOTES[finding.met]} {'met' if finding.met else 'not met'}: {one_line(_found(finding))}",
+            style=PALETTE["pass" if finding.met else "fail"],
         )
-        yield Section("Constraints, by ground truth", body, body.plain)
+        for finding in findings
+    )
+    return Section(title, body, body.plain)
+
+
+def _found(finding: Finding) -> str:
+    return finding.line if finding.found else finding.constraint
 
 
 def _source_prompt(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:

@@ -6,7 +6,7 @@
     └─ ★ #2 1.00  5/5 ✓✓✓✓✓  pass, answer
 
 `★` is the answer, `●` is on the path to it, `○` is neither, `!` is a fault. A vote that could not be parsed
-is `?`. Everything that colour shows is also shown by a glyph or a word.
+is `?`; where programs judged, each mark is a constraint. Everything that colour shows is also shown by a glyph or a word.
 """
 
 from __future__ import annotations
@@ -58,8 +58,18 @@ def is_supplied(node: Node) -> bool:
 
 
 def votes_text(judgement: Judgement) -> Text:
-    """The score and the votes: `0.60  3/5 ✓✓✗✓✗`, or `P(yes)` with a probability."""
+    """The score and the votes: `0.60  3/5 ✓✓✗✓✗`, or `P(yes)` with a probability.
+
+    What programs found comes first: `0.67  2/3 met ✓✓✗`.
+    """
     text = Text(f"{judgement.score:.2f}  ")
+    if judgement.findings:
+        text.append(f"{judgement.num_met}/{len(judgement.findings)} met ")
+        for finding in judgement.findings:
+            text.append(VOTES[finding.met], style=_VOTE_STYLES[finding.met])
+        if not judgement.has_votes:
+            return text
+        text.append("  ")
     if judgement.probability is not None:
         text.append("P(yes) ")
     else:

@@ -84,9 +84,8 @@ def test_annotations(tmp_path: Path) -> None:
     with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
     assert annotations.render is None
     assert annotations.check is not None
-    assert list(annotations.check(with_meta, with_meta.nodes[0])) == [
-        ("punctuation:no_comma", True)
-    ]
+    (finding,) = annotations.check(with_meta, with_meta.nodes[0])
+    assert (finding.type, finding.met) == ("punctuation:no_comma", True)
 
 
 async def test_a_demo_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

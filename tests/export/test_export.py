@@ -23,8 +23,9 @@ from spar.export.columns import COLUMNS, ROW_KINDS, RowKind, rows_of
 from spar.export.content import visible
 from spar.export.svg import place_boxes
 from spar.export.table import write_table
-from spar.types import Node, SearchTree
+from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations
+from tests.fakes import make_findings
 from tests.hostile import EVERYTHING, hostile_tree
 from tests.strategies import trees
 from tests.train.trees import make_tree
@@ -161,7 +162,11 @@ def test_html_holds_hostile_text() -> None:
     """Model text produces no tag, attribute or comment, and is readable in the page."""
     allowed = "html head meta title style body h1 h2 pre details summary section ins del"
     page = Page(
-        export_tree(hostile_tree(), "html", Annotations(check=lambda *_: [(EVERYTHING, True)]))
+        export_tree(
+            hostile_tree(),
+            "html",
+            Annotations(check=lambda *_: [Finding(type="a:b", constraint=EVERYTHING, met=True)]),
+        )
     )
     assert set(page.tags) <= set(allowed.split())
     assert {name for _, name in page.attributes} <= {
@@ -226,9 +231,9 @@ def test_dot_holds_hostile_text() -> None:
     assert re.fullmatch(r"[a-zA-Z0-9_ =,;\[\]{}\n.>-]*", hostile)
 
 
-def truth(tree: SearchTree, node: Node) -> list[tuple[str, bool]]:
+def truth(tree: SearchTree, node: Node) -> tuple[Finding, ...]:
     """A verifier: two constraints, the second one met by node 2 only."""
-    return [("first", True), ("second", node.id == 2)]
+    return make_findings(True, node.id == 2)
 
 
 def read_csv(trees: list[SearchTree], rows: RowKind) -> list[dict[str, str]]:

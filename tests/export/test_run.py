@@ -56,13 +56,12 @@ def test_more_ids_than_can_be_listed(tmp_path: Path) -> None:
 def test_check_constraints() -> None:
     """Each constraint is named; an unknown one gives no result at all."""
     node = Node(id=0, parent=None, depth=0, response="a, done")
-    expected = [("punctuation:no_comma", False), ("startend:end_checker done", True)]
-    assert check_constraints(with_meta(tree_of(node), NANO), node) == expected
-    assert check_constraints(tree_of(node), node) == []
-    assert (
-        check_constraints(with_meta(tree_of(node), {"instruction_id_list": ["no:such"]}), node)
-        == []
-    )
+    expected = [("punctuation:no_comma", False), ("startend:end_checker", True)]
+    findings = check_constraints(with_meta(tree_of(node), NANO), node)
+    assert [(finding.type, finding.met) for finding in findings] == expected
+    unknown = with_meta(tree_of(node), {"instruction_id_list": ["no:such"]})
+    assert not check_constraints(tree_of(node), node)
+    assert not check_constraints(unknown, node)
 
 
 def test_rendered_prompts(tmp_path: Path) -> None:

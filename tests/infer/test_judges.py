@@ -25,6 +25,7 @@ from spar.infer.roles import AttemptFailed
 from spar.infer.votes import VoteRule, count_votes, read_vote
 from spar.plugins import JUDGES
 from spar.templates import load
+from spar.templates.verdicts import parse_verdict
 from spar.types import Judgement, Message, Prompt, Usage
 from tests.fakes import MUTE, NO, YES, make_prompt
 
@@ -314,9 +315,25 @@ async def test_the_verifier_judge_tells_the_truth() -> None:
     judge = VerifierJudge(settings_of(scripted("")))
     good, usage = await judge.judge(prompt, "No stop here", lambda _: None)
     bad, _ = await judge.judge(prompt, "Here, one", lambda _: None)
-    assert (good.verdicts, bad.verdicts, usage) == ((True,), (False,), Usage())
-    assert count_votes([read_vote(Completion(good.critique, "stop", 1, 1))]) == good
-    assert count_votes([read_vote(Completion(bad.critique, "stop", 1, 1))]) == bad
+    assert (good.verdict, bad.verdict, usage) == (True, False, Usage())
+    assert good.verdicts == bad.verdicts == ()
+    assert parse_verdict(good.critique) is True
+    assert parse_verdict(bad.critique) is False
+
+
+async def test_the_verifier_judge_scores_the_share_met() -> None:
+    """Two of three is better than one, and neither passes, whatever the gate."""
+    ids = ["punctuation:no_comma", "startend:quotation", "nano:first_word"]
+    kwargs = [{}, {}, {"first_word": "so"}]
+    meta = {"instruction_id_list": ids, "kwargs": kwargs}
+    prompt = make_prompt().model_copy(update={"meta": meta})
+    judge = VerifierJudge(settings_of(scripted("")))
+    texts = {"a, b": 0, "a b": 1 / 3, "so it is": 2 / 3, '"so it is"': 1}
+    for text, share in texts.items():
+        judgement, _ = await judge.judge(prompt, text, lambda _: None)
+        assert judgement.score == pytest.approx(share)
+        assert [judgement.passed(gate) for gate in (0, 0.5, 1)] == [share == 1] * 3
+        assert [finding.type for finding in judgement.findings] == ids
 
 
 @pytest.mark.parametrize("prompt", [make_prompt(), verifiable("no:such_thing")])

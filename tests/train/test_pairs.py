@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spar.train.data.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
 from spar.types import Node
 from tests.strategies import trees
-from tests.train.trees import Planned, make_tree, tree_of
+from tests.train.trees import Planned, make_tree, tree_of, verified
 
 FAILING_ROOT = ((None, 1), (0, 2), (1, 4))
 """A failing draft, a failing refinement of it, a passing one of that."""
@@ -42,6 +42,18 @@ NO_PAIR = {
 def test_trees_without_a_pair(nodes: tuple[Planned, ...]) -> None:
     """A pair needs a draft that failed and a refinement below it that passed."""
     assert refined_pair(make_tree(*nodes)) is None
+
+
+@pytest.mark.parametrize("gate", [0.5, 0.9])
+def test_programs_pass_what_meets_every_constraint(gate: float) -> None:
+    """Two of three constraints is a failing draft, though its score is above the gate, and no winner."""
+    tree = make_tree((None, 0), (0, 0), gate=gate)
+    assert refined_pair(verified(tree, 1, 2)) is None
+    pair = refined_pair(verified(tree, 2, 3))
+    assert pair is not None and (pair.chosen, pair.rejected) == ("r1", "r0")
+    drafts = verified(make_tree((None, 0), (None, 0), gate=gate), 3, 2)
+    independent = independent_pair(drafts, seed=0)
+    assert independent is not None and independent.rejected == "r1"
 
 
 def test_the_draft_is_the_one_that_was_refined() -> None:

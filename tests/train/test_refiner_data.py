@@ -20,6 +20,7 @@ from spar.templates.verdicts import parse_verdict
 from spar.thinking import Answer
 from spar.train.data.refiner_data import (
     draft_judgements,
+    is_decided,
     is_split,
     majority,
     matches_majority,
@@ -30,13 +31,27 @@ from spar.train.encode import Encoder
 from spar.types import Judgement, Message, SearchTree
 from tests.fakes import MUTE, NO, YES, kind_of, make_prompt, make_settings, real_roles
 from tests.strategies import trees
-from tests.train.trees import Planned, draft, make_tree, tree_of
+from tests.train.trees import Planned, draft, make_tree, tree_of, verified
 
 TEMPLATES = load()
 
 
 def roles_of(example: RefinerExample) -> list[str]:
     return [message.role for message in example.messages]
+
+
+def test_a_program_is_no_split_vote() -> None:
+    """Its judgements are decided, by all constraints and not by their share; its winner is an example."""
+    tree = verified(make_tree((None, 0), (0, 0)), 2, 3)
+    failing, passing = (node.judgement for node in tree.nodes)
+    assert failing and passing and failing.score > 0.5
+    assert [majority(each) for each in (failing, passing)] == [False, True]
+    assert all(is_decided(each) and not is_split(each) for each in (failing, passing))
+    assert all(map(matches_majority, (failing, passing)))
+    assert tree_judgements(tree, TEMPLATES, 0) == draft_judgements(tree, TEMPLATES) == ()
+    mixed = failing.model_copy(update={"verdicts": (True, False, False)})
+    assert not is_split(mixed)
+    assert refine_example(tree, TEMPLATES) is not None
 
 
 def test_the_winning_refinement_is_an_example() -> None:

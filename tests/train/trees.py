@@ -9,7 +9,7 @@ from spar.manifest import Manifest
 from spar.store import RunStore
 from spar.templates import load
 from spar.types import Judgement, Node, SearchTree, best
-from tests.fakes import make_judgement, make_prompt
+from tests.fakes import make_findings, make_judgement, make_prompt
 
 Planned = tuple[int | None, int | None]
 """A node's parent, and how many of its five votes say yes; None: it was not judged."""
@@ -45,6 +45,23 @@ def tree_of(*nodes: Node, prompt_id: str = "p", gate: float = 0.5) -> SearchTree
         selected=answer[0].id if answer else None,
         stop="solved" if solved else "exhausted",
     )
+
+
+def verified(tree: SearchTree, *met: int, of: int = 3) -> SearchTree:
+    """The tree, its nodes judged by programs instead: node i meets `met[i]` of so many constraints."""
+    nodes = [
+        node.model_copy(
+            update={
+                "judgement": Judgement(
+                    verdicts=(),
+                    critique=f"Final Judgement: {'Yes' if num_met == of else 'No'}",
+                    findings=make_findings(*([True] * num_met + [False] * (of - num_met))),
+                )
+            }
+        )
+        for node, num_met in zip(tree.nodes, met, strict=True)
+    ]
+    return tree_of(*nodes, prompt_id=tree.prompt.id, gate=tree.gate)
 
 
 def draft(num_yes: int, response: str = "r", critique: str | None = None) -> Node:

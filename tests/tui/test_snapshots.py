@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from spar.files import locked
-from spar.types import SearchTree
+from spar.types import Finding, SearchTree
 from spar.view.node_detail import Annotations
 from tests.tui.driving import is_idle, until
 from tests.tui.samples import node, prompt, trees, write_run
@@ -23,9 +23,10 @@ SIZES = [(80, 24), (120, 40)]
 Compare = Callable[..., bool]
 
 
-def constraints(tree: SearchTree, node: Any) -> list[tuple[str, bool]]:
+def constraints(tree: SearchTree, node: Any) -> list[Finding]:
     """A verifier of two constraints."""
-    return [("keywords:existence", "red" in node.response), ("punctuation:no_comma", True)]
+    met = {"keywords:existence": "red" in node.response, "punctuation:no_comma": True}
+    return [Finding(type=name, constraint=name, met=each) for name, each in met.items()]
 
 
 def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:

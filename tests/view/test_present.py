@@ -10,7 +10,7 @@ from hypothesis import example, given
 from rich.console import Console
 from rich.text import Text
 
-from spar.types import Fault, Judgement, Message, Node, SearchTree, Usage
+from spar.types import Fault, Finding, Judgement, Message, Node, SearchTree, Usage
 from spar.view.node_detail import (
     SHOWN,
     Annotations,
@@ -179,22 +179,50 @@ def test_facts_from_outside() -> None:
     tree = worked()
     asked: list[tuple[str, int]] = []
 
-    def verdicts(of: SearchTree, node: Node) -> list[tuple[str, bool]]:
+    findings = (
+        Finding(type="length:words", constraint="fewer than 5 words", met=True, found="4"),
+        Finding(type="punctuation:no_comma", constraint="no [b]comma[/b]", met=False),
+    )
+
+    def verdicts(of: SearchTree, node: Node) -> tuple[Finding, ...]:
         asked.append((of.prompt.id, node.id))
-        return [("fewer than 5 words", True), ("no [b]comma[/b]", False)]
+        return findings
 
     def rendered(of: SearchTree, node: Node) -> list[Message]:
         return [Message(role="user", content="Do it."), Message(role="assistant", content="Done.")]
 
     sections = node_sections(tree, tree.nodes[0], Annotations(verdicts, rendered))
     assert asked == [("p", 0)]
-    expected = "✓ met: fewer than 5 words\n✗ not met: no [b]comma[/b]"
+    expected = "✓ met: fewer than 5 words: 4\n✗ not met: no [b]comma[/b]"
     assert body(sections, "Constraints, by ground truth") == expected
     assert body(sections, "Prompt that produced it") == "user\nDo it.\nassistant\nDone.\n"
     nothing = Annotations(lambda of, node: (), lambda of, node: ())
     assert titles(node_sections(tree, tree.nodes[0], nothing)) == titles(
         node_sections(tree, tree.nodes[0])
     )
+
+
+def test_findings_of_a_judge() -> None:
+    """What programs found stands in the line and in a section, once; votes follow where a model judged too."""
+    findings = (
+        Finding(type="a:b", constraint="at least 300 words", met=False, found="214"),
+        Finding(type="a:c", constraint="no commas", met=True),
+    )
+    by_programs = Judgement(verdicts=(), critique="c", findings=findings)
+    met = tuple(finding.model_copy(update={"met": True}) for finding in findings)
+    both = Judgement(verdicts=(True, True, False), critique="c", findings=met)
+    lines = {by_programs: "0.50  1/2 met ✗✓  fail", both: "0.89  2/2 met ✓✓  2/3 ✓✓✗  pass"}
+    for judgement, line in lines.items():
+        node = Node(id=0, parent=None, depth=0, response="r", judgement=judgement)
+        tree = tree_of(node)
+        assert line in tree_lines(tree)[0].plain
+        again = Annotations(lambda of, node: node.judgement.findings if node.judgement else ())
+        sections = node_sections(tree, node, again)
+        assert ("Votes" in titles(sections)) is (judgement is both)
+        assert "Constraints, by ground truth" not in titles(sections)
+    first = Node(id=0, parent=None, depth=0, response="r", judgement=by_programs)
+    expected = "✗ not met: at least 300 words: 214\n✓ met: no commas"
+    assert body(node_sections(tree_of(first), first), "Constraints, as judged") == expected
 
 
 def test_supplied_unjudged_and_unchanged_nodes() -> None:

@@ -113,18 +113,19 @@ def summarize_tree(tree: SearchTree, truth: GroundTruth | None = None) -> RowSum
     index = tree.selected
     answer = nodes[index] if index is not None and 0 <= index < len(nodes) else None
     judgement = answer.judgement if answer else None
-    score = judgement.score if judgement else math.nan
+    if judgement and math.isnan(judgement.score):
+        judgement = None
     return RowSummary(
         prompt_id=tree.prompt.id,
         title=first_line(tree.prompt.messages[-1].content),
         stop=tree.stop,
-        score=None if math.isnan(score) else score,
+        score=judgement.score if judgement else None,
         num_nodes=len(nodes),
         depth=max((node.depth for node in nodes), default=0),
         tokens=sum(usage.completion_tokens for usage in _usages(tree)),
         faults=len(tree.faults),
         seconds=tree.seconds,
-        passed=None if math.isnan(score) else score > tree.gate,
+        passed=judgement.passed(tree.gate) if judgement else None,
         truth=truth(tree) if truth and answer else None,
     )
 

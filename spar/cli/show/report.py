@@ -147,9 +147,13 @@ def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
         head, style = "not judged", ""
     else:
         passed = judgement.passed(tree.gate)
-        votes = f"{judgement.num_yes} of {judgement.num_parsed} yes"
+        counts = [f"{judgement.num_met} of {len(judgement.findings)} met"] * bool(
+            judgement.findings
+        )
+        if judgement.has_votes or not judgement.findings:
+            counts.append(f"{judgement.num_yes} of {judgement.num_parsed} yes")
         head, style = (
-            f"{'pass' if passed else 'fail'} {node.score:.2f} ({votes})",
+            f"{'pass' if passed else 'fail'} {node.score:.2f} ({', '.join(counts)})",
             "green" if passed else "red",
         )
     mark = "*" if on_path else " "

@@ -92,19 +92,21 @@ def draft_judgements(
 
 
 def is_split(judgement: Judgement) -> bool:
-    """Whether the votes have a majority but are not unanimous."""
+    """Whether the votes have a majority but are not unanimous, and no program judged beside them."""
+    if judgement.findings:
+        return False
     num_yes, num_no = judgement.num_yes, judgement.num_parsed - judgement.num_yes
     return num_yes > 0 and num_no > 0 and num_yes != num_no
 
 
 def is_decided(judgement: Judgement) -> bool:
-    """Whether the votes, or the score of a logprob judge, favour one verdict."""
-    return judgement.num_parsed > 0 and judgement.score != 0.5
+    """Whether the votes, the score of a logprob judge, or programs favour one verdict."""
+    return judgement.verdict is not None and judgement.probability != 0.5
 
 
 def majority(judgement: Judgement) -> bool:
-    """The verdict of most votes, or of a logprob judge's score."""
-    return judgement.score > 0.5
+    """The verdict of most votes, of a logprob judge's score, or of programs; a tie is a No."""
+    return judgement.verdict is True
 
 
 def matches_majority(judgement: Judgement) -> bool:
