@@ -23,9 +23,11 @@ from spar.estimate.preflight import is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
-from spar.pretrained import check_model_folder
+from spar.models.folders import is_known, local_files
+from spar.models.gguf import is_gguf
+from spar.pretrained import check_model_folder, prepare_model
 from spar.record.training_data import BootstrapReport
-from spar.run.resolve import deployments, engine_label, loads_models
+from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
 from spar.train.bootstrap.build import read_report
 from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
 from spar.train.bootstrap.recipe import FREE, BootstrapConfig
@@ -97,6 +99,9 @@ def bootstrap(
     check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
+    loaded = (*loaded_models(config.teacher), *loaded_models(config.student))
+    for model in dict.fromkeys((_student(config), *loaded)):
+        prepare_model(model, listener.note)
     run_pipeline(
         plan.pipeline,
         execute_in_process,
@@ -183,12 +188,20 @@ def _check_student(config: BootstrapConfig) -> None:
             "spar bootstrap trains the student, and cannot train the model of a server; give --model "
             "FOLDER_OR_NAME (the teacher may be a server: --teacher-url)"
         )
-    model = config.base or str(CHECKPOINT)
+    model = _student(config)
     check_model_folder(model)
-    if not has_chat_template(Path(model)):
+    folder = local_files(model)
+    if folder is None and (is_known(model) or is_gguf(model)):
+        return  # it is fetched or converted before the teacher is paid
+    if folder is None or not has_chat_template(folder):
         from spar.train.weights import load_tokenizer
 
         load_tokenizer(model)  # raises where there is none, before the teacher is paid
+
+
+def _student(config: BootstrapConfig) -> str:
+    """The model that is trained."""
+    return config.base or str(CHECKPOINT)
 
 
 def _check_teacher(config: BootstrapConfig) -> None:

@@ -1,4 +1,4 @@
-"""Where the data of benchmarks and verifiers lies on this machine.
+"""Where the data of benchmarks and verifiers lies on this machine, and where spar's cache is.
 
 The data folder is that of `--data`, else of the environment variable `SPAR_DATA`, else the cache, to which
 `spar data fetch` downloads. It holds one folder for each data set (`spar.eval.datasets`).
@@ -19,9 +19,9 @@ def data_root(data: str = "") -> Path:
     return Path(chosen).expanduser() if chosen else cache_root()
 
 
-def cache_root() -> Path:
-    """The default folder of `spar data fetch`: `~/.cache/spar/data`."""
+def cache_root(content: str = "data") -> Path:
+    """The folder of spar's cache for one kind of content: `~/.cache/spar/data`, `~/.cache/spar/models`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG convention is to ignore a relative path.
     parent = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return parent / "spar" / "data"
+    return parent / "spar" / content

@@ -10,12 +10,15 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from spar.errors import RunLocked
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SYNC_SECONDS = 1.0
 """Minimum time between two syncs of one file: a sync takes milliseconds, a tree may take less."""
@@ -187,20 +190,12 @@ def locked(path: Path) -> Iterator[None]:
     RunLocked
         Another process has locked it.
     """
-    from filelock import FileLock, Timeout
-
-    path.parent.stat()  # filelock would create a missing folder
-    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    lock = _file_lock(path)
+    if not _acquired(lock, blocking=False):
         raise RunLocked(
             f"process {_holder(path)} is writing to {path.parent}; wait for it to end, "
             "or choose another --out"
-        ) from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
+        )
     try:
         with suppress(OSError):  # Windows refuses writes to a locked file
             path.write_text(f"{os.getpid()}\n", encoding="ascii")
@@ -209,11 +204,59 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def taking_turns(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Lock the file `path`, and wait for it where another process has; the lock ends with the process.
+
+    On a file system without locks nothing is locked.
+
+    Parameters
+    ----------
+    waiting:
+        Called once if the lock is not free.
+    """
+    lock = _file_lock(path)
+    if not _acquired(lock, blocking=False):
+        waiting()
+        _acquired(lock, blocking=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _file_lock(path: Path) -> FileLock:
+    from filelock import FileLock
+
+    path.parent.stat()  # filelock would create a missing folder
+    return FileLock(path, thread_local=False, fallback_to_soft=False)
+
+
+def _acquired(lock: FileLock, *, blocking: bool) -> bool:
+    """Whether the lock was acquired, or the file system has no locks."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(blocking=blocking)
+    except Timeout:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
+
+
 def _holder(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
     except OSError:
         return "unknown"
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def count_lines(path: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from spar.errors import ConfigChanged
+from spar.models.cache import ModelSource
 from spar.types import SCHEMA_VERSION, Record, Text
 
 KINDS: Mapping[str, str] = {
@@ -48,6 +49,11 @@ class Manifest(Record):
     """Package name -> installed version."""
     models: dict[Text, Text] = Field(default_factory=dict)
     """Role -> model id."""
+    model_sources: dict[Text, ModelSource] = Field(
+        default_factory=dict, exclude_if=lambda sources: not sources
+    )
+    """Model id -> where its weights come from, for known models and GGUF files; like `config`, it must not change on
+    resuming. Left out if there are none."""
     templates: dict[Text, Text] = Field(default_factory=dict)
     """Template name -> digest of its text; like `config`, it must not change on resuming."""
     objects: dict[Text, dict[str, Any]] = Field(
@@ -96,6 +102,10 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
             for key in sorted(old.keys() | new.keys())
             if old.get(key) != new.get(key)
         ]
+    for model, source in stored.model_sources.items():
+        new_source = current.model_sources.get(model)
+        if new_source is not None and new_source.sha256 != source.sha256:
+            lines.append(f"  weights of {model}: {source.description} -> {new_source.description}")
     if lines:
         raise ConfigChanged(
             f"{directory} has a run with another configuration (old -> new):\n"

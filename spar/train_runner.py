@@ -22,10 +22,11 @@ from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.files import locked
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
+from spar.pretrained import prepare_model
 from spar.prompts import read_prompts
 from spar.record.training import Scores
 from spar.rows.read import is_stream
-from spar.run.resolve import check_folders
+from spar.run.resolve import check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
@@ -117,6 +118,8 @@ def train(
     check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
+    for model in loaded_models(config.decode):
+        prepare_model(model, listener.note)
     run_pipeline(
         plan.pipeline,
         execute_in_process,

@@ -33,6 +33,7 @@ COMMANDS = {
     "bootstrap": ("spar.cli.bootstrap:bootstrap", "Train the first actor and refiner."),
     "train": ("spar.cli.train:train_app", "Train actor and refiner by self-play."),
     "data": ("spar.cli.data:data_app", "Download the benchmarks' data and list it."),
+    "models": ("spar.cli.models:models_app", "Fetch models by name and list them."),
     "doctor": ("spar.cli.doctor:doctor", "Print what is installed and which hardware there is."),
 }
 """Name to "module:attribute", a function or a typer app, and its line in `spar --help`."""

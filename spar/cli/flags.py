@@ -63,7 +63,7 @@ Offline = Annotated[
     bool,
     typer.Option(
         "--offline",
-        help="Download no data: a benchmark without its data on this machine is an error.",
+        help="Download neither data nor models: what is not on this machine is an error.",
         rich_help_panel="Benchmark",
     ),
 ]

@@ -111,7 +111,7 @@ class ModelGroup(Settings):
     panel = "Models"
 
     model: str = setting("")
-    """Hugging Face folder or hub name; empty for the embedded model."""
+    """Hugging Face folder, hub name, GGUF file, or a name of `spar models list`; empty for the embedded model."""
     actor_model: str = setting("")
     """Model of the actor, if not --model."""
     judge_model: str = setting("")

@@ -10,6 +10,7 @@ from spar.hardware import has_package
 from spar.infer.engines.chat import load_tokenizer
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
+from spar.models.folders import cached_model
 from spar.plugins import JUDGES, STRATEGIES
 from spar.run.build import open_templates
 from spar.run.resolve import loads_models, models, required_roles, urls
@@ -62,11 +63,7 @@ def _as_rendered(config: DecodeConfig, prompt: Prompt) -> list[str]:
         The template cannot render it, or reads no variable that is set.
     """
     model = models(config)["actor"]
-    if (
-        urls(config)["actor"]
-        or not loads_models(config)
-        or not Path(model, "config.json").is_file()
-    ):
+    if urls(config)["actor"] or not loads_models(config) or not _is_here(model):
         return []
     if not has_package("transformers"):
         return []
@@ -76,6 +73,15 @@ def _as_rendered(config: DecodeConfig, prompt: Prompt) -> list[str]:
     template.check(model, [arguments])
     text = template.text(template.turns(prompt.messages), arguments, prompt=True)
     return ["\n".join(["== draft, as the model reads it ==", text, *notes])]
+
+
+def _is_here(model: str) -> bool:
+    """Whether the model is on this machine outside the hub's cache; its files are not fetched to say what would run."""
+    folder = Path(model) if model and Path(model).is_dir() else None
+    cached = cached_model(model)
+    if cached is not None:
+        folder = Path(cached.folder)
+    return folder is not None and (folder / "config.json").is_file()
 
 
 def conversation(messages: tuple[Message, ...]) -> str:

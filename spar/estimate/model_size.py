@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.run.placement import model_folder
+from spar.models.folders import is_known, local_files
+from spar.models.registry import KNOWN_MODELS
 
 Tensors = Mapping[str, tuple[tuple[int, ...], float]]
 """Name to shape and bytes of a parameter."""
@@ -41,10 +42,13 @@ class ModelSize:
 
 
 def model_size(model: str) -> ModelSize | None:
-    """The size of a folder's or hub model; None where its files are not on this machine, or are not understood."""
-    folder = model_folder(model)
+    """The size of a folder's or hub model; None where its files are not on this machine, or are not understood.
+
+    A known model is estimated before it is fetched, too.
+    """
+    folder = local_files(model)
     if folder is None:
-        return None
+        return size_of(tensors_of(KNOWN_MODELS[model].config)) if is_known(model) else None
     try:
         tensors = _stored_tensors(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

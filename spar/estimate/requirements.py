@@ -21,6 +21,8 @@ from spar.eval.benchmark import declared_spec
 from spar.eval.datasets.download import missing as missing_files
 from spar.eval.datasets.registry import data_set
 from spar.hardware import has_package, is_installed
+from spar.models.folders import cached_model, is_known
+from spar.offline import OFFLINE_VARIABLE, is_offline
 from spar.plugins import ENGINES
 from spar.pretrained import check_model_folder
 from spar.run.resolve import deployments, loads_models, model_roles
@@ -169,7 +171,15 @@ def _model(model: str) -> str:
         check_model_folder(model)
     except UsageError as error:
         return f"a model: {error}"
+    if is_known(model):
+        return _unfetched(model)
     return "" if Path(model).exists() else _hub_model(model)
+
+
+def _unfetched(model: str) -> str:
+    if not is_offline() or cached_model(model):
+        return ""
+    return f"the model {model!r}: it is not in the cache, and {OFFLINE_VARIABLE} is set"
 
 
 def _hub_model(model: str) -> str:

@@ -37,6 +37,8 @@ class DirectoryJobRunner:
     outputs: RunOutputs
     listener: Listener
     pool: EnginePool
+    offline: bool = dataclasses.field(default=False, kw_only=True)
+    """Whether a model that is not on this machine is an error, rather than downloaded."""
 
     async def run(self, job: Job) -> None:
         """Search every prompt of a stage that is not in its run directory yet.
@@ -55,7 +57,8 @@ class DirectoryJobRunner:
         if finished and not on_server:
             return
         try:
-            config = resolve_config(config, self.pool.once(self.listener.note), roles=roles)
+            note = self.pool.once(self.listener.note)
+            config = resolve_config(config, note, roles=roles, offline=self.offline)
         except SparError as error:
             if not finished:
                 raise
@@ -83,7 +86,8 @@ class DirectoryJobRunner:
         """
         if fresh:
             if self.outputs.external_answers is None:  # a dead server must not cost the old run
-                resolve_config(self.config, lambda _: None)
+                note = self.pool.once(self.listener.note)
+                resolve_config(self.config, note, offline=self.offline)
             forget(self.outputs.directory, self.config.benchmark)
         if self.outputs.external_answers is not None:
             RunStore.open(self.outputs.directory, make_manifest(self.config)).close()

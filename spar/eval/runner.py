@@ -58,7 +58,7 @@ class EvalRequest:
     allow_code_execution: bool = False
     allow_missing: bool = False
     offline: bool = False
-    """Whether data that are not on this machine are an error, rather than downloaded."""
+    """Whether data and models that are not on this machine are an error, rather than downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,10 @@ async def evaluate(
     fetch_data(config, request, listener)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
     pool = EnginePool()
-    runners = [DirectoryJobRunner(b.config, b.outputs, listener, pool) for b in benchmarks]
+    runners = [
+        DirectoryJobRunner(b.config, b.outputs, listener, pool, offline=request.offline)
+        for b in benchmarks
+    ]
     for runner in runners:
         runner.start(fresh=request.overwrite)
     await run_jobs(benchmarks, runners)

@@ -94,6 +94,7 @@ async def sweep(
     counts = _Counts(directory / REPLAYED, fresh=request.overwrite)
     jobs = _stages(opened, points, counts, listener)
     for job in jobs:
+        job.offline = request.offline
         job.start(fresh=request.overwrite)
     await run_jobs(opened, jobs)
     results = [score(benchmark) for benchmark in opened]

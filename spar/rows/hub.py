@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
-from spar.pretrained import quiet_hub
+from spar.models.loading import quiet_hub
 from spar.rows.row import Row, cut, one_line, reject
 from spar.rows.tables import plain_rows
 

@@ -14,8 +14,9 @@ from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest
+from spar.models.folders import model_source
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
-from spar.run.resolve import Engines, models, shown_model
+from spar.run.resolve import Engines, loaded_models, models, shown_model
 from spar.run.sampling import sampling_of
 from spar.templates import Templates, load
 
@@ -79,6 +80,9 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         git_commit=_git_commit(),
         packages=_packages(),
         models={role: shown_model(name) for role, name in models(config).items()},
+        model_sources={
+            model: source for model in loaded_models(config) if (source := model_source(model))
+        },
         templates=open_templates(config).digests(),
         objects=_objects(config),
         seed=config.seed,

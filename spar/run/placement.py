@@ -15,6 +15,7 @@ from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.hardware import free_memory
 from spar.infer.engine import Deployment, Placement
+from spar.models.folders import local_files
 from spar.plugins import ENGINES
 from spar.run.resolve import deployments
 from spar.types import Role
@@ -132,7 +133,7 @@ def shares(sizes: dict[str, int | None]) -> dict[str, float]:
 
 def weight_bytes(model: str, width: int) -> int | None:
     """Bytes of a model's weights at `width` bytes a number; None where its files are not here."""
-    folder = model_folder(model)
+    folder = local_files(model)
     if folder is None:
         return None
     for kind in _WEIGHTS:
@@ -141,22 +142,6 @@ def weight_bytes(model: str, width: int) -> int | None:
             stored = sum(path.stat().st_size for path in files)
             return int(stored * width / _stored_width(folder))
     return None
-
-
-def model_folder(model: str) -> Path | None:
-    """Where a model's files lie: its folder, or its place in the hub's local cache."""
-    if Path(model).is_dir():
-        return Path(model)
-    try:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-    except ImportError:
-        return None
-    try:
-        path = try_to_load_from_cache(model, "config.json")
-    except HFValidationError:
-        return None
-    return Path(path).parent if isinstance(path, str) else None
 
 
 def _stored_width(folder: Path) -> float:

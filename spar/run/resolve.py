@@ -19,7 +19,7 @@ from spar.infer.decode import DEFAULT_ROOM
 from spar.infer.engine import Accepts, Deployment, Engine, EngineSpec, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
-from spar.pretrained import check_model_folder
+from spar.pretrained import check_model_folder, prepare_model
 from spar.run.sampling import chat_template_args, check_sampling, first_accepting
 from spar.types import ROLES, Role
 
@@ -239,7 +239,12 @@ def _pick_local(config: DecodeConfig) -> tuple[str, str]:
 
 
 def resolve_config(
-    config: C, note: NoteCallback, *, interactive: bool = False, roles: Sequence[Role] = ()
+    config: C,
+    note: NoteCallback,
+    *,
+    interactive: bool = False,
+    roles: Sequence[Role] = (),
+    offline: bool = False,
 ) -> C:
     """The configuration with every open choice resolved: engine, servers' models, speculation.
 
@@ -249,11 +254,15 @@ def resolve_config(
         Whether this is a single prompt that a user waits for.
     roles:
         Roles that call a model, () for those that the strategy and the judge require.
+    offline:
+        Whether nothing may be downloaded.
 
     Raises
     ------
     UsageError
         Settings that cannot go together, a folder without a model, a server without the model.
+    RunStopped
+        A known model (`spar.models`) cannot be downloaded.
     """
     roles = roles or required_roles(config)
     name, why = pick_engine(config, roles)
@@ -262,7 +271,8 @@ def resolve_config(
     spec = ENGINES.spec(name)
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
     _check_combination(config, spec, roles)
-    check_folders(config)
+    for model in loaded_models(config):
+        prepare_model(model, note, offline=offline)
     config = _with_served_models(config, roles, note)
     if spec.use_all_gpus is not None and not interactive:
         arguments = spec.use_all_gpus(config, note).engine_args
@@ -329,10 +339,14 @@ def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
 
 def check_folders(config: DecodeConfig) -> None:
     """Raise `UsageError` where the folder of a model that the engine would load has none."""
-    served = deployments(config).values() if loads_models(config) else ()
-    local = [deployment.model for deployment in served if not deployment.urls]
-    for model in local:
+    for model in loaded_models(config):
         check_model_folder(model)
+
+
+def loaded_models(config: DecodeConfig) -> tuple[str, ...]:
+    """Models that the engine loads from files, for roles without a URL; each once."""
+    served = deployments(config).values() if loads_models(config) else ()
+    return tuple(dict.fromkeys(each.model for each in served if not each.urls))
 
 
 def loads_models(config: DecodeConfig) -> bool:

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
 from spar.hardware import has_package
 from spar.manifest import Manifest, refuse_changes
+from spar.models.folders import local_model, model_source
 from spar.record.training import FAILURE, TRAIN_REPORT
 from spar.store import MANIFEST
 from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints
@@ -173,11 +175,15 @@ def _manifest(settings: TrainerSettings, context: TrainingContext) -> Manifest:
         digest = hashlib.sha256(Path(settings.data).read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise UsageError(f"cannot read the data {settings.data}: {error.strerror}") from error
+    # Before DeepSpeed would divide the weights of whatever is loaded.
+    local_model(settings.model, partial(print, flush=True))
+    source = model_source(settings.model)
     return Manifest(
         spar_version=__version__,
         config={**settings.stored(), "data_digest": digest, "processes": context.processes},
         free=FREE,
         packages={name: metadata.version(name) for name in _PACKAGES if has_package(name)},
         models={"trained": settings.model},
+        model_sources={settings.model: source} if source else {},
         seed=settings.seed,
     )

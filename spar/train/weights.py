@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, UsageError
-from spar.pretrained import is_finite, load_pretrained_model, load_pretrained_tokenizer
+from spar.models import local_model
+from spar.models.loading import is_finite
+from spar.pretrained import (
+    load_pretrained_config,
+    load_pretrained_model,
+    load_pretrained_tokenizer,
+)
 from spar.train.owned import remove_owned
 from spar.train.settings import TrainerSettings
 
@@ -149,22 +155,21 @@ def _stored_dtype(settings: TrainerSettings) -> str:
     names = {"bf16": "bfloat16", "fp32": "float32"}
     if settings.save_dtype != "auto":
         return names[settings.save_dtype]
-    from transformers import AutoConfig
-
-    dtype = AutoConfig.from_pretrained(settings.model).dtype
+    dtype = load_pretrained_config(settings.model).dtype
     return str(dtype or "float32").removeprefix("torch.")
 
 
 def _copy_settings(model: str, folder: Path) -> None:
     """Copy the starting model's tokenizer, and the settings that a trainer changes."""
-    from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import cached_file
 
-    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
-    source = cached_file(model, _GENERATION, _raise_exceptions_for_missing_entries=False)
+    load_pretrained_tokenizer(model).save_pretrained(folder)
+    source = cached_file(
+        local_model(model), _GENERATION, _raise_exceptions_for_missing_entries=False
+    )
     if source is not None:
         shutil.copyfile(source, folder / _GENERATION)
-    config = AutoConfig.from_pretrained(model)
+    config = load_pretrained_config(model)
     tokens = {name: getattr(config, name, None) for name in _TOKENS}
     _edit(folder / "config.json", lambda now: {**now, **tokens, "use_cache": config.use_cache})
     for name in ("training_args.bin", "README.md"):
@@ -174,12 +179,11 @@ def _copy_settings(model: str, folder: Path) -> None:
 def _merge(settings: TrainerSettings, adapter: Path, folder: Path) -> None:
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     unset_hf_deepspeed_config()  # otherwise only this process's partition would be loaded
     dtype = getattr(torch, _stored_dtype(settings))
-    base = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
+    base = load_pretrained_model(settings.model, dtype=dtype)
     PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)
 
 

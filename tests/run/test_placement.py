@@ -9,8 +9,9 @@ import pytest
 
 from spar.embedded import CHECKPOINT
 from spar.hardware import available_memory, container_room, free_memory
+from spar.models.folders import local_files
 from spar.run import placement as module
-from spar.run.placement import arrange, model_folder, placement, shares, weight_bytes
+from spar.run.placement import arrange, placement, shares, weight_bytes
 
 GIB = 1 << 30
 
@@ -66,7 +67,7 @@ def test_what_is_not_here_has_no_size(tmp_path: Path) -> None:
     """Neither a hub name that was never downloaded nor a folder without weights."""
     assert weight_bytes("nobody/has-this-model", 2) is None
     assert weight_bytes(str(tmp_path), 2) is None
-    assert model_folder("not: a name") is None
+    assert local_files("not: a name") is None
 
 
 def test_a_model_in_the_hubs_cache_is_found(
@@ -77,7 +78,7 @@ def test_a_model_in_the_hubs_cache_is_found(
     config = tmp_path / "config.json"
     config.write_text("{}")
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda model, name: str(tmp_path / name))
-    assert model_folder("org/model") == tmp_path
+    assert local_files("org/model") == tmp_path
 
 
 def test_the_machine_has_memory_and_the_embedded_model_fits(

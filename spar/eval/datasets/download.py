@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from spar.data_folder import data_root
 from spar.errors import RunStopped, UsageError
 from spar.eval.datasets.convert import convert
-from spar.eval.datasets.local import file_digest
 from spar.eval.datasets.registry import DataFile, DataSet
-from spar.files import replace_bytes
+from spar.files import file_digest, replace_bytes
 
 if TYPE_CHECKING:
     import httpx

@@ -7,7 +7,6 @@ or where `HF_HUB_OFFLINE` is set. What cannot be downloaded is left to the error
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,9 +15,7 @@ from spar.errors import RunStopped
 from spar.eval.datasets import download
 from spar.eval.datasets.registry import DataFile, DataSet, data_set
 from spar.listener import Activity, Listener
-
-OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
-"""Environment variable of the hub's libraries, which refuses their downloads too."""
+from spar.offline import is_offline
 
 
 def fetch_absent(names: Sequence[str], data: str, listener: Listener, *, offline: bool) -> None:
@@ -34,8 +31,7 @@ def fetch_absent(names: Sequence[str], data: str, listener: Listener, *, offline
     UsageError
         The data folder cannot be written.
     """
-    forbidden = os.environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
-    if data or offline or forbidden:
+    if data or offline or is_offline():
         return
     for name in names:
         if files := _absent(data_set(name)):

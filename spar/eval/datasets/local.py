@@ -112,12 +112,6 @@ def open_data(name: str, data: str = "") -> DataFolder:
     return DataFolder(name, root, checksums)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _find_folder(dataset: DataSet, data: str) -> Path:
     root = data_root(data)
     if (root / dataset.name).is_dir():

@@ -26,7 +26,7 @@ from spar.infer.engine import (
 )
 from spar.infer.engines.chat import ChatEncoder, load_tokenizer
 from spar.infer.engines.scoring import HfScorer
-from spar.pretrained import check_model_folder, load_pretrained_model
+from spar.pretrained import load_pretrained_model, prepare_model
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -88,7 +88,7 @@ class HfEngine:
 
         self.model = model
         device, dtype = _placement(torch, settings)
-        check_model_folder(model)
+        prepare_model(model, note)
         encoder = ChatEncoder(load_tokenizer(model), note)
         encoder.template.check(model, chat_template_args)
         loaded = load_pretrained_model(model, dtype=dtype)

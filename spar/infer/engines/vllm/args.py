@@ -18,6 +18,7 @@ from spar.errors import MissingExtra, UsageError
 from spar.hardware import has_gpu
 from spar.infer.engine import Deployment
 from spar.infer.engines.chat import load_tokenizer
+from spar.models import local_model
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -54,7 +55,7 @@ def engine_arguments(
     """
     dtypes = {"auto": "float32" if on_cpu else "bfloat16", "fp32": "float32", "bf16": "bfloat16"}
     arguments: dict[str, Any] = {
-        "model": deployment.model,
+        "model": local_model(deployment.model),
         "dtype": dtypes[config.dtype],
         "generation_config": "vllm",
         "enable_prefix_caching": True,

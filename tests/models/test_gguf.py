@@ -1,0 +1,142 @@
+"""GGUF files: converted once, used by every engine and trainer, and refused in one line where they cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spar.errors import MissingExtra, UsageError
+from spar.estimate.model_size import model_size
+from spar.infer.engine import Request, Sampling
+from spar.infer.engines.hf import HfEngine
+from spar.models import gguf, local_model
+from spar.models.cache import gguf_digest
+from spar.pretrained import (
+    check_model_folder,
+    load_pretrained_model,
+    load_pretrained_tokenizer,
+    prepare_model,
+)
+from spar.types import Message
+from tests.models.tiny_gguf import write_gguf
+from tests.requires import requires
+
+pytestmark = [pytest.mark.model, requires("transformers", "gguf")]
+
+
+async def test_a_file_is_converted_once_and_answers(
+    cache: Path, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    """Its copy is found again under another name and place, and has the file's template and end token."""
+    notes: list[str] = []
+    engine = HfEngine(str(tiny_gguf), note=notes.append)
+    request = Request((Message(role="user", content="Hello"),), Sampling(max_tokens=4, seed=0))
+    [completion] = await engine.generate([request])
+    await engine.aclose()
+    assert 0 < completion.completion_tokens <= 4
+    folder = local_model(str(tiny_gguf), notes.append)
+    assert Path(folder).parent == cache / "gguf"
+    first, again = notes
+    assert first.startswith(f"converted tiny.Q4_1.gguf (Q4_1) to fp32 in {folder}, ")
+    assert again == f"tiny.Q4_1.gguf: using the converted copy in {folder}"
+    moved = shutil.copy(tiny_gguf, tmp_path / "moved.gguf")
+    assert local_model(str(moved)) == folder
+    tokenizer = load_pretrained_tokenizer(str(tiny_gguf))
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "the"}], tokenize=False)
+    assert text == "<|im_start|>user\nthe<|im_end|>\n"
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert model_size(str(tiny_gguf)) == model_size(folder)
+
+
+def test_the_copy_has_the_files_weights(cache: Path, tiny_gguf: Path) -> None:
+    """The token embedding is what the package gguf dequantises, exactly."""
+    package = pytest.importorskip("gguf")
+    tensors = {tensor.name: tensor for tensor in package.GGUFReader(tiny_gguf).tensors}
+    stored = tensors["token_embd.weight"]
+    expected = package.dequantize(stored.data, stored.tensor_type)
+    loaded = load_pretrained_model(str(tiny_gguf))
+    assert (loaded.get_input_embeddings().weight.detach().numpy() == expected).all()
+
+
+def test_a_changed_file_is_converted_again(cache: Path, tmp_path: Path) -> None:
+    """The copy belongs to the content, not to the name; what a killed writer left is not taken for one."""
+    path = write_gguf(tmp_path / "model.gguf")
+    first = local_model(str(path))
+    write_gguf(path, seed=1)
+    digest = gguf_digest(path)[:16]
+    for leftover in (cache / "gguf" / digest, cache / "gguf" / f"{digest}.part"):
+        leftover.mkdir()
+        (leftover / "model.safetensors").write_bytes(b"half")
+    second = local_model(str(path))
+    assert second != first
+    assert load_pretrained_model(str(path)).num_parameters()
+    assert not list((cache / "gguf").glob("*.part"))
+
+
+def truncated(path: Path) -> None:
+    """Leave out the last tenth."""
+    write_gguf(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+
+
+def cut_header(path: Path) -> None:
+    """Leave out all but the first bytes."""
+    write_gguf(path)
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def without_a_layer(path: Path) -> None:
+    """Say that there are more layers than the file has."""
+    write_gguf(path, extra_layers=1)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: path.write_text("no model"), "it is not a GGUF file"),
+        (lambda path: path.write_bytes(b""), "it is not a GGUF file"),
+        (lambda path: None, "there is no such file"),
+        (truncated, "it is damaged or was downloaded in part"),
+        (cut_header, "it is damaged or was downloaded in part"),
+        (lambda path: write_gguf(path, parts=3), "it is one of 3 parts; join them"),
+        (lambda path: write_gguf(path, architecture="clip"), "its architecture is 'clip'"),
+        (without_a_layer, "weights are missing"),
+    ],
+    ids=["text", "empty", "absent", "truncated", "header", "split", "architecture", "layer"],
+)
+def test_what_cannot_be_read_is_refused(
+    cache: Path, tmp_path: Path, write: Callable[[Path], object], words: str
+) -> None:
+    """One line names the file and the reason, and no half copy stays."""
+    path = tmp_path / "model.gguf"
+    write(path)
+    with pytest.raises(UsageError, match=words) as caught:
+        prepare_model(str(path), lambda _: None)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert not list(cache.glob("gguf/*/*"))
+
+
+def test_a_missing_package_is_named(
+    cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says which extra to install, before anything is read."""
+    monkeypatch.setattr(gguf, "has_package", lambda name: name != "gguf")
+    with pytest.raises(MissingExtra, match=r"\[hf\]"):
+        check_model_folder(str(tiny_gguf))
+
+
+def test_a_second_process_uses_the_copy(cache: Path, tiny_gguf: Path) -> None:
+    """It does not import torch to find it."""
+    folder = local_model(str(tiny_gguf))
+    code = (
+        "import sys; from spar.models import local_model; "
+        f"assert local_model({str(tiny_gguf)!r}) == {folder!r}; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
