@@ -64,10 +64,10 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "words:start_verb": (TAGGER, "tagger"),
 }
 """Type to the resource of NLTK, beyond its tokenizer, without which its verifier fails; and what that is."""
-PACKAGES = ("ifbench", "if-verifiable", "emoji", "nltk", "syllapy")
-"""Distributions whose versions a verdict can depend on."""
+UPSTREAM = "ifbench"
+"""Name of upstream's package."""
 _REGISTRIES = (
-    ("ifbench", "ifbench.instructions_registry"),
+    (UPSTREAM, "ifbench.instructions_registry"),
     ("if-verifiable", "if_verifiable.ifbench.instructions_registry"),
 )
 """Packages with the verifiers, the preferred one first, and the module that lists their classes."""
@@ -154,6 +154,15 @@ def used_package() -> str:
         return f"{name} {version(name)}"
     except PackageNotFoundError:  # a checkout on the path
         return f"{name} of an unknown version"
+
+
+def packages() -> tuple[str, ...]:
+    """Distributions whose versions a verdict can depend on: the package that is used, and what it calls."""
+    try:
+        name = _found()[0]
+    except MissingExtra:
+        name = _REGISTRIES[-1][0]
+    return name, "emoji", "nltk", "syllapy"
 
 
 def is_loaded() -> bool:

@@ -22,6 +22,13 @@ VARIABLE = "NLTK_DATA"
 TOKENIZER = "tokenizers/punkt_tab/english/"
 STOP_WORDS = "corpora/stopwords/english"
 TAGGER = "taggers/averaged_perceptron_tagger_eng/"
+DATA_SETS = {"nltk_data": (TOKENIZER,), "nltk_words": (STOP_WORDS, TAGGER)}
+"""Data set to what it holds of NLTK: parts of verifiers, not of examples."""
+
+
+def is_named(data_set: str) -> bool:
+    """Whether `NLTK_DATA` has all that a data set holds."""
+    return all(named_folders(resource) for resource in DATA_SETS[data_set])
 
 
 def named_folders(resource: str = TOKENIZER) -> list[str]:

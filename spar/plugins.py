@@ -325,6 +325,7 @@ BENCHMARKS: PluginTable[BenchmarkSpec] = PluginTable(
     "spar.eval.benchmark:as_spec",
     {
         "ifeval": "spar.eval.ifeval:IFEval",
+        "ifbench": "spar.eval.ifbench:IFBench",
         "followbench": "spar.eval.followbench.benchmark:FollowBench",
         "llmbar": "spar.eval.llmbar.pointwise:Pointwise",
         "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",

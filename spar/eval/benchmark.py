@@ -101,6 +101,9 @@ class Benchmark(ABC):
 
     data: tuple[str, ...] = ()
     """Names of the data sets it reads (`spar.eval.datasets`), () if it makes its own examples."""
+    optional_data: tuple[str, ...] = ()
+    """Names of the data sets that it reads where they are on this machine; where one is absent, its notes say
+    what is missing."""
     measures: Role = "actor"
     """The role whose model a report names."""
     limits_itself: bool = False

@@ -179,7 +179,7 @@ def _read_responses(source: str, limit: int | None) -> Iterator[Prompt]:
 def _load_verifiers(examples: Iterable[Prompt], config: EvalConfig) -> None:
     """Load lm-eval's verifiers if they are needed, so that a missing package is reported before a run."""
     if any(unverifiable(prompt) for prompt in examples if prompt.meta.get(CONSTRAINTS)):
-        from spar.eval.instructions import load_verifiers
+        from spar.eval.ifeval import load_verifiers
 
         load_verifiers(config.data)
 

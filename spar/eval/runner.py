@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -30,16 +31,13 @@ from spar.eval.statistics import metrics
 from spar.hardware import has_package
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.nltk_folders import named_folders
+from spar.nltk_folders import DATA_SETS, is_named
 from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.engine_pool import EnginePool
 from spar.store import TREES, read_manifest, stored_trees
 from spar.types import Prompt, Usage
-
-NLTK = "nltk_data"
-"""The data set with NLTK's tokenizer: a part of the verifiers, not of the examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +115,14 @@ async def evaluate(
 
 def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> None:
     """Download what the benchmarks need and this machine lacks, unless that is not wanted (`--offline`)."""
-    names = [
-        used for name in request.names for used in _data_of(find_benchmark(name, request, config))
-    ]
-    fetch_absent(tuple(dict.fromkeys(names)), config.data, listener, offline=request.offline)
+    benchmarks = [find_benchmark(name, request, config) for name in request.names]
+    required = dict.fromkeys(used for b in benchmarks for used in _needed(b.data))
+    optional = dict.fromkeys(used for b in benchmarks for used in _needed(b.optional_data))
+    fetch_absent(tuple(required), config.data, listener, offline=request.offline)
+    try:
+        fetch_absent(tuple(optional), config.data, listener, offline=request.offline)
+    except UsageError as error:  # a folder that cannot be written; the results say what is missing
+        listener.note(str(error))
 
 
 async def run_jobs(
@@ -149,7 +151,8 @@ def open_benchmark(
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
     benchmark = find_benchmark(name, request, config)
-    data = [open_data(used, config.data) for used in _data_of(benchmark)]
+    data = [open_data(used, config.data) for used in _needed(benchmark.data)]
+    data += _present(_needed(benchmark.optional_data), config.data)
     config = config.model_copy(
         update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
     )
@@ -189,9 +192,18 @@ def open_benchmark(
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
 
 
-def _data_of(benchmark: Benchmark) -> tuple[str, ...]:
-    """The data sets that a benchmark reads; NLTK's only where `NLTK_DATA` does not have it."""
-    return tuple(name for name in benchmark.data if name != NLTK or not named_folders())
+def _needed(names: Sequence[str]) -> tuple[str, ...]:
+    """These data sets; NLTK's only where `NLTK_DATA` does not have them."""
+    return tuple(name for name in names if name not in DATA_SETS or not is_named(name))
+
+
+def _present(names: Sequence[str], data: str) -> list[DataFolder]:
+    """Those of the data sets that are on this machine and complete."""
+    folders = []
+    for name in names:
+        with suppress(UsageError):
+            folders.append(open_data(name, data))
+    return folders
 
 
 def _version(package: str) -> str:
@@ -272,7 +284,7 @@ def _files(responses: str, request: EvalRequest) -> tuple[tuple[str, str], ...]:
 
 def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
     """Changes with the examples, and with the responses given."""
-    parts = [folder.digest for folder in data if folder.name != NLTK]
+    parts = [folder.digest for folder in data if folder.name not in DATA_SETS]
     parts += _digests(responses)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
 

@@ -19,8 +19,7 @@ from spar import ifeval_verifiers, instruction_checks
 from spar.config import EvalConfig
 from spar.errors import MissingExtra, UsageError
 from spar.eval.benchmark import ANSWERS, Answer
-from spar.eval.ifeval import FAULTY, IFEval
-from spar.eval.instructions import load_verifiers
+from spar.eval.ifeval import FAULTY, IFEval, load_verifiers
 from spar.eval.statistics import metrics
 from spar.ifeval_verifiers import IFEVAL_TYPES, LANGUAGE_TYPES, check, checkers
 from spar.instruction_checks import variants

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from spar.config import EvalConfig
-from spar.eval import ifeval
 from spar.eval.benchmark import ANSWERS, GRADES, Answer
 from spar.eval.followbench.benchmark import FollowBench
 from spar.eval.humaneval import benchmark as humaneval
 from spar.eval.ifeval import IFEval
+from spar.eval.instructions import InstructionVerifiers
 from spar.eval.llmbar import pointwise
 from spar.eval.llmbar.pairs import SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
@@ -48,9 +47,10 @@ def score_followbench(_: pytest.MonkeyPatch) -> Scored:
 def score_ifeval(monkeypatch: pytest.MonkeyPatch) -> Scored:
     """One instruction, followed."""
     checked = Checked("keywords:existence", "", True, True)
-    monkeypatch.setattr(ifeval, "check", lambda *_, **__: [checked])
-    monkeypatch.setattr(ifeval, "version", lambda _: version("spar"))
-    return IFEval().score([prompt(instruction_id_list=[], kwargs=[])], MemoryOutputs())
+    verifiers = InstructionVerifiers(lambda _: {}, lambda *_, **__: [checked], lambda: "a package")
+    monkeypatch.setattr(IFEval, "verifiers", verifiers)
+    example = prompt(instruction_id_list=["keywords:existence"], kwargs=[{}])
+    return IFEval().score([example], MemoryOutputs())
 
 
 def score_llmbar(monkeypatch: pytest.MonkeyPatch) -> Scored:

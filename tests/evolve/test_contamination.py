@@ -63,7 +63,7 @@ def test_a_data_folder_with_one_benchmark_is_read(tmp_path: Path) -> None:
     """Present benchmarks are read, absent ones are named, and nano-if is always included."""
     loaded, absent = load_benchmark_prompts(str(write_ifeval(tmp_path / "data", LONG)))
     assert [benchmark.name for benchmark in loaded] == ["ifeval", "nano-if"]
-    assert absent == ("followbench", "llmbar", "gsm8k", "mmlu", "triviaqa", "humaneval")
+    assert absent == ("ifbench", "followbench", "llmbar", "gsm8k", "mmlu", "triviaqa", "humaneval")
     assert loaded[0].texts["0"] == LONG
     assert len(loaded[0].digest) == 16
     in_nano = BenchmarkIndex(loaded).find(next(nano_prompts("test")).messages[-1].content)
@@ -87,6 +87,7 @@ def test_real_benchmark_prompts_are_found(data_root: Path) -> None:
     sizes = {benchmark.name: len(benchmark.texts) for benchmark in loaded}
     assert sizes == {
         "ifeval": 541,
+        "ifbench": 300,
         "followbench": 944,
         "llmbar": 419,
         "gsm8k": 1319,

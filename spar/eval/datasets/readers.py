@@ -37,9 +37,9 @@ def read_jsonl(name: str, content: bytes, fields: Fields) -> list[dict[str, Any]
 
 
 def read_json(name: str, content: bytes, fields: Fields) -> Any:
-    """The content of a `.json` file."""
+    """The content of a `.json` file; where the data set has fields, the rows of a list have them."""
     value = _parse(_text(name, content), "the file")
-    if isinstance(value, list):
+    if fields and isinstance(value, list):
         for number, row in enumerate(value, start=1):
             _check_row(row, fields, f"row {number}")
     return value
