@@ -315,7 +315,7 @@ REFINERS: PluginTable[RefinerSpec] = PluginTable(
     "refiner",
     "spar.refiners",
     "spar.infer.roles:as_refiner_spec",
-    {"model": "spar.infer.roles:MODEL"},
+    {"model": "spar.infer.roles:MODEL", "rewrite": "spar.infer.rewriter:REWRITE"},
 )
 """Name to `spar.infer.roles.RefinerSpec`, or a function, or a refiner."""
 

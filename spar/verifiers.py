@@ -136,6 +136,17 @@ def require_verifiable(prompts: Iterable[Prompt]) -> None:
         )
 
 
+def constraints_of(prompt: Prompt) -> list[Constraint]:
+    """The constraints of a prompt: type and arguments, [] if it has none.
+
+    Raises
+    ------
+    ValueError
+        They are malformed; the text says how.
+    """
+    return _constraints(prompt.meta)
+
+
 def count_words(text: str) -> int:
     """The number of words, counted as IFEval counts them: runs of word characters."""
     return len(_WORD.findall(text))

@@ -128,6 +128,19 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
             (),
         ),
         ("spar/record/*.py", ("spar.infer", "spar.run", "spar.eval", "spar.train", "tui"), ()),
+        (
+            "spar/rewrite/*.py",
+            ("spar",),
+            *[
+                (
+                    "spar.types",
+                    "spar.verifiers",
+                    "spar.ifeval_verifiers",
+                    "spar.instruction_checks",
+                    "spar.rewrite",
+                )
+            ],
+        ),
         ("spar/[!_c]*/**/*.py", ("spar.cli", "tui"), ()),
         ("spar/view/*.py", ("spar", "textual"), ("spar.types", "spar.view")),
         (

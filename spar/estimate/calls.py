@@ -11,7 +11,7 @@ from spar.infer.engines.chat import load_tokenizer
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
 from spar.models.folders import cached_model
-from spar.plugins import JUDGES, STRATEGIES
+from spar.plugins import JUDGES, REFINERS, STRATEGIES
 from spar.run.build import open_templates
 from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.types import Judgement, Message, Node, Prompt
@@ -31,22 +31,32 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     roles, judge = required_roles(config), JUDGES.spec(config.judge)
     votes = judge.num_calls(config) if "judge" in roles else 0
     refined = responses - 1 if "refiner" in roles else 0
-    once = responses * (1 + votes)
-    retried = responses + refined * (REFINE_ATTEMPTS - 1) + responses * votes * judge.attempts
+    spec = STRATEGIES.spec(config.strategy)
+    # Refinements by a program cost no call.
+    is_program = "refiner" in spec.roles and "refiner" not in roles
+    written = min(responses, spec.num_drafts(config.budget)) if is_program else responses
+    once = written + responses * votes
+    retried = written + refined * (REFINE_ATTEMPTS - 1) + responses * votes * judge.attempts
     return num_prompts * once, num_prompts * retried
 
 
 def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
-    """The first prompt's draft, judge and refine conversations, and the cost of the run."""
+    """The first prompt's draft, judge and refine conversations, those that are sent, and the cost of the run."""
     templates = open_templates(config)
     critique = Judgement(verdicts=(False,), critique="(the stored critique)")
     draft = Node(id=0, parent=None, depth=0, response="(the draft)", judgement=critique)
     once, retried = most_calls(config, num_prompts)
+    judging = conversation(judge_messages(templates, prompt, draft.response))
+    if not JUDGES.spec(config.judge).uses_model:
+        judging = f"{config.judge} calls no model"
+    refining = conversation(refine_messages(templates, prompt, draft))
+    if not REFINERS.spec(config.refiner or "model").uses_model:
+        refining = f"{config.refiner} calls no model"
     return "\n\n".join(
         [
             f"== draft ==\n{conversation(prompt.messages)}",
-            f"== judge ==\n{conversation(judge_messages(templates, prompt, draft.response))}",
-            f"== refine ==\n{conversation(refine_messages(templates, prompt, draft))}",
+            f"== judge ==\n{judging}",
+            f"== refine ==\n{refining}",
             *_as_rendered(config, prompt),
             f"{num_prompts:,} prompts, at most {most_responses(config)} responses each: "
             f"{once:,} calls where every reply parses, {retried:,} at the most",

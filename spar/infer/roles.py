@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -339,6 +339,9 @@ class RefinerSpec:
 
     make: Callable[[Engine, Sampling, Templates], RefinerProtocol]
     uses_model: bool = True
+    check_prompts: Callable[[Iterable[Prompt]], None] | None = None
+    """Raises `UsageError` if it can refine responses to none of the prompts; called before anything is generated,
+    and reads no further than it must."""
 
 
 MODEL = RefinerSpec(Refiner)

@@ -38,7 +38,7 @@ from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.keywords import checked_changes
 from spar.run.placement import check_fit, memory_shares
-from spar.run.prompt_checks import check_prompts
+from spar.run.prompt_checks import check_prompts, refuse_unrefinable
 from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
 from spar.run.session import Run, in_thread
@@ -186,6 +186,7 @@ class Session(Generic[C]):
         TREE.set(next(self._numbers))
         config = self.config.model_copy(update=changes)
         await in_thread(lambda: check_prompts(config, Job("", ()), [prompt], listener.note))
+        await in_thread(lambda: refuse_unrefinable(config, [prompt]))
         opened = await in_thread(lambda: self._open(changes, listener))
         listener.note("the model is loaded")
         return await run_search(

@@ -1,6 +1,6 @@
 """What is said about a run's prompts before anything is generated.
 
-A judge that cannot judge every prompt refuses the run; where only the ground truth of the summary is missing
+A judge that cannot judge every prompt refuses the run, and so does a refiner that can refine for none; where only the ground truth of the summary is missing
 for some prompts, a line says which.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from spar.config import DecodeConfig
 from spar.infer.engine import NoteCallback
-from spar.plugins import JUDGES, STRATEGIES
+from spar.plugins import JUDGES, REFINERS, STRATEGIES
 from spar.run.job import Job
 from spar.types import Prompt
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts
@@ -24,6 +24,13 @@ def refuse_unjudgeable(config: DecodeConfig, job: Job, prompts: Iterable[Prompt]
         return False
     check(prompts)
     return True
+
+
+def refuse_unrefinable(config: DecodeConfig, prompts: Iterable[Prompt]) -> None:
+    """Raise `UsageError` if the refiner would be called and can refine responses to none of a run's prompts."""
+    check = REFINERS.spec(config.refiner or "model").check_prompts
+    if check is not None and "refiner" in STRATEGIES.spec(config.strategy).roles:
+        check(prompts)
 
 
 def check_prompts(

@@ -1,0 +1,179 @@
+"""Fixes that add what is missing: keywords, letters, placeholders. Each adds one short sentence or line, and says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.layout import lines, newline, outside_code
+from spar.rewrite.vocabulary import (
+    LETTER_SENTENCES,
+    LETTER_WORDS,
+    MENTIONS,
+    MENTIONS_OF_SEVERAL,
+    PLACEHOLDERS,
+    REPEATS,
+)
+
+MOST_MENTIONS = 20
+"""A keyword that is missing more often than this would make a text of its own."""
+MOST_LETTERS = 40
+"""The same for a letter."""
+_PARAGRAPH = 60
+"""Characters of a line of prose that a sentence can be added to."""
+_BLANKS = re.compile(
+    r"_{3,}|<(?!<)(?:[A-Za-z][a-z ]{2,24})>|\{[A-Za-z][\w ]{2,24}\}|\((?:your|insert|enter) [\w ]{2,24}\)",
+    re.IGNORECASE,
+)
+_DETAILS = (
+    (
+        "date",
+        re.compile(
+            r"\b(?:January|February|March|April|May|June|July|August|September|October|November|December) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?\b"
+        ),
+    ),
+    ("amount", re.compile(r"[$€£]\d[\d.,]*\d\b|[$€£]\d\b")),
+    ("email address", re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.]*\w")),
+    ("phone number", re.compile(r"\b\d{3}[-.]\d{3}[-.]\d{4}\b")),
+    (
+        "name",
+        re.compile(
+            r"(?<=Dear )[A-Z][a-z]+(?: [A-Z][a-z]+)?|\b(?:Mr|Mrs|Ms|Dr)\. [A-Z][a-z]+|(?<=name is )[A-Z][a-z]+"
+        ),
+    ),
+)
+"""Details that a placeholder can stand for, and how they look."""
+
+
+def keywords(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Add a sentence with the keywords that are missing."""
+    missing = [
+        str(word) for word in arguments["keywords"] if not re.search(str(word), text, re.IGNORECASE)
+    ]
+    if len(missing) > MOST_MENTIONS:
+        raise CannotFix(f"{len(missing)} keywords are missing")
+    joined = _joined([f'"{word}"' if " " in word else word for word in missing])
+    summary = f"added a sentence with {joined}"
+    templates = [*(MENTIONS if len(missing) == 1 else MENTIONS_OF_SEVERAL)]
+    context.rng.shuffle(templates)
+    for template in templates[:3]:
+        for changed in _with_sentence(text, template.format(joined), context):
+            yield Edit(changed, summary)
+
+
+def keyword_more_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Add sentences with a keyword, two mentions in each where many are missing."""
+    word = str(arguments["keyword"])
+    missing = int(arguments["frequency"]) - len(re.findall(word, text, re.IGNORECASE))
+    if missing > MOST_MENTIONS:
+        raise CannotFix(f"{missing} more mentions of {word!r} would be needed")
+    singles, pairs = [*MENTIONS], [*REPEATS]
+    for _ in range(2):
+        context.rng.shuffle(singles)
+        context.rng.shuffle(pairs)
+        chosen = [pairs[i % len(pairs)] for i in range(missing // 2)]
+        added = " ".join([*chosen, *singles[: missing % 2]]).format(word)
+        number = len(chosen) + missing % 2
+        what = "a sentence" if number == 1 else f"{number} short sentences"
+        for changed in _with_sentence(text, added, context):
+            yield Edit(changed, f'added {what} with "{word}"')
+
+
+def letter_more_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Add a sentence of words with the letter."""
+    letter = str(arguments["letter"]).lower()
+    missing = int(arguments["let_frequency"]) - text.lower().count(letter)
+    if letter not in LETTER_WORDS:
+        raise CannotFix(f"{letter!r} is no letter")
+    if not 0 < missing <= MOST_LETTERS:
+        raise CannotFix(f"{missing} more of the letter {letter!r} would be needed")
+    for _ in range(3):
+        sentence = context.rng.choice(LETTER_SENTENCES)
+        words = [*LETTER_WORDS[letter]]
+        context.rng.shuffle(words)
+        chosen: list[str] = []
+        while sentence.format(_joined(chosen)).lower().count(letter) < missing:
+            chosen.append(words[len(chosen) % len(words)])
+        for changed in _with_sentence(text, sentence.format(_joined(chosen)), context):
+            yield Edit(changed, f'added a sentence with the letter "{letter}"')
+
+
+def placeholders(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Put blanks and details into square brackets, then add lines with placeholders."""
+    missing = int(arguments["num_placeholders"]) - len(re.findall(r"\[.*?\]", text))
+    if missing > len(PLACEHOLDERS):
+        raise CannotFix(f"{missing} more placeholders would be needed")
+    free = _details(text)
+    chosen = sorted(context.rng.sample(free, min(missing, len(free))))
+    pieces, end = [], 0
+    for start, stop, name in chosen:
+        pieces += [text[end:start], context.cased(f"[{name}]")]
+        end = stop
+    changed = "".join([*pieces, text[end:]])
+    missing -= len(chosen)
+    replaced = f"put {len(chosen)} placeholder{'s' * (len(chosen) > 1)} in place of details"
+    if missing <= 0:
+        yield Edit(changed, replaced)
+    names = context.rng.sample(PLACEHOLDERS, max(1, missing))
+    added = f"added {len(names)} placeholder{'s' * (len(names) > 1)}"
+    summary = f"{replaced} and {added}" if chosen else added
+    for text_with in _with_sentence(changed, _fill_in(names, context), context):
+        yield Edit(text_with, summary)
+    eol = newline(text)
+    start, end = body(changed, context)
+    block = context.cased(eol.join(f"{name.capitalize()}: [{name}]" for name in names))
+    yield Edit(f"{changed[:end]}{eol * 2}{block}{changed[end:]}", summary)
+
+
+def _fill_in(names: Sequence[str], context: Context) -> str:
+    listed = _joined([f"[{name}]" for name in names])
+    forms = ("Please fill in {0}.", "Still to be filled in: {0}.", "Details to add: {0}.")
+    return context.rng.choice(forms).format(listed)
+
+
+def _details(text: str) -> list[tuple[int, int, str]]:
+    """Places that a placeholder can be put in: start, end and name."""
+    places: list[tuple[int, int, str]] = []
+    for a, b in outside_code(text):
+        for match in _BLANKS.finditer(text, a, b):
+            inner = match.group().strip("_<>{}()").strip()
+            places.append((*match.span(), inner or "text"))
+        for name, pattern in _DETAILS:
+            places += [(*match.span(), name) for match in pattern.finditer(text, a, b)]
+    apart: list[tuple[int, int, str]] = []
+    for place in sorted(places):
+        inside = text.rfind("[", 0, place[0]) > text.rfind("]", 0, place[0])
+        if not inside and (not apart or place[0] >= apart[-1][1]):
+            apart.append(place)
+    return apart
+
+
+def _joined(words: Sequence[str]) -> str:
+    return " and ".join(words)
+
+
+def _with_sentence(text: str, sentence: str, context: Context) -> Iterator[str]:
+    """The text with a sentence at the end of a drawn paragraph, then as a paragraph of its own."""
+    start, end = body(text, context)
+    sentence = context.cased(sentence)
+    paragraphs = [
+        line.sentences[-1][1]
+        for line in lines(text)
+        if line.kind == "prose"
+        and line.sentences
+        and start <= line.start
+        and line.sentences[-1][1] <= end
+        and line.end - line.start >= _PARAGRAPH
+        and text[line.sentences[-1][1] - 1] in ".!?"
+    ]
+    context.rng.shuffle(paragraphs)
+    for place in paragraphs[:2]:
+        yield f"{text[:place]} {sentence}{text[place:]}"
+    eol = newline(text)
+    for separator in (
+        (" ", eol * 2, eol) if text[max(0, end - 1) : end] in (".", "!", "?") else (eol * 2, eol)
+    ):
+        following = text[end:]
+        gap = separator if following.strip().strip('"') and not following[:1].isspace() else ""
+        yield f"{text[:end]}{separator}{sentence}{gap}{following}"

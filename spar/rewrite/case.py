@@ -1,0 +1,94 @@
+"""Fixes of the case of letters: all lower, all upper, the number of words in capitals.
+
+Code is left as it is: a text whose code has letters of the other case cannot be fixed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from spar.rewrite.edits import Arguments, CannotFix, Context, Edit
+from spar.rewrite.layout import code_spans, lines, map_outside_code, outside_code
+from spar.rewrite.vocabulary import FUNCTION_WORDS
+
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")
+
+
+def lower_case(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """All letters outside code in lower case."""
+    yield _whole(text, str.lower, "put everything in lower case")
+
+
+def upper_case(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """All letters outside code in upper case."""
+    yield _whole(text, str.upper, "put everything in capital letters")
+
+
+def _whole(text: str, change: Callable[[str], str], summary: str) -> Edit:
+    if not any(letter.isalpha() for letter in text):
+        raise CannotFix("the text has no letters")
+    changed = map_outside_code(text, change)
+    if any(change(text[a:b]) != text[a:b] for a, b in code_spans(text)):
+        raise CannotFix("that would change its code")
+    if changed == text:
+        raise CannotFix("the case is right, and the language is not taken for English")
+    return Edit(changed, summary)
+
+
+def capital_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Put words in capitals, or surplus ones back into lower case."""
+    frequency = int(arguments["capital_frequency"])
+    words = [m for a, b in outside_code(text) for m in _WORD.finditer(text, a, b)]
+    capital = [m for m in words if m.group().isupper()]
+    if arguments.get("capital_relation") == "less than":
+        yield from _fewer_capitals(text, capital, len(capital) - frequency + 1, context)
+        return
+    free = [m for m in words if not m.group().isupper()]
+    context.rng.shuffle(free)
+    # A word of more than three letters that says something reads as emphasis.
+    content = sorted(free, key=lambda m: len(m.group()) <= 3 or m.group().lower() in FUNCTION_WORDS)
+    missing = max(1, frequency - len(capital))
+    if missing > len(content):
+        raise CannotFix(f"the text has {len(content)} other words, {missing} are missing")
+    for number in range(missing, min(missing + 6, len(content) + 1)):
+        yield Edit(
+            _replaced(text, content[:number], str.upper),
+            f"put {number} {'word' if number == 1 else 'words'} in capital letters",
+        )
+
+
+def _fewer_capitals(
+    text: str, capital: list[re.Match[str]], surplus: int, context: Context
+) -> Iterator[Edit]:
+    starts = {line.sentences[i][0] for line in lines(text) for i in range(len(line.sentences))}
+    free = [m for m in capital if len(m.group()) > 1]
+    context.rng.shuffle(free)
+    # Long words are emphasis rather than names of three letters.
+    free.sort(key=lambda m: len(m.group()) <= 4)
+    if max(1, surplus) > len(free):
+        raise CannotFix("too many of its capital words have one letter")
+
+    def lowered(match: re.Match[str]) -> str:
+        word = match.group()
+        return word.capitalize() if match.start() in starts else word.lower()
+
+    for number in range(max(1, surplus), min(max(1, surplus) + 6, len(free) + 1)):
+        yield Edit(
+            _substituted(text, free[:number], lowered),
+            f"took {number} {'word' if number == 1 else 'words'} out of capital letters",
+        )
+
+
+def _replaced(text: str, matches: list[re.Match[str]], change: Callable[[str], str]) -> str:
+    return _substituted(text, matches, lambda match: change(match.group()))
+
+
+def _substituted(
+    text: str, matches: list[re.Match[str]], replacement: Callable[[re.Match[str]], str]
+) -> str:
+    pieces, end = [], 0
+    for match in sorted(matches, key=lambda m: m.start()):
+        pieces += [text[end : match.start()], replacement(match)]
+        end = match.end()
+    return "".join([*pieces, text[end:]])

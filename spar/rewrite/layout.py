@@ -1,0 +1,218 @@
+"""The layout of a response: code, lines, sentences, and how to take sentences out without touching the others.
+
+Markdown is read as far as an edit needs it: fenced and inline code, headings, list items, rules. Sentences end
+with a stop and white space, but for abbreviations; every line is one of its own, as in lists and poems.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+Span = tuple[int, int]
+"""Start and end of a part of a text."""
+Kind = Literal["prose", "item", "heading", "rule", "blank", "code"]
+"""What a line is."""
+
+_CODE = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*(?:\n(?:.*?^[ \t]*(?P=fence)[`~]*[ \t]*\r?$|.*)|\Z)|`[^`\n]+`",
+    re.MULTILINE | re.DOTALL,
+)
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_MARKER = re.compile(r"[ \t]*(?:[*+•-][ \t]+|\d{1,3}[.)][ \t]+|>[ \t]*)")
+_HEADING = re.compile(
+    r"[ \t]*(?:#{1,6}[ \t].*|<<.*>>|\*\*[^*\n]+\*\*:?|[^\n.!?]{1,60}:|(?:SECTION|Section)[ ]?\d+.*)[ \t]*$"
+)
+_RULE = re.compile(r"[ \t]*([*_=-])(?:[ \t]*\1){2,}[ \t]*$")
+_STOP = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s)")
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr prof st jr sr vs etc inc ltd co no fig vol approx dept est e.g i.e p.s p.p.s u.s a.m p.m".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a text."""
+
+    start: int
+    end: int
+    """Without the line's end."""
+    next: int
+    """Where the next line starts."""
+    kind: Kind
+    sentences: tuple[Span, ...]
+    """Of prose and list items, without a list's marker and without the white space between them."""
+
+
+def newline(text: str) -> str:
+    """The end of a line as the text has it."""
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def code_spans(text: str) -> list[Span]:
+    """Fenced blocks, a last one without an end included, and inline code."""
+    return [match.span() for match in _CODE.finditer(text)] if "`" in text or "~~~" in text else []
+
+
+def outside_code(text: str) -> list[Span]:
+    """The parts between code."""
+    spans, start = [], 0
+    for code_start, code_end in code_spans(text):
+        spans.append((start, code_start))
+        start = code_end
+    return [(a, b) for a, b in [*spans, (start, len(text))] if a < b]
+
+
+def map_outside_code(text: str, change: Callable[[str], str]) -> str:
+    """The text with every part between code changed."""
+    pieces, end = [], 0
+    for start, stop in outside_code(text):
+        pieces += [text[end:start], change(text[start:stop])]
+        end = stop
+    return "".join([*pieces, text[end:]])
+
+
+def finditer_outside_code(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Matches that lie between code."""
+    spans = code_spans(text)
+    for match in pattern.finditer(text):
+        if not any(start < match.end() and match.start() < end for start, end in spans):
+            yield match
+
+
+@lru_cache(maxsize=64)
+def lines(text: str) -> tuple[Line, ...]:
+    """Every line, in order."""
+    blocks = [
+        span
+        for span in code_spans(text)
+        if "\n" in text[slice(*span)] or text[span[0] :].lstrip()[:3] in ("```", "~~~")
+    ]
+    every = text.islower()
+    result, start = [], 0
+    for raw in _LINE.findall(text):
+        content = raw.removesuffix("\n").removesuffix("\r")
+        end = start + len(content)
+        in_code = any((a <= start and end <= b) or start <= a < end for a, b in blocks)
+        kind: Kind = "code" if in_code else _kind(content)
+        spans = _sentences(text, start, end, is_lower=every) if kind in ("prose", "item") else ()
+        result.append(Line(start, end, start + len(raw), kind, spans))
+        start += len(raw)
+    return tuple(result)
+
+
+def sentences(text: str, span: Span) -> list[Span]:
+    """The sentences of prose and list items that lie in a part of a text."""
+    found = [sentence for line in lines(text) for sentence in line.sentences]
+    return [(start, end) for start, end in found if span[0] <= start and end <= span[1]]
+
+
+def is_item_start(text: str, span: Span) -> bool:
+    """Whether a sentence is the first of a list item, which has its mark already."""
+    head = text[text.rfind("\n", 0, span[0]) + 1 : span[0]]
+    return bool(re.fullmatch(r"[ \t]*(?:[*+•-]|\d{1,3}[.)])[ \t]+", head))
+
+
+def without_sentences(text: str, removed: Collection[Span]) -> str:
+    """The text without some of its sentences, and without the white space, markers and lines that only they had."""
+    gone = set(removed)
+    cuts: list[Span] = []
+    table = lines(text)
+    dropped = [bool(line.sentences) and gone.issuperset(line.sentences) for line in table]
+    for line, is_dropped in zip(table, dropped, strict=True):
+        if not is_dropped:
+            cuts += _cuts_in_line(line, gone)
+    cuts += _dropped_lines(table, dropped)
+    return _cut(text, cuts)
+
+
+def _cuts_in_line(line: Line, gone: Collection[Span]) -> list[Span]:
+    cuts = []
+    for index, (start, end) in enumerate(line.sentences):
+        if (start, end) not in gone:
+            continue
+        if all(later in gone for later in line.sentences[index:]):
+            cuts.append((line.sentences[index - 1][1], end))
+        else:
+            cuts.append((start, line.sentences[index + 1][0]))
+    return cuts
+
+
+def _dropped_lines(table: tuple[Line, ...], dropped: list[bool]) -> list[Span]:
+    """Whole lines, each run of them with one of the blank lines around it."""
+    cuts, index = [], 0
+    while index < len(table):
+        if not dropped[index]:
+            index += 1
+            continue
+        stop = index
+        while stop < len(table) and dropped[stop]:
+            stop += 1
+        blank_before = index == 0 or table[index - 1].kind == "blank"
+        start, end = table[index].start, table[stop - 1].next
+        last = stop
+        while blank_before and last < len(table) and table[last].kind == "blank":
+            end, last = table[last].next, last + 1
+        if last == len(
+            table
+        ):  # the text's end: the line ends before the run go, one after it stays
+            first = index
+            while first and table[first - 1].kind == "blank":
+                first -= 1
+            start = table[first - 1].end if first else start
+            end = table[stop - 1].end
+        cuts.append((start, end))
+        index = max(stop, last)
+    return cuts
+
+
+def _cut(text: str, cuts: list[Span]) -> str:
+    pieces, end = [], 0
+    for start, stop in sorted(cuts):
+        pieces.append(text[end : max(start, end)])
+        end = max(end, stop)
+    return "".join([*pieces, text[end:]])
+
+
+def _kind(content: str) -> Kind:
+    if not content.strip():
+        return "blank"
+    if _RULE.match(content):
+        return "rule"
+    if _HEADING.match(content):
+        return "heading"
+    return "item" if _MARKER.match(content) else "prose"
+
+
+def _sentences(text: str, start: int, end: int, *, is_lower: bool) -> tuple[Span, ...]:
+    marker = _MARKER.match(text, start, end)
+    start = marker.end() if marker else start
+    while start < end and text[start].isspace():
+        start += 1
+    spans = []
+    for stop in _STOP.finditer(text, start, end):
+        if stop.end() < end and _ends_sentence(text, start, stop, end, is_lower=is_lower):
+            spans.append((start, stop.end()))
+            start = stop.end()
+            while start < end and text[start].isspace():
+                start += 1
+    last = end
+    while last > start and text[last - 1].isspace():
+        last -= 1
+    return (*spans, (start, last)) if start < last else tuple(spans)
+
+
+def _ends_sentence(text: str, start: int, stop: re.Match[str], end: int, *, is_lower: bool) -> bool:
+    following = text[stop.end() : min(end, stop.end() + 40)].lstrip()
+    if not following:
+        return False
+    if not stop.group().startswith("."):
+        return True
+    word = text[max(start, stop.start() - 20) : stop.start()].split()
+    last = word[-1].lstrip("(\"'*_[").lower() if word else ""
+    if last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "i"):
+        return False
+    return is_lower or not following[0].islower()

@@ -1,0 +1,196 @@
+"""Fixes of length: cut at the end of a sentence, split and join sentences. Nothing is written to make a text longer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from spar.ifeval_verifiers import is_loaded
+from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.layout import Span, lines, outside_code, sentences, without_sentences
+from spar.rewrite.vocabulary import DROPPABLE, FUNCTION_WORDS
+from spar.verifiers import count_sentences, count_words
+
+_JOINTS = re.compile(
+    r";(?=[ ]\w)|,(?=[ ](?:and|but|so|yet|or|which means|while) (?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|my|our|your|his|her|its|their|many|some|people|in|for|when|if|as)\b)",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[,;:]|[ ]+(?:-|–|—)(?=[ ])")
+MOST_JOINED = 3
+"""Sentences that are joined rather than cut."""
+
+
+def fewer_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Cut whole sentences, few words more than needed: those at the end, or drawn ones of the right length."""
+    surplus = count_words(text) - int(arguments["num_words"]) + 1
+    free = sentences(text, body(text, context))
+    lengths = {span: count_words(text[slice(*span)]) for span in free}
+    cuts = _cuts(free, lengths, surplus, context)
+    for cut in cuts:
+        yield _cut(text, cut)
+    if not cuts or len(free) == 1:
+        yield from _within_sentence(text, free, surplus, context)
+
+
+def _cuts(
+    free: Sequence[Span], lengths: dict[Span, int], surplus: int, context: Context
+) -> list[list[Span]]:
+    """Sets of sentences that are long enough together, near the shortest of them in a drawn order."""
+    if sum(lengths.values()) - surplus < 1 or len(free) < 2:
+        return []
+    options: list[list[Span]] = []
+    for last in range(len(free), 1, -1):  # runs that end with sentence `last`
+        run, total, index = [], 0, last
+        while total < surplus and index > 1:  # the first sentence stays
+            index -= 1
+            run.append(free[index])
+            total += lengths[free[index]]
+        if total >= surplus:
+            options.append(run[::-1])
+    options += [[span] for span in free[1:] if lengths[span] >= surplus]
+
+    def cost(option: list[Span]) -> int:
+        return sum(lengths[span] for span in option)
+
+    options.sort(key=cost)
+    near = [option for option in options if cost(option) <= 1.25 * cost(options[0]) + 2]
+    context.rng.shuffle(near)
+    rest = [option for option in options if option not in near[:8]]
+    return [*near[:4], *rest[:4]]
+
+
+def _within_sentence(
+    text: str, free: Sequence[Span], surplus: int, context: Context
+) -> Iterator[Edit]:
+    """Cut the last sentence at the end of a clause."""
+    if not free:
+        raise CannotFix("it has no sentence that could be cut")
+    start, end = free[-1]
+    ends = [m.start() for m in _CLAUSE.finditer(text, start, end)]
+    for clause in reversed(ends):
+        if count_words(text[clause:end]) >= surplus and count_words(text[start:clause]) >= 3:
+            stop = text[end - 1] if text[end - 1] in ".!?" else ""
+            yield Edit(text[:clause] + stop + text[end:], "cut the end of a sentence")
+            return
+    raise CannotFix("no sentence or clause ends before the limit")
+
+
+def more_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Never: a program has nothing to say."""
+    raise CannotFix(f"the text has {count_words(text)} words, and a program cannot invent more")
+    yield
+
+
+def exact_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Leave out adverbs, then sentences, where the text is too long."""
+    surplus = count_words(text) - int(arguments["num_words"])
+    if surplus < 0:
+        yield from more_words(text, arguments, context)
+    words = [
+        m for a, b in outside_code(text) for m in re.finditer(r"[ ](\w+)(?=[ .!?])", text[a:b])
+    ]
+    free = [
+        m for m in words if m.group(1).lower() in DROPPABLE or m.group(1).lower().endswith("ly")
+    ]
+    context.rng.shuffle(free)
+    if 0 < surplus <= len(free) and len(outside_code(text)) == 1:
+        shorter = text
+        for match in sorted(free[:surplus], key=lambda m: -m.start()):
+            shorter = shorter[: match.start()] + shorter[match.end() :]
+        yield Edit(shorter, f"left out {surplus} word{'s' * (surplus > 1)}")
+    spans = sentences(text, body(text, context))
+    for span in spans:
+        if count_words(text[slice(*span)]) == surplus and len(spans) > 1:
+            yield _cut(text, [span])
+
+
+def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Join two or three sentences, or cut the last ones."""
+    bound = int(arguments["num_sentences"])
+    count = count_as_verified(text)
+    surplus = count - bound + 1
+    free = sentences(text, body(text, context))
+    if bound < 2 or surplus < 1:
+        raise CannotFix(f"no text has less than {bound} sentences" if bound < 2 else "")
+    ways = [_joined, _cut_last] if surplus <= MOST_JOINED else [_cut_last, _joined]
+    for way in ways:
+        for extra in range(3):
+            edit = way(text, free, surplus + extra, context)
+            if edit is not None:
+                yield edit
+
+
+def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> Edit | None:
+    """Put a semicolon between neighbouring sentences of one line; which ones is drawn."""
+    joints = [
+        (left, right)
+        for left, right in pairwise(free)
+        if text[left[1] - 1] == "."
+        and not text[left[1] : right[0]].strip(" ")
+        and right[1] - right[0] > 3
+    ]
+    if len(joints) < number:
+        return None
+    for left, right in sorted(context.rng.sample(joints, number), reverse=True):
+        first = text[right[0] : right[1]].split(maxsplit=1)[0].strip(",")
+        is_plain = first != "I" and first.lower() in FUNCTION_WORDS  # else it may be a name
+        head = text[right[0]].lower() if is_plain and not first.isupper() else text[right[0]]
+        text = f"{text[: left[1] - 1]};{text[left[1] : right[0]]}{head}{text[right[0] + 1 :]}"
+    return Edit(text, "joined two sentences" if number == 1 else f"joined {number + 1} sentences")
+
+
+def _cut_last(text: str, free: Sequence[Span], number: int, context: Context) -> Edit | None:
+    """Cut the last sentences, or as many before them."""
+    if len(free) <= number:
+        return None
+    back = context.rng.choice((0, 0, 1)) if len(free) > number + 2 else 0
+    return _cut(text, free[len(free) - number - back : len(free) - back])
+
+
+def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """End lines that have no stop with one, and split sentences at semicolons and before "and", "but" and "so"."""
+    missing = int(arguments["num_sentences"]) - count_as_verified(text)
+    start, end = body(text, context)
+    places = [
+        (m.start(), m.end(), ".")
+        for a, b in outside_code(text)
+        for m in _JOINTS.finditer(text, a, b)
+    ]
+    for line in lines(text):
+        if (
+            line.sentences
+            and line.sentences[-1][1] < end
+            and text[line.sentences[-1][1] - 1].isalnum()
+        ):
+            places.append((line.sentences[-1][1], line.sentences[-1][1], "."))
+    places = [place for place in places if start < place[0] and place[1] < end]
+    context.rng.shuffle(places)
+    if len(places) < missing:
+        raise CannotFix(
+            f"it has {count_as_verified(text)} sentences, and only {len(places)} places to split one at"
+        )
+    for number in range(max(1, missing), min(len(places), missing + 4) + 1):
+        split = text
+        for a, b, stop in sorted(places[:number], reverse=True):
+            rest = re.match(r"(\s*[*_\"(]*)(\w)", split[b:])
+            following = split[b:]
+            if rest and a != b:
+                letter = context.cased(rest.group(2).upper())
+                following = rest.group(1) + letter + split[b + rest.end() :]
+            split = split[:a] + stop + following
+        yield Edit(split, f"split {number} sentence{'s' * (number > 1)}")
+
+
+def count_as_verified(text: str) -> int:
+    """The number of sentences as the verifiers count them: lm-eval's where they are loaded, else spar's own."""
+    if not is_loaded():
+        return count_sentences(text)
+    from lm_eval.tasks.ifeval import instructions_util
+
+    return int(instructions_util.count_sentences(text))
+
+
+def _cut(text: str, removed: Sequence[Span]) -> Edit:
+    cut = "a sentence" if len(removed) == 1 else f"{len(removed)} sentences"
+    return Edit(without_sentences(text, removed), f"cut {cut}")

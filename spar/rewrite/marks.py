@@ -1,0 +1,184 @@
+"""Fixes of the marks of a response: bullets and highlights. The words stay; which of them get a mark is drawn."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.layout import (
+    Line,
+    Span,
+    code_spans,
+    is_item_start,
+    lines,
+    newline,
+    sentences,
+    without_sentences,
+)
+from spar.rewrite.vocabulary import FUNCTION_WORDS
+
+_STAR = re.compile(r"^(?P<indent>\s*)\*[^\*].*$", re.MULTILINE)
+_DASH = re.compile(r"^(?P<indent>\s*)-.*$", re.MULTILINE)
+_NUMBERED = re.compile(r"^([ \t]*)\d{1,3}[.)](?=[ \t]+\S)", re.MULTILINE)
+_RULE_OF_DASHES = re.compile(r"^([ \t]*)-{3,}([ \t]*)(?=\r?$)", re.MULTILINE)
+_CONTENT = re.compile(r"[^\W\d_]{4,}(?:[-'’][^\W\d_]+)?(?:[ ][^\W\d_]{4,})?")
+
+
+def bullets(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Make lines or sentences into bullets, or join surplus ones to those before them."""
+    needed = int(arguments["num_bullets"])
+    present = sorted(m.span() for pattern in (_STAR, _DASH) for m in pattern.finditer(text))
+    if any(a < stop and start < b for a, b in present for start, stop in code_spans(text)):
+        raise CannotFix("its code has lines that count as bullets")
+    if len(present) > needed:
+        yield from _fewer_bullets(text, len(present) - needed, context)
+    else:
+        yield from _more_bullets(text, needed - len(present), present, context)
+
+
+def _fewer_bullets(text: str, surplus: int, context: Context) -> Iterator[Edit]:
+    rules = [*_RULE_OF_DASHES.finditer(text)]
+    if rules:
+        number = min(surplus, len(rules))
+        changed = text
+        for match in reversed(rules[-number:]):
+            changed = f"{changed[: match.start()]}{match.group(1)}___{match.group(2)}{changed[match.end() :]}"
+        if number == surplus:
+            yield Edit(changed, "wrote a rule so that it is no bullet")
+        text, surplus = changed, surplus - number
+    items = [
+        line
+        for line in lines(text)
+        if line.kind == "item" and text[line.start : line.end].lstrip()[0] in "*-"
+    ]
+    pairs = [
+        (left, right)
+        for left, right in pairwise(items)
+        if not text[left.end : right.start].strip()
+        and text[left.end : right.start].count("\n") <= 2
+    ]
+    nested = [pair for pair in pairs if _indent(text, pair[1]) > _indent(text, pair[0])]
+    others = [pair for pair in pairs if pair not in nested]
+    context.rng.shuffle(nested)
+    context.rng.shuffle(others)
+    chosen = [*nested, *others][: max(0, surplus)]
+    joined = "joined two bullets" if surplus == 1 else f"joined {surplus + 1} bullets"
+    if surplus > 0 and len(chosen) == surplus and len(items) > surplus:
+        changed = text
+        for left, right in sorted(chosen, key=lambda pair: -pair[1].start):
+            changed = _joined_lines(changed, left, right)
+        yield Edit(changed, joined)
+    last = [span for line in items[len(items) - surplus :] for span in line.sentences]
+    if 0 < surplus <= len(items) and last:
+        cut = without_sentences(text, last)
+        if cut.strip():
+            yield Edit(cut, f"cut {surplus} bullet{'s' * (surplus > 1)}")
+    raise CannotFix("its surplus bullets cannot be joined")
+
+
+def _joined_lines(text: str, left: Line, right: Line) -> str:
+    marker = re.compile(r"[ \t]*[*-][ \t]*").match(text, right.start)
+    assert marker is not None
+    head = text[: left.end].rstrip()
+    separator = " " if head[-1:] in ".!?:;" else "; "
+    return head + separator + text[marker.end() :]
+
+
+def _indent(text: str, line: Line) -> int:
+    content = text[line.start : line.end]
+    return len(content) - len(content.lstrip())
+
+
+def _more_bullets(
+    text: str, missing: int, present: Sequence[Span], context: Context
+) -> Iterator[Edit]:
+    marker = "-" if present and text[present[0][0] : present[0][1]].lstrip()[:1] == "-" else "*"
+    summary = f"made {missing} part{'s' * (missing > 1)} of the text into bullets"
+    start, end = body(text, context)
+    numbered = [m for m in _NUMBERED.finditer(text) if start <= m.start() and m.end() <= end]
+    for chosen in (
+        [numbered]
+        if len(numbered) == missing
+        else [numbered[:missing]]
+        if len(numbered) > missing
+        else []
+    ):
+        changed = text
+        for match in reversed(chosen):
+            changed = changed[: match.start()] + match.group(1) + marker + changed[match.end() :]
+        yield Edit(changed, summary)
+    plain = [
+        line
+        for line in lines(text)
+        if line.kind == "prose" and start <= line.start and line.end <= end and line.sentences
+    ]
+    for run in _runs([line.start for line in plain], missing, context.rng):
+        if missing > 1 or len(plain) > 2:
+            yield Edit(_with_marks(text, run, marker), summary)
+            break
+    spans = [s for s in sentences(text, (start, end)) if not is_item_start(text, s)]
+    for run in _runs([s[0] for s in spans], missing, context.rng)[:4]:
+        yield Edit(_with_marks(text, run, marker), summary)
+    raise CannotFix(f"the text has no {missing} more parts for bullets")
+
+
+def _runs(places: Sequence[int], size: int, rng: random.Random) -> list[list[int]]:
+    """Neighbouring places, in a drawn order; not the first place where there are others."""
+    starts = range(1 if len(places) > size else 0, len(places) - size + 1)
+    order = [*starts]
+    rng.shuffle(order)
+    return [list(places[at : at + size]) for at in order] if size > 0 else []
+
+
+def _with_marks(text: str, places: Sequence[int], marker: str) -> str:
+    eol = newline(text)
+    pieces, end = [], 0
+    for place in places:
+        before = text[end:place]
+        if place and not text[:place].rstrip(" \t").endswith("\n"):
+            before = before.rstrip(" \t") + eol
+        pieces += [before, f"{marker} "]
+        end = place
+    last = text[end:]
+    return "".join([*pieces, last])
+
+
+def highlights(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Put stars around headings and drawn words."""
+    single = [h for h in re.findall(r"\*[^\n\*]*\*", text) if h.strip("*").strip()]
+    double = [h for h in re.findall(r"\*\*[^\n\*]*\*\*", text) if h.strip("*").strip()]
+    missing = int(arguments["num_highlights"]) - len(single) - len(double)
+    start, end = body(text, context)
+    places = [
+        span
+        for line in lines(text)
+        if start <= line.start
+        and line.end <= end
+        and line.kind in ("prose", "item")
+        and "*" not in text[line.start : line.end]
+        and "`" not in text[line.start : line.end]
+        for sentence in line.sentences
+        for span in _emphasis(text, sentence)[:3]
+    ]
+    context.rng.shuffle(places)
+    if len(places) < missing:
+        raise CannotFix(f"the text has only {len(places)} more words to highlight")
+    for number in range(max(1, missing), min(len(places), max(1, missing) + 2) + 1):
+        changed = text
+        for a, b in sorted(places[:number], reverse=True):
+            changed = f"{changed[:a]}*{changed[a:b]}*{changed[b:]}"
+        yield Edit(changed, f"highlighted {number} part{'s' * (number > 1)} of the text")
+
+
+def _emphasis(text: str, sentence: Span) -> list[Span]:
+    """Words of a sentence that can be highlighted, apart from each other."""
+    return [
+        m.span()
+        for m in _CONTENT.finditer(text, *sentence)
+        if not {word.lower() for word in m.group().split()} & FUNCTION_WORDS
+        and text[max(0, m.start() - 1)] not in "/.@[(<_'’-"
+        and text[m.end() : m.end() + 1] not in ("/", "@", "]", ")", ">", "_")
+    ]

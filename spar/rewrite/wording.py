@@ -1,0 +1,281 @@
+"""Fixes that take words out: forbidden words, and keywords or letters that may not come up so often.
+
+A word is replaced by a synonym in the same form, dropped where the sentence stays one without it, or replaced by a neutral
+noun; where nothing of that helps, its sentence goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
+from spar.rewrite.layout import (
+    Span,
+    finditer_outside_code,
+    outside_code,
+    sentences,
+    without_sentences,
+)
+from spar.rewrite.vocabulary import (
+    ADJECTIVES,
+    DETERMINERS,
+    DROPPABLE,
+    FUNCTION_WORDS,
+    PREPOSITIONS,
+    SYNONYMS,
+    VERB_BEFORE,
+)
+
+_WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
+_ENDINGS = ("ing", "ies", "ied", "es", "ed", "s", "d", "ly")
+_VOWEL = re.compile(r"[aeio]|u(?!ni|se|su)", re.IGNORECASE)
+MOST_REMOVED = 0.6
+"""Share of a response's words that may be cut for the sake of a word or a letter."""
+MOST_LETTER_WORDS = 12
+"""Words that are replaced for the sake of a letter; beyond that whole sentences go."""
+
+
+def forbidden_words(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Replace or remove every forbidden word."""
+    words = [str(word) for word in arguments["forbidden_words"]]
+    pattern = _pattern(rf"\b(?:{'|'.join(words)})\b")
+    found = [match.span() for match in finditer_outside_code(pattern, text)]
+    if not found:
+        raise CannotFix("its code has the word")
+    yield from _removals(text, found, pattern, context)
+
+
+def keyword_less_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Replace or remove a keyword where it comes up too often; which of its places is drawn."""
+    pattern = _pattern(str(arguments["keyword"]))
+    found = [match.span() for match in finditer_outside_code(pattern, text)]
+    surplus = len(pattern.findall(text)) - int(arguments["frequency"]) + 1
+    if not 0 < surplus <= len(found):
+        raise CannotFix("its code has the word")
+    whole = sorted({_whole_word(text, span) for span in found})
+    context.rng.shuffle(whole)
+    chosen = sorted(whole[:surplus])
+    yield from _removals(text, chosen, pattern, context)
+    if len(chosen) < len(whole):
+        yield from _removals(text, sorted(whole), pattern, context)
+
+
+def letter_less_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
+    """Replace words with the letter, or cut sentences that have it."""
+    letter = str(arguments["letter"]).lower()
+    surplus = text.lower().count(letter) - int(arguments["let_frequency"]) + 1
+    spans = [m.span() for a, b in outside_code(text) for m in _WORD.finditer(text, a, b)]
+    words = [span for span in spans if letter in text[slice(*span)].lower()]
+    context.rng.shuffle(words)
+    words.sort(key=lambda span: -text[slice(*span)].lower().count(letter))
+    pattern = re.compile(re.escape(letter), re.IGNORECASE)
+    chosen: list[Span] = []
+    for span in words:
+        if surplus > 0 and _options(text, span, pattern, context, neutral=False):
+            chosen.append(span)
+            surplus -= text[slice(*span)].lower().count(letter)
+    if surplus <= 0 and 0 < len(chosen) <= MOST_LETTER_WORDS:
+        yield from _removals(text, sorted(chosen), pattern, context, cut=False)
+    yield _cut_letter(text, letter, int(arguments["let_frequency"]), context)
+
+
+def _cut_letter(text: str, letter: str, frequency: int, context: Context) -> Edit:
+    """Cut the sentences with most of the letter for their length until few enough are left."""
+    free = sentences(text, body(text, context))
+    surplus = text.lower().count(letter) - frequency + 1
+
+    def count(span: Span) -> int:
+        return text[slice(*span)].lower().count(letter)
+
+    # Ties, and small differences, are drawn.
+    order = sorted(free, key=lambda s: -count(s) / (s[1] - s[0]) * context.rng.uniform(0.8, 1.2))
+    chosen: list[Span] = []
+    for span in order:
+        if surplus > 0 and count(span):
+            chosen.append(span)
+            surplus -= count(span)
+    for span in sorted(chosen, key=count):  # what was taken before a larger one may not be needed
+        if surplus + count(span) <= 0:
+            chosen.remove(span)
+            surplus += count(span)
+    return _without(text, chosen)
+
+
+def _removals(
+    text: str,
+    spans: Sequence[Span],
+    pattern: re.Pattern[str],
+    context: Context,
+    *,
+    cut: bool = True,
+) -> Iterator[Edit]:
+    """Edits that take the words at these places out: word by word, then by sentence."""
+    counted = "a word" if len(spans) == 1 else f"{len(spans)} words"
+    options = [_options(text, span, pattern, context, neutral=True) for span in spans]
+    if all(options):
+        changes = [
+            _substitution(text, span, choices[0])
+            for span, choices in zip(spans, options, strict=True)
+        ]
+        yield Edit(
+            _substituted(text, changes), f"replaced or left out {counted} that should not be there"
+        )
+    if cut:
+        free = sentences(text, body(text, context))
+        hit = [s for s in free if any(s[0] <= a and b <= s[1] for a, b in spans)]
+        if hit:
+            yield _without(text, hit)
+
+
+def _without(text: str, removed: Sequence[Span]) -> Edit:
+    shorter = without_sentences(text, removed)
+    left, before = len(_WORD.findall(shorter)), len(_WORD.findall(text))
+    if not left or left < (1 - MOST_REMOVED) * before:
+        raise CannotFix("most of the text would have to go")
+    cut = "a sentence" if len(removed) == 1 else f"{len(removed)} sentences"
+    return Edit(shorter, f"cut {cut}")
+
+
+def _options(
+    text: str, span: Span, pattern: re.Pattern[str], context: Context, *, neutral: bool
+) -> list[str]:
+    """What can stand at a place: drawn synonyms, "" where the word can go, a neutral noun."""
+    word = text[slice(*span)]
+    previous, following = _neighbours(text, span)
+    choices = [context.cased(choice) for choice in _synonyms(word)]
+    if _can_be_dropped(word, previous):
+        choices.append("")
+    context.rng.shuffle(choices)
+    if neutral:
+        choices.append(context.cased(_cased_like(_neutral(word, previous, following), word)))
+    return [choice for choice in choices if not pattern.search(choice)]
+
+
+def _neighbours(text: str, span: Span) -> tuple[str, str]:
+    """The words before and after a place, in lower case, "" where the sentence begins or ends there."""
+    before = re.split(r"[.!?:;,\n]", text[max(0, span[0] - 40) : span[0]])[-1]
+    after = re.split(r"[.!?:;,\n]", text[span[1] : span[1] + 40])[0]
+    return (
+        next(reversed(_WORD.findall(before.lower())), ""),
+        next(iter(_WORD.findall(after.lower())), ""),
+    )
+
+
+def _can_be_dropped(word: str, previous: str) -> bool:
+    """Whether its sentence stays one without it: an adverb, or an adjective after an article."""
+    lower = word.lower()
+    if previous in DETERMINERS:
+        return lower in ADJECTIVES
+    return lower in DROPPABLE or (lower.endswith("ly") and lower not in SYNONYMS)
+
+
+def _neutral(word: str, previous: str, following: str) -> str:
+    if word[:1].isupper() and not word.isupper() and previous in ("in", "at", "from", "near", "to"):
+        return "the area"
+    if previous in VERB_BEFORE and following:
+        return "handle"
+    plural = word.lower().endswith("s") and not word.lower().endswith("ss")
+    noun = "things" if plural else "thing"
+    if previous in DETERMINERS or (previous and previous not in FUNCTION_WORDS | PREPOSITIONS):
+        return noun
+    return "these things" if plural else "this"
+
+
+def _synonyms(word: str) -> Iterator[str]:
+    """Synonyms in the word's own form and case."""
+    lower = word.lower()
+    for base, ending in [(lower, ""), *_stems(lower)]:
+        for synonym in SYNONYMS.get(base, ()):
+            yield _cased_like(_inflected(synonym, ending), word)
+        if base in SYNONYMS:
+            return
+
+
+def _stems(word: str) -> Iterator[tuple[str, str]]:
+    for ending in _ENDINGS:
+        if not word.endswith(ending) or len(word) < len(ending) + 3:
+            continue
+        stem = word[: -len(ending)]
+        if ending in ("ies", "ied"):
+            yield stem + "y", {"ies": "s", "ied": "ed"}[ending]
+        elif ending in ("ing", "ed"):
+            yield stem, ending
+            yield stem + "e", ending
+            if stem[-1:] == stem[-2:-1]:
+                yield stem[:-1], ending
+        else:
+            yield stem, {"es": "s", "d": "ed"}.get(ending, ending)
+
+
+def _inflected(word: str, ending: str) -> str:
+    """A regular form of a synonym; of several words the first is inflected, the last where it is a noun's."""
+    if not ending:
+        return word
+    first, _, rest = word.partition(" ")
+    if ending == "s":
+        formed = (
+            first[:-1] + "ies"
+            if re.search(r"[^aeiou]y$", first)
+            else first + ("es" if re.search(r"(?:s|x|z|ch|sh)$", first) else "s")
+        )
+    elif ending == "ly":
+        formed = first + "ly"
+    else:
+        formed = (first[:-1] if first.endswith("e") else first) + ending
+        if ending == "ed" and re.search(r"[^aeiou]y$", first):
+            formed = first[:-1] + "ied"
+    return f"{formed} {rest}".rstrip()
+
+
+def _cased_like(word: str, model: str) -> str:
+    if model.isupper() and len(model) > 1:
+        return word.upper()
+    return word[:1].upper() + word[1:] if model[:1].isupper() else word
+
+
+def _substitution(text: str, span: Span, choice: str) -> tuple[int, int, str]:
+    """What to put where for a choice: with the right article, without a double space, with a capital at the start."""
+    start, stop = span
+    if not choice:
+        if text[stop : stop + 1] == " " or (
+            text[stop : stop + 2] == ", " and text[start].isupper()
+        ):
+            stop += 1 + (text[stop] == ",")
+            if text[start].isupper() and text[stop : stop + 1].islower():
+                choice, stop = text[stop].upper(), stop + 1
+        elif text[:start].endswith(" "):
+            start -= 1
+    article = re.search(r"\b(an?) \Z", text[max(0, start - 4) : start], re.IGNORECASE)
+    following = choice + text[stop : stop + 3]
+    if article and following[:1].isalpha():
+        right = "an" if _VOWEL.match(following) else "a"
+        if right != article.group(1).lower():
+            start -= len(article.group(1)) + 1
+            choice = f"{_cased_like(right, article.group(1))} {choice}"
+    return start, stop, choice
+
+
+def _substituted(text: str, changes: Sequence[tuple[int, int, str]]) -> str:
+    pieces, end = [], 0
+    for start, stop, new in changes:
+        pieces += [text[end : max(start, end)], new]
+        end = max(stop, end)
+    return "".join([*pieces, text[end:]])
+
+
+def _whole_word(text: str, span: Span) -> Span:
+    """The span grown to the words that it touches."""
+    start, end = span
+    while start and (text[start - 1].isalnum() or text[start - 1] in "'’"):
+        start -= 1
+    while end < len(text) and text[end].isalnum():
+        end += 1
+    return start, end
+
+
+def _pattern(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression, re.IGNORECASE)
+    except re.error as error:
+        raise CannotFix(f"{expression!r} is no pattern") from error
