@@ -24,13 +24,31 @@ from spar.eval import paper
 from spar.eval.datasets.local import open_data
 from spar.eval.instructions import (
     AVERAGE,
+    FOUR,
+    LOOSE,
+    PROMPT_LOOSE,
+    PROMPT_STRICT,
     SOUND,
+    STRICT,
     InstructionBenchmark,
     InstructionVerifiers,
     named_doubts,
 )
 from spar.nltk_folders import TOKENIZER, VARIABLE, named_folders
 from spar.types import Prompt
+
+__all__ = [
+    "AVERAGE",
+    "FAULTY",
+    "FOUR",
+    "LOOSE",
+    "PROMPT_LOOSE",
+    "PROMPT_STRICT",
+    "SOUND",
+    "STRICT",
+    "IFEval",
+    "load_verifiers",
+]
 
 FAULTY: Mapping[str, str] = {
     "30": "checks the quotation marks twice and never the lower case",
