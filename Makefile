@@ -1,4 +1,4 @@
-# Two commands are all there is to know: `make demo` and `make test`.
+# Two commands are all there is to know: `make demo` and `make test`; `make demo-real` is the demo with a real model.
 # PYTHON picks the interpreter, VENV the environment; PIP_ARGS goes to every pip install.
 
 PYTHON ?= python3
@@ -9,10 +9,15 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 # Two processes share the tests; those with an expensive fixture in common stay together.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: screenshots demo test test-fast setup lint check format
+.PHONY: screenshots demo demo-real test test-fast setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
+
+# Ten everyday instructions, answered greedily and by a search, with programs as the judge. The model is fetched.
+demo-real: $(VENV)/demo-installed
+	$(BIN)/spar decode examples/everyday.jsonl --model smollm2-135m --judge verifier \
+	  --strategy best-of-n --budget 4 --max-new-tokens 160 --show-tree
 
 test: setup
 	$(PYTEST)

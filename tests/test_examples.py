@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from spar.prompts import read_prompts
+from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -113,3 +116,12 @@ def test_pairs_to_trl(
     run_here("pairs_to_trl.py", monkeypatch, *arguments)
     assert " pairs of 24 prompts" in capsys.readouterr().out
     assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_everyday_instructions_are_checked_without_lm_eval() -> None:
+    """`make demo-real` installs the extra hf alone, and its verdicts are still IFEval's."""
+    prompts = list(read_prompts(str(EXAMPLES / "everyday.jsonl")))
+    types = {name for prompt in prompts for name in prompt.meta[CONSTRAINTS]}
+    assert len(prompts) == 10
+    assert types == EQUAL
+    assert all(unverifiable(prompt) == "" for prompt in prompts)

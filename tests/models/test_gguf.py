@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from spar.config import load_decode
 from spar.errors import MissingExtra, UsageError
 from spar.estimate.model_size import model_size
-from spar.infer.engine import Request, Sampling
+from spar.infer.engine import Deployment, Request, Sampling
 from spar.infer.engines.hf import HfEngine
+from spar.infer.engines.vllm.args import engine_arguments
 from spar.models import gguf, local_model
 from spar.models.cache import gguf_digest
 from spar.pretrained import (
@@ -22,11 +25,13 @@ from spar.pretrained import (
     load_pretrained_tokenizer,
     prepare_model,
 )
+from spar.train.sft import train
 from spar.types import Message
-from tests.models.tiny_gguf import write_gguf
+from tests.models.tiny_gguf import TEMPLATE, write_gguf
 from tests.requires import requires
+from tests.train.training import quiet, sft_settings
 
-pytestmark = [pytest.mark.model, requires("transformers", "gguf")]
+pytestmark = [pytest.mark.model, requires("transformers", "gguf"), *quiet()]
 
 
 async def test_a_file_is_converted_once_and_answers(
@@ -61,6 +66,13 @@ def test_the_copy_has_the_files_weights(cache: Path, tiny_gguf: Path) -> None:
     expected = package.dequantize(stored.data, stored.tensor_type)
     loaded = load_pretrained_model(str(tiny_gguf))
     assert (loaded.get_input_embeddings().weight.detach().numpy() == expected).all()
+
+
+def test_vllm_gets_the_copy(cache: Path, tiny_gguf: Path) -> None:
+    """Its own reading of GGUF files is not used, so all engines run the same weights."""
+    deployment = Deployment(str(tiny_gguf))
+    arguments = engine_arguments(deployment, load_decode(None, {}), on_cpu=True)
+    assert arguments["model"] == local_model(str(tiny_gguf))
 
 
 def test_a_changed_file_is_converted_again(cache: Path, tmp_path: Path) -> None:
@@ -130,6 +142,21 @@ def test_a_missing_package_is_named(
     monkeypatch.setattr(gguf, "has_package", lambda name: name != "gguf")
     with pytest.raises(MissingExtra, match=r"\[hf\]"):
         check_model_folder(str(tiny_gguf))
+
+
+@requires("trl")
+@pytest.mark.slow
+def test_a_file_can_be_trained(cache: Path, tiny_gguf: Path, tmp_path: Path) -> None:
+    """The trained model is an ordinary folder with the file's template; the manifest says what it started from."""
+    settings = sft_settings(tiny_gguf, tmp_path, epochs=1)
+    train(settings)
+    out = Path(settings.out)
+    manifest = json.loads((out / "run.json").read_text())
+    assert manifest["models"] == {"trained": str(tiny_gguf)}
+    assert manifest["model_sources"][str(tiny_gguf)]["sha256"] == gguf_digest(tiny_gguf)
+    trained, start = (load_pretrained_model(str(model)) for model in (out / "model", tiny_gguf))
+    assert not trained.model.norm.weight.equal(start.model.norm.weight)
+    assert load_pretrained_tokenizer(str(out / "model")).chat_template == TEMPLATE
 
 
 def test_a_second_process_uses_the_copy(cache: Path, tiny_gguf: Path) -> None:
