@@ -330,6 +330,8 @@ BENCHMARKS: PluginTable[BenchmarkSpec] = PluginTable(
         "llmbar": "spar.eval.llmbar.pointwise:Pointwise",
         "llmbar-pairwise": "spar.eval.llmbar.pairwise:Pairwise",
         "refinement": "spar.eval.refinement:Refinement",
+        "checkable": "spar.eval.checkable:Checkable",
+        "perplexity": "spar.eval.perplexity:Perplexity",
         "nano-if": "spar.eval.nano_if:NanoIF",
         "nano-if-answers": "spar.eval.nano_if:NanoAnswers",
         "gsm8k": "spar.eval.lm_harness.benchmark:GSM8K",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from spar.errors import SparError
 from spar.files import replace_json
 from spar.manifest import Manifest
+from spar.record.training import UNIT
 from spar.subprocesses import (
     WATCHED,
     appended,
@@ -148,7 +149,11 @@ def evaluate_models(spec: EvalStageSpec) -> None:
         except SparError as error:
             errors.append(error)
             continue
-        scores[item.name] = {name: metric.model_dump() for name, metric in results.metrics.items()}
+        scores[item.name] = {
+            name: metric.model_dump()
+            | ({UNIT: results.units[name]} if name in results.units else {})
+            for name, metric in results.metrics.items()
+        }
     if errors:
         raise errors[0]
     replace_json(spec.output, scores)

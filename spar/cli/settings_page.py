@@ -37,15 +37,14 @@ def page() -> str:
     """The whole page."""
     decode, evaluation = specs(DecodeConfig), specs(EvalConfig)
     names = {spec.name for spec in evaluation}
+    shared = {(spec.name, spec.flag) for spec in decode}
     parts = [
         INTRODUCTION,
         "## All runs\n\nSections `decode` and `eval` of a recipe.\n",
         *_groups(decode),
         "## Evaluations\n\nSection `eval` of a recipe, for `spar eval` and `spar sweep`. The strategy is greedy by "
         "default.\n",
-        *_groups(
-            [spec for spec in evaluation if spec.name not in {shared.name for shared in decode}]
-        ),
+        *_groups([spec for spec in evaluation if (spec.name, spec.flag) not in shared]),
         "## Evolution\n\nSection `evolve` of a recipe, for `spar evolve`.\n",
         *_groups([spec for spec in specs(EvolveConfig) if spec.name not in names]),
         "## Training\n\nSection `train` of a recipe, for `spar train`; section `bootstrap`, for `spar bootstrap`. "

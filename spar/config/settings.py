@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from spar.chat_template import REASONING_EFFORT
-from spar.config.fields import changeable
+from spar.config.fields import changeable, setting
 from spar.config.groups import (
     BenchmarkGroup,
     EngineGroup,
@@ -47,6 +47,8 @@ class EvalConfig(NanoIfGroup, LmEvalGroup, LlmbarGroup, GraderGroup, BenchmarkGr
     """Settings of `spar eval`: one benchmark, and the search that answers it."""
 
     strategy: str = "greedy"
+    prompts: str = setting("", flag="prompts")
+    """checkable, perplexity: a file of prompts or texts, or a data set of the hub."""
 
 
 FREE = (*changeable(EvalConfig), "out", "fresh", "per_prompt")

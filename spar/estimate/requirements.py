@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from spar.config import DecodeConfig
+from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import SparError, UsageError, install_command
 from spar.estimate.memory import Zero
@@ -79,7 +79,7 @@ def _lacks(stage: Stage) -> Iterator[str]:
         case EvalStageSpec(items=items):
             for item in items:
                 yield from _engine(item.config)
-                yield from _benchmark(item.benchmark, item.config.data)
+                yield from _benchmark(item.benchmark, item.config)
         case GenerationSpec(config=config):
             yield from _engine(config)
 
@@ -106,15 +106,15 @@ def _engine(config: DecodeConfig) -> Iterator[str]:
         yield from _packages(ENGINES.spec(name).packages, name, f"engine {name!r}")
 
 
-def _benchmark(name: str, data: str) -> Iterator[str]:
+def _benchmark(name: str, config: EvalConfig) -> Iterator[str]:
     spec = declared_spec(name)
     if spec is None:
         return
     for package in spec.packages:
         if not is_installed(package):
             yield f"the package {package!r}, for benchmark {name!r}: {install_command('eval')}"
-    for dataset in spec.data:
-        if missing_files(data_set(dataset), data):
+    for dataset in () if config.prompts and spec.reads_prompts else spec.data:
+        if missing_files(data_set(dataset), config.data):
             yield f"the data {dataset!r} of benchmark {name!r}: run spar data fetch {dataset}"
 
 

@@ -104,6 +104,8 @@ class Benchmark(ABC):
     optional_data: tuple[str, ...] = ()
     """Names of the data sets that it reads where they are on this machine; where one is absent, its notes say
     what is missing."""
+    reads_prompts: bool = False
+    """Whether its examples may come from the file of `--prompts`, in place of its data."""
     measures: Role = "actor"
     """The role whose model a report names."""
     limits_itself: bool = False
@@ -195,6 +197,7 @@ class BenchmarkSpec:
     prompt_texts: PromptTexts = Benchmark.prompt_texts
     templated: bool = False
     uses_grader: bool = False
+    reads_prompts: bool = False
 
     def open(self, name: str, values: Mapping[str, Any]) -> Benchmark:
         """The benchmark with its options; raises `UsageError` for one that it does not have."""
@@ -232,7 +235,10 @@ def declared_spec(name: str) -> BenchmarkSpec | None:
 
 
 def _declared(benchmark: Benchmark | type[Benchmark]) -> dict[str, Any]:
-    names = ("data", "packages", "headline", "paper", "prompt_texts", "templated", "uses_grader")
+    names = (
+        *("data", "packages", "headline", "paper", "prompt_texts", "templated"),
+        *("uses_grader", "reads_prompts"),
+    )
     # In a class with slots, a field is a descriptor that has no value.
     values = {name: getattr(benchmark, name) for name in names}
     return {

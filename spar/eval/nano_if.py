@@ -78,7 +78,10 @@ class NanoIF(Benchmark):
         """Verify answers, and compare judgements and refinements with the verifiers."""
         measured = RoleOutputs.read(outputs, {prompt.id for prompt in examples})
         answers = outputs.answers()
-        scored = [_example(prompt, answers.get(prompt.id), measured) for prompt in examples]
+        scored = [
+            checked_example(prompt, answers.get(prompt.id, Answer(None)), measured)
+            for prompt in examples
+        ]
         decisions = [j.verdict if j else None for j in measured.judgements.values()]
         counts = {
             "unanswered": sum(example.response is None for example in scored),
@@ -185,8 +188,10 @@ def _refinement(tree: SearchTree) -> str | None:
     return tree.nodes[1].response if len(tree.nodes) > 1 else None
 
 
-def _example(prompt: Prompt, answer: Answer | None, measured: RoleOutputs) -> Example:
-    answer = answer or Answer(None)
+def checked_example(
+    prompt: Prompt, answer: Answer, measured: RoleOutputs = RoleOutputs()
+) -> Example:
+    """The verdicts of programs on an answer, and the scores of the roles that were measured."""
     verdicts = constraint_verdicts(answer.text or "", prompt)
     passed = all(verdict.passed for verdict in verdicts)
     return Example(

@@ -116,7 +116,7 @@ async def evaluate(
 def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> None:
     """Download what the benchmarks need and this machine lacks, unless that is not wanted (`--offline`)."""
     benchmarks = [find_benchmark(name, request, config) for name in request.names]
-    required = dict.fromkeys(used for b in benchmarks for used in _needed(b.data))
+    required = dict.fromkeys(used for b in benchmarks for used in _data_of(b, config))
     optional = dict.fromkeys(used for b in benchmarks for used in _needed(b.optional_data))
     fetch_absent(tuple(required), config.data, listener, offline=request.offline)
     try:
@@ -151,10 +151,10 @@ def open_benchmark(
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
     benchmark = find_benchmark(name, request, config)
-    data = [open_data(used, config.data) for used in _needed(benchmark.data)]
+    data = [open_data(used, config.data) for used in _data_of(benchmark, config)]
     data += _present(_needed(benchmark.optional_data), config.data)
     config = config.model_copy(
-        update={"benchmark": name, "data_digest": _data_digest(data, config.responses)}
+        update={"benchmark": name, "data_digest": _data_digest(data, config)}
     )
     whole = _with_stored_ids(benchmark.load(config), directory)
     examples = whole if benchmark.limits_itself else whole[: config.limit]
@@ -190,6 +190,11 @@ def open_benchmark(
     verifiers = {f"data/{folder.name}": folder.digest for folder in data}
     verifiers |= {package: _version(package) for package in benchmark.packages}
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
+
+
+def _data_of(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
+    """The data sets that a benchmark must have: none where its examples come from `--prompts`."""
+    return () if config.prompts and benchmark.reads_prompts else _needed(benchmark.data)
 
 
 def _needed(names: Sequence[str]) -> tuple[str, ...]:
@@ -267,6 +272,13 @@ def _check_combination(request: EvalRequest, config: EvalConfig) -> None:
     for flag, value in _files(config.responses, request):
         if value and len(request.names) > 1:
             raise UsageError(f"{flag} is for one benchmark, got {', '.join(request.names)}")
+    if config.prompts:
+        readers = [name for name in BENCHMARKS if (s := declared_spec(name)) and s.reads_prompts]
+        for name in request.names:
+            if not find_benchmark(name, request, config).reads_prompts:
+                raise UsageError(
+                    f"--prompts is for {', '.join(readers)}; {name} has prompts of its own"
+                )
 
 
 def _check_not_deleted(directory: Path, responses: str, request: EvalRequest) -> None:
@@ -282,21 +294,23 @@ def _files(responses: str, request: EvalRequest) -> tuple[tuple[str, str], ...]:
     return ("--responses", responses), ("--judge-outputs", request.judge_outputs)
 
 
-def _data_digest(data: Sequence[DataFolder], responses: str) -> str:
-    """Changes with the examples, and with the responses given."""
+def _data_digest(data: Sequence[DataFolder], config: EvalConfig) -> str:
+    """Changes with the examples, and with the files given."""
     parts = [folder.digest for folder in data if folder.name not in DATA_SETS]
-    parts += _digests(responses)
+    parts += _digests(config)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
 
 
-def _digests(responses: str) -> list[str]:
-    files = answer_files(responses) if responses else []
+def _digests(config: EvalConfig) -> list[str]:
+    """Of the files of responses and of prompts."""
+    files = answer_files(config.responses) if config.responses else []
+    files += [Path(config.prompts)] if config.prompts else []
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
 
 
 def default_directory(config: EvalConfig) -> Path:
     """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
-    values = {**config.stored(), "given": _digests(config.responses)}
+    values = {**config.stored(), "given": _digests(config)}
     digest = config_digest(values, free=FREE)
     return Path("runs") / f"eval-{safe_name(config.strategy)}-{digest[:8]}"
 

@@ -43,9 +43,11 @@ SCORES_FILE = "scores.json"
 REPLACED = "replaced"
 """Folder with the output of stages that were run again."""
 
-Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-"""Evaluation to metric to `value`, `stderr` and `n`."""
-_SCORES = TypeAdapter(dict[str, dict[str, dict[str, int | float | None]]])
+UNIT = "unit"
+"""Key of a score with the unit of its metric, which is a fraction where there is none."""
+Scores = Mapping[str, Mapping[str, Mapping[str, float | str | None]]]
+"""Evaluation to metric to `value`, `stderr` and `n`, and `unit` where the metric is no fraction."""
+_SCORES = TypeAdapter(dict[str, dict[str, dict[str, int | float | str | None]]])
 _TAIL = 1 << 16
 """Bytes in which a row of metrics fits many times."""
 _ITERATION = re.compile(r"iteration-(\d+)")

@@ -18,6 +18,7 @@ from spar.record.training import (
     METRICS,
     ORIGIN,
     SCORES_FILE,
+    UNIT,
     Scores,
     StageRecord,
     iteration_folder,
@@ -132,15 +133,35 @@ def read_scores(run: Path, config: TrainConfig, origin: Origin) -> dict[int, Sco
     return scores
 
 
-def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, tuple[float, float | None]]:
-    """The metrics that a recipe shows, with their standard errors."""
+@dataclass(frozen=True, slots=True)
+class ShownScore:
+    """A metric that a recipe shows."""
+
+    value: float
+    stderr: float | None
+    unit: str = ""
+    """"" for a fraction."""
+
+    def __str__(self) -> str:
+        digits, scale = (3, 1) if self.unit else (1, 100)
+        error = "" if self.stderr is None else f" ± {scale * self.stderr:.{digits}f}"
+        return f"{scale * self.value:.{digits}f}{error}"
+
+
+def shown_scores(config: TrainConfig, scores: Scores) -> dict[str, ShownScore]:
+    """The metrics that a recipe shows."""
     shown = {}
     for item in config.benchmarks:
         metrics = scores.get(item.title, {})
         for name in item.show or tuple(metrics)[:1]:
             if name in metrics:
-                value = metrics[name]
-                shown[f"{item.title} {name}"] = (value.get("value") or 0.0, value.get("stderr"))
+                of = metrics[name]
+                stderr = of.get("stderr")
+                shown[f"{item.title} {name}"] = ShownScore(
+                    float(of.get("value") or 0.0),
+                    None if stderr is None else float(stderr),
+                    str(of.get(UNIT) or ""),
+                )
     return shown
 
 

@@ -19,6 +19,7 @@ from spar.errors import (
 )
 from spar.files import locked
 from spar.manifest import Manifest
+from spar.record.training import parse_scores
 from spar.store import LOCK, RunStore
 from spar.train.loop import loop_pipeline, prompts_of
 from spar.train.loop_stages import Origin, loop_stages
@@ -27,7 +28,7 @@ from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.specs import BuildSpec, TrainingSpec
 from spar.train.stage import Stage, read_record, write_record
 from spar.train.stage_runner import archive
-from spar.train.status import read_loop, read_origin
+from spar.train.status import read_loop, read_origin, shown_scores
 from tests.fakes import Notes
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -610,3 +611,14 @@ def test_more_trainings_may_start_where_nothing_was_built(tmp_path: Path, script
     script.ran.clear()
     go(script, run, settings(pairs="independent"), rerun_from="build")
     assert script.ran == ["1/search", "1/build", "1/dpo", "1/rft", "1/eval"]
+
+
+def test_scores_are_shown_in_their_unit() -> None:
+    """A fraction in percent, a metric with a unit as it is; scores of the last version have no unit."""
+    config = settings(benchmarks=({"benchmark": "toy", "show": ("pass", "nats", "gone")},))
+    scores = parse_scores(
+        b'{"toy": {"pass": {"value": 0.5, "stderr": 0.1, "n": 4}, '
+        b'"nats": {"value": 1.25, "stderr": null, "n": 4, "unit": "nats"}}}'
+    )
+    shown = {name: str(score) for name, score in shown_scores(config, scores).items()}
+    assert shown == {"toy pass": "50.0 ± 10.0", "toy nats": "1.250"}

@@ -121,8 +121,8 @@ class PlainView(View):
         if isinstance(stage.spec, EvalStageSpec):
             state = read_loop(self.run)
             scores = shown_scores(state.config, state.scores.get(stage.iteration, {}))
-            for name, (value, error) in scores.items():
-                self.note(f"  {name}: {_score(value, error)}")
+            for name, score in scores.items():
+                self.note(f"  {name}: {score}")
 
 
 class LiveView(View):
@@ -261,13 +261,9 @@ def _scores(state: LoopState) -> Table:
     for iteration in rows:
         table.add_column(str(iteration), justify="right", no_wrap=True)
     for name in names:
-        cells = [_score(*row[name]) if name in row else "-" for row in rows.values()]
+        cells = [str(row.get(name, "-")) for row in rows.values()]
         table.add_row(printable(name), *cells)
     return table
-
-
-def _score(value: float, error: float | None) -> str:
-    return f"{100 * value:.1f}" + (f" ± {100 * error:.1f}" if error is not None else "")
 
 
 def _time(seconds: float) -> str:
