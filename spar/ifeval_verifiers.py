@@ -115,6 +115,21 @@ def checkers(folder: str = "") -> Mapping[str, Any]:
     return _LOADED
 
 
+def count(name: str, text: str) -> int:
+    """What lm-eval counts for a type whose verifier uses a tokenizer: sentences, or words in capital letters.
+
+    Raises
+    ------
+    MissingExtra, UsageError
+        As `checkers`.
+    """
+    checkers()
+    util = _imported("lm_eval.tasks.ifeval.instructions_util")
+    if name == "length_constraints:number_sentences":
+        return int(util.count_sentences(text))
+    return sum(word.isupper() for word in util.nltk.word_tokenize(text))
+
+
 _LOADED: dict[str, Any] = {}
 
 

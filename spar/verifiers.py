@@ -14,7 +14,10 @@ produce, with two differences:
 
 Any other prompt gets lm-eval's verdicts: from these functions where they are equal on every text (`EQUAL`), and from
 lm-eval's own (`spar.ifeval_verifiers`) where a constraint of the prompt needs them. The types with ids `nano:...` are
-nano-if's own and have no counterpart in IFEval.
+nano-if's own and have no counterpart in IFEval. IFBench's types are checked by a package of its own
+(`spar.ifbench_verifiers`); a prompt may mix the types of all three.
+
+A verdict comes with what was found in the response (`spar.observations`).
 """
 
 from __future__ import annotations
@@ -28,8 +31,12 @@ from functools import lru_cache
 from typing import Any
 
 from spar.errors import SparError, UsageError
-from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers
-from spar.instruction_checks import LIMIT_SECONDS, TooLong, limited
+from spar.findings import finding
+from spar.ifbench_verifiers import IFBENCH_TYPES, unverifiable_types
+from spar.ifbench_verifiers import check as check_ifbench
+from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers, count
+from spar.instruction_checks import LIMIT_SECONDS, Checked, TooLong, limited
+from spar.observations import COUNTED, observe
 from spar.types import Finding, Prompt
 
 Check = Callable[..., bool]
@@ -43,6 +50,8 @@ CONSTRAINTS = "instruction_id_list"
 
 _SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
 _WORD = re.compile(r"\w+")
+_WHOLE = re.compile(r"(\d)\.0\b")
+"""A whole number as IFBench's data have it: 5.0."""
 _NANO_ID = re.compile(r"nano-[a-z]+-\d+-\d+")
 _BAD_ARGUMENTS = (
     *(TypeError, ValueError, AttributeError, re.error),
@@ -72,41 +81,56 @@ def passes(response: str, prompt: Prompt) -> bool | None:
 
 
 def verify_prompt(response: str, prompt: Prompt) -> tuple[Finding, ...]:
-    """Each constraint of a prompt, and whether it is met.
+    """Each constraint of a prompt in words, whether it is met, and what was found.
 
     Empty if the prompt has no constraints, or some that cannot be checked (`unverifiable`).
     """
     if unverifiable(prompt):
         return ()
-    constraints = _constraints(prompt.meta)
+    constraints = constraints_of(prompt)
     text = prompt.messages[-1].content
-    verdicts = _verdicts(
-        response, constraints, is_nano=_is_nano(prompt), prompt_id=prompt.id, text=text
-    )
-    return tuple(
-        Finding(type=name, constraint=" ".join([name, *map(str, arguments.values())]), met=met)
-        for (name, arguments), (met, _) in zip(constraints, verdicts, strict=True)
-    )
+    is_nano = _is_nano(prompt)
+    checked = _verdicts(response, constraints, is_nano=is_nano, prompt_id=prompt.id, text=text)
+    by_lm_eval = _needs_lm_eval(constraints, is_nano=is_nano)
+    findings = []
+    for (name, arguments), verdict in zip(constraints, checked, strict=True):
+        counted: int | None = None
+        if name in COUNTED:
+            counted = count(name, response) if by_lm_eval else count_sentences(response)
+        findings.append(
+            finding(
+                name,
+                verdict.strict,
+                observe(response, name, arguments, counted),
+                words=_WHOLE.sub(r"\1", verdict.why) or f"{name} {arguments or ''}".strip(),
+                error=verdict.error,
+            )
+        )
+    return tuple(findings)
 
 
 def unverifiable(prompt: Prompt) -> str:
     """Why programs cannot check the constraints of a prompt, in one line; "" if they can."""
     try:
-        constraints = _constraints(prompt.meta)
+        constraints = constraints_of(prompt)
     except ValueError as error:
         return str(error)
     if not constraints:
         return f"it has no constraints ({CONSTRAINTS})"
-    if unknown := [name for name, _ in constraints if name not in VERIFIERS.keys() | IFEVAL_TYPES]:
-        close = difflib.get_close_matches(unknown[0], [*VERIFIERS, *IFEVAL_TYPES], n=1)
+    names = [name for name, _ in constraints]
+    if unknown := [name for name in names if name not in _KNOWN]:
+        close = difflib.get_close_matches(unknown[0], _KNOWN, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         return f"no verifier knows the constraint type {unknown[0]!r}{hint}"
     is_nano = _is_nano(prompt)
-    if _needs_lm_eval(constraints, is_nano=is_nano):
-        try:
+    try:
+        if _needs_lm_eval(constraints, is_nano=is_nano):
             checkers()
-        except SparError as error:
-            return str(error)
+        missing = unverifiable_types() if any(name in IFBENCH_TYPES for name in names) else {}
+    except SparError as error:
+        return str(error)
+    if absent := [name for name in names if name in missing]:
+        return f"{absent[0]} cannot be checked: {missing[absent[0]]}"
     return _wrong_arguments(json.dumps(constraints, default=str), is_nano=is_nano)
 
 
@@ -132,7 +156,7 @@ def require_verifiable(prompts: Iterable[Prompt]) -> None:
     if count:
         raise UsageError(
             f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
-            "with the types of IFEval or nano-if; correct this, leave these rows out, or use --judge votes"
+            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge votes"
         )
 
 
@@ -144,7 +168,19 @@ def constraints_of(prompt: Prompt) -> list[Constraint]:
     ValueError
         They are malformed; the text says how.
     """
-    return _constraints(prompt.meta)
+    ids, kwargs = _parsed(prompt.meta.get(CONSTRAINTS)), _parsed(prompt.meta.get("kwargs"))
+    if ids in (None, []):
+        return []
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise ValueError(f"{CONSTRAINTS} is {_shown(ids)}, expected a list of constraint types")
+    arguments = [{} for _ in ids] if kwargs in (None, []) else kwargs
+    if not isinstance(arguments, list) or not all(isinstance(a, dict | None) for a in arguments):
+        raise ValueError(f"kwargs is {_shown(kwargs)}, expected a list of one object a constraint")
+    if len(arguments) != len(ids):
+        raise ValueError(
+            f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
+        )
+    return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
 
 
 def count_words(text: str) -> int:
@@ -162,23 +198,6 @@ def first_word(text: str) -> str:
     """The first word in lower case, "" if there is none."""
     match = _WORD.search(text)
     return match.group().lower() if match else ""
-
-
-def _constraints(meta: Mapping[str, Any]) -> list[Constraint]:
-    """The constraints of a row; raises `ValueError` in one line where it is malformed."""
-    ids, kwargs = _parsed(meta.get(CONSTRAINTS)), _parsed(meta.get("kwargs"))
-    if ids in (None, []):
-        return []
-    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise ValueError(f"{CONSTRAINTS} is {_shown(ids)}, expected a list of constraint types")
-    arguments = [{} for _ in ids] if kwargs in (None, []) else kwargs
-    if not isinstance(arguments, list) or not all(isinstance(a, dict | None) for a in arguments):
-        raise ValueError(f"kwargs is {_shown(kwargs)}, expected a list of one object a constraint")
-    if len(arguments) != len(ids):
-        raise ValueError(
-            f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
-        )
-    return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
 
 
 def _parsed(value: Any) -> Any:
@@ -208,7 +227,7 @@ def _is_nano(prompt: Prompt) -> bool:
 
 def _needs_lm_eval(constraints: Sequence[Constraint], *, is_nano: bool) -> bool:
     return any(
-        name not in VERIFIERS or (name in IFEVAL_TYPES - EQUAL and not is_nano)
+        name in IFEVAL_TYPES and (name not in VERIFIERS or (name not in EQUAL and not is_nano))
         for name, _ in constraints
     )
 
@@ -220,43 +239,51 @@ def _verdicts(
     is_nano: bool,
     prompt_id: str = "",
     text: str = "",
-) -> list[tuple[bool, str]]:
-    """Whether each constraint is met, and what its verifier failed with ("" where it did not)."""
-    if not _needs_lm_eval(constraints, is_nano=is_nano):
-        return [_own_verdict(response, *constraint) for constraint in constraints]
-    # All of IFEval's together, as in `spar eval ifeval`: what they draw follows from the order.
-    theirs = [constraint for constraint in constraints if constraint[0] in IFEVAL_TYPES]
-    ids, kwargs = zip(*theirs, strict=True)
-    checked = iter(check(response, ids, kwargs, seed=prompt_id, prompt=text, loosely=False))
-    verdicts = []
-    for name, arguments in constraints:
-        if name in IFEVAL_TYPES:
-            result = next(checked)
-            verdicts.append((result.strict, result.error))
-        else:
-            verdicts.append(_own_verdict(response, name, arguments))
-    return verdicts
+) -> list[Checked]:
+    """Each constraint's verdict, and what its verifier failed with ("" where it did not)."""
+    families: list[tuple[frozenset[str], Callable[..., list[Checked]]]] = []
+    if _needs_lm_eval(constraints, is_nano=is_nano):
+        families.append((IFEVAL_TYPES, check))
+    families.append((IFBENCH_TYPES, check_ifbench))
+    verdicts: dict[int, Checked] = {}
+    # All of a family together, as in its benchmark: what they draw follows from the order.
+    for types, check_family in families:
+        theirs = [(at, *each) for at, each in enumerate(constraints) if each[0] in types]
+        if theirs:
+            places, ids, kwargs = zip(*theirs, strict=True)
+            checked = check_family(
+                response, ids, kwargs, seed=prompt_id, prompt=text, loosely=False
+            )
+            verdicts |= zip(places, checked, strict=True)
+    return [
+        verdicts[at] if at in verdicts else _own_verdict(response, *each)
+        for at, each in enumerate(constraints)
+    ]
 
 
-def _own_verdict(response: str, name: str, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+def _own_verdict(response: str, name: str, arguments: Mapping[str, Any]) -> Checked:
+    met, error = False, ""
     try:
         with limited(LIMIT_SECONDS):
-            return verify(response, name, arguments), ""
-    except TooLong:  # it may be a pattern that backtracks: not met, as in lm-eval's verifiers
-        return False, ""
-    except _BAD_ARGUMENTS as error:
-        return False, type(error).__name__
+            met = verify(response, name, arguments)
+    except (
+        TooLong
+    ) as failure:  # it may be a pattern that backtracks: not met, as in lm-eval's verifiers
+        error = str(failure)
+    except _BAD_ARGUMENTS as failure:
+        error = type(failure).__name__
+    return Checked(name, "", met, met, error)
 
 
 @lru_cache(maxsize=4096)
 def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
     """Which constraint's verifier refuses its arguments, tried on a short text; "" if none does."""
     parsed = [(name, arguments) for name, arguments in json.loads(constraints)]
-    for (name, arguments), (_, error) in zip(
-        parsed, _verdicts("x", parsed, is_nano=is_nano), strict=True
-    ):
-        if error:
-            return f"{name} does not take the arguments {_shown(arguments)} ({error})"
+    checked = _verdicts("x", parsed, is_nano=is_nano)
+    for (name, arguments), verdict in zip(parsed, checked, strict=True):
+        # Some of IFBench's fail on a short text, after they have taken their arguments.
+        if verdict.error and not (name in IFBENCH_TYPES and verdict.why):
+            return f"{name} does not take the arguments {_shown(arguments)} ({verdict.error})"
     return ""
 
 
@@ -347,3 +374,5 @@ EQUAL = frozenset(
     }
 )
 """IFEval's types whose verifier here gives lm-eval's verdict on every text."""
+
+_KNOWN = (*VERIFIERS, *sorted(IFEVAL_TYPES - VERIFIERS.keys()), *sorted(IFBENCH_TYPES))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import UsageError
+from spar.findings import critique
 from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
@@ -30,7 +31,7 @@ from spar.infer.votes import (
 )
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
-from spar.types import Finding, Judgement, Prompt, Usage
+from spar.types import Judgement, Prompt, Usage
 from spar.verifiers import require_verifiable, verify_prompt
 
 if TYPE_CHECKING:
@@ -162,16 +163,7 @@ class VerifierJudge:
         findings = verify_prompt(response, prompt)
         if not findings:
             require_verifiable([prompt])
-        return Judgement(verdicts=(), critique=_critique(findings), findings=findings), Usage()
-
-
-def _critique(findings: Sequence[Finding]) -> str:
-    """The findings and their verdict, as a judge's reply."""
-    lines = [
-        f"- {finding.constraint}: {'met' if finding.met else 'not met'}." for finding in findings
-    ]
-    verdict = all(finding.met for finding in findings)
-    return "\n".join([*lines, f"Final Judgement: {'Yes' if verdict else 'No'}"])
+        return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
 
 
 def verdict_probability(reply: Completion, response: str = "") -> float | None:
