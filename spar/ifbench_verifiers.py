@@ -149,7 +149,7 @@ def used_package() -> str:
     MissingExtra
         There is none.
     """
-    name = _found()[0]
+    name = _LOADED[0].package if is_loaded() else _found()[0]
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:  # a checkout on the path
