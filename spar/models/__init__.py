@@ -3,8 +3,8 @@
     from spar.models import model_folder
     folder = model_folder("smollm2-135m")
 
-`registry.py` lists the known models, `sources.py` fetches them, `gguf.py` converts GGUF files, `cache.py` stores both,
-`folders.py` resolves what `--model` names, and `loading.py` loads folders with transformers.
+`registry.py` lists the known models, `sources.py` fetches them, `gguf.py` and `splitting.py` convert GGUF files,
+`cache.py` stores both, `folders.py` resolves what `--model` names, and `loading.py` loads folders with transformers.
 """
 
 from spar.models.cache import CachedModel, ModelSource

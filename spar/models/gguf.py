@@ -30,6 +30,7 @@ from spar.models.cache import (
     writing_to,
 )
 from spar.models.loading import load_failures, load_model_files, load_tokenizer_files
+from spar.models.splitting import set_splitting
 
 SUFFIX = ".gguf"
 RECORD = "spar.json"
@@ -49,6 +50,8 @@ class GgufHeader:
     quantization: str
     """How most weights are stored, such as Q4_1; "" where the file does not say."""
     parameters: int
+    splitting: str
+    """How its tokenizer splits text before it merges bytes (`spar.models.splitting`); "" for other tokenizers."""
 
 
 def is_gguf(model: str) -> bool:
@@ -103,7 +106,12 @@ def converted_gguf(
             kind="file", location=path.name, sha256=digest, quantization=header.quantization
         )
         record = CachedModel(source=source, folder=str(folder))
-        _write_copy(path, folder, dtype, record)
+        splits_alike = _write_copy(path, folder, dtype, record, header.splitting)
+    if not splits_alike:
+        note(
+            f"{path.name}: its tokenizer splits text as {header.splitting!r}, which transformers does not know; numbers "
+            "and white space may become other tokens than the model was trained on"
+        )
     seconds = time.monotonic() - start
     quantization = f" ({header.quantization})" * bool(header.quantization)
     note(f"converted {path.name}{quantization} to {dtype} in {folder}, {seconds:.0f} s")
@@ -128,12 +136,14 @@ def read_header(path: Path) -> GgufHeader:
         parts = int(_value(reader, "split.count", 0))
         quantization = _quantization(_value(reader, "general.file_type", None))
         parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
+        merges_bytes = _value(reader, "tokenizer.ggml.model", "") == "gpt2"
+        splitting = str(_value(reader, "tokenizer.ggml.pre", "default")) if merges_bytes else ""
     except (ValueError, LookupError, OverflowError, TypeError, AttributeError) as error:
         raise _refusal(path, "it is damaged or was downloaded in part") from error
     if parts > 1:
         raise _refusal(path, f"it is one of {parts} parts; join them with llama-gguf-split --merge")
     _check_architecture(path, architecture)
-    return GgufHeader(architecture, quantization, parameters)
+    return GgufHeader(architecture, quantization, parameters, splitting)
 
 
 def require_packages(purpose: str) -> None:
@@ -193,18 +203,19 @@ def _cached_copy(path: Path, digest: str) -> CachedModel | None:
     return record.model_copy(update={"source": source})
 
 
-def _write_copy(path: Path, folder: Path, dtype: str, record: CachedModel) -> None:
-    """Write the copy beside its place, and move it there once it is whole."""
+def _write_copy(path: Path, folder: Path, dtype: str, record: CachedModel, splitting: str) -> bool:
+    """Write the copy beside its place, and move it there once it is whole; returns as `_save`."""
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         part.mkdir(parents=True)
         # Neither transformers' progress bar nor what DeepSpeed says when it is imported can be turned off.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            _save(path, part, dtype)
+            splits_alike = _save(path, part, dtype, splitting)
         write_record(part / RECORD, record)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
+        return splits_alike
     except load_failures() as error:
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise _refusal(path, f"it cannot be converted ({reason})") from error
@@ -212,8 +223,8 @@ def _write_copy(path: Path, folder: Path, dtype: str, record: CachedModel) -> No
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _save(path: Path, folder: Path, dtype: str) -> None:
-    """Save a file's model and tokenizer as transformers does.
+def _save(path: Path, folder: Path, dtype: str, splitting: str) -> bool:
+    """Save a file's model and tokenizer as transformers does; returns whether the tokenizer splits text as in training.
 
     A model that was loaded from a GGUF file counts as quantised, and is not saved: its weights are moved into a new model.
     """
@@ -221,6 +232,7 @@ def _save(path: Path, folder: Path, dtype: str) -> None:
 
     where: dict[str, Any] = {"gguf_file": path.name, "label": str(path)}
     tokenizer = load_tokenizer_files(str(path.parent), **where)
+    splits_alike = not splitting or set_splitting(tokenizer, splitting)
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     loaded = load_model_files(str(path.parent), dtype=dtypes[dtype], **where)
     config, generation = loaded.config, loaded.generation_config
@@ -236,3 +248,4 @@ def _save(path: Path, folder: Path, dtype: str) -> None:
     # A file of weights is private to its writer, the others are not.
     for weights in folder.glob("*.safetensors"):
         weights.chmod((folder / "config.json").stat().st_mode)
+    return splits_alike

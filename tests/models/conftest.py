@@ -49,7 +49,7 @@ def known(
             megabytes=1,
         ),
         config={
-            "vocab_size": 261,
+            "vocab_size": 262,
             "hidden_size": HIDDEN,
             "intermediate_size": INNER,
             "num_attention_heads": HEADS,

@@ -75,6 +75,26 @@ def test_vllm_gets_the_copy(cache: Path, tiny_gguf: Path) -> None:
     assert arguments["model"] == local_model(str(tiny_gguf))
 
 
+@pytest.mark.parametrize(
+    ("splitting", "tokens", "warns"),
+    [
+        ("smollm", ["ĊĊ", "1", "2", "."], False),
+        ("default", ["Ċ", "Ċ", "1", "2", "."], False),
+        ("llama-bpe", ["ĊĊ", "1", "2", "."], False),
+        ("made-up", ["Ċ", "Ċ", "1", "2", "."], True),
+    ],
+)
+def test_a_text_is_split_as_the_file_says(
+    cache: Path, tmp_path: Path, splitting: str, tokens: list[str], warns: bool
+) -> None:
+    """Where digits are split off first, blank lines before them are one token; an unknown rule is said."""
+    notes: list[str] = []
+    path = write_gguf(tmp_path / "model.gguf", splitting=splitting)
+    folder = local_model(str(path), notes.append)
+    assert load_pretrained_tokenizer(folder).tokenize("\n\n12.") == tokens
+    assert any(f"splits text as {splitting!r}" in note for note in notes) == warns
+
+
 def test_a_changed_file_is_converted_again(cache: Path, tmp_path: Path) -> None:
     """The copy belongs to the content, not to the name; what a killed writer left is not taken for one."""
     path = write_gguf(tmp_path / "model.gguf")

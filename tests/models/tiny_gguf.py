@@ -21,6 +21,7 @@ def write_gguf(
     architecture: str = "llama",
     parts: int = 0,
     extra_layers: int = 0,
+    splitting: str = "default",
     seed: int = 0,
 ) -> Path:
     """Write the file.
@@ -33,6 +34,8 @@ def write_gguf(
         How many files it says that it is one of; 0 says nothing.
     extra_layers:
         Layers that it says to have and has not.
+    splitting:
+        How it says that its tokenizer splits text.
     """
     gguf = pytest.importorskip("gguf")
     numpy = pytest.importorskip("numpy")
@@ -51,12 +54,12 @@ def write_gguf(
     writer.add_vocab_size(len(tokens))
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_1)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
+    writer.add_tokenizer_pre(splitting)
     writer.add_token_list(tokens)
     writer.add_token_types(
         [gguf.TokenType.CONTROL if t in _SPECIAL else gguf.TokenType.NORMAL for t in tokens]
     )
-    writer.add_token_merges(["h e", "t he"])
+    writer.add_token_merges(["h e", "t he", "\u010a \u010a"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)
@@ -84,7 +87,7 @@ def _tokens() -> list[str]:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     alphabet: Any = bytes_to_unicode()
-    return [*_SPECIAL, *(alphabet[byte] for byte in range(256)), "he", "the"]
+    return [*_SPECIAL, *(alphabet[byte] for byte in range(256)), "he", "the", "\u010a\u010a"]
 
 
 def _shapes(num_tokens: int) -> dict[str, tuple[int, ...]]:

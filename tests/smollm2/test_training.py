@@ -30,7 +30,10 @@ STEPS = {"batch": 2, "epochs": 1, "learning_rate": 1e-5, "warmup_ratio": 0, "sav
 QUESTIONS = {
     "What is the capital of Italy?": ("The capital of Italy is Rome.", "It is milan"),
     "Write a sentence about the sea.": ("The sea was calm at dawn.", "sea, sea, sea"),
-    "Name a tree that keeps its leaves in winter.": ("The holly does, and so does the yew.", "Oak."),
+    "Name a tree that keeps its leaves in winter.": (
+        "The holly does, and so does the yew.",
+        "Oak.",
+    ),
     "Say hello in French.": ("Bonjour!", "hello in french hello in french"),
 }
 """Prompts, each with a good and a bad reply."""
