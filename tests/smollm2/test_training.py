@@ -24,7 +24,12 @@ from tests.requires import requires
 from tests.smollm2.real_prompts import CONVERSATIONS, DEFAULT_SYSTEM, requests, talk
 from tests.train.training import dpo_settings, quiet, sft_settings, write_rows, written
 
-pytestmark = [pytest.mark.deepspeed, requires("trl", "deepspeed"), *quiet()]
+pytestmark = [
+    pytest.mark.deepspeed,
+    pytest.mark.timeout(900),
+    requires("trl", "deepspeed"),
+    *quiet(),
+]
 
 STEPS = {"batch": 2, "epochs": 1, "learning_rate": 1e-5, "warmup_ratio": 0, "save_dtype": "auto"}
 QUESTIONS = {
@@ -143,7 +148,8 @@ def test_labels_are_the_assistants_turns_and_their_end_tokens(smollm2: Path, tra
         (second + end, True),
         ("\n", False),
     ]
-    ids, labels = [], []
+    ids: list[int] = []
+    labels: list[int] = []
     for text, trained in parts:
         tokens = tokenizer.encode(text, add_special_tokens=False)
         ids += tokens
