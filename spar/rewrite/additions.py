@@ -20,6 +20,8 @@ MOST_MENTIONS = 20
 """A keyword that is missing more often than this would make a text of its own."""
 MOST_LETTERS = 40
 """The same for a letter."""
+MOST_IN_SENTENCE = 4
+"""Placeholders that are added in one sentence; more are a form, one a line."""
 _PARAGRAPH = 60
 """Characters of a line of prose that a sentence can be added to."""
 _BLANKS = re.compile(
@@ -118,12 +120,15 @@ def placeholders(text: str, arguments: Arguments, context: Context) -> Iterator[
     names = context.rng.sample(PLACEHOLDERS, max(1, missing))
     added = f"added {len(names)} placeholder{'s' * (len(names) > 1)}"
     summary = f"{replaced} and {added}" if chosen else added
+    start, end = body(changed, context)
+    eol = newline(text)
+    block = context.cased(eol.join(f"{name.capitalize()}: [{name}]" for name in names))
+    form = f"{changed[:end]}{eol * 2}{block}{changed[end:]}"
+    if len(names) > MOST_IN_SENTENCE:
+        yield Edit(form, summary)
     for text_with in _with_sentence(changed, _fill_in(names, context), context):
         yield Edit(text_with, summary)
-    eol = newline(text)
-    start, end = body(changed, context)
-    block = context.cased(eol.join(f"{name.capitalize()}: [{name}]" for name in names))
-    yield Edit(f"{changed[:end]}{eol * 2}{block}{changed[end:]}", summary)
+    yield Edit(form, summary)
 
 
 def _fill_in(names: Sequence[str], context: Context) -> str:

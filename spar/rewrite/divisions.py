@@ -25,6 +25,11 @@ _SECOND = re.compile(
     r"[ ]*(?:#|no\.?)?[ ]*(?:2|two|ii|b)\b|(?:the )?second (?:response|answer|option|version|alternative)\b|2[.):])",
     re.IGNORECASE | re.MULTILINE,
 )
+_GOES_ON = re.compile(
+    r"(?:however|in conclusion|overall|finally|also|additionally|furthermore|moreover|then|therefore|thus|this|that|"
+    r"these|those|it|they|he|she|and|but|so|as a result|for example)\b",
+    re.IGNORECASE,
+)
 _LINE_RULE = re.compile(
     r"^[ \t]*(?:\*{3,}|-{3,}|_{3,}|={3,}|(?:\*[ ]){2,}\*)[ \t]*\r?$", re.MULTILINE
 )
@@ -234,14 +239,21 @@ def two_responses(text: str, arguments: Arguments, context: Context) -> Iterator
     if len(second) == 1:
         place, eol = second[0].start(), newline(text)
         yield Edit(f"{text[:place].rstrip()}{eol * 2}******{eol * 2}{text[place:]}", summary)
-    if len([b for b in _BLANK.split(text.strip()) if b.strip()]) == 2 and not second:
-        match_blank = _BLANK.search(text.strip())
-        assert match_blank is not None
-        offset = len(text) - len(text.lstrip())
-        a, b = match_blank.start() + offset, match_blank.end() + offset
-        eol = newline(text)
+    gaps = [
+        m.span()
+        for m in _BLANK.finditer(text)
+        if text[: m.start()].strip() and text[m.end() :].strip()
+    ]
+    if len(gaps) == 1 and not second and _are_alike(text[: gaps[0][0]], text[gaps[0][1] :]):
+        (a, b), eol = gaps[0], newline(text)
         yield Edit(f"{text[:a]}{eol * 2}******{eol * 2}{text[b:]}", summary)
     raise CannotFix("the text does not have two responses")
+
+
+def _are_alike(first: str, second: str) -> bool:
+    """Whether two paragraphs can be two answers: of like length, and the second does not go on from the first."""
+    sizes = sorted((len(first.split()), len(second.split())))
+    return 3 * sizes[0] >= sizes[1] and not _GOES_ON.match(second.lstrip())
 
 
 def _paragraph_starts(text: str, start: int, end: int) -> list[int]:

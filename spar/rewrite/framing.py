@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from spar.rewrite.edits import POSTSCRIPTS, Arguments, CannotFix, Context, Edit, body
 from spar.rewrite.layout import lines, newline
@@ -83,7 +84,7 @@ def title(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
         if inner and "Section" not in inner and "SECTION" not in inner:
             marked = f"{text[:start]}<<{inner}>>{text[first.end :]}"
             yield Edit(marked, "marked the heading as the title")
-    for words in topic_words(text[start:end], context.rng):
+    for words in topic_words(text[start:end], context.prompt, context.rng):
         name = context.cased(f"<<{words}>>")
         for separator in (eol * 2, eol, " "):
             yield Edit(f"{text[:start]}{name}{separator}{text[start:]}", "added a title")
@@ -142,12 +143,17 @@ def json_format(text: str, arguments: Arguments, context: Context) -> Iterator[E
 
 
 def _json_parts(text: str) -> Iterator[str]:
-    for match in _FENCED_JSON.finditer(text):
-        yield match.group(1).strip()
+    """JSON of some size amid other text, without the trailing commas that it must not have."""
+    parts = [match.group(1) for match in _FENCED_JSON.finditer(text)]
     for opening, closing in ("{}", "[]"):
         start, end = text.find(opening), text.rfind(closing)
-        if 0 <= start < end and 2 * (end - start) > len(text.strip()):
-            yield text[start : end + 1]
+        if 0 <= start < end and 4 * (end - start) > len(text.strip()):
+            parts.append(text[start : end + 1])
+    for part in parts:
+        corrected = re.sub(r",(\s*[}\]])", r"\1", part.strip())
+        with suppress(ValueError, RecursionError):
+            json.loads(corrected)
+            yield corrected
 
 
 def constrained_response(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:

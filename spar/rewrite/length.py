@@ -13,7 +13,11 @@ from spar.rewrite.vocabulary import DROPPABLE, FUNCTION_WORDS
 from spar.verifiers import count_sentences, count_words
 
 _JOINTS = re.compile(
-    r";(?=[ ]\w)|,(?=[ ](?:and|but|so|yet|or|which means|while) (?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|my|our|your|his|her|its|their|many|some|people|in|for|when|if|as)\b)",
+    r";(?=[ ]\w)|[ ](?:-|–|—)(?=[ ](?:i|we|you|he|she|it|they|this|that|there)\b)"
+    r"|,(?=[ ](?:and|but|so|yet|or|then|which means|while) (?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|"
+    r"my|our|your|his|her|its|their|many|some|people|in|for|when|if|as)\b)"
+    r"|(?=[ ](?:and|but|so) (?:i|we|you|he|she|it|they|there|this) (?:is|am|are|was|were|will|would|can|could|should|may|"
+    r"must|has|have|had|do|does|did|[a-z]+s|[a-z]+ed)\b)",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[,;:]|[ ]+(?:-|–|—)(?=[ ])")
@@ -175,7 +179,7 @@ def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterato
         for a, b, stop in sorted(places[:number], reverse=True):
             rest = re.match(r"(\s*[*_\"(]*)(\w)", split[b:])
             following = split[b:]
-            if rest and a != b:
+            if rest and following[:1].isspace():
                 letter = context.cased(rest.group(2).upper())
                 following = rest.group(1) + letter + split[b + rest.end() :]
             split = split[:a] + stop + following

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
@@ -99,51 +100,56 @@ def _more_bullets(
     summary = f"made {missing} part{'s' * (missing > 1)} of the text into bullets"
     start, end = body(text, context)
     numbered = [m for m in _NUMBERED.finditer(text) if start <= m.start() and m.end() <= end]
-    for chosen in (
-        [numbered]
-        if len(numbered) == missing
-        else [numbered[:missing]]
-        if len(numbered) > missing
-        else []
-    ):
+    if len(numbered) >= missing:
         changed = text
-        for match in reversed(chosen):
+        for match in reversed(numbered):
             changed = changed[: match.start()] + match.group(1) + marker + changed[match.end() :]
-        yield Edit(changed, summary)
+        turned = "made the numbered items into bullets"
+        if len(numbered) == missing:
+            yield Edit(changed, turned)
+        else:  # one way of several; where the surplus cannot be joined, another way may do
+            with suppress(CannotFix):
+                for edit in _fewer_bullets(changed, len(numbered) - missing, context):
+                    yield Edit(edit.text, f"{turned} and {edit.summary}")
     plain = [
         line
         for line in lines(text)
         if line.kind == "prose" and start <= line.start and line.end <= end and line.sentences
     ]
-    for run in _runs([line.start for line in plain], missing, context.rng):
+    for run in _runs([(line.start, line.end) for line in plain], missing, context.rng):
         if missing > 1 or len(plain) > 2:
             yield Edit(_with_marks(text, run, marker), summary)
             break
     spans = [s for s in sentences(text, (start, end)) if not is_item_start(text, s)]
-    for run in _runs([s[0] for s in spans], missing, context.rng)[:4]:
+    for run in _runs(spans, missing, context.rng)[:4]:
         yield Edit(_with_marks(text, run, marker), summary)
     raise CannotFix(f"the text has no {missing} more parts for bullets")
 
 
-def _runs(places: Sequence[int], size: int, rng: random.Random) -> list[list[int]]:
-    """Neighbouring places, in a drawn order; not the first place where there are others."""
-    starts = range(1 if len(places) > size else 0, len(places) - size + 1)
-    order = [*starts]
+def _runs(parts: Sequence[Span], size: int, rng: random.Random) -> list[list[Span]]:
+    """Neighbouring parts, in a drawn order; not the first one where there are others."""
+    order = [*range(1 if len(parts) > size else 0, len(parts) - size + 1)]
     rng.shuffle(order)
-    return [list(places[at : at + size]) for at in order] if size > 0 else []
+    return [list(parts[at : at + size]) for at in order] if size > 0 else []
 
 
-def _with_marks(text: str, places: Sequence[int], marker: str) -> str:
+def _with_marks(text: str, parts: Sequence[Span], marker: str) -> str:
+    """The text with a mark before each part, which begins a line; what follows in the last line begins one, too."""
     eol = newline(text)
     pieces, end = [], 0
-    for place in places:
-        before = text[end:place]
-        if place and not text[:place].rstrip(" \t").endswith("\n"):
+    for start, _ in parts:
+        before = text[end:start]
+        if start and not text[:start].rstrip(" \t").endswith("\n"):
             before = before.rstrip(" \t") + eol
         pieces += [before, f"{marker} "]
-        end = place
-    last = text[end:]
-    return "".join([*pieces, last])
+        end = start
+    last = parts[-1][1]
+    pieces.append(text[end:last])
+    rest = text[last:]
+    if rest.lstrip(" \t")[:1] not in ("", "\r", "\n") and rest[:1].isspace():
+        pieces.append(eol * 2)
+        rest = rest.lstrip(" \t")
+    return "".join([*pieces, rest])
 
 
 def highlights(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -161,7 +167,7 @@ def highlights(text: str, arguments: Arguments, context: Context) -> Iterator[Ed
         and "*" not in text[line.start : line.end]
         and "`" not in text[line.start : line.end]
         for sentence in line.sentences
-        for span in _emphasis(text, sentence)[:3]
+        for span in _emphasis(text, sentence)
     ]
     context.rng.shuffle(places)
     if len(places) < missing:

@@ -144,6 +144,12 @@ REPEATS = (
     "Start with {0} and end with {0}.",
     "It is all about {0} and still more {0}.",
     "Consider {0} and keep {0} in mind.",
+    "Read about {0} and talk about {0}.",
+    "Some like {0} and some need {0}.",
+    "Ask what {0} is and where {0} comes from.",
+    "First comes {0} and then more {0}.",
+    "Without {0} there is no {0}.",
+    "Look at {0} and then look at {0} again.",
 )
 """Sentences with a word twice."""
 LETTER_SENTENCES = ("Related words are {0}.", "Other words that fit are {0}.", "Also think of {0}.")
@@ -215,11 +221,13 @@ POSTSCRIPT_SENTENCES = (
 """Postscripts that fit any text."""
 
 
-def topic_words(text: str, rng: random.Random) -> Iterator[str]:
-    """Titles made of words that the text repeats, or begins with."""
+def topic_words(text: str, prompt: str, rng: random.Random) -> Iterator[str]:
+    """Titles made of words that the text repeats, or shares with the prompt."""
     words = re.findall(r"[A-Za-z][a-z]{3,}", text)
     content = [word for word in words if word.lower() not in FUNCTION_WORDS and len(word) < 16]
     counts = Counter(word.lower() for word in content)
+    asked = set(re.findall(r"[a-z]{4,}", prompt.lower()))
+    counts.update({word: 2 for word in counts if word in asked})
     first = {word: place for place, word in reversed([*enumerate(counts)])}
     common = [word for word, _ in counts.most_common(4)]
     sizes = [2, 1, 3]
