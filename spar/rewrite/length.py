@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from spar.ifeval_verifiers import is_loaded
 from spar.rewrite.edits import Arguments, CannotFix, Context, Edit, body
@@ -117,12 +118,11 @@ def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterat
     free = sentences(text, body(text, context))
     if bound < 2 or surplus < 1:
         raise CannotFix(f"no text has less than {bound} sentences" if bound < 2 else "")
-    ways = [_joined, _cut_last] if surplus <= MOST_JOINED else [_cut_last, _joined]
-    for way in ways:
-        for extra in range(3):
-            edit = way(text, free, surplus + extra, context)
-            if edit is not None:
-                yield edit
+    joined = (_joined(text, free, surplus + extra, context) for extra in range(2))
+    cut = (_cut_last(text, free, bound, back) for back in (context.rng.choice((0, 0, 1)), 0))
+    for edit in chain(joined, cut) if surplus <= MOST_JOINED else chain(cut, joined):
+        if edit is not None:
+            yield edit
 
 
 def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> Edit | None:
@@ -144,12 +144,17 @@ def _joined(text: str, free: Sequence[Span], number: int, context: Context) -> E
     return Edit(text, "joined two sentences" if number == 1 else f"joined {number + 1} sentences")
 
 
-def _cut_last(text: str, free: Sequence[Span], number: int, context: Context) -> Edit | None:
-    """Cut the last sentences, or as many before them."""
-    if len(free) <= number:
-        return None
-    back = context.rng.choice((0, 0, 1)) if len(free) > number + 2 else 0
-    return _cut(text, free[len(free) - number - back : len(free) - back])
+def _cut_last(text: str, free: Sequence[Span], bound: int, back: int) -> Edit | None:
+    """Cut as many of the last sentences as it takes, or so many that end `back` sentences before the last."""
+    end = len(free) - back
+
+    def is_short(number: int) -> bool:
+        return count_as_verified(without_sentences(text, free[end - number : end])) < bound
+
+    # Lines without a stop count together, so how many must go is found by trying.
+    numbers = range(1, end)
+    place = bisect_left(numbers, True, key=is_short)
+    return _cut(text, free[end - numbers[place] : end]) if place < len(numbers) else None
 
 
 def more_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
