@@ -18,6 +18,7 @@ may be the original response. Greedy does not choose; it answers with its refine
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from spar.eval.given_responses import (
     with_response,
 )
 from spar.eval.nano_if import constraint_verdicts
+from spar.ifbench_verifiers import IFBENCH_TYPES
 from spar.infer.roles import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
@@ -47,7 +49,7 @@ from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.thinking import without_thinking
 from spar.types import Node, Prompt, SearchTree
-from spar.verifiers import CONSTRAINTS, unverifiable
+from spar.verifiers import constraints_of, unverifiable
 
 NUM_RESPONSES = 200
 """Failing responses without a limit (paper: 200)."""
@@ -176,12 +178,22 @@ def _read_responses(source: str, limit: int | None) -> Iterator[Prompt]:
         yield with_response(prompt, answer)
 
 
-def _load_verifiers(examples: Iterable[Prompt], config: EvalConfig) -> None:
-    """Load lm-eval's verifiers if they are needed, so that a missing package is reported before a run."""
-    if any(unverifiable(prompt) for prompt in examples if prompt.meta.get(CONSTRAINTS)):
-        from spar.eval.ifeval import load_verifiers
+def _load_verifiers(examples: Sequence[Prompt], config: EvalConfig) -> None:
+    """Load the packages' verifiers that are needed, so that what is missing is reported before a run."""
+    from spar.eval import ifbench, ifeval
 
-        load_verifiers(config.data)
+    names = {prompt.id: _types(prompt) for prompt in examples}
+    if any(types & IFBENCH_TYPES for types in names.values()):
+        ifbench.load_verifiers(config.data)
+    if any(names[prompt.id] - IFBENCH_TYPES and unverifiable(prompt) for prompt in examples):
+        ifeval.load_verifiers(config.data)
+
+
+def _types(prompt: Prompt) -> set[str]:
+    """The types of a prompt's constraints; none where these are malformed."""
+    with suppress(ValueError):
+        return {name for name, _ in constraints_of(prompt)}
+    return set()
 
 
 def _num_needed(config: EvalConfig) -> int:

@@ -41,6 +41,11 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ("llama3-70b", (), ("C++ compiler",)),
         ("lora-24gb", (), ("peft", "bitsandbytes", "pip install '.[train]'")),
         ("nano", ("embedding_model=some/encoder",), ("sentence_transformers",)),
+        (
+            "nano",
+            ("benchmarks=[{benchmark: ifbench}]",),
+            ("spar data fetch ifbench", "if-verifiable"),
+        ),
         ("single-80gb", (), ("spar data fetch ifeval", "spar data fetch nltk_data", "llmbar")),
     ],
 )

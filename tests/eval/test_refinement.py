@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spar import ifbench_verifiers
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES
@@ -291,6 +292,27 @@ def test_ifeval_responses_are_checked_by_its_own_verifiers(tmp_path: Path, data_
     assert found.counts["left_out_as_passing"] == 1
     assert metrics(found)["acc_verifier"].n == 1
     assert metrics(found)["acc_verifier"].value == 1.0
+
+
+@pytest.mark.evalharness
+@pytest.mark.data
+def test_ifbench_responses_are_checked_by_its_own_verifiers(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IFBench's types go to its package, with NLTK's data out of the folder that `--data` names."""
+    pytest.importorskip("if_verifiable")
+    monkeypatch.setattr(ifbench_verifiers, "_LOADED", [])
+    monkeypatch.delenv("NLTK_DATA", raising=False)
+    monkeypatch.setenv("SPAR_DATA", str(tmp_path))
+    spaceless = {"instruction_id_list": ["format:no_whitespace"], "kwargs": [{"N": None}]}
+    path = rows(
+        tmp_path / "f.jsonl",
+        {"id": "1", "prompt": "p", "response": "a b", **spaceless},
+        {"id": "2", "prompt": "p", "response": "ab", **spaceless},
+    )
+    found = scored(run(FakeEngine(mender), responses=path, data=str(data_root)))
+    assert [example.id for example in found.examples] == ["1"]
+    assert found.counts["left_out_as_passing"] == 1
 
 
 @pytest.mark.model
