@@ -33,9 +33,14 @@ def finding(
 
 def critique(findings: Sequence[Finding]) -> str:
     """The findings as a judge's reply: a line each, then the verdict."""
+    passed = all(each.met for each in findings)
+    return "\n".join([*finding_lines(findings), f"Final Judgement: {'Yes' if passed else 'No'}"])
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """A line for each finding: `- at least 300 words: 214 (not met)`."""
     lines = []
     for each in findings:
         verdict = "met" if each.met else "not met"
         lines.append(f"- {each.line} ({verdict})" if each.found else f"- {each.line}")
-    passed = all(each.met for each in findings)
-    return "\n".join([*lines, f"Final Judgement: {'Yes' if passed else 'No'}"])
+    return lines

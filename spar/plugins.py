@@ -307,6 +307,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
         "votes": "spar.infer.judges:VOTES",
         "logprob": "spar.infer.judges:LOGPROB",
         "verifier": "spar.infer.judges:VERIFIER",
+        "hybrid": "spar.infer.hybrid_judge:HYBRID",
     },
 )
 """Name to `spar.infer.judges.JudgeSpec`, or a function of a prompt and a response, or a judge."""

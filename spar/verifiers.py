@@ -118,8 +118,8 @@ def unverifiable(prompt: Prompt) -> str:
     if not constraints:
         return f"it has no constraints ({CONSTRAINTS})"
     names = [name for name, _ in constraints]
-    if unknown := [name for name in names if name not in _KNOWN]:
-        close = difflib.get_close_matches(unknown[0], _KNOWN, n=1)
+    if unknown := [name for name in names if name not in KNOWN_TYPES]:
+        close = difflib.get_close_matches(unknown[0], KNOWN_TYPES, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         return f"no verifier knows the constraint type {unknown[0]!r}{hint}"
     is_nano = _is_nano(prompt)
@@ -375,4 +375,5 @@ EQUAL = frozenset(
 )
 """IFEval's types whose verifier here gives lm-eval's verdict on every text."""
 
-_KNOWN = (*VERIFIERS, *sorted(IFEVAL_TYPES - VERIFIERS.keys()), *sorted(IFBENCH_TYPES))
+KNOWN_TYPES = (*VERIFIERS, *sorted(IFEVAL_TYPES - VERIFIERS.keys()), *sorted(IFBENCH_TYPES))
+"""Constraint types that programs know, whether or not their packages are here."""

@@ -219,7 +219,7 @@ def test_every_module_has_a_docstring_and_stays_readable() -> None:
 PLUGIN_NAMES = {
     *("greedy", "best-of-n", "iterative", "bfs", "dfs"),
     *("hf", "vllm", "openai", "ray", "fake"),
-    *("votes", "logprob", "verifier"),
+    *("votes", "logprob", "verifier", "hybrid"),
 }
 SETTING_NAMES = {("spar/run/keywords.py", "verifier")}
 """A keyword argument of the API that is called as a judge is."""

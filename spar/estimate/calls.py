@@ -49,6 +49,10 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
     judging = conversation(judge_messages(templates, prompt, draft.response))
     if not JUDGES.spec(config.judge).uses_model:
         judging = f"{config.judge} calls no model"
+    elif not JUDGES.spec(config.judge).asks_model(prompt):
+        judging = (
+            f"{config.judge} calls no model for this prompt: programs check all its constraints"
+        )
     refining = conversation(refine_messages(templates, prompt, draft))
     if not REFINERS.spec(config.refiner or "model").uses_model:
         refining = f"{config.refiner} calls no model"

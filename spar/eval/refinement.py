@@ -42,7 +42,7 @@ from spar.ifbench_verifiers import IFBENCH_TYPES
 from spar.infer.roles import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
-from spar.plugins import STRATEGIES
+from spar.plugins import JUDGES, STRATEGIES
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
@@ -98,7 +98,7 @@ class Refinement(Benchmark):
         if not (config.grader_model or config.grader_url):
             return
         settings = judging_settings(config)
-        if not judge_roles(config):  # a grader is a model
+        if not judge_roles(config) or JUDGES.spec(config.judge).needs_model:  # a grader is a model
             settings |= {"judge": "votes", "judge_args": {}}
         answers = [
             with_response(tree.prompt, answer_node(tree).response)

@@ -1,7 +1,8 @@
 """Judges: how a response gets its judgement.
 
 `votes` samples several verdicts and counts them (the paper's), `logprob` samples one critique and reads the
-probability of Yes at its verdict, `verifier` runs a program that knows the ground truth.
+probability of Yes at its verdict, `verifier` runs a program that knows the ground truth. `hybrid`, which has both
+programs and votes, is in `spar.infer.hybrid_judge`.
 """
 
 from __future__ import annotations
@@ -256,13 +257,19 @@ class JudgeSpec:
     uses_model: bool = True
     """Whether it calls the judge's model, which is then loaded."""
     calls: Callable[[DecodeConfig], int] = lambda config: config.votes
-    """Calls of a judgement when every reply can be parsed."""
+    """Calls of a judgement when every reply can be parsed; at most, where some judgements need none."""
     attempts: int = JUDGE_ATTEMPTS
     """How often at most it calls again where no verdict can be parsed."""
     options: type[BaseModel] | None = None
     """Options of its own (`--judge-arg NAME=VALUE`), as a pydantic model with defaults."""
     check_prompts: Callable[[Iterable[Prompt]], None] | None = None
     """Raises `UsageError` if it cannot judge every prompt; called before anything is generated."""
+    needs_model: Callable[[Prompt], bool] | None = None
+    """Whether the model may be called for a prompt, where programs decide on some alone; None: for every prompt."""
+
+    def asks_model(self, prompt: Prompt) -> bool:
+        """Whether the judge's model may be called for this prompt."""
+        return self.uses_model and (self.needs_model is None or self.needs_model(prompt))
 
     def num_calls(self, config: DecodeConfig) -> int:
         """Calls of a judgement when every reply can be parsed; 0 without a model."""

@@ -88,11 +88,12 @@ def test_each_judges_accuracy(failing: str) -> None:
     assert [example.passed for example in scored(runner).examples] == [True, False]
 
 
-def test_a_grader_is_a_model_where_the_judge_is_a_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("judge", ["verifier", "hybrid"])
+def test_a_grader_is_a_model_where_the_judge_is_a_program(tmp_path: Path, judge: str) -> None:
     """The verifier's word is `acc_verifier`; the grader's is its own."""
     path = rows(tmp_path / "f.jsonl", {"id": "w", "prompt": "p", "response": "one", **WORDS})
     grader = FakeEngine(lambda _: NO)
-    runner = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge="verifier")
+    runner = run(FakeEngine(mender), grader, responses=path, grader_model="g", judge=judge)
     found = metrics(scored(runner))
     assert (found["acc_verifier"].value, found["acc_grader"].value) == (1.0, 0.0)
     assert len(grader.requests) == 1

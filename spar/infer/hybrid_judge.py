@@ -1,0 +1,119 @@
+"""The judge `hybrid`: programs for the constraints that have one, the judge's model votes on the rest.
+
+    constraints of the prompt           judged by
+    all of known types                  programs; no call
+    some of unknown types               programs first; if they are all met, votes
+    none                                votes
+
+A constraint that is not met fails the response without a call. A response passes if programs and votes pass it; in its
+score the votes count as one more constraint, met to their share (`spar.types.Judgement`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from spar.errors import UsageError
+from spar.findings import critique, finding_lines
+from spar.infer.engine import Engine
+from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge
+from spar.infer.roles import Judge, Seeds
+from spar.types import Judgement, Prompt, Usage
+from spar.verifiers import CONSTRAINTS, KNOWN_TYPES, constraints_of, unverifiable, verify_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class HybridJudge:
+    """Programs, then a judge that votes where they cannot decide alone."""
+
+    settings: JudgeSettings
+    voting: Judge
+    """Who judges what programs cannot."""
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
+
+    def one_round(self) -> HybridJudge:
+        """The same judge limited to one round of votes."""
+        return HybridJudge(self.settings, OneRoundJudge(self.settings))
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Verify what programs know; ask for votes unless that decides.
+
+        Raises
+        ------
+        AttemptFailed
+            The votes decide nothing.
+        UsageError
+            A program knows a constraint and cannot check it.
+        """
+        known = known_part(prompt)
+        if known.prompt is None:
+            return await self.voting.judge(prompt, response, seeds)
+        findings = verify_prompt(response, known.prompt)
+        if not findings:
+            require_checkable([prompt])
+        if not known.is_partial or not all(finding.met for finding in findings):
+            return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
+        votes, usage = await self.voting.judge(prompt, response, seeds)
+        # The vote's text comes last: its verdict is the reply's.
+        text = "\n".join([*finding_lines(findings), "", votes.critique])
+        return votes.model_copy(update={"critique": text, "findings": findings}), usage
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPart:
+    """What of a prompt's constraints programs know."""
+
+    prompt: Prompt | None
+    """The prompt under these alone; None without any."""
+    is_partial: bool
+    """Whether the prompt has constraints that they do not know, or none that is listed."""
+
+
+def known_part(prompt: Prompt) -> KnownPart:
+    """The constraints of a prompt whose types programs know.
+
+    Raises
+    ------
+    UsageError
+        The fields with the constraints are malformed.
+    """
+    try:
+        constraints = constraints_of(prompt)
+    except ValueError as error:
+        raise UsageError(f"prompt {prompt.id!r}: {error}") from error
+    known = [each for each in constraints if each[0] in KNOWN_TYPES]
+    if not known:
+        return KnownPart(None, True)
+    names, arguments = ([*column] for column in zip(*known, strict=True))
+    meta = {**prompt.meta, CONSTRAINTS: names, "kwargs": arguments}
+    part = prompt.model_copy(update={"meta": meta})
+    return KnownPart(part, len(known) < len(constraints))
+
+
+def require_checkable(prompts: Iterable[Prompt]) -> None:
+    """Raise `UsageError` where a program knows a constraint and cannot check it: votes do not stand in for it."""
+    for row, prompt in enumerate(prompts, start=1):
+        known = known_part(prompt).prompt
+        if known is not None and (reason := unverifiable(known)):
+            raise UsageError(
+                f"--judge hybrid cannot check row {row}, prompt {prompt.id!r}: {reason}; correct this, leave the "
+                "constraint out, or use --judge votes"
+            )
+
+
+def needs_votes(prompt: Prompt) -> bool:
+    """Whether a response that meets all that programs check is voted on."""
+    return known_part(prompt).is_partial
+
+
+def _open(settings: JudgeSettings) -> HybridJudge:
+    return HybridJudge(settings, VotesJudge(settings))
+
+
+HYBRID = JudgeSpec(_open, check_prompts=require_checkable, needs_model=needs_votes)
+"""Programs where there is one, votes for the rest."""
