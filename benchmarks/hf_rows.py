@@ -60,6 +60,7 @@ def generate_rate(
         batch = requests[first : first + rows]
         texts = [_render(tokenizer, request.messages) for request in batch]
         inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        inputs = inputs.to(loaded.device)
         with torch.inference_mode():
             output_BT = loaded.generate(
                 **inputs, max_new_tokens=batch[0].sampling.max_tokens, do_sample=False

