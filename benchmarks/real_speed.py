@@ -64,7 +64,8 @@ def main() -> None:
         page(read_result(args.out), args.report)
         return
     result = stored_result(args.out)
-    result["facts"] = facts(args)
+    if args.prompts or "facts" not in result:
+        result["facts"] = facts(args)
     if args.loops:
         result["loops"] = [loop_hours(run) for run in args.loops]
         write_result(args.out, result)
