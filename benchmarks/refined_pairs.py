@@ -1,0 +1,594 @@
+"""Refined against independent pairs on real text (the paper's Figures 1 and 4): same prompts, same rejected side.
+
+    spar evolve --checkable SEEDS --n 1200 --out prompts
+    python benchmarks/refined_pairs.py --model DIR --prompts FILE --reference SEED_TASKS.jsonl --workers 4
+    python benchmarks/refined_pairs.py --report reports/refined_pairs.md
+
+Prompts whose constraints programs can check are split by a seed into training and held-out ones. Each training
+prompt gets `--samples` drafts. A prompt counts if it has a failing draft that the rewriter can make pass and
+another draft that passes by itself, all of `--words` words. Its two pairs share the failing draft: the refined one
+prefers its rewrite, the independent one the other draft. So both arms have the same prompts, rejected sides, number
+and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, 0.1 SFT), and each model
+answers the held-out prompts and IFEval greedily and reads texts that nobody trained on (`--reference`, outputs
+of seed tasks). A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifeval_sample import ShuffledIFEval
+from reporting import (
+    Rows,
+    by_id,
+    change,
+    facts,
+    paired,
+    parser,
+    percent,
+    read_result,
+    shares,
+    table,
+    write_page,
+    write_result,
+)
+
+import spar
+from spar.eval.ifeval import FOUR, LOOSE, PROMPT_LOOSE, PROMPT_STRICT
+from spar.files import replace_json
+from spar.ifeval_verifiers import check
+from spar.infer.engine import Continuation
+from spar.infer.engines.hf import HfEngine, HfSettings
+from spar.prompts import read_prompts
+from spar.record.evaluation import Share
+from spar.record.training import read_metrics
+from spar.record.training_data import Pair
+from spar.train.data.export import export
+from spar.train.data.measure import measure_pairs
+from spar.train.launch import launch
+from spar.train.settings import LaunchSettings
+from spar.types import Message, Node, Prompt, SearchTree
+
+START, REFINED, INDEPENDENT = "start", "refined", "independent"
+ARMS = (REFINED, INDEPENDENT)
+STRICT, INSTRUCTIONS = "strict", "instructions"
+WORDS, CUT, LOSS = "words", "cut", "loss"
+CURVES = {
+    "rewards/accuracies": "accuracy of the rewards",
+    "rewards/margins": "margin of the rewards",
+    "logps/chosen": "log-probability, chosen",
+    "logps/rejected": "log-probability, rejected",
+}
+"""TRL's metrics that are drawn over the steps."""
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model to measure."""
+
+    arm: str
+    rate: str = ""
+    """Learning rate, as on the command line; "" for the start."""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.arm if self.arm == START else f"{self.arm}-{self.rate}-{self.seed}"
+
+
+def main() -> None:
+    """Measure what is missing, or write the page."""
+    args = _parser().parse_args()
+    if args.report:
+        page(read_result(args.out), args.report)
+        return
+    cells = [Cell(START)] + [
+        Cell(arm, rate, seed)
+        for rate in args.rates.split(",")
+        for seed in map(int, args.seeds.split(","))
+        for arm in ARMS
+    ]
+    if args.cell:
+        run_cell(args, next(cell for cell in cells if cell.name == args.cell))
+        return
+    train, held_out = split(args)
+    counts = build(args, train)
+    run_all(args, [cell.name for cell in cells])
+    write_result(
+        args.out,
+        {
+            "facts": facts(args),
+            "prompts": {"train": len(train), "held_out": len(held_out), **counts},
+            "settings": {
+                name: getattr(args, name)
+                for name in ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch")
+            },
+            "cells": [
+                {
+                    "arm": cell.arm,
+                    "rate": cell.rate,
+                    "seed": cell.seed,
+                    **json.loads((_folder(args, cell.name) / "cell.json").read_text()),
+                }
+                for cell in cells
+            ],
+        },
+    )
+    print(f"wrote {args.out}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser(__doc__, "runs/refined-pairs")
+    made.add_argument("--prompts", type=Path, help="checkable prompts, JSON lines")
+    made.add_argument(
+        "--reference", type=Path, nargs="*", default=[], help="seed tasks with outputs"
+    )
+    made.add_argument("--held-out", type=int, default=300, help="prompts that are not trained on")
+    made.add_argument("--samples", type=int, default=6, help="drafts of a training prompt")
+    made.add_argument("--words", default="100,300", help="words of a response, from and to")
+    made.add_argument("--max-tokens", type=int, default=512, help="new tokens of a draft")
+    made.add_argument("--max-pairs", type=int, default=1000)
+    made.add_argument("--rates", default="5e-6,2e-5", help="learning rates")
+    made.add_argument("--seeds", default="0,1", help="of the trainings: order of the pairs")
+    made.add_argument("--epochs", type=float, default=3)
+    made.add_argument("--batch", type=int, default=32)
+    made.add_argument("--micro-batch", type=int, default=8)
+    made.add_argument("--ifeval-limit", type=int, help="only so many prompts of IFEval")
+    made.add_argument("--ifeval-tokens", type=int, default=1280)
+    made.add_argument("--split-seed", type=int, default=0, help="of the split and of the pairs")
+    made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"), help="of the answers")
+    made.add_argument("--workers", type=int, default=1, help="cells at a time")
+    made.add_argument("--cell", default="", help="measure this one; used by the script itself")
+    return made
+
+
+def split(args: argparse.Namespace) -> tuple[list[Prompt], list[Prompt]]:
+    """Training and held-out prompts, drawn by the seed."""
+    prompts = list(read_prompts(args.prompts, limit=args.limit))
+    random.Random(args.split_seed).shuffle(prompts)
+    return prompts[args.held_out :], prompts[: args.held_out]
+
+
+def build(args: argparse.Namespace, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Draft, rewrite, and write both arms' pairs; returns counts and measures."""
+    counts_file = args.out / "pairs.json"
+    if counts_file.is_file():
+        counts: dict[str, Any] = json.loads(counts_file.read_text())
+        return counts
+    start = time.monotonic()
+    trees = spar.decode(
+        prompts,
+        out=args.out / "drafts",
+        strategy="best-of-n",
+        budget=args.samples,
+        judge="verifier",
+        greedy_first=False,
+        seed=args.split_seed,
+        draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
+        **_engine(args, args.model),
+    )
+    pairs: dict[str, list[Pair]] = {arm: [] for arm in ARMS}
+    seen = {"drafts": 0, "passing": 0, "rewritten": 0, "tried": 0}
+    for tree in trees:
+        made = _pairs(tree, args, seen)
+        if made is not None and len(pairs[REFINED]) < args.max_pairs:
+            for arm in ARMS:
+                pairs[arm].append(made[arm])
+    if not pairs[REFINED]:
+        raise SystemExit(f"no prompt has both pairs ({seen}): more prompts, --samples, or --words")
+    for arm in ARMS:
+        (args.out / arm).mkdir(parents=True, exist_ok=True)
+        export("trl", args.out / arm, pairs=pairs[arm], examples=[])
+    counts = {
+        **seen,
+        "pairs": len(pairs[REFINED]),
+        "draft_seconds": round(time.monotonic() - start, 1),
+        "measures": {arm: measure_pairs(pairs[arm]).model_dump() for arm in ARMS},
+        "words": {
+            "rejected": _mean(_num_words(pair.rejected) for pair in pairs[REFINED]),
+            **{arm: _mean(_num_words(pair.chosen) for pair in pairs[arm]) for arm in ARMS},
+        },
+    }
+    replace_json(counts_file, counts)
+    return counts
+
+
+def _pairs(
+    tree: SearchTree, args: argparse.Namespace, seen: dict[str, int]
+) -> dict[str, Pair] | None:
+    """The two pairs of a prompt, which share their rejected side; None where it has not both."""
+    from spar.rewrite.search import rewrite
+
+    low, high = map(int, args.words.split(","))
+    truths = {node.id: _passes(tree.prompt, node.response) for node in tree.nodes}
+    seen["drafts"] += len(truths)
+    seen["passing"] += sum(truths.values())
+    fitting = [node for node in tree.nodes if low <= _num_words(node.response) <= high]
+    rng = random.Random(f"{args.split_seed}|{tree.prompt.id}")
+    rng.shuffle(fitting)
+    passing = next((node for node in fitting if truths[node.id]), None)
+    if passing is None:
+        return None
+    for node in fitting:
+        if truths[node.id]:
+            continue
+        seen["tried"] += 1
+        text = rewrite(tree.prompt, node.response, seed=rng.getrandbits(32)).response
+        if _passes(tree.prompt, text) and low <= _num_words(text) <= high:
+            seen["rewritten"] += 1
+            return {
+                REFINED: _pair(tree, node, text, node.id),
+                INDEPENDENT: _pair(tree, node, passing.response, passing.id),
+            }
+    return None
+
+
+def _pair(tree: SearchTree, rejected: Node, chosen: str, chosen_id: int) -> Pair:
+    return Pair(
+        run="drafts",
+        prompt_id=tree.prompt.id,
+        chosen_node=chosen_id,
+        rejected_node=rejected.id,
+        prompt=tree.prompt.messages,
+        chosen=chosen,
+        rejected=rejected.response,
+    )
+
+
+def run_all(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """Run every cell that is not done in a process of its own, some at a time."""
+    waiting = [name for name in names if not (_folder(args, name) / "cell.json").is_file()]
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    while waiting or running:
+        while waiting and len(running) < args.workers:
+            name = waiting.pop(0)
+            _folder(args, name).mkdir(parents=True, exist_ok=True)
+            with (_folder(args, name) / "log.txt").open("ab") as log:
+                words = [sys.executable, *sys.argv, "--cell", name]
+                running[name] = subprocess.Popen(words, stdout=log, stderr=log)
+        for name, process in list(running.items()):
+            if process.poll() is None:
+                continue
+            del running[name]
+            if process.returncode:
+                for other in running.values():
+                    other.terminate()
+                raise SystemExit(f"{name} failed: see {_folder(args, name) / 'log.txt'}")
+            print(f"{name} is done", flush=True)
+        time.sleep(_POLL_SECONDS)
+
+
+def run_cell(args: argparse.Namespace, cell: Cell) -> None:
+    """Train a model, unless it is the start, and measure it."""
+    folder = _folder(args, cell.name)
+    model, result = args.model, {}
+    if cell.arm != START:
+        model, result = _train(args, cell, folder)
+    _, held_out = split(args)
+    tree_list = spar.decode(
+        held_out,
+        out=folder / "held-out",
+        strategy="greedy",
+        draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
+        **_engine(args, model),
+    )
+    evaluation = spar.evaluate(
+        ShuffledIFEval,
+        out=folder,
+        limit=args.ifeval_limit,
+        draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.ifeval_tokens},
+        offline=True,
+        **_engine(args, model),
+    )
+    replace_json(
+        folder / "cell.json",
+        {
+            **result,
+            "held_out": {
+                tree.prompt.id: _scores(tree.prompt, tree.answer or "", tree, args)
+                for tree in tree_list
+            },
+            "ifeval": by_id(evaluation.examples, FOUR),
+            "reference": asyncio.run(_losses(args, model)),
+        },
+    )
+
+
+def _train(args: argparse.Namespace, cell: Cell, folder: Path) -> tuple[str, dict[str, Any]]:
+    order = {
+        "model": args.model,
+        "data": str(args.out / cell.arm / "dpo.jsonl"),
+        "out": str(folder / "dpo"),
+        "learning_rate": float(cell.rate),
+        "epochs": args.epochs,
+        "batch": args.batch,
+        "micro_batch": args.micro_batch,
+        "seed": cell.seed,
+        "device": "cpu" if args.device == "cpu" else "auto",
+        "checkpoint_steps": 0,
+    }
+    report = folder / "dpo" / "report.json"
+    if not report.is_file():
+        replace_json(folder / "dpo.order.json", order)
+        one = LaunchSettings(processes=1)
+        launch("dpo", folder / "dpo.order.json", one, folder / "dpo.log")
+    curve = [
+        [row.step, {name: row.values.get(name) for name in ("loss", *CURVES)}]
+        for row in read_metrics(folder / "dpo")
+    ]
+    trained = json.loads(report.read_text())
+    return str(folder / "dpo" / "model"), {"curve": curve, "seconds": trained["seconds"]}
+
+
+def _scores(
+    prompt: Prompt, answer: str, tree: SearchTree, args: argparse.Namespace
+) -> dict[str, Share]:
+    """What is measured of one greedy answer."""
+    met = _met(prompt, answer)
+    return {
+        STRICT: (float(all(met)), 1.0),
+        INSTRUCTIONS: (float(sum(met)), float(len(met))),
+        WORDS: (float(_num_words(answer)), 1.0),
+        CUT: (float(tree.usage.completion_tokens >= args.max_tokens), 1.0),
+    }
+
+
+async def _losses(args: argparse.Namespace, model: str) -> dict[str, dict[str, Share]]:
+    """Negative log-likelihood, in nats, and tokens of every reference text."""
+    texts = list(_reference(args.reference))
+    if not texts:
+        return {}
+    engine = HfEngine(model, HfSettings(dtype=args.dtype, device=args.device))
+    found = await engine.score([Continuation(turns, text) for turns, text in texts])
+    await engine.aclose()
+    return {
+        str(number): {LOSS: (-each.logprob, float(each.tokens))}
+        for number, each in enumerate(found)
+    }
+
+
+def _reference(paths: Iterable[Path]) -> Iterator[tuple[tuple[Message, ...], str]]:
+    """Instruction and output of self-instruct's seed tasks whose output has 20 words or more."""
+    for path in paths:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            first = row["instances"][0]
+            asked = "\n\n".join(filter(None, [row["instruction"], first["input"]]))
+            if _num_words(first["output"]) >= 20:
+                yield (Message(role="user", content=asked),), first["output"]
+
+
+def _met(prompt: Prompt, response: str) -> list[bool]:
+    ids, kwargs = prompt.meta["instruction_id_list"], prompt.meta["kwargs"]
+    text = prompt.messages[-1].content
+    checked = check(response, ids, kwargs, seed=prompt.id, prompt=text, loosely=False)
+    return [each.strict for each in checked]
+
+
+def _passes(prompt: Prompt, response: str) -> bool:
+    return all(_met(prompt, response))
+
+
+def _engine(args: argparse.Namespace, model: str) -> dict[str, Any]:
+    rows = {"max_batch_size": args.rows}
+    return {"model": model, "engine": "hf", "dtype": args.dtype, "device": args.device, **rows}
+
+
+def _folder(args: argparse.Namespace, name: str) -> Path:
+    return args.out / "cells" / name
+
+
+def _num_words(text: str) -> int:
+    return len(text.split())
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
+
+
+def page(result: Mapping[str, Any], path: Path) -> None:
+    """Write the report, and its curves beside it."""
+    picture = path.with_suffix(".png")
+    draw(result, picture)
+    parts = [*_setting(result), *_tables(result), *_curves(result, picture), _caveats()]
+    write_page(path, "Refined against independent pairs on real text", result["facts"], parts)
+
+
+def _setting(result: Mapping[str, Any]) -> Iterable[str]:
+    prompts, settings, words = result["prompts"], result["settings"], result["prompts"]["words"]
+    yield (
+        f"{prompts['train']} training prompts with {settings['samples']} drafts each: {prompts['passing']:,} of "
+        f"{prompts['drafts']:,} drafts pass ({100 * prompts['passing'] / prompts['drafts']:.1f} %). {prompts['pairs']} "
+        "prompts have a passing draft and a failing one that the rewriter makes pass, all of "
+        f"{settings['words'].replace(',', ' to ')} words; {prompts['tried']} failing drafts were tried for them. "
+        f"Each arm: {prompts['pairs']} pairs, the same rejected sides, {settings['epochs']:g} epochs of batches of "
+        f"{settings['batch']}, DPO with 0.1 SFT."
+    )
+    lines = []
+    for arm in ARMS:
+        measures = prompts["measures"][arm]
+        lines.append(
+            [
+                arm,
+                f"{prompts['pairs']}",
+                f"{words['rejected']:.0f}",
+                f"{words[arm]:.0f}",
+                f"{measures['words_more']['mean']:+.1f}",
+                f"{measures['edit_similarity']['mean']:.3f}",
+                f"{measures['edit_similarity']['median']:.3f}",
+            ]
+        )
+    heads = (
+        "pairs",
+        "n",
+        "words, rejected",
+        "words, chosen",
+        "words more",
+        "edit similarity",
+        "median",
+    )
+    yield table(heads, lines)
+
+
+def _tables(result: Mapping[str, Any]) -> Iterable[str]:
+    cells = result["cells"]
+    start = cells[0]
+    rates = list(dict.fromkeys(cell["rate"] for cell in cells if cell["rate"]))
+    seeds = len({cell["seed"] for cell in cells if cell["rate"]})
+    rows = [_row("start", "-", [start], start)]
+    differences = []
+    for rate in rates:
+        arms = {
+            arm: [cell for cell in cells if (cell["arm"], cell["rate"]) == (arm, rate)]
+            for arm in ARMS
+        }
+        rows += [_row(arm, rate, of, start) for arm, of in arms.items()]
+        differences.append(_difference(rate, arms))
+    n, tested = len(start["held_out"]), len(start["ifeval"])
+    yield (
+        f"Greedy answers to {n} held-out prompts of the same kind and to {tested} prompts of IFEval; means over {seeds} "
+        "seed(s) of the training, plus or minus one standard error over prompts. Loss is the mean negative "
+        f"log-likelihood of a token, in nats, of {len(start['reference'])} texts of others (its exponential is the "
+        "perplexity); words and the share cut at the token limit are of the held-out answers."
+    )
+    heads = (
+        "pairs",
+        "rate",
+        "held-out, strict %",
+        "its constraints, %",
+        "IFEval instructions, loose %",
+    )
+    yield table((*heads, "IFEval prompts, loose %", "words", "cut, %", "loss"), rows)
+    yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
+    yield table(("rate", *heads[2:], "IFEval prompts, strict", "words", "loss"), differences)
+
+
+def _row(
+    arm: str, rate: str, cells: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
+) -> list[str]:
+    held, ifeval = (shares(_summed(cells, name)) for name in ("held_out", "ifeval"))
+    reference = shares(_summed(cells, "reference")) if start["reference"] else {}
+    loss = reference.get(LOSS)
+    return [
+        arm,
+        rate,
+        percent(held[STRICT]),
+        percent(held[INSTRUCTIONS]),
+        percent(ifeval[LOOSE]),
+        percent(ifeval[PROMPT_LOOSE]),
+        f"{held[WORDS].value:.0f} +- {held[WORDS].stderr or math.nan:.0f}",
+        f"{100 * held[CUT].value:.1f}",
+        "-" if loss is None else f"{loss.value:.3f} ({math.exp(loss.value):.1f})",
+    ]
+
+
+def _difference(rate: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    held, ifeval, reference = (
+        paired(_summed(arms[INDEPENDENT], name), _summed(arms[REFINED], name))
+        for name in ("held_out", "ifeval", "reference")
+    )
+    return [
+        rate,
+        change(held[STRICT]),
+        change(held[INSTRUCTIONS]),
+        change(ifeval[LOOSE]),
+        change(ifeval[PROMPT_LOOSE]),
+        change(ifeval[PROMPT_STRICT]),
+        _plain(held[WORDS], 1),
+        _plain(reference[LOSS], 3) if LOSS in reference else "-",
+    ]
+
+
+def _plain(difference: Any, digits: int) -> str:
+    text = f"{difference.value:+.{digits}f}"
+    if difference.low is None:
+        return text
+    return f"{text} ({difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
+
+
+def _summed(cells: Sequence[Mapping[str, Any]], name: str) -> Rows:
+    """The shares of a prompt over the seeds, so that a prompt stays one group."""
+    return {
+        id_: {
+            metric: (
+                sum(cell[name][id_][metric][0] for cell in cells),
+                sum(cell[name][id_][metric][1] for cell in cells),
+            )
+            for metric in cells[0][name][id_]
+        }
+        for id_ in cells[0][name]
+    }
+
+
+def _curves(result: Mapping[str, Any], picture: Path) -> Iterable[str]:
+    trained = [cell for cell in result["cells"] if cell["arm"] != START]
+    heads = ("pairs", "rate", "seed", "steps", *CURVES.values(), "seconds")
+    rows = []
+    for cell in trained:
+        last = cell["curve"][-max(1, len(cell["curve"]) // 4) :]
+        values = [
+            _mean(step[1][name] for step in last if step[1][name] is not None) for name in CURVES
+        ]
+        rows.append(
+            [
+                cell["arm"],
+                cell["rate"],
+                f"{cell['seed']}",
+                f"{len(cell['curve'])}",
+                *(f"{value:.2f}" for value in values),
+                f"{cell['seconds']:.0f}",
+            ]
+        )
+    yield f"TRL's training metrics, means over the last quarter of the steps:\n\n{table(heads, rows)}"
+    yield f"![training metrics over the steps]({picture.name})"
+
+
+def _caveats() -> str:
+    return (
+        "A rewrite is a program's edit, so its side of a pair can read less like the model than an independent draft does; "
+        "what is tested is whether sides that differ in little teach more than sides that differ in much. "
+        "Accuracies of the rewards are on the pairs trained on, and are easier where sides differ in much. "
+        "The constraints' types are IFEval's, the wordings and prompts are not."
+    )
+
+
+def draw(result: Mapping[str, Any], path: Path) -> None:
+    """The training metrics over the steps, one panel a metric, a line a cell."""
+    from matplotlib.figure import Figure
+
+    trained = [cell for cell in result["cells"] if cell["arm"] != START]
+    rates = list(dict.fromkeys(cell["rate"] for cell in trained))
+    figure = Figure(figsize=(3.4 * len(CURVES), 3.2 * len(rates)), dpi=110, layout="constrained")
+    axes = figure.subplots(len(rates), len(CURVES), squeeze=False)
+    for line, rate in zip(axes, rates, strict=True):
+        for panel, (name, title) in zip(line, CURVES.items(), strict=True):
+            for cell in trained:
+                if cell["rate"] != rate:
+                    continue
+                points = [(step, row[name]) for step, row in cell["curve"] if row[name] is not None]
+                colour = "C0" if cell["arm"] == REFINED else "C1"
+                label = cell["arm"] if not cell["seed"] else None
+                panel.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.1)
+            panel.set(xlabel="step", title=f"{title}, {rate}")
+            panel.grid(alpha=0.3)
+        line[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
