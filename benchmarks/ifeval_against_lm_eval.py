@@ -39,6 +39,7 @@ from reporting import (
 
 import spar
 from spar.eval.ifeval import AVERAGE, FOUR, LOOSE, PROMPT_LOOSE, PROMPT_STRICT, STRICT
+from spar.models import local_model
 
 CARD = 29.9
 """IFEval of SmolLM2-135M-Instruct by its model card: the mean of prompt and instruction level, in percent."""
@@ -151,7 +152,7 @@ def lm_eval_replies(args: argparse.Namespace, prompts: Sequence[spar.Prompt], pa
 
     with timed(args.out, LM_EVAL), path.open("a", encoding="utf-8") as stream:
         model = HFLM(
-            pretrained=args.model,
+            pretrained=local_model(args.model),
             dtype="float32",
             batch_size=args.batch,
             device=torch_device(args.device),
@@ -258,9 +259,10 @@ class Explainer:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
-            model = AutoModelForCausalLM.from_pretrained(self._args.model, dtype=torch.float32)
+            folder = local_model(self._args.model)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             model.to(torch_device(self._args.device)).eval()
-            self._loaded = AutoTokenizer.from_pretrained(self._args.model), model
+            self._loaded = AutoTokenizer.from_pretrained(folder), model
         return self._loaded
 
 

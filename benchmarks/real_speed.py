@@ -39,6 +39,7 @@ from reporting import (
 
 from spar.config import load_decode
 from spar.infer.engine import Deployment, Request
+from spar.models import local_model
 from spar.plugins import ENGINES
 from spar.record.training import BUILD_REPORT
 from spar.train.build import read_report
@@ -80,7 +81,7 @@ def measure(args: argparse.Namespace, result: dict[str, Any]) -> None:
     requests = requests_of(str(args.prompts), max(rows), args.tokens)
     if len(requests) < max(rows):
         raise SystemExit(f"{args.prompts} has {len(requests)} prompts, and {max(rows)} are needed")
-    folder = endless(Path(args.model), args.out / ENDLESS)
+    folder = endless(Path(local_model(args.model)), args.out / ENDLESS)
     cells = result.setdefault("cells", [])
     for dtype in args.dtypes.split(","):
         for engine in args.engines.split(","):

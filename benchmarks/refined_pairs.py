@@ -361,13 +361,15 @@ async def _losses(args: argparse.Namespace, model: str) -> dict[str, dict[str, S
 
 
 def _reference(paths: Iterable[Path]) -> Iterator[tuple[tuple[Message, ...], str]]:
-    """Instruction and output of self-instruct's seed tasks whose output has 20 words or more."""
+    """Instruction and output of self-instruct's seed tasks, where the output has 20 words or more and both
+    have at most 300."""
     for path in paths:
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             first = row["instances"][0]
             asked = "\n\n".join(filter(None, [row["instruction"], first["input"]]))
-            if _num_words(first["output"]) >= 20:
+            words = _num_words(first["output"])
+            if 20 <= words <= 300 and _num_words(asked) <= 300:
                 yield (Message(role="user", content=asked),), first["output"]
 
 
