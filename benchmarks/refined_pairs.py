@@ -97,8 +97,8 @@ def main() -> None:
         return
     cells = [Cell(START)] + [
         Cell(arm, rate, seed)
-        for rate in args.rates.split(",")
         for seed in map(int, args.seeds.split(","))
+        for rate in args.rates.split(",")
         for arm in ARMS
     ]
     if args.cell:
@@ -106,27 +106,16 @@ def main() -> None:
         return
     train, held_out = split(args)
     counts = build(args, train)
-    run_all(args, [cell.name for cell in cells])
-    write_result(
-        args.out,
-        {
-            "facts": facts(args),
-            "prompts": {"train": len(train), "held_out": len(held_out), **counts},
-            "settings": {
-                name: getattr(args, name)
-                for name in ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch")
-            },
-            "cells": [
-                {
-                    "arm": cell.arm,
-                    "rate": cell.rate,
-                    "seed": cell.seed,
-                    **json.loads((_folder(args, cell.name) / "cell.json").read_text()),
-                }
-                for cell in cells
-            ],
-        },
-    )
+    names = ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch")
+    result = {
+        "facts": facts(args),
+        "prompts": {"train": len(train), "held_out": len(held_out), **counts},
+        "settings": {name: getattr(args, name) for name in names},
+    }
+    for done in run_all(args, cells):
+        write_result(
+            args.out, {**result, "cells": done}
+        )  # so far, for a machine that is taken away
     print(f"wrote {args.out}")
 
 
@@ -248,27 +237,33 @@ def _pair(tree: SearchTree, rejected: Node, chosen: str, chosen_id: int) -> Pair
     )
 
 
-def run_all(args: argparse.Namespace, names: Sequence[str]) -> None:
-    """Run every cell that is not done in a process of its own, some at a time."""
-    waiting = [name for name in names if not (_folder(args, name) / "cell.json").is_file()]
+def run_all(args: argparse.Namespace, cells: Sequence[Cell]) -> Iterator[list[dict[str, Any]]]:
+    """Run every cell that is not done in a process of its own, some at a time; the done ones after each."""
+    files = {cell: _folder(args, cell.name) / "cell.json" for cell in cells}
+    waiting = [cell.name for cell in cells if not files[cell].is_file()]
     running: dict[str, subprocess.Popen[bytes]] = {}
-    while waiting or running:
+    while True:
+        yield [
+            {"arm": cell.arm, "rate": cell.rate, "seed": cell.seed, **json.loads(path.read_text())}
+            for cell, path in files.items()
+            if path.is_file()
+        ]
+        if not waiting and not running:
+            return
         while waiting and len(running) < args.workers:
             name = waiting.pop(0)
             _folder(args, name).mkdir(parents=True, exist_ok=True)
             with (_folder(args, name) / "log.txt").open("ab") as log:
                 words = [sys.executable, *sys.argv, "--cell", name]
                 running[name] = subprocess.Popen(words, stdout=log, stderr=log)
-        for name, process in list(running.items()):
-            if process.poll() is None:
-                continue
-            del running[name]
-            if process.returncode:
+        while not (ended := [name for name in running if running[name].poll() is not None]):
+            time.sleep(_POLL_SECONDS)
+        for name in ended:
+            if running.pop(name).returncode:
                 for other in running.values():
                     other.terminate()
                 raise SystemExit(f"{name} failed: see {_folder(args, name) / 'log.txt'}")
             print(f"{name} is done", flush=True)
-        time.sleep(_POLL_SECONDS)
 
 
 def run_cell(args: argparse.Namespace, cell: Cell) -> None:
@@ -447,10 +442,9 @@ def _setting(result: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _tables(result: Mapping[str, Any]) -> Iterable[str]:
-    cells = result["cells"]
-    start = cells[0]
-    rates = list(dict.fromkeys(cell["rate"] for cell in cells if cell["rate"]))
-    seeds = len({cell["seed"] for cell in cells if cell["rate"]})
+    start = next(cell for cell in result["cells"] if cell["arm"] == START)
+    cells = _in_both_arms(result["cells"])
+    rates = list(dict.fromkeys(cell["rate"] for cell in cells))
     rows = [_row("start", "-", [start], start)]
     differences = []
     for rate in rates:
@@ -462,21 +456,30 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         differences.append(_difference(rate, arms))
     n, tested = len(start["held_out"]), len(start["ifeval"])
     yield (
-        f"Greedy answers to {n} held-out prompts of the same kind and to {tested} prompts of IFEval; means over {seeds} "
-        "seed(s) of the training, plus or minus one standard error over prompts. Loss is the mean negative "
+        f"Greedy answers to {n} held-out prompts of the same kind and to {tested} prompts of IFEval; means over "
+        "the seeds of the training, plus or minus one standard error over prompts. Loss is the mean negative "
         f"log-likelihood of a token, in nats, of {len(start['reference'])} texts of others (its exponential is the "
         "perplexity); words and the share cut at the token limit are of the held-out answers."
     )
     heads = (
         "pairs",
         "rate",
+        "seeds",
         "held-out, strict %",
         "its constraints, %",
         "IFEval instructions, loose %",
     )
     yield table((*heads, "IFEval prompts, loose %", "words", "cut, %", "loss"), rows)
     yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
-    yield table(("rate", *heads[2:], "IFEval prompts, strict", "words", "loss"), differences)
+    yield table(("rate", *heads[3:], "IFEval prompts, strict", "words", "loss"), differences)
+
+
+def _in_both_arms(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The trained models whose rate and seed both arms have: a run that was cut short has fewer."""
+    done = {(cell["arm"], cell["rate"], cell["seed"]) for cell in cells}
+    return [
+        cell for cell in cells if all((arm, cell["rate"], cell["seed"]) in done for arm in ARMS)
+    ]
 
 
 def _row(
@@ -488,6 +491,7 @@ def _row(
     return [
         arm,
         rate,
+        f"{len(cells)}",
         percent(held[STRICT]),
         percent(held[INSTRUCTIONS]),
         percent(ifeval[LOOSE]),
@@ -537,7 +541,7 @@ def _summed(cells: Sequence[Mapping[str, Any]], name: str) -> Rows:
 
 
 def _curves(result: Mapping[str, Any], picture: Path) -> Iterable[str]:
-    trained = [cell for cell in result["cells"] if cell["arm"] != START]
+    trained = _in_both_arms(result["cells"])
     heads = ("pairs", "rate", "seed", "steps", *CURVES.values(), "seconds")
     rows = []
     for cell in trained:
@@ -563,7 +567,8 @@ def _caveats() -> str:
     return (
         "A rewrite is a program's edit, so its side of a pair can read less like the model than an independent draft does; "
         "what is tested is whether sides that differ in little teach more than sides that differ in much. "
-        "Accuracies of the rewards are on the pairs trained on, and are easier where sides differ in much. "
+        "Accuracies and margins of the rewards are on the pairs trained on and depend on how unlike the sides are, so they do not "
+        "compare between the arms. "
         "The constraints' types are IFEval's, the wordings and prompts are not."
     )
 
@@ -572,7 +577,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     """The training metrics over the steps, one panel a metric, a line a cell."""
     from matplotlib.figure import Figure
 
-    trained = [cell for cell in result["cells"] if cell["arm"] != START]
+    trained = _in_both_arms(result["cells"])
     rates = list(dict.fromkeys(cell["rate"] for cell in trained))
     figure = Figure(figsize=(3.4 * len(CURVES), 3.2 * len(rates)), dpi=110, layout="constrained")
     axes = figure.subplots(len(rates), len(CURVES), squeeze=False)
