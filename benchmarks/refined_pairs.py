@@ -468,10 +468,11 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         "held-out, strict %",
         "its constraints, %",
         "IFEval instructions, loose %",
+        "IFEval prompts, loose %",
     )
-    yield table((*heads, "IFEval prompts, loose %", "words", "cut, %", "loss"), rows)
+    yield table((*heads, "words", "cut, %", "loss"), rows)
     yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
-    yield table(("rate", *heads[3:], "IFEval prompts, strict", "words", "loss"), differences)
+    yield table(("rate", *heads[3:], "IFEval prompts, strict %", "words", "loss"), differences)
 
 
 def _in_both_arms(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

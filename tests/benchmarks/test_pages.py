@@ -1,0 +1,140 @@
+"""The report pages of the benchmarks of a real model, from results written by hand."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.eval.ifeval import FOUR
+
+FACTS = {"command": "python x.py", "commit": "abc", "hardware": "one GPU", "versions": "Python 3"}
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a script of `benchmarks/` as its own directory's scripts do."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def ifeval(*passed: bool) -> dict[str, dict[str, tuple[float, float]]]:
+    """Shares of prompts that follow everything or nothing."""
+    return {str(i): {name: (float(p), 1.0) for name in FOUR} for i, p in enumerate(passed)}
+
+
+def test_differing_replies_are_counted_by_what_explains_them(
+    benchmark_module: Any, tmp_path: Path
+) -> None:
+    """White space at the ends counts as the same reply; a near tie and an open difference do not."""
+    part = {"position": 3, "are_top": True, "tokens": ["a", "b"], "median_gap": 1.5}
+    result = {
+        "facts": FACTS,
+        "n": 4,
+        "max_tokens": 1280,
+        "batch": 2,
+        "rows": 0,
+        "control_rows": 64,
+        "control_differs": 1,
+        "seconds": {"spar": 1.0},
+        "tokens": 9,
+        "at_limit": 0,
+        "shares": {"spar": ifeval(True, False, False, True), "lm-eval": ifeval(*[False] * 4)},
+        "lm_eval_own": ifeval(*[False] * 4),
+        "differences": [
+            {"id": "0", "kind": "white space at the ends"},
+            {"id": "1", "kind": "near tie", "gap": 1e-5, **part},
+            {"id": "2", "kind": "not explained", "gap": 2.0, **part},
+        ],
+    }
+    benchmark_module("ifeval_against_lm_eval").page(result, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "2 of 4 replies are the same: 1 to the last character, 1 but for" in text
+    assert "1 part at a near tie and 1 are not explained" in text
+    assert "| prompt level, strict | 4 | 50.0 +- 28.9 | 0.0 +- 0.0 | 0.0 | +50.0" in text
+
+
+def test_votes_are_held_against_the_truth(benchmark_module: Any) -> None:
+    """Accuracy, precision and recall count read verdicts alone; a tie decides nothing."""
+    strategies = benchmark_module("real_strategies")
+    judged = {
+        "a": [{"truth": True, "verdicts": [True, True, False]}],
+        "b": [{"truth": False, "verdicts": [True, None, None]}],
+        "c": [{"truth": False, "verdicts": [False, True, None]}],
+    }
+    one = strategies._vote_metrics(judged, list)
+    assert (one["decided"].value, one["decided"].n) == (6 / 9, 3)
+    assert one["accuracy"].value == 3 / 6
+    assert one["precision"].value == 2 / 4
+    assert one["recall"].value == 2 / 3
+    assert one["yes on failing"].value == 2 / 3
+    majority = strategies._vote_metrics(judged, strategies._majority)
+    assert (majority["decided"].value, majority["precision"].value) == (2 / 3, 1 / 2)
+
+
+def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path: Path) -> None:
+    """A model whose counterpart was not trained stays out of the tables."""
+    pairs = benchmark_module("refined_pairs")
+    curve = [[1, dict.fromkeys(("loss", *pairs.CURVES), 0.5)]]
+
+    def cell(arm: str, rate: str, *passed: bool) -> dict[str, Any]:
+        held = {
+            str(i): {
+                "strict": (float(p), 1),
+                "instructions": (1, 2),
+                "words": (9, 1),
+                "cut": (0, 1),
+            }
+            for i, p in enumerate(passed)
+        }
+        measured = {"held_out": held, "ifeval": ifeval(*passed), "reference": {}}
+        return {"arm": arm, "rate": rate, "seed": 0, "curve": curve, "seconds": 1.0, **measured}
+
+    spread = {"mean": 0.9, "median": 0.9}
+    result = {
+        "facts": FACTS,
+        "prompts": {
+            "train": 5,
+            "drafts": 20,
+            "passing": 5,
+            "tried": 9,
+            "pairs": 4,
+            "words": {"rejected": 9, "refined": 9, "independent": 9},
+            "measures": {
+                key: {"words_more": spread, "edit_similarity": spread} for key in pairs.ARMS
+            },
+        },
+        "settings": {"samples": 4, "words": "1,9", "epochs": 1.0, "batch": 2},
+        "cells": [
+            cell("start", "", False, False),
+            cell("refined", "1e-5", True, True),
+            cell("independent", "1e-5", True, False),
+            cell("refined", "9e-5", True, True),
+        ],
+    }
+    pairs.page(result, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "| refined | 1e-5 | 1 | 100.0 +- 0.0 |" in text
+    assert "| 1e-5 | +50.0 (+0.0 to +100.0) |" in text
+    assert "9e-5" not in text
+    assert (tmp_path / "page.png").stat().st_size
+
+
+def test_engines_are_compared_at_the_most_rows(benchmark_module: Any, tmp_path: Path) -> None:
+    """The median of the rounds, the ratio to generate, and pairs over the hours of all stages."""
+    speed = benchmark_module("real_speed")
+    cells = [
+        {"engine": engine, "dtype": "bf16", "rows": 8, "rate": rate}
+        for engine, rates in (("hf", (90, 100, 300)), (speed.GENERATE, (50, 50, 60)))
+        for rate in rates
+    ]
+    loops = [{"run": "loop-0", "seconds": {"draft": 1800.0, "dpo": 1800.0}, "pairs": 240}]
+    result = {"facts": FACTS, "tokens": 256, "cells": cells, "loops": loops}
+    speed.page(result, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "| hf | bf16 | 100 (90, 300) |" in text
+    assert "hf is 2.00 times as fast" in text
+    assert "| loop-0 | 30.0 | 30.0 | 60.0 | 240 | 240 |" in text
