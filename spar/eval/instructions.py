@@ -67,7 +67,7 @@ class InstructionVerifiers:
 class InstructionBenchmark(Benchmark):
     """One answer a prompt, no judge; see the module's docstring."""
 
-    file: ClassVar[str]
+    file: ClassVar[str] = ""
     """File of the rows in the first data set: one JSON object a line."""
     verifiers: ClassVar[InstructionVerifiers]
     order: ClassVar[tuple[str, ...]] = FOUR
@@ -77,10 +77,19 @@ class InstructionBenchmark(Benchmark):
 
     @classmethod
     def prompt_texts(cls, folder: DataFolder | None) -> Iterator[tuple[str, str]]:
-        """The prompts by key."""
-        assert folder is not None
-        for row in folder.jsonl(cls.file):
+        """The prompts by key; none for a benchmark that reads its rows elsewhere."""
+        for row in folder.jsonl(cls.file) if folder else ():
             yield str(row["key"]), row["prompt"]
+
+    def rows(self, config: EvalConfig) -> Iterable[Mapping[str, Any]]:
+        """The rows: `key`, `prompt`, `instruction_id_list` and `kwargs`, one object of arguments for each id.
+
+        Raises
+        ------
+        UsageError
+            The data is missing or damaged.
+        """
+        return open_data(self.data[0], config.data).jsonl(self.file)
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """The prompts; their ids are the rows' keys.
@@ -90,10 +99,10 @@ class InstructionBenchmark(Benchmark):
         UsageError
             The data is missing or damaged, or the verifiers or their data are not on this machine.
         """
-        name = self.data[0]
-        rows = open_data(name, config.data).jsonl(self.file)
+        rows = list(self.rows(config))
         known = {**self.verifiers.load(config.data), **self.verifiers.unverifiable()}
-        return [_prompt(row, name, known) for row in rows]
+        source = self.data[0] if self.data else type(self).__name__.lower()
+        return [_prompt(row, source, known) for row in rows]
 
     def doubtful(self) -> Mapping[str, str]:
         """Key of an item, or type of an instruction, whose verdict does not say whether it is followed, and why."""
