@@ -2,6 +2,7 @@
 
     spar evolve seeds.jsonl --base-url http://host:8000/v1 --per-prompt 2 --out runs/evolved
     spar evolve seeds.txt --model DIR --dry-run
+    spar evolve --checkable seeds.jsonl --n 2000 --out runs/checkable      # no teacher: constraints that a program checks
 
 Flags override the recipe; the recipe overrides the defaults in `spar.evolve.settings.EvolveConfig`.
 """
@@ -9,6 +10,7 @@ Flags override the recipe; the recipe overrides the defaults in `spar.evolve.set
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +24,11 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.show import evolve_report, report
-from spar.config import default_recipe
+from spar.cli.show import checkable_report, evolve_report, report
+from spar.config import default_recipe, specs
+from spar.errors import UsageError
+from spar.evolve.checkable.runner import make_checkable
+from spar.evolve.checkable.settings import CheckableConfig, CheckableGroup, load_checkable
 from spar.evolve.inputs import read_inputs
 from spar.evolve.runner import dry_run_text, with_template
 from spar.evolve.runner import evolve as run_evolve
@@ -31,10 +36,17 @@ from spar.evolve.settings import EvolveConfig, load_evolve
 from spar.progress import open_progress
 from spar.sanitize import printable
 
-PANELS = ("Evolution", "Prompts", "Models", "Engine", "Servers and clusters", "Run", "Sampling")
+PANELS = (
+    *("Evolution", "Checkable prompts", "Prompts", "Models", "Engine", "Servers and clusters"),
+    *("Run", "Sampling"),
+)
 
 
-@with_settings(EvolveConfig, panels=PANELS, leave_out=("greedy_first", "vote", "refine"))
+class EvolveFlags(EvolveConfig, CheckableGroup):
+    """The flags of the command: a teacher's, and those of `--checkable`."""
+
+
+@with_settings(EvolveFlags, panels=PANELS, leave_out=("greedy_first", "vote", "refine"))
 def evolve(
     prompts: Annotated[
         str,
@@ -44,6 +56,14 @@ def evolve(
         ),
     ],
     *,
+    checkable: Annotated[
+        bool,
+        typer.Option(
+            "--checkable",
+            help="Call no teacher: add constraints that programs check, in IFEval's types.",
+            rich_help_panel=CheckableGroup.panel,
+        ),
+    ] = False,
     recipe: Recipe = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -53,6 +73,13 @@ def evolve(
     overrides: dict[str, Any],
 ) -> None:
     """Have a teacher make plain prompts complex. The same command resumes."""
+    if checkable:
+        if dry_run or recipe:
+            raise UsageError("--checkable takes no --dry-run and no --recipe: it calls no model")
+        _make_checkable(prompts, overrides, out=out, overwrite=overwrite, as_json=json_report)
+        return
+    if own := overrides.keys() & CheckableGroup.model_fields.keys():
+        raise UsageError(f"{_flag(min(own))} is for --checkable; add it, or leave this flag out")
     config = load_evolve(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     if dry_run:
         config, template = with_template(config)
@@ -66,3 +93,22 @@ def evolve(
     else:
         evolve_report.print_report(evolved.report, evolved.summary)
         report.print_run(evolved.directory)
+
+
+def _make_checkable(
+    prompts: str, overrides: dict[str, Any], *, out: Path | None, overwrite: bool, as_json: bool
+) -> None:
+    if others := overrides.keys() - CheckableConfig.model_fields.keys():
+        raise UsageError(f"{_flag(min(others))} has no use with --checkable, which calls no model")
+    config = load_checkable({**overrides, "prompts": prompts})
+    result = make_checkable(config, out=out, overwrite=overwrite)
+    if as_json:
+        print(checkable_report.as_json(result.report, result.directory))
+        return
+    checkable_report.print_report(result.report)
+    report.print_run(result.directory)
+
+
+def _flag(name: str) -> str:
+    """The flag of a setting, or of the settings that it holds."""
+    return next(spec.flag for spec in specs(EvolveFlags) if name == spec.name.partition(".")[0])

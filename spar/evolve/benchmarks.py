@@ -7,6 +7,8 @@ without a data set, such as nano-if, are always available.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spar.data_folder import data_root
 from spar.errors import UsageError
 from spar.eval.benchmark import Benchmark
@@ -47,6 +49,16 @@ def load_benchmark_prompts(data: str = "") -> tuple[list[BenchmarkPrompts], tupl
         digest = folder.digest if folder else ""
         benchmarks.append(BenchmarkPrompts(name, texts, digest, whole_only=spec.templated))
     return benchmarks, tuple(absent)
+
+
+def absent_note(absent: Sequence[str]) -> str:
+    """The benchmarks that are missing on this machine; "" where there are none."""
+    if not absent:
+        return ""
+    return (
+        f"not compared with {', '.join(absent)}, whose data are not on this machine (spar data fetch "
+        f"{' '.join(absent)}; --data DIR)"
+    )
 
 
 def _is_partial(name: str, data: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from spar.evolve.benchmarks import absent_note
 from spar.evolve.coverage import coverage, never_covered
 from spar.evolve.inputs import EvolveInputs
 from spar.evolve.select import Selection
@@ -43,17 +44,6 @@ def make_report(
     )
 
 
-def absent_note(inputs: EvolveInputs) -> str:
-    """The benchmarks that are missing on this machine; "" where there are none."""
-    if not inputs.absent:
-        return ""
-    names = ", ".join(inputs.absent)
-    return (
-        f"not compared with {names}, whose data are not on this machine (spar data fetch "
-        f"{' '.join(inputs.absent)}; --data DIR)"
-    )
-
-
 def _counts(inputs: EvolveInputs, selection: Selection) -> EvolveCounts:
     reasons = Counter(rejected.reason for rejected in selection.rejected)
     contaminated = len(inputs.contaminated_seeds)
@@ -72,7 +62,7 @@ def _counts(inputs: EvolveInputs, selection: Selection) -> EvolveCounts:
 
 
 def _notes(inputs: EvolveInputs, counts: EvolveCounts, teacher: str) -> Iterator[str]:
-    if note := absent_note(inputs):
+    if note := absent_note(inputs.absent):
         yield note
     if counts.kept:
         return

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import SparError, UsageError
+from spar.evolve.benchmarks import absent_note
 from spar.evolve.finalize import finalize
 from spar.evolve.inputs import EvolveInputs, read_inputs
-from spar.evolve.report import absent_note
 from spar.evolve.settings import EvolveConfig
 from spar.evolve.teacher import ATTEMPTS, FIELDS, TEMPLATE, conversation, with_teacher
 from spar.infer.summary import Summary
@@ -119,7 +119,7 @@ def dry_run_text(inputs: EvolveInputs, template: str) -> str:
 def notes(inputs: EvolveInputs) -> list[str]:
     """Human-readable hints before the teacher is called."""
     names = ", ".join(benchmark.name for benchmark in inputs.benchmarks)
-    lines = [f"compared with: {names}", absent_note(inputs)]
+    lines = [f"compared with: {names}", absent_note(inputs.absent)]
     if inputs.contaminated_seeds:
         count, first = len(inputs.contaminated_seeds), inputs.contaminated_seeds[0]
         lines.append(

@@ -89,7 +89,7 @@ def select(
     """Select the prompts that are new and in no benchmark."""
     outcomes = list(outcomes)
     seen = _DuplicateFilter(outcomes, seeds)
-    sources = {seed.id: _source(seed) for seed in seeds}
+    sources = {seed.id: source_of(seed) for seed in seeds}
     selected, rejected, unknown = [], [], 0
     for outcome in outcomes:
         if outcome.reply is not None:
@@ -179,7 +179,8 @@ def _evolved(request: Prompt, reply: TeacherReply, sources: Mapping[str, str]) -
     )
 
 
-def _source(seed: Prompt) -> str:
+def source_of(seed: Prompt) -> str:
+    """A seed prompt's own source where it has one, else the file it came from."""
     own = seed.meta.get("source")
     return own if isinstance(own, str) and own else seed.source
 
