@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import ConfigChanged, UsageError
-from spar.eval.instructions import load_verifiers
+from spar.eval.ifeval import load_verifiers
 from spar.evolve.benchmarks import load_benchmark_prompts
 from spar.evolve.checkable.draw import SEED_PROMPT, CheckablePrompt, Drawer, Instruction
 from spar.evolve.checkable.inputs import read_seeds, split

@@ -145,11 +145,9 @@ def test_types_and_counts_are_options(
 def test_without_lm_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says what to install, and nothing is written."""
     monkeypatch.setattr("spar.ifeval_verifiers._LOADED", {})
-    monkeypatch.setattr("spar.ifeval_verifiers._holds_tokenizer", lambda _: True)
-    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
+    monkeypatch.setattr("spar.ifeval_verifiers.require_tokenizer", lambda _: None)
+    monkeypatch.setattr("spar.eval.ifeval.named_folders", lambda: ["a folder with it"])
     monkeypatch.setitem(sys.modules, "lm_eval.tasks.ifeval.instructions_registry", None)
-    monkeypatch.setitem(sys.modules, "nltk.data", type(sys)("nltk.data"))
-    sys.modules["nltk.data"].path = []  # type: ignore[attr-defined]
     seeds = write_seeds(tmp_path / "seeds.jsonl", SEEDS)
     with pytest.raises(MissingExtra, match=r"lm_eval.*\[eval\]"):
         make(seeds, tmp_path, tmp_path / "run")

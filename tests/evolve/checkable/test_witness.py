@@ -42,7 +42,7 @@ def test_every_compatible_pair_has_a_witness(verifiers: None) -> None:
     for pair in itertools.combinations(CONSTRAINT_TYPES, 2):
         if pair[1] in CONFLICTS[pair[0]]:
             continue
-        texts = []
+        texts: list[str] = []
         for number in range(3):
             rng = random.Random(f"{pair} {number}")
             context = Context(rng, REQUEST, topic_words(REQUEST), pair)
