@@ -73,7 +73,7 @@ def test_every_prompt_has_a_witness(verifiers: None, text: str, number: int, var
     prompt = made.prompt
     verdicts = verify_prompt(made.witness, prompt)
     assert verdicts
-    assert all(met for _, met in verdicts), verdicts
+    assert all(verdict.met for verdict in verdicts), verdicts
     ids = prompt.meta["instruction_id_list"]
     for chosen in range(1, len(ids)):
         assert ids[chosen] in compatible(ids[:chosen], CONSTRAINT_TYPES)
