@@ -60,7 +60,7 @@ _SYNONYMS = """
     balance: equilibrium | bad: poor, harmful | bark: woof | basic: simple | basket: hamper | batted: hit | beautiful: lovely, pretty
     beauty: charm, grace | because: since, as | become: turn, grow | begin: start | best: finest | better: finer
     big: large, great | blizzard: snowstorm | bottle: flask | breakfast: morning meal | bridge: crossing | bring: carry
-    budget: spending plan | build: construct, make | buy: purchase | can: may, is able to | cannot: may not | capsule: pod | careful: cautious
+    budget: spending plan | build: construct, make | buy: purchase | can: may, could | can't: cannot, could not | cannot: may not | capsule: pod | careful: cautious
     certainly: surely, of course | challenge: difficulty | chance: opportunity | change: shift, alter | check: verify, inspect | child: youngster
     choose: pick, select | city: town | clear: plain | clearly: plainly, evidently | client: patron | collaborator: partner
     come: arrive | company: firm | computer: machine | consider: weigh, ponder | cook: prepare, make | coop: pen | corner: nook | courage: bravery | crazy: wild
@@ -115,13 +115,37 @@ _SYNONYMS = """
     workshop: studio | world: globe, earth | write: pen, compose | wrong: mistaken | year: twelve months | yes: indeed, sure | yesterday: the day before | young: youthful
     youngins: children
 """
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    word.strip(): tuple(choice.strip() for choice in choices.split(","))
-    for entry in re.split(r"[|\n]", _SYNONYMS)
-    if ":" in entry
-    for word, choices in [entry.split(":")]
-}
+_AFTER_ARTICLE = """
+    aim: goal | answer: reply | approach: method | change: shift, alteration | check: test | cook: chef | cut: reduction
+    demand: request | divide: gap | feed: fodder | feel: texture | field: area | fun: joy | help: aid | kill: catch | kind: sort
+    key: secret | like: match | look: glance, appearance | love: affection | make: brand | measure: step | move: step | need: requirement
+    open: outdoors | order: sequence | place: spot | plan: scheme | play: drama | present: gift | process: procedure | promise: pledge
+    record: account | result: outcome | ride: trip | rise: increase | rock: stone | run: sprint | say: voice | show: display | sleep: rest
+    start: beginning | state: condition | step: stage | stop: halt | study: survey | supply: stock | support: backing | swift: bird
+    take: view | talk: lecture | tax: levy | thought: idea | travel: journey | try: attempt | use: usage, application | walk: stroll
+    watch: clock | work: labour, effort
+"""
+_AFTER_PRONOUN = """
+    answer: reply | approach: near | check: verify, inspect | cook: prepare food | cut: reduce | demand: require | feed: nourish
+    field: handle | help: assist | kill: slay | like: enjoy, love | look: glance | love: adore | make: create, produce | measure: gauge | mind: care
+    name: call | need: require | order: request | place: put | plan: intend | play: perform | record: note | result: end | ride: travel
+    run: sprint | show: display | sleep: rest, slumber | slow: ease | star: shine | start: begin | state: declare | step: tread | stop: halt
+    study: examine | supply: provide | support: back | talk: speak | tax: burden | travel: journey | try: attempt | use: employ, apply
+    walk: stroll | work: labour, toil
+"""
+
+
+def _table(entries: str) -> dict[str, tuple[str, ...]]:
+    pairs = [entry.split(":") for entry in re.split(r"[|\n]", entries) if ":" in entry]
+    return {w.strip(): tuple(c.strip() for c in choices.split(",")) for w, choices in pairs}
+
+
+SYNONYMS = _table(_SYNONYMS)
 """Word to words that can stand in its place."""
+NOUN_SYNONYMS = _table(_AFTER_ARTICLE)
+"""The same for words that are nouns after an article and mean something else as verbs."""
+VERB_SYNONYMS = _table(_AFTER_PRONOUN)
+"""The same for words that are verbs after a pronoun or "to"."""
 
 MENTIONS = (
     "Another word that fits here is {0}.",

@@ -22,9 +22,11 @@ from spar.rewrite.vocabulary import (
     DETERMINERS,
     DROPPABLE,
     FUNCTION_WORDS,
+    NOUN_SYNONYMS,
     PREPOSITIONS,
     SYNONYMS,
     VERB_BEFORE,
+    VERB_SYNONYMS,
 )
 
 _WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
@@ -43,7 +45,8 @@ def forbidden_words(text: str, arguments: Arguments, context: Context) -> Iterat
     found = [match.span() for match in finditer_outside_code(pattern, text)]
     if not found:
         raise CannotFix("its code has the word")
-    yield from _removals(text, found, pattern, context)
+    whole = sorted({_with_contraction(text, span) for span in found})
+    yield from _removals(text, whole, pattern, context)
 
 
 def keyword_less_often(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
@@ -143,12 +146,13 @@ def _options(
     """What can stand at a place: drawn synonyms, "" where the word can go, a neutral noun."""
     word = text[slice(*span)]
     previous, following = _neighbours(text, span)
-    choices = [context.cased(choice) for choice in _synonyms(word)]
+    choices = [context.cased(choice) for choice in _synonyms(word, previous)]
     if _can_be_dropped(word, previous):
         choices.append("")
     context.rng.shuffle(choices)
     if neutral:
-        choices.append(context.cased(_cased_like(_neutral(word, previous, following), word)))
+        for other in _neutral(word, previous, following):
+            choices.append(context.cased(_cased_like(other, word)))
     return [choice for choice in choices if not pattern.search(choice)]
 
 
@@ -170,25 +174,31 @@ def _can_be_dropped(word: str, previous: str) -> bool:
     return lower in DROPPABLE or (lower.endswith("ly") and lower not in SYNONYMS)
 
 
-def _neutral(word: str, previous: str, following: str) -> str:
-    if word[:1].isupper() and not word.isupper() and previous in ("in", "at", "from", "near", "to"):
-        return "the area"
+def _neutral(word: str, previous: str, following: str) -> tuple[str, ...]:
+    """Nouns that say little, or a verb that does, by what stands before."""
+    is_name = word[:1].isupper() and not word.isupper()
+    if is_name and previous in ("in", "at", "from", "near", "to"):
+        return "the area", "the place"
     if previous in VERB_BEFORE and following:
-        return "handle"
+        return "handle", "do"
     plural = word.lower().endswith("s") and not word.lower().endswith("ss")
-    noun = "things" if plural else "thing"
     if previous in DETERMINERS or (previous and previous not in FUNCTION_WORDS | PREPOSITIONS):
-        return noun
-    return "these things" if plural else "this"
+        return ("things", "matters") if plural else ("thing", "matter")
+    return ("these things", "such matters") if plural else ("this", "that one")
 
 
-def _synonyms(word: str) -> Iterator[str]:
-    """Synonyms in the word's own form and case."""
-    lower = word.lower()
+def _synonyms(word: str, previous: str) -> Iterator[str]:
+    """Synonyms in the word's own form and case, by the word before it as those of a noun or a verb."""
+    tables = [SYNONYMS]
+    if previous in DETERMINERS or previous in PREPOSITIONS - {"to"}:
+        tables = [NOUN_SYNONYMS, SYNONYMS]
+    elif previous in VERB_BEFORE:
+        tables = [VERB_SYNONYMS, SYNONYMS]
+    lower = word.lower().replace("’", "'")
     for base, ending in [(lower, ""), *_stems(lower)]:
-        for synonym in SYNONYMS.get(base, ()):
-            yield _cased_like(_inflected(synonym, ending), word)
-        if base in SYNONYMS:
+        table = next((table for table in tables if base in table), None)
+        if table is not None:
+            yield from (_cased_like(_inflected(each, ending), word) for each in table[base])
             return
 
 
@@ -262,6 +272,12 @@ def _substituted(text: str, changes: Sequence[tuple[int, int, str]]) -> str:
         pieces += [text[end : max(start, end)], new]
         end = max(stop, end)
     return "".join([*pieces, text[end:]])
+
+
+def _with_contraction(text: str, span: Span) -> Span:
+    """The span with a "'t" or "'ll" after it; not with a possessive "'s"."""
+    contraction = re.compile(r"['’](?:t|re|ll|ve|d|m)\b", re.IGNORECASE).match(text, span[1])
+    return (span[0], contraction.end()) if contraction else span
 
 
 def _whole_word(text: str, span: Span) -> Span:
