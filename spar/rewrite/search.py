@@ -26,11 +26,11 @@ MOST_EDITS = 6
 """Edits of one fix that are verified."""
 ROUNDS = 3
 """How often the failing constraints are gone through in one order."""
-ORDERS = 4
+ORDERS = 3
 """Orders that are tried."""
 MOST_CHARACTERS = 1_500_000
 """Characters that are verified before the best response so far counts."""
-MOST_VERDICTS = 80
+MOST_VERDICTS = 40
 """Responses that are verified, at the most."""
 
 
@@ -103,6 +103,8 @@ class _Search:
     verified: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     characters: int = 0
     reasons: dict[int, str] = field(default_factory=dict)
+    offered: set[int] = field(default_factory=set)
+    """Constraints whose fix has had an edit to offer."""
 
     def run(self, response: str) -> Rewritten:
         start = _State(response, self.verify(response))
@@ -114,6 +116,8 @@ class _Search:
             for state in self._follow(start, order):
                 if not _loses(start.met, state.met) and state.better_than(best, response):
                     best = state
+            if not any(i in self.offered for i, met in enumerate(best.met) if not met):
+                break  # no fix of what is left has an edit: another order has none either
         default = (
             "its fix would break another constraint"
             if response.strip()
@@ -201,6 +205,7 @@ class _Search:
                     edit = next(edits, None)
                 if edit is None:
                     return
+                self.offered.add(index)
                 yield edit
         except CannotFix as reason:
             self.reasons[index] = str(reason)

@@ -68,7 +68,7 @@ def test_rewriting_is_honest_deterministic_and_idempotent(
 @pytest.mark.data
 @pytest.mark.usefixtures("lm_eval")
 @given(text=english(), constraints=any_constraints, seed=st.integers(0, 99))
-@settings(max_examples=80)
+@settings(max_examples=30)
 def test_all_types_of_ifeval_together(text: str, constraints: list[Drawn], seed: int) -> None:
     """The same for every type that lm-eval checks."""
     check(prompt_with(*constraints), text, seed)
