@@ -133,9 +133,9 @@ class Encoder:
             The template renders an earlier turn differently once the conversation continues.
         """
         turns, rendering = self.turns(messages), self.rendering(messages)
-        ids = self.tokens(rendering.context + rendering.reply)
-        start = _common(self.tokens(rendering.context), ids)
-        spans = [self._cut(start, len(ids), ids)]
+        context = self.tokens(rendering.context)
+        ids = self._joined(context, rendering)
+        spans = [self._cut(_common(context, ids), len(ids), ids)]
         if train_on == "all":
             roles = enumerate(turn["role"] for turn in turns[:-1])
             spans += [self._span(turns, i, ids) for i, role in roles if role == "assistant"]
@@ -160,7 +160,7 @@ class Encoder:
         if reply_follows:
             return self.tokens(self._text(self.turns(messages), prompt=True))
         rendering = self.rendering(messages)
-        return self.tokens(rendering.context + rendering.reply)
+        return self._joined(self.tokens(rendering.context), rendering)
 
     def text(self, messages: Sequence[Message]) -> Rendering:
         """As `rendering`, with the tokenizer's end token where the template writes none."""
@@ -171,6 +171,19 @@ class Encoder:
     def tokens(self, text: str) -> list[int]:
         """Tokens of a rendered text."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _joined(self, context: list[int], rendering: Rendering) -> list[int]:
+        """Tokens of a rendering that begin with those of its context, as in a search, where the reply follows them.
+
+        A reply that begins with white space may otherwise merge with the line break before it.
+        """
+        ids = self.tokens(rendering.context + rendering.reply)
+        if ids[: len(context)] == context:
+            return ids
+        apart = [*context, *self.tokens(rendering.reply)]
+        # A tokenizer that puts a space before every text would put one into the middle of this one.
+        same = self._tokenizer.decode(apart) == self._tokenizer.decode(ids)
+        return apart if same else ids
 
     def _ends(self, ids: list[int], labels: list[int]) -> bool:
         last = max((i for i, label in enumerate(labels) if label != IGNORED), default=None)
@@ -189,11 +202,20 @@ class Encoder:
     def _span(self, turns: list[Turn], index: int, ids: list[int]) -> tuple[int, int]:
         """The start and end of the tokens of an assistant's turn before the last."""
         prompt = self.tokens(self._text(turns[:index], prompt=True))
-        start = _common(prompt, ids)
+        start = self._after(prompt, ids)
         end = _common(self.tokens(self._text(turns[: index + 1])), ids)
         if start < _common(self.tokens(self._text(turns[:index])), prompt) or end <= start:
             raise _differs(index + 1)
         return self._cut(start, end, ids)
+
+    def _after(self, prompt: list[int], ids: list[int]) -> int:
+        """Where the tokens after a prompt start, without one that white space of both was merged into."""
+        start = shared = _common(prompt, ids)
+        merged, text = self._tokenizer.decode(prompt[shared:]), ""
+        while len(text) < len(merged) and start < len(ids):
+            start += 1
+            text = self._tokenizer.decode(ids[shared:start])
+        return start if text.startswith(merged) else shared
 
     def _cut(self, start: int, end: int, ids: list[int]) -> tuple[int, int]:
         """A turn without what follows its last end token."""

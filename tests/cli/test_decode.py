@@ -19,11 +19,11 @@ SPAR = [sys.executable, "-m", "spar"]
 
 
 def spar(
-    *arguments: str | Path, stdin: str = "", check: int | None = None
+    *arguments: str | Path, stdin: str = "", check: int | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     command = [*SPAR, *map(str, arguments)]
     run = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=120, check=False
+        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
     )
     if check is not None:
         assert run.returncode == check, run.stderr

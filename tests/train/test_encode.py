@@ -200,6 +200,43 @@ def test_replies_are_trained_on_in_the_context_of_a_search(
     assert encoder.ids(asked, reply_follows=True) == sent
 
 
+@pytest.fixture(scope="module")
+def merging(tokenizer: Any) -> Any:
+    """A byte-level tokenizer that merges two line breaks, with a template whose turns open with one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<|assistant|>", "<|user|>", "<|end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([*specials, *alphabet, "ĊĊ"])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ċ", "Ċ")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<|end|>", additional_special_tokens=specials
+    )
+    made.chat_template = TEMPLATES["newline after the end"]
+    return made
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n", "\n\n", "\n\n\n", " \n  "])
+def test_white_space_that_begins_a_reply_stays_the_replys(merging: Any, space: str) -> None:
+    """The search's context is whole, and no token that holds a part of it carries loss."""
+    asked = talk("Write.", f"{space}Fox.", "Again.")
+    sent = list(ChatEncoder(merging).render(asked).ids)
+    encoder = Encoder(merging)
+    for train_on in ("last", "all"):
+        encoded = encoder.encode(
+            (*asked, Message(role="assistant", content=f"{space}Owl.")), train_on
+        )
+        assert encoded.ids[: len(sent)] == sent
+        last = [label for label in encoded.labels[len(sent) :] if label != IGNORED]
+        assert merging.decode(last) == f"{space}Owl.<|end|>"
+    earlier = merging.decode([label for label in encoded.labels[: len(sent)] if label != IGNORED])
+    assert f"{space}Fox.<|end|>".endswith(earlier)
+    assert earlier.endswith("Fox.<|end|>")
+
+
 def test_template_arguments_are_those_of_the_search(tokenizer: Any, templated: Any) -> None:
     """With them, the prompt holds the empty block already and nothing is between it and the reply."""
     templated(THINKING["writes an empty block (Qwen3)"][0])
