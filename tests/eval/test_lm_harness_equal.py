@@ -61,11 +61,15 @@ SMALL = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_num_seqs"
 
 
 @functools.cache
-def theirs(task: str, data: str, chat: bool, folder: str = "") -> dict[str, Any]:
+def theirs(
+    task: str, data: str, chat: bool, folder: str = "", *, model: str = "", limit: int = LIMIT
+) -> dict[str, Any]:
     """What lm-eval's own hf model gives.
 
     Parameters
     ----------
+    model:
+        Its folder, "" for the embedded model.
     folder:
         Where the task is, "" among lm-eval's own.
     """
@@ -77,13 +81,15 @@ def theirs(task: str, data: str, chat: bool, folder: str = "") -> dict[str, Any]
 
     whole = Path(evaluator.__file__).parent / "tasks" / (folder or FOLDERS[task])
     manager = TaskManager(include_path=str(whole), include_defaults=False)
-    model = HFLM(pretrained=str(CHECKPOINT), device="cpu", dtype="float32", batch_size=8)
+    reference = HFLM(
+        pretrained=model or str(CHECKPOINT), device="cpu", dtype="float32", batch_size=8
+    )
     with pytest.MonkeyPatch.context() as patch, local_data(data):
         patch.setattr(evaluator, "add_env_info", lambda _: None)  # asks pip and the drivers
         results: dict[str, Any] = evaluator.simple_evaluate(
-            model=model,
+            model=reference,
             tasks=[task],
-            limit=LIMIT,
+            limit=limit,
             task_manager=manager,
             apply_chat_template=chat,
             fewshot_as_multiturn=chat,
@@ -96,7 +102,7 @@ def ours(benchmark: HarnessTask, data: str, directory: Path, **fields: Any) -> S
     """What `spar eval` gives: load, respond, score."""
     from spar.run.interactive import Session
 
-    config = settings(data=data, limit=LIMIT, **fields)
+    config = settings(**{"data": data, "limit": LIMIT} | fields)
     examples = benchmark.load(config)
     session = Session(config)
     runner = SessionJobRunner(session, RunOutputs(directory))
@@ -129,7 +135,9 @@ def documents(results: dict[str, Any], task: str) -> Iterator[tuple[str, Any]]:
         yield f"{task}/{sample['doc_id']}", sample["resps"]
 
 
-def assert_equal_metrics(scored: Scored, results: dict[str, Any], task: str) -> None:
+def assert_equal_metrics(
+    scored: Scored, results: dict[str, Any], task: str, n: int = LIMIT
+) -> None:
     """Every metric of lm-eval's, and its standard error."""
     for name, metric in metrics(scored).items():
         key, _, filter_name = name.partition(",")
@@ -137,7 +145,7 @@ def assert_equal_metrics(scored: Scored, results: dict[str, Any], task: str) -> 
         assert metric.value == pytest.approx(official[f"{key},{filter_name or 'none'}"], rel=1e-12)
         error = official[f"{key}_stderr,{filter_name or 'none'}"]
         assert metric.stderr == pytest.approx(error, rel=1e-9)
-        assert metric.n == LIMIT
+        assert metric.n == n
 
 
 def assert_same_replies(scored: Scored, results: dict[str, Any], task: str) -> set[str]:
@@ -147,15 +155,17 @@ def assert_same_replies(scored: Scored, results: dict[str, Any], task: str) -> s
     return set(said.values())
 
 
-def assert_near_likelihoods(scored: Scored, results: dict[str, Any]) -> None:
+def assert_near_likelihoods(
+    scored: Scored, results: dict[str, Any], n: int = LIMIT, near: float = NEAR
+) -> None:
     """Choice by choice."""
     by_id: dict[str, Example] = {example.id: example for example in scored.examples}
     gaps = []
     for name, resps in documents(results, "mmlu_anatomy"):
         mine = [logprob for _, logprob in by_id[name].facts["logprobs"]]
         gaps += [abs(a - float(b[0][0])) for a, b in zip(mine, resps, strict=True)]
-    assert len(gaps) == 4 * LIMIT
-    assert max(gaps) < NEAR
+    assert len(gaps) == 4 * n
+    assert max(gaps) < near
 
 
 @pytest.mark.parametrize("chat", [False, True], ids=["text", "chat"])
