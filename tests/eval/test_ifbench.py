@@ -27,6 +27,7 @@ from spar.eval.statistics import metrics
 from spar.ifbench_verifiers import IFBENCH_TYPES, check, unverifiable_types, used_package
 from spar.record.evaluation import Scored, read_results
 from spar.types import Message, Prompt
+from tests.eval.ifbench_texts import made
 from tests.eval.memory import MemoryOutputs
 
 pytestmark = [pytest.mark.data, pytest.mark.evalharness]
@@ -167,6 +168,36 @@ def test_stored_answers_are_scored_and_compared(
     assert results.metrics["inst_level_loose_acc/format:no_whitespace"].value == 2 / 4
     (other,) = compare(tmp_path / "run", tmp_path / "run")
     assert (other.benchmark, other.warnings) == ("ifbench", ())
+
+
+PLAIN = (
+    *("A plain answer of some words. It is one of two.", "* one\n* two", "no, I", "x y " * 300),
+    *('He said "yes" "no"', "Big bears. Big bears."),
+)
+"""Texts of which each type has one that does not follow it."""
+
+
+@pytest.mark.parametrize("name", sorted(IFBENCH_TYPES))
+def test_every_type_passes_and_fails(examples: list[Prompt], name: str) -> None:
+    """With the arguments of the data each type has a text that follows it, and one that does not."""
+    if name in unverifiable_types():
+        pytest.skip(unverifiable_types()[name])
+    pairs = [
+        (example.id, arguments)
+        for example in examples
+        for kind, arguments in zip(
+            example.meta["instruction_id_list"], example.meta["kwargs"], strict=True
+        )
+        if kind == name
+    ]
+
+    def passes(text: str, key: str, arguments: dict[str, Any]) -> bool:
+        (result,) = check(text, [name], [arguments], seed=key)
+        assert result.error == "" and (result.loose or not result.strict)
+        return result.strict
+
+    assert any(passes(text, key, args) for key, args in pairs for text in made(name, args))
+    assert not all(passes(text, key, args) for key, args in pairs[:1] for text in PLAIN)
 
 
 CAPITALS = (
