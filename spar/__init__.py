@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from spar.store import read_trees as read_trees
     from spar.train_runner import TrainResult as TrainResult
     from spar.types import Fault as Fault
+    from spar.types import Finding as Finding
     from spar.types import Judgement as Judgement
     from spar.types import Message as Message
     from spar.types import Node as Node
@@ -97,7 +98,7 @@ _MODULES = {
     "spar.run.interactive": "Session",
     "spar.store": "read_trees",
     "spar.train_runner": "TrainResult",
-    "spar.types": "Fault Judgement Message Node Prompt SearchTree Usage",
+    "spar.types": "Fault Finding Judgement Message Node Prompt SearchTree Usage",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

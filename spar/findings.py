@@ -27,7 +27,7 @@ def finding(
     found = observed.found if observed and observed.met in (met, None) else ""
     if error:
         found = f"the verifier failed ({error})"
-    constraint = observed.constraint if observed and observed.constraint else words
+    constraint = (observed.constraint if observed else "") or words.rstrip(".")
     return Finding(type=type_, constraint=constraint, met=met, found=found)
 
 

@@ -22,7 +22,7 @@ _REPEATS = (1, 2, 3, 5, 7)
 
 def _word_range(text: str, *, min_words: int, max_words: int) -> Found:
     count = len(re.findall(r"\w+", text))
-    return f"{count:,} words", min_words <= count <= max_words
+    return f"{count:,}", min_words <= count <= max_words
 
 
 def _numbers(text: str, *, N: int) -> Found:
@@ -58,7 +58,7 @@ def _keywords(
 
 def _white_space(text: str) -> Found:
     count = sum(map(str.isspace, text))
-    return f"{count:,} characters of white space", not count
+    return f"{count:,}", not count
 
 
 FOUND: Mapping[str, Callable[..., Found]] = {

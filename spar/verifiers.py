@@ -156,7 +156,7 @@ def require_verifiable(prompts: Iterable[Prompt]) -> None:
     if count:
         raise UsageError(
             f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
-            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge votes"
+            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge hybrid or --judge votes"
         )
 
 

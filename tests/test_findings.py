@@ -106,7 +106,7 @@ def test_a_finding_never_contradicts_its_verdict() -> None:
     assert finding("t", True, counted, words="w").line == "no commas: met"
     undecided = Observation("all lower case", "0 capital letters", None)
     assert finding("t", False, undecided, words="w").found == "0 capital letters"
-    assert finding("t", False, None, words="Use only vowels.").line == "Use only vowels.: not met"
+    assert finding("t", False, None, words="Use only vowels.").line == "Use only vowels: not met"
     failed = finding("t", False, counted, words="w", error="IndexError")
     assert failed.line == "no commas: the verifier failed (IndexError)"
 
@@ -191,12 +191,12 @@ def test_findings_agree_with_lm_eval(
 
 
 IFBENCH: list[tuple[str, dict[str, Any], str, str]] = [
-    ("count:word_count_range", {"min_words": 2.0, "max_words": 3.0}, "a", "The response must contain between 2 and 3 words.: 1 words"),
-    ("count:numbers", {"N": 2.0}, "1 or 23", "Include exactly 2 numbers in the response.: 2"),
-    ("count:unique_word_count", {"N": 3.0}, "a A b", "Use at least 3 unique words in the response.: 2"),
-    ("count:conjunctions", {"small_n": 2.0}, "a and b", "Use at least 2 different coordinating conjunctions in the response.: 1 (and)"),
-    ("words:repeats", {"small_n": 1.0}, "so so", 'The response should not repeat any word more than 1 times.: "so" comes 2 times'),
-    ("format:no_whitespace", {}, "a b", "The output should not contain any whitespace.: 1 characters of white space"),
+    ("count:word_count_range", {"min_words": 2.0, "max_words": 3.0}, "a", "The response must contain between 2 and 3 words: 1"),
+    ("count:numbers", {"N": 2.0}, "1 or 23", "Include exactly 2 numbers in the response: 2"),
+    ("count:unique_word_count", {"N": 3.0}, "a A b", "Use at least 3 unique words in the response: 2"),
+    ("count:conjunctions", {"small_n": 2.0}, "a and b", "Use at least 2 different coordinating conjunctions in the response: 1 (and)"),
+    ("words:repeats", {"small_n": 1.0}, "so so", 'The response should not repeat any word more than 1 times: "so" comes 2 times'),
+    ("format:no_whitespace", {}, "a b", "The output should not contain any whitespace: 1"),
     (
         "count:keywords_multiple",
         {f"keyword{n}": word for n, word in enumerate(["a", "b", "c", "d", "e"], start=1)},

@@ -21,7 +21,7 @@ from spar.infer.summary import Summary
 from spar.listener import LogListener
 from spar.record.evaluation import Results
 from spar.sanitize import printable
-from spar.types import Node, SearchTree
+from spar.types import Finding, Judgement, Node, SearchTree
 from tests.fakes import make_prompt
 from tests.strategies import any_text
 
@@ -30,7 +30,9 @@ ESCAPES = "a\x1b]52;c;aGk=\x07b\x1b[2J\x9b31m\u202e\r\x08\ud800\u2066[red]"
 
 
 def _tree(text: str) -> SearchTree:
-    node = Node(id=0, parent=None, depth=0, response=text)
+    findings = (Finding(type=text, constraint=text, met=False, found=text),)
+    judgement = Judgement(verdicts=(), critique=text, findings=findings)
+    node = Node(id=0, parent=None, depth=0, response=text, judgement=judgement)
     prompt = make_prompt(prompt_id=text)
     return SearchTree(
         prompt=prompt, strategy=text, config="", nodes=(node,), selected=0, stop="exhausted"

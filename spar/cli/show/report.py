@@ -159,7 +159,9 @@ def _label(node: Node, tree: SearchTree, on_path: bool) -> Text:
     mark = "*" if on_path else " "
     answer = " <- answer" if node.id == tree.selected else ""
     label = as_text(f"{mark}#{node.id} {head}{answer}", f"bold {style}" if on_path else style)
-    return label.append_text(as_text(f"\n {node.response}"))
+    label.append_text(as_text(f"\n {node.response}"))
+    unmet = [finding.line for finding in judgement.findings if not finding.met] if judgement else []
+    return label.append_text(as_text("".join(f"\n ✗ {line}" for line in unmet), "red"))
 
 
 def as_text(text: str, style: str = "") -> Text:
