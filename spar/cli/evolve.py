@@ -78,8 +78,8 @@ def evolve(
             raise UsageError("--checkable takes no --dry-run and no --recipe: it calls no model")
         _make_checkable(prompts, overrides, out=out, overwrite=overwrite, as_json=json_report)
         return
-    if own := overrides.keys() & CheckableGroup.model_fields.keys():
-        raise UsageError(f"{_flag(min(own))} is for --checkable; add it, or leave this flag out")
+    if own := [flag for name, flag in _flags(overrides) if name in CheckableGroup.model_fields]:
+        raise UsageError(f"{own[0]} is for --checkable; add it, or leave this flag out")
     config = load_evolve(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     if dry_run:
         config, template = with_template(config)
@@ -98,8 +98,10 @@ def evolve(
 def _make_checkable(
     prompts: str, overrides: dict[str, Any], *, out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
-    if others := overrides.keys() - CheckableConfig.model_fields.keys():
-        raise UsageError(f"{_flag(min(others))} has no use with --checkable, which calls no model")
+    if others := [
+        flag for name, flag in _flags(overrides) if name not in CheckableConfig.model_fields
+    ]:
+        raise UsageError(f"{others[0]} has no use with --checkable, which calls no model")
     config = load_checkable({**overrides, "prompts": prompts})
     result = make_checkable(config, out=out, overwrite=overwrite)
     if as_json:
@@ -109,6 +111,15 @@ def _make_checkable(
     report.print_run(result.directory)
 
 
-def _flag(name: str) -> str:
-    """The flag of a setting, or of the settings that it holds."""
-    return next(spec.flag for spec in specs(EvolveFlags) if name == spec.name.partition(".")[0])
+def _flags(overrides: dict[str, Any]) -> list[tuple[str, str]]:
+    """The settings on the command line, each with its flag."""
+    flags = {spec.name: spec.flag for spec in specs(EvolveFlags)}
+    names = {
+        name: [f"{name}.{part}" for part in value] if isinstance(value, dict) else [name]
+        for name, value in overrides.items()
+    }
+    return [
+        (name, flags.get(each, flags.get(name, name)))
+        for name, all_ in names.items()
+        for each in all_
+    ]

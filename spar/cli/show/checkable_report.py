@@ -62,7 +62,7 @@ def _mix(report: CheckableReport) -> Table:
     for what, counts in (("constraints", report.by_count), ("words", report.by_length)):
         table.add_section()
         for name, count in counts.items():
-            table.add_row(f"{name} {what}", f"{count:,}")
+            table.add_row(f"{what}: {name}", f"{count:,}")
     return table
 
 

@@ -46,13 +46,13 @@ _ASKS = re.compile(
     r"^(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have)\b",
     re.I,
 )
-_ENDS = (".", "!", "?", ":", ";", '"', "'", ")", "]", "…", "”")
+_ENDED = re.compile(r"""[.!?:;…]["'”’)\]]*$""")
 
 
 def finished(text: str) -> str:
     """An instruction with white space at its ends removed and an end mark where it has none."""
     text = text.strip()
-    if text.endswith(_ENDS) or "\n" in text:
+    if _ENDED.search(text) or "\n" in text:
         return text
     last = re.split(r"(?<=[.!?])\s+", text)[-1]
     return f"{text}?" if _ASKS.match(last) else f"{text}."

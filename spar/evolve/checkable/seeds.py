@@ -104,7 +104,7 @@ RESTRICTED: Mapping[str, tuple[re.Pattern[str], Collection[str]]] = {
             rf"""
             lists?, steps?, step-by-step, itinerary, agenda, ingredients, outline, instructions, recipes?, examples,
             items, tips, ideas, ways, reasons, suggestions, plans?, guide, pros and cons, top \d+, each,
-            {_COUNT} (?:\w+ )?(?:\w+ )?\w+s
+            {_COUNT} (?:[\w-]+ )?(?:[\w-]+ )?(?:[\w-]+ )?\w+s
             """
         ),
         _STRUCTURE,
@@ -161,7 +161,11 @@ RESTRICTED: Mapping[str, tuple[re.Pattern[str], Collection[str]]] = {
 """What an instruction asks for, what that looks like, and the types that it excludes."""
 
 _ORDINARY = _any_of(
-    "a, an, and, are, for, how, i, in, is, it, me, my, of, on, or, that, the, to, was, what, with, you, your"
+    """
+    a, about, an, and, are, at, by, come, compare, create, describe, design, discuss, do, explain, for, from, give, how, i,
+    in, is, it, list, make, me, my, name, of, on, or, plan, prepare, provide, suggest, tell, that, the, this, to, was, what,
+    which, who, why, with, write, you, your
+    """
 )
 _AUXILIARY = "is|are|was|were|do|does|did|can|could|should|will|would|has|have"
 _QUESTION = re.compile(rf"(?:^|[.!?]\s+|\n\s*)(?:{_AUXILIARY})\s+[^.!?\n]+\?\s*$", re.IGNORECASE)

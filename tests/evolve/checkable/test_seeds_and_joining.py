@@ -45,6 +45,7 @@ def test_instructions_that_carry_constraints_are_left_out() -> None:
     ("text", "excluded", "included"),
     [
         ("Give me five tips for a calm evening.", types.BULLETS, types.NO_COMMA),
+        ("Suggest five award-winning nature films.", types.BULLETS, types.NO_COMMA),
         ("Write a short story about a lamp.", types.WORDS, types.TITLE),
         ("Write an email to my landlord about the heating.", types.ENDING, types.HIGHLIGHTS),
         ("Explain how the French came to love cheese.", types.LANGUAGE, types.NO_COMMA),
@@ -84,6 +85,8 @@ def test_only_questions_of_yes_or_no_take_such_an_answer(text: str, *, is_yes_or
         ("what makes bread rise", "what makes bread rise?"),
         ("I bake. how do I make it rise", "I bake. how do I make it rise?"),
         ("Describe it!", "Describe it!"),
+        ('Write about "red kites"', 'Write about "red kites".'),
+        ('Explain "Who goes there?"', 'Explain "Who goes there?"'),
         ("Describe a bird.\n\nRed kite", "Describe a bird.\n\nRed kite"),
     ],
 )

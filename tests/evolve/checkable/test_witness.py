@@ -81,6 +81,22 @@ def test_every_prompt_has_a_witness(verifiers: None, text: str, number: int, var
     assert Drawer(ALL, number).draw(instruction, variant) == made
 
 
+def test_of_a_conversation_the_last_turn_gets_the_constraints(verifiers: None) -> None:
+    """The turns before it stay as they are."""
+    turns = (
+        Message(role="user", content="I keep bees."),
+        Message(role="assistant", content="How many hives?"),
+        Message(role="user", content="Two. Describe a good spot for them."),
+    )
+    conversation = seed("").model_copy(update={"messages": turns})
+    instruction = Instruction(conversation, tuple(CONSTRAINT_TYPES), "seeds.jsonl")
+    made = Drawer(ALL, 1).draw(instruction, 0)
+    assert made is not None
+    assert made.prompt.messages[:-1] == turns[:-1]
+    assert turns[-1].content in made.prompt.messages[-1].content
+    assert len(made.prompt.messages[-1].content) > len(turns[-1].content)
+
+
 def test_a_contradiction_has_no_witness(verifiers: None) -> None:
     """Constraints that nothing can meet are drawn again."""
     constraints = [
