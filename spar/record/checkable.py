@@ -9,15 +9,13 @@ checkable.json    the report; written last, so that the others are complete wher
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from spar.errors import RunStopped, UsageError
-from spar.files import replace_json, replace_lines
+from spar.record import row_files
 from spar.types import Message, Record, Text
 
 PROMPTS, HOLDOUT, WITNESSES = "prompts.jsonl", "holdout.jsonl", "witnesses.jsonl"
@@ -130,47 +128,23 @@ class CheckableReport(Record):
 
 
 def write_files(directory: Path, files: Mapping[str, Iterable[Record]]) -> dict[str, str]:
-    """Replace the files of rows and delete the report; returns file to SHA-256.
+    """Replace the files of rows and delete the report and files without rows; returns file to SHA-256.
 
     Raises
     ------
     RunStopped
         They cannot be written.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            if name not in files:
-                (directory / name).unlink(missing_ok=True)
-        return {
-            name: replace_lines(directory / name, map(_line, rows)) for name, rows in files.items()
-        }
-    except OSError as error:
-        raise _stopped(directory, error) from error
+    outdated = [REPORT, *(name for name in FILES if name not in files)]
+    row_files.make_directory(directory)
+    return row_files.write_rows(directory, files, outdated=outdated)
 
 
 def write_report(directory: Path, report: CheckableReport) -> None:
     """Write `checkable.json`; raises `RunStopped` where it cannot be written."""
-    try:
-        replace_json(directory / REPORT, report.model_dump(mode="json"))
-    except OSError as error:
-        raise _stopped(directory, error) from error
+    row_files.write_report(directory / REPORT, report)
 
 
 def read_report(directory: Path) -> CheckableReport:
     """The report in a directory; raises `UsageError` where there is none."""
-    path = directory / REPORT
-    try:
-        return CheckableReport.model_validate(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
-        raise UsageError(f"{path} is not the report of a `spar evolve --checkable`") from error
-
-
-def _line(record: Record) -> str:
-    return json.dumps(record.model_dump(), separators=(",", ":"))
-
-
-def _stopped(directory: Path, error: OSError) -> RunStopped:
-    return RunStopped(
-        f"cannot write to {directory}: {error.strerror or error}; fix this and rerun the command"
-    )
+    return row_files.read_report(directory / REPORT, CheckableReport, "spar evolve --checkable")

@@ -7,15 +7,11 @@ evolve.json      the report; written last, so that the other two are complete wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from spar.errors import RunStopped, UsageError
-from spar.files import replace_json, replace_lines
+from spar.record import row_files
 from spar.types import Message, Record, Text
 
 PROMPTS, REJECTED, REPORT = "prompts.jsonl", "rejected.jsonl", "evolve.json"
@@ -141,39 +137,18 @@ def write_files(
     RunStopped
         They cannot be written.
     """
-    try:
-        (directory / REPORT).unlink(missing_ok=True)
-        return {
-            PROMPTS: replace_lines(directory / PROMPTS, map(_line, prompts)),
-            REJECTED: replace_lines(directory / REJECTED, map(_line, rejected)),
-        }
-    except OSError as error:
-        raise _stopped(directory, error) from error
+    files = {PROMPTS: prompts, REJECTED: rejected}
+    return row_files.write_rows(directory, files, outdated=[REPORT], advice=_ADVICE)
 
 
 def write_report(directory: Path, report: EvolveReport) -> None:
     """Write `evolve.json`; raises `RunStopped` where it cannot be written."""
-    try:
-        replace_json(directory / REPORT, report.model_dump(mode="json"))
-    except OSError as error:
-        raise _stopped(directory, error) from error
+    row_files.write_report(directory / REPORT, report, advice=_ADVICE)
 
 
 def read_report(directory: Path) -> EvolveReport:
     """The report of a finished evolution; raises `UsageError` where there is none."""
-    path = directory / REPORT
-    try:
-        return EvolveReport.model_validate(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
-        raise UsageError(f"{path} is not the report of a finished `spar evolve`") from error
+    return row_files.read_report(directory / REPORT, EvolveReport, "spar evolve")
 
 
-def _line(record: Record) -> str:
-    return json.dumps(record.model_dump(), separators=(",", ":"))
-
-
-def _stopped(directory: Path, error: OSError) -> RunStopped:
-    return RunStopped(
-        f"cannot write to {directory}: {error.strerror or error}; fix this and rerun the command; the "
-        "teacher's replies are saved"
-    )
+_ADVICE = "fix this and rerun the command; the teacher's replies are saved"

@@ -270,7 +270,7 @@ def _has_any(text: str, words: Collection[str]) -> bool:
 
 
 def _capital_words(context: Context) -> Arguments:
-    relation = context.rng.choice((LEAST, LEAST, LESS))
+    relation = context.rng.choice((LEAST, LEAST, LEAST, LESS))
     number = context.rng.randint(2, 8) if relation == LEAST else context.rng.randint(4, 8)
     return {"capital_relation": relation, "capital_frequency": number}
 
