@@ -113,11 +113,10 @@ def exact_words(text: str, arguments: Arguments, context: Context) -> Iterator[E
 def fewer_sentences(text: str, arguments: Arguments, context: Context) -> Iterator[Edit]:
     """Join two or three sentences, or cut the last ones."""
     bound = int(arguments["num_sentences"])
-    count = count_as_verified(text)
-    surplus = count - bound + 1
+    surplus = max(1, count_as_verified(text) - bound + 1)
     free = sentences(text, body(text, context))
-    if bound < 2 or surplus < 1:
-        raise CannotFix(f"no text has less than {bound} sentences" if bound < 2 else "")
+    if bound < 2:
+        raise CannotFix(f"no text has less than {bound} sentences")
     joined = (_joined(text, free, surplus + extra, context) for extra in range(2))
     cut = (_cut_last(text, free, bound, back) for back in (context.rng.choice((0, 0, 1)), 0))
     for edit in chain(joined, cut) if surplus <= MOST_JOINED else chain(cut, joined):

@@ -34,6 +34,8 @@ _ENDINGS = ("ing", "ies", "ied", "es", "ed", "s", "d", "ly")
 _VOWEL = re.compile(r"[aeio]|u(?!ni|se|su)", re.IGNORECASE)
 MOST_REMOVED = 0.6
 """Share of a response's words that may be cut for the sake of a word or a letter."""
+MOST_NAMED = 3
+"""Words that a summary lists; of more it gives the number."""
 MOST_LETTER_WORDS = 12
 """Words that are replaced for the sake of a letter; beyond that whole sentences go."""
 
@@ -114,21 +116,24 @@ def _removals(
     cut: bool = True,
 ) -> Iterator[Edit]:
     """Edits that take the words at these places out: word by word, then by sentence."""
-    counted = "a word" if len(spans) == 1 else f"{len(spans)} words"
     options = [_options(text, span, pattern, context, neutral=True) for span in spans]
     if all(options):
         changes = [
             _substitution(text, span, choices[0])
             for span, choices in zip(spans, options, strict=True)
         ]
-        yield Edit(
-            _substituted(text, changes), f"replaced or left out {counted} that should not be there"
-        )
+        yield Edit(_substituted(text, changes), f"replaced or left out {_named(text, spans)}")
     if cut:
         free = sentences(text, body(text, context))
         hit = [s for s in free if any(s[0] <= a and b <= s[1] for a, b in spans)]
         if hit:
             yield _without(text, hit)
+
+
+def _named(text: str, spans: Sequence[Span]) -> str:
+    """The words at these places, or their number where they are many."""
+    words = [f'"{word}"' for word in dict.fromkeys(text[slice(*span)].lower() for span in spans)]
+    return " and ".join(words) if len(words) <= MOST_NAMED else f"{len(spans)} words"
 
 
 def _without(text: str, removed: Sequence[Span]) -> Edit:

@@ -63,9 +63,7 @@ async def test_a_search_ends_with_a_refinement_that_passes(strategy: str) -> Non
     for refined in tree.nodes[1:]:
         assert refined.usage == Usage()
         assert refined.reflection is not None
-        assert refined.reflection.startswith(
-            "Replaced or left out 2 words that should not be there"
-        )
+        assert refined.reflection.startswith('Replaced or left out "really" and "good"')
         assert refined.text is None
     if strategy == "bfs":
         assert len({refined.response for refined in tree.nodes}) > 2
