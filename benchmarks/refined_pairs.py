@@ -1,13 +1,15 @@
 """Refined against independent pairs on real text (the paper's Figures 1 and 4): same prompts, same rejected side.
 
-    spar evolve --checkable SEEDS --n 1200 --out prompts
-    python benchmarks/refined_pairs.py --model DIR --prompts FILE --reference SEED_TASKS.jsonl --workers 4
+    spar evolve --checkable SEEDS --n 1200 --holdout 300 --out P
+    python benchmarks/refined_pairs.py --prompts P/prompts.jsonl --holdout P/holdout.jsonl --reference TASKS.jsonl
     python benchmarks/refined_pairs.py --report reports/refined_pairs.md
 
-Prompts whose constraints programs can check are split by a seed into training and held-out ones. Each training
+The prompts' constraints can be checked by programs; the held-out ones are made of other instructions (without
+`--holdout`, so many are drawn from the file, with all prompts of an instruction on one side). Each training
 prompt gets `--samples` drafts. A prompt counts if it has a failing draft that the rewriter can make pass and
 another draft that passes by itself, all of `--words` words. Its two pairs share the failing draft: the refined one
-prefers its rewrite, the independent one the other draft. So both arms have the same prompts, rejected sides, number
+prefers its rewrite, the independent one the other draft (`--drafts` takes the drafts of a run, such as a loop's, in
+place of new ones). So both arms have the same prompts, rejected sides, number
 and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, 0.1 SFT), and each model
 answers the held-out prompts and IFEval greedily and reads texts that nobody trained on (`--reference`, outputs
 of seed tasks). A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
@@ -54,6 +56,7 @@ from spar.prompts import read_prompts
 from spar.record.evaluation import Share
 from spar.record.training import read_metrics
 from spar.record.training_data import Pair
+from spar.rewrite.search import rewrite
 from spar.train.data.export import export
 from spar.train.data.measure import measure_pairs
 from spar.train.launch import launch
@@ -125,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--reference", type=Path, nargs="*", default=[], help="seed tasks with outputs"
     )
+    made.add_argument("--drafts", type=Path, help="a run with drafts, in place of --prompts")
+    made.add_argument("--holdout", type=Path, help="held-out prompts; else drawn from --prompts")
     made.add_argument("--held-out", type=int, default=300, help="prompts that are not trained on")
     made.add_argument("--samples", type=int, default=6, help="drafts of a training prompt")
     made.add_argument("--words", default="100,300", help="words of a response, from and to")
@@ -145,10 +150,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def split(args: argparse.Namespace) -> tuple[list[Prompt], list[Prompt]]:
-    """Training and held-out prompts, drawn by the seed."""
-    prompts = list(read_prompts(args.prompts, limit=args.limit))
+    """Training and held-out prompts; no instruction has prompts among both."""
+    prompts = (
+        [tree.prompt for tree in spar.read_trees(args.drafts)][: args.limit]
+        if args.drafts
+        else list(read_prompts(args.prompts, limit=args.limit))
+    )
     random.Random(args.split_seed).shuffle(prompts)
-    return prompts[args.held_out :], prompts[: args.held_out]
+    if args.holdout:
+        return prompts, list(read_prompts(args.holdout, limit=args.held_out))
+    groups: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(prompt.meta.get("seed_prompt", prompt.id), []).append(prompt)
+    train: list[Prompt] = []
+    held_out: list[Prompt] = []
+    for group in groups.values():
+        (train if len(held_out) >= args.held_out else held_out).extend(group)
+    return train, held_out
 
 
 def build(args: argparse.Namespace, prompts: Sequence[Prompt]) -> dict[str, Any]:
@@ -158,17 +176,7 @@ def build(args: argparse.Namespace, prompts: Sequence[Prompt]) -> dict[str, Any]
         counts: dict[str, Any] = json.loads(counts_file.read_text())
         return counts
     start = time.monotonic()
-    trees = spar.decode(
-        prompts,
-        out=args.out / "drafts",
-        strategy="best-of-n",
-        budget=args.samples,
-        judge="verifier",
-        greedy_first=False,
-        seed=args.split_seed,
-        draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
-        **_engine(args, args.model),
-    )
+    trees = _drafts(args, prompts)
     pairs: dict[str, list[Pair]] = {arm: [] for arm in ARMS}
     seen = {"drafts": 0, "passing": 0, "rewritten": 0, "tried": 0}
     for tree in trees:
@@ -195,25 +203,40 @@ def build(args: argparse.Namespace, prompts: Sequence[Prompt]) -> dict[str, Any]
     return counts
 
 
+def _drafts(args: argparse.Namespace, prompts: Sequence[Prompt]) -> Iterable[SearchTree]:
+    """A tree of drafts for every training prompt: new ones, or those of the run that is named."""
+    if args.drafts:
+        ids = {prompt.id for prompt in prompts}
+        return (tree for tree in spar.read_trees(args.drafts) if tree.prompt.id in ids)
+    return spar.decode(
+        prompts,
+        out=args.out / "drafts",
+        strategy="best-of-n",
+        budget=args.samples,
+        judge="verifier",
+        greedy_first=False,
+        seed=args.split_seed,
+        draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
+        **_engine(args, args.model),
+    )
+
+
 def _pairs(
     tree: SearchTree, args: argparse.Namespace, seen: dict[str, int]
 ) -> dict[str, Pair] | None:
     """The two pairs of a prompt, which share their rejected side; None where it has not both."""
-    from spar.rewrite.search import rewrite
-
     low, high = map(int, args.words.split(","))
-    truths = {node.id: _passes(tree.prompt, node.response) for node in tree.nodes}
+    drafts = tree.children(None)
+    truths = {node.id: _passes(tree.prompt, node.response) for node in drafts}
     seen["drafts"] += len(truths)
     seen["passing"] += sum(truths.values())
-    fitting = [node for node in tree.nodes if low <= _num_words(node.response) <= high]
+    fitting = [node for node in drafts if low <= _num_words(node.response) <= high]
     rng = random.Random(f"{args.split_seed}|{tree.prompt.id}")
     rng.shuffle(fitting)
     passing = next((node for node in fitting if truths[node.id]), None)
     if passing is None:
         return None
-    for node in fitting:
-        if truths[node.id]:
-            continue
+    for node in (node for node in fitting if not truths[node.id]):
         seen["tried"] += 1
         text = rewrite(tree.prompt, node.response, seed=rng.getrandbits(32)).response
         if _passes(tree.prompt, text) and low <= _num_words(text) <= high:
@@ -408,8 +431,8 @@ def page(result: Mapping[str, Any], path: Path) -> None:
 def _setting(result: Mapping[str, Any]) -> Iterable[str]:
     prompts, settings, words = result["prompts"], result["settings"], result["prompts"]["words"]
     yield (
-        f"{prompts['train']} training prompts with {settings['samples']} drafts each: {prompts['passing']:,} of "
-        f"{prompts['drafts']:,} drafts pass ({100 * prompts['passing'] / prompts['drafts']:.1f} %). {prompts['pairs']} "
+        f"{prompts['train']} training prompts with {prompts['drafts'] / prompts['train']:.1f} drafts each: "
+        f"{prompts['passing']:,} of {prompts['drafts']:,} drafts pass ({100 * prompts['passing'] / prompts['drafts']:.1f} %). {prompts['pairs']} "
         "prompts have a passing draft and a failing one that the rewriter makes pass, all of "
         f"{settings['words'].replace(',', ' to ')} words; {prompts['tried']} failing drafts were tried for them. "
         f"Each arm: {prompts['pairs']} pairs, the same rejected sides, {settings['epochs']:g} epochs of batches of "
