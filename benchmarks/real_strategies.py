@@ -13,6 +13,7 @@ both are done. spar stores every tree, so a rerun resumes; greedy drafts have th
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,7 @@ from spar.eval.ifeval import FOUR, PROMPT_STRICT
 from spar.eval.statistics import metrics
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Example, Metric, Scored, read_examples
+from spar.train.data.measure import open_similarity
 from spar.types import best
 from spar.verifiers import passes
 
@@ -92,9 +94,11 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
     )
     points = {f"{row.strategy}-{row.budget}": row for row in rows}
     home = folder / BENCHMARKS.name_of(ShuffledIFEval)
-    trees = spar.read_trees(home / f"{BEST_OF_N}-{max(row.budget for row in rows)}")
+    most = max(row.budget for row in rows)
+    trees = spar.read_trees(home / f"{BEST_OF_N}-{most}")
     return {
         "rows": [asdict(row) for row in rows],
+        "rewrites": [list(_rewrites(home / f"{name}-{most}")) for name in STRATEGIES[1:]],
         "shares": {name: by_id(read_examples(home / name), FOUR) for name in points},
         "drafts": {
             tree.prompt.id: [
@@ -104,6 +108,19 @@ def oracle(args: argparse.Namespace) -> dict[str, Any]:
             for tree in trees
         },
     }
+
+
+def _rewrites(folder: Path) -> Iterable[tuple[float, int]]:
+    """Edit similarity to its draft, and words more, of each answer that is a refinement and passes."""
+    similarity = open_similarity()
+    for tree in spar.read_trees(folder):
+        if (
+            tree.solved
+            and tree.selected is not None
+            and tree.nodes[tree.selected].parent is not None
+        ):
+            draft, answer = tree.path(tree.selected)[0].response, tree.answer or ""
+            yield similarity(answer, draft), len(answer.split()) - len(draft.split())
 
 
 def votes(args: argparse.Namespace) -> dict[str, Any]:
@@ -212,6 +229,7 @@ def _oracle_parts(measured: Mapping[str, Any]) -> Iterable[str]:
         "its end while as many others run as the engine takes; smaller budgets are read out of the largest "
         "search, and their seconds estimated. A rewrite costs no call."
     )
+    yield from _how_close(measured, n)
     yield from _first_pass(measured["drafts"], points)
     yield from _against(rows, points)
 
@@ -231,6 +249,23 @@ def _oracle_row(row: Mapping[str, Any], points: Rows, base: Rows) -> list[str]:
         f"{row['tokens']:,.0f}",
         f"{row['seconds']:.1f}",
     ]
+
+
+def _how_close(measured: Mapping[str, Any], n: int) -> Iterable[str]:
+    """How much refinements change, at the largest budget."""
+    sentences = []
+    for name, edits in zip(STRATEGIES[1:], measured["rewrites"], strict=True):
+        if edits:
+            alike, more = (statistics.fmean(values) for values in zip(*edits, strict=True))
+            sentences.append(
+                f"{len(edits)} of {n} answers of {name} are refinements that pass: their mean edit similarity to the "
+                f"draft is {alike:.3f}, and they have {more:+.1f} words."
+            )
+    if sentences:
+        yield (
+            f"At the largest budget {' '.join(sentences)} A rewriter reads the constraints that the verifiers check, so this "
+            "is what programs can mend; nobody judged how the texts read."
+        )
 
 
 def _first_pass(
