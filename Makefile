@@ -14,10 +14,10 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
 
-# Ten everyday instructions, answered greedily and by a search, with programs as the judge. The model is fetched.
+# Ten everyday instructions, answered greedily and by a search, with programs as judge and refiner. The model is fetched.
 demo-real: $(VENV)/demo-installed
 	$(BIN)/spar decode examples/everyday.jsonl --model smollm2-135m --judge verifier \
-	  --strategy best-of-n --budget 4 --max-new-tokens 160 --show-tree
+	  --refiner rewrite --strategy bfs --budget 7 --max-new-tokens 160 --show-tree
 
 test: setup
 	$(PYTEST)

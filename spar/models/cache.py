@@ -25,6 +25,10 @@ from spar.types import Record, Text
 
 R = TypeVar("R", bound=Record)
 
+CONVERSION = 2
+"""Version of the conversion of GGUF files. Raised when it gives another model or tokenizer: older copies are then made
+again. Version 1 split digits as GPT-2 does, whatever the file said."""
+
 
 class ModelSource(Record):
     """Where the weights of a model come from. Scores of one model differ with it."""
@@ -54,6 +58,8 @@ class CachedModel(Record):
     source: ModelSource
     folder: Text
     """The folder with the model, in the form of transformers."""
+    conversion: int = 1
+    """Version of the conversion that made the folder; of no meaning for the hub's weights."""
 
     @property
     def num_bytes(self) -> int:
@@ -74,11 +80,11 @@ def models_root() -> Path:
 
 
 def read_cached(path: Path) -> CachedModel | None:
-    """A model by its record, None where the record or the model's folder is missing or damaged."""
+    """A model by its record, None where the record or the model's folder is missing, damaged or of an older conversion."""
     record = _read(path, CachedModel)
     if record is None or not (Path(record.folder) / "config.json").is_file():
         return None
-    return record
+    return record if record.source.kind == "hub" or record.conversion == CONVERSION else None
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from spar.errors import MissingExtra, UsageError
 from spar.hardware import has_package
 from spar.models.cache import (
+    CONVERSION,
     CachedModel,
     ModelSource,
     gguf_digest,
@@ -105,7 +106,7 @@ def converted_gguf(
         source = ModelSource(
             kind="file", location=path.name, sha256=digest, quantization=header.quantization
         )
-        record = CachedModel(source=source, folder=str(folder))
+        record = CachedModel(source=source, folder=str(folder), conversion=CONVERSION)
         splits_alike = _write_copy(path, folder, dtype, record, header.splitting)
     if not splits_alike:
         note(

@@ -110,6 +110,16 @@ def test_a_changed_file_is_converted_again(cache: Path, tmp_path: Path) -> None:
     assert not list((cache / "gguf").glob("*.part"))
 
 
+def test_a_copy_of_an_older_conversion_is_made_again(cache: Path, tiny_gguf: Path) -> None:
+    """Else a tokenizer that was converted wrongly would stay."""
+    folder = Path(local_model(str(tiny_gguf)))
+    record = json.loads((folder / gguf.RECORD).read_text())
+    (folder / gguf.RECORD).write_text(json.dumps({**record, "conversion": 1}))
+    (folder / "tokenizer.json").write_text("wrong")
+    assert local_model(str(tiny_gguf)) == str(folder)
+    assert load_pretrained_tokenizer(str(tiny_gguf)).eos_token == "<|im_end|>"
+
+
 def truncated(path: Path) -> None:
     """Leave out the last tenth."""
     write_gguf(path)
