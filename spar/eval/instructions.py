@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from spar import ifeval_verifiers
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.datasets.local import DataFolder, open_data
+from spar.findings import finding
 from spar.instruction_checks import SEEDS, Checked
+from spar.observations import COUNTED, observe
 from spar.plugins import check_name
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.types import Message, Prompt
@@ -212,16 +215,19 @@ def _example(
 ) -> Example:
     checked = [result for result in results if result]
     errors = [f"{result.name}: {result.error}" for result in checked if result.error]
-    named = list(zip(prompt.meta["instruction_id_list"], results, strict=True))
+    meta = prompt.meta
+    named = list(zip(meta["instruction_id_list"], meta["kwargs"], results, strict=True))
     is_whole = len(checked) == len(results)
     return Example(
         id=prompt.id,
         response=answer.text,
         passed=all(result.strict for result in checked) if is_whole else None,
-        verdicts=tuple(
-            _verdict(name, result, missing, loose=loose)
-            for loose in (False, True)
-            for name, result in named
+        verdicts=(
+            *(
+                _verdict(name, result, missing, found=_found(result, kwargs, answer.text or ""))
+                for name, kwargs, result in named
+            ),
+            *(_verdict(name, result, missing, loose=True) for name, _, result in named),
         ),
         scores=_shares(checked, order, is_whole=is_whole, sound=sound),
         usage=answer.usage,
@@ -229,14 +235,31 @@ def _example(
     )
 
 
+def _found(result: Checked | None, kwargs: Mapping[str, Any], response: str) -> str:
+    """What the strict verdict rests on, in brackets; "" where it cannot be counted simply."""
+    if result is None or result.error:
+        return ""
+    arguments = {name: value for name, value in kwargs.items() if value is not None}
+    count = ifeval_verifiers.count(result.name, response) if result.name in COUNTED else None
+    observed = observe(response, result.name, arguments, count)
+    found = finding(result.name, result.strict, observed, words=result.why).found
+    return f" [found: {found}]" if found else ""
+
+
 def _verdict(
-    name: str, result: Checked | None, missing: Mapping[str, str], *, loose: bool
+    name: str,
+    result: Checked | None,
+    missing: Mapping[str, str],
+    *,
+    loose: bool = False,
+    found: str = "",
 ) -> Verdict:
     """The record of one of the two verdicts on an instruction."""
     shown = f"{name} (loose)" if loose else name
     if result is None:
         return Verdict(name=shown, passed=None, why=f"not checked: {missing[name]}")
-    return Verdict(name=shown, passed=result.loose if loose else result.strict, why=result.reason)
+    met = result.loose if loose else result.strict
+    return Verdict(name=shown, passed=met, why=result.reason + found)
 
 
 def _shares(

@@ -392,7 +392,11 @@ def test_examples_by_hand() -> None:
         ("punctuation:no_comma (loose)", True),
         ("length_constraints:number_words (loose)", False),
     ]
+    assert half.verdicts[0].why.endswith(" [found: 0]")
     assert "at least 9 words" in half.verdicts[1].why
+    assert all(" [found: " in verdict.why for verdict in half.verdicts[:2])
+    assert not any("found" in verdict.why for verdict in half.verdicts[2:])
+    assert unanswered.verdicts[0].why.endswith(" [found: the response is empty]")
     assert [verdict.passed for verdict in loosely.verdicts] == [False, True]
     assert (followed.response, followed.usage) == ('"yes"', Usage(calls=1))
     assert (unanswered.response, unanswered.verdicts[0].passed) == (None, False)
