@@ -17,7 +17,7 @@ import numpy as np
 
 from spar.record.evaluation import Share, read_examples
 from spar.record.training import iteration_folder
-from spar.train.recipe import EvalSpec
+from spar.train.evaluations import EvalSpec
 from spar.train.status import LoopState, read_loop
 
 _NONE: Share = (0.0, 0.0)

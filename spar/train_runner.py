@@ -19,9 +19,11 @@ from spar.errors import RunLocked, UsageError
 from spar.estimate.preflight import is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
+from spar.evolve.checkable.settings import load_checkable
 from spar.files import locked
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
+from spar.plugins import JUDGES, REFINERS
 from spar.pretrained import prepare_model
 from spar.prompts import read_prompts
 from spar.record.training import Scores
@@ -215,6 +217,15 @@ def _check(config: TrainConfig) -> int | None:
         raise UsageError(
             f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
         )
-    num_prompts = sum(1 for _ in read_prompts(config.prompts)) if config.prompts else None
     check_folders(decode)
-    return num_prompts
+    if config.makes_prompts:
+        return load_checkable({"prompts": "the data set", **config.checkable}).n
+    if not config.prompts:
+        return None
+    for check in (
+        JUDGES.spec(decode.judge).check_prompts,
+        REFINERS.spec(decode.refiner or "model").check_prompts,
+    ):
+        if check is not None:
+            check(read_prompts(config.prompts))
+    return sum(1 for _ in read_prompts(config.prompts))

@@ -32,6 +32,7 @@ from spar.subprocesses import (
     write_failure,
 )
 from spar.train.launch import launch
+from spar.train.prompts_spec import PromptsSpec
 from spar.train.specs import (
     BootstrapBuildSpec,
     BuildSpec,
@@ -101,6 +102,8 @@ def execute(spec: WorkerSpec) -> None:
         A request could not be served, or the disk is full; it can be resumed.
     """
     match spec:
+        case PromptsSpec():
+            make_prompts(spec)
         case EvalStageSpec():
             evaluate_models(spec)
         case BuildSpec():
@@ -116,6 +119,24 @@ def execute(spec: WorkerSpec) -> None:
             print("\n".join(bootstrap_lines(build_bootstrap(spec))), flush=True)
         case _:
             generate(spec)
+
+
+def make_prompts(spec: PromptsSpec) -> None:
+    """Make a loop's prompts, and write the seed prompts beside them where they are the data set's."""
+    from spar.eval.datasets.seed_prompts import seed_prompts
+    from spar.evolve.checkable.runner import make_checkable
+    from spar.evolve.checkable.settings import load_checkable
+    from spar.train.stage_runner import write_prompts
+
+    settings = {"data": spec.data, **spec.settings}
+    if not settings.get("prompts"):
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        write_prompts(spec.seeds, seed_prompts(spec.data))
+        settings["prompts"] = str(spec.seeds)
+    report = make_checkable(load_checkable(settings), out=spec.made, overwrite=True).report
+    print(
+        f"{report.prompts:,} prompts, {report.held_out:,} held out, from {report.seeds.used:,} seed prompts"
+    )
 
 
 def generate(spec: GenerationSpec) -> None:
@@ -238,7 +259,7 @@ def _search_job(spec: SearchSpec) -> tuple[PromptSource, Job]:
     # The root's usage is counted in the run that generated it.
     as_root = {"id": 0, "usage": Usage(), "judge_usage": Usage()}
     for tree in read_trees(judged):
-        draft = failing_draft(tree, seed)
+        draft = failing_draft(tree, seed, cut_drafts=spec.cut_drafts)
         if draft is not None:
             prompts.append(tree.prompt)
             roots[tree.prompt.id] = draft.model_copy(update=as_root)

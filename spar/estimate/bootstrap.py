@@ -23,11 +23,11 @@ from spar.train.specs import (
     BootstrapBuildSpec,
     DraftSpec,
     SearchSpec,
-    StageSpec,
     TrainingSpec,
     VoteSpec,
 )
 from spar.train.stage import Stage
+from spar.train.stage_spec import StageSpec
 
 
 @dataclass(frozen=True, slots=True)

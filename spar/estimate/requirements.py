@@ -18,6 +18,7 @@ from spar.embedded import CHECKPOINT
 from spar.errors import SparError, UsageError, install_command
 from spar.estimate.memory import Zero
 from spar.eval.benchmark import declared_spec
+from spar.eval.datasets import seed_prompts
 from spar.eval.datasets.download import missing as missing_files
 from spar.eval.datasets.registry import data_set
 from spar.hardware import has_package, is_installed
@@ -26,6 +27,7 @@ from spar.offline import is_offline
 from spar.plugins import ENGINES
 from spar.pretrained import check_model_folder
 from spar.run.resolve import deployments, loads_models, model_roles
+from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import TrainerSettings
 from spar.train.specs import (
     BootstrapBuildSpec,
@@ -72,6 +74,10 @@ def _lacks(stage: Stage) -> Iterator[str]:
             if how.hostfile:
                 yield from _packages(("deepspeed",), "train", "training on several machines")
                 yield from _programs(("pdsh", "ssh"), "to reach the machines of the hostfile")
+        case PromptsSpec(settings=settings, data=data):
+            yield from _packages(("lm_eval", "langdetect", "nltk"), "eval", "making prompts")
+            if not settings.get("prompts"):
+                yield from _data((seed_prompts.NAME,), data, "the loop's prompts")
         case BuildSpec() | BootstrapBuildSpec():
             yield from _packages(_BUILDING, "train", "building training data")
             if getattr(stage.spec, "embedding_model", ""):
@@ -113,9 +119,14 @@ def _benchmark(name: str, config: EvalConfig) -> Iterator[str]:
     for package in spec.packages:
         if not is_installed(package):
             yield f"the package {package!r}, for benchmark {name!r}: {install_command('eval')}"
-    for dataset in () if config.prompts and spec.reads_prompts else spec.data:
-        if missing_files(data_set(dataset), config.data):
-            yield f"the data {dataset!r} of benchmark {name!r}: run spar data fetch {dataset}"
+    needed = () if config.prompts and spec.reads_prompts else spec.data
+    yield from _data(needed, config.data, f"benchmark {name!r}")
+
+
+def _data(names: Sequence[str], folder: str, what: str) -> Iterator[str]:
+    for name in names:
+        if missing_files(data_set(name), folder):
+            yield f"the data {name!r} of {what}: run spar data fetch {name}"
 
 
 def _packages(names: Sequence[str], extra: str, what: str) -> Iterator[str]:

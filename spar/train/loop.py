@@ -17,10 +17,11 @@ from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.record.training import ORIGIN, iteration_number
 from spar.store import MANIFEST
-from spar.train.loop_stages import Origin, loop_stages
+from spar.train.evaluations import EvalSpec
+from spar.train.loop_stages import Origin, loop_stages, prompts_spec
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
-from spar.train.recipe import FREE, STAGE_SETTINGS, EvalSpec, TrainConfig
+from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.train.status import read_config, read_origin
@@ -44,7 +45,8 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 
     def prepare(stage: Stage) -> None:
         if stage.prompts is not None and not stage.prompts.exists():
-            write_prompts(stage.prompts, prompts_of(config, stage.iteration))
+            made = prompts_spec(config, run, origin).prompts if config.makes_prompts else ""
+            write_prompts(stage.prompts, prompts_of(config, stage.iteration, str(made)))
 
     return Pipeline(
         title="training loop",
@@ -85,19 +87,26 @@ def origin_of(config: TrainConfig, run: Path, *, overwrite: bool = False) -> Ori
     return origin
 
 
-def prompts_of(config: TrainConfig, iteration: int) -> Iterator[Prompt]:
-    """The prompts of an iteration: the next ones of the file, which is repeated where it is too short."""
+def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[Prompt]:
+    """The prompts of an iteration: the next ones of the file, which is repeated where it is too short.
+
+    Parameters
+    ----------
+    made:
+        The file of the prompts that the loop has made, "" where it makes none.
+    """
     count = config.prompts_at_once
     start = (iteration - 1) * count
-    if not config.prompts:
+    source = config.prompts or made
+    if not source:
         yield from islice(nano_prompts("train", 0, start + count), start, None)
         return
-    total = sum(1 for _ in read_prompts(config.prompts))
+    total = sum(1 for _ in read_prompts(source))
     if count >= total:
-        yield from read_prompts(config.prompts)
+        yield from read_prompts(source)
         return
     first, last = start % total, (start + count - 1) % total
-    for number, prompt in enumerate(read_prompts(config.prompts)):
+    for number, prompt in enumerate(read_prompts(source)):
         wraps = first > last
         if (number >= first or number <= last) if wraps else first <= number <= last:
             yield prompt
@@ -111,6 +120,8 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
     changes = {
         "iterations": last,
         "methods": tuple(LOOP_METHODS),
+        "prompts": "",
+        "checkable": config.checkable or {"n": 1},
         "benchmarks": benchmarks,
         "iterative": True,
         "measure_start": True,

@@ -1,5 +1,6 @@
 """The stages of a training loop, as data; nothing here runs or reads anything.
 
+iteration-0/prompts                                    the loop's prompts, where it makes its own
 iteration-0/eval                                       the first models, evaluated
 iteration-1/draft judge search build dpo rft eval      an iteration
 iteration-2/...
@@ -16,8 +17,10 @@ from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
+from spar.train.evaluations import EvalSpec
 from spar.train.methods import LOOP_METHODS
-from spar.train.recipe import EvalSpec, TrainConfig, first_models
+from spar.train.prompts_spec import PromptsSpec
+from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import (
     BuildSpec,
     DraftSpec,
@@ -32,7 +35,7 @@ from spar.train.specs import (
 from spar.train.stage import Stage
 from spar.types import Role
 
-STAGES = ("draft", "judge", "search", "build", *LOOP_METHODS, "eval")
+STAGES = ("prompts", "draft", "judge", "search", "build", *LOOP_METHODS, "eval")
 """The stages of an iteration, in order; a loop may leave out the search, a training and the evaluation."""
 
 
@@ -77,11 +80,23 @@ def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, 
         `search`, or the settings of a benchmark, have an unknown setting or a value out of range.
     """
     stages: list[Stage] = []
+    if config.makes_prompts:
+        spec = prompts_spec(config, run, origin)
+        stages.append(Stage("prompts", iteration_folder(run, origin.iteration), spec))
     if config.measure_start and config.benchmarks:
         stages.append(_eval(config, run, origin.iteration, origin))
     for iteration in range(origin.iteration + 1, config.last_iteration + 1):
         stages += _iteration(config, run, iteration, origin)
     return tuple(stages)
+
+
+def prompts_spec(config: TrainConfig, run: Path, origin: Origin) -> PromptsSpec:
+    """The stage that makes the loop's prompts."""
+    return PromptsSpec(
+        out=str(iteration_folder(run, origin.iteration) / "prompts"),
+        settings={"seed": config.seed, **config.checkable},
+        data=config.eval.data,
+    )
 
 
 def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str, ...]:
@@ -108,7 +123,9 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
     models = models_after(config, run, iteration - 1, origin)
     sampled = {"budget": config.samples, **_SAMPLED}
 
-    def generation(kind: type[GenerationSpec], name: str, source: str, **changes: Any) -> Stage:
+    def generation(
+        kind: type[GenerationSpec], name: str, source: str, changes: Mapping[str, Any], **more: Any
+    ) -> Stage:
         values = {
             **config.decode.stored(),
             # The stage's own file holds the prompts; its path is of no interest to the run's record.
@@ -124,13 +141,15 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
             source=str(home / source) if source else "",
             out=str(home / name),
             config=validated(DecodeConfig, values, f"the settings of stage {iteration}/{name}"),
+            **more,
         )
         return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
 
-    yield generation(DraftSpec, "draft", "", **sampled)
-    yield generation(VoteSpec, "judge", "draft", **sampled)
+    yield generation(DraftSpec, "draft", "", sampled)
+    yield generation(VoteSpec, "judge", "draft", sampled)
     if config.searches:
-        yield generation(SearchSpec, "search", "judge", **config.search)
+        cut = {"cut_drafts": config.cut_drafts}
+        yield generation(SearchSpec, "search", "judge", config.search, **cut)
     yield Stage("build", home, _build(config, home))
     for name in config.methods:
         role = LOOP_METHODS[name].role
@@ -148,6 +167,7 @@ def _build(config: TrainConfig, home: Path) -> BuildSpec:
         seed=config.seed,
         methods=config.methods,
         pairs=config.pairs,
+        cut_drafts=config.cut_drafts,
         shuffle_labels=config.shuffle_labels,
         quotas=config.quotas,
         min_pairs=config.min_pairs,
@@ -200,15 +220,23 @@ def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Sta
     home = iteration_folder(run, iteration)
     models = models_after(config, run, iteration, origin)
     trained = trained_models(config, run, iteration) if iteration > origin.iteration else ()
-    items = tuple(_eval_item(config, item, models, origin) for item in config.benchmarks)
+    held_out = str(prompts_spec(config, run, origin).held_out) if config.holds_out else ""
+    items = tuple(
+        _eval_item(config, item, models, origin, held_out)
+        for item in config.benchmarks
+        if held_out or not item.held_out
+    )
     return Stage("eval", home, EvalStageSpec(out=str(home / "eval"), items=items, models=trained))
 
 
-def _eval_item(config: TrainConfig, item: EvalSpec, models: Models, origin: Origin) -> EvalItem:
+def _eval_item(
+    config: TrainConfig, item: EvalSpec, models: Models, origin: Origin, held_out: str
+) -> EvalItem:
     values = {
         **config.eval.stored(),
         "seed": config.seed,
         **item.settings,
+        **({"prompts": held_out} if item.held_out else {}),
         "actor_model": origin.actor if item.actor == "first" else models.actor,
         "refiner_model": models.refiner,
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -33,6 +33,7 @@ from spar.config import (
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.record.training_data import Pairing
+from spar.train.evaluations import EvalSpec
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -49,8 +50,9 @@ FREE = (
 """Settings that may differ when a loop is resumed."""
 
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "prompts": ("checkable",),
     "draft": ("samples",),
-    "search": ("search",),
+    "search": ("search", "cut_drafts"),
     "build": (
         *("methods", "pairs", "shuffle_labels", "quotas"),
         *("min_pairs", "max_pairs", "embedding_model"),
@@ -68,38 +70,6 @@ MIXES: Mapping[str, str] = {"balanced": "last", "official": "all"}
 """The refiner's mix, which names its quotas, to the turns of a conversation that it learns (`rft.train_on`)."""
 
 
-class EvalSpec(Settings):
-    """One evaluation of an iteration's models."""
-
-    benchmark: str
-    """Name in the benchmarks table, or a task of lm-eval."""
-    name: str = ""
-    """Its name in this loop; "" for the benchmark's own name."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `spar.config.EvalConfig` that differ from the recipe's `eval` section."""
-    actor: Literal["current", "first"] = "current"
-    """The actor: that of the iteration, or the first one, so that the judges of all iterations judge the same
-    drafts."""
-    show: tuple[str, ...] = ()
-    """Metrics in the live view and the table of scores; () shows the first one."""
-
-    @property
-    def title(self) -> str:
-        """Its name in this loop, and its folder's."""
-        return self.name or self.benchmark
-
-    @field_validator("settings")
-    @classmethod
-    def _stored_names(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        return EvalConfig.stored_names(settings)
-
-    @model_validator(mode="after")
-    def _names_a_folder(self) -> Self:
-        if not self.title or self.title in (".", "..") or set(self.title) & set("/\\\0"):
-            raise ValueError(f"its name is {self.title!r}, which is not a valid folder name")
-        return self
-
-
 class TrainConfig(Settings):
     """Settings of `spar train`."""
 
@@ -109,7 +79,10 @@ class TrainConfig(Settings):
     """False is the paper's ablation without iterative training: all prompts in one iteration, from the first
     models."""
     prompts: str = ""
-    """A file of prompts or a data set of the hub; "" for nano-if's training prompts."""
+    """A file of prompts or a data set of the hub; "" for those of `checkable`, else nano-if's training prompts."""
+    checkable: dict[str, Any] = setting({}, omit_default=True)
+    """Without a file of prompts: the settings by which the loop makes its own (`n`, `holdout`, `constraints`, ... of `spar
+    evolve --checkable`); {} makes none. Their `prompts` are the seed prompts, by default the data set `seed_prompts`."""
     prompts_per_iteration: int = Field(default=10_000, ge=1)
     """New prompts of each iteration (paper: about 30,000 in three); the file is repeated where it is too
     short."""
@@ -124,6 +97,9 @@ class TrainConfig(Settings):
     out too."""
     pairs: Pairing = "refined"
     """Draft and refinement (paper), two drafts (its ablation without refinement), or both kinds."""
+    cut_drafts: bool = setting(True, omit_default=True)
+    """Whether drafts that ended at their token limit take part in pairs (code: they do). Refined, such a draft still stops in
+    the middle, and the actor learns to stop there."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     quotas: Literal["balanced", "official"] = "balanced"
@@ -189,6 +165,16 @@ class TrainConfig(Settings):
         if not names:
             raise ValueError(f"it names no training (accepted: {', '.join(get_args(Method))})")
         return tuple(name for name in get_args(Method) if name in names)
+
+    @property
+    def makes_prompts(self) -> bool:
+        """Whether the loop makes its own prompts."""
+        return bool(self.checkable) and not self.prompts
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are prompts that are held out."""
+        return self.makes_prompts and bool(self.checkable.get("holdout"))
 
     @property
     def searches(self) -> bool:

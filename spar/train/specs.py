@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
 
@@ -25,47 +24,10 @@ from spar.record.training import BUILD_REPORT, SCORES_FILE, TRAIN_REPORT, read_m
 from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
 from spar.train.methods import LOOP_METHODS, METHODS, TrainingMethod
+from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import LaunchSettings, TrainerSettings
+from spar.train.stage_spec import Progress, StageSpec
 from spar.types import ROLES, Role
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a stage is."""
-
-    done: int
-    total: int | None
-    """None while it is unknown."""
-    unit: str
-
-    def __str__(self) -> str:
-        return f"{self.done:,} of {self.total:,} {self.unit}" if self.total else ""
-
-
-class StageSpec(Settings):
-    """What all specifications have."""
-
-    roles: ClassVar[tuple[Role, ...]] = ()
-    """Roles whose models the stage may load."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder that the stage writes."""
-        raise NotImplementedError
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """Files that must exist before the stage can run."""
-        return ()
-
-    @property
-    def output(self) -> Path:
-        """A file that exists once the stage is done."""
-        raise NotImplementedError
-
-    def progress(self) -> Progress | None:
-        """How far the stage is, by what it has written; None where that does not show."""
-        return None
 
 
 class GenerationSpec(StageSpec):
@@ -113,6 +75,8 @@ class SearchSpec(GenerationSpec):
     """Search from one failing draft of each prompt in the judged run `source`."""
 
     kind: Literal["search"] = "search"
+    cut_drafts: bool = setting(True, omit_default=True)
+    """As in `spar.train.recipe.TrainConfig`."""
     roles = ("judge", "refiner")
 
     @property
@@ -149,6 +113,7 @@ class BuildSpec(StageSpec):
     seed: int
     methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
     pairs: Pairing
+    cut_drafts: bool = setting(True, omit_default=True)
     shuffle_labels: bool
     quotas: str
     min_pairs: int
@@ -288,7 +253,14 @@ class TrainingSpec(StageSpec):
 
 
 WorkerSpec = (
-    DraftSpec | VoteSpec | SearchSpec | AnswerSpec | BuildSpec | BootstrapBuildSpec | EvalStageSpec
+    PromptsSpec
+    | DraftSpec
+    | VoteSpec
+    | SearchSpec
+    | AnswerSpec
+    | BuildSpec
+    | BootstrapBuildSpec
+    | EvalStageSpec
 )
 """What `spar.worker` executes."""
 _WORKER_SPEC: TypeAdapter[WorkerSpec] = TypeAdapter(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from spar.errors import UsageError
 from spar.files import replace_json
 from spar.record.training import StageRecord, iteration_number
-from spar.train.specs import StageSpec
+from spar.train.stage_spec import StageSpec
 
 
 @dataclass(frozen=True, slots=True)

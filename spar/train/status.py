@@ -28,8 +28,9 @@ from spar.record.training import (
 from spar.store import read_manifest
 from spar.train.loop_stages import Origin, loop_stages, models_after, trained_models
 from spar.train.recipe import TrainConfig
-from spar.train.specs import Progress, TrainingSpec, damaged
+from spar.train.specs import TrainingSpec, damaged
 from spar.train.stage import Stage, read_record
+from spar.train.stage_spec import Progress
 
 State = Literal["waiting", "running", "stopped", "failed", "done"]
 

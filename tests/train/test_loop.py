@@ -24,8 +24,9 @@ from spar.store import LOCK, RunStore
 from spar.train.loop import loop_pipeline, prompts_of
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.pipeline import StageSelection, run_pipeline
+from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, load_train, with_changes
-from spar.train.specs import BuildSpec, TrainingSpec
+from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record, write_record
 from spar.train.stage_runner import archive
 from spar.train.status import read_loop, read_origin, shown_scores
@@ -51,7 +52,11 @@ class Script:
         if stage.title in self.fails:
             raise self.fails.pop(stage.title)
         tick()
+        stage.spec.output.parent.mkdir(exist_ok=True)
         stage.spec.output.write_text(json.dumps(SCORES))
+        if isinstance(stage.spec, PromptsSpec):
+            rows = [{"id": f"made-{number}", "prompt": f"Say {number}."} for number in range(6)]
+            stage.spec.prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
         if isinstance(stage.spec, BuildSpec):
             for name in ("dpo", "rft"):
                 (stage.folder / f"{name}.jsonl").write_text("{}\n" * 40)
@@ -622,3 +627,51 @@ def test_scores_are_shown_in_their_unit() -> None:
     )
     shown = {name: str(score) for name, score in shown_scores(config, scores).items()}
     assert shown == {"toy pass": "50.0 ± 10.0", "toy nats": "1.250"}
+
+
+HELD_OUT = {"benchmark": "checkable", "held_out": True}
+
+
+def test_a_loop_makes_its_own_prompts(tmp_path: Path, script: Script) -> None:
+    """Once, before all else; iterations take theirs from the file in turn, and an evaluation answers those held out."""
+    run = tmp_path / "run"
+    made = {"n": 6, "holdout": 2, "seed": 5}
+    config = settings(iterations=2, checkable=made, benchmarks=({"benchmark": "toy"}, HELD_OUT))
+    go(script, run, config)
+    assert script.ran[:3] == ["0/prompts", "0/eval", "1/draft"]
+    assert script.ran.count("0/prompts") == 1
+    assert script.specs["0/prompts"]["settings"] == made
+    for iteration, numbers in ((1, (0, 1, 2)), (2, (3, 4, 5))):
+        rows = (run / f"iteration-{iteration}" / "prompts.jsonl").read_text().splitlines()
+        assert [json.loads(row)["id"] for row in rows] == [f"made-{n}" for n in numbers]
+    items = {item["name"]: item["config"]["prompts"] for item in script.specs["2/eval"]["items"]}
+    assert items["toy"] == ""
+    assert items["checkable"] == str(run / "iteration-0/prompts/made/holdout.jsonl")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"prompts": "mine.jsonl", "checkable": {"holdout": 2}}, {"checkable": {"n": 6}}, {}]
+)
+def test_without_prompts_held_out_nothing_answers_them(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """The evaluation is left out where the loop has a file of prompts, holds none out, or makes none."""
+    config = settings(benchmarks=({"benchmark": "toy"}, HELD_OUT), **changes)
+    stages = loop_stages(config, tmp_path / "run", Origin.of_config(config))
+    (spec,) = (stage.spec for stage in stages if stage.title == "1/eval")
+    assert isinstance(spec, EvalStageSpec)
+    assert [item.name for item in spec.items] == ["toy"]
+    assert any(stage.name == "prompts" for stage in stages) is (changes == {"checkable": {"n": 6}})
+
+
+def test_overwriting_deletes_the_prompts_that_a_loop_has_made(
+    tmp_path: Path, script: Script
+) -> None:
+    """Also where the new loop has prompts of its own, and `--rerun-from prompts` archives all."""
+    run = tmp_path / "run"
+    go(script, run, settings(checkable={"n": 6}))
+    go(script, run, settings(checkable={"n": 6}), rerun_from="prompts")
+    assert (run / "replaced/1/iteration-0/prompts/made/prompts.jsonl").is_file()
+    go(script, run, settings(), overwrite=True)
+    assert not (run / "iteration-0" / "prompts").exists()
+    assert not (run / "replaced").exists()

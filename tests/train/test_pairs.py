@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.train.data.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
-from spar.types import Node
+from spar.types import Node, Usage
 from tests.strategies import trees
 from tests.train.trees import Planned, make_tree, tree_of, verified
 
@@ -146,3 +146,22 @@ def test_an_answer_below_the_gate_is_no_solution() -> None:
     assert isinstance(solved, Node)
     assert solved.id == 2
     assert solution(tree_of()) is None
+
+
+def test_drafts_that_were_cut_may_be_left_out() -> None:
+    """A draft counts as cut by its own replies, not by its judge's; without it the pair has the other drafts."""
+    tree = make_tree((None, 1), (None, 1), (None, 4), (None, 4))
+    cut, judge = Usage(cut_calls=1), Usage(cut_calls=1)
+    nodes = [
+        tree.nodes[0].model_copy(update={"usage": cut}),
+        tree.nodes[1].model_copy(update={"usage": judge, "judge_usage": judge}),
+        tree.nodes[2],
+        tree.nodes[3].model_copy(update={"usage": cut}),
+    ]
+    tree = tree_of(*nodes)
+    for seed in range(8):
+        pair = independent_pair(tree, seed, cut_drafts=False)
+        assert pair is not None
+        assert (pair.chosen_node, pair.rejected_node) == (2, 1)
+    drawn = {failing_draft(tree, seed).id for seed in range(8)}  # type: ignore[union-attr]
+    assert drawn == {0, 1}

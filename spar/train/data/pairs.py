@@ -25,21 +25,32 @@ def refined_pair(tree: SearchTree) -> Pair | None:
     return _pair(tree, "search", winner, root) if _fails(root, tree) else None
 
 
-def independent_pair(tree: SearchTree, seed: int) -> Pair | None:
+def independent_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Pair | None:
     """A passing draft, preferred to a failing draft of the same prompt; None where either is missing.
 
     The passing draft is drawn by `seed`; the failing one is `failing_draft`'s.
+
+    Parameters
+    ----------
+    cut_drafts:
+        Whether drafts that ended at their token limit count.
     """
-    passing = [node for node in tree.children(None) if passes(node, tree)]
-    rejected = failing_draft(tree, seed)
+    passing = [node for node in _drafts(tree, cut_drafts=cut_drafts) if passes(node, tree)]
+    rejected = failing_draft(tree, seed, cut_drafts=cut_drafts)
     if not passing or rejected is None:
         return None
     return _pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
 
 
-def failing_draft(tree: SearchTree, seed: int) -> Node | None:
-    """One of a prompt's failing drafts, drawn by `seed`: where its search starts (paper, section 2.2)."""
-    failing = [node for node in tree.children(None) if _fails(node, tree)]
+def failing_draft(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Node | None:
+    """One of a prompt's failing drafts, drawn by `seed`: where its search starts (paper, section 2.2).
+
+    Parameters
+    ----------
+    cut_drafts:
+        Whether drafts that ended at their token limit count.
+    """
+    failing = [node for node in _drafts(tree, cut_drafts=cut_drafts) if _fails(node, tree)]
     return _draw(failing, seed, tree, "failing") if failing else None
 
 
@@ -65,6 +76,15 @@ def solution(tree: SearchTree) -> Node | None:
 def passes(node: Node, tree: SearchTree) -> bool:
     """Whether a node was judged and passes the tree's gate."""
     return node.judgement is not None and node.judgement.passed(tree.gate)
+
+
+def _drafts(tree: SearchTree, *, cut_drafts: bool) -> list[Node]:
+    """A prompt's drafts, without those that ended at their token limit where these do not count."""
+    return [
+        node
+        for node in tree.children(None)
+        if cut_drafts or node.usage.cut_calls <= node.judge_usage.cut_calls
+    ]
 
 
 def _fails(node: Node, tree: SearchTree) -> bool:

@@ -50,6 +50,8 @@ class BuildSettings:
     """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples."""
     pairs: Pairing = "refined"
     """Draft and refinement, from the searches (paper), two drafts, from the drafts (its ablation), or both."""
+    cut_drafts: bool = True
+    """Whether two drafts make a pair where one of them ended at its token limit."""
     shuffle_labels: bool = False
     """Whether the sides of pairs are swapped at random: a control that must teach nothing."""
     judgements: JudgementFilter = "split"
@@ -104,7 +106,7 @@ class Source:
             return None
         if self.run == "search":
             return refined_pair(tree)
-        return independent_pair(tree, settings.seed)
+        return independent_pair(tree, settings.seed, cut_drafts=settings.cut_drafts)
 
     def examples(self, tree: SearchTree, settings: BuildSettings) -> tuple[RefinerExample, ...]:
         """The refiner's examples in a tree."""
