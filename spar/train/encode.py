@@ -7,7 +7,8 @@ A chosen or rejected side may also be a list with one assistant turn; other keys
 
 The last reply is trained on in the context that a search gives it: the prompt as `spar.chat_template` renders it there,
 up to where the reply begins, then the reply and its end. What the template writes between them (an empty
-thinking block, a channel) is context without loss; a thinking block that the prompt opens is closed. Earlier replies are
+thinking block, a channel) is context without loss; a thinking block that the prompt opens is closed. White space that begins
+a reply is not merged into the context's last token. Earlier replies are
 located by rendering a conversation up to a turn and beyond it, which works for templates with and without
 `{% generation %}` marks. No thinking is trained on. Knows no trainer.
 """

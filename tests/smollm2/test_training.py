@@ -31,7 +31,15 @@ pytestmark = [
     *quiet(),
 ]
 
-STEPS = {"batch": 2, "epochs": 1, "learning_rate": 1e-5, "warmup_ratio": 0, "save_dtype": "auto"}
+STEPS = {
+    "batch": 2,
+    "epochs": 1,
+    "learning_rate": 1e-5,
+    "warmup_ratio": 0,
+    "save_dtype": "auto",
+    "checkpoint_steps": 0,
+}
+"""Two steps over four examples, without a checkpoint of the optimizer's 1.6 GB."""
 QUESTIONS = {
     "What is the capital of Italy?": ("The capital of Italy is Rome.", "It is milan"),
     "Write a sentence about the sea.": ("The sea was calm at dawn.", "sea, sea, sea"),
