@@ -17,6 +17,7 @@ import argparse
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def main() -> None:
     if not args.report:
         measure(args)
     else:
-        page(read_result(args.out), args.report)
+        result = read_result(args.out)
+        page({**result, "near_tie": args.near_tie}, args.report)
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -106,7 +108,6 @@ def measure(args: argparse.Namespace) -> None:
             "batch": args.batch,
             "rows": args.rows,
             "control_rows": args.control_rows,
-            "near_tie": args.near_tie,
             "seconds": read_times(args.out),
             "tokens": runs[SPAR].results.usage.completion_tokens,
             "at_limit": sum(
@@ -224,7 +225,7 @@ class Explainer:
         import torch
 
         if first.strip() == second.strip():
-            return {"kind": ENDS}
+            return {}
         # spar has stripped the reply; a reply's first token may begin with the space.
         first = second[: len(second) - len(second.lstrip())] + first.lstrip()
         tokenizer, model = self._load()
@@ -246,7 +247,6 @@ class Explainer:
         gap = abs(float(logprobs_TV[-1, two[0]] - logprobs_TV[-1, two[1]]))
         are_top = set(two) == set(top_T2.indices[-1].tolist())
         return {
-            "kind": TIE if are_top and gap < self._args.near_tie else OPEN,
             "position": at,
             "gap": gap,
             "are_top": are_top,
@@ -278,19 +278,28 @@ def page(result: Mapping[str, Any], path: Path) -> None:
 
 def _summary(result: Mapping[str, Any]) -> Iterable[str]:
     n, rows = result["n"], result["differences"]
-    kinds = {kind: sum(row["kind"] == kind for row in rows) for kind in (ENDS, TIE, OPEN)}
+    counted = Counter(_kind(row, result["near_tie"]) for row in rows)
+    kinds = {kind: counted[kind] for kind in (ENDS, TIE, OPEN)}
     control, parted = result["control_differs"], kinds[TIE] + kinds[OPEN]
     yield (
         f"The same float32 weights, chat template and limit of {result['max_tokens']:,} new tokens, {n} prompts. "
         f"{n - parted} of {n} replies are the same: {n - len(rows)} to the last character, {kinds[ENDS]} but for "
         f"white space at the ends, which spar strips from a draft. Of the {parted} that differ, {kinds[TIE]} part "
-        f"at a near tie and {kinds[OPEN]} are not explained."
+        f"at a near tie (the two most likely tokens, less than {result['near_tie']:g} nats apart) and {kinds[OPEN]} are "
+        "not explained."
     )
     if control is not None:
         yield (
             f"Control: spar against itself, with {result['rows'] or 'as many rows as fit'} and with "
             f"{result['control_rows']} rows in its batch: {control} of {n} replies differ, by the batch alone."
         )
+
+
+def _kind(row: Mapping[str, Any], near_tie: float) -> str:
+    """What explains a difference."""
+    if "gap" not in row:
+        return ENDS
+    return TIE if row["are_top"] and row["gap"] < near_tie else OPEN
 
 
 def _scores(result: Mapping[str, Any]) -> str:
@@ -343,7 +352,7 @@ def _differences(result: Mapping[str, Any]) -> Iterable[str]:
                 *(f"`{json.dumps(token, ensure_ascii=False)}`" for token in row["tokens"]),
                 f"{row['gap']:.2g}",
                 "yes" if row["are_top"] else "no",
-                row["kind"],
+                _kind(row, result["near_tie"]),
             )
             for row in parted[:LISTED]
         ],
