@@ -25,13 +25,19 @@ from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.models.folders import is_known, local_files
 from spar.models.gguf import is_gguf
-from spar.pretrained import check_model_folder, prepare_model
+from spar.pretrained import check_model_folder
 from spar.record.training_data import BootstrapReport
 from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
 from spar.train.bootstrap.build import read_report
 from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
 from spar.train.bootstrap.recipe import FREE, BootstrapConfig
-from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
+from spar.train.pipeline import (
+    Pipeline,
+    StageSelection,
+    run_pipeline,
+    select_stages,
+    with_models,
+)
 from spar.train.stage import Stage, is_done
 from spar.worker import execute_in_process
 
@@ -100,10 +106,8 @@ def bootstrap(
     for note in plan.notes:
         listener.note(note)
     loaded = (*loaded_models(config.teacher), *loaded_models(config.student))
-    for model in dict.fromkeys((_student(config), *loaded)):
-        prepare_model(model, listener.note)
     run_pipeline(
-        plan.pipeline,
+        with_models(plan.pipeline, (_student(config), *loaded), listener.note),
         execute_in_process,
         listener=listener,
         selection=selection,

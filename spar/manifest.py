@@ -13,6 +13,7 @@ from pydantic import Field
 
 from spar.errors import ConfigChanged
 from spar.models.cache import ModelSource
+from spar.models.folders import model_source
 from spar.types import SCHEMA_VERSION, Record, Text
 
 KINDS: Mapping[str, str] = {
@@ -81,6 +82,12 @@ def config_digest(config: Mapping[str, Any], *, free: Iterable[str] = ()) -> str
     fixed = _without(config, frozenset(free))
     text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def with_sources(manifest: Manifest, models: Iterable[str]) -> Manifest:
+    """The manifest with the sources of the known models and GGUF files among `models`, which are on this machine."""
+    sources = {model: source for model in models if (source := model_source(model))}
+    return manifest.model_copy(update={"model_sources": sources})
 
 
 def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None:

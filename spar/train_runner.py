@@ -24,7 +24,6 @@ from spar.files import locked
 from spar.listener import Listener, LogListener
 from spar.manifest import config_digest
 from spar.plugins import JUDGES, REFINERS
-from spar.pretrained import prepare_model
 from spar.prompts import read_prompts
 from spar.record.training import Scores
 from spar.rows.read import is_stream
@@ -32,7 +31,13 @@ from spar.run.resolve import check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
-from spar.train.pipeline import Pipeline, StageSelection, run_pipeline, select_stages
+from spar.train.pipeline import (
+    Pipeline,
+    StageSelection,
+    run_pipeline,
+    select_stages,
+    with_models,
+)
 from spar.train.recipe import FREE, MIXES, TrainConfig
 from spar.train.stage import Stage
 from spar.train.status import LoopState, is_trained, read_config, read_loop
@@ -120,10 +125,8 @@ def train(
     check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
-    for model in loaded_models(config.decode):
-        prepare_model(model, listener.note)
     run_pipeline(
-        plan.pipeline,
+        with_models(plan.pipeline, loaded_models(config.decode), listener.note),
         execute_in_process,
         listener=listener,
         selection=selection,

@@ -13,8 +13,7 @@ from spar.infer.judges import JudgeSettings
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.manifest import Manifest
-from spar.models.folders import model_source
+from spar.manifest import Manifest, with_sources
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.resolve import Engines, loaded_models, models, shown_model
 from spar.run.sampling import sampling_of
@@ -73,20 +72,18 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
 
 def make_manifest(config: DecodeConfig) -> Manifest:
     """What the run is, for `run.json`."""
-    return Manifest(
+    manifest = Manifest(
         spar_version=__version__,
         config=config.stored(),
         free=FREE,
         git_commit=_git_commit(),
         packages=_packages(),
         models={role: shown_model(name) for role, name in models(config).items()},
-        model_sources={
-            model: source for model in loaded_models(config) if (source := model_source(model))
-        },
         templates=open_templates(config).digests(),
         objects=_objects(config),
         seed=config.seed,
     )
+    return with_sources(manifest, loaded_models(config))
 
 
 def _objects(config: DecodeConfig) -> dict[str, dict[str, Any]]:

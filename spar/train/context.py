@@ -33,8 +33,8 @@ from spar import __version__
 from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
 from spar.hardware import has_package
-from spar.manifest import Manifest, refuse_changes
-from spar.models.folders import local_model, model_source
+from spar.manifest import Manifest, refuse_changes, with_sources
+from spar.models import local_model
 from spar.record.training import FAILURE, TRAIN_REPORT
 from spar.store import MANIFEST
 from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints
@@ -177,13 +177,12 @@ def _manifest(settings: TrainerSettings, context: TrainingContext) -> Manifest:
         raise UsageError(f"cannot read the data {settings.data}: {error.strerror}") from error
     # Before DeepSpeed would divide the weights of whatever is loaded.
     local_model(settings.model, partial(print, flush=True))
-    source = model_source(settings.model)
-    return Manifest(
+    manifest = Manifest(
         spar_version=__version__,
         config={**settings.stored(), "data_digest": digest, "processes": context.processes},
         free=FREE,
         packages={name: metadata.version(name) for name in _PACKAGES if has_package(name)},
         models={"trained": settings.model},
-        model_sources={settings.model: source} if source else {},
         seed=settings.seed,
     )
+    return with_sources(manifest, [settings.model])

@@ -8,14 +8,15 @@ process of its own, so that all memory is free before the next stage starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
 from spar.files import replace_json
 from spar.listener import Listener
-from spar.manifest import Manifest
+from spar.manifest import Manifest, with_sources
+from spar.pretrained import prepare_model
 from spar.store import MANIFEST
 from spar.train.stage import Stage, is_done
 from spar.train.stage_runner import (
@@ -118,6 +119,20 @@ def run_pipeline(
         replace_json(folder / MANIFEST, pipeline.manifest.model_dump())
         for stage in selected:
             run_stage(stage, prepare_and_execute, listener)
+
+
+def with_models(pipeline: Pipeline, models: Iterable[str], note: Callable[[str], None]) -> Pipeline:
+    """The pipeline once the models that it starts from are on this machine, with their sources in its manifest.
+
+    Raises
+    ------
+    UsageError, RunStopped
+        As `spar.pretrained.prepare_model`.
+    """
+    models = tuple(dict.fromkeys(models))
+    for model in models:
+        prepare_model(model, note)
+    return replace(pipeline, manifest=with_sources(pipeline.manifest, models))
 
 
 def select_stages(

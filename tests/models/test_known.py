@@ -26,6 +26,10 @@ from spar.models import model_folder
 from spar.models.folders import cached_model, local_model, model_source
 from spar.models.registry import KNOWN_MODELS, HubWeights, KnownModel
 from spar.pretrained import load_pretrained_model
+from spar.train.loop import loop_pipeline
+from spar.train.pipeline import with_models
+from spar.train.recipe import load_train
+from spar.train.stage_runner import check_settings
 from tests.models.conftest import NAME
 from tests.requires import requires
 
@@ -245,6 +249,23 @@ def test_a_run_records_the_source_and_does_not_resume_with_another(
     model_folder(NAME, origin="hub")
     with pytest.raises(ConfigChanged, match=f"weights of {NAME}: the Q4_1 GGUF .* -> the hub's"):
         spar.decode(["Write a word.", "Write two."], **settings)
+
+
+def test_a_loop_does_not_go_on_with_other_weights(
+    known: KnownModel, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest has the source as well, since a later stage would load what the name stands for then."""
+    folder = tmp_path / "loop"
+    plain = loop_pipeline(load_train("nano", {"model": NAME}), folder)
+    pipeline = with_models(plain, [NAME], lambda _: None)
+    folder.mkdir()
+    (folder / "run.json").write_text(pipeline.manifest.model_dump_json())
+    check_settings(folder, pipeline.manifest, pipeline.stage_settings, ())
+    with_hub(monkeypatch, known, tiny_model)
+    model_folder(NAME, origin="hub")
+    changed = with_models(plain, [NAME], lambda _: None)
+    with pytest.raises(ConfigChanged, match=f"weights of {NAME}"):
+        check_settings(folder, changed.manifest, pipeline.stage_settings, ())
 
 
 def test_the_commands(
