@@ -58,6 +58,8 @@ class TrainPlan:
     """What this machine lacks for these stages (`spar.estimate.requirements`)."""
     mix_hint: str = ""
     """A hint on a refiner's mix that nobody trained."""
+    held_out_hint: str = ""
+    """Which evaluations are left out since no prompts are held out."""
 
     @property
     def notes(self) -> list[str]:
@@ -65,7 +67,7 @@ class TrainPlan:
         folder = self.pipeline.folder
         if self.estimate is None:
             return [f"{folder}: every selected stage is done"]
-        hints = (check_disk(folder, self.estimate), self.mix_hint)
+        hints = (check_disk(folder, self.estimate), self.mix_hint, self.held_out_hint)
         lacks = [f"missing here: {line}" for line in self.missing]
         return [f"loop: {folder}", *lines(self.estimate), *filter(None, hints), *lacks]
 
@@ -155,7 +157,8 @@ def plan_train(
     _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
     estimated = estimate(config, stages, num_prompts) if stages else None
     missing = missing_requirements(folder, stages)
-    return TrainPlan(pipeline, tuple(stages), estimated, missing, _mix_hint(config))
+    hints = _mix_hint(config), _held_out_hint(config)
+    return TrainPlan(pipeline, tuple(stages), estimated, missing, *hints)
 
 
 def default_directory(config: TrainConfig) -> Path:
@@ -195,6 +198,16 @@ def _mix_hint(config: TrainConfig) -> str:
     return (
         "note: quotas=official with rft.train_on=last teaches the refiner 4,000 Yes to 1,500 No, a mix that the paper did "
         "not train: its code also learns the critiques in the refinements, all No; --set mix=official sets both"
+    )
+
+
+def _held_out_hint(config: TrainConfig) -> str:
+    titles = [item.title for item in config.benchmarks if item.held_out]
+    if not titles or config.holds_out:
+        return ""
+    return (
+        f"note: evaluations left out: {', '.join(titles)}, since the loop holds no prompts out; it does so where it makes its own "
+        "(checkable.holdout, and no file of prompts), and a file of one's own is an evaluation's setting `prompts`"
     )
 
 

@@ -135,3 +135,16 @@ def test_a_script_without_a_main_guard(tmp_path: Path) -> None:
     )
     assert completed.returncode == 0, completed.stderr
     assert completed.stdout.splitlines() == ["result 0 done"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "noted"), [([], True), (["checkable={n: 8, holdout: 2}"], False)]
+)
+def test_an_evaluation_without_held_out_prompts_is_noted(
+    changes: list[str], noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan says that it is left out, and what would hold prompts out."""
+    monkeypatch.setattr(train_runner, "missing_requirements", lambda *_: ())
+    sets = ["benchmarks=[{name: dev, benchmark: checkable, held_out: true}]", *changes]
+    notes = plan_train(load_train("nano", {}, sets), out=tmp_path / "run").notes
+    assert any("evaluations left out: dev" in line for line in notes) is noted
