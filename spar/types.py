@@ -108,7 +108,7 @@ class Usage(Record):
     seconds: float = 0.0
     """Sum of the requests' wall-clock times; requests overlap."""
     skipped_calls: int = 0
-    """Votes that were not requested, since the others had decided (`majority`)."""
+    """Votes that were not requested, since the others had decided (`majority`, `posterior`)."""
     aborted_calls: int = 0
     """Requests that were aborted, since others had decided (`race`, `--early-stop first`). Their tokens are
     not known and not counted."""

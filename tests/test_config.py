@@ -60,7 +60,7 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
         ({"branching": -1}, "--branching -1"),
         ({"depth": 0}, "--depth 0"),
         ({"votes": 0}, "--votes 0"),
-        ({"vote_rule": "most"}, "'full', 'majority' or 'race'"),
+        ({"vote_rule": "most"}, "'full', 'majority', 'race' or 'posterior'"),
         ({"early_stop": "last"}, "'wave' or 'first'"),
         ({"strategy": "bsf"}, "did you mean 'bfs'"),
         ({"engine": "vlm"}, "unknown engine 'vlm'"),

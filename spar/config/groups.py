@@ -84,9 +84,10 @@ class SearchGroup(Settings):
     """Option of the strategy. Repeatable."""
     votes: int = setting(5, ge=1, le=10_000)
     """Votes per judgement (paper: 5)."""
-    vote_rule: Literal["full", "majority", "race"] = setting("full")
+    vote_rule: Literal["full", "majority", "race", "posterior"] = setting("full")
     """full casts every vote (paper), majority casts the rest only if the first votes are split, race casts all
-    at once and aborts the rest when a majority agrees."""
+    at once and aborts the rest when a majority agrees, posterior casts small waves until the majority is at
+    least 95 % probable, which may rarely change a verdict."""
     judge: str = setting("votes", names="judge")
     """Judge."""
     judge_args: dict[str, Any] = setting({}, flag="judge-arg", omit_default=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ from spar.infer.roles import ask
 from spar.templates.verdicts import parse_verdict
 from spar.types import Judgement, Usage
 
-VoteRule = Literal["full", "majority", "race"]
+VoteRule = Literal["full", "majority", "race", "posterior"]
 """`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
-at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast."""
+at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast; `posterior`
+casts small waves until the leader probably leads (`next_wave`), so its label may differ from that of `full`."""
+
+POSTERIOR = 0.95
+"""Probability that more than half of a judge's votes agree with the leader, from which `posterior` stops: the
+default of its_hub's adaptive self-consistency, which this rule follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +115,61 @@ async def cast_race(
     return [votes[0] for votes, _ in results], spent
 
 
+async def cast_posterior(
+    engine: Engine, requests: Sequence[Request], spent: Usage, response: str
+) -> Cast:
+    """Votes in small waves, until the leader probably or certainly has the majority."""
+    votes: list[Vote] = []
+    while size := next_wave([vote.verdict for vote in votes], len(requests) - len(votes)):
+        wave = requests[len(votes) : len(votes) + size]
+        cast, spent = await cast_all(engine, wave, spent, response)
+        votes += cast
+    return votes, spent + Usage(skipped_calls=len(requests) - len(votes))
+
+
 VOTE_RULES: Mapping[VoteRule, Callable[..., Awaitable[Cast]]] = {
     "full": cast_all,
     "majority": cast_majority,
     "race": cast_race,
+    "posterior": cast_posterior,
 }
+
+
+def next_wave(verdicts: Sequence[bool | None], remaining: int) -> int:
+    """How many votes `posterior` casts next: the fewest that can end the voting if all of them agree with the leader.
+
+    Parameters
+    ----------
+    verdicts:
+        Those of the votes so far; one that could not be parsed counts for neither side.
+    remaining:
+        Votes that may still be cast.
+
+    Returns
+    -------
+    int
+        0 where voting has ended: the rest cannot overtake the leader, or `leading` is `POSTERIOR` at least.
+    """
+    follower, leader = sorted((verdicts.count(True), verdicts.count(False)))
+
+    def ends(further: int) -> bool:
+        lead = leader + further - follower
+        return lead > remaining - further or leading(leader + further, follower) >= POSTERIOR
+
+    return bisect_left(range(remaining), True, key=ends)
+
+
+def leading(leader: int, follower: int) -> float:
+    """Probability that the leader's share of a judge's votes is above one half, under a uniform prior.
+
+    The posterior of the share is Beta(leader + 1, follower + 1); its mass above 1/2 is the chance of at most
+    `leader` heads in `leader + follower + 1` throws of a coin.
+    """
+    throws, term, total = leader + follower + 1, 1, 0
+    for heads in range(leader + 1):
+        total += term
+        term = term * (throws - heads) // (heads + 1)
+    return total / (1 << throws)
 
 
 def count_votes(votes: Sequence[Vote]) -> Judgement | None:

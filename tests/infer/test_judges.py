@@ -22,7 +22,7 @@ from spar.infer.judges import (
     verdict_probability,
 )
 from spar.infer.roles import AttemptFailed
-from spar.infer.votes import VoteRule, count_votes, read_vote
+from spar.infer.votes import POSTERIOR, VoteRule, count_votes, leading, next_wave, read_vote
 from spar.plugins import JUDGES
 from spar.templates import load
 from spar.templates.verdicts import parse_verdict
@@ -142,6 +142,55 @@ async def test_majority_gives_the_label_of_full(letters: list[str], num_votes: i
         return judgement.passed(0.5)
 
     assert await label("majority") == await label("race") == await label("full")
+
+
+@pytest.mark.parametrize(
+    ("votes", "num_votes", "asked"),
+    [
+        ("yyy", 5, 3),
+        ("ynyy", 5, 4),
+        ("ynynn", 5, 5),
+        ("--y--", 5, 5),
+        ("nnnn", 7, 4),
+        ("yyyy", 15, 4),
+        ("ynyyyyy", 15, 7),  # 5 to 1 is 0.938, 6 to 1 is 0.965
+        ("yynnyyyyyy", 15, 10),
+    ],
+)
+async def test_posterior_stops_once_the_leader_probably_leads(
+    votes: str, num_votes: int, asked: int
+) -> None:
+    """Waves of the fewest votes that could end it: what is certain ends it too; the rest is counted as skipped."""
+    judgement, usage = await cast(votes, num_votes, "posterior")
+    assert (usage.calls, len(judgement.verdicts)) == (asked, asked)
+    assert usage.skipped_calls == num_votes - asked
+
+
+@given(
+    st.lists(st.sampled_from([True, False, None]), max_size=60),
+    st.integers(0, 60),
+)
+def test_posterior_waits_for_no_vote_that_it_does_not_need(
+    verdicts: list[bool | None], remaining: int
+) -> None:
+    """The wave ends the voting if all agree with the leader, a smaller one cannot, and 0 means it has ended."""
+    leader = verdicts.count(True) >= verdicts.count(False)
+    size = next_wave(verdicts, remaining)
+    assert 0 <= size <= remaining
+
+    def ended(further: int) -> bool:
+        yes, no = (verdicts.count(side) + further * (leader is side) for side in (True, False))
+        ahead, behind = max(yes, no), min(yes, no)
+        return ahead - behind > remaining - further or leading(ahead, behind) >= POSTERIOR
+
+    assert size == remaining or ended(size)
+    assert not any(map(ended, range(size)))
+
+
+@pytest.mark.parametrize(("leader", "follower", "probability"), [(0, 0, 0.5), (4, 0, 31 / 32)])
+def test_the_leaders_probability_by_hand(leader: int, follower: int, probability: float) -> None:
+    """Nothing is known before the first vote; Beta(5, 1) has 1/32 of its mass below one half."""
+    assert leading(leader, follower) == probability
 
 
 class HurriedEngine(FakeEngine):

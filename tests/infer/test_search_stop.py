@@ -100,7 +100,7 @@ class DicedEngine(FakeEngine):
         return await super().generate(requests)
 
 
-@pytest.mark.parametrize("rule", ["full", "majority", "race"])
+@pytest.mark.parametrize("rule", ["full", "majority", "race", "posterior"])
 async def test_nothing_that_was_asked_is_missing_from_the_record(rule: VoteRule) -> None:
     """Calls answered and calls cut off, as the engine saw them, are all in the trees."""
     meter = InstrumentedEngine(DicedEngine(World(yes=0.6, mute=0.1, broken=0.2)))
