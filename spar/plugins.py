@@ -281,6 +281,10 @@ STRATEGIES: PluginTable[StrategySpec] = PluginTable(
         "iterative": "spar.infer.strategies.iterative:SPEC",
         "bfs": "spar.infer.strategies.bfs:SPEC",
         "dfs": "spar.infer.strategies.dfs:SPEC",
+        "best-first": "spar.infer.strategies.best_first:SPEC",
+        "beam": "spar.infer.strategies.beam:SPEC",
+        "mcts": "spar.infer.strategies.mcts:SPEC",
+        "ab-mcts": "spar.infer.strategies.ab_mcts:SPEC",
     },
 )
 """Name to `spar.infer.strategy.StrategySpec`, or a plain strategy function."""

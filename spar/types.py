@@ -23,6 +23,9 @@ from pydantic import (
     Field,
     PlainValidator,
     SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
     model_serializer,
 )
 
@@ -38,6 +41,9 @@ def _require_text(value: Any) -> str:
 
 Text = Annotated[str, PlainValidator(_require_text)]
 """A string that pydantic does not change; its own `str` rejects lone surrogates."""
+
+Statistic = StrictBool | StrictInt | StrictFloat | Text
+"""A number or a text that a strategy computed; a number is finite."""
 
 ChatRole = Literal["system", "user", "assistant"]
 """Author of a turn in a conversation."""
@@ -246,6 +252,11 @@ class Node(Record):
     """The votes' part of `usage`; it is counted at the first of several identical responses."""
     seed: int | None = None
     """Seed of the request that wrote the response; None if the run is unseeded."""
+    statistics: dict[Text, Statistic] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
+    """What the strategy computed when it asked for this node, such as the arm, the visits and the posterior of its
+    choice; left out of the file if empty."""
 
     @property
     def score(self) -> float:

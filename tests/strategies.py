@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
 from spar.plugins import STRATEGIES
+from spar.run.build import strategy_with
 from spar.types import (
     ROLES,
     Fault,
@@ -81,6 +82,12 @@ judgements = st.builds(
 )
 
 
+statistics = (
+    st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | any_text
+)
+"""What a strategy may record of a choice."""
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> SearchTree:
     """A consistent tree: ids by position, parents before children, correct depths."""
@@ -98,6 +105,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
             usage=draw(usages),
             judge_usage=draw(usages),
             seed=draw(st.none() | st.integers(0, 2**63 - 1)),
+            statistics=draw(st.dictionaries(any_text, statistics, max_size=2)),
         )
         nodes.append(node)
     fault = st.builds(
@@ -136,12 +144,25 @@ worlds = st.builds(
 )
 
 
+SEARCHED: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in sorted(STRATEGIES)),
+    ("best-of-n", {"waves": "growing"}),
+    ("iterative", {"restart_after": 1}),
+    ("iterative", {"restart_after": 3}),
+    ("beam", {"drafts": 2}),
+    ("mcts", {"exploration": 0.2}),
+    ("ab-mcts", {"posterior": "gaussian"}),
+    ("ab-mcts", {"batch": 3}),
+]
+"""Every listed strategy, and those with options also with other ones."""
+
+
 @st.composite
 def searches(draw: st.DrawFn) -> SearchSettings:
     """Settings of a search by any listed strategy, with any small shape."""
-    name = draw(st.sampled_from(sorted(STRATEGIES)))
+    name, options = draw(st.sampled_from(SEARCHED))
     return SearchSettings(
-        strategy=STRATEGIES.spec(name).plan,
+        strategy=strategy_with(name, options).plan,
         name=name,
         shape=SearchConfig(*(draw(st.integers(1, 4)) for _ in range(3))),
         budget=Budget(draw(st.integers(1, 16))),

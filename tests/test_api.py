@@ -395,8 +395,9 @@ def test_every_name_is_documented() -> None:
 
 def test_registered_objects_are_not_listed() -> None:
     """A function that was passed as a strategy joins no table."""
+    listed = set(STRATEGIES)
     spar.search("Say it.", strategy=two_chains, judge=is_even, engine="fake")
-    assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}
+    assert set(STRATEGIES) == listed
 
 
 SPAWNING = """

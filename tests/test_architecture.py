@@ -217,7 +217,7 @@ def test_every_module_has_a_docstring_and_stays_readable() -> None:
 
 
 PLUGIN_NAMES = {
-    *("greedy", "best-of-n", "iterative", "bfs", "dfs"),
+    *("greedy", "best-of-n", "iterative", "bfs", "dfs", "best-first", "beam", "mcts", "ab-mcts"),
     *("hf", "vllm", "openai", "ray", "fake"),
     *("votes", "logprob", "verifier", "hybrid"),
 }

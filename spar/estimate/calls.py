@@ -11,8 +11,8 @@ from spar.infer.engines.chat import load_tokenizer
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
 from spar.models.folders import cached_model
-from spar.plugins import JUDGES, REFINERS, STRATEGIES
-from spar.run.build import open_templates
+from spar.plugins import JUDGES, REFINERS
+from spar.run.build import open_templates, strategy_with
 from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.types import Judgement, Message, Node, Prompt
 
@@ -22,7 +22,8 @@ def most_responses(config: DecodeConfig) -> int:
     shape = SearchConfig(
         branching=config.branching, beam_width=config.beam_width, depth=config.depth
     )
-    return STRATEGIES.spec(config.strategy).num_responses(shape, config.budget)
+    spec = strategy_with(config.strategy, config.strategy_args)
+    return spec.num_responses(shape, config.budget)
 
 
 def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
@@ -31,7 +32,7 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     roles, judge = required_roles(config), JUDGES.spec(config.judge)
     votes = judge.num_calls(config) if "judge" in roles else 0
     refined = responses - 1 if "refiner" in roles else 0
-    spec = STRATEGIES.spec(config.strategy)
+    spec = strategy_with(config.strategy, config.strategy_args)
     # Refinements by a program cost no call.
     is_program = "refiner" in spec.roles and "refiner" not in roles
     written = min(responses, spec.num_drafts(config.budget)) if is_program else responses

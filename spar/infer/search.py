@@ -72,7 +72,7 @@ class SearchSettings:
 class _Outcome:
     """The result of one attempt: a generation, its judgement, or a fault."""
 
-    parent: int | None
+    expand: Expand
     generation: Generation | None
     judgement: Judgement | None = None
     judge_usage: Usage = Usage()
@@ -102,7 +102,8 @@ async def run_search(
         A request could not be served. There is no partial tree.
     """
     search = _Search(prompt, roles, settings, list(roots), on_node)
-    plan = settings.strategy(tuple(roots), settings.shape)
+    own_seed = derive(settings.seed or 0, prompt.id, "strategy") or 0
+    plan = settings.strategy(tuple(roots), replace(settings.shape, seed=own_seed))
     if not isinstance(plan, Generator):
         raise UsageError(
             f"strategy {settings.name} returned a {type(plan).__name__}; expected a generator that yields "
@@ -247,20 +248,20 @@ class _Search:
             generation = await self._write(parent, index)
         except AttemptFailed as error:
             stage: FaultStage = "draft" if parent is None else "refine"
-            return _Outcome(parent, None, fault=_fault(parent, stage, error))
+            return _Outcome(expand, None, fault=_fault(parent, stage, error))
         except asyncio.CancelledError:
             self._count_cancelled(writer, counter)
             raise
         if not expand.judged:
-            return _Outcome(parent, generation)
+            return _Outcome(expand, generation)
         try:
             judgement, usage = await self._judge(generation.response)
         except AttemptFailed as error:
-            return _Outcome(parent, generation, fault=_fault(parent, "judge", error))
+            return _Outcome(expand, generation, fault=_fault(parent, "judge", error))
         except asyncio.CancelledError:
             self._count_cancelled(writer, counter)
             raise
-        return _Outcome(parent, generation, judgement, usage)
+        return _Outcome(expand, generation, judgement, usage)
 
     def _count_cancelled(self, role: Role, counter: UsageCounter) -> None:
         """Count what cancelled work had cost, once."""
@@ -298,7 +299,7 @@ class _Search:
         generation, judgement, fault = outcome.generation, outcome.judgement, outcome.fault
         if fault is not None:
             # A draft that could not be judged still answers the prompt; such a refinement is dropped.
-            keep_draft = generation is not None and outcome.parent is None
+            keep_draft = generation is not None and outcome.expand.parent is None
             spent = Usage() if generation is None or keep_draft else generation.usage
             failed = self._charge(generation, fault.usage)
             votes = failed if fault.stage == "judge" else Usage()
@@ -307,7 +308,7 @@ class _Search:
             if not keep_draft:
                 return None
         assert generation is not None
-        node = self._node(outcome.parent, generation, judgement, outcome.judge_usage)
+        node = self._node(outcome.expand, generation, judgement, outcome.judge_usage)
         self.nodes.append(node)
         if self.on_node is not None:
             self.on_node(node)
@@ -315,12 +316,12 @@ class _Search:
 
     def _node(
         self,
-        parent: int | None,
+        expand: Expand,
         generation: Generation,
         judgement: Judgement | None,
         judge_usage: Usage,
     ) -> Node:
-        votes = self._charge(generation, judge_usage)
+        votes, parent = self._charge(generation, judge_usage), expand.parent
         return Node(
             id=len(self.nodes),
             parent=parent,
@@ -332,6 +333,7 @@ class _Search:
             usage=generation.usage + votes,
             judge_usage=votes,
             seed=generation.seed,
+            statistics=dict(expand.statistics),
         )
 
     def _charge(self, generation: Generation | None, judge_usage: Usage) -> Usage:

@@ -6,9 +6,10 @@ children that exist and were judged.
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +33,18 @@ class Expand:
     n: int
     judged: bool = True
     """Whether the children are judged; an unjudged child never passes."""
+    statistics: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """What the strategy computed for this choice (arm, visits, posterior); kept in the record of each child."""
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for statistics that the record cannot hold."""
+        for name, value in self.statistics.items():
+            if not isinstance(value, bool | int | float | str) or (
+                isinstance(value, float) and not math.isfinite(value)
+            ):
+                raise UsageError(
+                    f"statistic {name!r} of an Expand is {value!r}; expected a finite number, a text, true or false"
+                )
 
 
 Plan = Generator[Sequence[Expand], tuple[Node, ...], None]
@@ -48,6 +61,9 @@ class SearchConfig:
     """Children of a level that are expanded further (paper: 2)."""
     depth: int = 3
     """Levels of refinement below a root (paper: 3)."""
+    seed: int = 0
+    """Seed of a strategy that draws at random. The driver derives it from the run's seed and the prompt's id, so a
+    search, its resumption and its replay draw alike."""
 
 
 class Strategy(Protocol):
@@ -69,8 +85,9 @@ class StrategySpec:
     roles: frozenset[Role] = frozenset(ROLES)
     """Roles that it uses. One that leaves the judge out yields `Expand(..., judged=False)` only,
     one that leaves the refiner out only drafts."""
-    max_drafts: int | None = None
-    """Most drafts of a tree, however large the budget; None where the budget alone limits them."""
+    max_drafts: int | Callable[[Any], int | None] | None = None
+    """Most drafts of a tree, however large the budget; None where the budget alone limits them. A function of the
+    options where it depends on them."""
     max_responses: Callable[[SearchConfig], int] | None = None
     """Most drafts and refinements of a tree when no draft fails, by the shape of the search; None
     where the budget alone limits them."""
@@ -91,13 +108,19 @@ class StrategySpec:
             return self.plan
         return partial(_with_options, self.plan, options)
 
+    def with_options(self, options: Any) -> StrategySpec:
+        """The spec of the strategy with its options, an instance of `self.options` or None; it has none of its own."""
+        limit = self.max_drafts(options) if callable(self.max_drafts) else self.max_drafts
+        return replace(self, plan=self.bind(options), max_drafts=limit, options=None)
+
     def num_responses(self, config: SearchConfig, budget: int) -> int:
         """Most drafts and refinements of a tree within a budget."""
         return min(budget, self.max_responses(config)) if self.max_responses else budget
 
     def num_drafts(self, budget: int) -> int:
         """Most drafts of a tree within a budget."""
-        return budget if self.max_drafts is None else min(self.max_drafts, budget)
+        limit = None if callable(self.max_drafts) else self.max_drafts
+        return budget if limit is None else min(limit, budget)
 
 
 def as_spec(target: object) -> StrategySpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from spar.config import FREE, DecodeConfig
 from spar.infer.judges import JudgeSettings
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
-from spar.infer.strategy import SearchConfig
+from spar.infer.strategy import SearchConfig, StrategySpec
 from spar.manifest import Manifest, with_sources
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.run.resolve import Engines, loaded_models, models, shown_model
@@ -50,14 +51,24 @@ def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
     )
 
 
+def strategy_with(name: str, arguments: Mapping[str, Any]) -> StrategySpec:
+    """The strategy of a name with its options set: what it does and its limits.
+
+    Raises
+    ------
+    UsageError
+        There is no such strategy, or an option that it does not take.
+    """
+    spec = STRATEGIES.spec(name)
+    return spec.with_options(
+        parse_options(spec.options, arguments, flag="--strategy-arg", name=name)
+    )
+
+
 def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
     """The driver's settings."""
-    spec = STRATEGIES.spec(config.strategy)
-    options = parse_options(
-        spec.options, config.strategy_args, flag="--strategy-arg", name=config.strategy
-    )
     return SearchSettings(
-        strategy=spec.bind(options),
+        strategy=strategy_with(config.strategy, config.strategy_args).plan,
         name=config.strategy,
         shape=SearchConfig(
             branching=config.branching, beam_width=config.beam_width, depth=config.depth

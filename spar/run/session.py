@@ -25,8 +25,8 @@ from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
-from spar.plugins import ENGINES, STRATEGIES
-from spar.run.build import open_roles, search_settings
+from spar.plugins import ENGINES
+from spar.run.build import open_roles, search_settings, strategy_with
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.placement import memory_shares, place_roles
@@ -206,7 +206,8 @@ class Run:
             )
 
     async def _draft(self, settings: SearchSettings) -> None:
-        num_drafts = STRATEGIES.spec(self.config.strategy).num_drafts(self.config.budget)
+        spec = strategy_with(self.config.strategy, self.config.strategy_args)
+        num_drafts = spec.num_drafts(self.config.budget)
         phase = DraftPhase(self.store.directory, self.store.manifest, settings, num_drafts)
         missing = (p for p in self.source.read() if p.id not in self.store.done)
         async with self._open_engines(("actor",)) as engines:

@@ -62,6 +62,7 @@ def node_sections(
         *_constraints(tree, node, annotations),
         *_optional("Reflection before it", node.reflection),
         *_optional("The refiner's whole reply", node.text),
+        *_strategy(node),
         *_source_prompt(tree, node, annotations),
         _cost(node),
     ]
@@ -155,6 +156,16 @@ def _findings(title: str, findings: Sequence[Finding]) -> Section:
 
 def _found(finding: Finding) -> str:
     return finding.line if finding.found else finding.constraint
+
+
+def _strategy(node: Node) -> Iterator[Section]:
+    """What the strategy computed when it asked for the node."""
+    if node.statistics:
+        lines = [
+            f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}"
+            for name, value in node.statistics.items()
+        ]
+        yield _text("Strategy, when it asked for this node", "\n".join(lines))
 
 
 def _source_prompt(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from spar.plugins import STRATEGIES
 from spar.store import read_trees
 
 SPAR = [sys.executable, "-m", "spar"]
@@ -89,7 +90,7 @@ def test_json_prints_one_object(tmp_path: Path) -> None:
     assert "trees" in run.stderr
 
 
-@pytest.mark.parametrize("strategy", ["greedy", "best-of-n", "iterative", "bfs", "dfs"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_budgets_hold_on_the_command_line(tmp_path: Path, strategy: str) -> None:
     """No tree of any strategy has more nodes than its budget, and every prompt is answered."""
     decode(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spar.errors import UsageError
 from spar.infer.search import Budget, SearchSettings, run_search
-from spar.infer.strategy import SearchConfig
+from spar.infer.strategies.ab_mcts import GaussianPosterior
+from spar.infer.strategy import Expand, SearchConfig
 from spar.plugins import STRATEGIES
+from spar.run.build import strategy_with
 from spar.types import SearchTree, best
 from tests.fakes import (
     DelayedEngine,
@@ -109,12 +114,30 @@ async def test_every_call_is_in_the_record(world: World, settings: SearchSetting
 
 
 async def shape_of(
-    table: TableRoles, name: str, *, rooted: bool = True, budget: int = 15, **shape: int
+    table: TableRoles,
+    name: str,
+    *,
+    rooted: bool = True,
+    budget: int = 15,
+    options: Mapping[str, object] | None = None,
+    **shape: int,
 ) -> SearchTree:
     """A search that follows a table, from the root `r` unless told otherwise."""
-    settings = make_settings(name, shape=SearchConfig(**shape), budget=Budget(budget))
+    settings = make_settings(
+        name,
+        strategy=strategy_with(name, options or {}).plan,
+        shape=SearchConfig(**shape),
+        budget=Budget(budget),
+    )
     roots = [make_root()] if rooted else []
     return await run_search(make_prompt(), table.roles, settings, roots=roots)
+
+
+def descendants(response: str, depth: int) -> list[str]:
+    """A response and what its refinements may be called, `depth` levels down."""
+    if depth == 0:
+        return [response]
+    return [response, *(text for c in "abcd" for text in descendants(response + c, depth - 1))]
 
 
 async def test_bfs_spends_the_papers_fifteen() -> None:
@@ -218,6 +241,112 @@ async def test_best_of_n_is_one_wave() -> None:
     assert tree.answer == "t"
 
 
+async def test_growing_waves_stop_at_a_pass() -> None:
+    """1, 1, 2, 4 ... drafts, none after the wave in which one passes; the drafts are those of one wave."""
+    table = TableRoles({"t": 5})
+    tree = await shape_of(table, "best-of-n", rooted=False, budget=9, options={"waves": "growing"})
+    assert table.drafted == ["r", "s", "t", "u"]
+    assert (tree.stop, tree.answer) == ("solved", "t")
+    whole = await shape_of(TableRoles({"t": 5}), "best-of-n", rooted=False, budget=9)
+    assert [node.seed for node in tree.nodes] == [node.seed for node in whole.nodes[:4]]
+
+
+async def test_growing_waves_double() -> None:
+    """Where nothing passes, each wave doubles the number of drafts, and the last is cut at the budget."""
+    waves = strategy_with("best-of-n", {"waves": "growing"}).plan((), SearchConfig())
+    sizes = [next(waves)[0].n, *(waves.send(())[0].n for _ in range(4))]
+    assert sizes == [1, 1, 2, 4, 8]
+
+
+async def test_iterative_restarts_with_a_new_draft() -> None:
+    """After so many attempts a new draft begins the next chain."""
+    table = TableRoles({"ta": 5})
+    tree = await shape_of(table, "iterative", rooted=False, options={"restart_after": 2})
+    assert table.drafted == ["r", "s", "t"]
+    assert table.refined == ["ra", "raa", "sa", "saa", "ta"]
+    assert tree.stop == "solved"
+
+
+async def test_best_first_leaves_a_branch_for_a_better_node() -> None:
+    """The best unrefined node is next, whatever its depth; equal ones shallowest first."""
+    table = TableRoles({"rb": 1, "rba": 2})
+    tree = await shape_of(table, "best-first", branching=2, budget=8)
+    assert table.refined == ["ra", "rb", "rba", "rbb", "rbaa", "rbab", "raa", "rab"]
+    assert [node.statistics["waiting"] for node in tree.nodes[1::2]] == [0, 1, 2, 3]
+
+
+async def test_the_beam_takes_in_new_drafts() -> None:
+    """Each wave refines the beam and drafts anew; the best of both go on, none beyond the depth."""
+    table = TableRoles({"s": 2, "ra": 1})
+    await shape_of(table, "beam", branching=1, depth=1, rooted=False, budget=7)
+    assert table.drafted == ["r", "s", "t", "u"]
+    assert table.refined == ["ra", "sa", "ta"]
+
+
+async def test_mcts_descends_to_the_best_value() -> None:
+    """Two drafts; the better one is refined first, and what comes of it counts for all nodes above."""
+    table = TableRoles({"s": 2})
+    tree = await shape_of(
+        table, "mcts", rooted=False, branching=2, budget=6, options={"exploration": 0.0}
+    )
+    assert table.drafted == ["r", "s"]
+    assert table.refined == ["sa", "sb", "saa", "sab"]
+    assert tree.nodes[2].statistics == {"visits": 1, "value": pytest.approx(2.5 / 6)}
+
+
+async def test_mcts_tries_what_was_seldom_visited() -> None:
+    """With a large weight of exploration the other draft is refined, too."""
+    table = TableRoles({"s": 2})
+    await shape_of(table, "mcts", rooted=False, branching=2, budget=8, options={"exploration": 9.0})
+    assert table.refined[:4] == ["sa", "sb", "ra", "rb"]
+
+
+@pytest.mark.parametrize("posterior", ["beta", "gaussian"])
+async def test_ab_mcts_goes_where_the_votes_are(posterior: str) -> None:
+    """More nodes are made below a draft if it and what comes of it get votes than if they do not."""
+    below = []
+    for num_yes in (0, 2):
+        table = TableRoles(dict.fromkeys(descendants("r", 4), num_yes))
+        tree = await shape_of(
+            table, "ab-mcts", rooted=False, budget=40, options={"posterior": posterior}
+        )
+        below.append(sum(node.response.startswith("r") for node in tree.nodes))
+        assert {node.statistics["arm"] for node in tree.nodes} == {"draft", "refine"}
+    assert below[1] > below[0] + 5
+
+
+def test_the_gaussian_posterior_is_that_of_all_observations() -> None:
+    """Updated one by one as the closed form of a normal-inverse-gamma with all of them at once."""
+    values = [0.1, 0.5, 0.4]
+    posterior = GaussianPosterior()
+    for value in values:
+        posterior.observe(0, 0, value)
+    average = sum(values) / 3
+    spread = sum((value - average) ** 2 for value in values)
+    assert posterior.mean == pytest.approx(3 * average / 4)
+    assert (posterior.kappa, posterior.nu) == (4, 4)
+    expected = (0.1 + spread + 3 * average**2 / 4) / 4
+    assert posterior.tau_squared == pytest.approx(expected)
+
+
+async def test_ab_mcts_drafts_anew_below_bad_drafts() -> None:
+    """Where nothing ever gets a vote, both arms go on being used."""
+    tree = await shape_of(TableRoles(), "ab-mcts", rooted=False, budget=10)
+    assert 1 < sum(node.parent is None for node in tree.nodes) < 10
+
+
+async def test_ab_mcts_draws_by_the_prompt() -> None:
+    """The same prompt and seed give the same tree, another seed or prompt another one."""
+    shapes = []
+    for seed, prompt_id in ((0, "p"), (0, "p"), (1, "p"), (0, "q")):
+        settings = make_settings("ab-mcts", seed=seed, budget=Budget(15))
+        prompt = make_prompt(prompt_id=prompt_id)
+        tree = await run_search(prompt, TableRoles().roles, settings)
+        shapes.append([node.parent for node in tree.nodes])
+    assert shapes[0] == shapes[1]
+    assert shapes[0] not in shapes[2:]
+
+
 async def test_greedy_is_one_call() -> None:
     """One draft, no vote, one node."""
     engine = DelayedEngine(World(), 0)
@@ -229,7 +358,10 @@ async def test_greedy_is_one_call() -> None:
 
 def test_the_table_lists_what_is_tested_by_hand() -> None:
     """A strategy that joins the table wants its own hand-worked tree here."""
-    assert set(STRATEGIES) == {"greedy", "best-of-n", "iterative", "bfs", "dfs"}
+    assert set(STRATEGIES) == {
+        *("greedy", "best-of-n", "iterative", "bfs", "dfs"),
+        *("best-first", "beam", "mcts", "ab-mcts"),
+    }
 
 
 async def test_a_wave_that_the_budget_cut_ends_the_tree_as_budget() -> None:
@@ -239,3 +371,10 @@ async def test_a_wave_that_the_budget_cut_ends_the_tree_as_budget() -> None:
         tree = await shape_of(TableRoles(), "bfs", rooted=False, budget=budget)
         stops.append(tree.stop)
     assert stops == ["budget", "exhausted"]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), [1]])
+def test_statistics_that_no_record_holds_are_refused(value: object) -> None:
+    """A list, nothing, or a number that is none would not come back from the file."""
+    with pytest.raises(UsageError, match="statistic 'x' of an Expand is"):
+        Expand(None, 1, statistics={"x": value})  # type: ignore[dict-item]  # the mistake

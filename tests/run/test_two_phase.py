@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import STRATEGIES
+from spar.run.build import strategy_with
 from spar.run.two_phase import (
     FOLDER,
     DraftPhase,
@@ -28,15 +31,16 @@ from spar.run.two_phase import (
 from spar.store import TREES, RunStore, read_trees, stored_trees
 from spar.types import Node, SearchTree, best
 from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
-from tests.strategies import worlds
+from tests.strategies import SEARCHED, worlds
 
 PROMPTS = [make_prompt(f"Write line {i}.", f"p{i}") for i in range(12)]
 MANIFEST = Manifest(spar_version="0", config={})
 
 
-def settings_for(name: str) -> SearchSettings:
+def settings_for(name: str, options: Mapping[str, Any] | None = None) -> SearchSettings:
     """Seven responses a tree."""
-    return make_settings(name, budget=Budget(7))
+    strategy = strategy_with(name, options or {}).plan
+    return make_settings(name, strategy=strategy, budget=Budget(7))
 
 
 def room() -> int:
@@ -44,29 +48,35 @@ def room() -> int:
     return 4
 
 
-def phase(directory: Path, name: str = "bfs") -> DraftPhase:
+def phase(
+    directory: Path, name: str = "bfs", options: Mapping[str, Any] | None = None
+) -> DraftPhase:
     """The first phase of a run."""
-    settings = settings_for(name)
-    num_drafts = STRATEGIES.spec(name).num_drafts(settings.budget.responses)
+    settings = settings_for(name, options)
+    num_drafts = strategy_with(name, options or {}).num_drafts(settings.budget.responses)
     return DraftPhase(directory, MANIFEST, settings, num_drafts)
 
 
-async def whole(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
+async def whole(
+    search: tuple[str, Mapping[str, Any]], world: World, directory: Path
+) -> dict[str, SearchTree]:
     """The trees of an ordinary run."""
     with RunStore.open(directory, MANIFEST) as store:
         roles = real_roles(FakeEngine(world))
-        await decode(PROMPTS, roles, settings_for(name), store, summary=Summary(), room=room)
+        await decode(PROMPTS, roles, settings_for(*search), store, summary=Summary(), room=room)
     return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
 
 
-async def halves(name: str, world: World, directory: Path) -> dict[str, SearchTree]:
+async def halves(
+    search: tuple[str, Mapping[str, Any]], world: World, directory: Path
+) -> dict[str, SearchTree]:
     """The trees of a run whose drafts are written first."""
     with RunStore.open(directory, MANIFEST) as store:
-        stage = phase(directory, name)
+        stage = phase(directory, *search)
         await stage.write(PROMPTS, real_roles(FakeEngine(world)), room, Listener())
         rest = real_roles(FakeEngine(no_drafts(world)))
         roles = type(rest)(StoredDrafts(directory / FOLDER), rest.judge, rest.refiner)
-        await decode(PROMPTS, roles, settings_for(name), store, summary=Summary(), room=room)
+        await decode(PROMPTS, roles, settings_for(*search), store, summary=Summary(), room=room)
     return {tree.prompt.id: timeless(tree) for tree in read_trees(directory)}
 
 
@@ -90,19 +100,19 @@ def beam_of_four(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
         frontier = yield [Expand(node.id, 2) for node in frontier]
 
 
-STRATEGIES_TO_TEST = [*STRATEGIES, STRATEGIES.name_of(beam_of_four)]
+STRATEGIES_TO_TEST = [*SEARCHED, (STRATEGIES.name_of(beam_of_four), {})]
 
 
-@pytest.mark.parametrize("name", STRATEGIES_TO_TEST)
-@settings(max_examples=10)
+@pytest.mark.parametrize("search", STRATEGIES_TO_TEST, ids=str)
+@settings(max_examples=5)
 @given(world=worlds)
 async def test_two_phases_make_the_same_trees(
-    name: str, world: World, tmp_path_factory: pytest.TempPathFactory
+    search: tuple[str, Mapping[str, Any]], world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """For every strategy: same drafts, seeds and cost, also where drafts are empty or undecided."""
     folder = tmp_path_factory.mktemp("run")
-    one_phase = await whole(name, world, folder / "one")
-    assert await halves(name, world, folder / "two") == one_phase
+    one_phase = await whole(search, world, folder / "one")
+    assert await halves(search, world, folder / "two") == one_phase
     assert len(one_phase) == len(PROMPTS)
 
 

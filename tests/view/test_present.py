@@ -22,6 +22,7 @@ from spar.view.node_detail import (
 from spar.view.palette import PALETTE
 from spar.view.present import header_lines, run_lines
 from spar.view.tree_lines import MAX_GUIDES, tree_lines
+from tests.fakes import make_root
 from tests.hostile import EVERYTHING, hostile_tree
 from tests.strategies import trees
 from tests.train.trees import make_tree, tree_of
@@ -365,3 +366,15 @@ def test_any_tree_can_be_shown(tree: SearchTree) -> None:
     out = io.StringIO()
     Console(file=out, width=60).print(*shown)
     assert unseen(out.getvalue()) == set()
+
+
+def test_a_node_shows_what_the_strategy_computed() -> None:
+    """Arms, visits and posteriors have a section of their own; a node without them has none."""
+    node = make_root()
+    computed = {"arm": "refine", "visits": 3, "value": 0.123456, "\x1b[1mname": "Beta(0.5, 5.5)"}
+    with_statistics = node.model_copy(update={"statistics": computed})
+    title = "Strategy, when it asked for this node"
+    sections = {s.title: s for s in node_sections(tree_of(with_statistics), with_statistics)}
+    assert sections[title].raw.startswith("arm: refine\nvisits: 3\nvalue: 0.1235\n")
+    assert "\x1b" not in sections[title].body.plain
+    assert title not in {s.title for s in node_sections(tree_of(node), node)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from spar.infer.rank import ranked
 from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig, StrategySpec, drafted
-from spar.types import Node, best
+from spar.types import Node
 
 
 def bfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
@@ -11,7 +12,7 @@ def bfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     frontier = yield from drafted(roots)
     for _ in range(config.depth):
         children = yield [Expand(node.id, config.branching) for node in frontier]
-        frontier = best(children, config.beam_width)
+        frontier = tuple(ranked(children)[: config.beam_width])
         if not frontier:
             return
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from spar.infer.rank import ranked
 from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig, StrategySpec, drafted
-from spar.types import Node, best
+from spar.types import Node
 
 
 def dfs(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
@@ -16,7 +17,7 @@ def _descend(node: Node, config: SearchConfig, levels: int) -> Plan:
     if levels == 0:
         return
     children = yield [Expand(node.id, config.branching)]
-    for child in best(children, config.beam_width):
+    for child in ranked(children)[: config.beam_width]:
         yield from _descend(child, config, levels - 1)
 
 
