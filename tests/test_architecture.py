@@ -95,7 +95,12 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         ("spar/errors.py", ("spar", "tui"), ()),
         ("spar/types.py", ("spar", "tui"), ()),
         ("spar/infer/strategy.py", ("spar", "asyncio"), ("spar.errors", "spar.types")),
-        ("spar/infer/strategies/*.py", ("spar", "asyncio"), ("spar.types", "spar.infer.strategy")),
+        ("spar/infer/rank.py", ("spar", "asyncio"), ("spar.types",)),
+        (
+            "spar/infer/strategies/*.py",
+            ("spar", "asyncio"),
+            ("spar.types", "spar.infer.strategy", "spar.infer.rank"),
+        ),
         ("spar/templates/**/*.py", ("spar",), ("spar.errors", "spar.types", "spar.templates")),
         (
             "spar/infer/engines/**/*.py",
