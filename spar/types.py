@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import add, attrgetter, sub
+from operator import add, attrgetter, not_, sub
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -22,11 +22,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    SerializerFunctionWrapHandler,
     StrictBool,
     StrictFloat,
     StrictInt,
-    model_serializer,
 )
 
 SCHEMA_VERSION = 1
@@ -118,7 +116,7 @@ class Usage(Record):
     aborted_calls: int = 0
     """Requests that were aborted, since others had decided (`race`, `--early-stop first`). Their tokens are
     not known and not counted."""
-    cut_calls: int = Field(default=0, exclude_if=lambda value: not value)
+    cut_calls: int = Field(default=0, exclude_if=not_)
     """Replies that ended at their token limit: drafts, votes without a verdict by then, refinements without
     their last marker. Part of `calls`; left out of the file where it is 0."""
 
@@ -149,7 +147,7 @@ class Finding(Record):
     """The constraint in words, with its arguments."""
     met: bool
     """Whether the response meets it."""
-    found: Text = Field(default="", exclude_if=lambda value: not value)
+    found: Text = Field(default="", exclude_if=not_)
     """What the program found, such as a count; "" where it cannot say, and then left out of the file."""
 
     @property
@@ -169,9 +167,9 @@ class Judgement(Record):
     """Text of the first vote on the other side; None if the votes agree."""
     probability: float | None = None
     """P(yes) at the verdict by the `logprob` judge; it is then the score."""
-    cut: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
+    cut: tuple[int, ...] = Field(default=(), exclude_if=not_)
     """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
-    findings: tuple[Finding, ...] = Field(default=(), exclude_if=lambda value: not value)
+    findings: tuple[Finding, ...] = Field(default=(), exclude_if=not_)
     """What programs found, constraint by constraint; left out of the file where no program judged."""
 
     @property
@@ -241,7 +239,7 @@ class Node(Record):
     """The text that answers the prompt."""
     reflection: Text | None = None
     """The refiner's text before the refinement; None for a draft."""
-    text: Text | None = None
+    text: Text | None = Field(default=None, exclude_if=lambda value: value is None)
     """The refiner's whole reply if `spar.templates.parse.refinement_text` does not reproduce it from
     reflection and response; else None, as for a draft."""
     judgement: Judgement | None = None
@@ -252,9 +250,7 @@ class Node(Record):
     """The votes' part of `usage`; it is counted at the first of several identical responses."""
     seed: int | None = None
     """Seed of the request that wrote the response; None if the run is unseeded."""
-    statistics: dict[Text, Statistic] = Field(
-        default_factory=dict, exclude_if=lambda value: not value
-    )
+    statistics: dict[Text, Statistic] = Field(default_factory=dict, exclude_if=not_)
     """What the strategy computed when it asked for this node, such as the arm, the visits and the posterior of its
     choice; left out of the file if empty."""
 
@@ -262,14 +258,6 @@ class Node(Record):
     def score(self) -> float:
         """The judgement's score; -1.0 for a node that was not judged, so it ranks last."""
         return self.judgement.score if self.judgement else -1.0
-
-    @model_serializer(mode="wrap")
-    def _without_absent_text(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Most nodes have no `text`: leaving it out keeps their lines short.
-        row: dict[str, Any] = dump(self)
-        if row.get("text") is None:
-            row.pop("text", None)
-        return row
 
 
 class Fault(Record):
