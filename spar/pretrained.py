@@ -20,6 +20,7 @@ from spar.models.loading import (
     load_tokenizer_files,
     quiet_hub,
 )
+from spar.models.registry import KNOWN_MODELS
 
 
 def check_model_folder(model: str) -> None:
@@ -32,9 +33,10 @@ def check_model_folder(model: str) -> None:
             read_header(path)
         return
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
+        known = "; rename it to use the known model of that name" if model in KNOWN_MODELS else ""
         raise UsageError(
             f"--model {model}: not a model folder (it has no config.json); "
-            "pass a Hugging Face folder, a GGUF file or a hub name"
+            f"pass a Hugging Face folder, a GGUF file or a hub name{known}"
         )
     if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
         raise UsageError(f"--model {model}: no such folder")
@@ -68,12 +70,12 @@ def prepare_model(model: str, note: Callable[[str], None], *, offline: bool = Fa
 
 def load_pretrained_tokenizer(model: str, **options: Any) -> Any:
     """`AutoTokenizer.from_pretrained`; raises `UsageError` where it fails."""
-    return load_tokenizer_files(local_model(model), **options)
+    return load_tokenizer_files(local_model(model), label=model, **options)
 
 
 def load_pretrained_model(model: str, **options: Any) -> Any:
     """`AutoModelForCausalLM.from_pretrained`, checked; raises as `spar.models.loading.load_model_files`."""
-    return load_model_files(local_model(model), **options)
+    return load_model_files(local_model(model), label=model, **options)
 
 
 def load_pretrained_config(model: str) -> Any:

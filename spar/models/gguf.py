@@ -24,9 +24,12 @@ from spar.models.cache import (
     CONVERSION,
     CachedModel,
     ModelSource,
+    file_sizes,
     gguf_digest,
+    is_unwritable,
     models_root,
     read_cached,
+    require_space,
     write_record,
     writing_to,
 )
@@ -39,6 +42,8 @@ RECORD = "spar.json"
 _MAGIC = b"GGUF"
 _EXACT_PARAMETERS = 1_000_000_000
 """Parameters from which a copy is stored in bfloat16."""
+_BYTES = {"fp32": 4, "bf16": 2}
+"""Bytes of a weight in a copy."""
 _PACKAGES = ("torch", "transformers", "accelerate", "gguf")
 
 
@@ -103,11 +108,12 @@ def converted_gguf(
             return cached
         start = time.monotonic()
         dtype = "fp32" if header.parameters < _EXACT_PARAMETERS else "bf16"
+        require_space(header.parameters * _BYTES[dtype], f"the copy of {path.name}")
         source = ModelSource(
             kind="file", location=path.name, sha256=digest, quantization=header.quantization
         )
         record = CachedModel(source=source, folder=str(folder), conversion=CONVERSION)
-        splits_alike = _write_copy(path, folder, dtype, record, header.splitting)
+        record, splits_alike = _write_copy(path, record, dtype, header.splitting)
     if not splits_alike:
         note(
             f"{path.name}: its tokenizer splits text as {header.splitting!r}, which transformers does not know; numbers "
@@ -204,8 +210,17 @@ def _cached_copy(path: Path, digest: str) -> CachedModel | None:
     return record.model_copy(update={"source": source})
 
 
-def _write_copy(path: Path, folder: Path, dtype: str, record: CachedModel, splitting: str) -> bool:
-    """Write the copy beside its place, and move it there once it is whole; returns as `_save`."""
+def _write_copy(
+    path: Path, record: CachedModel, dtype: str, splitting: str
+) -> tuple[CachedModel, bool]:
+    """Write the copy beside its place, and move it there once it is whole.
+
+    Returns
+    -------
+    tuple
+        The record with the files of the copy, and what `_save` returns.
+    """
+    folder = Path(record.folder)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
@@ -213,11 +228,14 @@ def _write_copy(path: Path, folder: Path, dtype: str, record: CachedModel, split
         # Neither transformers' progress bar nor what DeepSpeed says when it is imported can be turned off.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             splits_alike = _save(path, part, dtype, splitting)
+        record = record.model_copy(update={"files": file_sizes(part)})
         write_record(part / RECORD, record)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
-        return splits_alike
+        return record, splits_alike
     except load_failures() as error:
+        if is_unwritable(error):
+            raise
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise _refusal(path, f"it cannot be converted ({reason})") from error
     finally:

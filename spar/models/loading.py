@@ -114,7 +114,8 @@ def load_error(model: str, error: Exception) -> UsageError:
     if not isinstance(error, OSError | ValueError):
         reason = f"{type(error).__name__}: {reason}"
     return UsageError(
-        f"the model {model!r} cannot be loaded: {reason}; give a Hugging Face folder or hub name"
+        f"the model {model!r} cannot be loaded: {reason.removesuffix('.')}; "
+        "pass a Hugging Face folder, a GGUF file, a hub name or one of `spar models list`"
     )
 
 

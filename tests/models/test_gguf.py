@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from spar.infer.engines.hf import HfEngine
 from spar.infer.engines.vllm.args import engine_arguments
 from spar.models import gguf, local_model
 from spar.models.cache import gguf_digest
+from spar.models.folders import cached_model
 from spar.pretrained import (
     check_model_folder,
     load_pretrained_model,
@@ -118,6 +121,68 @@ def test_a_copy_of_an_older_conversion_is_made_again(cache: Path, tiny_gguf: Pat
     (folder / "tokenizer.json").write_text("wrong")
     assert local_model(str(tiny_gguf)) == str(folder)
     assert load_pretrained_tokenizer(str(tiny_gguf)).eos_token == "<|im_end|>"
+
+
+def without_weights(folder: Path) -> None:
+    """Delete the weights."""
+    (folder / "model.safetensors").unlink()
+
+
+def with_half_a_tokenizer(folder: Path) -> None:
+    """Cut the tokenizer's file."""
+    path = folder / "tokenizer.json"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize("damage", [without_weights, with_half_a_tokenizer])
+def test_a_copy_without_a_file_or_a_part_of_one_is_made_again(
+    cache: Path, tiny_gguf: Path, damage: Callable[[Path], object]
+) -> None:
+    """Else every command would fail at a folder that its user never named."""
+    folder = Path(local_model(str(tiny_gguf)))
+    damage(folder)
+    assert cached_model(str(tiny_gguf)) is None
+    assert local_model(str(tiny_gguf)) == str(folder)
+    assert load_pretrained_tokenizer(str(tiny_gguf)).eos_token == "<|im_end|>"
+    assert load_pretrained_model(str(tiny_gguf)).num_parameters() > 0
+
+
+def test_a_copy_that_does_not_fit_is_not_begun(
+    cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is not taken for a damaged file."""
+    usage = shutil.disk_usage(tiny_gguf)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    with pytest.raises(UsageError, match=r"has 0\.1 MB free; .* XDG_CACHE_HOME"):
+        prepare_model(str(tiny_gguf), lambda _: None)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_cache_that_cannot_be_written_is_named(
+    cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """One line says where the cache is, and how to choose another."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(gguf, "write_record", fail)
+    with pytest.raises(UsageError, match="cannot write to the cache of models") as caught:
+        local_model(str(tiny_gguf))
+    assert os.strerror(number) in str(caught.value)
+    assert "XDG_CACHE_HOME" in str(caught.value)
+
+
+def test_an_error_names_the_model_and_not_its_copy(
+    cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user knows no folder of the cache."""
+    folder = Path(local_model(str(tiny_gguf)))
+    size = (folder / "tokenizer.json").stat().st_size
+    (folder / "tokenizer.json").write_bytes(b"{" * size)
+    with pytest.raises(UsageError, match="cannot be loaded") as caught:
+        load_pretrained_tokenizer(str(tiny_gguf))
+    assert f"the model {str(tiny_gguf)!r}" in str(caught.value)
 
 
 def truncated(path: Path) -> None:

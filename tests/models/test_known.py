@@ -25,7 +25,7 @@ from spar.files import file_digest
 from spar.models import model_folder
 from spar.models.folders import cached_model, local_model, model_source
 from spar.models.registry import KNOWN_MODELS, HubWeights, KnownModel
-from spar.pretrained import load_pretrained_model
+from spar.pretrained import check_model_folder, load_pretrained_model
 from spar.train.loop import loop_pipeline
 from spar.train.pipeline import with_models
 from spar.train.recipe import load_train
@@ -219,7 +219,12 @@ def test_two_at_once_fetch_once(
 def test_a_folder_of_that_name_is_that_folder(
     known: KnownModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A path that exists is never taken for a known model."""
+    """A path that exists is never taken for a known model; one without a model says so."""
+    with monkeypatch.context() as in_empty:
+        (tmp_path / "runs" / NAME).mkdir(parents=True)
+        in_empty.chdir(tmp_path / "runs")
+        with pytest.raises(UsageError, match="rename it to use the known model of that name"):
+            check_model_folder(NAME)
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAME).mkdir()
     assert local_model(NAME, refuse) == NAME
