@@ -153,6 +153,15 @@ def test_empty_plugin_options_are_not_stored() -> None:
     assert EvalConfig.from_stored(config.stored()) == config
 
 
+def test_another_strategy_does_not_take_over_options() -> None:
+    """Grading, say, drafts greedily, whatever options the search's strategy has."""
+    config = EvalConfig(strategy="best-of-n", strategy_args={"waves": "growing"})
+    assert config.changed({"strategy": "greedy"}).strategy_args == {}
+    assert config.changed({"strategy": "best-of-n"}) == config
+    changed = config.changed({"strategy": "ab-mcts", "strategy_args": {"batch": 2}})
+    assert changed.strategy_args == {"batch": 2}
+
+
 def test_old_names_are_read() -> None:
     """Where an old and a new name are given, the later one wins."""
     assert DecodeConfig.from_stored(OLD_NAMES) == DecodeConfig(**RENAMED)

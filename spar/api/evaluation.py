@@ -130,7 +130,7 @@ async def sweep_async(
     Parameters
     ----------
     strategies:
-        Names, specs or functions.
+        Names, specs or functions; a name may have options of its own: "best-of-n:waves=growing".
     budgets:
         Most responses of a prompt, one point each.
     metric:

@@ -1,6 +1,7 @@
 """`spar sweep`: accuracy against what it costs, for every strategy and budget (the paper's Figure 5).
 
     spar sweep nano-if --limit 200
+    spar sweep nano-if --strategies best-of-n,best-of-n:waves=growing,ab-mcts,mypackage:ucb:c=0.7
     spar sweep ifeval --model DIR --strategies greedy,best-of-n,bfs --budgets 1,3,7,15 --out runs/figure5
 
 Trees that a larger run holds are not searched again. Each point is an evaluation of its own, which
@@ -52,7 +53,9 @@ def sweep(
     strategies: Annotated[
         str,
         typer.Option(
-            help=f"Comma-separated strategies: {accepted('strategy')}.", rich_help_panel="Search"
+            help=f"Comma-separated strategies: {accepted('strategy')}; own options follow a colon: "
+            "best-of-n:waves=growing.",
+            rich_help_panel="Search",
         ),
     ] = "greedy,best-of-n,iterative,bfs,dfs",
     budgets: Annotated[

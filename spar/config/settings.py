@@ -5,7 +5,8 @@ The order of the bases is the reverse of the order in which fields are stored an
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from spar.chat_template import REASONING_EFFORT
 from spar.config.fields import changeable, setting
@@ -36,6 +37,11 @@ class DecodeConfig(
         own = role.reasoning_effort
         effort = self.reasoning_effort if own == "auto" else own
         return "" if effort == "auto" else effort
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with other settings; another strategy does not take over the options of this one."""
+        other = changes.get("strategy", self.strategy) != self.strategy
+        return self.model_copy(update={**({"strategy_args": {}} if other else {}), **changes})
 
     def template_arguments(self, role: SamplingConfig) -> dict[str, Any]:
         """Variables of the chat template in a role's conversations."""

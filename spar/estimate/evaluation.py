@@ -43,8 +43,7 @@ def sweep_text(config: EvalConfig, request: EvalRequest, grid: Sweep) -> str:
     lines = [*_opening(opened), f"{len(points)} points:"]
     total = 0
     for point in points:
-        changed = {"strategy": point.strategy, "budget": point.budget, "depth": point.depth}
-        searched = opened.config.model_copy(update=changed)
+        searched = opened.config.model_copy(update=point.changes(opened.config.strategy_args))
         calls = most_calls(searched, len(opened.examples))[1]
         total += calls
         lines.append(

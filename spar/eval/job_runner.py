@@ -94,7 +94,7 @@ class DirectoryJobRunner:
 
     def _config(self, job: Job) -> EvalConfig:
         config = grader_config(self.config) if job.grader else self.config
-        return config.model_copy(update=dict(job.settings))
+        return config.changed(job.settings)
 
     def _title(self, job: Job, config: EvalConfig) -> str:
         name = f"{config.benchmark}/{job.name}" if job.name else config.benchmark

@@ -11,18 +11,21 @@ backtracks.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from spar.config import FREE, MAX_BUDGET
+from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
-from spar.infer.strategy import SearchConfig
+from spar.infer.strategy import SearchConfig, StrategySpec
 from spar.manifest import Manifest, config_digest
-from spar.plugins import STRATEGIES, safe_name
+from spar.plugins import safe_name
+from spar.run.build import strategy_with
 from spar.run.job import Job
 from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt
@@ -31,7 +34,7 @@ BUDGETS = (1, 3, 7, 15, 31)
 """Responses per prompt: powers of two minus one."""
 
 SEARCH = (
-    *("strategy", "budget", "branch", "keep", "depth", "gate", "stop"),
+    *("strategy", "strategy_args", "budget", "branch", "keep", "depth", "gate", "stop"),
     *("max_calls", "max_tokens", "max_seconds"),
 )
 """Settings that decide which requests a search makes, not the reply to a request."""
@@ -44,6 +47,7 @@ class Point:
     """One run of a sweep."""
 
     strategy: str
+    """A strategy, and options of its own where it has some: `best-of-n:waves=growing`."""
     budget: int
     depth: int
     """Levels of refinement; more than in the settings if these cannot spend the budget."""
@@ -52,6 +56,41 @@ class Point:
     def name(self) -> str:
         """The name of its directory."""
         return f"{safe_name(self.strategy)}-{self.budget}"
+
+    def changes(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings in which this point differs from others.
+
+        Parameters
+        ----------
+        shared:
+            Options of all strategies of the sweep; the point's own come before them.
+        """
+        name, options = parse_strategy(self.strategy)
+        changed = {"strategy": name, "budget": self.budget, "depth": self.depth}
+        return {**changed, "strategy_args": {**shared, **options}}
+
+
+def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
+    """A strategy's name and its options out of `name:option=value:option=value`; values are YAML.
+
+    Raises
+    ------
+    UsageError
+        A value that is not YAML.
+    """
+    name, *parts = re.split(r":(?=[\w-]+=)", text)
+    options = {}
+    for part in parts:
+        option, _, value = part.partition("=")
+        try:
+            options[option.replace("-", "_")] = load_yaml(value)
+        except ValueError as error:
+            raise UsageError(f"strategy {text!r}: {value!r} is not YAML ({error})") from error
+    return name, options
+
+
+def _spec(text: str) -> StrategySpec:
+    return strategy_with(*parse_strategy(text))
 
 
 def plan(
@@ -74,7 +113,7 @@ def plan(
     Raises
     ------
     UsageError
-        An unknown strategy, a budget below 1, none at all, or one that is given twice.
+        An unknown strategy or option, a budget below 1, none at all, or one that is given twice.
     """
     _check(strategies, budgets)
     return [
@@ -98,7 +137,7 @@ def _points(
 
 def _fixed(strategy: str, shape: SearchConfig) -> int | None:
     """The number of responses of a strategy whose depth does not change it, such as greedy; else None."""
-    most = STRATEGIES.spec(strategy).max_responses
+    most = _spec(strategy).max_responses
     deeper = replace(shape, depth=2 * shape.depth)
     return most(shape) if most and most(shape) == most(deeper) else None
 
@@ -106,7 +145,12 @@ def _fixed(strategy: str, shape: SearchConfig) -> int | None:
 def sources(points: Sequence[Point], point: Point) -> list[Point]:
     """The earlier points to replay from: those of the same strategy first, then by budget."""
     earlier = points[: points.index(point)]
-    return sorted(earlier, key=lambda source: (source.strategy != point.strategy, source.budget))
+
+    def distance(source: Point) -> tuple[bool, bool, int]:
+        alike = parse_strategy(source.strategy)[0] == parse_strategy(point.strategy)[0]
+        return source.strategy != point.strategy, not alike, source.budget
+
+    return sorted(earlier, key=distance)
 
 
 async def fill(store: RunStore, job: Job, settings: SearchSettings, folders: Sequence[Path]) -> int:
@@ -145,7 +189,7 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
             problem = f"{twice[0]} is given twice" if twice else "none is given"
             raise UsageError(f"--{what}: {problem}; give each once, separated by commas")
     for name in strategies:
-        STRATEGIES.check(name)
+        _spec(name)
     if max(budgets) > MAX_BUDGET:
         raise UsageError(
             f"--budgets: {max(budgets):,} is too large a budget; give integers up to {MAX_BUDGET:,}"
@@ -155,7 +199,7 @@ def _check(strategies: Sequence[str], budgets: Sequence[int]) -> None:
 
 
 def _deepened(strategy: str, budget: int, shape: SearchConfig) -> int:
-    spec = STRATEGIES.spec(strategy)
+    spec = _spec(strategy)
     while spec.num_responses(shape, budget) < budget:
         shape = replace(shape, depth=2 * shape.depth)
     return shape.depth

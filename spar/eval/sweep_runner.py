@@ -207,8 +207,7 @@ class _Counts:
 
 def _at(first: OpenedBenchmark, point: Point, directory: Path) -> OpenedBenchmark:
     """The benchmark at one point, its data read once for all of them."""
-    changed = {"strategy": point.strategy, "budget": point.budget, "depth": point.depth}
-    config = first.config.model_copy(update=changed)
+    config = first.config.model_copy(update=point.changes(first.config.strategy_args))
     return dataclasses.replace(first, config=config, outputs=RunOutputs(directory / point.name))
 
 

@@ -22,7 +22,12 @@ from spar.config import (
 )
 from spar.errors import UsageError
 
-FORCED: Mapping[str, Any] = {"strategy": "greedy", "budget": 1, "greedy_first": False}
+FORCED: Mapping[str, Any] = {
+    "strategy": "greedy",
+    "strategy_args": {},
+    "budget": 1,
+    "greedy_first": False,
+}
 """Fixed settings of an evolution: one sampled draft for each request."""
 TEMPERATURE, TOP_P = 0.7, 1.0
 """Of the teacher (paper, code: 0.7, top_p as the server has it)."""

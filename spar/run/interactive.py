@@ -184,7 +184,7 @@ class Session(Generic[C]):
         self, prompt: Prompt, listener: Listener, changes: dict[str, Any]
     ) -> SearchTree:
         TREE.set(next(self._numbers))
-        config = self.config.model_copy(update=changes)
+        config = self.config.changed(changes)
         await in_thread(lambda: check_prompts(config, Job("", ()), [prompt], listener.note))
         await in_thread(lambda: refuse_unrefinable(config, [prompt]))
         opened = await in_thread(lambda: self._open(changes, listener))

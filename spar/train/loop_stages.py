@@ -114,8 +114,14 @@ def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin)
     return Models(trained.get("actor", origin.actor), trained.get("refiner", origin.refiner))
 
 
-_SAMPLED = {"strategy": "best-of-n", "greedy_first": False, "vote_rule": "full"}
-"""All drafts are sampled, and every vote is cast, since judges learn from split votes."""
+_SAMPLED = {
+    "strategy": "best-of-n",
+    "strategy_args": {},
+    "greedy_first": False,
+    "vote_rule": "full",
+}
+"""All drafts are sampled, none is spared where an earlier one passes, and every vote is cast, since judges learn
+from split votes."""
 
 
 def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:

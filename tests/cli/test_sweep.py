@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from spar.cli.sweep import run
 from spar.config import EvalConfig, load_eval
 from spar.errors import UsageError
 from spar.eval.runner import EvalRequest, evaluate
+from spar.eval.sweep import Point
 from spar.eval.sweep_runner import Sweep, read_budgets, sweep
 from spar.eval.sweep_table import Row
 from spar.infer.engine import Completion, Deployment
 from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.infer.strategy import Expand, Plan, SearchConfig, StrategySpec
 from spar.plugins import BENCHMARKS, ENGINES
 from spar.progress import Progress
 from spar.record.evaluation import read_results
 from spar.store import read_summary
+from spar.types import Node
 from tests.cli.test_decode import comparable, rows, spar
 from tests.requires import requires
+from tests.strategies import SEARCHED
 
 pytestmark = [pytest.mark.slow, requires("matplotlib")]
 
@@ -72,17 +78,53 @@ def test_every_point_equals_an_evaluation(tmp_path: Path) -> None:
     """The same trees in every stage, the same metrics, and far fewer requests."""
     rows = swept(tmp_path / "sweep")
     by_sweep = len(ASKED)
+    check_rows(tmp_path, rows)
+    assert len(rows) == 13
+    assert by_sweep < 0.6 * (len(ASKED) - by_sweep)
+
+
+def check_rows(home: Path, rows: Sequence[Row]) -> None:
+    """Evaluate the points of `home/sweep` one by one, and compare."""
     for row in rows:
-        config = settings(strategy=row.strategy, budget=row.budget)
-        out = tmp_path / f"{row.strategy}-{row.budget}"
+        point = Point(row.strategy, row.budget, row.depth)
+        config = settings(**point.changes({}))
+        out = home / point.name
         ((real,), _) = asyncio.run(evaluate(config, EvalRequest(("toy",), out), Progress()))
-        made = tmp_path / "sweep" / "toy" / out.name
+        made = home / "sweep" / "toy" / out.name
         for stage in ("", "grades"):
             assert comparable(made / stage) == comparable(out / "toy" / stage)
         assert read_results(made).metrics == real.metrics
         assert read_summary(made)["calls"] == read_summary(out / "toy")["calls"]
-    assert len(rows) == 13
-    assert by_sweep < 0.6 * (len(ASKED) - by_sweep)
+
+
+class WideOptions(BaseModel):
+    """Options of a stranger's strategy."""
+
+    width: int = 2
+
+
+def wide(roots: tuple[Node, ...], config: SearchConfig, options: WideOptions) -> Plan:
+    """Draft, then refine the draft so often."""
+    for draft in roots or (yield [Expand(None, 1)]):
+        yield [Expand(draft.id, options.width, statistics={"width": options.width})]
+
+
+WIDE = StrategySpec(wide, options=WideOptions)
+
+
+def test_all_strategies_and_a_strangers_stand_in_one_table(tmp_path: Path) -> None:
+    """Each point equals an evaluation, whatever its trees were replayed from."""
+    strangers = ("tests.cli.test_sweep:WIDE", "tests.cli.test_sweep:WIDE:width=3")
+    variants = tuple(
+        ":".join([name, *(f"{option}={value}" for option, value in options.items())])
+        for name, options in SEARCHED
+        if options or name not in STRATEGIES
+    )
+    rows = swept(tmp_path / "sweep", 5, strategies=(*variants, *strangers))
+    assert [row.strategy for row in rows] == [*variants, *strangers]
+    check_rows(tmp_path, rows)
+    (table,) = (tmp_path / "sweep").rglob("sweep.md")
+    assert "| tests.cli.test_sweep:WIDE:width=3 | 5 |" in table.read_text()
 
 
 def test_rows_and_files(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from spar.config import FREE, EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS
 from spar.eval.plots import plot
-from spar.eval.sweep import Point, fill, plan, sources
+from spar.eval.sweep import Point, fill, parse_strategy, plan, sources
 from spar.eval.sweep_table import Row, headline, in_order, markdown, row, write_csv
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.search import Budget, SearchSettings, run_search
@@ -87,6 +87,10 @@ def test_the_plan_of_the_papers_figure() -> None:
     [
         (["bsf"], [1], "unknown strategy 'bsf'; did you mean 'bfs'"),
         (["bfs", "bfs"], [1], "--strategies: bfs is given twice"),
+        (["best-of-n:wave=all"], [1], "did you mean 'waves'"),
+        (["best-of-n:waves=some"], [1], "--strategy-arg waves='some': input should be 'all'"),
+        (["bfs:x=1"], [1], "--strategy-arg x: bfs has no options"),
+        (["ab-mcts:batch={"], [1], "is not YAML"),
         (["bfs"], [3, 1, 3], "--budgets: 3 is given twice"),
         (["bfs"], [], "--budgets: none is given"),
         ([], [1], "--strategies: none is given"),
@@ -97,6 +101,23 @@ def test_what_cannot_be_planned(strategies: list[str], budgets: list[int], compl
     """Told in one line."""
     with pytest.raises(UsageError, match=complaint):
         plan(strategies, budgets, PAPER)
+
+
+def test_options_stand_behind_a_colon() -> None:
+    """Variants of one strategy are points of their own, in directories of their own."""
+    points = plan(["best-of-n:waves=growing", "best-of-n", "bfs"], [3], PAPER)
+    assert [point.name for point in points] == ["best-of-n-waves-growing-3", "best-of-n-3", "bfs-3"]
+    assert points[0].changes({}) == {
+        "strategy": "best-of-n",
+        "budget": 3,
+        "depth": 3,
+        "strategy_args": {"waves": "growing"},
+    }
+    assert points[1].changes({"waves": "all"})["strategy_args"] == {"waves": "all"}
+    assert [source.strategy for source in sources([points[2], *points[:2]], points[1])] == [
+        *("best-of-n:waves=growing", "bfs")
+    ]
+    assert parse_strategy("my.package:ucb:c=0.7:n=2") == ("my.package:ucb", {"c": 0.7, "n": 2})
 
 
 def test_the_most_alike_runs_come_first() -> None:

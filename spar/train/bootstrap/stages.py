@@ -43,8 +43,18 @@ def bootstrap_stages(config: BootstrapConfig, run: Path) -> tuple[Stage, ...]:
         The bootstrap's folder.
     """
     teacher, student = config.teacher, config.student
-    sampled = {"strategy": "best-of-n", "budget": config.samples, "greedy_first": False}
-    answering = {"strategy": "greedy", "budget": 1, "greedy_first": config.greedy_answers}
+    sampled = {
+        "strategy": "best-of-n",
+        "strategy_args": {},
+        "budget": config.samples,
+        "greedy_first": False,
+    }
+    answering = {
+        "strategy": "greedy",
+        "strategy_args": {},
+        "budget": 1,
+        "greedy_first": config.greedy_answers,
+    }
 
     def generation(
         kind: type[GenerationSpec],
