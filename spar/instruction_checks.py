@@ -21,6 +21,7 @@ import logging
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ from typing import Any
 SEEDS = range(5)
 """langdetect's seeds; most of them decide. An odd number, so that there is no tie."""
 LIMIT_SECONDS = 5.0
-"""Processor time that one instruction of one response may take; honest ones take a hundredth of it."""
+"""Processor time of its thread that one instruction of one response may take; honest ones take a hundredth of it."""
+_LEAST_SECONDS = 0.01
+"""The shortest time after which the clock is looked at again."""
 SHOWN_CHARACTERS = 160
 """A longer description of an instruction is cut."""
 
@@ -123,7 +126,7 @@ class TooLong(Exception):
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise `TooLong` in here after so much processor time of this process.
+    """Raise `TooLong` in here after so much processor time of this thread.
 
     Only the main thread can be interrupted, and not on Windows: elsewhere there is no limit.
     """
@@ -132,7 +135,14 @@ def limited(seconds: float) -> Iterator[None]:
         yield
         return
 
+    end = time.thread_time() + seconds
+
     def stop(*_: object) -> None:
+        # The timer runs with every thread of the process: a model that generates beside this one is not counted.
+        remaining = end - time.thread_time()
+        if remaining > 0:
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(remaining, _LEAST_SECONDS))
+            return
         raise TooLong(f"more than {seconds:g} s")
 
     before = signal.signal(signal.SIGVTALRM, stop)

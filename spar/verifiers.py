@@ -23,6 +23,7 @@ A verdict comes with what was found in the response (`spar.observations`).
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import re
 from collections import Counter
@@ -34,6 +35,7 @@ from spar.errors import SparError, UsageError
 from spar.findings import finding
 from spar.ifbench_verifiers import IFBENCH_TYPES, unverifiable_types
 from spar.ifbench_verifiers import check as check_ifbench
+from spar.ifbench_verifiers import checkers as ifbench_checkers
 from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers, count
 from spar.instruction_checks import LIMIT_SECONDS, Checked, TooLong, limited
 from spar.observations import COUNTED, observe
@@ -48,6 +50,11 @@ Constraint = tuple[str, dict[str, Any]]
 CONSTRAINTS = "instruction_id_list"
 """Field of a prompt's meta with the types of its constraints."""
 
+RELATIONS = ("at least", "less than")
+"""How a number relates to its limit."""
+
+_RELATION_KEYS = frozenset({"relation", "let_relation", "capital_relation"})
+_LIST_KEYS = frozenset({"keywords", "forbidden_words"})
 _SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
 _WORD = re.compile(r"\w+")
 _WHOLE = re.compile(r"(\d)\.0\b")
@@ -279,12 +286,42 @@ def _own_verdict(response: str, name: str, arguments: Mapping[str, Any]) -> Chec
 def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
     """Which constraint's verifier refuses its arguments, tried on a short text; "" if none does."""
     parsed = [(name, arguments) for name, arguments in json.loads(constraints)]
+    for name, arguments in parsed:
+        if objection := _objection(name, arguments):
+            return f"{name} does not take the arguments {_shown(arguments)}: {objection}"
     checked = _verdicts("x", parsed, is_nano=is_nano)
     for (name, arguments), verdict in zip(parsed, checked, strict=True):
         # Some of IFBench's fail on a short text, after they have taken their arguments.
         if verdict.error and not (name in IFBENCH_TYPES and verdict.why):
             return f"{name} does not take the arguments {_shown(arguments)} ({verdict.error})"
     return ""
+
+
+def _objection(name: str, arguments: Mapping[str, Any]) -> str:
+    """What is wrong with a constraint's arguments where its verifier would not refuse them, "" if nothing is.
+
+    The packages' verifiers draw an argument that is missing, so that the verdict would be chance.
+    """
+    for key in _argument_names(name):
+        if key not in arguments:
+            return f"{key} is missing"
+    for key, value in arguments.items():
+        if key in _RELATION_KEYS and value not in RELATIONS:
+            return f"{key} is {_shown(value)}, accepted: {' or '.join(RELATIONS)}"
+        if key in _LIST_KEYS and not (
+            isinstance(value, list) and value and all(isinstance(word, str) for word in value)
+        ):
+            return f"{key} is {_shown(value)}, expected a list of words"
+    return ""
+
+
+def _argument_names(name: str) -> Sequence[str]:
+    """The arguments that a constraint type takes, all of them required."""
+    if name in VERIFIERS:
+        parameters = inspect.signature(VERIFIERS[name]).parameters.values()
+        return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    classes = ifbench_checkers() if name in IFBENCH_TYPES else checkers()
+    return classes[name](name).get_instruction_args_keys() or ()
 
 
 def _compare(count: int, relation: str, threshold: int) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import sys
+import time
+from itertools import repeat
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from spar import ifeval_verifiers
 from spar.errors import UsageError
+from spar.instruction_checks import TooLong, limited
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
 from spar.nano.teacher import FlawRates, write_draft, write_response
@@ -136,7 +140,25 @@ TWO_WORDS = {"num_words": 2, "relation": "at least"}
         ({"instruction_id_list": [COMMA, COMMA], "kwargs": [{}]}, "2 constraint types and 1 sets"),
         ({"instruction_id_list": ["punctuation:no_coma"]}, f"did you mean '{COMMA}'"),
         ({"instruction_id_list": ["a:b"]}, "no verifier knows the constraint type 'a:b'"),
-        ({"instruction_id_list": ["nano:exact_words"], "kwargs": [{"words": 3}]}, "TypeError"),
+        (
+            {"instruction_id_list": ["nano:exact_words"], "kwargs": [{"words": 3}]},
+            "num_words is missing",
+        ),
+        (
+            {
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"relation": "around", "num_words": 5}],
+            },
+            "relation is 'around', accepted: at least or less than",
+        ),
+        (
+            {"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": "tea"}]},
+            "keywords is 'tea', expected a list of words",
+        ),
+        (
+            {"instruction_id_list": ["keywords:forbidden_words"], "kwargs": [{}]},
+            "forbidden_words is missing",
+        ),
         (
             {"instruction_id_list": ["startend:end_checker"], "kwargs": [{"end_phrase": 5}]},
             "not take",
@@ -182,6 +204,38 @@ def test_null_arguments_are_left_out() -> None:
     assert passes("two words", words) is True
     (finding,) = verify_prompt("one", words)
     assert (finding.type, finding.met) == ("length_constraints:number_words", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("detectable_format:number_bullet_lists", "num_bullets"), ("count:numbers", "N")],
+)
+def test_an_argument_that_a_package_would_draw_is_missing(
+    nltk_data: None, name: str, missing: str
+) -> None:
+    """No verdict rests on a number that the packages' verifiers draw where the row has none."""
+    if name.startswith("count:"):
+        pytest.importorskip("if_verifiable")
+    row = prompt({"instruction_id_list": [name], "kwargs": [{missing: None}]})
+    assert f"{missing} is missing" in unverifiable(row)
+    assert verify_prompt("- One 1.", row) == ()
+
+
+def test_threads_beside_a_verifier_do_not_use_up_its_time() -> None:
+    """The limit is of the thread's own processor time: a model that generates meanwhile is not counted."""
+    end = time.monotonic() + 0.4
+    busy = [
+        Thread(target=lambda: any(time.monotonic() > end for _ in repeat(None))) for _ in range(2)
+    ]
+    for thread in busy:
+        thread.start()
+    with limited(0.15):
+        for thread in busy:
+            thread.join()
+    start = time.thread_time()
+    with pytest.raises(TooLong), limited(0.1):
+        any(False for _ in repeat(None))
+    assert time.thread_time() - start < 2
 
 
 def test_nano_prompts_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
