@@ -275,6 +275,8 @@ class Fault(Record):
     """Cost of the attempt."""
     judge_usage: Usage = Usage()
     """The votes' part of `usage`."""
+    is_final: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether another refinement of the node fails too, so that none was tried; left out of the file if it may not."""
 
 
 class SearchTree(Record):

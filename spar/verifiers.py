@@ -28,6 +28,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -188,6 +189,37 @@ def constraints_of(prompt: Prompt) -> list[Constraint]:
             f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
         )
     return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPart:
+    """What of a prompt's constraints programs know."""
+
+    prompt: Prompt | None
+    """The prompt under these alone; None without any."""
+    is_partial: bool
+    """Whether the prompt has constraints that they do not know, or none that is listed."""
+
+
+def known_part(prompt: Prompt) -> KnownPart:
+    """The constraints of a prompt whose types programs know.
+
+    Raises
+    ------
+    UsageError
+        The fields with the constraints are malformed.
+    """
+    try:
+        constraints = constraints_of(prompt)
+    except ValueError as error:
+        raise UsageError(f"prompt {prompt.id!r}: {error}") from error
+    known = [each for each in constraints if each[0] in KNOWN_TYPES]
+    if not known:
+        return KnownPart(None, True)
+    names, arguments = ([*column] for column in zip(*known, strict=True))
+    meta = {**prompt.meta, CONSTRAINTS: names, "kwargs": arguments}
+    part = prompt.model_copy(update={"meta": meta})
+    return KnownPart(part, len(known) < len(constraints))
 
 
 def count_words(text: str) -> int:

@@ -31,6 +31,7 @@ from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text
 from spar.run.decoding import prompt_source, run_decode, source_of
+from spar.run.prompt_checks import refuse_prompts
 from spar.sanitize import printable
 from spar.store import read_trees
 
@@ -72,6 +73,7 @@ def decode(
         source = source_of([prompt_from_text(prompt)])
         config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
     if dry_run:
+        refuse_prompts(config, source.read)
         print(printable(dry_run_text(config, next(source.read()), source.count)))
         return
     work = run_decode(

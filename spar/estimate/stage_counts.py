@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from spar.estimate.calls import most_responses
-from spar.plugins import JUDGES
+from spar.plugins import JUDGES, REFINERS
 from spar.train.data.selection import QUOTAS
 from spar.train.recipe import TrainConfig
 from spar.train.specs import (
@@ -36,6 +36,9 @@ class StageCounts:
     drafts: int = 0
     draft_votes: int = 0
     refinements: int = 0
+    """By a model."""
+    program_refinements: int = 0
+    """By a program, without a call."""
     search_votes: int = 0
     evaluations: int = 0
     text_bytes: int = 0
@@ -48,6 +51,7 @@ class StageCounts:
             drafts=self.drafts + other.drafts,
             draft_votes=self.draft_votes + other.draft_votes,
             refinements=self.refinements + other.refinements,
+            program_refinements=self.program_refinements + other.program_refinements,
             search_votes=self.search_votes + other.search_votes,
             evaluations=self.evaluations + other.evaluations,
             text_bytes=self.text_bytes + other.text_bytes,
@@ -93,8 +97,10 @@ def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:
         refined = prompts * (most_responses(free) - 1)
         # A node holds reflection and response, and the whole reply where these are not all of it.
         node = NODE_BYTES + 2 * _reply_bytes(config.refine.max_tokens) + vote
+        by_model = REFINERS.spec(config.refiner or "model").uses_model
         return StageCounts(
-            refinements=refined,
+            refinements=refined if by_model else 0,
+            program_refinements=0 if by_model else refined,
             search_votes=refined * votes_each,
             text_bytes=int(trees + refined * node),
         )

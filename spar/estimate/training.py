@@ -99,10 +99,13 @@ def lines(estimate: Estimate) -> list[str]:
         )
     generated = [f"{counts.drafts:,} drafts"] * bool(counts.drafts)
     generated += [f"{counts.draft_votes:,} votes on drafts"] * bool(counts.draft_votes)
-    if counts.refinements:
-        generated.append(
-            f"in searches at most {counts.refinements:,} refinements and {counts.search_votes:,} votes"
-        )
+    searched = [f"{counts.refinements:,} refinements"] * bool(counts.refinements)
+    searched += [f"{counts.program_refinements:,} refinements by a program"] * bool(
+        counts.program_refinements
+    )
+    searched += [f"{counts.search_votes:,} votes"] * bool(counts.search_votes)
+    if searched:
+        generated.append(f"in searches at most {' and '.join(searched)}")
     if generated:
         output.append(f"generation: {', '.join(generated)}")
     steps = [f"{number:,} steps of {name.upper()}" for name, number in counts.steps.items()]

@@ -20,7 +20,7 @@ from spar.infer.engine import Engine
 from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge
 from spar.infer.roles import Judge, Seeds
 from spar.types import Judgement, Prompt, Usage
-from spar.verifiers import CONSTRAINTS, KNOWN_TYPES, constraints_of, unverifiable, verify_prompt
+from spar.verifiers import known_part, unverifiable, verify_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +62,6 @@ class HybridJudge:
         # The vote's text comes last: its verdict is the reply's.
         text = "\n".join([*finding_lines(findings), "", votes.critique])
         return votes.model_copy(update={"critique": text, "findings": findings}), usage
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPart:
-    """What of a prompt's constraints programs know."""
-
-    prompt: Prompt | None
-    """The prompt under these alone; None without any."""
-    is_partial: bool
-    """Whether the prompt has constraints that they do not know, or none that is listed."""
-
-
-def known_part(prompt: Prompt) -> KnownPart:
-    """The constraints of a prompt whose types programs know.
-
-    Raises
-    ------
-    UsageError
-        The fields with the constraints are malformed.
-    """
-    try:
-        constraints = constraints_of(prompt)
-    except ValueError as error:
-        raise UsageError(f"prompt {prompt.id!r}: {error}") from error
-    known = [each for each in constraints if each[0] in KNOWN_TYPES]
-    if not known:
-        return KnownPart(None, True)
-    names, arguments = ([*column] for column in zip(*known, strict=True))
-    meta = {**prompt.meta, CONSTRAINTS: names, "kwargs": arguments}
-    part = prompt.model_copy(update={"meta": meta})
-    return KnownPart(part, len(known) < len(constraints))
 
 
 def require_checkable(prompts: Iterable[Prompt]) -> None:

@@ -99,6 +99,8 @@ class _Record:
     """Attempts so far, by parent; the driver makes them in order."""
     attempts: dict[int | None, dict[int, Node | Fault]] = field(default_factory=dict)
     """The attempts below a parent, computed when they are first needed."""
+    closing: dict[int | None, Fault] = field(default_factory=dict)
+    """Node to the fault after which no more of its refinements were tried."""
     waves: list[float] = field(default_factory=list)
     """Seconds of each wave's slowest attempt."""
     wrote: dict[str, float] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class _Record:
     def of(cls, tree: SearchTree, seed: int | None, num_roots: int) -> _Record:
         """Read a tree's judgements."""
         record = cls(tree, seed, num_roots)
+        record.closing = {fault.parent: fault for fault in tree.faults if fault.is_final}
         own = tree.nodes[num_roots:]
         for node in own:
             if node.judgement is not None:
@@ -157,7 +160,7 @@ class _Record:
         self.tried[parent] += 1
         if parent not in self.attempts:
             self.attempts[parent] = self._attempts(parent)
-        attempt = self.attempts[parent].get(index)
+        attempt = self.attempts[parent].get(index, self.closing.get(parent))
         if attempt is None:
             raise _NotHeldError
         usage = attempt.usage - attempt.judge_usage
@@ -167,7 +170,7 @@ class _Record:
             seed, text = attempt.seed, attempt.text
             return Generation(attempt.response, attempt.reflection, usage, seed, text)
         if attempt.stage != "judge":
-            raise AttemptFailed(attempt.reason, attempt.text, usage)
+            raise AttemptFailed(attempt.reason, attempt.text, usage, is_final=attempt.is_final)
         response = self.lost[_position(self.tree.faults, attempt)]
         self.wrote[response] = usage.seconds
         return Generation(response, None, usage, None)

@@ -1,6 +1,7 @@
 """The refiner that is a program: `--refiner rewrite` makes the smallest edits that meet a prompt's constraints.
 
-It reads the prompt's `instruction_id_list` and `kwargs`, not the critique, and calls no model. What it cannot fix, such
+It reads the prompt's `instruction_id_list` and `kwargs`, not the critique, and calls no model. Constraints of types
+that no program knows are left alone. What it cannot fix, such
 as a text that is too short, is a failed attempt with its reason, or stays unmet beside what could be fixed.
 """
 
@@ -13,7 +14,7 @@ from spar.errors import UsageError
 from spar.infer.roles import AttemptFailed, Generation, RefinerSpec, Seeds
 from spar.rewrite.search import rewrite
 from spar.types import Node, Prompt, Usage
-from spar.verifiers import CONSTRAINTS, unverifiable
+from spar.verifiers import CONSTRAINTS, known_part, unverifiable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +27,42 @@ class RewriteRefiner:
         Raises
         ------
         AttemptFailed
-            The prompt's constraints cannot be checked, all are met, or no program can fix one of those that are not.
+            Programs can check none of the prompt's constraints, all that they check are met, or they can fix none of
+            those that are not.
         """
-        if reason := unverifiable(prompt):
-            raise AttemptFailed(f"the prompt cannot be rewritten for: {reason}", "", Usage())
+        known, reason = _verifiable_part(prompt)
+        if known is None:
+            reason = f"the prompt cannot be rewritten for: {reason}"
+            raise AttemptFailed(reason, "", Usage(), is_final=True)
         seed = seeds(0)
-        result = rewrite(prompt, parent.response, seed=seed)
+        result = rewrite(known, parent.response, seed=seed)
         if all(result.before):
-            reason = "every constraint is met already; there is nothing to rewrite"
-            raise AttemptFailed(reason, "", Usage())
+            reason = (
+                "every constraint that programs check is met already; there is nothing to rewrite"
+            )
+            raise AttemptFailed(reason, "", Usage(), is_final=True)
         if not result.improved:
-            raise AttemptFailed(f"cannot fix {'; '.join(result.unfixed)}", "", Usage())
+            reason = f"cannot fix {'; '.join(result.unfixed)}"
+            raise AttemptFailed(reason, "", Usage(), is_final=not result.has_edits)
         return Generation(result.response, result.reflection, Usage(), seed)
+
+
+def _verifiable_part(prompt: Prompt) -> tuple[Prompt | None, str]:
+    """The prompt under the constraints of known types; None and the reason where they cannot be checked."""
+    try:
+        known = known_part(prompt).prompt
+    except UsageError as error:
+        return None, str(error)
+    reason = unverifiable(known or prompt)
+    return (None, reason) if reason else (known, "")
 
 
 def require_any_verifiable(prompts: Iterable[Prompt]) -> None:
     """Raise `UsageError` if there are prompts, and programs can check the constraints of none of them."""
     first = ""
     for prompt in prompts:
-        reason = unverifiable(prompt)
-        if not reason:
+        known, reason = _verifiable_part(prompt)
+        if known is not None:
             return
         first = first or f"prompt {prompt.id!r}: {reason}"
     if first:

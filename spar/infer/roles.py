@@ -50,13 +50,16 @@ class AttemptFailed(SparError):
         The last text that could not be used.
     usage:
         What the failed work cost.
+    is_final:
+        Whether another attempt at the same node fails too, whatever its seed: then no more of the budget is spent there.
     """
 
-    def __init__(self, reason: str, text: str, usage: Usage) -> None:
+    def __init__(self, reason: str, text: str, usage: Usage, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.text = text
         self.usage = usage
+        self.is_final = is_final
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,8 @@ class _Search:
         self._spent = 0
         self._bound = False
         self._num_tried: Counter[int | None] = Counter()
+        self._closed: set[int | None] = set()
+        """Nodes whose refinement failed for good."""
         self._charged: set[str] = set()
         self._cancelled = 0
         self._cancelled_usage: dict[Role, Usage] = {}
@@ -147,8 +149,16 @@ class _Search:
         if self._solved():
             return "solved"
         try:
-            wave = next(plan)
-            while clipped := self._clip(wave):
+            wave, num_skipped = next(plan), 0
+            # A strategy that learns from failures may ask a few times more before it turns to other nodes.
+            while num_skipped <= self.settings.budget.responses:
+                if self._is_closed(wave):
+                    num_skipped += 1
+                    wave = plan.send(())
+                    continue
+                clipped, num_skipped = self._clip(wave), 0
+                if not clipped:
+                    break
                 children = await self._run_wave(clipped)
                 if self._solved():
                     return "solved"
@@ -194,12 +204,20 @@ class _Search:
         clipped = []
         for expand in wave:
             self._check_expand(expand)
+            if expand.parent in self._closed:
+                continue
             granted = min(expand.n, remaining)
             self._bound = self._bound or granted < expand.n
             remaining -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
         return clipped
+
+    def _is_closed(self, wave: Sequence[Expand]) -> bool:
+        """Whether a wave asks for refinements of nodes alone of which none can succeed."""
+        if not self._closed or not isinstance(wave, Sequence) or not wave:
+            return False
+        return all(isinstance(each, Expand) and each.parent in self._closed for each in wave)
 
     def _check_expand(self, expand: Expand) -> None:
         """Raise `UsageError` where a strategy yields something else, or expands a node that is not there."""
@@ -297,6 +315,13 @@ class _Search:
     def _append(self, outcome: _Outcome) -> Node | None:
         """Record an attempt; returns the node that the strategy may expand, if there is one."""
         generation, judgement, fault = outcome.generation, outcome.judgement, outcome.fault
+        if fault is not None and fault.is_final:
+            if fault.parent in self._closed and fault.usage == Usage():
+                # The wave's other attempts at the node say the same, and cost nothing.
+                self._spent -= 1
+                self._bound = False
+                return None
+            self._closed.add(fault.parent)
         if fault is not None:
             # A draft that could not be judged still answers the prompt; such a refinement is dropped.
             keep_draft = generation is not None and outcome.expand.parent is None
@@ -356,5 +381,10 @@ def _never(_: _Outcome) -> bool:
 
 def _fault(parent: int | None, stage: FaultStage, error: AttemptFailed) -> Fault:
     return Fault(
-        parent=parent, stage=stage, reason=error.reason, text=error.text, usage=error.usage
+        parent=parent,
+        stage=stage,
+        reason=error.reason,
+        text=error.text,
+        usage=error.usage,
+        is_final=error.is_final and stage == "refine",
     )

@@ -49,6 +49,9 @@ class Rewritten:
     unfixed: tuple[str, ...] = ()
     """The constraints that are not met, each with the reason."""
 
+    has_edits: bool = True
+    """Whether a fix of what is not met had an edit to try; without, another seed does no better."""
+
     @property
     def improved(self) -> bool:
         """Whether more constraints are met than before."""
@@ -128,7 +131,14 @@ class _Search:
             for i, met in enumerate(best.met)
             if not met
         ]
-        return Rewritten(best.text, best.summaries, start.met, best.met, tuple(unfixed))
+        return Rewritten(
+            best.text,
+            best.summaries,
+            start.met,
+            best.met,
+            tuple(unfixed),
+            has_edits=bool(self.offered),
+        )
 
     def verify(self, text: str) -> tuple[bool, ...]:
         if text not in self.verified:

@@ -25,8 +25,7 @@ from spar.prompts import (
 from spar.record.layout import BUILT_IN_PROMPTS
 from spar.rows.read import is_repeatable
 from spar.run.build import make_manifest
-from spar.run.job import Job
-from spar.run.prompt_checks import refuse_unjudgeable, refuse_unrefinable
+from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run, in_thread
@@ -123,8 +122,7 @@ async def run_decode(
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
-        await in_thread(lambda: refuse_unjudgeable(config, Job("", ()), source.read()))
-        await in_thread(lambda: refuse_unrefinable(config, source.read()))
+        await in_thread(lambda: refuse_prompts(config, source.read))
     try:
         opened = RunStore.open(directory, manifest, fresh=overwrite)
     except UsageError as error:  # nor must it be possible to write into its directory

@@ -1,12 +1,12 @@
 """What is said about a run's prompts before anything is generated.
 
-A judge that cannot judge every prompt refuses the run, and so does a refiner that can refine for none; where only the ground truth of the summary is missing
-for some prompts, a line says which.
+A judge that cannot judge every prompt refuses the run, and so does a refiner that can refine for none; where only the
+ground truth of the summary is missing for some prompts, a line says which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from spar.config import DecodeConfig
 from spar.infer.engine import NoteCallback
@@ -31,6 +31,18 @@ def refuse_unrefinable(config: DecodeConfig, prompts: Iterable[Prompt]) -> None:
     check = REFINERS.spec(config.refiner or "model").check_prompts
     if check is not None and "refiner" in STRATEGIES.spec(config.strategy).roles:
         check(prompts)
+
+
+def refuse_prompts(config: DecodeConfig, read: Callable[[], Iterable[Prompt]]) -> None:
+    """Raise `UsageError` if the judge cannot judge every prompt of a new run, or the refiner can refine for none.
+
+    Parameters
+    ----------
+    read:
+        Reads the prompts; called once for each of the two.
+    """
+    refuse_unjudgeable(config, Job("", ()), read())
+    refuse_unrefinable(config, read())
 
 
 def check_prompts(

@@ -313,6 +313,13 @@ def test_dry_run_prints_prompts_and_maximum_calls(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
+    """A judge that cannot judge the prompts says so before any time is planned for them."""
+    file = rows(tmp_path / "p.jsonl", {"prompt": "Write."})
+    run = decode(file, "--judge", "verifier", "--dry-run", check=2)
+    assert "it has no constraints" in run.stderr
+
+
 def test_custom_templates(tmp_path: Path) -> None:
     """A folder with judge.txt replaces that template, and its digest is in the manifest."""
     folder = tmp_path / "t"

@@ -431,3 +431,13 @@ def test_the_estimate_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_refinements_by_a_program_are_not_counted_as_a_models() -> None:
+    """Nor are votes of a judge that is a program."""
+    programs = ("decode.judge=verifier", "search.refiner=rewrite")
+    by_model, by_program = estimate_here().counts, estimate_here(*programs).counts
+    assert (by_model.program_refinements, by_program.refinements) == (0, 0)
+    assert by_program.program_refinements == by_model.refinements > 0
+    (line,) = [each for each in lines(estimate_here(*programs)) if each.startswith("generation")]
+    assert line.endswith(f"in searches at most {by_model.refinements:,} refinements by a program")

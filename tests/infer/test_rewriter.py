@@ -14,9 +14,11 @@ from spar.estimate.calls import dry_run_text, most_calls
 from spar.infer.engine import Sampling
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.judges import VERIFIER, JudgeSettings
+from spar.infer.replay import replay
 from spar.infer.rewriter import REWRITE, RewriteRefiner
 from spar.infer.roles import Actor, AttemptFailed, Roles
-from spar.infer.search import run_search
+from spar.infer.search import Budget, run_search
+from spar.plugins import STRATEGIES
 from spar.run.resolve import required_roles
 from spar.templates import load
 from spar.types import Node, SearchTree, Usage
@@ -42,7 +44,7 @@ def node(response: str = DRAFT) -> Node:
     return Node(id=0, parent=None, depth=0, response=response)
 
 
-async def grown(strategy: str, prompt: spar.Prompt = PROMPT) -> SearchTree:
+async def grown(strategy: str, prompt: spar.Prompt = PROMPT, budget: int = 15) -> SearchTree:
     """A search with programs as the judge and the refiner."""
     engine = FakeEngine(lambda _: DRAFT)
     sampling, templates = Sampling(max_tokens=99), load()
@@ -51,7 +53,7 @@ async def grown(strategy: str, prompt: spar.Prompt = PROMPT) -> SearchTree:
         VERIFIER.open(JudgeSettings(engine, sampling, templates)),
         REWRITE.make(engine, sampling, templates),
     )
-    return await run_search(prompt, roles, make_settings(strategy))
+    return await run_search(prompt, roles, make_settings(strategy, budget=Budget(budget)))
 
 
 @pytest.mark.parametrize("strategy", ["bfs", "dfs", "iterative"])
@@ -69,20 +71,49 @@ async def test_a_search_ends_with_a_refinement_that_passes(strategy: str) -> Non
         assert len({refined.response for refined in tree.nodes}) > 2
 
 
-async def test_what_no_program_can_fix_is_a_fault_with_its_reason() -> None:
-    """A text that is too short is left as it is."""
-    tree = await grown("bfs", SHORT)
-    assert len(tree.nodes) == 1
-    assert {fault.reason for fault in tree.faults} == {
-        "cannot fix length_constraints:number_words at least 300 (the text has 37 words, and a program cannot "
-        "invent more)"
+@pytest.mark.parametrize(
+    "strategy", [name for name in STRATEGIES if "refiner" in STRATEGIES.spec(name).roles]
+)
+@pytest.mark.parametrize("budget", [5, 15])
+async def test_what_no_program_can_fix_is_one_fault_with_its_reason(
+    strategy: str, budget: int
+) -> None:
+    """A text that is too short is not tried again, and the budget goes to drafts if at all; a replay finds the same."""
+    tree = await grown(strategy, SHORT, budget)
+    assert all(each.parent is None for each in tree.nodes)
+    assert {(fault.reason, fault.is_final) for fault in tree.faults} == {
+        (
+            "cannot fix length_constraints:number_words at least 300 (the text has 37 words, and a program cannot "
+            "invent more)",
+            True,
+        )
     }
+    parents = [fault.parent for fault in tree.faults]
+    assert len(parents) == len(set(parents))
+    assert len(tree.nodes) + len(tree.faults) <= budget
+    if strategy in ("bfs", "dfs", "iterative"):
+        assert (len(tree.nodes), len(tree.faults), tree.stop) == (1, 1, "exhausted")
+    replayed = await replay(tree, make_settings(strategy, budget=Budget(budget)))
+    assert replayed is not None
+    assert timeless(replayed) == timeless(tree)
+
+
+async def test_constraints_of_unknown_types_are_left_alone() -> None:
+    """What programs know is fixed; without any, nothing is."""
+    prompt = prompt_with(("punctuation:no_comma", {}), ("my:type", {"a": 1}))
+    generation = await RewriteRefiner().refine(prompt, node("Tea, please."), lambda _: 1)
+    assert generation.response == "Tea please."
+    assert REWRITE.check_prompts is not None
+    REWRITE.check_prompts([prompt])
+    with pytest.raises(AttemptFailed, match="my:type") as caught:
+        await RewriteRefiner().refine(prompt_with(("my:type", {})), node(), lambda _: 1)
+    assert caught.value.is_final
 
 
 @pytest.mark.parametrize(
     ("prompt", "response", "reason"),
     [
-        (SHORT, "tea " * 300, "every constraint is met already"),
+        (SHORT, "tea " * 300, "every constraint that programs check is met already"),
         (make_prompt(), "tea", "it has no constraints"),
     ],
 )
