@@ -35,6 +35,11 @@ _LEAST_SECONDS = 0.01
 """The shortest time after which the clock is looked at again."""
 SHOWN_CHARACTERS = 160
 """A longer description of an instruction is cut."""
+RELATIONS = ("at least", "less than")
+"""How a number relates to its limit."""
+
+_RELATION_KEYS = frozenset({"relation", "let_relation", "capital_relation"})
+_LIST_KEYS = frozenset({"keywords", "forbidden_words"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,35 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def argument_error(names: Iterable[str], arguments: Mapping[str, Any]) -> str:
+    """What is wrong with a constraint's arguments where its verifier would not refuse them, "" if nothing is.
+
+    The packages' verifiers draw an argument that is missing, so that the verdict would be chance.
+
+    Parameters
+    ----------
+    names:
+        The arguments that its type takes, all of them required.
+    """
+    for key in names:
+        if key not in arguments:
+            return f"{key} is missing"
+    for key, value in arguments.items():
+        if key in _RELATION_KEYS and value not in RELATIONS:
+            return f"{key} is {shown(value)}, accepted: {' or '.join(RELATIONS)}"
+        if key in _LIST_KEYS and not (
+            isinstance(value, list) and value and all(isinstance(word, str) for word in value)
+        ):
+            return f"{key} is {shown(value)}, expected a list of words"
+    return ""
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _checked(

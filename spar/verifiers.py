@@ -28,17 +28,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from spar.errors import SparError, UsageError
+from spar.errors import SparError
 from spar.findings import finding
 from spar.ifbench_verifiers import IFBENCH_TYPES, unverifiable_types
 from spar.ifbench_verifiers import check as check_ifbench
 from spar.ifbench_verifiers import checkers as ifbench_checkers
 from spar.ifeval_verifiers import IFEVAL_TYPES, check, checkers, count
-from spar.instruction_checks import LIMIT_SECONDS, Checked, TooLong, limited
+from spar.instruction_checks import LIMIT_SECONDS, Checked, TooLong, argument_error, limited, shown
 from spar.observations import COUNTED, observe
 from spar.types import Finding, Prompt
 
@@ -51,11 +50,6 @@ Constraint = tuple[str, dict[str, Any]]
 CONSTRAINTS = "instruction_id_list"
 """Field of a prompt's meta with the types of its constraints."""
 
-RELATIONS = ("at least", "less than")
-"""How a number relates to its limit."""
-
-_RELATION_KEYS = frozenset({"relation", "let_relation", "capital_relation"})
-_LIST_KEYS = frozenset({"keywords", "forbidden_words"})
 _SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
 _WORD = re.compile(r"\w+")
 _WHOLE = re.compile(r"(\d)\.0\b")
@@ -158,16 +152,6 @@ def unverifiable_prompts(prompts: Iterable[Prompt]) -> tuple[int, str]:
     return counts.total(), "; ".join([*listed, *more])
 
 
-def require_verifiable(prompts: Iterable[Prompt]) -> None:
-    """Raise `UsageError` if programs cannot check the constraints of every prompt."""
-    count, listed = unverifiable_prompts(prompts)
-    if count:
-        raise UsageError(
-            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
-            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge hybrid or --judge votes"
-        )
-
-
 def constraints_of(prompt: Prompt) -> list[Constraint]:
     """The constraints of a prompt: type and arguments, [] if it has none.
 
@@ -180,46 +164,15 @@ def constraints_of(prompt: Prompt) -> list[Constraint]:
     if ids in (None, []):
         return []
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise ValueError(f"{CONSTRAINTS} is {_shown(ids)}, expected a list of constraint types")
+        raise ValueError(f"{CONSTRAINTS} is {shown(ids)}, expected a list of constraint types")
     arguments = [{} for _ in ids] if kwargs in (None, []) else kwargs
     if not isinstance(arguments, list) or not all(isinstance(a, dict | None) for a in arguments):
-        raise ValueError(f"kwargs is {_shown(kwargs)}, expected a list of one object a constraint")
+        raise ValueError(f"kwargs is {shown(kwargs)}, expected a list of one object a constraint")
     if len(arguments) != len(ids):
         raise ValueError(
             f"{len(ids)} constraint types and {len(arguments)} sets of arguments (kwargs)"
         )
     return [(name, _without_nulls(a or {})) for name, a in zip(ids, arguments, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPart:
-    """What of a prompt's constraints programs know."""
-
-    prompt: Prompt | None
-    """The prompt under these alone; None without any."""
-    is_partial: bool
-    """Whether the prompt has constraints that they do not know, or none that is listed."""
-
-
-def known_part(prompt: Prompt) -> KnownPart:
-    """The constraints of a prompt whose types programs know.
-
-    Raises
-    ------
-    UsageError
-        The fields with the constraints are malformed.
-    """
-    try:
-        constraints = constraints_of(prompt)
-    except ValueError as error:
-        raise UsageError(f"prompt {prompt.id!r}: {error}") from error
-    known = [each for each in constraints if each[0] in KNOWN_TYPES]
-    if not known:
-        return KnownPart(None, True)
-    names, arguments = ([*column] for column in zip(*known, strict=True))
-    meta = {**prompt.meta, CONSTRAINTS: names, "kwargs": arguments}
-    part = prompt.model_copy(update={"meta": meta})
-    return KnownPart(part, len(known) < len(constraints))
 
 
 def count_words(text: str) -> int:
@@ -247,11 +200,6 @@ def _parsed(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _without_nulls(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,31 +267,13 @@ def _wrong_arguments(constraints: str, *, is_nano: bool) -> str:
     """Which constraint's verifier refuses its arguments, tried on a short text; "" if none does."""
     parsed = [(name, arguments) for name, arguments in json.loads(constraints)]
     for name, arguments in parsed:
-        if objection := _objection(name, arguments):
-            return f"{name} does not take the arguments {_shown(arguments)}: {objection}"
+        if objection := argument_error(_argument_names(name), arguments):
+            return f"{name} does not take the arguments {shown(arguments)}: {objection}"
     checked = _verdicts("x", parsed, is_nano=is_nano)
     for (name, arguments), verdict in zip(parsed, checked, strict=True):
         # Some of IFBench's fail on a short text, after they have taken their arguments.
         if verdict.error and not (name in IFBENCH_TYPES and verdict.why):
-            return f"{name} does not take the arguments {_shown(arguments)} ({verdict.error})"
-    return ""
-
-
-def _objection(name: str, arguments: Mapping[str, Any]) -> str:
-    """What is wrong with a constraint's arguments where its verifier would not refuse them, "" if nothing is.
-
-    The packages' verifiers draw an argument that is missing, so that the verdict would be chance.
-    """
-    for key in _argument_names(name):
-        if key not in arguments:
-            return f"{key} is missing"
-    for key, value in arguments.items():
-        if key in _RELATION_KEYS and value not in RELATIONS:
-            return f"{key} is {_shown(value)}, accepted: {' or '.join(RELATIONS)}"
-        if key in _LIST_KEYS and not (
-            isinstance(value, list) and value and all(isinstance(word, str) for word in value)
-        ):
-            return f"{key} is {_shown(value)}, expected a list of words"
+            return f"{name} does not take the arguments {shown(arguments)} ({verdict.error})"
     return ""
 
 

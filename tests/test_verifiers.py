@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from spar import ifeval_verifiers
 from spar.errors import UsageError
+from spar.infer.judges import require_verifiable
 from spar.instruction_checks import TooLong, limited
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
@@ -27,7 +28,6 @@ from spar.verifiers import (
     VERIFIERS,
     count_sentences,
     passes,
-    require_verifiable,
     unverifiable,
     verify,
     verify_prompt,

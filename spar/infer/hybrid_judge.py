@@ -18,9 +18,10 @@ from spar.errors import UsageError
 from spar.findings import critique, finding_lines
 from spar.infer.engine import Engine
 from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge
+from spar.infer.known_part import known_part
 from spar.infer.roles import Judge, Seeds
 from spar.types import Judgement, Prompt, Usage
-from spar.verifiers import known_part, unverifiable, verify_prompt
+from spar.verifiers import unverifiable, verify_prompt
 
 
 @dataclass(frozen=True, slots=True)

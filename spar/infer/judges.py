@@ -33,7 +33,7 @@ from spar.infer.votes import (
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Prompt, Usage
-from spar.verifiers import require_verifiable, verify_prompt
+from spar.verifiers import CONSTRAINTS, unverifiable_prompts, verify_prompt
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -165,6 +165,16 @@ class VerifierJudge:
         if not findings:
             require_verifiable([prompt])
         return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
+
+
+def require_verifiable(prompts: Iterable[Prompt]) -> None:
+    """Raise `UsageError` if programs cannot check the constraints of every prompt."""
+    count, listed = unverifiable_prompts(prompts)
+    if count:
+        raise UsageError(
+            f"--judge verifier cannot check {count:,} of the prompts: {listed}; accepted: {CONSTRAINTS} and kwargs "
+            "with the types of IFEval, IFBench or nano-if; correct this, leave these rows out, or use --judge hybrid or --judge votes"
+        )
 
 
 def verdict_probability(reply: Completion, response: str = "") -> float | None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spar.errors import UsageError
+from spar.infer.known_part import known_part
 from spar.infer.roles import AttemptFailed, Generation, RefinerSpec, Seeds
 from spar.rewrite.search import rewrite
 from spar.types import Node, Prompt, Usage
-from spar.verifiers import CONSTRAINTS, known_part, unverifiable
+from spar.verifiers import CONSTRAINTS, unverifiable
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,7 @@ class _Search:
         self._spent = 0
         self._bound = False
         self._num_tried: Counter[int | None] = Counter()
-        self._closed: set[int | None] = set()
-        """Nodes whose refinement failed for good."""
+        self._closed: set[int | None] = set()  # nodes whose refinement failed for good
         self._charged: set[str] = set()
         self._cancelled = 0
         self._cancelled_usage: dict[Role, Usage] = {}
@@ -152,13 +151,11 @@ class _Search:
             wave, num_skipped = next(plan), 0
             # A strategy that learns from failures may ask a few times more before it turns to other nodes.
             while num_skipped <= self.settings.budget.responses:
-                if self._is_closed(wave):
-                    num_skipped += 1
-                    wave = plan.send(())
-                    continue
-                clipped, num_skipped = self._clip(wave), 0
-                if not clipped:
+                clipped = self._clip(wave)
+                skip = bool(wave) and all(expand.parent in self._closed for expand in wave)
+                if not clipped and not skip:
                     break
+                num_skipped = num_skipped + 1 if skip else 0
                 children = await self._run_wave(clipped)
                 if self._solved():
                     return "solved"
@@ -212,12 +209,6 @@ class _Search:
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
         return clipped
-
-    def _is_closed(self, wave: Sequence[Expand]) -> bool:
-        """Whether a wave asks for refinements of nodes alone of which none can succeed."""
-        if not self._closed or not isinstance(wave, Sequence) or not wave:
-            return False
-        return all(isinstance(each, Expand) and each.parent in self._closed for each in wave)
 
     def _check_expand(self, expand: Expand) -> None:
         """Raise `UsageError` where a strategy yields something else, or expands a node that is not there."""
@@ -318,8 +309,7 @@ class _Search:
         if fault is not None and fault.is_final:
             if fault.parent in self._closed and fault.usage == Usage():
                 # The wave's other attempts at the node say the same, and cost nothing.
-                self._spent -= 1
-                self._bound = False
+                self._spent, self._bound = self._spent - 1, False
                 return None
             self._closed.add(fault.parent)
         if fault is not None:
