@@ -40,6 +40,7 @@ from spar.train.pipeline import (
 )
 from spar.train.recipe import FREE, MIXES, TrainConfig
 from spar.train.stage import Stage
+from spar.train.stage_runner import check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.worker import execute_in_process
 
@@ -60,6 +61,8 @@ class TrainPlan:
     """A hint on a refiner's mix that nobody trained."""
     held_out_hint: str = ""
     """Which evaluations are left out since no prompts are held out."""
+    unused_refiner_hint: str = ""
+    """A hint on the training of a refiner that no stage uses."""
 
     @property
     def notes(self) -> list[str]:
@@ -67,7 +70,10 @@ class TrainPlan:
         folder = self.pipeline.folder
         if self.estimate is None:
             return [f"{folder}: every selected stage is done"]
-        hints = (check_disk(folder, self.estimate), self.mix_hint, self.held_out_hint)
+        hints = (
+            *(check_disk(folder, self.estimate), self.mix_hint),
+            *(self.held_out_hint, self.unused_refiner_hint),
+        )
         lacks = [f"missing here: {line}" for line in self.missing]
         return [f"loop: {folder}", *lines(self.estimate), *filter(None, hints), *lacks]
 
@@ -148,16 +154,24 @@ def plan_train(
 
     Raises
     ------
-    UsageError
+    ConfigChanged, UsageError
         As `train`.
     """
     folder = Path(out) if out is not None else default_directory(config)
     num_prompts = _check(config)
     pipeline = loop_pipeline(config, folder, overwrite=overwrite)
-    _, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    first, stages = select_stages(pipeline.stages, selection, overwrite=overwrite)
+    if not overwrite:
+        check_settings(
+            folder,
+            pipeline.manifest,
+            pipeline.stage_settings,
+            pipeline.stages[:first],
+            changeable=pipeline.changeable,
+        )
     estimated = estimate(config, stages, num_prompts) if stages else None
     missing = missing_requirements(folder, stages)
-    hints = _mix_hint(config), _held_out_hint(config)
+    hints = _mix_hint(config), _held_out_hint(config), _unused_refiner_hint(config)
     return TrainPlan(pipeline, tuple(stages), estimated, missing, *hints)
 
 
@@ -201,6 +215,19 @@ def _mix_hint(config: TrainConfig) -> str:
     )
 
 
+def _unused_refiner_hint(config: TrainConfig) -> str:
+    decode = config.decode
+    calls_model = (
+        JUDGES.spec(decode.judge).uses_model or REFINERS.spec(decode.refiner or "model").uses_model
+    )
+    if calls_model or "rft" not in config.methods:
+        return ""
+    return (
+        "note: programs judge and refine, so no stage uses the refiner that rft trains, and it learns from what a program "
+        "wrote; --set methods=[dpo] trains the actor alone"
+    )
+
+
 def _held_out_hint(config: TrainConfig) -> str:
     titles = [item.title for item in config.benchmarks if item.held_out]
     if not titles or config.holds_out:
@@ -235,7 +262,7 @@ def _check(config: TrainConfig) -> int | None:
         )
     check_folders(decode)
     if config.makes_prompts:
-        return load_checkable({"prompts": "the data set", **config.checkable}).n
+        return _num_made(config)
     if not config.prompts:
         return None
     for check in (
@@ -245,3 +272,11 @@ def _check(config: TrainConfig) -> int | None:
         if check is not None:
             check(read_prompts(config.prompts))
     return sum(1 for _ in read_prompts(config.prompts))
+
+
+def _num_made(config: TrainConfig) -> int:
+    """How many prompts the loop will make; raises `UsageError` where their settings are wrong."""
+    try:
+        return load_checkable({"prompts": "the data set", **config.checkable}).n
+    except UsageError as error:
+        raise UsageError(f"checkable, the settings of the loop's prompts: {error}") from error

@@ -14,7 +14,16 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.eval.statistics import Difference, differences
-from spar.record.evaluation import RESULTS, Example, Results, Scored, read_examples, read_results
+from spar.record.evaluation import (
+    RESULTS,
+    UNSCORED,
+    UNVERIFIABLE,
+    Example,
+    Results,
+    Scored,
+    read_examples,
+    read_results,
+)
 
 _MAX_CHARACTERS = 300
 """Length to which a flip cuts prompts and responses."""
@@ -61,7 +70,7 @@ class Comparison:
     """Ids that the second run does not have."""
     only_second: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    """Human-readable lines on what differs besides the answers: versions of verifiers, data."""
+    """Human-readable lines on what differs besides the answers: what was scored, versions of verifiers, data."""
 
 
 def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[Comparison]:
@@ -180,7 +189,14 @@ def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
 
 
 def _warnings(first: Results, second: Results) -> Iterator[str]:
-    """A line if the verdicts of the two rest on other versions of verifiers or data."""
+    """A line for each difference of the two that may be why a metric changed: what was scored, and by which versions."""
+    for name in (UNVERIFIABLE, UNSCORED):
+        counts = first.counts.get(name, 0), second.counts.get(name, 0)
+        if counts[0] != counts[1]:
+            yield (
+                f"the two did not score the same: {name.replace('_', ' ')}, {counts[0]:,} and {counts[1]:,}; a metric compares "
+                "what each has scored"
+            )
     ours, theirs = first.run.get("verifiers"), second.run.get("verifiers")
     if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
         return  # an evaluation that an earlier version wrote

@@ -28,7 +28,7 @@ from spar.findings import finding
 from spar.instruction_checks import SEEDS, Checked
 from spar.observations import COUNTED, observe
 from spar.plugins import check_name
-from spar.record.evaluation import Example, Scored, Share, Verdict
+from spar.record.evaluation import UNVERIFIABLE, Example, Scored, Share, Verdict
 from spar.types import Message, Prompt
 
 PROMPT_STRICT, PROMPT_LOOSE = "prompt_level_strict_acc", "prompt_level_loose_acc"
@@ -40,8 +40,6 @@ SOUND = "sound"
 """Suffix of a metric over the prompts whose verdicts are not doubtful."""
 ERRORS = "verifier_errors"
 """The count of instructions whose verifier failed, and the fact of an example that names them."""
-UNVERIFIABLE = "unverifiable_instructions"
-"""The count of instructions that cannot be checked on this machine."""
 UNDECIDED = "undecided_languages"
 """The count of answers on whose language langdetect's draws disagree."""
 MAX_LISTED = 5
@@ -295,9 +293,8 @@ def _unverifiable_notes(examples: Sequence[Prompt], missing: Mapping[str, str]) 
     if absent:
         reasons = "; ".join(f"{name} ({names.count(name)}): {missing[name]}" for name in absent)
         yield (
-            f"instructions that are not checked, {sum(names.count(name) for name in absent)} of {len(names)}: "
-            f"{reasons}. Their {prompts} prompts are left out of the metrics by prompt, so these are not "
-            "comparable with published ones"
+            f"instructions that are not checked, {sum(names.count(name) for name in absent)} of {len(names)}; their "
+            f"{prompts} prompts are left out of the metrics by prompt, which are not comparable with published ones: {reasons}"
         )
 
 

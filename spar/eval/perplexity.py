@@ -26,7 +26,7 @@ from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
 from spar.eval.lm_harness.requests import LikelihoodRequest
 from spar.infer.engine import Continuation
 from spar.prompts import read_prompts
-from spar.record.evaluation import Example, Scored
+from spar.record.evaluation import UNSCORED, Example, Scored
 from spar.types import Prompt
 
 PER_TOKEN, PER_BYTE = "nats_per_token", "nats_per_byte"
@@ -48,8 +48,8 @@ class Perplexity(Benchmark):
             The data are missing, a row is malformed, or every text is blank.
         """
         rows = read_prompts(config.prompts) if config.prompts else _replies(config.data)
-        prompts = [prompt for prompt in rows if _text(prompt).strip()]
-        if not prompts:
+        prompts = list(rows)
+        if not any(map(_is_scorable, prompts)):
             raise UsageError(f"perplexity: {config.prompts} has no text to score")
         return prompts
 
@@ -58,12 +58,16 @@ class Perplexity(Benchmark):
         directory = runner.outputs.directory
         if directory is None:
             return
-        requests = [LikelihoodRequest(prompt, (_continuation(prompt),)) for prompt in examples]
+        requests = [
+            LikelihoodRequest(prompt, (_continuation(prompt),))
+            for prompt in examples
+            if _is_scorable(prompt)
+        ]
         with likelihood_job(ANSWERS, requests, directory) as job:
             await runner.run(job)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Sum up the likelihoods; a text that was refused, such as one longer than the context, is left out."""
+        """Sum up the likelihoods; a blank text, or a reply that is longer than the context, is left out and counted."""
         documents = read_likelihoods(outputs.directory / ANSWERS) if outputs.directory else {}
         answers = outputs.answers()
         refused = {name for name, answer in answers.items() if answer.text is None}
@@ -73,7 +77,7 @@ class Perplexity(Benchmark):
         ]
         return Scored(
             examples=tuple(scored),
-            counts={"unscored": sum(not example.scores for example in scored)},
+            counts={UNSCORED: sum(not example.scores for example in scored)},
             notes=tuple(_notes(scored)),
             units={PER_TOKEN: "nats", PER_BYTE: "nats"},
         )
@@ -81,7 +85,13 @@ class Perplexity(Benchmark):
 
 def _replies(data: str) -> Iterator[Prompt]:
     """The data set's prompts that have a reply."""
-    return (prompt for prompt in seed_prompts.seed_prompts(data) if REPLY in prompt.meta)
+    prompts = seed_prompts.seed_prompts(data)
+    return (prompt for prompt in prompts if REPLY in prompt.meta and _is_scorable(prompt))
+
+
+def _is_scorable(prompt: Prompt) -> bool:
+    """Whether a prompt has a text that is not blank."""
+    return bool(_text(prompt).strip())
 
 
 def _text(prompt: Prompt) -> str:

@@ -22,6 +22,10 @@ from spar.files import replace_json, replace_lines
 from spar.types import Record, Text, Usage
 
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
+UNVERIFIABLE = "unverifiable_instructions"
+"""The count of instructions that cannot be checked on this machine."""
+UNSCORED = "unscored"
+"""The count of texts without a likelihood."""
 
 Share = tuple[float, float]
 """An example's share of a metric: its terms in the numerator and in the denominator."""

@@ -81,7 +81,7 @@ def origin_of(config: TrainConfig, run: Path, *, overwrite: bool = False) -> Ori
     origin = read_origin(Path(config.start))
     if config.last_iteration <= origin.iteration:
         raise UsageError(
-            f"{config.start} has {origin.iteration} iterations, and this loop would end with "
+            f"{config.start} has {origin.iteration} iteration{'s' * (origin.iteration != 1)}, and this loop would end with "
             f"{config.last_iteration}; give --iterations {origin.iteration + 1} or more, with iterative=true"
         )
     return origin

@@ -27,6 +27,7 @@ def write(
     response: str = "text",
     n: int | None = None,
     run: Mapping[str, Any] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> Path:
     """An evaluation's files: example to whether it passes."""
     examples = tuple(
@@ -43,7 +44,14 @@ def write(
     directory.mkdir(parents=True)
     write_examples(directory, examples)
     total = len(examples) if n is None else n
-    results = Results(benchmark=benchmark, n=total, metrics=found, means=means, run=dict(run or {}))
+    results = Results(
+        benchmark=benchmark,
+        n=total,
+        metrics=found,
+        means=means,
+        counts=dict(counts or {}),
+        run=dict(run or {}),
+    )
     write_results(directory, results)
     return directory
 
@@ -90,6 +98,18 @@ def test_other_verifiers_are_warned_of(
     shown = " ".join(capsys.readouterr().out.split())
     assert (words in shown) and ("warning" in shown) == bool(words)
     assert len(as_dict(found)["warnings"]) == bool(words)
+
+
+def test_texts_that_one_run_did_not_score_are_warned_of(tmp_path: Path) -> None:
+    """Else a metric would differ by what it is of, and nobody would know."""
+    sides = [
+        write(tmp_path / name, AFTER, counts={"unscored": count})
+        for name, count in (("one", 0), ("two", 3))
+    ]
+    (found,) = compare(*sides)
+    assert found.warnings == (
+        "the two did not score the same: unscored, 0 and 3; a metric compares what each has scored",
+    )
 
 
 def test_a_run_with_itself(tmp_path: Path) -> None:

@@ -74,10 +74,11 @@ def test_checkable_prompts(tmp_path: Path) -> None:
 
 
 def test_likelihoods_of_replies_and_texts(tmp_path: Path) -> None:
-    """A reply is scored after its conversation, a text without a context; a blank one is left out."""
+    """A reply is scored after its conversation, a text without a context; a blank one is left out and counted."""
     results = run("perplexity", write(tmp_path / "texts.jsonl", TEXTS), tmp_path / "run")
     examples = {e.id: e for e in read_examples(tmp_path / "run" / "perplexity")}
-    assert examples.keys() == {"reply", "text"}
+    assert examples.keys() == {"reply", "text", "blank"}
+    assert (examples["blank"].scores, results.counts) == ({}, {"unscored": 1})
     plain = scripted_likelihood(Continuation("", TEXTS[1]["prompt"]))
     assert examples["text"].scores == {
         "nats_per_token": (-plain.logprob, 5.0),
@@ -85,7 +86,7 @@ def test_likelihoods_of_replies_and_texts(tmp_path: Path) -> None:
     }
     assert examples["reply"].response == TEXTS[0]["output"]
     assert examples["reply"].scores["nats_per_token"][1] == 4.0
-    nats = sum(e.scores["nats_per_token"][0] for e in examples.values())
+    nats = sum(examples[name].scores["nats_per_token"][0] for name in ("reply", "text"))
     assert results.metrics["nats_per_token"].value == pytest.approx(nats / 9)
     assert results.metrics["nats_per_byte"].value == pytest.approx(nats / 45)
     assert results.notes[-1] == f"perplexity {math.exp(nats / 9):.2f} a token, over 9 tokens"

@@ -11,7 +11,7 @@ import pytest
 
 from spar import bootstrap_runner, train_runner
 from spar.bootstrap_runner import bootstrap, plan_bootstrap
-from spar.errors import RunStopped, UsageError
+from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.train.bootstrap.recipe import load_bootstrap
 from spar.train.pipeline import StageSelection
 from spar.train.recipe import load_train, with_changes
@@ -80,6 +80,36 @@ def test_the_official_mix_is_one_setting(tmp_path: Path) -> None:
     assert "4,000 Yes to 1,500 No" in hints[1] and hints[::2] == ["", ""]
     with pytest.raises(UsageError, match=r"--set: mix is 'fair' \(accepted: balanced, official\)"):
         load_train("nano", {}, ["mix=fair"])
+
+
+def test_a_plan_refuses_a_folder_with_other_settings(tmp_path: Path, scripted: Script) -> None:
+    """Else a dry run would count another loop's stages as done, and the real one would refuse."""
+    run = tmp_path / "run"
+    train(CONFIG, out=run)
+    changed = with_changes(CONFIG, {}, ["decode.votes=3"])
+    with pytest.raises(ConfigChanged, match="votes"):
+        plan_train(changed, out=run)
+    assert plan_train(changed, out=run, overwrite=True).stages
+    assert plan_train(CONFIG, out=run).stages == ()
+
+
+def test_a_refiner_that_no_stage_uses_is_noted(tmp_path: Path) -> None:
+    """Where programs judge and refine, a training of the refiner takes time and changes nothing."""
+    programs = ["decode.judge=verifier", "decode.refiner=rewrite"]
+    hints = [
+        plan_train(with_changes(CONFIG, {}, sets), out=tmp_path / "run").unused_refiner_hint
+        for sets in (programs, [*programs, "methods=[dpo]"], programs[:1], [])
+    ]
+    assert "--set methods=[dpo]" in hints[0]
+    assert hints[1:] == ["", "", ""]
+
+
+@pytest.mark.parametrize("setting", ["checkable.n=0", "checkable.hold=1"])
+def test_wrong_settings_of_made_prompts_name_their_section(setting: str, tmp_path: Path) -> None:
+    """They are those of another command, whose flags nobody gave here."""
+    config = load_train("smollm2", {}, [setting])
+    with pytest.raises(UsageError, match=r"^checkable, the settings of the loop's prompts: "):
+        plan_train(config, out=tmp_path / "run")
 
 
 def test_no_stage_left_is_noted(tmp_path: Path, scripted: Script) -> None:
