@@ -162,6 +162,10 @@ class Benchmark(ABC):
         """How many examples `score` should score, given those that `load` made; where it scores fewer, a note says so."""
         return len(examples)
 
+    def packages_of(self, examples: Sequence[Prompt]) -> tuple[str, ...]:
+        """The `packages` that the verdicts on these examples can depend on."""
+        return self.packages
+
     def row_texts(self, prompt: Prompt) -> Sequence[str]:
         """Further texts by which rows of `--responses` may name an example, such as its bare question."""
         return ()

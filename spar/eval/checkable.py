@@ -20,6 +20,7 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.nano_if import checked_example
+from spar.eval.needed_verifiers import load_needed_verifiers, needed_packages
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored
 from spar.types import Prompt
@@ -48,13 +49,18 @@ class Checkable(Benchmark):
                 "checkable: give the prompts with --prompts FILE, such as those of `spar evolve --checkable`"
             )
         prompts = list(read_prompts(config.prompts))
+        load_needed_verifiers(prompts, config.data)
         count, listed = unverifiable_prompts(prompts)
         if count:
             raise UsageError(
                 f"{config.prompts}: {count:,} of its {len(prompts):,} prompts cannot be checked: {listed}; give prompts "
-                f"with {CONSTRAINTS} and kwargs, of IFEval's types or nano-if's"
+                f"with {CONSTRAINTS} and kwargs, of the types of IFEval, IFBench or nano-if"
             )
         return prompts
+
+    def packages_of(self, examples: Sequence[Prompt]) -> tuple[str, ...]:
+        """Those of the verifiers that the prompts need."""
+        return needed_packages(examples)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verify every answer."""

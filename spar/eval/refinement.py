@@ -18,7 +18,6 @@ may be the original response. Greedy does not choose; it answers with its refine
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -38,7 +37,7 @@ from spar.eval.given_responses import (
     with_response,
 )
 from spar.eval.nano_if import constraint_verdicts
-from spar.ifbench_verifiers import IFBENCH_TYPES
+from spar.eval.needed_verifiers import load_needed_verifiers, needed_packages
 from spar.infer.roles import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
@@ -49,7 +48,6 @@ from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.thinking import without_thinking
 from spar.types import Node, Prompt, SearchTree
-from spar.verifiers import constraints_of, unverifiable
 
 NUM_RESPONSES = 200
 """Failing responses without a limit (paper: 200)."""
@@ -78,7 +76,7 @@ class Refinement(Benchmark):
         """
         if config.responses:
             examples = list(_read_responses(config.responses, config.limit))
-            _load_verifiers(examples, config)
+            load_needed_verifiers(examples, config.data)
             return examples
         return list(
             prompts("test", config.prompt_seed, MAX_DRAFTS_PER_RESPONSE * _num_needed(config))
@@ -116,6 +114,10 @@ class Refinement(Benchmark):
                 roots=judged_roots(config.seed),
             )
         )
+
+    def packages_of(self, examples: Sequence[Prompt]) -> tuple[str, ...]:
+        """Those of the verifiers that the responses' prompts need."""
+        return needed_packages(examples)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
         """Verify the answers of the searches; prompts that were not searched are left out."""
@@ -176,24 +178,6 @@ def _read_responses(source: str, limit: int | None) -> Iterator[Prompt]:
                 "rows with 'prompt' and 'response', where the response is a string that is not blank, thinking aside"
             )
         yield with_response(prompt, answer)
-
-
-def _load_verifiers(examples: Sequence[Prompt], config: EvalConfig) -> None:
-    """Load the packages' verifiers that are needed, so that what is missing is reported before a run."""
-    from spar.eval import ifbench, ifeval
-
-    names = {prompt.id: _types(prompt) for prompt in examples}
-    if any(types & IFBENCH_TYPES for types in names.values()):
-        ifbench.load_verifiers(config.data)
-    if any(names[prompt.id] - IFBENCH_TYPES and unverifiable(prompt) for prompt in examples):
-        ifeval.load_verifiers(config.data)
-
-
-def _types(prompt: Prompt) -> set[str]:
-    """The types of a prompt's constraints; none where these are malformed."""
-    with suppress(ValueError):
-        return {name for name, _ in constraints_of(prompt)}
-    return set()
 
 
 def _num_needed(config: EvalConfig) -> int:

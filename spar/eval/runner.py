@@ -188,7 +188,7 @@ def open_benchmark(
         notes += tuple(filter(None, (judged.report(), judged.thinking_report())))
     outputs = RunOutputs(directory, answers, grades)
     verifiers = {f"data/{folder.name}": folder.digest for folder in data}
-    verifiers |= {package: _version(package) for package in benchmark.packages}
+    verifiers |= {package: _version(package) for package in benchmark.packages_of(examples)}
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
 
 

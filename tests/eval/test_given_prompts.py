@@ -14,10 +14,12 @@ import pytest
 from spar.config import load_eval
 from spar.errors import ConfigChanged, UsageError
 from spar.eval.datasets.seed_prompts import seed_prompts
+from spar.eval.needed_verifiers import needed_packages
 from spar.eval.runner import EvalRequest, default_directory, evaluate
 from spar.infer.engine import Continuation
 from spar.infer.engines.fake import scripted_likelihood
 from spar.record.evaluation import Results, read_examples
+from spar.types import Message, Prompt
 from tests.fakes import Notes
 
 WORDS = "length_constraints:number_words"
@@ -71,6 +73,28 @@ def test_checkable_prompts(tmp_path: Path) -> None:
     }
     assert (results.n, results.units) == (2, {"words": "words"})
     assert run("checkable", path, tmp_path / "run", limit=1).metrics["pass"].value == 1.0
+
+
+def test_the_results_name_the_verifiers_that_the_prompts_need(tmp_path: Path) -> None:
+    """A comparison can then warn of other versions."""
+    pytest.importorskip("if_verifiable")
+    rows: list[dict[str, Any]] = [
+        {"id": "ifbench", "instruction_id_list": ["count:numbers"], "kwargs": [{"N": 3}]},
+        *CHECKABLE,
+    ]
+    prompts = [
+        Prompt(
+            id=str(row["id"]),
+            messages=(Message(role="user", content="Go."),),
+            meta={name: row[name] for name in ("instruction_id_list", "kwargs")},
+        )
+        for row in rows
+    ]
+    assert {"lm_eval", "if-verifiable"} <= {*needed_packages(prompts)}
+    assert "if-verifiable" in needed_packages(prompts[:1])
+    assert "lm_eval" not in needed_packages(prompts[:1])
+    results = run("checkable", write(tmp_path / "prompts.jsonl", CHECKABLE), tmp_path / "run")
+    assert "lm_eval" in results.run["verifiers"]
 
 
 def test_likelihoods_of_replies_and_texts(tmp_path: Path) -> None:

@@ -359,6 +359,13 @@ def test_score_lines_leave_out_the_first_iterations_where_there_is_no_room() -> 
     assert score_lines(ScoreTable(), 60) == []
 
 
+def test_score_lines_of_metrics_that_are_no_shares() -> None:
+    """Values of words or nats stand apart, and an error of ten or more has all its digits."""
+    words = MetricHistory("words", (MetricValue(120.5, 10.25), MetricValue(98.25, 0.5)))
+    _, row = score_lines(ScoreTable((0, 1), (words,)), 80)
+    assert row.plain.split()[-2:] == ["120.500±10.250", "98.250±.500"]
+
+
 def test_bar_lines() -> None:
     """A bar for each iteration, full at 1, with the number beside it."""
     scores = ScoreTable(

@@ -124,17 +124,20 @@ def score_lines(scores: ScoreTable, width: int) -> list[Text]:
         return []
     longest = max(cell_len(one_line(metric.name)) for metric in scores.metrics)
     name = min(max(longest, len(_ITERATION)), _NAME)
-    fitting = max((width - name - 2 - len(scores.iterations)) // _VALUE, 1)
+    # A metric that is no share of one, such as a number of words, takes more cells.
+    texts = [[_score(score) for score in metric.scores] for metric in scores.metrics]
+    cells = max([_VALUE, *(cell_len(text) + 1 for of_metric in texts for text in of_metric)])
+    fitting = max((width - name - 2 - len(scores.iterations)) // cells, 1)
     shown = scores.iterations[-fitting:]
     head = Text(f"{_ITERATION:<{name}}  {'':<{len(scores.iterations)}}")
-    head.append("".join(f"{iteration:>{_VALUE}}" for iteration in shown))
+    head.append("".join(f"{iteration:>{cells}}" for iteration in shown))
     head.stylize(PALETTE["head"])
     lines = [head]
-    for metric in scores.metrics:
+    for metric, values in zip(scores.metrics, texts, strict=True):
         line = Text(one_line(metric.name, name))
         line.pad_right(name + 2 - line.cell_len)
         line.append(sparkline([s.value if s else None for s in metric.scores]))
-        line.append("".join(f"{_score(score):>{_VALUE}}" for score in metric.scores[-fitting:]))
+        line.append("".join(f"{value:>{cells}}" for value in values[-fitting:]))
         lines.append(line)
     return lines
 
@@ -203,8 +206,8 @@ def _bar(share: float, cells: int) -> str:
 def _score(score: MetricValue | None) -> str:
     if score is None:
         return "-"
-    about = "" if score.stderr is None else f"±{score.stderr:.3f}".replace("0.", ".", 1)
-    return f"{score.value:.3f}{about}"
+    error = "" if score.stderr is None else f"±{f'{score.stderr:.3f}'.removeprefix('0')}"
+    return f"{score.value:.3f}{error}"
 
 
 def _sides(example: TrainingExample, *, colour: bool) -> Iterator[Section]:
