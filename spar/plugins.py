@@ -283,6 +283,7 @@ STRATEGIES: PluginTable[StrategySpec] = PluginTable(
         "dfs": "spar.infer.strategies.dfs:SPEC",
         "best-first": "spar.infer.strategies.best_first:SPEC",
         "beam": "spar.infer.strategies.beam:SPEC",
+        "merge": "spar.infer.strategies.merge:SPEC",
         "mcts": "spar.infer.strategies.mcts:SPEC",
         "ab-mcts": "spar.infer.strategies.ab_mcts:SPEC",
     },

@@ -250,9 +250,10 @@ class Node(Record):
     """The votes' part of `usage`; it is counted at the first of several identical responses."""
     seed: int | None = None
     """Seed of the request that wrote the response; None if the run is unseeded."""
+    second_parent: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Id of the other node that was merged with `parent` into this one; left out of the file if there is none."""
     statistics: dict[Text, Statistic] = Field(default_factory=dict, exclude_if=not_)
-    """What the strategy computed when it asked for this node, such as the arm, the visits and the posterior of its
-    choice; left out of the file if empty."""
+    """What the strategy computed when it asked for this node: arm, visits, posterior ...; left out if empty."""
 
     @property
     def score(self) -> float:
@@ -275,8 +276,10 @@ class Fault(Record):
     """Cost of the attempt."""
     judge_usage: Usage = Usage()
     """The votes' part of `usage`."""
-    is_final: bool = Field(default=False, exclude_if=lambda value: not value)
+    is_final: bool = Field(default=False, exclude_if=not_)
     """Whether another refinement of the node fails too, so that none was tried; left out of the file if it may not."""
+    second_parent: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """As the node's."""
 
 
 class SearchTree(Record):
@@ -301,8 +304,7 @@ class SearchTree(Record):
     stop: Stop
     """Why the search ended."""
     cancelled: int = 0
-    """Attempts that were cancelled since a sibling had passed (`--early-stop first`). Each counts as one
-    response of the budget."""
+    """Attempts that were cancelled since a sibling had passed (`--early-stop first`). Each is a response of the budget."""
     cancelled_usage: dict[Role, Usage] = Field(default_factory=dict)
     """Cost of the cancelled attempts, by role."""
     seconds: float = 0.0

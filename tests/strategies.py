@@ -105,6 +105,7 @@ def trees(draw: st.DrawFn) -> SearchTree:
             usage=draw(usages),
             judge_usage=draw(usages),
             seed=draw(st.none() | st.integers(0, 2**63 - 1)),
+            second_parent=draw(st.none() | st.integers(0, index)) if parent else None,
             statistics=draw(st.dictionaries(any_text, statistics, max_size=2)),
         )
         nodes.append(node)

@@ -222,7 +222,18 @@ def test_every_module_has_a_docstring_and_stays_readable() -> None:
 
 
 PLUGIN_NAMES = {
-    *("greedy", "best-of-n", "iterative", "bfs", "dfs", "best-first", "beam", "mcts", "ab-mcts"),
+    *(
+        "greedy",
+        "best-of-n",
+        "iterative",
+        "bfs",
+        "dfs",
+        "best-first",
+        "beam",
+        "merge",
+        "mcts",
+        "ab-mcts",
+    ),
     *("hf", "vllm", "openai", "ray", "fake"),
     *("votes", "logprob", "verifier", "hybrid"),
 }

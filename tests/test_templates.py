@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 
+from spar.config import DecodeConfig
 from spar.errors import ParseError, UsageError
 from spar.infer.roles import judge_messages, refine_messages
+from spar.run.build import make_manifest
 from spar.templates import FIELDS, escape_markers, load, render, transcript, unescape_markers
 from spar.templates.parse import parse_refinement
 from spar.templates.verdicts import parse_verdict
@@ -128,11 +130,19 @@ def test_a_folder_replaces_the_templates_that_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_digests_follow_the_text(tmp_path: Path, name: str) -> None:
     """Replacing a template changes its own digest only."""
-    text = "{instruction} {response}"
+    text = "{instruction} {response} {critique}"
     (tmp_path / f"{name}.txt").write_text(text)
-    changed, own = load(tmp_path).digests(), load().digests()
+    changed, own = load(tmp_path).digests(merges=True), load().digests(merges=True)
     assert {key for key in own if own[key] != changed[key]} == {name}
     assert changed[name] == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_only_runs_that_merge_record_its_template() -> None:
+    """So runs of other strategies resume as before there was one."""
+    assert set(load().digests()) == {"judge", "refine"}
+    merging = DecodeConfig(strategy="merge", engine="fake")
+    assert set(make_manifest(merging).templates) == {"judge", "refine", "merge"}
+    assert set(make_manifest(DecodeConfig(engine="fake")).templates) == {"judge", "refine"}
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,8 @@ def _is_comparable(folder: Path, manifest: Manifest) -> bool:
     blank = [
         name for name in _OF_ROLES if not stored.config.get(name) or not manifest.config.get(name)
     ]
+    # A template that only one of them uses decides no reply of the other.
+    blank += [f"templates.{name}" for name in stored.templates.keys() ^ manifest.templates.keys()]
     free = (*FREE, *SEARCH, *blank)
     return _digest(manifest, free) == _digest(stored, free)
 

@@ -66,6 +66,7 @@ def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
 
     None if the run's templates are not available, or have changed since.
     """
+    from spar.infer.roles import AttemptFailed, refine_messages
     from spar.templates import load
 
     try:
@@ -74,7 +75,7 @@ def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
         templates = load(Path(folder) if folder else None)
     except UsageError:
         return None
-    digests = templates.digests()
+    digests = templates.digests(merges="merge" in manifest.templates)
     if any(manifest.templates.get(name) != digest for name, digest in digests.items()):
         return None
 
@@ -82,10 +83,11 @@ def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
         parent = parent_of(tree, node)
         if parent is None:
             return () if is_supplied(node) else tree.prompt.messages
-        if parent.judgement is None:
+        second = None if node.second_parent is None else tree.nodes[node.second_parent]
+        try:
+            return refine_messages(templates, tree.prompt, parent, second)
+        except AttemptFailed:  # a parent without a critique
             return ()
-        critique = parent.judgement.critique
-        return templates.refine_conversation(tree.prompt.messages, parent.response, critique)
 
     return render
 

@@ -116,3 +116,11 @@ def cut_line(role: Role, cut: int, replies: int, limit: int, setting: str) -> st
         f"{cut:,} of {replies:,} {what} were cut at {limit:,} tokens{lacking}: raise {flag} "
         f"({setting} of a recipe)"
     )
+
+
+def unfinished_thinking(flag: str) -> str:
+    """Why a reply of a reasoning model has no text, and what to do; `flag` limits its tokens."""
+    return (
+        f"the model's thinking did not end; raise {flag}, or let it think less (--reasoning-effort, "
+        "--chat-template-arg)"
+    )

@@ -137,11 +137,19 @@ class _Record:
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """The recorded refinement of the same node, or its failure."""
+        return self._refined(parent, None)
+
+    async def merge(self, prompt: Prompt, parents: tuple[Node, Node], seeds: Seeds) -> Generation:
+        """The recorded refinement of the same two nodes, or its failure."""
+        return self._refined(*parents)
+
+    def _refined(self, parent: Node, second: Node | None) -> Generation:
         # Seeds go by the parent's id: only a parent that has the same place in both trees will do.
         nodes = self.tree.nodes
-        if parent.id >= len(nodes) or nodes[parent.id].response != parent.response:
-            raise _NotHeldError
-        return self._written(parent.id)
+        for node in (parent, second) if second else (parent,):
+            if node.id >= len(nodes) or nodes[node.id].response != node.response:
+                raise _NotHeldError
+        return self._written(parent.id, second.id if second else None)
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """The recorded judgement of a response, or its failure."""
@@ -155,13 +163,13 @@ class _Record:
         self._clock(self.wrote.get(response, 0.0) + fault.judge_usage.seconds)
         raise AttemptFailed(fault.reason, fault.text, fault.judge_usage)
 
-    def _written(self, parent: int | None) -> Generation:
+    def _written(self, parent: int | None, second_parent: int | None = None) -> Generation:
         index = self.tried[parent]
         self.tried[parent] += 1
         if parent not in self.attempts:
             self.attempts[parent] = self._attempts(parent)
         attempt = self.attempts[parent].get(index, self.closing.get(parent))
-        if attempt is None:
+        if attempt is None or attempt.second_parent != second_parent:
             raise _NotHeldError
         usage = attempt.usage - attempt.judge_usage
         self._clock(usage.seconds)

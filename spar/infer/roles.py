@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from spar.errors import ParseError, PromptRefused, SparError, UsageError
-from spar.infer.cut_replies import count_cut
+from spar.infer.cut_replies import count_cut, unfinished_thinking
 from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.templates import Templates
 from spar.templates.parse import is_whole, parse_refinement, refinement_text
@@ -101,7 +101,7 @@ class ModelActor(ActorProtocol, Protocol):
 
 
 class RefinerProtocol(Protocol):
-    """Who writes refinements."""
+    """Who writes refinements; may also `merge(prompt, parents, seeds)` two judged nodes into one, as `Refiner` does."""
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation: ...
 
@@ -222,7 +222,13 @@ class Refiner:
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """A refinement of a judged node."""
-        messages = refine_messages(self.templates, prompt, parent)
+        return await self._write(refine_messages(self.templates, prompt, parent), seeds)
+
+    async def merge(self, prompt: Prompt, parents: tuple[Node, Node], seeds: Seeds) -> Generation:
+        """One refinement out of two judged nodes and their critiques."""
+        return await self._write(refine_messages(self.templates, prompt, *parents), seeds)
+
+    async def _write(self, messages: tuple[Message, ...], seeds: Seeds) -> Generation:
         usage, text, reason = Usage(), "", ""
         for attempt in range(REFINE_ATTEMPTS):
             sampling = replace(self.sampling, seed=seeds(attempt))
@@ -250,31 +256,28 @@ class Refiner:
         raise AttemptFailed(reason, text, usage)
 
 
-def unfinished_thinking(flag: str) -> str:
-    """Why a reply of a reasoning model has no text, and what to do; `flag` limits its tokens."""
-    return (
-        f"the model's thinking did not end; raise {flag}, or let it think less (--reasoning-effort, "
-        "--chat-template-arg)"
-    )
-
-
 def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:
     """The judge's conversation about a response."""
     return templates.judge_conversation(prompt.messages, response)
 
 
-def refine_messages(templates: Templates, prompt: Prompt, parent: Node) -> tuple[Message, ...]:
-    """The refiner's conversation about a node; the judge's conversation is its prefix, token for token.
+def refine_messages(
+    templates: Templates, prompt: Prompt, parent: Node, second: Node | None = None
+) -> tuple[Message, ...]:
+    """The refiner's conversation about a node, or two; the judge's conversation is its prefix, token for token.
 
     Raises
     ------
     AttemptFailed
         The parent was never judged, so there is no critique to continue.
     """
-    if parent.judgement is None:
-        raise AttemptFailed(f"node {parent.id} has no critique to refine from", "", Usage())
-    critique = parent.judgement.critique
-    return templates.refine_conversation(prompt.messages, parent.response, critique)
+    reviewed = []
+    for node in (parent, second) if second else (parent,):
+        if node.judgement is None:
+            raise AttemptFailed(f"node {node.id} has no critique to refine from", "", Usage())
+        reviewed.append((node.response, node.judgement.critique))
+    (response, critique), *other = reviewed
+    return templates.refine_conversation(prompt.messages, response, critique, *other)
 
 
 async def ask(

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from spar.errors import UsageError
+from spar.infer.attempts import FaultStage, Outcome, fault_of
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import (
     USAGE_COUNTER,
@@ -29,9 +30,6 @@ from spar.infer.roles import (
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
 from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage, best
-
-FaultStage = Literal["draft", "judge", "refine"]
-"""Which role a fault happened in."""
 
 StopRule = Literal["wave", "first"]
 """`wave` judges a whole wave before the threshold is tested (paper); `first` cancels the rest of it."""
@@ -66,17 +64,6 @@ class SearchSettings:
     seed: int | None = 0
     digest: str = ""
     """Digest of the resolved configuration, for the record."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """The result of one attempt: a generation, its judgement, or a fault."""
-
-    expand: Expand
-    generation: Generation | None
-    judgement: Judgement | None = None
-    judge_usage: Usage = Usage()
-    fault: Fault | None = None
 
 
 async def run_search(
@@ -132,6 +119,7 @@ class _Search:
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
         self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
+        self._can_merge = hasattr(roles.refiner, "merge")
         self._num_roots = len(nodes)
         self._root_judgements = {node.response: node.judgement for node in nodes if node.judgement}
         self._start = time.monotonic()
@@ -203,6 +191,8 @@ class _Search:
             self._check_expand(expand)
             if expand.parent in self._closed:
                 continue
+            if not self._can_merge:
+                expand = replace(expand, second_parent=None)
             granted = min(expand.n, remaining)
             self._bound = self._bound or granted < expand.n
             remaining -= granted
@@ -217,10 +207,11 @@ class _Search:
             raise UsageError(
                 f"strategy {name} yielded {expand!r} in a wave; expected lists of spar.Expand"
             )
-        if expand.parent is not None and not 0 <= expand.parent < num_nodes:
-            raise UsageError(
-                f"strategy {name} expands node {expand.parent}, but the tree has {num_nodes} nodes"
-            )
+        for parent in (expand.parent, expand.second_parent):
+            if parent is not None and not 0 <= parent < num_nodes:
+                raise UsageError(
+                    f"strategy {name} expands node {parent}, but the tree has {num_nodes} nodes"
+                )
 
     def _capped(self) -> bool:
         budget, usage = self.settings.budget, Usage()
@@ -249,40 +240,45 @@ class _Search:
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
 
-    async def _attempt(self, expand: Expand, index: int) -> _Outcome:
+    async def _attempt(self, expand: Expand, index: int) -> Outcome:
         parent, counter = expand.parent, UsageCounter()
         writer: Role = "actor" if parent is None else "refiner"
         USAGE_COUNTER.set(counter)  # seen by this attempt's task alone
         try:
-            generation = await self._write(parent, index)
+            generation = await self._write(expand, index)
         except AttemptFailed as error:
             stage: FaultStage = "draft" if parent is None else "refine"
-            return _Outcome(expand, None, fault=_fault(parent, stage, error))
+            return Outcome(expand, None, fault=fault_of(expand, stage, error))
         except asyncio.CancelledError:
             self._count_cancelled(writer, counter)
             raise
         if not expand.judged:
-            return _Outcome(expand, generation)
+            return Outcome(expand, generation)
         try:
             judgement, usage = await self._judge(generation.response)
         except AttemptFailed as error:
-            return _Outcome(expand, generation, fault=_fault(parent, "judge", error))
+            return Outcome(expand, generation, fault=fault_of(expand, "judge", error))
         except asyncio.CancelledError:
             self._count_cancelled(writer, counter)
             raise
-        return _Outcome(expand, generation, judgement, usage)
+        return Outcome(expand, generation, judgement, usage)
 
     def _count_cancelled(self, role: Role, counter: UsageCounter) -> None:
         """Count what cancelled work had cost, once."""
         self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + counter.usage
         counter.usage = Usage()
 
-    async def _write(self, parent: int | None, index: int) -> Generation:
-        role = "draft" if parent is None else "refine"
+    async def _write(self, expand: Expand, index: int) -> Generation:
+        parent, role = expand.parent, "draft" if expand.parent is None else "refine"
         # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
         seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
         if parent is None:
             return await self.roles.actor.draft(self.prompt, index, seeds)
+        if expand.second_parent is not None:
+            refiner: Any = self.roles.refiner
+            parents = self.nodes[parent], self.nodes[expand.second_parent]
+            merged: Generation = await refiner.merge(self.prompt, parents, seeds)
+            return merged
         return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
@@ -303,7 +299,7 @@ class _Search:
             self._count_cancelled("judge", counter)
             raise
 
-    def _append(self, outcome: _Outcome) -> Node | None:
+    def _append(self, outcome: Outcome) -> Node | None:
         """Record an attempt; returns the node that the strategy may expand, if there is one."""
         generation, judgement, fault = outcome.generation, outcome.judgement, outcome.fault
         if fault is not None and fault.is_final:
@@ -348,6 +344,7 @@ class _Search:
             usage=generation.usage + votes,
             judge_usage=votes,
             seed=generation.seed,
+            second_parent=expand.second_parent,
             statistics=dict(expand.statistics),
         )
 
@@ -365,16 +362,5 @@ def _passes(judgement: Judgement | None, threshold: float) -> bool:
     return judgement is not None and judgement.passed(threshold)
 
 
-def _never(_: _Outcome) -> bool:
+def _never(_: Outcome) -> bool:
     return False
-
-
-def _fault(parent: int | None, stage: FaultStage, error: AttemptFailed) -> Fault:
-    return Fault(
-        parent=parent,
-        stage=stage,
-        reason=error.reason,
-        text=error.text,
-        usage=error.usage,
-        is_final=error.is_final and stage == "refine",
-    )

@@ -33,6 +33,8 @@ class Expand:
     n: int
     judged: bool = True
     """Whether the children are judged; an unjudged child never passes."""
+    second_parent: int | None = None
+    """Another node whose response and critique the refiner reads, too; a refiner that cannot merge refines `parent`."""
     statistics: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     """What the strategy computed for this choice (arm, visits, posterior); kept in the record of each child."""
 
@@ -91,6 +93,8 @@ class StrategySpec:
     max_responses: Callable[[SearchConfig], int] | None = None
     """Most drafts and refinements of a tree when no draft fails, by the shape of the search; None
     where the budget alone limits them."""
+    merges: bool = False
+    """Whether it asks for refinements of two nodes, whose template then belongs to the run."""
     options: type[BaseModel] | None = None
     """Options of its own (`--strategy-arg NAME=VALUE`), as a pydantic model with defaults."""
 

@@ -90,7 +90,7 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         git_commit=_git_commit(),
         packages=_packages(),
         models={role: shown_model(name) for role, name in models(config).items()},
-        templates=open_templates(config).digests(),
+        templates=open_templates(config).digests(merges=STRATEGIES.spec(config.strategy).merges),
         objects=_objects(config),
         seed=config.seed,
     )

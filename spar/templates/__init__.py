@@ -1,7 +1,8 @@
 """The prompt templates of the roles, and their renderer.
 
 `judge.txt` has the fields `{instruction}` and `{response}`; `refine.txt` has none, since the refine
-conversation already contains both. Rendering is one pass: a brace, a quote or a field name inside a prompt
+conversation already contains both. `merge.txt`, which replaces it where two responses are merged into one, has
+`{response}` and `{critique}` for the other one. Rendering is one pass: a brace, a quote or a field name inside a prompt
 or a response is plain text. A folder passed with `--templates` replaces the files that it has.
 
 In prompts and responses the markers of verdicts and refinements are escaped by an invisible word joiner,
@@ -22,7 +23,11 @@ from pathlib import Path
 from spar.errors import UsageError
 from spar.types import Message
 
-FIELDS: Mapping[str, tuple[str, ...]] = {"judge": ("instruction", "response"), "refine": ()}
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "judge": ("instruction", "response"),
+    "refine": (),
+    "merge": ("response", "critique"),
+}
 """Template name to its required fields."""
 
 NARROW = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x3000: 0x20}
@@ -45,6 +50,7 @@ class Templates:
 
     judge: str
     refine: str
+    merge: str
 
     def judge_prompt(self, messages: Sequence[Message], response: str) -> str:
         """The text that requests a verdict on `response` as the reply to `messages`."""
@@ -63,18 +69,38 @@ class Templates:
         return render_once(self, tuple(messages), response)
 
     def refine_conversation(
-        self, messages: Sequence[Message], response: str, critique: str
+        self,
+        messages: Sequence[Message],
+        response: str,
+        critique: str,
+        other: tuple[str, str] | None = None,
     ) -> tuple[Message, ...]:
-        """The conversation that requests a refinement; the judge's conversation is its prefix, token by token."""
+        """The conversation that requests a refinement; the judge's conversation is its prefix, token by token.
+
+        Parameters
+        ----------
+        other:
+            Another response and its critique, to merge with this one.
+        """
+        request = self.refine_request()
+        if other is not None:
+            request = render(self.merge, response=other[0], critique=other[1])
         return (
             *self.judge_conversation(messages, response),
             Message(role="assistant", content=critique),
-            Message(role="user", content=self.refine_request()),
+            Message(role="user", content=request),
         )
 
-    def digests(self) -> dict[str, str]:
-        """Template name to the first 16 hex digits of its SHA-256, for the manifest."""
+    def digests(self, *, merges: bool = False) -> dict[str, str]:
+        """Template name to the first 16 hex digits of its SHA-256, for the manifest.
+
+        Parameters
+        ----------
+        merges:
+            Whether responses are merged; else that template is no part of the run.
+        """
         texts = {"judge": self.judge, "refine": self.refine}
+        texts |= {"merge": self.merge} if merges else {}
         return {
             name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
         }
@@ -99,7 +125,7 @@ def load(folder: Path | None = None) -> Templates:
     """
     if folder is not None and not any(_is_file(folder / f"{name}.txt") for name in FIELDS):
         raise UsageError(
-            f"--templates {folder}: there is no judge.txt or refine.txt; pass a folder with at least one of them"
+            f"--templates {folder}: there is no judge.txt or refine.txt (or merge.txt); pass a folder with at least one of them"
         )
     return Templates(**{name: read_template(name, FIELDS[name], folder) for name in FIELDS})
 

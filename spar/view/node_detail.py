@@ -160,8 +160,9 @@ def _found(finding: Finding) -> str:
 
 def _strategy(node: Node) -> Iterator[Section]:
     """What the strategy computed when it asked for the node."""
-    if node.statistics:
-        lines = [
+    if node.statistics or node.second_parent is not None:
+        merged = [] if node.second_parent is None else [f"merged with: #{node.second_parent}"]
+        lines = merged + [
             f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}"
             for name, value in node.statistics.items()
         ]

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import UsageError
+from spar.infer.roles import Generation, Seeds
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategies.ab_mcts import GaussianPosterior
 from spar.infer.strategy import Expand, SearchConfig
 from spar.plugins import STRATEGIES
 from spar.run.build import strategy_with
-from spar.types import SearchTree, best
+from spar.types import Node, Prompt, SearchTree, best
 from tests.fakes import (
     DelayedEngine,
     TableRoles,
@@ -283,6 +284,59 @@ async def test_the_beam_takes_in_new_drafts() -> None:
     assert table.refined == ["ra", "sa", "ta"]
 
 
+class MergingTable(TableRoles):
+    """A table whose refiner also merges: `r` and `s` become `(r+s)`."""
+
+    async def merge(self, prompt: Prompt, parents: tuple[Node, Node], seeds: Seeds) -> Generation:
+        """Both responses in brackets."""
+        response = f"({parents[0].response}+{parents[1].response})"
+        self.refined.append(response)
+        return self._write(response, seeds)
+
+
+async def test_merge_makes_one_out_of_the_two_best() -> None:
+    """Each wave merges the best pair that was not merged yet, the better one first, and drafts anew."""
+    table = MergingTable({"s": 2, "(s+r)": 1}, broken=("(s+t)",))
+    tree = await shape_of(table, "merge", rooted=False, budget=9)
+    assert table.drafted == ["r", "s", "t", "u", "v"]
+    assert table.refined == ["(s+r)", "(s+(s+r))", "(s+t)", "(s+u)"]
+    made = tree.nodes[2]
+    assert (made.response, made.parent, made.second_parent) == ("(s+r)", 1, 0)
+    assert made.statistics == {"rank": 2.5 / 6, "second_rank": 0.5 / 6}
+
+
+async def test_a_failed_merge_says_of_which_two() -> None:
+    """The fault has both parents, and the pair is not tried again."""
+    tree = await shape_of(MergingTable(broken=("(r+s)",)), "merge", rooted=False, budget=6)
+    (fault,) = tree.faults
+    assert (fault.parent, fault.second_parent) == (0, 1)
+    pairs = [(node.parent, node.second_parent) for node in tree.nodes if node.parent is not None]
+    assert (0, 1) not in pairs
+
+
+async def test_a_refiner_that_cannot_merge_refines_the_better_one() -> None:
+    """Then the node has one parent."""
+    table = TableRoles({"s": 2})
+    tree = await shape_of(table, "merge", rooted=False, budget=4)
+    assert table.refined == ["sa"]
+    assert (tree.nodes[2].parent, tree.nodes[2].second_parent) == (1, None)
+
+
+async def test_the_model_reads_both_responses_and_critiques() -> None:
+    """The judge's conversation of the better one is the prefix, as for any refinement."""
+    engine = DelayedEngine(World(yes=0.0), 0)
+    tree = await run_search(
+        make_prompt(), real_roles(engine), make_settings("merge", budget=Budget(4))
+    )
+    merged = next(node for node in tree.nodes if node.second_parent is not None)
+    (request,) = [r for r in engine.requests if kind_of(r) == "refine"]
+    first, second = tree.nodes[merged.parent or 0], tree.nodes[merged.second_parent or 0]
+    assert first.response in request.messages[0].content
+    assert request.messages[1].content == (first.judgement and first.judgement.critique)
+    assert second.response in request.messages[2].content
+    assert "- the wording: not met." in request.messages[2].content
+
+
 async def test_mcts_descends_to_the_best_value() -> None:
     """Two drafts; the better one is refined first, and what comes of it counts for all nodes above."""
     table = TableRoles({"s": 2})
@@ -360,7 +414,7 @@ def test_the_table_lists_what_is_tested_by_hand() -> None:
     """A strategy that joins the table wants its own hand-worked tree here."""
     assert set(STRATEGIES) == {
         *("greedy", "best-of-n", "iterative", "bfs", "dfs"),
-        *("best-first", "beam", "mcts", "ab-mcts"),
+        *("best-first", "beam", "merge", "mcts", "ab-mcts"),
     }
 
 

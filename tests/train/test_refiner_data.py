@@ -54,6 +54,19 @@ def test_a_program_is_no_split_vote() -> None:
     assert refine_example(tree, TEMPLATES) is not None
 
 
+def test_a_merged_winner_is_learnt_from_both_of_its_parents() -> None:
+    """The conversation is the one that it answered: the other response and its critique stand in the request."""
+    tree = make_tree((None, 1), (None, 2), (1, 4))
+    merged = tree.nodes[2].model_copy(update={"second_parent": 0})
+    example = refine_example(
+        tree.model_copy(update={"nodes": (*tree.nodes[:2], merged)}), TEMPLATES
+    )
+    assert example is not None
+    request = example.messages[-2].content
+    assert tree.nodes[0].response in request
+    assert request != TEMPLATES.refine
+
+
 def test_the_winning_refinement_is_an_example() -> None:
     """The parent's judge prompt and critique, the request, and the refinement: not the root's."""
     tree = make_tree((None, 1), (0, 2), (1, 4))

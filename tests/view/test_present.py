@@ -378,3 +378,6 @@ def test_a_node_shows_what_the_strategy_computed() -> None:
     assert sections[title].raw.startswith("arm: refine\nvisits: 3\nvalue: 0.1235\n")
     assert "\x1b" not in sections[title].body.plain
     assert title not in {s.title for s in node_sections(tree_of(node), node)}
+    merged = node.model_copy(update={"second_parent": 4})
+    sections = {s.title: s for s in node_sections(tree_of(merged), merged)}
+    assert sections[title].raw == "merged with: #4"

@@ -29,10 +29,15 @@ def refine_example(tree: SearchTree, templates: Templates) -> RefinerExample | N
     if winner is None or winner.parent is None:
         return None
     parent = tree.nodes[winner.parent]
-    if parent.judgement is None:
+    second = parent if winner.second_parent is None else tree.nodes[winner.second_parent]
+    if parent.judgement is None or second.judgement is None:
         return None
+    other = (second.response, second.judgement.critique)
     conversation = templates.refine_conversation(
-        tree.prompt.messages, parent.response, parent.judgement.critique
+        tree.prompt.messages,
+        parent.response,
+        parent.judgement.critique,
+        other if second is not parent else None,
     )
     return RefinerExample(
         kind="refine",
