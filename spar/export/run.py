@@ -66,7 +66,6 @@ def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
 
     None if the run's templates are not available, or have changed since.
     """
-    from spar.infer.roles import AttemptFailed, refine_messages
     from spar.templates import load
 
     try:
@@ -75,19 +74,19 @@ def prompt_renderer(directory: str | Path) -> PromptRenderer | None:
         templates = load(Path(folder) if folder else None)
     except UsageError:
         return None
-    digests = templates.digests(merges="merge" in manifest.templates)
-    if any(manifest.templates.get(name) != digest for name, digest in digests.items()):
+    if templates.changed_since(manifest.templates):
         return None
 
     def render(tree: SearchTree, node: Node) -> Sequence[Message]:
         parent = parent_of(tree, node)
         if parent is None:
             return () if is_supplied(node) else tree.prompt.messages
-        second = None if node.second_parent is None else tree.nodes[node.second_parent]
-        try:
-            return refine_messages(templates, tree.prompt, parent, second)
-        except AttemptFailed:  # a parent without a critique
+        second = parent if node.second_parent is None else tree.nodes[node.second_parent]
+        if parent.judgement is None or second.judgement is None:
             return ()
+        other = (second.response, second.judgement.critique) if second is not parent else None
+        critique = parent.judgement.critique
+        return templates.refine_conversation(tree.prompt.messages, parent.response, critique, other)
 
     return render
 

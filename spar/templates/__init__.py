@@ -105,6 +105,13 @@ class Templates:
             name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
         }
 
+    def changed_since(self, stored: Mapping[str, str]) -> list[str]:
+        """The templates whose text is another than in a manifest; one that a run does not need is not in it."""
+        own, needed = self.digests(merges=True), self.digests()
+        return [
+            name for name in own if stored.get(name) != own[name] and name in {*needed, *stored}
+        ]
+
 
 @lru_cache(maxsize=2048)
 def _judge_conversation(

@@ -72,7 +72,13 @@ async def test_a_search_ends_with_a_refinement_that_passes(strategy: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "strategy", [name for name in STRATEGIES if "refiner" in STRATEGIES.spec(name).roles]
+    "strategy",
+    [
+        name
+        for name in STRATEGIES
+        # Equal drafts, as here, make no pair to merge.
+        if "refiner" in STRATEGIES.spec(name).roles and not STRATEGIES.spec(name).merges
+    ],
 )
 @pytest.mark.parametrize("budget", [5, 15])
 async def test_what_no_program_can_fix_is_one_fault_with_its_reason(

@@ -174,14 +174,13 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
     stored = manifest.config.get("templates")
     folder = folder or (Path(stored) if stored else None)
     templates = load(folder)
-    digests = templates.digests()
-    changed = [name for name in digests if manifest.templates.get(name) != digests[name]]
+    changed = templates.changed_since(manifest.templates)
     if changed:
         name = changed[0]
         raise UsageError(
             f"{directory} was run with another {name}.txt (digest "
             f"{manifest.templates.get(name, 'unknown')}) than {folder or 'spar has'} "
-            f"({digests[name]}); give the folder of its templates with --templates"
+            f"({templates.digests(merges=True)[name]}); give the folder of its templates with --templates"
         )
     return Source(run, directory, manifest, templates)
 
