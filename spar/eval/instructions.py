@@ -293,8 +293,8 @@ def _unverifiable_notes(examples: Sequence[Prompt], missing: Mapping[str, str]) 
     if absent:
         reasons = "; ".join(f"{name} ({names.count(name)}): {missing[name]}" for name in absent)
         yield (
-            f"instructions that are not checked, {sum(names.count(name) for name in absent)} of {len(names)}; their "
-            f"{prompts} prompts are left out of the metrics by prompt, which are not comparable with published ones: {reasons}"
+            f"instructions that are not checked, {sum(names.count(name) for name in absent)} of {len(names)}; prompts "
+            f"left out of the metrics by prompt, which are then not comparable with published ones: {prompts}; {reasons}"
         )
 
 
