@@ -130,7 +130,8 @@ def test_what_cannot_be_checked_is_in_no_metric_by_prompt(monkeypatch: pytest.Mo
     assert (found["inst_level_loose_acc"].value, found["inst_level_loose_acc"].n) == (0.5, 2)
     assert scored.counts["unverifiable_instructions"] == 1
     (note,) = [note for note in scored.notes if note.startswith("instructions that are not")]
-    assert f"1 of 3: words:start_verb (1): {reason}. Their 1 prompts" in note
+    assert "1 of 3; prompts left out of the metrics by prompt" in note
+    assert f"published ones: 1; words:start_verb (1): {reason}" in note
 
 
 def test_all_prompts_are_scored(examples: list[Prompt]) -> None:
