@@ -112,13 +112,14 @@ class RunStore:
 
     def discard(self, ids: Container[str]) -> None:
         """Take the trees of some prompts out of the run, so that they are searched again."""
-        path = self.directory / TREES
-        with self._stopping():
-            self._file.check()
-            self._file.__exit__()
+        with self._rewriting() as path:
             rewrite(path, lambda prompt_id, _: prompt_id not in ids)
-            self._file = LineFile(path)
         self.trees = {name: tree for name, tree in self.trees.items() if name not in ids}
+
+    def discard_replaced(self) -> None:
+        """Take the trees out of the file that a later one of the same prompt has replaced."""
+        with self._rewriting() as path:
+            repair(path)
 
     @property
     def done(self) -> Set[str]:
@@ -185,6 +186,16 @@ class RunStore:
             return
         with self._stopping():  # whatever befell the trees is part of that error
             self._release()
+
+    @contextmanager
+    def _rewriting(self) -> Iterator[Path]:
+        """The file of trees, closed for as long as it is replaced."""
+        path = self.directory / TREES
+        with self._stopping():
+            self._file.check()
+            self._file.__exit__()
+            yield path
+            self._file = LineFile(path)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

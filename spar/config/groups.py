@@ -74,6 +74,9 @@ class SearchGroup(Settings):
     """Search strategy."""
     budget: int = setting(15, ge=1, le=MAX_BUDGET)
     """Maximum responses per tree, drafts and refinements together (paper: 15)."""
+    total_budget: int | None = setting(None, may_change=True, omit_default=True, ge=1)
+    """Maximum responses of the whole run: what prompts that pass leave of --budget goes to those that do not, the
+    best ones first, in rounds."""
     branching: int = setting(3, stored_as="branch", ge=1, le=1_000_000)
     """Refinements of an expanded node (paper: 3)."""
     beam_width: int = setting(2, stored_as="keep", ge=1, le=1_000_000)

@@ -14,6 +14,7 @@ from spar.models.folders import cached_model
 from spar.plugins import JUDGES, REFINERS
 from spar.run.build import open_templates, strategy_with
 from spar.run.resolve import loads_models, models, required_roles, urls
+from spar.run.total_budget import check_total_budget
 from spar.types import Judgement, Message, Node, Prompt
 
 
@@ -28,17 +29,21 @@ def most_responses(config: DecodeConfig) -> int:
 
 def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     """Calls of the whole run if no tree is solved: with every reply parsed, and with every retry."""
-    responses = most_responses(config)
+    responses, trees = most_responses(config), num_prompts
+    if config.total_budget is not None:  # of the whole run
+        check_total_budget(config, num_prompts)
+        responses, trees = config.total_budget, 1
     roles, judge = required_roles(config), JUDGES.spec(config.judge)
     votes = judge.num_calls(config) if "judge" in roles else 0
-    refined = responses - 1 if "refiner" in roles else 0
+    refined = responses - num_prompts // trees if "refiner" in roles else 0
     spec = strategy_with(config.strategy, config.strategy_args)
     # Refinements by a program cost no call.
     is_program = "refiner" in spec.roles and "refiner" not in roles
-    written = min(responses, spec.num_drafts(config.budget)) if is_program else responses
+    drafts = spec.num_drafts(config.total_budget or config.budget) * (num_prompts // trees)
+    written = min(responses, drafts) if is_program else responses
     once = written + responses * votes
     retried = written + refined * (REFINE_ATTEMPTS - 1) + responses * votes * judge.attempts
-    return num_prompts * once, num_prompts * retried
+    return trees * once, trees * retried
 
 
 def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
@@ -63,10 +68,16 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
             f"== judge ==\n{judging}",
             f"== refine ==\n{refining}",
             *_as_rendered(config, prompt),
-            f"{num_prompts:,} prompts, at most {most_responses(config)} responses each: "
+            f"{num_prompts:,} prompts, at most {_responses(config)}: "
             f"{once:,} calls where every reply parses, {retried:,} at the most",
         ]
     )
+
+
+def _responses(config: DecodeConfig) -> str:
+    if config.total_budget is None:
+        return f"{most_responses(config)} responses each"
+    return f"{most_responses(config)} responses each in the first round, {config.total_budget:,} in all"
 
 
 def _as_rendered(config: DecodeConfig, prompt: Prompt) -> list[str]:

@@ -94,7 +94,9 @@ class DirectoryJobRunner:
 
     def _config(self, job: Job) -> EvalConfig:
         config = grader_config(self.config) if job.grader else self.config
-        return config.changed(job.settings)
+        # A job with a budget of its own has nothing to share out.
+        own = {"total_budget": None} if "budget" in job.settings else {}
+        return config.changed({**own, **job.settings})
 
     def _title(self, job: Job, config: EvalConfig) -> str:
         name = f"{config.benchmark}/{job.name}" if job.name else config.benchmark

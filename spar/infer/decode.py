@@ -13,7 +13,7 @@ run of 541 prompts 4 % slower on the simulated engine (reports/schedule_ratio.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 
@@ -36,6 +36,12 @@ RootsProvider = Callable[[Prompt], Awaitable[Sequence[Node]]]
 """The judged roots from which a prompt's search starts; an empty sequence lets the strategy draft."""
 
 
+PromptSearch = Callable[
+    [Prompt, Roles, SearchSettings, Callable[[Node], None]], Awaitable[SearchTree]
+]
+"""Searches one prompt; calls its last argument with each node that joins the tree."""
+
+
 async def decode(
     prompts: Iterable[Prompt],
     roles: Roles,
@@ -47,6 +53,7 @@ async def decode(
     listener: Listener = Listener(),
     roots: RootsProvider | None = None,
     cut_replies: CutReplies | None = None,
+    searches: Mapping[str, PromptSearch] | None = None,
 ) -> None:
     """Search every prompt without a tree in the store, and add up the totals.
 
@@ -60,6 +67,8 @@ async def decode(
         Gives the judged nodes from which a prompt's search starts; None lets the strategy draft.
     cut_replies:
         Counts replies that end at their token limit; None counts them in the trees only.
+    searches:
+        Ids of the prompts to search, with or without a tree, to how; None for those without one, from the start.
 
     Raises
     ------
@@ -74,8 +83,10 @@ async def decode(
         PROMPT_ID.set(prompt.id)
         CUT_REPLIES.set(cut_replies)
         listener.admitted(prompt)
-        initial = await roots(prompt) if roots is not None else ()
         on_node = partial(listener.node, prompt)
+        if searches is not None:
+            return await searches[prompt.id](prompt, roles, settings, on_node)
+        initial = await roots(prompt) if roots is not None else ()
         return await run_search(prompt, roles, settings, roots=initial, on_node=on_node)
 
     async def write_next() -> None:
@@ -92,7 +103,7 @@ async def decode(
 
     try:
         for prompt in prompts:
-            if prompt.id in store.done:
+            if prompt.id in store.done if searches is None else prompt.id not in searches:
                 continue
             while len(running) >= room():
                 await write_next()

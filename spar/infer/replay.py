@@ -60,6 +60,17 @@ async def replay(
     return replayed.model_copy(update={"seconds": seconds})
 
 
+def continuing(tree: SearchTree, roles: Roles, seed: int | None) -> Roles:
+    """Roles that take from a record what it holds, and from `roles` the rest: a search goes on where the record ends.
+
+    The record has no given roots, and its run a seed.
+    """
+    record = _Record.of(tree, seed, 0)
+    record.waves.append(0.0)
+    continued = _Continued(record, roles)
+    return Roles(continued, continued, continued)
+
+
 async def _given_roots(
     tree: SearchTree, provider: Callable[[Roles], RootsProvider] | None
 ) -> tuple[Node, ...]:
@@ -203,6 +214,32 @@ class _Record:
 
     def _clock(self, seconds: float) -> None:
         self.waves[-1] = max(self.waves[-1], seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Continued:
+    """All three roles: a record, and who makes what it lacks."""
+
+    record: _Record
+    roles: Roles
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
+        try:
+            return await self.record.draft(prompt, index, seeds)
+        except _NotHeldError:
+            return await self.roles.actor.draft(prompt, index, seeds)
+
+    async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
+        try:
+            return await self.record.refine(prompt, parent, seeds)
+        except _NotHeldError:
+            return await self.roles.refiner.refine(prompt, parent, seeds)
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        try:
+            return await self.record.judge(prompt, response, seeds)
+        except _NotHeldError:
+            return await self.roles.judge.judge(prompt, response, seeds)
 
 
 def _places(seed: int, prompt_id: str, parent: int | None, most: int) -> dict[int | None, int]:

@@ -28,6 +28,10 @@ class Summary:
     """Trees without any response."""
     roles: dict[Role, Usage] = field(default_factory=lambda: dict.fromkeys(ROLES, Usage()))
     """The usage of each role."""
+    responses: int = 0
+    """Responses spent of the budgets, failed and cancelled attempts included."""
+    total_budget: int | None = None
+    """The most of them in the whole run (`--total-budget`)."""
     cancelled: int = 0
     """Attempts that `--early-stop first` cut off."""
     verified: int = 0
@@ -56,6 +60,7 @@ class Summary:
         self.faults += len(tree.faults)
         self.unanswered += tree.selected is None
         self.cancelled += tree.cancelled
+        self.responses += tree.responses_spent
         for role, usage in tree.usage_by_role.items():
             self.roles[role] += usage
         self._add_truth(tree)
@@ -74,6 +79,7 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; shares are fractions, with the standard error beside each."""
         usage = self.usage
+        shared = {"responses": self.responses, "total_budget": self.total_budget}
         return {
             "trees": self.trees,
             "solved": self.stops["solved"],
@@ -82,6 +88,7 @@ class Summary:
             "faults": self.faults,
             "unanswered": self.unanswered,
             "cancelled": self.cancelled,
+            **(shared if self.total_budget is not None else {}),
             **_costs(usage),
             "skipped_calls": usage.skipped_calls,
             "aborted_calls": usage.aborted_calls,

@@ -21,6 +21,7 @@ from spar.prompts import with_stored_ids
 from spar.rows.row import cut
 from spar.run.build import make_manifest
 from spar.run.resolve import urls
+from spar.run.total_budget import next_round
 from spar.store import (
     MANIFEST,
     TREES,
@@ -97,6 +98,10 @@ def is_complete(directory: Path, config: DecodeConfig, source: PromptSource) -> 
     """
     if not (directory / MANIFEST).is_file() or not (directory / TREES).is_file():
         return False
+    if config.total_budget is not None:
+        ids = [prompt.id for prompt in source.resumed(stored_trees(directory / TREES)).read()]
+        if next_round(directory, ids, config) is not None:
+            return False
     stored = read_manifest(directory)
     try:
         refuse_changes(stored, make_manifest(_filled(config, stored.config)), directory)

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from spar.config import DecodeConfig
@@ -33,6 +34,7 @@ from spar.run.placement import memory_shares, place_roles
 from spar.run.prompt_checks import check_prompts
 from spar.run.resolve import Engines, deployments
 from spar.run.resume import PromptSource, load_summary, outdated
+from spar.run.total_budget import RoundOfSearches, check_total_budget, next_round
 from spar.run.two_phase import (
     FOLDER,
     DraftPhase,
@@ -83,7 +85,9 @@ class Run:
         self.summary = load_summary(self.store.directory, ids)
         for line in self._resumed(len(self.store.trees)):
             self.listener.note(line)
-        if self.store.done >= ids:
+        self.summary.total_budget = self.config.total_budget
+        if await in_thread(lambda: self._is_finished(ids)):
+            self._note_spent()
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
             return self.summary
         await in_thread(self._check_prompts)
@@ -91,6 +95,7 @@ class Run:
         try:
             with self._journaling():
                 await self._execute()
+            self._note_spent()
             for line in cut_lines(self.config, self.summary.roles, self._limits):
                 self._note(line)
         except asyncio.CancelledError:
@@ -100,6 +105,28 @@ class Run:
             self.summary.seconds = earlier + time.monotonic() - start
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
         return self.summary
+
+    def _is_finished(self, ids: Set[str]) -> bool:
+        if self.config.total_budget is None:
+            return self.store.done >= ids
+        if self.job.roots is not None or self.job.strategy is not None:
+            raise UsageError(
+                "--total-budget: this benchmark starts its searches from given responses; leave it out"
+            )
+        check_total_budget(self.config, self.source.count)
+        return self._next_round() is None
+
+    def _next_round(self) -> RoundOfSearches | None:
+        ids = [prompt.id for prompt in self.source.read()]
+        return next_round(self.store.directory, ids, self.config)
+
+    def _note_spent(self) -> None:
+        total, spent = self.config.total_budget, self.summary.responses
+        if total is not None:
+            unsolved = self.summary.trees - self.summary.stops["solved"]
+            self._note(
+                f"{spent:,} of {total:,} responses are spent; prompts without a response that passes: {unsolved:,}"
+            )
 
     def _discard_outdated(self) -> None:
         """Take the trees out of the run that are searched again."""
@@ -123,7 +150,9 @@ class Run:
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:
         """Keep the replies of the trees in flight on the disk until all trees are stored."""
-        self._journal = Journal(self.store.directory / CALLS, self.store.done, self._note)
+        # With rounds, a prompt whose tree is stored may be searched further.
+        done = self.store.done if self.config.total_budget is None else frozenset()
+        self._journal = Journal(self.store.directory / CALLS, done, self._note)
         if self._journal.num_stored:
             self._note(f"{self._journal.num_stored} replies of unfinished trees are stored, too")
         finished = False
@@ -207,12 +236,18 @@ class Run:
 
     async def _draft(self, settings: SearchSettings) -> None:
         spec = strategy_with(self.config.strategy, self.config.strategy_args)
-        num_drafts = spec.num_drafts(self.config.budget)
+        total = self.config.total_budget
+        if total is not None and spec.max_drafts is None:
+            raise UsageError(
+                f"--total-budget: {self.config.strategy} drafts in every round, and the actor's model does not fit "
+                "beside the others; serve one of the models (--base-url), or leave --total-budget out"
+            )
+        num_drafts = spec.num_drafts(total or self.config.budget)
         phase = DraftPhase(self.store.directory, self.store.manifest, settings, num_drafts)
         missing = (p for p in self.source.read() if p.id not in self.store.done)
         async with self._open_engines(("actor",)) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
-            with self._activity(engines):
+            with self._activity(engines, total=self.source.count, done=self.summary.trees):
                 await phase.write(
                     missing, roles, engines.room, self.listener, cut_replies=self._cut_replies()
                 )
@@ -225,18 +260,47 @@ class Run:
             roles = await in_thread(lambda: self._open_roles(engines))
             if stored_drafts:
                 roles = replace(roles, actor=StoredDrafts(self.store.directory / FOLDER))
-            with self._activity(engines):
-                await decode(
-                    self.source.read(),
-                    roles,
-                    settings,
-                    self.store,
-                    summary=self.summary,
-                    room=engines.room,
-                    listener=Broadcast(_AfterTree(self.store, self._journal), self.listener),
-                    roots=self.job.roots(roles) if self.job.roots else None,
-                    cut_replies=self._cut_replies(),
-                )
+            listener = Broadcast(_AfterTree(self.store, self._journal), self.listener)
+            search = partial(
+                decode,
+                roles=roles,
+                settings=settings,
+                store=self.store,
+                room=engines.room,
+                listener=listener,
+                cut_replies=self._cut_replies(),
+            )
+            if self.config.total_budget is not None:
+                await self._search_in_rounds(engines, search)
+                return
+            with self._activity(engines, total=self.source.count, done=self.summary.trees):
+                roots = self.job.roots(roles) if self.job.roots else None
+                await search(self.source.read(), summary=self.summary, roots=roots)
+
+    async def _search_in_rounds(self, engines: Engines, search: Callable[..., Any]) -> None:
+        """Each round to its end before the next is planned; the totals are those of the last trees."""
+        try:
+            while (planned := await in_thread(self._next_round)) is not None:
+                searches = {name: further.run for name, further in planned.searches.items()}
+                if planned.number > 1:
+                    self._note(
+                        f"round {planned.number}: {planned.spent:,} of {self.config.total_budget:,} responses are "
+                        f"spent, {len(searches):,} prompts are searched further"
+                    )
+                with self._activity(engines, total=len(searches), done=0):
+                    await search(self.source.read(), searches=searches, summary=Summary())
+                await in_thread(self.store.discard_replaced)
+        finally:
+            ids = {prompt.id for prompt in self.source.read()}
+            stored = load_summary(self.store.directory, ids)
+            mine = self.summary
+            self.summary = replace(
+                stored,
+                total_budget=self.config.total_budget,
+                seconds=mine.seconds,
+                load_seconds=mine.load_seconds,
+                engines=mine.engines,
+            )
 
     @property
     def _limits(self) -> Mapping[Role, str]:
@@ -282,11 +346,11 @@ class Run:
         return engines
 
     @contextlib.contextmanager
-    def _activity(self, engines: Engines) -> Iterator[None]:
-        engines.ready = time.monotonic()
+    def _activity(self, engines: Engines, *, total: int, done: int) -> Iterator[None]:
+        engines.ready = engines.ready or time.monotonic()
         activity = Activity(
-            total=self.source.count,
-            done=self.summary.trees,
+            total=total,
+            done=done,
             tokens=lambda: engines.completion_tokens,
         )
         self.listener.started(activity)

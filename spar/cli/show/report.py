@@ -37,6 +37,8 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
             shown = f"{hits} of {summary.verified} ({share:.1f} % +- {error:.1f})"
             table.add_row(f"pass {label} the search, by ground truth", shown)
     table.add_row("pass by the judge", f"{summary.stops['solved']}")
+    if summary.total_budget is not None:
+        table.add_row("responses spent", f"{summary.responses:,} of {summary.total_budget:,}")
     table.add_row("nodes", f"{summary.nodes:,}")
     table.add_row("faults", f"{summary.faults:,}")
     if summary.unanswered:

@@ -1,0 +1,217 @@
+"""A budget across prompts: never exceeded, spent where it helps, the same however the run was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar.config import DecodeConfig, load_decode
+from spar.errors import UsageError
+from spar.estimate.calls import dry_run_text, most_calls
+from spar.infer.engine import Completion, Request
+from spar.infer.engine_wrappers import InstrumentedEngine
+from spar.infer.engines.fake import FakeEngine
+from spar.infer.rounds import Standing, grants
+from spar.infer.search import run_search
+from spar.infer.summary import Summary
+from spar.plugins import STRATEGIES
+from spar.run.build import make_manifest, open_roles, search_settings
+from spar.run.decoding import source_of
+from spar.run.engine_pool import EnginePool
+from spar.run.resolve import Engines, deployments, resolve_config
+from spar.run.session import Run
+from spar.store import RunStore, read_trees
+from spar.types import SearchTree
+from tests.fakes import DelayedEngine, World, make_prompt, timeless
+
+PROMPTS = [make_prompt(f"Line {i}.", str(i)) for i in range(8)]
+WORLD = World(yes=0.4, broken=0.1)
+
+
+class KilledError(Exception):
+    """Stands for the death of the process."""
+
+
+class MortalEngine(DelayedEngine):
+    """Answers so many calls and then no more; `num_calls` counts all that it answered."""
+
+    def __init__(self, order: int, life: int = 10**9) -> None:
+        super().__init__(WORLD, order)
+        self.life, self.num_calls = life, 0
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion per request, or the end."""
+        replies = await super().generate(requests)
+        self.num_calls += len(requests)
+        if self.num_calls > self.life:
+            raise KilledError
+        return replies
+
+
+def config_of(**changes: Any) -> DecodeConfig:
+    """Settings of a run in rounds with the fake engine."""
+    fields = {
+        "engine": "fake",
+        "strategy": "best-of-n",
+        "budget": 2,
+        "total_budget": 40,
+        "votes": 3,
+    }
+    config = load_decode(None, fields).model_copy(update=changes)
+    return resolve_config(config, lambda line: None)
+
+
+async def start(directory: Path, config: DecodeConfig, engine: FakeEngine) -> Summary:
+    """One start of the run."""
+    with RunStore.open(directory, make_manifest(config)) as store:
+        run = Run(config, source_of(PROMPTS), store, pool=_pool(config, engine))
+        return await run.execute()
+
+
+def _pool(config: DecodeConfig, engine: FakeEngine) -> EnginePool:
+    pool = EnginePool()
+    pool.engines.update(dict.fromkeys(deployments(config).values(), InstrumentedEngine(engine)))
+    return pool
+
+
+def trees_of(directory: Path) -> dict[str, SearchTree]:
+    """The trees of a run by prompt, each prompt once."""
+    trees = [*read_trees(directory)]
+    assert len({tree.prompt.id for tree in trees}) == len(trees)
+    return {tree.prompt.id: timeless(tree) for tree in trees}
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+async def test_every_strategy_spends_the_total_and_no_more(strategy: str, tmp_path: Path) -> None:
+    """Whatever the order of replies, the trees are the same; what is left had nothing to be spent on."""
+    config = config_of(strategy=strategy)
+    summary = await start(tmp_path / "a", config, MortalEngine(1))
+    await start(tmp_path / "b", config, MortalEngine(2))
+    trees = trees_of(tmp_path / "a")
+    assert trees == trees_of(tmp_path / "b")
+    spent = sum(tree.responses_spent for tree in trees.values())
+    assert spent == summary.responses <= 40
+    unspent = [tree for tree in trees.values() if tree.stop == "budget"]
+    assert spent == 40 or not unspent
+
+
+async def test_a_later_round_makes_the_tree_of_the_larger_budget(tmp_path: Path) -> None:
+    """As a plain search with that budget, without asking again for what the record holds."""
+    engine = MortalEngine(1)
+    summary = await start(tmp_path, config_of(), engine)
+    trees = trees_of(tmp_path)
+    raised = [tree for tree in trees.values() if len(tree.rounds) > 1]
+    assert raised
+    assert engine.num_calls == summary.usage.calls
+    for tree in raised:
+        plain = await start_plain(tree)
+        assert tree.model_copy(update={"rounds": ()}) == plain
+
+
+async def start_plain(tree: SearchTree) -> SearchTree:
+    """The search of a tree's prompt with its last budget, from the start."""
+    config = config_of(budget=tree.rounds[-1].budget, total_budget=None)
+    engines = Engines(
+        config,
+        opened=dict.fromkeys(deployments(config).values(), InstrumentedEngine(FakeEngine(WORLD))),
+    )
+    made = await run_search(
+        tree.prompt, open_roles(config, engines), search_settings(config, tree.config)
+    )
+    return timeless(made)
+
+
+@pytest.mark.parametrize("life", [10, 60, 100])
+async def test_a_run_that_dies_in_any_round_ends_as_if_it_had_not(
+    life: int, tmp_path: Path
+) -> None:
+    """Same trees, and the calls that were answered and written before are not made again."""
+    config = config_of()
+    whole = MortalEngine(1)
+    await start(tmp_path / "whole", config, whole)
+    with pytest.raises(KilledError):
+        await start(tmp_path / "killed", config, MortalEngine(1, life))
+    resumed = MortalEngine(2)
+    await start(tmp_path / "killed", config, resumed)
+    assert trees_of(tmp_path / "killed") == trees_of(tmp_path / "whole")
+    assert resumed.num_calls < whole.num_calls
+
+
+async def test_a_raised_total_goes_on_from_the_record(tmp_path: Path) -> None:
+    """The trees of the larger total from the start, for the price of the difference; also after a plain run."""
+    whole, more = MortalEngine(1), MortalEngine(2)
+    await start(tmp_path / "whole", config_of(total_budget=60), whole)
+    await start(tmp_path / "raised", config_of(total_budget=None), more)
+    await start(tmp_path / "raised", config_of(total_budget=60), more)
+    assert trees_of(tmp_path / "raised") == trees_of(tmp_path / "whole")
+    assert more.num_calls == whole.num_calls
+    await start(tmp_path / "raised", config_of(total_budget=60), more)  # complete
+    assert more.num_calls == whole.num_calls
+
+
+async def test_a_lowered_total_is_refused_where_it_would_be_exceeded(tmp_path: Path) -> None:
+    """A run that was killed in a round of the larger total; what is stored and what comes next both count."""
+    with pytest.raises(KilledError):
+        await start(tmp_path, config_of(total_budget=60), MortalEngine(1, 90))
+    stored = sum(tree.responses_spent for tree in trees_of(tmp_path).values())
+    assert stored > 17
+    with pytest.raises(
+        UsageError, match=r"--total-budget 17: the stored trees .* raise it to that"
+    ):
+        await start(tmp_path, config_of(total_budget=17), MortalEngine(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"total_budget": 15},
+            "--total-budget 15 is less than .* 8 prompts; raise it to 16, or --budget to 1",
+        ),
+        ({"total_budget": 4}, "or --limit to 4 at most"),
+        ({"seed": None}, "needs a seed"),
+        ({"max_seconds": 3.0}, "exclude each other"),
+    ],
+)
+async def test_what_cannot_be_shared_out_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """In one line, before anything is generated."""
+    with pytest.raises(UsageError, match=message):
+        await start(tmp_path, config_of(**changes), MortalEngine(1, 0))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0.0, 0.2, 0.4]), st.booleans())),
+    st.integers(0, 99),
+    st.integers(1, 9),
+)
+def test_grants_stay_within_the_total(
+    rows: list[tuple[int, float, bool]], left: int, step: int
+) -> None:
+    """The best open prompts get a step each, the last what is left; no other prompt gets anything."""
+    standings = {
+        str(i): Standing(budget, budget, score, is_open)
+        for i, (budget, score, is_open) in enumerate(rows)
+    }
+    total = sum(budget for budget, *_ in rows) + left
+    granted = grants(standings, total=total, step=step)
+    raised = [budget - standings[name].budget for name, budget in granted.items()]
+    num_open = sum(standing.is_open for standing in standings.values())
+    assert sum(raised) == min(left, step * num_open)
+    assert all(raise_ == step for raise_ in raised[:-1])
+    worst = min((standings[name].score for name in granted), default=1.0)
+    passed_over = [s.score for name, s in standings.items() if s.is_open and name not in granted]
+    assert all(score <= worst for score in passed_over)
+
+
+def test_dry_run_counts_the_total() -> None:
+    """Forty responses and three votes on each, whatever the number of prompts."""
+    config = config_of()
+    assert most_calls(config, 8)[0] == 40 * (1 + 3)
+    assert "2 responses each in the first round, 40 in all" in dry_run_text(config, PROMPTS[0], 8)
