@@ -243,7 +243,7 @@ def test_invalid_prompt_files_are_one_line(tmp_path: Path, content: str, message
         (["--templates", "nowhere"], "nowhere"),
         (["--recipe", "nowhere"], "nowhere"),
         (["--prompt", ""], "blank"),
-        (["--vote-rule", "most"], "'full', 'majority' or 'race'"),
+        (["--vote-rule", "most"], "'full', 'majority', 'race' or 'posterior'"),
         (["--engine-arg", "seed"], "expected NAME=VALUE"),
         (["--engine", "hf", "--engine-arg", "seed=1"], "needs --engine vllm"),
         (["--engine", "hf", "--adapter", "x"], "--adapter needs --engine vllm"),
