@@ -282,15 +282,6 @@ class Fault(Record):
     """As the node's."""
 
 
-class Round(Record):
-    """One round of a search whose run shares out a total budget."""
-
-    budget: int
-    """Most responses of the tree by the end of it, those of earlier rounds included."""
-    score: float
-    """The best node's at its end; -1 without one."""
-
-
 class SearchTree(Record):
     """The record of one search for one prompt."""
 
@@ -318,9 +309,8 @@ class SearchTree(Record):
     """Cost of the cancelled attempts, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
-    rounds: tuple[Round, ...] = Field(default=(), exclude_if=lambda value: not value)
-    """The rounds of a tree that `--total-budget` has searched further, from the first to this tree's; left out of
-    the file for any other tree."""
+    rounds: tuple[tuple[int, float], ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Budget and best score of each round, where `--total-budget` searched it further; else left out of the file."""
 
     @property
     def answer(self) -> str | None:
@@ -331,13 +321,6 @@ class SearchTree(Record):
     def solved(self) -> bool:
         """Whether some node passed the gate."""
         return self.stop == "solved"
-
-    @property
-    def responses_spent(self) -> int:
-        """Drafts and refinements that count toward the budget, failed and cancelled ones included."""
-        # A draft that could not be judged is a node and a fault.
-        both = sum(fault.stage == "judge" and fault.parent is None for fault in self.faults)
-        return len(self.nodes) + len(self.faults) - both + self.cancelled
 
     @property
     def usage_by_role(self) -> dict[Role, Usage]:

@@ -13,8 +13,8 @@ from typing import Any
 import spar.train as _train_package
 from spar.errors import Interrupted
 from spar.listener import Activity, Broadcast, Listener, LogListener
+from spar.run.blocking import in_thread
 from spar.run.keywords import check_importable, plugin_names
-from spar.run.session import in_thread
 from spar.train.pipeline import StageSelection
 from spar.train.recipe import load_train
 from spar.train_runner import TrainResult

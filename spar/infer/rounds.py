@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from spar.infer.replay import continuing
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
-from spar.types import Node, Prompt, Round, SearchTree
+from spar.infer.summary import responses_spent
+from spar.types import Node, Prompt, SearchTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,15 @@ def standing_of(tree: SearchTree | None, budget: int, *, first: int) -> Standing
     """
     if tree is None:
         return None
-    *earlier, latest = _rounds(tree, first)
-    for each in earlier:
-        if each.budget == budget:
-            return Standing(budget, budget, each.score, True)
-    spent = tree.responses_spent
-    is_open = tree.stop == "budget" and spent == latest.budget
-    if is_open and latest.budget < budget:
+    *earlier, (latest, score) = _rounds(tree, first)
+    for earlier_budget, earlier_score in earlier:
+        if earlier_budget == budget:
+            return Standing(budget, budget, earlier_score, True)
+    spent = responses_spent(tree)
+    is_open = tree.stop == "budget" and spent == latest
+    if is_open and latest < budget:
         return None
-    return Standing(latest.budget, spent, latest.score, is_open)
+    return Standing(latest, spent, score, is_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,9 @@ class FurtherSearch:
         return tree.model_copy(update={"rounds": rounds, "seconds": seconds})
 
 
-def _rounds(tree: SearchTree, first: int) -> tuple[Round, ...]:
+def _rounds(tree: SearchTree, first: int) -> tuple[tuple[int, float], ...]:
     return tree.rounds or (_round(tree, first),)
 
 
-def _round(tree: SearchTree, budget: int) -> Round:
-    return Round(budget=budget, score=max((node.score for node in tree.nodes), default=-1.0))
+def _round(tree: SearchTree, budget: int) -> tuple[int, float]:
+    return budget, max((node.score for node in tree.nodes), default=-1.0)

@@ -60,7 +60,7 @@ class Summary:
         self.faults += len(tree.faults)
         self.unanswered += tree.selected is None
         self.cancelled += tree.cancelled
-        self.responses += tree.responses_spent
+        self.responses += responses_spent(tree)
         for role, usage in tree.usage_by_role.items():
             self.roles[role] += usage
         self._add_truth(tree)
@@ -128,6 +128,13 @@ def _costs(usage: Usage) -> dict[str, int]:
         "completion_tokens": usage.completion_tokens,
         **cut,
     }
+
+
+def responses_spent(tree: SearchTree) -> int:
+    """Responses that count toward the budget of a tree without given roots, failed and cancelled attempts included."""
+    # A draft that could not be judged is a node and a fault.
+    both = sum(fault.stage == "judge" and fault.parent is None for fault in tree.faults)
+    return len(tree.nodes) + len(tree.faults) - both + tree.cancelled
 
 
 def share_stderr(share: float, n: int) -> float:

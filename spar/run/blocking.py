@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Coroutine
@@ -72,3 +73,25 @@ def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:
     if errors:
         raise errors[0]
     return outcome[0]
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do blocking work in a daemon thread, so that Ctrl-C is handled meanwhile and nothing waits for
+    work that was abandoned."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def resolve(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not future.done():
+            set_outcome(outcome)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[[Any], None], Any] = (future.set_result, work())
+        except BaseException as error:  # whatever it is belongs to the caller
+            outcome = (future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run was interrupted
+            loop.call_soon_threadsafe(resolve, *outcome)
+
+    threading.Thread(target=run, name="spar-loader", daemon=True).start()
+    return await future

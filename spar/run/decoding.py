@@ -24,11 +24,12 @@ from spar.prompts import (
 )
 from spar.record.layout import BUILT_IN_PROMPTS
 from spar.rows.read import is_repeatable
+from spar.run.blocking import in_thread
 from spar.run.build import make_manifest
 from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
-from spar.run.session import Run, in_thread
+from spar.run.session import Run
 from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Prompt, SearchTree
 

@@ -32,6 +32,7 @@ from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
 from spar.plugins import safe_name
+from spar.run.blocking import in_thread
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import PromptLike, as_prompt
 from spar.run.engine_pool import EnginePool
@@ -41,7 +42,7 @@ from spar.run.placement import check_fit, memory_shares
 from spar.run.prompt_checks import check_prompts, refuse_unrefinable
 from spar.run.resolve import Engines, models, required_roles, resolve_config, shown_model
 from spar.run.resume import PromptSource, load_summary
-from spar.run.session import Run, in_thread
+from spar.run.session import Run
 from spar.store import RunStore
 from spar.types import Prompt, SearchTree
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from spar.config import DecodeConfig
 from spar.errors import UsageError
@@ -27,6 +26,7 @@ from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
 from spar.plugins import ENGINES
+from spar.run.blocking import in_thread
 from spar.run.build import open_roles, search_settings, strategy_with
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -44,8 +44,6 @@ from spar.run.two_phase import (
 )
 from spar.store import CALLS, RunStore
 from spar.types import Role, SearchTree
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -109,11 +107,7 @@ class Run:
     def _is_finished(self, ids: Set[str]) -> bool:
         if self.config.total_budget is None:
             return self.store.done >= ids
-        if self.job.roots is not None or self.job.strategy is not None:
-            raise UsageError(
-                "--total-budget: this benchmark starts its searches from given responses; leave it out"
-            )
-        check_total_budget(self.config, self.source.count)
+        check_total_budget(self.config, self.source.count, self.job)
         return self._next_round() is None
 
     def _next_round(self) -> RoundOfSearches | None:
@@ -381,25 +375,3 @@ class _AfterTree(Listener):
 
 def _difference(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
     return {name: value - before.get(name, 0) for name, value in now.items()}
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Do blocking work in a daemon thread, so that Ctrl-C is handled meanwhile and nothing waits for
-    work that was abandoned."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def resolve(set_outcome: Callable[[Any], None], outcome: Any) -> None:
-        if not future.done():
-            set_outcome(outcome)
-
-    def run() -> None:
-        try:
-            outcome: tuple[Callable[[Any], None], Any] = (future.set_result, work())
-        except BaseException as error:  # whatever it is belongs to the caller
-            outcome = (future.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the run was interrupted
-            loop.call_soon_threadsafe(resolve, *outcome)
-
-    threading.Thread(target=run, name="spar-loader", daemon=True).start()
-    return await future

@@ -13,6 +13,8 @@ from pathlib import Path
 from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.infer.rounds import FurtherSearch, Standing, grants, standing_of
+from spar.infer.summary import responses_spent
+from spar.run.job import Job
 from spar.store import TREES, tree_offsets
 from spar.types import SearchTree
 
@@ -65,11 +67,15 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
     return None
 
 
-def check_total_budget(config: DecodeConfig, num_prompts: int) -> None:
+def check_total_budget(config: DecodeConfig, num_prompts: int, job: Job | None = None) -> None:
     """Raise `UsageError` where the total is smaller than the first round, or rounds are not repeatable."""
     total = config.total_budget
     if total is None:
         return
+    if job is not None and (job.roots is not None or job.strategy is not None):
+        raise UsageError(
+            "--total-budget: this benchmark starts its searches from given responses; leave it out"
+        )
     if config.seed is None:
         raise UsageError(
             "--total-budget needs a seed: a later round finds the replies of earlier ones by it"
@@ -122,4 +128,4 @@ class _Trees:
 
     def spent(self, ids: Iterable[str]) -> dict[str, int]:
         trees = ((prompt_id, self.read(prompt_id)) for prompt_id in ids)
-        return {prompt_id: tree.responses_spent for prompt_id, tree in trees if tree is not None}
+        return {prompt_id: responses_spent(tree) for prompt_id, tree in trees if tree is not None}

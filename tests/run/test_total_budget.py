@@ -18,7 +18,7 @@ from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.rounds import Standing, grants
 from spar.infer.search import run_search
-from spar.infer.summary import Summary
+from spar.infer.summary import Summary, responses_spent
 from spar.plugins import STRATEGIES
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import source_of
@@ -94,7 +94,7 @@ async def test_every_strategy_spends_the_total_and_no_more(strategy: str, tmp_pa
     await start(tmp_path / "b", config, MortalEngine(2))
     trees = trees_of(tmp_path / "a")
     assert trees == trees_of(tmp_path / "b")
-    spent = sum(tree.responses_spent for tree in trees.values())
+    spent = sum(responses_spent(tree) for tree in trees.values())
     assert spent == summary.responses <= 40
     unspent = [tree for tree in trees.values() if tree.stop == "budget"]
     assert spent == 40 or not unspent
@@ -115,7 +115,7 @@ async def test_a_later_round_makes_the_tree_of_the_larger_budget(tmp_path: Path)
 
 async def start_plain(tree: SearchTree) -> SearchTree:
     """The search of a tree's prompt with its last budget, from the start."""
-    config = config_of(budget=tree.rounds[-1].budget, total_budget=None)
+    config = config_of(budget=tree.rounds[-1][0], total_budget=None)
     engines = Engines(
         config,
         opened=dict.fromkeys(deployments(config).values(), InstrumentedEngine(FakeEngine(WORLD))),
@@ -158,7 +158,7 @@ async def test_a_lowered_total_is_refused_where_it_would_be_exceeded(tmp_path: P
     """A run that was killed in a round of the larger total; what is stored and what comes next both count."""
     with pytest.raises(KilledError):
         await start(tmp_path, config_of(total_budget=60), MortalEngine(1, 90))
-    stored = sum(tree.responses_spent for tree in trees_of(tmp_path).values())
+    stored = sum(responses_spent(tree) for tree in trees_of(tmp_path).values())
     assert stored > 17
     with pytest.raises(
         UsageError, match=r"--total-budget 17: the stored trees .* raise it to that"
