@@ -125,7 +125,7 @@ def test_the_stored_form_is_read_again(load: Callable[[], Settings]) -> None:
     assert type(config).from_stored(json.loads(json.dumps(config.stored()))) == config
 
 
-NEW = {"redo", "header"}
+NEW = {"redo", "header", "total_budget"}
 """Settings of this version that may change and were not in the last one."""
 
 
@@ -146,7 +146,7 @@ def test_the_settings_that_may_change(free: tuple[str, ...], count: int, digest:
 
 def test_empty_plugin_options_are_not_stored() -> None:
     """Settings that the last version did not have are stored only where they are set."""
-    names = {"strategy_args", "judge_args", "benchmark_args", "refiner"}
+    names = {"strategy_args", "judge_args", "benchmark_args", "refiner", "total_budget"}
     assert not names & EvalConfig().stored().keys()
     config = EvalConfig(strategy_args={"c": 0.7}, refiner="mine")
     assert config.stored()["strategy_args"] == {"c": 0.7}
