@@ -114,8 +114,7 @@ class Usage(Record):
     skipped_calls: int = 0
     """Votes that were not requested, since the others had decided (`majority`, `posterior`)."""
     aborted_calls: int = 0
-    """Requests that were aborted, since others had decided (`race`, `--early-stop first`). Their tokens are
-    not known and not counted."""
+    """Requests aborted once others had decided (`race`, `--early-stop first`); their tokens are not known."""
     cut_calls: int = Field(default=0, exclude_if=not_)
     """Replies that ended at their token limit: drafts, votes without a verdict by then, refinements without
     their last marker. Part of `calls`; left out of the file where it is 0."""
@@ -240,8 +239,7 @@ class Node(Record):
     reflection: Text | None = None
     """The refiner's text before the refinement; None for a draft."""
     text: Text | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The refiner's whole reply if `spar.templates.parse.refinement_text` does not reproduce it from
-    reflection and response; else None, as for a draft."""
+    """The refiner's whole reply where `spar.templates.parse.refinement_text` does not reproduce it; else None."""
     judgement: Judgement | None = None
     """None if the strategy requests no judgement, or if a draft's votes never decided."""
     usage: Usage = Usage()
@@ -309,7 +307,7 @@ class SearchTree(Record):
     """Cost of the cancelled attempts, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
-    rounds: tuple[tuple[int, float], ...] = Field(default=(), exclude_if=lambda value: not value)
+    rounds: tuple[tuple[int, float], ...] = Field(default=(), exclude_if=not_)
     """Budget and best score of each round, where `--total-budget` searched it further; else left out of the file."""
 
     @property
