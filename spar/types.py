@@ -298,7 +298,7 @@ class SearchTree(Record):
     faults: tuple[Fault, ...] = ()
     """Failed attempts."""
     selected: int | None = None
-    """Id of the answer: highest score, then shallowest, then first; None if there is no node."""
+    """Id of the answer: highest score, then shallowest, then first, or by `--answer`; None without a node."""
     stop: Stop
     """Why the search ended."""
     cancelled: int = 0

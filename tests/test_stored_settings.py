@@ -146,7 +146,14 @@ def test_the_settings_that_may_change(free: tuple[str, ...], count: int, digest:
 
 def test_empty_plugin_options_are_not_stored() -> None:
     """Settings that the last version did not have are stored only where they are set."""
-    names = {"strategy_args", "judge_args", "benchmark_args", "refiner", "total_budget"}
+    names = {
+        "strategy_args",
+        "judge_args",
+        "benchmark_args",
+        "refiner",
+        "total_budget",
+        "answer_rule",
+    }
     assert not names & EvalConfig().stored().keys()
     config = EvalConfig(strategy_args={"c": 0.7}, refiner="mine")
     assert config.stored()["strategy_args"] == {"c": 0.7}

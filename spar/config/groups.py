@@ -269,6 +269,11 @@ class LmEvalGroup(Settings):
     """Format the prompts with the model's chat template."""
     num_fewshot: int | None = setting(None, ge=0)
     """Worked examples before each question; default: the task's own number."""
+    answer_rule: Literal["best", "majority", "weighted"] = setting(
+        "best", flag="answer", omit_default=True
+    )
+    """Which response of a tree answers: best has the highest score; majority gives the answer that most give, weighted
+    the one with the highest sum of scores, for tasks with a filter that reads answers out of replies."""
     max_gen_toks: int | None = setting(None, ge=1)
     """Maximum tokens of a reply; default: the task's own number."""
 

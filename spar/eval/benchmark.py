@@ -110,6 +110,8 @@ class Benchmark(ABC):
     """The role whose model a report names."""
     limits_itself: bool = False
     """Whether `load` applies `--limit`; otherwise the first examples are taken."""
+    extracts_answers: ClassVar[bool] = False
+    """Whether it reads answers out of responses by which these can be compared (`--answer`)."""
     refines_responses: bool = False
     """Whether `--responses` gives responses to refine, rather than answers to score."""
     options: ClassVar[type[BaseModel] | None] = None

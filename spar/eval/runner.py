@@ -151,6 +151,10 @@ def open_benchmark(
         There is no such benchmark, or its data or a file given is missing or wrong.
     """
     benchmark = find_benchmark(name, request, config)
+    if config.answer_rule != "best" and not benchmark.extracts_answers:
+        raise UsageError(
+            f"--answer: responses to {name} are free text and cannot be compared; use best, or an lm-eval task with a filter"
+        )
     data = [open_data(used, config.data) for used in _data_of(benchmark, config)]
     data += _present(_needed(benchmark.optional_data), config.data)
     config = config.model_copy(

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Literal
 
 from spar.errors import UsageError
+from spar.infer.answers import Select, select_best
 from spar.infer.attempts import FaultStage, Outcome, fault_of
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import (
@@ -29,7 +30,7 @@ from spar.infer.roles import (
 )
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
-from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage, best
+from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage
 
 StopRule = Literal["wave", "first"]
 """`wave` judges a whole wave before the threshold is tested (paper); `first` cancels the rest of it."""
@@ -62,6 +63,8 @@ class SearchSettings:
     """Votes pass a node when their share of yes is strictly above this (paper: 0.5)."""
     stop_rule: StopRule = "wave"
     seed: int | None = 0
+    select: Select = select_best
+    """Which node answers."""
     digest: str = ""
     """Digest of the resolved configuration, for the record."""
 
@@ -155,7 +158,6 @@ class _Search:
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
         self._count_unclaimed()
-        answer = best(tuple(self.nodes))
         return SearchTree(
             prompt=self.prompt,
             strategy=self.settings.name,
@@ -163,7 +165,7 @@ class _Search:
             gate=self.settings.threshold,
             nodes=tuple(self.nodes),
             faults=tuple(self.faults),
-            selected=answer[0].id if answer else None,
+            selected=self.settings.select(self.prompt, self.nodes),
             stop=stop,
             cancelled=self._cancelled,
             cancelled_usage=self._cancelled_usage,
@@ -234,8 +236,9 @@ class _Search:
         self._spent += len(tasks)
         first_only = self.settings.stop_rule == "first"
         threshold = self.settings.threshold
-        done = (lambda outcome: _passes(outcome.judgement, threshold)) if first_only else _never
-        outcomes = await gather(tasks, done)
+        outcomes = await gather(
+            tasks, lambda outcome: first_only and _passes(outcome.judgement, threshold)
+        )
         self._cancelled += len(tasks) - len(outcomes)
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
@@ -360,7 +363,3 @@ class _Search:
 
 def _passes(judgement: Judgement | None, threshold: float) -> bool:
     return judgement is not None and judgement.passed(threshold)
-
-
-def _never(_: Outcome) -> bool:
-    return False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spar.config import DecodeConfig
+from spar.infer.answers import Select, select_best
 from spar.infer.decode import RootsProvider
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
@@ -41,13 +42,16 @@ class Job:
     """A `spar.infer.strategy.Strategy` in place of the named one."""
     strategy_name: str = ""
     """Its name in the record."""
+    select: Select = select_best
+    """Which node of a tree answers."""
 
     def model_roles(self, config: DecodeConfig) -> tuple[Role, ...]:
         """Roles that call a model, () where programs do all."""
         return required_roles(config) if self.roles is None else self.roles
 
     def changed(self, settings: SearchSettings) -> SearchSettings:
-        """The settings of a search with this job's own strategy, where it has one."""
+        """The settings of a search with this job's own strategy and choice of an answer, where it has them."""
+        settings = replace(settings, select=self.select)
         if self.strategy is None:
             return settings
         return replace(settings, strategy=self.strategy, name=self.strategy_name)

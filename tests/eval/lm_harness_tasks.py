@@ -68,11 +68,12 @@ SIZES = {"toy_small": 3, "toy_large": 7}
 
 
 def write_tasks(folder: Path) -> str:
-    """Write tasks toy_small and toy_large of choices, toy_reply, toy_text, toy_prefix and toy_unsafe,
+    """Write tasks toy_small and toy_large of choices, toy_reply, toy_free, toy_text, toy_prefix and toy_unsafe,
     and two groups of the first two; returns the folder as `open_tasks` takes it."""
     (folder / "documents.py").write_text(CODE)
     files = {name: BASE.format(name=name, rows=rows) + CHOICE for name, rows in SIZES.items()}
     files["toy_reply"] = BASE.format(name="toy_reply", rows=5) + REPLY
+    files["toy_free"] = BASE.format(name="toy_free", rows=2) + REPLY.split("filter_list")[0]
     files["toy_text"] = BASE.format(name="toy_text", rows=4) + ROLLING
     files["toy_prefix"] = BASE.format(name="toy_prefix", rows=2) + REPLY + 'gen_prefix: "It is"\n'
     files["toy_unsafe"] = BASE.format(name="toy_unsafe", rows=2) + REPLY + "unsafe_code: true\n"
@@ -145,7 +146,7 @@ class EngineJobRunner:
             await decode(
                 missing,
                 job.change(open_roles(config, engines)),
-                search_settings(config, store.manifest.digest),
+                job.changed(search_settings(config, store.manifest.digest)),
                 store,
                 summary=Summary(),
                 room=lambda: config.concurrency or DEFAULT_ROOM,

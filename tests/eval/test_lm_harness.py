@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from spar.errors import EngineError, RunStopped, UsageError
 from spar.eval.benchmark import Answer, Benchmark
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.lm_harness.benchmark import GSM8K, MMLU, TRIVIAQA, HarnessTask
+from spar.eval.lm_harness.extract import comparable
 from spar.eval.lm_harness.tasks import open_tasks
 from spar.eval.statistics import metrics
-from spar.infer.engine import Continuation
+from spar.infer.engine import Completion, Continuation, Request
 from spar.infer.engines.fake import scripted_likelihood
 from spar.record.evaluation import Scored
 from spar.store import read_trees
@@ -370,3 +372,47 @@ def test_the_length_of_a_reply_is_the_tasks_unless_given(
     engine = CountingEngine()
     run(HarnessTask("toy_reply", folder=toys), tmp_path, engine, max_gen_toks=max_gen_toks)
     assert {request.sampling.max_tokens for request in engine.requests} == {expected}
+
+
+# --- majority and weighted vote ----------------------------------------------------------------------
+
+
+class WaveringEngine(CountingEngine):
+    """Adds wrongly in the greedy draft and rightly in the others."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion per request, in order."""
+        replies = await super().generate(requests)
+        wrong = "It is 999, so 999 it is"
+        return [
+            replace(reply, text=wrong if request.sampling.temperature == 0 else reply.text)
+            for request, reply in zip(requests, replies, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(("rule", "right"), [("best", 0.0), ("majority", 0.6)])
+def test_the_majority_of_the_filtered_replies_answers(
+    toys: str, tmp_path: Path, rule: str, right: float
+) -> None:
+    """Three of four say the same; no vote can be read, so the first draft is the best; odd numbers are added wrongly."""
+    fields: dict[str, Any] = {"strategy": "best-of-n", "budget": 4, "answer_rule": rule}
+    scored, _ = run(HarnessTask("toy_reply", folder=toys), tmp_path, WaveringEngine(), **fields)
+    assert values(scored)["exact_match,number"] == right
+    trees = [*read_trees(tmp_path)]
+    assert {tree.selected for tree in trees} == {0 if rule == "best" else 1}
+
+
+def test_answers_that_the_metric_takes_for_the_same_are_the_same() -> None:
+    """gsm8k ignores commas, dollars and a full stop at the end; elsewhere case, punctuation and digits."""
+    gsm8k = {"regexes_to_ignore": [",", r"\$", r"\.$"], "ignore_case": True}
+    assert comparable("$1,000.", gsm8k) == comparable("1000", gsm8k) == "1000"
+    assert comparable("(B) 7", {"ignore_punctuation": True, "ignore_numbers": True}) == "B"
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [("toy_free", "toy_free has no filter"), ("toy_small", "likelihoods")]
+)
+def test_answers_that_cannot_be_compared_are_refused(toys: str, task: str, message: str) -> None:
+    """Free text and likelihoods, in one line, before anything is sent."""
+    with pytest.raises(UsageError, match=message):
+        HarnessTask(task, folder=toys).load(settings(answer_rule="majority"))

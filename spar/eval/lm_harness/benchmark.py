@@ -23,6 +23,7 @@ from spar.errors import UsageError
 from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, BenchmarkSpec, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder
+from spar.eval.lm_harness.extract import FilteredAnswers, answers_of
 from spar.eval.lm_harness.jobs import likelihood_job, reply_job
 from spar.eval.lm_harness.likelihoods import ScoredDocument, read_likelihoods
 from spar.eval.lm_harness.local_data import NOTES
@@ -38,6 +39,7 @@ from spar.eval.lm_harness.requests import (
 )
 from spar.eval.lm_harness.scored import LOGPROBS, Answered, as_scored
 from spar.eval.lm_harness.tasks import HarnessTasks, known_tasks, open_tasks
+from spar.infer.answers import Select, select, select_best
 from spar.record.evaluation import Scored
 from spar.types import Prompt
 
@@ -63,6 +65,7 @@ class HarnessTask(Benchmark):
     data: tuple[str, ...] = ()
     """Data sets that it reads."""
     packages: ClassVar[tuple[str, ...]] = ("lm_eval",)
+    extracts_answers: ClassVar[bool] = True
     limits_itself: bool = True
     """A limit is spread over the tasks of a group."""
     folder: str = ""
@@ -72,6 +75,8 @@ class HarnessTask(Benchmark):
     _tasks: HarnessTasks | None = None
     _replies: dict[str, ReplyRequest] = field(default_factory=dict)
     _likelihoods: dict[str, LikelihoodRequest] = field(default_factory=dict)
+    _extract: FilteredAnswers | None = None
+    """Reads answers out of replies; None where the best response answers."""
     _questions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Document to its question without the task's words around it."""
 
@@ -94,6 +99,13 @@ class HarnessTask(Benchmark):
         }
         self._replies = {ask.prompt.id: ask for ask in replies}
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
+        self._extract = None
+        if config.answer_rule != "best":
+            asked = [one for one in requests if one.request_type == REPLY]
+            documents = {ask.prompt.id: one.doc for ask, one in zip(replies, asked, strict=True)}
+            self._extract = answers_of(
+                self._tasks.tasks, self._replies, documents, headline=self.headline
+            )
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
 
     def num_loaded(self, examples: Sequence[Prompt]) -> int:
@@ -110,7 +122,10 @@ class HarnessTask(Benchmark):
         if directory is None:
             return
         if self._replies:
-            await runner.run(reply_job(ANSWERS, list(self._replies.values())))
+            chosen: Select = select_best
+            if self._extract is not None:
+                chosen = partial(select, runner.config.answer_rule, self._extract)
+            await runner.run(reply_job(ANSWERS, list(self._replies.values()), chosen))
         if self._likelihoods:
             job = self._likelihood_job
             asks = list(self._likelihoods.values())

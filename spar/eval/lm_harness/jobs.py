@@ -10,14 +10,25 @@ from pathlib import Path
 from spar.eval.lm_harness.likelihoods import LikelihoodFile
 from spar.eval.lm_harness.requests import LikelihoodRequest, ReplyRequest
 from spar.eval.lm_harness.roles import LikelihoodActor, ReplyActor
+from spar.infer.answers import Select, select_best
 from spar.infer.engine_wrappers import scorer
 from spar.infer.engines.chat import template_arguments
 from spar.infer.roles import Roles
 from spar.run.job import Job
 
 
-def reply_job(name: str, requests: Sequence[ReplyRequest]) -> Job:
-    """Search a reply to every request, with the task's stop strings and lengths for drafts."""
+def reply_job(
+    name: str,
+    requests: Sequence[ReplyRequest],
+    select: Select = select_best,
+) -> Job:
+    """Search a reply to every request, with the task's stop strings and lengths for drafts.
+
+    Parameters
+    ----------
+    select:
+        Which node of a tree answers.
+    """
     by_id = {request.prompt.id: request for request in requests}
 
     def change(roles: Roles) -> Roles:
@@ -25,7 +36,7 @@ def reply_job(name: str, requests: Sequence[ReplyRequest]) -> Job:
         replies = ReplyActor(actor.engine, actor.sampling, actor.greedy_first, by_id)
         return replace(roles, actor=replies)
 
-    return Job(name, [request.prompt for request in requests], change=change)
+    return Job(name, [request.prompt for request in requests], change=change, select=select)
 
 
 @contextmanager

@@ -149,4 +149,10 @@ def config_of(settings: Mapping[str, Any], recipe: str = "") -> EvalConfig:
             f"--model_args {unknown[0]}={arguments[unknown[0]]}: spar has no such setting (accepted: those "
             "of spar.config.EvalConfig, recipe, out)"
         )
-    return eval_config(recipe or None, arguments)
+    config = eval_config(recipe or None, arguments)
+    if config.answer_rule != "best":
+        raise UsageError(
+            f"--model_args answer_rule={config.answer_rule}: a model of lm-eval does not know its task's filter; use "
+            "spar eval TASK --answer"
+        )
+    return config
