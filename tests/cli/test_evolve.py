@@ -115,7 +115,7 @@ def test_every_seed_prompt_is_accounted_for(tmp_path: Path, seeds: Path, data: P
     assert "mmlu" in report["absent_benchmarks"]
     assert sum(group["main"] for group in report["coverage"].values()) == 3
     assert "1 of 8 seed prompts are in a benchmark" in run.stderr
-    assert "not compared with followbench, llmbar" in run.stderr
+    assert "not compared with ifbench, followbench, llmbar" in run.stderr
     for text in ("unparsable", "never covered", "run directory", "keyword"):
         assert text in run.stdout
 
