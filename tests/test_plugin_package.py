@@ -16,7 +16,16 @@ from tests.fakes import timeless
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plugin")]
 
 PACKAGE = Path(__file__).parents[1] / "examples" / "plugin"
-SEARCH = ("--strategy", "beam", "--engine", "echo", "--judge", "length", "--judge-arg", "words=1")
+SEARCH = (
+    "--strategy",
+    "wide-beam",
+    "--engine",
+    "echo",
+    "--judge",
+    "length",
+    "--judge-arg",
+    "words=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +69,7 @@ def test_decode_two_phases_and_resume(environment: dict[str, str], tmp_path: Pat
     assert trees[0] == trees[1]
     assert len(trees[0]) == 3
     for tree in read_trees(tmp_path / "two"):
-        assert tree.strategy == "beam"
+        assert tree.strategy == "wide-beam"
         assert len([node for node in tree.nodes if node.parent is None]) == 4
         assert tree.nodes[0].response.endswith("x")
     file = tmp_path / "two" / "trees.jsonl"
@@ -73,12 +82,18 @@ def test_a_training_stage(environment: dict[str, str], tmp_path: Path) -> None:
     """A worker process finds the plug-ins by the names in its order."""
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"id": "p", "prompt": "One."}\n')
-    config = {"strategy": "beam", "engine": "echo", "judge": "length", "model": "m", "budget": 5}
+    config = {
+        "strategy": "wide-beam",
+        "engine": "echo",
+        "judge": "length",
+        "model": "m",
+        "budget": 5,
+    }
     order = {"kind": "answer", "prompts": str(prompts), "out": str(tmp_path / "answer")}
     (tmp_path / "order.json").write_text(json.dumps({**order, "source": "", "config": config}))
     run(sys.executable, "-m", "spar.worker", tmp_path / "order.json", env=environment)
     (tree,) = read_trees(tmp_path / "answer")
-    assert tree.strategy == "beam"
+    assert tree.strategy == "wide-beam"
     assert [node.parent for node in tree.nodes][:4] == [None] * 4
     assert read_manifest(tmp_path / "answer").config["engine"] == "echo"
 
@@ -92,14 +107,14 @@ def test_an_evaluation(environment: dict[str, str], tmp_path: Path) -> None:
 
 def test_plugins_are_listed(environment: dict[str, str]) -> None:
     """In the errors of names, in `--help` and in `spar doctor`."""
-    command = [sys.executable, "-m", "spar", "decode", "--strategy", "bean"]
+    command = [sys.executable, "-m", "spar", "decode", "--strategy", "wide-bean"]
     failed = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert failed.returncode == 2
-    assert "did you mean 'beam'" in failed.stderr
+    assert "did you mean 'wide-beam'" in failed.stderr
     wide = {**environment, "COLUMNS": "200"}
-    assert "beam" in spar("decode", "--help", env=wide)
+    assert "wide-beam" in spar("decode", "--help", env=wide)
     doctor = spar("doctor", env=wide)
-    assert all(name in doctor for name in ("beam", "echo", "length", "shouting"))
+    assert all(name in doctor for name in ("wide-beam", "echo", "length", "shouting"))
 
 
 def _by_prompt(run: Path) -> dict[str, str]:
