@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 from threading import Thread
@@ -38,14 +39,17 @@ SHARED = sorted(name for name in VERIFIERS if not name.startswith("nano:"))
 DATA = Path(os.environ.get("SPAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-@pytest.fixture(scope="session")
-def nltk_data() -> None:
-    """Point NLTK at the benchmark data folder before lm-eval looks for its tokenizer."""
+@pytest.fixture(scope="module")
+def nltk_data() -> Iterator[None]:
+    """Point NLTK and spar at the benchmark data folder before the packages look for their tokenizer."""
     folder = DATA / "nltk_data"
     if not folder.is_dir():
         pytest.skip(f"no benchmark data at {DATA}; set SPAR_DATA to its folder")
     nltk = pytest.importorskip("nltk")
     nltk.data.path.insert(0, str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPAR_DATA", str(DATA))
+        yield
 
 
 @pytest.mark.parametrize(
