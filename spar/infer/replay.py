@@ -13,15 +13,19 @@ and seed. Strategy, shape, budget and gate are free.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
 
 from spar.infer.decode import RootsProvider
 from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Roles, Seeds
-from spar.infer.search import SearchSettings, run_search
+from spar.infer.search import Merge, SearchSettings, merging, run_search
 from spar.infer.seeds import derive
 from spar.infer.strategy import Plan, SearchConfig, Strategy
 from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage
+
+T = TypeVar("T")
 
 
 async def replay(
@@ -224,22 +228,31 @@ class _Continued:
     roles: Roles
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
-        try:
-            return await self.record.draft(prompt, index, seeds)
-        except _NotHeldError:
-            return await self.roles.actor.draft(prompt, index, seeds)
+        return await _held_or_made(self.record.draft, self.roles.actor.draft, prompt, index, seeds)
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
-        try:
-            return await self.record.refine(prompt, parent, seeds)
-        except _NotHeldError:
-            return await self.roles.refiner.refine(prompt, parent, seeds)
+        make = self.roles.refiner.refine
+        return await _held_or_made(self.record.refine, make, prompt, parent, seeds)
+
+    @property
+    def merge(self) -> Merge | None:
+        """As `refine`, for two nodes; None where the refiner cannot."""
+        make = merging(self.roles.refiner)
+        return partial(_held_or_made, self.record.merge, make) if make else None
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        try:
-            return await self.record.judge(prompt, response, seeds)
-        except _NotHeldError:
-            return await self.roles.judge.judge(prompt, response, seeds)
+        make = self.roles.judge.judge
+        return await _held_or_made(self.record.judge, make, prompt, response, seeds)
+
+
+async def _held_or_made(
+    held: Callable[..., Awaitable[T]], make: Callable[..., Awaitable[T]], *arguments: Any
+) -> T:
+    """What the record holds, else what is made now."""
+    try:
+        return await held(*arguments)
+    except _NotHeldError:
+        return await make(*arguments)
 
 
 def _places(seed: int, prompt_id: str, parent: int | None, most: int) -> dict[int | None, int]:

@@ -11,10 +11,10 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from spar.errors import UsageError
 from spar.infer.answers import Select, select_best
@@ -24,6 +24,7 @@ from spar.infer.roles import (
     USAGE_COUNTER,
     AttemptFailed,
     Generation,
+    RefinerProtocol,
     Roles,
     Seeds,
     UsageCounter,
@@ -31,6 +32,9 @@ from spar.infer.roles import (
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
 from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage
+
+Merge = Callable[[Prompt, tuple[Node, Node], Seeds], Awaitable[Generation]]
+"""Makes one refinement out of two judged nodes."""
 
 StopRule = Literal["wave", "first"]
 """`wave` judges a whole wave before the threshold is tested (paper); `first` cancels the rest of it."""
@@ -122,7 +126,7 @@ class _Search:
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
         self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
-        self._can_merge = hasattr(roles.refiner, "merge")
+        self._merge = merging(roles.refiner)
         self._num_roots = len(nodes)
         self._root_judgements = {node.response: node.judgement for node in nodes if node.judgement}
         self._start = time.monotonic()
@@ -193,7 +197,7 @@ class _Search:
             self._check_expand(expand)
             if expand.parent in self._closed:
                 continue
-            if not self._can_merge:
+            if self._merge is None:
                 expand = replace(expand, second_parent=None)
             granted = min(expand.n, remaining)
             self._bound = self._bound or granted < expand.n
@@ -277,11 +281,9 @@ class _Search:
         seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
         if parent is None:
             return await self.roles.actor.draft(self.prompt, index, seeds)
-        if expand.second_parent is not None:
-            refiner: Any = self.roles.refiner
+        if self._merge is not None and expand.second_parent is not None:
             parents = self.nodes[parent], self.nodes[expand.second_parent]
-            merged: Generation = await refiner.merge(self.prompt, parents, seeds)
-            return merged
+            return await self._merge(self.prompt, parents, seeds)
         return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
@@ -359,6 +361,12 @@ class _Search:
             return Usage()
         self._charged.add(generation.response)
         return judge_usage
+
+
+def merging(refiner: RefinerProtocol) -> Merge | None:
+    """The method of a refiner that merges two nodes; None for one that cannot."""
+    merge: Merge | None = getattr(refiner, "merge", None)
+    return merge
 
 
 def _passes(judgement: Judgement | None, threshold: float) -> bool:

@@ -100,22 +100,25 @@ async def test_every_strategy_spends_the_total_and_no_more(strategy: str, tmp_pa
     assert spent == 40 or not unspent
 
 
-async def test_a_later_round_makes_the_tree_of_the_larger_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", sorted({*STRATEGIES} - {"greedy"}))
+async def test_a_later_round_makes_the_tree_of_the_larger_budget(
+    strategy: str, tmp_path: Path
+) -> None:
     """As a plain search with that budget, without asking again for what the record holds."""
     engine = MortalEngine(1)
-    summary = await start(tmp_path, config_of(), engine)
+    summary = await start(tmp_path, config_of(strategy=strategy), engine)
     trees = trees_of(tmp_path)
     raised = [tree for tree in trees.values() if len(tree.rounds) > 1]
     assert raised
     assert engine.num_calls == summary.usage.calls
     for tree in raised:
-        plain = await start_plain(tree)
+        plain = await start_plain(tree, strategy)
         assert tree.model_copy(update={"rounds": ()}) == plain
 
 
-async def start_plain(tree: SearchTree) -> SearchTree:
+async def start_plain(tree: SearchTree, strategy: str) -> SearchTree:
     """The search of a tree's prompt with its last budget, from the start."""
-    config = config_of(budget=tree.rounds[-1][0], total_budget=None)
+    config = config_of(strategy=strategy, budget=tree.rounds[-1][0], total_budget=None)
     engines = Engines(
         config,
         opened=dict.fromkeys(deployments(config).values(), InstrumentedEngine(FakeEngine(WORLD))),
