@@ -209,20 +209,20 @@ class Judgement(Record):
         return self.num_met / len(self.findings)
 
     @property
+    def _by_programs(self) -> bool | None:
+        """What programs decide without votes: a No, or a Yes where no model judged; None where it is for the votes."""
+        all_met = self.num_met == len(self.findings)
+        return None if all_met and (self.has_votes or not self.findings) else all_met
+
+    @property
     def verdict(self) -> bool | None:
         """Whether every constraint is met and most votes say yes; None on a tie, or where no vote was parsed."""
-        if self.findings and (self.num_met < len(self.findings) or not self.has_votes):
-            return self.num_met == len(self.findings)
-        if self.probability is not None:
-            return self.probability > 0.5
-        num_no = self.num_parsed - self.num_yes
-        return None if self.num_yes == num_no else self.num_yes > num_no
+        is_tie = self.probability is None and 2 * self.num_yes == self.num_parsed
+        return None if is_tie and self._by_programs is None else self.passed(0.5)
 
     def passed(self, gate: float) -> bool:
         """Whether every constraint is met, and the votes' share, if a model judged, is strictly above `gate`."""
-        if self.findings and (self.num_met < len(self.findings) or not self.has_votes):
-            return self.num_met == len(self.findings)
-        return self.vote_share > gate
+        return self.vote_share > gate if self._by_programs is None else self._by_programs
 
 
 class Node(Record):
