@@ -59,11 +59,11 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
                 else:
                     standings[prompt_id] = standing
             if missing:
-                _refuse_more(trees.spent(standings.keys() | granted.keys()), missing, total)
+                _refuse_more(trees.spent, missing, total)
                 return RoundOfSearches(number, missing, spent)
             spent = sum(standing.spent for standing in standings.values())
             granted, number = grants(standings, total=total, step=first), number + 1
-        _refuse_more(trees.spent(standings), {}, total)
+        _refuse_more(trees.spent, {}, total)
     return None
 
 
@@ -112,6 +112,8 @@ class _Trees:
     def __init__(self, path: Path) -> None:
         self._offsets = tree_offsets(path) if path.is_file() else {}
         self._handle = path.open("rb") if self._offsets else None
+        self.spent: dict[str, int] = {}
+        """Prompt id to the responses of its tree, for those that were read: all, once the first round is planned."""
 
     def __enter__(self) -> _Trees:
         return self
@@ -124,8 +126,6 @@ class _Trees:
         if self._handle is None or prompt_id not in self._offsets:
             return None
         self._handle.seek(self._offsets[prompt_id])
-        return SearchTree.from_json(self._handle.readline())
-
-    def spent(self, ids: Iterable[str]) -> dict[str, int]:
-        trees = ((prompt_id, self.read(prompt_id)) for prompt_id in ids)
-        return {prompt_id: responses_spent(tree) for prompt_id, tree in trees if tree is not None}
+        tree = SearchTree.from_json(self._handle.readline())
+        self.spent[prompt_id] = responses_spent(tree)
+        return tree
