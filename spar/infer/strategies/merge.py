@@ -17,15 +17,14 @@ from spar.types import Node
 def merge(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
     """Merge pairs of failing responses until one passes or the budget binds."""
     nodes = list((yield from drafted(roots)))
-    merged: set[tuple[int, int]] = set()
+    merged: set[frozenset[int]] = set()
     draft = Expand(None, 1)
     while True:
         pair = next(
             (
                 (better, other)
                 for better, other in combinations(ranked(nodes), 2)
-                if better.response != other.response
-                and (min(better.id, other.id), max(better.id, other.id)) not in merged
+                if better.response != other.response and {better.id, other.id} not in merged
             ),
             None,
         )
@@ -33,7 +32,7 @@ def merge(roots: tuple[Node, ...], config: SearchConfig) -> Plan:
             nodes += yield [draft]
             continue
         better, other = pair
-        merged.add((min(better.id, other.id), max(better.id, other.id)))
+        merged.add(frozenset({better.id, other.id}))
         statistics = {"rank": rank(better), "second_rank": rank(other)}
         expand = Expand(better.id, 1, second_parent=other.id, statistics=statistics)
         nodes += yield [expand, draft]
