@@ -35,6 +35,7 @@ from reporting import (
     Rows,
     by_id,
     change,
+    engine_args,
     facts,
     paired,
     parser,
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--ifeval-tokens", type=int, default=1280)
     made.add_argument("--split-seed", type=int, default=0, help="of the split and of the pairs")
     made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"), help="of the answers")
+    made.add_argument("--engine", default="hf", help="of the drafts and the answers")
     made.add_argument("--workers", type=int, default=1, help="cells at a time")
     made.add_argument("--cell", default="", help="measure this one; used by the script itself")
     return made
@@ -403,8 +405,14 @@ def _passes(prompt: Prompt, response: str) -> bool:
 
 
 def _engine(args: argparse.Namespace, model: str) -> dict[str, Any]:
-    rows = {"max_batch_size": args.rows}
-    return {"model": model, "engine": "hf", "dtype": args.dtype, "device": args.device, **rows}
+    return {
+        "model": model,
+        "engine": args.engine,
+        "dtype": args.dtype,
+        "device": args.device,
+        "max_batch_size": args.rows,
+        "engine_args": engine_args(args),
+    }
 
 
 def _folder(args: argparse.Namespace, name: str) -> Path:

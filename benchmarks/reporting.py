@@ -42,9 +42,24 @@ def parser(description: str | None, out: str, *, rows: bool = True) -> argparse.
     if rows:
         made.add_argument("--rows", type=int, default=0, help="sequences in a batch; 0: the engine")
     made.add_argument("--limit", type=int, help="only so many prompts")
+    made.add_argument(
+        "--engine-arg", action="append", default=[], help="NAME=VALUE of vLLM; repeatable"
+    )
     made.add_argument("--report", type=Path, help="write this page from OUT's results and stop")
     made.add_argument("--commit", default="", help="the commit, where there is no git")
     return made
+
+
+def engine_args(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of `--engine-arg`: JSON where a value is that, else text."""
+    found: dict[str, Any] = {}
+    for part in args.engine_arg:
+        name, _, value = part.partition("=")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def facts(args: argparse.Namespace) -> dict[str, str]:

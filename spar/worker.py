@@ -49,7 +49,9 @@ from spar.train.specs import (
 from spar.train.stage import Stage
 
 if TYPE_CHECKING:
+    from spar.listener import Listener
     from spar.record.evaluation import Results
+    from spar.run.engine_pool import EnginePool
     from spar.run.job import Job
     from spar.run.resume import PromptSource
 
@@ -162,19 +164,7 @@ def evaluate_models(spec: EvalStageSpec) -> None:
     UsageError, RunStopped
         The first evaluation that failed; the others are done.
     """
-    scores: dict[str, Any] = {}
-    errors: list[SparError] = []
-    for item in spec.items:
-        try:
-            results = _evaluate(item, spec)
-        except SparError as error:
-            errors.append(error)
-            continue
-        scores[item.name] = {
-            name: metric.model_dump()
-            | ({UNIT: results.units[name]} if name in results.units else {})
-            for name, metric in results.metrics.items()
-        }
+    scores, errors = asyncio.run(_evaluate_all(spec))
     if errors:
         raise errors[0]
     replace_json(spec.output, scores)
@@ -204,15 +194,42 @@ def _movable(manifest: Manifest) -> Manifest:
     return Manifest.model_validate({**values, "free": free})
 
 
-def _evaluate(item: EvalItem, spec: EvalStageSpec) -> Results:
-    from spar.eval.runner import EvalRequest, evaluate
+async def _evaluate_all(spec: EvalStageSpec) -> tuple[dict[str, Any], list[SparError]]:
+    """The scores of every item, by its name, and the errors; a model that several items need is loaded once."""
     from spar.progress import open_progress
+    from spar.run.engine_pool import EnginePool
+
+    listener, pool = open_progress("plain"), EnginePool()
+    scores: dict[str, Any] = {}
+    errors: list[SparError] = []
+    try:
+        for item in spec.items:
+            try:
+                results = await _evaluate(item, spec, listener, pool)
+            except SparError as error:
+                errors.append(error)
+                continue
+            scores[item.name] = {
+                name: metric.model_dump()
+                | ({UNIT: results.units[name]} if name in results.units else {})
+                for name, metric in results.metrics.items()
+            }
+    finally:
+        await pool.aclose(listener.note)
+    return scores, errors
+
+
+async def _evaluate(
+    item: EvalItem, spec: EvalStageSpec, listener: Listener, pool: EnginePool
+) -> Results:
+    from spar.eval.runner import EvalRequest, evaluate
     from spar.record.evaluation import read_results
 
     done = spec.done_file(item)
     if not done.exists():
         request = EvalRequest((item.benchmark,), out=done.parent)
-        _, error = asyncio.run(evaluate(item.config, request, open_progress("plain")))
+        await pool.suit(item.config, listener.note)
+        _, error = await evaluate(item.config, request, listener, pool)
         if error is not None:
             raise error
         replace_json(done, {"benchmark": item.benchmark})

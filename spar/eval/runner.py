@@ -8,10 +8,8 @@ reads what is on the disk and calls no model.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -22,16 +20,15 @@ from spar.config import FREE, EvalConfig
 from spar.errors import SparError, UsageError
 from spar.eval.benchmark import Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
-from spar.eval.datasets.local import DataFolder, open_data
+from spar.eval.datasets.local import open_data
 from spar.eval.external_answers.matching import fill_answers, match_answers, match_grader_replies
-from spar.eval.external_answers.rows import answer_files
 from spar.eval.job_outputs import RunOutputs
 from spar.eval.job_runner import DirectoryJobRunner
+from spar.eval.needed_data import data_digest, data_of, file_digests, needed, present
 from spar.eval.statistics import metrics
 from spar.hardware import has_package
 from spar.listener import Listener
 from spar.manifest import config_digest
-from spar.nltk_folders import DATA_SETS, is_named
 from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
@@ -75,9 +72,14 @@ class OpenedBenchmark:
 
 
 async def evaluate(
-    config: EvalConfig, request: EvalRequest, listener: Listener
+    config: EvalConfig, request: EvalRequest, listener: Listener, pool: EnginePool | None = None
 ) -> tuple[list[Results], SparError | None]:
     """Run and score every benchmark of a request.
+
+    Parameters
+    ----------
+    pool:
+        Loaded models to use and to leave open; the caller closes it. Without one they are freed at the end.
 
     Returns
     -------
@@ -94,14 +96,14 @@ async def evaluate(
     directory = request.out or default_directory(config)
     fetch_data(config, request, listener)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
-    pool = EnginePool()
+    shared = EnginePool() if pool is None else pool
     runners = [
-        DirectoryJobRunner(b.config, b.outputs, listener, pool, offline=request.offline)
+        DirectoryJobRunner(b.config, b.outputs, listener, shared, offline=request.offline)
         for b in benchmarks
     ]
     for runner in runners:
         runner.start(fresh=request.overwrite)
-    await run_jobs(benchmarks, runners)
+    await run_jobs(benchmarks, runners, close=pool is None)
     results, errors = [], list[SparError]()
     for benchmark in benchmarks:
         try:
@@ -116,8 +118,8 @@ async def evaluate(
 def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> None:
     """Download what the benchmarks need and this machine lacks, unless that is not wanted (`--offline`)."""
     benchmarks = [find_benchmark(name, request, config) for name in request.names]
-    required = dict.fromkeys(used for b in benchmarks for used in _data_of(b, config))
-    optional = dict.fromkeys(used for b in benchmarks for used in _needed(b.optional_data))
+    required = dict.fromkeys(used for b in benchmarks for used in data_of(b, config))
+    optional = dict.fromkeys(used for b in benchmarks for used in needed(b.optional_data))
     fetch_absent(tuple(required), config.data, listener, offline=request.offline)
     try:
         fetch_absent(tuple(optional), config.data, listener, offline=request.offline)
@@ -126,9 +128,12 @@ def fetch_data(config: EvalConfig, request: EvalRequest, listener: Listener) -> 
 
 
 async def run_jobs(
-    benchmarks: Sequence[OpenedBenchmark], runners: Sequence[DirectoryJobRunner]
+    benchmarks: Sequence[OpenedBenchmark],
+    runners: Sequence[DirectoryJobRunner],
+    *,
+    close: bool = True,
 ) -> None:
-    """Answer all benchmarks, then grade all, then free the models of the pool that they share."""
+    """Answer all benchmarks, then grade all, then free the models of the pool that they share, unless not `close`."""
     try:
         for opened, runner in zip(benchmarks, runners, strict=True):
             if opened.outputs.external_answers is None:
@@ -137,7 +142,8 @@ async def run_jobs(
             if opened.outputs.external_grades is None:
                 await opened.benchmark.grade(runner, opened.examples)
     finally:
-        await runners[0].pool.aclose(runners[0].listener.note)
+        if close:
+            await runners[0].pool.aclose(runners[0].listener.note)
 
 
 def open_benchmark(
@@ -155,11 +161,9 @@ def open_benchmark(
         raise UsageError(
             f"--answer: responses to {name} are free text and cannot be compared; use best, or an lm-eval task with a filter"
         )
-    data = [open_data(used, config.data) for used in _data_of(benchmark, config)]
-    data += _present(_needed(benchmark.optional_data), config.data)
-    config = config.model_copy(
-        update={"benchmark": name, "data_digest": _data_digest(data, config)}
-    )
+    data = [open_data(used, config.data) for used in data_of(benchmark, config)]
+    data += present(needed(benchmark.optional_data), config.data)
+    config = config.model_copy(update={"benchmark": name, "data_digest": data_digest(data, config)})
     whole = _with_stored_ids(benchmark.load(config), directory)
     examples = whole if benchmark.limits_itself else whole[: config.limit]
     _check_not_deleted(directory, config.responses, request)
@@ -194,25 +198,6 @@ def open_benchmark(
     verifiers = {f"data/{folder.name}": folder.digest for folder in data}
     verifiers |= {package: _version(package) for package in benchmark.packages_of(examples)}
     return OpenedBenchmark(benchmark, config, examples, outputs, len(whole), notes, verifiers)
-
-
-def _data_of(benchmark: Benchmark, config: EvalConfig) -> tuple[str, ...]:
-    """The data sets that a benchmark must have: none where its examples come from `--prompts`."""
-    return () if config.prompts and benchmark.reads_prompts else _needed(benchmark.data)
-
-
-def _needed(names: Sequence[str]) -> tuple[str, ...]:
-    """These data sets; NLTK's only where `NLTK_DATA` does not have them."""
-    return tuple(name for name in names if name not in DATA_SETS or not is_named(name))
-
-
-def _present(names: Sequence[str], data: str) -> list[DataFolder]:
-    """Those of the data sets that are on this machine and complete."""
-    folders = []
-    for name in names:
-        with suppress(UsageError):
-            folders.append(open_data(name, data))
-    return folders
 
 
 def _version(package: str) -> str:
@@ -298,23 +283,9 @@ def _files(responses: str, request: EvalRequest) -> tuple[tuple[str, str], ...]:
     return ("--responses", responses), ("--judge-outputs", request.judge_outputs)
 
 
-def _data_digest(data: Sequence[DataFolder], config: EvalConfig) -> str:
-    """Changes with the examples, and with the files given."""
-    parts = [folder.digest for folder in data if folder.name not in DATA_SETS]
-    parts += _digests(config)
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16] if parts else ""
-
-
-def _digests(config: EvalConfig) -> list[str]:
-    """Of the files of responses and of prompts."""
-    files = answer_files(config.responses) if config.responses else []
-    files += [Path(config.prompts)] if config.prompts else []
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
-
-
 def default_directory(config: EvalConfig) -> Path:
     """`runs/eval-STRATEGY-DIGEST`: the same command, on the same responses, finds its run again."""
-    values = {**config.stored(), "given": _digests(config)}
+    values = {**config.stored(), "given": file_digests(config)}
     digest = config_digest(values, free=FREE)
     return Path("runs") / f"eval-{safe_name(config.strategy)}-{digest[:8]}"
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
+from spar.config import DecodeConfig
+from spar.config.groups import EngineGroup, ServerGroup
 from spar.infer.engine import Deployment, NoteCallback
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.run.resolve import close_all
@@ -17,6 +20,8 @@ class EnginePool:
     engines: dict[Deployment, InstrumentedEngine] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set)
     """Notes on the choice of engine and models so far; they are the same for most runs."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The settings of engines and servers that the models were opened with, where `suit` was asked."""
 
     def once(self, note: NoteCallback) -> NoteCallback:
         """`note`, except for lines that were passed to it before."""
@@ -39,6 +44,14 @@ class EnginePool:
             if not opened.urls and not any(opened.serves(deployment) for deployment in local)
         ]
         await close_all({deployment: self.engines.pop(deployment) for deployment in idle}, note)
+
+    async def suit(self, config: DecodeConfig, note: NoteCallback) -> None:
+        """Free all models if those settings would open them in another way, such as in another number format."""
+        fields = {*EngineGroup.model_fields, *ServerGroup.model_fields}
+        settings = config.model_dump(include=fields) | {"seeded": config.seed is not None}
+        if settings != self.settings:
+            await self.aclose(note)
+        self.settings = settings
 
     async def aclose(self, note: NoteCallback) -> None:
         """Free all models."""

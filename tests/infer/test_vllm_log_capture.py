@@ -109,6 +109,7 @@ HELD = (
     ("reason", "step", "held"),
     [
         (HELD, "gpu_memory_utilization=", True),
+        ("Error in memory profiling. Initial free memory 24.8 GiB", "kv_cache_memory_bytes=", True),
         (
             "To serve at least one request with the models's max seq len (131072)",
             "max_model_",

@@ -131,3 +131,19 @@ def test_a_loop_trains_on_prompts_that_it_made(
     assert scores["words"]["unit"] == "words"
     assert len(list(read_trees(run / "iteration-1" / "judge"))) == 3
     assert len(opened) == 2
+
+
+@pytest.mark.parametrize(("other", "loads"), [("", 1), ("dtype: bf16, ", 2)])
+def test_an_evaluation_stage_loads_a_model_once(
+    other: str, loads: int, tmp_path: Path, opened: list[str]
+) -> None:
+    """The benchmarks of a stage share the loaded model, unless one opens it in another way."""
+    go(
+        tmp_path / "run",
+        "benchmarks=[{benchmark: nano-if, settings: {limit: 2}}, "
+        f"{{name: again, benchmark: nano-if, settings: {{{other}limit: 1}}}}]",
+        "eval.draft.max_tokens=4",
+        stop_after="eval",
+    )
+    assert read_loop(tmp_path / "run").scores[0].keys() == {"nano-if", "again"}
+    assert len(opened) == loads

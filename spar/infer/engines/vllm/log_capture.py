@@ -42,6 +42,10 @@ _NEXT_STEPS = {
         "another process holds memory of this GPU (nvidia-smi lists them): end it, choose another GPU with "
         "CUDA_VISIBLE_DEVICES, or take a smaller share with --engine-arg gpu_memory_utilization=0.5"
     ),
+    "Error in memory profiling": (
+        "another process on this GPU took or freed memory while this one started: start it again, or fix its "
+        "share with --engine-arg kv_cache_memory_bytes=8000000000, which needs no measuring"
+    ),
     "max seq len": (
         "shorten the context with --engine-arg max_model_len=8192, or split the model over several "
         "GPUs with --engine-arg tensor_parallel_size=2"
@@ -130,8 +134,8 @@ def failure_reason(log: IO[bytes] | None) -> str:
 
 
 def is_memory_held(reason: str) -> bool:
-    """Whether vLLM failed to load since other processes hold the memory, which may end."""
-    return "Free memory on device" in reason
+    """Whether vLLM failed to load because of other processes that use the memory, which may end."""
+    return any(sign in reason for sign in ("Free memory on device", "Error in memory profiling"))
 
 
 def next_step(reason: str) -> str:
