@@ -6,6 +6,7 @@ spar.decode(prompts, listener=spar.progress.ProgressBar())
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _PLAIN_SECONDS = 5.0
+"""The least time between two lines of finished trees."""
+_QUIET_SECONDS = 30.0
+"""A line is printed after so long without one: long replies may all end together."""
 KINDS = ("auto", "rich", "plain", "none")
 
 
@@ -91,6 +95,18 @@ class PlainProgress(Progress):
     def __init__(self) -> None:
         super().__init__()
         self._printed = 0.0
+        self._ended = threading.Event()
+
+    def started(self, activity: Activity) -> None:
+        """Print the state now and then from now on, whether or not trees finish."""
+        super().started(activity)
+        self._printed = time.monotonic()
+        self._ended = threading.Event()
+        threading.Thread(target=self._print_when_quiet, args=(self._ended,), daemon=True).start()
+
+    def finished(self, activity: Activity) -> None:
+        """Print no more."""
+        self._ended.set()
 
     def note(self, line: str) -> None:
         """Print the line."""
@@ -100,8 +116,16 @@ class PlainProgress(Progress):
         """Print the state of the run, at most every few seconds."""
         super().tree(tree)
         if time.monotonic() - self._printed >= _PLAIN_SECONDS or self.done == self.total:
-            self._printed = time.monotonic()
-            self.note(self.status())
+            self._print_status()
+
+    def _print_when_quiet(self, ended: threading.Event) -> None:
+        while not ended.wait(max(0.0, self._printed + _QUIET_SECONDS - time.monotonic())):
+            if time.monotonic() - self._printed >= _QUIET_SECONDS:
+                self._print_status()
+
+    def _print_status(self) -> None:
+        self._printed = time.monotonic()
+        self.note(self.status())
 
 
 class ProgressBar(Progress):
@@ -121,15 +145,20 @@ class ProgressBar(Progress):
     def started(self, activity: Activity) -> None:
         """Draw the bar."""
         super().started(activity)
-        from rich.progress import BarColumn, TextColumn
+        from rich.progress import BarColumn, ProgressColumn, Task
         from rich.progress import Progress as RichProgress
+        from rich.text import Text
 
-        self._bar = RichProgress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"), console=self._console
-        )
-        self._task = self._bar.add_task(
-            self.status(), total=activity.total, completed=activity.done
-        )
+        status = self.status
+
+        class Status(ProgressColumn):
+            """The state of the run, at each redrawing: long replies may all end together."""
+
+            def render(self, task: Task) -> Text:
+                return Text(status())
+
+        self._bar = RichProgress(BarColumn(bar_width=24), Status(), console=self._console)
+        self._task = self._bar.add_task("", total=activity.total, completed=activity.done)
         self._bar.start()
 
     def progress(self, activity: Activity) -> None:
@@ -155,4 +184,4 @@ class ProgressBar(Progress):
 
     def _draw(self) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, description=self.status())
+            self._bar.update(self._task, completed=self.done)

@@ -56,7 +56,7 @@ class SessionPlay:
     @property
     def tokens(self) -> int:
         """Tokens generated so far."""
-        return self._session.completion_tokens
+        return self._session.generated_tokens
 
     async def search(
         self, instruction: str, settings: PlaySettings, listener: Listener

@@ -225,6 +225,16 @@ class Stats(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenCounter(Protocol):
+    """An engine that counts tokens as it generates them. Optional; without it tokens count once their reply has ended."""
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, those of unfinished and cancelled replies included."""
+        ...
+
+
 Arrangement = Literal["one", "side by side", "in turn"]
 """One model only, all at the same time, or one after the other."""
 

@@ -17,6 +17,7 @@ from spar.infer.engine import (
     Request,
     Scorer,
     Stats,
+    TokenCounter,
 )
 
 T = TypeVar("T")
@@ -103,6 +104,13 @@ class InstrumentedEngine(EngineWrapper):
     request_seconds: float = 0.0
     """Sum of the latencies of completed requests."""
     _since: float = 0.0
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens generated or scored so far; those of unfinished replies too where the engine counts them."""
+        innermost = unwrap(self.engine)
+        counted = innermost.generated_tokens if isinstance(innermost, TokenCounter) else 0
+        return max(self.completion_tokens, counted)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Pass on and count."""

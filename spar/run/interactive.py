@@ -93,9 +93,9 @@ class Session(Generic[C]):
         return ", ".join(dict.fromkeys(shown_model(m) for m in models(self.config).values()))
 
     @property
-    def completion_tokens(self) -> int:
-        """Tokens generated so far."""
-        return sum(engine.completion_tokens for engine in tuple(self._pool.engines.values()))
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, as far as the engines count them before a reply has ended."""
+        return sum(engine.generated_tokens for engine in tuple(self._pool.engines.values()))
 
     def search(
         self, prompt: PromptLike, listener: Listener | None = None, **changes: Any

@@ -108,9 +108,9 @@ class Engines:
         return engine
 
     @property
-    def completion_tokens(self) -> int:
-        """Tokens generated so far."""
-        return sum(engine.completion_tokens for engine in self.engines.values())
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, as far as the engines count them before a reply has ended."""
+        return sum(engine.generated_tokens for engine in self.engines.values())
 
     def room(self) -> int:
         """Trees to have in flight: the configured number, or enough to keep every engine busy."""

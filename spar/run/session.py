@@ -345,7 +345,7 @@ class Run:
         activity = Activity(
             total=total,
             done=done,
-            tokens=lambda: engines.completion_tokens,
+            tokens=lambda: engines.generated_tokens,
         )
         self.listener.started(activity)
         try:

@@ -121,6 +121,11 @@ class HfEngine:
         return self._batcher.mean_batch
 
     @property
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, those of unfinished replies included."""
+        return self._batcher.row_steps
+
+    @property
     def prefix_cache(self) -> tuple[int, int]:
         """(0, 0): prompts are shared within a prefill batch only."""
         return 0, 0

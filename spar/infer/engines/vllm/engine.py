@@ -216,6 +216,11 @@ class VllmEngine:
         return self.counters.tokens / self.counters.steps if self.counters.steps else 0.0
 
     @property
+    def generated_tokens(self) -> int:
+        """Tokens generated so far, those of unfinished replies included."""
+        return self.counters.tokens
+
+    @property
     def num_unfinished(self) -> int:
         """Samples that vLLM still works on."""
         return 0 if self._closed else int(self._core.get_num_unfinished_requests())

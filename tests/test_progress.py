@@ -1,0 +1,55 @@
+"""What is shown while a run goes on."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from spar import progress
+from spar.listener import Activity
+
+
+def wait_for(seen: Callable[[], bool]) -> bool:
+    """Whether it becomes true within five seconds."""
+    end = time.monotonic() + 5
+    while not seen() and time.monotonic() < end:
+        time.sleep(0.01)
+    return seen()
+
+
+def test_lines_come_while_no_tree_finishes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plain display prints the tokens so far though all replies may end together, and stops at the end."""
+    monkeypatch.setattr(progress, "_QUIET_SECONDS", 0.05)
+    made = iter(range(0, 100_000, 500))
+    shown, activity = progress.PlainProgress(), Activity(total=9, tokens=lambda: next(made))
+    lines: list[str] = []
+    monkeypatch.setattr(shown, "note", lines.append)
+    shown.started(activity)
+    assert wait_for(lambda: len(lines) > 2)
+    shown.finished(activity)
+    time.sleep(0.1)
+    ended = len(lines)
+    time.sleep(0.2)
+    assert len(lines) == ended
+    assert lines[0].startswith("0/9 trees, 0 running, ")
+    assert "tokens/s" in lines[0]
+    assert " 0 tokens/s" not in lines[0]
+
+
+def test_the_bar_is_redrawn_while_no_tree_finishes() -> None:
+    """The status is that of the moment at which the bar is drawn."""
+    tokens = [0]
+    shown, activity = progress.ProgressBar(), Activity(total=9, tokens=lambda: tokens[0])
+    out = io.StringIO()
+    shown._console = Console(file=out, force_terminal=True, width=100)
+    shown.started(activity)
+    tokens[0] = 10**6
+    assert wait_for(lambda: re.search(r"\d,\d{3} tokens/s", out.getvalue()) is not None)
+    shown.finished(activity)
