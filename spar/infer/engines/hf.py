@@ -166,11 +166,12 @@ def _token_budget(torch: Any, model: Any, device: Any) -> TokenBudget:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
 
-    def tokens(free: int) -> int:
-        return int(free * _CACHE_MEMORY_SHARE / per_token)
+    def tokens(free: int, allocated: int = 0) -> int:
+        # A share of what would be free without the cache: a share of the rest would take all in the end.
+        return int(_CACHE_MEMORY_SHARE * (free / per_token + allocated))
 
     if device.type == "cuda":
         # torch keeps what it has freed, so the driver's number is right only before the first batch.
         fixed = tokens(torch.cuda.mem_get_info(device)[0])
         return lambda allocated: fixed
-    return lambda allocated: allocated + tokens(available_memory())
+    return lambda allocated: tokens(available_memory(), allocated)
