@@ -3,22 +3,25 @@
     spar train --iterations 1 --seed 0 --stop-after search --out runs/ablation-0
     python benchmarks/pair_ablation.py runs/ablation-0 runs/ablation-1 --pairs 150 --prompts 1500
 
-For each loop: three sets of equally many pairs from the drafts and searches of its first iteration, one DPO
-run each from the same first actor with the loop's settings, and the share of test prompts that each actor
-passes, greedy and sampled. Differences are paired over prompts, with a bootstrap interval over them.
+For each loop: three sets of pairs from the drafts and searches of its first iteration, of the same prompts, which have a
+passing and a failing draft and whose search was solved; one DPO run each from the same first actor with the loop's
+settings; and the share of test prompts that each actor passes, greedy and sampled. Differences are paired over prompts.
+Errors and intervals are over prompts and training seeds (`spar.eval.statistics.over_seeds`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from spar.files import replace_json
-from spar.record.evaluation import read_examples
+from spar.eval.statistics import over_seeds
+from spar.files import replace_json, replace_lines
+from spar.record.evaluation import Share, read_examples
+from spar.record.layout import DPO_FILE
 from spar.train.build import build
 from spar.train.data.scan import BuildSettings
 from spar.train.launch import launch
@@ -34,6 +37,8 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "shuffled": {"shuffle_labels": True},
 }
 WAYS: Mapping[str, Mapping[str, Any]] = {"greedy": {}, "sampled": {"greedy_first": False}}
+Passed = Mapping[str, Share]
+"""Test prompt to whether it passes."""
 
 
 def main() -> None:
@@ -47,7 +52,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/pair-ablation"))
     flags = parser.parse_args()
-    passed: dict[tuple[str, str], list[np.ndarray]] = {}
+    passed: dict[tuple[str, str], list[Passed]] = {}
     for loop in flags.loops:
         stages = _stages(loop)
         prompts = {"limit": flags.prompts, "prompt_seed": flags.prompt_seed}
@@ -72,15 +77,8 @@ def _model(arm: str, stages: Mapping[str, Stage], home: Path, flags: argparse.Na
     assert isinstance(training, TrainingSpec) and isinstance(data, BuildSpec)
     if arm == "start":
         return training.settings.model
-    settings = BuildSettings(
-        out=home / "build",
-        search=Path(data.search),
-        drafts=Path(data.drafts),
-        seed=data.seed,
-        min_pairs=flags.pairs,
-        max_pairs=flags.pairs,
-        **ARMS[arm],
-    )
+    if not (home / "build" / DPO_FILE).exists():
+        _build(data, home, flags.pairs, ARMS[arm])
     order = {
         **training.stored(),
         "data": str(home / "build" / "dpo.jsonl"),
@@ -89,13 +87,37 @@ def _model(arm: str, stages: Mapping[str, Stage], home: Path, flags: argparse.Na
     if flags.learning_rate:
         order["learning_rate"] = flags.learning_rate
     if not (home / "dpo" / "report.json").exists():
-        build(settings)
         replace_json(home / "dpo.order.json", order)
         launch("dpo", home / "dpo.order.json", log=home / "dpo.log")
     return str(home / "dpo" / "model")
 
 
-def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) -> np.ndarray:
+def _build(data: BuildSpec, home: Path, num_pairs: int, arm: Mapping[str, Any]) -> None:
+    """The arm's pairs of prompts, drawn by the seed, that have a pair of either kind."""
+    kinds = {"refined": {}, "independent": ARMS["independent"], "arm": arm}
+    rows = {name: _rows(data, home / "all" / name, changed) for name, changed in kinds.items()}
+    both = sorted(rows["refined"].keys() & rows["independent"].keys())
+    if len(both) < num_pairs:
+        raise SystemExit(
+            f"{data.search}: {len(both)} prompts have pairs of both kinds; give --pairs {len(both)}"
+        )
+    chosen = random.Random(data.seed).sample(both, num_pairs)
+    (home / "build").mkdir(exist_ok=True)
+    replace_lines(home / "build" / DPO_FILE, (rows["arm"][prompt_id] for prompt_id in chosen))
+
+
+def _rows(data: BuildSpec, out: Path, changed: Mapping[str, Any]) -> dict[str, str]:
+    """Prompt's id to the line of its pair."""
+    search, drafts = Path(data.search), Path(data.drafts)
+    settings = BuildSettings(
+        out=out, search=search, drafts=drafts, methods=("dpo",), seed=data.seed, **changed
+    )
+    build(settings)
+    lines = (out / DPO_FILE).read_text(encoding="utf-8").splitlines()
+    return {json.loads(line)["prompt_id"]: line for line in lines}
+
+
+def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) -> Passed:
     assert isinstance(stage.spec, EvalStageSpec)
     config = {**stage.spec.items[0].config.stored(), "actor_model": model, **changed}
     item = {"name": "nano", "benchmark": "nano-if-answers", "config": config}
@@ -103,10 +125,10 @@ def _measure(stage: Stage, model: str, out: Path, changed: Mapping[str, Any]) ->
     replace_json(out.with_suffix(".json"), order)
     run_worker(out.with_suffix(".json"), out.with_suffix(".log"))
     examples = read_examples(out / "nano" / "nano-if-answers")
-    return np.array([float(bool(example.passed)) for example in examples])
+    return {example.id: (float(bool(example.passed)), 1.0) for example in examples}
 
 
-def _table(passed: Mapping[tuple[str, str], list[np.ndarray]]) -> None:
+def _table(passed: Mapping[tuple[str, str], list[Passed]]) -> None:
     print(f"\n| pairs | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
     arms = dict.fromkeys(arm for arm, _ in passed)
     for arm in arms:
@@ -116,20 +138,17 @@ def _table(passed: Mapping[tuple[str, str], list[np.ndarray]]) -> None:
         print(f"| refined - {other} | {' | '.join(cells)} |")
 
 
-def _share(runs: Sequence[np.ndarray]) -> str:
-    values = np.concatenate(runs)
-    by_run = ", ".join(f"{100 * run.mean():.1f}" for run in runs)
-    error = float(values.std(ddof=1)) / len(values) ** 0.5
-    return f"{100 * values.mean():.1f} +- {100 * error:.1f} ({by_run})"
+def _share(runs: Sequence[Passed]) -> str:
+    mean = over_seeds(runs)
+    by_run = ", ".join(f"{100 * value:.1f}" for value in mean.by_seed)
+    return f"{100 * mean.value:.1f} +- {100 * (mean.stderr or 0):.1f} ({by_run})"
 
 
-def _difference(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> str:
-    """Mean difference, with a 95 % interval by resampling prompts; each prompt counts in all its loops."""
-    gaps = np.mean([a - b for a, b in zip(left, right, strict=True)], axis=0)
-    dice = np.random.default_rng(0)
-    means = [dice.choice(gaps, len(gaps)).mean() for _ in range(2000)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"{100 * gaps.mean():+.1f} ({100 * low:.1f} to {100 * high:.1f})"
+def _difference(left: Sequence[Passed], right: Sequence[Passed]) -> str:
+    mean = over_seeds(left, right)
+    by_run = ", ".join(f"{100 * value:+.1f}" for value in mean.by_seed)
+    interval = f"({100 * (mean.low or 0):.1f} to {100 * (mean.high or 0):.1f})"
+    return f"{100 * mean.value:+.1f} {interval}, by seed {by_run}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Metrics of examples: ratios of sums, unweighted means of them, standard errors, paired comparisons.
+"""Metrics of examples: ratios of sums, unweighted means of them, standard errors, paired comparisons, training seeds.
 
 Examples of a group (the two orders of a pair, the five levels of a FollowBench group) are not independent, so
 standard errors are computed over groups, from the linearised variance of a ratio. For a share of independent
 examples that is sqrt(p (1 - p) / (n - 1)).
+
+Where models were trained with several seeds, the seeds are a sample as well as the prompts (`over_seeds`).
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from spar.record.evaluation import Example, Metric, Scored
+from spar.record.evaluation import Example, Metric, Scored, Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +96,96 @@ def differences(
         n = len(set().union(*parts))
         changes[name] = Difference(float(before), float(after), low, high, n)
     return changes
+
+
+@dataclass(frozen=True, slots=True)
+class SeedMean:
+    """The mean of a metric over training seeds, or of its change against a baseline."""
+
+    value: float
+    by_seed: tuple[float, ...]
+    """The metric of each seed."""
+    stderr: float | None
+    """Standard error over prompts and seeds; over prompts alone if there is one seed; None with fewer than two
+    prompts."""
+    low: float | None
+    """Lower end of the 95 % interval, by Student's t."""
+    high: float | None
+    n: int
+    """Prompts in it."""
+
+    @property
+    def covers_seeds(self) -> bool:
+        """Whether the error says what other training seeds would give."""
+        return len(self.by_seed) > 1
+
+
+def over_seeds(
+    runs: Sequence[Mapping[str, Share]], baseline: Sequence[Mapping[str, Share]] = ()
+) -> SeedMean:
+    """The mean over training seeds, with an error for other prompts and other seeds.
+
+    Prompts and seeds are crossed: every seed answers the same prompts, so answers of two seeds to one prompt are not
+    independent, and neither are the answers of one seed. With y the contribution of a prompt in a seed, the
+    variance of the mean is that of a balanced two-way layout with both factors random (Searle, Casella and McCulloch,
+    "Variance Components", ch. 4): V = V_prompts + V_seeds - V_rest, where V_prompts comes from the spread of the
+    prompts' means over seeds, V_seeds from that of the seeds' means over prompts, and V_rest, the residual that
+    both contain, is subtracted once. V is never below V_prompts or V_seeds. The interval is Student's with Satterthwaite's
+    degrees of freedom: near seeds - 1 where the seeds decide, near prompts - 1 where the prompts do.
+
+    Parameters
+    ----------
+    runs:
+        One mapping a seed: prompt's id to its share of the metric. A prompt that a seed lacks has no weight in it.
+    baseline:
+        The same of what is compared, one mapping a seed, paired with `runs`: only prompts that both have count.
+    """
+    import numpy as np
+    from scipy.special import stdtrit
+
+    sides = [runs, baseline] if baseline else [runs]
+    both = [set.intersection(*map(set, arms)) for arms in zip(*sides, strict=True)]
+    ids = sorted(set().union(*both))
+    y = _contributions(sides, both, ids)  # (prompt, seed)
+    num_prompts, num_seeds = y.shape
+    by_seed = y.mean(axis=0) if num_prompts else np.zeros(num_seeds)
+    value = float(by_seed.mean())
+    point = SeedMean(value, tuple(map(float, by_seed)), None, None, None, num_prompts)
+    if num_prompts < 2:
+        return point
+    by_prompt = y.mean(axis=1)
+    parts = [(float(by_prompt.var(ddof=1)) / num_prompts, num_prompts - 1)]
+    if num_seeds > 1:
+        rest = y - by_prompt[:, None] - by_seed[None, :] + value
+        freedom = (num_prompts - 1) * (num_seeds - 1)
+        parts.append((float(by_seed.var(ddof=1)) / num_seeds, num_seeds - 1))
+        parts.append((-float((rest**2).sum()) / freedom / y.size, freedom))
+    largest = max(parts)
+    variance = sum(part for part, _ in parts)
+    if variance <= largest[0]:
+        parts, variance = [largest], largest[0]
+    squares = sum(part**2 / freedom for part, freedom in parts)
+    reach = float(stdtrit(variance**2 / squares, 0.975)) if squares else 0.0
+    stderr = math.sqrt(variance)
+    return replace(point, stderr=stderr, low=value - reach * stderr, high=value + reach * stderr)
+
+
+def _contributions(
+    sides: Sequence[Sequence[Mapping[str, Share]]], both: Sequence[set[str]], ids: Sequence[str]
+) -> Array:
+    """Prompt by seed: values whose mean over prompts is the seed's metric, and whose spread is that of a ratio."""
+    import numpy as np
+
+    total = np.zeros((len(ids), len(both)))
+    for sign, runs in zip((1.0, -1.0), sides, strict=False):
+        for seed, (shares, known) in enumerate(zip(runs, both, strict=True)):
+            table = np.array([shares[i] if i in known else (0.0, 0.0) for i in ids]).reshape(-1, 2)
+            above, below = table.sum(axis=0)
+            if below:
+                ratio = above / below
+                linear = (table[:, 0] - ratio * table[:, 1]) * len(ids) / below
+                total[:, seed] += sign * (ratio + linear)
+    return total
 
 
 def _mixtures(

@@ -18,7 +18,7 @@ from spar.eval.llmbar import pointwise
 from spar.eval.llmbar.pairs import SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.lm_harness.scored import as_scored
-from spar.eval.paper import PaperTable
+from spar.eval.paper import ACTOR_ABLATIONS, GENERAL, IFEVAL, LLMBAR, REFINER_ABLATIONS, PaperTable
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
 from spar.instruction_checks import Checked
@@ -143,8 +143,30 @@ def test_every_metric_beside_the_papers_is_written(
     assert PAPER[name].columns.keys() - names(SCORED[name](monkeypatch)) == set()
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_every_row_has_a_value_a_metric(name: str) -> None:
+@pytest.mark.parametrize("table", [*PAPER.values(), ACTOR_ABLATIONS, REFINER_ABLATIONS, GENERAL])
+def test_every_row_has_a_value_a_metric(table: PaperTable) -> None:
     """In the order of the columns."""
-    widths = {len(row) for row in PAPER[name].rows.values()}
-    assert widths == {len(PAPER[name].columns)}
+    assert {len(row) for row in table.rows.values()} == {len(table.columns)}
+
+
+@pytest.mark.parametrize(
+    ("ablations", "whole", "model"),
+    [
+        (ACTOR_ABLATIONS, IFEVAL, "SPaR-8B-DPO-iter3"),
+        (REFINER_ABLATIONS, LLMBAR, "SPaR-8B-RFT-iter3"),
+    ],
+)
+def test_the_ablations_start_from_the_row_of_the_main_table(
+    ablations: PaperTable, whole: PaperTable, model: str
+) -> None:
+    """The paper's full method is one row of both."""
+    main = dict(zip(whole.columns, whole.rows[model], strict=True))
+    full = dict(zip(ablations.columns, ablations.rows[model], strict=True))
+    shared = full.keys() & main.keys()
+    assert shared and {name: full[name] for name in shared} == {name: main[name] for name in shared}
+
+
+def test_the_papers_averages_are_those_of_its_columns() -> None:
+    """So no digit of Table 7 was mistyped."""
+    for *values, average in GENERAL.rows.values():
+        assert abs(sum(values) / len(values) - average) < 0.07
