@@ -313,6 +313,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
         "logprob": "spar.infer.judges:LOGPROB",
         "verifier": "spar.infer.judges:VERIFIER",
         "hybrid": "spar.infer.hybrid_judge:HYBRID",
+        "scale": "spar.infer.scale_judge:SCALE",
     },
 )
 """Name to `spar.infer.judges.JudgeSpec`, or a function of a prompt and a response, or a judge."""

@@ -83,10 +83,7 @@ class Prompt(Record):
 
     @property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 of the content: the messages, and `meta` if there is any.
-
-        Neither the id nor the source is part of it.
-        """
+        """16 hex digits of the SHA-256 of the messages, and `meta` if there is any; neither id nor source is part of it."""
         turns = [(message.role, message.content) for message in self.messages]
         return content_digest(turns, self.meta)
 
@@ -165,7 +162,9 @@ class Judgement(Record):
     dissent: Text | None = None
     """Text of the first vote on the other side; None if the votes agree."""
     probability: float | None = None
-    """P(yes) at the verdict by the `logprob` judge; it is then the score."""
+    """P(yes) at the verdict by the `logprob` judge, or the mean of `points` divided by 5; it is then the score."""
+    points: tuple[float | None, ...] = Field(default=(), exclude_if=not_)
+    """0 to 5 points of each judgement by the `scale` judge, None where none can be read; left out of the file if empty."""
     cut: tuple[int, ...] = Field(default=(), exclude_if=not_)
     """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
     findings: tuple[Finding, ...] = Field(default=(), exclude_if=not_)
@@ -193,7 +192,7 @@ class Judgement(Record):
 
     @property
     def vote_share(self) -> float:
-        """Share of yes among the parsed votes, or the `logprob` judge's probability; 0.0 if none was parsed."""
+        """Share of yes among the parsed votes, or `probability` where there is one; 0.0 if none was parsed."""
         if self.probability is not None:
             return self.probability
         return self.num_yes / self.num_parsed if self.num_parsed else 0.0

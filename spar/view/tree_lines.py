@@ -58,7 +58,7 @@ def is_supplied(node: Node) -> bool:
 
 
 def votes_text(judgement: Judgement) -> Text:
-    """The score and the votes: `0.60  3/5 ✓✓✗✓✗`, or `P(yes)` with a probability.
+    """The score and the votes: `0.60  3/5 ✓✓✗✓✗`, `P(yes)` with a probability, or `points 4 3 -`.
 
     What programs found comes first: `0.67  2/3 met ✓✓✗`.
     """
@@ -70,7 +70,9 @@ def votes_text(judgement: Judgement) -> Text:
         if not judgement.has_votes:
             return text
         text.append("  ")
-    if judgement.probability is not None:
+    if judgement.points:
+        text.append("points " + " ".join("-" if p is None else f"{p:g}" for p in judgement.points))
+    elif judgement.probability is not None:
         text.append("P(yes) ")
     else:
         text.append(f"{judgement.num_yes}/{judgement.num_parsed} ")

@@ -54,7 +54,9 @@ class VoteCounter:
             self.agreements.append(agreement)
         self.split += is_split(judgement)
         self.unparsed += len(judgement.verdicts) - judgement.num_parsed
-        self.mismatched += not matches_majority(judgement)
+        self.unparsed += judgement.points.count(None)
+        # A judgement on the scale has no verdict in its text.
+        self.mismatched += not judgement.points and not matches_majority(judgement)
 
 
 def pairwise_agreement(judgement: Judgement) -> float | None:

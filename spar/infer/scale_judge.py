@@ -1,0 +1,115 @@
+"""The judge `scale`: several judgements with 0 to 5 points each, on a rubric whose points add up; their mean counts.
+
+Source: Self-Rewarding Language Models (arXiv 2401.10020), an additive rubric of five points, reasons first and the sum
+last, three judgements a response; Meta-Rewarding (arXiv 2407.19594) has eleven and leaves out those that cannot be
+read. The rubric (`spar/templates/scale.txt`) is in spar's own words; so is its last line, `Final Judgement: 4`, which is
+read by the rules of verdicts (`spar.templates.verdicts`). The score is the mean divided by 5; a response passes if it
+is above `--threshold`. `--vote-rule` has no part in it: every judgement is made.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from statistics import fmean
+
+from spar.infer.cut_replies import count_cut
+from spar.infer.engine import Completion, Engine, Request
+from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec
+from spar.infer.roles import AttemptFailed, Seeds, ask
+from spar.infer.seeds import run_of_seeds
+from spar.infer.votes import Vote, cut_reason, empty_reason
+from spar.templates import NARROW, read_template, render, transcript
+from spar.templates.verdicts import Answers, find_answer
+from spar.types import Judgement, Message, Prompt, Usage
+
+MOST_POINTS = 5
+"""Points of a perfect response (source: 5)."""
+POINTS = Answers(
+    r"(?<!-)\d(?:\.\d+)?(?:(?:\s*/\s*|(?:\s+out)?\s+of\s+)5)?(?!\s*/\s*\d)",
+    label="score|points|total",
+    followers="because|since|as|due|the|it|this|points?|for",
+)
+"""What a judge on the scale says: `4`, `3.5`, `4/5`, `4 points`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleJudge:
+    """The mean of several judgements on the scale; those that cannot be read are left out."""
+
+    settings: JudgeSettings
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Ask for all judgements together; where none can be read, again, `JUDGE_ATTEMPTS` times at most."""
+        messages, sampling = scale_messages(prompt, response), self.settings.sampling
+        usage = Usage()
+        replies: list[Completion] = []
+        for attempt in range(JUDGE_ATTEMPTS):
+            requests = [
+                Request(messages, replace(sampling, seed=seed))
+                for seed in run_of_seeds(seeds(attempt), self.settings.votes)
+            ]
+            replies, usage = await ask(self.settings.engine, requests, usage)
+            points = tuple(parse_points(reply.text, response) for reply in replies)
+            is_cut = [
+                reply.finish == "length" and given is None
+                for reply, given in zip(replies, points, strict=True)
+            ]
+            usage += count_cut("judge", is_cut, sampling.max_tokens)
+            if any(given is not None for given in points):
+                return _judgement(replies, points, is_cut), usage
+        reason = f"none of {len(replies)} judgements had points that can be read, in {JUDGE_ATTEMPTS} rounds"
+        empty = [Vote(reply.text, None, empty_reason=reply.empty_reason) for reply in replies]
+        reason += cut_reason(usage, sampling) + empty_reason(empty)
+        raise AttemptFailed(reason, replies[0].text, usage)
+
+
+def _judgement(
+    replies: list[Completion], points: tuple[float | None, ...], is_cut: list[bool]
+) -> Judgement:
+    """Its critique is the first text whose points are closest to the mean."""
+    readable = [(given, n) for n, given in enumerate(points) if given is not None]
+    mean = fmean(given for given, _ in readable)
+    closest = min(readable, key=lambda each: (abs(each[0] - mean), each[1]))[1]
+    return Judgement(
+        verdicts=(),
+        critique=replies[closest].text,
+        probability=mean / MOST_POINTS,
+        points=points,
+        cut=tuple(number for number, cut in enumerate(is_cut) if cut),
+    )
+
+
+def scale_messages(prompt: Prompt, response: str) -> tuple[Message, ...]:
+    """The conversation that asks for the points of a response."""
+    text = render(_template(), instruction=transcript(prompt.messages), response=response)
+    return (Message(role="user", content=text),)
+
+
+def parse_points(text: str, response: str = "") -> float | None:
+    """The points that a judgement gives, None where none from 0 to 5 can be read for certain.
+
+    Parameters
+    ----------
+    response:
+        The response that was judged, as in `spar.templates.verdicts.parse_verdict`.
+    """
+    span = find_answer(text, POINTS, response)
+    number = re.match(r"\d(?:\.\d+)?", text.translate(NARROW)[span[0] :]) if span else None
+    points = float(number[0]) if number else None
+    return points if points is not None and points <= MOST_POINTS else None
+
+
+@cache
+def _template() -> str:
+    return read_template("scale", ("instruction", "response"))
+
+
+SCALE = JudgeSpec(ScaleJudge)
+"""Points from 0 to 5, averaged; `--votes` judgements a response."""
