@@ -5,7 +5,8 @@
 
 Dataset: the prompts of `--prompts`, of which each names its constraints (`spar.verifiers`).
 Metric:  `pass`, the share of answers that meet every constraint as they are, `pass_instruction`, the share of constraints
-         that are met, and both by type; `words`, the length of an answer.
+         that are met, and both by type; `words`, the length of an answer; `repetitive`, the share of answers that repeat
+         themselves, and `pass_without_repetition` (`spar.eval.repetition`).
 Pattern: one answer a prompt, no judge.
 
 Held-out prompts of the kind that a model is trained on tell whether it learns what it is taught, and settings may be
@@ -21,6 +22,7 @@ from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.nano_if import checked_example
 from spar.eval.needed_verifiers import load_needed_verifiers, needed_packages
+from spar.eval.repetition import with_repetition
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored
 from spar.types import Prompt
@@ -76,4 +78,5 @@ class Checkable(Benchmark):
 def _example(prompt: Prompt, answer: Answer) -> Example:
     example = checked_example(prompt, answer)
     length = float(len((answer.text or "").split()))
-    return example.model_copy(update={"scores": {**example.scores, WORDS: (length, 1.0)}})
+    scores = {**example.scores, WORDS: (length, 1.0)}
+    return with_repetition(example.model_copy(update={"scores": scores}), Checkable.headline)

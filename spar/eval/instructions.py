@@ -10,7 +10,8 @@ else is here: the four accuracies with each family and each type, their mean, th
 verdict is doubtful, failures of verifiers, and instructions that cannot be checked on this machine.
 
 Metric: share of the prompts with every instruction followed, share of the instructions followed; both strict (the
-response as it is) and loose (any of its variants, `spar.instruction_checks.variants`).
+response as it is) and loose (any of its variants, `spar.instruction_checks.variants`). Beside them `repetitive`, the share of
+answers that repeat themselves, and the strict metric of the others (`spar.eval.repetition`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.datasets.local import DataFolder, open_data
+from spar.eval.repetition import with_repetition
 from spar.findings import finding
 from spar.instruction_checks import SEEDS, Checked
 from spar.observations import COUNTED, observe
@@ -120,13 +122,16 @@ class InstructionBenchmark(Benchmark):
         with_sound = any(_doubts(prompt, doubtful) for prompt in examples)
         results = {p.id: self._check(p, answers.get(p.id, Answer(None)), missing) for p in examples}
         scored = [
-            _example(
-                prompt,
-                answers.get(prompt.id, Answer(None)),
-                results[prompt.id],
-                order=self.order,
-                sound=with_sound and not _doubts(prompt, doubtful),
-                missing=missing,
+            with_repetition(
+                _example(
+                    prompt,
+                    answers.get(prompt.id, Answer(None)),
+                    results[prompt.id],
+                    order=self.order,
+                    sound=with_sound and not _doubts(prompt, doubtful),
+                    missing=missing,
+                ),
+                PROMPT_STRICT,
             )
             for prompt in examples
         ]

@@ -68,6 +68,9 @@ def test_checkable_prompts(tmp_path: Path) -> None:
         "pass": 0.5,
         "pass_instruction": pytest.approx(2 / 3),
         "words": 2.0,
+        "seq_rep_4": 0.0,
+        "repetitive": 0.0,
+        "pass_without_repetition": 0.5,
         f"pass/{WORDS}": 0.5,
         "pass/punctuation:no_comma": 1.0,
     }

@@ -104,6 +104,9 @@ def test_metrics_by_hand() -> None:
             "average": (2 / 3 + 1 / 3 + 3 / 4 + 2 / 4) / 4,
             "prompt_level_loose_acc_sound": 1 / 2,
             "average_sound": (1 / 2 + 0 + 2 / 3 + 1 / 3) / 4,
+            "seq_rep_4": 0,
+            "repetitive": 0,
+            "prompt_level_strict_acc_without_repetition": 1 / 3,
         }
     )
     assert IFBench.headline == next(iter(values))

@@ -377,6 +377,9 @@ def test_aggregates_by_hand() -> None:
             "inst_level_loose_acc/startend": 1,
             "inst_level_loose_acc/startend:quotation": 1,
             "average": (1 / 4 + 2 / 5 + 2 / 4 + 3 / 5) / 4,
+            "seq_rep_4": 0,
+            "repetitive": 0,
+            "prompt_level_strict_acc_without_repetition": 1 / 4,
         }
     )
 

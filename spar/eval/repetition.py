@@ -1,0 +1,47 @@
+"""Answers that repeat themselves: a model whose text collapses can still meet constraints that programs check.
+
+`seq_rep_4` of an answer is the share of its word 4-grams that occurred before in it, 1 - distinct / all (Welleck et al.,
+"Neural text generation with unlikelihood training", 2020, over tokens); it is repetitive if that is above one half.
+"""
+
+from __future__ import annotations
+
+from spar.record.evaluation import Example
+
+SEQ_REP = "seq_rep_4"
+"""The metric of how much of an answer repeats an earlier part of it."""
+REPETITIVE = "repetitive"
+"""The metric of the share of answers of which more than half does."""
+WITHOUT = "without_repetition"
+"""Suffix of a metric of passing answers, of those that are not repetitive."""
+_N = 4
+_MOST = 0.5
+
+
+def seq_rep_4(text: str) -> float:
+    """Share of the word 4-grams of a text that occurred before in it; 0 for fewer than five words."""
+    words = text.split()
+    grams = [tuple(words[i : i + _N]) for i in range(len(words) - _N + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def is_repetitive(text: str) -> bool:
+    """Whether more than half of a text repeats earlier parts of it."""
+    return seq_rep_4(text) > _MOST
+
+
+def with_repetition(example: Example, metric: str) -> Example:
+    """The example with both metrics, and with `metric` of an answer that is not repetitive.
+
+    Parameters
+    ----------
+    metric:
+        One of its scores, a share of one that says whether it passes; the new one is `{metric}_without_repetition`.
+    """
+    share = seq_rep_4(example.response or "")
+    repetitive = share > _MOST
+    scores = {**example.scores, SEQ_REP: (share, 1.0), REPETITIVE: (float(repetitive), 1.0)}
+    if metric in example.scores:
+        met, of = example.scores[metric]
+        scores[f"{metric}_{WITHOUT}"] = (0.0 if repetitive else met, of)
+    return example.model_copy(update={"scores": scores})

@@ -1,0 +1,42 @@
+"""Answers that repeat themselves, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from spar.eval.repetition import is_repetitive, seq_rep_4, with_repetition
+from spar.record.evaluation import Example
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0.0),
+        ("a b c", 0.0),
+        ("a b c d e f g", 0.0),
+        ("a b c d a b c d", 1 / 5),
+        ("word " * 103, 99 / 100),
+        ("* * *\n\n" * 40, 116 / 117),
+    ],
+)
+def test_the_share_of_4_grams_that_occurred_before(text: str, share: float) -> None:
+    """One less the distinct ones over all; a text of under five words has nothing to repeat."""
+    assert seq_rep_4(text) == pytest.approx(share)
+    assert is_repetitive(text) == (share > 0.5)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("la " * 30, 0.0), ("Rain falls on the roof.", 1.0)])
+def test_a_passing_answer_counts_only_if_it_does_not_repeat_itself(text: str, kept: float) -> None:
+    """The metric stays as it is, and has a stricter one beside it."""
+    example = with_repetition(
+        Example(id="a", response=text, passed=None, scores={"pass": (1.0, 1.0)}), "pass"
+    )
+    assert example.scores["pass"] == (1.0, 1.0)
+    assert example.scores["pass_without_repetition"] == (kept, 1.0)
+    assert example.scores["repetitive"] == (1 - kept, 1.0)
+
+
+def test_without_a_verdict_or_an_answer() -> None:
+    """An example without either has the two metrics alone, both 0."""
+    scores = with_repetition(Example(id="a", response=None, passed=None, scores={}), "pass").scores
+    assert scores == {"seq_rep_4": (0.0, 1.0), "repetitive": (0.0, 1.0)}
