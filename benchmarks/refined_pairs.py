@@ -10,7 +10,7 @@ prompt gets `--samples` drafts. A prompt counts if it has a failing draft that t
 another draft that passes by itself, all of `--words` words. Its two pairs share the failing draft: the refined one
 prefers its rewrite, the independent one the other draft (`--drafts` takes the drafts of a run, such as a loop's, in
 place of new ones). So both arms have the same prompts, rejected sides, number
-and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, 0.1 SFT), and each model
+and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, `--sft-weight` 0.1), and each model
 answers the held-out prompts and IFEval greedily and reads texts that nobody trained on (`--reference`, outputs
 of seed tasks). A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
 """
@@ -49,6 +49,7 @@ from reporting import (
 
 import spar
 from spar.eval.ifeval import FOUR, LOOSE, PROMPT_LOOSE, PROMPT_STRICT
+from spar.eval.repetition import REPETITIVE, is_repetitive
 from spar.files import replace_json
 from spar.ifeval_verifiers import check
 from spar.infer.engine import Continuation
@@ -110,7 +111,7 @@ def main() -> None:
         return
     train, held_out = split(args)
     counts = build(args, train)
-    names = ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch")
+    names = ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch", "sft_weight")
     result = {
         "facts": facts(args),
         "prompts": {"train": len(train), "held_out": len(held_out), **counts},
@@ -141,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--epochs", type=float, default=3)
     made.add_argument("--batch", type=int, default=32)
     made.add_argument("--micro-batch", type=int, default=8)
+    made.add_argument(
+        "--sft-weight", type=float, default=0.1, help="of the SFT loss on the chosen side"
+    )
     made.add_argument("--ifeval-limit", type=int, help="only so many prompts of IFEval")
     made.add_argument("--ifeval-tokens", type=int, default=1280)
     made.add_argument("--split-seed", type=int, default=0, help="of the split and of the pairs")
@@ -321,7 +325,7 @@ def run_cell(args: argparse.Namespace, cell: Cell) -> None:
                 tree.prompt.id: _scores(tree.prompt, tree.answer or "", tree, args)
                 for tree in tree_list
             },
-            "ifeval": by_id(evaluation.examples, FOUR),
+            "ifeval": by_id(evaluation.examples, (*FOUR, REPETITIVE)),
             "reference": asyncio.run(_losses(args, model)),
         },
     )
@@ -336,6 +340,7 @@ def _train(args: argparse.Namespace, cell: Cell, folder: Path) -> tuple[str, dic
         "epochs": args.epochs,
         "batch": args.batch,
         "micro_batch": args.micro_batch,
+        "sft_weight": args.sft_weight,
         "seed": cell.seed,
         "device": "cpu" if args.device == "cpu" else "auto",
         "checkpoint_steps": 0,
@@ -363,6 +368,7 @@ def _scores(
         INSTRUCTIONS: (float(sum(met)), float(len(met))),
         WORDS: (float(_num_words(answer)), 1.0),
         CUT: (float(tree.usage.completion_tokens >= args.max_tokens), 1.0),
+        REPETITIVE: (float(is_repetitive(answer)), 1.0),
     }
 
 
@@ -444,7 +450,7 @@ def _setting(result: Mapping[str, Any]) -> Iterable[str]:
         "prompts have a passing draft and a failing one that the rewriter makes pass, all of "
         f"{settings['words'].replace(',', ' to ')} words; {prompts['tried']} failing drafts were tried for them. "
         f"Each arm: {prompts['pairs']} pairs, the same rejected sides, {settings['epochs']:g} epochs of batches of "
-        f"{settings['batch']}, DPO with 0.1 SFT."
+        f"{settings['batch']}, DPO with {settings['sft_weight']:g} SFT."
     )
     lines = []
     for arm in ARMS:
@@ -490,7 +496,7 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         f"Greedy answers to {n} held-out prompts of the same kind and to {tested} prompts of IFEval; means over "
         "the seeds of the training, plus or minus one standard error over prompts. Loss is the mean negative "
         f"log-likelihood of a token, in nats, of {len(start['reference'])} texts of others (its exponential is the "
-        "perplexity); words and the share cut at the token limit are of the held-out answers."
+        "perplexity); words, the share cut at the token limit and the share that is repetitive (`spar.eval.repetition`) are of the held-out answers."
     )
     heads = (
         "pairs",
@@ -501,9 +507,10 @@ def _tables(result: Mapping[str, Any]) -> Iterable[str]:
         "IFEval instructions, loose %",
         "IFEval prompts, loose %",
     )
-    yield table((*heads, "words", "cut, %", "loss"), rows)
+    yield table((*heads, "words", "cut, %", "repetitive, %", "loss"), rows)
     yield "Refined less independent, paired over prompts, with 95 % bootstrap intervals (points; words; nats):"
-    yield table(("rate", *heads[3:], "IFEval prompts, strict %", "words", "loss"), differences)
+    last = ("IFEval prompts, strict %", "words", "repetitive, %", "loss")
+    yield table(("rate", *heads[3:], *last), differences)
 
 
 def _in_both_arms(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -530,6 +537,7 @@ def _row(
         percent(ifeval[PROMPT_LOOSE]),
         f"{held[WORDS].value:.0f} +- {held[WORDS].stderr or math.nan:.0f}",
         f"{100 * held[CUT].value:.1f}",
+        percent(held[REPETITIVE]),
         "-" if loss is None else f"{loss.value:.3f} ({math.exp(loss.value):.1f})",
     ]
 
@@ -547,6 +555,7 @@ def _difference(rate: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> l
         change(ifeval[PROMPT_LOOSE]),
         change(ifeval[PROMPT_STRICT]),
         _plain(held[WORDS], 1),
+        change(held[REPETITIVE]),
         _plain(reference[LOSS], 3) if LOSS in reference else "-",
     ]
 

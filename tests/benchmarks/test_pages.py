@@ -89,6 +89,7 @@ def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path:
                 "instructions": (1, 2),
                 "words": (9, 1),
                 "cut": (0, 1),
+                "repetitive": (0, 1),
             }
             for i, p in enumerate(passed)
         }
@@ -109,7 +110,13 @@ def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path:
                 key: {"words_more": spread, "edit_similarity": spread} for key in pairs.ARMS
             },
         },
-        "settings": {"samples": 4, "words": "1,9", "epochs": 1.0, "batch": 2},
+        "settings": {
+            "samples": 4,
+            "words": "1,9",
+            "epochs": 1.0,
+            "batch": 2,
+            "sft_weight": 0.1,
+        },
         "cells": [
             cell("start", "", False, False),
             cell("refined", "1e-5", True, True),
