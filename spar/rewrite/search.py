@@ -182,13 +182,14 @@ class _Search:
         fallback: _State | None = None
         self.reasons.pop(index, None)
         for edit in self._edits(state.text, index):
-            if edit.text == state.text:
+            text = _without_new_ends(edit.text, state.text)
+            if text == state.text:
                 continue
-            met = self.verify(edit.text)
+            met = self.verify(text)
             if not met[index]:
                 continue
             following = replace(
-                state, text=edit.text, met=met, summaries=(*state.summaries, edit.summary)
+                state, text=text, met=met, summaries=(*state.summaries, edit.summary)
             )
             if not _loses(state.met, met):
                 return following
@@ -232,6 +233,12 @@ class _Search:
 def _loses(before: Sequence[bool], after: Sequence[bool]) -> bool:
     """Whether a constraint was met and no longer is."""
     return any(was and not now for was, now in zip(before, after, strict=True))
+
+
+def _without_new_ends(text: str, before: str) -> str:
+    """The text after an edit, without white space at an end that had none, as a search strips what a model writes."""
+    text = text.lstrip() if before == before.lstrip() else text
+    return text.rstrip() if before == before.rstrip() else text
 
 
 def num_changed_words(before: str, after: str) -> int:

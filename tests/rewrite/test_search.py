@@ -51,6 +51,7 @@ def check(prompt: Prompt, response: str, seed: int) -> None:
     assert len(result.unfixed) == result.after.count(False)
     assert (result.response == response) is not result.improved
     assert bool(result.summaries) is result.improved
+    assert response != response.strip() or result.response == result.response.strip()
     if all(result.after):
         again = rewrite(prompt, result.response, seed=seed + 1)
         assert (again.response, again.summaries) == (result.response, ())
@@ -153,6 +154,17 @@ def test_what_cannot_be_fixed_is_named_and_the_rest_is_fixed() -> None:
         "Removed the comma. Not met yet: length_constraints:number_words at least 300 (the text has 3 words, and a "
         "program cannot invent more)."
     )
+
+
+def test_an_edited_text_has_no_white_space_at_its_ends() -> None:
+    """A sentence put before a text that begins with its postscript does not begin with the blank line before it."""
+    prompt = prompt_with(
+        ("detectable_content:postscript", {"postscript_marker": "P.P.S"}),
+        ("keywords:existence", {"keywords": ["comfort"]}),
+    )
+    result = rewrite(prompt, "P.P.S. Please go ahead and make it.", seed=0)
+    assert all(result.after)
+    assert result.response == result.response.strip()
 
 
 def test_contradictory_constraints_end_in_an_honest_result() -> None:
