@@ -39,6 +39,7 @@ from spar.train.pipeline import (
     with_models,
 )
 from spar.train.recipe import FREE, MIXES, TrainConfig
+from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
@@ -261,17 +262,30 @@ def _check(config: TrainConfig) -> int | None:
             f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
         )
     check_folders(decode)
+    iterations = [config.of_iteration(n) for n in range(1, len(config.by_iteration) + 2)]
+    needs_replies = any(each.pairs == "reference" for each in iterations)
     if config.makes_prompts:
+        if needs_replies and not (config.references or config.checkable.get("witnesses")):
+            raise UsageError(
+                "pairs=reference prefers a reply that each prompt has, and the prompts that the loop makes have none; add "
+                "--set checkable.witnesses=true, or --set references=FILE with the fields 'id' and 'response'"
+            )
         return _num_made(config)
     if not config.prompts:
         return None
-    for check in (
-        JUDGES.spec(decode.judge).check_prompts,
-        REFINERS.spec(decode.refiner or "model").check_prompts,
+    for needed, check in (
+        (any(each.judges for each in iterations), JUDGES.spec(decode.judge).check_prompts),
+        (
+            any(each.searches for each in iterations),
+            REFINERS.spec(decode.refiner or "model").check_prompts,
+        ),
     ):
-        if check is not None:
+        if needed and check is not None:
             check(read_prompts(config.prompts))
-    return sum(1 for _ in read_prompts(config.prompts))
+    prompts = read_prompts(config.prompts)
+    return sum(
+        1 for _ in (with_references(prompts, config.references) if needs_replies else prompts)
+    )
 
 
 def _num_made(config: TrainConfig) -> int:

@@ -26,6 +26,8 @@ TRAINING = [
     for path in sorted(RECIPES.glob("*.yaml"))
     if "train" in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
+RIVALS = ["self-rewarding", "spin"]
+"""Recipes of other methods."""
 NAMED: dict[str, Any] = {"model": "m", "data": "d", "out": "o"}
 SOURCES = ("paper", "code", "departs", "spar")
 """First words of a comment beside a value."""
@@ -41,7 +43,7 @@ def rft_of(config: TrainConfig) -> SftSettings:
 
 def test_all_recipes_are_shipped() -> None:
     """The default and one for each model and machine."""
-    assert {"nano", *OURS} <= set(TRAINING)
+    assert {"nano", *OURS, *RIVALS} <= set(TRAINING)
 
 
 @pytest.mark.parametrize("recipe", TRAINING)
@@ -170,6 +172,18 @@ def test_every_value_has_a_source(recipe: str) -> None:
     assert len(lines) == len(content["decode"]) + sum(leaves)  # no line is overlooked
     bare = [line for line, comment in lines if not comment.startswith(SOURCES)]
     assert bare == []
+
+
+@pytest.mark.parametrize("recipe", RIVALS)
+def test_every_value_of_another_method_has_a_source(recipe: str) -> None:
+    """Its own paper or code, why it departs, or that it is spar's; it trains one model in all roles."""
+    lines = values(recipe)
+    assert [line for line, comment in lines if not comment.startswith(SOURCES)] == []
+    named = {line.split(":")[0] for line, _ in lines}
+    content = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
+    leaves = {*content["decode"], *content["train"], *content["train"]["dpo"]}
+    assert leaves - {"dpo", "benchmarks", "by_iteration"} <= named  # no line is overlooked
+    assert load_train(recipe, {}).one_model
 
 
 @pytest.mark.parametrize("recipe", OURS)

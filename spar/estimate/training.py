@@ -78,7 +78,10 @@ def estimate_on(
         stages=tuple(stage.title for stage in stages),
         prompts=prompts,
         toy_prompts=not config.prompts and not config.makes_prompts and not embedded,
-        counts=sum((count_stage(config, stage, prompts) for stage in stages), StageCounts()),
+        counts=sum(
+            (count_stage(config.of_iteration(s.iteration), s, prompts) for s in stages),
+            StageCounts(),
+        ),
         disk=disk_usage(config, stages, sizes, prompts),
         fits=tuple(fit_lines(stages, sizes, resources)),
     )

@@ -22,6 +22,8 @@ from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.writer import solve
 from spar.types import Message, Prompt
 
+SOURCE = "nano-if"
+"""The source of its prompts."""
 Split = Literal["train", "validation", "test"]
 
 _SHARES: tuple[tuple[Split, int], ...] = (("train", 80), ("validation", 90), ("test", 100))
@@ -44,7 +46,7 @@ class Task:
     """The instruction."""
     constraints: tuple[Constraint, ...]
 
-    def prompt(self, prompt_id: str, source: str = "nano-if") -> Prompt:
+    def prompt(self, prompt_id: str, source: str = SOURCE) -> Prompt:
         """The task as a prompt with IFEval's fields in its meta."""
         meta = {
             "instruction_id_list": [constraint.id for constraint in self.constraints],

@@ -12,7 +12,7 @@ refiner (SFT on filtered conversations, the paper's RFT). A line of `dpo.jsonl` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from pydantic import Field
@@ -23,9 +23,23 @@ SourceRun = Literal["search", "drafts"]
 """The run that a tree belongs to: the searches, or the judged drafts."""
 ExampleKind = Literal["refine", "tree", "draft"]
 """A winning refinement, a judgement of a node in a search, a judgement of a draft."""
-Pairing = Literal["refined", "independent", "both"]
-"""A draft and its refinement (paper), two drafts (the paper's ablation without refinement), or, of each prompt that has
-them, a pair of either kind."""
+Pairing = Literal["refined", "independent", "both", "best_worst", "reference"]
+"""A draft and its refinement (paper), two drafts of which one passes (the paper's ablation without refinement), of each
+prompt that has them a pair of either kind, the drafts with the highest and the lowest score (Self-Rewarding), or the
+prompt's own reply and a draft (SPIN)."""
+PAIR_RUNS: Mapping[Pairing, tuple[SourceRun, ...]] = {
+    "refined": ("search",),
+    "independent": ("drafts",),
+    "both": ("search", "drafts"),
+    "best_worst": ("drafts",),
+    "reference": ("drafts",),
+}
+"""The runs that pairs come from."""
+NoPair = Literal["tied", "undecided", "long", "same"]
+"""Why a prompt has no pair: its drafts have one score, fewer than two of them have one, the chosen side is too long, or
+the draft is the prompt's own reply."""
+REFERENCE_NODE = -1
+"""In place of a node's id, where a side of a pair is the prompt's own reply."""
 JudgementFilter = Literal["split", "decided"]
 """Judgements to learn from: those with a majority but not unanimous (paper), or all with a majority."""
 ExportFormat = Literal["trl", "llamafactory", "jsonl"]
@@ -43,17 +57,17 @@ class Pair(Record):
     prompt_id: Text
     """The tree's prompt."""
     chosen_node: int
-    """Id of the node whose response is `chosen`."""
+    """Id of the node whose response is `chosen`; `REFERENCE_NODE` for the prompt's own reply."""
     rejected_node: int
-    """Id of the node whose response is `rejected`."""
+    """The same of `rejected`."""
     swapped: bool = False
     """Whether the sides were swapped at random: the control with shuffled labels."""
     prompt: tuple[Message, ...]
     """The conversation that the actor answered."""
     chosen: Text
-    """The response that passed the gate."""
+    """The response that passed the gate, has the higher score, or is the prompt's own reply."""
     rejected: Text
-    """The response that did not."""
+    """The other response."""
 
 
 class RefinerExample(Record):
@@ -198,6 +212,10 @@ class BuildReport(DatasetReport):
     runs: dict[SourceRun, SourceReport]
     possible_pairs: int
     """Pairs before `max_pairs`."""
+    without_pair: dict[NoPair, int] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
+    """Prompts without a pair by reason, where pairs are `best_worst` or `reference`."""
     pairs: PairMeasures
     """The selected pairs."""
     pairs_by_run: dict[SourceRun, PairMeasures] = Field(

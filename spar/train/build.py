@@ -24,14 +24,14 @@ from spar.record.training import BUILD_REPORT
 from spar.record.training_data import (
     EXPORT_FORMATS,
     BuildReport,
+    NoPair,
     Pair,
     Pairing,
     RefinerExample,
-    SourceRun,
 )
 from spar.train.data.export import export
 from spar.train.data.measure import measure_pairs, open_similarity
-from spar.train.data.pairs import shuffled
+from spar.train.data.pairs import ScoreRule, shuffled
 from spar.train.data.report import (
     read_dataset_report,
     report_fields,
@@ -89,6 +89,7 @@ def build(settings: BuildSettings) -> BuildReport:
             export=settings.export,
             runs={source.run: source_report(source, scan) for source in sources},
             possible_pairs=len(scan.pairs),
+            without_pair=dict(sorted(scan.without_pair.items())),
             pairs=measures,
             pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
             notes=tuple(_notes(sources, scan, examples, settings)),
@@ -123,7 +124,7 @@ def collect(
     for source in sources:
         for tree in source.trees():
             pair = source.pair(tree, settings)
-            if pair is not None and key_of_pair(pair) in selected:
+            if isinstance(pair, Pair) and key_of_pair(pair) in selected:
                 pairs[key_of_pair(pair)] = (
                     shuffled(pair, settings.seed) if settings.shuffle_labels else pair
                 )
@@ -146,6 +147,9 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
         lines.append(
             f"pairs: {report.pairs.pairs} of {report.possible_pairs} ({report.pairing}{by_run})"
         )
+    without = [f"{count} {WITHOUT_PAIR[reason]}" for reason, count in report.without_pair.items()]
+    if without:
+        lines.append(f"prompts without a pair: {', '.join(without)}")
     if RFT_FILE in report.files:
         lines.append(f"refiner examples: {sum(report.examples.values())} ({counts})")
     if similarity and longer:
@@ -156,6 +160,9 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
         )
     for run, source in report.runs.items():
         votes = source.votes
+        if not votes.judgements:
+            lines.append(f"{run}: {source.trees} trees, not judged")
+            continue
         lines.append(
             f"{run}: {source.solved} of {source.trees} trees solved; {votes.judgements} judgements, "
             f"{_percent(votes.yes_share)} yes, {_percent(votes.unanimous_share)} unanimous, "
@@ -166,7 +173,9 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
 
 def main() -> None:
     """Parse the command line, build, and print a summary; a user error is one line."""
-    settings = BuildSettings(**vars(_parser().parse_args()))
+    flags = vars(_parser().parse_args())
+    rule = ScoreRule(flags.pop("length_control"), flags.pop("max_chosen_characters"))
+    settings = BuildSettings(**flags, score_rule=rule)
     try:
         report = build(settings)
     except SparError as error:
@@ -183,17 +192,32 @@ def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
     for run in runs:
         num_pairs = sum(of_run == run for of_run, _ in scan.pairs)
         directory = settings.search if run == "search" else settings.drafts
-        reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {PAIR_TREES[run]}")
+        has = (
+            PAIR_DRAFTS[settings.pairs]
+            if run == "drafts"
+            else "turned a failing draft into a passing refinement"
+        )
+        reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {has}")
     raise UsageError(
         f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs"
     )
 
 
-PAIR_TREES: Mapping[SourceRun, str] = {
-    "search": "turned a failing draft into a passing refinement",
-    "drafts": "have a passing and a failing draft",
+_FAILING_AND_PASSING = "have a passing and a failing draft"
+PAIR_DRAFTS: Mapping[Pairing, str] = {
+    "independent": _FAILING_AND_PASSING,
+    "both": _FAILING_AND_PASSING,
+    "best_worst": "have two drafts of different scores",
+    "reference": "have a reply of their own and another draft",
 }
-"""What the trees of a run have that make a pair."""
+"""What the trees of drafts have that make a pair."""
+WITHOUT_PAIR: Mapping[NoPair, str] = {
+    "tied": "all drafts have the same score",
+    "undecided": "fewer drafts or scores than a pair needs",
+    "long": "the chosen side is too long",
+    "same": "the draft is the prompt's own reply",
+}
+"""Why a prompt has no pair, in words."""
 
 
 def _notes(
@@ -236,6 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drafts", type=Path, help="run directory of judged drafts")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     parser.add_argument("--pairs", choices=get_args(Pairing), default="refined")
+    parser.add_argument("--length-control", type=float, help="best_worst: rho of Meta-Rewarding")
+    parser.add_argument("--max-chosen-characters", type=int, help="best_worst: most of them")
     parser.add_argument(
         "--shuffle-labels", action="store_true", help="a control: swap sides at random"
     )

@@ -22,6 +22,7 @@ from spar.train.loop_stages import Origin, loop_stages, prompts_spec
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
 from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
+from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
 from spar.train.status import read_config, read_origin
@@ -45,8 +46,12 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 
     def prepare(stage: Stage) -> None:
         if stage.prompts is not None and not stage.prompts.exists():
-            made = prompts_spec(config, run, origin).prompts if config.makes_prompts else ""
-            write_prompts(stage.prompts, prompts_of(config, stage.iteration, str(made)))
+            made = prompts_spec(config, run, origin) if config.makes_prompts else None
+            prompts = prompts_of(config, stage.iteration, str(made.prompts) if made else "")
+            if config.of_iteration(stage.iteration).pairs == "reference":
+                written = str(made.witnesses) if made and config.checkable.get("witnesses") else ""
+                prompts = with_references(prompts, config.references or written)
+            write_prompts(stage.prompts, prompts)
 
     return Pipeline(
         title="training loop",
@@ -120,6 +125,8 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
     changes = {
         "iterations": last,
         "methods": tuple(LOOP_METHODS),
+        "one_model": False,
+        "by_iteration": (),
         "prompts": "",
         "checkable": config.checkable or {"n": 1},
         "benchmarks": benchmarks,

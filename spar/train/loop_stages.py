@@ -36,7 +36,7 @@ from spar.train.stage import Stage
 from spar.types import Role
 
 STAGES = ("prompts", "draft", "judge", "search", "build", *LOOP_METHODS, "eval")
-"""The stages of an iteration, in order; a loop may leave out the search, a training and the evaluation."""
+"""The stages of an iteration, in order; a loop may leave out the judge, the search, a training and the evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, 
     if config.measure_start and config.benchmarks:
         stages.append(_eval(config, run, origin.iteration, origin))
     for iteration in range(origin.iteration + 1, config.last_iteration + 1):
-        stages += _iteration(config, run, iteration, origin)
+        stages += _iteration(config.of_iteration(iteration), run, iteration, origin)
     return tuple(stages)
 
 
@@ -108,8 +108,11 @@ def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str,
 def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Models:
     """The models at the end of an iteration: those that it trains, and the first one of a role that no one trains."""
     if iteration <= origin.iteration:
-        return Models(origin.actor, origin.refiner)
+        return Models(origin.actor, origin.actor if config.one_model else origin.refiner)
     folders = trained_models(config, run, iteration)
+    if config.one_model:
+        (model,) = folders
+        return Models(model, model)
     trained = {LOOP_METHODS[name].role: m for name, m in zip(config.methods, folders, strict=True)}
     return Models(trained.get("actor", origin.actor), trained.get("refiner", origin.refiner))
 
@@ -152,7 +155,8 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
         return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
 
     yield generation(DraftSpec, "draft", "", sampled)
-    yield generation(VoteSpec, "judge", "draft", sampled)
+    if config.judges:
+        yield generation(VoteSpec, "judge", "draft", sampled)
     if config.searches:
         cut = {"cut_drafts": config.cut_drafts}
         yield generation(SearchSpec, "search", "judge", config.search, **cut)
@@ -169,10 +173,12 @@ def _build(config: TrainConfig, home: Path) -> BuildSpec:
     return BuildSpec(
         out=str(home / "build"),
         search=str(home / "search") if config.searches else "",
-        drafts=str(home / "judge"),
+        drafts=str(home / ("judge" if config.judges else "draft")),
         seed=config.seed,
         methods=config.methods,
         pairs=config.pairs,
+        length_control=config.length_control,
+        max_chosen_characters=config.max_chosen_characters,
         cut_drafts=config.cut_drafts,
         shuffle_labels=config.shuffle_labels,
         quotas=config.quotas,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from spar.record.checkable import HOLDOUT, PROMPTS, REPORT
+from spar.record.checkable import HOLDOUT, PROMPTS, REPORT, WITNESSES
 from spar.train.stage_spec import StageSpec
 
 
@@ -40,6 +40,11 @@ class PromptsSpec(StageSpec):
     def held_out(self) -> Path:
         """The prompts that are held out."""
         return self.made / HOLDOUT
+
+    @property
+    def witnesses(self) -> Path:
+        """A text for each prompt that meets its constraints, where they are written."""
+        return self.made / WITNESSES
 
     @property
     def seeds(self) -> Path:

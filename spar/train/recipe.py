@@ -10,9 +10,8 @@ are checked here, before anything runs, and stored in `run.json` with their defa
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -22,7 +21,6 @@ from spar.config import (
 from spar.config import (
     DecodeConfig,
     EvalConfig,
-    SamplingConfig,
     Settings,
     load_decode,
     load_eval,
@@ -30,16 +28,20 @@ from spar.config import (
     section,
     setting,
 )
-from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
-from spar.record.training_data import Pairing
+from spar.record.training_data import PAIR_RUNS, Pairing
+from spar.train.assignments import (
+    assignment,
+    explain_validation_error,
+    put_value,
+    trainer_fields,
+    tuples,
+)
 from spar.train.evaluations import EvalSpec
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
-    LoraSettings,
     SftSettings,
-    TrainerSettings,
 )
 
 FREE = (
@@ -51,10 +53,11 @@ FREE = (
 
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
-    "draft": ("samples",),
+    "draft": ("samples", "by_iteration"),
     "search": ("search", "cut_drafts"),
     "build": (
         *("methods", "pairs", "shuffle_labels", "quotas"),
+        *("length_control", "max_chosen_characters"),
         *("min_pairs", "max_pairs", "embedding_model"),
     ),
     "dpo": ("dpo",),
@@ -63,6 +66,11 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 """Stage to the settings that no stage before it depends on."""
 
+BY_ITERATION = (
+    *("samples", "search", "pairs", "length_control", "max_chosen_characters", "cut_drafts"),
+    *("shuffle_labels", "quotas", "min_pairs", "max_pairs", "dpo", "rft"),
+)
+"""Settings that may change over the iterations."""
 
 Method = Literal["dpo", "rft"]
 """A training of an iteration (`spar.train.methods.LOOP_METHODS`)."""
@@ -95,8 +103,23 @@ class TrainConfig(Settings):
     """The trainings of an iteration: `dpo` is the actor's, `rft` the refiner's (paper: both). A role whose training is
     left out keeps its first model; its data are not built, and where nothing else needs the searches, they are left
     out too."""
+    one_model: bool = setting(False, omit_default=True)
+    """Whether one model plays all roles (paper: two models): what the one training of an iteration makes of it is the
+    actor, the judge and the refiner of the next."""
+    by_iteration: tuple[dict[str, Any], ...] = setting((), omit_default=True)
+    """Settings that change over the iterations: the first entry is that of iteration 1, the last one also that of all
+    after it, such as `[{}, {dpo: {beta: 5}}]`. Accepted are those of `BY_ITERATION`."""
     pairs: Pairing = "refined"
-    """Draft and refinement (paper), two drafts (its ablation without refinement), or both kinds."""
+    """Draft and refinement (paper), two drafts (its ablation without refinement), both kinds, the drafts with the highest
+    and the lowest score (`best_worst`), or the prompt's own reply and a draft (`reference`, which needs no judge)."""
+    length_control: float | None = setting(None, omit_default=True, ge=0, lt=0.5)
+    """With `best_worst`: the shortest of the drafts whose score is within this share of the range from the highest one,
+    against the longest of those as close to the lowest (Meta-Rewarding's rho); null draws among the highest and the
+    lowest themselves."""
+    max_chosen_characters: int | None = setting(None, omit_default=True, ge=1)
+    """With `best_worst`: a pair with a longer chosen side is left out; null for none."""
+    references: str = setting("", omit_default=True)
+    """With `reference`: a file of replies with the fields `id` and `response`, for prompts without a reply of their own."""
     cut_drafts: bool = setting(True, omit_default=True)
     """Whether drafts that ended at their token limit take part in pairs (code: they do). Refined, such a draft still stops in
     the middle, and the actor learns to stop there."""
@@ -166,6 +189,44 @@ class TrainConfig(Settings):
             raise ValueError(f"it names no training (accepted: {', '.join(get_args(Method))})")
         return tuple(name for name in get_args(Method) if name in names)
 
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if not self.one_model:
+            return self
+        decode = self.decode
+        if len(self.methods) > 1:
+            raise ValueError("one_model is trained by one method: add methods: [dpo]")
+        if decode.refiner_model not in ("", decode.actor_model or decode.model):
+            raise ValueError("one_model has no refiner of its own: give --model alone")
+        return self
+
+    @model_validator(mode="after")
+    def _by_iteration(self) -> Self:
+        for number, changes in enumerate(self.by_iteration, start=1):
+            for name in changes:
+                if name not in BY_ITERATION:
+                    raise ValueError(
+                        f"by_iteration, entry {number}: {name!r} does not change over iterations "
+                        f"(accepted: {', '.join(BY_ITERATION)})"
+                    )
+            try:
+                self.of_iteration(number)
+            except ValidationError as error:
+                text = explain_validation_error(error, f"entry {number}", TrainConfig)
+                raise ValueError(f"by_iteration, {text.removeprefix('recipe ')}") from error
+        return self
+
+    def of_iteration(self, iteration: int) -> TrainConfig:
+        """The settings of one iteration."""
+        if not self.by_iteration:
+            return self
+        changes = self.by_iteration[min(max(iteration, 1), len(self.by_iteration)) - 1]
+        values = {**self.stored(), "by_iteration": ()}
+        for name, value in changes.items():
+            merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
+            values[name] = {**values[name], **value} if merged else value
+        return TrainConfig.model_validate(tuples(values))
+
     @property
     def makes_prompts(self) -> bool:
         """Whether the loop makes its own prompts."""
@@ -179,7 +240,12 @@ class TrainConfig(Settings):
     @property
     def searches(self) -> bool:
         """Whether an iteration searches: pairs, or the refiner's examples, are taken from its searches."""
-        return "rft" in self.methods or self.pairs != "independent"
+        return "rft" in self.methods or "search" in PAIR_RUNS[self.pairs]
+
+    @property
+    def judges(self) -> bool:
+        """Whether an iteration judges its drafts."""
+        return self.searches or self.pairs != "reference"
 
     @property
     def last_iteration(self) -> int:
@@ -191,21 +257,6 @@ class TrainConfig(Settings):
         """Prompts of one iteration."""
         whole = 1 if self.iterative else self.iterations
         return self.prompts_per_iteration * whole
-
-
-def trainer_fields(kind: type[TrainerSettings], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a trainer, without its model, data and folder.
-
-    Raises
-    ------
-    ValueError
-        An unknown setting, a wrong value, or one of the three that the loop sets.
-    """
-    names = [name for name in _SET_BY_LOOP if name in settings]
-    if names:
-        raise ValueError(f"{names[0]!r} is set by the loop; remove it")
-    trainer = kind.model_validate({**dict.fromkeys(_SET_BY_LOOP, "-"), **_plain(settings)})
-    return trainer.model_dump(mode="json", exclude=set(_SET_BY_LOOP))
 
 
 def load_train(
@@ -263,99 +314,8 @@ def _checked(values: Mapping[str, Any], recipe: str) -> TrainConfig:
         raise UsageError(explain_validation_error(error, recipe, TrainConfig)) from error
 
 
-_SET_BY_LOOP = ("model", "data", "out")
-
-
-def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
-    """A wrong setting of a recipe, or of a trainer in it, in one line.
-
-    Parameters
-    ----------
-    source:
-        Where the settings come from, a recipe's name or `--set`.
-    """
-    first: Any = error.errors(include_url=False)[0]
-    names = list(map(str, first["loc"]))
-    where, origin = ".".join(names), source if source.startswith("-") else f"recipe {source}"
-    if first["type"] == "extra_forbidden":
-        return f"{origin}: unknown setting {where!r}{_close(names, kind)}"
-    if first["type"] == "missing":
-        return f"{origin}: {where} is missing"
-    if first["type"] == "value_error":
-        return ": ".join(filter(None, (origin, where, str(first["ctx"]["error"]))))
-    message = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "mapping")
-    return f"{origin}: {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
-
-
-def _close(names: Sequence[str], kind: type[Settings]) -> str:
-    """The setting that was probably meant, with the sections it stands in; "" where none is close."""
-    above = [name for name in names[:-1] if not name.isdigit()]
-    section_of = _SECTIONS.get(above[-1]) if above else kind
-    decided = _SET_BY_LOOP if section_of in (DpoSettings, SftSettings) else ()
-    known = set(section_of.model_fields) - set(decided) if section_of else ()
-    close = difflib.get_close_matches(names[-1], sorted(known), n=1)
-    return f"; did you mean {'.'.join([*names[:-1], *close])!r}?" if close else ""
-
-
-_SECTIONS: Mapping[str, type[Settings]] = {
-    "dpo": DpoSettings,
-    "rft": SftSettings,
-    "lora": LoraSettings,
-    "launch": LaunchSettings,
-    "benchmarks": EvalSpec,
-    "decode": DecodeConfig,
-    "eval": EvalConfig,
-    **dict.fromkeys(("draft", "vote", "refine", "grade"), SamplingConfig),
-}
-"""Section of a recipe to the fields that it has."""
-
-
-def assignment(text: str) -> tuple[tuple[str, ...], Any]:
-    """`dpo.learning_rate=1e-6` to its names and its value; after the `=` nothing is the empty text.
-
-    Raises
-    ------
-    UsageError
-        It lacks the `=` or a name, or the value is not YAML.
-    """
-    key, equals, value = text.partition("=")
-    names = tuple(name.strip() for name in key.split("."))
-    if not equals or not all(names):
-        raise UsageError(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
-    try:
-        return names, _number(load_yaml(value)) if value.strip() else ""
-    except ValueError as error:
-        raise UsageError(f"--set {key}: {value!r} is not a YAML value ({error})") from error
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-6, without a point, for a text."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
-    """Set one value of nested settings; sections on the way are copied, or made."""
-    for name in key[:-1]:
-        below = values.get(name)
-        values[name] = values = dict(below) if isinstance(below, Mapping) else {}
-    values[key[-1]] = value
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _number(value) for name, value in settings.items()}
-
-
-def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with a tuple for each list, as frozen settings want them."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-
-
 def first_models(config: TrainConfig) -> tuple[str, str]:
     """Actor and refiner that a loop starts from, "" for the embedded model."""
     decode = config.decode
-    return decode.actor_model or decode.model, decode.refiner_model or decode.model
+    actor = decode.actor_model or decode.model
+    return actor, actor if config.one_model else decode.refiner_model or decode.model

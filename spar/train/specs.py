@@ -113,6 +113,8 @@ class BuildSpec(StageSpec):
     seed: int
     methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
     pairs: Pairing
+    length_control: float | None = setting(None, omit_default=True)
+    max_chosen_characters: int | None = setting(None, omit_default=True)
     cut_drafts: bool = setting(True, omit_default=True)
     shuffle_labels: bool
     quotas: str

@@ -29,7 +29,7 @@ from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record, write_record
 from spar.train.stage_runner import archive
-from spar.train.status import read_loop, read_origin, shown_scores
+from spar.train.status import read_config, read_loop, read_origin, shown_scores
 from tests.fakes import Notes
 
 ONE = ["draft", "judge", "search", "build", "dpo", "rft", "eval"]
@@ -579,13 +579,19 @@ def test_a_missing_package_is_a_usage_error(tmp_path: Path, script: Script) -> N
             ["draft", "judge", "build", "dpo", "eval"],
         ),
         ({"methods": ("rft",), "pairs": "independent"}, [*ONE[:4], "rft", "eval"]),
+        (
+            {"methods": ("dpo",), "pairs": "best_worst"},
+            ["draft", "judge", "build", "dpo", "eval"],
+        ),
+        ({"methods": ("dpo",), "pairs": "reference"}, ["draft", "build", "dpo", "eval"]),
+        ({"pairs": "reference"}, ONE),
         ({"pairs": "both"}, ONE),
     ],
 )
 def test_stages_that_nothing_needs_are_left_out(
     changes: dict[str, Any], stages: list[str], tmp_path: Path, script: Script
 ) -> None:
-    """A training that the recipe does not name, and searches that neither pairs nor a refiner learn from."""
+    """A training that the recipe does not name, and judgements and searches that neither pairs nor a refiner learn from."""
     go(script, tmp_path / "run", settings(**changes))
     assert script.ran == ["0/eval", *(f"1/{name}" for name in stages)]
 
@@ -600,6 +606,75 @@ def test_a_role_that_is_not_trained_keeps_its_first_model(tmp_path: Path, script
     assert second["refiner_model"] == "R"
     assert read_origin(run) == Origin(str(run / "iteration-2" / "dpo" / "model"), "R", 2)
     assert {state.state for state in read_loop(run).stages} == {"done"}
+
+
+@pytest.mark.parametrize("method", ["dpo", "rft"])
+def test_one_model_plays_all_roles(method: str, tmp_path: Path, script: Script) -> None:
+    """What an iteration trains answers, judges and refines in the next one, and where another loop goes on."""
+    run = tmp_path / "run"
+    config = settings(
+        iterations=2, one_model=True, methods=(method,), decode={"model": "M", "actor_model": "A"}
+    )
+    go(script, run, config)
+    trained = [str(run / f"iteration-{n}" / method / "model") for n in (1, 2)]
+    for name, model in {
+        "0/eval": "A",
+        "1/search": "A",
+        "2/draft": trained[0],
+        "2/judge": trained[0],
+    }.items():
+        spec = script.specs[name]
+        used = spec["items"][0]["config"] if "items" in spec else spec["config"]
+        assert (used["actor_model"], used["refiner_model"]) == (model, model)
+    assert script.specs[f"2/{method}"]["model"] == trained[0]
+    assert read_origin(run) == Origin(trained[1], trained[1], 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["methods=[dpo, rft]"], "one_model is trained by one method"),
+        (["methods=[dpo]", "decode.refiner_model=R"], "one_model has no refiner of its own"),
+    ],
+)
+def test_one_model_has_one_training_and_no_refiner(changes: list[str], message: str) -> None:
+    """Two trainings of one iteration would overwrite each other, and a second model would not be trained."""
+    with pytest.raises(UsageError, match=message):
+        load_train("nano", {}, ["one_model=true", *changes])
+
+
+def test_settings_change_over_the_iterations(tmp_path: Path, script: Script) -> None:
+    """The last entry is that of all iterations after it; what an entry does not name stays, inside `dpo` too."""
+    rounds = [{}, {"pairs": "best_worst", "dpo": {"beta": 5}, "length_control": 0.32, "samples": 2}]
+    run, config = tmp_path / "run", settings(iterations=3, methods=("dpo",), by_iteration=rounds)
+    go(script, run, config)
+    builds, trainings, drafts = (
+        [script.specs[f"{n}/{stage}"] for n in (1, 2, 3)] for stage in ("build", "dpo", "draft")
+    )
+    assert [each["pairs"] for each in builds] == ["refined", "best_worst", "best_worst"]
+    assert [each.get("length_control") for each in builds] == [None, 0.32, 0.32]
+    assert [each["beta"] for each in trainings] == [0.1, 5, 5]
+    assert len({each["learning_rate"] for each in trainings}) == 1
+    assert [each["config"]["budget"] for each in drafts] == [5, 2, 2]
+    assert "1/search" in script.ran and "2/search" not in script.ran
+    assert read_config(run)[0] == config
+    go(script, run, settings(iterations=4, methods=("dpo",), by_iteration=rounds))
+    assert script.ran[-1] == "4/eval"
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[{iterations: 3}]", "entry 1: 'iterations' does not change over iterations"),
+        ("[{}, {dpo: {beta: -1}}]", "entry 2: dpo.beta is -1"),
+        ("[{pairs: best}]", "entry 1: pairs is 'best'"),
+    ],
+)
+def test_wrong_settings_of_an_iteration_are_refused_at_once(entries: str, message: str) -> None:
+    """The message has the entry and the setting."""
+    with pytest.raises(UsageError) as caught:
+        load_train("nano", {}, [f"by_iteration={entries}"])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_loop_without_a_training_is_refused() -> None:

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.train.data.pairs import failing_draft, independent_pair, refined_pair, shuffled, solution
-from spar.types import Node, Usage
+from spar.record.training_data import REFERENCE_NODE, Pair
+from spar.train.data.pairs import (
+    ScoreRule,
+    best_worst_pair,
+    failing_draft,
+    independent_pair,
+    reference_pair,
+    refined_pair,
+    shuffled,
+    solution,
+)
+from spar.types import Node, SearchTree, Usage
 from tests.strategies import trees
 from tests.train.trees import Planned, make_tree, tree_of, verified
 
@@ -165,3 +175,68 @@ def test_drafts_that_were_cut_may_be_left_out() -> None:
         assert (pair.chosen_node, pair.rejected_node) == (2, 1)
     drawn = {failing_draft(tree, seed).id for seed in range(8)}  # type: ignore[union-attr]
     assert drawn == {0, 1}
+
+
+def scored(*drafts: tuple[int, int]) -> SearchTree:
+    """Drafts with so many of five votes and so many characters."""
+    tree = make_tree(*((None, num_yes) for num_yes, _ in drafts))
+    nodes = (
+        node.model_copy(update={"response": str(node.id) * length})
+        for node, (_, length) in zip(tree.nodes, drafts, strict=True)
+    )
+    return tree_of(*nodes)
+
+
+def test_the_best_draft_is_preferred_to_the_worst() -> None:
+    """Whether they pass does not count; drafts without a judgement and refinements take no part."""
+    pair = best_worst_pair(make_tree((None, 4), (None, None), (None, 3), (None, 5), (0, 0)), 0)
+    assert isinstance(pair, Pair)
+    assert (pair.run, pair.chosen_node, pair.rejected_node) == ("drafts", 3, 2)
+    assert best_worst_pair(make_tree((None, 2), (None, 2)), 0) == "tied"
+    assert best_worst_pair(make_tree((None, 2), (None, None)), 0) == "undecided"
+
+
+def test_the_seed_decides_among_equally_good_drafts() -> None:
+    """Over many seeds each of the best and of the worst is taken."""
+    tree = make_tree((None, 5), (None, 0), (None, 5), (None, 3), (None, 0))
+    pairs = [best_worst_pair(tree, seed) for seed in range(40)]
+    nodes = {(p.chosen_node, p.rejected_node) for p in pairs if isinstance(p, Pair)}
+    assert nodes == {(0, 1), (0, 4), (2, 1), (2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("rho", "chosen", "rejected"), [(0.0, 1, 4), (0.2, 2, 3), (0.4, 2, 3), (0.19, 1, 4)]
+)
+def test_lengths_are_controlled_within_a_range_of_scores(
+    rho: float, chosen: int, rejected: int
+) -> None:
+    """The shortest draft near the best score, the longest near the worst; a score on the bound is within it."""
+    tree = scored((5, 30), (5, 20), (4, 10), (1, 50), (0, 40))
+    pair = best_worst_pair(tree, 0, ScoreRule(rho))
+    assert isinstance(pair, Pair)
+    assert (pair.chosen_node, pair.rejected_node) == (chosen, rejected)
+
+
+@pytest.mark.parametrize(("most", "is_pair"), [(20, True), (19, False)])
+def test_a_chosen_side_that_is_too_long_makes_no_pair(most: int, is_pair: bool) -> None:
+    """The rejected side may be longer."""
+    pair = best_worst_pair(scored((5, 20), (0, 40)), 0, ScoreRule(0.0, most))
+    assert isinstance(pair, Pair) if is_pair else pair == "long"
+
+
+def test_the_prompts_own_reply_is_preferred_to_a_draft() -> None:
+    """Judgements do not count; a draft that is the reply makes no pair, nor does a prompt without one."""
+    tree = make_tree((None, None))
+    assert reference_pair(tree, 0) == "undecided"
+    for reply, expected in ((" Mine. ", "Mine."), ("r0", None)):
+        prompt = tree.prompt.model_copy(update={"meta": {"output": reply}})
+        pair = reference_pair(tree.model_copy(update={"prompt": prompt}), 0)
+        if expected is None:
+            assert pair == "same"
+        else:
+            assert isinstance(pair, Pair)
+            assert (pair.chosen, pair.chosen_node, pair.rejected) == (
+                expected,
+                REFERENCE_NODE,
+                "r0",
+            )

@@ -24,7 +24,7 @@ from spar.config import DecodeConfig, Settings, load_decode, section
 from spar.errors import UsageError
 from spar.plugins import JUDGES, STRATEGIES
 from spar.record.training_data import JudgementFilter
-from spar.train.recipe import (
+from spar.train.assignments import (
     assignment,
     explain_validation_error,
     put_value,

@@ -2,15 +2,22 @@
 
 The sides of a refined pair differ in what had to change; those of two independent drafts differ in much else too
 (paper, section 2.3). Both kinds are made here, so that they can be compared, and a control with labels shuffled at
-random.
+random. So are the pairs of other methods: the best against the worst draft (Self-Rewarding, arXiv 2401.10020), the same
+with control of their lengths (Meta-Rewarding, arXiv 2407.19594), and a reply that came with the prompt against a draft
+(SPIN, arXiv 2401.01335).
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
-from spar.record.training_data import Pair, SourceRun
+from spar.conversations import REPLY
+from spar.record.training_data import REFERENCE_NODE, NoPair, Pair, SourceRun
 from spar.types import Node, SearchTree
+
+_ROUNDING = 1e-9
+"""By how much a score may miss the bound of a range that it lies on."""
 
 
 def refined_pair(tree: SearchTree) -> Pair | None:
@@ -40,6 +47,58 @@ def independent_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) ->
     if not passing or rejected is None:
         return None
     return _pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """How the best and the worst draft are chosen."""
+
+    length_control: float | None = None
+    """Scores within this share of the range from the highest one count as best, and from the lowest one as worst; of the
+    best drafts the shortest is chosen, of the worst the longest is rejected (Meta-Rewarding's rho). None draws among
+    those with the highest and the lowest score themselves."""
+    max_chosen_characters: int | None = None
+    """A longer chosen side makes no pair; None for any length."""
+
+
+def best_worst_pair(
+    tree: SearchTree, seed: int, rule: ScoreRule = ScoreRule(), *, cut_drafts: bool = True
+) -> Pair | NoPair:
+    """The draft with the highest score, preferred to the one with the lowest; or why there is none.
+
+    Whether drafts pass has no part in it. Lengths are in characters.
+    """
+    drafts = [node for node in _drafts(tree, cut_drafts=cut_drafts) if node.judgement is not None]
+    if len(drafts) < 2:
+        return "undecided"
+    low, high = (choose(node.score for node in drafts) for choose in (min, max))
+    if low == high:
+        return "tied"
+    margin = (rule.length_control or 0.0) * (high - low) + _ROUNDING
+    best = [node for node in drafts if node.score >= high - margin]
+    worst = [node for node in drafts if node.score <= low + margin]
+    if rule.length_control is None:
+        chosen, rejected = (
+            _draw(nodes, seed, tree, what) for nodes, what in ((best, "best"), (worst, "worst"))
+        )
+    else:
+        chosen = min(best, key=lambda node: (len(node.response), node.id))
+        rejected = max(worst, key=lambda node: (len(node.response), -node.id))
+    if len(chosen.response) > (rule.max_chosen_characters or len(chosen.response)):
+        return "long"
+    return _pair(tree, "drafts", chosen, rejected)
+
+
+def reference_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Pair | NoPair:
+    """The prompt's own reply, preferred to a draft drawn by `seed`; or why there is none. No judge has a part in it."""
+    reply, drafts = str(tree.prompt.meta.get(REPLY) or ""), _drafts(tree, cut_drafts=cut_drafts)
+    if not reply.strip() or not drafts:
+        return "undecided"
+    rejected = _draw(drafts, seed, tree, "draft")
+    if reply.strip() == rejected.response.strip():
+        return "same"
+    pair = _pair(tree, "drafts", rejected, rejected)
+    return pair.model_copy(update={"chosen": reply.strip(), "chosen_node": REFERENCE_NODE})
 
 
 def failing_draft(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Node | None:

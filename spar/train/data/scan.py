@@ -6,15 +6,17 @@ A scan holds candidates and counts, never texts, so its memory depends on the nu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from spar.errors import UsageError
 from spar.manifest import Manifest
 from spar.record.training_data import (
+    PAIR_RUNS,
     ExportFormat,
     JudgementFilter,
+    NoPair,
     Pair,
     Pairing,
     RefinerExample,
@@ -24,7 +26,13 @@ from spar.record.training_data import (
 from spar.store import read_manifest, read_trees
 from spar.templates import Templates, load
 from spar.train.data.measure import VoteCounter
-from spar.train.data.pairs import independent_pair, refined_pair
+from spar.train.data.pairs import (
+    ScoreRule,
+    best_worst_pair,
+    independent_pair,
+    reference_pair,
+    refined_pair,
+)
 from spar.train.data.refiner_data import (
     draft_judgements,
     refine_example,
@@ -49,7 +57,10 @@ class BuildSettings:
     methods: tuple[str, ...] = tuple(LOOP_METHODS)
     """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples."""
     pairs: Pairing = "refined"
-    """Draft and refinement, from the searches (paper), two drafts, from the drafts (its ablation), or both."""
+    """Draft and refinement, from the searches (paper), two drafts, from the drafts (its ablation), both, or those of other
+    methods."""
+    score_rule: ScoreRule = ScoreRule()
+    """How `best_worst` chooses."""
     cut_drafts: bool = True
     """Whether two drafts make a pair where one of them ended at its token limit."""
     shuffle_labels: bool = False
@@ -74,9 +85,15 @@ class BuildSettings:
     @classmethod
     def from_spec(cls, spec: BuildSpec) -> BuildSettings:
         """The settings of a stage."""
-        values = spec.model_dump(exclude={"kind", "out", "search", "drafts"})
-        search = Path(spec.search) if spec.search else None
-        return cls(out=Path(spec.out), search=search, drafts=Path(spec.drafts), **values)
+        rule = {field.name for field in fields(ScoreRule)}
+        values = spec.model_dump(exclude={"kind", "out", "search", "drafts", *rule})
+        return cls(
+            out=Path(spec.out),
+            search=Path(spec.search) if spec.search else None,
+            drafts=Path(spec.drafts),
+            score_rule=ScoreRule(**{name: getattr(spec, name) for name in rule}),
+            **values,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +117,19 @@ class Source:
             prompt_ids.add(tree.prompt.id)
             yield tree
 
-    def pair(self, tree: SearchTree, settings: BuildSettings) -> Pair | None:
-        """The tree's pair; None where it has none, or pairs come from the other run."""
+    def pair(self, tree: SearchTree, settings: BuildSettings) -> Pair | NoPair | None:
+        """The tree's pair, or why it has none; None where nothing says why, or pairs come from the other run."""
+        seed, cut = settings.seed, settings.cut_drafts
         if self.run not in runs_of_pairs(settings):
             return None
         if self.run == "search":
             return refined_pair(tree)
-        return independent_pair(tree, settings.seed, cut_drafts=settings.cut_drafts)
+        match settings.pairs:
+            case "best_worst":
+                return best_worst_pair(tree, seed, settings.score_rule, cut_drafts=cut)
+            case "reference":
+                return reference_pair(tree, seed, cut_drafts=cut)
+        return independent_pair(tree, seed, cut_drafts=cut)
 
     def examples(self, tree: SearchTree, settings: BuildSettings) -> tuple[RefinerExample, ...]:
         """The refiner's examples in a tree."""
@@ -123,14 +146,6 @@ class Source:
             with_root=QUOTAS[settings.quotas].roots,
         )
         return judgements if refinement is None else (refinement, *judgements)
-
-
-PAIR_RUNS: Mapping[Pairing, tuple[SourceRun, ...]] = {
-    "refined": ("search",),
-    "independent": ("drafts",),
-    "both": ("search", "drafts"),
-}
-"""The runs that pairs come from."""
 
 
 def runs_of_pairs(settings: BuildSettings) -> tuple[SourceRun, ...]:
@@ -200,6 +215,8 @@ class Scan:
 
     pairs: dict[PairKey, bytes] = field(default_factory=dict)
     """Each pair to its sort key."""
+    without_pair: Counter[NoPair] = field(default_factory=Counter)
+    """Trees without a pair, by reason."""
     candidates: list[Candidate] = field(default_factory=list)
     """The refiner's examples."""
     trees: Counter[SourceRun] = field(default_factory=Counter)
@@ -214,7 +231,9 @@ class Scan:
         self.solved[source.run] += tree.solved
         self.votes.setdefault(source.run, VoteCounter()).add(tree.nodes)
         pair = source.pair(tree, settings)
-        if pair is not None and self._check(pair):
+        if isinstance(pair, str):
+            self.without_pair[pair] += 1
+        elif pair is not None and self._check(pair):
             # The order of one kind of pairs does not depend on whether the other one is there.
             position = (pair.prompt_id,) if settings.pairs != "both" else key_of_pair(pair)
             self.pairs[key_of_pair(pair)] = sort_key(settings.seed, "pair", *position)

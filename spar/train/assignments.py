@@ -1,0 +1,131 @@
+"""Settings of recipes by their names: `KEY=VALUE`, the fields of the trainers, and errors that name the setting.
+
+assignment("dpo.learning_rate=1e-6")     (("dpo", "learning_rate"), 1e-06)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings
+from spar.config.yaml_text import load_yaml
+from spar.errors import UsageError
+from spar.train.evaluations import EvalSpec
+from spar.train.settings import (
+    DpoSettings,
+    LaunchSettings,
+    LoraSettings,
+    SftSettings,
+    TrainerSettings,
+)
+
+_SET_BY_LOOP = ("model", "data", "out")
+"""Settings of a trainer that are its stage's."""
+
+
+def trainer_fields(kind: type[TrainerSettings], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trainer, without its model, data and folder.
+
+    Raises
+    ------
+    ValueError
+        An unknown setting, a wrong value, or one of the three that the loop sets.
+    """
+    names = [name for name in _SET_BY_LOOP if name in settings]
+    if names:
+        raise ValueError(f"{names[0]!r} is set by the loop; remove it")
+    trainer = kind.model_validate({**dict.fromkeys(_SET_BY_LOOP, "-"), **_plain(settings)})
+    return trainer.model_dump(mode="json", exclude=set(_SET_BY_LOOP))
+
+
+def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
+    """A wrong setting of a recipe, or of a trainer in it, in one line.
+
+    Parameters
+    ----------
+    source:
+        Where the settings come from, a recipe's name or `--set`.
+    """
+    first: Any = error.errors(include_url=False)[0]
+    names = list(map(str, first["loc"]))
+    where, origin = ".".join(names), source if source.startswith("-") else f"recipe {source}"
+    if first["type"] == "extra_forbidden":
+        return f"{origin}: unknown setting {where!r}{_close(names, kind)}"
+    if first["type"] == "missing":
+        return f"{origin}: {where} is missing"
+    if first["type"] == "value_error":
+        return ": ".join(filter(None, (origin, where, str(first["ctx"]["error"]))))
+    message = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "mapping")
+    return f"{origin}: {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _close(names: Sequence[str], kind: type[Settings]) -> str:
+    """The setting that was probably meant, with the sections it stands in; "" where none is close."""
+    above = [name for name in names[:-1] if not name.isdigit()]
+    section_of = _SECTIONS.get(above[-1]) if above else kind
+    decided = _SET_BY_LOOP if section_of in (DpoSettings, SftSettings) else ()
+    known = set(section_of.model_fields) - set(decided) if section_of else ()
+    close = difflib.get_close_matches(names[-1], sorted(known), n=1)
+    return f"; did you mean {'.'.join([*names[:-1], *close])!r}?" if close else ""
+
+
+_SECTIONS: Mapping[str, type[Settings]] = {
+    "dpo": DpoSettings,
+    "rft": SftSettings,
+    "lora": LoraSettings,
+    "launch": LaunchSettings,
+    "benchmarks": EvalSpec,
+    "decode": DecodeConfig,
+    "eval": EvalConfig,
+    **dict.fromkeys(("draft", "vote", "refine", "grade"), SamplingConfig),
+}
+"""Section of a recipe to the fields that it has."""
+
+
+def assignment(text: str) -> tuple[tuple[str, ...], Any]:
+    """`dpo.learning_rate=1e-6` to its names and its value; after the `=` nothing is the empty text.
+
+    Raises
+    ------
+    UsageError
+        It lacks the `=` or a name, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    names = tuple(name.strip() for name in key.split("."))
+    if not equals or not all(names):
+        raise UsageError(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
+    try:
+        return names, _number(load_yaml(value)) if value.strip() else ""
+    except ValueError as error:
+        raise UsageError(f"--set {key}: {value!r} is not a YAML value ({error})") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-6, without a point, for a text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
+    """Set one value of nested settings; sections on the way are copied, or made."""
+    for name in key[:-1]:
+        below = values.get(name)
+        values[name] = values = dict(below) if isinstance(below, Mapping) else {}
+    values[key[-1]] = value
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in settings.items()}
+
+
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with a tuple for each list, as frozen settings want them."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

@@ -1,0 +1,114 @@
+"""The recipes of other methods on the embedded model, of the smallest size: their stages, their pairs, and resuming."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.store import read_trees
+from spar.train import dpo
+from spar.train.build import read_report
+from spar.train.loop import loop_pipeline
+from spar.train.pipeline import StageSelection, run_pipeline
+from spar.train.recipe import load_train
+from spar.train.specs import TrainingSpec
+from spar.train.stage import Stage
+from spar.train.status import read_loop
+from spar.verifiers import passes
+from spar.worker import execute
+from tests.fakes import Notes
+from tests.requires import requires
+
+pytestmark = [pytest.mark.model, requires("torch", "transformers")]
+
+SMALL = (
+    *("prompts_per_iteration=6", "min_pairs=1", "benchmarks=[]", "decode.draft.max_tokens=40"),
+    *("decode.votes=3", "decode.vote.max_tokens=120"),
+    *("dpo.epochs=1", "dpo.batch=8", "dpo.micro_batch=8", "dpo.checkpoint_steps=0"),
+)
+RECIPES = {
+    "self-rewarding": ["draft", "judge", "build", "dpo"],
+    "spin": ["draft", "build", "dpo"],
+}
+"""Recipe to the stages of an iteration."""
+
+
+def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]:
+    """Run the stages of a loop in this process; returns their titles."""
+    ran: list[str] = []
+
+    def work(stage: Stage, tick: Callable[[], None]) -> None:
+        ran.append(stage.title)
+        if isinstance(stage.spec, TrainingSpec):
+            dpo.train(stage.spec.settings)  # type: ignore[arg-type]
+        else:
+            execute(stage.spec)  # type: ignore[arg-type]
+
+    pipeline = loop_pipeline(load_train(recipe, {}, [*SMALL, *changes]), run)
+    selection = StageSelection(stop_after=stop_after)
+    run_pipeline(pipeline, work, listener=Notes([]), selection=selection)
+    return ran
+
+
+def rows_of(run: Path, name: str = "dpo", iteration: int = 1) -> list[dict[str, Any]]:
+    """The training data of an iteration."""
+    path = run / f"iteration-{iteration}" / "build" / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def interrupted(recipe: str, run: Path) -> list[dict[str, Any]]:
+    """The data of an iteration that was stopped after its drafts and resumed."""
+    stages = [f"1/{name}" for name in RECIPES[recipe][: RECIPES[recipe].index("build") + 1]]
+    assert go(recipe, run, stop_after="draft") == stages[:1]
+    assert go(recipe, run, stop_after="build") == stages[1:]
+    return rows_of(run)
+
+
+def test_self_rewarding_prefers_what_the_model_scores_higher(tmp_path: Path) -> None:
+    """Of each pair; prompts whose drafts all have one score are counted and make none."""
+    run = tmp_path / "run"
+    rows, home = interrupted("self-rewarding", run), run / "iteration-1"
+    trees = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
+    report = read_report(home / "build")
+    for row in rows:
+        nodes = trees[row["prompt_id"]].nodes
+        scores = [node.score for node in nodes]
+        assert nodes[row["chosen_node"]].score == max(scores)
+        assert nodes[row["rejected_node"]].score == min(scores) < max(scores)
+    assert rows and len(rows) + sum(report.without_pair.values()) == len(trees) == 6
+    assert report.without_pair.get("tied", 0) > 0
+
+
+def test_spin_prefers_the_programs_text_to_the_models(tmp_path: Path) -> None:
+    """The chosen side meets every constraint of its prompt; no judge is asked."""
+    run = tmp_path / "run"
+    rows = interrupted("spin", run)
+    trees = {tree.prompt.id: tree for tree in read_trees(run / "iteration-1" / "draft")}
+    assert len(rows) == len(trees) == 6
+    for row in rows:
+        tree = trees[row["prompt_id"]]
+        assert passes(row["chosen"][0]["content"], tree.prompt)
+        assert row["rejected"][0]["content"] == tree.nodes[0].response
+        assert tree.nodes[0].judgement is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "stages"), RECIPES.items())
+def test_two_iterations_with_their_trainings(
+    recipe: str, stages: list[str], tmp_path: Path
+) -> None:
+    """The second one drafts, and judges where it does, with the model that the first one has trained."""
+    run = tmp_path / "run"
+    ran = go(recipe, run, "iterations=2")
+    assert ran == [f"{n}/{name}" for n in (1, 2) for name in stages]
+    assert {state.state for state in read_loop(run).stages} == {"done"}
+    model = run / "iteration-1" / "dpo" / "model"
+    for name in stages[: stages.index("build")]:
+        manifest = json.loads((run / "iteration-2" / name / "run.json").read_text())
+        assert {manifest["models"][role] for role in ("actor", "judge")} == {str(model)}
+    assert rows_of(run, iteration=2)
+    assert go(recipe, run, "iterations=2") == []
