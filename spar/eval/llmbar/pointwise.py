@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from spar.config import EvalConfig
 from spar.eval import paper
@@ -28,6 +29,7 @@ from spar.eval.given_responses import (
     read_verdict,
 )
 from spar.eval.llmbar.pairs import DATA, SUBSETS, Pair, read_pairs, subset_means
+from spar.eval.paper import PaperTable
 from spar.infer.roles import Roles
 from spar.record.evaluation import Example, Scored, Share, Verdict
 from spar.run.job import Job
@@ -37,9 +39,9 @@ from spar.types import Message, Prompt, SearchTree, Usage
 class Pointwise(Benchmark):
     """The benchmark `llmbar`; see the module's docstring."""
 
-    data = (DATA,)
+    data: tuple[str, ...] = (DATA,)
     measures = "judge"
-    paper = paper.LLMBAR
+    paper: ClassVar[PaperTable | None] = paper.LLMBAR
 
     @staticmethod
     def prompt_texts(folder: DataFolder | None) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,103 @@
+"""`spar report`: the paper's experiments, each as a page with table, plot, CSV and what came of its claims.
+
+spar report list
+spar report all --quick
+spar report figure5 table10 --seeds 3 --out reports/
+spar report figure5 --model DIR --engine vllm
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from spar.cli.flags import Display, DryRun
+from spar.cli.interrupts import interruptible
+from spar.cli.show.report import as_text, open_console
+from spar.experiments.experiment import QUICK_SEEDS, SEEDS, Plan
+from spar.experiments.registry import EXPERIMENTS
+from spar.experiments.runner import plan_lines
+from spar.experiments.runner import report as run_report
+from spar.progress import open_progress
+from spar.record.experiments import ExperimentResult
+from spar.sanitize import printable
+
+LIST = "list"
+
+
+def report(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="EXPERIMENT...", help="Experiments, all of them, or list."),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(help="A folder or name of a model [dim]\\[default: the embedded model][/dim]"),
+    ] = "",
+    engine: Annotated[str, typer.Option(help="Engine of the searches.")] = "auto",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Seeds [dim]\\[default: {SEEDS}, or {QUICK_SEEDS} with --quick][/dim]"
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer prompts, budgets and iterations.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("reports"),
+    runs: Annotated[
+        Path, typer.Option(help="Folder of the runs, from which a report resumes.")
+    ] = Path("runs/report"),
+    data: Annotated[str, typer.Option(help="Folder of the benchmarks' data.")] = "",
+    dry_run: DryRun = False,
+    display: Display = "auto",
+) -> None:
+    """Run experiments of the paper and write a page for each; the same command resumes."""
+    plan = Plan(
+        model=model,
+        engine=engine,
+        seeds=seeds or (QUICK_SEEDS if quick else SEEDS),
+        quick=quick,
+        runs=runs,
+        data=data,
+        listener=open_progress(display),
+    )
+    if names == [LIST]:
+        _print_list(plan)
+        return
+    for line in plan_lines(names, plan):
+        print(printable(line), flush=True)
+    if dry_run:
+        return
+    command = f"spar {shlex.join(sys.argv[1:])}"
+    with interruptible(runs):
+        results = asyncio.run(run_report(names, plan, out, command=command))
+    _print_claims(results, out)
+
+
+def _print_list(plan: Plan) -> None:
+    console = open_console(piped_width=140)
+    table = Table()
+    for head in ("name", "in the paper", "what it measures", "cannot run here because"):
+        table.add_column(head)
+    for one in EXPERIMENTS.values():
+        table.add_row(*map(as_text, (one.name, one.source, one.title, one.lacks(plan))))
+    console.print(table)
+
+
+def _print_claims(results: list[ExperimentResult], out: Path) -> None:
+    console = open_console(piped_width=140)
+    table = Table()
+    for head in ("experiment", "the paper says", "here"):
+        table.add_column(head)
+    for result in results:
+        for claim in result.measured.claims:
+            table.add_row(*map(as_text, (result.experiment, claim.paper, claim.text)))
+    console.print(table)
+    console.print(as_text(f"{out / 'README.md'}"), soft_wrap=True)

@@ -1,0 +1,342 @@
+"""Table 9, and the first rows of Tables 2 and 8: a greedy judgement against the majority of several votes.
+
+Two sets of outputs, each with the truth. On the embedded language, where programs know it: *natural*, the actor's sampled
+drafts; *adversarial*, the drafts that pass and each of them broken by one minimal edit (a word left out or repeated). For
+other models LLMBar's subset Natural, and its four adversarial ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from spar.config import EvalConfig, default_recipe, load_eval
+from spar.eval.benchmark import ANSWERS, JobOutputs
+from spar.eval.given_responses import f1_share, majority, with_response
+from spar.eval.llmbar.pairs import DATA, SUBSETS
+from spar.eval.llmbar.pointwise import Pointwise
+from spar.eval.needed_data import present
+from spar.eval.paper import LLMBAR, PaperTable
+from spar.eval.runner import EvalRequest, evaluate
+from spar.eval.statistics import over_seeds
+from spar.experiments.experiment import (
+    Cost,
+    Experiment,
+    Plan,
+    Wordings,
+    as_number,
+    paper_table,
+)
+from spar.record.evaluation import Example, Scored, Share
+from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
+from spar.store import read_trees
+from spar.types import Prompt
+from spar.verifiers import passes
+
+VOTES = (1, 3, 5, 7, 9)
+SETS = ("natural", "adversarial")
+VOTED, ONCE = "votes", "greedy"
+"""The two ways to judge: sampled votes, and one greedy judgement."""
+_NATURAL = next(iter(SUBSETS))
+
+FIVE_BEAT_GREEDY = Wordings(
+    "The majority of five sampled votes judges better than one greedy judgement ({which} outputs).",
+    holds="It holds: the majority of five is right more often, by {difference}.",
+    fails="It does not hold: the majority of five is right less often, by {difference}.",
+    open="It cannot be told: the two differ by {difference} (n = {n}).",
+)
+MORE_VOTES = Wordings(
+    "(A reader's check.) More votes judge better ({which} outputs, nine votes against one).",
+    holds="It holds: nine votes are right more often than one, by {difference}.",
+    fails="It does not hold: nine votes are right less often than one, by {difference}.",
+    open="It cannot be told: nine votes and one differ by {difference} (n = {n}).",
+)
+
+
+class JudgedDraftsOptions(BaseModel):
+    """`--benchmark-arg drafts=RUN`."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    drafts: str
+    """Run directory of drafts that programs can check."""
+
+
+class JudgedDrafts(Pointwise):
+    """Drafts of a run, and those that pass broken by one edit: the judge says which pass."""
+
+    data: tuple[str, ...] = ()
+    paper: ClassVar[PaperTable | None] = None
+    options: ClassVar[type[BaseModel] | None] = JudgedDraftsOptions
+
+    def __init__(self, drafts: str) -> None:
+        self.drafts = drafts
+
+    def load(self, config: EvalConfig) -> list[Prompt]:
+        """Every draft, in the order of the run's prompts, with its broken form after it."""
+        found = []
+        for tree in read_trees(Path(self.drafts)):
+            response = tree.nodes[0].response if tree.nodes else ""
+            if response:
+                found += list(_outputs(tree.prompt, response))
+        return sorted(found, key=lambda prompt: prompt.id)
+
+    def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
+        """Whether the majority of all votes is right, by set."""
+        scored = []
+        for judged in read_judged(outputs.trees(ANSWERS)):
+            verdict = majority(judged.verdicts)
+            right = (float(verdict is judged.label), 1.0)
+            scored.append(
+                Example(
+                    id=judged.id,
+                    group=judged.pair,
+                    response=None,
+                    passed=verdict is judged.label,
+                    scores={f"acc/{name}": right for name in judged.sets},
+                )
+            )
+        return Scored(examples=tuple(scored))
+
+
+def _outputs(prompt: Prompt, response: str) -> Iterator[Prompt]:
+    label = bool(passes(response, prompt))
+    sets = SETS if label else SETS[:1]
+    yield _labelled(prompt, response, label, sets)
+    edited = break_once(prompt, response) if label else None
+    if edited is not None:
+        yield _labelled(prompt, edited, False, SETS[1:])
+
+
+def _labelled(prompt: Prompt, response: str, label: bool, sets: Sequence[str]) -> Prompt:
+    meta = {**prompt.meta, "label": label, "pair": prompt.id, "sets": list(sets)}
+    suffix = "" if SETS[0] in sets else "/edited"
+    changed = prompt.model_copy(update={"id": f"{prompt.id}{suffix}", "meta": meta})
+    return with_response(changed, response)
+
+
+def break_once(prompt: Prompt, response: str) -> str | None:
+    """The response with one word left out or repeated so that it no longer passes; None where no such edit breaks it."""
+    rng, words = random.Random(f"{prompt.id} {response}"), response.split(" ")
+    edits = [(index, count) for index in range(len(words)) for count in (0, 2)]
+    rng.shuffle(edits)
+    for index, count in edits:
+        edited = " ".join([*words[:index], *[words[index]] * count, *words[index + 1 :]])
+        if edited.strip() and not passes(edited, prompt):
+            return edited
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The votes on one output."""
+
+    id: str
+    pair: str
+    """Outputs of one pair, or of one prompt, are not independent."""
+    sets: tuple[str, ...]
+    label: bool
+    verdicts: tuple[bool | None, ...]
+
+
+def read_judged(trees: Any) -> Iterator[Judged]:
+    """The judged outputs of a run."""
+    for tree in trees:
+        meta, judgement = tree.prompt.meta, tree.nodes[0].judgement
+        sets = meta.get("sets") or [SETS[meta["subset"] != _NATURAL]]
+        yield Judged(
+            tree.prompt.id,
+            meta["pair"],
+            tuple(sets),
+            bool(meta["label"]),
+            judgement.verdicts if judgement else (),
+        )
+
+
+async def _judge(plan: Plan, seed: int) -> dict[str, list[Judged]]:
+    """`votes` and `greedy` to the judged outputs of a seed."""
+    folder = plan.folder("table9") / f"seed-{seed}"
+    if plan.embedded:
+        name = f"{__name__}:{JudgedDrafts.__name__}"
+        drafts = folder / "drafts" / "nano-if-answers"
+        await _evaluate(
+            plan,
+            "nano-if-answers",
+            folder / "drafts",
+            seed=seed,
+            limit=_num_outputs(plan),
+            prompt_seed=4,
+            greedy_first=False,
+        )
+        chosen: dict[str, Any] = {"benchmark_args": {"drafts": str(drafts)}}
+    else:
+        name, chosen = "llmbar", {"limit": _num_outputs(plan) if plan.quick else None}
+    judged = {}
+    for way, votes in ((VOTED, VOTES[-1]), (ONCE, 0)):
+        await _evaluate(plan, name, folder / way, seed=seed, judge_votes=votes, **chosen)
+        judged[way] = list(read_judged(read_trees(folder / way / name)))
+    return judged
+
+
+async def _evaluate(plan: Plan, name: str, out: Path, **settings: Any) -> None:
+    values = plan.settings(**settings)
+    config = load_eval(default_recipe(values), values)
+    _, error = await evaluate(config, EvalRequest((name,), out=out), plan.listener)
+    if error is not None:
+        raise error
+
+
+async def measure_table9(plan: Plan) -> Measured:
+    """The same outputs, judged greedily and by nine votes, of which the first K are counted."""
+    by_seed = [await _judge(plan, seed) for seed in plan.seed_values]
+    rows: list[tuple[Cell, ...]] = []
+    lines: dict[str, list[Any]] = {name: [] for name in SETS}
+    for label, way, size in [
+        ("greedy", ONCE, 1),
+        *((f"majority of {size}" if size > 1 else "one vote", VOTED, size) for size in VOTES),
+    ]:
+        cells: list[Cell] = [label]
+        for name in SETS:
+            accuracy = over_seeds(_shares(by_seed, way, size, name))
+            cells += [
+                as_number(accuracy),
+                as_number(over_seeds(_shares(by_seed, way, size, name, f1=True))),
+            ]
+            lines[name].append((way, size, accuracy))
+        rows.append(tuple(cells))
+    claims = []
+    for name in SETS:
+        five, greedy = _shares(by_seed, VOTED, 5, name), _shares(by_seed, ONCE, 1, name)
+        nine, one = _shares(by_seed, VOTED, 9, name), _shares(by_seed, VOTED, 1, name)
+        claims.append(_of(FIVE_BEAT_GREEDY, name).judge(over_seeds(five, greedy)))
+        claims.append(_of(MORE_VOTES, name).judge(over_seeds(nine, one)))
+    unread = _unread(by_seed)
+    columns = ("judgement", *(f"{name} {what}, %" for name in SETS for what in ("accuracy", "F1")))
+    five_natural = rows[1 + VOTES.index(5)][1]
+    assert not isinstance(five_natural, str | int | float | None)
+    return Measured(
+        tables=(
+            Table(
+                name="table9",
+                title="One row a way to judge; the same outputs and, for the votes, the same nine votes.",
+                columns=columns,
+                rows=tuple(rows),
+            ),
+        ),
+        plots=(
+            Plot(
+                name="table9",
+                title="Judgements that are right, by votes",
+                y="right, %",
+                panels=(Panel(x="votes", series=tuple(_series(lines))),),
+            ),
+        ),
+        claims=tuple(claims),
+        notes=(
+            _what(plan),
+            "Outputs of one prompt or pair count as one draw. A tied or unread judgement is wrong, and a No in F1.",
+            f"{unread[0]:,} of {unread[1]:,} sampled votes and {unread[2]:,} of {unread[3]:,} greedy judgements could not be read.",
+        ),
+        headline=f"majority of 5 right on {100 * five_natural.value:.1f} % of natural outputs",
+    )
+
+
+def _what(plan: Plan) -> str:
+    if plan.embedded:
+        return (
+            "Natural: the actor's sampled drafts (temperature 0.9). Adversarial: the drafts that pass, and each of them with one word left out "
+            "or repeated so that it fails."
+        )
+    return "Natural and adversarial: LLMBar's subsets."
+
+
+def _of(wordings: Wordings, name: str) -> Wordings:
+    return Wordings(
+        wordings.paper.format(which=name), wordings.holds, wordings.fails, wordings.open
+    )
+
+
+def _shares(
+    by_seed: Sequence[Mapping[str, Sequence[Judged]]],
+    way: str,
+    size: int,
+    name: str,
+    *,
+    f1: bool = False,
+) -> list[dict[str, Share]]:
+    """Each seed's shares by pair."""
+    runs = []
+    for judged in by_seed:
+        sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for one in judged[way]:
+            if name not in one.sets:
+                continue
+            verdict = majority(one.verdicts[:size])
+            share = f1_share(verdict, one.label) if f1 else (float(verdict is one.label), 1.0)
+            sums[one.pair][0] += share[0]
+            sums[one.pair][1] += share[1]
+        runs.append({pair: (above, below) for pair, (above, below) in sums.items()})
+    return runs
+
+
+def _unread(by_seed: Sequence[Mapping[str, Sequence[Judged]]]) -> list[int]:
+    counts = []
+    for way, size in ((VOTED, VOTES[-1]), (ONCE, 1)):
+        outputs = [one for judged in by_seed for one in judged[way]]
+        num_read = sum(verdict is not None for one in outputs for verdict in one.verdicts)
+        counts += [size * len(outputs) - num_read, size * len(outputs)]
+    return counts
+
+
+def _series(lines: Mapping[str, Sequence[tuple[str, int, Any]]]) -> Iterator[Series]:
+    for name, points in lines.items():
+        votes = [(size, mean) for way, size, mean in points if way == VOTED]
+        greedy = next(mean for way, _, mean in points if way == ONCE)
+        yield Series(
+            label=f"{name}, majority",
+            x=tuple(float(size) for size, _ in votes),
+            y=tuple(100 * mean.value for _, mean in votes),
+            error=tuple(None if m.stderr is None else 100 * m.stderr for _, m in votes),
+        )
+        yield Series(
+            label=f"{name}, greedy",
+            x=(float(VOTES[0]), float(VOTES[-1])),
+            y=(100 * greedy.value,) * 2,
+            error=(None, None),
+            reference_of=f"{name}, majority",
+        )
+
+
+def _num_outputs(plan: Plan) -> int:
+    return 60 if plan.quick else 300
+
+
+def _lacks(plan: Plan) -> str:
+    if plan.embedded or present((DATA,), plan.data):
+        return ""
+    return f"LLMBar's data are not here (spar data fetch {DATA})"
+
+
+TABLE9 = Experiment(
+    name="table9",
+    source="Tables 9, 2 and 8",
+    title="Judging greedily, and by the majority of votes",
+    question="How often does the judge say rightly whether an output follows its instruction, and do more votes help?",
+    measure=measure_table9,
+    cost=lambda plan: Cost(
+        plan.seeds * _num_outputs(plan) * 17,
+        f"{_num_outputs(plan)} drafts, their edits, 10 judgements each",
+    ),
+    sizes=lambda plan: {"drafts": _num_outputs(plan), "votes": list(VOTES)},
+    lacks=_lacks,
+    paper_numbers=lambda: (
+        paper_table(LLMBAR, "LLaMA3-8B", "SPaR-8B", "GPT-4o"),
+        "The text at hand has no numbers of Tables 8 and 9.",
+    ),
+)

@@ -1,0 +1,189 @@
+"""Runs experiments, or takes them from the disk, and writes their pages and the index.
+
+RUNS/embedded/figure5/seed-0/...     the runs of an experiment, which a later start resumes
+RUNS/embedded/figure5/result.json    what was found; a page is written from it without a model
+OUT/figure5.md, OUT/README.md        the pages, and an index with a line and a number for each
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from spar.errors import UsageError
+from spar.eval.plots import require_matplotlib
+from spar.experiments.experiment import Experiment, Plan
+from spar.experiments.page import write_page
+from spar.experiments.registry import EXPERIMENTS
+from spar.hardware import describe_hardware
+from spar.plugins import check_name
+from spar.record.evaluation import writing
+from spar.record.experiments import ExperimentResult, read_experiment, write_experiment
+from spar.run.build import git_commit, package_versions
+
+ALL = "all"
+"""Every experiment that can be run here."""
+INDEX = "README.md"
+CALLS_PER_SECOND = 20.0
+"""Calls of the embedded model a second on two cores, where many searches run at once."""
+
+
+async def report(
+    names: Sequence[str], plan: Plan, out: Path, *, command: str = ""
+) -> list[ExperimentResult]:
+    """Measure experiments, or take what an earlier start has measured, and write their pages and the index.
+
+    Parameters
+    ----------
+    names:
+        Experiments; `all` for every one that can be run with the plan.
+    out:
+        Folder of the pages.
+    command:
+        How to repeat it, for the pages.
+
+    Raises
+    ------
+    UsageError
+        An unknown experiment, or one that cannot be run with the plan.
+    RunStopped
+        A request could not be served, or the disk is full; the same call resumes.
+    """
+    chosen = select(names, plan)
+    require_matplotlib()  # before anything is generated
+    results = []
+    for experiment in chosen:
+        result = await _measured(experiment, plan, command)
+        path = write_page(experiment, result, out)
+        plan.listener.note(f"{experiment.name}: {path}")
+        results.append(result)
+    write_index(plan, out)
+    return results
+
+
+def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
+    """The experiments of these names.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or an experiment that cannot be run with the plan.
+    """
+    if ALL in names:
+        return [one for one in EXPERIMENTS.values() if not one.lacks(plan)]
+    for name in names:
+        check_name(EXPERIMENTS, "experiment", name, more=f"{ALL}, list")
+        if reason := EXPERIMENTS[name].lacks(plan):
+            raise UsageError(f"{name} cannot be run with {plan.label}: {reason}")
+    return [EXPERIMENTS[name] for name in dict.fromkeys(names)]
+
+
+def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
+    """What a report will do and how long it takes, before it starts."""
+    total = 0.0
+    for experiment in select(names, plan):
+        if _stored(experiment, plan) is not None:
+            yield f"{experiment.name}: measured already; its page is written again"
+            continue
+        cost = experiment.cost(plan)
+        total += cost.calls
+        yield f"{experiment.name}: {cost.why}; about {cost.calls:,.0f} calls{_time(cost.calls, plan)}"
+    if ALL in names:
+        for experiment in EXPERIMENTS.values():
+            if reason := experiment.lacks(plan):
+                yield f"{experiment.name}: left out: {reason}"
+    seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''}"
+    yield f"in all, with {seeds}: about {total:,.0f} calls{_time(total, plan)}"
+
+
+def _time(calls: float, plan: Plan) -> str:
+    if not plan.embedded:
+        return ""
+    minutes = calls / CALLS_PER_SECOND / 60
+    shown = f"{max(minutes, 1):.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return f", {shown} on two cores"
+
+
+def write_index(plan: Plan, out: Path) -> None:
+    """Write `README.md`: the experiments with a line and a number each, then the folder's other pages."""
+    lines = [
+        "# Reports",
+        "",
+        "Pages of `spar report`, an experiment of the paper each; ✓ a claim of the paper holds here, ✗ it does not, ? it cannot be told "
+        "from these numbers.",
+        "",
+        "| | experiment | measured on | claims | in a number |",
+        "|---|---|---|---|---|",
+    ]
+    for experiment in EXPERIMENTS.values():
+        page = out / f"{experiment.name}.md"
+        if page.is_file() and (result := _stored(experiment, plan)) is not None:
+            lines.append(_index_row(experiment, result))
+    pages = {f"{name}.md" for name in EXPERIMENTS} | {INDEX}
+    others = sorted(path for path in out.glob("*.md") if path.name not in pages)
+    if others:
+        lines += ["", "Other reports, written by hand from the scripts that they name:", ""]
+        lines += [f"- [{_title(path)}]({path.name})" for path in others]
+    with writing(out):
+        (out / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _index_row(experiment: Experiment, result: ExperimentResult) -> str:
+    marks = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
+    claims = " ".join(marks[claim.verdict] for claim in result.measured.claims)
+    seeds = result.settings["seeds"]
+    on = f"{result.facts['model']}, {seeds} seed{'s' if seeds > 1 else ''}"
+    on += ", quick" if result.settings["quick"] else ""
+    link = f"[{experiment.title}]({experiment.name}.md)"
+    return f"| {experiment.source} | {link} | {on} | {claims} | {result.measured.headline} |"
+
+
+def _title(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.removeprefix("# ") or path.stem
+
+
+def _settings(experiment: Experiment, plan: Plan) -> dict[str, Any]:
+    """What decides the numbers."""
+    shared = {"model": plan.model or "embedded", "engine": plan.engine, "seeds": plan.seeds}
+    return {**shared, "quick": plan.quick, **experiment.sizes(plan)}
+
+
+def _stored(experiment: Experiment, plan: Plan) -> ExperimentResult | None:
+    """An earlier result, if it was measured with the same settings."""
+    result = read_experiment(plan.folder(experiment.name))
+    return result if result and result.settings == _settings(experiment, plan) else None
+
+
+async def _measured(experiment: Experiment, plan: Plan, command: str) -> ExperimentResult:
+    stored = _stored(experiment, plan)
+    if stored is not None:
+        plan.listener.note(f"{experiment.name}: measured already")
+        return stored
+    plan.listener.note(f"{experiment.name}: {experiment.source}, {experiment.cost(plan).why}")
+    folder = plan.folder(experiment.name)
+    resumed = folder.is_dir() and any(folder.iterdir())
+    start = time.monotonic()
+    measured = await experiment.measure(plan)
+    result = ExperimentResult(
+        experiment=experiment.name,
+        settings=_settings(experiment, plan),
+        command=command,
+        facts={
+            "model": plan.label,
+            "commit": git_commit() or "unknown",
+            "versions": ", ".join(_versions()),
+            "hardware": describe_hardware(),
+        },
+        seconds=time.monotonic() - start,
+        resumed=resumed,
+        measured=measured,
+    )
+    write_experiment(folder, result)
+    return result
+
+
+def _versions() -> Iterable[str]:
+    return (f"{name} {version}" for name, version in package_versions().items())

@@ -1,0 +1,131 @@
+"""Strategies at several budgets over several seeds of the search: a sweep a seed, read as shares of each prompt.
+
+Besides what the benchmark scores, each point has what its judge believed (`judged`), and whether any response of the tree
+meets every constraint (`ceiling`): the share that a judge without errors would reach by choosing among the same responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from spar.config import default_recipe, load_eval
+from spar.eval.runner import EvalRequest
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.eval.sweep import Point
+from spar.eval.sweep_runner import Sweep, sweep
+from spar.eval.sweep_table import Row
+from spar.experiments.experiment import Plan
+from spar.record.evaluation import Share, read_examples
+from spar.store import read_trees
+from spar.verifiers import passes
+
+COSTS: Mapping[str, str] = {
+    "nodes": "responses",
+    "calls": "calls",
+    "tokens": "tokens",
+    "seconds": "seconds",
+}
+"""Field of a sweep's row to what it is called on a page."""
+
+
+@dataclass(slots=True)
+class PointOverSeeds:
+    """One strategy at one budget."""
+
+    strategy: str
+    budget: int
+    rows: list[Row] = field(default_factory=list)
+    """The sweep's row of each seed."""
+    shares: dict[str, list[dict[str, Share]]] = field(default_factory=dict)
+    """Metric to the share of each prompt, a mapping a seed."""
+
+    def mean(self, metric: str) -> SeedMean:
+        """A metric over seeds."""
+        return over_seeds(self.shares[metric])
+
+    def ahead_of(self, other: PointOverSeeds, metric: str) -> SeedMean:
+        """How much more a metric is here, paired by prompt and seed."""
+        return over_seeds(self.shares[metric], other.shares[metric])
+
+    def cost(self, name: str) -> float:
+        """Mean of a cost over prompts and seeds."""
+        return fmean(getattr(row, name) for row in self.rows)
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge chose the answer."""
+        return any(row.solved for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The points of an experiment and the examples that they share."""
+
+    benchmark: str
+    strategies: tuple[str, ...]
+    budgets: tuple[int, ...]
+    limit: int
+    prompt_seed: int = 0
+    metrics: tuple[str, ...] = ("pass",)
+
+
+async def search_over_seeds(
+    plan: Plan, experiment: str, grid: Grid, **settings: object
+) -> dict[tuple[str, int], PointOverSeeds]:
+    """Sweep once a seed; (strategy, budget) to what was measured, in the order of the sweep's table.
+
+    Raises
+    ------
+    UsageError, RunStopped
+        As `spar.eval.sweep_runner.sweep`.
+    """
+    points: dict[tuple[str, int], PointOverSeeds] = {}
+    for seed in plan.seed_values:
+        folder = plan.folder(experiment) / f"seed-{seed}" / grid.benchmark
+        values = plan.settings(
+            seed=seed, limit=grid.limit, prompt_seed=grid.prompt_seed, **settings
+        )
+        config = load_eval(default_recipe(values), values)
+        rows = await sweep(
+            config,
+            EvalRequest((grid.benchmark,)),
+            Sweep(grid.strategies, grid.budgets),
+            directory=folder,
+            listener=plan.listener,
+        )
+        for row in rows:
+            point = points.setdefault(
+                (row.strategy, row.budget), PointOverSeeds(row.strategy, row.budget)
+            )
+            point.rows.append(row)
+            run = folder / Point(row.strategy, row.budget, row.depth).name
+            examples = list(read_examples(run))
+            for metric in grid.metrics:
+                shares = {one.id: one.scores[metric] for one in examples if metric in one.scores}
+                point.shares.setdefault(metric, []).append(shares)
+            known = {one.id for one in examples}
+            judged, ceiling = {}, {}
+            for tree in read_trees(run):
+                if tree.prompt.id not in known:
+                    continue
+                judged[tree.prompt.id] = (float(tree.solved), 1.0)
+                best = any(passes(node.response, tree.prompt) for node in tree.nodes)
+                ceiling[tree.prompt.id] = (float(best), 1.0)
+            point.shares.setdefault("judged", []).append(judged)
+            point.shares.setdefault("ceiling", []).append(ceiling)
+    return points
+
+
+def largest(
+    points: Mapping[tuple[str, int], PointOverSeeds], strategies: Sequence[str]
+) -> dict[str, PointOverSeeds]:
+    """Strategy to its point of the largest budget."""
+    return {
+        name: max(
+            (point for (strategy, _), point in points.items() if strategy == name),
+            key=lambda point: point.budget,
+        )
+        for name in strategies
+    }

@@ -1,0 +1,189 @@
+"""Pages and the index from results written by hand, and which wording a number chooses."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spar.errors import UsageError
+from spar.eval.statistics import SeedMean
+from spar.experiments import runner
+from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
+from spar.experiments.registry import EXPERIMENTS
+from spar.experiments.runner import plan_lines, report
+from spar.listener import Listener
+from spar.record.experiments import (
+    Measured,
+    Number,
+    Panel,
+    Plot,
+    Series,
+    Table,
+    read_experiment,
+)
+from tests.requires import requires
+
+pytestmark = requires("matplotlib")
+
+WORDINGS = Wordings("A wins.", "Yes: {difference}.", "No: {difference}.", "Open: {difference}.")
+CALLS: list[int] = []
+"""Seeds of each measurement."""
+
+
+def mean(value: float, reach: float, seeds: int = 3) -> SeedMean:
+    """A mean with a symmetric interval."""
+    return SeedMean(value, (value,) * seeds, reach / 2, value - reach, value + reach, 50)
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "text"),
+    [
+        (mean(0.21, 0.06), "holds", "Yes: +21.0 points (95 % interval +15.0 to +27.0)."),
+        (mean(-0.05, 0.04), "does not hold", "No: -5.0 points (95 % interval -9.0 to -1.0)."),
+        (mean(0.02, 0.03), "cannot be told", "Open: +2.0 points (95 % interval -1.0 to +5.0)."),
+        (SeedMean(0.5, (0.5,), None, None, None, 1), "cannot be told", "Open: +50.0 points."),
+    ],
+)
+def test_the_interval_chooses_the_wording(difference: SeedMean, verdict: str, text: str) -> None:
+    """Above 0, below 0, across it, or none at all."""
+    claim = WORDINGS.judge(difference)
+    assert (claim.verdict, claim.text) == (verdict, text)
+
+
+async def measure(plan: Plan) -> Measured:
+    """A table of a number and a gap, a plot, and a claim that holds."""
+    CALLS.append(plan.seeds)
+    passed = as_number(mean(0.61, 0.07, plan.seeds))
+    lines = (
+        Series(label="a|b $", x=(1, 3), y=(61.0, 72.0), error=(3.5, None)),
+        Series(label="ceiling", x=(1, 3), y=(70.0, 80.0), error=(None, None), reference_of="a|b $"),
+    )
+    return Measured(
+        tables=(
+            Table(
+                name="toy",
+                title="One row.",
+                columns=("way", "pass, %", "calls"),
+                rows=(("a|b", passed, 86.225), ("none", None, 1234.0)),
+            ),
+        ),
+        plots=(
+            Plot(name="toy", title="A toy", y="%", panels=(Panel(x="n", series=lines, log=True),)),
+        ),
+        claims=(WORDINGS.judge(mean(0.21, 0.06)),),
+        headline="61.0 %",
+    )
+
+
+TOY = Experiment(
+    name="toy",
+    source="Table 0",
+    title="A toy",
+    question="Does it run?",
+    measure=measure,
+    cost=lambda plan: Cost(24_000, "two prompts"),
+    sizes=lambda plan: {"budgets": [1, 3]},
+)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan with one experiment that can be run, and one that cannot."""
+    lacking = replace(TOY, name="far", lacks=lambda plan: "it is far away")
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"toy": TOY, "far": lacking})
+    CALLS.clear()
+    return Plan(runs=tmp_path / "runs", listener=Listener())
+
+
+async def test_a_page_has_all_that_a_reader_asks(plan: Plan, tmp_path: Path) -> None:
+    """Claims, table, plot, command, sizes; the CSV has the error, the interval and the seeds."""
+    out = tmp_path / "pages"
+    await report(["all"], plan, out, command="spar report all")
+    page = (out / "toy.md").read_text()
+    for part in (
+        "# Table 0: A toy",
+        "3 seeds; errors (±, one standard error) and 95 % intervals are over prompts and seeds",
+        "**✓** *The paper: A wins.*\nYes: +21.0 points",
+        "| a\\|b | 61.0 ± 3.5 | 86.2 |\n| none | - | 1,234 |",
+        "![A toy](toy.png)",
+        "- `spar report all`",
+        "budgets 1/3",
+    ):
+        assert part in page
+    rows = list(csv.DictReader((out / "toy.csv").read_text().splitlines()))
+    assert float(rows[0]["pass high"]) == pytest.approx(0.68)
+    assert rows[0]["pass by seed"] == "0.61 0.61 0.61"
+    assert (out / "toy.png").stat().st_size > 1000
+    assert "ceiling" in (out / "toy.svg").read_text()
+
+
+async def test_the_index_has_a_line_and_a_number_each_and_the_other_pages(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """Also those that were written by hand."""
+    (tmp_path / "strategies.md").write_text("# Strategies on a model\n\ntext\n")
+    await report(["toy"], replace(plan, quick=True, seeds=1), tmp_path)
+    index = (tmp_path / "README.md").read_text()
+    assert "| Table 0 | [A toy](toy.md) | the embedded model, 1 seed, quick | ✓ | 61.0 % |" in index
+    assert "- [Strategies on a model](strategies.md)" in index
+
+
+async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path) -> None:
+    """Unless something that decides the numbers has changed; the page is the same."""
+    first = await report(["toy"], plan, tmp_path / "a")
+    again = await report(["toy"], plan, tmp_path / "b")
+    assert (CALLS, first) == ([3], again)
+    assert (tmp_path / "a" / "toy.svg").read_bytes() == (tmp_path / "b" / "toy.svg").read_bytes()
+    assert next(plan_lines(["toy"], plan)).startswith("toy: measured already")
+    await report(["toy"], replace(plan, seeds=2), tmp_path / "c")
+    assert CALLS == [3, 2]
+
+
+def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:
+    """24,000 calls at 20 a second; what is left out, and why."""
+    lines = list(plan_lines(["all"], plan))
+    assert lines == [
+        "toy: two prompts; about 24,000 calls, 20 min on two cores",
+        "far: left out: it is far away",
+        "in all, with 3 seeds: about 24,000 calls, 20 min on two cores",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("toys", "unknown experiment 'toys'; did you mean 'toy'. .accepted: toy, far, all, list"),
+        ("far", "far cannot be run with the embedded model: it is far away"),
+    ],
+)
+def test_what_cannot_be_run_is_an_error(plan: Plan, name: str, message: str) -> None:
+    """Before anything is measured."""
+    with pytest.raises(UsageError, match=message):
+        list(plan_lines([name], plan))
+
+
+def test_a_damaged_result_names_its_file(tmp_path: Path) -> None:
+    """And says what to do."""
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(UsageError, match=r"result.json is not a result .* delete it"):
+        read_experiment(tmp_path)
+
+
+def test_numbers_survive_the_file(tmp_path: Path) -> None:
+    """A cell is what it was: an integer, a fraction, a text, nothing."""
+    number = Number(value=0.5, stderr=None, low=None, high=None, n=1, by_seed=(0.5,))
+    table = Table(name="t", title="", columns=("a",) * 5, rows=((1, 1.0, "1", None, number),))
+    again = Table.model_validate_json(table.model_dump_json())
+    assert [type(cell) for cell in again.rows[0]] == [int, float, str, type(None), Number]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_experiment_says_what_it_takes(*, quick: bool) -> None:
+    """All quick ones together stay below 20 minutes on two cores."""
+    plan = Plan(quick=quick, seeds=1)
+    costs = [one.cost(plan).calls for one in EXPERIMENTS.values()]
+    assert all(costs)
+    assert not quick or sum(costs) < 20 * 60 * runner.CALLS_PER_SECOND
