@@ -22,7 +22,7 @@ from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.nano_if import checked_example
 from spar.eval.needed_verifiers import load_needed_verifiers, needed_packages
-from spar.eval.repetition import with_repetition
+from spar.eval.repetition import repetition_notes, with_repetition
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored
 from spar.types import Prompt
@@ -72,6 +72,7 @@ class Checkable(Benchmark):
             examples=tuple(scored),
             counts={"unanswered": sum(example.response is None for example in scored)},
             units={WORDS: "words"},
+            notes=repetition_notes(scored, self.headline),
         )
 
 

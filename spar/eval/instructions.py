@@ -25,7 +25,7 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer, Benchmark, JobOutputs
 from spar.eval.datasets.local import DataFolder, open_data
-from spar.eval.repetition import with_repetition
+from spar.eval.repetition import repetition_notes, with_repetition
 from spar.findings import finding
 from spar.instruction_checks import SEEDS, Checked
 from spar.observations import COUNTED, observe
@@ -153,6 +153,7 @@ class InstructionBenchmark(Benchmark):
         notes = (
             f"verifiers of {self.verifiers.describe()}",
             *self.notes(examples),
+            *repetition_notes(scored, PROMPT_STRICT),
             *_unverifiable_notes(examples, missing),
             *_notes(counts, undecided),
         )

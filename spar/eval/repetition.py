@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spar.record.evaluation import Example
 
 SEQ_REP = "seq_rep_4"
@@ -16,6 +18,8 @@ WITHOUT = "without_repetition"
 """Suffix of a metric of passing answers, of those that are not repetitive."""
 _N = 4
 _MOST = 0.5
+_NOTED = 0.1
+"""The share of repetitive answers from which on the results say so."""
 
 
 def seq_rep_4(text: str) -> float:
@@ -45,3 +49,23 @@ def with_repetition(example: Example, metric: str) -> Example:
         met, of = example.scores[metric]
         scores[f"{metric}_{WITHOUT}"] = (0.0 if repetitive else met, of)
     return example.model_copy(update={"scores": scores})
+
+
+def repetition_notes(examples: Sequence[Example], metric: str) -> tuple[str, ...]:
+    """A line for the results where many answers are repetitive: how many, and how many of those that pass.
+
+    Parameters
+    ----------
+    metric:
+        As in `with_repetition`, whose examples these are.
+    """
+    repetitive = [example for example in examples if example.scores[REPETITIVE][0]]
+    if len(repetitive) < max(1.0, _NOTED * len(examples)):
+        return ()
+    passing = [
+        sum(e.scores.get(metric, (0.0, 1.0))[0] for e in of) for of in (repetitive, examples)
+    ]
+    return (
+        f"{len(repetitive)} of {len(examples)} answers repeat themselves: more than half of their word 4-grams occurred "
+        f"before in them; so do {passing[0]:.0f} of the {passing[1]:.0f} that pass ({metric})",
+    )

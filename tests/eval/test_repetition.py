@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spar.eval.repetition import is_repetitive, seq_rep_4, with_repetition
+from spar.eval.repetition import is_repetitive, repetition_notes, seq_rep_4, with_repetition
 from spar.record.evaluation import Example
 
 
@@ -40,3 +40,20 @@ def test_without_a_verdict_or_an_answer() -> None:
     """An example without either has the two metrics alone, both 0."""
     scores = with_repetition(Example(id="a", response=None, passed=None, scores={}), "pass").scores
     assert scores == {"seq_rep_4": (0.0, 1.0), "repetitive": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(("repeating", "noted"), [(0, False), (1, False), (2, True)])
+def test_many_repetitive_answers_are_noted(repeating: int, noted: bool) -> None:
+    """The line says how many there are, and how many of those that pass; a few are ordinary."""
+    texts = ["la " * 30] * repeating + ["Rain falls on the roof."] * (20 - repeating)
+    shares = [float(i % 2 == 0) for i in range(20)]
+    examples = [
+        with_repetition(
+            Example(id=str(i), response=text, passed=None, scores={"pass": (met, 1.0)}), "pass"
+        )
+        for i, (text, met) in enumerate(zip(texts, shares, strict=True))
+    ]
+    notes = repetition_notes(examples, "pass")
+    assert bool(notes) is noted
+    assert not noted or notes[0].startswith("2 of 20 answers repeat themselves")
+    assert not noted or notes[0].endswith("so do 1 of the 10 that pass (pass)")
