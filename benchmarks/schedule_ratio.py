@@ -8,7 +8,7 @@ full votes are then sent again as one call to the same engine, with an empty pre
 ratio of 1 means that no slot was idle because of the search. `majority` and `race` are compared with the
 flat batch of full votes. With `--engine simulated`, 541 prompts at 256 and at 1,024 slots: a decoding
 step takes 7.5 ms and 18 microseconds a running request, lengths are log-normal with mean 100; in real
-time unless `--clock virtual`. `--repeats` takes the median of so many pairs, each in one process.
+time unless `--clock virtual`. `--early-refine off auto` measures each rule without and with early refining. `--repeats` takes the median of so many pairs, each in one process.
 """
 
 from __future__ import annotations
@@ -38,20 +38,22 @@ from spar.plugins import ENGINES
 from spar.run.resolve import deployments
 from spar.types import Prompt
 
+Rule = tuple[str, str]
+"""`--vote-rule` and `--early-refine`."""
+Rules = list[Rule]
 SIMULATED_PROMPTS, REAL_PROMPTS = 541, 256
 SLOTS = (256, 1024)
 
 
-def configuration(engine: str, vote_rule: str) -> DecodeConfig:
+def configuration(engine: str, rule: str, early_refine: str = "off") -> DecodeConfig:
     """BFS, budget 15, five votes, by the embedded model's recipe."""
-    return load_decode(
-        "nano", {"engine": engine, "vote_rule": vote_rule, "speculative_decoding": "off"}
-    )
+    settings = {"vote_rule": rule, "early_refine": early_refine, "speculative_decoding": "off"}
+    return load_decode("nano", {"engine": engine, **settings})
 
 
 async def pairs(
-    engine: Engine, name: str, prompts: Iterable[Prompt], rules: list[str], repeats: int
-) -> list[tuple[str, float, float, Searched]]:
+    engine: Engine, name: str, prompts: Iterable[Prompt], rules: Rules, repeats: int
+) -> list[tuple[Rule, float, float, Searched]]:
     """Rule, search seconds, flat seconds and the search, `repeats` times each rule."""
     chosen, runs = list(prompts), []
     for _ in range(repeats):
@@ -62,11 +64,11 @@ async def pairs(
         flat = await replay(engine, requests)
         for rule in rules:
             searched = full
-            if rule != "full":
+            if rule != ("full", "off"):
                 await reset_cache(engine)
-                searched = await search(configuration(name, rule), chosen, engine)
+                searched = await search(configuration(name, *rule), chosen, engine)
             runs.append((rule, searched.seconds, flat, searched))
-            print(f"  {rule}: {searched.seconds:.1f} s, flat {flat:.1f} s", flush=True)
+            print(f"  {' '.join(rule)}: {searched.seconds:.1f} s, flat {flat:.1f} s", flush=True)
     return runs
 
 
@@ -77,8 +79,8 @@ async def reset_cache(engine: Engine) -> None:
         await reset()
 
 
-def rows(runs: list[tuple[str, float, float, Searched]], **facts: Any) -> list[dict[str, Any]]:
-    """One row a vote rule: the median of its ratios, and all of them."""
+def rows(runs: list[tuple[Rule, float, float, Searched]], **facts: Any) -> list[dict[str, Any]]:
+    """One row a vote rule, with and without early refining: the median of its ratios, and all of them."""
     table = []
     for rule in dict.fromkeys(rule for rule, *_ in runs):
         times = [(seconds, flat) for r, seconds, flat, _ in runs if r == rule]
@@ -87,7 +89,8 @@ def rows(runs: list[tuple[str, float, float, Searched]], **facts: Any) -> list[d
         table.append(
             {
                 **facts,
-                "vote_rule": rule,
+                "vote_rule": rule[0],
+                "early_refine": rule[1],
                 "ratio": round(statistics.median(ratios), 4),
                 "ratios": [round(ratio, 4) for ratio in ratios],
                 "seconds": [round(seconds, 2) for seconds, _ in times],
@@ -100,7 +103,7 @@ def rows(runs: list[tuple[str, float, float, Searched]], **facts: Any) -> list[d
     return table
 
 
-async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int) -> Any:
+async def simulated(slots: int, num_prompts: int, rules: Rules, repeats: int) -> Any:
     """Pairs on a simulated engine."""
     engine = SimulatedEngine(SimulatedHardware(slots=slots))
     try:
@@ -109,7 +112,7 @@ async def simulated(slots: int, num_prompts: int, rules: list[str], repeats: int
         await engine.aclose()
 
 
-async def real(name: str, num_prompts: int, rules: list[str], repeats: int) -> tuple[int, Any]:
+async def real(name: str, num_prompts: int, rules: Rules, repeats: int) -> tuple[int, Any]:
     """Slots and pairs on the embedded model, after a few prompts to warm it up."""
     config = configuration(name, "full")
     opener = ENGINES.spec(name).open
@@ -133,9 +136,11 @@ def main() -> None:
         "--slots", type=int, nargs="*", default=SLOTS, help="of the simulated engine"
     )
     flags.add_argument("--rules", nargs="*", default=["full", "majority"])
+    flags.add_argument("--early-refine", nargs="*", choices=("off", "auto"), default=["off"])
     flags.add_argument("--repeats", type=int, default=1)
     flags.add_argument("--clock", choices=("real", "virtual"), default="real")
     args = flags.parse_args()
+    rules = [(rule, early) for rule in args.rules for early in args.early_refine]
     print_machine()
     table: list[dict[str, Any]] = []
     if args.engine == "simulated":
@@ -143,19 +148,20 @@ def main() -> None:
         for slots in args.slots:
             virtual = args.clock == "virtual"
             measured = run(
-                lambda s=slots: simulated(s, num_prompts, args.rules, args.repeats), virtual=virtual
+                lambda s=slots: simulated(s, num_prompts, rules, args.repeats), virtual=virtual
             )
             facts = {"engine": "simulated", "slots": slots, "prompts": num_prompts}
             table += rows(measured, **facts, clock=args.clock)
     else:
         num_prompts = args.prompts or REAL_PROMPTS
         slots, measured = run(
-            lambda: real(args.engine, num_prompts, args.rules, args.repeats), virtual=False
+            lambda: real(args.engine, num_prompts, rules, args.repeats), virtual=False
         )
         table = rows(measured, engine=args.engine, slots=slots, prompts=num_prompts)
     for row in table:
         shown = ", ".join(
-            f"{key} {row[key]}" for key in ("engine", "slots", "prompts", "vote_rule")
+            f"{key} {row[key]}"
+            for key in ("engine", "slots", "prompts", "vote_rule", "early_refine")
         )
         print(
             f"{shown}: ratio {row['ratio']:.3f} (of {len(row['ratios'])}), {row['calls']:,} calls"

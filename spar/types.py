@@ -111,7 +111,8 @@ class Usage(Record):
     skipped_calls: int = 0
     """Votes that were not requested, since the others had decided (`majority`, `posterior`)."""
     aborted_calls: int = 0
-    """Requests aborted once others had decided (`race`, `--early-stop first`); their tokens are not known."""
+    """Requests aborted once others had decided (`race`, `--early-stop first`, `--early-refine auto`); their tokens are not
+    known."""
     cut_calls: int = Field(default=0, exclude_if=not_)
     """Replies that ended at their token limit: drafts, votes without a verdict by then, refinements without
     their last marker. Part of `calls`; left out of the file where it is 0."""
@@ -303,7 +304,7 @@ class SearchTree(Record):
     cancelled: int = 0
     """Attempts that were cancelled since a sibling had passed (`--early-stop first`). Each is a response of the budget."""
     cancelled_usage: dict[Role, Usage] = Field(default_factory=dict)
-    """Cost of the cancelled attempts, by role."""
+    """Cost of the cancelled attempts, and of what `--early-refine auto` started and the search did not ask for, by role."""
     seconds: float = 0.0
     """Wall-clock time from admission to end."""
     rounds: tuple[tuple[int, float], ...] = Field(default=(), exclude_if=not_)

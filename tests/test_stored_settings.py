@@ -125,7 +125,7 @@ def test_the_stored_form_is_read_again(load: Callable[[], Settings]) -> None:
     assert type(config).from_stored(json.loads(json.dumps(config.stored()))) == config
 
 
-NEW = {"redo", "header", "total_budget"}
+NEW = {"redo", "header", "total_budget", "early_refine"}
 """Settings of this version that may change and were not in the last one."""
 
 

@@ -99,6 +99,9 @@ class SearchGroup(Settings):
     """A node passes if the votes' share of yes is strictly above this (paper: 0.5); programs ask for every constraint."""
     early_stop: Literal["wave", "first"] = setting("wave", stored_as="stop")
     """wave judges each wave completely (paper), first cancels the rest as soon as a child passes."""
+    early_refine: Literal["off", "auto"] = setting("off", may_change=True, omit_default=True)
+    """auto refines on the first No while other votes and siblings are under way, where the engine has free slots: the
+    same trees in less time, for more calls. off waits for each wave."""
     refiner: str = setting("", names="refiner", omit_default=True)
     """Refiner; empty for the model itself."""
     max_calls: int | None = setting(None, ge=1)

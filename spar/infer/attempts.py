@@ -1,16 +1,44 @@
-"""What comes of one attempt of a search: a generation and its judgement, or the fault that is recorded."""
+"""The attempts of a search: what a wave asks for, and what comes of it: a generation and its judgement, or a fault."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from spar.infer.roles import AttemptFailed, Generation
 from spar.infer.strategy import Expand
-from spar.types import Fault, Judgement, Usage
+from spar.types import Fault, Judgement, Node, Role, Usage
 
 FaultStage = Literal["draft", "judge", "refine"]
 """Which role a fault happened in."""
+
+
+Place = tuple[int | None, int, tuple[tuple[str, str | None], ...]]
+"""All that decides what an attempt writes, beside the run itself: parent, index, and the texts that are refined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One child that a wave asks for."""
+
+    expand: Expand
+    index: int
+    """Number of attempts at the same parent before it; its seed follows from both."""
+    parents: tuple[Node, ...]
+    """The nodes to refine; () for a draft."""
+
+    @property
+    def role(self) -> Role:
+        """Who writes it."""
+        return "refiner" if self.parents else "actor"
+
+    @property
+    def place(self) -> Place:
+        """All that decides what is written, beside the run itself."""
+        texts = tuple((node.response, _critique(node)) for node in self.parents)
+        return self.expand.parent, self.index, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +63,20 @@ def fault_of(expand: Expand, stage: FaultStage, error: AttemptFailed) -> Fault:
         is_final=error.is_final and stage == "refine",
         second_parent=expand.second_parent,
     )
+
+
+def attempts_of(
+    wave: Iterable[Expand], nodes: Mapping[int, Node] | Sequence[Node], tried: Counter[int | None]
+) -> Iterator[Attempt]:
+    """The attempts of a wave, in order; counts them in `tried`."""
+    for expand in wave:
+        parents = tuple(
+            nodes[parent] for parent in (expand.parent, expand.second_parent) if parent is not None
+        )
+        for _ in range(expand.n):
+            yield Attempt(expand, tried[expand.parent], parents)
+            tried[expand.parent] += 1
+
+
+def _critique(node: Node) -> str | None:
+    return None if node.judgement is None else node.judgement.critique

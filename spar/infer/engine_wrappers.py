@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
@@ -158,6 +159,21 @@ class InstrumentedEngine(EngineWrapper):
         engine_stats = stats(self.engine)
         queried, hits = engine_stats.prefix_cache if engine_stats else (0, 0)
         return {**counts, "prefix_queried": queried, "prefix_hit": hits} if queried else counts
+
+
+def free_requests(engine: Engine, share: float = 1.0) -> float:
+    """How many more requests fill a share of the engine's capacity.
+
+    Infinite where nothing limits it; 0 where nobody counts its requests (`InstrumentedEngine`).
+    """
+    capacity, inner = engine.capacity, engine
+    if not capacity:
+        return math.inf
+    while isinstance(inner, EngineWrapper):
+        if isinstance(inner, InstrumentedEngine):
+            return share * capacity - inner.in_flight
+        inner = inner.engine
+    return 0
 
 
 @dataclass(slots=True)

@@ -15,9 +15,8 @@ async def gather(tasks: list[asyncio.Task[T]], enough: Callable[[T], bool]) -> l
     try:
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            results = [
-                task.result() for task in done
-            ]  # all of them: an error in any must be raised
+            # All of them: an error in any must be raised.
+            results = [task.result() for task in tasks if task in done]
             if any(map(enough, results)):
                 break
     finally:

@@ -19,8 +19,9 @@ from spar.findings import critique, finding_lines
 from spar.infer.engine import Engine
 from spar.infer.judges import JudgeSettings, JudgeSpec, OneRoundJudge, VotesJudge
 from spar.infer.known_part import known_part
+from spar.infer.reporting import Report, judge_reporting
 from spar.infer.roles import Judge, Seeds
-from spar.types import Judgement, Prompt, Usage
+from spar.types import Finding, Judgement, Prompt, Usage
 from spar.verifiers import unverifiable, verify_prompt
 
 
@@ -51,18 +52,40 @@ class HybridJudge:
         UsageError
             A program knows a constraint and cannot check it.
         """
+        return await self._judge(prompt, response, seeds, None)
+
+    async def judge_early(
+        self, prompt: Prompt, response: str, seeds: Seeds, report: Report
+    ) -> tuple[Judgement, Usage]:
+        """The same judgement; `report` is called with the one to expect once a vote says No."""
+        return await self._judge(prompt, response, seeds, report)
+
+    async def _judge(
+        self, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
+    ) -> tuple[Judgement, Usage]:
         known = known_part(prompt)
         if known.prompt is None:
-            return await self.voting.judge(prompt, response, seeds)
+            return await judge_reporting(self.voting, prompt, response, seeds, report)
         findings = verify_prompt(response, known.prompt)
         if not findings:
             require_checkable([prompt])
         if not known.is_partial or not all(finding.met for finding in findings):
             return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
-        votes, usage = await self.voting.judge(prompt, response, seeds)
-        # The vote's text comes last: its verdict is the reply's.
-        text = "\n".join([*finding_lines(findings), "", votes.critique])
-        return votes.model_copy(update={"critique": text, "findings": findings}), usage
+
+        def report_whole(votes: Judgement | None) -> None:
+            assert report is not None
+            report(votes and _with_findings(votes, findings))
+
+        votes, usage = await judge_reporting(
+            self.voting, prompt, response, seeds, report and report_whole
+        )
+        return _with_findings(votes, findings), usage
+
+
+def _with_findings(votes: Judgement, findings: tuple[Finding, ...]) -> Judgement:
+    # The vote's text comes last: its verdict is the reply's.
+    text = "\n".join([*finding_lines(findings), "", votes.critique])
+    return votes.model_copy(update={"critique": text, "findings": findings})
 
 
 def require_checkable(prompts: Iterable[Prompt]) -> None:

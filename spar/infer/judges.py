@@ -17,10 +17,12 @@ from spar.errors import UsageError
 from spar.findings import critique
 from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.reporting import Report
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
 from spar.infer.votes import (
     VOTE_RULES,
+    Forecast,
     Vote,
     VoteRule,
     cast_all,
@@ -74,6 +76,17 @@ class VotesJudge:
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for votes until they decide, `JUDGE_ATTEMPTS` rounds at most."""
+        return await self._judge(prompt, response, seeds, None)
+
+    async def judge_early(
+        self, prompt: Prompt, response: str, seeds: Seeds, report: Report
+    ) -> tuple[Judgement, Usage]:
+        """The same judgement; `report` is called with the one to expect once a vote says No."""
+        return await self._judge(prompt, response, seeds, report)
+
+    async def _judge(
+        self, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
+    ) -> tuple[Judgement, Usage]:
         messages = judge_messages(self.settings.templates, prompt, response)
         votes: list[Vote] = []
         usage = Usage()
@@ -82,8 +95,12 @@ class VotesJudge:
                 Request(messages, replace(self.settings.sampling, seed=seed))
                 for seed in run_of_seeds(seeds(attempt), self.settings.votes)
             ]
-            cast = VOTE_RULES[self.settings.vote_rule]
-            votes, usage = await cast(self.settings.engine, sampled, usage, response)
+            rule, on_vote = self.settings.vote_rule, None
+            if report is not None:
+                report(None)
+                on_vote = Forecast(rule, len(sampled), report).add
+            cast = VOTE_RULES[rule]
+            votes, usage = await cast(self.settings.engine, sampled, usage, response, on_vote)
             judgement = count_votes(votes)
             if judgement is not None:
                 return judgement, usage

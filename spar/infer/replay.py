@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 
 from spar.infer.decode import RootsProvider
 from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Roles, Seeds
-from spar.infer.search import Merge, SearchSettings, merging, run_search
+from spar.infer.search import SearchSettings, run_search
 from spar.infer.seeds import derive
 from spar.infer.strategy import Plan, SearchConfig, Strategy
+from spar.infer.work import Merge, merging
 from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ async def replay(
     It is that of a real search in everything but clock readings. Usages are the recorded ones; the time of
     the tree is estimated from them: the slowest attempt of each wave, summed up, at the load that the
     recorded run had. A search that is capped in seconds, or one that ended by cutting attempts off, has no
-    replay, since it depends on who is fast.
+    replay, since it depends on who is fast. So does what early refining spent in vain: only the replay of the whole record
+    has it.
 
     Parameters
     ----------
@@ -60,8 +62,11 @@ async def replay(
     if not _sound(replayed, record, settings):
         return None
     whole = (len(replayed.nodes), len(replayed.faults)) == (len(tree.nodes), len(tree.faults))
-    seconds = tree.seconds if whole else min(sum(record.waves), tree.seconds)
-    return replayed.model_copy(update={"seconds": seconds})
+    if whole:
+        return replayed.model_copy(
+            update={"seconds": tree.seconds, "cancelled_usage": tree.cancelled_usage}
+        )
+    return replayed.model_copy(update={"seconds": min(sum(record.waves), tree.seconds)})
 
 
 def continuing(tree: SearchTree, roles: Roles, seed: int | None) -> Roles:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from spar.errors import ParseError, PromptRefused, SparError, UsageError
 from spar.infer.cut_replies import count_cut, unfinished_thinking
@@ -215,6 +215,10 @@ class Actor:
 @dataclass(frozen=True, slots=True)
 class Refiner:
     """Writes refinements: continues the judge's conversation with the stored critique."""
+
+    reads_critique_only: ClassVar[bool] = True
+    """Whether a refinement follows from the node's response and critique alone, so that it may be written before
+    all votes are in."""
 
     engine: Engine
     sampling: Sampling

@@ -11,30 +11,27 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from spar.errors import UsageError
 from spar.infer.answers import Select, select_best
-from spar.infer.attempts import FaultStage, Outcome, fault_of
+from spar.infer.attempts import Attempt, FaultStage, Outcome, attempts_of, fault_of
+from spar.infer.early import MAX_BUDGET, EarlyRefine, EarlyRefining
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import (
     USAGE_COUNTER,
     AttemptFailed,
     Generation,
-    RefinerProtocol,
     Roles,
-    Seeds,
     UsageCounter,
 )
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
-from spar.types import Fault, Judgement, Node, Prompt, Role, SearchTree, Stop, Usage
-
-Merge = Callable[[Prompt, tuple[Node, Node], Seeds], Awaitable[Generation]]
-"""Makes one refinement out of two judged nodes."""
+from spar.infer.work import Work
+from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Stop, Usage
 
 StopRule = Literal["wave", "first"]
 """`wave` judges a whole wave before the threshold is tested (paper); `first` cancels the rest of it."""
@@ -69,6 +66,8 @@ class SearchSettings:
     seed: int | None = 0
     select: Select = select_best
     """Which node answers."""
+    early_refine: EarlyRefine = "off"
+    """Whether the next waves start while a wave is judged, where the engine has room; changes no tree."""
     digest: str = ""
     """Digest of the resolved configuration, for the record."""
 
@@ -95,9 +94,10 @@ async def run_search(
     EngineError
         A request could not be served. There is no partial tree.
     """
-    search = _Search(prompt, roles, settings, list(roots), on_node)
     own_seed = derive(settings.seed or 0, prompt.id, "strategy") or 0
-    plan = settings.strategy(tuple(roots), replace(settings.shape, seed=own_seed))
+    shape = replace(settings.shape, seed=own_seed)
+    start = partial(settings.strategy, tuple(roots), shape)
+    search, plan = _Search(prompt, roles, settings, list(roots), on_node, start), start()
     if not isinstance(plan, Generator):
         raise UsageError(
             f"strategy {settings.name} returned a {type(plan).__name__}; expected a generator that yields "
@@ -107,7 +107,7 @@ async def run_search(
         stop = await search.follow(plan)
     finally:
         plan.close()
-        await cancel(search.judging.values())
+        await search.aclose()
     return search.tree(stop)
 
 
@@ -121,14 +121,14 @@ class _Search:
         settings: SearchSettings,
         nodes: list[Node],
         on_node: Callable[[Node], None] | None,
+        plan: Callable[[], Plan],
     ) -> None:
         self.prompt, self.roles, self.settings = prompt, roles, settings
         self.nodes, self.on_node = nodes, on_node
         self.faults: list[Fault] = []
-        self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
-        self._merge = merging(roles.refiner)
         self._num_roots = len(nodes)
-        self._root_judgements = {node.response: node.judgement for node in nodes if node.judgement}
+        known = {node.response: node.judgement for node in nodes if node.judgement}
+        self._work = Work(prompt, roles, settings.seed, known)
         self._start = time.monotonic()
         self._spent = 0
         self._bound = False
@@ -136,7 +136,9 @@ class _Search:
         self._closed: set[int | None] = set()  # nodes whose refinement failed for good
         self._charged: set[str] = set()
         self._cancelled = 0
-        self._cancelled_usage: dict[Role, Usage] = {}
+        self._early: EarlyRefining | None = None
+        if refines_early(settings, roles):
+            self._early = EarlyRefining(self._work, plan, self._clip_to, self._passes)
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
@@ -154,6 +156,8 @@ class _Search:
                 children = await self._run_wave(clipped)
                 if self._solved():
                     return "solved"
+                if self._early is not None:
+                    self._early.sent.append(children)
                 wave = plan.send(children)
         except StopIteration:
             pass
@@ -161,7 +165,9 @@ class _Search:
 
     def tree(self, stop: Stop) -> SearchTree:
         """The record of what happened."""
-        self._count_unclaimed()
+        self._work.count_unclaimed(self._charged)
+        if self._early is not None:
+            self._early.count_unclaimed()
         return SearchTree(
             prompt=self.prompt,
             strategy=self.settings.name,
@@ -172,35 +178,43 @@ class _Search:
             selected=self.settings.select(self.prompt, self.nodes),
             stop=stop,
             cancelled=self._cancelled,
-            cancelled_usage=self._cancelled_usage,
+            cancelled_usage=self._work.cancelled_usage,
             seconds=time.monotonic() - self._start,
         )
 
-    def _count_unclaimed(self) -> None:
-        # Judgements that finished after the attempt that requested them was cancelled.
-        for response, task in self.judging.items():
-            if response in self._charged or task.cancelled() or task.exception() is not None:
-                continue
-            self._count_cancelled("judge", UsageCounter(task.result()[1]))
+    async def aclose(self) -> None:
+        """Cancel what no attempt waits for any more."""
+        if self._early is not None:
+            await self._early.aclose()
+        await cancel(self._work.judging.values())
 
     def _solved(self) -> bool:
-        return any(_passes(node.judgement, self.settings.threshold) for node in self.nodes)
+        return any(self._passes(node.judgement) for node in self.nodes)
+
+    def _passes(self, judgement: Judgement | None) -> bool:
+        return judgement is not None and judgement.passed(self.settings.threshold)
 
     def _clip(self, wave: Sequence[Expand]) -> list[Expand]:
         if not isinstance(wave, Sequence):
             raise UsageError(
                 f"strategy {self.settings.name} yielded {wave!r}; expected a list of spar.Expand"
             )
-        remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
-        clipped = []
         for expand in wave:
             self._check_expand(expand)
+        remaining = 0 if self._capped() else self.settings.budget.responses - self._spent
+        clipped = self._clip_to(wave, remaining)
+        asked = sum(expand.n for expand in wave if expand.parent not in self._closed)
+        self._bound = self._bound or sum(expand.n for expand in clipped) < asked
+        return clipped
+
+    def _clip_to(self, wave: Sequence[Expand], remaining: int) -> list[Expand]:
+        clipped = []
+        for expand in wave:
             if expand.parent in self._closed:
                 continue
-            if self._merge is None:
+            if self._work.merge is None:
                 expand = replace(expand, second_parent=None)
             granted = min(expand.n, remaining)
-            self._bound = self._bound or granted < expand.n
             remaining -= granted
             if granted > 0:
                 clipped.append(replace(expand, n=granted))
@@ -231,33 +245,34 @@ class _Search:
         )
 
     async def _run_wave(self, wave: Sequence[Expand]) -> tuple[Node, ...]:
-        tasks = []
-        for expand in wave:
-            for _ in range(expand.n):
-                attempt = self._attempt(expand, self._num_tried[expand.parent])
-                self._num_tried[expand.parent] += 1
-                tasks.append(asyncio.create_task(attempt))
+        started = [*attempts_of(wave, self.nodes, self._num_tried)]
+        tasks = [asyncio.create_task(self._attempt(attempt)) for attempt in started]
         self._spent += len(tasks)
+        if self._early is not None:
+            remaining = self.settings.budget.responses - self._spent
+            self._early.start_wave(started, self.nodes, self._num_tried, remaining)
         first_only = self.settings.stop_rule == "first"
-        threshold = self.settings.threshold
         outcomes = await gather(
-            tasks, lambda outcome: first_only and _passes(outcome.judgement, threshold)
+            tasks, lambda outcome: first_only and self._passes(outcome.judgement)
         )
         self._cancelled += len(tasks) - len(outcomes)
         children = [self._append(outcome) for outcome in outcomes]
         return tuple(node for node in children if node is not None)
 
-    async def _attempt(self, expand: Expand, index: int) -> Outcome:
-        parent, counter = expand.parent, UsageCounter()
-        writer: Role = "actor" if parent is None else "refiner"
+    async def _attempt(self, attempt: Attempt) -> Outcome:
+        expand, writer, counter = attempt.expand, attempt.role, UsageCounter()
         USAGE_COUNTER.set(counter)  # seen by this attempt's task alone
         try:
-            generation = await self._write(expand, index)
+            if self._early is None:
+                generation = await self._work.write(attempt)
+            else:
+                generation = await self._early.generation(attempt)
+                counter.usage += generation.usage
         except AttemptFailed as error:
-            stage: FaultStage = "draft" if parent is None else "refine"
+            stage: FaultStage = "refine" if attempt.parents else "draft"
             return Outcome(expand, None, fault=fault_of(expand, stage, error))
         except asyncio.CancelledError:
-            self._count_cancelled(writer, counter)
+            self._work.count_cancelled(writer, counter)
             raise
         if not expand.judged:
             return Outcome(expand, generation)
@@ -266,43 +281,17 @@ class _Search:
         except AttemptFailed as error:
             return Outcome(expand, generation, fault=fault_of(expand, "judge", error))
         except asyncio.CancelledError:
-            self._count_cancelled(writer, counter)
+            self._work.count_cancelled(writer, counter)
             raise
         return Outcome(expand, generation, judgement, usage)
 
-    def _count_cancelled(self, role: Role, counter: UsageCounter) -> None:
-        """Count what cancelled work had cost, once."""
-        self._cancelled_usage[role] = self._cancelled_usage.get(role, Usage()) + counter.usage
-        counter.usage = Usage()
-
-    async def _write(self, expand: Expand, index: int) -> Generation:
-        parent, role = expand.parent, "draft" if expand.parent is None else "refine"
-        # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
-        seeds = partial(derive, self.settings.seed, self.prompt.id, parent, index, role)
-        if parent is None:
-            return await self.roles.actor.draft(self.prompt, index, seeds)
-        if self._merge is not None and expand.second_parent is not None:
-            parents = self.nodes[parent], self.nodes[expand.second_parent]
-            return await self._merge(self.prompt, parents, seeds)
-        return await self.roles.refiner.refine(self.prompt, self.nodes[parent], seeds)
-
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
-        if response in self._root_judgements:
-            return self._root_judgements[response], Usage()
+        if response in self._work.known:
+            return self._work.known[response], Usage()
+        if self._early is not None:
+            self._early.claim_judgement(response)
         # Attempts with the same response share one judgement, requested by the first.
-        if response not in self.judging:
-            seeds = partial(derive, self.settings.seed, self.prompt.id, response, "judge")
-            self.judging[response] = asyncio.ensure_future(self._votes(response, seeds))
-        return await self.judging[response]
-
-    async def _votes(self, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
-        counter = UsageCounter()
-        USAGE_COUNTER.set(counter)
-        try:
-            return await self.roles.judge.judge(self.prompt, response, seeds)
-        except asyncio.CancelledError:
-            self._count_cancelled("judge", counter)
-            raise
+        return await (self._work.judging.get(response) or self._work.start_judging(response))
 
     def _append(self, outcome: Outcome) -> Node | None:
         """Record an attempt; returns the node that the strategy may expand, if there is one."""
@@ -363,11 +352,16 @@ class _Search:
         return judge_usage
 
 
-def merging(refiner: RefinerProtocol) -> Merge | None:
-    """The method of a refiner that merges two nodes; None for one that cannot."""
-    merge: Merge | None = getattr(refiner, "merge", None)
-    return merge
+def refines_early(settings: SearchSettings, roles: Roles) -> bool:
+    """Whether a search may start refining early.
 
-
-def _passes(judgement: Judgement | None, threshold: float) -> bool:
-    return judgement is not None and judgement.passed(threshold)
+    Not where a limit of calls or tokens decides when a tree ends, nor with a refiner that reads more than the critique.
+    """
+    budget = settings.budget
+    return (
+        settings.early_refine == "auto"
+        and budget.responses <= MAX_BUDGET
+        and budget.calls is None
+        and budget.tokens is None
+        and getattr(roles.refiner, "reads_critique_only", False)
+    )

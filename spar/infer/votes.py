@@ -18,8 +18,9 @@ from spar.types import Judgement, Usage
 
 VoteRule = Literal["full", "majority", "race", "posterior"]
 """`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
-at once and cuts the rest off as soon as a majority agrees, so its score depends on who is fast; `posterior`
-casts small waves until the leader probably leads (`next_wave`), so its label may differ from that of `full`."""
+at once and cuts the rest off as soon as a majority agrees, so its score and its critique, the first to arrive on the
+majority side, depend on who is fast; `posterior` casts small waves until the leader probably leads (`next_wave`), so
+its label may differ from that of `full`."""
 
 POSTERIOR = 0.95
 """Probability that more than half of a judge's votes agree with the leader, from which `posterior` stops: the
@@ -66,13 +67,22 @@ def empty_reason(votes: Sequence[Vote]) -> str:
 
 
 Cast = tuple[list[Vote], Usage]
-"""The votes that came in, in order, and what was spent so far."""
+"""The votes that came in, in order (`race`: of arrival), and what was spent so far."""
+
+OnVote = Callable[[int, Vote], None]
+"""Called with each vote the moment it arrives, and its position among the requests of the round."""
 
 
 async def cast_all(
-    engine: Engine, requests: Sequence[Request], spent: Usage, response: str
+    engine: Engine,
+    requests: Sequence[Request],
+    spent: Usage,
+    response: str,
+    on_vote: OnVote | None = None,
 ) -> Cast:
-    """Every vote, together."""
+    """Every vote: in one call, or each in its own where `on_vote` is to be called as they arrive."""
+    if on_vote is not None:
+        return await _cast_singly(engine, requests, spent, response, on_vote)
     replies, spent = await ask(engine, requests, spent)
     votes = [read_vote(reply, response) for reply in replies]
     limit = requests[0].sampling.max_tokens
@@ -80,51 +90,88 @@ async def cast_all(
 
 
 async def cast_majority(
-    engine: Engine, requests: Sequence[Request], spent: Usage, response: str
+    engine: Engine,
+    requests: Sequence[Request],
+    spent: Usage,
+    response: str,
+    on_vote: OnVote | None = None,
 ) -> Cast:
     """As many votes as a majority needs; the rest where these split or cannot be parsed."""
     needed = len(requests) // 2 + 1
-    votes, spent = await cast_all(engine, requests[:needed], spent, response)
-    verdicts = {vote.verdict for vote in votes}
-    if needed == len(requests):
-        return votes, spent
-    if len(verdicts) == 1 and None not in verdicts:
-        return votes, spent + Usage(skipped_calls=len(requests) - needed)
-    rest, spent = await cast_all(engine, requests[needed:], spent, response)
+    votes, spent = await cast_all(engine, requests[:needed], spent, response, on_vote)
+    if (num_cast := _num_majority([vote.verdict for vote in votes], len(requests))) == needed:
+        return votes, spent + Usage(skipped_calls=len(requests) - num_cast)
+    rest, spent = await cast_all(
+        engine, requests[needed:], spent, response, _shifted(on_vote, needed)
+    )
     return votes + rest, spent
 
 
 async def cast_race(
-    engine: Engine, requests: Sequence[Request], spent: Usage, response: str
+    engine: Engine,
+    requests: Sequence[Request],
+    spent: Usage,
+    response: str,
+    on_vote: OnVote | None = None,
 ) -> Cast:
     """All votes at once; once a majority of them agrees, those on their way are aborted."""
     tally: Counter[bool | None] = Counter()
+    arrived: list[Vote] = []
 
     def decided(result: Cast) -> bool:
-        tally[result[0][0].verdict] += 1
+        arrived.append(result[0][0])
+        tally[arrived[-1].verdict] += 1
         return max(tally[True], tally[False]) > len(requests) // 2
 
-    tasks = [
-        asyncio.ensure_future(cast_all(engine, [request], Usage(), response))
-        for request in requests
-    ]
-    results = await gather(tasks, decided)
+    results = await gather(_singly(engine, requests, response, on_vote), decided)
     for _, cost in results:
         spent += cost
-    spent += Usage(aborted_calls=len(requests) - len(results))
-    return [votes[0] for votes, _ in results], spent
+    return arrived, spent + Usage(aborted_calls=len(requests) - len(results))
 
 
 async def cast_posterior(
-    engine: Engine, requests: Sequence[Request], spent: Usage, response: str
+    engine: Engine,
+    requests: Sequence[Request],
+    spent: Usage,
+    response: str,
+    on_vote: OnVote | None = None,
 ) -> Cast:
     """Votes in small waves, until the leader probably or certainly has the majority."""
     votes: list[Vote] = []
     while size := next_wave([vote.verdict for vote in votes], len(requests) - len(votes)):
         wave = requests[len(votes) : len(votes) + size]
-        cast, spent = await cast_all(engine, wave, spent, response)
+        on_wave = _shifted(on_vote, len(votes))
+        cast, spent = await cast_all(engine, wave, spent, response, on_wave)
         votes += cast
     return votes, spent + Usage(skipped_calls=len(requests) - len(votes))
+
+
+async def _cast_singly(
+    engine: Engine, requests: Sequence[Request], spent: Usage, response: str, on_vote: OnVote
+) -> Cast:
+    """Every vote, each in a call of its own."""
+    tasks = _singly(engine, requests, response, on_vote)
+    results = await gather(tasks, lambda _: False)
+    return [votes[0] for votes, _ in results], sum((cost for _, cost in results), spent)
+
+
+def _singly(
+    engine: Engine, requests: Sequence[Request], response: str, on_vote: OnVote | None
+) -> list[asyncio.Task[Cast]]:
+    """A task for each vote."""
+
+    async def cast(position: int, request: Request) -> Cast:
+        votes, cost = await cast_all(engine, [request], Usage(), response)
+        if on_vote is not None:
+            on_vote(position, votes[0])
+        return votes, cost
+
+    return [asyncio.ensure_future(cast(*numbered)) for numbered in enumerate(requests)]
+
+
+def _shifted(on_vote: OnVote | None, by: int) -> OnVote | None:
+    """The callback for a part of the requests that starts at a later position."""
+    return on_vote and (lambda position, vote: on_vote(position + by, vote))
 
 
 VOTE_RULES: Mapping[VoteRule, Callable[..., Awaitable[Cast]]] = {
@@ -133,6 +180,85 @@ VOTE_RULES: Mapping[VoteRule, Callable[..., Awaitable[Cast]]] = {
     "race": cast_race,
     "posterior": cast_posterior,
 }
+
+
+def _num_majority(verdicts: Sequence[bool | None], num_votes: int) -> int:
+    """How many votes `majority` casts, by the first of them."""
+    needed = num_votes // 2 + 1
+    first = set(verdicts[:needed])
+    return needed if len(first) == 1 and None not in first else num_votes
+
+
+def _num_race(verdicts: Sequence[bool | None], num_votes: int) -> int:
+    """How many votes, in order of arrival, `race` waits for."""
+    tally: Counter[bool | None] = Counter()
+    for number, verdict in enumerate(verdicts, start=1):
+        tally[verdict] += 1
+        if max(tally[True], tally[False]) > num_votes // 2:
+            return number
+    return num_votes
+
+
+def _num_posterior(verdicts: Sequence[bool | None], num_votes: int) -> int:
+    """How many votes `posterior` casts."""
+    num_cast = 0
+    while size := next_wave(verdicts[:num_cast], num_votes - num_cast):
+        num_cast += size
+    return num_cast
+
+
+_NUM_CAST: Mapping[VoteRule, Callable[[Sequence[bool | None], int], int]] = {
+    "full": lambda _, num_votes: num_votes,
+    "majority": _num_majority,
+    "race": _num_race,
+    "posterior": _num_posterior,
+}
+
+
+class Forecast:
+    """The failing judgement to expect while votes come in: all that are not in yet say No.
+
+    Parameters
+    ----------
+    rule:
+        How the votes are cast.
+    num_votes:
+        Most votes of the round.
+    report:
+        Called with the judgement to expect; None once the response will pass.
+    """
+
+    def __init__(
+        self, rule: VoteRule, num_votes: int, report: Callable[[Judgement | None], None]
+    ) -> None:
+        self._rule, self._num_votes, self._report = rule, num_votes, report
+        self._votes: dict[int, Vote] = {}
+
+    def add(self, position: int, vote: Vote) -> None:
+        """Count a vote that arrived, and report what is expected now."""
+        self._votes[len(self._votes) if self._rule == "race" else position] = vote
+        critique = self._critique()
+        if critique is None:
+            return
+        verdicts = [
+            self._votes[number].verdict if number in self._votes else False
+            for number in range(self._num_votes)
+        ]
+        verdicts = verdicts[: _NUM_CAST[self._rule](verdicts, self._num_votes)]
+        if verdicts.count(True) >= verdicts.count(False):
+            self._report(None)
+            return
+        self._report(Judgement(verdicts=tuple(verdicts), critique=critique))
+
+    def _critique(self) -> str | None:
+        """The text of the first No, whose place no vote that is on its way can take; None without it."""
+        for number in range(self._num_votes):
+            vote = self._votes.get(number)
+            if vote is None:
+                return None
+            if vote.verdict is False:
+                return vote.text
+        return None
 
 
 def next_wave(verdicts: Sequence[bool | None], remaining: int) -> int:

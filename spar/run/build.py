@@ -77,6 +77,7 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
         threshold=config.threshold,
         stop_rule=config.early_stop,
         seed=config.seed,
+        early_refine=config.early_refine,
         digest=digest,
     )
 

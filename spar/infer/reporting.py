@@ -1,0 +1,32 @@
+"""Judges that say what to expect before they are done, so that refining can start early (`spar.infer.early`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from spar.infer.roles import Judge, Seeds
+from spar.types import Judgement, Prompt, Usage
+
+Report = Callable[[Judgement | None], None]
+"""Takes the judgement to expect of a response while it is judged; None where nothing is expected (any more)."""
+
+
+@runtime_checkable
+class EarlyJudge(Judge, Protocol):
+    """A judge that says what to expect before it is done, so that refining can start."""
+
+    async def judge_early(
+        self, prompt: Prompt, response: str, seeds: Seeds, report: Report
+    ) -> tuple[Judgement, Usage]:
+        """As `judge`. The critique of a failing judgement is that of the last report, if there was one."""
+        ...
+
+
+async def judge_reporting(
+    judge: Judge, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
+) -> tuple[Judgement, Usage]:
+    """Judge a response; a judge that can say early what to expect does so, where `report` is given."""
+    if report is not None and isinstance(judge, EarlyJudge):
+        return await judge.judge_early(prompt, response, seeds, report)
+    return await judge.judge(prompt, response, seeds)

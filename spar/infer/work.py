@@ -1,0 +1,121 @@
+"""What one search asks of its roles: writing and judging, with the seed of each place, and what cancelled work cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
+from typing import TypeVar
+
+from spar.infer.attempts import Attempt
+from spar.infer.reporting import judge_reporting
+from spar.infer.roles import (
+    USAGE_COUNTER,
+    AttemptFailed,
+    Generation,
+    RefinerProtocol,
+    Roles,
+    Seeds,
+    UsageCounter,
+)
+from spar.infer.seeds import derive
+from spar.types import Judgement, Node, Prompt, Role, Usage
+
+T = TypeVar("T")
+
+Merge = Callable[[Prompt, tuple[Node, Node], Seeds], Awaitable[Generation]]
+"""Makes one refinement out of two judged nodes."""
+
+
+class Work:
+    """The writing and judging of one search.
+
+    Parameters
+    ----------
+    known:
+        Response to a judgement that needs no call.
+    """
+
+    def __init__(
+        self, prompt: Prompt, roles: Roles, seed: int | None, known: Mapping[str, Judgement]
+    ) -> None:
+        self.roles, self.known = roles, known
+        self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
+        """Response to its judgement, also once it is there."""
+        self.cancelled_usage: dict[Role, Usage] = {}
+        """Cost of work that nobody waited for in the end."""
+        self.merge = merging(roles.refiner)
+        self.report: Callable[[str, Judgement | None], None] | None = None
+        """Called with a response and the judgement to expect of it (`spar.infer.reporting.Report`)."""
+        self.on_judged: Callable[[object], None] | None = None
+        """Called when a response has been judged."""
+        self._prompt, self._seed = prompt, seed
+
+    async def write(self, attempt: Attempt) -> Generation:
+        """A draft, or a refinement of one or two nodes."""
+        parents, role = attempt.parents, "refine" if attempt.parents else "draft"
+        parent, index = attempt.expand.parent, attempt.index
+        # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
+        seeds = partial(derive, self._seed, self._prompt.id, parent, index, role)
+        if not parents:
+            return await self.roles.actor.draft(self._prompt, index, seeds)
+        if self.merge is not None and len(parents) == 2:
+            return await self.merge(self._prompt, (parents[0], parents[1]), seeds)
+        return await self.roles.refiner.refine(self._prompt, parents[0], seeds)
+
+    async def write_counted(self, attempt: Attempt) -> Generation:
+        """As `write`, in a task of its own that counts what it cost if it is cancelled."""
+        counter = UsageCounter()
+        USAGE_COUNTER.set(counter)
+        try:
+            return await self.write(attempt)
+        except asyncio.CancelledError:
+            self.count_cancelled(attempt.role, counter)
+            raise
+
+    def start_judging(self, response: str) -> asyncio.Task[tuple[Judgement, Usage]]:
+        """Judge a response that is not being judged yet."""
+        task = self.judging[response] = asyncio.ensure_future(self._judge(response))
+        if self.on_judged is not None:
+            task.add_done_callback(self.on_judged)
+        return task
+
+    def count_cancelled(self, role: Role, counter: UsageCounter) -> None:
+        """Count what cancelled work had cost, once."""
+        self.cancelled_usage[role] = self.cancelled_usage.get(role, Usage()) + counter.usage
+        counter.usage = Usage()
+
+    def count_unclaimed(self, charged: Collection[str]) -> None:
+        """Count judgements of no response in `charged`: who requested them was cancelled, or they came too early."""
+        for response, task in self.judging.items():
+            if response not in charged:
+                self.count_finished("judge", task, lambda result: result[1])
+
+    def count_finished(
+        self, role: Role, task: asyncio.Task[T], usage_of: Callable[[T], Usage]
+    ) -> None:
+        """Count finished work of no use; cancelled work has counted itself."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, AttemptFailed):
+            self.count_cancelled(role, UsageCounter(error.usage))
+        elif error is None:
+            self.count_cancelled(role, UsageCounter(usage_of(task.result())))
+
+    async def _judge(self, response: str) -> tuple[Judgement, Usage]:
+        counter = UsageCounter()
+        USAGE_COUNTER.set(counter)
+        seeds = partial(derive, self._seed, self._prompt.id, response, "judge")
+        report = self.report and partial(self.report, response)
+        try:
+            return await judge_reporting(self.roles.judge, self._prompt, response, seeds, report)
+        except asyncio.CancelledError:
+            self.count_cancelled("judge", counter)
+            raise
+
+
+def merging(refiner: RefinerProtocol) -> Merge | None:
+    """The method of a refiner that merges two nodes; None for one that cannot."""
+    merge: Merge | None = getattr(refiner, "merge", None)
+    return merge
