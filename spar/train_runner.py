@@ -27,6 +27,7 @@ from spar.plugins import JUDGES, REFINERS
 from spar.prompts import read_prompts
 from spar.record.training import Scores
 from spar.rows.read import is_stream
+from spar.run.meta_judge import judge_conversation
 from spar.run.resolve import check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
 from spar.train.loop import loop_pipeline
@@ -262,6 +263,8 @@ def _check(config: TrainConfig) -> int | None:
             f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
         )
     check_folders(decode)
+    if config.judge_pairs:
+        judge_conversation(decode)
     iterations = [config.of_iteration(n) for n in range(1, len(config.by_iteration) + 2)]
     needs_replies = any(each.pairs == "reference" for each in iterations)
     if config.makes_prompts:

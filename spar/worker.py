@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,10 +36,12 @@ from spar.train.prompts_spec import PromptsSpec
 from spar.train.specs import (
     BootstrapBuildSpec,
     BuildSpec,
+    DerivedSpec,
     DraftSpec,
     EvalItem,
     EvalStageSpec,
     GenerationSpec,
+    JudgementsSpec,
     SearchSpec,
     TrainingSpec,
     VoteSpec,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from spar.run.engine_pool import EnginePool
     from spar.run.job import Job
     from spar.run.resume import PromptSource
+    from spar.types import Prompt
 
 
 def execute_in_process(stage: Stage, tick: Callable[[], None] = lambda: None) -> None:
@@ -244,8 +247,8 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     from spar.run.resume import PromptSource
     from spar.run.two_phase import StoredDrafts, unjudged
 
-    if isinstance(spec, SearchSpec):
-        return _search_job(spec)
+    if isinstance(spec, DerivedSpec):
+        return _search_job(spec) if isinstance(spec, SearchSpec) else _judges_job(spec)
     count = sum(1 for _ in read_prompts(spec.prompts))
     source = PromptSource(lambda: read_prompts(spec.prompts), count)
     roles = model_roles(spec.config, spec.roles)
@@ -260,6 +263,24 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     return source, job
 
 
+def _judges_job(spec: DerivedSpec) -> tuple[PromptSource, Job]:
+    """What the judge's model writes about its own judgements: some more of them, or comparisons of them."""
+    from spar.run.meta_judge import comparisons, judged_again, judges_writing
+    from spar.run.resume import PromptSource
+    from spar.run.two_phase import unjudged
+
+    source = Path(spec.source)
+
+    def prompts() -> Iterator[Prompt]:
+        if isinstance(spec, JudgementsSpec):
+            return judged_again(source, spec.config)
+        return comparisons(source)
+
+    count = sum(1 for _ in prompts())
+    replace_json(spec.count_file, {"prompts": count})
+    return PromptSource(prompts, count), judges_writing(spec.config, unjudged, spec.folder.name)
+
+
 def _search_job(spec: SearchSpec) -> tuple[PromptSource, Job]:
     """The prompts with a failing draft, and searches from one such draft each."""
     from spar.run.job import Job
@@ -267,7 +288,7 @@ def _search_job(spec: SearchSpec) -> tuple[PromptSource, Job]:
     from spar.run.resume import PromptSource
     from spar.store import read_manifest, read_trees
     from spar.train.data.pairs import failing_draft
-    from spar.types import Node, Prompt, Usage
+    from spar.types import Node, Usage
 
     judged = Path(spec.source)
     seed = read_manifest(judged).seed or 0

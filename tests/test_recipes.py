@@ -26,7 +26,7 @@ TRAINING = [
     for path in sorted(RECIPES.glob("*.yaml"))
     if "train" in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
-RIVALS = ["self-rewarding", "spin"]
+RIVALS = ["self-rewarding", "spin", "meta-rewarding"]
 """Recipes of other methods."""
 NAMED: dict[str, Any] = {"model": "m", "data": "d", "out": "o"}
 SOURCES = ("paper", "code", "departs", "spar")

@@ -15,9 +15,11 @@ from spar.train.data.selection import QUOTAS
 from spar.train.recipe import TrainConfig
 from spar.train.specs import (
     BuildSpec,
+    ComparisonSpec,
     DraftSpec,
     EvalStageSpec,
     GenerationSpec,
+    JudgementsSpec,
     SearchSpec,
     TrainingSpec,
 )
@@ -104,6 +106,12 @@ def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:
             search_votes=refined * votes_each,
             text_bytes=int(trees + refined * node),
         )
+    if isinstance(spec, JudgementsSpec | ComparisonSpec):
+        of_prompt = config.votes * (config.votes - 1 if isinstance(spec, ComparisonSpec) else 1)
+        replies = prompts * of_prompt
+        return StageCounts(
+            draft_votes=replies, text_bytes=int(trees + replies * (NODE_BYTES + vote))
+        )
     drafts = prompts * config.budget
     node = NODE_BYTES + _reply_bytes(config.draft.max_tokens)
     if isinstance(spec, DraftSpec):
@@ -135,4 +143,4 @@ def _most_steps(config: TrainConfig, spec: TrainingSpec, prompts: int) -> int:
 
 def _most_pairs(config: TrainConfig, prompts: int) -> int:
     pairs = prompts * (2 if config.pairs == "both" else 1)
-    return min(pairs, config.max_pairs or pairs)
+    return min(pairs, config.max_pairs or pairs) + prompts * config.judge_pairs

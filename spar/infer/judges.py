@@ -34,7 +34,7 @@ from spar.infer.votes import (
 )
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
-from spar.types import Judgement, Prompt, Usage
+from spar.types import Judgement, Message, Prompt, Usage
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts, verify_prompt
 
 if TYPE_CHECKING:
@@ -293,6 +293,8 @@ class JudgeSpec:
     """Raises `UsageError` if it cannot judge every prompt; called before anything is generated."""
     needs_model: Callable[[Prompt], bool] | None = None
     """Whether the model may be called for a prompt, where programs decide on some alone; None: for every prompt."""
+    conversation: Callable[[Templates, Prompt, str], tuple[Message, ...]] | None = None
+    """What the model is asked for one judgement of a response, where judgements can be compared; else None."""
 
     def asks_model(self, prompt: Prompt) -> bool:
         """Whether the judge's model may be called for this prompt."""
@@ -307,7 +309,7 @@ class JudgeSpec:
         return self.make(settings) if self.options is None else self.make(settings, options)
 
 
-VOTES = JudgeSpec(VotesJudge)
+VOTES = JudgeSpec(VotesJudge, conversation=judge_messages)
 """The paper's judge."""
 LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
 """One critique and the probability of its verdict."""

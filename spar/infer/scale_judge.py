@@ -111,5 +111,7 @@ def _template() -> str:
     return read_template("scale", ("instruction", "response"))
 
 
-SCALE = JudgeSpec(ScaleJudge)
+SCALE = JudgeSpec(
+    ScaleJudge, conversation=lambda _, prompt, response: scale_messages(prompt, response)
+)
 """Points from 0 to 5, averaged; `--votes` judgements a response."""

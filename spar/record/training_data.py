@@ -19,8 +19,10 @@ from pydantic import Field
 
 from spar.types import Message, Record, Text
 
-SourceRun = Literal["search", "drafts"]
-"""The run that a tree belongs to: the searches, or the judged drafts."""
+SourceRun = Literal["search", "drafts", "judgements"]
+"""The run that a tree belongs to: the searches, the judged drafts, or judgements of one response each."""
+MetaJudge = Literal["model", "verifier"]
+"""Who ranks judgements: the judge's model itself, or programs that know which verdict is right."""
 ExampleKind = Literal["refine", "tree", "draft"]
 """A winning refinement, a judgement of a node in a search, a judgement of a draft."""
 Pairing = Literal["refined", "independent", "both", "best_worst", "reference"]
@@ -202,6 +204,26 @@ class DatasetReport(Record):
     """File to the SHA-256 of its bytes."""
 
 
+class JudgePairs(Record):
+    """The pairs of judgements of a data set, and what became of the other responses."""
+
+    by: MetaJudge
+    """Who ranked the judgements."""
+    responses: int
+    """Responses whose judgements were ranked."""
+    pairs: int
+    undecided: int
+    """Responses without a better and a worse judgement."""
+    long: int
+    """Those whose chosen judgement is too long."""
+    comparisons: int
+    """Comparisons by the meta-judge, 0 for programs."""
+    unread: int
+    """Those that name neither judgement."""
+    first_wins: float | None
+    """Share of the others in which the judgement that was shown first wins; 0.5 without a bias, None without any."""
+
+
 class BuildReport(DatasetReport):
     """The data set of a loop's iteration; `build.json`."""
 
@@ -222,6 +244,8 @@ class BuildReport(DatasetReport):
         default_factory=dict, exclude_if=lambda value: not value
     )
     """Those of either kind, where both are built."""
+    judge_pairs: JudgePairs | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The pairs of judgements, which are not among `pairs`; None where none are built."""
 
 
 class AnswerCounts(Record):

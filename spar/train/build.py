@@ -24,12 +24,16 @@ from spar.record.training import BUILD_REPORT
 from spar.record.training_data import (
     EXPORT_FORMATS,
     BuildReport,
+    JudgePairs,
     NoPair,
     Pair,
     Pairing,
     RefinerExample,
+    is_encodable,
 )
+from spar.store import read_trees
 from spar.train.data.export import export
+from spar.train.data.judge_pairs import judge_pairs
 from spar.train.data.measure import measure_pairs, open_similarity
 from spar.train.data.pairs import ScoreRule, shuffled
 from spar.train.data.report import (
@@ -71,6 +75,7 @@ def build(settings: BuildSettings) -> BuildReport:
     pair_keys = sorted(scan.pairs, key=scan.pairs.__getitem__)[: settings.max_pairs]
     candidates = select(scan.candidates, QUOTAS[settings.quotas])
     pairs, examples = collect(sources, settings, pair_keys, candidates)
+    of_judgements, judge_report = _judge_pairs(settings)
     measures = measure_pairs(pairs, settings.embedding_model)
     runs = runs_of_pairs(settings)
     by_run = {run: [pair for pair in pairs if pair.run == run] for run in runs if len(runs) > 1}
@@ -78,7 +83,7 @@ def build(settings: BuildSettings) -> BuildReport:
         files = export(
             settings.export,
             settings.out,
-            pairs=pairs if "dpo" in settings.methods else None,
+            pairs=[*pairs, *of_judgements] if "dpo" in settings.methods else None,
             examples=examples if "rft" in settings.methods else None,
         )
         report = BuildReport(
@@ -92,12 +97,26 @@ def build(settings: BuildSettings) -> BuildReport:
             without_pair=dict(sorted(scan.without_pair.items())),
             pairs=measures,
             pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
+            judge_pairs=judge_report,
             notes=tuple(_notes(sources, scan, examples, settings)),
             files=files,
             **report_fields(scan, examples),
         )
         replace_json(settings.out / BUILD_REPORT, report.model_dump(mode="json"))
     return report
+
+
+def _judge_pairs(settings: BuildSettings) -> tuple[list[Pair], JudgePairs | None]:
+    if settings.judgement_run is None:
+        return [], None
+    pairs, report = judge_pairs(
+        read_trees(settings.judgement_run),
+        None if settings.comparison_run is None else read_trees(settings.comparison_run),
+        seed=settings.seed,
+        max_characters=settings.max_judgement_characters,
+    )
+    encodable = [pair for pair in pairs if is_encodable(pair)]
+    return encodable, report.model_copy(update={"pairs": len(encodable)})
 
 
 def read_report(folder: Path) -> BuildReport:
@@ -150,6 +169,12 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
     without = [f"{count} {WITHOUT_PAIR[reason]}" for reason, count in report.without_pair.items()]
     if without:
         lines.append(f"prompts without a pair: {', '.join(without)}")
+    if (judged := report.judge_pairs) is not None:
+        lines.append(
+            f"pairs of judgements: {judged.pairs} of {judged.responses} responses, by the {judged.by}; "
+            f"{judged.undecided} undecided, {judged.long} too long; {judged.comparisons} comparisons, {judged.unread} unread, "
+            f"the first wins {_percent(judged.first_wins)}"
+        )
     if RFT_FILE in report.files:
         lines.append(f"refiner examples: {sum(report.examples.values())} ({counts})")
     if similarity and longer:

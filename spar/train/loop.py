@@ -126,6 +126,8 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "iterations": last,
         "methods": tuple(LOOP_METHODS),
         "one_model": False,
+        "judge_pairs": True,
+        "meta_judge": "model",
         "by_iteration": (),
         "prompts": "",
         "checkable": config.checkable or {"n": 1},

@@ -2,7 +2,7 @@
 
 iteration-0/prompts                                    the loop's prompts, where it makes its own
 iteration-0/eval                                       the first models, evaluated
-iteration-1/draft judge search build dpo rft eval      an iteration
+iteration-1/draft judge judgements meta search build dpo rft eval      an iteration, of which some stages may be left out
 iteration-2/...
 """
 
@@ -23,10 +23,12 @@ from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import (
     BuildSpec,
+    ComparisonSpec,
     DraftSpec,
     EvalItem,
     EvalStageSpec,
     GenerationSpec,
+    JudgementsSpec,
     SearchSpec,
     TrainingSpec,
     VoteSpec,
@@ -35,7 +37,17 @@ from spar.train.specs import (
 from spar.train.stage import Stage
 from spar.types import Role
 
-STAGES = ("prompts", "draft", "judge", "search", "build", *LOOP_METHODS, "eval")
+STAGES = (
+    "prompts",
+    "draft",
+    "judge",
+    "judgements",
+    "meta",
+    "search",
+    "build",
+    *LOOP_METHODS,
+    "eval",
+)
 """The stages of an iteration, in order; a loop may leave out the judge, the search, a training and the evaluation."""
 
 
@@ -157,6 +169,11 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
     yield generation(DraftSpec, "draft", "", sampled)
     if config.judges:
         yield generation(VoteSpec, "judge", "draft", sampled)
+    if config.judge_pairs:
+        again = {**sampled, "budget": config.decode.votes}
+        yield generation(JudgementsSpec, "judgements", "judge", again)
+        if config.meta_judge == "model":
+            yield generation(ComparisonSpec, "meta", "judgements", {**sampled, "budget": 1})
     if config.searches:
         cut = {"cut_drafts": config.cut_drafts}
         yield generation(SearchSpec, "search", "judge", config.search, **cut)
@@ -174,6 +191,11 @@ def _build(config: TrainConfig, home: Path) -> BuildSpec:
         out=str(home / "build"),
         search=str(home / "search") if config.searches else "",
         drafts=str(home / ("judge" if config.judges else "draft")),
+        judgement_run=str(home / "judgements") if config.judge_pairs else "",
+        comparison_run=str(home / "meta")
+        if config.judge_pairs and config.meta_judge == "model"
+        else "",
+        max_judgement_characters=config.max_judgement_characters,
         seed=config.seed,
         methods=config.methods,
         pairs=config.pairs,

@@ -29,7 +29,7 @@ from spar.config import (
     setting,
 )
 from spar.errors import UsageError
-from spar.record.training_data import PAIR_RUNS, Pairing
+from spar.record.training_data import PAIR_RUNS, MetaJudge, Pairing
 from spar.train.assignments import (
     assignment,
     explain_validation_error,
@@ -54,10 +54,11 @@ FREE = (
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "draft": ("samples", "by_iteration"),
+    "judgements": ("judge_pairs", "meta_judge"),
     "search": ("search", "cut_drafts"),
     "build": (
         *("methods", "pairs", "shuffle_labels", "quotas"),
-        *("length_control", "max_chosen_characters"),
+        *("length_control", "max_chosen_characters", "max_judgement_characters"),
         *("min_pairs", "max_pairs", "embedding_model"),
     ),
     "dpo": ("dpo",),
@@ -68,6 +69,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
 
 BY_ITERATION = (
     *("samples", "search", "pairs", "length_control", "max_chosen_characters", "cut_drafts"),
+    *("judge_pairs", "max_judgement_characters"),
     *("shuffle_labels", "quotas", "min_pairs", "max_pairs", "dpo", "rft"),
 )
 """Settings that may change over the iterations."""
@@ -118,6 +120,14 @@ class TrainConfig(Settings):
     lowest themselves."""
     max_chosen_characters: int | None = setting(None, omit_default=True, ge=1)
     """With `best_worst`: a pair with a longer chosen side is left out; null for none."""
+    judge_pairs: bool = setting(False, omit_default=True)
+    """With `one_model`: whether `dpo` also prefers better judgements to worse ones (Meta-Rewarding). Of each prompt the
+    response on which the judge disagrees most with itself is judged again, `decode.votes` times."""
+    meta_judge: MetaJudge = setting("model", omit_default=True)
+    """Who ranks these judgements: the model itself, which compares each two in both orders, or programs, which know the
+    right verdict."""
+    max_judgement_characters: int | None = setting(None, omit_default=True, ge=1)
+    """A pair whose chosen judgement is longer is left out; null for none."""
     references: str = setting("", omit_default=True)
     """With `reference`: a file of replies with the fields `id` and `response`, for prompts without a reply of their own."""
     cut_drafts: bool = setting(True, omit_default=True)
@@ -192,7 +202,13 @@ class TrainConfig(Settings):
     @model_validator(mode="after")
     def _one_model(self) -> Self:
         if not self.one_model:
+            if self.judge_pairs:
+                raise ValueError(
+                    "judge_pairs trains the judge by the actor's dpo: add one_model: true"
+                )
             return self
+        if self.judge_pairs and self.methods != ("dpo",):
+            raise ValueError("judge_pairs are trained by dpo: add methods: [dpo]")
         decode = self.decode
         if len(self.methods) > 1:
             raise ValueError("one_model is trained by one method: add methods: [dpo]")
@@ -245,7 +261,7 @@ class TrainConfig(Settings):
     @property
     def judges(self) -> bool:
         """Whether an iteration judges its drafts."""
-        return self.searches or self.pairs != "reference"
+        return self.searches or self.judge_pairs or self.pairs != "reference"
 
     @property
     def last_iteration(self) -> int:

@@ -71,17 +71,12 @@ class VoteSpec(GenerationSpec):
     roles = ("judge",)
 
 
-class SearchSpec(GenerationSpec):
-    """Search from one failing draft of each prompt in the judged run `source`."""
-
-    kind: Literal["search"] = "search"
-    cut_drafts: bool = setting(True, omit_default=True)
-    """As in `spar.train.recipe.TrainConfig`."""
-    roles = ("judge", "refiner")
+class DerivedSpec(GenerationSpec):
+    """A run whose prompts come from the run `source`, so that their number is known once the stage runs."""
 
     @property
     def count_file(self) -> Path:
-        """Where the stage writes how many prompts have a failing draft."""
+        """Where the stage writes how many prompts it has."""
         return Path(f"{self.out}.count.json")
 
     def progress(self) -> Progress | None:
@@ -92,6 +87,29 @@ class SearchSpec(GenerationSpec):
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise damaged(self.count_file) from error
         return Progress(count_lines(self.output), total, "prompts")
+
+
+class SearchSpec(DerivedSpec):
+    """Search from one failing draft of each prompt in the judged run `source`."""
+
+    kind: Literal["search"] = "search"
+    cut_drafts: bool = setting(True, omit_default=True)
+    """As in `spar.train.recipe.TrainConfig`."""
+    roles = ("judge", "refiner")
+
+
+class JudgementsSpec(DerivedSpec):
+    """Judge one response of each prompt in the judged run `source` again, `config.budget` times, storing every judgement."""
+
+    kind: Literal["judgements"] = "judgements"
+    roles = ("judge",)
+
+
+class ComparisonSpec(DerivedSpec):
+    """Let the judge's model compare each two judgements of each tree of the run `source`, in both orders."""
+
+    kind: Literal["meta"] = "meta"
+    roles = ("judge",)
 
 
 class AnswerSpec(GenerationSpec):
@@ -109,7 +127,12 @@ class BuildSpec(StageSpec):
     search: str
     """Run directory of the searches; "" where the loop does not search."""
     drafts: str
-    """Run directory of the judged drafts."""
+    """Run directory of the drafts, judged where the loop judges."""
+    judgement_run: str = setting("", omit_default=True)
+    """Run directory of judgements to make pairs of; "" for none."""
+    comparison_run: str = setting("", omit_default=True)
+    """Run directory of their comparisons; "" where programs rank them."""
+    max_judgement_characters: int | None = setting(None, omit_default=True)
     seed: int
     methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
     pairs: Pairing
@@ -129,7 +152,11 @@ class BuildSpec(StageSpec):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        return tuple(Path(run) / TREES for run in (self.drafts, self.search) if run)
+        return tuple(Path(run) / TREES for run in self._runs if run)
+
+    @property
+    def _runs(self) -> tuple[str, ...]:
+        return self.drafts, self.search, self.judgement_run, self.comparison_run
 
     @property
     def output(self) -> Path:
@@ -259,6 +286,8 @@ WorkerSpec = (
     | DraftSpec
     | VoteSpec
     | SearchSpec
+    | JudgementsSpec
+    | ComparisonSpec
     | AnswerSpec
     | BuildSpec
     | BootstrapBuildSpec

@@ -585,6 +585,10 @@ def test_a_missing_package_is_a_usage_error(tmp_path: Path, script: Script) -> N
         ),
         ({"methods": ("dpo",), "pairs": "reference"}, ["draft", "build", "dpo", "eval"]),
         ({"pairs": "reference"}, ONE),
+        (
+            {"methods": ("dpo",), "pairs": "best_worst", "one_model": True, "judge_pairs": True},
+            ["draft", "judge", "judgements", "meta", "build", "dpo", "eval"],
+        ),
         ({"pairs": "both"}, ONE),
     ],
 )
@@ -635,6 +639,8 @@ def test_one_model_plays_all_roles(method: str, tmp_path: Path, script: Script) 
     [
         (["methods=[dpo, rft]"], "one_model is trained by one method"),
         (["methods=[dpo]", "decode.refiner_model=R"], "one_model has no refiner of its own"),
+        (["one_model=false", "judge_pairs=true"], "add one_model: true"),
+        (["methods=[rft]", "judge_pairs=true"], "judge_pairs are trained by dpo"),
     ],
 )
 def test_one_model_has_one_training_and_no_refiner(changes: list[str], message: str) -> None:

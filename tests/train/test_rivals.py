@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from spar.store import read_trees
+from spar.templates.verdicts import parse_verdict
 from spar.train import dpo
 from spar.train.build import read_report
 from spar.train.loop import loop_pipeline
@@ -33,6 +34,7 @@ SMALL = (
 RECIPES = {
     "self-rewarding": ["draft", "judge", "build", "dpo"],
     "spin": ["draft", "build", "dpo"],
+    "meta-rewarding": ["draft", "judge", "judgements", "build", "dpo"],
 }
 """Recipe to the stages of an iteration."""
 
@@ -60,18 +62,18 @@ def rows_of(run: Path, name: str = "dpo", iteration: int = 1) -> list[dict[str, 
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def interrupted(recipe: str, run: Path) -> list[dict[str, Any]]:
+def interrupted(recipe: str, run: Path, *changes: str) -> list[dict[str, Any]]:
     """The data of an iteration that was stopped after its drafts and resumed."""
     stages = [f"1/{name}" for name in RECIPES[recipe][: RECIPES[recipe].index("build") + 1]]
-    assert go(recipe, run, stop_after="draft") == stages[:1]
-    assert go(recipe, run, stop_after="build") == stages[1:]
+    assert go(recipe, run, *changes, stop_after="draft") == stages[:1]
+    assert go(recipe, run, *changes, stop_after="build") == stages[1:]
     return rows_of(run)
 
 
 def test_self_rewarding_prefers_what_the_model_scores_higher(tmp_path: Path) -> None:
     """Of each pair; prompts whose drafts all have one score are counted and make none."""
     run = tmp_path / "run"
-    rows, home = interrupted("self-rewarding", run), run / "iteration-1"
+    rows, home = interrupted("self-rewarding", run, "samples=3"), run / "iteration-1"
     trees = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
     report = read_report(home / "build")
     for row in rows:
@@ -94,6 +96,35 @@ def test_spin_prefers_the_programs_text_to_the_models(tmp_path: Path) -> None:
         assert passes(row["chosen"][0]["content"], tree.prompt)
         assert row["rejected"][0]["content"] == tree.nodes[0].response
         assert tree.nodes[0].judgement is None
+
+
+def test_meta_rewarding_builds_pairs_of_judgements_too(tmp_path: Path) -> None:
+    """Behind those of answers, each in the judge's own conversation; later iterations have none."""
+    run = tmp_path / "run"
+    rows = interrupted("meta-rewarding", run, "samples=2")
+    home = run / "iteration-1"
+    report = read_report(home / "build")
+    assert report.judge_pairs is not None and report.judge_pairs.by == "verifier"
+    assert report.judge_pairs.responses == len(list(read_trees(home / "judgements"))) > 0
+    runs = [row["run"] for row in rows]
+    pairs = report.judge_pairs.pairs
+    assert runs == ["drafts"] * report.pairs.pairs + ["judgements"] * pairs
+    for row in rows[len(rows) - pairs :]:
+        verdicts = [parse_verdict(row[side][0]["content"]) for side in ("chosen", "rejected")]
+        assert set(verdicts) == {True, False}
+    stages = [state.stage.title for state in read_loop(run).stages]
+    assert "2/judgements" in stages and "3/judgements" not in stages
+
+
+@pytest.mark.slow
+def test_the_embedded_model_as_meta_judge_is_not_read(tmp_path: Path) -> None:
+    """Its comparisons are made and counted; the pairs of answers are trained on without those of judgements."""
+    run = tmp_path / "run"
+    ran = go("meta-rewarding", run, "meta_judge=model", stop_after="build")
+    assert ran == [f"1/{name}" for name in ("draft", "judge", "judgements", "meta", "build")]
+    judged = read_report(run / "iteration-1" / "build").judge_pairs
+    assert judged is not None and judged.pairs == 0
+    assert judged.comparisons == judged.unread > 0
 
 
 @pytest.mark.slow

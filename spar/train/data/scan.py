@@ -54,6 +54,12 @@ class BuildSettings:
     """Run directory of searches from failing drafts."""
     drafts: Path | None = None
     """Run directory of judged drafts."""
+    judgement_run: Path | None = None
+    """Run directory of judgements to make pairs of as well."""
+    comparison_run: Path | None = None
+    """Run directory of their comparisons; None where programs rank them."""
+    max_judgement_characters: int | None = None
+    """A pair whose chosen judgement is longer is left out."""
     methods: tuple[str, ...] = tuple(LOOP_METHODS)
     """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples."""
     pairs: Pairing = "refined"
@@ -86,13 +92,15 @@ class BuildSettings:
     def from_spec(cls, spec: BuildSpec) -> BuildSettings:
         """The settings of a stage."""
         rule = {field.name for field in fields(ScoreRule)}
-        values = spec.model_dump(exclude={"kind", "out", "search", "drafts", *rule})
+        runs: dict[str, Path | None] = {
+            name: Path(folder) if (folder := getattr(spec, name)) else None
+            for name in ("search", "drafts", "judgement_run", "comparison_run")
+        }
+        values = spec.model_dump(exclude={"kind", "out", *runs, *rule})
         return cls(
             out=Path(spec.out),
-            search=Path(spec.search) if spec.search else None,
-            drafts=Path(spec.drafts),
             score_rule=ScoreRule(**{name: getattr(spec, name) for name in rule}),
-            **values,
+            **{**values, **runs},
         )
 
 
