@@ -11,22 +11,27 @@ Every stage runs in a process of its own (`python -m spar.worker`), so a script 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from spar.errors import RunLocked, UsageError
+from spar.errors import Interrupted, RunLocked, UsageError
 from spar.estimate.preflight import is_remote
 from spar.estimate.requirements import check_requirements, missing_requirements
 from spar.estimate.training import Estimate, check_disk, estimate, lines
 from spar.evolve.checkable.settings import load_checkable
 from spar.files import locked
-from spar.listener import Listener, LogListener
+from spar.listener import Activity, Broadcast, Listener, LogListener
 from spar.manifest import config_digest
 from spar.plugins import JUDGES, REFINERS
 from spar.prompts import read_prompts
 from spar.record.training import Scores
 from spar.rows.read import is_stream
+from spar.run.blocking import in_thread
 from spar.run.meta_judge import judge_conversation
 from spar.run.resolve import check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
@@ -45,6 +50,8 @@ from spar.train.stage import Stage
 from spar.train.stage_runner import check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.worker import execute_in_process
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,36 @@ def train(
         overwrite=overwrite,
     )
     return read_result(plan.pipeline.folder)
+
+
+async def cancellable(run: Callable[[Listener], T], listener: Listener) -> T:
+    """Run a training in a thread; cancelling it ends the stage that is running, which can be resumed.
+
+    Parameters
+    ----------
+    run:
+        Calls `train` with the listener that it is given.
+    listener:
+        Receives the events.
+    """
+    stop = threading.Event()
+    try:
+        return await in_thread(partial(run, Broadcast(_Stop(stop), listener)))
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+
+
+class _Stop(Listener):
+    """Ends the running stage once an event is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def progress(self, activity: Activity) -> None:
+        """Raise `Interrupted`, which ends the stage's process."""
+        if self._stop.is_set():
+            raise Interrupted("interrupted; the same call resumes")
 
 
 def plan_train(

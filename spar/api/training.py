@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import spar.train as _train_package
-from spar.errors import Interrupted
-from spar.listener import Activity, Broadcast, Listener, LogListener
-from spar.run.blocking import in_thread
+from spar.listener import Listener, LogListener
 from spar.run.keywords import check_importable, plugin_names
 from spar.train.pipeline import StageSelection
 from spar.train.recipe import load_train
-from spar.train_runner import TrainResult
+from spar.train_runner import TrainResult, cancellable
 from spar.train_runner import train as run_training
 
 
@@ -80,25 +75,10 @@ def train(
 
 async def train_async(prompts: str | Path = "", **options: Any) -> TrainResult:
     """Like `train`, in a thread; cancelling it ends the stage that is running, which can be resumed."""
-    stop = threading.Event()
-    listener = Broadcast(_Stop(stop), options.pop("listener", None) or LogListener())
-    try:
-        return await in_thread(partial(train, prompts, listener=listener, **options))
-    except asyncio.CancelledError:
-        stop.set()
-        raise
-
-
-class _Stop(Listener):
-    """Ends the running stage once an event is set."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def progress(self, activity: Activity) -> None:
-        """Raise `Interrupted`, which ends the stage's process."""
-        if self._stop.is_set():
-            raise Interrupted("interrupted; the same call resumes")
+    listener = options.pop("listener", None) or LogListener()
+    return await cancellable(
+        lambda listening: train(prompts, listener=listening, **options), listener
+    )
 
 
 class _CallableModule(ModuleType):

@@ -160,7 +160,7 @@ def over_seeds(
         freedom = (num_prompts - 1) * (num_seeds - 1)
         parts.append((float(by_seed.var(ddof=1)) / num_seeds, num_seeds - 1))
         parts.append((-float((rest**2).sum()) / freedom / y.size, freedom))
-    largest = max(parts)
+    largest = max(parts[:2])
     variance = sum(part for part, _ in parts)
     if variance <= largest[0]:
         parts, variance = [largest], largest[0]

@@ -70,10 +70,11 @@ class Cost:
     """What an experiment takes, before it is run."""
 
     calls: float
-    """Calls of a model, generation and judging together; a training counts as what it would have generated in its
-    time."""
+    """Calls of a model, generation and judging together, without those of the loops."""
     why: str
     """The sizes in words: prompts, budgets, iterations."""
+    loops: tuple[str, ...] = ()
+    """Arms whose training loops it reads, one a seed (`spar.experiments.loops`); experiments share them."""
 
 
 Measure = Callable[[Plan], Awaitable[Measured]]

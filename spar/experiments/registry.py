@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from spar.experiments.experiment import Experiment
 from spar.experiments.judging import TABLE9
+from spar.experiments.refining import TABLE3
 from spar.experiments.search_cost import FIGURE5, TABLE10
+from spar.experiments.training import FIGURE3, TABLE2, TABLES45
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    experiment.name: experiment for experiment in (TABLE9, TABLE10, FIGURE5)
+    experiment.name: experiment
+    for experiment in (TABLE9, TABLE10, FIGURE5, FIGURE3, TABLE2, TABLE3, TABLES45)
 }

@@ -15,6 +15,7 @@ from typing import Any
 from spar.errors import UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
+from spar.experiments.loops import calls_of
 from spar.experiments.page import write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.hardware import describe_hardware
@@ -26,7 +27,7 @@ from spar.run.build import git_commit, package_versions
 ALL = "all"
 """Every experiment that can be run here."""
 INDEX = "README.md"
-CALLS_PER_SECOND = 20.0
+CALLS_PER_SECOND = 30.0
 """Calls of the embedded model a second on two cores, where many searches run at once."""
 
 
@@ -82,14 +83,17 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
 
 def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
     """What a report will do and how long it takes, before it starts."""
-    total = 0.0
+    total, counted = 0.0, set[str]()
     for experiment in select(names, plan):
         if _stored(experiment, plan) is not None:
             yield f"{experiment.name}: measured already; its page is written again"
             continue
         cost = experiment.cost(plan)
-        total += cost.calls
-        yield f"{experiment.name}: {cost.why}; about {cost.calls:,.0f} calls{_time(cost.calls, plan)}"
+        calls = cost.calls + sum(calls_of(plan, arm) for arm in cost.loops if arm not in counted)
+        counted |= set(cost.loops)
+        total += calls
+        shown = f"about {calls:,.0f} calls{_time(calls, plan)}" if calls else "nothing more to run"
+        yield f"{experiment.name}: {cost.why}; {shown}"
     if ALL in names:
         for experiment in EXPERIMENTS.values():
             if reason := experiment.lacks(plan):
@@ -103,7 +107,7 @@ def _time(calls: float, plan: Plan) -> str:
         return ""
     minutes = calls / CALLS_PER_SECOND / 60
     shown = f"{max(minutes, 1):.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-    return f", {shown} on two cores"
+    return f", {shown} on two idle cores"
 
 
 def write_index(plan: Plan, out: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(tmp_path: Path) -> 
     """An unknown experiment is an error of one line."""
     folders = ("--out", tmp_path / "pages", "--runs", tmp_path / "runs")
     shown = spar("report", "all", "--quick", "--dry-run", *folders, check=0).stdout
-    assert "in all, with 1 seed: about" in shown and "min on two cores" in shown
+    assert "in all, with 1 seed: about" in shown and "min on two idle cores" in shown
     assert list(tmp_path.iterdir()) == []
     assert (
         "unknown experiment 'figur5'; did you mean 'figure5'?"

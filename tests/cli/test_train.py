@@ -20,6 +20,7 @@ from spar.cli import run_train
 from spar.cli.app import app
 from spar.errors import UsageError
 from spar.estimate import requirements
+from spar.experiments.loops import Loops
 from spar.store import read_trees
 from spar.train.recipe import TrainConfig
 from spar.train.status import read_loop
@@ -71,6 +72,24 @@ def test_the_loop_leaves_two_models_and_scores(finished_loop: Path) -> None:
         assert state.scores[iteration]["greedy"]["pass"]["n"] == 6
     for name in WEIGHTS:
         assert (finished_loop / "iteration-1" / name).is_file()
+
+
+def test_a_report_reads_scores_and_tokens_of_the_loop(finished_loop: Path) -> None:
+    """Every test prompt's share at each iteration, and the tokens that its training data took."""
+    loops = Loops((finished_loop,), (0, 1))
+    assert [len(loops.shares("greedy", "pass", time)[0]) for time in loops.times] == [6, 6]
+    spent = {
+        stage: [
+            tree.usage.completion_tokens
+            for tree in read_trees(finished_loop / "iteration-1" / stage)
+        ]
+        for stage in ("draft", "judge", "search")
+    }
+    assert sum(spent["draft"]) < loops.tokens(1) <= sum(map(sum, spent.values()))
+    assert loops.tokens(0) == 0
+    assert loops.models(1)[0].actor == str(finished_loop / "iteration-1" / "dpo" / "model")
+    with pytest.raises(UsageError, match="no evaluation 'other'"):
+        loops.shares("other", "pass", 0)
 
 
 def test_the_drafts_are_judged_as_they_were_written(finished_loop: Path) -> None:

@@ -284,6 +284,11 @@ def test_the_same_answers_of_three_seeds_are_one_answer() -> None:
     assert found.covers_seeds
 
 
+def test_an_error_of_nothing_is_zero() -> None:
+    """Not minus zero, where every answer of every seed passes."""
+    assert str(over_seeds(passes([1, 1, 1], [1, 1, 1])).stderr) == "0.0"
+
+
 def test_seeds_that_differ_widen_the_interval_to_that_of_their_t_test() -> None:
     """Where prompts do not vary, what is left is the t interval over three seeds with two degrees of freedom."""
     found = over_seeds(passes([0.9] * 50, [1.3] * 50, [0.5] * 50))

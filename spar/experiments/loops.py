@@ -1,0 +1,213 @@
+"""Training loops of an experiment: the same settings but one, a loop a seed, and their scores by iteration.
+
+    RUNS/embedded/loops/nano-seed-0/      a loop as `spar train` writes it; experiments share it
+
+Every loop sees the same training prompts in the same order and the same test prompts; the seed decides samples, draws and the
+order of the training data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spar.config.loading import RECIPES
+from spar.errors import UsageError
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.experiment import Plan
+from spar.listener import Listener
+from spar.record.evaluation import Share, read_examples
+from spar.record.training import iteration_folder
+from spar.store import MANIFEST, read_summary
+from spar.train.loop_stages import Models, models_after
+from spar.train.recipe import TrainConfig, load_train
+from spar.train.status import read_config, read_loop
+from spar.train_runner import TrainResult, cancellable, train
+from spar.types import Role
+
+OWN = "nano"
+"""The recipe of the paper's method on the embedded model."""
+RIVALS: Mapping[str, str] = {
+    "self-rewarding": "Self-Rewarding",
+    "meta-rewarding": "Meta-Rewarding",
+    "self": "SELF",
+    "humpback": "Humpback",
+    "autoif": "AutoIF",
+    "spin": "SPIN",
+}
+"""Recipe to the name of the method that the paper compares with; those without a recipe here are left out."""
+_GENERATED: Mapping[str, tuple[Role, ...]] = {
+    "draft": ("actor",),
+    "judge": ("judge",),
+    "search": ("judge", "refiner"),
+}
+"""Stage to the roles whose tokens it generates; the drafts of its roots are those of an earlier stage."""
+
+_CALLS_OF_STARTS = 1_000
+"""What could be generated while the processes of an iteration start and its models train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the loops of a report are."""
+
+    iterations: int
+    prompts: int
+    """Training prompts of an iteration."""
+    limit: int
+    """Test prompts."""
+    prompt_seed: int = 5
+    """Which draw of test prompts; no earlier report used it."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Sizes:
+        """Those of the recipe, or small ones."""
+        return cls(2, 30, 30) if plan.quick else cls(3, 300, 500)
+
+    @property
+    def calls(self) -> float:
+        """About what a loop takes, in calls of a model; a training counts as what would be generated in its time."""
+        generated = self.iterations * (40 * self.prompts + _CALLS_OF_STARTS)
+        return generated + (self.iterations + 1) * 8.5 * self.limit
+
+    def stored(self) -> dict[str, int]:
+        """As part of a result's settings."""
+        return {
+            "iterations": self.iterations,
+            "training_prompts": self.prompts,
+            "prompts": self.limit,
+            "prompt_seed": self.prompt_seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """The loops of one arm, a folder a seed."""
+
+    folders: tuple[Path, ...]
+    times: tuple[int, ...]
+    """The iterations that were evaluated, 0 first."""
+
+    @property
+    def last(self) -> int:
+        """The last iteration."""
+        return self.times[-1]
+
+    def shares(self, title: str, metric: str, time: int) -> list[dict[str, Share]]:
+        """Each seed's shares of a metric at an iteration, of the evaluation with this title.
+
+        Raises
+        ------
+        UsageError
+            The loops have no such evaluation.
+        """
+        return [_shares(folder, title, metric, time) for folder in self.folders]
+
+    def mean(self, title: str, metric: str, time: int) -> SeedMean:
+        """A metric at an iteration."""
+        return over_seeds(self.shares(title, metric, time))
+
+    def gain(self, title: str, metric: str, first: int, last: int) -> SeedMean:
+        """The change of a metric from one iteration to another, paired by prompt and seed."""
+        return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
+
+    def models(self, time: int) -> list[Models]:
+        """Each seed's actor and refiner at the end of an iteration."""
+        found = []
+        for folder in self.folders:
+            config, origin = read_config(folder)
+            found.append(models_after(config, folder, time, origin))
+        return found
+
+    def tokens(self, time: int) -> float:
+        """Tokens that a loop had generated for its training data by the end of an iteration, mean over seeds."""
+        total = 0
+        for folder in self.folders:
+            for iteration in range(1, time + 1):
+                for stage, roles in _GENERATED.items():
+                    run = iteration_folder(folder, iteration) / stage
+                    if run.is_dir():
+                        usage = read_summary(run)["roles"]
+                        total += sum(usage[role]["completion_tokens"] for role in roles)
+        return total / len(self.folders)
+
+
+async def run_loops(
+    plan: Plan, arm: str, changes: Sequence[str] = (), *, recipe: str = OWN
+) -> Loops:
+    """Run an arm's loops, or resume them.
+
+    Parameters
+    ----------
+    arm:
+        Its name, as part of the folders' names.
+    changes:
+        Settings that differ from the recipe's, as `--set` takes them.
+
+    Raises
+    ------
+    UsageError, RunStopped
+        As `spar.train_runner.train`.
+    """
+    sizes, folders = Sizes.of(plan), []
+    for seed in plan.seed_values:
+        folder = _folder(plan, arm, seed)
+        values: dict[str, Any] = {"engine": plan.engine, "seed": seed}
+        config = load_train(
+            recipe,
+            {
+                **values,
+                "iterations": sizes.iterations,
+                "prompts_per_iteration": sizes.prompts,
+                "min_pairs": 4,
+            },
+            [f"eval.limit={sizes.limit}", f"eval.prompt_seed={sizes.prompt_seed}", *changes],
+        )
+        await cancellable(_training(config, folder), plan.listener)
+        folders.append(folder)
+    return Loops(tuple(folders), tuple(sorted(read_loop(folders[0]).scores)))
+
+
+def _training(config: TrainConfig, folder: Path) -> Callable[[Listener], TrainResult]:
+    return lambda listener: train(config, out=folder, listener=listener)
+
+
+def calls_of(plan: Plan, arm: str) -> float:
+    """About what an arm's loops still take, those left out that have ended."""
+    sizes = Sizes.of(plan)
+    folders = (_folder(plan, arm, seed) for seed in plan.seed_values)
+    return sum(0.0 if _has_ended(folder) else sizes.calls for folder in folders)
+
+
+def _folder(plan: Plan, arm: str, seed: int) -> Path:
+    return plan.folder("loops") / f"{arm}-seed-{seed}"
+
+
+def _has_ended(folder: Path) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    loop = read_loop(folder)
+    return loop.config.last_iteration in loop.scores
+
+
+def rivals(plan: Plan) -> dict[str, str]:
+    """Those of `RIVALS` that have a recipe here; a quick report has the first of them."""
+    known = {
+        name: method for name, method in RIVALS.items() if (RECIPES / f"{name}.yaml").is_file()
+    }
+    return dict(list(known.items())[: 1 if plan.quick else None])
+
+
+def _shares(folder: Path, title: str, metric: str, time: int) -> dict[str, Share]:
+    config, _ = read_config(folder)
+    for item in config.benchmarks:
+        if item.title == title:
+            run = iteration_folder(folder, time) / "eval" / title / item.benchmark
+            return {
+                one.id: one.scores[metric] for one in read_examples(run) if metric in one.scores
+            }
+    raise UsageError(
+        f"{folder} has no evaluation {title!r}; its recipe must list it in `benchmarks`"
+    )

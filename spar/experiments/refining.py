@@ -1,0 +1,147 @@
+"""Table 3: how many failing responses the refiners of the iterations fix, by the truth, by themselves, and by the last refiner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spar.config import load_eval
+from spar.eval.paper import REFINEMENT
+from spar.eval.runner import EvalRequest, evaluate
+from spar.eval.statistics import over_seeds
+from spar.experiments.experiment import (
+    Cost,
+    Experiment,
+    Plan,
+    Wordings,
+    as_number,
+    paper_table,
+)
+from spar.experiments.loops import OWN, Sizes, run_loops
+from spar.experiments.training import REFINER, only_embedded
+from spar.record.evaluation import Example, Share, read_examples
+from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
+from spar.record.training import iteration_folder
+from spar.train.loop_stages import models_after
+from spar.train.status import read_config
+
+TRUTH, ITSELF, OTHER = "acc_verifier", "acc_self", "acc_grader"
+VIEWS = {
+    TRUTH: "by ground truth, %",
+    ITSELF: "by its own judgement, %",
+    OTHER: "by the last refiner, %",
+}
+
+FIXES_MORE = Wordings(
+    "The refiner fixes more failing responses after training.",
+    holds="It holds: {difference} after {last} iterations, by ground truth.",
+    fails="It does not hold: {difference} after {last} iterations, by ground truth.",
+    open="It cannot be told: {difference} after {last} iterations, by ground truth.",
+)
+FLATTERS_ITSELF = Wordings(
+    "The refiner's own judgement of its refinements is higher than another judge's (paper: 90.5 against 79.0 after iteration 3).",
+    holds="It holds against the truth: its own judgement is higher by {difference}.",
+    fails="It does not hold against the truth: its own judgement is lower, {difference}.",
+    open="It cannot be told: its own judgement and the truth differ by {difference}.",
+)
+
+
+async def measure_table3(plan: Plan) -> Measured:
+    """One greedy refinement of the same failing drafts by each iteration's refiner."""
+    loops = await run_loops(plan, OWN)
+    shares: dict[int, dict[str, list[dict[str, Share]]]] = {}
+    for time in loops.times:
+        found: dict[str, list[dict[str, Share]]] = {view: [] for view in VIEWS}
+        for index, seed in enumerate(plan.seed_values):
+            examples = await _refine(plan, seed, time, loops.folders[index])
+            for view in VIEWS:
+                found[view].append(
+                    {one.id: one.scores[view] for one in examples if view in one.scores}
+                )
+        shares[time] = found
+    rows: list[tuple[Cell, ...]] = [
+        (time, *(as_number(over_seeds(found[view])) for view in VIEWS))
+        for time, found in shares.items()
+    ]
+    last = shares[loops.last]
+    gain = over_seeds(last[TRUTH], shares[0][TRUTH])
+    claims = (
+        FIXES_MORE.judge(gain, last=loops.last),
+        FLATTERS_ITSELF.judge(over_seeds(last[ITSELF], last[TRUTH])),
+    )
+    lines = []
+    for view, name in VIEWS.items():
+        means = [over_seeds(found[view]) for found in shares.values()]
+        lines.append(
+            Series(
+                label=name.removesuffix(", %"),
+                x=tuple(map(float, shares)),
+                y=tuple(100 * mean.value for mean in means),
+                error=tuple(None if m.stderr is None else 100 * m.stderr for m in means),
+            )
+        )
+    columns = ("iteration", *VIEWS.values())
+    title = f"Failing drafts that one refinement fixes, n = {gain.n}"
+    return Measured(
+        tables=(
+            Table(name="table3", title="One row an iteration.", columns=columns, rows=tuple(rows)),
+        ),
+        plots=(
+            Plot(
+                name="table3",
+                title=title,
+                y="%",
+                panels=(Panel(x="iteration", series=tuple(lines)),),
+            ),
+        ),
+        claims=claims,
+        notes=(
+            "The responses are the first actor's sampled drafts that fail their verifiers, the same for all iterations of a seed; each refiner "
+            "judges them itself and refines greedily, once. A response that it accepts is not refined, and counts as not fixed.",
+            "The paper's outside judge is a strong model; here the truth is known, and the last refiner stands beside it.",
+        ),
+        headline=f"fixed: {100 * gain.value:+.1f} points, by ground truth",
+    )
+
+
+async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]:
+    """The refinements of one iteration's refiner, of the drafts that the loop's evaluation of its start has."""
+    config, origin = read_config(loop)
+    refiner = models_after(config, loop, time, origin).refiner
+    last = models_after(config, loop, config.last_iteration, origin).refiner
+    drafts = iteration_folder(loop, 0) / "eval" / REFINER / "nano-if"
+    settings = {
+        "engine": plan.engine,
+        "strategy": "greedy",
+        "seed": seed,
+        "limit": _num_responses(plan),
+        "responses": str(drafts),
+        "refiner_model": refiner,
+        "grader_model": last,
+    }
+    out = plan.folder("table3") / f"seed-{seed}" / f"iteration-{time}"
+    request = EvalRequest(("refinement",), out=out)
+    _, error = await evaluate(load_eval(OWN, settings), request, plan.listener)
+    if error is not None:
+        raise error
+    return list(read_examples(out / "refinement"))
+
+
+def _num_responses(plan: Plan) -> int:
+    return Sizes.of(plan).limit if plan.quick else 300
+
+
+TABLE3 = Experiment(
+    name="table3",
+    source="Table 3",
+    title="Refinement over the iterations",
+    question="Do the refiners of later iterations fix more, and can their own judgement of it be trusted?",
+    measure=measure_table3,
+    cost=lambda plan: Cost(
+        plan.seeds * (Sizes.of(plan).iterations + 1) * _num_responses(plan) * 0.5 * 13,
+        f"the failing ones of {_num_responses(plan)} drafts, each iteration's refiner",
+        loops=(OWN,),
+    ),
+    sizes=lambda plan: {**Sizes.of(plan).stored(), "responses": _num_responses(plan)},
+    lacks=only_embedded,
+    paper_numbers=lambda: (paper_table(REFINEMENT),),
+)

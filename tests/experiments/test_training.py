@@ -1,0 +1,166 @@
+"""The experiments that train, on loops whose scores are written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments import refining, runner, training
+from spar.experiments.experiment import Cost, Experiment, Plan
+from spar.experiments.page import text
+from spar.listener import Listener
+from spar.record.evaluation import Example, Share
+from spar.record.experiments import ExperimentResult, Measured, Number
+
+PLAN = Plan(seeds=3, quick=True, listener=Listener())
+NUM_PROMPTS = 40
+
+
+@dataclass(frozen=True)
+class WrittenLoops:
+    """Loops in which a prompt passes once the actor's level reaches its number."""
+
+    level: int
+    """Prompts of 40 that pass more after each iteration."""
+    times: tuple[int, ...] = (0, 1, 2)
+    folders: tuple[Path, ...] = (Path("0"), Path("1"), Path("2"))
+
+    @property
+    def last(self) -> int:
+        """The last iteration."""
+        return self.times[-1]
+
+    def shares(self, title: str, metric: str, time: int) -> list[dict[str, Share]]:
+        """A few more pass in later seeds."""
+        return [
+            {str(i): (float(i < 10 + self.level * time + seed), 1.0) for i in range(NUM_PROMPTS)}
+            for seed in range(3)
+        ]
+
+    def mean(self, title: str, metric: str, time: int) -> SeedMean:
+        """Over seeds."""
+        return over_seeds(self.shares(title, metric, time))
+
+    def gain(self, title: str, metric: str, first: int, last: int) -> SeedMean:
+        """Over seeds."""
+        return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
+
+    def tokens(self, time: int) -> float:
+        """A thousand an iteration."""
+        return 1_000.0 * time
+
+
+@pytest.fixture
+def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
+    """The loops that were asked for; those without a part gain less, or nothing."""
+    asked: list[tuple[str, Sequence[str]]] = []
+
+    async def run_loops(plan: Plan, arm: str, changes: Sequence[str] = (), **_: Any) -> Any:
+        asked.append((arm, changes))
+        return WrittenLoops({"nano": 8, "no-search": 3, "no-refinement": 8}.get(arm, 1))
+
+    async def with_search(plan: Plan, loops: WrittenLoops) -> list[dict[str, Share]]:
+        return [{str(i): (1.0, 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
+
+    for module in (training, refining):
+        monkeypatch.setattr(module, "run_loops", run_loops)
+    monkeypatch.setattr(training, "_with_search", with_search)
+    return asked
+
+
+def as_page(experiment: Experiment, measured: Measured) -> str:
+    """The page of what was measured."""
+    settings = {"seeds": 3, "quick": True, **experiment.sizes(PLAN)}
+    facts = {"model": "m", "commit": "c", "versions": "v", "hardware": "h"}
+    return text(
+        experiment,
+        ExperimentResult(
+            experiment=experiment.name,
+            settings=settings,
+            command="spar report",
+            facts=facts,
+            seconds=1,
+            measured=measured,
+        ),
+    )
+
+
+async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) -> None:
+    """A row an iteration and method, the search on top, and a claim against each rival."""
+    measured = await training.measure_figure3(PLAN)
+    page = as_page(training.FIGURE3, measured)
+    assert "| SPaR | 2 | 67.5 ± " in page
+    assert "| Self-Rewarding | 0 | 27.5 ± " in page
+    assert "| SPaR with tree search | 2 | 100.0 ± 0.0 | - | 2,000 |" in page
+    assert [claim.verdict for claim in measured.claims] == ["holds"] * 4
+    assert "tokens generated for training: 2,000 and 2,000" in measured.claims[-1].text
+    assert "| SPaR-8B-DPO-iter3 | 79.9 | 85.4 |" in page
+
+
+async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
+    """The part that does nothing cannot be told; each arm has its own setting."""
+    measured = await training.measure_tables45(PLAN)
+    verdicts = {claim.paper: claim.verdict for claim in measured.claims}
+    assert verdicts["Without tree search, the actor is worse."] == "holds"
+    assert verdicts["Without refinement, the actor is worse."] == "cannot be told"
+    assert "Without refinement, the refiner is worse." not in verdicts  # the paper has no such row
+    last = measured.tables[0].rows[-2]
+    assert last[0] == "the whole loop - without tree search"
+    assert isinstance(last[1], Number) and last[1].value == pytest.approx(0.25)
+    assert ("no-search", ["search.strategy=iterative"]) in loops
+    assert "without iterative training | 77.1 | 83.5 | 66.8 |" in as_page(
+        training.TABLES45, measured
+    )
+
+
+async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
+    """One row an iteration."""
+    measured = await training.measure_table2(PLAN)
+    assert [row[0] for row in measured.tables[0].rows] == [0, 1, 2]
+    assert loops == [("nano", ())]
+
+
+async def test_a_refiner_that_flatters_itself_shows(
+    loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own judgement beside the truth, and the last refiner's."""
+
+    async def refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]:
+        fixed = 10 + 5 * time
+        views = {"acc_verifier": fixed, "acc_self": fixed + 8, "acc_grader": fixed + 4}
+        return [
+            Example(
+                id=str(i),
+                response="",
+                passed=None,
+                scores={view: (float(i < most), 1.0) for view, most in views.items()},
+            )
+            for i in range(NUM_PROMPTS)
+        ]
+
+    monkeypatch.setattr(refining, "_refine", refine)
+    measured = await refining.measure_table3(PLAN)
+    assert [claim.verdict for claim in measured.claims] == ["holds", "holds"]
+    assert "higher by +20.0 points" in measured.claims[1].text
+    last = [cell.value for cell in measured.tables[0].rows[-1] if isinstance(cell, Number)]
+    assert last == pytest.approx([0.5, 0.7, 0.6])
+
+
+def test_loops_that_experiments_share_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those that have ended not at all."""
+    one = replace(training.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"one": one, "two": replace(one, name="two")})
+    lines = list(runner.plan_lines(["all"], replace(PLAN, runs=tmp_path)))
+    assert "about" in lines[0] and lines[1] == "two: x; nothing more to run"
+
+
+def test_a_loop_of_another_model_is_not_trained() -> None:
+    """The list says why."""
+    assert "spar train" in training.FIGURE3.lacks(replace(PLAN, model="some/model"))
