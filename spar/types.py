@@ -109,7 +109,7 @@ class Usage(Record):
     seconds: float = 0.0
     """Sum of the requests' wall-clock times; requests overlap."""
     skipped_calls: int = 0
-    """Votes that were not requested, since the others had decided (`majority`, `posterior`)."""
+    """Votes that were not requested, since the others had decided (`majority`, `posterior`, `race`)."""
     aborted_calls: int = 0
     """Requests aborted once others had decided (`race`, `--early-stop first`, `--early-refine auto`); their tokens are not
     known."""

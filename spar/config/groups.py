@@ -89,7 +89,7 @@ class SearchGroup(Settings):
     """Votes per judgement (paper: 5)."""
     vote_rule: Literal["full", "majority", "race", "posterior"] = setting("full")
     """full casts every vote (paper), majority casts the rest only if the first votes are split, race casts all
-    at once and aborts the rest when a majority agrees, posterior casts small waves until the majority is at
+    at once, where the engine has room, and aborts the rest when a majority agrees, posterior casts small waves until the majority is at
     least 95 % probable, which may rarely change a verdict."""
     judge: str = setting("votes", names="judge")
     """Judge."""

@@ -35,7 +35,7 @@ T = TypeVar("T")
 EarlyRefine = Literal["off", "auto"]
 """Whether the next waves start early: never, or where the engine has room."""
 
-SHARE = 0.5
+SHARE = 0.75
 """Share of an engine's capacity up to which requests are sent early; a fuller batch slows down the requests that are
 certain to be needed (reports/schedule_ratio.md)."""
 MAX_BUDGET = 256

@@ -11,6 +11,7 @@ from typing import Literal
 
 from spar.infer.cut_replies import count_cut
 from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.engine_wrappers import free_requests
 from spar.infer.gather import gather
 from spar.infer.roles import ask
 from spar.templates.verdicts import parse_verdict
@@ -18,7 +19,7 @@ from spar.types import Judgement, Usage
 
 VoteRule = Literal["full", "majority", "race", "posterior"]
 """`full` casts every vote; `majority` casts the rest only where the first few split; `race` casts all
-at once and cuts the rest off as soon as a majority agrees, so its score and its critique, the first to arrive on the
+at once (a majority first where the engine is full) and cuts the rest off as soon as a majority agrees, so its score and its critique, the first to arrive on the
 majority side, depend on who is fast; `posterior` casts small waves until the leader probably leads (`next_wave`), so
 its label may differ from that of `full`."""
 
@@ -114,19 +115,30 @@ async def cast_race(
     response: str,
     on_vote: OnVote | None = None,
 ) -> Cast:
-    """All votes at once; once a majority of them agrees, those on their way are aborted."""
+    """All votes at once, or only as many as may decide where the engine is full; once a majority agrees, the rest is aborted."""
+    needed = len(requests) // 2 + 1
+    num_sent = len(requests) if free_requests(engine) >= len(requests) else needed
+    may_send, arrived = asyncio.Semaphore(num_sent), list[Vote]()
     tally: Counter[bool | None] = Counter()
-    arrived: list[Vote] = []
 
-    def decided(result: Cast) -> bool:
-        arrived.append(result[0][0])
-        tally[arrived[-1].verdict] += 1
-        return max(tally[True], tally[False]) > len(requests) // 2
+    async def cast(position: int, request: Request) -> Usage:
+        nonlocal num_sent
+        await may_send.acquire()
+        (vote,), cost = await cast_all(engine, [request], Usage(), response)
+        arrived.append(vote)
+        tally[vote.verdict] += 1
+        if on_vote is not None:
+            on_vote(position, vote)
+        lead, num_out = max(tally[True], tally[False]), num_sent - len(arrived)
+        for _ in range(min(needed - lead - num_out, len(requests) - num_sent)):
+            may_send.release()
+            num_sent += 1
+        return cost
 
-    results = await gather(_singly(engine, requests, response, on_vote), decided)
-    for _, cost in results:
-        spent += cost
-    return arrived, spent + Usage(aborted_calls=len(requests) - len(results))
+    tasks = [asyncio.ensure_future(cast(*numbered)) for numbered in enumerate(requests)]
+    costs = await gather(tasks, lambda _: max(tally[True], tally[False]) >= needed)
+    unsent = Usage(aborted_calls=num_sent - len(costs), skipped_calls=len(requests) - num_sent)
+    return arrived, sum(costs, spent) + unsent
 
 
 async def cast_posterior(
@@ -150,23 +162,15 @@ async def _cast_singly(
     engine: Engine, requests: Sequence[Request], spent: Usage, response: str, on_vote: OnVote
 ) -> Cast:
     """Every vote, each in a call of its own."""
-    tasks = _singly(engine, requests, response, on_vote)
-    results = await gather(tasks, lambda _: False)
-    return [votes[0] for votes, _ in results], sum((cost for _, cost in results), spent)
-
-
-def _singly(
-    engine: Engine, requests: Sequence[Request], response: str, on_vote: OnVote | None
-) -> list[asyncio.Task[Cast]]:
-    """A task for each vote."""
 
     async def cast(position: int, request: Request) -> Cast:
         votes, cost = await cast_all(engine, [request], Usage(), response)
-        if on_vote is not None:
-            on_vote(position, votes[0])
+        on_vote(position, votes[0])
         return votes, cost
 
-    return [asyncio.ensure_future(cast(*numbered)) for numbered in enumerate(requests)]
+    tasks = [asyncio.ensure_future(cast(*numbered)) for numbered in enumerate(requests)]
+    results = await gather(tasks, lambda _: False)
+    return [votes[0] for votes, _ in results], sum((cost for _, cost in results), spent)
 
 
 def _shifted(on_vote: OnVote | None, by: int) -> OnVote | None:

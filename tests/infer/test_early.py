@@ -21,6 +21,7 @@ from spar.infer.search import Budget, SearchSettings, StopRule, run_search
 from spar.infer.votes import Forecast, Vote, VoteRule
 from spar.types import Judgement, SearchTree
 from tests.fakes import (
+    MUTE,
     NO,
     YES,
     DelayedEngine,
@@ -174,6 +175,24 @@ async def test_nothing_starts_early_without_room_or_with_a_limit_of_calls(
     tree = await run_search(make_prompt(), real_roles(engine(inner)), chosen)
     assert len(tree.nodes) == 10
     assert bool(tree.cancelled_usage) == starts
+
+
+@pytest.mark.parametrize(
+    ("letters", "calls"), [("nnnyy", 3), ("ynnny", 4), ("yynnn", 5), ("y-nnn", 5)]
+)
+async def test_race_sends_as_many_votes_as_may_decide_where_the_engine_is_full(
+    letters: str, calls: int
+) -> None:
+    """Three first, and another only when those under way cannot make a majority any more; the rest is skipped."""
+    verdicts = {"y": YES, "n": NO, "-": MUTE}
+    votes = iter(letters)
+    fake = FakeEngine(lambda _: verdicts[next(votes)])
+    engine = InstrumentedEngine(FullEngine(fake))
+    judge = real_roles(engine, vote_rule="race").judge
+    judgement, usage = await judge.judge(make_prompt(), "r", lambda _: 1)
+    assert len(fake.requests) == len(judgement.verdicts) == usage.calls == calls
+    assert usage.skipped_calls == 5 - calls
+    assert not judgement.passed(0.5)
 
 
 @given(
