@@ -26,7 +26,7 @@ TRAINING = [
     for path in sorted(RECIPES.glob("*.yaml"))
     if "train" in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
-RIVALS = ["self-rewarding", "spin", "meta-rewarding"]
+RIVALS = ["self-rewarding", "spin", "meta-rewarding", "self"]
 """Recipes of other methods."""
 NAMED: dict[str, Any] = {"model": "m", "data": "d", "out": "o"}
 SOURCES = ("paper", "code", "departs", "spar")
@@ -181,9 +181,11 @@ def test_every_value_of_another_method_has_a_source(recipe: str) -> None:
     assert [line for line, comment in lines if not comment.startswith(SOURCES)] == []
     named = {line.split(":")[0] for line, _ in lines}
     content = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
-    leaves = {*content["decode"], *content["train"], *content["train"]["dpo"]}
-    assert leaves - {"dpo", "benchmarks", "by_iteration"} <= named  # no line is overlooked
-    assert load_train(recipe, {}).one_model
+    config = load_train(recipe, {})
+    (trained,) = config.methods
+    leaves = {*content["decode"], *content["train"], *content["train"][trained]}
+    assert leaves - {trained, "benchmarks", "by_iteration"} <= named  # no line is overlooked
+    assert config.one_model
 
 
 @pytest.mark.parametrize("recipe", OURS)

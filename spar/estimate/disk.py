@@ -60,7 +60,7 @@ def disk_usage(
     texts = models = checkpoints = num_models = 0
     unknown = False
     for stage in stages:
-        count = count_stage(config, stage, prompts)
+        count = count_stage(config.of_iteration(stage.iteration), stage, prompts)
         texts += count.text_bytes
         if not isinstance(stage.spec, TrainingSpec):
             continue

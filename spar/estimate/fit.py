@@ -136,7 +136,8 @@ def _loaded_sizes(spec: GenerationSpec, sizes: Sizes) -> dict[str, ModelSize | N
             continue
         # A later iteration's model does not exist yet; it will be as large as its starting point.
         own_judge = role == "judge" and spec.config.judge_model
-        start = None if own_judge else sizes.get(method_for(role))
+        only = next(iter(sizes.values())) if len(sizes) == 1 else None
+        start = None if own_judge else sizes.get(method_for(role)) or only
         loaded[served[role].model] = model_size(served[role].model) or start
     return loaded
 

@@ -130,6 +130,7 @@ def _most_examples(config: TrainConfig, prompts: int) -> int:
     quotas = QUOTAS[config.quotas]
     drafts = prompts * config.samples
     refinements = min(quotas.refine, prompts)
+    refinements += prompts * config.own_answers
     if quotas.each_verdict is not None:
         return refinements + 2 * min(quotas.each_verdict, prompts + drafts)
     trees = min(quotas.tree_yes, prompts) + min(quotas.tree_no, prompts)

@@ -92,9 +92,9 @@ class RefinerExample(Record):
 
 
 class Answer(Record):
-    """A teacher's answer, for the actor to learn."""
+    """A teacher's answer, or a model's own that passed, for the actor to learn."""
 
-    run: Literal["answers"] = "answers"
+    run: Literal["answers", "search", "drafts"] = "answers"
     """The run that holds the tree."""
     prompt_id: Text
     """The tree's prompt."""
@@ -244,6 +244,8 @@ class BuildReport(DatasetReport):
         default_factory=dict, exclude_if=lambda value: not value
     )
     """Those of either kind, where both are built."""
+    answers: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Answers of the model's own beside the refiner's examples; None where none are taken."""
     judge_pairs: JudgePairs | None = Field(default=None, exclude_if=lambda value: value is None)
     """The pairs of judgements, which are not among `pairs`; None where none are built."""
 

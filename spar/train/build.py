@@ -23,6 +23,7 @@ from spar.record.layout import DPO_FILE, RFT_FILE
 from spar.record.training import BUILD_REPORT
 from spar.record.training_data import (
     EXPORT_FORMATS,
+    Answer,
     BuildReport,
     JudgePairs,
     NoPair,
@@ -35,7 +36,7 @@ from spar.store import read_trees
 from spar.train.data.export import export
 from spar.train.data.judge_pairs import judge_pairs
 from spar.train.data.measure import measure_pairs, open_similarity
-from spar.train.data.pairs import ScoreRule, shuffled
+from spar.train.data.pairs import ScoreRule, passing_draft, shuffled, solution
 from spar.train.data.report import (
     read_dataset_report,
     report_fields,
@@ -52,7 +53,8 @@ from spar.train.data.scan import (
     runs_of_pairs,
     scan_sources,
 )
-from spar.train.data.selection import QUOTAS, Bucket, Candidate, key_of, select
+from spar.train.data.selection import QUOTAS, Bucket, Candidate, key_of, select, sort_key
+from spar.types import Message
 
 
 def build(settings: BuildSettings) -> BuildReport:
@@ -76,6 +78,7 @@ def build(settings: BuildSettings) -> BuildReport:
     candidates = select(scan.candidates, QUOTAS[settings.quotas])
     pairs, examples = collect(sources, settings, pair_keys, candidates)
     of_judgements, judge_report = _judge_pairs(settings)
+    answers = _own_answers(sources, settings) if settings.own_answers else []
     measures = measure_pairs(pairs, settings.embedding_model)
     runs = runs_of_pairs(settings)
     by_run = {run: [pair for pair in pairs if pair.run == run] for run in runs if len(runs) > 1}
@@ -84,7 +87,7 @@ def build(settings: BuildSettings) -> BuildReport:
             settings.export,
             settings.out,
             pairs=[*pairs, *of_judgements] if "dpo" in settings.methods else None,
-            examples=examples if "rft" in settings.methods else None,
+            examples=[*examples, *answers] if "rft" in settings.methods else None,
         )
         report = BuildReport(
             seed=settings.seed,
@@ -97,6 +100,7 @@ def build(settings: BuildSettings) -> BuildReport:
             without_pair=dict(sorted(scan.without_pair.items())),
             pairs=measures,
             pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
+            answers=len(answers) if settings.own_answers else None,
             judge_pairs=judge_report,
             notes=tuple(_notes(sources, scan, examples, settings)),
             files=files,
@@ -104,6 +108,29 @@ def build(settings: BuildSettings) -> BuildReport:
         )
         replace_json(settings.out / BUILD_REPORT, report.model_dump(mode="json"))
     return report
+
+
+def _own_answers(sources: Iterable[Source], settings: BuildSettings) -> list[Answer]:
+    """The refinement of each prompt that passes, else a draft of it that does, in a seeded order."""
+    answers: dict[str, Answer] = {}
+    for source in sources:
+        if source.run == "judgements":
+            continue
+        for tree in source.trees():
+            is_search = source.run == "search"
+            node = solution(tree) if is_search else passing_draft(tree, settings.seed)
+            if node is None or (tree.prompt.id in answers and not is_search):
+                continue
+            reply = Message(role="assistant", content=node.response)
+            answer = Answer(
+                run=source.run,
+                prompt_id=tree.prompt.id,
+                node=node.id,
+                messages=(*tree.prompt.messages, reply),
+            )
+            if is_encodable(answer):
+                answers[tree.prompt.id] = answer
+    return sorted(answers.values(), key=lambda a: sort_key(settings.seed, "answer", a.prompt_id))
 
 
 def _judge_pairs(settings: BuildSettings) -> tuple[list[Pair], JudgePairs | None]:
@@ -177,6 +204,7 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
         )
     if RFT_FILE in report.files:
         lines.append(f"refiner examples: {sum(report.examples.values())} ({counts})")
+        lines += [f"own answers: {report.answers}"] * (report.answers is not None)
     if similarity and longer:
         shorter = f", {report.pairs.cut} of them its beginning" if report.pairs.cut else ""
         lines.append(

@@ -126,6 +126,7 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "iterations": last,
         "methods": tuple(LOOP_METHODS),
         "one_model": False,
+        "own_answers": False,
         "judge_pairs": True,
         "meta_judge": "model",
         "by_iteration": (),

@@ -195,6 +195,7 @@ def _build(config: TrainConfig, home: Path) -> BuildSpec:
         comparison_run=str(home / "meta")
         if config.judge_pairs and config.meta_judge == "model"
         else "",
+        own_answers=config.own_answers,
         max_judgement_characters=config.max_judgement_characters,
         seed=config.seed,
         methods=config.methods,

@@ -58,7 +58,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "search": ("search", "cut_drafts"),
     "build": (
         *("methods", "pairs", "shuffle_labels", "quotas"),
-        *("length_control", "max_chosen_characters", "max_judgement_characters"),
+        *("length_control", "max_chosen_characters", "max_judgement_characters", "own_answers"),
         *("min_pairs", "max_pairs", "embedding_model"),
     ),
     "dpo": ("dpo",),
@@ -120,6 +120,9 @@ class TrainConfig(Settings):
     lowest themselves."""
     max_chosen_characters: int | None = setting(None, omit_default=True, ge=1)
     """With `best_worst`: a pair with a longer chosen side is left out; null for none."""
+    own_answers: bool = setting(False, omit_default=True)
+    """With `one_model`: whether `rft` also learns to answer as the model does after its refinements: of each prompt the
+    refinement that passes, else a draft that does (SELF)."""
     judge_pairs: bool = setting(False, omit_default=True)
     """With `one_model`: whether `dpo` also prefers better judgements to worse ones (Meta-Rewarding). Of each prompt the
     response on which the judge disagrees most with itself is judged again, `decode.votes` times."""
@@ -202,6 +205,8 @@ class TrainConfig(Settings):
     @model_validator(mode="after")
     def _one_model(self) -> Self:
         if not self.one_model:
+            if self.own_answers:
+                raise ValueError("own_answers train the actor by rft: add one_model: true")
             if self.judge_pairs:
                 raise ValueError(
                     "judge_pairs trains the judge by the actor's dpo: add one_model: true"
@@ -209,6 +214,8 @@ class TrainConfig(Settings):
             return self
         if self.judge_pairs and self.methods != ("dpo",):
             raise ValueError("judge_pairs are trained by dpo: add methods: [dpo]")
+        if self.own_answers and self.methods != ("rft",):
+            raise ValueError("own_answers are trained on by rft: add methods: [rft]")
         decode = self.decode
         if len(self.methods) > 1:
             raise ValueError("one_model is trained by one method: add methods: [dpo]")

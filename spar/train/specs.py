@@ -133,6 +133,7 @@ class BuildSpec(StageSpec):
     comparison_run: str = setting("", omit_default=True)
     """Run directory of their comparisons; "" where programs rank them."""
     max_judgement_characters: int | None = setting(None, omit_default=True)
+    own_answers: bool = setting(False, omit_default=True)
     seed: int
     methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
     pairs: Pairing

@@ -641,6 +641,8 @@ def test_one_model_plays_all_roles(method: str, tmp_path: Path, script: Script) 
         (["methods=[dpo]", "decode.refiner_model=R"], "one_model has no refiner of its own"),
         (["one_model=false", "judge_pairs=true"], "add one_model: true"),
         (["methods=[rft]", "judge_pairs=true"], "judge_pairs are trained by dpo"),
+        (["one_model=false", "own_answers=true"], "add one_model: true"),
+        (["methods=[dpo]", "own_answers=true"], "own_answers are trained on by rft"),
     ],
 )
 def test_one_model_has_one_training_and_no_refiner(changes: list[str], message: str) -> None:

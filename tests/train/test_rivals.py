@@ -11,7 +11,7 @@ import pytest
 
 from spar.store import read_trees
 from spar.templates.verdicts import parse_verdict
-from spar.train import dpo
+from spar.train import dpo, sft
 from spar.train.build import read_report
 from spar.train.loop import loop_pipeline
 from spar.train.pipeline import StageSelection, run_pipeline
@@ -30,10 +30,12 @@ SMALL = (
     *("prompts_per_iteration=6", "min_pairs=1", "benchmarks=[]", "decode.draft.max_tokens=40"),
     *("decode.votes=3", "decode.vote.max_tokens=120"),
     *("dpo.epochs=1", "dpo.batch=8", "dpo.micro_batch=8", "dpo.checkpoint_steps=0"),
+    *("rft.epochs=1", "rft.batch=8", "rft.micro_batch=8", "rft.checkpoint_steps=0"),
 )
 RECIPES = {
     "self-rewarding": ["draft", "judge", "build", "dpo"],
     "spin": ["draft", "build", "dpo"],
+    "self": ["draft", "judge", "search", "build", "rft"],
     "meta-rewarding": ["draft", "judge", "judgements", "build", "dpo"],
 }
 """Recipe to the stages of an iteration."""
@@ -46,7 +48,8 @@ def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]
     def work(stage: Stage, tick: Callable[[], None]) -> None:
         ran.append(stage.title)
         if isinstance(stage.spec, TrainingSpec):
-            dpo.train(stage.spec.settings)  # type: ignore[arg-type]
+            trainer = {"dpo": dpo, "rft": sft}[stage.name]
+            trainer.train(stage.spec.settings)
         else:
             execute(stage.spec)  # type: ignore[arg-type]
 
@@ -67,7 +70,7 @@ def interrupted(recipe: str, run: Path, *changes: str) -> list[dict[str, Any]]:
     stages = [f"1/{name}" for name in RECIPES[recipe][: RECIPES[recipe].index("build") + 1]]
     assert go(recipe, run, *changes, stop_after="draft") == stages[:1]
     assert go(recipe, run, *changes, stop_after="build") == stages[1:]
-    return rows_of(run)
+    return rows_of(run, RECIPES[recipe][-1])
 
 
 def test_self_rewarding_prefers_what_the_model_scores_higher(tmp_path: Path) -> None:
@@ -96,6 +99,29 @@ def test_spin_prefers_the_programs_text_to_the_models(tmp_path: Path) -> None:
         assert passes(row["chosen"][0]["content"], tree.prompt)
         assert row["rejected"][0]["content"] == tree.nodes[0].response
         assert tree.nodes[0].judgement is None
+
+
+def test_self_learns_the_answers_that_its_judgement_passes(tmp_path: Path) -> None:
+    """A refinement where the draft failed and it passes, else a draft that passed, behind the refiner's own examples."""
+    run = tmp_path / "run"
+    rows = interrupted("self", run, "prompts_per_iteration=12")
+    report = read_report(run / "iteration-1" / "build")
+    assert report.answers is not None and report.answers > 0
+    answers = rows[len(rows) - report.answers :]
+    assert all(row["kind"] == "refine" for row in rows[: len(rows) - report.answers])
+    trees = {
+        name: {tree.prompt.id: tree for tree in read_trees(run / "iteration-1" / stage)}
+        for name, stage in (("drafts", "judge"), ("search", "search"))
+    }
+    for row in answers:
+        tree = trees[row["run"]][row["prompt_id"]]
+        node = tree.nodes[row["node"]]
+        assert node.judgement is not None and node.judgement.passed(tree.gate)
+        *prompt, reply = row["messages"]
+        assert prompt == [message.model_dump() for message in tree.prompt.messages]
+        assert reply == {"role": "assistant", "content": node.response}
+    assert {row["run"] for row in answers} == {"drafts", "search"}
+    assert len({row["prompt_id"] for row in answers}) == len(answers)
 
 
 def test_meta_rewarding_builds_pairs_of_judgements_too(tmp_path: Path) -> None:
@@ -137,9 +163,9 @@ def test_two_iterations_with_their_trainings(
     ran = go(recipe, run, "iterations=2")
     assert ran == [f"{n}/{name}" for n in (1, 2) for name in stages]
     assert {state.state for state in read_loop(run).stages} == {"done"}
-    model = run / "iteration-1" / "dpo" / "model"
+    model = run / "iteration-1" / stages[-1] / "model"
     for name in stages[: stages.index("build")]:
         manifest = json.loads((run / "iteration-2" / name / "run.json").read_text())
         assert {manifest["models"][role] for role in ("actor", "judge")} == {str(model)}
-    assert rows_of(run, iteration=2)
+    assert rows_of(run, stages[-1], iteration=2)
     assert go(recipe, run, "iterations=2") == []

@@ -55,7 +55,7 @@ def export(
     folder: Path,
     *,
     pairs: Sequence[Pair] | None,
-    examples: Sequence[RefinerExample] | None,
+    examples: Sequence[Conversation] | None,
 ) -> dict[str, str]:
     """Write both files, each replaced as a whole; returns file name to the SHA-256 of its bytes.
 
@@ -178,8 +178,8 @@ def _sharegpt(message: Message) -> Row:
     return {"from": _SHAREGPT[message.role], "value": message.content}
 
 
-_ROWS: Mapping[ExportFormat, tuple[Callable[[Pair], Row], Callable[[RefinerExample], Row]]] = {
-    "trl": (_trl_pair, RefinerExample.model_dump),
+_ROWS: Mapping[ExportFormat, tuple[Callable[[Pair], Row], Callable[[Conversation], Row]]] = {
+    "trl": (_trl_pair, _plain_example),
     "llamafactory": (_sharegpt_pair, _sharegpt_example),
-    "jsonl": (Pair.model_dump, RefinerExample.model_dump),
+    "jsonl": (Pair.model_dump, _plain_example),
 }

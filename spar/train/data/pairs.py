@@ -132,6 +132,12 @@ def solution(tree: SearchTree) -> Node | None:
     return answer if answer is not None and passes(answer, tree) else None
 
 
+def passing_draft(tree: SearchTree, seed: int) -> Node | None:
+    """One of a prompt's passing drafts, drawn by `seed`; None where none passes."""
+    passing = [node for node in tree.children(None) if passes(node, tree)]
+    return _draw(passing, seed, tree, "passing") if passing else None
+
+
 def passes(node: Node, tree: SearchTree) -> bool:
     """Whether a node was judged and passes the tree's gate."""
     return node.judgement is not None and node.judgement.passed(tree.gate)

@@ -58,6 +58,8 @@ class BuildSettings:
     """Run directory of judgements to make pairs of as well."""
     comparison_run: Path | None = None
     """Run directory of their comparisons; None where programs rank them."""
+    own_answers: bool = False
+    """Whether `rft` also learns to answer, from the answers that passed."""
     max_judgement_characters: int | None = None
     """A pair whose chosen judgement is longer is left out."""
     methods: tuple[str, ...] = tuple(LOOP_METHODS)
