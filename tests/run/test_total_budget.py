@@ -19,7 +19,6 @@ from spar.infer.engines.fake import FakeEngine
 from spar.infer.rounds import Standing, grants
 from spar.infer.search import run_search
 from spar.infer.summary import Summary, responses_spent
-from spar.plugins import STRATEGIES
 from spar.run.build import make_manifest, open_roles, search_settings
 from spar.run.decoding import source_of
 from spar.run.engine_pool import EnginePool
@@ -28,6 +27,7 @@ from spar.run.session import Run
 from spar.store import RunStore, read_trees
 from spar.types import SearchTree
 from tests.fakes import DelayedEngine, World, make_prompt, timeless
+from tests.strategies import SEARCHED
 
 PROMPTS = [make_prompt(f"Line {i}.", str(i)) for i in range(8)]
 WORLD = World(yes=0.4, broken=0.1)
@@ -86,10 +86,12 @@ def trees_of(directory: Path) -> dict[str, SearchTree]:
     return {tree.prompt.id: timeless(tree) for tree in trees}
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-async def test_every_strategy_spends_the_total_and_no_more(strategy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strategy", "options"), SEARCHED)
+async def test_every_strategy_spends_the_total_and_no_more(
+    strategy: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     """Whatever the order of replies, the trees are the same; what is left had nothing to be spent on."""
-    config = config_of(strategy=strategy)
+    config = config_of(strategy=strategy, strategy_args=options)
     summary = await start(tmp_path / "a", config, MortalEngine(1))
     await start(tmp_path / "b", config, MortalEngine(2))
     trees = trees_of(tmp_path / "a")
@@ -100,25 +102,26 @@ async def test_every_strategy_spends_the_total_and_no_more(strategy: str, tmp_pa
     assert spent == 40 or not unspent
 
 
-@pytest.mark.parametrize("strategy", sorted({*STRATEGIES} - {"greedy"}))
+@pytest.mark.parametrize(("strategy", "options"), [s for s in SEARCHED if s[0] != "greedy"])
 async def test_a_later_round_makes_the_tree_of_the_larger_budget(
-    strategy: str, tmp_path: Path
+    strategy: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
     """As a plain search with that budget, without asking again for what the record holds."""
     engine = MortalEngine(1)
-    summary = await start(tmp_path, config_of(strategy=strategy), engine)
+    config = config_of(strategy=strategy, strategy_args=options)
+    summary = await start(tmp_path, config, engine)
     trees = trees_of(tmp_path)
     raised = [tree for tree in trees.values() if len(tree.rounds) > 1]
     assert raised
     assert engine.num_calls == summary.usage.calls
     for tree in raised:
-        plain = await start_plain(tree, strategy)
+        plain = await start_plain(tree, config)
         assert tree.model_copy(update={"rounds": ()}) == plain
 
 
-async def start_plain(tree: SearchTree, strategy: str) -> SearchTree:
+async def start_plain(tree: SearchTree, of_run: DecodeConfig) -> SearchTree:
     """The search of a tree's prompt with its last budget, from the start."""
-    config = config_of(strategy=strategy, budget=tree.rounds[-1][0], total_budget=None)
+    config = of_run.model_copy(update={"budget": tree.rounds[-1][0], "total_budget": None})
     engines = Engines(
         config,
         opened=dict.fromkeys(deployments(config).values(), InstrumentedEngine(FakeEngine(WORLD))),
