@@ -314,6 +314,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
         "verifier": "spar.infer.judges:VERIFIER",
         "hybrid": "spar.infer.hybrid_judge:HYBRID",
         "scale": "spar.infer.scale_judge:SCALE",
+        "checklist": "spar.infer.checklist_judge:CHECKLIST",
     },
 )
 """Name to `spar.infer.judges.JudgeSpec`, or a function of a prompt and a response, or a judge."""

@@ -17,15 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import add, attrgetter, not_, sub
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-)
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, StrictBool
 
 SCHEMA_VERSION = 1
 """Incremented when a reader of the previous version would misread a line."""
@@ -40,7 +32,7 @@ def _require_text(value: Any) -> str:
 Text = Annotated[str, PlainValidator(_require_text)]
 """A string that pydantic does not change; its own `str` rejects lone surrogates."""
 
-Statistic = StrictBool | StrictInt | StrictFloat | Text
+Statistic = StrictBool | Annotated[int, Strict()] | Annotated[float, Strict()] | Text
 """A number or a text that a strategy computed; a number is finite."""
 
 ChatRole = Literal["system", "user", "assistant"]
@@ -136,7 +128,7 @@ _usage_values = attrgetter(*_USAGE_FIELDS)
 
 
 class Finding(Record):
-    """One constraint of a prompt held against a response by a program."""
+    """One constraint of a prompt held against a response, by a program or by votes on it alone."""
 
     type: Text
     """The constraint's type, such as `length_constraints:number_words`."""
@@ -145,7 +137,9 @@ class Finding(Record):
     met: bool
     """Whether the response meets it."""
     found: Text = Field(default="", exclude_if=not_)
-    """What the program found, such as a count; "" where it cannot say, and then left out of the file."""
+    """What was found, such as a count; "" where nothing can be said, and then left out of the file."""
+    share: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Share of yes among the votes on it; None, and left out of the file, where a program decided."""
 
     @property
     def line(self) -> str:
@@ -157,7 +151,7 @@ class Judgement(Record):
     """The verdicts on one response: a model's votes, a program's findings, or both."""
 
     verdicts: tuple[bool | None, ...]
-    """One entry per vote, in order: yes, no, or None if no verdict could be parsed; () where only programs judged."""
+    """One entry per vote, in order: yes, no, or None if no verdict could be parsed; () where all is in `findings`."""
     critique: Text
     """Text of the first vote on the majority side, and of the findings; the refine conversation continues it."""
     dissent: Text | None = None
@@ -169,7 +163,7 @@ class Judgement(Record):
     cut: tuple[int, ...] = Field(default=(), exclude_if=not_)
     """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
     findings: tuple[Finding, ...] = Field(default=(), exclude_if=not_)
-    """What programs found, constraint by constraint; left out of the file where no program judged."""
+    """What programs, or votes on each, found constraint by constraint; left out of the file if nothing was."""
 
     @property
     def num_yes(self) -> int:
@@ -188,7 +182,7 @@ class Judgement(Record):
 
     @property
     def has_votes(self) -> bool:
-        """Whether a model judged, alone or after the programs."""
+        """Whether a model judged the whole response, alone or after the programs."""
         return bool(self.verdicts) or self.probability is not None
 
     @property
@@ -202,27 +196,28 @@ class Judgement(Record):
     def score(self) -> float:
         """What a search ranks by, in [0, 1]: the votes' share of yes, or the share of constraints met.
 
-        Where there are both, the votes count as one more constraint, met to their share.
+        Where there are both, the votes count as one more constraint. One that is voted on is met to its share of yes.
         """
+        met = sum(each.met if each.share is None else each.share for each in self.findings)
         if self.has_votes or not self.findings:
-            return (self.num_met + self.vote_share) / (len(self.findings) + 1)
-        return self.num_met / len(self.findings)
+            return (met + self.vote_share) / (len(self.findings) + 1)
+        return met / len(self.findings)
 
-    @property
-    def _by_programs(self) -> bool | None:
-        """What programs decide without votes: a No, or a Yes where no model judged; None where it is for the votes."""
-        all_met = self.num_met == len(self.findings)
+    def _by_findings(self, gate: float) -> bool | None:
+        """What findings decide alone: a No, or a Yes without votes on the whole; None where it is for these."""
+        all_met = all(f.met if f.share is None else f.share > gate for f in self.findings)
         return None if all_met and (self.has_votes or not self.findings) else all_met
 
     @property
     def verdict(self) -> bool | None:
         """Whether every constraint is met and most votes say yes; None on a tie, or where no vote was parsed."""
         is_tie = self.probability is None and 2 * self.num_yes == self.num_parsed
-        return None if is_tie and self._by_programs is None else self.passed(0.5)
+        return None if is_tie and self._by_findings(0.5) is None else self.passed(0.5)
 
     def passed(self, gate: float) -> bool:
-        """Whether every constraint is met, and the votes' share, if a model judged, is strictly above `gate`."""
-        return self.vote_share > gate if self._by_programs is None else self._by_programs
+        """Whether every constraint is met, and each share of votes, if a model judged, is strictly above `gate`."""
+        by_findings = self._by_findings(gate)
+        return self.vote_share > gate if by_findings is None else by_findings
 
 
 class Node(Record):

@@ -69,7 +69,14 @@ usages = st.builds(
     seconds=st.floats(0, 1e6),
 )
 
-findings = st.builds(Finding, type=any_text, constraint=any_text, met=st.booleans(), found=any_text)
+findings = st.builds(
+    Finding,
+    type=any_text,
+    constraint=any_text,
+    met=st.booleans(),
+    found=any_text,
+    share=st.none() | st.floats(0, 1),
+)
 
 judgements = st.builds(
     Judgement,

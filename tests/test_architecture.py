@@ -235,7 +235,7 @@ PLUGIN_NAMES = {
         "ab-mcts",
     ),
     *("hf", "vllm", "openai", "ray", "fake"),
-    *("votes", "logprob", "verifier", "hybrid", "scale"),
+    *("votes", "logprob", "verifier", "hybrid", "scale", "checklist"),
 }
 SETTING_NAMES = {("spar/run/keywords.py", "verifier")}
 """A keyword argument of the API that is called as a judge is."""

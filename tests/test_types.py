@@ -182,6 +182,29 @@ def test_programs_pass_what_meets_every_constraint(
     assert judgement.verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("shares", "gate", "passed"),
+    [
+        ((1, 0.6), 0.5, True),
+        ((1, 0.6), 0.6, False),
+        ((1, 0.5), 0.5, False),
+        ((0.6, None), 0.5, True),
+    ],
+)
+def test_votes_on_each_constraint_pass_one_by_one(
+    shares: tuple[float | None, ...], gate: float, passed: bool
+) -> None:
+    """The score is the mean share, a program's finding being all or nothing; each share must be above the gate."""
+    findings = tuple(
+        finding.model_copy(update={"share": share})
+        for finding, share in zip(make_findings(True, True), shares, strict=True)
+    )
+    judgement = Judgement(verdicts=(), critique="", findings=findings)
+    assert judgement.score == pytest.approx(sum(1 if s is None else s for s in shares) / 2)
+    assert judgement.passed(gate) is passed
+    assert judgement.verdict is (0.5 not in shares)
+
+
 @given(st.integers(1, 5), st.floats(0, 1), st.data())
 def test_no_failing_response_outranks_a_passing_one(
     constraints: int, gate: float, data: st.DataObject

@@ -214,7 +214,7 @@ class SamplingGroup(Settings):
     refine: SamplingConfig = setting(SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=3072))
     """Refinements. Paper and code: 0.7, 1.0, 3072."""
     templates: str = setting("")
-    """Folder with a judge.txt, refine.txt or merge.txt to use instead of spar's."""
+    """Folder with a judge.txt, refine.txt or another template to use instead of spar's."""
     chat_template_args: dict[str, Any] = setting({}, flag="chat-template-arg", omit_default=True)
     """Variable of the models' chat template, such as enable_thinking=false; sent to servers as
     chat_template_kwargs. Repeatable."""

@@ -41,6 +41,8 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
     is_program = "refiner" in spec.roles and "refiner" not in roles
     drafts = spec.num_drafts(config.total_budget or config.budget) * (num_prompts // trees)
     written = min(responses, drafts) if is_program else responses
+    if "judge" in roles:
+        written += judge.shared_calls * (num_prompts // trees)
     once = written + responses * votes
     retried = written + refined * (REFINE_ATTEMPTS - 1) + responses * votes * judge.attempts
     return trees * once, trees * retried
@@ -52,10 +54,15 @@ def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
     critique = Judgement(verdicts=(False,), critique="(the stored critique)")
     draft = Node(id=0, parent=None, depth=0, response="(the draft)", judgement=critique)
     once, retried = most_calls(config, num_prompts)
-    judging = conversation(judge_messages(templates, prompt, draft.response))
-    if not JUDGES.spec(config.judge).uses_model:
+    judge = JUDGES.spec(config.judge)
+    if judge.conversations is None:
+        judging = conversation(judge_messages(templates, prompt, draft.response))
+    else:
+        sent = judge.conversations(config, templates, prompt, draft.response)
+        judging = "\n\n".join(map(conversation, sent))
+    if not judge.uses_model:
         judging = f"{config.judge} calls no model"
-    elif not JUDGES.spec(config.judge).asks_model(prompt):
+    elif not judge.asks_model(prompt):
         judging = (
             f"{config.judge} calls no model for this prompt: programs check all its constraints"
         )

@@ -63,26 +63,45 @@ class HybridJudge:
     async def _judge(
         self, prompt: Prompt, response: str, seeds: Seeds, report: Report | None
     ) -> tuple[Judgement, Usage]:
-        known = known_part(prompt)
-        if known.prompt is None:
-            return await judge_reporting(self.voting, prompt, response, seeds, report)
-        findings = verify_prompt(response, known.prompt)
-        if not findings:
-            require_checkable([prompt])
-        if not known.is_partial or not all(finding.met for finding in findings):
-            return Judgement(verdicts=(), critique=critique(findings), findings=findings), Usage()
+        findings, judgement = judge_by_programs(prompt, response)
+        if judgement is not None:
+            return judgement, Usage()
 
         def report_whole(votes: Judgement | None) -> None:
             assert report is not None
-            report(votes and _with_findings(votes, findings))
+            report(votes and with_findings(votes, findings))
 
         votes, usage = await judge_reporting(
             self.voting, prompt, response, seeds, report and report_whole
         )
-        return _with_findings(votes, findings), usage
+        return with_findings(votes, findings), usage
 
 
-def _with_findings(votes: Judgement, findings: tuple[Finding, ...]) -> Judgement:
+def judge_by_programs(
+    prompt: Prompt, response: str
+) -> tuple[tuple[Finding, ...], Judgement | None]:
+    """What programs find in a response, and their judgement; None where the model decides on the rest.
+
+    Raises
+    ------
+    UsageError
+        A program knows a constraint and cannot check it.
+    """
+    known = known_part(prompt)
+    if known.prompt is None:
+        return (), None
+    findings = verify_prompt(response, known.prompt)
+    if not findings:
+        require_checkable([prompt])
+    if known.is_partial and all(finding.met for finding in findings):
+        return findings, None
+    return findings, Judgement(verdicts=(), critique=critique(findings), findings=findings)
+
+
+def with_findings(votes: Judgement, findings: tuple[Finding, ...]) -> Judgement:
+    """Votes on what programs leave open, together with what these found."""
+    if not findings:
+        return votes
     # The vote's text comes last: its verdict is the reply's.
     text = "\n".join([*finding_lines(findings), "", votes.critique])
     return votes.model_copy(update={"critique": text, "findings": findings})
@@ -94,7 +113,7 @@ def require_checkable(prompts: Iterable[Prompt]) -> None:
         known = known_part(prompt).prompt
         if known is not None and (reason := unverifiable(known)):
             raise UsageError(
-                f"--judge hybrid cannot check row {row}, prompt {prompt.id!r}: {reason}; correct this, leave the "
+                f"the judge's programs cannot check row {row}, prompt {prompt.id!r}: {reason}; correct this, leave the "
                 "constraint out, or use --judge votes"
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -275,6 +275,10 @@ def as_judgement(verdict: Verdict) -> Judgement:
     return Judgement(verdicts=(score > 0.5,), critique=text, probability=probability)
 
 
+Conversations = Callable[["DecodeConfig", Templates, Prompt, str], Sequence[tuple[Message, ...]]]
+"""From settings, templates, a prompt and a response to the conversations that a judge sends."""
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeSpec:
     """A judge, and what spar must know of it before it judges."""
@@ -285,6 +289,8 @@ class JudgeSpec:
     """Whether it calls the judge's model, which is then loaded."""
     calls: Callable[[DecodeConfig], int] = lambda config: config.votes
     """Calls of a judgement when every reply can be parsed; at most, where some judgements need none."""
+    shared_calls: int = 0
+    """Calls that the judgements of a tree share, each made once (`spar.infer.tree_judge`)."""
     attempts: int = JUDGE_ATTEMPTS
     """How often at most it calls again where no verdict can be parsed."""
     options: type[BaseModel] | None = None
@@ -295,6 +301,12 @@ class JudgeSpec:
     """Whether the model may be called for a prompt, where programs decide on some alone; None: for every prompt."""
     conversation: Callable[[Templates, Prompt, str], tuple[Message, ...]] | None = None
     """What the model is asked for one judgement of a response, where judgements can be compared; else None."""
+    templates: tuple[str, ...] = ()
+    """Templates that it uses besides those of every run, for the manifest."""
+    validate: Callable[[DecodeConfig], None] | None = None
+    """Raises `UsageError` for settings that it cannot have; called before a model is loaded."""
+    conversations: Conversations | None = None
+    """What it sends about a response, for `--dry-run`; None: what every judge of whole responses sends."""
 
     def asks_model(self, prompt: Prompt) -> bool:
         """Whether the judge's model may be called for this prompt."""

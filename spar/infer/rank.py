@@ -19,7 +19,10 @@ PRIOR = 0.5
 
 
 def evidence(judgement: Judgement) -> tuple[float, float]:
-    """How much speaks for a response and against it: votes, constraints, or a probability and its rest."""
+    """How much speaks for a response and against it: votes, constraints, or a probability and its rest.
+
+    A constraint counts once, however many votes there were on it.
+    """
     if judgement.findings:
         total = len(judgement.findings) + judgement.has_votes
     else:

@@ -23,6 +23,7 @@ from spar.infer.roles import REFINE_ATTEMPTS, AttemptFailed, Generation, Roles, 
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.seeds import derive
 from spar.infer.strategy import Plan, SearchConfig, Strategy
+from spar.infer.tree_judge import TreeJudge, open_for_tree
 from spar.infer.work import Merge, merging
 from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage
 
@@ -248,6 +249,26 @@ class _Continued:
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         make = self.roles.judge.judge
         return await _held_or_made(self.record.judge, make, prompt, response, seeds)
+
+    def for_tree(self, prompt: Prompt, judged: Sequence[Judgement]) -> TreeJudge | None:
+        held = [judgement for judgement, _ in self.record.judged.values()]
+        judge = open_for_tree(self.roles.judge, prompt, [*judged, *held])
+        return judge and _ContinuedJudge(self.record, judge)
+
+
+@dataclass(frozen=True, slots=True)
+class _ContinuedJudge:
+    """The judge of a tree that goes on: a record, and who judges what it lacks."""
+
+    record: _Record
+    inner: TreeJudge
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        make = self.inner.judge
+        return await _held_or_made(self.record.judge, make, prompt, response, seeds)
+
+    def claim(self, response: str | None) -> Usage:
+        return self.inner.claim(response)
 
 
 async def _held_or_made(

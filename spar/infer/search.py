@@ -349,7 +349,7 @@ class _Search:
         if generation.response in self._charged:
             return Usage()
         self._charged.add(generation.response)
-        return judge_usage
+        return judge_usage + self._work.claim_shared(generation.response)
 
 
 def refines_early(settings: SearchSettings, roles: Roles) -> bool:

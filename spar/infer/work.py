@@ -19,6 +19,7 @@ from spar.infer.roles import (
     UsageCounter,
 )
 from spar.infer.seeds import derive
+from spar.infer.tree_judge import open_for_tree
 from spar.types import Judgement, Node, Prompt, Role, Usage
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Work:
         self.on_judged: Callable[[object], None] | None = None
         """Called when a response has been judged."""
         self._prompt, self._seed = prompt, seed
+        self._sharing = open_for_tree(roles.judge, prompt, [*known.values()])
 
     async def write(self, attempt: Attempt) -> Generation:
         """A draft, or a refinement of one or two nodes."""
@@ -90,6 +92,12 @@ class Work:
         for response, task in self.judging.items():
             if response not in charged:
                 self.count_finished("judge", task, lambda result: result[1])
+        if (shared := self.claim_shared(None)) != Usage():
+            self.count_cancelled("judge", UsageCounter(shared))
+
+    def claim_shared(self, response: str | None) -> Usage:
+        """What work that judgements share cost, once (`spar.infer.tree_judge.TreeJudge.claim`)."""
+        return Usage() if self._sharing is None else self._sharing.claim(response)
 
     def count_finished(
         self, role: Role, task: asyncio.Task[T], usage_of: Callable[[T], Usage]
@@ -109,7 +117,8 @@ class Work:
         seeds = partial(derive, self._seed, self._prompt.id, response, "judge")
         report = self.report and partial(self.report, response)
         try:
-            return await judge_reporting(self.roles.judge, self._prompt, response, seeds, report)
+            judge = self._sharing or self.roles.judge
+            return await judge_reporting(judge, self._prompt, response, seeds, report)
         except asyncio.CancelledError:
             self.count_cancelled("judge", counter)
             raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from spar import __version__
 from spar.config import FREE, DecodeConfig
-from spar.infer.judges import JudgeSettings
+from spar.infer.judges import JudgeSettings, JudgeSpec
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig, StrategySpec
@@ -33,10 +33,8 @@ def open_templates(config: DecodeConfig) -> Templates:
 def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
     """Actor, judge and refiner, each with its model's engine."""
     templates = open_templates(config)
-    judge, refiner = JUDGES.spec(config.judge), REFINERS.spec(config.refiner or "model")
-    judge_options = parse_options(
-        judge.options, config.judge_args, flag="--judge-arg", name=config.judge
-    )
+    judge, judge_options = judge_with(config)
+    refiner = REFINERS.spec(config.refiner or "model")
     judging = JudgeSettings(
         engine=engines.get("judge"),
         sampling=sampling_of(config, config.vote),
@@ -49,6 +47,21 @@ def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
         judge=judge.open(judging, judge_options),
         refiner=refiner.make(engines.get("refiner"), sampling_of(config, config.refine), templates),
     )
+
+
+def judge_with(config: DecodeConfig) -> tuple[JudgeSpec, Any]:
+    """The judge of a run, and its options.
+
+    Raises
+    ------
+    UsageError
+        There is no such judge, or an option or another setting that it does not take.
+    """
+    spec = JUDGES.spec(config.judge)
+    options = parse_options(spec.options, config.judge_args, flag="--judge-arg", name=config.judge)
+    if spec.validate is not None:
+        spec.validate(config)
+    return spec, options
 
 
 def strategy_with(name: str, arguments: Mapping[str, Any]) -> StrategySpec:
@@ -84,6 +97,10 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
 
 def make_manifest(config: DecodeConfig) -> Manifest:
     """What the run is, for `run.json`."""
+    more_templates = [
+        *["merge"] * STRATEGIES.spec(config.strategy).merges,
+        *judge_with(config)[0].templates,
+    ]
     manifest = Manifest(
         spar_version=__version__,
         config=config.stored(),
@@ -91,7 +108,7 @@ def make_manifest(config: DecodeConfig) -> Manifest:
         git_commit=git_commit(),
         packages=package_versions(),
         models={role: shown_model(name) for role, name in models(config).items()},
-        templates=open_templates(config).digests(merges=STRATEGIES.spec(config.strategy).merges),
+        templates=open_templates(config).digests(more_templates),
         objects=_objects(config),
         seed=config.seed,
     )

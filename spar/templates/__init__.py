@@ -3,7 +3,8 @@
 `judge.txt` has the fields `{instruction}` and `{response}`; `refine.txt` has none, since the refine
 conversation already contains both. `merge.txt`, which replaces it where two responses are merged into one, has
 `{response}` and `{critique}` for the other one. Rendering is one pass: a brace, a quote or a field name inside a prompt
-or a response is plain text. A folder passed with `--templates` replaces the files that it has.
+or a response is plain text. `split.txt`, `checklist.txt` and `requirement.txt` are the judge `checklist`'s, whose field
+`{checked}` is empty where programs check nothing. A folder passed with `--templates` replaces the files that it has.
 
 In prompts and responses the markers of verdicts and refinements are escaped by an invisible word joiner,
 so that a quoted marker is never parsed. `unescape_markers` removes it from a refinement.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -27,8 +28,13 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "judge": ("instruction", "response"),
     "refine": (),
     "merge": ("response", "critique"),
+    "split": ("instruction", "checked"),
+    "checklist": ("instruction", "response", "requirements"),
+    "requirement": ("instruction", "response", "requirement"),
 }
 """Template name to its required fields."""
+
+_OF_EVERY_RUN = ("judge", "refine")
 
 NARROW = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x3000: 0x20}
 """For `str.translate`: full-width letters and signs to their plain forms, one character for one."""
@@ -51,6 +57,9 @@ class Templates:
     judge: str
     refine: str
     merge: str
+    split: str
+    checklist: str
+    requirement: str
 
     def judge_prompt(self, messages: Sequence[Message], response: str) -> str:
         """The text that requests a verdict on `response` as the reply to `messages`."""
@@ -91,26 +100,23 @@ class Templates:
             Message(role="user", content=request),
         )
 
-    def digests(self, *, merges: bool = False) -> dict[str, str]:
+    def digests(self, more: Iterable[str] = ()) -> dict[str, str]:
         """Template name to the first 16 hex digits of its SHA-256, for the manifest.
 
         Parameters
         ----------
-        merges:
-            Whether responses are merged; else that template is no part of the run.
+        more:
+            Names of the templates that a run uses besides those of every run.
         """
-        texts = {"judge": self.judge, "refine": self.refine}
-        texts |= {"merge": self.merge} if merges else {}
+        names = dict.fromkeys([*_OF_EVERY_RUN, *more])
         return {
-            name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()
+            name: hashlib.sha256(getattr(self, name).encode()).hexdigest()[:16] for name in names
         }
 
     def changed_since(self, stored: Mapping[str, str]) -> list[str]:
         """The templates whose text is another than in a manifest; one that a run does not need is not in it."""
-        own, needed = self.digests(merges=True), self.digests()
-        return [
-            name for name in own if stored.get(name) != own[name] and name in {*needed, *stored}
-        ]
+        own, needed = self.digests(FIELDS), {*_OF_EVERY_RUN, *stored}
+        return [name for name in own if stored.get(name) != own[name] and name in needed]
 
 
 @lru_cache(maxsize=2048)
@@ -131,8 +137,9 @@ def load(folder: Path | None = None) -> Templates:
         The folder is missing or has no template, or a template lacks a field.
     """
     if folder is not None and not any(_is_file(folder / f"{name}.txt") for name in FIELDS):
+        others = [name for name in FIELDS if name not in _OF_EVERY_RUN]
         raise UsageError(
-            f"--templates {folder}: there is no judge.txt or refine.txt (or merge.txt); pass a folder with at least one of them"
+            f"--templates {folder}: there is no judge.txt or refine.txt (or {', '.join(f'{name}.txt' for name in others)}); pass a folder with at least one of them"
         )
     return Templates(**{name: read_template(name, FIELDS[name], folder) for name in FIELDS})
 

@@ -155,7 +155,8 @@ def _findings(title: str, findings: Sequence[Finding]) -> Section:
 
 
 def _found(finding: Finding) -> str:
-    return finding.line if finding.found else finding.constraint
+    share = "" if finding.share is None else f" ({finding.share:.0%} of its votes say yes)"
+    return (finding.line if finding.found else finding.constraint) + share
 
 
 def _strategy(node: Node) -> Iterator[Section]:

@@ -24,7 +24,7 @@ from spar.record.evaluation import Metric
 from spar.templates import escape_markers
 from spar.types import Judgement, Node, Prompt, SearchTree
 from tests.eval.memory import MemoryJobRunner, MemoryOutputs
-from tests.fakes import MUTE, NO, YES
+from tests.fakes import MUTE, NO, YES, make_findings
 from tests.strategies import any_text, marker_text
 
 PAIRS = (
@@ -226,6 +226,20 @@ def test_fewer_votes_are_read_off_a_run_with_more(three_pairs: None) -> None:
     assert (found["acc@1/Natural"], found["acc@3/Natural"]) == (0.5, 0.25)
     assert "acc@5/Natural" not in found
     assert scored.counts == {"undecided": 1, "unjudged": 1, "absent": 0}
+
+
+def test_findings_are_one_verdict(three_pairs: None) -> None:
+    """A judge of each requirement casts no vote on the whole; an output that it judged has its verdict."""
+    examples = Pointwise().load(EvalConfig())[:2]
+    trees = {}
+    for prompt, met in zip(examples, (True, False), strict=True):
+        tree = judged_tree(prompt, (True,))
+        judgement = Judgement(verdicts=(), critique="seen", findings=make_findings(True, met))
+        nodes = (tree.nodes[0].model_copy(update={"judgement": judgement}),)
+        trees[prompt.id] = tree.model_copy(update={"nodes": nodes})
+    scored = Pointwise().score(examples, MemoryOutputs({ANSWERS: trees}))
+    assert [example.passed for example in scored.examples] == [True, True]
+    assert scored.counts["unjudged"] == 0
 
 
 def judge_of_good(request: Request) -> str:

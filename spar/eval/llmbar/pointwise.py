@@ -138,7 +138,9 @@ def _votes_of(tree: SearchTree) -> Votes:
     judgement = tree.nodes[0].judgement
     if judgement is None:
         return Votes(usage=tree.usage)
-    return Votes(judgement.verdicts, judgement.critique, tree.usage)
+    # Programs and votes on requirements make one verdict, as one vote does.
+    verdicts = judgement.verdicts or (judgement.verdict,)
+    return Votes(verdicts, judgement.critique, tree.usage)
 
 
 def _example(prompt: Prompt, votes: Votes, sizes: Sequence[int]) -> Example:

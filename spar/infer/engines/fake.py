@@ -72,10 +72,13 @@ class FakeEngine:
         )
 
 
-def scripted_reply(request: Request) -> str:
-    """Drafts, verdicts and refinements in spar's format, derived from the request's seed.
+_REQUIRED = ("on the topic", "one line", "in plain words")
 
-    About a third of the responses pass: votes on one response mostly agree, by a hash of the prompt.
+
+def scripted_reply(request: Request) -> str:
+    """Drafts, verdicts, lists of requirements and refinements in spar's format, derived from the request's seed.
+
+    About a third of the responses pass, and of the requirements of one: votes mostly agree, by a hash of the prompt.
     """
     prompt = request.messages[-1].content
     digest = hashlib.blake2b(
@@ -83,10 +86,20 @@ def scripted_reply(request: Request) -> str:
     ).digest()
     if "[[start]]" in prompt:
         return f"To mend: wording.\nFinal Refined Output:\n[[start]]\nanswer {digest.hex()[:8]}\n[[end]]"
+    if prompt.endswith("### Requirements"):
+        return "\n".join(f"{number}. It is {what}." for number, what in enumerate(_REQUIRED, 1))
+    leaning = hashlib.blake2b(prompt.encode("utf-8", "replace")).digest()
+    verdicts = [
+        "Yes" if (most % 3 == 0) != (own < 40) else "No"
+        for most, own in zip(leaning, digest, strict=True)
+    ]
     if "Final Judgement" in prompt:
-        majority = hashlib.blake2b(prompt.encode("utf-8", "replace")).digest()[0] % 3 == 0
-        verdict = majority != (digest[0] < 40)
-        return f"- the wording: looked at.\nFinal Judgement: {'Yes' if verdict else 'No'}"
+        return f"- the wording: looked at.\nFinal Judgement: {verdicts[0]}"
+    if prompt.endswith("### Verification"):  # a checklist's
+        num = prompt.rpartition("### Requirements\n")[2].count("\n") - 1
+        return "\n".join(
+            f"{n}. looked at: {verdict}" for n, verdict in enumerate(verdicts[:num], 1)
+        )
     return f"answer {digest.hex()[:8]}"
 
 

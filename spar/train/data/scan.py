@@ -205,7 +205,7 @@ def open_source(run: SourceRun, directory: Path, folder: Path | None = None) -> 
         raise UsageError(
             f"{directory} was run with another {name}.txt (digest "
             f"{manifest.templates.get(name, 'unknown')}) than {folder or 'spar has'} "
-            f"({templates.digests(merges=True)[name]}); give the folder of its templates with --templates"
+            f"({templates.digests([name])[name]}); give the folder of its templates with --templates"
         )
     return Source(run, directory, manifest, templates)
 

@@ -1,0 +1,336 @@
+"""The judge `checklist`: the instruction is split into requirements, and each gets its own votes.
+
+The model splits the instruction once for all responses of a tree, greedily. Each vote is one reply with a line for
+every requirement, or, with `per_requirement`, one reply for each of them. Where no list can be read, responses are voted
+on as a whole, as by `votes`. Constraints of a prompt that programs know are checked by programs, as by `hybrid`: they
+decide alone where they know all or where one is not met, and else the model's list has what is left.
+
+The score is the share of requirements met, each to its share of yes; a response passes if every one is above the
+threshold. Decomposed judging: InFoBench (2401.03601), TICK (2410.03608). The prompts are spar's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spar.errors import UsageError
+from spar.findings import critique
+from spar.infer.cut_replies import count_cut
+from spar.infer.engine import Engine, Request
+from spar.infer.gather import gather
+from spar.infer.hybrid_judge import (
+    judge_by_programs,
+    needs_votes,
+    require_checkable,
+    with_findings,
+)
+from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec, VotesJudge
+from spar.infer.known_part import known_part
+from spar.infer.roles import USAGE_COUNTER, AttemptFailed, Seeds, UsageCounter, ask
+from spar.infer.seeds import run_of_seeds
+from spar.infer.votes import VOTE_RULES, Vote, cut_reason, empty_reason
+from spar.plugins import parse_options
+from spar.templates import Templates, render, transcript
+from spar.templates.checklist import (
+    RequirementAnswer,
+    parse_answer,
+    parse_answers,
+    parse_requirements,
+)
+from spar.types import Finding, Judgement, Message, Prompt, Usage
+from spar.verifiers import verify_prompt
+
+if TYPE_CHECKING:
+    from spar.config import DecodeConfig
+
+REQUIREMENT = "checklist"
+"""Type of the findings on requirements of the model's list."""
+
+
+class ChecklistOptions(BaseModel):
+    """`--judge-arg per_requirement=true --judge-arg max_requirements=5`."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    per_requirement: bool = False
+    """Whether each requirement has requests of its own, so that no answer leans on another: as many times the calls."""
+    max_requirements: int = Field(default=10, ge=1)
+    """Most requirements that are taken from the model's list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistJudge:
+    """Votes on each requirement of the instruction."""
+
+    settings: JudgeSettings
+    options: ChecklistOptions
+
+    @property
+    def engine(self) -> Engine:
+        """The model's engine."""
+        return self.settings.engine
+
+    def for_tree(self, prompt: Prompt, judged: Sequence[Judgement]) -> TreeChecklist:
+        """The judge of a tree, which splits the prompt once; not at all where a judgement has its requirements."""
+        checklist = TreeChecklist(self.settings, self.options, prompt)
+        for judgement in judged:
+            listed = [each.constraint for each in judgement.findings if each.type == REQUIREMENT]
+            if listed or judgement.has_votes:
+                checklist.requirements = tuple(listed)
+        return checklist
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Judge one response alone; splitting the instruction is part of its cost."""
+        checklist = self.for_tree(prompt, ())
+        try:
+            judgement, usage = await checklist.judge(prompt, response, seeds)
+        except AttemptFailed as error:
+            cost = error.usage + checklist.claim(response)
+            raise AttemptFailed(error.reason, error.text, cost) from error
+        return judgement, usage + checklist.claim(response)
+
+
+Answers = list[list[RequirementAnswer]]
+"""For each requirement the answers of the votes that could be read."""
+
+
+@dataclass(slots=True)
+class TreeChecklist:
+    """The requirements of one prompt, and the votes on the responses of its tree."""
+
+    settings: JudgeSettings
+    options: ChecklistOptions
+    prompt: Prompt
+    requirements: tuple[str, ...] | None = None
+    """None before the instruction is split, () if no list can be read."""
+    _split: asyncio.Task[tuple[str, ...]] | None = None
+    _cost: UsageCounter = field(default_factory=UsageCounter)
+    """What splitting has cost and no response has claimed."""
+    _needed_by: set[str] = field(default_factory=set)
+
+    async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
+        """Check by programs what they know; vote on the requirements unless that decides.
+
+        Raises
+        ------
+        AttemptFailed
+            No vote on some requirement can be read, or votes on the whole response decide nothing.
+        UsageError
+            A program knows a constraint and cannot check it.
+        """
+        findings, judgement = judge_by_programs(prompt, response)
+        if judgement is not None:
+            return judgement, Usage()
+        self._needed_by.add(response)
+        requirements = await self._split_once()
+        if not requirements:
+            votes, usage = await VotesJudge(self.settings).judge(prompt, response, seeds)
+            return with_findings(votes, findings), usage
+        vote = self._vote_on_each if self.options.per_requirement else self._vote_on_all
+        answers, usage = await vote(requirements, response, seeds)
+        findings += tuple(map(_finding, requirements, answers))
+        return Judgement(verdicts=(), critique=critique(findings), findings=findings), usage
+
+    def claim(self, response: str | None) -> Usage:
+        """What splitting cost, for the first response that asks and needed it."""
+        if response is not None and response not in self._needed_by:
+            return Usage()
+        usage, self._cost.usage = self._cost.usage, Usage()
+        return usage
+
+    async def _split_once(self) -> tuple[str, ...]:
+        if self.requirements is None:
+            self._split = self._split or asyncio.ensure_future(self._ask_for_requirements())
+            self.requirements = await self._split
+        return self.requirements
+
+    async def _ask_for_requirements(self) -> tuple[str, ...]:
+        USAGE_COUNTER.set(self._cost)  # this task's own: what it costs is no single response's
+        # Greedy and without a seed: whichever response asks first, the request is the same.
+        sampling = replace(self.settings.sampling, temperature=0.0, seed=None)
+        request = Request(split_messages(self.settings.templates, self.prompt), sampling)
+        (reply,), _ = await ask(self.settings.engine, [request])
+        most, is_cut = self.options.max_requirements, reply.finish == "length"
+        return parse_requirements(reply.text, most, is_cut=is_cut)
+
+    async def _vote_on_all(
+        self, requirements: Sequence[str], response: str, seeds: Seeds
+    ) -> tuple[Answers, Usage]:
+        """Votes with a line for each requirement; more rounds where one has no answer in any of them."""
+        templates, sampling = self.settings.templates, self.settings.sampling
+        messages = checklist_messages(templates, self.prompt, response, requirements)
+        answers: Answers = [[] for _ in requirements]
+        usage, votes = Usage(), list[Vote]()
+        for attempt in range(JUDGE_ATTEMPTS):
+            requests = self._round(messages, seeds(attempt))
+            replies, usage = await ask(self.settings.engine, requests, usage)
+            votes = []
+            for reply in replies:
+                lines = parse_answers(reply.text, len(requirements))
+                for of_requirement, line in zip(answers, lines, strict=True):
+                    of_requirement += [line] if line else []
+                is_cut = reply.finish == "length" and None in lines
+                votes.append(Vote(reply.text, None, is_cut, reply.empty_reason))
+            usage += count_cut("judge", [vote.is_cut for vote in votes], sampling.max_tokens)
+            if all(answers):
+                return answers, usage
+        raise self._undecided(requirements, answers, votes, usage)
+
+    async def _vote_on_each(
+        self, requirements: Sequence[str], response: str, seeds: Seeds
+    ) -> tuple[Answers, Usage]:
+        """Votes on each requirement by itself, all at the same time."""
+        tasks = [
+            asyncio.ensure_future(self._vote_on(requirement, response, seeds))
+            for requirement in requirements
+        ]
+        results = await gather(tasks, lambda _: False)
+        usage = sum((cost for _, cost, _ in results), Usage())
+        for _, _, refused in results:
+            if refused is not None:
+                raise AttemptFailed(refused.reason, refused.text, usage)
+        answers: Answers = [
+            [answer for vote in votes if (answer := parse_answer(vote.text, response))]
+            for votes, _, _ in results
+        ]
+        if not all(answers):
+            votes = [vote for votes, _, _ in results for vote in votes]
+            raise self._undecided(requirements, answers, votes, usage)
+        return answers, usage
+
+    async def _vote_on(
+        self, requirement: str, response: str, seeds: Seeds
+    ) -> tuple[list[Vote], Usage, AttemptFailed | None]:
+        """Votes on one requirement, what they cost, and why they were refused, if they were."""
+        messages = requirement_messages(self.settings.templates, self.prompt, response, requirement)
+        votes, usage = list[Vote](), Usage()
+        cast = VOTE_RULES[self.settings.vote_rule]
+        try:
+            for attempt in range(JUDGE_ATTEMPTS):
+                requests = self._round(messages, seeds(attempt))
+                votes, usage = await cast(self.settings.engine, requests, usage, response)
+                if any(vote.verdict is not None for vote in votes):
+                    break
+        except AttemptFailed as refused:
+            return [], refused.usage, refused
+        return votes, usage, None
+
+    def _round(self, messages: tuple[Message, ...], first: int | None) -> list[Request]:
+        sampling = self.settings.sampling
+        return [
+            Request(messages, replace(sampling, seed=seed))
+            for seed in run_of_seeds(first, self.settings.votes)
+        ]
+
+    def _undecided(
+        self, requirements: Sequence[str], answers: Answers, votes: Sequence[Vote], usage: Usage
+    ) -> AttemptFailed:
+        missing = [text for text, own in zip(requirements, answers, strict=True) if not own]
+        reason = (
+            f"no vote of {JUDGE_ATTEMPTS} rounds of {self.settings.votes} can be read on {len(missing)} of "
+            f"{len(requirements)} requirements, such as {missing[0]!r}"
+        )
+        reason += cut_reason(usage, self.settings.sampling) + empty_reason(votes)
+        return AttemptFailed(reason, votes[0].text, usage)
+
+
+def split_messages(templates: Templates, prompt: Prompt) -> tuple[Message, ...]:
+    """The conversation that requests the requirements of a prompt, but for those that programs check."""
+    known = known_part(prompt).prompt
+    # How a constraint reads does not depend on the response that it is checked on.
+    findings = verify_prompt("x", known) if known else ()
+    lines = [f"- {finding.constraint}" for finding in findings]
+    checked = "\n".join(["", "Leave out what programs check already:", *lines, ""])
+    text = render(
+        templates.split,
+        instruction=transcript(prompt.messages),
+        checked=checked if lines else "",
+    )
+    return (Message(role="user", content=text),)
+
+
+def checklist_messages(
+    templates: Templates, prompt: Prompt, response: str, requirements: Sequence[str]
+) -> tuple[Message, ...]:
+    """The conversation that requests an answer to each requirement, all in one reply."""
+    text = render(
+        templates.checklist,
+        instruction=transcript(prompt.messages),
+        response=response,
+        requirements="\n".join(f"{number}. {each}" for number, each in enumerate(requirements, 1)),
+    )
+    return (Message(role="user", content=text),)
+
+
+def requirement_messages(
+    templates: Templates, prompt: Prompt, response: str, requirement: str
+) -> tuple[Message, ...]:
+    """The conversation that requests the verdict on one requirement."""
+    text = render(
+        templates.requirement,
+        instruction=transcript(prompt.messages),
+        response=response,
+        requirement=requirement,
+    )
+    return (Message(role="user", content=text),)
+
+
+def _finding(requirement: str, answers: Sequence[RequirementAnswer]) -> Finding:
+    """What the votes say of a requirement: met if most say yes, with the reason of the first on that side."""
+    share = sum(answer.met for answer in answers) / len(answers)
+    met = share > 0.5
+    reason = next(answer.reason for answer in answers if answer.met is met)
+    return Finding(type=REQUIREMENT, constraint=requirement, met=met, found=reason, share=share)
+
+
+def _options(config: DecodeConfig) -> ChecklistOptions:
+    options: ChecklistOptions = parse_options(
+        ChecklistOptions, config.judge_args, flag="--judge-arg", name=config.judge
+    )
+    return options
+
+
+def _calls(config: DecodeConfig) -> int:
+    options = _options(config)
+    return config.votes * (options.max_requirements if options.per_requirement else 1)
+
+
+def _validate(config: DecodeConfig) -> None:
+    if config.vote_rule != "full" and not _options(config).per_requirement:
+        raise UsageError(
+            f"--vote-rule {config.vote_rule} stops at a verdict on the whole response, and --judge {config.judge} has "
+            "none; use --vote-rule full, or --judge-arg per_requirement=true to stop on each requirement"
+        )
+
+
+def _conversations(
+    config: DecodeConfig, templates: Templates, prompt: Prompt, response: str
+) -> Sequence[tuple[Message, ...]]:
+    """The two that are sent, with a placeholder for what the first returns."""
+    placeholder = "(a requirement of the list)"
+    each = _options(config).per_requirement
+    second = (
+        requirement_messages(templates, prompt, response, placeholder)
+        if each
+        else checklist_messages(templates, prompt, response, [placeholder])
+    )
+    return split_messages(templates, prompt), second
+
+
+CHECKLIST = JudgeSpec(
+    ChecklistJudge,
+    calls=_calls,
+    shared_calls=1,
+    options=ChecklistOptions,
+    check_prompts=require_checkable,
+    needs_model=needs_votes,
+    templates=("split", "checklist", "requirement"),
+    validate=_validate,
+    conversations=_conversations,
+)
+"""Votes on each requirement of the instruction."""
