@@ -111,27 +111,40 @@ def _time(calls: float, plan: Plan) -> str:
 
 
 def write_index(plan: Plan, out: Path) -> None:
-    """Write `README.md`: the experiments with a line and a number each, then the folder's other pages."""
-    lines = [
-        "# Reports",
-        "",
-        "Pages of `spar report`, an experiment of the paper each; ✓ a claim of the paper holds here, ✗ it does not, ? it cannot be told "
-        "from these numbers.",
-        "",
-        "| | experiment | measured on | claims | in a number |",
-        "|---|---|---|---|---|",
-    ]
+    """Write `README.md`: the experiments with a line and a number each, then the other pages and indexes below the folder."""
+    rows = []
     for experiment in EXPERIMENTS.values():
         page = out / f"{experiment.name}.md"
         if page.is_file() and (result := _stored(experiment, plan)) is not None:
-            lines.append(_index_row(experiment, result))
+            rows.append(_index_row(experiment, result))
+    lines = ["# Reports"]
+    if rows:
+        lines += [
+            "",
+            "Pages of `spar report`, an experiment of the paper each. ✓: a claim of the paper holds here, ✗: it does not, ?: it cannot be "
+            "told from these numbers.",
+            "",
+            "| in the paper | experiment | measured on | claims | in a number |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    lines += [*_links("Reports below this folder:", sorted(out.glob(f"*/{INDEX}")), out)]
     pages = {f"{name}.md" for name in EXPERIMENTS} | {INDEX}
     others = sorted(path for path in out.glob("*.md") if path.name not in pages)
-    if others:
-        lines += ["", "Other reports, written by hand from the scripts that they name:", ""]
-        lines += [f"- [{_title(path)}]({path.name})" for path in others]
+    lines += [*_links("Reports written by hand, from the commands that they name:", others, out)]
     with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
         (out / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _links(title: str, paths: Sequence[Path], out: Path) -> Iterator[str]:
+    if not paths:
+        return
+    yield from ("", title, "")
+    for path in paths:
+        relative = path.relative_to(out)
+        name = _title(path) if relative.parent == Path() else relative.parent.name
+        yield f"- [{name}]({relative.as_posix()})"
 
 
 def _index_row(experiment: Experiment, result: ExperimentResult) -> str:

@@ -126,10 +126,12 @@ async def test_the_index_has_a_line_and_a_number_each_and_the_other_pages(
 ) -> None:
     """Also those that were written by hand."""
     (tmp_path / "strategies.md").write_text("# Strategies on a model\n\ntext\n")
+    await report(["toy"], replace(plan, quick=True, seeds=1), tmp_path / "quick")
     await report(["toy"], replace(plan, quick=True, seeds=1), tmp_path)
     index = (tmp_path / "README.md").read_text()
     assert "| Table 0 | [A toy](toy.md) | the embedded model, 1 seed, quick | ✓ | 61.0 % |" in index
     assert "- [Strategies on a model](strategies.md)" in index
+    assert "- [quick](quick/README.md)" in index
 
 
 async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path) -> None:
