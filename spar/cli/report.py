@@ -75,7 +75,8 @@ def report(
         print(printable(line), flush=True)
     if dry_run:
         return
-    command = f"spar {shlex.join(sys.argv[1:])}"
+    words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    command = f"spar {shlex.join(words)}"  # a page is for others, to whom this machine's folders say nothing
     with interruptible(runs):
         results = asyncio.run(run_report(names, plan, out, command=command))
     _print_claims(results, out)

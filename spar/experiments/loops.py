@@ -17,7 +17,7 @@ from spar.config.loading import RECIPES
 from spar.errors import UsageError
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan
-from spar.listener import Listener
+from spar.listener import Activity, Listener
 from spar.record.evaluation import Share, read_examples
 from spar.record.training import iteration_folder
 from spar.store import MANIFEST, read_summary
@@ -45,6 +45,8 @@ _GENERATED: Mapping[str, tuple[Role, ...]] = {
 }
 """Stage to the roles whose tokens it generates; the drafts of its roots are those of an earlier stage."""
 
+_SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
+"""How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
 _CALLS_OF_STARTS = 1_000
 """What could be generated while the processes of an iteration start and its models train."""
 
@@ -163,15 +165,35 @@ async def run_loops(
                 "prompts_per_iteration": sizes.prompts,
                 "min_pairs": 4,
             },
-            [f"eval.limit={sizes.limit}", f"eval.prompt_seed={sizes.prompt_seed}", *changes],
+            [
+                f"eval.limit={sizes.limit}",
+                f"eval.prompt_seed={sizes.prompt_seed}",
+                *_SAME_DRAFTS,
+                *changes,
+            ],
         )
-        await cancellable(_training(config, folder), plan.listener)
+        await cancellable(_training(config, folder), _StageNotes(folder.name, plan.listener))
         folders.append(folder)
     return Loops(tuple(folders), tuple(sorted(read_loop(folders[0]).scores)))
 
 
 def _training(config: TrainConfig, folder: Path) -> Callable[[Listener], TrainResult]:
     return lambda listener: train(config, out=folder, listener=listener)
+
+
+class _StageNotes(Listener):
+    """A line for each stage of a loop, in place of the progress of searches."""
+
+    def __init__(self, loop: str, listener: Listener) -> None:
+        self._loop, self._listener = loop, listener
+
+    def started(self, activity: Activity) -> None:
+        """Name the loop and the stage."""
+        self._listener.note(f"{self._loop}: {activity.name}")
+
+    def note(self, line: str) -> None:
+        """Pass on."""
+        self._listener.note(line)
 
 
 def calls_of(plan: Plan, arm: str) -> float:

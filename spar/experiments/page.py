@@ -119,7 +119,7 @@ def _claim(claim: Claim) -> str:
 def _how(result: ExperimentResult) -> Iterator[str]:
     yield f"`{result.command}`"
     yield f"{_minutes(result.seconds)} on {result.facts['hardware']}" + (
-        " (earlier starts of the same report, which it resumed, are not in that time)"
+        ", in several starts (those that were killed are not in that time)"
         if result.resumed
         else ""
     )

@@ -7,8 +7,10 @@ OUT/figure5.md, OUT/README.md        the pages, and an index with a line and a n
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from spar.experiments.experiment import Experiment, Plan
 from spar.experiments.loops import calls_of
 from spar.experiments.page import write_page
 from spar.experiments.registry import EXPERIMENTS
+from spar.files import replace_json
 from spar.hardware import describe_hardware
 from spar.plugins import check_name
 from spar.record.evaluation import writing
@@ -27,6 +30,8 @@ from spar.run.build import git_commit, package_versions
 ALL = "all"
 """Every experiment that can be run here."""
 INDEX = "README.md"
+SECONDS = "seconds.json"
+"""What the starts of an experiment have taken, those that were killed left out; in its folder."""
 CALLS_PER_SECOND = 30.0
 """Calls of the embedded model a second on two cores, where many searches run at once."""
 
@@ -183,7 +188,10 @@ async def _measured(experiment: Experiment, plan: Plan, command: str) -> Experim
     folder = plan.folder(experiment.name)
     resumed = folder.is_dir() and any(folder.iterdir())
     start = time.monotonic()
-    measured = await experiment.measure(plan)
+    try:
+        measured = await experiment.measure(plan)
+    finally:
+        seconds = _add_seconds(folder, time.monotonic() - start)
     result = ExperimentResult(
         experiment=experiment.name,
         settings=_settings(experiment, plan),
@@ -194,12 +202,23 @@ async def _measured(experiment: Experiment, plan: Plan, command: str) -> Experim
             "versions": ", ".join(_versions()),
             "hardware": describe_hardware(),
         },
-        seconds=time.monotonic() - start,
+        seconds=seconds,
         resumed=resumed,
         measured=measured,
     )
     write_experiment(folder, result)
     return result
+
+
+def _add_seconds(folder: Path, seconds: float) -> float:
+    """Add to what earlier starts took; returns the sum."""
+    path, before = folder / SECONDS, 0.0
+    with suppress(OSError, ValueError):  # the first start, or a file that is damaged
+        before = float(json.loads(path.read_bytes())["seconds"])
+    with suppress(OSError):  # the measurement that failed says what is wrong with the disk
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_json(path, {"seconds": before + seconds})
+    return before + seconds
 
 
 def _versions() -> Iterable[str]:

@@ -140,6 +140,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         notes=(
             "Every loop has the same training prompts in the same order and the same test prompts; a rival takes its own recipe's number of "
             "drafts and judgements, so the tokens that it generates for its training data differ: they are in the table.",
+            "Test prompts are sampled at temperature 0.9 for every method, whatever its recipe trains on.",
             "Iteration 0 is the embedded model, the start of every method. A method that the paper compares with and that has no recipe here "
             "is left out.",
         ),

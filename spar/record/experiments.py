@@ -124,9 +124,9 @@ class ExperimentResult(Record):
     facts: dict[Text, Text] = Field(default_factory=dict)
     """Commit, versions and hardware, in words."""
     seconds: float
-    """Wall time of the start that finished it."""
+    """Wall time of all starts, without those that were killed."""
     resumed: bool = False
-    """Whether earlier starts had left runs, whose time is not in `seconds`."""
+    """Whether earlier starts had left runs."""
     measured: Measured
 
 

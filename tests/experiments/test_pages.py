@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spar.errors import UsageError
+from spar.errors import RunStopped, UsageError
 from spar.eval.statistics import SeedMean
 from spar.experiments import runner
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
@@ -143,6 +144,24 @@ async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path
     assert next(plan_lines(["toy"], plan)).startswith("toy: measured already")
     await report(["toy"], replace(plan, seeds=2), tmp_path / "c")
     assert CALLS == [3, 2]
+
+
+async def test_the_time_of_a_start_that_stopped_counts(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says that there were several."""
+
+    async def stop(plan: Plan) -> Measured:
+        await asyncio.sleep(0.05)
+        raise RunStopped("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setitem(runner.EXPERIMENTS, "toy", replace(TOY, measure=stop))  # type: ignore[arg-type]
+        with pytest.raises(RunStopped):
+            await report(["toy"], plan, tmp_path)
+    (result,) = await report(["toy"], plan, tmp_path)
+    assert result.seconds >= 0.05
+    assert "in several starts" in (tmp_path / "toy.md").read_text()
 
 
 def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:

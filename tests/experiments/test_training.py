@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments import loops as running
 from spar.experiments import refining, runner, training
 from spar.experiments.experiment import Cost, Experiment, Plan
 from spar.experiments.page import text
-from spar.listener import Listener
+from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number
+from spar.train.recipe import TrainConfig
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40
@@ -159,6 +162,45 @@ def test_loops_that_experiments_share_are_counted_once(
     monkeypatch.setattr(runner, "EXPERIMENTS", {"one": one, "two": replace(one, name="two")})
     lines = list(runner.plan_lines(["all"], replace(PLAN, runs=tmp_path)))
     assert "about" in lines[0] and lines[1] == "two: x; nothing more to run"
+
+
+async def test_a_loop_is_run_with_a_line_for_each_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop a seed, with the sizes of the report, and the arm's own setting."""
+    configs: list[TrainConfig] = []
+    lines: list[str] = []
+
+    class Lines(Listener):
+        def note(self, line: str) -> None:
+            lines.append(line)
+
+    def train(config: TrainConfig, *, out: Path, listener: Listener) -> None:
+        configs.append(config)
+        listener.started(Activity("1/draft"))
+
+    monkeypatch.setattr(running, "train", train)
+    monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={1: {}, 0: {}}))
+    plan = replace(PLAN, seeds=2, runs=tmp_path, listener=Lines())
+    found = await running.run_loops(plan, "shuffled", ["shuffle_labels=true"])
+    assert found.times == (0, 1)
+    assert [config.seed for config in configs] == [0, 1]
+    assert {config.eval.limit for config in configs} == {running.Sizes.of(plan).limit}
+    assert all(config.shuffle_labels for config in configs)
+    assert lines == ["shuffled-seed-0: 1/draft", "shuffled-seed-1: 1/draft"]
+
+
+@pytest.mark.parametrize("recipe", [running.OWN, *running.rivals(replace(PLAN, quick=False))])
+async def test_every_method_is_measured_alike(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rival that samples colder drafts for its training is not measured on colder ones; it has both evaluations."""
+    configs: list[TrainConfig] = []
+    monkeypatch.setattr(running, "train", lambda config, **_: configs.append(config))
+    monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
+    await running.run_loops(replace(PLAN, seeds=1, runs=tmp_path), recipe, recipe=recipe)
+    assert (configs[0].eval.draft.temperature, configs[0].eval.draft.top_p) == (0.9, 0.9)
+    assert {"greedy", "sampled"} <= {item.title for item in configs[0].benchmarks}
 
 
 def test_a_loop_of_another_model_is_not_trained() -> None:
