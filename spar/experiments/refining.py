@@ -17,7 +17,7 @@ from spar.experiments.experiment import (
     paper_table,
 )
 from spar.experiments.loops import OWN, Sizes, run_loops
-from spar.experiments.training import REFINER, only_embedded
+from spar.experiments.training import REFINER, SHARED_TIME, only_embedded
 from spar.record.evaluation import Example, Share, read_examples
 from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
 from spar.record.training import iteration_folder
@@ -95,6 +95,7 @@ async def measure_table3(plan: Plan) -> Measured:
         ),
         claims=claims,
         notes=(
+            SHARED_TIME,
             "The responses are the first actor's sampled drafts that fail their verifiers, the same for all iterations of a seed; each refiner "
             "judges them itself and refines greedily, once. A response that it accepts is not refined, and counts as not fixed.",
             "The paper's outside judge is a strong model; here the truth is known, and the last refiner stands beside it.",

@@ -28,6 +28,7 @@ GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
 """Evaluations of the recipe: greedy and sampled drafts of the actor, and the refiner on the first actor's drafts."""
 VOTE, MAJORITY, F1 = "judge_vote_acc", "judge_majority_acc", "judge_f1"
 SEARCHED = "bfs"
+SHARED_TIME = "The loops are those of `figure3`: where they were there already, their time is not in this page's."
 ARMS: Mapping[str, tuple[str, str]] = {
     "no-search": ("without tree search", "search.strategy=iterative"),
     "no-iteration": ("without iterative training", "iterative=false"),
@@ -214,6 +215,7 @@ async def measure_table2(plan: Plan) -> Measured:
         ),
         claims=claims,
         notes=(
+            SHARED_TIME,
             "The drafts are the first actor's, sampled, the same for the refiners of all iterations: harder drafts of a better actor would hide "
             "the progress of its judge. A tied or unread judgement is wrong, and a No in F1.",
         ),
@@ -295,6 +297,7 @@ async def measure_tables45(plan: Plan) -> Measured:
         ),
         claims=tuple(claims),
         notes=(
+            SHARED_TIME,
             "Settings of the arms: "
             + ", ".join(f"{n} `--set {c}`" for n, c in parts.values())
             + ".",

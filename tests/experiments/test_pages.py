@@ -156,7 +156,7 @@ async def test_the_time_of_a_start_that_stopped_counts(
         raise RunStopped("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setitem(runner.EXPERIMENTS, "toy", replace(TOY, measure=stop))  # type: ignore[arg-type]
+        patched.setattr(runner, "EXPERIMENTS", {"toy": replace(TOY, measure=stop)})
         with pytest.raises(RunStopped):
             await report(["toy"], plan, tmp_path)
     (result,) = await report(["toy"], plan, tmp_path)
