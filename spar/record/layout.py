@@ -27,6 +27,9 @@ BOOTSTRAP_TRAININGS = ("actor", "refiner")
 """The folders of a bootstrap's trainings."""
 LOOP_SOURCES: Mapping[str, str] = {"search": "search", "drafts": "judge"}
 """In an iteration, an example's `run` to the stage whose trees it was taken from."""
+DRAFT_STAGE, JUDGEMENTS_STAGE = "draft", "judgements"
+"""The stage of the drafts where a loop does not judge them; the stage of the judgements that pairs are made of, which is
+also these examples' `run`."""
 BOOTSTRAP_SOURCES: Mapping[str, str] = {"search": "refine", "drafts": "judge", "answers": "answers"}
 """In a bootstrap, the same."""
 

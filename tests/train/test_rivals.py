@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from spar.cli.show.train_view import tables
 from spar.store import read_trees
 from spar.templates.verdicts import parse_verdict
 from spar.train import dpo, sft
@@ -86,6 +87,9 @@ def test_self_rewarding_prefers_what_the_model_scores_higher(tmp_path: Path) -> 
         assert nodes[row["rejected_node"]].score == min(scores) < max(scores)
     assert rows and len(rows) + sum(report.without_pair.values()) == len(trees) == 6
     assert report.without_pair.get("tied", 0) > 0
+    (shown,) = (table for table in tables(read_loop(run)) if table.title == "pairs")
+    cells = [next(iter(column.cells)) for column in shown.columns]
+    assert cells[:4] == ["1", "6", str(len(rows)), str(report.without_pair["tied"])]
 
 
 def test_spin_prefers_the_programs_text_to_the_models(tmp_path: Path) -> None:

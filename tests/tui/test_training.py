@@ -271,6 +271,8 @@ def test_rounds_of_a_loop(tmp_path: Path) -> None:
     assert source_of(example, rounds[0]) == ExampleSource(home / "search", "p", 4)
     judged = TrainingExample("draft", run="drafts", prompt_id="p", nodes=(2,))
     assert source_of(judged, rounds[0]) == ExampleSource(home / "judge", "p", 2)
+    disputed = TrainingExample("pair", run="judgements", prompt_id="p", nodes=(2, 1))
+    assert source_of(disputed, rounds[0]) == ExampleSource(home / "judgements", "p", 2)
     assert source_of(TrainingExample("answer", run="answers", nodes=(0,)), rounds[0]) is None
     assert source_of(TrainingExample("pair", run="search"), rounds[0]) is None
 

@@ -19,8 +19,10 @@ from spar.record.layout import (
     BOOTSTRAP_SOURCES,
     BOOTSTRAP_TRAININGS,
     BUILD_STAGE,
+    DRAFT_STAGE,
     EVAL_STAGE,
     EXAMPLE_FILES,
+    JUDGEMENTS_STAGE,
     LOOP_SOURCES,
     LOOP_TRAININGS,
 )
@@ -159,6 +161,9 @@ def read_loss_curves(training_round: TrainingRound) -> tuple[LossCurve, ...]:
 
 def _loop_round(number: int, home: Path) -> TrainingRound:
     runs = {run: home / stage for run, stage in LOOP_SOURCES.items()}
+    runs[JUDGEMENTS_STAGE] = home / JUDGEMENTS_STAGE
+    if not runs["drafts"].is_dir() and (home / DRAFT_STAGE).is_dir():
+        runs["drafts"] = home / DRAFT_STAGE
     trainings = tuple(home / stage for stage in LOOP_TRAININGS)
     return TrainingRound(home, home / BUILD_STAGE, number, runs, trainings)
 

@@ -6,6 +6,7 @@ Everything is read from the loop's folder (`spar.train.status.read_loop`), so th
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,10 @@ from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS
 from spar.record.training import TrainReport
+from spar.record.training_data import BuildReport
 from spar.sanitize import printable
 from spar.train.loop_stages import STAGES
-from spar.train.specs import EvalStageSpec, TrainingSpec
+from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record
 from spar.train.stage_runner import StageActivity
 from spar.train.status import LoopState, StageState, read_loop, shown_scores
@@ -171,8 +173,10 @@ class LiveView(View):
 
 
 def tables(state: LoopState) -> Iterator[Table]:
-    """The stages, the last step of each training, and the scores where there are any."""
+    """The stages, the pairs, the last step of each training, and the scores where there are any."""
     yield _stages(state)
+    if reports := _build_reports(state):
+        yield _pairs(reports)
     if any(stage.metrics for stage in state.stages):
         yield _trainings(state)
     if state.scores:
@@ -196,6 +200,41 @@ def _stages(state: LoopState) -> Table:
     messages = [line for s in state.stages if (line := _message(s))]
     table.caption = Text("\n".join(messages)) if messages else None
     table.caption_justify = "left"
+    return table
+
+
+def _build_reports(state: LoopState) -> dict[int, BuildReport]:
+    """Iteration to the report of its data, where they hold pairs for the actor and the build is done."""
+    reports = {}
+    for each in state.stages:
+        if each.state == "done" and isinstance(each.stage.spec, BuildSpec):
+            with contextlib.suppress(
+                OSError, ValidationError
+            ):  # it was deleted, or is of another version
+                report = BuildReport.model_validate_json(each.stage.spec.output.read_bytes())
+                if report.possible_pairs:
+                    reports[each.stage.iteration] = report
+    return reports
+
+
+def _pairs(reports: Mapping[int, BuildReport]) -> Table:
+    """A row an iteration: how many prompts make a pair, how many are tied, how alike and how long its sides are."""
+    from rich.table import Table
+
+    table = Table(title="pairs", title_justify="left", pad_edge=False)
+    for heading in ("iteration", "prompts", "pairs", "tied", "alike", "words more"):
+        table.add_column(heading, justify="right")
+    for iteration, report in reports.items():
+        drafts, similarity = report.runs.get("drafts"), report.pairs.edit_similarity
+        longer = report.pairs.words_more
+        table.add_row(
+            str(iteration),
+            f"{drafts.trees:,}" if drafts else "-",
+            f"{report.pairs.pairs:,}",
+            f"{report.without_pair.get('tied', 0):,}" if report.pairing == "best_worst" else "-",
+            f"{similarity.mean:.2f}" if similarity else "-",
+            f"{longer.mean:+.1f}" if longer else "-",
+        )
     return table
 
 
