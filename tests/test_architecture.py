@@ -36,6 +36,7 @@ MAY_IMPORT_HEAVY_AT_TOP = {
 OF_THE_TERMINAL = (
     "tui/app.py",
     "tui/clipboard.py",
+    "tui/colours.py",
     "tui/commands.py",
     "tui/screens/",
     "tui/widgets/",

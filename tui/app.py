@@ -10,16 +10,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from rich.terminal_theme import TerminalTheme
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.theme import Theme
 
 from spar.errors import UsageError
-from spar.store import MANIFEST
+from spar.store import MANIFEST, TREES
 from spar.view.text import safe
+from tui.colours import ReadableText, ansi_colours
 from tui.commands import KeyCommands
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.run_view import RunView
+from tui.screens.base import BrowserScreen
 from tui.screens.help import HelpScreen
 from tui.screens.lazy import open_screen
 from tui.screens.runs import RunsScreen
@@ -42,6 +46,7 @@ class SparApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Keys", key_display="?"),
         Binding("q", "leave", "Leave the screen", show=False),
+        Binding("slash", "no_search", "Where the search is", show=False),
         Binding("T", "toggle_theme", "Dark or light", show=False),
     ]
 
@@ -50,15 +55,23 @@ class SparApp(App[None]):
         self.inputs = inputs
         self.session: SessionState = load(inputs.state_file)
         """The state that is restored in the next session."""
+        self._filters.append(ReadableText())
+        self._first_theme = self.theme
+
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        """The colours of meaning, in those of the theme."""
+        return ansi_colours(self.current_theme)
 
     def on_mount(self) -> None:
         """Open the run that was passed, or resume the last session."""
         if self.session.theme in self.available_themes:
             self.theme = str(self.session.theme)
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         last = Path(self.session.last) if self.session.last else None
         self.push_screen(RunsScreen(self.inputs, last))
         named = self.inputs.paths[0] if len(self.inputs.paths) == 1 else None
-        if named and (named.is_file() or (named / MANIFEST).is_file()):
+        if named and (named.is_file() or _has_run(named)):
             self.open_run(named)
         elif self.inputs.resume and last and last.exists():
             self.open_run(last, reopen=True)
@@ -107,12 +120,25 @@ class SparApp(App[None]):
 
     async def action_leave(self) -> None:
         """Go back from a screen, or quit from the first one."""
-        if isinstance(self.screen, RunsScreen):
-            self.exit()
+        if isinstance(self.screen, BrowserScreen):
+            await self.screen.leave()
         else:
             await self.run_action("back", self.screen)
+
+    def action_no_search(self) -> None:
+        """Say where the search is."""
+        self.show_warning("/ searches in the list of a run's trees; this screen has no search")
 
     def action_toggle_theme(self) -> None:
         """Switch between the dark and the light theme."""
         self.theme = LIGHT if self.current_theme.dark else DARK
-        self.session = self.session.model_copy(update={"theme": self.theme})
+
+    def _remember_theme(self, theme: Theme) -> None:
+        """Record a theme that was chosen, with `T` or in the palette."""
+        if self.session.theme or theme.name != self._first_theme:
+            self.session = self.session.model_copy(update={"theme": theme.name})
+
+
+def _has_run(folder: Path) -> bool:
+    """Whether a folder is a run, or has the trees of one, such as a copy of them."""
+    return (folder / MANIFEST).is_file() or (folder / TREES).is_file()

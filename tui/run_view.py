@@ -13,14 +13,16 @@ import time
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
 from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations, ConstraintCheck
-from tui.index.rows import Filter, RowError, Sort, TreeRow
+from tui.index.query import query
+from tui.index.rows import Category, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 
@@ -28,8 +30,23 @@ SLICE_SECONDS = 0.05
 """Length of a slice of work; between slices, the worker checks whether to stop."""
 CHECK_SECONDS = 0.5
 """How often a growing file is checked while there is other work."""
+_FAILURES: tuple[Category, ...] = ("unsolved", "judge-wrong", "unjudged")
+"""Categories with failures."""
+MATCHES = 256
+"""Matches in memory, a few screens of rows."""
 COUNT_SECONDS = 1.0
 """How often rows are counted while reading, or when an evaluation's results may have changed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The first match of a search in a tree."""
+
+    where: str
+    """Where it is, such as `#2 ` for a response; empty for the prompt."""
+    text: str
+    start: int
+    end: int
 
 
 class RunView:
@@ -46,6 +63,9 @@ class RunView:
         self.progress, self.counts = index.progress(), index.counts()
         """Progress and counts as of the last `update`."""
         self._counted = time.monotonic()
+        self._match = lru_cache(MATCHES)(self._find_match)
+        self._is_new = False
+        """Whether another filter was set since the last `update`."""
         self._closed = False
 
     @classmethod
@@ -63,17 +83,21 @@ class RunView:
     def show(self, shown: Filter) -> None:
         """Filter; raises `UsageError` for an invalid regular expression and changes nothing."""
         self.numbers = self.index.order(shown, self.sort)
-        self.shown = shown
+        self.shown, self._is_new = shown, True
 
     def update(self) -> None:
         """Update what is shown."""
         self.progress, self.counts = self.index.progress(), self.index.counts()
-        self._counted = time.monotonic()
+        self._counted, self._is_new = time.monotonic(), False
         self.numbers = self.index.order(self.shown, self.sort)
 
     def is_stale(self) -> bool:
         """Whether there is more than as of the last `update`."""
         progress, recent = self.index.progress(), time.monotonic() - self._counted < COUNT_SECONDS
+        if (
+            self._is_new
+        ):  # a search may be done before its progress is seen, at that of the last one
+            return True
         if progress != self.progress:
             return progress.done or not recent
         if recent:
@@ -92,12 +116,27 @@ class RunView:
         """The row at a position."""
         return self.index.row(self.numbers[position])
 
+    def match(self, number: int) -> Match | None:
+        """What the filter's text matched in a row; None without a text or while the row cannot be read."""
+        shown = self.shown
+        return self._match(number, shown.text, shown.regex) if shown.text else None
+
+    def _find_match(self, number: int, text: str, regex: bool) -> Match | None:
+        looked_for = query(text, regex)
+        with suppress(RowError):
+            tree = self.index.tree(number)
+            turns = [("", turn.content) for turn in reversed(tree.prompt.messages)]
+            answers = [(f"#{node.id} ", node.response) for node in tree.nodes]
+            for where, content in (*turns, *answers, ("id ", tree.prompt.id)):
+                if span := looked_for.find(content):
+                    return Match(where, content, *span)
+        return None
+
     def failure(self, position: int, step: int) -> int | None:
         """The next position in a direction whose search failed; None if there is none."""
-        orders = [
-            self.index.order(replace(self.shown, category=c)) for c in ("unsolved", "judge-wrong")
-        ]
-        candidates = set(orders[0]) | set(orders[1])
+        candidates: set[int] = set()
+        for category in _FAILURES:
+            candidates.update(self.index.order(replace(self.shown, category=category)))
         positions = range(position + step, len(self.numbers) if step > 0 else -1, step)
         matches = (at for at in positions if self.numbers[at] in candidates)
         return next((at for at in matches if failed(self.row(at))), None)
@@ -130,7 +169,7 @@ def failed(row: TreeRow) -> bool:
     """Whether a search failed, by ground truth if it is known, else by the judge."""
     if row.judge_wrong or row.truth is not None:
         return row.judge_wrong or row.truth is False
-    return row.error is None and row.stop != "solved"
+    return row.is_judged and row.stop != "solved"
 
 
 def tree_of(view: RunView, number: int) -> SearchTree | str:

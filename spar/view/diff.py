@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
 from itertools import accumulate, takewhile
@@ -57,7 +57,13 @@ def word_diff(old: str, new: str, *, steps: int = STEPS) -> list[Piece]:
     return _merged(_by_ends(old, new))
 
 
-def diff_text(pieces: Sequence[Piece], *, colour: bool = True, limit: int | None = None) -> Text:
+def diff_text(
+    pieces: Sequence[Piece],
+    *,
+    colour: bool = True,
+    limit: int | None = None,
+    styles: Mapping[str, str] = PALETTE,
+) -> Text:
     """The pieces as styled text: removed words struck through, or in `[-brackets-]` without colour.
 
     A text of more than `limit` characters is truncated and ends with the number left out.
@@ -65,7 +71,7 @@ def diff_text(pieces: Sequence[Piece], *, colour: bool = True, limit: int | None
     shown = Text()
     left = sum(len(piece.text) for piece in pieces) if limit is None else limit
     for piece in pieces:
-        style = PALETTE[piece.kind] if colour and piece.kind != "same" else ""
+        style = styles[piece.kind] if colour and piece.kind != "same" else ""
         shown.append(_shown(piece, left, marks=not colour), style=style)
         left = max(left - len(piece.text), 0)
     more = sum(len(piece.text) for piece in pieces) - limit if limit is not None else 0

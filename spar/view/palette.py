@@ -1,6 +1,6 @@
-"""Colours by meaning, as rich styles from the terminal's own sixteen, so they follow its theme.
+"""Colours by meaning, as rich styles from the sixteen that a terminal defines, so they follow its theme.
 
-Colour is never the only cue: every use also has a word, a glyph or a strike-through.
+`spar tui` draws them in the colours of the theme that was chosen there (`tui.colours`). Colour is never the only cue: every use also has a word, a glyph or a strike-through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ PALETTE: Mapping[str, str] = {
     "answer": "bold",
     "added": "underline green",
     "removed": "strike red",
+    "left": "strike magenta",
+    "right": "underline cyan",
+    "left_name": "magenta",
+    "right_name": "cyan",
     "head": "bold",
+    "match": "reverse",
     "note": "dim italic",
     "guide": "dim",
 }

@@ -125,7 +125,7 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
         handle.write(solved_tree(2).to_json()[:100])
     async with browser(run, size=(120, 24)) as (app, pilot):
         text = screen_text(app)
-        assert text.count("no tree") == 3
+        assert text.count("no tree") == 4 and "7 no tree 3" in text
         assert "schema version 99" in text and "truncated or corrupt" in text
         await pilot.press("j")
         await open_tree(app, pilot)

@@ -359,12 +359,12 @@ def focus_is(name: str) -> Seen:
 
 PAIR = (
     Press("n", pair_is(1)),
-    Press("N", pair_is(0)),
-    Press("right_square_bracket", pair_is(1)),
+    Press("N", pair_is(1), first=["n"]),
     Press("left_square_bracket", pair_is(0)),
+    Press("right_square_bracket", pair_is(1)),
     Press("tab", focus_is("#left")),
     Press("shift+tab", focus_is("#change")),
-    Press("y", copied("The a of 0 sat.")),
+    Press("y", copied("The a of 0 sat."), first=["left_square_bracket"]),
     Press("Y", copied("The b of 0 sat.")),
     Press("a", is_screen(TreeScreen)),
     Press("b", is_screen(TreeScreen), first=["escape"]),

@@ -27,7 +27,17 @@ from tests.tui.driving import (
     screen_text,
     until,
 )
-from tests.tui.samples import DRAFT, REFINED, judged, node, prompt, solved_tree, trees, write_run
+from tests.tui.samples import (
+    DRAFT,
+    REFINED,
+    failed_tree,
+    judged,
+    node,
+    prompt,
+    solved_tree,
+    trees,
+    write_run,
+)
 from tui.app import SparApp
 from tui.screens.export import ExportScreen
 from tui.screens.help import HelpScreen
@@ -155,6 +165,8 @@ TREES = (
     Press("3", shown_is("unsolved")),
     Press("4", shown_is("faults")),
     Press("5", shown_is("judge-wrong")),
+    Press("6", shown_is("unjudged")),
+    Press("7", shown_is("broken")),
     Press("1", shown_is("all")),
     Press("f", shown_is("solved")),
     Press("s", sort_is("prompt", descending=False), first=["1"]),
@@ -209,7 +221,12 @@ HELP = (
 )
 APP = (
     Press("question_mark", is_screen(HelpScreen)),
-    Press("T", lambda app: app.theme == "textual-light", first=["escape"]),
+    Press(
+        "slash",
+        lambda app: notified(app, "/ searches in the list of a run's trees"),
+        first=["escape"],
+    ),
+    Press("T", lambda app: app.theme == "textual-light"),
     Press("q", lambda app: not app.is_running),
 )
 
@@ -306,6 +323,9 @@ class Closing(Screen[None]):
 
 async def test_keys_of_the_trees(runs: Path) -> None:
     """Filter, sort, failures, search, read again, open, back."""
+    unjudged = failed_tree(8).model_copy(update={"nodes": (node(0, None, "A cat.", None),)})
+    with (runs / "a" / "trees.jsonl").open("a") as handle:
+        handle.write(f"{unjudged.to_json()}\n{{cut\n")
     async with browser(runs) as (app, pilot):
         screen = await open_trees(app, pilot)
         app.view_before = screen.view  # type: ignore[attr-defined]
@@ -341,10 +361,12 @@ async def test_keys_of_the_search(runs: Path) -> None:
         await press_all(app, pilot, SEARCH)
         await pilot.press("slash", "d", "o", "g", "s", "ctrl+r", "enter")
         await until(pilot, lambda: "6 of 8 trees, regex dogs" in screen_text(app))
-        await pilot.press("slash", *"c[a", "enter")
-        await until(pilot, lambda: notified(app, "'c[a' is not a valid regular expression"))
-        assert "6 of 8 trees" in screen_text(app)
-        await pilot.press("escape")
+        await pilot.press("slash", *"c[a")
+        assert "c[a" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "'c[a' is not a valid regular expression" in screen_text(app))
+        assert "/c[a " in screen_text(app).replace("/ ", "/") and "6 of 8 trees" in screen_text(app)
+        await pilot.press("escape", "escape")
         await until(pilot, lambda: "8 of 8 trees" in screen_text(app))
 
 

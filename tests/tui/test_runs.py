@@ -85,7 +85,7 @@ def test_a_running_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("totals", "config", "state", "why"),
     [
-        (None, {}, "stopped", "it has no readable summary.json"),
+        (None, {}, "stopped", "it did not finish"),
         ({**TOTALS, "prompts": 9}, {}, "stopped", "it has 4 of 9 trees"),
         ({**TOTALS, "prompts": 4}, {}, "finished", ""),
         (TOTALS, {"prompts": "", "limit": 5}, "stopped", "it has 4 of 5 trees"),

@@ -114,14 +114,17 @@ def test_status() -> None:
 
 def test_kinds() -> None:
     """In the order of the keys."""
-    choices = kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 1))
+    choices = kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 1, unjudged=4))
     assert [(choice.title, choice.number) for choice in choices] == [
         ("all", 9),
         ("solved", 5),
         ("unsolved", 3),
         ("faults", 2),
         ("judge wrong", 1),
+        ("not judged", 4),
+        ("no tree", 1),
     ]
+    assert len(kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 0))) == 5
 
 
 @pytest.mark.parametrize(

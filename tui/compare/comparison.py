@@ -152,11 +152,6 @@ def count_of(outcome_counts: OutcomeCounts, kind: PairFilter) -> int:
     return outcome_counts.outcomes[kind]
 
 
-def is_judged(row: TreeRow) -> bool:
-    """Whether a judge was called: an answer without a score and without a fault was not judged."""
-    return row.error is None and (row.score is not None or not row.num_nodes or bool(row.faults))
-
-
 class _Side:
     """The marks of one run's rows."""
 
@@ -221,7 +216,7 @@ def _mark(row: TreeRow) -> int:
 
 
 def _judged(row: TreeRow) -> int:
-    if not is_judged(row):
+    if not row.is_judged:
         return _NOT_JUDGED
     return _PASS if row.stop == "solved" else _FAIL
 

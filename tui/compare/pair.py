@@ -21,6 +21,7 @@ Trees = tuple[SearchTree | str, SearchTree | str]
 LETTERS = ("A", "B")
 _PROMPT = 1000
 _SNIPPET = 40
+_STYLES = {"removed": PALETTE["left"], "added": PALETTE["right"]}
 
 
 def pair_title(pair: PromptPair, trees: Trees) -> Text:
@@ -33,16 +34,21 @@ def pair_title(pair: PromptPair, trees: Trees) -> Text:
 
 
 def pair_sections(
-    pair: PromptPair, trees: Trees, names: tuple[str, str], *, colour: bool = True
+    pair: PromptPair,
+    trees: Trees,
+    names: tuple[str, str],
+    *,
+    width: int = 80,
+    colour: bool = True,
 ) -> tuple[list[Section], list[Section], list[Section]]:
-    """The sections of the diff, of the left side, and of the right side."""
+    """The sections of the diff, of the left side, and of the right side; trees are drawn in `width` cells."""
     rows = (pair.left, pair.right)
     sides = []
     for letter, name, row, tree in zip(LETTERS, names, rows, trees, strict=True):
         verdict = side_text(row, by_truth=pair.by_truth).plain
         score = "" if row.score is None else f", score {row.score:.2f}"
         head = f"{letter}  {one_line(name, 60)}  {verdict}{score}"
-        sides.append(list(_side(letter, head, tree)))
+        sides.append(list(_side(letter, head, tree, width)))
     return _change(trees, colour=colour), sides[0], sides[1]
 
 
@@ -57,7 +63,7 @@ def answer_of(tree: SearchTree | str) -> str | None:
 def legend(*, colour: bool) -> Text:
     """How the diff marks text of only one answer."""
     pieces = [Piece("removed", "only in A"), Piece("same", " "), Piece("added", "only in B")]
-    return diff_text(pieces, colour=colour)
+    return diff_text(pieces, colour=colour, styles=_STYLES)
 
 
 def _change(trees: Trees, *, colour: bool) -> list[Section]:
@@ -67,12 +73,12 @@ def _change(trees: Trees, *, colour: bool) -> list[Section]:
     if left == right:
         return [_note("From A to B", "the answers are the same")]
     pieces = word_diff(left, right)
-    body = diff_text(pieces, colour=colour, limit=SHOWN)
+    body = diff_text(pieces, colour=colour, limit=SHOWN, styles=_STYLES)
     plain = diff_text(pieces, colour=False).plain
     return [Section("From A to B", body, plain, tuple(pieces))]
 
 
-def _side(letter: str, head: str, tree: SearchTree | str) -> Iterator[Section]:
+def _side(letter: str, head: str, tree: SearchTree | str, width: int) -> Iterator[Section]:
     if isinstance(tree, str):
         yield Section(head, safe_text(tree, PALETTE["fault"]), tree)
         return
@@ -81,7 +87,10 @@ def _side(letter: str, head: str, tree: SearchTree | str) -> Iterator[Section]:
         yield _note(head, "no answer")
     else:
         yield Section(head, safe_text(answer, limit=SHOWN), answer)
-    lines = Text("\n").join(line.text for line in tree_lines(tree, snippet=_SNIPPET))
+    drawn = [line.text.copy() for line in tree_lines(tree, snippet=_SNIPPET)]
+    for line in drawn:
+        line.truncate(width, overflow="ellipsis")
+    lines = Text("\n").join(drawn)
     yield Section(f"{letter}'s tree", lines, lines.plain)
 
 

@@ -12,12 +12,13 @@ from typing import Any, get_args
 
 from spar.types import Stop
 from tui.index.row_summary import QuickSummary, RowSummary
-from tui.index.rows import Category, RowCounts, Sort, TreeRow
+from tui.index.rows import Category, RowCounts, Sort, TreeRow, is_judged
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 STOP = 0b11
 """Bits of a flag with the index of the stop in `STOPS` plus one; 0 while it is unknown."""
-FAULTS, SUMMARISED, BAD, JUDGED, PASSED = 4, 8, 16, 32, 64
+FAULTS, SUMMARISED, BAD, JUDGED, PASSED, UNJUDGED = 4, 8, 16, 32, 64, 128
+"""`JUDGED`: the answer has a verdict. `UNJUDGED`: no judge was called for the whole tree."""
 UNKNOWN, RIGHT, WRONG = 0, 1, 2
 """Ground truth of an answer."""
 NO_ID = -1
@@ -85,7 +86,8 @@ class Columns:
         self._store_text(number, row.prompt_id, row.title)
         judged = row.passed is not None
         flags = STOPS.index(row.stop) + 1 | FAULTS * bool(row.faults) | JUDGED * judged
-        self.flags[number] = flags | PASSED * bool(row.passed) | SUMMARISED
+        unjudged = not is_judged(row.score, row.num_nodes, row.faults)
+        self.flags[number] = flags | PASSED * bool(row.passed) | SUMMARISED | UNJUDGED * unjudged
 
     def row(self, number: int) -> TreeRow:
         """A row that is summarised and valid."""
@@ -106,7 +108,7 @@ class Columns:
         )
 
     def title(self, number: int) -> str:
-        """First line of a summarised row's prompt."""
+        """A summarised row's prompt on one line."""
         return self._slice(number, self._id_length[number], self._title_length[number])
 
     def select(self, show: Category) -> array[int]:
@@ -117,12 +119,16 @@ class Columns:
     def counts(self) -> RowCounts:
         """Number of rows by category, as far as known."""
         rows, truths = len(self), self.truths[: len(self)]
-        solved, unsolved, faults, wrong = (
-            self._mask(show).count(1) for show in ("solved", "unsolved", "faults", "judge-wrong")
+        solved, unsolved, faults, wrong, unjudged, broken = (
+            self._mask(show).count(1) for show in get_args(Category)[1:]
         )
         passed, failed = truths.count(RIGHT), truths.count(WRONG)
-        broken = self.flags[:rows].translate(_table(BAD, BAD)).count(1)
-        return RowCounts(rows, solved, unsolved, faults, wrong, passed + failed, passed, broken)
+        verified = passed + failed
+        return RowCounts(rows, solved, unsolved, faults, wrong, verified, passed, broken, unjudged)
+
+    def num_tokens(self) -> int:
+        """Tokens generated for all rows, as far as known."""
+        return sum(tokens for tokens in self.tokens if tokens > 0)
 
     def sort_rows(self, numbers: array[int], sort: Sort) -> array[int]:
         """Sort row numbers, which must be ascending."""
@@ -191,8 +197,12 @@ _SOLVED = STOPS.index("solved") + 1
 _TABLES: dict[Category, bytes] = {
     "all": bytes([1]) * 256,
     "solved": _table(STOP, _SOLVED),
-    "unsolved": bytes(bool(flag & STOP) and flag & STOP != _SOLVED for flag in range(256)),
+    "unsolved": bytes(
+        bool(flag & STOP) and flag & STOP != _SOLVED and not flag & UNJUDGED for flag in range(256)
+    ),
     "faults": _table(FAULTS, FAULTS),
+    "unjudged": _table(UNJUDGED, UNJUDGED),
+    "broken": _table(BAD, BAD),
 }
 _WRONG = bytes(
     (1 << (WRONG if flag & PASSED else RIGHT)) if flag & JUDGED else 0 for flag in range(256)

@@ -42,6 +42,14 @@ class Query:
             return any(self.text in text.lower() for text in texts(row))
         return any(self.text in text for text in texts(row))
 
+    def find(self, text: str) -> tuple[int, int] | None:
+        """Start and end of the first match in a text; None without one."""
+        if self.pattern:
+            match = self.pattern.search(text)
+            return match.span() if match else None
+        start = (text.lower() if self.ignore_case else text).find(self.text)
+        return None if start < 0 else (start, min(start + len(self.text), len(text)))
+
     def candidate(self, lowered: bytes, start: int) -> int:
         """The first offset at or after `start`, in raw lines in lower case, that may be a match.
 

@@ -27,6 +27,7 @@ MAX_LINE_BYTES = 64 << 20
 MAX_REASON = 300
 """Maximum characters of an error's reason."""
 
+_BREAKS = re.compile(r"\s*\n\s*")
 _HEAD = re.compile(rb'\{"schema_version":(\d+),"prompt":\{"id":"([^"\\]*)"')
 _TAIL = re.compile(
     rb'\],"selected":(?:null|\d+),"stop":"(solved|exhausted|budget)","cancelled":\d+,'
@@ -117,7 +118,7 @@ def summarize_tree(tree: SearchTree, truth: GroundTruth | None = None) -> RowSum
         judgement = None
     return RowSummary(
         prompt_id=tree.prompt.id,
-        title=first_line(tree.prompt.messages[-1].content),
+        title=joined_lines(tree.prompt.messages[-1].content),
         stop=tree.stop,
         score=judgement.score if judgement else None,
         num_nodes=len(nodes),
@@ -130,10 +131,9 @@ def summarize_tree(tree: SearchTree, truth: GroundTruth | None = None) -> RowSum
     )
 
 
-def first_line(text: str) -> str:
-    """The first line of a text that is not blank, truncated to `TITLE_CHARACTERS`."""
-    lines = text.lstrip()[:TITLE_CHARACTERS].splitlines()
-    return lines[0] if lines else ""
+def joined_lines(text: str) -> str:
+    """A text's lines joined by spaces, truncated to `TITLE_CHARACTERS`."""
+    return _BREAKS.sub(" ", text[: 4 * TITLE_CHARACTERS].strip())[:TITLE_CHARACTERS]
 
 
 def _usages(tree: SearchTree) -> Iterator[Usage]:

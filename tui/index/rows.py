@@ -15,8 +15,8 @@ from spar.types import SearchTree, Stop
 TITLE_CHARACTERS = 200
 """Maximum characters of a title."""
 
-Category = Literal["all", "solved", "unsolved", "faults", "judge-wrong"]
-"""Categories of trees to filter by."""
+Category = Literal["all", "solved", "unsolved", "faults", "judge-wrong", "unjudged", "broken"]
+"""Categories of trees to filter by. `unjudged`: answered, and no judge was called, as greedy decoding does."""
 
 # fmt: off
 SortKey = Literal[
@@ -49,7 +49,7 @@ class TreeRow:
     """Line of the file, from 0; constant while the file is open."""
     prompt_id: str = ""
     title: str = ""
-    """First line of the prompt's last turn, at most `TITLE_CHARACTERS`."""
+    """The prompt's last turn on one line, at most `TITLE_CHARACTERS`."""
     stop: Stop | None = None
     """Why the search ended; None for a line that is not a tree."""
     score: float | None = None
@@ -68,6 +68,11 @@ class TreeRow:
     """Wall-clock time of the search."""
     error: str | None = None
     """Why the line is not a tree, on one line."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a judge was called: an answer without a score and without a fault was not judged."""
+        return self.error is None and is_judged(self.score, self.num_nodes, self.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +127,10 @@ class RowCounts:
     """Those of them whose answer passes."""
     broken: int
     """Lines that are not trees."""
+    unjudged: int = 0
+    """Trees that no judge was called for; they are neither solved nor unsolved."""
+
+
+def is_judged(score: float | None, num_nodes: int, faults: int) -> bool:
+    """Whether a judge was called for a tree: an answer without a score and without a fault was not judged."""
+    return score is not None or not num_nodes or bool(faults)

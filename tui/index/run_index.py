@@ -217,6 +217,10 @@ class TreeIndex:
         """An evaluation's verdicts on the answer to a prompt; empty for other runs."""
         return self._examples.verdicts(prompt_id)
 
+    def num_tokens(self) -> int:
+        """Tokens generated for all trees, as far as known."""
+        return self._columns.num_tokens()
+
     def counts(self) -> RowCounts:
         """Number of rows by category, as far as known."""
         return self._columns.counts()

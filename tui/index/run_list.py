@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spar.errors import UsageError
-from spar.store import MANIFEST
+from spar.store import MANIFEST, TREES
 from tui.index.run_summary import RunSummary, read_run
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -74,6 +74,8 @@ class RunWalk:
                 if run := read_run(directory, parent):
                     yield run
                 parent = directory
+            elif parent is None and (directory / TREES).is_file():
+                yield RunSummary(directory, "decode", "finished", f"it has no {MANIFEST}")
             if depth == self.limits.depth:
                 self.truncated = self.truncated or bool(names)
                 continue

@@ -26,6 +26,8 @@ except ImportError:  # Windows: runs in progress are not detected
 RunKind = Literal["decode", "evaluation", "training"]
 RunState = Literal["running", "finished", "stopped", "broken"]
 
+MAX_FIRST_BYTES = 1 << 20
+"""A longer first line is not read to find out whether a run was judged."""
 STALE_SECONDS = 60.0
 """If the trees are this much newer than the totals, the run was resumed and then killed."""
 
@@ -47,8 +49,12 @@ class RunSummary:
     """Role and model."""
     trees: int | None = None
     """Number of trees according to the totals, which are written at the end; None before."""
+    expected: int | None = None
+    """Number of prompts; None if it is not known."""
     solved: float | None = None
-    """Share of the trees."""
+    """Share of the judged trees."""
+    unjudged: bool = False
+    """Whether no judge was called for any tree."""
     truth: float | None = None
     """Share of the answers that pass by ground truth; for a training run, of its latest models."""
     tokens: int | None = None
@@ -79,6 +85,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
     kind = _kind(directory, config, parent)
     totals, results = _read_object(directory / SUMMARY), _read_object(directory / RESULTS)
     state, reason = _state(directory, kind, config, totals)
+    unjudged = bool(totals) and not totals.get("solved") and _is_unjudged(directory / TREES)
     return RunSummary(
         directory,
         kind,
@@ -89,7 +96,9 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         budget=_integer(config.get("budget")),
         models=tuple(manifest.models.items()),
         trees=_integer(totals.get("trees")),
-        solved=_share(totals),
+        expected=_num_prompts(config, totals),
+        solved=None if unjudged else _share(totals),
+        unjudged=unjudged,
         truth=_latest_score(iterations) if kind == "training" else _truth(totals, results),
         tokens=_integer(totals.get("completion_tokens")),
         date=manifest.created,
@@ -147,7 +156,7 @@ def _state(
     if kind == "training":
         return _loop_state(directory, config)
     if not totals:
-        return "stopped", f"it has no readable {SUMMARY}"
+        return "stopped", "it did not finish"
     if _seconds_after(directory / TREES, directory / SUMMARY) > STALE_SECONDS:
         return "stopped", "it was resumed, and killed"
     done, expected = _integer(totals.get("trees")) or 0, _num_prompts(config, totals)
@@ -156,6 +165,17 @@ def _state(
     if kind == "evaluation" and not (directory / RESULTS).is_file():
         return "stopped", f"it has no {RESULTS}"
     return "finished", ""
+
+
+def _is_unjudged(trees: Path) -> bool:
+    """Whether the first tree of a run was answered without a judge."""
+    try:
+        with trees.open("rb") as handle:
+            tree = json.loads(handle.readline(MAX_FIRST_BYTES))
+        nodes, faults = tree["nodes"], tree["faults"]
+        return bool(nodes) and not faults and all(node["judgement"] is None for node in nodes)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _num_prompts(config: Mapping[str, Any], totals: Mapping[str, Any]) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
+from tui.index.rows import GroundTruth
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk
 from tui.index.run_summary import RunSummary
@@ -36,10 +37,10 @@ class RunScan:
 class RunWatcher:
     """Call `scan` in a worker; any thread may read `latest`."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], truth: GroundTruth | None = None) -> None:
         self.latest = RunScan()
         """The latest result."""
-        self._paths = paths
+        self._paths, self._truth = paths, truth
         self._indexes: dict[Path, TreeIndex] = {}
         self._next_scan = float("-inf")
         self._closed = False
@@ -82,32 +83,45 @@ class RunWatcher:
         except UsageError as error:
             notes.append(str(error))
         if walk.unreadable:
-            notes.append(f"{walk.unreadable:,} folders below {path} are not readable")
+            folders = "1 folder" if walk.unreadable == 1 else f"{walk.unreadable:,} folders"
+            notes.append(f"{folders} below {path} cannot be read")
         if walk.truncated:
             notes.append(f"{path} has too many folders; some were not scanned")
 
     def _with_counts(self, run: RunSummary) -> RunSummary:
-        """Add the number of trees to a run in progress, which writes its totals only at the end."""
-        if run.state != "running" or not run.browsable:
+        """Add the numbers of a run in progress or killed, since a run writes its totals only at the end."""
+        if not _is_counted(run):
             return run
         with suppress(UsageError):
-            index = self._indexes.get(run.directory) or TreeIndex.open(run.directory)
+            index = self._indexes.get(run.directory)
+            index = index or TreeIndex.open(run.directory, truth=self._truth)
             self._indexes[run.directory] = index
             index.refresh()
             index.summarise(COUNT_SECONDS)
             counts = index.counts()
             finished = counts.solved + counts.unsolved
             return replace(
-                run, trees=counts.rows, solved=counts.solved / finished if finished else None
+                run,
+                trees=counts.rows,
+                solved=counts.solved / finished if finished else None,
+                unjudged=bool(counts.unjudged) and not finished,
+                truth=counts.passed / counts.verified if counts.verified else None,
+                tokens=index.num_tokens(),
             )
         self._indexes.pop(run.directory, None)
         return run
 
     def _close_finished(self, runs: Sequence[RunSummary]) -> None:
-        """Close the files of runs that have ended."""
-        running = {run.directory for run in runs if run.state == "running"}
+        """Close the files of runs that are not counted any more."""
+        running = {run.directory for run in runs if _is_counted(run)}
         for directory in self._indexes.keys() - running:
             self._indexes.pop(directory).close()
+
+
+def _is_counted(run: RunSummary) -> bool:
+    """Whether the trees are counted, for want of totals."""
+    unfinished = run.state == "running" or (run.state == "stopped" and run.tokens is None)
+    return unfinished and run.browsable and run.kind != "training"
 
 
 def is_openable(run: RunSummary) -> bool:

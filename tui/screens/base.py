@@ -19,3 +19,7 @@ class BrowserScreen(Screen[Result]):
     def browser(self) -> SparApp:
         """The application."""
         return cast("SparApp", self.app)
+
+    async def leave(self) -> None:
+        """Leave the screen for the one before it; the key for it is `q`."""
+        await self.app.run_action("back", self)

@@ -39,9 +39,9 @@ class CompareScreen(BrowserScreen[None]):
     """A table of the prompts that both runs have."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l,right", "open", "Both answers", key_display="⏎"),
+        Binding("l,right", "open", "Open", key_display="⏎"),
         Binding("f", "flips", "Flips"),
-        Binding("n", "flip(1)", "Next flip"),
+        Binding("n", "flip(1)", "Next", tooltip="Next flip"),
         Binding("N", "flip(-1)", "Previous flip", show=False),
         Binding("1", "kind(0)", "Show all", show=False),
         Binding("2", "kind(1)", "Show what flipped", show=False),
@@ -49,8 +49,8 @@ class CompareScreen(BrowserScreen[None]):
         Binding("4", "kind(3)", "Show what only B passes", show=False),
         Binding("5", "kind(4)", "Show what both pass", show=False),
         Binding("6", "kind(5)", "Show what neither passes", show=False),
-        Binding("a", "tree(0)", "A's tree"),
-        Binding("b", "tree(1)", "B's tree"),
+        Binding("a", "tree(0)", "Tree A"),
+        Binding("b", "tree(1)", "Tree B"),
         Binding("R", "reload", "Read both runs again", show=False),
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]

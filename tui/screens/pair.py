@@ -24,6 +24,9 @@ from tui.screens.jump import show_tree
 from tui.widgets.bars import StatusBar
 from tui.widgets.node_pane import NodePane, as_text
 
+_MARGIN = 4
+"""Cells of a pane beside its text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sides:
@@ -39,10 +42,12 @@ class PairScreen(BrowserScreen[int]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n,right_square_bracket", "step(1)", "Next", key_display="n"),
-        Binding("N,left_square_bracket", "step(-1)", "Previous", key_display="N"),
-        Binding("a", "tree(0)", "A's tree"),
-        Binding("b", "tree(1)", "B's tree"),
+        Binding("left_square_bracket", "step(-1)", "Prev", key_display="[", tooltip="Previous"),
+        Binding("right_square_bracket", "step(1)", "Next", key_display="]"),
+        Binding("n", "flip(1)", "Flip", tooltip="Next flip"),
+        Binding("N", "flip(-1)", "Previous flip", show=False),
+        Binding("a", "tree(0)", "Tree A"),
+        Binding("b", "tree(1)", "Tree B"),
         Binding("y", "copy(0)", "Copy A's answer", show=False),
         Binding("Y", "copy(1)", "Copy B's answer", show=False),
         Binding("tab", "other_pane(1)", "Other pane", show=False),
@@ -83,8 +88,10 @@ class PairScreen(BrowserScreen[int]):
         self._load()
 
     def on_resize(self) -> None:
-        """Focus a visible pane."""
+        """Focus a visible pane, and draw the trees in its width."""
         self.call_after_refresh(self._focus)
+        if self._pair:
+            self._load()
 
     def action_step(self, step: int) -> None:
         """Go to the next or previous pair of the table."""
@@ -93,6 +100,17 @@ class PairScreen(BrowserScreen[int]):
             self._load()
         else:
             self.browser.show_warning("there are no more prompts")
+
+    def action_flip(self, step: int) -> None:
+        """Go to the next or previous pair of the table that flipped."""
+        flips = set(self.sides.comparison.order("flips"))
+        ahead = range(self.line + step, len(self.positions) if step > 0 else -1, step)
+        line = next((at for at in ahead if self.positions[at] in flips), None)
+        if line is None:
+            self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
+        else:
+            self.line = line
+            self._load()
 
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
@@ -132,7 +150,10 @@ class PairScreen(BrowserScreen[int]):
     async def _render_sections(self, pair: PromptPair) -> None:
         """Show a pair; its trees and their diff may take a while, so they are computed in a thread."""
         colour = not self.app.no_color
-        trees, self._sections = await asyncio.to_thread(_load_sections, self.sides, pair, colour)
+        width = (self.size.width if self.has_class("-narrow") else self.size.width // 2) - _MARGIN
+        trees, self._sections = await asyncio.to_thread(
+            _load_sections, self.sides, pair, width, colour
+        )
         change, left, right = map(as_text, self._sections)
         self.query_one("#prompt", Static).update(pair_title(pair, trees))
         self.query_one("#change", NodePane).set_content(change)
@@ -145,8 +166,8 @@ class PairScreen(BrowserScreen[int]):
 
 
 def _load_sections(
-    sides: Sides, pair: PromptPair, colour: bool
+    sides: Sides, pair: PromptPair, width: int, colour: bool
 ) -> tuple[Trees, Sequence[Sequence[Section]]]:
     left, right = sides.views
     trees = tree_of(left, pair.left.number), tree_of(right, pair.right.number)
-    return trees, pair_sections(pair, trees, sides.names, colour=colour)
+    return trees, pair_sections(pair, trees, sides.names, width=width, colour=colour)

@@ -52,12 +52,16 @@ class RunsScreen(BrowserScreen[None]):
         self.inputs = inputs
         self.marked: list[Path] = []
         """The marked runs, in the order in which they were marked."""
-        self._watcher = RunWatcher(inputs.paths)
+        self._watcher = RunWatcher(inputs.paths, inputs.truth)
         self._scan: RunScan | None = None
         self._runs: list[RunSummary] = []
         self._sort: tuple[str | None, bool] = (None, False)
         self._scan_worker: Worker[None] | None = None
         self._demo: Worker[None] | None = None
+        self._leaving = False
+        """Whether to quit although the demo is running."""
+        self._had_runs = False
+        """Whether there were runs: if they vanish, Enter must not start the demo."""
         self._target = last
         """The run to move the cursor to once it is found."""
 
@@ -157,6 +161,14 @@ class RunsScreen(BrowserScreen[None]):
         if self._demo is None or self._demo.is_finished:
             self._demo = self.run_worker(self._run_demo(), group="demo")
 
+    async def leave(self) -> None:
+        """Quit; a running demo is stopped only when asked twice."""
+        if self._demo is None or self._demo.is_finished or self._leaving:
+            self.app.exit()
+            return
+        self._leaving = True
+        self.browser.show_warning("the demo is running; press q again to stop it and to quit")
+
     def action_sort(self) -> None:
         """Sort by the next column."""
         names = [None, *(column.name for column in COLUMNS[1:])]
@@ -194,14 +206,17 @@ class RunsScreen(BrowserScreen[None]):
 
     def _show(self, scan: RunScan) -> None:
         self._scan = scan
+        self._had_runs = self._had_runs or bool(scan.runs)
         self._update_table()
         self.refresh_bindings()
         empty = scan.complete and not scan.runs
         self.query_one("#welcome").display = empty
         self.query_one(Table).display = not empty
         self.query_one("#about").display = not empty
-        if empty and self.inputs.demo:
+        if empty and self.inputs.demo and not self._had_runs:
             self.query_one("#demo").focus()
+        elif empty:
+            self.set_focus(None)
         elif not empty and self.is_current:
             self.query_one(Table).focus()
 

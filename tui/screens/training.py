@@ -54,7 +54,7 @@ class TrainingScreen(BrowserScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l,right", "open", "Its tree", key_display="⏎"),
         Binding("left_square_bracket", "round(-1)", "Previous", key_display="["),
-        Binding("right_square_bracket", "round(1)", "Next round", key_display="]"),
+        Binding("right_square_bracket", "round(1)", "Next iteration", key_display="]"),
         Binding("f", "next_kind", "Filter"),
         *(Binding(str(at + 1), f"kind({at})", "Show one kind", show=False) for at in range(7)),
         Binding("d", "diff", "Diff/full"),
@@ -130,7 +130,7 @@ class TrainingScreen(BrowserScreen[None]):
     def action_round(self, step: int) -> None:
         """Go to another round."""
         if self.view.round_index is None or not self.view.show_round(self.view.round_index + step):
-            self.browser.show_warning("there are no more rounds")
+            self.browser.show_warning("there are no more iterations")
             return
         self._show(top=True)
         self.tick()

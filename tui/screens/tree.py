@@ -28,6 +28,7 @@ from tui.run_view import RunView, raw_text, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.export import ExportScreen, write_export
 from tui.session_state import Position
+from tui.tables.trees import kind_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodeOptions, NodePane, as_text, select_sections
@@ -240,7 +241,7 @@ class TreeScreen(BrowserScreen[int]):
         where = "not shown in the table" if position is None else f"{position + 1:,}"
         text = Text(f"tree {where} of {len(self.view.numbers):,}")
         shown = self.view.shown
-        parts: list[str] = [shown.category] if shown.category != "all" else []
+        parts: list[str] = [kind_name(shown.category)] if shown.category != "all" else []
         parts += [f"with {one_line(shown.text, 40)}"] if shown.text else []
         text.append("".join(f", {part}" for part in parts))
         text.append("  diff" if self._options.diff else "  whole response")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, cast, get_args
 
 from rich.text import Text
@@ -47,6 +47,8 @@ class TreesScreen(BrowserScreen[None]):
         Binding("3", "kind(2)", "Show unsolved", show=False),
         Binding("4", "kind(3)", "Show those with faults", show=False),
         Binding("5", "kind(4)", "Show where the judge is wrong by ground truth", show=False),
+        Binding("6", "kind(5)", "Show those that were not judged", show=False),
+        Binding("7", "kind(6)", "Show lines that are no tree", show=False),
         Binding("s", "sort", "Sort", tooltip="Sort by the next column"),
         Binding("S", "reverse", "Sort the other way", show=False),
         Binding("n", "failure(1)", "Failure", tooltip="Next failure"),
@@ -110,7 +112,7 @@ class TreesScreen(BrowserScreen[None]):
         """Update the screen from the view."""
         table, sort = self.query_one(Table), self.view.sort
         table.mark_sorted(sort.key, descending=sort.descending)
-        table.set_rows(len(self.view.numbers), lambda position: tree_cells(self.view.row(position)))
+        table.set_rows(len(self.view.numbers), self._cells)
         choices = kind_choices(self.view.counts)
         self.query_one(Choices).set_content(choices, self.view.shown.category)
         self._update_status()
@@ -137,7 +139,9 @@ class TreesScreen(BrowserScreen[None]):
 
     def action_next_kind(self) -> None:
         """Show the next category."""
-        self.action_kind((KINDS.index(self.view.shown.category) + 1) % len(KINDS))
+        kinds, shown = self._kinds, self.view.shown.category
+        following = kinds[(kinds.index(shown) + 1) % len(kinds)] if shown in kinds else "all"
+        self.action_kind(KINDS.index(following))
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -171,6 +175,10 @@ class TreesScreen(BrowserScreen[None]):
         self.show()
         self.tick()
 
+    async def leave(self) -> None:
+        """Back to the runs, even while there is a search text."""
+        self.dismiss(None)
+
     def action_back(self) -> None:
         """Clear the search text; without one, go back to the runs."""
         if self.view.shown.text:
@@ -202,12 +210,25 @@ class TreesScreen(BrowserScreen[None]):
         self.action_kind(KINDS.index(cast("Category", event.name)))
 
     def on_search_bar_submitted(self, event: SearchBar.Submitted) -> None:
-        """Search for a text."""
-        self._filter(self.view.shown.category, event.text, regex=event.regex)
+        """Search for a text; one that is not a regular expression can be corrected."""
+        bar = self.query_one(SearchBar)
+        try:
+            self._filter(self.view.shown.category, event.text, regex=event.regex)
+        except UsageError as error:
+            bar.reject(str(error))
+        else:
+            bar.close()
 
     def on_search_bar_closed(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()
+
+    @property
+    def _kinds(self) -> list[Category]:
+        return [cast("Category", choice.name) for choice in kind_choices(self.view.counts)]
+
+    def _cells(self, position: int) -> Mapping[str, Text]:
+        return tree_cells(self.view.row(position), self.view.match(self.view.numbers[position]))
 
     @property
     def _number(self) -> int | None:
@@ -216,11 +237,7 @@ class TreesScreen(BrowserScreen[None]):
 
     def _filter(self, kind: Category, text: str, *, regex: bool) -> None:
         number = self._number
-        try:
-            self.view.show(Filter(kind, text, regex))
-        except UsageError as error:
-            self.browser.show_warning(str(error))
-            return
+        self.view.show(Filter(kind, text, regex))
         self.show()
         if number is not None:
             self.go_to(number)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair, is_judged
+from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair
 from tui.index.rows import TreeRow
 from tui.widgets.table import Column
 
@@ -29,8 +29,8 @@ WORDS: Mapping[Outcome, tuple[str, str]] = {
     "unread": ("…", "note"),
     "unknown": ("?", "note"),
     "both": ("both", "pass"),
-    "left": ("A only", "head"),
-    "right": ("B only", "head"),
+    "left": ("A only", "left_name"),
+    "right": ("B only", "right_name"),
     "neither": ("neither", "fail"),
 }
 """Outcome to its word and its key in the palette."""
@@ -64,7 +64,7 @@ def side_text(row: TreeRow, *, by_truth: bool) -> Text:
         return Text("! broken", style=PALETTE["fault"])
     if by_truth:
         return _yes_no(bool(row.truth), "✓ correct", "✗ wrong")
-    if not is_judged(row):
+    if not row.is_judged:
         return Text("unjudged", style=PALETTE["unjudged"])
     return _yes_no(row.stop == "solved", "✓ solved", "✗ failed")
 

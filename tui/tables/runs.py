@@ -16,13 +16,13 @@ from tui.widgets.table import Column
 
 COLUMNS = (
     Column("mark", "", 1),
-    Column("name", "run", 0),
+    Column("name", "run", 0, cut_middle=True),
     Column("state", "state", 10),
     Column("kind", "kind", 10, from_width=134),
     Column("strategy", "strategy", 9),
-    Column("budget", "budget", 6, right=True),
-    Column("model", "model", 18, from_width=117),
-    Column("trees", "trees", 6, right=True),
+    Column("budget", "budget", 7, right=True),
+    Column("model", "model", 18, from_width=117, cut_middle=True),
+    Column("trees", "trees", 7, right=True),
     Column("solved", "solved", 7, right=True),
     Column("truth", "truth", 6, right=True),
     Column("tokens", "tokens", 7, right=True),
@@ -36,6 +36,8 @@ _STATES = {
     "broken": ("✗ broken", "fail"),
 }
 _NAME = 200
+_GENERIC_NAMES = frozenset({"model", "adapter", "checkpoint", "final"})
+"""Names of folders that say nothing of the model in them."""
 
 
 def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mapping[str, Text]:
@@ -48,8 +50,8 @@ def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mappin
         "strategy": run.strategy or (run.kind if run.kind == "training" else ""),
         "budget": "" if run.budget is None else str(run.budget),
         "model": _models(run),
-        "trees": "" if run.trees is None else abbreviate(run.trees),
-        "solved": _percent(run.solved),
+        "trees": _trees(run),
+        "solved": "-" if run.unjudged else _percent(run.solved),
         "truth": _percent(run.truth),
         "tokens": "" if run.tokens is None else abbreviate(run.tokens),
         "date": run.date[:16].replace("T", " "),
@@ -76,8 +78,16 @@ def run_detail(run: RunSummary) -> Text:
     about += [run.date.replace("T", " ")] if run.date else []
     lines.append(", ".join(about))
     text = Text("\n".join(one_line(line, _NAME) for line in lines))
-    if run.reason:
-        text.append(f"\n{one_line(run.reason, _NAME)}", style=PALETTE["fault"])
+    reasons = [run.reason] * bool(run.reason)
+    if run.state == "stopped" and run.trees is not None and run.expected is None:
+        reasons.append(f"{run.trees:,} tree{'' if run.trees == 1 else 's'}")
+    if run.state == "stopped" and run.kind != "training":
+        reasons.append(f"to resume, run its command again with --out {run.directory}")
+    if run.unjudged:
+        reasons.append("no judge was called")
+    if reasons:
+        style = PALETTE["note" if run.state == "finished" else "fault"]
+        text.append(f"\n{one_line('; '.join(reasons), _NAME)}", style=style)
     return text
 
 
@@ -99,9 +109,26 @@ def _value(run: RunSummary, column: str | None) -> Any:
 
 
 def _models(run: RunSummary) -> str:
-    """The distinct models, each by the last part of its path."""
-    names = (model.rstrip("/").rpartition("/")[2] for _, model in run.models)
-    return ", ".join(dict.fromkeys(names))
+    """The distinct models, each by its name."""
+    return ", ".join(dict.fromkeys(model_name(model) for _, model in run.models))
+
+
+def model_name(model: str) -> str:
+    """The last part of a model's path; the stage that trained it where that is called `model`."""
+    parts = model.rstrip("/").split("/")
+    return "/".join(parts[-3:-1]) if parts[-1] in _GENERIC_NAMES and len(parts) > 1 else parts[-1]
+
+
+def _trees(run: RunSummary) -> str:
+    """The number of trees, of those expected while they are not all there."""
+    if run.trees is None:
+        return ""
+    all_there = run.expected is None or run.trees >= run.expected
+    return (
+        abbreviate(run.trees)
+        if all_there
+        else f"{abbreviate(run.trees)}/{abbreviate(run.expected or 0)}"
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, IndexProgress, RowCounts, Sort, TreeRow
+from tui.run_view import Match
 from tui.widgets.bars import abbreviate
 from tui.widgets.choices import Choice
 from tui.widgets.table import Column
@@ -17,32 +18,41 @@ from tui.widgets.table import Column
 COLUMNS = (
     Column("number", "#", 6, right=True),
     Column("prompt", "prompt", 0),
-    Column("stop", "stop", 9),
-    Column("score", "score", 5, right=True),
-    Column("nodes", "nodes", 5, right=True),
-    Column("depth", "depth", 5, right=True),
-    Column("tokens", "tokens", 6, right=True),
-    Column("faults", "faults", 6, right=True),
+    Column("stop", "stop", 10),
+    Column("score", "score", 6, right=True),
+    Column("nodes", "nodes", 6, right=True),
+    Column("depth", "depth", 6, right=True, from_width=90),
+    Column("tokens", "tokens", 7, right=True),
+    Column("faults", "faults", 7, right=True),
     Column("seconds", "secs", 7, right=True, from_width=100),
     Column("truth", "truth", 6),
 )
 """Names are those of `tui.index.rows.SortKey`."""
 KINDS: tuple[Category, ...] = get_args(Category)
-"""The categories of the keys 1 to 5."""
+"""The categories, in the order of their keys."""
+_KIND_NAMES: Mapping[Category, str] = {
+    "judge-wrong": "judge wrong",
+    "unjudged": "not judged",
+    "broken": "no tree",
+}
+_IF_ANY: frozenset[Category] = frozenset({"unjudged", "broken"})
+"""Categories that are shown only if there are such rows."""
+_NEAR, _BEFORE = 24, 12
+"""A match further than `_NEAR` characters from the start is shown with `_BEFORE` characters before it."""
 _STYLES = {"solved": "pass", "exhausted": "fail", "budget": "fail"}
 _TITLE = 300
 
 
-def tree_cells(row: TreeRow) -> Mapping[str, Text]:
-    """The cells of a row; one that is not a tree shows the reason."""
+def tree_cells(row: TreeRow, match: Match | None = None) -> Mapping[str, Text]:
+    """The cells of a row, with what a search matched; one that is not a tree shows the reason."""
     number = Text(str(row.number + 1))
     if row.error is not None:
         why = Text(f"! {one_line(row.error, _TITLE)}", style=PALETTE["fault"])
         return {"number": number, "prompt": why, "stop": Text("no tree", style=PALETTE["fault"])}
-    stop = row.stop or ""
+    stop = (row.stop or "") if row.is_judged else "not judged"
     return {
         "number": number,
-        "prompt": Text(one_line(row.title, _TITLE)),
+        "prompt": match_text(match) if match else Text(one_line(row.title, _TITLE)),
         "stop": Text(stop, style=PALETTE[_STYLES.get(stop, "unjudged")]),
         "score": Text("-" if row.score is None else f"{row.score:.2f}"),
         "nodes": Text(abbreviate(row.num_nodes)),
@@ -56,11 +66,36 @@ def tree_cells(row: TreeRow) -> Mapping[str, Text]:
 
 def kind_choices(counts: RowCounts) -> list[Choice]:
     """The categories with their numbers of trees."""
-    numbers = (counts.rows, counts.solved, counts.unsolved, counts.faults, counts.judge_wrong)
+    numbers: Mapping[Category, int] = {
+        "all": counts.rows,
+        "solved": counts.solved,
+        "unsolved": counts.unsolved,
+        "faults": counts.faults,
+        "judge-wrong": counts.judge_wrong,
+        "unjudged": counts.unjudged,
+        "broken": counts.broken,
+    }
+    if_any = _IF_ANY | ({"judge-wrong"} if counts.unjudged == counts.rows else set())
     return [
-        Choice(kind, kind.replace("-", " "), number)
-        for kind, number in zip(KINDS, numbers, strict=True)
+        Choice(kind, kind_name(kind), numbers[kind], key)
+        for key, kind in enumerate(KINDS, start=1)
+        if kind not in if_any or numbers[kind] or (not counts.rows and kind not in _IF_ANY)
     ]
+
+
+def kind_name(kind: Category) -> str:
+    """The name of a category on the screen."""
+    return _KIND_NAMES.get(kind, kind)
+
+
+def match_text(match: Match) -> Text:
+    """A match and the text around it, so that it can be seen in a narrow column."""
+    start = max(match.start - _BEFORE, 0) if match.start > _NEAR else 0
+    parts = (match.text[start : match.start], match.text[match.start : match.end])
+    before, matched = (one_line(" ".join(part.split("\n")), _TITLE) for part in parts)
+    text = Text(f"{match.where}{'…' if start else ''}{before}")
+    text.append(matched, style=PALETTE["match"])
+    return text.append(one_line(" ".join(match.text[match.end :][:_TITLE].split("\n")), _TITLE))
 
 
 def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -> Text:

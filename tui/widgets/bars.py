@@ -11,6 +11,9 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
+from spar.view.palette import PALETTE
+from spar.view.text import one_line
+
 
 class StatusBar(Static):
     """A status line."""
@@ -32,7 +35,7 @@ class StatusBar(Static):
 
 
 class SearchBar(Horizontal):
-    """An input for a search text."""
+    """An input for a search text; who handles `Submitted` closes it, or rejects the text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
@@ -41,7 +44,7 @@ class SearchBar(Horizontal):
     DEFAULT_CSS = """
     SearchBar { height: 1; display: none; background: $panel; }
     SearchBar.-open { display: block; }
-    SearchBar > Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
+    SearchBar > Input { width: 1fr; }
     SearchBar > Label { padding: 0 1; }
     """
 
@@ -62,7 +65,7 @@ class SearchBar(Horizontal):
     def compose(self) -> ComposeResult:
         """A slash, the input, and whether it is a regular expression."""
         yield Label("/")
-        yield Input(id="query", select_on_focus=True)
+        yield Input(id="query", select_on_focus=True, compact=True)
         yield Label(self._mode(), id="mode")
 
     def open(self, text: str, *, regex: bool) -> None:
@@ -78,11 +81,24 @@ class SearchBar(Horizontal):
         """Submit the text."""
         event.stop()
         self.post_message(self.Submitted(event.value, regex=self._regex))
-        self._close()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Remove the message about the text as it was."""
+        event.stop()
+        self.query_one("#mode", Label).update(self._mode())
+
+    def reject(self, reason: str) -> None:
+        """Stay open, and show why the text cannot be searched for."""
+        self.query_one("#mode", Label).update(Text(one_line(reason, 50), PALETTE["fault"]))
+
+    def close(self) -> None:
+        """Close the bar."""
+        self.remove_class("-open")
+        self.post_message(self.Closed())
 
     def action_cancel(self) -> None:
         """Close the bar without a change."""
-        self._close()
+        self.close()
 
     def action_toggle_regex(self) -> None:
         """Switch between text and regular expression."""
@@ -91,10 +107,6 @@ class SearchBar(Horizontal):
 
     def _mode(self) -> Text:
         return Text("regular expression (^r: text)" if self._regex else "text (^r: regex)")
-
-    def _close(self) -> None:
-        self.remove_class("-open")
-        self.post_message(self.Closed())
 
 
 def abbreviate(number: int) -> str:

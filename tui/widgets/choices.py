@@ -23,6 +23,8 @@ class Choice:
     title: str
     number: int
     """Number of items of this choice."""
+    key: int = 0
+    """The key that selects it; 0 for its place in the line."""
 
 
 class Choices(Static):
@@ -46,7 +48,7 @@ class Choices(Static):
     def set_content(self, choices: Sequence[Choice], selected: str) -> None:
         """Show other choices, one of them selected."""
         self._parts = [
-            (choice.name, _part(key, choice, selected=choice.name == selected))
+            (choice.name, _part(choice.key or key, choice, selected=choice.name == selected))
             for key, choice in enumerate(choices, start=1)
         ]
         line = Text(" ").join(

@@ -140,8 +140,8 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Opened(self, self.cursor))
 
     def on_resize(self) -> None:
-        """Scroll to the cursor."""
-        self.show_line(self.cursor)
+        """Scroll to the cursor, once the new size is known."""
+        self.call_after_refresh(self.show_line, self.cursor)
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the clicked line; open it on a second click."""

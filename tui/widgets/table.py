@@ -27,6 +27,8 @@ class Column:
     """Whether to align right, as for numbers."""
     from_width: int = 0
     """Hidden if the table is narrower than this."""
+    cut_middle: bool = False
+    """Whether a text that is too long loses its middle, as for names that differ at their ends."""
 
 
 class Table(LineList):
@@ -59,7 +61,13 @@ class Table(LineList):
         """A row, truncated to the columns' widths."""
         cells = self._cells(line)
         parts = [
-            _fitted(cells.get(column.name, Text()), size, right=column.right)
+            _fitted(
+                cut_middle(cells.get(column.name, Text()), size)
+                if column.cut_middle
+                else cells.get(column.name, Text()),
+                size,
+                right=column.right,
+            )
             for column, size in self.layout_columns(width)
         ]
         return Text(GAP).join(parts)
@@ -92,6 +100,18 @@ class Table(LineList):
         if self._sorted and self._sorted[0] == column.name:
             return f"{column.title}{'↓' if self._sorted[1] else '↑'}"
         return column.title
+
+
+def cut_middle(text: Text, width: int) -> Text:
+    """The text in at most `width` cells, with an ellipsis in place of its middle if it is longer."""
+    if text.cell_len <= width or width < 3:
+        return text
+    head, tail = text.copy(), text.copy()
+    head.truncate((width - 1) // 3)
+    room = width - 1 - head.cell_len
+    while tail.cell_len > room:
+        tail = tail[1:]
+    return Text.assemble(head, "…", tail)
 
 
 def _no_cells(row: int) -> Mapping[str, Text]:

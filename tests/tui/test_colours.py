@@ -1,0 +1,122 @@
+"""The colours of every screen can be read, in every theme and without colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import ANSIToTruecolor, Monochrome
+from textual.theme import BUILTIN_THEMES, Theme
+
+from spar.view.palette import PALETTE
+from tests.tui.driving import browser, is_idle, until
+from tests.tui.samples import failed_tree, node, trees, write_run
+from tui.app import SparApp
+from tui.colours import MIN_CONTRAST, ReadableText, ansi_colours, contrast
+from tui.session_state import load
+
+pytestmark = pytest.mark.screen
+
+LETTER = re.compile(r"[^\s─-▟]")
+SCREENS = {
+    "runs": ["space"],
+    "trees": ["enter"],
+    "tree": ["enter", "enter", "G"],
+    "export": ["enter", "enter", "x"],
+    "help": ["question_mark"],
+    "search": ["enter", "slash"],
+    "compare": ["down", "space", "C"],
+    "pair": ["C", "enter"],
+    "palette": ["ctrl+p"],
+}
+
+
+def faint(app: SparApp) -> Iterator[tuple[str, float]]:
+    """Texts on the screen with too little contrast to their background, and their contrast."""
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip:
+            style = segment.style
+            if style is None or not style.color or not style.bgcolor:
+                continue
+            if LETTER.search(segment.text) and style.color.triplet and style.bgcolor.triplet:
+                ratio = contrast(style.color, style.bgcolor)
+                if ratio < MIN_CONTRAST:
+                    yield segment.text, round(ratio, 2)
+
+
+@pytest.mark.parametrize("colour", [True, False], ids=["colour", "NO_COLOR"])
+async def test_all_text_is_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool
+) -> None:
+    """Text has a contrast of at least 4.5:1 on every screen, dark and light, with and without `NO_COLOR`."""
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    unjudged = failed_tree(7).model_copy(update={"nodes": (node(0, None, "A cat.", None),)})
+    write_run(tmp_path / "a", [*trees(3), unjudged])
+    write_run(tmp_path / "b", [failed_tree(0), *trees(3)[1:]], strategy="greedy")
+    async with browser(tmp_path, truth=lambda tree: tree.stop != "solved") as (app, pilot):
+        for screen, keys in SCREENS.items():
+            for key in keys:
+                await pilot.press(key)
+                await until(pilot, lambda: is_idle(app))
+            for theme in ("textual-dark", "textual-light"):
+                app.theme = theme
+                await pilot.pause()
+                assert not list(faint(app)), (screen, theme)
+            while len(app.screen_stack) > 2:
+                app.pop_screen()
+                await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    "theme", [t for t in BUILTIN_THEMES.values() if not t.ansi], ids=lambda theme: theme.name
+)
+@pytest.mark.parametrize("monochrome", [False, True])
+def test_all_meanings_are_readable_in_every_theme(theme: Theme, monochrome: bool) -> None:
+    """Each style of the palette has a contrast of at least 4.5:1 on each background of each theme."""
+    colours = theme.to_color_system().generate()
+    filters = [ANSIToTruecolor(ansi_colours(theme)), *[Monochrome()] * monochrome, ReadableText()]
+    for ground in ("background", "surface", "panel", "primary", "accent"):
+        behind = Color.parse(colours[ground])
+        base = Style.from_color(Color.parse(colours["foreground"]).rich_color, behind.rich_color)
+        segments = [Segment("text", base + Style.parse(style)) for style in PALETTE.values()]
+        for each in filters:
+            segments = each.apply(segments, behind)
+        for segment in segments:
+            assert segment.style and segment.style.color and segment.style.bgcolor
+            assert contrast(segment.style.color, segment.style.bgcolor) >= MIN_CONTRAST
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    """Black on white is 21:1, and the grey of WCAG's own example, #767676 on white, is just above 4.5:1."""
+    black, white = RichColor.parse("#000000"), RichColor.parse("#ffffff")
+    assert contrast(black, white) == contrast(white, black) == pytest.approx(21)
+    assert contrast(RichColor.parse("#767676"), white) == pytest.approx(4.54, abs=0.01)
+
+
+def test_pass_and_fail_follow_the_theme() -> None:
+    """A pass has the colour that the theme gives to success, a fail that of an error."""
+    for theme in BUILTIN_THEMES.values():
+        colours, drawn = theme.to_color_system().generate(), ansi_colours(theme)
+        for meaning, name in (("pass", "success"), ("fail", "error"), ("fault", "warning")):
+            style = Style.parse(PALETTE[meaning])
+            assert style.color
+            assert style.color.get_truecolor(drawn) == Color.parse(colours[name]).rgb
+
+
+async def test_a_theme_is_remembered(tmp_path: Path) -> None:
+    """A theme that was chosen in the palette is used in the next session."""
+    write_run(tmp_path / "a", trees(1))
+    state = tmp_path / "state.json"
+    async with browser(tmp_path, state_file=state) as (app, pilot):
+        app.theme = "nord"
+        await pilot.pause()
+    assert load(state).theme == "nord"
+    async with browser(tmp_path, state_file=state) as (app, pilot):
+        assert app.theme == "nord"
