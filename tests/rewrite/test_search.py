@@ -156,6 +156,9 @@ def test_what_cannot_be_fixed_is_named_and_the_rest_is_fixed() -> None:
     )
 
 
+@pytest.mark.evalharness
+@pytest.mark.data
+@pytest.mark.usefixtures("lm_eval")
 def test_an_edited_text_has_no_white_space_at_its_ends() -> None:
     """A sentence put before a text that begins with its postscript does not begin with the blank line before it."""
     prompt = prompt_with(
