@@ -135,6 +135,7 @@ class RunsScreen(BrowserScreen[None]):
         else:
             self.marked = [*self.marked, directory][-2:]
         self.query_one(Table).refresh()
+        self._show_status()
         self.query_one(Table).advance(1)
 
     def action_compare(self) -> None:
@@ -234,6 +235,10 @@ class RunsScreen(BrowserScreen[None]):
         elif before is not None and before.directory in rows:
             table.cursor = rows[before.directory]
         self._describe()
+        self._show_status()
+
+    def _show_status(self) -> None:
+        scan = self._scan or RunScan()
         self.query_one(StatusBar).set_content(_status(scan, len(self.marked)))
 
     def _cells(self, run: RunSummary) -> Mapping[str, Text]:
