@@ -55,6 +55,7 @@ class SparApp(App[None]):
         self.inputs = inputs
         self.session: SessionState = load(inputs.state_file)
         """The state that is restored in the next session."""
+        self._refresh_truecolor_filter(self.ansi_theme)
         self._filters.append(ReadableText())
         self._first_theme = self.theme
 

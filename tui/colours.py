@@ -42,12 +42,17 @@ class ReadableText(LineFilter):
 
 
 def ansi_colours(theme: Theme) -> TerminalTheme:
-    """A terminal's sixteen colours in those of a theme."""
-    colours = theme.to_color_system().generate()
-    black, white = colours["background"], colours["foreground"]
-    names = ("error", "success", "warning", "primary", "secondary", "accent")
-    triplets = [_triplet(colour) for colour in (black, *(colours[name] for name in names), white)]
-    return TerminalTheme(_triplet(black), _triplet(white), triplets, triplets)
+    """A terminal's sixteen colours in those of a theme.
+
+    Magenta and cyan, the colours of the two sides of a comparison, are mixed, since the accent and the secondary
+    colour of some themes are those of a warning or of the primary colour.
+    """
+    named = theme.to_color_system().generate()
+    black, white, primary = (Color.parse(named[n]) for n in ("background", "foreground", "primary"))
+    red, green, yellow = (Color.parse(named[n]) for n in ("error", "success", "warning"))
+    magenta, cyan = primary.blend(red, 0.4), primary.blend(green, 0.4)
+    triplets = [c.rgb for c in (black, red, green, yellow, primary, magenta, cyan, white)]
+    return TerminalTheme(black.rgb, white.rgb, triplets, triplets)
 
 
 def contrast(text: RichColor, background: RichColor) -> float:
@@ -86,7 +91,3 @@ def _luminance(colour: RichColor) -> float:
         for part in colour.triplet.normalized
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _triplet(colour: str) -> tuple[int, int, int]:
-    return Color.parse(colour).rgb

@@ -110,6 +110,29 @@ def test_pass_and_fail_follow_the_theme() -> None:
             assert style.color.get_truecolor(drawn) == Color.parse(colours[name]).rgb
 
 
+async def test_a_pass_is_the_success_of_the_theme_on_the_screen(tmp_path: Path) -> None:
+    """From the start, in the default theme, and after another theme was chosen."""
+    write_run(tmp_path / "a", trees(3))
+    async with browser(tmp_path) as (app, pilot):
+        for theme in ("textual-dark", "textual-light"):
+            app.theme = theme
+            await pilot.pause()
+            success = Color.parse(app.theme_variables["success"]).rich_color
+            strips = app.screen._compositor.render_strips()
+            style = next(s.style for strip in strips for s in strip if s.style and "✓" in s.text)
+            ticks = [Segment("✓", Style.from_color(success, style.bgcolor))]
+            expected = ReadableText().apply(ticks, Color(0, 0, 0))[0].style
+            assert expected and style.color == expected.color
+
+
+def test_meanings_have_different_colours() -> None:
+    """Those of a pass, a fail, a fault and the sides of a comparison; a native theme has the terminal's colours."""
+    for theme in (theme for theme in BUILTIN_THEMES.values() if not theme.ansi):
+        drawn = ansi_colours(theme)
+        styles = [Style.parse(PALETTE[name]) for name in ("pass", "fail", "fault", "left", "right")]
+        assert len({s.color.get_truecolor(drawn) for s in styles if s.color}) == 5, theme.name
+
+
 async def test_a_theme_is_remembered(tmp_path: Path) -> None:
     """A theme that was chosen in the palette is used in the next session."""
     write_run(tmp_path / "a", trees(1))
