@@ -24,7 +24,7 @@ from reporting import (
     Rows,
     by_id,
     change,
-    engine_args,
+    engine_settings,
     facts,
     flips,
     paired,
@@ -54,12 +54,11 @@ PASS = "pass"
 
 def main() -> None:
     """Measure what is missing, or write the page."""
-    made = parser(__doc__, "runs/real-strategies")
+    made = parser(__doc__, "runs/real-strategies", engines=True)
     made.add_argument("--only", choices=("oracle", "votes"), help="one of the two parts")
     made.add_argument("--budgets", default="1,3,7,15")
     made.add_argument("--refiner", default="rewrite")
     made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
-    made.add_argument("--engine", default="hf")
     made.add_argument("--max-tokens", type=int, default=1280, help="new tokens of a draft")
     made.add_argument("--votes", type=int, default=5)
     made.add_argument("--vote-budget", type=int, default=3, help="drafts that are voted on")
@@ -172,11 +171,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": args.model,
-        "engine": args.engine,
-        "dtype": args.dtype,
-        "device": args.device,
-        "max_batch_size": args.rows,
-        "engine_args": engine_args(args),
+        **engine_settings(args),
         "limit": args.limit,
         "prompt_seed": args.prompt_seed,
         "seed": args.seed,

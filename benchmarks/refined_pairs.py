@@ -35,7 +35,7 @@ from reporting import (
     Rows,
     by_id,
     change,
-    engine_args,
+    engine_settings,
     facts,
     paired,
     parser,
@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser(__doc__, "runs/refined-pairs")
+    made = parser(__doc__, "runs/refined-pairs", engines=True)
     made.add_argument("--prompts", type=Path, help="checkable prompts, JSON lines")
     made.add_argument(
         "--reference", type=Path, nargs="*", default=[], help="seed tasks with outputs"
@@ -149,7 +149,6 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--ifeval-tokens", type=int, default=1280)
     made.add_argument("--split-seed", type=int, default=0, help="of the split and of the pairs")
     made.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"), help="of the answers")
-    made.add_argument("--engine", default="hf", help="of the drafts and the answers")
     made.add_argument("--workers", type=int, default=1, help="cells at a time")
     made.add_argument("--cell", default="", help="measure this one; used by the script itself")
     return made
@@ -411,14 +410,7 @@ def _passes(prompt: Prompt, response: str) -> bool:
 
 
 def _engine(args: argparse.Namespace, model: str) -> dict[str, Any]:
-    return {
-        "model": model,
-        "engine": args.engine,
-        "dtype": args.dtype,
-        "device": args.device,
-        "max_batch_size": args.rows,
-        "engine_args": engine_args(args),
-    }
+    return {"model": model, **engine_settings(args)}
 
 
 def _folder(args: argparse.Namespace, name: str) -> Path:

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from spar.cli.parsers import parse_arguments
 from spar.eval.compare import mcnemar
 from spar.eval.statistics import Difference, differences, metrics
 from spar.files import replace_json
@@ -30,7 +31,9 @@ Rows = Mapping[str, Mapping[str, Share]]
 """Example's id to metric to its share of it."""
 
 
-def parser(description: str | None, out: str, *, rows: bool = True) -> argparse.ArgumentParser:
+def parser(
+    description: str | None, out: str, *, rows: bool = True, engines: bool = False
+) -> argparse.ArgumentParser:
     """A parser with the flags that every benchmark of a real model has."""
     made = argparse.ArgumentParser(
         description=(description or "").split("\n", 1)[0],
@@ -42,24 +45,25 @@ def parser(description: str | None, out: str, *, rows: bool = True) -> argparse.
     if rows:
         made.add_argument("--rows", type=int, default=0, help="sequences in a batch; 0: the engine")
     made.add_argument("--limit", type=int, help="only so many prompts")
-    made.add_argument(
-        "--engine-arg", action="append", default=[], help="NAME=VALUE of vLLM; repeatable"
-    )
+    if engines:
+        made.add_argument("--engine", default="hf", help="of drafts, votes and answers")
+        made.add_argument(
+            "--engine-arg", action="append", default=[], help="NAME=VALUE of vLLM; repeatable"
+        )
     made.add_argument("--report", type=Path, help="write this page from OUT's results and stop")
     made.add_argument("--commit", default="", help="the commit, where there is no git")
     return made
 
 
-def engine_args(args: argparse.Namespace) -> dict[str, Any]:
-    """The values of `--engine-arg`: JSON where a value is that, else text."""
-    found: dict[str, Any] = {}
-    for part in args.engine_arg:
-        name, _, value = part.partition("=")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
+def engine_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the engine that the flags name; `--dtype` is a benchmark's own."""
+    return {
+        "engine": args.engine,
+        "dtype": args.dtype,
+        "device": args.device,
+        "max_batch_size": args.rows,
+        "engine_args": parse_arguments(args.engine_arg),
+    }
 
 
 def facts(args: argparse.Namespace) -> dict[str, str]:
