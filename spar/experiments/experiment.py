@@ -8,8 +8,8 @@ An experiment's function gets a `Plan` and returns tables, plots and claims. A c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from spar.eval.paper import PaperTable
 from spar.eval.statistics import SeedMean
 from spar.listener import Listener, LogListener
 from spar.plugins import safe_name
-from spar.record.experiments import Claim, Measured, Number, Unit
+from spar.record.experiments import Claim, Measured, Number, Series, Unit, Verdict
 
 QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
@@ -109,31 +109,25 @@ class Wordings:
     fails: str
     open: str
 
+    def of(self, **words: str) -> Wordings:
+        """The wordings of a claim that is made of several things, with this one's words in it."""
+        return replace(self, paper=self.paper.format(**words))
+
     def judge(self, difference: SeedMean, **words: object) -> Claim:
         """The claim with the sentence that the interval of the difference chooses."""
         shown = as_number(difference, "points")
         values = {"difference": in_words(shown), "n": shown.n, **words}
-        low, high = difference.low, difference.high
-        if low is not None and low > 0:
-            return Claim(
-                paper=self.paper,
-                verdict="holds",
-                text=self.holds.format(**values),
-                difference=shown,
-            )
-        if high is not None and high < 0:
-            return Claim(
-                paper=self.paper,
-                verdict="does not hold",
-                text=self.fails.format(**values),
-                difference=shown,
-            )
+        verdict, text = self._chosen(difference)
         return Claim(
-            paper=self.paper,
-            verdict="cannot be told",
-            text=self.open.format(**values),
-            difference=shown,
+            paper=self.paper, verdict=verdict, text=text.format(**values), difference=shown
         )
+
+    def _chosen(self, difference: SeedMean) -> tuple[Verdict, str]:
+        if difference.low is not None and difference.low > 0:
+            return "holds", self.holds
+        if difference.high is not None and difference.high < 0:
+            return "does not hold", self.fails
+        return "cannot be told", self.open
 
 
 def as_number(mean: SeedMean, unit: Unit = "%") -> Number:
@@ -146,6 +140,17 @@ def as_number(mean: SeedMean, unit: Unit = "%") -> Number:
         n=mean.n,
         by_seed=mean.by_seed,
         unit=unit,
+    )
+
+
+def line(label: str, points: Iterable[tuple[float, SeedMean]]) -> Series:
+    """A line of a plot in percent, through means over seeds with their standard errors."""
+    x, means = zip(*points, strict=True)
+    return Series(
+        label=label,
+        x=x,
+        y=tuple(100 * mean.value for mean in means),
+        error=tuple(None if mean.stderr is None else 100 * mean.stderr for mean in means),
     )
 
 

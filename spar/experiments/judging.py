@@ -31,6 +31,7 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
     as_number,
+    line,
     paper_table,
 )
 from spar.record.evaluation import Example, Scored, Share
@@ -214,8 +215,8 @@ async def measure_table9(plan: Plan) -> Measured:
     for name in SETS:
         five, greedy = _shares(by_seed, VOTED, 5, name), _shares(by_seed, ONCE, 1, name)
         nine, one = _shares(by_seed, VOTED, 9, name), _shares(by_seed, VOTED, 1, name)
-        claims.append(_of(FIVE_BEAT_GREEDY, name).judge(over_seeds(five, greedy)))
-        claims.append(_of(MORE_VOTES, name).judge(over_seeds(nine, one)))
+        claims.append(FIVE_BEAT_GREEDY.of(which=name).judge(over_seeds(five, greedy)))
+        claims.append(MORE_VOTES.of(which=name).judge(over_seeds(nine, one)))
     unread = _unread(by_seed)
     columns = ("judgement", *(f"{name} {what}, %" for name in SETS for what in ("accuracy", "F1")))
     five_natural = rows[1 + VOTES.index(5)][1]
@@ -256,12 +257,6 @@ def _what(plan: Plan) -> str:
     return "Natural and adversarial: LLMBar's subsets."
 
 
-def _of(wordings: Wordings, name: str) -> Wordings:
-    return Wordings(
-        wordings.paper.format(which=name), wordings.holds, wordings.fails, wordings.open
-    )
-
-
 def _shares(
     by_seed: Sequence[Mapping[str, Sequence[Judged]]],
     way: str,
@@ -296,14 +291,9 @@ def _unread(by_seed: Sequence[Mapping[str, Sequence[Judged]]]) -> list[int]:
 
 def _series(lines: Mapping[str, Sequence[tuple[str, int, Any]]]) -> Iterator[Series]:
     for name, points in lines.items():
-        votes = [(size, mean) for way, size, mean in points if way == VOTED]
+        votes = [(float(size), mean) for way, size, mean in points if way == VOTED]
         greedy = next(mean for way, _, mean in points if way == ONCE)
-        yield Series(
-            label=f"{name}, majority",
-            x=tuple(float(size) for size, _ in votes),
-            y=tuple(100 * mean.value for _, mean in votes),
-            error=tuple(None if m.stderr is None else 100 * m.stderr for _, m in votes),
-        )
+        yield line(f"{name}, majority", votes)
         yield Series(
             label=f"{name}, greedy",
             x=(float(VOTES[0]), float(VOTES[-1])),

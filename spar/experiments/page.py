@@ -8,13 +8,16 @@ Everything comes from `result.json`, so that a page can be written again without
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from spar.experiments.experiment import Experiment
 from spar.experiments.plots import draw
 from spar.record.evaluation import writing
-from spar.record.experiments import Cell, Claim, ExperimentResult, Number, Table
+from spar.record.experiments import Cell, Claim, ExperimentResult, Number, Table, Verdict
+
+MARKS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
+"""Verdict on a claim to its sign."""
 
 
 def write_page(experiment: Experiment, result: ExperimentResult, out: Path) -> Path:
@@ -111,9 +114,8 @@ def _scope(result: ExperimentResult) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    mark = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}[claim.verdict]
     claimed = claim.paper if claim.paper.startswith("(") else f"The paper: {claim.paper}"
-    return f"**{mark}** *{claimed}*\n{claim.text}"
+    return f"**{MARKS[claim.verdict]}** *{claimed}*\n{claim.text}"
 
 
 def _how(result: ExperimentResult) -> Iterator[str]:

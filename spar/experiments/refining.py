@@ -14,12 +14,13 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
     as_number,
+    line,
     paper_table,
 )
 from spar.experiments.loops import OWN, Sizes, run_loops
 from spar.experiments.training import REFINER, SHARED_TIME, only_embedded
 from spar.record.evaluation import Example, Share, read_examples
-from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
+from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 from spar.record.training import iteration_folder
 from spar.train.loop_stages import models_after
 from spar.train.status import read_config
@@ -68,17 +69,13 @@ async def measure_table3(plan: Plan) -> Measured:
         FIXES_MORE.judge(gain, last=loops.last),
         FLATTERS_ITSELF.judge(over_seeds(last[ITSELF], last[TRUTH])),
     )
-    lines = []
-    for view, name in VIEWS.items():
-        means = [over_seeds(found[view]) for found in shares.values()]
-        lines.append(
-            Series(
-                label=name.removesuffix(", %"),
-                x=tuple(map(float, shares)),
-                y=tuple(100 * mean.value for mean in means),
-                error=tuple(None if m.stderr is None else 100 * m.stderr for m in means),
-            )
+    lines = [
+        line(
+            name.removesuffix(", %"),
+            [(float(time), over_seeds(found[view])) for time, found in shares.items()],
         )
+        for view, name in VIEWS.items()
+    ]
     columns = ("iteration", *VIEWS.values())
     title = f"Failing drafts that one refinement fixes, n = {gain.n}"
     return Measured(

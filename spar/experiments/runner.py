@@ -18,7 +18,7 @@ from spar.errors import UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
 from spar.experiments.loops import calls_of
-from spar.experiments.page import write_page
+from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.files import replace_json
 from spar.hardware import describe_hardware
@@ -153,8 +153,7 @@ def _links(title: str, paths: Sequence[Path], out: Path) -> Iterator[str]:
 
 
 def _index_row(experiment: Experiment, result: ExperimentResult) -> str:
-    marks = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
-    claims = " ".join(marks[claim.verdict] for claim in result.measured.claims)
+    claims = " ".join(MARKS[claim.verdict] for claim in result.measured.claims)
     seeds = result.settings["seeds"]
     on = f"{result.facts['model']}, {seeds} seed{'s' if seeds > 1 else ''}"
     on += ", quick" if result.settings["quick"] else ""

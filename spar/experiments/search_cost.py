@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spar.eval.paper import IFEVAL
@@ -12,12 +12,14 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
     as_number,
+    line,
     paper_table,
 )
 from spar.experiments.searches import (
     COSTS,
     Grid,
     PointOverSeeds,
+    in_order,
     largest,
     search_over_seeds,
 )
@@ -215,30 +217,15 @@ def _table(
 def _panel(
     points: Mapping[tuple[str, int], PointOverSeeds], grid: Grid, cost: str, metric: str
 ) -> Panel:
-    lines = []
-    for name in grid.strategies:
-        line = sorted(
-            (point for (strategy, _), point in points.items() if strategy == name),
-            key=lambda point: point.budget,
-        )
-        lines.append(_series(NAMES[name], line, cost, metric))
-    sampled = sorted(
-        (point for (strategy, _), point in points.items() if strategy == SAMPLED),
-        key=lambda point: point.budget,
-    )
-    ceiling = _series("best-of-N, ceiling", sampled, cost, "ceiling")
+    by_budget = {name: in_order(points, name) for name in grid.strategies}
+    lines = [_line(NAMES[name], found, cost, metric) for name, found in by_budget.items()]
+    ceiling = _line("best-of-N, ceiling", by_budget[SAMPLED], cost, "ceiling")
     lines.append(ceiling.model_copy(update={"reference_of": NAMES[SAMPLED]}))
     return Panel(x=f"{COSTS[cost]} a prompt, mean", series=tuple(lines), log=True)
 
 
-def _series(label: str, line: list[PointOverSeeds], cost: str, metric: str) -> Series:
-    means = [point.mean(metric) for point in line]
-    return Series(
-        label=label,
-        x=tuple(point.cost(cost) for point in line),
-        y=tuple(100 * mean.value for mean in means),
-        error=tuple(None if mean.stderr is None else 100 * mean.stderr for mean in means),
-    )
+def _line(label: str, points: Iterable[PointOverSeeds], cost: str, metric: str) -> Series:
+    return line(label, [(point.cost(cost), point.mean(metric)) for point in points])
 
 
 def _figure5_cost(plan: Plan) -> Cost:

@@ -118,14 +118,15 @@ async def search_over_seeds(
     return points
 
 
+def in_order(
+    points: Mapping[tuple[str, int], PointOverSeeds], strategy: str
+) -> list[PointOverSeeds]:
+    """The points of a strategy, smallest budget first."""
+    return [points[key] for key in sorted(points) if key[0] == strategy]
+
+
 def largest(
     points: Mapping[tuple[str, int], PointOverSeeds], strategies: Sequence[str]
 ) -> dict[str, PointOverSeeds]:
     """Strategy to its point of the largest budget."""
-    return {
-        name: max(
-            (point for (strategy, _), point in points.items() if strategy == name),
-            key=lambda point: point.budget,
-        )
-        for name in strategies
-    }
+    return {name: in_order(points, name)[-1] for name in strategies}

@@ -5,19 +5,20 @@ Also Table 2 over iterations (how well the refiner judges), and Tables 4 and 5: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from spar.config import load_eval
 from spar.eval.paper import ACTOR_ABLATIONS, IFEVAL, LLMBAR, REFINER_ABLATIONS
 from spar.eval.runner import EvalRequest, evaluate
-from spar.eval.statistics import SeedMean, over_seeds
+from spar.eval.statistics import over_seeds
 from spar.experiments.experiment import (
     Cost,
     Experiment,
     Plan,
     Wordings,
     as_number,
+    line,
     paper_table,
 )
 from spar.experiments.loops import OWN, Loops, Sizes, rivals, run_loops
@@ -76,11 +77,6 @@ PART_HELPS = Wordings(
 )
 
 
-def _named(wordings: Wordings, **words: str) -> Wordings:
-    """The wordings with the words that their claim has."""
-    return Wordings(wordings.paper.format(**words), wordings.holds, wordings.fails, wordings.open)
-
-
 async def measure_figure3(plan: Plan) -> Measured:
     """A loop a seed and method, and the last models with a search on top."""
     own = await run_loops(plan, OWN)
@@ -98,7 +94,7 @@ async def measure_figure3(plan: Plan) -> Measured:
     for method, loops in list(methods.items())[1:]:
         difference = over_seeds(sampled, loops.shares(SAMPLED, "pass", loops.last))
         tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
-        claims.append(_named(BEATS_RIVAL, rival=method).judge(difference, **tokens))
+        claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
     rows: list[tuple[Cell, ...]] = [
         (
             method,
@@ -127,7 +123,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         Panel(
             x=f"iteration ({title} drafts)",
             series=tuple(
-                _line(method, [(float(t), loops.mean(title, "pass", t)) for t in loops.times])
+                line(method, [(float(t), loops.mean(title, "pass", t)) for t in loops.times])
                 for method, loops in methods.items()
             ),
         )
@@ -187,13 +183,11 @@ async def measure_table2(plan: Plan) -> Measured:
     ]
     gains = {metric: loops.gain(REFINER, metric, 0, loops.last) for metric in (VOTE, MAJORITY)}
     claims = tuple(
-        _named(JUDGES_BETTER, which=which).judge(gains[metric], last=loops.last)
+        JUDGES_BETTER.of(which=which).judge(gains[metric], last=loops.last)
         for which, metric in (("a single vote", VOTE), ("the majority of five", MAJORITY))
     )
     lines = [
-        _line(
-            name.removesuffix(", %"), [(float(t), loops.mean(REFINER, m, t)) for t in loops.times]
-        )
+        line(name.removesuffix(", %"), [(float(t), loops.mean(REFINER, m, t)) for t in loops.times])
         for name, m in shown.items()
     ]
     return Measured(
@@ -250,13 +244,13 @@ async def measure_tables45(plan: Plan) -> Measured:
         for name, differences in against.items()
     ]
     claims = [
-        _named(PART_HELPS, part=name.capitalize(), role="actor").judge(
+        PART_HELPS.of(part=name.capitalize(), role="actor").judge(
             differences["sampled, %"], what="sampled drafts"
         )
         for name, differences in against.items()
     ]
     claims += [
-        _named(PART_HELPS, part=name.capitalize(), role="refiner").judge(
+        PART_HELPS.of(part=name.capitalize(), role="refiner").judge(
             against[name]["one vote right, %"], what="a single vote"
         )
         for name in against
@@ -306,15 +300,6 @@ async def measure_tables45(plan: Plan) -> Measured:
             "search was solved. benchmarks/pair_ablation.py compares both kinds on the same prompts.",
         ),
         headline=f"without refinement: {-100 * first.value:+.1f} points, sampled",
-    )
-
-
-def _line(label: str, points: Sequence[tuple[float, SeedMean]]) -> Series:
-    return Series(
-        label=label,
-        x=tuple(x for x, _ in points),
-        y=tuple(100 * mean.value for _, mean in points),
-        error=tuple(None if m.stderr is None else 100 * m.stderr for _, m in points),
     )
 
 
