@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spar.eval.statistics import over_seeds
-from spar.record.evaluation import Share, read_examples
+from spar.record.evaluation import Share, read_examples, shares_of
 from spar.record.training import iteration_folder
 from spar.train.evaluations import EvalSpec
 from spar.train.status import LoopState, read_loop
@@ -61,7 +61,7 @@ def _gain(loops: Sequence[LoopState], item: EvalSpec, metric: str, times: tuple[
 
 def _shares(loop: LoopState, item: EvalSpec, metric: str, time: int) -> dict[str, Share]:
     folder = iteration_folder(loop.run, time) / "eval" / item.title / item.benchmark
-    return {one.id: one.scores[metric] for one in read_examples(folder) if metric in one.scores}
+    return shares_of(read_examples(folder), metric)
 
 
 if __name__ == "__main__":

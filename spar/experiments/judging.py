@@ -23,8 +23,8 @@ from spar.eval.llmbar.pairs import DATA, SUBSETS
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.needed_data import present
 from spar.eval.paper import LLMBAR, PaperTable
-from spar.eval.runner import EvalRequest, evaluate
 from spar.eval.statistics import over_seeds
+from spar.experiments.evaluations import evaluated
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -188,9 +188,7 @@ async def _judge(plan: Plan, seed: int) -> dict[str, list[Judged]]:
 async def _evaluate(plan: Plan, name: str, out: Path, **settings: Any) -> None:
     values = plan.settings(**settings)
     config = load_eval(default_recipe(values), values)
-    _, error = await evaluate(config, EvalRequest((name,), out=out), plan.listener)
-    if error is not None:
-        raise error
+    await evaluated(plan, name, config, out)
 
 
 async def measure_table9(plan: Plan) -> Measured:

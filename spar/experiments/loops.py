@@ -18,7 +18,7 @@ from spar.errors import UsageError
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan
 from spar.listener import Activity, Listener
-from spar.record.evaluation import Share, read_examples
+from spar.record.evaluation import Share, read_examples, shares_of
 from spar.record.training import iteration_folder
 from spar.store import MANIFEST, read_summary
 from spar.train.loop_stages import Models, models_after
@@ -227,9 +227,7 @@ def _shares(folder: Path, title: str, metric: str, time: int) -> dict[str, Share
     for item in config.benchmarks:
         if item.title == title:
             run = iteration_folder(folder, time) / "eval" / title / item.benchmark
-            return {
-                one.id: one.scores[metric] for one in read_examples(run) if metric in one.scores
-            }
+            return shares_of(read_examples(run), metric)
     raise UsageError(
         f"{folder} has no evaluation {title!r}; its recipe must list it in `benchmarks`"
     )

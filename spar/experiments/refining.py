@@ -6,8 +6,8 @@ from pathlib import Path
 
 from spar.config import load_eval
 from spar.eval.paper import REFINEMENT
-from spar.eval.runner import EvalRequest, evaluate
 from spar.eval.statistics import over_seeds
+from spar.experiments.evaluations import evaluated
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -19,7 +19,7 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.loops import OWN, Sizes, run_loops
 from spar.experiments.training import REFINER, SHARED_TIME, only_embedded
-from spar.record.evaluation import Example, Share, read_examples
+from spar.record.evaluation import Example, Share, shares_of
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 from spar.record.training import iteration_folder
 from spar.train.loop_stages import models_after
@@ -55,9 +55,7 @@ async def measure_table3(plan: Plan) -> Measured:
         for index, seed in enumerate(plan.seed_values):
             examples = await _refine(plan, seed, time, loops.folders[index])
             for view in VIEWS:
-                found[view].append(
-                    {one.id: one.scores[view] for one in examples if view in one.scores}
-                )
+                found[view].append(shares_of(examples, view))
         shares[time] = found
     rows: list[tuple[Cell, ...]] = [
         (time, *(as_number(over_seeds(found[view])) for view in VIEWS))
@@ -117,11 +115,7 @@ async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]
         "grader_model": last,
     }
     out = plan.folder("table3") / f"seed-{seed}" / f"iteration-{time}"
-    request = EvalRequest(("refinement",), out=out)
-    _, error = await evaluate(load_eval(OWN, settings), request, plan.listener)
-    if error is not None:
-        raise error
-    return list(read_examples(out / "refinement"))
+    return await evaluated(plan, "refinement", load_eval(OWN, settings), out)
 
 
 def _num_responses(plan: Plan) -> int:

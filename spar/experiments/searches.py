@@ -17,7 +17,7 @@ from spar.eval.sweep import Point
 from spar.eval.sweep_runner import Sweep, sweep
 from spar.eval.sweep_table import Row
 from spar.experiments.experiment import Plan
-from spar.record.evaluation import Share, read_examples
+from spar.record.evaluation import Share, read_examples, shares_of
 from spar.store import read_trees
 from spar.verifiers import passes
 
@@ -103,8 +103,7 @@ async def search_over_seeds(
             run = folder / Point(row.strategy, row.budget, row.depth).name
             examples = list(read_examples(run))
             for metric in grid.metrics:
-                shares = {one.id: one.scores[metric] for one in examples if metric in one.scores}
-                point.shares.setdefault(metric, []).append(shares)
+                point.shares.setdefault(metric, []).append(shares_of(examples, metric))
             known = {one.id for one in examples}
             judged, ceiling = {}, {}
             for tree in read_trees(run):

@@ -6,12 +6,11 @@ Also Table 2 over iterations (how well the refiner judges), and Tables 4 and 5: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from spar.config import load_eval
 from spar.eval.paper import ACTOR_ABLATIONS, IFEVAL, LLMBAR, REFINER_ABLATIONS
-from spar.eval.runner import EvalRequest, evaluate
 from spar.eval.statistics import over_seeds
+from spar.experiments.evaluations import evaluated
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -22,7 +21,7 @@ from spar.experiments.experiment import (
     paper_table,
 )
 from spar.experiments.loops import OWN, Loops, Sizes, rivals, run_loops
-from spar.record.evaluation import Share, read_examples
+from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
 
 GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
@@ -149,7 +148,6 @@ async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
     """Each seed's last models with the paper's search on top."""
     sizes, found = Sizes.of(plan), []
     for seed, models in zip(plan.seed_values, loops.models(loops.last), strict=True):
-        name = "nano-if-answers"
         out = plan.folder("figure3") / f"searched-{seed}"
         settings = {
             "engine": plan.engine,
@@ -160,17 +158,9 @@ async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
             "actor_model": models.actor,
             "refiner_model": models.refiner,
         }
-        _, error = await evaluate(
-            load_eval(OWN, settings), EvalRequest((name,), out=out), plan.listener
-        )
-        if error is not None:
-            raise error
-        found.append(_passed(out / name))
+        examples = await evaluated(plan, "nano-if-answers", load_eval(OWN, settings), out)
+        found.append(shares_of(examples, "pass"))
     return found
-
-
-def _passed(folder: Path) -> dict[str, Share]:
-    return {one.id: one.scores["pass"] for one in read_examples(folder)}
 
 
 async def measure_table2(plan: Plan) -> Measured:

@@ -116,6 +116,11 @@ def write_examples(directory: Path, examples: Iterable[Example]) -> None:
         replace_lines(directory / EXAMPLES, lines)
 
 
+def shares_of(examples: Iterable[Example], metric: str) -> dict[str, Share]:
+    """Id to share of a metric, of the examples that have it."""
+    return {one.id: one.scores[metric] for one in examples if metric in one.scores}
+
+
 def read_examples(directory: Path) -> Iterator[Example]:
     """Stream the examples of an evaluation's directory.
 
