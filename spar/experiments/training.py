@@ -5,11 +5,11 @@ Also Table 2 over iterations (how well the refiner judges), and Tables 4 and 5: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from spar.config import load_eval
 from spar.eval.paper import ACTOR_ABLATIONS, IFEVAL, LLMBAR, REFINER_ABLATIONS
-from spar.eval.statistics import over_seeds
+from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.evaluations import evaluated
 from spar.experiments.experiment import (
     Cost,
@@ -22,12 +22,23 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.loops import OWN, Loops, Sizes, rivals, run_loops
 from spar.record.evaluation import Share, shares_of
-from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
+from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
 GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
 """Evaluations of the recipe: greedy and sampled drafts of the actor, and the refiner on the first actor's drafts."""
 VOTE, MAJORITY, F1 = "judge_vote_acc", "judge_majority_acc", "judge_f1"
+PAPERS = "SPaR"
+"""The paper's method, as it stands on a page."""
 SEARCHED = "bfs"
+SAMPLED_PASS, VOTE_RIGHT = "sampled, %", "one vote right, %"
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "greedy, %": (GREEDY, "pass"),
+    SAMPLED_PASS: (SAMPLED, "pass"),
+    VOTE_RIGHT: (REFINER, VOTE),
+    "majority right, %": (REFINER, MAJORITY),
+    "refinements pass, %": (REFINER, "refine_pass"),
+}
+"""Column of Tables 4 and 5 to the evaluation and its metric."""
 SHARED_TIME = "The loops are those of `figure3`: where they were there already, their time is not in this page's."
 ARMS: Mapping[str, tuple[str, str]] = {
     "no-search": ("without tree search", "search.strategy=iterative"),
@@ -79,7 +90,7 @@ PART_HELPS = Wordings(
 async def measure_figure3(plan: Plan) -> Measured:
     """A loop a seed and method, and the last models with a search on top."""
     own = await run_loops(plan, OWN)
-    methods = {"SPaR": own}
+    methods = {PAPERS: own}
     for recipe, method in rivals(plan).items():
         methods[method] = await run_loops(plan, recipe, recipe=recipe)
     searched = await _with_search(plan, own)
@@ -94,6 +105,22 @@ async def measure_figure3(plan: Plan) -> Measured:
         difference = over_seeds(sampled, loops.shares(SAMPLED, "pass", loops.last))
         tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
         claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
+    return Measured(
+        tables=(_figure3_table(methods, over_seeds(searched)),),
+        plots=(_figure3_plot(methods, gain.n),),
+        claims=tuple(claims),
+        notes=(
+            "Every loop has the same training prompts in the same order and the same test prompts; a rival takes its own recipe's number of "
+            "drafts and judgements, so the tokens that it generates for its training data differ: they are in the table.",
+            "Test prompts are sampled at temperature 0.9 for every method, whatever its recipe trains on.",
+            "Iteration 0 is the embedded model, the start of every method. A method that the paper compares with and that has no recipe here "
+            "is left out.",
+        ),
+        headline=f"{own.last} iterations: {100 * gain.value:+.1f} points, sampled",
+    )
+
+
+def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             method,
@@ -105,19 +132,25 @@ async def measure_figure3(plan: Plan) -> Measured:
         for method, loops in methods.items()
         for time in loops.times
     ]
+    own = methods[PAPERS]
     rows.append(
         (
-            "SPaR with tree search",
+            f"{PAPERS} with tree search",
             own.last,
-            as_number(over_seeds(searched)),
+            as_number(searched),
             None,
             round(own.tokens(own.last)),
         )
     )
-    columns = ("method", "iteration", "greedy, %", "sampled, %", "tokens for training")
-    table = Table(
-        name="figure3", title="One row a method and iteration.", columns=columns, rows=tuple(rows)
+    return Table(
+        name="figure3",
+        title="One row a method and iteration.",
+        columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
+        rows=tuple(rows),
     )
+
+
+def _figure3_plot(methods: Mapping[str, Loops], n: int) -> Plot:
     panels = tuple(
         Panel(
             x=f"iteration ({title} drafts)",
@@ -128,20 +161,8 @@ async def measure_figure3(plan: Plan) -> Measured:
         )
         for title in (GREEDY, SAMPLED)
     )
-    title = f"Drafts that meet every constraint, n = {gain.n}"
-    return Measured(
-        tables=(table,),
-        plots=(Plot(name="figure3", title=title, y="pass, %", panels=panels),),
-        claims=tuple(claims),
-        notes=(
-            "Every loop has the same training prompts in the same order and the same test prompts; a rival takes its own recipe's number of "
-            "drafts and judgements, so the tokens that it generates for its training data differ: they are in the table.",
-            "Test prompts are sampled at temperature 0.9 for every method, whatever its recipe trains on.",
-            "Iteration 0 is the embedded model, the start of every method. A method that the paper compares with and that has no recipe here "
-            "is left out.",
-        ),
-        headline=f"{own.last} iterations: {100 * gain.value:+.1f} points, sampled",
-    )
+    title = f"Drafts that meet every constraint, n = {n}"
+    return Plot(name="figure3", title=title, y="pass, %", panels=panels)
 
 
 async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
@@ -166,7 +187,7 @@ async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
 async def measure_table2(plan: Plan) -> Measured:
     """The refiners of the iterations as judges of the same drafts."""
     loops = await run_loops(plan, OWN)
-    shown = {"one vote right, %": VOTE, "majority of five right, %": MAJORITY, "F1, %": F1}
+    shown = {VOTE_RIGHT: VOTE, "majority of five right, %": MAJORITY, "F1, %": F1}
     rows: list[tuple[Cell, ...]] = [
         (time, *(as_number(loops.mean(REFINER, metric, time)) for metric in shown.values()))
         for time in loops.times
@@ -211,75 +232,18 @@ async def measure_tables45(plan: Plan) -> Measured:
     """The whole loop, and loops without one part each, from the same models and prompts."""
     whole, parts = await run_loops(plan, OWN), _arms(plan)
     arms = {name: await run_loops(plan, arm, [change]) for arm, (name, change) in parts.items()}
-    measures = {
-        "greedy, %": (GREEDY, "pass"),
-        "sampled, %": (SAMPLED, "pass"),
-        "one vote right, %": (REFINER, VOTE),
-        "majority right, %": (REFINER, MAJORITY),
-        "refinements pass, %": (REFINER, "refine_pass"),
-    }
-    rows: list[tuple[Cell, ...]] = [
-        (name, *(as_number(loops.mean(*measure, loops.last)) for measure in measures.values()))
-        for name, loops in {"the whole loop": whole, **arms}.items()
-    ]
     against = {
         name: {
             column: over_seeds(whole.shares(*m, whole.last), loops.shares(*m, loops.last))
-            for column, m in measures.items()
+            for column, m in MEASURES.items()
         }
         for name, loops in arms.items()
     }
-    rows += [
-        (f"the whole loop - {name}", *(as_number(d, "points") for d in differences.values()))
-        for name, differences in against.items()
-    ]
-    claims = [
-        PART_HELPS.of(part=name.capitalize(), role="actor").judge(
-            differences["sampled, %"], what="sampled drafts"
-        )
-        for name, differences in against.items()
-    ]
-    claims += [
-        PART_HELPS.of(part=name.capitalize(), role="refiner").judge(
-            against[name]["one vote right, %"], what="a single vote"
-        )
-        for name in against
-        if name in REFINER_ABLATIONS.rows
-    ]
-    names = [name for name, _ in parts.values()]
-    series = tuple(
-        Series(
-            label=column.removesuffix(", %"),
-            x=tuple(float(index) for index in range(len(names))),
-            y=tuple(100 * against[name][column].value for name in names),
-            error=tuple(100 * (against[name][column].stderr or 0.0) for name in names),
-        )
-        for column in ("sampled, %", "one vote right, %")
-    )
-    first = against[ARMS["no-refinement"][0]]["sampled, %"]
+    first = against[ARMS["no-refinement"][0]][SAMPLED_PASS]
     return Measured(
-        tables=(
-            Table(
-                name="tables45",
-                title="The last models of each loop, and how far the whole loop is ahead.",
-                columns=("loop", *measures),
-                rows=tuple(rows),
-            ),
-        ),
-        plots=(
-            Plot(
-                name="tables45",
-                title=f"How far the whole loop is ahead, n = {first.n}",
-                y="points",
-                panels=(
-                    Panel(
-                        x=", ".join(f"{index}: {name}" for index, name in enumerate(names)),
-                        series=series,
-                    ),
-                ),
-            ),
-        ),
-        claims=tuple(claims),
+        tables=(_tables45_table({"the whole loop": whole, **arms}, against),),
+        plots=(_tables45_plot(against, first.n),),
+        claims=tuple(_tables45_claims(against)),
         notes=(
             SHARED_TIME,
             "Settings of the arms: "
@@ -291,6 +255,53 @@ async def measure_tables45(plan: Plan) -> Measured:
         ),
         headline=f"without refinement: {-100 * first.value:+.1f} points, sampled",
     )
+
+
+Differences = Mapping[str, Mapping[str, SeedMean]]
+"""Arm to how far the whole loop is ahead of it, by column."""
+
+
+def _tables45_table(loops: Mapping[str, Loops], against: Differences) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(as_number(of.mean(*measure, of.last)) for measure in MEASURES.values()))
+        for name, of in loops.items()
+    ]
+    rows += [
+        (f"the whole loop - {name}", *(as_number(d, "points") for d in differences.values()))
+        for name, differences in against.items()
+    ]
+    return Table(
+        name="tables45",
+        title="The last models of each loop, and how far the whole loop is ahead.",
+        columns=("loop", *MEASURES),
+        rows=tuple(rows),
+    )
+
+
+def _tables45_plot(against: Differences, n: int) -> Plot:
+    series = tuple(
+        Series(
+            label=column.removesuffix(", %"),
+            x=tuple(float(index) for index in range(len(against))),
+            y=tuple(100 * differences[column].value for differences in against.values()),
+            error=tuple(100 * (d[column].stderr or 0.0) for d in against.values()),
+        )
+        for column in (SAMPLED_PASS, VOTE_RIGHT)
+    )
+    x = ", ".join(f"{index}: {name}" for index, name in enumerate(against))
+    title = f"How far the whole loop is ahead, n = {n}"
+    return Plot(name="tables45", title=title, y="points", panels=(Panel(x=x, series=series),))
+
+
+def _tables45_claims(against: Differences) -> Iterator[Claim]:
+    """On the actor for every arm, then on the refiner for those of the paper's Table 5."""
+    for name, differences in against.items():
+        wordings = PART_HELPS.of(part=name.capitalize(), role="actor")
+        yield wordings.judge(differences[SAMPLED_PASS], what="sampled drafts")
+    for name, differences in against.items():
+        if name in REFINER_ABLATIONS.rows:
+            wordings = PART_HELPS.of(part=name.capitalize(), role="refiner")
+            yield wordings.judge(differences[VOTE_RIGHT], what="a single vote")
 
 
 def only_embedded(plan: Plan) -> str:
