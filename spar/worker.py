@@ -211,6 +211,7 @@ async def _evaluate_all(spec: EvalStageSpec) -> tuple[dict[str, Any], list[SparE
                 results = await _evaluate(item, spec, listener, pool)
             except SparError as error:
                 errors.append(error)
+                await pool.aclose(listener.note)  # an engine that died must not fail the others
                 continue
             scores[item.name] = {
                 name: metric.model_dump()

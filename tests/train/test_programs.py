@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from spar.errors import EngineError, RunStopped
 from spar.record.training_data import Pair
 from spar.run.resolve import Engines
 from spar.store import read_trees
@@ -147,3 +148,33 @@ def test_an_evaluation_stage_loads_a_model_once(
     )
     assert read_loop(tmp_path / "run").scores[0].keys() == {"nano-if", "again"}
     assert len(opened) == loads
+
+
+def test_an_engine_that_dies_fails_its_own_evaluation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one loads the model again."""
+    load: Callable[[Engines, Any], Any] = Engines._open
+    loaded: list[Any] = []
+
+    async def die(requests: Any) -> Any:
+        raise EngineError("the engine died")
+
+    def record(engines: Engines, needed: Any) -> Any:
+        engine = load(engines, needed)
+        if not loaded:
+            monkeypatch.setattr(engine.engine, "generate", die)
+        loaded.append(engine)
+        return engine
+
+    monkeypatch.setattr(Engines, "_open", record)
+    with pytest.raises(RunStopped, match="the engine died"):
+        go(
+            tmp_path / "run",
+            "benchmarks=[{benchmark: nano-if}, {name: again, benchmark: nano-if}]",
+            "eval.limit=2",
+            "eval.draft.max_tokens=4",
+            stop_after="eval",
+        )
+    done = [path.parent.name for path in (tmp_path / "run").rglob("done.json")]
+    assert (done, len(loaded)) == (["again"], 2)
