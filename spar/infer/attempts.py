@@ -14,7 +14,6 @@ from spar.types import Fault, Judgement, Node, Role, Usage
 FaultStage = Literal["draft", "judge", "refine"]
 """Which role a fault happened in."""
 
-
 Place = tuple[int | None, int, tuple[tuple[str, str | None], ...]]
 """All that decides what an attempt writes, beside the run itself: parent, index, and the texts that are refined."""
 
@@ -33,6 +32,11 @@ class Attempt:
     def role(self) -> Role:
         """Who writes it."""
         return "refiner" if self.parents else "actor"
+
+    @property
+    def stage(self) -> FaultStage:
+        """What is written."""
+        return "refine" if self.parents else "draft"
 
     @property
     def place(self) -> Place:

@@ -18,16 +18,10 @@ from typing import Literal
 
 from spar.errors import UsageError
 from spar.infer.answers import Select, select_best
-from spar.infer.attempts import Attempt, FaultStage, Outcome, attempts_of, fault_of
+from spar.infer.attempts import Attempt, Outcome, attempts_of, fault_of
 from spar.infer.early import MAX_BUDGET, EarlyRefine, EarlyRefining
 from spar.infer.gather import cancel, gather
-from spar.infer.roles import (
-    USAGE_COUNTER,
-    AttemptFailed,
-    Generation,
-    Roles,
-    UsageCounter,
-)
+from spar.infer.roles import AttemptFailed, Generation, Roles
 from spar.infer.seeds import derive
 from spar.infer.strategy import Expand, Plan, SearchConfig, Strategy
 from spar.infer.work import Work
@@ -260,30 +254,23 @@ class _Search:
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
-        expand, writer, counter = attempt.expand, attempt.role, UsageCounter()
-        USAGE_COUNTER.set(counter)  # seen by this attempt's task alone
-        try:
-            if self._early is None:
-                generation = await self._work.write(attempt)
-            else:
-                generation = await self._early.generation(attempt)
-                counter.usage += generation.usage
-        except AttemptFailed as error:
-            stage: FaultStage = "refine" if attempt.parents else "draft"
-            return Outcome(expand, None, fault=fault_of(expand, stage, error))
-        except asyncio.CancelledError:
-            self._work.count_cancelled(writer, counter)
-            raise
-        if not expand.judged:
-            return Outcome(expand, generation)
-        try:
-            judgement, usage = await self._judge(generation.response)
-        except AttemptFailed as error:
-            return Outcome(expand, generation, fault=fault_of(expand, "judge", error))
-        except asyncio.CancelledError:
-            self._work.count_cancelled(writer, counter)
-            raise
-        return Outcome(expand, generation, judgement, usage)
+        expand = attempt.expand
+        with self._work.counting(attempt.role) as counter:
+            try:
+                if self._early is None:
+                    generation = await self._work.write(attempt)
+                else:
+                    generation = await self._early.generation(attempt)
+                    counter.usage += generation.usage
+            except AttemptFailed as error:
+                return Outcome(expand, None, fault=fault_of(expand, attempt.stage, error))
+            if not expand.judged:
+                return Outcome(expand, generation)
+            try:
+                judgement, usage = await self._judge(generation.response)
+            except AttemptFailed as error:
+                return Outcome(expand, generation, fault=fault_of(expand, "judge", error))
+            return Outcome(expand, generation, judgement, usage)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
         if response in self._work.known:

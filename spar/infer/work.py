@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ class Work:
         self.judging: dict[str, asyncio.Task[tuple[Judgement, Usage]]] = {}
         """Response to its judgement, also once it is there."""
         self.cancelled_usage: dict[Role, Usage] = {}
-        """Cost of work that nobody waited for in the end."""
+        """Cost of work whose result was not used in the end."""
         self.merge = merging(roles.refiner)
         self.report: Callable[[str, Judgement | None], None] | None = None
         """Called with a response and the judgement to expect of it (`spar.infer.reporting.Report`)."""
@@ -55,10 +56,11 @@ class Work:
 
     async def write(self, attempt: Attempt) -> Generation:
         """A draft, or a refinement of one or two nodes."""
-        parents, role = attempt.parents, "refine" if attempt.parents else "draft"
-        parent, index = attempt.expand.parent, attempt.index
+        parents, index = attempt.parents, attempt.index
         # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
-        seeds = partial(derive, self._seed, self._prompt.id, parent, index, role)
+        seeds = partial(
+            derive, self._seed, self._prompt.id, attempt.expand.parent, index, attempt.stage
+        )
         if not parents:
             return await self.roles.actor.draft(self._prompt, index, seeds)
         if self.merge is not None and len(parents) == 2:
@@ -67,13 +69,8 @@ class Work:
 
     async def write_counted(self, attempt: Attempt) -> Generation:
         """As `write`, in a task of its own that counts what it cost if it is cancelled."""
-        counter = UsageCounter()
-        USAGE_COUNTER.set(counter)
-        try:
+        with self.counting(attempt.role):
             return await self.write(attempt)
-        except asyncio.CancelledError:
-            self.count_cancelled(attempt.role, counter)
-            raise
 
     def start_judging(self, response: str) -> asyncio.Task[tuple[Judgement, Usage]]:
         """Judge a response that is not being judged yet."""
@@ -82,10 +79,16 @@ class Work:
             task.add_done_callback(self.on_judged)
         return task
 
-    def count_cancelled(self, role: Role, counter: UsageCounter) -> None:
-        """Count what cancelled work had cost, once."""
-        self.cancelled_usage[role] = self.cancelled_usage.get(role, Usage()) + counter.usage
-        counter.usage = Usage()
+    @contextmanager
+    def counting(self, role: Role) -> Iterator[UsageCounter]:
+        """Add up what the current task requests, and count it if the task is cancelled."""
+        counter = UsageCounter()
+        USAGE_COUNTER.set(counter)  # seen by this task alone
+        try:
+            yield counter
+        except asyncio.CancelledError:
+            self._count(role, counter.usage)
+            raise
 
     def count_unclaimed(self, charged: Collection[str]) -> None:
         """Count judgements of no response in `charged`: who requested them was cancelled, or they came too early."""
@@ -93,7 +96,7 @@ class Work:
             if response not in charged:
                 self.count_finished("judge", task, lambda result: result[1])
         if (shared := self.claim_shared(None)) != Usage():
-            self.count_cancelled("judge", UsageCounter(shared))
+            self._count("judge", shared)
 
     def claim_shared(self, response: str | None) -> Usage:
         """What work that judgements share cost, once (`spar.infer.tree_judge.TreeJudge.claim`)."""
@@ -107,21 +110,19 @@ class Work:
             return
         error = task.exception()
         if isinstance(error, AttemptFailed):
-            self.count_cancelled(role, UsageCounter(error.usage))
+            self._count(role, error.usage)
         elif error is None:
-            self.count_cancelled(role, UsageCounter(usage_of(task.result())))
+            self._count(role, usage_of(task.result()))
+
+    def _count(self, role: Role, usage: Usage) -> None:
+        self.cancelled_usage[role] = self.cancelled_usage.get(role, Usage()) + usage
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
-        counter = UsageCounter()
-        USAGE_COUNTER.set(counter)
         seeds = partial(derive, self._seed, self._prompt.id, response, "judge")
         report = self.report and partial(self.report, response)
-        try:
-            judge = self._sharing or self.roles.judge
+        judge = self._sharing or self.roles.judge
+        with self.counting("judge"):
             return await judge_reporting(judge, self._prompt, response, seeds, report)
-        except asyncio.CancelledError:
-            self.count_cancelled("judge", counter)
-            raise
 
 
 def merging(refiner: RefinerProtocol) -> Merge | None:
