@@ -44,28 +44,52 @@ class Attempt:
         texts = tuple((node.response, _critique(node)) for node in self.parents)
         return self.expand.parent, self.index, texts
 
+    def make_node(
+        self,
+        node_id: int,
+        generation: Generation,
+        judgement: Judgement | None,
+        *,
+        judge_usage: Usage = Usage(),
+    ) -> Node:
+        """The node that it becomes."""
+        return Node(
+            id=node_id,
+            parent=self.expand.parent,
+            depth=0 if self.expand.parent is None else self.parents[0].depth + 1,
+            response=generation.response,
+            reflection=generation.reflection,
+            text=generation.text,
+            judgement=judgement,
+            usage=generation.usage + judge_usage,
+            judge_usage=judge_usage,
+            seed=generation.seed,
+            second_parent=self.expand.second_parent,
+            statistics=dict(self.expand.statistics),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of one attempt: a generation, its judgement, or a fault."""
 
-    expand: Expand
+    attempt: Attempt
     generation: Generation | None
     judgement: Judgement | None = None
     judge_usage: Usage = Usage()
     fault: Fault | None = None
 
 
-def fault_of(expand: Expand, stage: FaultStage, error: AttemptFailed) -> Fault:
+def fault_of(attempt: Attempt, stage: FaultStage, error: AttemptFailed) -> Fault:
     """The fault of an attempt at a node, or at two."""
     return Fault(
-        parent=expand.parent,
+        parent=attempt.expand.parent,
         stage=stage,
         reason=error.reason,
         text=error.text,
         usage=error.usage,
         is_final=error.is_final and stage == "refine",
-        second_parent=expand.second_parent,
+        second_parent=attempt.expand.second_parent,
     )
 
 

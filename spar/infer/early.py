@@ -14,12 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import (
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from spar.infer.attempts import Attempt, Place, attempts_of
@@ -224,7 +219,7 @@ class EarlyRefining:
                     continue
                 if isinstance(judgement, Judgement) or not attempt.expand.judged:
                     shown = judgement if isinstance(judgement, Judgement) else None
-                    children.append(_child(attempt, next_id, written, shown))
+                    children.append(attempt.make_node(next_id, written, shown))
             next_id += 1
         return tuple(children), next_id
 
@@ -244,24 +239,6 @@ class EarlyRefining:
     def _has_room(self, role: object) -> bool:
         engine = getattr(role, "engine", None)
         return engine is not None and free_requests(engine, SHARE) >= 1
-
-
-def _child(
-    attempt: Attempt, node_id: int, written: Generation, judgement: Judgement | None
-) -> Node:
-    depth = attempt.parents[0].depth + 1 if attempt.parents else 0
-    return Node(
-        id=node_id,
-        parent=attempt.expand.parent,
-        depth=depth,
-        response=written.response,
-        reflection=written.reflection,
-        text=written.text,
-        judgement=judgement,
-        seed=written.seed,
-        second_parent=attempt.expand.second_parent,
-        statistics=dict(attempt.expand.statistics),
-    )
 
 
 def _can_be_made(wave: object, nodes: Mapping[int, Node]) -> bool:

@@ -254,7 +254,6 @@ class _Search:
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
-        expand = attempt.expand
         with self._work.counting(attempt.role) as counter:
             try:
                 if self._early is None:
@@ -263,14 +262,14 @@ class _Search:
                     generation = await self._early.generation(attempt)
                     counter.usage += generation.usage
             except AttemptFailed as error:
-                return Outcome(expand, None, fault=fault_of(expand, attempt.stage, error))
-            if not expand.judged:
-                return Outcome(expand, generation)
+                return Outcome(attempt, None, fault=fault_of(attempt, attempt.stage, error))
+            if not attempt.expand.judged:
+                return Outcome(attempt, generation)
             try:
                 judgement, usage = await self._judge(generation.response)
             except AttemptFailed as error:
-                return Outcome(expand, generation, fault=fault_of(expand, "judge", error))
-            return Outcome(expand, generation, judgement, usage)
+                return Outcome(attempt, generation, fault=fault_of(attempt, "judge", error))
+            return Outcome(attempt, generation, judgement, usage)
 
     async def _judge(self, response: str) -> tuple[Judgement, Usage]:
         if response in self._work.known:
@@ -282,7 +281,7 @@ class _Search:
 
     def _append(self, outcome: Outcome) -> Node | None:
         """Record an attempt; returns the node that the strategy may expand, if there is one."""
-        generation, judgement, fault = outcome.generation, outcome.judgement, outcome.fault
+        attempt, generation, fault = outcome.attempt, outcome.generation, outcome.fault
         if fault is not None and fault.is_final:
             if fault.parent in self._closed and fault.usage == Usage():
                 # The wave's other attempts at the node say the same, and cost nothing.
@@ -291,7 +290,7 @@ class _Search:
             self._closed.add(fault.parent)
         if fault is not None:
             # A draft that could not be judged still answers the prompt; such a refinement is dropped.
-            keep_draft = generation is not None and outcome.expand.parent is None
+            keep_draft = generation is not None and attempt.expand.parent is None
             spent = Usage() if generation is None or keep_draft else generation.usage
             failed = self._charge(generation, fault.usage)
             votes = failed if fault.stage == "judge" else Usage()
@@ -300,34 +299,14 @@ class _Search:
             if not keep_draft:
                 return None
         assert generation is not None
-        node = self._node(outcome.expand, generation, judgement, outcome.judge_usage)
+        judge_usage = self._charge(generation, outcome.judge_usage)
+        node = attempt.make_node(
+            len(self.nodes), generation, outcome.judgement, judge_usage=judge_usage
+        )
         self.nodes.append(node)
         if self.on_node is not None:
             self.on_node(node)
         return None if fault is not None else node
-
-    def _node(
-        self,
-        expand: Expand,
-        generation: Generation,
-        judgement: Judgement | None,
-        judge_usage: Usage,
-    ) -> Node:
-        votes, parent = self._charge(generation, judge_usage), expand.parent
-        return Node(
-            id=len(self.nodes),
-            parent=parent,
-            depth=0 if parent is None else self.nodes[parent].depth + 1,
-            response=generation.response,
-            reflection=generation.reflection,
-            text=generation.text,
-            judgement=judgement,
-            usage=generation.usage + votes,
-            judge_usage=votes,
-            seed=generation.seed,
-            second_parent=expand.second_parent,
-            statistics=dict(expand.statistics),
-        )
 
     def _charge(self, generation: Generation | None, judge_usage: Usage) -> Usage:
         # Identical responses share one judgement; its cost is recorded with the first of them.
