@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from spar.infer.cut_replies import count_cut
@@ -73,6 +74,9 @@ Cast = tuple[list[Vote], Usage]
 OnVote = Callable[[int, Vote], None]
 """Called with each vote the moment it arrives, and its position among the requests of the round."""
 
+NextWave = Callable[[Sequence[bool | None], int], int]
+"""From the verdicts so far and the votes that may still be cast to how many are cast next; 0 where voting has ended."""
+
 
 async def cast_all(
     engine: Engine,
@@ -90,22 +94,22 @@ async def cast_all(
     return votes, spent + count_cut("judge", [vote.is_cut for vote in votes], limit)
 
 
-async def cast_majority(
+async def cast_in_waves(
+    next_size: NextWave,
     engine: Engine,
     requests: Sequence[Request],
     spent: Usage,
     response: str,
     on_vote: OnVote | None = None,
 ) -> Cast:
-    """As many votes as a majority needs; the rest where these split or cannot be parsed."""
-    needed = len(requests) // 2 + 1
-    votes, spent = await cast_all(engine, requests[:needed], spent, response, on_vote)
-    if (num_cast := _num_majority([vote.verdict for vote in votes], len(requests))) == needed:
-        return votes, spent + Usage(skipped_calls=len(requests) - num_cast)
-    rest, spent = await cast_all(
-        engine, requests[needed:], spent, response, _shifted(on_vote, needed)
-    )
-    return votes + rest, spent
+    """Votes in waves, until `next_size` of those that are in is 0."""
+    votes: list[Vote] = []
+    while size := next_size([vote.verdict for vote in votes], len(requests) - len(votes)):
+        wave = requests[len(votes) : len(votes) + size]
+        on_wave = _shifted(on_vote, len(votes))
+        cast, spent = await cast_all(engine, wave, spent, response, on_wave)
+        votes += cast
+    return votes, spent + Usage(skipped_calls=len(requests) - len(votes))
 
 
 async def cast_race(
@@ -141,23 +145,6 @@ async def cast_race(
     return arrived, sum(costs, spent) + unsent
 
 
-async def cast_posterior(
-    engine: Engine,
-    requests: Sequence[Request],
-    spent: Usage,
-    response: str,
-    on_vote: OnVote | None = None,
-) -> Cast:
-    """Votes in small waves, until the leader probably or certainly has the majority."""
-    votes: list[Vote] = []
-    while size := next_wave([vote.verdict for vote in votes], len(requests) - len(votes)):
-        wave = requests[len(votes) : len(votes) + size]
-        on_wave = _shifted(on_vote, len(votes))
-        cast, spent = await cast_all(engine, wave, spent, response, on_wave)
-        votes += cast
-    return votes, spent + Usage(skipped_calls=len(requests) - len(votes))
-
-
 async def _cast_singly(
     engine: Engine, requests: Sequence[Request], spent: Usage, response: str, on_vote: OnVote
 ) -> Cast:
@@ -178,21 +165,6 @@ def _shifted(on_vote: OnVote | None, by: int) -> OnVote | None:
     return on_vote and (lambda position, vote: on_vote(position + by, vote))
 
 
-VOTE_RULES: Mapping[VoteRule, Callable[..., Awaitable[Cast]]] = {
-    "full": cast_all,
-    "majority": cast_majority,
-    "race": cast_race,
-    "posterior": cast_posterior,
-}
-
-
-def _num_majority(verdicts: Sequence[bool | None], num_votes: int) -> int:
-    """How many votes `majority` casts, by the first of them."""
-    needed = num_votes // 2 + 1
-    first = set(verdicts[:needed])
-    return needed if len(first) == 1 and None not in first else num_votes
-
-
 def _num_race(verdicts: Sequence[bool | None], num_votes: int) -> int:
     """How many votes, in order of arrival, `race` waits for."""
     tally: Counter[bool | None] = Counter()
@@ -203,20 +175,12 @@ def _num_race(verdicts: Sequence[bool | None], num_votes: int) -> int:
     return num_votes
 
 
-def _num_posterior(verdicts: Sequence[bool | None], num_votes: int) -> int:
-    """How many votes `posterior` casts."""
+def _num_in_waves(next_size: NextWave, verdicts: Sequence[bool | None], num_votes: int) -> int:
+    """How many votes `cast_in_waves` casts."""
     num_cast = 0
-    while size := next_wave(verdicts[:num_cast], num_votes - num_cast):
+    while size := next_size(verdicts[:num_cast], num_votes - num_cast):
         num_cast += size
     return num_cast
-
-
-_NUM_CAST: Mapping[VoteRule, Callable[[Sequence[bool | None], int], int]] = {
-    "full": lambda _, num_votes: num_votes,
-    "majority": _num_majority,
-    "race": _num_race,
-    "posterior": _num_posterior,
-}
 
 
 class Forecast:
@@ -265,6 +229,14 @@ class Forecast:
         return None
 
 
+def next_majority_wave(verdicts: Sequence[bool | None], remaining: int) -> int:
+    """How many votes `majority` casts next: as many as decide; then the rest, where these split or cannot be parsed."""
+    if not verdicts:
+        return remaining // 2 + 1
+    agree = len(set(verdicts)) == 1 and None not in verdicts
+    return 0 if agree else remaining
+
+
 def next_wave(verdicts: Sequence[bool | None], remaining: int) -> int:
     """How many votes `posterior` casts next: the fewest that can end the voting if all of them agree with the leader.
 
@@ -300,6 +272,22 @@ def leading(leader: int, follower: int) -> float:
         total += term
         term = term * (throws - heads) // (heads + 1)
     return total / (1 << throws)
+
+
+VOTE_RULES: Mapping[VoteRule, Callable[..., Awaitable[Cast]]] = {
+    "full": cast_all,
+    "majority": partial(cast_in_waves, next_majority_wave),
+    "race": cast_race,
+    "posterior": partial(cast_in_waves, next_wave),
+}
+
+_NUM_CAST: Mapping[VoteRule, Callable[[Sequence[bool | None], int], int]] = {
+    "full": lambda _, num_votes: num_votes,
+    "majority": partial(_num_in_waves, next_majority_wave),
+    "race": _num_race,
+    "posterior": partial(_num_in_waves, next_wave),
+}
+"""Rule to how many votes it casts, where these verdicts come in."""
 
 
 def count_votes(votes: Sequence[Vote]) -> Judgement | None:
