@@ -32,7 +32,6 @@ from spar.infer.hybrid_judge import (
 from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec, VotesJudge
 from spar.infer.known_part import known_part
 from spar.infer.roles import USAGE_COUNTER, AttemptFailed, Seeds, UsageCounter, ask
-from spar.infer.seeds import run_of_seeds
 from spar.infer.votes import VOTE_RULES, Vote, cut_reason, empty_reason
 from spar.plugins import parse_options
 from spar.templates import Templates, render, transcript
@@ -167,7 +166,7 @@ class TreeChecklist:
         answers: Answers = [[] for _ in requirements]
         usage, votes = Usage(), list[Vote]()
         for attempt in range(JUDGE_ATTEMPTS):
-            requests = self._round(messages, seeds(attempt))
+            requests = self.settings.one_round(messages, seeds(attempt))
             replies, usage = await ask(self.settings.engine, requests, usage)
             votes = []
             for reply in replies:
@@ -212,20 +211,13 @@ class TreeChecklist:
         cast = VOTE_RULES[self.settings.vote_rule]
         try:
             for attempt in range(JUDGE_ATTEMPTS):
-                requests = self._round(messages, seeds(attempt))
+                requests = self.settings.one_round(messages, seeds(attempt))
                 votes, usage = await cast(self.settings.engine, requests, usage, response)
                 if any(vote.verdict is not None for vote in votes):
                     break
         except AttemptFailed as refused:
             return [], refused.usage, refused
         return votes, usage, None
-
-    def _round(self, messages: tuple[Message, ...], first: int | None) -> list[Request]:
-        sampling = self.settings.sampling
-        return [
-            Request(messages, replace(sampling, seed=seed))
-            for seed in run_of_seeds(first, self.settings.votes)
-        ]
 
     def _undecided(
         self, requirements: Sequence[str], answers: Answers, votes: Sequence[Vote], usage: Usage

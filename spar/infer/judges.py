@@ -58,6 +58,13 @@ class JudgeSettings:
     """Votes a response (paper: 5)."""
     vote_rule: VoteRule = "full"
 
+    def one_round(self, messages: tuple[Message, ...], first: int | None) -> list[Request]:
+        """The requests of a round of votes, whose seeds are in a row from one that was derived."""
+        return [
+            Request(messages, replace(self.sampling, seed=seed))
+            for seed in run_of_seeds(first, self.votes)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class VotesJudge:
@@ -91,10 +98,7 @@ class VotesJudge:
         votes: list[Vote] = []
         usage = Usage()
         for attempt in range(JUDGE_ATTEMPTS):
-            sampled = [
-                Request(messages, replace(self.settings.sampling, seed=seed))
-                for seed in run_of_seeds(seeds(attempt), self.settings.votes)
-            ]
+            sampled = self.settings.one_round(messages, seeds(attempt))
             rule, on_vote = self.settings.vote_rule, None
             if report is not None:
                 report(None)
@@ -118,10 +122,7 @@ class OneRoundJudge:
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for all votes together, with the seeds of a search's first round."""
         messages = judge_messages(self.settings.templates, prompt, response)
-        requests = [
-            Request(messages, replace(self.settings.sampling, seed=seed))
-            for seed in run_of_seeds(seeds(0), self.settings.votes)
-        ]
+        requests = self.settings.one_round(messages, seeds(0))
         votes, usage = await cast_all(self.settings.engine, requests, Usage(), response)
         return count_votes(votes) or judgement_of(votes, votes[0].text), usage
 

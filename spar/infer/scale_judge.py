@@ -10,15 +10,14 @@ is above `--threshold`. `--vote-rule` has no part in it: every judgement is made
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
 from spar.infer.cut_replies import count_cut
-from spar.infer.engine import Completion, Engine, Request
+from spar.infer.engine import Completion, Engine
 from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec
 from spar.infer.roles import AttemptFailed, Seeds, ask
-from spar.infer.seeds import run_of_seeds
 from spar.infer.votes import Vote, cut_reason, empty_reason
 from spar.templates import NARROW, read_template, render, transcript
 from spar.templates.verdicts import Answers, find_answer
@@ -51,10 +50,7 @@ class ScaleJudge:
         usage = Usage()
         replies: list[Completion] = []
         for attempt in range(JUDGE_ATTEMPTS):
-            requests = [
-                Request(messages, replace(sampling, seed=seed))
-                for seed in run_of_seeds(seeds(attempt), self.settings.votes)
-            ]
+            requests = self.settings.one_round(messages, seeds(attempt))
             replies, usage = await ask(self.settings.engine, requests, usage)
             points = tuple(parse_points(reply.text, response) for reply in replies)
             is_cut = [
