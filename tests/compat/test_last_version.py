@@ -83,6 +83,11 @@ def results(directory: Path) -> dict[str, Any]:
     return {field: loaded[field] for field in SCORED}
 
 
+def is_judged(directory: Path) -> bool:
+    """Whether a run has a judgement of any answer."""
+    return any(node.judgement for tree in read_trees(directory) for node in tree.nodes)
+
+
 def cut(directory: Path, num_trees: int) -> None:
     """Leave a run as a killed process does, in the middle of a line."""
     lines = (directory / TREES).read_bytes().splitlines(keepends=True)
@@ -114,10 +119,14 @@ def test_a_loops_manifest_opens() -> None:
 
 
 def test_the_browser_lists_the_same_runs() -> None:
-    """Every run with its kind, state, strategy and totals, as the last version listed it."""
+    """Every run with its kind, state, strategy and totals, as the last version listed it.
+
+    But for one thing: where nothing was judged, it said that no prompt was solved.
+    """
     listed = {
         str(run.directory): [
-            *(run.kind, run.state, run.strategy, run.budget, run.trees, run.solved, run.truth),
+            *(run.kind, run.state, run.strategy, run.budget, run.trees),
+            *(0.0 if run.trees and not is_judged(run.directory) else run.solved, run.truth),
             *(run.tokens, run.benchmark, str(run.parent or ""), run.browsable),
         ]
         for run in RunWalk("runs")
