@@ -55,14 +55,19 @@ class SparApp(App[None]):
         self.inputs = inputs
         self.session: SessionState = load(inputs.state_file)
         """The state that is restored in the next session."""
+        self._ansi_themes: dict[str, TerminalTheme] = {}
+        """The colours of meaning by the name of the theme."""
         self._refresh_truecolor_filter(self.ansi_theme)
         self._filters.append(ReadableText())
         self._first_theme = self.theme
 
     @property
     def ansi_theme(self) -> TerminalTheme:
-        """The colours of meaning, in those of the theme."""
-        return ansi_colours(self.current_theme)
+        """The colours of meaning, in those of the theme; read for each line that is drawn, so computed once a theme."""
+        theme = self.current_theme
+        if theme.name not in self._ansi_themes:
+            self._ansi_themes[theme.name] = ansi_colours(theme)
+        return self._ansi_themes[theme.name]
 
     def on_mount(self) -> None:
         """Open the run that was passed, or resume the last session."""
