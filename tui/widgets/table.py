@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.message import Message
 
@@ -106,12 +107,11 @@ def cut_middle(text: Text, width: int) -> Text:
     """The text in at most `width` cells, with an ellipsis in place of its middle if it is longer."""
     if text.cell_len <= width or width < 3:
         return text
-    head, tail = text.copy(), text.copy()
+    head = text.copy()
     head.truncate((width - 1) // 3)
     room = width - 1 - head.cell_len
-    while tail.cell_len > room:
-        tail = tail[1:]
-    return Text.assemble(head, "…", tail)
+    start = next(at for at in range(len(text) + 1) if cell_len(text.plain[at:]) <= room)
+    return Text.assemble(head, "…", text[start:])
 
 
 def _no_cells(row: int) -> Mapping[str, Text]:
