@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Literal, get_args
@@ -134,6 +134,12 @@ class Comparison:
         """Positions of the prompts that match a filter."""
         positions = range(len(self._outcomes))
         return array("q", compress(positions, self._outcomes.translate(_TABLES[kind])))
+
+    def next_flip(self, positions: Sequence[int], line: int, step: int) -> int | None:
+        """The next line of a table of positions, in a direction, whose prompt flipped; None if there is none."""
+        flips = set(self.order("flips"))
+        ahead = range(line + step, len(positions) if step > 0 else -1, step)
+        return next((at for at in ahead if positions[at] in flips), None)
 
     def pair(self, position: int) -> PromptPair:
         """The prompt at a position."""

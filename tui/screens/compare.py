@@ -127,10 +127,8 @@ class CompareScreen(BrowserScreen[None]):
 
     def action_flip(self, step: int) -> None:
         """Go to the next or previous prompt that flipped."""
-        table = self.query_one(Table)
-        flips = set(self.comparison.order("flips")) if self.comparison else set()
-        ahead = range(table.cursor + step, len(self.positions) if step > 0 else -1, step)
-        flip = next((at for at in ahead if self.positions[at] in flips), None)
+        table, comparison = self.query_one(Table), self.comparison
+        flip = comparison.next_flip(self.positions, table.cursor, step) if comparison else None
         if flip is None:
             self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
         else:

@@ -103,9 +103,7 @@ class PairScreen(BrowserScreen[int]):
 
     def action_flip(self, step: int) -> None:
         """Go to the next or previous pair of the table that flipped."""
-        flips = set(self.sides.comparison.order("flips"))
-        ahead = range(self.line + step, len(self.positions) if step > 0 else -1, step)
-        line = next((at for at in ahead if self.positions[at] in flips), None)
+        line = self.sides.comparison.next_flip(self.positions, self.line, step)
         if line is None:
             self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
         else:
