@@ -17,7 +17,7 @@ from spar.listener import Listener
 from spar.types import Message, Node, Prompt, SearchTree, best
 from spar.view.palette import PALETTE
 from spar.view.present import stop_text
-from spar.view.text import one_line
+from spar.view.text import one_line, pluralize
 from spar.view.tree_lines import votes_text
 
 MAX_BUDGET = 10_000
@@ -133,9 +133,9 @@ def progress_text(settings: PlaySettings, progress: SearchProgress) -> Text:
     """The status line of a running search."""
     text = Text("● searching  ", style=PALETTE["answer"])
     text.append(
-        f"{progress.num_nodes} of at most {_count(settings.budget, 'response')}, ", "not bold"
+        f"{progress.num_nodes} of at most {pluralize(settings.budget, 'response')}, ", "not bold"
     )
-    text.append(f"{_count(progress.tokens, 'token')}, {progress.seconds:.0f} s", "not bold")
+    text.append(f"{pluralize(progress.tokens, 'token')}, {progress.seconds:.0f} s", "not bold")
     if not progress.num_nodes and progress.note:
         text.append(f"  {one_line(progress.note, 200)}", style="not bold dim italic")
     return text
@@ -151,20 +151,16 @@ def result_text(tree: SearchTree, tokens: int) -> Text:
         text.append(f"answer #{answer.id} ", style=PALETTE["head"])
         if answer.judgement:
             text.append_text(votes_text(answer.judgement))
-    parts = [_count(len(tree.nodes), "response")]
-    parts += [_count(len(tree.faults), "fault")] if tree.faults else []
-    parts += [_count(tokens, "token"), f"{tree.seconds:.1f} s"]
+    parts = [pluralize(len(tree.nodes), "response")]
+    parts += [pluralize(len(tree.faults), "fault")] if tree.faults else []
+    parts += [pluralize(tokens, "token"), f"{tree.seconds:.1f} s"]
     return text.append(f"  {', '.join(parts)}")
 
 
 def cancelled_text(num_nodes: int, seconds: float) -> Text:
     """The status line of a cancelled search."""
-    after = f"cancelled after {_count(num_nodes, 'response')}, {seconds:.0f} s"
+    after = f"cancelled after {pluralize(num_nodes, 'response')}, {seconds:.0f} s"
     return Text(after, style=PALETTE["fault"])
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _integer(text: str) -> int | None:

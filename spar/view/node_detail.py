@@ -16,7 +16,7 @@ from spar.types import Fault, Finding, Judgement, Message, Node, SearchTree, Usa
 from spar.view.diff import Piece, diff_text, word_diff
 from spar.view.layout import parent_of
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, safe_text
+from spar.view.text import one_line, pluralize, safe_text
 from spar.view.tree_lines import VOTES, is_supplied, votes_text
 
 ConstraintCheck = Callable[[SearchTree, Node], Sequence[Finding]]
@@ -199,7 +199,7 @@ def usage_text(usage: Usage) -> str:
     """A one-line summary of a usage."""
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     parts = [
-        f"{usage.calls:,} call{'' if usage.calls == 1 else 's'}",
+        pluralize(usage.calls, "call"),
         f"{usage.prompt_tokens:,} tokens read{cached}",
         f"{usage.completion_tokens:,} generated",
         f"{usage.seconds:.1f} s",

@@ -17,7 +17,7 @@ from spar.view.node_detail import (
     usage_text,
 )
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
+from spar.view.text import one_line, pluralize
 from spar.view.tree_lines import votes_text
 
 _PROMPT = 400
@@ -61,9 +61,9 @@ def _answer(tree: SearchTree) -> Text:
     if answer is not None and answer.judgement is not None:
         line.append_text(votes_text(answer.judgement))
     parts = [
-        _count(len(tree.nodes), "node"),
+        pluralize(len(tree.nodes), "node"),
         f"depth {max(shape.levels, default=0)}",
-        *([_count(len(tree.faults), "fault")] if tree.faults else []),
+        *([pluralize(len(tree.faults), "fault")] if tree.faults else []),
         *([f"{tree.cancelled:,} cancelled"] if tree.cancelled else []),
         f"{tree.seconds:.1f} s",
     ]
@@ -118,10 +118,6 @@ def _number(values: Mapping[str, Any], name: str) -> float:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _plain(lines: list[str]) -> list[Text]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
+from spar.view.text import pluralize
 from tui.index.rows import GroundTruth
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk
@@ -83,8 +84,7 @@ class RunWatcher:
         except UsageError as error:
             notes.append(str(error))
         if walk.unreadable:
-            folders = "1 folder" if walk.unreadable == 1 else f"{walk.unreadable:,} folders"
-            notes.append(f"{folders} below {path} cannot be read")
+            notes.append(f"{pluralize(walk.unreadable, 'folder')} below {path} cannot be read")
         if walk.truncated:
             notes.append(f"{path} has too many folders; some were not scanned")
 

@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from spar.errors import SparError
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
+from spar.view.text import one_line, pluralize
 from tui.index.run_summary import RunSummary
 from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs
@@ -267,7 +267,7 @@ class RunsScreen(BrowserScreen[None]):
 
 def _status(scan: RunScan, num_marked: int) -> Text:
     running = sum(run.state == "running" for run in scan.runs)
-    parts = [f"{len(scan.runs):,} run{'' if len(scan.runs) == 1 else 's'}"]
+    parts = [pluralize(len(scan.runs), "run")]
     parts += [f"{running:,} running"] if running else []
     parts += [f"{num_marked} marked"] if num_marked else []
     parts += [one_line(note, 200) for note in scan.notes]

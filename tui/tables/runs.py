@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
+from spar.view.text import one_line, pluralize
 from tui.index.run_summary import RunSummary
 from tui.widgets.bars import abbreviate
 from tui.widgets.table import Column
@@ -80,7 +80,7 @@ def run_detail(run: RunSummary) -> Text:
     text = Text("\n".join(one_line(line, _NAME) for line in lines))
     reasons = [run.reason] * bool(run.reason)
     if run.state == "stopped" and run.trees is not None and run.expected is None:
-        reasons.append(f"{run.trees:,} tree{'' if run.trees == 1 else 's'}")
+        reasons.append(pluralize(run.trees, "tree"))
     if run.state == "stopped" and run.kind != "training":
         reasons.append(f"to resume, run its command again with --out {run.directory}")
     if run.unjudged:
