@@ -93,11 +93,9 @@ class RunView:
 
     def is_stale(self) -> bool:
         """Whether there is more than as of the last `update`."""
-        progress, recent = self.index.progress(), time.monotonic() - self._counted < COUNT_SECONDS
-        if (
-            self._is_new
-        ):  # a search may be done before its progress is seen, at that of the last one
+        if self._is_new:  # its search may end with the progress of the one before
             return True
+        progress, recent = self.index.progress(), time.monotonic() - self._counted < COUNT_SECONDS
         if progress != self.progress:
             return progress.done or not recent
         if recent:
@@ -122,13 +120,13 @@ class RunView:
         return self._match(number, shown.text, shown.regex) if shown.text else None
 
     def _find_match(self, number: int, text: str, regex: bool) -> Match | None:
-        looked_for = query(text, regex)
+        search_query = query(text, regex)
         with suppress(RowError):
             tree = self.index.tree(number)
             turns = [("", turn.content) for turn in reversed(tree.prompt.messages)]
             answers = [(f"#{node.id} ", node.response) for node in tree.nodes]
             for where, content in (*turns, *answers, ("id ", tree.prompt.id)):
-                if span := looked_for.find(content):
+                if span := search_query.find(content):
                     return Match(where, content, *span)
         return None
 

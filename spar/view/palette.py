@@ -1,6 +1,7 @@
 """Colours by meaning, as rich styles from the sixteen that a terminal defines, so they follow its theme.
 
-`spar tui` draws them in the colours of the theme that was chosen there (`tui.colours`). Colour is never the only cue: every use also has a word, a glyph or a strike-through.
+`spar tui` draws them in the colours of the theme that was chosen there (`tui.colours`). Colour is never the only
+cue: every use also has a word, a glyph or a strike-through.
 """
 
 from __future__ import annotations

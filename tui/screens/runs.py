@@ -218,7 +218,7 @@ class RunsScreen(BrowserScreen[None]):
             self.query_one("#demo").focus()
         elif empty:
             self.set_focus(None)
-        elif not empty and self.is_current:
+        elif self.is_current:
             self.query_one(Table).focus()
 
     def _update_table(self) -> None:

@@ -78,7 +78,7 @@ def run_detail(run: RunSummary) -> Text:
     about += [run.date.replace("T", " ")] if run.date else []
     lines.append(", ".join(about))
     text = Text("\n".join(one_line(line, _NAME) for line in lines))
-    reasons = [run.reason] * bool(run.reason)
+    reasons = [run.reason] if run.reason else []
     if run.state == "stopped" and run.trees is not None and run.expected is None:
         reasons.append(pluralize(run.trees, "tree"))
     if run.state == "stopped" and run.kind != "training":
@@ -123,12 +123,8 @@ def _trees(run: RunSummary) -> str:
     """The number of trees, of those expected while they are not all there."""
     if run.trees is None:
         return ""
-    all_there = run.expected is None or run.trees >= run.expected
-    return (
-        abbreviate(run.trees)
-        if all_there
-        else f"{abbreviate(run.trees)}/{abbreviate(run.expected or 0)}"
-    )
+    is_short = run.expected is not None and run.trees < run.expected
+    return abbreviate(run.trees) + (f"/{abbreviate(run.expected)}" if is_short else "")
 
 
 def _percent(share: float | None) -> str:

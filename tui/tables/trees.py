@@ -75,11 +75,12 @@ def kind_choices(counts: RowCounts) -> list[Choice]:
         "unjudged": counts.unjudged,
         "broken": counts.broken,
     }
-    if_any = _IF_ANY | ({"judge-wrong"} if counts.unjudged == counts.rows else set())
+    nothing_judged = 0 < counts.rows == counts.unjudged
+    if_any = _IF_ANY | {"judge-wrong"} if nothing_judged else _IF_ANY
     return [
         Choice(kind, kind_name(kind), numbers[kind], key)
         for key, kind in enumerate(KINDS, start=1)
-        if kind not in if_any or numbers[kind] or (not counts.rows and kind not in _IF_ANY)
+        if numbers[kind] or kind not in if_any
     ]
 
 
@@ -90,12 +91,13 @@ def kind_name(kind: Category) -> str:
 
 def match_text(match: Match) -> Text:
     """A match and the text around it, so that it can be seen in a narrow column."""
-    start = max(match.start - _BEFORE, 0) if match.start > _NEAR else 0
-    parts = (match.text[start : match.start], match.text[match.start : match.end])
-    before, matched = (one_line(" ".join(part.split("\n")), _TITLE) for part in parts)
+    start = match.start - _BEFORE if match.start > _NEAR else 0
+    limits = ((start, match.start), (match.start, match.end), (match.end, match.end + _TITLE))
+    before, matched, after = (
+        one_line(match.text[first:end].replace("\n", " "), _TITLE) for first, end in limits
+    )
     text = Text(f"{match.where}{'…' if start else ''}{before}")
-    text.append(matched, style=PALETTE["match"])
-    return text.append(one_line(" ".join(match.text[match.end :][:_TITLE].split("\n")), _TITLE))
+    return text.append(matched, style=PALETTE["match"]).append(after)
 
 
 def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -> Text:

@@ -35,7 +35,7 @@ class StatusBar(Static):
 
 
 class SearchBar(Horizontal):
-    """An input for a search text; who handles `Submitted` closes it, or rejects the text."""
+    """An input for a search text; the handler of `Submitted` closes it, or rejects the text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),

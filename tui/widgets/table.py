@@ -60,17 +60,11 @@ class Table(LineList):
 
     def draw(self, line: int, width: int) -> Text:
         """A row, truncated to the columns' widths."""
-        cells = self._cells(line)
-        parts = [
-            _fitted(
-                cut_middle(cells.get(column.name, Text()), size)
-                if column.cut_middle
-                else cells.get(column.name, Text()),
-                size,
-                right=column.right,
-            )
-            for column, size in self.layout_columns(width)
-        ]
+        cells, parts = self._cells(line), []
+        for column, size in self.layout_columns(width):
+            cell = cells.get(column.name, Text())
+            cell = cut_middle(cell, size) if column.cut_middle else cell
+            parts.append(_fitted(cell, size, right=column.right))
         return Text(GAP).join(parts)
 
     def draw_head(self, width: int) -> Text:
