@@ -123,8 +123,8 @@ def _trees(run: RunSummary) -> str:
     """The number of trees, of those expected while they are not all there."""
     if run.trees is None:
         return ""
-    is_short = run.expected is not None and run.trees < run.expected
-    return abbreviate(run.trees) + (f"/{abbreviate(run.expected)}" if is_short else "")
+    expected = run.expected or 0
+    return abbreviate(run.trees) + (f"/{abbreviate(expected)}" if run.trees < expected else "")
 
 
 def _percent(share: float | None) -> str:
