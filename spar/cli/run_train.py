@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spar.cli.interrupts import interruptible
 from spar.cli.show import train_view
 from spar.cli.show.report import open_console
+from spar.record.health import IterationHealth
 from spar.sanitize import printable
 from spar.store import MANIFEST
 from spar.train.pipeline import StageSelection
@@ -101,6 +102,19 @@ def _as_json(state: LoopState) -> dict[str, Any]:
         "loop": str(state.run),
         "stages": [_stage_json(stage_state) for stage_state in state.stages],
         "scores": {str(iteration): scores for iteration, scores in state.scores.items()},
+        "health": [_health_json(health) for health in state.health],
+    }
+
+
+def _health_json(health: IterationHealth) -> dict[str, Any]:
+    sides = health.log_probabilities
+    return {
+        "iteration": health.iteration,
+        "drafts": health.drafts.model_dump() if health.drafts else None,
+        "usable_share": health.usable_share,
+        "tied_share": health.tied_share,
+        "optimism": health.optimism,
+        "log_probabilities": {side: asdict(change) for side, change in sides.items()},
     }
 
 

@@ -224,6 +224,34 @@ class JudgePairs(Record):
     """Share of the others in which the judgement that was shown first wins; 0.5 without a bias, None without any."""
 
 
+class DraftMeasures(Record):
+    """The drafts of an iteration: what tells a healthy loop from a sick one.
+
+    A share is None where there is nothing to take it of. The truth is the programs', of drafts whose constraints they can check.
+    """
+
+    prompts: int
+    drafts: int
+    mean_words: float | None
+    """Words of a draft, separated by white space."""
+    judged: int
+    """Drafts with a judgement."""
+    mean_score: float | None
+    """Of the judged drafts, by the judge, in [0, 1]."""
+    passed_share: float | None
+    """Share of the judged drafts that pass the gate."""
+    tied: int
+    """Prompts with several judged drafts, all of one score: nothing can be preferred."""
+    usable: int
+    """Prompts from which a pair, or an answer of the model's own, can be taken."""
+    checked: int
+    """Drafts whose constraints programs can check."""
+    true_share: float | None
+    """Share of these that meet every constraint."""
+    right_share: float | None
+    """Share of the judged ones among these on which the judge agrees with the programs; a tie of votes is wrong."""
+
+
 class BuildReport(DatasetReport):
     """The data set of a loop's iteration; `build.json`."""
 
@@ -248,6 +276,8 @@ class BuildReport(DatasetReport):
     """Answers of the model's own beside the refiner's examples; None where none are taken."""
     judge_pairs: JudgePairs | None = Field(default=None, exclude_if=lambda value: value is None)
     """The pairs of judgements, which are not among `pairs`; None where none are built."""
+    drafts: DraftMeasures | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The drafts that the data were made of; None where there was no run of drafts, or by an earlier version."""
 
 
 class AnswerCounts(Record):

@@ -102,6 +102,9 @@ def build(settings: BuildSettings) -> BuildReport:
             pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
             answers=len(answers) if settings.own_answers else None,
             judge_pairs=judge_report,
+            drafts=scan.drafts.measures(
+                {*(prompt for _, prompt in scan.pairs), *(answer.prompt_id for answer in answers)}
+            ),
             notes=tuple(_notes(sources, scan, examples, settings)),
             files=files,
             **report_fields(scan, examples),

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from spar.errors import UsageError
+from spar.record.health import IterationHealth, read_health
 from spar.record.training import (
     METRICS,
     ORIGIN,
@@ -56,6 +57,8 @@ class LoopState:
     stages: tuple[StageState, ...]
     scores: Mapping[int, Scores] = field(default_factory=dict)
     """Iteration to the scores of its models."""
+    health: tuple[IterationHealth, ...] = ()
+    """Of every iteration that has built its data: its drafts, and what its training did to the sides of its pairs."""
 
 
 def read_loop(run: Path, *, running: bool = True) -> LoopState:
@@ -73,7 +76,8 @@ def read_loop(run: Path, *, running: bool = True) -> LoopState:
     """
     config, origin = read_config(run)
     states = tuple(_state(stage, running=running) for stage in loop_stages(config, run, origin))
-    return LoopState(run, config, states, read_scores(run, config, origin))
+    scores = read_scores(run, config, origin)
+    return LoopState(run, config, states, scores, read_health(run))
 
 
 def read_config(run: Path) -> tuple[TrainConfig, Origin]:

@@ -6,10 +6,9 @@ Everything is read from the loop's folder (`spar.train.status.read_loop`), so th
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,14 +18,15 @@ from pydantic import ValidationError
 from spar.errors import UsageError
 from spar.listener import Activity, Listener
 from spar.progress import KINDS
+from spar.record.health import IterationHealth
 from spar.record.training import TrainReport
-from spar.record.training_data import BuildReport
 from spar.sanitize import printable
 from spar.train.loop_stages import STAGES
-from spar.train.specs import BuildSpec, EvalStageSpec, TrainingSpec
+from spar.train.specs import EvalStageSpec, TrainingSpec
 from spar.train.stage import Stage, read_record
 from spar.train.stage_runner import StageActivity
 from spar.train.status import LoopState, StageState, read_loop, shown_scores
+from spar.view.health import COLUMNS, rows, signs
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -173,10 +173,12 @@ class LiveView(View):
 
 
 def tables(state: LoopState) -> Iterator[Table]:
-    """The stages, the pairs, the last step of each training, and the scores where there are any."""
+    """The stages, the pairs, the health of the iterations, the last step of each training, and the scores where there are any."""
     yield _stages(state)
-    if reports := _build_reports(state):
-        yield _pairs(reports)
+    if any(_has_pairs(each) for each in state.health):
+        yield _pairs(state.health)
+    if any(each.drafts for each in state.health):
+        yield _health(state.health)
     if any(stage.metrics for stage in state.stages):
         yield _trainings(state)
     if state.scores:
@@ -203,38 +205,46 @@ def _stages(state: LoopState) -> Table:
     return table
 
 
-def _build_reports(state: LoopState) -> dict[int, BuildReport]:
-    """Iteration to the report of its data, where they hold pairs for the actor and the build is done."""
-    reports = {}
-    for each in state.stages:
-        if each.state == "done" and isinstance(each.stage.spec, BuildSpec):
-            with contextlib.suppress(
-                OSError, ValidationError
-            ):  # it was deleted, or is of another version
-                report = BuildReport.model_validate_json(each.stage.spec.output.read_bytes())
-                if report.possible_pairs:
-                    reports[each.stage.iteration] = report
-    return reports
+def _has_pairs(health: IterationHealth) -> bool:
+    return health.report is not None and health.report.possible_pairs > 0
 
 
-def _pairs(reports: Mapping[int, BuildReport]) -> Table:
+def _pairs(healths: Sequence[IterationHealth]) -> Table:
     """A row an iteration: how many prompts make a pair, how many are tied, how alike and how long its sides are."""
     from rich.table import Table
 
     table = Table(title="pairs", title_justify="left", pad_edge=False)
     for heading in ("iteration", "prompts", "pairs", "tied", "alike", "words more"):
         table.add_column(heading, justify="right")
-    for iteration, report in reports.items():
+    for health in filter(_has_pairs, healths):
+        report = health.report
+        assert report is not None
         drafts, similarity = report.runs.get("drafts"), report.pairs.edit_similarity
         longer = report.pairs.words_more
         table.add_row(
-            str(iteration),
+            str(health.iteration),
             f"{drafts.trees:,}" if drafts else "-",
             f"{report.pairs.pairs:,}",
             f"{report.without_pair.get('tied', 0):,}" if report.pairing == "best_worst" else "-",
             f"{similarity.mean:.2f}" if similarity else "-",
             f"{longer.mean:+.1f}" if longer else "-",
         )
+    return table
+
+
+def _health(healths: Sequence[IterationHealth]) -> Table:
+    """A row an iteration: its drafts, its judge against programs, the sides of its pairs; below, what looks sick."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="health", title_justify="left", pad_edge=False)
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right")
+    for row in rows(healths):
+        table.add_row(*row)
+    if lines := signs(healths):
+        table.caption = Text("\n".join(lines))
+        table.caption_justify = "left"
     return table
 
 

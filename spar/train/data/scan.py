@@ -25,6 +25,7 @@ from spar.record.training_data import (
 )
 from spar.store import read_manifest, read_trees
 from spar.templates import Templates, load
+from spar.train.data.draft_measures import DraftCounter
 from spar.train.data.measure import VoteCounter
 from spar.train.data.pairs import (
     ScoreRule,
@@ -232,6 +233,8 @@ class Scan:
     trees: Counter[SourceRun] = field(default_factory=Counter)
     solved: Counter[SourceRun] = field(default_factory=Counter)
     votes: dict[SourceRun, VoteCounter] = field(default_factory=dict)
+    drafts: DraftCounter = field(default_factory=DraftCounter)
+    """The drafts, where there is a run of them."""
     not_encodable: int = 0
     """Pairs and examples with a lone surrogate, which are excluded."""
 
@@ -240,6 +243,8 @@ class Scan:
         self.trees[source.run] += 1
         self.solved[source.run] += tree.solved
         self.votes.setdefault(source.run, VoteCounter()).add(tree.nodes)
+        if source.run == "drafts":
+            self.drafts.add(tree)
         pair = source.pair(tree, settings)
         if isinstance(pair, str):
             self.without_pair[pair] += 1

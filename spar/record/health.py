@@ -1,0 +1,127 @@
+"""The health of a training loop, iteration by iteration, read from its folder.
+
+    for health in read_health("runs/mine"):
+        print(health.iteration, health.drafts.mean_score, health.log_probabilities["chosen"].change)
+
+The drafts' statistics are those of the iteration's `build.json`, the log-probabilities those of its preference training's
+`metrics.jsonl`. `spar train status`, the training screen and reports read a loop's health here; `spar.view.health` words it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import ValidationError
+
+from spar.record.layout import BUILD_STAGE, LOOP_TRAININGS
+from spar.record.training import (
+    BUILD_REPORT,
+    MetricsRow,
+    iteration_folder,
+    iteration_number,
+    read_metrics,
+)
+from spar.record.training_data import BuildReport, DraftMeasures
+
+SIDES = ("chosen", "rejected")
+"""The sides of a pair; a preference training reports the log-probability of either as `logps/SIDE`."""
+_SHARE = 10
+"""A tenth of the steps at either end is averaged: a single step is one batch of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A number at the beginning and at the end of a training."""
+
+    first: float
+    """Mean over the first tenth of the steps."""
+    last: float
+    """Mean over the last tenth."""
+
+    @property
+    def change(self) -> float:
+        """How far it rose."""
+        return self.last - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class IterationHealth:
+    """What tells whether an iteration did a loop good."""
+
+    iteration: int
+    report: BuildReport | None
+    """The report of its data; None before they are built."""
+    log_probabilities: Mapping[str, Change] = field(default_factory=dict)
+    """`chosen` and `rejected`: the mean log-probability of that side of the pairs. Both may fall while they move apart."""
+
+    @property
+    def drafts(self) -> DraftMeasures | None:
+        """Statistics of its drafts; None before the data are built, and for loops of earlier versions."""
+        return self.report.drafts if self.report else None
+
+    @property
+    def usable_share(self) -> float | None:
+        """Share of its prompts from which something can be trained on."""
+        drafts = self.drafts
+        return drafts.usable / drafts.prompts if drafts and drafts.prompts else None
+
+    @property
+    def tied_share(self) -> float | None:
+        """Share of its prompts whose drafts all have one score; None where nothing was judged."""
+        drafts = self.drafts
+        return drafts.tied / drafts.prompts if drafts and drafts.judged else None
+
+    @property
+    def optimism(self) -> float | None:
+        """Share of drafts that the judge passes less the share that programs pass; None where either is unknown."""
+        drafts = self.drafts
+        if drafts is None or drafts.passed_share is None or drafts.true_share is None:
+            return None
+        return drafts.passed_share - drafts.true_share
+
+
+def read_health(run: str | Path) -> tuple[IterationHealth, ...]:
+    """The health of every iteration that has built its data or begun to train, in order."""
+    numbers = sorted(
+        number
+        for folder in Path(run).glob("iteration-*")
+        if (number := iteration_number(folder)) is not None
+    )
+    healths = (_read(iteration_folder(run, number), number) for number in numbers)
+    return tuple(each for each in healths if each.report or each.log_probabilities)
+
+
+def changes_of(rows: Sequence[MetricsRow]) -> dict[str, Change]:
+    """Side to how its log-probability changed over a training; {} for one without pairs."""
+    changes = {}
+    for side in SIDES:
+        values = [value for row in rows if (value := row.values.get(f"logps/{side}")) is not None]
+        if values:
+            part = max(1, len(values) // _SHARE)
+            changes[side] = Change(fmean(values[:part]), fmean(values[-part:]))
+    return changes
+
+
+def _read(home: Path, number: int) -> IterationHealth:
+    changes: dict[str, Change] = {}
+    for name in LOOP_TRAININGS:
+        changes = changes or changes_of(_rows(home / name))
+    return IterationHealth(number, _report(home / BUILD_STAGE / BUILD_REPORT), changes)
+
+
+def _report(path: Path) -> BuildReport | None:
+    """The report of an iteration's data; None before they are built, or where it is not of this version."""
+    try:
+        return BuildReport.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _rows(folder: Path) -> list[MetricsRow]:
+    try:
+        return read_metrics(folder)
+    except (OSError, ValidationError):  # it is being replaced, or is damaged
+        return []
