@@ -6,10 +6,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS)
 
+# Material for MkDocs prints a notice about the successor of MkDocs unless it is asked not to.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
 # Two processes share the tests; those with an expensive fixture in common stay together.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: screenshots demo demo-real report-quick test test-fast setup lint check format
+.PHONY: screenshots docs docs-serve demo demo-real report-quick test test-fast setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
@@ -22,6 +25,13 @@ demo-real: $(VENV)/demo-installed
 # A small report of every experiment of the paper that runs here: reports/quick/README.md. The full one is `spar report all`.
 report-quick: $(VENV)/report-installed
 	$(BIN)/spar report all --quick --out reports/quick
+
+# The site of the documentation, in build/site; a broken link is an error. `make docs-serve` shows pages while they are edited.
+docs: $(VENV)/docs-installed
+	$(MKDOCS) build
+
+docs-serve: $(VENV)/docs-installed
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8001
 
 test: setup
 	$(PYTEST)
@@ -55,6 +65,10 @@ $(VENV)/report-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[hf,train,eval]'
 	touch $@ $(VENV)/demo-installed
 
+$(VENV)/docs-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
+	touch $@
+
 # Everything that this machine can run: vLLM's CUDA build beside an NVIDIA GPU, else its CPU build on
 # x86-64 Linux. The CPU build asks for torchvision, torchaudio and torchcodec, whose CUDA builds then
 # break `import transformers`; nothing here uses them, so they go again.
@@ -66,7 +80,7 @@ $(VENV)/all-installed: pyproject.toml constraints.txt | $(BIN)/python
 	else $(PIP) -e '.[all,dev]'; fi
 	if ! command -v nvidia-smi >/dev/null; then \
 	  $(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec; fi
-	touch $@ $(VENV)/demo-installed
+	touch $@ $(VENV)/demo-installed $(VENV)/docs-installed
 
 screenshots: setup
 	$(BIN)/python docs/screenshots.py

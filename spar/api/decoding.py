@@ -54,7 +54,8 @@ async def search_async(
 
     Returns
     -------
-    The tree; `tree.answer` is the text of the best node, None where every attempt failed.
+    SearchTree
+        The tree; `tree.answer` is the text of the best node, None where every attempt failed.
 
     Raises
     ------
@@ -95,7 +96,8 @@ async def decode_async(
 
     Returns
     -------
-    The trees in the order of the prompts, and the totals of the run.
+    DecodeResult
+        The trees in the order of the prompts, and the totals of the run.
 
     Raises
     ------

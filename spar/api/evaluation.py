@@ -78,7 +78,8 @@ async def evaluate_async(
 
     Returns
     -------
-    Totals and every example with its verdicts.
+    Evaluation
+        Totals and every example with its verdicts.
 
     Raises
     ------
@@ -140,7 +141,8 @@ async def sweep_async(
 
     Returns
     -------
-    One row a point: value, standard error, and the cost of a prompt in nodes, calls, tokens and seconds.
+    list[Row]
+        One row a point: value, standard error, and the cost of a prompt in nodes, calls, tokens and seconds.
 
     Raises
     ------

@@ -52,7 +52,8 @@ def train(
 
     Returns
     -------
-    Folders of the last actor and refiner, the scores of every iteration, and the state of every stage.
+    TrainResult
+        Folders of the last actor and refiner, the scores of every iteration, and the state of every stage.
 
     Raises
     ------
