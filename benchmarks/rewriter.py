@@ -25,7 +25,7 @@ from pathlib import Path
 from spar.config import EvalConfig
 from spar.eval.ifeval import IFEval
 from spar.ifeval_verifiers import checkers
-from spar.infer.summary import share_stderr
+from spar.record.run_outcomes import share_stderr
 from spar.rewrite.search import rewrite
 from spar.tree_file import read_trees
 from spar.types import Prompt

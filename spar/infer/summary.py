@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spar.record.run_outcomes import share_stderr
 from spar.types import ROLES, Role, SearchTree, Usage
 from spar.verifiers import passes, unverifiable
 
@@ -135,8 +135,3 @@ def responses_spent(tree: SearchTree) -> int:
     # A draft that could not be judged is a node and a fault.
     both = sum(fault.stage == "judge" and fault.parent is None for fault in tree.faults)
     return len(tree.nodes) + len(tree.faults) - both + tree.cancelled
-
-
-def share_stderr(share: float, n: int) -> float:
-    """Standard error of a share of `n` independent yes-or-no outcomes, in the share's unit."""
-    return math.sqrt(share * (1 - share) / n)

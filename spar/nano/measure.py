@@ -21,8 +21,8 @@ from spar.infer.engines.hf import HfEngine
 from spar.infer.judges import JudgeSettings, VotesJudge
 from spar.infer.roles import Actor, AttemptFailed, Refiner
 from spar.infer.seeds import derive
-from spar.infer.summary import share_stderr
 from spar.nano.tasks import Split, prompts
+from spar.record.run_outcomes import share_stderr
 from spar.templates import load
 from spar.types import Judgement, Node, Prompt
 from spar.verifiers import passes
