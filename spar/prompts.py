@@ -210,7 +210,7 @@ def _read(prompts: Iterable[tuple[str, str, Prompt]], source: str) -> Iterator[P
 
 
 def _prompt_of_row(row: dict[str, Any], where: str, source: str) -> Prompt:
-    if _is_deeper(row, MAX_DEPTH):
+    if is_deeper(row, MAX_DEPTH):
         reject(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
     messages, meta = conversation(row, where)
     prompt_id = _explicit_id(row, where)
@@ -257,8 +257,9 @@ def _parsed(value: Any, where: str) -> Any:
     return value
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+    return levels == 0 or any(is_deeper(item, levels - 1) for item in inner)

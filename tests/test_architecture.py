@@ -24,6 +24,11 @@ HEAVY = {
     "matplotlib",
     "aiohttp",
     "httpx",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
+    "jsonschema",
+    "regex",
 }
 MAY_IMPORT_HEAVY_AT_TOP = {
     "spar/infer/engines/attention.py",
@@ -31,8 +36,11 @@ MAY_IMPORT_HEAVY_AT_TOP = {
     "spar/infer/engines/kv_cache.py",
     "spar/infer/engines/sampling.py",
     "spar/eval/lm_harness/model.py",
+    "spar/serve/app.py",
+    "spar/serve/http.py",
+    "spar/serve/server.py",
 }
-"""Modules of tensors, and the one that extends a class of lm-eval; imported inside functions only."""
+"""Modules of tensors, the one that extends a class of lm-eval, and those of the server; imported inside functions only."""
 OF_THE_TERMINAL = (
     "tui/app.py",
     "tui/clipboard.py",
@@ -124,6 +132,14 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         (
             "spar/run/**/*.py",
             ("spar.train", "spar.eval", "spar.evolve", "spar.cli", "tui"),
+            (),
+        ),
+        (
+            "spar/serve/**/*.py",
+            (
+                *("spar.train", "spar.eval", "spar.evolve", "spar.experiments", "spar.estimate"),
+                *("spar.api", "spar.cli", "tui"),
+            ),
             (),
         ),
         ("spar/eval/**/*.py", ("spar.train", "spar.evolve", "spar.cli", "tui"), ()),

@@ -27,6 +27,7 @@ COMMANDS = {
     "decode": ("spar.cli.decode:decode", "Search an answer to every prompt and store every tree."),
     "eval": ("spar.cli.eval:eval_app", "Measure a model, or a search, on benchmarks."),
     "sweep": ("spar.cli.sweep:sweep", "Plot accuracy against cost for strategies and budgets."),
+    "serve": ("spar.cli.serve:serve", "Answer any OpenAI client's requests by searching."),
     "report": ("spar.cli.report:report", "Run experiments of the paper, a page for each."),
     "tui": ("spar.cli.tui:tui", "Browse runs and their search trees in the terminal."),
     "export": ("spar.cli.export:export", "Write a tree or a whole run as a file."),

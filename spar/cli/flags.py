@@ -229,6 +229,10 @@ _PAIRS = {"adapter": "[ROLE=]FOLDER", "header": "NAME=env:VARIABLE"}
 """What a pair is, where it is not NAME=VALUE."""
 
 
+_ITEMS = {"offer": "STRATEGY-BUDGET"}
+"""What an item of a list is, where it is not a URL."""
+
+
 def _parameter(spec: SettingSpec) -> inspect.Parameter:
     """The parameter of a function from which typer makes a setting's option."""
     metavar = None
@@ -237,7 +241,7 @@ def _parameter(spec: SettingSpec) -> inspect.Parameter:
     elif spec.kind == "pairs":
         metavar = _PAIRS.get(spec.name, "NAME=VALUE")
     elif spec.kind == "list":
-        metavar = "URL"
+        metavar = _ITEMS.get(spec.name, "URL")
     flag = spec.flag.removeprefix("--")
     option = typer.Option(
         f"--{flag}/--no-{flag}" if spec.kind == "switch" else f"--{flag}",

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from spar.cli.flags import accepted, shown_default
-from spar.config import DecodeConfig, EvalConfig, Settings, SettingSpec, specs
+from spar.config import DecodeConfig, EvalConfig, ServeGroup, Settings, SettingSpec, specs
 from spar.evolve.checkable.settings import CheckableGroup
 from spar.evolve.settings import EvolveConfig
 from spar.train.bootstrap.recipe import FREE as FREE_OF_BOOTSTRAPS
@@ -49,6 +49,8 @@ def page() -> str:
         "## Evolution\n\nSection `evolve` of a recipe, for `spar evolve`.\n",
         *_groups([spec for spec in specs(EvolveConfig) if spec.name not in names]),
         *_groups(specs(CheckableGroup)),
+        "## Serving\n\nSection `serve` of a recipe, for `spar serve`, beside the settings of all runs.\n",
+        *_groups(specs(ServeGroup)),
         "## Training\n\nSection `train` of a recipe, for `spar train`; section `bootstrap`, for `spar bootstrap`. "
         "`--set KEY=VALUE`\nchanges any of them, such as `--set dpo.beta=0.2`.\n",
         _section("Loop", TrainConfig, FREE_OF_LOOPS, without=("decode", "eval")),

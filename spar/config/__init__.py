@@ -17,6 +17,7 @@ from spar.config.loading import (
     section,
     validated,
 )
+from spar.config.serving import ServeGroup, load_serve
 from spar.config.settings import FREE, DecodeConfig, EvalConfig
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "DecodeConfig",
     "EvalConfig",
     "SamplingConfig",
+    "ServeGroup",
     "SettingSpec",
     "Settings",
     "check_headers",
@@ -36,6 +38,7 @@ __all__ = [
     "explain",
     "load_decode",
     "load_eval",
+    "load_serve",
     "override",
     "section",
     "setting",

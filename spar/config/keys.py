@@ -21,18 +21,18 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _HEADER_VALUE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 
-def check_key_name(name: str) -> None:
-    """Raise `UsageError` if `name`, of `--api-key-env`, may be a key; the message does not repeat it."""
+def check_key_name(name: str, flag: str = "--api-key-env") -> None:
+    """Raise `UsageError` if `name`, the value of a flag, may be a key itself; the message does not repeat it."""
     if not name or name in os.environ:
         return
     if not _VARIABLE_NAME.fullmatch(name):
         raise UsageError(
-            "--api-key-env: expected the name of an environment variable that holds the key (letters, "
+            f"{flag}: expected the name of an environment variable that holds the key (letters, "
             "digits and underscores, such as MY_API_KEY), not the key itself"
         )
     if not _PLAIN_NAME.fullmatch(name) or len(name) > _MAX_PLAIN_NAME:
         raise UsageError(
-            "--api-key-env: no environment variable of this name is set, and it is not repeated here since it "
+            f"{flag}: no environment variable of this name is set, and it is not repeated here since it "
             "may be the key itself; expected the name of the variable that holds the key, such as MY_API_KEY"
         )
 

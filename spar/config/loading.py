@@ -23,7 +23,7 @@ from spar.errors import UsageError
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-SECTIONS = ("decode", "eval", "evolve", "train", "bootstrap")
+SECTIONS = ("decode", "eval", "evolve", "train", "bootstrap", "serve")
 """Sections of a recipe, one for each command that has settings of its own."""
 _SHOWN = 200
 

@@ -54,11 +54,17 @@ C = TypeVar("C", bound=DecodeConfig)
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """What a search needs."""
+class PreparedSearch:
+    """What searches with some settings need: open models, and what their run is."""
 
+    config: DecodeConfig
+    """The resolved settings."""
     roles: Roles
     settings: SearchSettings
+    manifest: Manifest
+    """The manifest of a run of such searches."""
+    room: Callable[[], int]
+    """How many trees to have in flight at this moment, so that every engine is busy."""
 
 
 class Session(Generic[C]):
@@ -70,12 +76,16 @@ class Session(Generic[C]):
         Settings of every search, unless a call changes them.
     listener:
         Receives the events of calls that name no listener of their own.
+    interactive:
+        Whether one user waits for each search, so that latency counts more than throughput.
     """
 
-    def __init__(self, config: C, listener: Listener = Listener()) -> None:
+    def __init__(
+        self, config: C, listener: Listener = Listener(), *, interactive: bool = True
+    ) -> None:
         self.config = config
         """The settings; resolved by the first `run`."""
-        self._listener = listener
+        self._listener, self._interactive = listener, interactive
         self._pool = EnginePool()
         self._manifests: dict[str, Manifest] = {}
         """Digest to the manifest of the searches so far."""
@@ -118,6 +128,33 @@ class Session(Generic[C]):
         events = _InLoop(listener or self._listener, asyncio.get_running_loop())
         future = self._submit(self._search(as_prompt(prompt), events, changes))
         return await asyncio.wrap_future(future)
+
+    def prepare(self, **changes: Any) -> PreparedSearch:
+        """Load the models of searches with these settings, for `search_prepared`; `changes` as in `search`.
+
+        Raises
+        ------
+        EngineError, UsageError
+            A model cannot be loaded or called.
+        """
+        return self._wait(self._prepare(checked_changes(self.config, changes), self._listener))
+
+    async def prepare_async(self, **changes: Any) -> PreparedSearch:
+        """Like `prepare`, from another event loop."""
+        changes = checked_changes(self.config, changes)
+        return await asyncio.wrap_future(self._submit(self._prepare(changes, self._listener)))
+
+    async def search_prepared(
+        self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
+    ) -> SearchTree:
+        """Search one prompt with models that are open, from another event loop.
+
+        Cancelling this cancels the search and its requests. The listener is called in the thread of the caller's loop.
+        """
+        events = _InLoop(listener, asyncio.get_running_loop())
+        return await asyncio.wrap_future(
+            self._submit(self._search_prepared(prepared, prompt, events))
+        )
 
     def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
         """Search every prompt of a job without a tree in its directory; returns the directory's totals.
@@ -184,15 +221,31 @@ class Session(Generic[C]):
     async def _search(
         self, prompt: Prompt, listener: Listener, changes: dict[str, Any]
     ) -> SearchTree:
-        TREE.set(next(self._numbers))
         config = self.config.changed(changes)
-        await in_thread(lambda: check_prompts(config, Job("", ()), [prompt], listener.note))
-        await in_thread(lambda: refuse_unrefinable(config, [prompt]))
-        opened = await in_thread(lambda: self._open(changes, listener))
+        await in_thread(lambda: _check_prompt(config, prompt, listener))
+        prepared = await self._prepare(changes, listener)
         listener.note("the model is loaded")
+        return await self._search_tree(prepared, prompt, listener)
+
+    async def _search_prepared(
+        self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
+    ) -> SearchTree:
+        await in_thread(lambda: _check_prompt(prepared.config, prompt, listener))
+        return await self._search_tree(prepared, prompt, listener)
+
+    async def _search_tree(
+        self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
+    ) -> SearchTree:
+        TREE.set(next(self._numbers))
         return await run_search(
-            prompt, opened.roles, opened.settings, on_node=lambda node: listener.node(prompt, node)
+            prompt,
+            prepared.roles,
+            prepared.settings,
+            on_node=lambda node: listener.node(prompt, node),
         )
+
+    async def _prepare(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
+        return await in_thread(lambda: self._open(changes, listener))
 
     async def _run(self, job: Job, directory: Path, listener: Listener) -> Summary:
         if not self._resolved:
@@ -203,7 +256,7 @@ class Session(Generic[C]):
         with RunStore.open(directory, make_manifest(config)) as store:
             return await Run(config, source, store, listener, job=job, pool=self._pool).execute()
 
-    def _open(self, changes: dict[str, Any], listener: Listener) -> _Opened:
+    def _open(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
         # A search that was cancelled may still be loading: the next one waits and finds its model.
         with self._loading:
             try:
@@ -216,12 +269,12 @@ class Session(Generic[C]):
                     f"the model cannot be loaded: {type(error).__name__}: {reason}"
                 ) from error
 
-    def _open_roles(self, changes: dict[str, Any], listener: Listener) -> _Opened:
+    def _open_roles(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
         if self._closed:
             raise EngineError("the session is closed")
-        config = self.config.model_copy(update=changes)
+        config = self.config.changed(changes)
         roles = required_roles(config)
-        config = resolve_config(config, listener.note, interactive=True, roles=roles)
+        config = resolve_config(config, listener.note, interactive=self._interactive, roles=roles)
         check_fit(config, roles, self._pool.engines)
         shares = memory_shares(config, roles)
         engines = Engines(config, listener.note, shares, roles=roles, opened=self._pool.engines)
@@ -230,7 +283,8 @@ class Session(Generic[C]):
             listener.note(engines.opening_note)
         manifest = make_manifest(config)
         self._manifests[manifest.digest] = manifest
-        return _Opened(open_roles(config, engines), search_settings(config, manifest.digest))
+        settings = search_settings(config, manifest.digest)
+        return PreparedSearch(config, open_roles(config, engines), settings, manifest, engines.room)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self._loop is None:
@@ -264,6 +318,12 @@ def close_sessions() -> None:
     """Close every session of this process that is still open."""
     for session in tuple(_OPEN):
         session.close()
+
+
+def _check_prompt(config: DecodeConfig, prompt: Prompt, listener: Listener) -> None:
+    """Raise `UsageError` where the judge cannot judge this prompt, or the refiner refine for it."""
+    check_prompts(config, Job("", ()), [prompt], listener.note)
+    refuse_unrefinable(config, [prompt])
 
 
 class _InLoop(Listener):

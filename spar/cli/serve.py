@@ -1,0 +1,64 @@
+"""`spar serve`: an OpenAI-compatible server whose answers come from a search.
+
+    spar serve                                                 the embedded model
+    spar serve --model DIR --offer bfs-15 --offer greedy
+    spar serve --base-url http://host:8000/v1 --port 8100      in front of a running server
+
+Any client of OpenAI's API reaches it at http://127.0.0.1:8100/v1; the models are the searches. Flags override the recipe.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spar.cli.flags import Recipe, with_settings
+from spar.config import DecodeConfig, ServeGroup, default_recipe, load_decode, load_serve
+from spar.errors import MissingExtra
+from spar.listener import Listener
+from spar.sanitize import printable
+
+PANELS = (*("Server", "Search", "Models", "Engine", "Servers and clusters", "Run", "Sampling"),)
+OF_RUNS = ("total_budget", "redo", "limit")
+"""Settings of runs whose prompts are known from the start."""
+DEFAULT = Path("runs/serve")
+
+
+class ServeFlags(ServeGroup, DecodeConfig):
+    """The flags of the command."""
+
+
+@with_settings(ServeFlags, panels=PANELS, leave_out=OF_RUNS)
+def serve(
+    *,
+    recipe: Recipe = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run directories [dim]\\[default: runs/serve][/dim]"),
+    ] = None,
+    overrides: dict[str, Any],
+) -> None:
+    """Answer the requests of any OpenAI client by searching, and store every tree."""
+    own = {name: value for name, value in overrides.items() if name in ServeGroup.model_fields}
+    rest = {name: value for name, value in overrides.items() if name not in own}
+    config = load_decode(recipe or default_recipe(rest), rest)
+    settings = load_serve(recipe, own)
+    try:
+        from spar.serve.server import serve as run
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "spar":
+            raise
+        raise MissingExtra(package, "serve", "spar serve") from error
+    run(config, settings, out=(out or DEFAULT) if settings.record else None, listener=_Log())
+
+
+class _Log(Listener):
+    """Prints notes on standard error."""
+
+    def note(self, line: str) -> None:
+        """Print the line."""
+        print(printable(line), file=sys.stderr, flush=True)

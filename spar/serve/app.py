@@ -1,0 +1,219 @@
+"""The routes: an ASGI application over a `SearchService`.
+
+    GET  /v1/models              the searches that are offered
+    POST /v1/chat/completions    an answer, whole or streamed
+    GET  /health                 whether the server answers; needs no key
+    GET  /metrics                Prometheus' format
+
+    app = create_app(SearchService.open(config, serve, out=Path("runs/serve")))
+
+Everything that can be known before a stream starts is an error with a status of its own. A client that leaves cancels its
+search. Starlette reads requests and writes responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from spar.listener import Broadcast
+from spar.serve.errors import ApiError, invalid
+from spar.serve.http import (
+    JsonResponse,
+    check_key,
+    error_response,
+    http_error,
+    read_body,
+    read_key,
+    unexpected,
+    until_left,
+)
+from spar.serve.metrics import Metrics
+from spar.serve.offers import answers_once
+from spar.serve.reply import completion
+from spar.serve.request import ChatRequest, parse_json, parse_request
+from spar.serve.running import RunningReply
+from spar.serve.searching import Job, SearchService
+
+TREE_HEADER = "X-Spar-Tree"
+"""Header with `RUN/ID` of the tree of each answer."""
+NOTE_HEADER = "X-Spar-Note"
+"""Header that says what was not searched, and why."""
+CLIENT_LEFT = 499
+"""Status, in the metrics alone, of a request whose client left."""
+SIDE_TASK = "a front end's own request (a title, tags, follow-ups), answered greedily"
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(service: SearchService, *, close: bool = True) -> Starlette:
+    """The application.
+
+    Parameters
+    ----------
+    close:
+        Whether the service is closed when the application shuts down.
+
+    Raises
+    ------
+    UsageError
+        The variable with the clients' key is not set.
+    """
+    server = _Server(service)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        if close:
+            await asyncio.to_thread(service.close)
+
+    return Starlette(
+        routes=[
+            Route("/v1/models", server.guarded(server.models)),
+            Route("/v1/models/{id:path}", server.guarded(server.model)),
+            Route("/v1/chat/completions", server.guarded(server.chat), methods=["POST"]),
+            Route("/metrics", server.guarded(server.metrics_text)),
+            Route("/health", server.health),
+        ],
+        exception_handlers={HTTPException: http_error, Exception: unexpected},
+        lifespan=lifespan,
+    )
+
+
+class _Server:
+    """The endpoints."""
+
+    def __init__(self, service: SearchService) -> None:
+        self._service = service
+        self._key = read_key(service.serve.client_key_env)
+        self._metrics = Metrics()
+        service.listener = Broadcast(self._metrics, service.listener)
+        self._created = int(time.time())
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """An endpoint behind the key, whose errors have the API's shape."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                check_key(request, self._key)
+                return await endpoint(request)
+            except ApiError as error:
+                return error_response(error)
+
+        return guarded
+
+    async def models(self, request: Request) -> Response:
+        """The list of models."""
+        return JsonResponse(
+            {"object": "list", "data": [self._model(name) for name in self._service.offers.ids]}
+        )
+
+    async def model(self, request: Request) -> Response:
+        """One model."""
+        name = request.path_params["id"]
+        self._service.offers.find(name)
+        return JsonResponse(self._model(name))
+
+    async def health(self, request: Request) -> Response:
+        """Whether the server answers, and how busy it is."""
+        admission, recorder = self._service.admission, self._service.recorder
+        return JsonResponse(
+            {
+                "status": "ok",
+                "requests": admission.requests,
+                "trees_running": admission.running,
+                "trees_waiting": admission.waiting,
+                "trees_not_stored": recorder.num_failed if recorder else 0,
+            }
+        )
+
+    async def metrics_text(self, request: Request) -> Response:
+        """Counts and gauges."""
+        text = self._metrics.text(self._service)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a conversation."""
+        start = time.monotonic()
+        try:
+            response = await self._chat(request)
+        except ApiError as error:
+            self._count(error.status, start)
+            raise
+        except ClientDisconnect:
+            self._count(CLIENT_LEFT, start)
+            return Response(status_code=CLIENT_LEFT)
+        if not isinstance(response, StreamingResponse):  # a stream counts itself at its end
+            self._count(response.status_code, start)
+        return response
+
+    async def _chat(self, request: Request) -> Response:
+        serve = self._service.serve
+        body = parse_json(await read_body(request, int(serve.max_body_mb * 1e6)))
+        chat = parse_request(body, max_choices=serve.max_choices)
+        if chat.uses_tools:
+            raise invalid("tools are not supported", "tools", "unsupported")
+        with ExitStack() as admitted:
+            admitted.enter_context(self._service.admission.request())
+            job = await self._service.start(chat, f"chatcmpl-{secrets.token_hex(12)}")
+            reply = RunningReply(self._service, job, admitted.pop_all().close)
+        if chat.stream:
+            return self._stream(request, reply)
+        answers = await until_left(request, reply.start())
+        headers = _headers(job, [answer.address for answer in answers])
+        return JsonResponse(completion(job, answers, int(time.time())), headers=headers)
+
+    def _stream(self, request: Request, reply: RunningReply) -> Response:
+        start, job = time.monotonic(), reply.job
+        reply.start()  # now: a stream that is never read must end, too
+
+        async def events() -> AsyncIterator[bytes]:
+            status = CLIENT_LEFT
+            try:
+                async for piece in reply.events(self._service.serve.keep_alive):
+                    yield piece
+                status = reply.status
+            finally:
+                reply.cancel()
+                self._count(status, start)
+
+        return StreamingResponse(
+            events(),
+            media_type="text/event-stream",
+            headers={
+                **_headers(job, job.addresses),
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",  # nginx would hold the pieces back
+            },
+        )
+
+    def _count(self, status: int, start: float) -> None:
+        self._metrics.requests.labels(str(status)).inc()
+        self._metrics.seconds.observe(time.monotonic() - start)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "spar"}
+
+
+def _headers(job: Job, addresses: list[str]) -> dict[str, str]:
+    headers = {}
+    if trees := ", ".join(filter(None, addresses)):
+        headers[TREE_HEADER] = trees
+    if is_greedy_task(job.request, job):
+        headers[NOTE_HEADER] = SIDE_TASK
+    return headers
+
+
+def is_greedy_task(request: ChatRequest, job: Job) -> bool:
+    """Whether a front end's own request was answered without the search that its model's id names."""
+    return request.is_side_task and answers_once(job.offer.strategy)

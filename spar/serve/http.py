@@ -1,0 +1,143 @@
+"""HTTP as the server's endpoints need it: bodies that are bounded, clients that leave, keys, errors in the API's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from spar.errors import UsageError
+from spar.serve.errors import ApiError, server_error
+
+BODY_SECONDS = 60.0
+"""Seconds in which a body must arrive."""
+
+T = TypeVar("T")
+
+
+class JsonResponse(Response):
+    """JSON in ASCII: a model's text may hold what UTF-8 cannot."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return json.dumps(content).encode("ascii")
+
+
+def error_response(error: ApiError) -> Response:
+    """An error in the API's shape."""
+    return JsonResponse(error.content, status_code=error.status, headers=error.headers)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body of a request.
+
+    Raises
+    ------
+    ApiError
+        It is no JSON by its header, too large, or too slow.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(
+            415,
+            f"the content type is {kind[:60]!a}; send the header Content-Type: application/json",
+            "unsupported_media_type",
+        )
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > limit:
+                    raise ApiError(
+                        413,
+                        f"the body is larger than {limit / 1e6:g} MB (--max-body-mb)",
+                        "body_too_large",
+                        headers={"connection": "close"},
+                    )
+    except TimeoutError:
+        raise ApiError(
+            408, f"the body did not arrive in {BODY_SECONDS:g} seconds", "body_timeout"
+        ) from None
+    return bytes(data)
+
+
+async def until_left(request: Request, task: asyncio.Task[T]) -> T:
+    """The result of a task; cancels it where the client leaves before.
+
+    Raises
+    ------
+    ClientDisconnect
+        It has left.
+    """
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        leaving.cancel()
+        with suppress(asyncio.CancelledError):
+            await leaving
+
+
+async def _left(request: Request) -> None:
+    """Return once the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def check_key(request: Request, key: bytes) -> None:
+    """Raise `ApiError` unless a request carries the key; b"" asks for none."""
+    if not key:
+        return
+    kind, _, sent = request.headers.get("authorization", "").partition(" ")
+    is_right = hmac.compare_digest(sent.strip().encode("utf-8", "replace"), key)
+    if kind.lower() != "bearer" or not is_right:
+        raise ApiError(
+            401,
+            "the key is missing or wrong; send the header Authorization: Bearer KEY",
+            "invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+
+
+def read_key(variable: str) -> bytes:
+    """The clients' key; b"" for none."""
+    if not variable:
+        return b""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise UsageError(
+            f"--client-key-env: the environment variable {variable} is not set; set it to the clients' key"
+        )
+    return key.encode("utf-8", "replace")
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """No such path, or another method."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    message = (
+        f"{what[:200]}: {error.detail}; this server has /v1/models and POST /v1/chat/completions"
+    )
+    api_error = ApiError(error.status_code, message, "not_found", headers=error.headers or {})
+    return error_response(api_error)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """An error of spar itself; the server's log has it."""
+    return error_response(
+        server_error(500, f"unexpected error: {type(error).__name__}", "internal_error")
+    )

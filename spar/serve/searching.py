@@ -1,0 +1,293 @@
+"""Answers by searching: one session of models for all requests, admission, and a tree for each answer.
+
+The search of an answer derives its seeds from the conversation and the request's seed, so that the same request with
+the same seed has the same answer; its tree is stored under the completion's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from spar.config import DecodeConfig, ServeGroup
+from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
+from spar.infer.gather import gather
+from spar.listener import Listener
+from spar.run.interactive import PreparedSearch, Session
+from spar.serve.admission import Admission
+from spar.serve.errors import ApiError, invalid, server_error
+from spar.serve.offers import Offer, open_offers
+from spar.serve.recording import Recorder, RunDirectory
+from spar.serve.request import SOURCE, ChatRequest
+from spar.serve.shaping import Refusals, shaped_roles
+from spar.types import Node, Prompt, SearchTree
+
+MAX_PREPARED = 256
+"""Searches of different settings that stay prepared."""
+EMPTY_DRAFT = "the draft is empty"
+"""How the fault of a model that says nothing begins (`spar.infer.roles.Actor`)."""
+
+OnNode = Callable[[int, Node], None]
+"""Takes the number of an answer and a node that joined its tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to a request."""
+
+    tree: SearchTree
+    """Its prompt has the id under which it is stored."""
+    address: str
+    """`RUN/ID`, "" where it is not stored."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A request whose search is ready to start."""
+
+    id: str
+    """Of the completion."""
+    model: str
+    """As the client named it, or the id of what it got by default."""
+    request: ChatRequest
+    prompt: Prompt
+    offer: Offer
+    prepared: PreparedSearch
+    seed: int | None
+    directory: RunDirectory | None
+    """Where its trees go."""
+
+    def tree_id(self, index: int) -> str:
+        """The id of an answer's tree."""
+        return self.id if index == 0 else f"{self.id}-{index}"
+
+    @property
+    def addresses(self) -> list[str]:
+        """`RUN/ID` of each answer."""
+        if self.directory is None:
+            return []
+        return [self.directory.address(self.tree_id(index)) for index in range(self.request.n)]
+
+
+class SearchService:
+    """Searches for requests; create it with `open`, close it in the end.
+
+    Parameters
+    ----------
+    config:
+        Settings of the searches.
+    serve:
+        The server's own.
+    out:
+        Folder of the run directories; None stores nothing.
+    listener:
+        Receives notes and every tree.
+    """
+
+    def __init__(
+        self,
+        config: DecodeConfig,
+        serve: ServeGroup,
+        *,
+        out: Path | None = None,
+        listener: Listener = Listener(),
+    ) -> None:
+        self.config = config.model_copy(update={"prompts": SOURCE})
+        self.serve, self.listener = serve, listener
+        self.offers = open_offers(
+            self.config,
+            serve.offer,
+            model=serve.served_name,
+            max_budget=serve.max_budget,
+            note=listener.note,
+        )
+        self.session = Session(self.config, listener, interactive=False)
+        self.recorder: Recorder | None = None
+        if out is not None:
+            self.recorder = Recorder(
+                out,
+                max_bytes=int(serve.rotate_mb * 1e6),
+                daily=serve.rotate_daily,
+                note=listener.note,
+            )
+        self._prepared: OrderedDict[Offer, PreparedSearch] = OrderedDict()
+        self._preparing = asyncio.Lock()
+        self.admission = Admission(self._room, serve.max_queue)
+
+    @classmethod
+    def open(
+        cls,
+        config: DecodeConfig,
+        serve: ServeGroup,
+        *,
+        out: Path | None = None,
+        listener: Listener = Listener(),
+    ) -> Self:
+        """A service whose models are loaded and whose offers have been checked.
+
+        Raises
+        ------
+        UsageError
+            A model that cannot be loaded, settings that cannot go together, an offer that is none.
+        RunLocked
+            Another server writes to the same folder.
+        """
+        service = cls(config, serve, out=out, listener=listener)
+        try:
+            for offer in dict.fromkeys([*service.offers.listed, service.offers.greedy()]):
+                service._prepared[offer] = service.session.prepare(**_changes(offer))
+        except BaseException:
+            service.close()
+            raise
+        return service
+
+    async def start(self, request: ChatRequest, completion_id: str) -> Job:
+        """Find the search of a request and make it ready; `finish` the job in the end.
+
+        Raises
+        ------
+        ApiError
+            No such search, or one that cannot answer this request.
+        """
+        assert request.prompt is not None
+        offer = self._offer(request)
+        prepared = await self._prepare(offer)
+        seed = request.seed
+        if seed is None:
+            is_greedy = request.shape.temperature == 0
+            seed = self.config.seed if is_greedy else secrets.randbelow(2**31)
+        directory = self.recorder.reserve(prepared.manifest) if self.recorder else None
+        model = request.model or f"{offer.name}/{self.offers.model}"
+        return Job(completion_id, model, request, request.prompt, offer, prepared, seed, directory)
+
+    def finish(self, job: Job) -> None:
+        """Say that a job's answers are stored, or will not come."""
+        if self.recorder is not None and job.directory is not None:
+            self.recorder.release(job.directory)
+
+    async def answers(self, job: Job, on_node: OnNode = lambda index, node: None) -> list[Answer]:
+        """Search all answers of a job; cancelling this cancels the searches and their requests.
+
+        Raises
+        ------
+        ApiError
+            The engine failed, the time is over, or there is no answer.
+        """
+        searches = [
+            asyncio.ensure_future(self._answer(job, index, on_node))
+            for index in range(job.request.n)
+        ]
+        try:
+            async with asyncio.timeout(self.serve.request_timeout):
+                return await gather(searches, lambda _: False)
+        except TimeoutError:
+            raise server_error(
+                504,
+                f"the search took more than {self.serve.request_timeout:g} seconds (--request-timeout) and was "
+                "cancelled; ask for a smaller budget, or for max_seconds",
+                "timeout",
+                retry=False,
+            ) from None
+
+    def close(self) -> None:
+        """Cancel what is running, free the models and close the record."""
+        self.session.close()
+        if self.recorder is not None:
+            self.recorder.close()
+            self.recorder = None
+
+    def _offer(self, request: ChatRequest) -> Offer:
+        search = request.search
+        offer = self.offers.find(request.model)
+        if request.is_side_task and search.strategy is None and search.budget is None:
+            return self.offers.greedy()
+        return self.offers.changed(offer, search.strategy, search.budget, search.judge)
+
+    async def _prepare(self, offer: Offer) -> PreparedSearch:
+        async with self._preparing:
+            if offer not in self._prepared:
+                try:
+                    self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
+                except (EngineError, UsageError, RunStopped) as error:
+                    raise _api_error(error, "spar") from error
+                while len(self._prepared) > MAX_PREPARED:
+                    self._prepared.popitem(last=False)
+            self._prepared.move_to_end(offer)
+            return self._prepared[offer]
+
+    async def _answer(self, job: Job, index: int, on_node: OnNode) -> Answer:
+        shape, prepared = job.request.shape, job.prepared
+        roles, refusals = shaped_roles(prepared.roles, shape, first=index == 0)
+        seed = None if job.seed is None else job.seed + index
+        budget, seconds = prepared.settings.budget, job.request.search.max_seconds
+        if seconds is not None:
+            budget = replace(budget, seconds=min(seconds, budget.seconds or seconds))
+        search = replace(
+            prepared, roles=roles, settings=replace(prepared.settings, seed=seed, budget=budget)
+        )
+        try:
+            async with self.admission.tree():
+                tree = await self.session.search_prepared(
+                    search, job.prompt, _Nodes(partial(on_node, index))
+                )
+        except (EngineError, UsageError) as error:
+            raise _api_error(error, None) from error
+        meta = {**tree.prompt.meta, "request": {**job.request.settings, "seed": seed}}
+        stored_as = tree.prompt.model_copy(update={"id": job.tree_id(index), "meta": meta})
+        tree = tree.model_copy(update={"prompt": stored_as})
+        stored = False
+        if self.recorder is not None and job.directory is not None:
+            stored = await self.recorder.append(job.directory, tree)
+        self.listener.tree(tree)
+        if tree.selected is None and not _is_silent(tree):
+            raise _no_answer(tree, refusals)
+        address = job.directory.address(job.tree_id(index)) if stored and job.directory else ""
+        return Answer(tree, address)
+
+    def _room(self) -> int:
+        """Trees in flight that keep the engines busy, by whatever was prepared last."""
+        prepared = next(reversed(self._prepared.values()), None)
+        return prepared.room() if prepared else 1
+
+
+class _Nodes(Listener):
+    """Passes nodes on."""
+
+    def __init__(self, on_node: Callable[[Node], None]) -> None:
+        self._on_node = on_node
+
+    def node(self, prompt: Prompt, node: Node) -> None:
+        """Pass on."""
+        self._on_node(node)
+
+
+def _changes(offer: Offer) -> dict[str, object]:
+    changes = {"strategy": offer.strategy, "budget": offer.budget}
+    return {**changes, "judge": offer.judge} if offer.judge else {**changes}
+
+
+def _api_error(error: EngineError | UsageError | RunStopped, param: str | None) -> ApiError:
+    """What a client is told of an error: its own mistake, or that of what the server depends on."""
+    if isinstance(error, UsageError) and not isinstance(error, ServerRefused):
+        return invalid(str(error), param)
+    return server_error(502, f"the model cannot be asked: {error}", "engine_error")
+
+
+def _is_silent(tree: SearchTree) -> bool:
+    """Whether the model ended every reply without a word: an empty answer, as other servers give it."""
+    return bool(tree.faults) and all(
+        fault.stage == "draft" and fault.reason.startswith(EMPTY_DRAFT) for fault in tree.faults
+    )
+
+
+def _no_answer(tree: SearchTree, refusals: Refusals) -> ApiError:
+    reason = tree.faults[0].reason if tree.faults else "there was no time for a draft"
+    if refusals.too_long:
+        return invalid(reason, "messages", "context_length_exceeded")
+    return server_error(502, f"the search has no answer: {reason}", "no_answer")

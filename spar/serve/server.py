@@ -1,0 +1,118 @@
+"""Runs the server until SIGTERM or Ctrl-C: it takes no more requests then, finishes those in flight, and ends.
+
+uvicorn listens and speaks HTTP. A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from spar.config import DecodeConfig, ServeGroup
+from spar.errors import RunStopped, UsageError
+from spar.listener import Listener
+from spar.serve.app import create_app
+from spar.serve.searching import SearchService
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(
+    config: DecodeConfig,
+    settings: ServeGroup,
+    *,
+    out: Path | None = None,
+    listener: Listener = Listener(),
+) -> None:
+    """Load the models, listen, and serve until a signal.
+
+    Parameters
+    ----------
+    out:
+        Folder of the run directories; None stores nothing.
+
+    Raises
+    ------
+    UsageError
+        A model that cannot be loaded, a wrong setting, or an address that cannot be listened on.
+    RunStopped
+        Another server writes to the same folder.
+    """
+    service = SearchService.open(config, settings, out=out, listener=listener)
+    try:
+        asyncio.run(_serve(service))
+    finally:
+        service.close()
+
+
+async def _serve(service: SearchService) -> None:
+    settings = service.serve
+    app = create_app(service)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            timeout_keep_alive=75,
+        )
+    )
+    server.on_started = lambda: _announce(service, server)
+    try:
+        await server.serve()
+    except SystemExit as error:  # uvicorn's way to say that it cannot start, once it has logged why
+        raise RunStopped("the server could not start") from error
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends quietly on a signal: the process exits with 0."""
+
+    on_started = staticmethod(lambda: None)
+
+    async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+        """Listen."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            raise UsageError(
+                f"cannot listen on {self.config.host}:{self.config.port}; choose another --host or --port"
+            ) from error
+        if self.started:
+            self.on_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Finish on the first signal, end at once on the second."""
+        loop = asyncio.get_running_loop()
+        try:
+            for number in SIGNALS:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+        except (NotImplementedError, RuntimeError):  # Windows, or a thread that is not the main one
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+def _announce(service: SearchService, server: uvicorn.Server) -> None:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    service.listener.note(f"serving {', '.join(service.offers.ids)}")
+    if service.recorder is not None:
+        service.listener.note(f"trees: {service.recorder.folder}")
+    if not service.serve.is_local and not service.serve.client_key_env:
+        service.listener.note(
+            "anyone who reaches this address can use the server: set a key with --client-key-env"
+        )
+    service.listener.note(f"listening on http://{host}:{port}/v1")

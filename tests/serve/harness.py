@@ -1,0 +1,90 @@
+"""A server of spar's in a thread, on loopback, over an engine of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from spar.config import ServeGroup
+from spar.infer.engine import Engine
+from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.listener import Listener
+from spar.run.keywords import decode_config
+from spar.serve.app import create_app
+from spar.serve.searching import SearchService
+from spar.store import read_trees
+from spar.types import SearchTree
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that listens."""
+
+    url: str
+    service: SearchService
+    out: Path | None
+
+    def post(self, body: Any, **options: Any) -> httpx.Response:
+        """Ask for a completion."""
+        return httpx.post(f"{self.url}/chat/completions", json=body, timeout=30, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Get a path below the server's root."""
+        return httpx.get(f"{self.url.removesuffix('/v1')}{path}", timeout=30, **options)
+
+    def tree(self, address: str) -> SearchTree:
+        """The stored tree of an address `RUN/ID`."""
+        assert self.out is not None
+        run, _, tree_id = address.rpartition("/")
+        trees = read_trees(self.out / Path(run).name)
+        (found,) = (tree for tree in trees if tree.prompt.id == tree_id)
+        return found
+
+
+@contextmanager
+def serving(
+    engine: Engine | None = None,
+    *,
+    out: Path | None = None,
+    listener: Listener = Listener(),
+    serve: Mapping[str, Any] = {},
+    **settings: Any,
+) -> Iterator[Served]:
+    """A server over an engine; by default one with scripted replies. `settings` are those of the searches."""
+    engine = engine or FakeEngine(scripted_reply)
+    config = decode_config("nano", {"engine": engine, **settings})
+    with_name = {"served_name": "tiny", **serve}
+    service = SearchService.open(config, ServeGroup(**with_name), out=out, listener=listener)
+    app = create_app(service)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+    server.capture_signals = _no_signals  # type: ignore[method-assign]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            thread.join(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Served(f"http://127.0.0.1:{port}/v1", service, out)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        service.close()
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+def asking(text: str = "Say hello.", **fields: Any) -> dict[str, Any]:
+    """A body with one user's turn."""
+    return {"model": "bfs-7/tiny", "messages": [{"role": "user", "content": text}], **fields}
