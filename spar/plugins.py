@@ -314,6 +314,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
         "verifier": "spar.infer.judges:VERIFIER",
         "hybrid": "spar.infer.hybrid_judge:HYBRID",
         "scale": "spar.infer.scale_judge:SCALE",
+        "curation": "spar.infer.scale_judge:CURATION",
         "checklist": "spar.infer.checklist_judge:CHECKLIST",
     },
 )

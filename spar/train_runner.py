@@ -35,6 +35,7 @@ from spar.run.blocking import in_thread
 from spar.run.meta_judge import judge_conversation
 from spar.run.resolve import check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
+from spar.train.changeable import FREE
 from spar.train.loop import loop_pipeline
 from spar.train.loop_stages import Models, models_after
 from spar.train.pipeline import (
@@ -44,7 +45,7 @@ from spar.train.pipeline import (
     select_stages,
     with_models,
 )
-from spar.train.recipe import FREE, MIXES, TrainConfig
+from spar.train.recipe import MIXES, TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import check_settings

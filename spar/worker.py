@@ -31,6 +31,7 @@ from spar.subprocesses import (
     run_child,
     write_failure,
 )
+from spar.train.backtranslation import TextsSpec
 from spar.train.launch import launch
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.specs import (
@@ -41,6 +42,7 @@ from spar.train.specs import (
     EvalItem,
     EvalStageSpec,
     GenerationSpec,
+    GivenSpec,
     JudgementsSpec,
     SearchSpec,
     TrainingSpec,
@@ -109,6 +111,11 @@ def execute(spec: WorkerSpec) -> None:
     match spec:
         case PromptsSpec():
             make_prompts(spec)
+        case TextsSpec():
+            from spar.train.data.backtranslation import write_texts
+
+            num_texts, num_seeds = write_texts(spec)
+            print(f"{num_texts:,} texts without an instruction, {num_seeds:,} seed conversations")
         case EvalStageSpec():
             evaluate_models(spec)
         case BuildSpec():
@@ -243,6 +250,7 @@ async def _evaluate(
 def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     """The prompts of a stage, and what it does with them."""
     from spar.prompts import read_prompts
+    from spar.run.given import GivenReplies
     from spar.run.job import Job
     from spar.run.resolve import model_roles
     from spar.run.resume import PromptSource
@@ -256,6 +264,15 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     match spec:
         case DraftSpec():
             job = Job("", (), roles=roles, strategy=unjudged, strategy_name="drafts")
+        case GivenSpec():
+            job = Job(
+                "",
+                (),
+                roles=roles,
+                strategy=unjudged,
+                strategy_name="given",
+                change=lambda opened: replace(opened, actor=GivenReplies()),
+            )
         case VoteSpec():
             drafts = StoredDrafts(Path(spec.source))
             job = Job("", (), roles=roles, change=lambda opened: replace(opened, actor=drafts))

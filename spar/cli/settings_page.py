@@ -12,9 +12,10 @@ from spar.cli.flags import accepted, shown_default
 from spar.config import DecodeConfig, EvalConfig, ServeGroup, Settings, SettingSpec, specs
 from spar.evolve.checkable.settings import CheckableGroup
 from spar.evolve.settings import EvolveConfig
+from spar.train.backtranslation import BacktranslationSettings
 from spar.train.bootstrap.recipe import FREE as FREE_OF_BOOTSTRAPS
 from spar.train.bootstrap.recipe import BootstrapConfig
-from spar.train.recipe import FREE as FREE_OF_LOOPS
+from spar.train.changeable import FREE as FREE_OF_LOOPS
 from spar.train.recipe import TrainConfig
 from spar.train.settings import FREE as FREE_OF_TRAININGS
 from spar.train.settings import DpoSettings, SftSettings
@@ -54,9 +55,17 @@ def page() -> str:
         "## Training\n\nSection `train` of a recipe, for `spar train`; section `bootstrap`, for `spar bootstrap`. "
         "`--set KEY=VALUE`\nchanges any of them, such as `--set dpo.beta=0.2`.\n",
         _section("Loop", TrainConfig, FREE_OF_LOOPS, without=("decode", "eval")),
+        _section(
+            "`backtranslation`: instructions for texts", BacktranslationSettings, (), without=()
+        ),
         _section("Bootstrap", BootstrapConfig, FREE_OF_BOOTSTRAPS, without=("student", "teacher")),
         _section("`dpo`: the actor's training", DpoSettings, FREE_OF_TRAININGS, without=DECIDED),
-        _section("`rft`: the refiner's training", SftSettings, FREE_OF_TRAININGS, without=DECIDED),
+        _section(
+            "`rft`: the refiner's training; `sft`: the actor's by imitation",
+            SftSettings,
+            FREE_OF_TRAININGS,
+            without=DECIDED,
+        ),
     ]
     return "\n".join(parts)
 

@@ -19,6 +19,7 @@ from spar.train.specs import (
     DraftSpec,
     EvalStageSpec,
     GenerationSpec,
+    GivenSpec,
     JudgementsSpec,
     SearchSpec,
     TrainingSpec,
@@ -83,7 +84,7 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
         case EvalStageSpec():
             return StageCounts(evaluations=len(stage.spec.items))
         case TrainingSpec():
-            steps = stage.spec.num_steps or _most_steps(config, stage.spec, prompts)
+            steps = stage.spec.num_steps or _most_steps(config, stage.name, stage.spec, prompts)
             return StageCounts(steps=Counter({stage.name: steps}))
     return StageCounts()
 
@@ -114,6 +115,8 @@ def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:
         )
     drafts = prompts * config.budget
     node = NODE_BYTES + _reply_bytes(config.draft.max_tokens)
+    if isinstance(spec, GivenSpec):
+        return StageCounts(text_bytes=int(trees + drafts * node))
     if isinstance(spec, DraftSpec):
         return StageCounts(drafts=drafts, text_bytes=int(trees + drafts * node))
     return StageCounts(
@@ -137,7 +140,10 @@ def _most_examples(config: TrainConfig, prompts: int) -> int:
     return refinements + trees + min(quotas.draft_yes, drafts) + min(quotas.draft_no, drafts)
 
 
-def _most_steps(config: TrainConfig, spec: TrainingSpec, prompts: int) -> int:
+def _most_steps(config: TrainConfig, name: str, spec: TrainingSpec, prompts: int) -> int:
+    if spec.method_name == "sft":
+        seeds = 0 if config.backtranslation is None else config.backtranslation.num_seeds
+        return spec.settings.num_steps(seeds + (0 if name == "backward" else prompts))
     actor = spec.role == "actor"
     return spec.settings.num_steps((_most_pairs if actor else _most_examples)(config, prompts))
 

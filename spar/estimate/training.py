@@ -23,7 +23,6 @@ from spar.estimate.model_size import ModelSize, model_size
 from spar.estimate.preflight import check_stages
 from spar.estimate.stage_counts import StageCounts, count_stage
 from spar.train.loop_stages import Models
-from spar.train.methods import LOOP_METHODS
 from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import TrainingSpec
 from spar.train.stage import Stage
@@ -139,13 +138,13 @@ def trained_sizes(config: TrainConfig, stages: Sequence[Stage]) -> Mapping[str, 
     """Training stage to the size of its model; models of later iterations are as large as the first."""
     first = Models(*first_models(config))
     sizes: dict[str, ModelSize | None] = {}
-    for name, method in LOOP_METHODS.items():
-        specs = [stage.spec for stage in stages if stage.name == name]
-        models = [spec.settings.model for spec in specs if isinstance(spec, TrainingSpec)]
-        if models and method.role is not None:
-            models.append(first.of(method.role))
-            known = (model_size(model) for model in models if model)
-            sizes[name] = next((size for size in known if size is not None), None)
+    trainings = [
+        (stage.name, stage.spec) for stage in stages if isinstance(stage.spec, TrainingSpec)
+    ]
+    for name, role in dict.fromkeys((name, spec.role) for name, spec in trainings):
+        models = [spec.settings.model for of_name, spec in trainings if of_name == name]
+        known = (model_size(model) for model in (*models, first.of(role)) if model)
+        sizes[name] = next((size for size in known if size is not None), None)
     return sizes
 
 

@@ -39,11 +39,15 @@ RIVALS: Mapping[str, str] = {
 }
 """Recipe to the name of the method that the paper compares with; those without a recipe here are left out."""
 _GENERATED: Mapping[str, tuple[Role, ...]] = {
+    "label": ("actor",),
     "draft": ("actor",),
     "judge": ("judge",),
+    "judgements": ("actor",),
+    "meta": ("actor",),
     "search": ("judge", "refiner"),
 }
-"""Stage to the roles whose tokens it generates; the drafts of its roots are those of an earlier stage."""
+"""Stage to the roles whose tokens it generates; the drafts of its roots are those of an earlier stage. Judgements that are
+compared, and their comparisons, are the drafts of their runs."""
 
 _SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
 """How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
@@ -127,7 +131,7 @@ class Loops:
         """Tokens that a loop had generated for its training data by the end of an iteration, mean over seeds."""
         total = 0
         for folder in self.folders:
-            for iteration in range(1, time + 1):
+            for iteration in range(time + 1):
                 for stage, roles in _GENERATED.items():
                     run = iteration_folder(folder, iteration) / stage
                     if run.is_dir():

@@ -1,8 +1,9 @@
-"""The judge `scale`: several judgements with 0 to 5 points each, on a rubric whose points add up; their mean counts.
+"""The judges `scale` and `curation`: several judgements with points each, whose mean counts.
 
 Source: Self-Rewarding Language Models (arXiv 2401.10020), an additive rubric of five points, reasons first and the sum
 last, three judgements a response; Meta-Rewarding (arXiv 2407.19594) has eleven and leaves out those that cannot be
-read. The rubric (`spar/templates/scale.txt`) is in spar's own words; so is its last line, `Final Judgement: 4`, which is
+read. `scale` has 0 to 5 points. `curation` grades a text as an answer from 1 to 5 (Humpback, arXiv 2308.06259: one grade, its
+reasons first). The rubrics (`spar/templates/scale.txt`, `curation.txt`) are in spar's own words; so is its last line, `Final Judgement: 4`, which is
 read by the rules of verdicts (`spar.templates.verdicts`). The score is the mean divided by 5; a response passes if it
 is above `--threshold`. `--vote-rule` has no part in it: every judgement is made.
 """
@@ -34,10 +35,25 @@ POINTS = Answers(
 
 
 @dataclass(frozen=True, slots=True)
+class Rubric:
+    """What the points mean, and how few of them there can be."""
+
+    template: str
+    """Name of the template that asks for them."""
+    least: int
+    """Fewest points of a response."""
+
+
+ADDITIVE, CURATING = Rubric("scale", 0), Rubric("curation", 1)
+"""Points that add up (Self-Rewarding); grades from 1 to 5 of a text as an answer (Humpback)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleJudge:
     """The mean of several judgements on the scale; those that cannot be read are left out."""
 
     settings: JudgeSettings
+    rubric: Rubric = ADDITIVE
 
     @property
     def engine(self) -> Engine:
@@ -46,13 +62,15 @@ class ScaleJudge:
 
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Ask for all judgements together; where none can be read, again, `JUDGE_ATTEMPTS` times at most."""
-        messages, sampling = scale_messages(prompt, response), self.settings.sampling
+        messages = scale_messages(prompt, response, self.rubric)
+        sampling = self.settings.sampling
         usage = Usage()
         replies: list[Completion] = []
         for attempt in range(JUDGE_ATTEMPTS):
             requests = self.settings.one_round(messages, seeds(attempt))
             replies, usage = await ask(self.settings.engine, requests, usage)
-            points = tuple(parse_points(reply.text, response) for reply in replies)
+            least = self.rubric.least
+            points = tuple(parse_points(reply.text, response, least=least) for reply in replies)
             is_cut = [
                 reply.finish == "length" and given is None
                 for reply, given in zip(replies, points, strict=True)
@@ -82,14 +100,16 @@ def _judgement(
     )
 
 
-def scale_messages(prompt: Prompt, response: str) -> tuple[Message, ...]:
+def scale_messages(prompt: Prompt, response: str, rubric: Rubric = ADDITIVE) -> tuple[Message, ...]:
     """The conversation that asks for the points of a response."""
-    text = render(_template(), instruction=transcript(prompt.messages), response=response)
+    text = render(
+        _template(rubric.template), instruction=transcript(prompt.messages), response=response
+    )
     return (Message(role="user", content=text),)
 
 
-def parse_points(text: str, response: str = "") -> float | None:
-    """The points that a judgement gives, None where none from 0 to 5 can be read for certain.
+def parse_points(text: str, response: str = "", *, least: int = 0) -> float | None:
+    """The points that a judgement gives, None where none from `least` to 5 can be read for certain.
 
     Parameters
     ----------
@@ -99,15 +119,20 @@ def parse_points(text: str, response: str = "") -> float | None:
     span = find_answer(text, POINTS, response)
     number = re.match(r"\d(?:\.\d+)?", text.translate(NARROW)[span[0] :]) if span else None
     points = float(number[0]) if number else None
-    return points if points is not None and points <= MOST_POINTS else None
+    return points if points is not None and least <= points <= MOST_POINTS else None
 
 
 @cache
-def _template() -> str:
-    return read_template("scale", ("instruction", "response"))
+def _template(name: str) -> str:
+    return read_template(name, ("instruction", "response"))
 
 
 SCALE = JudgeSpec(
     ScaleJudge, conversation=lambda _, prompt, response: scale_messages(prompt, response)
 )
 """Points from 0 to 5, averaged; `--votes` judgements a response."""
+CURATION = JudgeSpec(
+    lambda settings: ScaleJudge(settings, CURATING),
+    conversation=lambda _, prompt, response: scale_messages(prompt, response, CURATING),
+)
+"""Grades from 1 to 5 of a text as an answer, averaged."""

@@ -21,8 +21,8 @@ EVAL_STAGE = "eval"
 """The stage that evaluates the models of an iteration; the last one of a loop with benchmarks."""
 LAST_TRAINING = "rft"
 """The last stage of a loop without benchmarks that trains both models."""
-LOOP_TRAININGS = ("dpo", LAST_TRAINING)
-"""The trainings of an iteration."""
+LOOP_TRAININGS = ("dpo", LAST_TRAINING, "sft")
+"""The trainings of an iteration, of which a loop has some."""
 BOOTSTRAP_TRAININGS = ("actor", "refiner")
 """The folders of a bootstrap's trainings."""
 LOOP_SOURCES: Mapping[str, str] = {"search": "search", "drafts": "judge"}
@@ -33,7 +33,7 @@ also these examples' `run`."""
 BOOTSTRAP_SOURCES: Mapping[str, str] = {"search": "refine", "drafts": "judge", "answers": "answers"}
 """In a bootstrap, the same."""
 
-DPO_FILE, RFT_FILE = "dpo.jsonl", "rft.jsonl"
+DPO_FILE, RFT_FILE, SFT_FILE = "dpo.jsonl", "rft.jsonl", "sft.jsonl"
 """The training data of an iteration."""
-EXAMPLE_FILES = (DPO_FILE, RFT_FILE, *(f"{name}.jsonl" for name in BOOTSTRAP_TRAININGS))
+EXAMPLE_FILES = (DPO_FILE, RFT_FILE, SFT_FILE, *(f"{name}.jsonl" for name in BOOTSTRAP_TRAININGS))
 """All files of training data: those of an iteration, then those of a bootstrap."""

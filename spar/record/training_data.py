@@ -94,8 +94,8 @@ class RefinerExample(Record):
 class Answer(Record):
     """A teacher's answer, or a model's own that passed, for the actor to learn."""
 
-    run: Literal["answers", "search", "drafts"] = "answers"
-    """The run that holds the tree."""
+    run: Literal["answers", "search", "drafts", "seeds"] = "answers"
+    """The run that holds the tree; `seeds` for one that was there before the loop."""
     prompt_id: Text
     """The tree's prompt."""
     node: int
@@ -273,7 +273,9 @@ class BuildReport(DatasetReport):
     )
     """Those of either kind, where both are built."""
     answers: int | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Answers of the model's own beside the refiner's examples; None where none are taken."""
+    """Answers of the model's own, for `sft` or beside the refiner's examples; None where none are taken."""
+    seeds: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Answers that were there before the loop, which `sft` learns too; None where there are none."""
     judge_pairs: JudgePairs | None = Field(default=None, exclude_if=lambda value: value is None)
     """The pairs of judgements, which are not among `pairs`; None where none are built."""
     drafts: DraftMeasures | None = Field(default=None, exclude_if=lambda value: value is None)

@@ -14,32 +14,16 @@ from pydantic import ValidationError
 from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings
 from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
+from spar.train.backtranslation import BacktranslationSettings
 from spar.train.evaluations import EvalSpec
 from spar.train.settings import (
+    SET_BY_LOOP,
     DpoSettings,
     LaunchSettings,
     LoraSettings,
     SftSettings,
-    TrainerSettings,
+    as_number,
 )
-
-_SET_BY_LOOP = ("model", "data", "out")
-"""Settings of a trainer that are its stage's."""
-
-
-def trainer_fields(kind: type[TrainerSettings], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a trainer, without its model, data and folder.
-
-    Raises
-    ------
-    ValueError
-        An unknown setting, a wrong value, or one of the three that the loop sets.
-    """
-    names = [name for name in _SET_BY_LOOP if name in settings]
-    if names:
-        raise ValueError(f"{names[0]!r} is set by the loop; remove it")
-    trainer = kind.model_validate({**dict.fromkeys(_SET_BY_LOOP, "-"), **_plain(settings)})
-    return trainer.model_dump(mode="json", exclude=set(_SET_BY_LOOP))
 
 
 def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
@@ -67,7 +51,7 @@ def _close(names: Sequence[str], kind: type[Settings]) -> str:
     """The setting that was probably meant, with the sections it stands in; "" where none is close."""
     above = [name for name in names[:-1] if not name.isdigit()]
     section_of = _SECTIONS.get(above[-1]) if above else kind
-    decided = _SET_BY_LOOP if section_of in (DpoSettings, SftSettings) else ()
+    decided = SET_BY_LOOP if section_of in (DpoSettings, SftSettings) else ()
     known = set(section_of.model_fields) - set(decided) if section_of else ()
     close = difflib.get_close_matches(names[-1], sorted(known), n=1)
     return f"; did you mean {'.'.join([*names[:-1], *close])!r}?" if close else ""
@@ -76,6 +60,9 @@ def _close(names: Sequence[str], kind: type[Settings]) -> str:
 _SECTIONS: Mapping[str, type[Settings]] = {
     "dpo": DpoSettings,
     "rft": SftSettings,
+    "sft": SftSettings,
+    "backward": SftSettings,
+    "backtranslation": BacktranslationSettings,
     "lora": LoraSettings,
     "launch": LaunchSettings,
     "benchmarks": EvalSpec,
@@ -99,19 +86,9 @@ def assignment(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(names):
         raise UsageError(f"--set {text!r}: expected KEY=VALUE, such as dpo.learning_rate=1e-6")
     try:
-        return names, _number(load_yaml(value)) if value.strip() else ""
+        return names, as_number(load_yaml(value)) if value.strip() else ""
     except ValueError as error:
         raise UsageError(f"--set {key}: {value!r} is not a YAML value ({error})") from error
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-6, without a point, for a text."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
@@ -120,10 +97,6 @@ def put_value(key: Sequence[str], value: Any, values: dict[str, Any]) -> None:
         below = values.get(name)
         values[name] = values = dict(below) if isinstance(below, Mapping) else {}
     values[key[-1]] = value
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _number(value) for name, value in settings.items()}
 
 
 def tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import get_args
 from spar.errors import RunStopped, SparError, UsageError
 from spar.files import replace_json
 from spar.plugins import check_name
-from spar.record.layout import DPO_FILE, RFT_FILE
+from spar.record.layout import DPO_FILE, RFT_FILE, SFT_FILE
 from spar.record.training import BUILD_REPORT
 from spar.record.training_data import (
     EXPORT_FORMATS,
@@ -33,10 +33,11 @@ from spar.record.training_data import (
     is_encodable,
 )
 from spar.store import read_trees
+from spar.train.data.answers import mixed, own_answers, read_answers
 from spar.train.data.export import export
 from spar.train.data.judge_pairs import judge_pairs
 from spar.train.data.measure import measure_pairs, open_similarity
-from spar.train.data.pairs import ScoreRule, passing_draft, shuffled, solution
+from spar.train.data.pairs import ScoreRule, shuffled
 from spar.train.data.report import (
     read_dataset_report,
     report_fields,
@@ -49,12 +50,12 @@ from spar.train.data.scan import (
     Scan,
     Source,
     key_of_pair,
+    learns_answers,
     open_sources,
     runs_of_pairs,
     scan_sources,
 )
-from spar.train.data.selection import QUOTAS, Bucket, Candidate, key_of, select, sort_key
-from spar.types import Message
+from spar.train.data.selection import QUOTAS, Bucket, Candidate, key_of, select
 
 
 def build(settings: BuildSettings) -> BuildReport:
@@ -78,7 +79,9 @@ def build(settings: BuildSettings) -> BuildReport:
     candidates = select(scan.candidates, QUOTAS[settings.quotas])
     pairs, examples = collect(sources, settings, pair_keys, candidates)
     of_judgements, judge_report = _judge_pairs(settings)
-    answers = _own_answers(sources, settings) if settings.own_answers else []
+    answers = own_answers(sources, settings) if learns_answers(settings) else []
+    _require_answers(answers, scan, settings)
+    seeds = [] if settings.seeds is None else read_answers(settings.seeds)
     measures = measure_pairs(pairs, settings.embedding_model)
     runs = runs_of_pairs(settings)
     by_run = {run: [pair for pair in pairs if pair.run == run] for run in runs if len(runs) > 1}
@@ -87,7 +90,10 @@ def build(settings: BuildSettings) -> BuildReport:
             settings.export,
             settings.out,
             pairs=[*pairs, *of_judgements] if "dpo" in settings.methods else None,
-            examples=[*examples, *answers] if "rft" in settings.methods else None,
+            examples=[*examples, *(answers if settings.own_answers else [])]
+            if "rft" in settings.methods
+            else None,
+            answers=mixed([*answers, *seeds], settings.seed) if "sft" in settings.methods else None,
         )
         report = BuildReport(
             seed=settings.seed,
@@ -100,7 +106,8 @@ def build(settings: BuildSettings) -> BuildReport:
             without_pair=dict(sorted(scan.without_pair.items())),
             pairs=measures,
             pairs_by_run={run: measure_pairs(of_run) for run, of_run in by_run.items()},
-            answers=len(answers) if settings.own_answers else None,
+            answers=len(answers) if learns_answers(settings) else None,
+            seeds=len(seeds) if settings.seeds else None,
             judge_pairs=judge_report,
             drafts=scan.drafts.measures(
                 {*(prompt for _, prompt in scan.pairs), *(answer.prompt_id for answer in answers)}
@@ -111,29 +118,6 @@ def build(settings: BuildSettings) -> BuildReport:
         )
         replace_json(settings.out / BUILD_REPORT, report.model_dump(mode="json"))
     return report
-
-
-def _own_answers(sources: Iterable[Source], settings: BuildSettings) -> list[Answer]:
-    """The refinement of each prompt that passes, else a draft of it that does, in a seeded order."""
-    answers: dict[str, Answer] = {}
-    for source in sources:
-        if source.run == "judgements":
-            continue
-        for tree in source.trees():
-            is_search = source.run == "search"
-            node = solution(tree) if is_search else passing_draft(tree, settings.seed)
-            if node is None or (tree.prompt.id in answers and not is_search):
-                continue
-            reply = Message(role="assistant", content=node.response)
-            answer = Answer(
-                run=source.run,
-                prompt_id=tree.prompt.id,
-                node=node.id,
-                messages=(*tree.prompt.messages, reply),
-            )
-            if is_encodable(answer):
-                answers[tree.prompt.id] = answer
-    return sorted(answers.values(), key=lambda a: sort_key(settings.seed, "answer", a.prompt_id))
 
 
 def _judge_pairs(settings: BuildSettings) -> tuple[list[Pair], JudgePairs | None]:
@@ -208,6 +192,9 @@ def summary_lines(report: BuildReport, out: Path) -> list[str]:
     if RFT_FILE in report.files:
         lines.append(f"refiner examples: {sum(report.examples.values())} ({counts})")
         lines += [f"own answers: {report.answers}"] * (report.answers is not None)
+    if SFT_FILE in report.files:
+        more = f", and {report.seeds} that were there before" if report.seeds is not None else ""
+        lines.append(f"answers: {report.answers}{more}")
     if similarity and longer:
         shorter = f", {report.pairs.cut} of them its beginning" if report.pairs.cut else ""
         lines.append(
@@ -256,6 +243,17 @@ def _require_pairs(scan: Scan, settings: BuildSettings) -> None:
         reasons.append(f"{directory}: {num_pairs} of {scan.trees[run]} trees {has}")
     raise UsageError(
         f"{', '.join(reasons)}, and {settings.min_pairs} are required; run more prompts, or lower min_pairs"
+    )
+
+
+def _require_answers(answers: Sequence[Answer], scan: Scan, settings: BuildSettings) -> None:
+    if "sft" not in settings.methods or len(answers) >= settings.min_pairs:
+        return
+    least = settings.answer_score
+    passes = "passes" if least is None else f"has a score of {least:g} or more"
+    raise UsageError(
+        f"{settings.drafts}: {len(answers)} of {scan.trees['drafts']} prompts have a draft that {passes}, and {settings.min_pairs} are "
+        "required; run more prompts, or lower min_pairs" + (" or answer_score" if least else "")
     )
 
 

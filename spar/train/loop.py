@@ -17,11 +17,14 @@ from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.record.training import ORIGIN, iteration_number
 from spar.store import MANIFEST
+from spar.train.backtranslation import BacktranslationSettings
+from spar.train.changeable import FREE, STAGE_SETTINGS
+from spar.train.data.backtranslation import labelled_prompts
 from spar.train.evaluations import EvalSpec
-from spar.train.loop_stages import Origin, loop_stages, prompts_spec
+from spar.train.loop_stages import Origin, label_run, loop_stages, prompts_spec
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
-from spar.train.recipe import FREE, STAGE_SETTINGS, TrainConfig
+from spar.train.recipe import TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
@@ -46,6 +49,9 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 
     def prepare(stage: Stage) -> None:
         if stage.prompts is not None and not stage.prompts.exists():
+            if config.backtranslation is not None:
+                write_prompts(stage.prompts, labelled_prompts(label_run(run, origin)))
+                return
             made = prompts_spec(config, run, origin) if config.makes_prompts else None
             prompts = prompts_of(config, stage.iteration, str(made.prompts) if made else "")
             if config.of_iteration(stage.iteration).pairs == "reference":
@@ -132,6 +138,7 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "by_iteration": (),
         "prompts": "",
         "checkable": config.checkable or {"n": 1},
+        "backtranslation": config.backtranslation or BacktranslationSettings(),
         "benchmarks": benchmarks,
         "iterative": True,
         "measure_start": True,

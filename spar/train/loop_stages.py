@@ -1,8 +1,9 @@
 """The stages of a training loop, as data; nothing here runs or reads anything.
 
 iteration-0/prompts                                    the loop's prompts, where it makes its own
+iteration-0/texts backward label                       instructions for unlabelled texts, where a loop learns from these
 iteration-0/eval                                       the first models, evaluated
-iteration-1/draft judge judgements meta search build dpo rft eval      an iteration, of which some stages may be left out
+iteration-1/draft judge judgements meta search build dpo rft sft eval      an iteration, of which some stages may be left out
 iteration-2/...
 """
 
@@ -17,10 +18,12 @@ from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
+from spar.train.backtranslation import TextsSpec
 from spar.train.evaluations import EvalSpec
 from spar.train.methods import LOOP_METHODS
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, first_models
+from spar.train.settings import SftSettings
 from spar.train.specs import (
     BuildSpec,
     ComparisonSpec,
@@ -28,6 +31,7 @@ from spar.train.specs import (
     EvalItem,
     EvalStageSpec,
     GenerationSpec,
+    GivenSpec,
     JudgementsSpec,
     SearchSpec,
     TrainingSpec,
@@ -39,6 +43,9 @@ from spar.types import Role
 
 STAGES = (
     "prompts",
+    "texts",
+    "backward",
+    "label",
     "draft",
     "judge",
     "judgements",
@@ -95,10 +102,12 @@ def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, 
     if config.makes_prompts:
         spec = prompts_spec(config, run, origin)
         stages.append(Stage("prompts", iteration_folder(run, origin.iteration), spec))
+    if config.backtranslation is not None:
+        stages += _backtranslation(config, run, origin)
     if config.measure_start and config.benchmarks:
         stages.append(_eval(config, run, origin.iteration, origin))
     for iteration in range(origin.iteration + 1, config.last_iteration + 1):
-        stages += _iteration(config.of_iteration(iteration), run, iteration, origin)
+        stages += _iteration(config, run, iteration, origin)
     return tuple(stages)
 
 
@@ -114,19 +123,21 @@ def prompts_spec(config: TrainConfig, run: Path, origin: Origin) -> PromptsSpec:
 def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str, ...]:
     """Folders of the models that an iteration trains."""
     home = iteration_folder(run, iteration)
-    return tuple(str(home / name / "model") for name in config.methods)
+    return tuple(str(home / name / "model") for name in config.of_iteration(iteration).methods)
 
 
 def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Models:
-    """The models at the end of an iteration: those that it trains, and the first one of a role that no one trains."""
+    """The models at the end of an iteration: the last ones that were trained, and the first one of a role that no one trains."""
     if iteration <= origin.iteration:
         return Models(origin.actor, origin.actor if config.one_model else origin.refiner)
     folders = trained_models(config, run, iteration)
     if config.one_model:
         (model,) = folders
         return Models(model, model)
-    trained = {LOOP_METHODS[name].role: m for name, m in zip(config.methods, folders, strict=True)}
-    return Models(trained.get("actor", origin.actor), trained.get("refiner", origin.refiner))
+    names = config.of_iteration(iteration).methods
+    trained = {LOOP_METHODS[name].role: m for name, m in zip(names, folders, strict=True)}
+    before = models_after(config, run, iteration - 1, origin) if len(trained) < 2 else origin
+    return Models(trained.get("actor", before.actor), trained.get("refiner", before.refiner))
 
 
 _SAMPLED = {
@@ -139,9 +150,10 @@ _SAMPLED = {
 from split votes."""
 
 
-def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
-    home = iteration_folder(run, iteration)
-    models = models_after(config, run, iteration - 1, origin)
+def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
+    config, home = loop.of_iteration(iteration), iteration_folder(run, iteration)
+    models = models_after(loop, run, iteration - 1, origin)
+    start = models_after(loop, run, origin.iteration, origin) if config.restart else models
     sampled = {"budget": config.samples, **_SAMPLED}
 
     def generation(
@@ -166,7 +178,8 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
         )
         return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
 
-    yield generation(DraftSpec, "draft", "", sampled)
+    drafting = DraftSpec if config.backtranslation is None else GivenSpec
+    yield generation(drafting, "draft", "", sampled)
     if config.judges:
         yield generation(VoteSpec, "judge", "draft", sampled)
     if config.judge_pairs:
@@ -177,16 +190,65 @@ def _iteration(config: TrainConfig, run: Path, iteration: int, origin: Origin) -
     if config.searches:
         cut = {"cut_drafts": config.cut_drafts}
         yield generation(SearchSpec, "search", "judge", config.search, **cut)
-    yield Stage("build", home, _build(config, home))
+    yield Stage("build", home, _build(config, home, _seeds(config, run, origin)))
     for name in config.methods:
         role = LOOP_METHODS[name].role
         assert role is not None
-        yield Stage(name, home, _training(config, home, name, models.of(role)))
+        yield Stage(name, home, _training(config, home, name, start.of(role)))
     if config.benchmarks:
-        yield _eval(config, run, iteration, origin)
+        yield _eval(loop, run, iteration, origin)
 
 
-def _build(config: TrainConfig, home: Path) -> BuildSpec:
+def texts_spec(config: TrainConfig, run: Path, origin: Origin) -> TextsSpec:
+    """The stage that writes the texts whose instructions a backward model writes."""
+    assert config.backtranslation is not None
+    settings = config.backtranslation
+    return TextsSpec(
+        out=str(iteration_folder(run, origin.iteration) / "texts"),
+        num_texts=config.prompts_per_iteration,
+        **settings.model_dump(exclude={"backward"}),
+    )
+
+
+def _backtranslation(config: TrainConfig, run: Path, origin: Origin) -> Iterator[Stage]:
+    """The texts, the backward model, and the instructions that it writes for them."""
+    assert config.backtranslation is not None
+    home, texts = iteration_folder(run, origin.iteration), texts_spec(config, run, origin)
+    yield Stage("texts", home, texts)
+    values = {
+        "chat_template_args": _template_arguments(config, "actor"),
+        **config.backtranslation.backward,
+        "seed": config.seed,
+        "model": origin.actor or str(CHECKPOINT),
+        "data": str(texts.backward),
+        "out": str(home / "backward"),
+    }
+    settings = SftSettings.model_validate(values)
+    backward = TrainingSpec(
+        method_name="sft", role="actor", settings=settings, launch=config.launch
+    )
+    yield Stage("backward", home, backward)
+    sampled = {"budget": 1, **_SAMPLED, "actor_model": str(home / "backward" / "model")}
+    stored = {**config.decode.stored(), "prompts": "texts/texts.jsonl", "limit": None}
+    labelling = validated(
+        DecodeConfig, {**stored, "seed": config.seed, **sampled}, "the settings of the stage label"
+    )
+    label = DraftSpec(prompts=str(texts.prompts), out=str(home / "label"), config=labelling)
+    yield Stage("label", home, label)
+
+
+def label_run(run: Path, origin: Origin) -> Path:
+    """The run directory of the instructions that a backward model wrote."""
+    return iteration_folder(run, origin.iteration) / "label"
+
+
+def _seeds(config: TrainConfig, run: Path, origin: Origin) -> str:
+    """The file of the seed conversations, which `sft` learns too; "" where there are none."""
+    learns = config.backtranslation is not None and "sft" in config.methods
+    return str(texts_spec(config, run, origin).answers) if learns else ""
+
+
+def _build(config: TrainConfig, home: Path, seeds: str) -> BuildSpec:
     return BuildSpec(
         out=str(home / "build"),
         search=str(home / "search") if config.searches else "",
@@ -196,6 +258,8 @@ def _build(config: TrainConfig, home: Path) -> BuildSpec:
         if config.judge_pairs and config.meta_judge == "model"
         else "",
         own_answers=config.own_answers,
+        answer_score=config.answer_score,
+        seeds=seeds,
         max_judgement_characters=config.max_judgement_characters,
         seed=config.seed,
         methods=config.methods,

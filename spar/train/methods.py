@@ -28,14 +28,16 @@ class TrainingMethod:
 METHODS: Mapping[str, TrainingMethod] = {
     "dpo": TrainingMethod("spar.train.dpo", DpoSettings, "actor"),
     "rft": TrainingMethod("spar.train.sft", SftSettings, "refiner"),
-    "sft": TrainingMethod("spar.train.sft", SftSettings),
+    "sft": TrainingMethod("spar.train.sft", SftSettings, "actor"),
 }
-"""Method by name. RFT is SFT on filtered conversations."""
+"""Method by name. RFT is SFT on filtered conversations of the judge and the refiner, `sft` of a loop on filtered answers."""
 
 LOOP_METHODS: Mapping[str, TrainingMethod] = {
     name: method for name, method in METHODS.items() if method.role is not None
 }
 """The methods of a loop's iteration, in the order of its stages."""
+DEFAULT_METHODS = ("dpo", "rft")
+"""Those of the paper's loop."""
 
 
 def method_for(role: Role) -> str:

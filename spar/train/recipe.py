@@ -16,9 +16,6 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spar.config import (
-    FREE as FREE_OF_SEARCHES,
-)
-from spar.config import (
     DecodeConfig,
     EvalConfig,
     Settings,
@@ -34,47 +31,19 @@ from spar.train.assignments import (
     assignment,
     explain_validation_error,
     put_value,
-    trainer_fields,
     tuples,
 )
+from spar.train.backtranslation import BacktranslationSettings
+from spar.train.changeable import BY_ITERATION
 from spar.train.evaluations import EvalSpec
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
     SftSettings,
+    trainer_fields,
 )
 
-FREE = (
-    *("iterations", "launch", "start_models"),
-    *(f"{part}.{name}" for part in ("decode", "eval") for name in FREE_OF_SEARCHES),
-    *(f"{part}.{name}" for part in ("dpo", "rft") for name in ("wandb", "checkpoint_steps")),
-)
-"""Settings that may differ when a loop is resumed."""
-
-STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "prompts": ("checkable",),
-    "draft": ("samples", "by_iteration"),
-    "judgements": ("judge_pairs", "meta_judge"),
-    "search": ("search", "cut_drafts"),
-    "build": (
-        *("methods", "pairs", "shuffle_labels", "quotas"),
-        *("length_control", "max_chosen_characters", "max_judgement_characters", "own_answers"),
-        *("min_pairs", "max_pairs", "embedding_model"),
-    ),
-    "dpo": ("dpo",),
-    "rft": ("rft",),
-    "eval": ("eval", "benchmarks", "measure_start"),
-}
-"""Stage to the settings that no stage before it depends on."""
-
-BY_ITERATION = (
-    *("samples", "search", "pairs", "length_control", "max_chosen_characters", "cut_drafts"),
-    *("judge_pairs", "max_judgement_characters"),
-    *("shuffle_labels", "quotas", "min_pairs", "max_pairs", "dpo", "rft"),
-)
-"""Settings that may change over the iterations."""
-
-Method = Literal["dpo", "rft"]
+Method = Literal["dpo", "rft", "sft"]
 """A training of an iteration (`spar.train.methods.LOOP_METHODS`)."""
 MIXES: Mapping[str, str] = {"balanced": "last", "official": "all"}
 """The refiner's mix, which names its quotas, to the turns of a conversation that it learns (`rft.train_on`)."""
@@ -101,10 +70,10 @@ class TrainConfig(Settings):
     search: dict[str, Any] = Field(default_factory=dict)
     """Fields of `decode` that differ in the search stage, such as `{strategy: iterative}` for the
     paper's ablation without tree search."""
-    methods: tuple[Method, ...] = setting(get_args(Method), omit_default=True)
-    """The trainings of an iteration: `dpo` is the actor's, `rft` the refiner's (paper: both). A role whose training is
-    left out keeps its first model; its data are not built, and where nothing else needs the searches, they are left
-    out too."""
+    methods: tuple[Method, ...] = setting(("dpo", "rft"), omit_default=True)
+    """The trainings of an iteration: `dpo` is the actor's, `rft` the refiner's (paper: both); `sft` trains the actor on
+    drafts that pass, in place of `dpo`. A role whose training is left out keeps its first model; its data are not built, and
+    where nothing else needs the searches, they are left out too."""
     one_model: bool = setting(False, omit_default=True)
     """Whether one model plays all roles (paper: two models): what the one training of an iteration makes of it is the
     actor, the judge and the refiner of the next."""
@@ -120,6 +89,13 @@ class TrainConfig(Settings):
     lowest themselves."""
     max_chosen_characters: int | None = setting(None, omit_default=True, ge=1)
     """With `best_worst`: a pair with a longer chosen side is left out; null for none."""
+    answer_score: float | None = setting(None, omit_default=True, ge=0, le=1)
+    """With `sft`: a draft is learnt from this score on; null: where it passes."""
+    backtranslation: BacktranslationSettings | None = setting(None, omit_default=True)
+    """Settings by which a backward model writes the instructions of unlabelled texts (Humpback), listed below; null for none. The
+    loop's prompts are these, and a prompt's draft is its text."""
+    restart: bool = setting(False, omit_default=True)
+    """Whether each iteration trains the first models anew, and not those of the iteration before."""
     own_answers: bool = setting(False, omit_default=True)
     """With `one_model`: whether `rft` also learns to answer as the model does after its refinements: of each prompt the
     refinement that passes, else a draft that does (SELF)."""
@@ -151,6 +127,8 @@ class TrainConfig(Settings):
     """Fields of `spar.train.settings.DpoSettings`, the actor's training."""
     rft: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Fields of `spar.train.settings.SftSettings`, the refiner's training."""
+    sft: dict[str, Any] = setting({}, omit_default=True)
+    """Fields of `SftSettings`, the actor's training on drafts that pass."""
     launch: LaunchSettings = LaunchSettings()
     """How many processes train, and where."""
     measure_start: bool = True
@@ -195,11 +173,20 @@ class TrainConfig(Settings):
         # RFT is half as fast as the bootstrap (paper).
         return trainer_fields(SftSettings, {"learning_rate": 1e-6, **settings})
 
+    @field_validator("sft")
+    @classmethod
+    def _sft(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return trainer_fields(SftSettings, settings) if settings else {}
+
     @field_validator("methods")
     @classmethod
     def _methods(cls, names: tuple[Method, ...]) -> tuple[Method, ...]:
         if not names:
             raise ValueError(f"it names no training (accepted: {', '.join(get_args(Method))})")
+        if {"dpo", "sft"} <= set(names):
+            raise ValueError(
+                "dpo and sft both train the actor: name one of them (by_iteration may change it)"
+            )
         return tuple(name for name in get_args(Method) if name in names)
 
     @model_validator(mode="after")
@@ -221,6 +208,18 @@ class TrainConfig(Settings):
             raise ValueError("one_model is trained by one method: add methods: [dpo]")
         if decode.refiner_model not in ("", decode.actor_model or decode.model):
             raise ValueError("one_model has no refiner of its own: give --model alone")
+        return self
+
+    @model_validator(mode="after")
+    def _texts(self) -> Self:
+        if self.backtranslation is None:
+            return self
+        if self.methods != ("sft",):
+            raise ValueError("backtranslation makes answers for sft: add methods: [sft]")
+        if self.prompts or self.checkable:
+            raise ValueError(
+                "backtranslation writes the loop's prompts: give a file of texts as backtranslation.texts, and no prompts"
+            )
         return self
 
     @model_validator(mode="after")
@@ -263,11 +262,15 @@ class TrainConfig(Settings):
     @property
     def searches(self) -> bool:
         """Whether an iteration searches: pairs, or the refiner's examples, are taken from its searches."""
-        return "rft" in self.methods or "search" in PAIR_RUNS[self.pairs]
+        return "rft" in self.methods or (
+            "dpo" in self.methods and "search" in PAIR_RUNS[self.pairs]
+        )
 
     @property
     def judges(self) -> bool:
         """Whether an iteration judges its drafts."""
+        if "sft" in self.methods:
+            return True
         return self.searches or self.judge_pairs or self.pairs != "reference"
 
     @property

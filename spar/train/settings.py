@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -163,7 +164,41 @@ class LaunchSettings(Settings):
     """Port of the main process; 0 for any free one."""
 
 
+SET_BY_LOOP = ("model", "data", "out")
+"""Settings of a trainer that are its stage's."""
+
+
 S = TypeVar("S", bound=TrainerSettings)
+
+
+def trainer_fields(kind: type[TrainerSettings], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trainer, without its model, data and folder.
+
+    Raises
+    ------
+    ValueError
+        An unknown setting, a wrong value, or one of the three that the loop sets.
+    """
+    names = [name for name in SET_BY_LOOP if name in settings]
+    if names:
+        raise ValueError(f"{names[0]!r} is set by the loop; remove it")
+    trainer = kind.model_validate(
+        {
+            **dict.fromkeys(SET_BY_LOOP, "-"),
+            **{name: as_number(value) for name, value in settings.items()},
+        }
+    )
+    return trainer.model_dump(mode="json", exclude=set(SET_BY_LOOP))
+
+
+def as_number(value: Any) -> Any:
+    """The number that a text is, else the value: YAML 1.1 takes 1e-6, without a point, for a text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def load_settings(kind: type[S], path: str | Path) -> S:

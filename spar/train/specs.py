@@ -23,7 +23,8 @@ from spar.files import count_lines
 from spar.record.training import BUILD_REPORT, SCORES_FILE, TRAIN_REPORT, read_metrics
 from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
-from spar.train.methods import LOOP_METHODS, METHODS, TrainingMethod
+from spar.train.backtranslation import TextsSpec
+from spar.train.methods import DEFAULT_METHODS, METHODS, TrainingMethod
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import LaunchSettings, TrainerSettings
 from spar.train.stage_spec import Progress, StageSpec
@@ -62,6 +63,12 @@ class DraftSpec(GenerationSpec):
 
     kind: Literal["draft"] = "draft"
     roles = ("actor",)
+
+
+class GivenSpec(GenerationSpec):
+    """Take the reply that each prompt has of its own as its draft; no model is called."""
+
+    kind: Literal["given"] = "given"
 
 
 class VoteSpec(GenerationSpec):
@@ -134,8 +141,11 @@ class BuildSpec(StageSpec):
     """Run directory of their comparisons; "" where programs rank them."""
     max_judgement_characters: int | None = setting(None, omit_default=True)
     own_answers: bool = setting(False, omit_default=True)
+    answer_score: float | None = setting(None, omit_default=True)
+    seeds: str = setting("", omit_default=True)
+    """File of answers to learn beside those that passed; "" for none."""
     seed: int
-    methods: tuple[str, ...] = setting(tuple(LOOP_METHODS), omit_default=True)
+    methods: tuple[str, ...] = setting(DEFAULT_METHODS, omit_default=True)
     pairs: Pairing
     length_control: float | None = setting(None, omit_default=True)
     max_chosen_characters: int | None = setting(None, omit_default=True)
@@ -153,7 +163,8 @@ class BuildSpec(StageSpec):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        return tuple(Path(run) / TREES for run in self._runs if run)
+        runs = tuple(Path(run) / TREES for run in self._runs if run)
+        return (*runs, *(Path(file) for file in (self.seeds,) if file))
 
     @property
     def _runs(self) -> tuple[str, ...]:
@@ -284,7 +295,9 @@ class TrainingSpec(StageSpec):
 
 WorkerSpec = (
     PromptsSpec
+    | TextsSpec
     | DraftSpec
+    | GivenSpec
     | VoteSpec
     | SearchSpec
     | JudgementsSpec

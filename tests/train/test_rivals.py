@@ -33,13 +33,25 @@ SMALL = (
     *("dpo.epochs=1", "dpo.batch=8", "dpo.micro_batch=8", "dpo.checkpoint_steps=0"),
     *("rft.epochs=1", "rft.batch=8", "rft.micro_batch=8", "rft.checkpoint_steps=0"),
 )
+OWN: dict[str, tuple[str, ...]] = {
+    "humpback": (
+        *("sft.epochs=1", "sft.batch=8", "sft.checkpoint_steps=0", "sft.micro_batch=8"),
+        *("backtranslation.num_seeds=8", "backtranslation.backward.checkpoint_steps=0"),
+        *("backtranslation.backward.epochs=2", "backtranslation.backward.batch=8"),
+        "backtranslation.backward.micro_batch=8",
+    ),
+}
+"""Recipe to the small sizes of what it alone has."""
 RECIPES = {
     "self-rewarding": ["draft", "judge", "build", "dpo"],
     "spin": ["draft", "build", "dpo"],
     "self": ["draft", "judge", "search", "build", "rft"],
     "meta-rewarding": ["draft", "judge", "judgements", "build", "dpo"],
+    "humpback": ["draft", "judge", "build", "sft"],
 }
 """Recipe to the stages of an iteration."""
+START = {"humpback": ["texts", "backward", "label"]}
+"""Recipe to the stages before the first iteration."""
 
 
 def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]:
@@ -49,12 +61,13 @@ def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]
     def work(stage: Stage, tick: Callable[[], None]) -> None:
         ran.append(stage.title)
         if isinstance(stage.spec, TrainingSpec):
-            trainer = {"dpo": dpo, "rft": sft}[stage.name]
+            trainer = {"dpo": dpo}.get(stage.name, sft)
             trainer.train(stage.spec.settings)
         else:
             execute(stage.spec)  # type: ignore[arg-type]
 
-    pipeline = loop_pipeline(load_train(recipe, {}, [*SMALL, *changes]), run)
+    own = OWN.get(recipe, ())
+    pipeline = loop_pipeline(load_train(recipe, {}, [*SMALL, *own, *changes]), run)
     selection = StageSelection(stop_after=stop_after)
     run_pipeline(pipeline, work, listener=Notes([]), selection=selection)
     return ran
@@ -62,14 +75,19 @@ def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]
 
 def rows_of(run: Path, name: str = "dpo", iteration: int = 1) -> list[dict[str, Any]]:
     """The training data of an iteration."""
-    path = run / f"iteration-{iteration}" / "build" / f"{name}.jsonl"
+    return read_lines(run / f"iteration-{iteration}" / "build" / f"{name}.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def interrupted(recipe: str, run: Path, *changes: str) -> list[dict[str, Any]]:
     """The data of an iteration that was stopped after its drafts and resumed."""
     stages = [f"1/{name}" for name in RECIPES[recipe][: RECIPES[recipe].index("build") + 1]]
-    assert go(recipe, run, *changes, stop_after="draft") == stages[:1]
+    start = [f"0/{name}" for name in START.get(recipe, ())]
+    assert go(recipe, run, *changes, stop_after="1/draft") == [*start, *stages[:1]]
     assert go(recipe, run, *changes, stop_after="build") == stages[1:]
     return rows_of(run, RECIPES[recipe][-1])
 
@@ -146,6 +164,43 @@ def test_meta_rewarding_builds_pairs_of_judgements_too(tmp_path: Path) -> None:
     assert "2/judgements" in stages and "3/judgements" not in stages
 
 
+def test_humpback_learns_the_texts_that_its_rating_passes(tmp_path: Path) -> None:
+    """Of each text the instruction that the backward model wrote, answered by the text; and every seed conversation."""
+    run = tmp_path / "run"
+    rows = interrupted("humpback", run, "answer_score=0.0")
+    start, home = run / "iteration-0", run / "iteration-1"
+    texts = {row["id"]: row["output"] for row in read_lines(start / "texts" / "texts.jsonl")}
+    backward = read_lines(start / "texts" / "backward.jsonl")
+    trees = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
+    labels = {tree.prompt.id: tree.answer for tree in read_trees(start / "label")}
+    report = read_report(home / "build")
+    assert (report.answers, report.seeds, len(rows)) == (len(trees), 8, len(trees) + 8)
+    for row in rows:
+        prompt, reply = row["messages"]
+        if row["run"] == "seeds":
+            turned = {each["prompt_id"]: each["messages"] for each in backward}[row["prompt_id"]]
+            assert (
+                reply["content"] in turned[0]["content"]
+                and turned[1]["content"] == prompt["content"]
+            )
+        else:
+            assert reply["content"] == texts[row["prompt_id"]]
+            assert prompt["content"] == (labels[row["prompt_id"]] or "").strip()
+    assert all(tree.nodes[0].judgement is not None for tree in trees.values())
+    settings = json.loads((home / "judge" / "run.json").read_text())["models"]
+    assert settings["judge"].endswith("embedded") or "checkpoint" in settings["judge"]
+
+
+def test_a_stricter_rating_leaves_texts_out(tmp_path: Path) -> None:
+    """Below `answer_score` a text is not learnt, and too few of them stop the loop before a training."""
+    run = tmp_path / "run"
+    go("humpback", run, "answer_score=0.0", stop_after="1/judge")
+    scores = [tree.nodes[0].score for tree in read_trees(run / "iteration-1" / "judge")]
+    best = sum(score >= max(scores) for score in scores)
+    assert go("humpback", run, f"answer_score={max(scores)}", stop_after="1/build") == ["1/build"]
+    assert read_report(run / "iteration-1" / "build").answers == best
+
+
 @pytest.mark.slow
 def test_the_embedded_model_as_meta_judge_is_not_read(tmp_path: Path) -> None:
     """Its comparisons are made and counted; the pairs of answers are trained on without those of judgements."""
@@ -165,7 +220,8 @@ def test_two_iterations_with_their_trainings(
     """The second one drafts, and judges where it does, with the model that the first one has trained."""
     run = tmp_path / "run"
     ran = go(recipe, run, "iterations=2")
-    assert ran == [f"{n}/{name}" for n in (1, 2) for name in stages]
+    start = [f"0/{name}" for name in START.get(recipe, ())]
+    assert ran == [*start, *(f"{n}/{name}" for n in (1, 2) for name in stages)]
     assert {state.state for state in read_loop(run).stages} == {"done"}
     model = run / "iteration-1" / stages[-1] / "model"
     for name in stages[: stages.index("build")]:

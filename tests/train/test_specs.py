@@ -11,7 +11,7 @@ import pytest
 from spar.config import DecodeConfig, EvalConfig
 from spar.errors import UsageError
 from spar.train.loop_stages import Origin, loop_stages
-from spar.train.methods import LOOP_METHODS, METHODS, method_for
+from spar.train.methods import DEFAULT_METHODS, LOOP_METHODS, METHODS, method_for
 from spar.train.recipe import load_train
 from spar.train.specs import (
     AnswerSpec,
@@ -111,9 +111,10 @@ def test_a_training_file_holds_the_trainers_settings_alone(tmp_path: Path) -> No
             assert (settings.out, settings.seed) == (str(stage.folder), config.seed)
 
 
-def test_a_loop_trains_every_role_once() -> None:
-    """The judge is trained as the refiner."""
-    assert [method.role for method in LOOP_METHODS.values()] == ["actor", "refiner"]
+def test_the_methods_of_the_paper_train_every_role_once() -> None:
+    """The judge is trained as the refiner; `sft` trains the actor in place of `dpo`."""
+    assert [LOOP_METHODS[name].role for name in DEFAULT_METHODS] == ["actor", "refiner"]
+    assert LOOP_METHODS["sft"].role == "actor"
     assert (method_for("actor"), method_for("refiner"), method_for("judge")) == (
         "dpo",
         "rft",

@@ -28,10 +28,9 @@ from spar.train.assignments import (
     assignment,
     explain_validation_error,
     put_value,
-    trainer_fields,
     tuples,
 )
-from spar.train.settings import LaunchSettings, SftSettings
+from spar.train.settings import LaunchSettings, SftSettings, trainer_fields
 
 FREE = (
     "launch",

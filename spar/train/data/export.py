@@ -1,13 +1,13 @@
 """Writes training data in the formats of trainers.
 
-| format | `dpo.jsonl` | `rft.jsonl` |
+| format | `dpo.jsonl` | `rft.jsonl`, `sft.jsonl` |
 |---|---|---|
 | `trl` | `prompt`, `chosen`, `rejected`: lists of messages | `messages` |
 | `llamafactory` | sharegpt with ranking: `conversations`, `chosen`, `rejected` | sharegpt: `conversations` |
-| `jsonl` | a `Pair` | a `RefinerExample` |
+| `jsonl` | a `Pair` | a `RefinerExample`, an `Answer` |
 
 Every line also names its source (`run`, `prompt_id`, the nodes); trainers ignore columns that they do not know.
-`llamafactory` adds `spar_dpo` and `spar_rft` to the `dataset_info.json` beside the files. The lines are ASCII JSON,
+`llamafactory` adds `spar_dpo`, `spar_rft` and `spar_sft` to the `dataset_info.json` beside the files. The lines are ASCII JSON,
 which every reader accepts and no unusual line separator can split.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_lines
-from spar.record.layout import DPO_FILE, RFT_FILE
+from spar.record.layout import DPO_FILE, RFT_FILE, SFT_FILE
 from spar.record.training_data import Conversation, ExportFormat, Pair, RefinerExample
 from spar.types import Message
 
@@ -45,6 +45,7 @@ _INFO: Mapping[str, Any] = {
         "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
     },
     "spar_rft": _sharegpt_info("rft"),
+    "spar_sft": _sharegpt_info("sft"),
 }
 
 Row = dict[str, Any]
@@ -56,13 +57,14 @@ def export(
     *,
     pairs: Sequence[Pair] | None,
     examples: Sequence[Conversation] | None,
+    answers: Sequence[Conversation] | None = None,
 ) -> dict[str, str]:
-    """Write both files, each replaced as a whole; returns file name to the SHA-256 of its bytes.
+    """Write the files, each replaced as a whole; returns file name to the SHA-256 of its bytes.
 
     Parameters
     ----------
-    pairs, examples:
-        The content of either file; None where it is not to be written.
+    pairs, examples, answers:
+        The content of each file; None where it is not to be written.
 
     Raises
     ------
@@ -79,6 +81,8 @@ def export(
         written[DPO_FILE] = write_lines(folder / DPO_FILE, map(pair_row, pairs))
     if examples is not None:
         written[RFT_FILE] = write_lines(folder / RFT_FILE, map(example_row, examples))
+    if answers is not None:
+        written[SFT_FILE] = write_lines(folder / SFT_FILE, map(example_row, answers))
     if info is not None:
         info |= {name: of for name, of in _INFO.items() if of["file_name"] in written}
         written[DATASET_INFO] = _replace(path, [json.dumps(info, indent=2)])

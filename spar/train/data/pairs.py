@@ -132,9 +132,19 @@ def solution(tree: SearchTree) -> Node | None:
     return answer if answer is not None and passes(answer, tree) else None
 
 
-def passing_draft(tree: SearchTree, seed: int) -> Node | None:
-    """One of a prompt's passing drafts, drawn by `seed`; None where none passes."""
-    passing = [node for node in tree.children(None) if passes(node, tree)]
+def passing_draft(tree: SearchTree, seed: int, least: float | None = None) -> Node | None:
+    """One of a prompt's passing drafts, drawn by `seed`; None where none passes.
+
+    Parameters
+    ----------
+    least:
+        The score from which a draft passes; None for the tree's gate.
+    """
+    passing = [
+        node
+        for node in tree.children(None)
+        if (passes(node, tree) if least is None else node.score >= least - _ROUNDING)
+    ]
     return _draw(passing, seed, tree, "passing") if passing else None
 
 

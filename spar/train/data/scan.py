@@ -40,7 +40,7 @@ from spar.train.data.refiner_data import (
     tree_judgements,
 )
 from spar.train.data.selection import QUOTAS, Candidate, candidate_of, sort_key
-from spar.train.methods import LOOP_METHODS
+from spar.train.methods import DEFAULT_METHODS
 from spar.train.specs import BuildSpec
 from spar.types import SearchTree
 
@@ -61,10 +61,14 @@ class BuildSettings:
     """Run directory of their comparisons; None where programs rank them."""
     own_answers: bool = False
     """Whether `rft` also learns to answer, from the answers that passed."""
+    answer_score: float | None = None
+    """An answer is learnt from this score on; None: it passes the gate."""
+    seeds: Path | None = None
+    """File of answers to learn beside those."""
     max_judgement_characters: int | None = None
     """A pair whose chosen judgement is longer is left out."""
-    methods: tuple[str, ...] = tuple(LOOP_METHODS)
-    """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples."""
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    """The trainings to build for: `dpo` takes pairs, `rft` the refiner's examples, `sft` answers."""
     pairs: Pairing = "refined"
     """Draft and refinement, from the searches (paper), two drafts, from the drafts (its ablation), both, or those of other
     methods."""
@@ -97,7 +101,7 @@ class BuildSettings:
         rule = {field.name for field in fields(ScoreRule)}
         runs: dict[str, Path | None] = {
             name: Path(folder) if (folder := getattr(spec, name)) else None
-            for name in ("search", "drafts", "judgement_run", "comparison_run")
+            for name in ("search", "drafts", "judgement_run", "comparison_run", "seeds")
         }
         values = spec.model_dump(exclude={"kind", "out", *runs, *rule})
         return cls(
@@ -157,6 +161,11 @@ class Source:
             with_root=QUOTAS[settings.quotas].roots,
         )
         return judgements if refinement is None else (refinement, *judgements)
+
+
+def learns_answers(settings: BuildSettings) -> bool:
+    """Whether answers are part of the data set."""
+    return settings.own_answers or "sft" in settings.methods
 
 
 def runs_of_pairs(settings: BuildSettings) -> tuple[SourceRun, ...]:

@@ -1,0 +1,39 @@
+"""Which settings of a loop may change: on resuming, before a stage has run, and over the iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spar.config import FREE as FREE_OF_SEARCHES
+
+FREE = (
+    *("iterations", "launch", "start_models"),
+    *(f"{part}.{name}" for part in ("decode", "eval") for name in FREE_OF_SEARCHES),
+    *(f"{part}.{name}" for part in ("dpo", "rft", "sft") for name in ("wandb", "checkpoint_steps")),
+)
+"""Settings that may differ when a loop is resumed."""
+
+STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "prompts": ("checkable",),
+    "texts": ("backtranslation",),
+    "draft": ("samples", "by_iteration"),
+    "judgements": ("judge_pairs", "meta_judge"),
+    "search": ("search", "cut_drafts"),
+    "build": (
+        *("methods", "pairs", "shuffle_labels", "quotas"),
+        *("length_control", "max_chosen_characters", "max_judgement_characters", "own_answers"),
+        *("answer_score", "min_pairs", "max_pairs", "embedding_model"),
+    ),
+    "dpo": ("dpo",),
+    "rft": ("rft",),
+    "sft": ("sft", "restart"),
+    "eval": ("eval", "benchmarks", "measure_start"),
+}
+"""Stage to the settings that no stage before it depends on."""
+
+BY_ITERATION = (
+    *("samples", "search", "pairs", "length_control", "max_chosen_characters", "cut_drafts"),
+    *("judge_pairs", "max_judgement_characters", "methods", "answer_score"),
+    *("shuffle_labels", "quotas", "min_pairs", "max_pairs", "dpo", "rft", "sft"),
+)
+"""Settings that may change over the iterations."""
