@@ -38,7 +38,7 @@ test: setup
 
 # What needs no model, no engine's package, no training and no screen: for every change.
 test-fast: setup
-	$(PYTEST) -m "not (slow or screen or model or vllm or ray or deepspeed or evalharness or smollm2)"
+	$(PYTEST) -m "not (slow or screen or browser or model or vllm or ray or deepspeed or evalharness or smollm2)"
 
 setup: $(VENV)/all-installed
 

@@ -347,7 +347,7 @@ class SearchTree(Record):
         try:
             return json.dumps(row, separators=(",", ":"), allow_nan=False)
         except ValueError:
-            return json.dumps(_finite(row), separators=(",", ":"))
+            return json.dumps(finite(row), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> SearchTree:
@@ -361,12 +361,12 @@ class SearchTree(Record):
         return cls.model_validate(json.loads(line))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON values with null for each number that is not finite."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -166,7 +166,7 @@ def offenders(pattern: str, forbidden: tuple[str, ...], allowed: tuple[str, ...]
         ("spar/[!_c]*/**/*.py", ("spar.cli", "tui"), ()),
         ("spar/view/*.py", ("spar", "textual"), ("spar.types", "spar.view", "spar.record")),
         (
-            "spar/export/*.py",
+            "spar/export/**/*.py",
             ("spar", "textual"),
             (
                 "spar.types",

@@ -1,5 +1,6 @@
-"""`spar export`: one tree of a run as a document, a drawing or JSON, or a whole run as a table.
+"""`spar export`: a run as a page for a browser or as a table, or one tree as a document, a drawing or JSON.
 
+spar export runs/mine --format html --out mine.html
 spar export runs/mine --format html --id prompt-7 --out tree.html
 spar export runs/mine --format markdown --id prompt-7 | less
 spar export runs/mine --format parquet --out trees.parquet
@@ -22,7 +23,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="One tree: markdown, html, svg, dot or json. The whole run: parquet or csv.",
+            help="The whole run: html, parquet or csv. One tree: html, markdown, svg, dot, mermaid or json.",
             show_default=False,
         ),
     ],
@@ -42,7 +43,7 @@ def export(
         typer.Option(help="File to write. Default: standard output.", show_default=False),
     ] = None,
 ) -> None:
-    """Export a tree of a run, or the whole run as a table."""
+    """Export a run as a page or a table, or one of its trees."""
     from spar.cli.run_export import Export
     from spar.cli.run_export import run as run_export
 

@@ -1,9 +1,9 @@
-"""Run `spar export`: check the options, and write the tree or the table, whole or not at all."""
+"""Run `spar export`: check the options, and write a tree, a page or a table, whole or not at all."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -11,15 +11,19 @@ from typing import IO, TypeVar
 from spar.errors import RunStopped, UsageError
 from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS, RowKind
+from spar.export.page.run_page import run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
 from spar.record.evaluation import EXAMPLES, read_examples
+from spar.record.outcomes import count
 from spar.sanitize import printable
 from spar.store import read_trees
 from spar.view.node_detail import Annotations
 
 _Name = TypeVar("_Name", bound=str)
+RUN_FORMATS = ("html",)
+"""Formats of a tree in which a whole run can be written too."""
 _ROWS_OF_EXAMPLES = "examples"
 _ALL_ROWS = (*ROW_KINDS, _ROWS_OF_EXAMPLES)
 
@@ -33,7 +37,7 @@ class Export:
     file_format: str
     """One of `TREE_FORMATS` or `TABLE_FORMATS`."""
     prompt_id: str = ""
-    """Of the tree; a unique prefix is enough. Empty: the run's only tree."""
+    """Of the tree; a unique prefix is enough. Empty: the run's only tree, or all trees of a page."""
     rows: str = ""
     """One of `ROW_KINDS`, or examples. Empty: trees, or the examples of an evaluation without trees."""
     out: Path | None = None
@@ -41,7 +45,7 @@ class Export:
 
 
 def run(options: Export) -> None:
-    """Write the tree or the table.
+    """Write the tree, the page or the table.
 
     Raises
     ------
@@ -53,15 +57,44 @@ def run(options: Export) -> None:
     file_format = _choice("--format", options.file_format, (*TREE_FORMATS, *TABLE_FORMATS))
     if file_format in TABLE_FORMATS:
         _write_table(options)
-    else:
-        _write_tree(options)
-
-
-def _write_tree(options: Export) -> None:
+        return
     if options.rows:
         raise UsageError(
             f"--rows {options.rows!r} needs --format {' or '.join(TABLE_FORMATS)}, not {options.file_format}"
         )
+    if file_format in RUN_FORMATS and not options.prompt_id:
+        _write_pages(options)
+    else:
+        _write_tree(options)
+
+
+def _write_pages(options: Export) -> None:
+    """The whole run as a page, or as several files beside each other; the first one is written last."""
+    pages = run_pages(options.run, Annotations(check_constraints))
+    out = options.out
+    if out is None:
+        if len(pages.pages) > 1:
+            raise UsageError(
+                f"{options.run} has {pages.totals.trees:,} trees, more than fit into one file; pass --out FILE, "
+                "beside which the other files are written"
+            )
+        _, parts = next(pages.files("page.html"))
+        for part in parts:
+            sys.stdout.buffer.write(part.encode("utf-8"))
+        sys.stdout.flush()
+        return
+    files = list(pages.files(out.name))
+    for name, parts in reversed(files):
+        _write(out.with_name(name), lambda handle, parts=parts: _write_parts(handle, parts))  # type: ignore[misc]
+    more = f" to {printable(files[-1][0])}" if len(files) > 1 else ""
+    print(f"{count(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr)
+
+
+def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> int:
+    return sum(handle.write(part.encode("utf-8")) for part in parts)
+
+
+def _write_tree(options: Export) -> None:
     tree = find_tree(options.run, options.prompt_id)
     file_format = _choice("--format", options.file_format, TREE_FORMATS)
     text = export_tree(tree, file_format, annotations_for(options.run))
@@ -113,7 +146,7 @@ def _choice(flag: str, value: str, accepted: Sequence[_Name]) -> _Name:
 def _write(path: Path, write: Callable[[IO[bytes]], int]) -> int:
     """Write a file as a whole, or leave it unchanged; returns what `write` returned."""
     if not path.name or path.is_dir():
-        raise UsageError(f"--out {str(path)!r} is a folder; name a file, such as --out tree.html")
+        raise UsageError(f"--out {str(path)!r} is a folder; name a file, such as --out run.html")
     try:
         with writing(path) as stream:
             return write(stream)

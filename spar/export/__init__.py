@@ -6,14 +6,15 @@
 | format | description |
 |---|---|
 | `markdown` | headings and fenced blocks |
-| `html` | a self-contained page: no script, no network, light and dark |
+| `html` | a self-contained page for a browser (`spar.export.page`), light and dark, without any request |
 | `svg` | the tree as a drawing |
 | `dot` | the tree in graphviz's language |
+| `mermaid` | the tree in Mermaid's language, which GitHub draws |
 | `json` | the record itself |
 
 All formats but `json` show text in the visible forms of `spar.view.text.safe`, so hostile text is inert and
-lone surrogates appear as `⟨U+D800⟩`. `json` is ASCII and lossless. `spar.export.table` writes a whole run
-as a table; `spar.export.run` finds a tree and its annotations.
+lone surrogates appear as `⟨U+D800⟩`. `json` is ASCII and lossless. `spar.export.page` writes a whole run
+as a page, `spar.export.table` as a table; `spar.export.run` finds a tree and its annotations.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 from spar.export.dot import to_dot
-from spar.export.html import to_html
 from spar.export.markdown import to_markdown
+from spar.export.mermaid import to_mermaid
+from spar.export.page.run_page import tree_page
 from spar.export.svg import to_svg
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
 
-TreeFormat = Literal["markdown", "html", "svg", "dot", "json"]
+TreeFormat = Literal["markdown", "html", "svg", "dot", "mermaid", "json"]
 TREE_FORMATS: tuple[TreeFormat, ...] = get_args(TreeFormat)
 
 SUFFIXES: Mapping[TreeFormat, str] = {
@@ -36,6 +38,7 @@ SUFFIXES: Mapping[TreeFormat, str] = {
     "html": ".html",
     "svg": ".svg",
     "dot": ".dot",
+    "mermaid": ".mmd",
     "json": ".json",
 }
 """The file name suffix of each format."""
@@ -48,14 +51,19 @@ def export_tree(
     return _FORMATS[file_format](tree, annotations)
 
 
+def _to_html(tree: SearchTree, annotations: Annotations) -> str:
+    return "".join(tree_page(tree, annotations))
+
+
 def _to_json(tree: SearchTree, annotations: Annotations) -> str:
     return tree.to_json() + "\n"
 
 
 _FORMATS: Mapping[TreeFormat, Callable[[SearchTree, Annotations], str]] = {
     "markdown": to_markdown,
-    "html": to_html,
+    "html": _to_html,
     "svg": to_svg,
     "dot": to_dot,
+    "mermaid": to_mermaid,
     "json": _to_json,
 }

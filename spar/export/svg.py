@@ -6,12 +6,11 @@ its box; the drawing loads and runs nothing. XML allows no control characters, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from spar.types import SearchTree
-from spar.view.layout import Step, TreeLayout, layout_of, walk
+from spar.view.layout import Step, TreeLayout, layout_of, place, walk
 from spar.view.node_detail import Annotations
 from spar.view.present import stop_text
 from spar.view.text import one_line
@@ -74,29 +73,10 @@ def place_boxes(tree: SearchTree) -> list[Box]:
     """The prompt's box, then those of nodes and faults in depth-first order."""
     shape = layout_of(tree)
     steps = list(walk(shape, trail_limit=1))
-    index = {step.position: number for number, step in enumerate(steps, start=1)}
-    above = [index[step.parent] if step.parent is not None else 0 for step in steps]
-    rows = _rows([step.depth for step in steps], above)
-    task = Box(0, rows[0], None, "prompt", _cut(tree.prompt.messages[-1].content), "path")
-    placed = zip(steps, rows[1:], above, strict=True)
+    places = place(steps)
+    task = Box(0, places.prompt_row, None, "prompt", _cut(tree.prompt.messages[-1].content), "path")
+    placed = zip(steps, places.rows, places.parents, strict=True)
     return [task, *(_box(tree, shape, step, row, parent) for step, row, parent in placed)]
-
-
-def _rows(depths: Sequence[int], above: Sequence[int]) -> list[float]:
-    """The row of the prompt and of each step: leaves in sequence, other boxes centred on their children."""
-    below: list[list[float]] = [[] for _ in range(len(depths) + 1)]
-    rows, free = [0.0] * len(below), sum(_leaves(depths))
-    for number, leaf in reversed(list(enumerate(_leaves(depths), start=1))):
-        free -= leaf
-        rows[number] = free if leaf else (min(below[number]) + max(below[number])) / 2
-        below[above[number - 1]].append(rows[number])
-    rows[0] = (min(below[0]) + max(below[0])) / 2 if below[0] else 0.0
-    return rows
-
-
-def _leaves(depths: Sequence[int]) -> list[bool]:
-    """Whether each step of a depth-first walk is a leaf: no deeper step follows it."""
-    return [after <= depth for depth, after in zip(depths, [*depths[1:], 0], strict=False)]
 
 
 def _box(tree: SearchTree, shape: TreeLayout, step: Step, row: float, parent: int) -> Box:
@@ -119,12 +99,12 @@ def _cut(text: str) -> str:
     return one_line(text, _CELLS)
 
 
-def _place(box: Box) -> tuple[int, float]:
+def _corner(box: Box) -> tuple[int, float]:
     return MARGIN + box.column * (WIDTH + GAP_X), MARGIN + TITLE + box.row * (HEIGHT + GAP_Y)
 
 
 def _edge(parent: Box, box: Box) -> str:
-    (from_x, from_y), (x, y) = _place(parent), _place(box)
+    (from_x, from_y), (x, y) = _corner(parent), _corner(box)
     start, half = from_x + WIDTH, GAP_X / 2
     kind = ' class="path"' if "path" in box.kind.split() else ""
     curve = f"C{start + half:g} {from_y + HEIGHT / 2:g} {x - half:g} {y + HEIGHT / 2:g}"
@@ -132,7 +112,7 @@ def _edge(parent: Box, box: Box) -> str:
 
 
 def _drawn(box: Box) -> str:
-    x, y = _place(box)
+    x, y = _corner(box)
     return (
         f'<g class="{box.kind}"><rect x="{x}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
         f'<text class="head" x="{x + 8}" y="{y + 19:g}">{escape(box.head)}</text>'

@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(slots=True)
 class BeforeAfter:
-    """First drafts and answers of the same prompts, by one authority: ground truth or the judge."""
+    """First drafts and answers of the same prompts."""
 
     before: Share = Share()
     """First drafts that pass."""
@@ -110,6 +110,8 @@ class RunOutcomes:
     """Of the judged trees."""
     changes: Counter[Change] = field(default_factory=Counter)
     """Of the trees for which it is known: by ground truth where there is one, else by the judge."""
+    shown: BeforeAfter = field(default_factory=lambda: BeforeAfter())
+    """By ground truth where it is known, else by the judge: what `changes` counts."""
     by_truth: BeforeAfter = field(default_factory=lambda: BeforeAfter())
     by_judge: BeforeAfter = field(default_factory=lambda: BeforeAfter())
     too_lenient: int = 0
@@ -136,11 +138,6 @@ class RunOutcomes:
         return self.stops["solved"]
 
     @property
-    def shown(self) -> BeforeAfter:
-        """By ground truth where any is known, else by the judge."""
-        return self.by_truth if self.by_truth.after.n else self.by_judge
-
-    @property
     def usage(self) -> Usage:
         """Cost of all roles together."""
         return sum(self.roles.values(), Usage())
@@ -158,6 +155,7 @@ class RunOutcomes:
             self.stops[outcome.stop] += 1
         if outcome.change is not None:
             self.changes[outcome.change] += 1
+        self.shown.add(outcome.before.passes, outcome.after.passes)
         self.by_truth.add(outcome.before.truth, outcome.after.truth)
         self.by_judge.add(outcome.before.judge, outcome.after.judge)
         self.compared += None not in (outcome.after.judge, outcome.after.truth)

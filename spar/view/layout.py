@@ -85,6 +85,35 @@ def walk(shape: TreeLayout, *, trail_limit: int) -> Iterator[Step]:
             stack += _below(shape, step.position, step.trail, trail_limit)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the steps of a walk are drawn, from left to right: a step's column is its depth + 1."""
+
+    prompt_row: float
+    """Row of the prompt's box, in column 0."""
+    rows: Sequence[float]
+    """Row of each step: leaves in sequence, others centred on their children."""
+    parents: Sequence[int]
+    """The box that each step hangs on: 0 for the prompt, else the number of a step from 1."""
+
+
+def place(steps: Sequence[Step]) -> Places:
+    """Place the steps of a depth-first walk, in linear time."""
+    index = {step.position: number for number, step in enumerate(steps, start=1)}
+    parents = [index[step.parent] if step.parent is not None else 0 for step in steps]
+    depths = [step.depth for step in steps]
+    # A step is a leaf if no deeper one follows it.
+    leaves = [after <= depth for depth, after in zip(depths, [*depths[1:], 0], strict=False)]
+    below: list[list[float]] = [[] for _ in range(len(steps) + 1)]
+    rows, free = [0.0] * len(below), sum(leaves)
+    for number, leaf in reversed(list(enumerate(leaves, start=1))):
+        free -= leaf
+        rows[number] = free if leaf else (min(below[number]) + max(below[number])) / 2
+        below[parents[number - 1]].append(rows[number])
+    prompt_row = (min(below[0]) + max(below[0])) / 2 if below[0] else 0.0
+    return Places(prompt_row, rows[1:], parents)
+
+
 def _below(
     shape: TreeLayout, parent: int | None, trail: tuple[bool, ...], limit: int
 ) -> list[Step]:

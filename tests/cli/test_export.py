@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from spar.cli.run_export import Export, run
 from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.export.columns import EXAMPLE_COLUMNS
+from spar.export.page.run_page import run_pages
 from spar.export.run import find_tree
 from spar.nano.tasks import prompts
 from spar.store import TREES
 from spar.types import SearchTree
 from tests.cli.test_decode import spar
+from tests.export.pages import read_page
 from tests.export.samples import NANO, write_three
 from tests.hostile import hostile_tree
 
@@ -33,6 +36,7 @@ def test_forms_on_standard_output(three: Path) -> None:
         "html": "<!DOCTYPE html>",
         "svg": "<?xml",
         "dot": "digraph tree {",
+        "mermaid": "flowchart LR",
         "json": '{"schema_version"',
     }
     for form, start in starts.items():
@@ -60,12 +64,30 @@ def test_hostile_text_on_standard_output(three: Path) -> None:
     assert SearchTree.from_json(made.stdout) == hostile_tree()
 
 
+def test_a_whole_run_as_a_page(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without --id, html is of all trees: on standard output, in a file, or in several beside each other."""
+    run(Export(three, "html"))
+    whole = capfd.readouterr().out
+    assert len(read_page(whole).trees) == 3
+    run(Export(three, "html", out=tmp_path / "run.html"))
+    assert (tmp_path / "run.html").read_text("utf-8") == whole
+    monkeypatch.setattr("spar.cli.run_export.run_pages", partial(run_pages, page_size=2))
+    with pytest.raises(UsageError, match="3 trees, more than fit into one file; pass --out FILE"):
+        run(Export(three, "html"))
+    capfd.readouterr()
+    run(Export(three, "html", out=tmp_path / "run.html"))
+    assert capfd.readouterr().err == f"3 trees in {tmp_path / 'run.html'} to run-2.html\n"
+    assert len(read_page((tmp_path / "run-2.html").read_text("utf-8")).trees) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
             {"file_format": "pdf"},
-            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, json, parquet, csv",
+            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, mermaid, json, parquet, csv",
         ),
         (
             {"file_format": "html", "rows": "nodes"},

@@ -284,7 +284,7 @@ REWORDED = {"votes not asked for": "votes skipped"}
 """Words of the exported pages that have changed since the last version."""
 
 
-@pytest.mark.parametrize("form", ["markdown", "html", "svg", "dot", "json"])
+@pytest.mark.parametrize("form", ["markdown", "svg", "dot", "json"])
 def test_a_tree_is_exported_as_before(form: str) -> None:
     """Each form of one tree is the same file, but for words that were changed on purpose."""
     run = str(run_of(commands.EXPORTED))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 import io
 import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -34,42 +31,6 @@ from tests.view.test_text import unseen
 
 SVG = "{http://www.w3.org/2000/svg}"
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
-
-
-class Page(HTMLParser):
-    """Reads a page: its tags, its attributes, and the text of each `pre`, `ins` and `del`."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[tuple[str, str]] = set()
-        self.texts: dict[str, list[str]] = {"pre": [], "ins": [], "del": [], "title": []}
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag; all but `meta` must be closed again."""
-        self.tags.append(tag)
-        self.attributes |= {(tag, name) for name, _ in attrs}
-        if tag != "meta":
-            self._open.append(tag)
-        if tag in self.texts:
-            self.texts[tag].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Close the tag that was opened last."""
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """Add text to every kept tag around it."""
-        for tag in {*self._open} & self.texts.keys():
-            self.texts[tag][-1] += data
-
-    def handle_comment(self, data: str) -> None:
-        """A page of ours has none."""
-        raise AssertionError(data)
 
 
 def paragraphs(markdown: str) -> Iterator[tuple[str, str]]:
@@ -142,40 +103,6 @@ def test_markdown_holds_hostile_text() -> None:
     assert blocks.count(visible(EVERYTHING)) >= 6
 
 
-def test_html_is_one_page() -> None:
-    """Folded nodes, the path open, the change marked up, and a policy that lets its own style pass."""
-    text = export_tree(worked(), "html")
-    page = Page(text)
-    assert page.tags.count("details") == 7
-    assert text.count('<details class="path fail" open>') == 1
-    assert text.count('<details class="path pass" open>') == 1
-    assert text.count('<details class="fault">') == 2
-    assert page.texts["del"] == ["r0", "r1", "r0"] and page.texts["ins"] == ["r1", "r4", "r2"]
-    assert "prefers-color-scheme: dark" in text
-    style = text[text.index("<style>") + 7 : text.index("</style>")]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'sha256-{digest}'" in text
-    assert page.texts["title"] == ["p: search tree"]
-
-
-def test_html_holds_hostile_text() -> None:
-    """Model text produces no tag, attribute or comment, and is readable in the page."""
-    allowed = "html head meta title style body h1 h2 pre details summary section ins del"
-    page = Page(
-        export_tree(
-            hostile_tree(),
-            "html",
-            Annotations(check=lambda *_: [Finding(type="a:b", constraint=EVERYTHING, met=True)]),
-        )
-    )
-    assert set(page.tags) <= set(allowed.split())
-    assert {name for _, name in page.attributes} <= {
-        *("lang", "charset", "http-equiv", "content", "name", "class", "open")
-    }
-    assert page.texts["pre"].count("\n" + visible(EVERYTHING)) >= 6
-    assert any("<script>alert(1)</script>" in text for text in page.texts["pre"])
-
-
 def test_svg_draws_every_node_and_fault() -> None:
     """Every node and fault has a box and an edge, and no two boxes overlap."""
     root = ET.fromstring(export_tree(worked(), "svg"))
@@ -229,6 +156,27 @@ def test_dot_holds_hostile_text() -> None:
     assert any(r"a\\ \"b\" \\N &amp;lt; } ; [" in one for one in strings)
     hostile = re.sub(r'"(?:[^"\\]|\\.)*"', "", export_tree(hostile_tree(), "dot"))
     assert re.fullmatch(r"[a-zA-Z0-9_ =,;\[\]{}\n.>-]*", hostile)
+
+
+def test_mermaid_has_every_node_and_edge() -> None:
+    """Nodes, faults and the path to the answer, each with the class of its outcome."""
+    lines = export_tree(worked(), "mermaid").splitlines()
+    assert lines[0] == "flowchart LR"
+    assert sum(line.count("--> n") + line.count("==> n") for line in lines) == 5
+    assert sum("-.-> f" in line for line in lines) == 2
+    assert '  prompt ==> n0["#35;0 0.40  2#47;5 ✓✓✗✗✗<br/>r0"]:::fail' in lines
+    assert "  classDef pass stroke:#14692c" in lines
+
+
+@pytest.mark.parametrize("text", [EVERYTHING, '"] click n0 "javascript:x"', "`**a** #quot; <b>"])
+def test_mermaid_holds_hostile_text(text: str) -> None:
+    """Model text appears only in quoted labels, as letters, numbers and numbered characters."""
+    graph = export_tree(hostile_tree(text), "mermaid")
+    for line in graph.splitlines()[1:]:
+        rest = re.sub(r'\["(?:[^"]*)"\]', "", line)
+        assert re.fullmatch(r"[a-zA-Z0-9 .=>:,#-]*", rest)
+    labels = "".join(re.findall(r'\["([^"]*)"\]', graph)).replace("<br/>", "")
+    assert not set(re.sub(r"#\d+;", "", labels)) & set('"#&<>`*_[]{}()|~$;\\')
 
 
 def truth(tree: SearchTree, node: Node) -> tuple[Finding, ...]:
@@ -360,7 +308,7 @@ def test_a_long_run_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(read_parquet(trees, "trees")) == 25
 
 
-@pytest.mark.parametrize("form", ["html", "markdown", "svg"])
+@pytest.mark.parametrize("form", ["markdown", "svg", "mermaid"])
 def test_exports_scale_with_the_tree(form: TreeFormat) -> None:
     """A chain of 300 nodes and a node with 300 children are written without deep nesting."""
     for tree in (
@@ -368,4 +316,4 @@ def test_exports_scale_with_the_tree(form: TreeFormat) -> None:
         make_tree((None, 1), *[(0, 1)] * 299),
     ):
         text = export_tree(tree, form)
-        assert text.count("#299") >= 1
+        assert text.count("#35;299" if form == "mermaid" else "#299") >= 1
