@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from pydantic import TypeAdapter
 
@@ -33,6 +34,7 @@ from spar.eval.runner import (
 from spar.eval.sweep import BUDGETS, Point, fill, plan, sources
 from spar.eval.sweep_table import Row, in_order, markdown, row, write_csv
 from spar.files import replace_json
+from spar.infer.replay import dependent_steps
 from spar.infer.strategy import SearchConfig
 from spar.listener import Listener
 from spar.manifest import config_digest
@@ -99,8 +101,15 @@ async def sweep(
     await run_jobs(opened, jobs)
     results = [score(benchmark) for benchmark in opened]
     rows = [
-        row(point, result, _answering(benchmark), metric=grid.metric, replayed=counts[point])
-        for point, result, benchmark in zip(points, results, opened, strict=True)
+        row(
+            point,
+            result,
+            _answering(benchmark),
+            metric=grid.metric,
+            replayed=counts[point],
+            steps=await job.steps(_answering(benchmark)),
+        )
+        for point, result, benchmark, job in zip(points, results, opened, jobs, strict=True)
     ]
     rows = in_order(rows, grid.strategies)
     _write(directory, rows, results, command)
@@ -134,11 +143,29 @@ class SweepJobRunner(DirectoryJobRunner):
     earlier: Mapping[Point, Path]
     """The earlier points, those most alike first, and their directories."""
     counts: _Counts
+    answers: Job | None = None
+    """The stage that answers, once it was run."""
 
     async def run(self, job: Job) -> None:
         """Fill a stage's run directory, then search what is still missing."""
+        self.answers = job if job.name == ANSWERS else self.answers
         await self._fill(job)
         await DirectoryJobRunner.run(self, job)
+
+    async def steps(self, trees: Iterable[SearchTree]) -> float | None:
+        """Mean number of dependent steps of the trees that tell it."""
+        if self.answers is None:
+            return None
+        job = self.answers
+        config = resolve_config(
+            self._config(job), lambda _: None, roles=job.model_roles(self.config)
+        )
+        settings = job.changed(search_settings(config, ""))
+        counts = [
+            await dependent_steps(tree, settings, config.votes, roots=job.roots) for tree in trees
+        ]
+        known = [count for count in counts if count is not None]
+        return fmean(known) if known else None
 
     async def _fill(self, job: Job) -> None:
         config, directory = self._config(job), self.outputs.directory / job.name

@@ -1,7 +1,8 @@
 """The table of a sweep, one row a point, as CSV and as Markdown.
 
-Accuracy is the benchmark's headline metric with its standard error. Nodes, calls, generated tokens and
-seconds are means over the prompts; they are the cost of the answers, without that of grading.
+Accuracy is the benchmark's headline metric with its standard error. Nodes, calls, generated tokens, seconds and
+dependent steps are means over the prompts; they are the cost of the answers, without that of grading. Optimism is
+what the judge believed minus the truth: the share of solved prompts less the accuracy.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Row:
     """Number of trees."""
     replayed: int
     """Number of trees that were read out of those of a larger search."""
+    steps: float | None = None
+    """Requests that had to wait for one another (`spar.infer.replay.dependent_steps`); None where no tree tells."""
+    optimism: float | None = None
+    """`solved` minus `value`; None where no judge chose or the metric is no share."""
 
 
 def headline(results: Results, metric: str = "") -> str:
@@ -76,6 +81,7 @@ def row(
     *,
     metric: str = "",
     replayed: int = 0,
+    steps: float | None = None,
 ) -> Row:
     """The row of a point; trees are streamed."""
     count, nodes, calls, tokens, solved, seconds = 0, 0, 0, 0, 0, 0.0
@@ -89,6 +95,7 @@ def row(
         seconds += tree.seconds
     name, each = headline(results, metric), 1 / max(count, 1)
     shown = results.metrics[name]
+    is_share = solved > 0 and name not in results.units
     return Row(
         strategy=point.strategy,
         budget=point.budget,
@@ -104,6 +111,8 @@ def row(
         solved=solved * each,
         prompts=count,
         replayed=min(replayed, count),
+        steps=steps,
+        optimism=round(solved * each - shown.value, 12) + 0.0 if is_share else None,
     )
 
 
@@ -113,7 +122,7 @@ def in_order(rows: Iterable[Row], strategies: Sequence[str]) -> list[Row]:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write every field of every row; a missing standard error is blank."""
+    """Write every field of every row; what is missing is blank."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
@@ -130,7 +139,7 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = 
     """
     heads = (
         *("strategy", "budget", "depth", f"{rows[0].metric}, {unit or '%'}", "n"),
-        *("nodes", "calls", "tokens", "seconds", "solved, %", "replayed"),
+        *("nodes", "calls", "tokens", "steps", "seconds", "solved, %", "optimism, %", "replayed"),
     )
     scale = 1.0 if unit else 100.0
     lines = [
@@ -138,6 +147,8 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = 
         "",
         *(f"- {fact}" for fact in facts),
         "- plus or minus one standard error; nodes, calls, generated tokens and seconds are means per prompt",
+        "- steps: requests that had to wait for one another, however many the engine runs at once",
+        "- optimism: what the judge believes minus the truth, solved less accuracy",
         "- seconds: from a tree's admission to its end, while as many others run as the engine takes",
         "- replayed: trees that were read out of those of a larger search; their seconds are estimated from the "
         "recorded requests, at the load of that search",
@@ -154,8 +165,11 @@ def _cells(row: Row, scale: float) -> list[str]:
     return [
         *(row.strategy, f"{row.budget}", f"{row.depth}"),
         *(f"{scale * row.value:.1f} +- {error}", f"{row.n:,}"),
-        *(f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}", f"{row.seconds:.2f}"),
-        *(f"{100 * row.solved:.1f}", f"{row.replayed:,} of {row.prompts:,}"),
+        *(f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}"),
+        *("-" if row.steps is None else f"{row.steps:.1f}", f"{row.seconds:.2f}"),
+        f"{100 * row.solved:.1f}",
+        "-" if row.optimism is None else f"{100 * row.optimism:+.1f}",
+        f"{row.replayed:,} of {row.prompts:,}",
     ]
 
 

@@ -8,9 +8,14 @@ from spar.experiments.experiment import Experiment
 from spar.experiments.judging import TABLE9
 from spar.experiments.refining import TABLE3
 from spar.experiments.search_cost import FIGURE5, TABLE10
+from spar.experiments.shapes import SHAPES_TABLE
+from spar.experiments.strategies import FAILING, STRATEGIES_TABLE
 from spar.experiments.training import FIGURE3, TABLE2, TABLES45
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (TABLE9, TABLE10, FIGURE5, FIGURE3, TABLE2, TABLE3, TABLES45)
+    for experiment in (
+        *(TABLE9, TABLE10, FIGURE5, STRATEGIES_TABLE, FAILING, SHAPES_TABLE),
+        *(FIGURE3, TABLE2, TABLE3, TABLES45),
+    )
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from spar.eval.paper import IFEVAL
 from spar.experiments.experiment import (
@@ -247,16 +246,6 @@ def _table10_cost(plan: Plan) -> Cost:
     )
 
 
-def _sizes(grid: Grid) -> dict[str, Any]:
-    return {
-        "benchmark": grid.benchmark,
-        "prompts": grid.limit,
-        "prompt_seed": grid.prompt_seed,
-        "strategies": list(grid.strategies),
-        "budgets": list(grid.budgets),
-    }
-
-
 FIGURE5 = Experiment(
     name="figure5",
     source="Figure 5",
@@ -264,7 +253,7 @@ FIGURE5 = Experiment(
     question="How much better do answers become with more responses at inference, and which strategy makes the most of them?",
     measure=measure_figure5,
     cost=_figure5_cost,
-    sizes=lambda plan: _sizes(_figure5_grid(plan)),
+    sizes=lambda plan: _figure5_grid(plan).sizes,
     paper_numbers=lambda: (
         paper_table(IFEVAL, "SPaR-8B-DPO-iter3"),
         "The text at hand has no numbers of Figure 5 itself: there, refinement grows slower than best-of-N at first and ends higher.",
@@ -278,7 +267,7 @@ TABLE10 = Experiment(
     question="Which strategy fixes most of the responses that fail?",
     measure=measure_table10,
     cost=_table10_cost,
-    sizes=lambda plan: _sizes(_table10_grid(plan)),
+    sizes=lambda plan: _table10_grid(plan).sizes,
     paper_numbers=lambda: (
         "The text at hand has no numbers of Table 10: there, BFS and DFS are best.",
     ),

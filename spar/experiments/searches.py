@@ -6,9 +6,11 @@ meets every constraint (`ceiling`): the share that a judge without errors would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 from spar.config import default_recipe, load_eval
 from spar.eval.runner import EvalRequest
@@ -50,8 +52,9 @@ class PointOverSeeds:
         return over_seeds(self.shares[metric], other.shares[metric])
 
     def cost(self, name: str) -> float:
-        """Mean of a cost over prompts and seeds."""
-        return fmean(getattr(row, name) for row in self.rows)
+        """Mean of a cost over prompts and seeds; NaN where no seed knows it."""
+        known = [value for row in self.rows if (value := getattr(row, name)) is not None]
+        return fmean(known) if known else math.nan
 
     @property
     def judged(self) -> bool:
@@ -69,6 +72,18 @@ class Grid:
     limit: int
     prompt_seed: int = 0
     metrics: tuple[str, ...] = ("pass",)
+    deepen: bool = True
+    """As a sweep's."""
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What decides the numbers besides the model and the seeds."""
+        sizes = {
+            "benchmark": self.benchmark,
+            "prompts": self.limit,
+            "prompt_seed": self.prompt_seed,
+        }
+        return {**sizes, "strategies": [*self.strategies], "budgets": [*self.budgets]}
 
 
 async def search_over_seeds(
@@ -91,7 +106,7 @@ async def search_over_seeds(
         rows = await sweep(
             config,
             EvalRequest((grid.benchmark,)),
-            Sweep(grid.strategies, grid.budgets),
+            Sweep(grid.strategies, grid.budgets, deepen=grid.deepen),
             directory=folder,
             listener=plan.listener,
         )

@@ -12,6 +12,7 @@ and seed. Strategy, shape, budget and gate are free.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ from spar.infer.work import Merge, merging
 from spar.types import Fault, Judgement, Node, Prompt, SearchTree, Usage
 
 T = TypeVar("T")
+TimeOf = Callable[[Usage, bool], float]
+"""What a usage took, of a judge (True) or of a writer."""
 
 
 async def replay(
@@ -51,23 +54,55 @@ async def replay(
     roots:
         From the roles to what gives a prompt its roots, where both searches start from given ones.
     """
-    if settings.budget.seconds is not None:
+    made = await _made_again(tree, settings, roots, _seconds)
+    if made is None:
         return None
-    try:
-        initial = await _given_roots(tree, roots)
-        record = _Record.of(tree, settings.seed, len(initial))
-        counting = replace(settings, strategy=_counting(settings.strategy, record.waves))
-        replayed = await run_search(tree.prompt, record.roles, counting, roots=initial)
-    except _NotHeldError:
-        return None
-    if not _sound(replayed, record, settings):
-        return None
+    replayed, waves = made
     whole = (len(replayed.nodes), len(replayed.faults)) == (len(tree.nodes), len(tree.faults))
     if whole:
         return replayed.model_copy(
             update={"seconds": tree.seconds, "cancelled_usage": tree.cancelled_usage}
         )
-    return replayed.model_copy(update={"seconds": min(sum(record.waves), tree.seconds)})
+    return replayed.model_copy(update={"seconds": min(sum(waves), tree.seconds)})
+
+
+async def dependent_steps(
+    tree: SearchTree,
+    settings: SearchSettings,
+    votes: int,
+    *,
+    roots: Callable[[Roles], RootsProvider] | None = None,
+) -> int | None:
+    """How many requests of a search had to wait for one another, however many an engine runs at once.
+
+    The drafts or refinements of a wave are one step and their votes another; a repeated request or round of `votes`
+    requests is one more. `settings` are those of the run. None for a tree without a replay.
+    """
+
+    def steps(usage: Usage, is_judge: bool) -> float:
+        return math.ceil(usage.calls / votes) if is_judge else usage.calls
+
+    made = await _made_again(tree, settings, roots, steps)
+    return None if made is None else round(sum(made[1]))
+
+
+async def _made_again(
+    tree: SearchTree,
+    settings: SearchSettings,
+    roots: Callable[[Roles], RootsProvider] | None,
+    time_of: TimeOf,
+) -> tuple[SearchTree, Sequence[float]] | None:
+    """The replayed tree and the time of each wave; None where the record does not hold it."""
+    if settings.budget.seconds is not None:
+        return None
+    try:
+        initial = await _given_roots(tree, roots)
+        record = _Record.of(tree, settings.seed, len(initial), time_of)
+        counting = replace(settings, strategy=_counting(settings.strategy, record.waves))
+        replayed = await run_search(tree.prompt, record.roles, counting, roots=initial)
+    except _NotHeldError:
+        return None
+    return (replayed, record.waves) if _sound(replayed, record, settings) else None
 
 
 def continuing(tree: SearchTree, roles: Roles, seed: int | None) -> Roles:
@@ -99,6 +134,10 @@ async def _given_roots(
     return roots
 
 
+def _seconds(usage: Usage, is_judge: bool) -> float:
+    return usage.seconds
+
+
 class _NotHeldError(Exception):
     """The record lacks what the search asks for."""
 
@@ -110,6 +149,7 @@ class _Record:
     tree: SearchTree
     seed: int | None
     num_roots: int
+    time_of: TimeOf
     judged: dict[str, tuple[Judgement, Usage]] = field(default_factory=dict)
     """Response to its judgement, and to the usage that the first node with it was charged."""
     undecided: dict[str, Fault] = field(default_factory=dict)
@@ -123,14 +163,18 @@ class _Record:
     closing: dict[int | None, Fault] = field(default_factory=dict)
     """Node to the fault after which no more of its refinements were tried."""
     waves: list[float] = field(default_factory=list)
-    """Seconds of each wave's slowest attempt."""
+    """Time of each wave's slowest attempt."""
     wrote: dict[str, float] = field(default_factory=dict)
-    """Seconds that writing a response took."""
+    """Time that writing a response took."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """Response to the wave in which its votes were cast, from 1."""
 
     @classmethod
-    def of(cls, tree: SearchTree, seed: int | None, num_roots: int) -> _Record:
+    def of(
+        cls, tree: SearchTree, seed: int | None, num_roots: int, time_of: TimeOf = _seconds
+    ) -> _Record:
         """Read a tree's judgements."""
-        record = cls(tree, seed, num_roots)
+        record = cls(tree, seed, num_roots, time_of)
         record.closing = {fault.parent: fault for fault in tree.faults if fault.is_final}
         own = tree.nodes[num_roots:]
         for node in own:
@@ -176,12 +220,12 @@ class _Record:
         """The recorded judgement of a response, or its failure."""
         if response in self.judged:
             judgement, usage = self.judged[response]
-            self._clock(self.wrote.get(response, 0.0) + usage.seconds)
+            self._clock_votes(response, usage)
             return judgement, usage
         if response not in self.undecided:
             raise _NotHeldError
         fault = self.undecided[response]
-        self._clock(self.wrote.get(response, 0.0) + fault.judge_usage.seconds)
+        self._clock_votes(response, fault.judge_usage)
         raise AttemptFailed(fault.reason, fault.text, fault.judge_usage)
 
     def _written(self, parent: int | None, second_parent: int | None = None) -> Generation:
@@ -193,15 +237,16 @@ class _Record:
         if attempt is None or attempt.second_parent != second_parent:
             raise _NotHeldError
         usage = attempt.usage - attempt.judge_usage
-        self._clock(usage.seconds)
+        took = self.time_of(usage, False)
+        self._clock(took)
         if isinstance(attempt, Node):
-            self.wrote.setdefault(attempt.response, usage.seconds)
+            self.wrote.setdefault(attempt.response, took)
             seed, text = attempt.seed, attempt.text
             return Generation(attempt.response, attempt.reflection, usage, seed, text)
         if attempt.stage != "judge":
             raise AttemptFailed(attempt.reason, attempt.text, usage, is_final=attempt.is_final)
         response = self.lost[_position(self.tree.faults, attempt)]
-        self.wrote[response] = usage.seconds
+        self.wrote[response] = took
         return Generation(response, None, usage, None)
 
     def _attempts(self, parent: int | None) -> dict[int, Node | Fault]:
@@ -222,8 +267,12 @@ class _Record:
             raise _NotHeldError
         return {**by_index, **dict(zip(empty, faults, strict=False))}
 
-    def _clock(self, seconds: float) -> None:
-        self.waves[-1] = max(self.waves[-1], seconds)
+    def _clock_votes(self, response: str, usage: Usage) -> None:
+        if self.asked.setdefault(response, len(self.waves)) == len(self.waves):  # else it has them
+            self._clock(self.wrote.get(response, 0.0) + self.time_of(usage, True))
+
+    def _clock(self, time: float) -> None:
+        self.waves[-1] = max(self.waves[-1], time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ async def test_a_row_sums_up_a_run() -> None:
         tree.model_copy(update={"seconds": second, "stop": stop})
         for tree, second, stop in zip(made, (1.0, 2.0), ("solved", "budget"), strict=True)
     ]
-    found = row(Point("iterative", 2, 3), results(), iter(made), replayed=1)
+    found = row(Point("iterative", 2, 3), results(), iter(made), replayed=1, steps=4.0)
     tokens = sum(tree.usage.completion_tokens for tree in made) / 2
     assert found == Row(
         strategy="iterative",
@@ -290,6 +290,8 @@ async def test_a_row_sums_up_a_run() -> None:
         solved=0.5,
         prompts=2,
         replayed=1,
+        steps=4.0,
+        optimism=-0.25,
     )
 
 
@@ -333,7 +335,12 @@ def test_the_markdown_table() -> None:
     shown = markdown("mine", named, ["model tiny"])
     assert "# mine\n\n- model tiny\n" in shown
     assert r"| strategy | budget | depth | a\|b, % | n |" in shown
-    assert "| greedy | 1 | 3 | 50.0 +- - | 4 | 1.0 | 6.0 | 1,234 | 0.50 | 0.0 | 0 of 0 |" in shown
+    assert (
+        "| greedy | 1 | 3 | 50.0 +- - | 4 | 1.0 | 6.0 | 1,234 | - | 0.50 | 0.0 | - | 0 of 0 |"
+        in shown
+    )
+    told = markdown("mine", [replace(ROWS[1], steps=5.25, solved=0.9, optimism=0.025)], [])
+    assert "| 5.2 | 0.50 | 90.0 | +2.5 | 1,000 of 1,234 |" in told
     assert "| bfs | 15 | 3 | 87.5 +- 25.0 |" in shown
     assert "1,000 of 1,234" in shown
     assert "a\\|b, levels" in markdown("mine", named, [], unit="levels")

@@ -13,7 +13,7 @@ from spar.eval.given_responses import judged_roots
 from spar.infer.decode import RootsProvider
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.replay import replay
+from spar.infer.replay import dependent_steps, replay
 from spar.infer.roles import Roles
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategy import Expand, Plan, SearchConfig
@@ -340,6 +340,24 @@ async def test_time_is_that_of_the_slowest_attempts(name: str, budget: int, seco
     replayed = await replay(timed_tree(), wanted)
     assert replayed is not None
     assert replayed.seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "steps"),
+    [("greedy", 15, 1), ("best-of-n", 15, 2), ("iterative", 4, 8), ("bfs", 15, 8)],
+)
+async def test_dependent_steps_are_the_longest_chain(name: str, budget: int, steps: int) -> None:
+    """A wave's responses are one step and their votes another: BFS at 15 waits for four waves, and so eight times."""
+    written = iter(range(1000))
+
+    def reply(request: Request) -> str:
+        if kind_of(request) == "judge":
+            return NO
+        return refined(f"response {next(written)}", kind_of(request))
+
+    settings = make_settings(name, budget=Budget(budget))
+    tree = await run_search(make_prompt(), real_roles(FakeEngine(reply)), settings)
+    assert await dependent_steps(tree, settings, votes=5) == steps
 
 
 async def test_a_prompt_without_an_answer_is_replayed() -> None:
