@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spar.cli.flags import Recipe, with_settings
+from spar.cli.flags import DryRun, Recipe, with_settings
 from spar.config import DecodeConfig, ServeGroup, default_recipe, load_decode, load_serve
 from spar.errors import MissingExtra
 from spar.listener import Listener
@@ -39,6 +39,7 @@ def serve(
         Path | None,
         typer.Option(help="Folder of the run directories [dim]\\[default: runs/serve][/dim]"),
     ] = None,
+    dry_run: DryRun = False,
     overrides: dict[str, Any],
 ) -> None:
     """Answer the requests of any OpenAI client by searching, and store every tree."""
@@ -47,12 +48,16 @@ def serve(
     config = load_decode(recipe or default_recipe(rest), rest)
     settings = load_serve(recipe, own)
     try:
+        from spar.serve.server import dry_run_text
         from spar.serve.server import serve as run
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "spar":
             raise
         raise MissingExtra(package, "serve", "spar serve") from error
+    if dry_run:
+        print(printable(dry_run_text(config, settings)))
+        return
     run(config, settings, out=(out or DEFAULT) if settings.record else None, listener=_Log())
 
 

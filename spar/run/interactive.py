@@ -144,17 +144,20 @@ class Session(Generic[C]):
         changes = checked_changes(self.config, changes)
         return await asyncio.wrap_future(self._submit(self._prepare(changes, self._listener)))
 
+    async def check_prompt(self, prepared: PreparedSearch, prompt: Prompt) -> None:
+        """Raise `UsageError` where the judge cannot judge a prompt, or the refiner refine for it."""
+        await in_thread(lambda: _check_prompt(prepared.config, prompt, self._listener))
+
     async def search_prepared(
         self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
     ) -> SearchTree:
-        """Search one prompt with models that are open, from another event loop.
+        """Search a prompt that was checked, with models that are open, from another event loop.
 
         Cancelling this cancels the search and its requests. The listener is called in the thread of the caller's loop.
         """
         events = _InLoop(listener, asyncio.get_running_loop())
-        return await asyncio.wrap_future(
-            self._submit(self._search_prepared(prepared, prompt, events))
-        )
+        search = self._submit(self._search_tree(prepared, prompt, events))
+        return await asyncio.wrap_future(search)
 
     def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
         """Search every prompt of a job without a tree in its directory; returns the directory's totals.
@@ -225,12 +228,6 @@ class Session(Generic[C]):
         await in_thread(lambda: _check_prompt(config, prompt, listener))
         prepared = await self._prepare(changes, listener)
         listener.note("the model is loaded")
-        return await self._search_tree(prepared, prompt, listener)
-
-    async def _search_prepared(
-        self, prepared: PreparedSearch, prompt: Prompt, listener: Listener
-    ) -> SearchTree:
-        await in_thread(lambda: _check_prompt(prepared.config, prompt, listener))
         return await self._search_tree(prepared, prompt, listener)
 
     async def _search_tree(

@@ -157,7 +157,7 @@ def open_offers(
     """
     limit = max(max_budget, config.budget)
     names = [part.strip() for text in named for part in text.split(",") if part.strip()]
-    if names:
+    if named:
         listed: Iterable[Offer] = (_named(name, config.budget, limit) for name in names)
     else:
         listed = _all(config, note)

@@ -65,7 +65,7 @@ class Chunks:
 
     def answer(self, index: int, answer: Answer) -> Iterator[dict[str, Any]]:
         """The answer in pieces, and why it ends."""
-        for piece in _PIECES.findall(text_of(answer)):
+        for piece in pieces(text_of(answer)):
             yield self._delta(index, {"content": piece})
         yield self._delta(index, {}, finish_reason(answer.tree))
 
@@ -85,6 +85,11 @@ def event(content: dict[str, Any] | str) -> bytes:
     """A server-sent event."""
     text = content if isinstance(content, str) else json.dumps(content)
     return f"data: {text}\n\n".encode()
+
+
+def pieces(text: str) -> list[str]:
+    """A text in pieces that end where words do."""
+    return _PIECES.findall(text)
 
 
 def text_of(answer: Answer) -> str:

@@ -158,6 +158,10 @@ class SearchService:
         assert request.prompt is not None
         offer = self._offer(request)
         prepared = await self._prepare(offer)
+        try:
+            await self.session.check_prompt(prepared, request.prompt)
+        except UsageError as error:
+            raise invalid(str(error)) from error
         seed = request.seed
         if seed is None:
             is_greedy = request.shape.temperature == 0
@@ -238,6 +242,11 @@ class SearchService:
                 )
         except (EngineError, UsageError) as error:
             raise _api_error(error, None) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise server_error(503, "the server is stopping", "stopping") from None
         meta = {**tree.prompt.meta, "request": {**job.request.settings, "seed": seed}}
         stored_as = tree.prompt.model_copy(update={"id": job.tree_id(index), "meta": meta})
         tree = tree.model_copy(update={"prompt": stored_as})

@@ -17,6 +17,8 @@ from spar.config import DecodeConfig, ServeGroup
 from spar.errors import RunStopped, UsageError
 from spar.listener import Listener
 from spar.serve.app import create_app
+from spar.serve.http import read_key
+from spar.serve.offers import open_offers
 from spar.serve.searching import SearchService
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -43,11 +45,29 @@ def serve(
     RunStopped
         Another server writes to the same folder.
     """
+    read_key(settings.client_key_env)  # an error before a model is loaded
     service = SearchService.open(config, settings, out=out, listener=listener)
     try:
         asyncio.run(_serve(service))
     finally:
         service.close()
+
+
+def dry_run_text(config: DecodeConfig, settings: ServeGroup) -> str:
+    """What a server would offer; nothing is loaded.
+
+    Raises
+    ------
+    UsageError
+        A wrong setting.
+    """
+    read_key(settings.client_key_env)
+    offers = open_offers(
+        config, settings.offer, model=settings.served_name, max_budget=settings.max_budget
+    )
+    key = f"the key in {settings.client_key_env}" if settings.client_key_env else "no key"
+    where = f"http://{settings.host}:{settings.port}/v1, with {key}"
+    return "\n".join([where, *(f"  {name}" for name in offers.ids)])
 
 
 async def _serve(service: SearchService) -> None:

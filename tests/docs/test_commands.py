@@ -40,6 +40,7 @@ RUNS = ROOT / "tests" / "compat" / "data" / "runs"
 DRY = {
     "spar train": "trains for minutes to days",
     "spar bootstrap": "trains for minutes to days",
+    "spar serve": "serves until it is stopped",
     "spar report": "measures for minutes to a day",
     "spar decode prompts.jsonl --model DIR --engine vllm": "needs vLLM",
     "spar decode prompts.jsonl --model DIR --engine ray": "needs a cluster",

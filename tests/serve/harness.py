@@ -31,14 +31,15 @@ class Served:
     url: str
     service: SearchService
     out: Path | None
+    client: httpx.Client
 
     def post(self, body: Any, **options: Any) -> httpx.Response:
         """Ask for a completion."""
-        return httpx.post(f"{self.url}/chat/completions", json=body, timeout=30, **options)
+        return self.client.post(f"{self.url}/chat/completions", json=body, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Get a path below the server's root."""
-        return httpx.get(f"{self.url.removesuffix('/v1')}{path}", timeout=30, **options)
+        return self.client.get(f"{self.url.removesuffix('/v1')}{path}", **options)
 
     def tree(self, address: str) -> SearchTree:
         """The stored tree of an address `RUN/ID`."""
@@ -73,7 +74,8 @@ def serving(
             assert thread.is_alive(), "the server did not start"
             thread.join(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}/v1", service, out)
+        with httpx.Client(timeout=30) as client:
+            yield Served(f"http://127.0.0.1:{port}/v1", service, out, client)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 
 from spar.errors import EngineError, PromptTooLong, UsageError
@@ -73,7 +72,7 @@ def test_a_wrong_body_is_refused(
 )
 def test_a_body_that_is_no_object_is_refused(served: Served, content: bytes, status: int) -> None:
     """No JSON, too deep or too large: an error, not a traceback."""
-    response = httpx.post(
+    response = served.client.post(
         f"{served.url}/chat/completions",
         content=content,
         headers={"content-type": "application/json"},
@@ -84,7 +83,7 @@ def test_a_body_that_is_no_object_is_refused(served: Served, content: bytes, sta
 
 def test_another_content_type_is_refused(served: Served) -> None:
     """A page of a browser can send a form to loopback; it cannot send JSON without being asked first."""
-    response = httpx.post(f"{served.url}/chat/completions", content=json.dumps(asking()))
+    response = served.client.post(f"{served.url}/chat/completions", content=json.dumps(asking()))
     assert response.status_code == 415
     assert "application/json" in response.json()["error"]["message"]
 
