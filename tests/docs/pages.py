@@ -107,8 +107,10 @@ def _code_lines(lines: list[str]) -> Iterator[tuple[int, str]]:
         elif line.startswith("    ") and (indented or not lines[number - 2].strip()):
             indented = True
             yield number, line[4:]
+        elif indented and not line.strip():
+            yield number, ""
         else:
-            indented = indented and not line.strip()
+            indented = False
 
 
 def _joined(code: dict[int, str]) -> Iterator[tuple[int, str]]:

@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,10 @@ DRY = {
     "spar bootstrap": "trains for minutes to days",
     "spar serve": "serves until it is stopped",
     "spar report": "measures for minutes to a day",
-    "spar decode prompts.jsonl --model DIR --engine vllm": "needs vLLM",
-    "spar decode prompts.jsonl --model DIR --engine ray": "needs a cluster",
+    "--engine vllm": "needs vLLM",
+    "--engine ray": "needs a cluster",
 }
-"""Beginning of a command, that is run with `--dry-run`, to the reason."""
+"""Beginning of a command that is run with `--dry-run`, or a flag of it, to the reason."""
 PARSED = {
     "spar tui": "draws on a terminal until it is closed",
     "spar serve": "answers until it is stopped",
@@ -69,6 +69,7 @@ FOREIGN = {
     "ray": "Ray's own",
     "textual": "textual-dev's own",
     "curl": "a request by hand",
+    "ollama": "Ollama's own",
     "watch": "shows what another program prints",
 }
 """Program of others, whose command line is theirs to check, to whose it is."""
@@ -82,13 +83,15 @@ FLAGS_OF_OTHERS = {
     "--gen_kwargs": "lm-eval's",
     "--model_args": "lm-eval's",
     "--batch_size": "lm-eval's",
+    "--served-model-name": "vLLM's",
 }
 """Flag that a page names, outside of a command, to the program that has it."""
 
 
 def begins(command: Command, table: Sequence[str] | dict[str, str]) -> bool:
-    """Whether a table has an entry for a command."""
-    return any(command.text.startswith(start) for start in table)
+    """Whether a table has an entry for a command: its beginning, or a flag in it."""
+    text = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command.text)
+    return any(text.startswith(entry) or (entry[0] == "-" and entry in text) for entry in table)
 
 
 def is_run(command: Command) -> bool:
@@ -111,7 +114,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "runs" / "checkable").mkdir(parents=True)
     shutil.copy(tmp_path / "prompts.jsonl", tmp_path / "runs" / "checkable")
     shutil.copy(ROOT / "examples" / "own_strategy.py", tmp_path / "mypackage.py")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    for modules in (tmp_path, ROOT / "examples"):  # as with PYTHONPATH
+        monkeypatch.syspath_prepend(str(modules))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
@@ -149,13 +153,12 @@ def adapted(command: Command, url: str) -> list[str]:
         elif word in SMALLER:
             words[index + 1] = SMALLER[word]
     evaluations = [str(RUNS / compat_name(name)) for name in ("eval-greedy", "eval-embedded")]
-    loop = str(RUNS / compat_name("train"))
     run = str(RUNS / compat_name("embedded"))
     places = {"RUN": run, "runs/a": evaluations[0], "runs/b": evaluations[1], "A": evaluations[0]}
     places |= {"B": evaluations[1]}
-    if command.text.startswith("spar train status"):
-        places["runs/mine"] = loop
     words = [places.get(word, word) for word in words]
+    if words[:2] == ["train", "status"] and len(words) == 3:
+        words[2] = str(RUNS / compat_name("train"))
     if "--id" in words:
         words[words.index("--id") + 1] = first_id(Path(run))
     if words[0] in ("decode", "eval", "sweep", "evolve") and "--limit" not in words:
@@ -297,6 +300,28 @@ def test_calls_in_python_blocks_have_the_arguments_that_they_name() -> None:
                 wrong.append(f"{page}:{line}: {name} has no {sorted(extra)}")
     assert wrong == []
     assert num_calls > 5
+
+
+@pytest.mark.parametrize("name", sorted(page.name for page in (ROOT / "docs").glob("own-*.md")))
+def test_python_of_the_pages_on_plug_ins_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run one after the other, on the engine `fake`."""
+    for function in ("search", "evaluate"):
+        monkeypatch.setattr(spar, function, on_the_fake_engine(getattr(spar, function)))
+    names: dict[str, Any] = {"__name__": "page"}
+    blocks = [code for page, _, code in python_blocks() if page == f"docs/{name}"]
+    assert blocks
+    for code in blocks:
+        exec(compile(code, name, "exec"), names)
+
+
+def on_the_fake_engine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the API without a model, on scripted text."""
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        settings.pop("model", None)
+        return function(*arguments, **settings, engine="fake")
+
+    return call
 
 
 def test_the_tables_of_exceptions_are_needed() -> None:
