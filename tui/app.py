@@ -40,7 +40,7 @@ class SparApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "spar"
-    COMMANDS = App.COMMANDS | {KeyCommands}
+    COMMANDS = {KeyCommands}  # noqa: RUF012  # as Textual declares it
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,6 +48,7 @@ class SparApp(App[None]):
         Binding("q", "leave", "Leave the screen", show=False),
         Binding("slash", "no_search", "Where the search is", show=False),
         Binding("T", "toggle_theme", "Dark or light", show=False),
+        Binding("colon", "commands", "Commands", key_display=":", show=False),
     ]
 
     def __init__(self, inputs: Inputs) -> None:
@@ -133,7 +134,11 @@ class SparApp(App[None]):
 
     def action_no_search(self) -> None:
         """Say where the search is."""
-        self.show_warning("/ searches in the list of a run's trees; this screen has no search")
+        self.show_warning("/ searches in the lists of runs and of trees; this screen has no search")
+
+    def action_commands(self) -> None:
+        """Open the command palette, as `^p` does."""
+        self.action_command_palette()
 
     def action_toggle_theme(self) -> None:
         """Switch between the dark and the light theme."""

@@ -1,34 +1,57 @@
-"""Commands of the command palette: every key binding of the screen, by its description."""
+"""Commands of the command palette: the keys of the screen, those of its footer first, then Textual's own commands.
+
+Keys that only move the cursor are not among them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
+from tui.widgets.motions import MOTION_ACTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """One entry of the palette."""
+
+    name: str
+    help: str
+    call: IgnoreReturnCallbackType
+
 
 class KeyCommands(Provider):
-    """The screen's own bindings as commands."""
+    """All commands, useful ones first."""
 
     async def discover(self) -> Hits:
         """All commands, shown before anything is typed."""
-        for name, key, callback in self._commands():
-            yield DiscoveryHit(name, callback, help=key)
+        for command in self._commands():
+            yield DiscoveryHit(command.name, command.call, help=command.help)
 
     async def search(self, query: str) -> Hits:
         """The commands that match the query."""
         matcher = self.matcher(query)
-        for name, key, callback in self._commands():
-            if (score := matcher.match(name)) > 0:
-                yield Hit(score, matcher.highlight(name), callback, help=key)
+        for command in self._commands():
+            if (score := matcher.match(command.name)) > 0:
+                yield Hit(score, matcher.highlight(command.name), command.call, help=command.help)
 
-    def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
+    def _commands(self) -> Iterator[_Command]:
+        bindings = sorted(
+            self.screen.active_bindings.values(),
+            key=lambda active: (not active.binding.show, active.node is self.app),
+        )
         seen: set[str] = set()
-        for node, binding, enabled, _ in self.screen.active_bindings.values():
-            if enabled and binding.description and binding.action not in seen:
-                seen.add(binding.action)
+        for node, binding, enabled, _ in bindings:
+            action = binding.action
+            is_moving = action.partition("(")[0] in MOTION_ACTIONS
+            if enabled and binding.description and action not in seen and not is_moving:
+                seen.add(action)
                 key = f"key: {self.app.get_key_display(binding)}"
                 name = binding.tooltip or binding.description
-                yield name, key, partial(self.app.run_action, binding.action, node)
+                yield _Command(name, key, partial(self.app.run_action, action, node))
+        for title, help_text, callback, *_ in self.app.get_system_commands(self.screen):
+            yield _Command(title, help_text, callback)

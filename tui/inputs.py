@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar.view.node_detail import Annotations
-from tui.index.rows import GroundTruth
+from tui.index.rows import Authority, GroundTruth
 
 if TYPE_CHECKING:
     from tui.play import Play
@@ -31,7 +31,7 @@ class Inputs:
     annotations_for: Callable[[Path], Annotations] = no_annotations
     """Returns the annotations of a run directory's nodes."""
     truth: GroundTruth | None = None
-    """Ground truth of an answer."""
+    """Ground truth of an answer, which counts more than the constraint checks of `annotations_for`."""
     play: Play | None = None
     """Runs the searches of the play screen; None disables the screen."""
     demo: Demo | None = None
@@ -40,3 +40,7 @@ class Inputs:
     """File with the state of the last session; None disables it."""
     resume: bool = False
     """Whether to resume the last session, as `spar tui` does without a path."""
+
+    def authority(self, directory: Path) -> Authority:
+        """Who says whether the responses of a run pass."""
+        return Authority(self.truth, self.annotations_for(directory).check)

@@ -11,20 +11,27 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
-from spar.types import Finding, Node, SearchTree
-from spar.view.node_detail import Annotations, ConstraintCheck
+from spar.record.outcomes import outcome_of, story
+from spar.record.run_log import read_starts
+from spar.record.run_outcomes import RunOutcomes
+from spar.store import LOCK
+from spar.types import SearchTree
+from spar.view.node_detail import Annotations
 from tui.index.query import query
-from tui.index.rows import Category, Filter, RowError, Sort, TreeRow
+from tui.index.rows import Authority, Category, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
+from tui.index.run_summary import is_locked
 from tui.inputs import Inputs
+from tui.tables.dashboard import RunProgress
+from tui.widgets.bars import seconds_text
 
 SLICE_SECONDS = 0.05
 """Length of a slice of work; between slices, the worker checks whether to stop."""
@@ -54,7 +61,7 @@ class RunView:
 
     def __init__(self, path: Path, index: TreeIndex, annotations: Annotations) -> None:
         self.path, self.index = path, index
-        self.annotations = Annotations(_with_examples(index, annotations), annotations.render)
+        self.annotations = Annotations(index.check, annotations.render)
         self.shown, self.sort = Filter(), Sort("number")
         self.numbers: array[int] = index.order(self.shown)
         """Numbers of the shown rows, in order."""
@@ -72,8 +79,9 @@ class RunView:
     def open(cls, path: Path, inputs: Inputs) -> Self:
         """Open a run directory or a file of trees; raises `UsageError` if it cannot be read."""
         directory = path if path.is_dir() else path.parent
-        index = TreeIndex.open(path, truth=inputs.truth)
-        return cls(path, index, inputs.annotations_for(directory))
+        annotations = inputs.annotations_for(directory)
+        index = TreeIndex.open(path, Authority(inputs.truth, annotations.check))
+        return cls(path, index, annotations)
 
     @property
     def directory(self) -> Path:
@@ -103,6 +111,21 @@ class RunView:
         self._counted = time.monotonic()
         return self.index.counts() != self.counts
 
+    def totals(self) -> RunOutcomes:
+        """What the searches did, as far as known."""
+        return self.index.totals()
+
+    def run_progress(self) -> RunProgress:
+        """What the run did, how far it is, and how long it may still take."""
+        totals, left, expected = self.totals(), "", None
+        if is_locked(self.directory / LOCK):
+            starts = read_starts(self.directory)
+            seconds = starts[-1].seconds_left(totals.trees, datetime.now(UTC)) if starts else None
+            left = "" if seconds is None else seconds_text(seconds)
+        if starts := read_starts(self.directory):
+            expected = starts[-1].total
+        return RunProgress(totals, expected, left, is_reading=not self.progress.done)
+
     def position_of(self, number: int) -> int | None:
         """The position of a row; None if it is not shown."""
         try:
@@ -129,6 +152,14 @@ class RunView:
                 if span := search_query.find(content):
                     return Match(where, content, *span)
         return None
+
+    def story(self, number: int) -> str:
+        """What the search of a tree did, in one line; empty if the tree cannot be read. Any thread may call it."""
+        with suppress(RowError):
+            tree = self.index.tree(number)
+            truth = self.index.row(number).truth
+            return story(outcome_of(tree, self.index.check, graded=truth))
+        return ""
 
     def failure(self, position: int, step: int) -> int | None:
         """The next position in a direction whose search failed; None if there is none."""
@@ -183,20 +214,3 @@ def raw_text(view: RunView, number: int) -> str:
     with suppress(RowError):
         return view.index.raw(number).decode("utf-8", "replace")
     return ""
-
-
-def _with_examples(index: TreeIndex, annotations: Annotations) -> ConstraintCheck:
-    """The verifier's result for a response; for an answer without one, the evaluation's verdicts."""
-
-    def verdicts(tree: SearchTree, node: Node) -> Sequence[Finding]:
-        own = annotations.check(tree, node) if annotations.check else ()
-        if own or node.id != tree.selected:
-            return own
-        stored = index.verdicts(tree.prompt.id)
-        return [
-            Finding(type=verdict.name, constraint=verdict.name, met=verdict.passed)
-            for verdict in stored
-            if verdict.passed is not None
-        ]
-
-    return verdicts

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from spar.config import DecodeConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
-from spar.types import SearchTree
 
 if TYPE_CHECKING:
     from tui.inputs import Inputs
@@ -72,18 +71,10 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
     return Inputs(
         paths=paths or (DEFAULT,),
         annotations_for=annotations_for,
-        truth=truth,
         demo=demo,
         state_file=default_path(),
         resume=not paths,
     )
-
-
-def truth(tree: SearchTree) -> bool | None:
-    """Whether the answer meets every constraint of its prompt; None without a verifier."""
-    from spar.verifiers import passes
-
-    return None if tree.answer is None else passes(tree.answer, tree.prompt)
 
 
 async def demo(directory: Path) -> None:

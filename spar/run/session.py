@@ -26,6 +26,7 @@ from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
 from spar.plugins import ENGINES
+from spar.record.run_log import start_line
 from spar.run.blocking import in_thread
 from spar.run.build import open_roles, search_settings, strategy_with
 from spar.run.engine_pool import EnginePool
@@ -342,6 +343,7 @@ class Run:
     @contextlib.contextmanager
     def _activity(self, engines: Engines, *, total: int, done: int) -> Iterator[None]:
         engines.ready = engines.ready or time.monotonic()
+        self.store.log(start_line(done, total))
         activity = Activity(
             total=total,
             done=done,

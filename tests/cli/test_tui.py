@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from spar.cli import run_tui
-from spar.cli.run_tui import WEB_DRIVER, demo, make_inputs, truth
+from spar.cli.run_tui import WEB_DRIVER, demo, make_inputs
 from spar.cli.run_tui import run as run_browser
 from spar.config import DecodeConfig
 from spar.errors import RunStopped, UsageError
 from spar.export.run import annotations_for
 from tests.tui.samples import solved_tree, trees, write_run
+from tui.index.row_summary import summarize_tree
 
 NANO = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 
@@ -68,13 +69,14 @@ def test_what_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (named.paths, named.resume) == ((tmp_path,), False)
 
 
-def test_truth() -> None:
+def test_truth(tmp_path: Path) -> None:
     """Of the answer, by the verifiers of its prompt; None where there are none, or no answer."""
     tree = solved_tree()
     with_meta = tree.model_copy(update={"prompt": tree.prompt.model_copy(update={"meta": NANO})})
-    assert truth(with_meta) is True
-    assert truth(tree) is None
-    assert truth(with_meta.model_copy(update={"selected": None})) is None
+    check = make_inputs(()).authority(tmp_path).check
+    unanswered = with_meta.model_copy(update={"selected": None})
+    rows = [summarize_tree(each, check=check) for each in (with_meta, tree, unanswered)]
+    assert [row.truth for row in rows] == [True, None, None]
 
 
 def test_annotations(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ async def test_a_tree_that_ends_appears(tmp_path: Path) -> None:
         await until(pilot, lambda: "45 of 45 trees" in screen_text(app), seconds=2.0)
         assert screen._number == 36 and cursor(app) == 8
         rows = screen_text(app).splitlines()
-        assert rows[6].lstrip().startswith("▸    37 ")
+        assert rows[9].startswith("│▸    37 ")
 
 
 async def test_a_running_run_is_followed(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ async def test_a_running_run_is_followed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", trees(3), ended=False)
     with locked(run / "run.lock"):
         async with browser(tmp_path) as (app, pilot):
-            assert "● running" in screen_text(app) and "66.7%" in screen_text(app)
+            assert "● running" in screen_text(app) and "66.7 %" in screen_text(app)
             append(run, solved_tree(3))
-            await until(pilot, lambda: "75.0%" in screen_text(app))
+            await until(pilot, lambda: "75.0 %" in screen_text(app))
             assert "1 running" in screen_text(app)
 
 
@@ -125,7 +125,7 @@ async def test_a_line_that_holds_no_tree(tmp_path: Path) -> None:
         handle.write(solved_tree(2).to_json()[:100])
     async with browser(run, size=(120, 24)) as (app, pilot):
         text = screen_text(app)
-        assert text.count("no tree") == 4 and "7 no tree 3" in text
+        assert text.count("no tree") == 4 and "9 no tree 3" in text
         assert "schema version 99" in text and "truncated or corrupt" in text
         await pilot.press("j")
         await open_tree(app, pilot)

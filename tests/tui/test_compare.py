@@ -22,7 +22,7 @@ from tui.app import SparApp
 from tui.compare.comparison import OUTCOMES, PAIR_FILTERS, Comparison, Outcome, PairFilter, count_of
 from tui.compare.pair import pair_sections, pair_title
 from tui.index.columns import Columns
-from tui.index.rows import GroundTruth
+from tui.index.rows import Authority, GroundTruth
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 from tui.screens.compare import CompareScreen
@@ -52,7 +52,7 @@ def answered(number: int, response: str, yes: int | None) -> SearchTree:
 
 def opened(left: Path, right: Path, truth: GroundTruth | None = None) -> Comparison:
     """A comparison that is completely read."""
-    comparison = Comparison(*(TreeIndex.open(path, truth=truth) for path in (left, right)))
+    comparison = Comparison(*(TreeIndex.open(path, Authority(truth)) for path in (left, right)))
     while not comparison.work(0.5):
         pass
     comparison.update()

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spar.errors import UsageError
-from spar.record.evaluation import Verdict
 from spar.store import RunStore, read_trees
-from spar.types import SCHEMA_VERSION, SearchTree
+from spar.types import SCHEMA_VERSION, Finding, SearchTree
 from tests.strategies import any_text, trees
 from tests.test_store import manifest
 from tests.tui.tree_files import (
@@ -29,7 +28,7 @@ from tests.tui.tree_files import (
 )
 from tui.index import scan, search
 from tui.index.row_summary import MAX_LINE_BYTES, quick_summary, summarize_tree
-from tui.index.rows import FileChanged, Filter, RowError, Sort, TreeRow
+from tui.index.rows import Authority, FileChanged, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex, shared_rows
 
 
@@ -433,7 +432,7 @@ def test_ground_truth_of_a_program(path: Path, early: bool) -> None:
         tree("unknown", response="perhaps"),
         tree("unjudged", response="no", votes=None),
     ]
-    index = TreeIndex.open(write(path, *made), truth=_truth)
+    index = TreeIndex.open(write(path, *made), Authority(_truth))
     rows = index.rows(range(6)) if early else []
     finish(index)
     rows = rows or index.rows(range(6))
@@ -448,7 +447,7 @@ def test_ground_truth_of_a_program(path: Path, early: bool) -> None:
 def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
     """Results of an evaluation take precedence, even if they are written later."""
     path = write(tmp_path / "trees.jsonl", tree("a"), tree("b", response="no"), tree("c"))
-    index = TreeIndex.open(tmp_path, truth=_truth)
+    index = TreeIndex.open(tmp_path, Authority(_truth))
     finish(index)
     assert [row.truth for row in index.rows(range(3))] == [None, False, None]
     verdict = {"name": "n", "passed": False, "why": "w"}
@@ -462,11 +461,12 @@ def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
     index.refresh()
     assert [row.truth for row in index.rows(range(3))] == [False, False, None]
     assert shown(index, Filter("judge-wrong")) == [0, 1]
-    assert index.verdicts("a") == (
-        Verdict(name="n", passed=False, why="w"),
-        Verdict(name="m", passed=None),
-    )
-    assert index.verdicts("c") == ()
+    answer = index.tree(0).nodes[1]
+    assert index.check(index.tree(0), answer) == (Finding(type="n", constraint="n", met=False),)
+    assert index.check(index.tree(0), index.tree(0).nodes[0]) == ()
+    assert index.check(index.tree(2), answer) == ()
+    finish(index)
+    assert index.totals().failing_types()[0][0] == "n"
     fresh = summarised(tmp_path)
     assert [row.truth for row in fresh.rows(range(3))] == [False, None, None]
 

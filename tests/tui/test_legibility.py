@@ -90,11 +90,11 @@ async def test_a_run_without_a_judge_has_not_failed(tmp_path: Path) -> None:
     """The list of runs and the list of trees say that nothing was judged, and count nothing as unsolved."""
     write_run(tmp_path / "greedy", map(unjudged, range(3)), strategy="greedy", budget=1)
     async with browser(tmp_path) as (app, pilot):
-        assert "no judge was called" in screen_text(app) and "0.0%" not in screen_text(app)
+        assert "no judge was called" in screen_text(app) and "0.0 %" not in screen_text(app)
         await open_trees(app, pilot)
         text = screen_text(app)
-        assert "3 unsolved 0" in text and "6 not judged 3" in text and "judge wrong" not in text
-        assert text.count("not judged") == 4 and "exhausted" not in text
+        assert "3 unsolved 0" in text and "8 not judged 3" in text and "judge wrong" not in text
+        assert text.count("not judged") == 5 and "exhausted" not in text
         await pilot.press("n")
         await until(pilot, lambda: notified(app, "no failure below"))
 
@@ -106,7 +106,7 @@ async def test_a_killed_run_says_how_far_it_came(tmp_path: Path) -> None:
     async with browser(tmp_path, size=(120, 24), truth=lambda tree: tree.solved) as (app, pilot):
         await until(pilot, lambda: "3/30" in screen_text(app))
         text = screen_text(app)
-        assert "■ stopped" in text and text.count("66.7%") == 2
+        assert "■ stopped" in text and "66.7 %" in text
         assert "to resume, run its command again with --out" in text
 
 

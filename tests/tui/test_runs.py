@@ -5,18 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spar import decode
 from spar.errors import UsageError
 from spar.files import locked
 from spar.manifest import Manifest
+from spar.record.run_log import read_starts, start_line
 from spar.store import RunStore
 from tests.tui.tree_files import tree
 from tui.index.run_list import RunWalk, WalkLimits
 from tui.index.run_summary import RunSummary, is_locked, read_run
+from tui.index.scores import MetricValue
 
 TOTALS = {"trees": 4, "solved": 3, "completion_tokens": 900, "passed_after": 0.5}
 
@@ -66,7 +70,55 @@ def test_a_finished_run(tmp_path: Path) -> None:
         truth=0.5,
         tokens=900,
         date="2026-01-02",
+        prompts="p.jsonl",
     )
+
+
+def test_a_run_with_a_judge_and_costs(tmp_path: Path) -> None:
+    """Before and after with the error, and what a prompt cost; a run of one response a prompt has no before."""
+    more = {"passed_before": 0.25, "passed_after_stderr": 0.1, "calls": 20, "nodes": 9}
+    run = read(make(tmp_path / "a", {**TOTALS, **more}, judge="votes", prompts="--prompt Say hi."))
+    assert (run.before, run.truth, run.error, run.calls) == (0.25, 0.5, 0.1, 20)
+    assert (run.judge, run.prompts, run.tokens_each, run.budget) == ("votes", "Say hi.", 225, 15)
+    greedy = read(make(tmp_path / "b", {**TOTALS, **more, "nodes": 4}))
+    assert (greedy.before, greedy.truth, greedy.budget) == (None, 0.5, None)
+
+
+def test_the_starts_of_a_run(tmp_path: Path) -> None:
+    """Its log says how many prompts it has, when it was started, and whether it was resumed; other lines are skipped."""
+    make(tmp_path / "a", None)
+    log = tmp_path / "a" / "log.txt"
+    line = "2026-01-02T10:00:00+00:00 {}\n"
+    log.write_text(line.format(start_line(0, 60)) + line.format("started: many") + "started\n")
+    run = read(tmp_path / "a")
+    assert (run.expected, run.is_resumed, len(run.starts)) == (60, False, 1)
+    assert run.starts[0].seconds_left(0, run.starts[0].at) is None
+    later = run.starts[0].at + timedelta(seconds=30)
+    assert run.starts[0].seconds_left(15, later) == 90
+    log.write_text(log.read_text() + line.format(start_line(1, 60)))
+    assert read(tmp_path / "a").is_resumed
+
+
+def test_a_run_logs_its_starts(tmp_path: Path) -> None:
+    """A run writes the line that the list of runs reads."""
+    for limit in (1, 2):
+        decode(limit=limit, out=tmp_path / "a", engine="fake", strategy="best-of-n", budget=2)
+    starts = read_starts(tmp_path / "a")
+    assert [(start.done, start.total) for start in starts] == [(0, 1), (1, 2)]
+
+
+def test_the_metrics_of_an_evaluation(tmp_path: Path) -> None:
+    """All over all examples, without those of groups; the first one is the run's."""
+    make(tmp_path / "a", benchmark="ifeval")
+    metric = {"value": 0.5, "stderr": 0.1, "n": 4}
+    metrics = {"prompt": metric, "prompt/length": metric, "words": {**metric, "value": 7}, "odd": 3}
+    put(tmp_path / "a" / "results.json", {"metrics": metrics, "units": {"words": "words"}})
+    run = read(tmp_path / "a")
+    assert [(m.name, m.last) for m in run.metrics] == [
+        ("prompt", MetricValue(0.5, 0.1)),
+        ("words", MetricValue(7, 0.1, "words")),
+    ]
+    assert (run.before, run.truth, run.error) == (None, 0.5, 0.1)
 
 
 def test_a_running_run(tmp_path: Path) -> None:

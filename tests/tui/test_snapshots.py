@@ -59,6 +59,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SparApp:
         handle.write("{cut\n")
     write_run(Path("runs/greedy"), trees(3), strategy="greedy", budget=1)
     write_run(Path("runs/loop"), [], begins="rft")
+    write_run(Path("runs/loop/iteration-1/search"), trees(2))
     (write_run(Path("runs/other"), []) / "run.json").write_text('{"schema_version": 99}')
     annotations = Annotations(check=constraints, render=lambda tree, node: tree.prompt.messages)
     wrong = lambda tree: tree.stop != "solved" if tree.prompt.id == "prompt-0" else tree.solved  # noqa: E731
@@ -71,6 +72,8 @@ SCREENS = {
     "runs": ["space"],
     "trees": ["enter", "n"],
     "unsolved": ["enter", "3", "s"],
+    "constraints": ["enter", "c"],
+    "unfolded": ["G", "k", "right"],
     "tree": ["enter", "enter"],
     "full": ["enter", "enter", "d", "p", "l"],
     "fault": ["enter", "enter", "G"],
@@ -86,6 +89,19 @@ SCREENS = {
 def test_screen(snap_compare: Compare, app: SparApp, screen: str, size: tuple[int, int]) -> None:
     """The screen matches its snapshot."""
     assert snap_compare(app, run_before=press(*SCREENS[screen]), terminal_size=size)
+
+
+@pytest.mark.parametrize("colour", ["dark", "light", "NO_COLOR"])
+@pytest.mark.parametrize("screen", ["runs", "trees"])
+def test_wide_screen(
+    snap_compare: Compare, app: SparApp, monkeypatch: pytest.MonkeyPatch, screen: str, colour: str
+) -> None:
+    """The list of runs and the dashboard of one on a large screen, light and without colours too."""
+    if colour == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+        app = SparApp(app.inputs)
+    keys = [*(["T"] if colour == "light" else []), *SCREENS[screen]]
+    assert snap_compare(app, run_before=press(*keys), terminal_size=(200, 50))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

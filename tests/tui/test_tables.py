@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,18 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+from spar.record.run_log import RunStart
 from spar.view.node_detail import Section
 from tests.hostile import hostile_text
 from tests.tui.samples import trees, write_run
 from tests.view.test_text import unseen
 from tui.clipboard import file_name
-from tui.index.rows import Filter, IndexProgress, RowCounts, Sort, TreeRow
+from tui.index.rows import Category, Filter, IndexProgress, RowCounts, Sort, TreeRow
 from tui.index.run_summary import RunSummary
+from tui.index.scores import MetricHistory, MetricValue
 from tui.index.watcher import RunWatcher, is_openable
 from tui.run_view import failed
-from tui.tables.runs import run_cells, run_detail, run_name, sort_runs
-from tui.tables.trees import COLUMNS, kind_choices, status, tree_cells
-from tui.widgets.bars import abbreviate
+from tui.tables.run_lines import RunLine, RunOrder, run_lines, sort_runs
+from tui.tables.runs import COLUMNS as RUN_COLUMNS
+from tui.tables.runs import run_cells, run_detail, run_name
+from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
+from tui.widgets.bars import abbreviate, seconds_text
 from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT, NodeOptions, select_sections
 from tui.widgets.table import Table
 
@@ -112,19 +118,29 @@ def test_status() -> None:
     assert "summarising 50 %" in status(summarising, Filter(), usual, 200).plain
 
 
-def test_kinds() -> None:
-    """In the order of the keys."""
-    choices = kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 1, unjudged=4))
-    assert [(choice.title, choice.number) for choice in choices] == [
-        ("all", 9),
-        ("solved", 5),
-        ("unsolved", 3),
-        ("faults", 2),
-        ("judge wrong", 1),
-        ("not judged", 4),
-        ("no tree", 1),
-    ]
-    assert len(kind_choices(RowCounts(9, 5, 3, 2, 1, 8, 6, 0))) == 5
+COUNTS = RowCounts(9, 5, 3, 2, 1, 8, 6, 1, unjudged=4, fixed=3, answers_passed=6, answers_failed=2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown", "titles"),
+    [
+        (COUNTS, "all", "all solved unsolved fixed judge-wrong faults not-judged no-tree"),
+        (RowCounts(9, 5, 4, 0, 0, 0, 0, 0), "all", "all solved unsolved"),
+        (RowCounts(9, 5, 4, 0, 0, 0, 0, 0), "faults", "all solved unsolved faults"),
+        (
+            replace(COUNTS, rows=4, faults=0),
+            "all",
+            "all passed failed fixed judge-wrong not-judged no-tree",
+        ),
+        (RowCounts(4, 0, 0, 0, 0, 0, 0, 0, unjudged=4), "all", "all solved unsolved not-judged"),
+    ],
+)
+def test_kinds(counts: RowCounts, shown: Category, titles: str) -> None:
+    """In the order of the keys, only those with trees; without a judge, by ground truth; the shown one is among them."""
+    choices = kind_choices(counts, shown)
+    assert " ".join(choice.title.replace(" ", "-") for choice in choices) == titles
+    assert all(kind_of(choice.key, counts) == choice.name for choice in choices)
+    assert choices[0].number == counts.rows
 
 
 @pytest.mark.parametrize(
@@ -136,28 +152,64 @@ def test_short(number: int, shown: str) -> None:
 
 
 def test_run_cells() -> None:
-    """Each model once, by its own name; shares in per cent; a mark."""
-    assert plain(run_cells(RUN, [Path("runs")], marked=True)) == {
+    """Each model once, by its own name; shares in per cent, before and after; cost a prompt; a mark."""
+    run = replace(RUN, before=0.125, error=0.05, judge="votes", prompts="p.jsonl")
+    assert plain(run_cells(RunLine(run), [Path("runs")], marked=True)) == {
         "mark": "*",
-        "name": "a",
+        "name": "  a",
         "state": "✓ finished",
-        "kind": "decode",
-        "strategy": "bfs",
-        "budget": "15",
+        "strategy": "bfs 15",
+        "prompts": "p.jsonl",
         "model": "tiny, big",
+        "judge": "votes",
         "trees": "1000",
-        "solved": "50.0%",
-        "truth": "25.0%",
-        "tokens": "2M",
+        "solved": "50.0 %",
+        "pass": "12.5 → 25.0 %",
+        "error": "±5.0",
+        "cost": "2500 tok",
         "date": "2025-06-01 12:00",
     }
     broken = RunSummary(Path("runs/b"), "decode", "broken", "not [b]JSON")
-    assert plain(run_cells(broken, [], marked=False)) == {
-        "name": "runs/b",
-        "state": "✗ broken",
-        "kind": "decode",
-    }
-    assert run_detail(broken).plain == "runs/b\n\nnot [b]JSON"
+    shown = plain(run_cells(RunLine(broken), [], marked=False))
+    assert shown == {"name": "  runs/b", "state": "✗ broken"}
+    details = [line.split(maxsplit=1) for line in run_detail(broken).plain.split("\n")]
+    assert details == [["state", "not [b]JSON"], ["folder", "runs/b"]]
+
+
+def test_a_run_in_progress_says_how_long_it_takes() -> None:
+    """At the rate since its last start; before the first tree it is only running, and a resumed one is marked."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    starts = (RunStart(at, 0, 60), RunStart(at, 20, 60))
+    run = replace(RUN, state="running", trees=25, expected=60, starts=starts)
+    now = at + timedelta(seconds=20)
+    cells = plain(run_cells(RunLine(run), [], marked=False, now=now))
+    assert (cells["state"], cells["trees"]) == ("● 2 min left", "25/60")
+    first = plain(run_cells(RunLine(replace(run, trees=20)), [], marked=False, now=now))
+    assert first["state"] == "● running ↻"
+    finished = plain(run_cells(RunLine(replace(run, state="finished")), [], marked=False))
+    assert finished["state"] == "✓ finished ↻"
+    loop = replace(RUN, kind="training", state="running", stage="1/search")
+    assert plain(run_cells(RunLine(loop), [], marked=False))["state"] == "● 1/search"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (120, "2 min"), (9000, "2 h"), (2e5, "2 days")],
+)
+def test_seconds_text(seconds: float, text: str) -> None:
+    """In the largest unit that is at least one and a half of."""
+    assert seconds_text(seconds) == text
+
+
+def test_run_detail_has_every_metric_with_its_error() -> None:
+    """A loop's from the first to the last measurement, one in another unit as it is."""
+    value = partial(MetricValue, stderr=0.02)
+    metrics = (
+        MetricHistory("ifeval pass", (value(0.5), None, value(0.75))),
+        MetricHistory("words", (value(12.5, unit="words"),)),
+    )
+    text = run_detail(replace(RUN, kind="training", metrics=metrics)).plain
+    assert "ifeval pass 50.0 → 75.0 ± 2.0 %, words 12.50 ± 0.02 words" in text
 
 
 @pytest.mark.parametrize(
@@ -170,16 +222,54 @@ def test_run_name(directory: str, root: str, name: str) -> None:
 
 
 def test_sort_runs() -> None:
-    """Sorted by value, runs without one last in both directions."""
+    """Sorted by value, runs without one last in both directions; newest first without a column."""
     runs = [
-        replace(RUN, directory=Path(name), solved=s)
-        for name, s in zip("abc", (0.5, None, 0.1), strict=True)
+        replace(RUN, directory=Path(name), solved=s, date=f"2026-01-0{at}")
+        for at, (name, s) in enumerate(zip("abc", (0.5, None, 0.1), strict=True), start=1)
     ]
-    for descending, order in ((False, "cab"), (True, "acb")):
-        found = sort_runs(runs, "solved", descending=descending)
+    for column, descending, order in (
+        ("solved", False, "cab"),
+        ("solved", True, "acb"),
+        ("name", True, "cba"),
+        (None, False, "cba"),
+    ):
+        found = sort_runs(runs, RunOrder(column, descending))
         assert "".join(str(run.directory) for run in found) == order
-    assert sort_runs(runs, None, descending=False) == runs
-    assert [str(r.directory) for r in sort_runs(runs, "name", descending=True)] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("column", [column.name for column in RUN_COLUMNS[1:]])
+def test_runs_are_sorted_by_every_column(column: str) -> None:
+    """Also those without any value."""
+    runs = [RUN, RunSummary(Path("b"), "decode", "broken")]
+    assert len(sort_runs(runs, RunOrder(column, descending=True))) == 2
+
+
+LOOP = replace(RUN, directory=Path("loop"), kind="training", date="2026-01-02")
+STAGES = [
+    replace(RUN, directory=Path("loop") / name, parent=LOOP.directory, date=f"2026-01-{day}")
+    for name, day in (("search", "05"), ("draft", "04"))
+]
+ORDER = [RUN, *STAGES, LOOP]
+
+
+@pytest.mark.parametrize(
+    ("opened", "text", "shown"),
+    [
+        ((), "", ["loop", "a"]),
+        ((LOOP.directory,), "", ["loop", "loop/draft", "loop/search", "a"]),
+        ((), "SEARCH", ["loop", "loop/search"]),
+        ((), "runs/a", ["a"]),
+        ((), "nothing", []),
+    ],
+)
+def test_stages_are_folded_into_their_run(
+    opened: tuple[Path, ...], text: str, shown: list[str]
+) -> None:
+    """They are shown in the order of their starts below the opened run, or if they alone have the text."""
+    lines = run_lines(ORDER, opened, text)
+    assert [str(line.run.directory).removeprefix("runs/") for line in lines] == shown
+    assert [line.level for line in lines] == [name.count("/") for name in shown]
+    assert all(line.num_stages == 2 for line in lines if line.run is LOOP)
 
 
 @given(hostile_text, st.integers(0, 10**9))
@@ -197,8 +287,8 @@ def test_no_cell_styles_or_moves(text: str) -> None:
     rows = [replace(ROW, title=text), TreeRow(0, error=text)]
     cells = [cell for row in rows for cell in tree_cells(row).values()]
     run = replace(RUN, directory=Path("runs") / (text.replace("\x00", "") or "r"), strategy=text)
-    run = replace(run, models=((text, text),), date=text, reason=text, benchmark=text)
-    cells += run_cells(run, [Path("runs")], marked=False).values()
+    run = replace(run, models=((text, text),), date=text, reason=text, prompts=text)
+    cells += run_cells(RunLine(run), [Path("runs")], marked=False).values()
     cells += [run_detail(run), status(PROGRESS, Filter(text=text), Sort("number"), 1)]
     assert not unseen("".join(cell.plain for cell in cells))
 

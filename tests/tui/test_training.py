@@ -21,6 +21,7 @@ from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, scrol
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
 from tui.app import SparApp
+from tui.index.scores import MetricHistory, MetricValue, ScoreTable, read_scores
 from tui.inputs import Inputs
 from tui.screens.runs import RunsScreen
 from tui.screens.training import TrainingScreen
@@ -37,13 +38,9 @@ from tui.tables.training import (
 from tui.training.examples import BLOCK, TrainingData, TrainingExample, read_example
 from tui.training.status import (
     ExampleSource,
-    MetricHistory,
-    MetricValue,
-    ScoreTable,
     TrainingRound,
     read_loss_curves,
     read_rounds,
-    read_scores,
     read_status,
     source_of,
 )

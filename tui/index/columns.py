@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from array import array
 from itertools import compress
+from operator import and_
 from typing import Any, get_args
 
+from spar.record.outcomes import Change
 from spar.types import Stop
+from tui.index.failing_types import FailingTypes
 from tui.index.row_summary import QuickSummary, RowSummary
 from tui.index.rows import Category, RowCounts, Sort, TreeRow, is_judged
 
@@ -21,6 +24,8 @@ FAULTS, SUMMARISED, BAD, JUDGED, PASSED, UNJUDGED = 4, 8, 16, 32, 64, 128
 """`JUDGED`: the answer has a verdict. `UNJUDGED`: no judge was called for the whole tree."""
 UNKNOWN, RIGHT, WRONG = 0, 1, 2
 """Ground truth of an answer."""
+CHANGES: tuple[Change | None, ...] = (None, *get_args(Change))
+"""What became of the first draft, by its code in the column."""
 NO_ID = -1
 """`hash` of a string is never -1."""
 LARGEST = 2**63 - 1
@@ -31,7 +36,9 @@ class Columns:
 
     def __init__(self) -> None:
         self.starts, self.lengths, self.ids = array("q"), array("q"), array("q")
-        self.flags, self.truths = bytearray(), bytearray()
+        self.flags, self.truths, self.changes = bytearray(), bytearray(), bytearray()
+        self.failing = FailingTypes()
+        """Types of the constraints that each answer does not meet."""
         self.score, self.seconds = array("d"), array("d")
         self.nodes, self.depth = array("q"), array("q")
         self.tokens, self.faults = array("q"), array("q")
@@ -48,16 +55,17 @@ class Columns:
             column.append(-1)
         self.flags.append(0)
         self.truths.append(UNKNOWN)
+        self.changes.append(UNKNOWN)
+        self.failing.append()
         self.reset(self._count, start, length)
         self._count += 1
         return self._count - 1
 
     def reset(self, number: int, start: int, length: int) -> None:
         """Assign a row to another line, about which nothing is known yet."""
-        self.flags[number], self.truths[number] = 0, UNKNOWN
+        self.flags[number] = 0
+        self._forget(number)
         self.starts[number], self.lengths[number] = start, length
-        for column in self._values():
-            column[number] = -1
 
     def set_quick_summary(self, number: int, seen: QuickSummary) -> None:
         """Fill the columns that the start and the end of a line give."""
@@ -67,9 +75,8 @@ class Columns:
 
     def mark_bad(self, number: int) -> None:
         """Mark a line that is not a tree."""
-        self.flags[number], self.truths[number] = BAD | SUMMARISED, UNKNOWN
-        for column in self._values():
-            column[number] = -1
+        self.flags[number] = BAD | SUMMARISED
+        self._forget(number)
 
     def set_summary(self, number: int, row: RowSummary) -> None:
         """Fill all columns."""
@@ -83,6 +90,8 @@ class Columns:
         self.score[number] = -1.0 if row.score is None else row.score
         self.seconds[number] = row.seconds
         self.truths[number] = encode_truth(row.truth)
+        self.changes[number] = CHANGES.index(row.outcome.change)
+        self.failing.set(number, row.failing)
         self._store_text(number, row.prompt_id, row.title)
         judged = row.passed is not None
         flags = STOPS.index(row.stop) + 1 | FAULTS * bool(row.faults) | JUDGED * judged
@@ -104,6 +113,8 @@ class Columns:
             faults=self.faults[number],
             truth=None if truth == UNKNOWN else truth == RIGHT,
             judge_wrong=bool(_WRONG[flags] & (1 << truth)),
+            change=CHANGES[self.changes[number]],
+            failing=self.failing.of(number),
             seconds=self.seconds[number],
         )
 
@@ -111,20 +122,35 @@ class Columns:
         """A summarised row's prompt on one line."""
         return self._slice(number, self._id_length[number], self._title_length[number])
 
-    def select(self, show: Category) -> array[int]:
-        """Numbers of the rows of a category, as far as known."""
+    def select(self, show: Category, constraint: str = "") -> array[int]:
+        """Numbers of the rows of a category, of those that fail a constraint type if one is named, as far as known."""
         mask = self._mask(show)
+        if constraint:
+            mask = bytes(map(and_, mask, self.failing.rows_with(constraint)))
         return array("q", compress(range(len(mask)), mask))
 
     def counts(self) -> RowCounts:
         """Number of rows by category, as far as known."""
-        rows, truths = len(self), self.truths[: len(self)]
-        solved, unsolved, faults, wrong, unjudged, broken = (
-            self._mask(show).count(1) for show in get_args(Category)[1:]
+        truths, counts = (
+            self.truths[: len(self)],
+            {show: self._mask(show).count(1) for show in get_args(Category)[1:]},
         )
         passed, failed = truths.count(RIGHT), truths.count(WRONG)
-        verified = passed + failed
-        return RowCounts(rows, solved, unsolved, faults, wrong, verified, passed, broken, unjudged)
+        return RowCounts(
+            rows=len(self),
+            solved=counts["solved"],
+            unsolved=counts["unsolved"],
+            faults=counts["faults"],
+            judge_wrong=counts["judge-wrong"],
+            verified=passed + failed,
+            passed=passed,
+            broken=counts["no-tree"],
+            unjudged=counts["unjudged"],
+            fixed=counts["fixed"],
+            regressed=counts["broken"],
+            answers_passed=counts["passed"],
+            answers_failed=counts["failed"],
+        )
 
     def num_tokens(self) -> int:
         """Tokens generated for all rows, as far as known."""
@@ -163,7 +189,16 @@ class Columns:
         if show == "judge-wrong":
             pairs = zip(flags, self.truths, strict=False)
             return bytes(_WRONG[flag] >> truth & 1 for flag, truth in pairs)
+        if show in _CHANGE_TABLES:
+            return self.changes[: len(self)].translate(_CHANGE_TABLES[show])
         return flags.translate(_TABLES[show])
+
+    def _forget(self, number: int) -> None:
+        """Clear all columns of a row but its flags and its place in the file."""
+        self.truths[number] = self.changes[number] = UNKNOWN
+        self.failing.set(number, ())
+        for column in self._values():
+            column[number] = -1
 
     def _values(self) -> tuple[array[int] | array[float], ...]:
         numbers = (self.ids, self.nodes, self.depth, self.tokens, self.faults)
@@ -191,6 +226,11 @@ def _table(mask: int, expected: int) -> bytes:
     return bytes(flag & mask == expected for flag in range(256))
 
 
+def _changes(*changes: Change) -> bytes:
+    """For each code of a change, 1 if it is one of these."""
+    return bytes(code < len(CHANGES) and CHANGES[code] in changes for code in range(256))
+
+
 _STOP_PLACE = tuple((flag & STOP) - 1 if flag & STOP else None for flag in range(256))
 _TRUTH_PLACE = (None, 1, 0)
 _SOLVED = STOPS.index("solved") + 1
@@ -202,7 +242,13 @@ _TABLES: dict[Category, bytes] = {
     ),
     "faults": _table(FAULTS, FAULTS),
     "unjudged": _table(UNJUDGED, UNJUDGED),
-    "broken": _table(BAD, BAD),
+    "no-tree": _table(BAD, BAD),
+}
+_CHANGE_TABLES: dict[Category, bytes] = {
+    "fixed": _changes("fixed"),
+    "broken": _changes("broken"),
+    "passed": _changes("fixed", "passed"),
+    "failed": _changes("broken", "failed"),
 }
 _WRONG = bytes(
     (1 << (WRONG if flag & PASSED else RIGHT)) if flag & JUDGED else 0 for flag in range(256)

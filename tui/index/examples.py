@@ -15,6 +15,7 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.record.evaluation import Verdict
+from spar.types import Finding
 from tui.index.cooperative import Throttle
 from tui.index.source import Source
 
@@ -69,6 +70,14 @@ class Examples:
         values = row.get("verdicts")
         values = values if row.get("id") == prompt_id and isinstance(values, list) else []
         return tuple(verdict for value in values if (verdict := _verdict(value)))
+
+    def findings(self, prompt_id: str) -> tuple[Finding, ...]:
+        """The verdicts on the answer to a prompt that are known, as findings."""
+        return tuple(
+            Finding(type=verdict.name, constraint=verdict.name, met=verdict.passed)
+            for verdict in self.verdicts(prompt_id)
+            if verdict.passed is not None
+        )
 
     def close(self) -> None:
         """Close the file."""

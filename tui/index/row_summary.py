@@ -9,15 +9,14 @@ another order; then `quick_summary` returns None, and only `summarize_tree` work
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from spar.types import SCHEMA_VERSION, SearchTree, Stop, Usage
+from spar.record.outcomes import ConstraintCheck, Outcome, outcome_of
+from spar.types import SCHEMA_VERSION, SearchTree, Stop
 from tui.index.rows import TITLE_CHARACTERS, GroundTruth, RowError
 
 HEAD_BYTES, TAIL_BYTES = 512, 2048
@@ -61,6 +60,9 @@ class RowSummary:
     passed: bool | None
     """Whether the judge passed the answer; None without a judgement."""
     truth: bool | None
+    failing: tuple[str, ...]
+    outcome: Outcome
+    """What the search did."""
 
 
 def quick_summary(head: bytes, tail: bytes) -> QuickSummary | None:
@@ -108,38 +110,43 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def summarize_tree(tree: SearchTree, truth: GroundTruth | None = None) -> RowSummary:
-    """Summarize a tree; a broken reference in it counts as no answer."""
-    nodes = tree.nodes
-    index = tree.selected
-    answer = nodes[index] if index is not None and 0 <= index < len(nodes) else None
-    judgement = answer.judgement if answer else None
-    if judgement and math.isnan(judgement.score):
-        judgement = None
+def summarize_tree(
+    tree: SearchTree, truth: GroundTruth | None = None, check: ConstraintCheck | None = None
+) -> RowSummary:
+    """Summarize a tree; a broken reference in it counts as no answer.
+
+    Parameters
+    ----------
+    truth:
+        Ground truth of the answer, which counts more than `check`.
+    check:
+        Ground truth of a response, constraint by constraint.
+    """
+    nodes, index = tree.nodes, tree.selected
+    is_answered = index is not None and 0 <= index < len(nodes)
+    graded = truth(tree) if truth and is_answered else None
+    outcome = outcome_of(tree, check, graded=graded)
+    answer = outcome.after
     return RowSummary(
         prompt_id=tree.prompt.id,
         title=joined_lines(tree.prompt.messages[-1].content),
         stop=tree.stop,
-        score=judgement.score if judgement else None,
+        score=answer.score,
         num_nodes=len(nodes),
         depth=max((node.depth for node in nodes), default=0),
-        tokens=sum(usage.completion_tokens for usage in _usages(tree)),
+        tokens=outcome.usage.completion_tokens,
         faults=len(tree.faults),
         seconds=tree.seconds,
-        passed=judgement.passed(tree.gate) if judgement else None,
-        truth=truth(tree) if truth and answer else None,
+        passed=answer.judge,
+        truth=answer.truth if is_answered else None,
+        failing=tuple(dict.fromkeys(finding.type for finding in answer.failing)),
+        outcome=outcome,
     )
 
 
 def joined_lines(text: str) -> str:
     """A text's lines joined by spaces, truncated to `TITLE_CHARACTERS`."""
     return _BREAKS.sub(" ", text[: 4 * TITLE_CHARACTERS].strip())[:TITLE_CHARACTERS]
-
-
-def _usages(tree: SearchTree) -> Iterator[Usage]:
-    yield from (node.usage for node in tree.nodes)
-    yield from (fault.usage for fault in tree.faults)
-    yield from tree.cancelled_usage.values()
 
 
 def _check_version(value: dict[str, Any]) -> None:

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from spar.errors import UsageError
+from spar.record.outcomes import Change, ConstraintCheck
 from spar.types import SearchTree, Stop
 
 TITLE_CHARACTERS = 200
 """Maximum characters of a title."""
 
-Category = Literal["all", "solved", "unsolved", "faults", "judge-wrong", "unjudged", "broken"]
-"""Categories of trees to filter by. `unjudged`: answered, and no judge was called, as greedy decoding does."""
+# fmt: off
+Category = Literal[
+    "all", "solved", "unsolved", "fixed", "broken", "judge-wrong", "faults", "unjudged", "no-tree", "passed", "failed"
+]
+# fmt: on
+"""Categories of trees to filter by.
+
+`solved`: the judge passed a node. `fixed`, `broken`: the first draft fails and the answer passes, or the other way round.
+`unjudged`: answered, and no judge was called, as greedy decoding does. `passed`, `failed`: the answer, by ground truth
+where it is known, else by the judge."""
 
 # fmt: off
 SortKey = Literal[
@@ -42,6 +51,16 @@ class GroundTruth(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Authority:
+    """Who says whether responses pass, beside an evaluation's results."""
+
+    truth: GroundTruth | None = None
+    """Ground truth of an answer, which counts more than `check`."""
+    check: ConstraintCheck | None = None
+    """Ground truth of a response, constraint by constraint."""
+
+
+@dataclass(frozen=True, slots=True)
 class TreeRow:
     """One line of a file of trees, as a row of a table."""
 
@@ -64,6 +83,10 @@ class TreeRow:
     """Whether the answer passes by ground truth; None if unknown."""
     judge_wrong: bool = False
     """Whether the judge and the ground truth disagree on the answer."""
+    change: Change | None = None
+    """What became of the first draft."""
+    failing: tuple[str, ...] = ()
+    """Types of the constraints that the answer does not meet."""
     seconds: float = 0.0
     """Wall-clock time of the search."""
     error: str | None = None
@@ -84,6 +107,8 @@ class Filter:
     """Text to find in the prompt, its id or a response. Case matters only if it has capitals."""
     regex: bool = False
     """`text` is a regular expression, whose `^` and `$` match at line ends."""
+    constraint: str = ""
+    """A type of constraints that the answer does not meet; "" for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +154,14 @@ class RowCounts:
     """Lines that are not trees."""
     unjudged: int = 0
     """Trees that no judge was called for; they are neither solved nor unsolved."""
+    fixed: int = 0
+    """Trees whose first draft fails and whose answer passes."""
+    regressed: int = 0
+    """Trees whose first draft passes and whose answer fails."""
+    answers_passed: int = 0
+    """Answers that pass, by ground truth where it is known, else by the judge."""
+    answers_failed: int = 0
+    """Answers that do not."""
 
 
 def is_judged(score: float | None, num_nodes: int, faults: int) -> bool:

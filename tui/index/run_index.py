@@ -19,23 +19,24 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
-from spar.record.evaluation import EXAMPLES, Verdict
+from spar.record.evaluation import EXAMPLES
+from spar.record.run_outcomes import RunOutcomes
 from spar.store import TREES
-from spar.types import SearchTree
+from spar.types import Finding, Node, SearchTree
 from tui.index.columns import NO_ID, Columns
 from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
 from tui.index.query import query
 from tui.index.row_summary import MAX_LINE_BYTES, parse_tree
 from tui.index.rows import (
+    Authority,
     FileChanged,
     Filter,
-    GroundTruth,
     IndexProgress,
     RowCounts,
     RowError,
@@ -59,7 +60,7 @@ class TreeIndex:
     file_error: FileChanged | None
     """Why the file is no longer followed; the rows found so far can still be read."""
 
-    def __init__(self, path: Path, truth: GroundTruth | None = None) -> None:
+    def __init__(self, path: Path, authority: Authority = Authority()) -> None:
         self.path = path
         self.file_error = None
         self._columns, self._throttle = Columns(), Throttle()
@@ -67,12 +68,12 @@ class TreeIndex:
         self._scan: Scan | None = None
         self._scanned = False
         self._examples = Examples(path.with_name(EXAMPLES), self._throttle)
-        self._summaries = Summaries(self._columns, self._examples, self._throttle, truth)
+        self._summaries = Summaries(self._columns, self._examples, self._throttle, authority)
         self._search: Search | None = None
         self._working = threading.Lock()
 
     @classmethod
-    def open(cls, path: str | Path, *, truth: GroundTruth | None = None) -> TreeIndex:
+    def open(cls, path: str | Path, authority: Authority = Authority()) -> TreeIndex:
         """Open the trees of a run directory, or a file of trees.
 
         A run that has just started may not have a file of trees yet; `refresh` opens it once it exists.
@@ -83,7 +84,7 @@ class TreeIndex:
             The run or file does not exist, or cannot be read.
         """
         path = Path(path)
-        index = cls(path / TREES if path.is_dir() else path, truth)
+        index = cls(path / TREES if path.is_dir() else path, authority)
         if not path.exists():
             raise UsageError(f"{path} does not exist; pass a run directory or its {TREES}")
         if index._open_file() and index._scan:
@@ -188,7 +189,7 @@ class TreeIndex:
             The filter's text is not a valid regular expression.
         """
         self._throttle.note_read()
-        numbers = self._columns.select(shown.category)
+        numbers = self._columns.select(shown.category, shown.constraint)
         if shown.text:
             search_query = query(shown.text, shown.regex)
             if self._search is None or self._search.query != search_query:
@@ -213,9 +214,13 @@ class TreeIndex:
         """The `hash` of each row's prompt id, -1 while it is unknown."""
         return self._columns.ids[: len(self)]
 
-    def verdicts(self, prompt_id: str) -> tuple[Verdict, ...]:
-        """An evaluation's verdicts on the answer to a prompt; empty for other runs."""
-        return self._examples.verdicts(prompt_id)
+    def check(self, tree: SearchTree, node: Node) -> Sequence[Finding]:
+        """Ground truth of a response, constraint by constraint: of the verifiers, else of an evaluation's verdicts."""
+        return self._summaries.check(tree, node)
+
+    def totals(self) -> RunOutcomes:
+        """What the searches of the run did, as far as known; the object is replaced, never changed."""
+        return self._summaries.totals
 
     def num_tokens(self) -> int:
         """Tokens generated for all trees, as far as known."""

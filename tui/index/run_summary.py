@@ -15,8 +15,17 @@ from typing import Any, Literal
 from spar.errors import UsageError
 from spar.record.evaluation import RESULTS
 from spar.record.layout import BUILT_IN_PROMPTS, EVAL_STAGE, LAST_TRAINING
-from spar.record.training import ORIGIN, SCORES_FILE, iteration_folder, iteration_number
+from spar.record.run_log import RunStart, read_starts
+from spar.record.training import ORIGIN, iteration_folder, iteration_number
 from spar.store import LOCK, SUMMARY, TREES, read_manifest
+from tui.index.scores import (
+    MetricHistory,
+    evaluation_metrics,
+    finite,
+    iterations_of,
+    read_object,
+    read_scores,
+)
 
 try:
     import fcntl
@@ -26,6 +35,8 @@ except ImportError:  # Windows: runs in progress are not detected
 RunKind = Literal["decode", "evaluation", "training"]
 RunState = Literal["running", "finished", "stopped", "broken"]
 
+INLINE = "--prompt "
+"""Before the text of a prompt that was passed on the command line."""
 MAX_FIRST_BYTES = 1 << 20
 """A longer first line is not read to find out whether a run was judged."""
 STALE_SECONDS = 60.0
@@ -45,6 +56,7 @@ class RunSummary:
     """The run that this is a stage of: the nearest one above it."""
     strategy: str = ""
     budget: int | None = None
+    """Responses a prompt; None where each got one, as greedy decoding gives."""
     models: tuple[tuple[str, str], ...] = ()
     """Role and model."""
     trees: int | None = None
@@ -55,16 +67,42 @@ class RunSummary:
     """Share of the judged trees."""
     unjudged: bool = False
     """Whether no judge was called for any tree."""
+    before: float | None = None
+    """Share of the first drafts that pass by ground truth; for a training loop, the first score of its first metric."""
     truth: float | None = None
-    """Share of the answers that pass by ground truth; for a training run, of its latest models."""
+    """Share of the answers that pass by ground truth; for an evaluation or a training loop, its first metric at the end."""
+    error: float | None = None
+    """Standard error of `truth`."""
+    metrics: tuple[MetricHistory, ...] = ()
+    """All metrics of an evaluation, or of a training loop by iteration."""
     tokens: int | None = None
     """Generated tokens."""
+    calls: int | None = None
+    """Requests to models."""
     date: str = ""
     """When the run was started: UTC, ISO 8601."""
     benchmark: str = ""
     """Benchmark of an evaluation."""
+    prompts: str = ""
+    """Name of the file or set of its prompts."""
+    judge: str = ""
+    """Name of the judge's method, empty for a run without one."""
+    stage: str = ""
+    """For a training loop that is running, the stage that it is in."""
+    starts: tuple[RunStart, ...] = ()
+    """When it was started and resumed, as far as it was recorded."""
     iterations: tuple[Path, ...] = ()
     """Folders of a training loop's iterations, in order."""
+
+    @property
+    def tokens_each(self) -> float | None:
+        """Generated tokens a prompt."""
+        return self.tokens / self.trees if self.trees and self.tokens is not None else None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it was stopped and resumed."""
+        return any(start.done for start in self.starts)
 
     @property
     def browsable(self) -> bool:
@@ -83,9 +121,12 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
     if ORIGIN not in config and "strategy" not in config and not (directory / TREES).exists():
         return None
     kind = _kind(directory, config, parent)
-    totals, results = _read_object(directory / SUMMARY), _read_object(directory / RESULTS)
+    totals, results = read_object(directory / SUMMARY), read_object(directory / RESULTS)
     state, reason = _state(directory, kind, config, totals)
     unjudged = bool(totals) and not totals.get("solved") and _is_unjudged(directory / TREES)
+    is_single = "nodes" in totals and totals["nodes"] == totals.get("trees")
+    starts = read_starts(directory)
+    shares = _shares(directory, kind, totals, results)
     return RunSummary(
         directory,
         kind,
@@ -93,28 +134,36 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         reason,
         parent,
         strategy=_string(config.get("strategy")),
-        budget=_integer(config.get("budget")),
+        budget=None if is_single else _integer(config.get("budget")),
         models=tuple(manifest.models.items()),
         trees=_integer(totals.get("trees")),
-        expected=_num_prompts(config, totals),
+        expected=_num_prompts(config, totals, starts),
         solved=None if unjudged else _share(totals),
         unjudged=unjudged,
-        truth=_latest_score(iterations) if kind == "training" else _truth(totals, results),
+        before=None if is_single else shares.before,
+        truth=shares.after,
+        error=shares.error,
+        metrics=shares.metrics,
         tokens=_integer(totals.get("completion_tokens")),
+        calls=_integer(totals.get("calls")),
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
+        prompts=_prompts(config),
+        judge="" if kind == "training" or unjudged else _string(config.get("judge")),
+        stage=_running_stage(iterations) if kind == "training" and state == "running" else "",
+        starts=starts,
         iterations=iterations,
     )
 
 
-def iterations_of(directory: Path) -> list[tuple[int, Path]]:
-    """The numbers and folders of a training loop's iterations, in order."""
-    try:
-        folders = [entry for entry in directory.iterdir() if entry.is_dir()]
-    except OSError:
-        return []
-    numbered = [(iteration_number(folder), folder) for folder in folders]
-    return sorted((number, folder) for number, folder in numbered if number is not None)
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """What a run's results say of its responses."""
+
+    before: float | None
+    after: float | None
+    error: float | None
+    metrics: tuple[MetricHistory, ...] = ()
 
 
 def is_locked(path: Path) -> bool:
@@ -178,10 +227,14 @@ def _is_unjudged(trees: Path) -> bool:
         return False
 
 
-def _num_prompts(config: Mapping[str, Any], totals: Mapping[str, Any]) -> int | None:
-    """The number of prompts; None if neither the totals nor the settings give it."""
+def _num_prompts(
+    config: Mapping[str, Any], totals: Mapping[str, Any], starts: tuple[RunStart, ...] = ()
+) -> int | None:
+    """The number of prompts; None if neither the totals, the log nor the settings give it."""
     if (prompts := _integer(totals.get("prompts"))) is not None:
         return prompts
+    if starts:
+        return starts[-1].total
     if config.get("prompts") == "" and not config.get("benchmark"):
         return _integer(config.get("limit")) or BUILT_IN_PROMPTS
     return None
@@ -193,11 +246,11 @@ def _loop_state(directory: Path, config: Mapping[str, Any]) -> tuple[RunState, s
     methods = config.get("methods")
     training = str(methods[-1]) if isinstance(methods, list) and methods else LAST_TRAINING
     stage = EVAL_STAGE if config.get("benchmarks") else training
-    if _read_object(iteration_folder(directory, last) / f"{stage}.json").get("state") == "done":
+    if read_object(iteration_folder(directory, last) / f"{stage}.json").get("state") == "done":
         return "finished", ""
     for folder in reversed([folder for _, folder in iterations_of(directory)]):
         for path in sorted(folder.glob("*.json")):
-            record = _read_object(path)
+            record = read_object(path)
             if record.get("state") in ("failed", "running"):
                 title = f"stage {iteration_number(folder)}/{path.stem}"
                 return "stopped", " ".join(
@@ -206,25 +259,40 @@ def _loop_state(directory: Path, config: Mapping[str, Any]) -> tuple[RunState, s
     return "stopped", ""
 
 
-def _latest_score(iterations: tuple[Path, ...]) -> float | None:
-    """The pass rate in the first evaluation of the latest iteration that has one."""
+def _shares(
+    directory: Path, kind: RunKind, totals: Mapping[str, Any], results: Mapping[str, Any]
+) -> _Shares:
+    """The shares of a run: by its evaluation, else those that it counted itself."""
+    metrics = evaluation_metrics(results)
+    if kind == "training":
+        metrics = read_scores(directory).metrics
+    if not metrics:
+        before, after = finite(totals.get("passed_before")), finite(totals.get("passed_after"))
+        return _Shares(before, after, finite(totals.get("passed_after_stderr")))
+    first, last = metrics[0].first, metrics[0].last
+    error = last.stderr if last else None
+    is_change = len([score for score in metrics[0].scores if score]) > 1
+    before = first.value if first and is_change else None
+    return _Shares(before, last.value if last else None, error, metrics)
+
+
+def _running_stage(iterations: tuple[Path, ...]) -> str:
+    """The stage that a training loop is in, such as `1/search`."""
     for folder in reversed(iterations):
-        for metrics in _read_object(folder / EVAL_STAGE / SCORES_FILE).values():
-            if (share := _metric(metrics)) is not None:
-                return share
-    return None
+        for path in sorted(folder.glob("*.json")):
+            if read_object(path).get("state") == "running":
+                return f"{iteration_number(folder)}/{path.stem}"
+    return ""
 
 
-def _truth(totals: Mapping[str, Any], results: Mapping[str, Any]) -> float | None:
-    measured = _metric(results.get("metrics"))
-    return _number(totals.get("passed_after")) if measured is None else measured
-
-
-def _metric(metrics: Any) -> float | None:
-    match metrics:
-        case {"pass": {"value": value}}:
-            return _number(value)
-    return None
+def _prompts(config: Mapping[str, Any]) -> str:
+    """The name of the file or set of a run's prompts."""
+    if prompts := _string(config.get("prompts")):
+        inline = prompts.startswith(INLINE)
+        return prompts.removeprefix(INLINE).strip() if inline else Path(prompts).name
+    if benchmark := _string(config.get("benchmark")):
+        return benchmark
+    return "built-in" if config.get("prompts") == "" else ""
 
 
 def _share(totals: Mapping[str, Any]) -> float | None:
@@ -240,22 +308,9 @@ def _seconds_after(young: Path, old: Path) -> float:
         return 0.0
 
 
-def _read_object(path: Path) -> Mapping[str, Any]:
-    """Read a JSON object; an empty one if there is none."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
 def _integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,19 +1,24 @@
 """Summarize lines into rows: on demand for the rows on screen, all of them in the background.
 
-Ground truth is what an evaluation wrote beside the trees, else the result of the verifier that is passed in.
+Ground truth is what an evaluation wrote beside the trees, else the result of the verifiers that are passed in. What the
+searches did is added up on the way, so the totals of a run cost nothing once its rows are summarised.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import lru_cache
 
+from spar.record.outcomes import Outcome
+from spar.record.run_outcomes import RunOutcomes
+from spar.types import Finding, Node, SearchTree
 from tui.index.columns import BAD, SUMMARISED, Columns, encode_truth
 from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
 from tui.index.row_summary import MAX_LINE_BYTES, RowSummary, parse_tree, summarize_tree
-from tui.index.rows import GroundTruth, RowError, TreeRow
+from tui.index.rows import Authority, RowError, TreeRow
 from tui.index.search import block_end
 from tui.index.source import Source
 
@@ -25,33 +30,43 @@ class Summaries:
     """Fills the columns of one file's rows."""
 
     def __init__(
-        self, columns: Columns, examples: Examples, throttle: Throttle, truth: GroundTruth | None
+        self, columns: Columns, examples: Examples, throttle: Throttle, authority: Authority
     ) -> None:
-        self._columns, self._examples, self._throttle, self._truth = (
-            columns,
-            examples,
-            throttle,
-            truth,
-        )
+        self._columns, self._examples, self._throttle = columns, examples, throttle
+        self._authority = authority
         self._applied = True
         self.next = 0
         """The first row that is not summarised."""
+        self.totals = RunOutcomes()
+        """What the searches of the rows before `next` did, as of the last `step`; never changed, but replaced."""
+        self._sum = RunOutcomes()
+        self._last: Outcome | None = None
+        """Of the row before `next`, which may be reset: it is not in `_sum` yet."""
         self._cached_row = lru_cache(CACHED_ROWS)(self._parse_row)
 
     def step(self, source: Source, deadline: float) -> bool:
         """Fill columns until `deadline`, a time of `time.monotonic`; returns whether all rows are done."""
+        if self.next >= len(self._columns):
+            return True
         while self.next < len(self._columns):
             last = block_end(self._columns, self.next)
             self._summarise_block(source, last, deadline)
             if time.monotonic() > deadline:
-                return self.next >= len(self._columns)
-        return True
+                break
+        self.totals = deepcopy(self._sum)
+        if self._last is not None:
+            self.totals.add(self._last)
+        return self.next >= len(self._columns)
 
     def rewind(self) -> bool:
         """Go back to the first row whose line changed; returns whether there is one."""
         before = self.next
         while self.next and not self._columns.flags[self.next - 1] & SUMMARISED:
             self.next -= 1
+        if self.next < before:
+            self._last = None
+        if self.next < before - 1:
+            self._restart()
         return self.next < before
 
     def read_examples(self, deadline: float) -> bool:
@@ -76,21 +91,38 @@ class Summaries:
         block = source.read(base, size) if size <= MAX_LINE_BYTES else b""
         for number in range(self.next, last):
             start = columns.starts[number] - base
+            outcome = None
             try:
-                columns.set_summary(
-                    number, self._summarise(block[start : start + columns.lengths[number]])
-                )
+                row = self._summarise(block[start : start + columns.lengths[number]])
+                columns.set_summary(number, row)
+                outcome = row.outcome
             except RowError:
                 columns.mark_bad(number)
+            if self._last is not None:
+                self._sum.add(self._last)
+            self._last = outcome
             self.next = number + 1
             self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 return
 
+    def check(self, tree: SearchTree, node: Node) -> Sequence[Finding]:
+        """Ground truth of a response, constraint by constraint: of the verifiers, else of the evaluation's verdicts."""
+        check = self._authority.check
+        findings = check(tree, node) if check else ()
+        if findings or node.id != tree.selected:
+            return findings
+        return self._examples.findings(tree.prompt.id)
+
     def _summarise(self, raw: bytes) -> RowSummary:
         tree = parse_tree(raw)
         outcome = self._examples.passed.get(hash(tree.prompt.id))
-        return summarize_tree(tree, self._truth if outcome is None else lambda _: outcome)
+        truth = self._authority.truth if outcome is None else lambda _: outcome
+        return summarize_tree(tree, truth, self.check)
+
+    def _restart(self) -> None:
+        """Summarise all rows again; those that are summarised stay as they are until then."""
+        self.next, self._sum, self._last = 0, RunOutcomes(), None
 
     def _parse_row(self, number: int, _length: int, raw: Callable[[int], bytes]) -> TreeRow:
         """Parse a row; the length is part of the cache key, since the last line may change."""
@@ -111,6 +143,8 @@ class Summaries:
             faults=row.faults,
             truth=row.truth,
             judge_wrong=wrong,
+            change=row.outcome.change,
+            failing=row.failing,
             seconds=row.seconds,
         )
 
@@ -123,3 +157,5 @@ class Summaries:
                 columns.truths[number] = encode_truth(outcome)
         self._cached_row.cache_clear()
         self._applied = True
+        if self.next:
+            self._restart()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
 from spar.view.text import pluralize
-from tui.index.rows import GroundTruth
+from tui.index.rows import Authority
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk
 from tui.index.run_summary import RunSummary
@@ -22,6 +22,15 @@ REST_FACTOR = 4.0
 MIN_REST_SECONDS = 0.7
 COUNT_SECONDS = 0.2
 """Time limit for counting the trees of one run in progress in each scan."""
+
+
+AuthorityFor = Callable[[Path], Authority]
+"""Returns who says whether the responses of a run pass."""
+
+
+def _no_authority(directory: Path) -> Authority:
+    """Nobody."""
+    return Authority()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,10 @@ class RunScan:
 class RunWatcher:
     """Call `scan` in a worker; any thread may read `latest`."""
 
-    def __init__(self, paths: Sequence[Path], truth: GroundTruth | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], authority_for: AuthorityFor = _no_authority) -> None:
         self.latest = RunScan()
         """The latest result."""
-        self._paths, self._truth = paths, truth
+        self._paths, self._authority_for = paths, authority_for
         self._indexes: dict[Path, TreeIndex] = {}
         self._next_scan = float("-inf")
         self._closed = False
@@ -94,18 +103,20 @@ class RunWatcher:
             return run
         with suppress(UsageError):
             index = self._indexes.get(run.directory)
-            index = index or TreeIndex.open(run.directory, truth=self._truth)
+            index = index or TreeIndex.open(run.directory, self._authority_for(run.directory))
             self._indexes[run.directory] = index
             index.refresh()
             index.summarise(COUNT_SECONDS)
-            counts = index.counts()
+            counts, shown = index.counts(), index.totals().by_truth
             finished = counts.solved + counts.unsolved
             return replace(
                 run,
                 trees=counts.rows,
                 solved=counts.solved / finished if finished else None,
                 unjudged=bool(counts.unjudged) and not finished,
+                before=None if counts.unjudged else shown.before.value,
                 truth=counts.passed / counts.verified if counts.verified else None,
+                error=shown.after.stderr,
                 tokens=index.num_tokens(),
             )
         self._indexes.pop(run.directory, None)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.widgets import Button, Footer, Static
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Button, Footer, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
@@ -21,15 +22,18 @@ from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs
 from tui.screens.base import BrowserScreen
 from tui.screens.lazy import open_screen
-from tui.tables.runs import COLUMNS, run_cells, run_detail, sort_runs
-from tui.widgets.bars import StatusBar
+from tui.tables.run_lines import RunLine, RunOrder, run_lines
+from tui.tables.runs import COLUMNS, run_cells, run_detail, run_name
+from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.line_list import LineList
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
 DEMO = "demo"
 """Name of the demo's run directory."""
-RUN_ACTIONS = frozenset({"open", "mark", "compare", "training", "sort", "reverse"})
+RUN_ACTIONS = frozenset(
+    {"open", "mark", "compare", "training", "sort", "reverse", "fold", "unfold", "search", "clear"}
+)
 """Actions that need a run."""
 
 
@@ -37,14 +41,20 @@ class RunsScreen(BrowserScreen[None]):
     """A table of runs; those in progress are updated live."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l,right", "open", "Open", key_display="⏎"),
+        Binding("o", "open", "Open", key_display="⏎"),
+        Binding(
+            "l,right", "unfold", "Stages", key_display="→", tooltip="Show its stages, or open it"
+        ),
+        Binding("h,left", "fold", "Fold its stages", show=False),
+        Binding("slash", "search", "Filter", key_display="/", tooltip="Show the runs with a text"),
         Binding("space", "mark", "Mark", tooltip="Mark for a comparison"),
         Binding("C", "compare", "Compare", tooltip="Compare the two marked runs"),
-        Binding("t", "training", "Training", tooltip="Scores and training data of a training run"),
+        Binding("t", "training", "Scores and training data of a training run", show=False),
         Binding("P", "play", "Play", tooltip="Search for a response to your own instruction"),
         Binding("s", "sort", "Sort by the next column", show=False),
         Binding("S", "reverse", "Sort the other way", show=False),
         Binding("D", "demo", "Run the demo", show=False),
+        Binding("escape", "clear", "Show all runs", show=False),
     ]
 
     def __init__(self, inputs: Inputs, last: Path | None = None) -> None:
@@ -52,10 +62,14 @@ class RunsScreen(BrowserScreen[None]):
         self.inputs = inputs
         self.marked: list[Path] = []
         """The marked runs, in the order in which they were marked."""
-        self._watcher = RunWatcher(inputs.paths, inputs.truth)
+        self._watcher = RunWatcher(inputs.paths, inputs.authority)
         self._scan: RunScan | None = None
-        self._runs: list[RunSummary] = []
-        self._sort: tuple[str | None, bool] = (None, False)
+        self._lines: list[RunLine] = []
+        self._opened: set[Path] = set()
+        """Runs whose stages are shown."""
+        self._text = ""
+        """What the shown runs must contain."""
+        self._order = RunOrder()
         self._scan_worker: Worker[None] | None = None
         self._demo: Worker[None] | None = None
         self._leaving = False
@@ -67,19 +81,20 @@ class RunsScreen(BrowserScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The table, or instructions in place of an empty one."""
-        title = Text.assemble(("spar  ", PALETTE["note"]), ("runs", PALETTE["head"]))
-        yield Static(title, classes="title")
-        yield Table(COLUMNS)
+        yield Table(COLUMNS, classes="pane")
         with Vertical(id="welcome"):
             yield Static(_welcome(self.inputs.paths), id="hint")
             yield Button("Run the demo", id="demo", variant="primary")
-        yield Static(id="about")
+        with VerticalScroll(id="about", classes="pane", can_focus=False):
+            yield Static()
+        yield SearchBar(has_regex=False)
         yield StatusBar()
         yield Footer()
 
     def on_mount(self) -> None:
         """Start to watch for runs."""
         self.query_one("#demo").display = self.inputs.demo is not None
+        self.query_one(Table).border_title = Text("runs")
         self._show(RunScan())
         self.set_interval(TICK_SECONDS, self.tick)
         self.tick()
@@ -107,7 +122,7 @@ class RunsScreen(BrowserScreen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the actions that need a run, or an input that was not passed."""
         if action in RUN_ACTIONS:
-            return bool(self._runs)
+            return bool(self._scan and self._scan.runs)
         if action == "demo":
             return self.inputs.demo is not None
         return self.inputs.play is not None if action == "play" else True
@@ -124,6 +139,34 @@ class RunsScreen(BrowserScreen[None]):
         else:
             why = run.reason or "it has no trees of its own; its stages are listed below it"
             self.browser.show_warning(f"{run.directory}: {why}")
+
+    def action_unfold(self) -> None:
+        """Show the stages of the run; open a run without any."""
+        line = self._line
+        if line is None or not line.num_stages or line.is_open:
+            self.action_open()
+            return
+        self._opened.add(line.run.directory)
+        self._update_table()
+
+    def action_fold(self) -> None:
+        """Hide the stages of the run, or those of the run that it is a stage of."""
+        line = self._line
+        if line is None:
+            return
+        folded = line.run.directory if line.is_open else line.run.parent
+        if folded in self._opened:
+            self._opened.discard(folded)
+            self._target = folded
+            self._update_table()
+
+    def action_search(self) -> None:
+        """Open the search bar."""
+        self.query_one(SearchBar).open(self._text)
+
+    def action_clear(self) -> None:
+        """Show all runs."""
+        self._filter("")
 
     def action_mark(self) -> None:
         """Mark or unmark the run; at most two are marked, the most recent ones."""
@@ -173,20 +216,30 @@ class RunsScreen(BrowserScreen[None]):
     def action_sort(self) -> None:
         """Sort by the next column."""
         names = [None, *(column.name for column in COLUMNS[1:])]
-        following = names[(names.index(self._sort[0]) + 1) % len(names)]
-        self._sort = (following, False)
-        self._update_table()
+        following = names[(names.index(self._order.column) + 1) % len(names)]
+        self._sort(RunOrder(following))
 
     def action_reverse(self) -> None:
         """Sort the other way."""
-        self._sort = (self._sort[0] or "name", not self._sort[1])
-        self._update_table()
+        self._sort(RunOrder(self._order.column or "date", not self._order.descending))
 
     def on_table_sorted(self, event: Table.Sorted) -> None:
         """Sort by the clicked column; a second click reverses the order."""
-        again = event.column == self._sort[0]
-        self._sort = (event.column, again and not self._sort[1])
-        self._update_table()
+        again = event.column == self._order.column
+        self._sort(RunOrder(event.column, again and not self._order.descending))
+
+    def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
+        """Show the runs with the text while it is typed."""
+        self._filter(event.text)
+
+    def on_search_bar_submitted(self, event: SearchBar.Submitted) -> None:
+        """Keep to the runs with the text."""
+        self._filter(event.text)
+        self.query_one(SearchBar).close()
+
+    def on_search_bar_closed(self) -> None:
+        """Focus the table."""
+        self.query_one(Table).focus()
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
         """Enter, or a double click."""
@@ -201,9 +254,13 @@ class RunsScreen(BrowserScreen[None]):
         self.action_demo()
 
     @property
-    def _run(self) -> RunSummary | None:
+    def _line(self) -> RunLine | None:
         cursor = self.query_one(Table).cursor
-        return self._runs[cursor] if cursor < len(self._runs) else None
+        return self._lines[cursor] if cursor < len(self._lines) else None
+
+    @property
+    def _run(self) -> RunSummary | None:
+        return self._line.run if self._line else None
 
     def _show(self, scan: RunScan) -> None:
         self._scan = scan
@@ -218,18 +275,28 @@ class RunsScreen(BrowserScreen[None]):
             self.query_one("#demo").focus()
         elif empty:
             self.set_focus(None)
-        elif self.is_current:
+        elif self.is_current and not isinstance(self.focused, Input):
             self.query_one(Table).focus()
 
+    def _filter(self, text: str) -> None:
+        self._text = text
+        self._update_table()
+
+    def _sort(self, order: RunOrder) -> None:
+        self._order = order
+        self._update_table()
+
     def _update_table(self) -> None:
-        """Sort the rows; the cursor stays on its run."""
+        """Arrange the rows; the cursor stays on its run."""
         before, scan = self._run, self._scan or RunScan()
-        column, descending = self._sort
-        self._runs = sort_runs(scan.runs, column, descending=descending)
+        if self._target is not None:
+            self._opened.update(_above(self._target, scan.runs))
+        self._lines = run_lines(scan.runs, self._opened, self._text, self._order)
         table = self.query_one(Table)
-        table.mark_sorted(column, descending=descending)
-        table.set_rows(len(self._runs), lambda row: self._cells(self._runs[row]))
-        rows = {run.directory: row for row, run in enumerate(self._runs)}
+        table.mark_sorted(self._order.column, descending=self._order.descending)
+        now = datetime.now(UTC)
+        table.set_rows(len(self._lines), lambda row: self._cells(self._lines[row], now))
+        rows = {line.run.directory: row for row, line in enumerate(self._lines)}
         if self._target in rows:
             table.cursor, self._target = rows[self._target], None
         elif before is not None and before.directory in rows:
@@ -239,14 +306,22 @@ class RunsScreen(BrowserScreen[None]):
 
     def _show_status(self) -> None:
         scan = self._scan or RunScan()
-        self.query_one(StatusBar).set_content(_status(scan, len(self.marked)))
+        line = _status(scan, len(self.marked))
+        if self._text:
+            line.append(f", {len(self._lines):,} shown with ")
+            line.append(one_line(self._text, 40), style=PALETTE["head"])
+        self.query_one(StatusBar).set_content(line)
 
-    def _cells(self, run: RunSummary) -> Mapping[str, Text]:
-        return run_cells(run, self.inputs.paths, marked=run.directory in self.marked)
+    def _cells(self, line: RunLine, now: datetime) -> Mapping[str, Text]:
+        marked = line.run.directory in self.marked
+        return run_cells(line, self.inputs.paths, marked=marked, now=now)
 
     def _describe(self) -> None:
-        about = run_detail(self._run) if self._run else Text("")
-        self.query_one("#about", Static).update(about)
+        run, about = self._run, self.query_one("#about")
+        about.query_one(Static).update(run_detail(run) if run else Text(""))
+        name = run_name(run.directory, self.inputs.paths) if run else ""
+        about.border_title = Text(one_line(name, 100))
+        self.refresh_bindings()
 
     async def _run_demo(self) -> None:
         assert self.inputs.demo is not None
@@ -263,6 +338,16 @@ class RunsScreen(BrowserScreen[None]):
     def _demo_directory(self) -> Path:
         folders = [path for path in self.inputs.paths if not path.is_file()]
         return (folders[0] if folders else Path("runs")) / DEMO
+
+
+def _above(directory: Path, runs: Sequence[RunSummary]) -> set[Path]:
+    """The runs that a run is a stage of."""
+    parents = {run.directory: run.parent for run in runs}
+    above, parent = set(), parents.get(directory)
+    while parent is not None and parent not in above:
+        above.add(parent)
+        parent = parents.get(parent)
+    return above
 
 
 def _status(scan: RunScan, num_marked: int) -> Text:

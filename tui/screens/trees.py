@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import ClassVar, cast, get_args
 
 from rich.text import Text
@@ -13,24 +16,31 @@ from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.store import MANIFEST
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, Sort, SortKey
+from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.run_view import RunView
+from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
+from tui.screens.constraints import ConstraintScreen
 from tui.screens.tree import TreeScreen
 from tui.session_state import Position
-from tui.tables.runs import run_name
-from tui.tables.trees import COLUMNS, KINDS, kind_choices, status, tree_cells
+from tui.tables.runs import run_name, what_text
+from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choices
+from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
 WORK_SECONDS = 0.5
 """How often a file is checked for appended lines."""
+LOW, NARROW = 36, 100
+"""Lines and cells below which the dashboard is folded at first."""
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 LARGEST_FIRST = frozenset({"nodes", "depth", "tokens", "faults", "seconds"})
 
@@ -41,18 +51,24 @@ class TreesScreen(BrowserScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l,right", "open", "Open", key_display="⏎"),
         Binding("slash", "search", "Search", key_display="/", tooltip="Search for a text"),
-        Binding("f", "next_kind", "Filter", tooltip="Show the next category"),
-        Binding("1", "kind(0)", "Show all", show=False),
-        Binding("2", "kind(1)", "Show solved", show=False),
-        Binding("3", "kind(2)", "Show unsolved", show=False),
-        Binding("4", "kind(3)", "Show those with faults", show=False),
-        Binding("5", "kind(4)", "Show where the judge is wrong by ground truth", show=False),
-        Binding("6", "kind(5)", "Show those that were not judged", show=False),
-        Binding("7", "kind(6)", "Show lines that are no tree", show=False),
-        Binding("s", "sort", "Sort", tooltip="Sort by the next column"),
+        Binding("f", "next_kind", "Show the next category", show=False),
+        Binding("1", "kind(1)", "Show all", show=False),
+        Binding("2", "kind(2)", "Show solved, without a judge passed", show=False),
+        Binding("3", "kind(3)", "Show unsolved, without a judge failed", show=False),
+        Binding("4", "kind(4)", "Show what the search fixed", show=False),
+        Binding("5", "kind(5)", "Show what the search broke", show=False),
+        Binding("6", "kind(6)", "Show where the judge is wrong by ground truth", show=False),
+        Binding("7", "kind(7)", "Show those with faults", show=False),
+        Binding("8", "kind(8)", "Show those that were not judged", show=False),
+        Binding("9", "kind(9)", "Show lines that are no tree", show=False),
+        Binding(
+            "c", "constraint", "Constraint", tooltip="Show those that fail a type of constraints"
+        ),
+        Binding("v", "dashboard", "Fold or unfold the dashboard", show=False),
+        Binding("s", "sort", "Sort by the next column", show=False),
         Binding("S", "reverse", "Sort the other way", show=False),
-        Binding("n", "failure(1)", "Failure", tooltip="Next failure"),
-        Binding("N", "failure(-1)", "Previous failure", show=False),
+        Binding("n", "failure(1)", "Failure", tooltip="Next failure; while searching, next match"),
+        Binding("N", "failure(-1)", "Previous failure or match", show=False),
         Binding("R", "reload", "Read the run again", show=False),
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]
@@ -64,6 +80,8 @@ class TreesScreen(BrowserScreen[None]):
         self._worked = float("-inf")
         self._target: str | None = None
         """The prompt to move the cursor to once its line is found."""
+        self._told: int | None = None
+        """The tree that the line below the table is about."""
         self._reopen = reopen
         """Whether to open that tree, if it was open."""
 
@@ -71,9 +89,11 @@ class TreesScreen(BrowserScreen[None]):
         """The run's name, the categories, the table and the status."""
         name = one_line(run_name(self.view.path, self.inputs.paths), 200)
         title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
-        yield Static(title, classes="title")
+        yield Static(title.append(self._about()), classes="title")
+        yield Dashboard()
         yield Choices()
-        yield Table(COLUMNS)
+        with Table(COLUMNS, classes="pane") as table:
+            table.border_title = Text("trees")
         yield SearchBar()
         yield StatusBar()
         yield Footer()
@@ -91,6 +111,12 @@ class TreesScreen(BrowserScreen[None]):
     def on_unmount(self) -> None:
         """Stop the work."""
         self.view.close()
+
+    def on_resize(self) -> None:
+        """Fold the dashboard on a small screen."""
+        size = self.app.size
+        is_low = size.height < LOW or size.width < NARROW
+        self.query_one(Dashboard).fit(size.width, is_low=is_low)
 
     def tick(self) -> None:
         """Show what is new; start the next work."""
@@ -113,8 +139,10 @@ class TreesScreen(BrowserScreen[None]):
         table, sort = self.query_one(Table), self.view.sort
         table.mark_sorted(sort.key, descending=sort.descending)
         table.set_rows(len(self.view.numbers), self._cells)
-        choices = kind_choices(self.view.counts)
-        self.query_one(Choices).set_content(choices, self.view.shown.category)
+        shown = self.view.shown.category
+        self.query_one(Choices).set_content(kind_choices(self.view.counts, shown), shown)
+        self.query_one(Dashboard).set_content(self.view.run_progress())
+        self._tell()
         self._update_status()
 
     def go_to(self, number: int) -> None:
@@ -133,15 +161,27 @@ class TreesScreen(BrowserScreen[None]):
         """Open the search bar."""
         self.query_one(SearchBar).open(self.view.shown.text, regex=self.view.shown.regex)
 
-    def action_kind(self, position: int) -> None:
+    def action_kind(self, key: int) -> None:
         """Show one category of trees."""
-        self._filter(KINDS[position], self.view.shown.text, regex=self.view.shown.regex)
+        self._show_kind(kind_of(key, self.view.counts))
 
     def action_next_kind(self) -> None:
         """Show the next category."""
-        kinds, shown = self._kinds, self.view.shown.category
-        following = kinds[(kinds.index(shown) + 1) % len(kinds)] if shown in kinds else "all"
-        self.action_kind(KINDS.index(following))
+        choices = kind_choices(self.view.counts, self.view.shown.category)
+        kinds = [cast("Category", choice.name) for choice in choices]
+        self._show_kind(kinds[(kinds.index(self.view.shown.category) + 1) % len(kinds)])
+
+    def action_constraint(self) -> None:
+        """Choose a type of constraints whose failures are shown."""
+        types = [(name, each) for name, each in self.view.totals().failing_types() if each.after]
+        if not types:
+            self.browser.show_warning("no answer of this run is known to fail a constraint")
+            return
+        self.app.push_screen(ConstraintScreen(types, self.view.shown.constraint), self._show_type)
+
+    def action_dashboard(self) -> None:
+        """Fold or unfold the dashboard."""
+        self.query_one(Dashboard).toggle()
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -153,7 +193,10 @@ class TreesScreen(BrowserScreen[None]):
         self._sort(Sort(self.view.sort.key, not self.view.sort.descending))
 
     def action_failure(self, step: int) -> None:
-        """Go to the next failure in a direction."""
+        """Go to the next failure in a direction; while a text is searched for, to the next match."""
+        if self.view.shown.text:
+            self.query_one(Table).advance(step)
+            return
         position = self.view.failure(self.query_one(Table).cursor, step)
         if position is None:
             self.browser.show_warning(f"no failure {'below' if step > 0 else 'above'}")
@@ -180,9 +223,12 @@ class TreesScreen(BrowserScreen[None]):
         self.dismiss(None)
 
     def action_back(self) -> None:
-        """Clear the search text; without one, go back to the runs."""
-        if self.view.shown.text:
-            self._filter(self.view.shown.category, "", regex=False)
+        """Clear the search text, then the type of constraints; without one, go back to the runs."""
+        shown = self.view.shown
+        if shown.text:
+            self._filter(replace(shown, text="", regex=False))
+        elif shown.constraint:
+            self._filter(replace(shown, constraint=""))
         else:
             self.dismiss(None)
 
@@ -191,7 +237,8 @@ class TreesScreen(BrowserScreen[None]):
         self.action_open()
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
-        """Record the position."""
+        """Record the position, and say what the search of the tree did."""
+        self._tell()
         row = self.view.row(event.line) if event.line < len(self.view.numbers) else None
         stored = self.browser.session.position_in(self.view.path)
         if row and self._target is None and row.prompt_id != stored.prompt_id:
@@ -207,13 +254,18 @@ class TreesScreen(BrowserScreen[None]):
 
     def on_choices_chosen(self, event: Choices.Chosen) -> None:
         """Show the category that was clicked."""
-        self.action_kind(KINDS.index(cast("Category", event.name)))
+        self._show_kind(cast("Category", event.name))
+
+    def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
+        """Search while the text is typed; what is no regular expression yet changes nothing."""
+        with suppress(UsageError):
+            self._filter(replace(self.view.shown, text=event.text, regex=event.regex))
 
     def on_search_bar_submitted(self, event: SearchBar.Submitted) -> None:
         """Search for a text; one that is not a regular expression can be corrected."""
         bar = self.query_one(SearchBar)
         try:
-            self._filter(self.view.shown.category, event.text, regex=event.regex)
+            self._filter(replace(self.view.shown, text=event.text, regex=event.regex))
         except UsageError as error:
             bar.reject(str(error))
         else:
@@ -223,10 +275,6 @@ class TreesScreen(BrowserScreen[None]):
         """Focus the table."""
         self.query_one(Table).focus()
 
-    @property
-    def _kinds(self) -> list[Category]:
-        return [cast("Category", choice.name) for choice in kind_choices(self.view.counts)]
-
     def _cells(self, position: int) -> Mapping[str, Text]:
         return tree_cells(self.view.row(position), self.view.match(self.view.numbers[position]))
 
@@ -235,9 +283,22 @@ class TreesScreen(BrowserScreen[None]):
         cursor = self.query_one(Table).cursor
         return self.view.numbers[cursor] if cursor < len(self.view.numbers) else None
 
-    def _filter(self, kind: Category, text: str, *, regex: bool) -> None:
+    def _show_kind(self, kind: Category) -> None:
+        self._filter(replace(self.view.shown, category=kind))
+
+    def _show_type(self, constraint: str | None) -> None:
+        if constraint is not None:
+            self._filter(replace(self.view.shown, constraint=constraint))
+
+    def _about(self) -> Text:
+        """What the run is: strategy, models, judge, prompts."""
+        path = self.view.path
+        run = read_run(path) if (path / MANIFEST).is_file() else None
+        return Text(f"  {what_text(run)}" if run else "", style=PALETTE["note"])
+
+    def _filter(self, shown: Filter) -> None:
         number = self._number
-        self.view.show(Filter(kind, text, regex))
+        self.view.show(shown)
         self.show()
         if number is not None:
             self.go_to(number)
@@ -277,6 +338,16 @@ class TreesScreen(BrowserScreen[None]):
         self.browser.remember(self.view.path, position.model_copy(update={"open_tree": False}))
         if number is not None:
             self.go_to(number)
+
+    def _tell(self) -> None:
+        """Say below the table what the search of the tree under the cursor did."""
+        if self._number != self._told:
+            self._told = self._number
+            start_work(self, "story", self._show_story, self._number)
+
+    async def _show_story(self, number: int | None) -> None:
+        story = "" if number is None else await asyncio.to_thread(self.view.story, number)
+        self.query_one(Table).border_subtitle = Text(one_line(story, 300)) if story else ""
 
     def _update_status(self) -> None:
         view = self.view

@@ -2,62 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, pluralize
 from tui.index.run_summary import RunSummary
-from tui.widgets.bars import abbreviate
+from tui.index.scores import MetricHistory, MetricValue
+from tui.tables.run_lines import RunLine
+from tui.widgets.bars import abbreviate, seconds_text
 from tui.widgets.table import Column
 
 COLUMNS = (
     Column("mark", "", 1),
     Column("name", "run", 0, cut_middle=True),
-    Column("state", "state", 10),
-    Column("kind", "kind", 10, from_width=134),
-    Column("strategy", "strategy", 9),
-    Column("budget", "budget", 7, right=True),
-    Column("model", "model", 18, from_width=117, cut_middle=True),
+    Column("state", "state", 12),
+    Column("strategy", "strategy", 12, from_width=74),
+    Column("prompts", "prompts", 12, from_width=124, cut_middle=True),
+    Column("model", "model", 16, from_width=96, cut_middle=True),
+    Column("judge", "judge", 9, from_width=136),
     Column("trees", "trees", 7, right=True),
-    Column("solved", "solved", 7, right=True),
-    Column("truth", "truth", 6, right=True),
-    Column("tokens", "tokens", 7, right=True),
-    Column("date", "started", 16, from_width=98),
+    Column("solved", "solved", 7, right=True, from_width=146),
+    Column("pass", "passes", 15, right=True),
+    Column("error", "±", 5, from_width=156),
+    Column("cost", "cost", 8, right=True),
+    Column("date", "started", 16, from_width=112),
 )
-"""`model` and `date` do not fit in 80 cells; `run_detail` has them."""
+"""Those that do not fit in 80 cells are in `run_detail` too."""
 _STATES = {
-    "running": ("● running", "answer"),
-    "finished": ("✓ finished", "pass"),
-    "stopped": ("■ stopped", "fault"),
-    "broken": ("✗ broken", "fail"),
+    "running": ("●", "answer"),
+    "finished": ("✓", "pass"),
+    "stopped": ("■", "fault"),
+    "broken": ("✗", "fail"),
 }
+_RESUMED = " ↻"
 _NAME = 200
+_LABEL = 12
+"""Cells of the labels of `run_detail`."""
 _GENERIC_NAMES = frozenset({"model", "adapter", "checkpoint", "final"})
 """Names of folders that say nothing of the model in them."""
 
 
-def run_cells(run: RunSummary, roots: Sequence[Path], *, marked: bool) -> Mapping[str, Text]:
-    """The cells of a run."""
+def run_cells(
+    line: RunLine, roots: Sequence[Path], *, marked: bool, now: datetime | None = None
+) -> Mapping[str, Text]:
+    """The cells of a run; `now` is the time for which the time left is computed."""
+    run = line.run
     glyph, style = _STATES[run.state]
     cells = {
         "mark": "*" if marked else "",
-        "name": run_name(run.directory, roots),
-        "kind": run.kind,
-        "strategy": run.strategy or (run.kind if run.kind == "training" else ""),
-        "budget": "" if run.budget is None else str(run.budget),
+        "strategy": _strategy(run),
+        "prompts": run.prompts,
         "model": _models(run),
+        "judge": run.judge,
         "trees": _trees(run),
         "solved": "-" if run.unjudged else _percent(run.solved),
-        "truth": _percent(run.truth),
-        "tokens": "" if run.tokens is None else abbreviate(run.tokens),
+        "pass": _passes(run),
+        "error": "" if run.error is None or _unit(run) else f"±{100 * run.error:.1f}",
+        "cost": "" if run.tokens_each is None else f"{abbreviate(round(run.tokens_each))} tok",
         "date": run.date[:16].replace("T", " "),
     }
     texts = {name: Text(one_line(value, _NAME)) for name, value in cells.items()}
-    return {**texts, "state": Text(glyph, style=PALETTE[style])}
+    state = Text(f"{glyph} {_state(run, now)}", style=PALETTE[style])
+    return {**texts, "name": _name(line, roots), "state": state}
 
 
 def run_name(directory: Path, roots: Sequence[Path]) -> str:
@@ -71,52 +81,123 @@ def run_name(directory: Path, roots: Sequence[Path]) -> str:
 
 
 def run_detail(run: RunSummary) -> Text:
-    """Details that do not fit in the table: directory, models, benchmark, date and error."""
-    lines = [str(run.directory)]
-    about = [f"{role}: {model}" for role, model in run.models]
-    about += [run.benchmark] if run.benchmark else []
-    about += [run.date.replace("T", " ")] if run.date else []
-    lines.append(", ".join(about))
-    text = Text("\n".join(one_line(line, _NAME) for line in lines))
-    reasons = [run.reason] if run.reason else []
-    if run.state == "stopped" and run.trees is not None and run.expected is None:
-        reasons.append(pluralize(run.trees, "tree"))
-    if run.state == "stopped" and run.kind != "training":
-        reasons.append(f"to resume, run its command again with --out {run.directory}")
-    if run.unjudged:
-        reasons.append("no judge was called")
-    if reasons:
-        style = PALETTE["note" if run.state == "finished" else "fault"]
-        text.append(f"\n{one_line('; '.join(reasons), _NAME)}", style=style)
+    """What a run is, on lines with a label each: models, prompts, outcome, metrics, and why it is not finished."""
+    text = Text()
+    for label, value, style in _details(run):
+        text.append(f"{label:<{_LABEL}}", style=PALETTE["note"])
+        text.append(f"{one_line(value, _NAME)}\n", style=style)
+    text.rstrip()
     return text
 
 
-def sort_runs(
-    runs: Sequence[RunSummary], column: str | None, *, descending: bool
-) -> list[RunSummary]:
-    """Sort runs, those without a value last; without a column, keep their order."""
-    if column in (None, "mark"):
-        return list(runs)
-    present = [run for run in runs if _value(run, column) not in (None, "")]
-    missing = [run for run in runs if _value(run, column) in (None, "")]
-    return [*sorted(present, key=lambda r: _value(r, column), reverse=descending), *missing]
+def what_text(run: RunSummary) -> str:
+    """What a run is, in one line: strategy, model, judge and prompts."""
+    parts = [_strategy(run), _models(run), f"judge {run.judge}" if run.judge else "", run.prompts]
+    return one_line(", ".join(part for part in parts if part), _NAME)
 
 
-def _value(run: RunSummary, column: str | None) -> Any:
-    if column == "name":
-        return str(run.directory)
-    return _models(run) if column == "model" else getattr(run, column or "")
-
-
-def _models(run: RunSummary) -> str:
-    """The distinct models, each by its name."""
-    return ", ".join(dict.fromkeys(model_name(model) for _, model in run.models))
+def metric_text(score: MetricValue) -> str:
+    """A value with its error: a share in per cent, anything else in its unit."""
+    if score.unit:
+        error = "" if score.stderr is None else f" ± {score.stderr:.2f}"
+        return f"{score.value:.2f}{error} {score.unit}"
+    error = "" if score.stderr is None else f" ± {100 * score.stderr:.1f}"
+    return f"{100 * score.value:.1f}{error} %"
 
 
 def model_name(model: str) -> str:
     """The last part of a model's path; the stage that trained it where that is called `model`."""
     parts = model.rstrip("/").split("/")
     return "/".join(parts[-3:-1]) if parts[-1] in _GENERIC_NAMES and len(parts) > 1 else parts[-1]
+
+
+def _name(line: RunLine, roots: Sequence[Path]) -> Text:
+    """The name of a run, indented below the run that it is a stage of; `▸` has stages that are folded."""
+    run = line.run
+    above = (run.parent, *roots) if line.level and run.parent else roots
+    fold = ("▾ " if line.is_open else "▸ ") if line.num_stages else "  "
+    text = Text("  " * line.level)
+    text.append(fold, style=PALETTE["guide"])
+    return text.append(one_line(run_name(run.directory, above), _NAME))
+
+
+def _state(run: RunSummary, now: datetime | None) -> str:
+    resumed = _RESUMED if run.is_resumed else ""
+    if run.state == "running" and run.stage:
+        return run.stage
+    left = run.starts[-1].seconds_left(run.trees or 0, now) if run.starts and now else None
+    if run.state == "running" and left is not None:
+        return f"{seconds_text(left)} left"
+    return f"{run.state}{resumed}"
+
+
+def _details(run: RunSummary) -> Iterator[tuple[str, str, str]]:
+    if reasons := "; ".join(_reasons(run)):
+        yield "state", reasons, PALETTE["note" if run.state == "finished" else "fault"]
+    if outcome := ", ".join(_outcome(run)):
+        yield "outcome", outcome, PALETTE["head"]
+    if run.metrics:
+        yield "scores", ", ".join(map(_history, run.metrics)), ""
+    if what := ", ".join(_what(run)):
+        yield run.kind, what, ""
+    if run.models:
+        by_model: dict[str, list[str]] = {}
+        for role, model in run.models:
+            by_model.setdefault(model, []).append(role)
+        yield "models", ", ".join(f"{m} ({', '.join(r)})" for m, r in by_model.items()), ""
+    yield "folder", str(run.directory), ""
+
+
+def _what(run: RunSummary) -> Iterator[str]:
+    if strategy := _strategy(run):
+        yield strategy
+    if run.prompts:
+        yield f"{run.prompts} prompts"
+    if run.judge:
+        yield f"judge {run.judge}"
+    if run.date:
+        yield f"started {run.date[:16].replace('T', ' ')}"
+
+
+def _outcome(run: RunSummary) -> Iterator[str]:
+    if run.truth is not None and not run.metrics:
+        after = metric_text(MetricValue(run.truth, run.error))
+        yield f"passes {_percent(run.before)} → {after}" if run.before is not None else after
+    if run.unjudged:
+        yield "no judge was called"
+    elif run.solved is not None:
+        yield f"solved {_percent(run.solved)}"
+    if run.tokens_each is not None and run.trees:
+        calls = f" and {run.calls / run.trees:,.1f} calls" if run.calls else ""
+        yield f"{run.tokens_each:,.0f} tokens{calls} a prompt"
+
+
+def _history(metric: MetricHistory) -> str:
+    scores = [score for score in metric.scores if score]
+    *before, last = scores
+    first = f"{metric_text(MetricValue(before[0].value, None, last.unit))} → " if before else ""
+    return f"{metric.name} {first.replace(' %', '')}{metric_text(last)}"
+
+
+def _reasons(run: RunSummary) -> Iterator[str]:
+    if run.reason:
+        yield run.reason
+    if run.state == "stopped" and run.trees is not None and run.expected is None:
+        yield pluralize(run.trees, "tree")
+    if run.state == "stopped" and run.kind != "training":
+        yield f"to resume, run its command again with --out {run.directory}"
+    if times := sum(bool(start.done) for start in run.starts):
+        yield f"resumed {pluralize(times, 'time')}"
+
+
+def _strategy(run: RunSummary) -> str:
+    name = run.strategy or (run.kind if run.kind == "training" else "")
+    return f"{name} {run.budget}" if name and run.budget and run.budget > 1 else name
+
+
+def _models(run: RunSummary) -> str:
+    """The distinct models, each by its name."""
+    return ", ".join(dict.fromkeys(model_name(model) for _, model in run.models))
 
 
 def _trees(run: RunSummary) -> str:
@@ -127,5 +208,21 @@ def _trees(run: RunSummary) -> str:
     return abbreviate(run.trees) + (f"/{abbreviate(expected)}" if run.trees < expected else "")
 
 
+def _passes(run: RunSummary) -> str:
+    """The share that passes, after `→` the one after the search or the training; by the judge without ground truth."""
+    if run.truth is None:
+        return "" if run.solved is None or run.unjudged else f"judge {_percent(run.solved)}"
+    if _unit(run):
+        return f"{run.truth:.2f}"
+    after = f"{100 * run.truth:.1f} %"
+    return after if run.before is None else f"{100 * run.before:.1f} → {after}"
+
+
+def _unit(run: RunSummary) -> str:
+    """The unit of the first metric; "" for a share."""
+    last = run.metrics[0].last if run.metrics else None
+    return last.unit if last else ""
+
+
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}%"
+    return "" if share is None else f"{100 * share:.1f} %"

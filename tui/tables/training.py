@@ -13,13 +13,11 @@ from spar.view.diff import diff_text, word_diff
 from spar.view.node_detail import SHOWN, Section, node_sections
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
+from tui.index.scores import MetricHistory, MetricValue, ScoreTable
 from tui.training.examples import TrainingExample, TrainingKind
 from tui.training.status import (
     ExampleSource,
     LossCurve,
-    MetricHistory,
-    MetricValue,
-    ScoreTable,
     TrainingRound,
     TrainingStatus,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
 
 from rich.text import Text
 
@@ -11,6 +10,7 @@ from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, IndexProgress, RowCounts, Sort, TreeRow
 from tui.run_view import Match
+from tui.tables.dashboard import short_type
 from tui.widgets.bars import abbreviate
 from tui.widgets.choices import Choice
 from tui.widgets.table import Column
@@ -23,20 +23,30 @@ COLUMNS = (
     Column("nodes", "nodes", 6, right=True),
     Column("depth", "depth", 6, right=True, from_width=90),
     Column("tokens", "tokens", 7, right=True),
-    Column("faults", "faults", 7, right=True),
-    Column("seconds", "secs", 7, right=True, from_width=100),
-    Column("truth", "truth", 6),
+    Column("faults", "faults", 7, right=True, from_width=78),
+    Column("seconds", "seconds", 8, right=True, from_width=110),
+    Column("truth", "truth", 11),
+    Column("failing", "fails", 30, from_width=150),
 )
 """Names are those of `tui.index.rows.SortKey`."""
-KINDS: tuple[Category, ...] = get_args(Category)
-"""The categories, in the order of their keys."""
-_KIND_NAMES: Mapping[Category, str] = {
-    "judge-wrong": "judge wrong",
-    "unjudged": "not judged",
-    "broken": "no tree",
+_KINDS: Mapping[Category, tuple[int, str]] = {
+    "all": (1, "all"),
+    "solved": (2, "solved"),
+    "unsolved": (3, "unsolved"),
+    "passed": (2, "passed"),
+    "failed": (3, "failed"),
+    "fixed": (4, "fixed"),
+    "broken": (5, "broken"),
+    "judge-wrong": (6, "judge wrong"),
+    "faults": (7, "faults"),
+    "unjudged": (8, "not judged"),
+    "no-tree": (9, "no tree"),
 }
-_IF_ANY: frozenset[Category] = frozenset({"unjudged", "broken"})
-"""Categories that are shown only if there are such rows."""
+"""Category to the key that shows it, and its name."""
+_JUDGED: frozenset[Category] = frozenset({"solved", "unsolved"})
+"""Categories of runs with a judge."""
+_CHECKED: frozenset[Category] = frozenset({"passed", "failed"})
+"""Those in their place, for runs without a judge."""
 _NEAR, _BEFORE = 24, 12
 """A match further than `_NEAR` characters from the start is shown with `_BEFORE` characters before it."""
 _STYLES = {"solved": "pass", "exhausted": "fail", "budget": "fail"}
@@ -61,32 +71,49 @@ def tree_cells(row: TreeRow, match: Match | None = None) -> Mapping[str, Text]:
         "faults": Text(f"! {row.faults}", style=PALETTE["fault"]) if row.faults else Text(""),
         "seconds": Text(f"{row.seconds:.1f}"),
         "truth": _truth(row),
+        "failing": Text(", ".join(map(short_type, row.failing))),
     }
 
 
-def kind_choices(counts: RowCounts) -> list[Choice]:
-    """The categories with their numbers of trees."""
+def kind_choices(counts: RowCounts, shown: Category = "all") -> list[Choice]:
+    """The categories with their numbers of trees, without those that have none; the one that is shown is among them."""
     numbers: Mapping[Category, int] = {
         "all": counts.rows,
         "solved": counts.solved,
         "unsolved": counts.unsolved,
-        "faults": counts.faults,
+        "passed": counts.answers_passed,
+        "failed": counts.answers_failed,
+        "fixed": counts.fixed,
+        "broken": counts.regressed,
         "judge-wrong": counts.judge_wrong,
+        "faults": counts.faults,
         "unjudged": counts.unjudged,
-        "broken": counts.broken,
+        "no-tree": counts.broken,
     }
-    nothing_judged = 0 < counts.rows == counts.unjudged
-    if_any = _IF_ANY | {"judge-wrong"} if nothing_judged else _IF_ANY
+    outcomes = _outcomes(counts)
+    others = (_JUDGED | _CHECKED) - outcomes
     return [
-        Choice(kind, kind_name(kind), numbers[kind], key)
-        for key, kind in enumerate(KINDS, start=1)
-        if numbers[kind] or kind not in if_any
+        Choice(kind, name, numbers[kind], key)
+        for kind, (key, name) in _KINDS.items()
+        if kind in (*outcomes, "all", shown) or (numbers[kind] and kind not in others)
     ]
+
+
+def kind_of(key: int, counts: RowCounts) -> Category:
+    """The category that a key shows."""
+    others = (_JUDGED | _CHECKED) - _outcomes(counts)
+    return next(kind for kind, (own, _) in _KINDS.items() if own == key and kind not in others)
+
+
+def _outcomes(counts: RowCounts) -> frozenset[Category]:
+    """The two categories of how searches ended: by the judge, or by ground truth where nothing was judged."""
+    nothing_judged = 0 < counts.rows == counts.unjudged
+    return _CHECKED if nothing_judged and counts.answers_passed + counts.answers_failed else _JUDGED
 
 
 def kind_name(kind: Category) -> str:
     """The name of a category on the screen."""
-    return _KIND_NAMES.get(kind, kind)
+    return _KINDS[kind][1]
 
 
 def match_text(match: Match) -> Text:
@@ -105,6 +132,8 @@ def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -
     line = Text(f"{num_shown:,} of {progress.rows:,} trees")
     if sort != Sort("number"):
         line.append(f", by {sort.key} {'↓' if sort.descending else '↑'}")
+    if shown.constraint:
+        line.append(", failing ").append(short_type(shown.constraint), style=PALETTE["head"])
     if shown.text:
         slash = "regex" if shown.regex else "text"
         line.append(f", {slash} ").append(one_line(shown.text, 40), style=PALETTE["head"])
@@ -120,10 +149,12 @@ def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -
 
 
 def _truth(row: TreeRow) -> Text:
-    """Ground truth, with `!` if the judge disagrees."""
+    """Ground truth, what the search changed by it, and `!` if the judge disagrees."""
     if row.truth is None:
         return Text("")
-    text = Text("✓ yes" if row.truth else "✗ no", style=PALETTE["pass" if row.truth else "fail"])
+    same = "yes" if row.truth else "no"
+    name = row.change if row.change in ("fixed", "broken") else same
+    text = Text(f"{'✓' if row.truth else '✗'} {name}", PALETTE["pass" if row.truth else "fail"])
     return text.append("!", style=PALETTE["fault"]) if row.judge_wrong else text
 
 

@@ -8,8 +8,7 @@ damaged or not written yet is left out.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,15 +19,13 @@ from spar.record.layout import (
     BOOTSTRAP_TRAININGS,
     BUILD_STAGE,
     DRAFT_STAGE,
-    EVAL_STAGE,
     EXAMPLE_FILES,
     JUDGEMENTS_STAGE,
     LOOP_SOURCES,
     LOOP_TRAININGS,
 )
-from spar.record.training import BUILD_REPORT, METRICS, SCORES_FILE
-from spar.store import MANIFEST
-from tui.index.run_summary import iterations_of
+from spar.record.training import BUILD_REPORT, METRICS
+from tui.index.scores import ScoreTable, finite, iterations_of, read_object, read_scores
 from tui.training.examples import TrainingExample
 
 CACHE_SIZE = 64
@@ -59,31 +56,6 @@ class ExampleSource:
     directory: Path
     prompt_id: str
     node: int
-
-
-@dataclass(frozen=True, slots=True)
-class MetricValue:
-    """The value of a metric."""
-
-    value: float
-    stderr: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricHistory:
-    """The values of a metric over the iterations."""
-
-    name: str
-    scores: tuple[MetricValue | None, ...]
-    """One value for each iteration; None without an evaluation."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreTable:
-    """The scores of the models of each iteration."""
-
-    iterations: tuple[int, ...] = ()
-    metrics: tuple[MetricHistory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +108,6 @@ def source_of(example: TrainingExample, training_round: TrainingRound) -> Exampl
     return ExampleSource(directory, example.prompt_id, example.nodes[0])
 
 
-def read_scores(run: Path) -> ScoreTable:
-    """The scores by iteration: the metrics that the recipe shows, else the first of each evaluation."""
-    evaluated = {
-        number: _object(home / EVAL_STAGE / SCORES_FILE) for number, home in iterations_of(run)
-    }
-    evaluated = {number: scores for number, scores in evaluated.items() if scores}
-    names = dict.fromkeys(_shown_metrics(run, tuple(evaluated.values())))
-    metrics = [
-        MetricHistory(
-            f"{title} {name}", tuple(_score(scores, title, name) for scores in evaluated.values())
-        )
-        for title, name in names
-    ]
-    shown = tuple(metric for metric in metrics if any(metric.scores))
-    return ScoreTable(tuple(evaluated), shown)
-
-
 def read_loss_curves(training_round: TrainingRound) -> tuple[LossCurve, ...]:
     """The loss curves of a round's trainings that have started."""
     curves = (_loss_curve(folder) for folder in training_round.trainings)
@@ -175,7 +130,7 @@ def _bootstrap_round(run: Path) -> TrainingRound:
 
 
 def _build_round(run: Path) -> TrainingRound:
-    reports = _object(run / BUILD_REPORT).get("runs")
+    reports = read_object(run / BUILD_REPORT).get("runs")
     reports = reports if isinstance(reports, dict) else {}
     named = {
         name: report.get("directory")
@@ -190,31 +145,6 @@ def _has_build(home: Path) -> bool:
     return (home / BUILD_STAGE).is_dir()
 
 
-def _shown_metrics(run: Path, evaluated: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The evaluation and the name of each metric to show."""
-    config = _object(run / MANIFEST).get("config")
-    listed = config.get("benchmarks") if isinstance(config, dict) else None
-    shown: dict[str, Any] = {}
-    for item in listed if isinstance(listed, list) else ():
-        if isinstance(item, dict):
-            shown[str(item.get("name") or item.get("benchmark"))] = item.get("show")
-    titles = dict.fromkeys(title for scores in evaluated for title in scores)
-    for title in titles:
-        names = shown.get(title)
-        if not isinstance(names, list) or not names:
-            metrics = [scores[title] for scores in evaluated if isinstance(scores.get(title), dict)]
-            names = list(metrics[-1])[:1] if metrics else []
-        yield from ((title, str(name)) for name in names)
-
-
-def _score(scores: Mapping[str, Any], title: str, name: str) -> MetricValue | None:
-    match scores.get(title):
-        case {**metrics} if isinstance(metric := metrics.get(name), dict):
-            value, stderr = _finite(metric.get("value")), _finite(metric.get("stderr"))
-            return None if value is None else MetricValue(value, stderr)
-    return None
-
-
 def _loss_curve(folder: Path) -> LossCurve | None:
     try:
         stat = (folder / METRICS).stat()
@@ -227,13 +157,13 @@ def _loss_curve(folder: Path) -> LossCurve | None:
 def _parse_loss_curve(folder: Path, _time: int, _size: int) -> LossCurve | None:
     rows = list(_rows(folder / METRICS))
     losses = [
-        (row, loss) for row in rows if (loss := _finite(row["values"].get("loss"))) is not None
+        (row, loss) for row in rows if (loss := finite(row["values"].get("loss"))) is not None
     ]
     if not losses:
         return None
     last = losses[-1][0]
-    name = next((key for key in _SHARES if _finite(last["values"].get(key)) is not None), "")
-    share = _finite(last["values"].get(name))
+    name = next((key for key in _SHARES if finite(last["values"].get(key)) is not None), "")
+    share = finite(last["values"].get(name))
     return LossCurve(folder.name, tuple(loss for _, loss in losses), last["step"], share, name)
 
 
@@ -250,16 +180,3 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         match row:
             case {"step": int(), "values": {**_values}}:
                 yield row
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _finite(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None

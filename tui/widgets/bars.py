@@ -48,6 +48,13 @@ class SearchBar(Horizontal):
     SearchBar > Label { padding: 0 1; }
     """
 
+    class Changed(Message):
+        """A text was typed, which is not submitted yet."""
+
+        def __init__(self, text: str, *, regex: bool) -> None:
+            super().__init__()
+            self.text, self.regex = text, regex
+
     class Submitted(Message):
         """A text was submitted; an empty one ends the search."""
 
@@ -58,9 +65,13 @@ class SearchBar(Horizontal):
     class Closed(Message):
         """The bar was closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_regex: bool = True) -> None:
         super().__init__()
         self._regex = False
+        self._has_regex = has_regex
+        """Whether the text may be a regular expression."""
+        self._before = ("", False)
+        """The text that was searched for when the bar was opened."""
 
     def compose(self) -> ComposeResult:
         """A slash, the input, and whether it is a regular expression."""
@@ -68,9 +79,10 @@ class SearchBar(Horizontal):
         yield Input(id="query", select_on_focus=True, compact=True)
         yield Label(self._mode(), id="mode")
 
-    def open(self, text: str, *, regex: bool) -> None:
+    def open(self, text: str, *, regex: bool = False) -> None:
         """Open the bar."""
         self._regex = regex
+        self._before = (text, regex)
         self.query_one("#mode", Label).update(self._mode())
         self.add_class("-open")
         field = self.query_one(Input)
@@ -83,9 +95,11 @@ class SearchBar(Horizontal):
         self.post_message(self.Submitted(event.value, regex=self._regex))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Remove the message about the text as it was."""
+        """Pass on the text, without the message about it as it was."""
         event.stop()
         self.query_one("#mode", Label).update(self._mode())
+        if self.has_class("-open"):
+            self.post_message(self.Changed(event.value, regex=self._regex))
 
     def reject(self, reason: str) -> None:
         """Stay open, and show why the text cannot be searched for."""
@@ -97,15 +111,21 @@ class SearchBar(Horizontal):
         self.post_message(self.Closed())
 
     def action_cancel(self) -> None:
-        """Close the bar without a change."""
+        """Close the bar, and search for what was searched for before."""
+        text, regex = self._before
+        self.post_message(self.Changed(text, regex=regex))
         self.close()
 
     def action_toggle_regex(self) -> None:
         """Switch between text and regular expression."""
+        if not self._has_regex:
+            return
         self._regex = not self._regex
         self.query_one("#mode", Label).update(self._mode())
 
     def _mode(self) -> Text:
+        if not self._has_regex:
+            return Text("⏎ keeps it, esc shows all again")
         return Text("regular expression (^r: text)" if self._regex else "text (^r: regex)")
 
 
@@ -114,3 +134,11 @@ def abbreviate(number: int) -> str:
     if number < 10_000:
         return str(number)
     return f"{number // 1000}k" if number < 1_000_000 else f"{number // 1_000_000}M"
+
+
+def seconds_text(seconds: float) -> str:
+    """A time in words, to its largest unit: `45 s`, `2 min`, `3 h`, `2 days`."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds)} s"

@@ -28,10 +28,10 @@ class Choice:
 
 
 class Choices(Static):
-    """Choices for the keys 1, 2, ..., which the screen binds."""
+    """Choices for the keys 1, 2, ..., which the screen binds; on two lines if one is too short."""
 
     DEFAULT_CSS = """
-    Choices { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    Choices { height: auto; max-height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     class Chosen(Message):
@@ -44,26 +44,50 @@ class Choices(Static):
     def __init__(self) -> None:
         super().__init__()
         self._parts: list[tuple[str, str]] = []
+        self._selected = ""
 
     def set_content(self, choices: Sequence[Choice], selected: str) -> None:
         """Show other choices, one of them selected."""
+        self._selected = selected
         self._parts = [
             (choice.name, _part(choice.key or key, choice, selected=choice.name == selected))
             for key, choice in enumerate(choices, start=1)
         ]
-        line = Text(" ").join(
-            Text(part, style=PALETTE["head"] if name == selected else "")
-            for name, part in self._parts
-        )
-        self.update(line)
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Fit the lines to the width."""
+        self._draw()
 
     def on_click(self, event: events.Click) -> None:
         """Choose what is there."""
-        start = 1
-        for name, part in self._parts:
+        lines, start = self._lines(), 1
+        for name, part in lines[event.y] if event.y < len(lines) else ():
             if start <= event.x < start + cell_len(part):
                 self.post_message(self.Chosen(name))
-            start += cell_len(part) + 1
+            start += cell_len(part)
+
+    def _draw(self) -> None:
+        lines = [
+            Text().join(
+                Text(part, style=PALETTE["head"] if name == self._selected else "")
+                for name, part in line
+            )
+            for line in self._lines()
+        ]
+        self.update(Text("\n").join(lines))
+
+    def _lines(self) -> list[list[tuple[str, str]]]:
+        """The choices, broken into lines."""
+        lines: list[list[tuple[str, str]]] = [[]]
+        width, room = 0, self.size.width or self.app.size.width - 2
+        for name, part in self._parts:
+            if width and width + cell_len(part) > room:
+                lines.append([])
+                width = 0
+            lines[-1].append((name, part))
+            width += cell_len(part)
+        return lines
 
 
 def _part(key: int, choice: Choice, *, selected: bool) -> str:

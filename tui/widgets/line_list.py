@@ -58,8 +58,8 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
     class Opened(Moved):
         """A line was opened with Enter or a second click."""
 
-    def __init__(self, *, head: bool = False) -> None:
-        super().__init__()
+    def __init__(self, *, head: bool = False, classes: str = "") -> None:
+        super().__init__(classes=classes)
         self._num_head = int(head)
         self._count = 0
 
@@ -145,10 +145,13 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the clicked line; open it on a second click."""
-        if event.y < self._num_head:
-            self.clicked_head(event.x - 1)
+        place = event.get_content_offset(self)
+        if place is None:
             return
-        line = self.scroll_offset.y + event.y - self._num_head
+        if place.y < self._num_head:
+            self.clicked_head(place.x - 1)
+            return
+        line = self.scroll_offset.y + place.y - self._num_head
         if line >= self._count:
             return
         if event.chain > 1 and line == self.cursor:

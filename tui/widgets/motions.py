@@ -15,6 +15,8 @@ MOTIONS: list[BindingType] = [
     Binding("end,G", "jump(1)", "To the end", show=False),
     Binding("g", "first_of_two", "gg: to the start", show=False),
 ]
+MOTION_ACTIONS = frozenset({"move", "pages", "jump", "first_of_two"})
+"""Names of their actions."""
 
 
 class Motions:

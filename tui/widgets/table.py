@@ -42,8 +42,8 @@ class Table(LineList):
             super().__init__()
             self.column = column
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        super().__init__(head=True)
+    def __init__(self, columns: Sequence[Column], *, classes: str = "") -> None:
+        super().__init__(head=True, classes=classes)
         self._columns = columns
         self._cells: Cells = _no_cells
         self._sorted: tuple[str, bool] | None = None
