@@ -23,12 +23,13 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from spar.listener import Broadcast
-from spar.serve.errors import ApiError, invalid
+from spar.serve.errors import ApiError
 from spar.serve.http import (
+    EventStream,
     JsonResponse,
     check_key,
     error_response,
@@ -40,6 +41,7 @@ from spar.serve.http import (
 )
 from spar.serve.metrics import Metrics
 from spar.serve.offers import answers_once
+from spar.serve.passthrough import NOTE, Upstream
 from spar.serve.reply import completion
 from spar.serve.request import ChatRequest, parse_json, parse_request
 from spar.serve.running import RunningReply
@@ -74,6 +76,7 @@ def create_app(service: SearchService, *, close: bool = True) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        await server.aclose()
         if close:
             await asyncio.to_thread(service.close)
 
@@ -99,6 +102,7 @@ class _Server:
         self._metrics = Metrics()
         service.listener = Broadcast(self._metrics, service.listener)
         self._created = int(time.time())
+        self._upstream = Upstream(service.resolved, service.serve.request_timeout)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """An endpoint behind the key, whose errors have the API's shape."""
@@ -153,7 +157,7 @@ class _Server:
         except ClientDisconnect:
             self._count(CLIENT_LEFT, start)
             return Response(status_code=CLIENT_LEFT)
-        if not isinstance(response, StreamingResponse):  # a stream counts itself at its end
+        if not isinstance(response, EventStream):  # a stream counts itself at its end
             self._count(response.status_code, start)
         return response
 
@@ -162,40 +166,52 @@ class _Server:
         body = parse_json(await read_body(request, int(serve.max_body_mb * 1e6)))
         chat = parse_request(body, max_choices=serve.max_choices)
         if chat.uses_tools:
-            raise invalid("tools are not supported", "tools", "unsupported")
+            return await self._pass_through(request, chat)
         with ExitStack() as admitted:
             admitted.enter_context(self._service.admission.request())
             job = await self._service.start(chat, f"chatcmpl-{secrets.token_hex(12)}")
             reply = RunningReply(self._service, job, admitted.pop_all().close)
         if chat.stream:
-            return self._stream(request, reply)
+            return self._stream(reply)
         answers = await until_left(request, reply.start())
         headers = _headers(job, [answer.address for answer in answers])
         return JsonResponse(completion(job, answers, int(time.time())), headers=headers)
 
-    def _stream(self, request: Request, reply: RunningReply) -> Response:
+    async def _pass_through(self, request: Request, chat: ChatRequest) -> Response:
+        """A request with tools, answered by the model's own server."""
+        offer = self._service.offers.find(chat.model)
+        body = {**chat.body, "model": chat.model or f"{offer.name}/{self._service.offers.model}"}
+        headers = {NOTE_HEADER: NOTE}
+        with ExitStack() as admitted:
+            admitted.enter_context(self._service.admission.request())
+            if not chat.stream:
+                asking = asyncio.create_task(self._upstream.reply(body))
+                return JsonResponse(await until_left(request, asking), headers=headers)
+            lines = await self._upstream.stream(body)
+            release = admitted.pop_all().close
+
+        start = time.monotonic()
+
+        def ended(all_sent: bool) -> None:
+            release()
+            self._count(200 if all_sent else CLIENT_LEFT, start)
+
+        return EventStream(lines, ended, headers)
+
+    async def aclose(self) -> None:
+        """Close the connections to the model's own server."""
+        await self._upstream.aclose()
+
+    def _stream(self, reply: RunningReply) -> Response:
         start, job = time.monotonic(), reply.job
-        reply.start()  # now: a stream that is never read must end, too
+        reply.start()
 
-        async def events() -> AsyncIterator[bytes]:
-            status = CLIENT_LEFT
-            try:
-                async for piece in reply.events(self._service.serve.keep_alive):
-                    yield piece
-                status = reply.status
-            finally:
-                reply.cancel()
-                self._count(status, start)
+        def ended(all_sent: bool) -> None:
+            reply.cancel()
+            self._count(reply.status if all_sent else CLIENT_LEFT, start)
 
-        return StreamingResponse(
-            events(),
-            media_type="text/event-stream",
-            headers={
-                **_headers(job, job.addresses),
-                "cache-control": "no-cache",
-                "x-accel-buffering": "no",  # nginx would hold the pieces back
-            },
-        )
+        events = reply.events(self._service.serve.keep_alive)
+        return EventStream(events, ended, _headers(job, job.addresses))
 
     def _count(self, status: int, start: float) -> None:
         self._metrics.requests.labels(str(status)).inc()

@@ -6,12 +6,14 @@ import asyncio
 import hmac
 import json
 import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from spar.errors import UsageError
 from spar.serve.errors import ApiError, server_error
@@ -35,6 +37,43 @@ class JsonResponse(Response):
 def error_response(error: ApiError) -> Response:
     """An error in the API's shape."""
     return JsonResponse(error.content, status_code=error.status, headers=error.headers)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events.
+
+    Parameters
+    ----------
+    events:
+        What is sent.
+    on_end:
+        Called once in the end: with whether all was sent, also where the client left before the first event.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        on_end: Callable[[bool], None],
+        headers: Mapping[str, str] = {},
+    ) -> None:
+        # nginx would hold the events back
+        own = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        super().__init__(
+            self._sent(events), media_type="text/event-stream", headers={**own, **headers}
+        )
+        self._on_end, self._all_sent = on_end, False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end(self._all_sent)
+
+    async def _sent(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for each in events:
+            yield each
+        self._all_sent = True
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -17,8 +17,10 @@ from typing import Any
 from spar.serve.errors import ApiError, invalid
 from spar.types import Finding
 
-MAX_STEPS = 50_000
+MAX_STEPS = 20_000
 """Keywords of a schema that one check may look at: references can make a short schema exponential."""
+_FIRST_STEPS = 1_000
+"""The same when a request is read."""
 PATTERN_SECONDS = 0.2
 _SHOWN = 200
 _FENCE = re.compile(r"\A```[\w-]*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
@@ -119,8 +121,8 @@ def _checker(schema: Mapping[str, Any]) -> Fault:
         base, {name: steps.counted(check) for name, check in keywords.items()}
     )
 
-    def fault(value: Any) -> str:
-        steps.left = MAX_STEPS
+    def fault(value: Any, limit: int = MAX_STEPS) -> str:
+        steps.left = limit
         try:
             error = jsonschema.exceptions.best_match(
                 _validator(validator, plain).iter_errors(value)
@@ -131,7 +133,7 @@ def _checker(schema: Mapping[str, Any]) -> Fault:
 
     try:
         base.check_schema(plain)
-        fault(None)
+        fault(None, _FIRST_STEPS)
     except jsonschema.exceptions.SchemaError as error:
         raise _refused(f"{error.json_path}: {error.message}"[:_SHOWN]) from error
     except RecursionError as error:
@@ -155,7 +157,7 @@ def _refused(reason: str) -> ApiError:
 class _Steps:
     """Counts the keywords that a check looks at."""
 
-    left: int = MAX_STEPS
+    left: int = 0
 
     def counted(self, check: Any) -> Any:
         """A keyword's check that counts."""

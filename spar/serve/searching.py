@@ -147,6 +147,11 @@ class SearchService:
             raise
         return service
 
+    @property
+    def resolved(self) -> DecodeConfig:
+        """The settings with every open choice resolved, such as the name of a server's model."""
+        return self._prepared[self.offers.greedy()].config
+
     async def start(self, request: ChatRequest, completion_id: str) -> Job:
         """Find the search of a request and make it ready; `finish` the job in the end.
 

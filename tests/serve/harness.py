@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Served:
 
 @contextmanager
 def serving(
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     *,
     out: Path | None = None,
     listener: Listener = Listener(),
@@ -64,7 +65,16 @@ def serving(
     config = decode_config("nano", {"engine": engine, **settings})
     with_name = {"served_name": "tiny", **serve}
     service = SearchService.open(config, ServeGroup(**with_name), out=out, listener=listener)
-    app = create_app(service)
+    try:
+        with running(create_app(service)) as url, httpx.Client(timeout=30) as client:
+            yield Served(f"{url}/v1", service, out, client)
+    finally:
+        service.close()
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    """An ASGI application on loopback, in a thread with a loop of its own."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
     server.capture_signals = _no_signals  # type: ignore[method-assign]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
@@ -73,13 +83,10 @@ def serving(
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             thread.join(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(timeout=30) as client:
-            yield Served(f"http://127.0.0.1:{port}/v1", service, out, client)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)
-        service.close()
 
 
 @contextmanager
@@ -90,3 +97,11 @@ def _no_signals() -> Iterator[None]:
 def asking(text: str = "Say hello.", **fields: Any) -> dict[str, Any]:
     """A body with one user's turn."""
     return {"model": "bfs-7/tiny", "messages": [{"role": "user", "content": text}], **fields}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from tests.serve.harness import Served, asking, serving
+from tests.serve.harness import Served, asking, serving, wait_for
 from tests.serve.slow_engine import WaitingEngine
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,0 +1,169 @@
+"""Requests that are answered without a search: those of front ends on their own account, and those with tools."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from spar.serve.passthrough import NOTE
+from spar.serve.tasks import is_side_task
+from spar.types import Message
+from tests.answers import Script
+from tests.serve.harness import Served, asking, running, serving, wait_for
+from tests.serve.test_streaming import data_of, stream
+from tests.servers import ScriptedServer
+
+OPEN_WEBUI = [
+    "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### Guidelines:\n- ...",
+    "### Task:\nGenerate 1-3 broad tags categorizing the main themes of the chat history, along with ...",
+    "### Task:\nSuggest 3-5 relevant follow-up questions or prompts that the user might naturally ask next ...",
+    "### Task:\nAnalyze the chat history to determine the necessity of generating search queries, in the given language.",
+    "### Task:\nYou are an autocompletion system. Continue the text in `<text>` based on the **completion type**",
+    "Create a concise, 3-5 word title with an emoji as a title for the chat history, in the given language.",
+    "Your task is to reflect the speaker's likely facial expression through a fitting emoji. Interpret emotions ...",
+]
+OTHERS = [
+    "Provide a concise, 5-word-or-less title for the conversation, using title case conventions.",
+    "Write a concise title for this conversation in the detected language. Title in 5 Words or Less.",
+    "You are a professional conversation summarizer. Generate a concise title ...",
+]
+
+
+def turns(*contents: str) -> list[Message]:
+    """A system turn where there are two texts, and the user's."""
+    roles: list[Any] = ["system", "user"][-len(contents) :]
+    return [Message(role=r, content=c) for r, c in zip(roles, contents, strict=True)]
+
+
+@pytest.mark.parametrize("text", [*OPEN_WEBUI, *OTHERS])
+def test_front_ends_own_prompts_are_known(text: str) -> None:
+    """As the user's turn or the system's."""
+    assert is_side_task(turns(text), {})
+    assert is_side_task(turns(text, "user: hi\nassistant: hello"), {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write a title for my book about rain, in at most five words.",
+        "### Task:\nGenerate a poem of exactly three lines about titles and tags.",
+        "Suggest 3-5 relevant follow-up questions for a job interview.",
+        "Why do chat front ends send: Create a concise, 3-5 word title?",
+    ],
+)
+def test_a_users_own_prompt_is_searched(text: str) -> None:
+    """Speaking of titles does not make a request a front end's."""
+    assert not is_side_task(turns(text), {})
+
+
+def test_metadata_says_so() -> None:
+    """Open WebUI names its tasks; other metadata says nothing."""
+    assert is_side_task(turns("Anything."), {"task": "title_generation"})
+    assert not is_side_task(turns("Anything."), {"task": "user_response"})
+    assert not is_side_task(turns("Anything."), {"task": ["title_generation"]})
+
+
+def test_a_side_request_is_answered_greedily(served: Served) -> None:
+    """One call, whatever search the model's id names, and a header that says so; the side field can ask for a search."""
+    response = served.post(asking(OPEN_WEBUI[0]))
+    assert response.json()["spar"]["calls"] == 1
+    assert response.json()["model"] == "bfs-7/tiny"
+    assert "greedily" in response.headers["x-spar-note"]
+    searched = served.post(asking(OPEN_WEBUI[0], spar={"strategy": "bfs"}))
+    assert searched.json()["spar"]["calls"] > 1
+    assert "x-spar-note" not in searched.headers
+    asked = served.post(asking(metadata={"task": "tags_generation"}, stream=False))
+    assert asked.json()["spar"]["strategy"] == "greedy"
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+
+
+def with_tools(body: dict[str, Any]) -> tuple[int, Any] | None:
+    """An upstream that calls a tool, or says what is wrong with the request."""
+    text = json.dumps(body["messages"])
+    if "forbidden" in text:
+        return 401, {"error": {"message": "wrong key sk-upstream-secret-1"}}
+    if "broken" in text:
+        return 500, {"error": {"message": "sk-upstream-secret-1 is out of memory"}}
+    if "refused" in text:
+        return 422, {"error": {"message": "no such tool for sk-upstream-secret-1"}}
+    if "tools" not in body and "tool_calls" not in text:
+        return None
+    message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return 200, {
+        "id": "up-1",
+        "model": body["model"],
+        "choices": [choice],
+        "usage": {"total_tokens": 3},
+    }
+
+
+def test_tools_are_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request reaches the model's server as it came, greedily, and the reply says that nothing was searched."""
+    monkeypatch.setenv("UPSTREAM_KEY", "sk-upstream-secret-1")
+    script = Script(models=("up",), answer=with_tools, key="sk-upstream-secret-1")
+    with (
+        ScriptedServer(script) as upstream,
+        serving(
+            engine="openai", base_url=(upstream.url,), api_key_env="UPSTREAM_KEY", retry_for=0.0
+        ) as served,
+    ):
+        response = served.post(asking(tools=[TOOL], spar={"budget": 3}))
+        reply = response.json()
+        assert reply["choices"][0]["message"]["tool_calls"] == [CALL]
+        assert reply["model"] == "bfs-7/tiny"
+        assert response.headers["x-spar-note"] == NOTE
+        sent = upstream.seen[-1].body
+        assert (sent["model"], sent["temperature"], sent["tools"]) == ("up", 0, [TOOL])
+        assert "spar" not in sent
+        history = [
+            {"role": "user", "content": "Rain?"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "It rains."},
+        ]
+        assert served.post({"model": "bfs-7/tiny", "messages": history}).is_success
+        assert upstream.seen[-1].body["messages"] == history
+        for text, status in (("forbidden", 502), ("broken", 502), ("refused", 422)):
+            refused = served.post(asking(text, tools=[TOOL]))
+            assert refused.status_code == status
+            assert "secret-1" not in refused.text
+        searched = served.post(asking(tools=[TOOL], tool_choice="none"))
+        assert searched.json()["spar"]["strategy"] == "bfs"
+        assert served.service.admission.requests == 0
+
+
+def test_a_stream_with_tools_is_passed_through() -> None:
+    """Its events come as they are, under the model's id that was asked for."""
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    async def events() -> Any:
+        for delta in ({"role": "assistant"}, {"tool_calls": [{"index": 0, **CALL}]}):
+            yield f"data: {json.dumps({'model': 'up', 'choices': [{'delta': delta}]})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    async def chat(_: Any) -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+        response, lines = stream(served, asking(tools=[TOOL]))
+        assert response.headers["x-spar-note"] == NOTE
+        *chunks, end = data_of(lines)
+        assert end == "[DONE]"
+        assert {chunk["model"] for chunk in chunks} == {"bfs-7/tiny"}
+        assert chunks[-1]["choices"][0]["delta"]["tool_calls"][0]["id"] == "call_1"
+        wait_for(lambda: not served.service.admission.requests)
+
+
+def test_an_engine_in_the_process_calls_no_tools(served: Served) -> None:
+    """Which is said, with what to do."""
+    response = served.post(asking(tools=[TOOL]))
+    assert response.status_code == 400
+    assert "--base-url" in response.json()["error"]["message"]
