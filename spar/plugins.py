@@ -315,6 +315,7 @@ JUDGES: PluginTable[JudgeSpec] = PluginTable(
         "hybrid": "spar.infer.hybrid_judge:HYBRID",
         "scale": "spar.infer.scale_judge:SCALE",
         "curation": "spar.infer.scale_judge:CURATION",
+        "functions": "spar.infer.functions_judge:FUNCTIONS_JUDGE",
         "checklist": "spar.infer.checklist_judge:CHECKLIST",
     },
 )

@@ -50,6 +50,7 @@ from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
+from spar.verification_functions import require_permission
 from spar.worker import execute_in_process
 
 T = TypeVar("T")
@@ -301,6 +302,9 @@ def _check(config: TrainConfig) -> int | None:
             f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
         )
     check_folders(decode)
+    if config.functions is not None:
+        require_permission("a loop with functions")
+        return config.functions.num_instructions * config.functions.queries
     if config.judge_pairs:
         judge_conversation(decode)
     iterations = [config.of_iteration(n) for n in range(1, len(config.by_iteration) + 2)]

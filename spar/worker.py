@@ -32,6 +32,7 @@ from spar.subprocesses import (
     write_failure,
 )
 from spar.train.backtranslation import TextsSpec
+from spar.train.functions import CheckSpec, JoinSpec
 from spar.train.launch import launch
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.specs import (
@@ -53,6 +54,7 @@ from spar.train.specs import (
 from spar.train.stage import Stage
 
 if TYPE_CHECKING:
+    from spar.infer.roles import ActorProtocol
     from spar.listener import Listener
     from spar.record.evaluation import Results
     from spar.run.engine_pool import EnginePool
@@ -116,6 +118,14 @@ def execute(spec: WorkerSpec) -> None:
 
             num_texts, num_seeds = write_texts(spec)
             print(f"{num_texts:,} texts without an instruction, {num_seeds:,} seed conversations")
+        case CheckSpec():
+            from spar.train.data.functions import check_functions
+
+            print(check_functions(spec), flush=True)
+        case JoinSpec():
+            from spar.train.data.functions import join_queries
+
+            print(join_queries(spec), flush=True)
         case EvalStageSpec():
             evaluate_models(spec)
         case BuildSpec():
@@ -249,8 +259,9 @@ async def _evaluate(
 
 def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     """The prompts of a stage, and what it does with them."""
+    from spar.nano.function_teacher import write_reply
     from spar.prompts import read_prompts
-    from spar.run.given import GivenReplies
+    from spar.run.given import GivenReplies, WrittenReplies
     from spar.run.job import Job
     from spar.run.resolve import model_roles
     from spar.run.resume import PromptSource
@@ -262,23 +273,33 @@ def _job(spec: GenerationSpec) -> tuple[PromptSource, Job]:
     source = PromptSource(lambda: read_prompts(spec.prompts), count)
     roles = model_roles(spec.config, spec.roles)
     match spec:
+        case DraftSpec(program=True):
+            job = _without_model(WrittenReplies(write_reply), "program")
         case DraftSpec():
             job = Job("", (), roles=roles, strategy=unjudged, strategy_name="drafts")
         case GivenSpec():
-            job = Job(
-                "",
-                (),
-                roles=roles,
-                strategy=unjudged,
-                strategy_name="given",
-                change=lambda opened: replace(opened, actor=GivenReplies()),
-            )
+            job = _without_model(GivenReplies(), "given")
         case VoteSpec():
             drafts = StoredDrafts(Path(spec.source))
             job = Job("", (), roles=roles, change=lambda opened: replace(opened, actor=drafts))
         case _:
             job = Job("", ())
     return source, job
+
+
+def _without_model(actor: ActorProtocol, name: str) -> Job:
+    """Drafts that no model writes."""
+    from spar.run.job import Job
+    from spar.run.two_phase import unjudged
+
+    return Job(
+        "",
+        (),
+        roles=(),
+        strategy=unjudged,
+        strategy_name=name,
+        change=lambda opened: replace(opened, actor=actor),
+    )
 
 
 def _judges_job(spec: DerivedSpec) -> tuple[PromptSource, Job]:

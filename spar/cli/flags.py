@@ -71,8 +71,7 @@ AllowCode = Annotated[
     bool,
     typer.Option(
         "--allow-code-execution",
-        help="humaneval: run the code that the model writes.",
-        rich_help_panel="Benchmark",
+        help="Run the code that a model writes (humaneval, recipe autoif).",
     ),
 ]
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from spar.cli.flags import (
+    AllowCode,
     DefaultGroup,
     Display,
     DryRun,
@@ -71,6 +72,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Random seed of sampling and training.")] = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    allow_code_execution: AllowCode = False,
     display: Display = "auto",
     overrides: dict[str, Any],
 ) -> None:
@@ -78,6 +80,10 @@ def train(
     from spar.cli.run_train import Invocation, run, settings
     from spar.train.pipeline import StageSelection
 
+    if allow_code_execution:
+        from spar.verification_functions import allow_code_execution as allow
+
+        allow()
     overrides |= {"iterations": iterations, "start": continue_from, "seed": seed}
     overrides |= {"prompts": prompts or None}
     config = settings(recipe, out, overrides, change or [], overwrite=overwrite)

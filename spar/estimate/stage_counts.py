@@ -72,7 +72,7 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
     """
     match stage.spec:
         case GenerationSpec():
-            return _count_generation(stage.spec, prompts)
+            return _count_generation(stage.spec, _prompts_of(config, stage.name, prompts))
         case BuildSpec():
             decode = config.decode
             pair = 2 * _reply_bytes(decode.draft.max_tokens) + TREE_BYTES
@@ -87,6 +87,14 @@ def count_stage(config: TrainConfig, stage: Stage, prompts: int) -> StageCounts:
             steps = stage.spec.num_steps or _most_steps(config, stage.name, stage.spec, prompts)
             return StageCounts(steps=Counter({stage.name: steps}))
     return StageCounts()
+
+
+def _prompts_of(config: TrainConfig, name: str, prompts: int) -> int:
+    """The prompts of a stage: an iteration's, but where functions are written and described."""
+    if config.functions is None or name not in ("functions", "back", "compare"):
+        return prompts
+    instructions = config.functions.num_instructions
+    return instructions * (1 if name == "functions" else config.functions.back_translations)
 
 
 def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:

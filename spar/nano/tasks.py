@@ -29,7 +29,7 @@ Split = Literal["train", "validation", "test"]
 _SHARES: tuple[tuple[Split, int], ...] = (("train", 80), ("validation", 90), ("test", 100))
 _SYNTHETIC_SHARE = 0.1
 _SOLVE_TRIES = 6
-_OPENINGS = (
+OPENINGS = (
     "Write something short.",
     "Write a short text.",
     "Describe a small scene.",
@@ -95,5 +95,5 @@ def _word(constraints: Sequence[Constraint], rng: random.Random) -> str:
         return rng.choice(synthetic.wordings(constraints[0].kwargs))
     asks = [rng.choice(CONSTRAINT_TYPES[c.id].wordings(c.kwargs)) for c in constraints]
     if rng.random() < 0.25:
-        return "\n".join([rng.choice(_OPENINGS), *(f"- {ask}" for ask in asks)])
-    return " ".join([rng.choice(_OPENINGS), *asks])
+        return "\n".join([rng.choice(OPENINGS), *(f"- {ask}" for ask in asks)])
+    return " ".join([rng.choice(OPENINGS), *asks])

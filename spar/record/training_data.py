@@ -25,16 +25,17 @@ MetaJudge = Literal["model", "verifier"]
 """Who ranks judgements: the judge's model itself, or programs that know which verdict is right."""
 ExampleKind = Literal["refine", "tree", "draft"]
 """A winning refinement, a judgement of a node in a search, a judgement of a draft."""
-Pairing = Literal["refined", "independent", "both", "best_worst", "reference"]
+Pairing = Literal["refined", "independent", "both", "best_worst", "reference", "pass_rate"]
 """A draft and its refinement (paper), two drafts of which one passes (the paper's ablation without refinement), of each
-prompt that has them a pair of either kind, the drafts with the highest and the lowest score (Self-Rewarding), or the
-prompt's own reply and a draft (SPIN)."""
+prompt that has them a pair of either kind, the drafts with the highest and the lowest score (Self-Rewarding), the
+prompt's own reply and a draft (SPIN), or a draft that passes and one with a score of 0 (AutoIF)."""
 PAIR_RUNS: Mapping[Pairing, tuple[SourceRun, ...]] = {
     "refined": ("search",),
     "independent": ("drafts",),
     "both": ("search", "drafts"),
     "best_worst": ("drafts",),
     "reference": ("drafts",),
+    "pass_rate": ("drafts",),
 }
 """The runs that pairs come from."""
 NoPair = Literal["tied", "undecided", "long", "same"]

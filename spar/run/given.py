@@ -1,6 +1,9 @@
-"""The actor of prompts that have a reply of their own: it is the draft, and no model is called."""
+"""Actors that call no model: a prompt's own reply, or a program's, is the draft."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from spar.conversations import REPLY
 from spar.infer.roles import AttemptFailed, Generation, Seeds
@@ -16,3 +19,15 @@ class GivenReplies:
         if not isinstance(reply, str) or not reply.strip():
             raise AttemptFailed(f"the prompt has no reply of its own ({REPLY})", "", Usage())
         return Generation(reply, None, Usage(), seeds(0))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReplies:
+    """Answers each prompt with what a program writes."""
+
+    write: Callable[[Prompt, int], str]
+    """From a prompt and the position of the draft to its text."""
+
+    async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
+        """The program's text."""
+        return Generation(self.write(prompt, index), None, Usage(), seeds(0))

@@ -16,6 +16,7 @@ from spar.config.yaml_text import load_yaml
 from spar.errors import UsageError
 from spar.train.backtranslation import BacktranslationSettings
 from spar.train.evaluations import EvalSpec
+from spar.train.functions import FunctionSettings
 from spar.train.settings import (
     SET_BY_LOOP,
     DpoSettings,
@@ -62,6 +63,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "rft": SftSettings,
     "sft": SftSettings,
     "backward": SftSettings,
+    "functions": FunctionSettings,
     "backtranslation": BacktranslationSettings,
     "lora": LoraSettings,
     "launch": LaunchSettings,

@@ -262,6 +262,7 @@ PAIR_DRAFTS: Mapping[Pairing, str] = {
     "independent": _FAILING_AND_PASSING,
     "both": _FAILING_AND_PASSING,
     "best_worst": "have two drafts of different scores",
+    "pass_rate": "have a passing draft and one with a score of 0",
     "reference": "have a reply of their own and another draft",
 }
 """What the trees of drafts have that make a pair."""

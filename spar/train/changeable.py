@@ -16,6 +16,7 @@ FREE = (
 STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "texts": ("backtranslation",),
+    "functions": ("functions",),
     "draft": ("samples", "by_iteration"),
     "judgements": ("judge_pairs", "meta_judge"),
     "search": ("search", "cut_drafts"),

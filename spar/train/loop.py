@@ -5,7 +5,7 @@ Source: section 2 of the paper, and its released scripts for the order of the st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,19 +15,22 @@ from spar.errors import UsageError
 from spar.manifest import Manifest
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
-from spar.record.training import ORIGIN, iteration_number
+from spar.record.training import ORIGIN, iteration_folder, iteration_number
 from spar.store import MANIFEST
 from spar.train.backtranslation import BacktranslationSettings
 from spar.train.changeable import FREE, STAGE_SETTINGS
 from spar.train.data.backtranslation import labelled_prompts
+from spar.train.data.functions import back_prompts, comparison_prompts, instruction_prompts
 from spar.train.evaluations import EvalSpec
-from spar.train.loop_stages import Origin, label_run, loop_stages, prompts_spec
+from spar.train.functions import FunctionSettings
+from spar.train.loop_stages import Origin, loop_stages
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
 from spar.train.recipe import TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
 from spar.train.stage_runner import write_prompts
+from spar.train.start_stages import check_spec, join_spec, label_run, prompts_spec
 from spar.train.status import read_config, read_origin
 from spar.types import Prompt
 
@@ -49,11 +52,17 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 
     def prepare(stage: Stage) -> None:
         if stage.prompts is not None and not stage.prompts.exists():
-            if config.backtranslation is not None:
-                write_prompts(stage.prompts, labelled_prompts(label_run(run, origin)))
+            own = _own_prompts(stage, config, run, origin)
+            if own is not None:
+                write_prompts(stage.prompts, own)
                 return
             made = prompts_spec(config, run, origin) if config.makes_prompts else None
-            prompts = prompts_of(config, stage.iteration, str(made.prompts) if made else "")
+            file = (
+                join_spec(config, run, origin).prompts
+                if config.functions
+                else made and made.prompts
+            )
+            prompts = prompts_of(config, stage.iteration, str(file or ""))
             if config.of_iteration(stage.iteration).pairs == "reference":
                 written = str(made.witnesses) if made and config.checkable.get("witnesses") else ""
                 prompts = with_references(prompts, config.references or written)
@@ -108,7 +117,7 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
     """
     count = config.prompts_at_once
     start = (iteration - 1) * count
-    source = config.prompts or made
+    source = made or config.prompts
     if not source:
         yield from islice(nano_prompts("train", 0, start + count), start, None)
         return
@@ -121,6 +130,23 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
         wraps = first > last
         if (number >= first or number <= last) if wraps else first <= number <= last:
             yield prompt
+
+
+def _own_prompts(
+    stage: Stage, config: TrainConfig, run: Path, origin: Origin
+) -> Iterable[Prompt] | None:
+    """The prompts of a stage that follow from another stage; None where they are the loop's."""
+    if config.functions is not None:
+        match stage.name:
+            case "functions":
+                return instruction_prompts(config.functions)
+            case "back":
+                return back_prompts(check_spec(config, run, origin))
+            case "compare":
+                return comparison_prompts(iteration_folder(run, origin.iteration) / "back")
+    if config.backtranslation is not None:
+        return labelled_prompts(label_run(run, origin))
+    return None
 
 
 def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Stage]:
@@ -139,6 +165,7 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "prompts": "",
         "checkable": config.checkable or {"n": 1},
         "backtranslation": config.backtranslation or BacktranslationSettings(),
+        "functions": config.functions or FunctionSettings(),
         "benchmarks": benchmarks,
         "iterative": True,
         "measure_start": True,

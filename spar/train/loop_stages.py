@@ -1,6 +1,7 @@
 """The stages of a training loop, as data; nothing here runs or reads anything.
 
 iteration-0/prompts                                    the loop's prompts, where it makes its own
+iteration-0/functions check back compare join          prompts with functions that check them, where a model writes these
 iteration-0/texts backward label                       instructions for unlabelled texts, where a loop learns from these
 iteration-0/eval                                       the first models, evaluated
 iteration-1/draft judge judgements meta search build dpo rft sft eval      an iteration, of which some stages may be left out
@@ -16,14 +17,10 @@ from typing import Any
 
 from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
-from spar.errors import UsageError
 from spar.record.training import PROMPTS, iteration_folder
-from spar.train.backtranslation import TextsSpec
 from spar.train.evaluations import EvalSpec
 from spar.train.methods import LOOP_METHODS
-from spar.train.prompts_spec import PromptsSpec
 from spar.train.recipe import TrainConfig, first_models
-from spar.train.settings import SftSettings
 from spar.train.specs import (
     BuildSpec,
     ComparisonSpec,
@@ -39,10 +36,22 @@ from spar.train.specs import (
     validated,
 )
 from spar.train.stage import Stage
+from spar.train.start_stages import (
+    SAMPLED,
+    prompts_spec,
+    start_stages,
+    template_arguments,
+    texts_spec,
+)
 from spar.types import Role
 
 STAGES = (
     "prompts",
+    "functions",
+    "check",
+    "back",
+    "compare",
+    "join",
     "texts",
     "backward",
     "label",
@@ -99,25 +108,12 @@ def loop_stages(config: TrainConfig, run: Path, origin: Origin) -> tuple[Stage, 
         `search`, or the settings of a benchmark, have an unknown setting or a value out of range.
     """
     stages: list[Stage] = []
-    if config.makes_prompts:
-        spec = prompts_spec(config, run, origin)
-        stages.append(Stage("prompts", iteration_folder(run, origin.iteration), spec))
-    if config.backtranslation is not None:
-        stages += _backtranslation(config, run, origin)
+    stages += start_stages(config, run, origin)
     if config.measure_start and config.benchmarks:
         stages.append(_eval(config, run, origin.iteration, origin))
     for iteration in range(origin.iteration + 1, config.last_iteration + 1):
         stages += _iteration(config, run, iteration, origin)
     return tuple(stages)
-
-
-def prompts_spec(config: TrainConfig, run: Path, origin: Origin) -> PromptsSpec:
-    """The stage that makes the loop's prompts."""
-    return PromptsSpec(
-        out=str(iteration_folder(run, origin.iteration) / "prompts"),
-        settings={"seed": config.seed, **config.checkable},
-        data=config.eval.data,
-    )
 
 
 def trained_models(config: TrainConfig, run: Path, iteration: int) -> tuple[str, ...]:
@@ -140,21 +136,11 @@ def models_after(config: TrainConfig, run: Path, iteration: int, origin: Origin)
     return Models(trained.get("actor", before.actor), trained.get("refiner", before.refiner))
 
 
-_SAMPLED = {
-    "strategy": "best-of-n",
-    "strategy_args": {},
-    "greedy_first": False,
-    "vote_rule": "full",
-}
-"""All drafts are sampled, none is spared where an earlier one passes, and every vote is cast, since judges learn
-from split votes."""
-
-
 def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> Iterator[Stage]:
     config, home = loop.of_iteration(iteration), iteration_folder(run, iteration)
     models = models_after(loop, run, iteration - 1, origin)
     start = models_after(loop, run, origin.iteration, origin) if config.restart else models
-    sampled = {"budget": config.samples, **_SAMPLED}
+    sampled = {"budget": config.samples, **SAMPLED}
 
     def generation(
         kind: type[GenerationSpec], name: str, source: str, changes: Mapping[str, Any], **more: Any
@@ -199,49 +185,6 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
         yield _eval(loop, run, iteration, origin)
 
 
-def texts_spec(config: TrainConfig, run: Path, origin: Origin) -> TextsSpec:
-    """The stage that writes the texts whose instructions a backward model writes."""
-    assert config.backtranslation is not None
-    settings = config.backtranslation
-    return TextsSpec(
-        out=str(iteration_folder(run, origin.iteration) / "texts"),
-        num_texts=config.prompts_per_iteration,
-        **settings.model_dump(exclude={"backward"}),
-    )
-
-
-def _backtranslation(config: TrainConfig, run: Path, origin: Origin) -> Iterator[Stage]:
-    """The texts, the backward model, and the instructions that it writes for them."""
-    assert config.backtranslation is not None
-    home, texts = iteration_folder(run, origin.iteration), texts_spec(config, run, origin)
-    yield Stage("texts", home, texts)
-    values = {
-        "chat_template_args": _template_arguments(config, "actor"),
-        **config.backtranslation.backward,
-        "seed": config.seed,
-        "model": origin.actor or str(CHECKPOINT),
-        "data": str(texts.backward),
-        "out": str(home / "backward"),
-    }
-    settings = SftSettings.model_validate(values)
-    backward = TrainingSpec(
-        method_name="sft", role="actor", settings=settings, launch=config.launch
-    )
-    yield Stage("backward", home, backward)
-    sampled = {"budget": 1, **_SAMPLED, "actor_model": str(home / "backward" / "model")}
-    stored = {**config.decode.stored(), "prompts": "texts/texts.jsonl", "limit": None}
-    labelling = validated(
-        DecodeConfig, {**stored, "seed": config.seed, **sampled}, "the settings of the stage label"
-    )
-    label = DraftSpec(prompts=str(texts.prompts), out=str(home / "label"), config=labelling)
-    yield Stage("label", home, label)
-
-
-def label_run(run: Path, origin: Origin) -> Path:
-    """The run directory of the instructions that a backward model wrote."""
-    return iteration_folder(run, origin.iteration) / "label"
-
-
 def _seeds(config: TrainConfig, run: Path, origin: Origin) -> str:
     """The file of the seed conversations, which `sft` learns too; "" where there are none."""
     learns = config.backtranslation is not None and "sft" in config.methods
@@ -279,7 +222,7 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
     method = LOOP_METHODS[name]
     assert method.role is not None
     values: Mapping[str, Any] = {
-        "chat_template_args": _template_arguments(config, method.role),
+        "chat_template_args": template_arguments(config, method.role),
         **getattr(config, name),
         "seed": config.seed,
         "model": model or str(CHECKPOINT),
@@ -292,27 +235,6 @@ def _training(config: TrainConfig, home: Path, name: str, model: str) -> Trainin
         settings=method.settings.model_validate(values),
         launch=config.launch,
     )
-
-
-def _template_arguments(config: TrainConfig, role: Role) -> dict[str, Any]:
-    """Variables of the chat template in the searches, whose contexts the model is trained on.
-
-    Raises
-    ------
-    UsageError
-        The judge's and the refiner's differ: one training has examples of both.
-    """
-    if role == "actor":
-        return config.decode.template_arguments(config.decode.draft)
-    values = {**config.decode.stored(), **config.search}
-    search: DecodeConfig = validated(DecodeConfig, values, "the settings of the stage search")
-    vote, refine = (search.template_arguments(each) for each in (search.vote, search.refine))
-    if vote != refine:
-        raise UsageError(
-            f"votes and refinements have different chat_template_args ({vote} and {refine}), and the refiner is "
-            "trained on both in one training; give both the same"
-        )
-    return refine
 
 
 def _eval(config: TrainConfig, run: Path, iteration: int, origin: Origin) -> Stage:

@@ -36,6 +36,7 @@ from spar.train.assignments import (
 from spar.train.backtranslation import BacktranslationSettings
 from spar.train.changeable import BY_ITERATION
 from spar.train.evaluations import EvalSpec
+from spar.train.functions import FunctionSettings
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -94,6 +95,9 @@ class TrainConfig(Settings):
     backtranslation: BacktranslationSettings | None = setting(None, omit_default=True)
     """Settings by which a backward model writes the instructions of unlabelled texts (Humpback), listed below; null for none. The
     loop's prompts are these, and a prompt's draft is its text."""
+    functions: FunctionSettings | None = setting(None, omit_default=True)
+    """Settings by which a model writes functions that check instructions (AutoIF), listed below; null for none. The loop's prompts
+    are instructions that stay, joined with the file of prompts as queries, and `decode.judge=functions` scores by these functions."""
     restart: bool = setting(False, omit_default=True)
     """Whether each iteration trains the first models anew, and not those of the iteration before."""
     own_answers: bool = setting(False, omit_default=True)
@@ -212,6 +216,10 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _texts(self) -> Self:
+        if self.functions is not None and (self.checkable or self.backtranslation):
+            raise ValueError(
+                "functions make the loop's prompts: leave out checkable and backtranslation"
+            )
         if self.backtranslation is None:
             return self
         if self.methods != ("sft",):

@@ -24,6 +24,7 @@ from spar.record.training import BUILD_REPORT, SCORES_FILE, TRAIN_REPORT, read_m
 from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
 from spar.train.backtranslation import TextsSpec
+from spar.train.functions import CheckSpec, JoinSpec
 from spar.train.methods import DEFAULT_METHODS, METHODS, TrainingMethod
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import LaunchSettings, TrainerSettings
@@ -62,6 +63,8 @@ class DraftSpec(GenerationSpec):
     """Sample `config.budget` drafts of every prompt; only the actor is called."""
 
     kind: Literal["draft"] = "draft"
+    program: bool = setting(False, omit_default=True)
+    """Whether a program writes them in place of the actor (`spar.nano.function_teacher`)."""
     roles = ("actor",)
 
 
@@ -296,6 +299,8 @@ class TrainingSpec(StageSpec):
 WorkerSpec = (
     PromptsSpec
     | TextsSpec
+    | CheckSpec
+    | JoinSpec
     | DraftSpec
     | GivenSpec
     | VoteSpec

@@ -15,11 +15,11 @@ from spar.eval.benchmark import Answer
 from spar.eval.datasets.local import open_data
 from spar.eval.humaneval.benchmark import FILE, STOPS, HumanEval
 from spar.eval.humaneval.program import bodies, extract, solutions
-from spar.eval.humaneval.sandbox import Limits, Program, run_program
 from spar.eval.statistics import metrics
 from spar.infer.engines.fake import FakeEngine
 from spar.plugins import BENCHMARKS
 from spar.record.evaluation import Scored
+from spar.sandbox.sandbox import Limits, Program, run_program
 from spar.types import Prompt, Usage
 from tests.eval.memory import MemoryJobRunner, MemoryOutputs
 

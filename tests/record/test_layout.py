@@ -22,10 +22,12 @@ def test_the_stages_of_a_loop(tmp_path: Path) -> None:
     assert build.home == home
     for run, stage in layout.LOOP_SOURCES.items():
         assert getattr(build.spec, run) == str(stages[f"1/{stage}"].folder)
-    assert layout.EXAMPLE_FILES[:2] == (layout.DPO_FILE, layout.RFT_FILE)
-    for stage, name in zip(layout.LOOP_TRAININGS, layout.EXAMPLE_FILES[:2], strict=True):
+    assert layout.EXAMPLE_FILES[:3] == (layout.DPO_FILE, layout.RFT_FILE, layout.SFT_FILE)
+    imitating = config.model_copy(update={"methods": ("sft",)})
+    stages |= {stage.title: stage for stage in loop_stages(imitating, tmp_path, Origin("", ""))}
+    for stage, name in zip(layout.LOOP_TRAININGS, layout.EXAMPLE_FILES[:3], strict=True):
         assert stages[f"1/{stage}"].spec.inputs == (build.folder / name,)
-    last = list(stages.values())[-1]
+    last = loop_stages(config, tmp_path, Origin("", ""))[-1]
     assert last.name == layout.EVAL_STAGE
     bare = config.model_copy(update={"benchmarks": ()})
     last = loop_stages(bare, tmp_path, Origin("", ""))[-1]
@@ -42,4 +44,4 @@ def test_the_stages_of_a_bootstrap(tmp_path: Path) -> None:
     trainings = [stage for stage in stages.values() if isinstance(stage.spec, TrainingSpec)]
     assert [stage.folder.name for stage in trainings] == list(layout.BOOTSTRAP_TRAININGS)
     data = [path.name for stage in trainings for path in stage.spec.inputs]
-    assert data == list(layout.EXAMPLE_FILES[2:])
+    assert data == list(layout.EXAMPLE_FILES[3:])

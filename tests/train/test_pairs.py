@@ -88,6 +88,13 @@ def test_a_passing_draft_is_preferred_to_a_failing_one() -> None:
     assert (pair.run, pair.chosen, pair.rejected) == ("drafts", "r2", "r1")
 
 
+def test_a_pass_rate_pair_rejects_what_nothing_accepts() -> None:
+    """Of the failing drafts, only one with a score of 0; where there is none, there is no pair."""
+    tree = make_tree((None, 4), (None, 2), (None, 0), (None, 1))
+    assert {p.rejected_node for s in range(9) if (p := independent_pair(tree, s, most=0.0))} == {2}
+    assert independent_pair(make_tree((None, 4), (None, 1)), 0, most=0.0) is None
+
+
 @pytest.mark.parametrize("nodes", [((None, 5), (None, 4)), ((None, 0),), ((None, None),), ()])
 def test_drafts_without_an_independent_pair(nodes: tuple[Planned, ...]) -> None:
     """Both a passing and a failing draft are needed."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from spar.cli.show.train_view import tables
+from spar.errors import UsageError
 from spar.store import read_trees
 from spar.templates.verdicts import parse_verdict
 from spar.train import dpo, sft
@@ -20,6 +21,8 @@ from spar.train.recipe import load_train
 from spar.train.specs import TrainingSpec
 from spar.train.stage import Stage
 from spar.train.status import read_loop
+from spar.train_runner import plan_train
+from spar.verification_functions import FUNCTIONS, PERMISSION, verdicts
 from spar.verifiers import passes
 from spar.worker import execute
 from tests.fakes import Notes
@@ -40,6 +43,10 @@ OWN: dict[str, tuple[str, ...]] = {
         *("backtranslation.backward.epochs=2", "backtranslation.backward.batch=8"),
         "backtranslation.backward.micro_batch=8",
     ),
+    "autoif": (
+        *("sft.epochs=1", "sft.batch=8", "sft.checkpoint_steps=0", "sft.micro_batch=8"),
+        *("functions.num_instructions=8", "functions.samples=7", "samples=4"),
+    ),
 }
 """Recipe to the small sizes of what it alone has."""
 RECIPES = {
@@ -48,10 +55,16 @@ RECIPES = {
     "self": ["draft", "judge", "search", "build", "rft"],
     "meta-rewarding": ["draft", "judge", "judgements", "build", "dpo"],
     "humpback": ["draft", "judge", "build", "sft"],
+    "autoif": ["draft", "judge", "build", "sft"],
 }
 """Recipe to the stages of an iteration."""
-START = {"humpback": ["texts", "backward", "label"]}
+START = {
+    "humpback": ["texts", "backward", "label"],
+    "autoif": ["functions", "check", "back", "compare", "join"],
+}
 """Recipe to the stages before the first iteration."""
+SECOND = {"autoif": "dpo"}
+"""Recipe to the training of the second iteration, where it is another one."""
 
 
 def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]:
@@ -191,6 +204,43 @@ def test_humpback_learns_the_texts_that_its_rating_passes(tmp_path: Path) -> Non
     assert settings["judge"].endswith("embedded") or "checkpoint" in settings["judge"]
 
 
+def test_autoif_learns_what_the_functions_accept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SFT on drafts by more than half of the functions, then pairs of such a draft and one that none accepts."""
+    monkeypatch.setenv(PERMISSION, "1")
+    run = tmp_path / "run"
+    rows = interrupted("autoif", run)
+    start, home = run / "iteration-0", run / "iteration-1"
+    trees = {tree.prompt.id: tree for tree in read_trees(home / "judge")}
+    assert len(rows) == read_report(home / "build").answers and 0 < len(rows) <= len(trees) == 6
+    for row in rows:
+        tree = trees[row["prompt_id"]]
+        node, functions = tree.nodes[row["node"]], tree.prompt.meta[FUNCTIONS]
+        assert node.judgement is not None
+        assert verdicts(functions, node.response) == list(node.judgement.verdicts)
+        assert node.score > 0.5 and row["messages"][-1]["content"] == node.response
+    check = json.loads((start / "check" / "check.json").read_text())
+    joined = json.loads((start / "join" / "join.json").read_text())
+    assert check["instructions"] == 8 and check["replies"] == 56
+    assert check["stayed"] < check["functions"] and joined["instructions_left"] > 0
+    drafts = read_report(home / "build").drafts
+    assert drafts is not None and drafts.checked == drafts.drafts == 24
+    stages = [state.stage.title for state in read_loop(run).stages]
+    assert "2/dpo" in stages and "2/sft" not in stages
+
+
+def test_generated_functions_do_not_run_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without permission nothing is written, and the message names the flag."""
+    monkeypatch.delenv(PERMISSION, raising=False)
+    config = load_train("autoif", {}, SMALL)
+    with pytest.raises(UsageError, match="--allow-code-execution"):
+        plan_train(config, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stricter_rating_leaves_texts_out(tmp_path: Path) -> None:
     """Below `answer_score` a text is not learnt, and too few of them stop the loop before a training."""
     run = tmp_path / "run"
@@ -215,17 +265,18 @@ def test_the_embedded_model_as_meta_judge_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "stages"), RECIPES.items())
 def test_two_iterations_with_their_trainings(
-    recipe: str, stages: list[str], tmp_path: Path
+    recipe: str, stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one drafts, and judges where it does, with the model that the first one has trained."""
-    run = tmp_path / "run"
+    monkeypatch.setenv(PERMISSION, "1")
+    run, second = tmp_path / "run", [*stages[:-1], SECOND.get(recipe, stages[-1])]
     ran = go(recipe, run, "iterations=2")
     start = [f"0/{name}" for name in START.get(recipe, ())]
-    assert ran == [*start, *(f"{n}/{name}" for n in (1, 2) for name in stages)]
+    assert ran == [*start, *(f"1/{name}" for name in stages), *(f"2/{name}" for name in second)]
     assert {state.state for state in read_loop(run).stages} == {"done"}
     model = run / "iteration-1" / stages[-1] / "model"
     for name in stages[: stages.index("build")]:
         manifest = json.loads((run / "iteration-2" / name / "run.json").read_text())
         assert {manifest["models"][role] for role in ("actor", "judge")} == {str(model)}
-    assert rows_of(run, stages[-1], iteration=2)
+    assert rows_of(run, second[-1], iteration=2)
     assert go(recipe, run, "iterations=2") == []

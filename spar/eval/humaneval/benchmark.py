@@ -6,7 +6,7 @@ Pattern: a chat model is asked for one code block (`spar.eval.humaneval.program`
 reply). With `--no-chat-template` the model completes the prompt up to the next top-level statement, as in the
 paper.
 
-Scoring runs generated code (`spar.eval.humaneval.sandbox`), which requires `--allow-code-execution`; without it
+Scoring runs generated code (`spar.sandbox.sandbox`), which requires `--allow-code-execution`; without it
 nothing is generated either.
 """
 
@@ -25,10 +25,10 @@ from spar.eval import paper
 from spar.eval.benchmark import ANSWERS, Answer, Benchmark, JobOutputs, JobRunner
 from spar.eval.datasets.local import DataFolder, open_data
 from spar.eval.humaneval.program import solutions
-from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_programs
 from spar.infer.roles import Actor, Roles
 from spar.record.evaluation import Example, Scored, Verdict
 from spar.run.job import Job
+from spar.sandbox.sandbox import Limits, Outcome, Program, run_programs
 from spar.types import Message, Prompt
 
 FILE = "HumanEval.jsonl.gz"

@@ -3,7 +3,8 @@
 The sides of a refined pair differ in what had to change; those of two independent drafts differ in much else too
 (paper, section 2.3). Both kinds are made here, so that they can be compared, and a control with labels shuffled at
 random. So are the pairs of other methods: the best against the worst draft (Self-Rewarding, arXiv 2401.10020), the same
-with control of their lengths (Meta-Rewarding, arXiv 2407.19594), and a reply that came with the prompt against a draft
+with control of their lengths (Meta-Rewarding, arXiv 2407.19594), a draft that passes against one with a score of 0 (AutoIF,
+arXiv 2406.13542), and a reply that came with the prompt against a draft
 (SPIN, arXiv 2401.01335).
 """
 
@@ -32,7 +33,9 @@ def refined_pair(tree: SearchTree) -> Pair | None:
     return _pair(tree, "search", winner, root) if _fails(root, tree) else None
 
 
-def independent_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Pair | None:
+def independent_pair(
+    tree: SearchTree, seed: int, *, cut_drafts: bool = True, most: float | None = None
+) -> Pair | None:
     """A passing draft, preferred to a failing draft of the same prompt; None where either is missing.
 
     The passing draft is drawn by `seed`; the failing one is `failing_draft`'s.
@@ -41,9 +44,11 @@ def independent_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) ->
     ----------
     cut_drafts:
         Whether drafts that ended at their token limit count.
+    most:
+        The highest score of the failing draft; None for any.
     """
     passing = [node for node in _drafts(tree, cut_drafts=cut_drafts) if passes(node, tree)]
-    rejected = failing_draft(tree, seed, cut_drafts=cut_drafts)
+    rejected = failing_draft(tree, seed, cut_drafts=cut_drafts, most=most)
     if not passing or rejected is None:
         return None
     return _pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
@@ -101,15 +106,23 @@ def reference_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> P
     return pair.model_copy(update={"chosen": reply.strip(), "chosen_node": REFERENCE_NODE})
 
 
-def failing_draft(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Node | None:
+def failing_draft(
+    tree: SearchTree, seed: int, *, cut_drafts: bool = True, most: float | None = None
+) -> Node | None:
     """One of a prompt's failing drafts, drawn by `seed`: where its search starts (paper, section 2.2).
 
     Parameters
     ----------
     cut_drafts:
         Whether drafts that ended at their token limit count.
+    most:
+        Its highest score; None for any.
     """
-    failing = [node for node in _drafts(tree, cut_drafts=cut_drafts) if _fails(node, tree)]
+    failing = [
+        node
+        for node in _drafts(tree, cut_drafts=cut_drafts)
+        if _fails(node, tree) and (most is None or node.score <= most)
+    ]
     return _draw(failing, seed, tree, "failing") if failing else None
 
 

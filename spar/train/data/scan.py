@@ -144,7 +144,8 @@ class Source:
                 return best_worst_pair(tree, seed, settings.score_rule, cut_drafts=cut)
             case "reference":
                 return reference_pair(tree, seed, cut_drafts=cut)
-        return independent_pair(tree, seed, cut_drafts=cut)
+        most = 0.0 if settings.pairs == "pass_rate" else None
+        return independent_pair(tree, seed, cut_drafts=cut, most=most)
 
     def examples(self, tree: SearchTree, settings: BuildSettings) -> tuple[RefinerExample, ...]:
         """The refiner's examples in a tree."""

@@ -4,7 +4,7 @@
 
 Each program runs in a fresh interpreter with only the standard library (`python -I -S`), an empty environment,
 its own session and temporary folder, no standard streams, and limits on CPU time, wall-clock time, memory, file
-size and open files. It is restricted twice: on Linux by the kernel (`spar.eval.humaneval.kernel`: no new
+size and open files. It is restricted twice: on Linux by the kernel (`spar.sandbox.kernel`: no new
 processes, no sockets, no files outside its folder), and on every platform by a Python audit hook that denies the
 same operations. When the program ends or times out, its whole process group is killed.
 
@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spar.errors import UsageError
-from spar.eval.humaneval import child
+from spar.sandbox import child
 
 Kind = Literal["passed", "raised", "timed out", "memory", "blocked", "ended"]
 """How a program ended: it passed, raised, hit a limit, was denied an operation, or ended without a report."""
@@ -49,10 +49,10 @@ MAX_REPORT_BYTES = 16_384
 GRACE_SECONDS = 1.0
 """How long to wait for a killed child."""
 START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from spar.eval.humaneval.child import main; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from spar.sandbox.child import main; "
     "del sys.path[0], sys.argv[1]; main()"
 )
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 """The folder of the package spar."""
 
 
@@ -64,6 +64,8 @@ class Program:
     """Candidate sources; the first that compiles is run."""
     test: str = ""
     """Source that is run after it in the same module."""
+    result: str = ""
+    """A variable of the module to report once it has passed, as JSON; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Outcome:
     """A human-readable line."""
     layers: tuple[str, ...] = ()
     """The kernel's restrictions that applied; () if there were none, or no report."""
+    value: Any = None
+    """The variable that was to be reported; None where the program did not pass."""
 
     @property
     def passed(self) -> bool:
@@ -187,7 +191,7 @@ def _reported_outcome(report: dict[str, Any], limits: Limits) -> Outcome:
     layers, why = tuple(report["layers"]), _one_line(str(report.get("why", "")))
     match report["kind"]:
         case "passed":
-            return Outcome("passed", "passed", layers)
+            return Outcome("passed", "passed", layers, report.get("value"))
         case "memory":
             return Outcome(
                 "memory", f"out of memory (limit {limits.memory_bytes >> 20} MiB)", layers

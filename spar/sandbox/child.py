@@ -1,6 +1,6 @@
 """The child process: restricts itself, then runs one program.
 
-`spar.eval.humaneval.sandbox` starts it in a folder with `order.json`: the program's candidate sources, of which
+`spar.sandbox.sandbox` starts it in a folder with `order.json`: the program's candidate sources, of which
 the first that compiles is run, the test that follows it, the limits and a token. It reports on the original
 standard output with one JSON line: how the program ended, and the token. A process that ends earlier, by
 `os._exit(0)` for instance, reports no token, and has not passed.
@@ -17,7 +17,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from spar.eval.humaneval.kernel import confine
+from spar.sandbox.kernel import confine
 
 ORDER = "order.json"
 PROGRAM, TEST = "<program>", "<test>"
@@ -70,8 +70,14 @@ def main() -> None:
     _add_audit_hook(readable, folder)
     # Prepared in advance: the program may break what is needed to make it.
     passed = _json_line({"kind": "passed", "token": order["token"], "layers": layers})
-    write, exit_now = os.write, os._exit
-    ended = _run(order["readings"], order["test"])
+    write, exit_now, dumps = os.write, os._exit, json.dumps
+    ended, module = _run(order["readings"], order["test"])
+    if not ended and order["result"]:
+        try:
+            value = module.__dict__.get(order["result"])
+            passed = dumps({**json.loads(passed), "value": value}).encode("ascii") + b"\n"
+        except (TypeError, ValueError) as error:
+            ended = {"kind": "raised", "why": f"{type(error).__name__}: the result is no JSON"}
     write(
         report,
         _json_line({**ended, "token": order["token"], "layers": layers}) if ended else passed,
@@ -79,8 +85,8 @@ def main() -> None:
     exit_now(0)  # do not wait for threads of the program
 
 
-def _run(readings: Sequence[str], test: str) -> dict[str, str]:
-    """Run the program and its test; {} if they reach the last line, else how they ended."""
+def _run(readings: Sequence[str], test: str) -> tuple[dict[str, str], types.ModuleType]:
+    """Run the program and its test: {} if they reach the last line, else how they ended; and their module."""
     module = types.ModuleType("solution")
     sys.modules["solution"] = module
     sources = {PROGRAM: readings[0], TEST: test}
@@ -93,8 +99,8 @@ def _run(readings: Sequence[str], test: str) -> dict[str, str]:
         run(code, module.__dict__)  # the purpose of this process
         run(tests, module.__dict__)
     except BaseException as error:  # anything that it raises is a result
-        return explain(error, sources)
-    return {}
+        return explain(error, sources), module
+    return {}, module
 
 
 def _compile(source: str, name: str) -> types.CodeType:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from spar.eval.humaneval.kernel import DENIED, FLAG_REQUESTS, IOCTL, _filter
-from spar.eval.humaneval.sandbox import Limits, Outcome, Program, run_program, run_programs
+from spar.sandbox.kernel import DENIED, FLAG_REQUESTS, IOCTL, _filter
+from spar.sandbox.sandbox import Limits, Outcome, Program, run_program, run_programs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the sandbox needs Linux or macOS")
 
@@ -376,7 +376,7 @@ def test_own_files_can_be_moved_and_deleted_through_descriptors() -> None:
     "source",
     [
         "import builtins\nbuiltins.exec = lambda *a, **k: None",
-        "import sys\nsys.modules['spar.eval.humaneval.child']._explain = lambda *a: {}",
+        "import sys\nsys.modules['spar.sandbox.child']._explain = lambda *a: {}",
     ],
 )
 def test_replacing_a_function_is_no_pass(source: str) -> None:
