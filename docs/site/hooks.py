@@ -47,6 +47,8 @@ _SIGNATURES = {"train": "spar.api.training.train", "read_trees": "spar.read_tree
 _SCRIPT_LINK = re.compile(r"(\]\((?:\.\./)?(?:examples/)?[a-z_/]+)\.py\)")
 _PATH_AS_TEXT = re.compile(r"\[(?:[\w.-]+/)*[\w.-]+\.md\]\(([\w./-]+\.md)(#[\w-]+)?\)")
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?: {4}.*\n(?:\n(?= {4}))*)+")
+_NESTED = re.compile(r"^```.*?^```$|^ {2,3}(?=\S)", re.M | re.S)
+"""A fenced block, which stays, or the indentation of a nested list, which Python-Markdown wants to be four spaces."""
 _SHELL = re.compile(r"(spar|make|pip|python|git|curl|ray|docker|export|kubectl|kill|[A-Z_]+=\S+) ")
 _PYTHON = re.compile(r"(import|from|def|class|async def|with|\w+ = |print\(|spar\.)")
 
@@ -76,6 +78,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         title = _title(path) if path.is_file() else match[1]
         return f"[{title}]({match[1]}{match[2] or ''})"
 
+    markdown = _NESTED.sub(lambda match: match[0] if "`" in match[0] else "    ", markdown)
     markdown = _INDENTED.sub(_fenced, markdown)
     return _SCRIPT_LINK.sub(r"\1.md)", _PATH_AS_TEXT.sub(titled, markdown))
 

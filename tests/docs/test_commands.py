@@ -35,7 +35,8 @@ from tests.servers import ScriptedServer
 
 ALL = commands()
 SPAR = [command for command in ALL if command.words[0] == "spar"]
-RUNS = ROOT / "tests" / "compat" / "data" / "runs"
+STORED = ROOT / "tests" / "compat" / "data"
+"""Runs of the last version, of which a command gets copies: some lock a folder that they read."""
 
 DRY = {
     "spar train": "trains for minutes to days",
@@ -152,13 +153,13 @@ def adapted(command: Command, url: str) -> list[str]:
             words[index + 1] = url
         elif word in SMALLER:
             words[index + 1] = SMALLER[word]
-    evaluations = [str(RUNS / compat_name(name)) for name in ("eval-greedy", "eval-embedded")]
-    run = str(RUNS / compat_name("embedded"))
+    evaluations = [stored_run(name) for name in ("eval-greedy", "eval-embedded")]
+    run = stored_run("embedded")
     places = {"RUN": run, "runs/a": evaluations[0], "runs/b": evaluations[1], "A": evaluations[0]}
     places |= {"B": evaluations[1]}
     words = [places.get(word, word) for word in words]
     if words[:2] == ["train", "status"] and len(words) == 3:
-        words[2] = str(RUNS / compat_name("train"))
+        words[2] = stored_run("train")
     if "--id" in words:
         words[words.index("--id") + 1] = first_id(Path(run))
     if words[0] in ("decode", "eval", "sweep", "evolve") and "--limit" not in words:
@@ -166,10 +167,11 @@ def adapted(command: Command, url: str) -> list[str]:
     return words
 
 
-def compat_name(name: str) -> str:
-    """The folder of a stored run of the last version."""
-    names = json.loads((RUNS.parent / "directories.json").read_text("utf-8"))
-    return str(names[name])
+def stored_run(name: str) -> str:
+    """A copy, in the working directory, of a stored run of the last version."""
+    folder = json.loads((STORED / "directories.json").read_text("utf-8"))[name]
+    shutil.copytree(STORED / "runs" / folder, Path("stored") / name, dirs_exist_ok=True)
+    return f"stored/{name}"
 
 
 def first_id(run: Path) -> str:
