@@ -12,7 +12,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 # Two processes share the tests; those with an expensive fixture in common stay together.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: screenshots docs docs-serve demo demo-real report-quick test test-fast setup lint check format
+.PHONY: screenshots docs docs-serve demo demo-real demo-serve report-quick test test-fast setup lint check format
 
 demo: $(VENV)/demo-installed
 	$(BIN)/spar decode --strategy bfs --budget 15 --show-tree
@@ -21,6 +21,10 @@ demo: $(VENV)/demo-installed
 demo-real: $(VENV)/demo-installed
 	$(BIN)/spar decode examples/everyday.jsonl --model smollm2-135m --judge verifier \
 	  --refiner rewrite --strategy bfs --budget 7 --max-new-tokens 160 --show-tree
+
+# An OpenAI-compatible server on the embedded model, asked with curl and with OpenAI's SDK.
+demo-serve: $(VENV)/serve-installed
+	$(BIN)/python examples/serve_demo.py
 
 # A small report of every experiment of the paper that runs here: reports/quick/README.md. The full one is `spar report all`.
 report-quick: $(VENV)/report-installed
@@ -60,6 +64,10 @@ $(BIN)/python:
 $(VENV)/demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[hf]'
 	touch $@
+
+$(VENV)/serve-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[hf,serve]' openai
+	touch $@ $(VENV)/demo-installed
 
 $(VENV)/report-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[hf,train,eval]'

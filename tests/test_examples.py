@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from spar.prompts import read_prompts
 from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
+from tests.requires import requires
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -45,6 +47,24 @@ def test_own_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("bfs: ") and lines[1].startswith("__main__:UCB: ")
     assert all(" of 3 solved" in line for line in lines)
+
+
+@requires("starlette", "uvicorn", "openai")
+def test_serve_demo(tmp_path: Path) -> None:
+    """The server announces itself, answers the SDK, ends, and the tree of its answer is shown."""
+    command = [sys.executable, str(EXAMPLES / "serve_demo.py"), "--engine", "fake"]
+    run = subprocess.run(
+        [*command, "--out", str(tmp_path / "serve")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+        check=True,
+    )
+    assert "draft 1: " in run.stdout
+    assert "X-Spar-Tree: " in run.stdout
+    assert "Finish with these exact words" in run.stdout.rpartition("--format markdown")[2]
 
 
 def test_own_judge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

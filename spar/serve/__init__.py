@@ -11,6 +11,7 @@
     running.py     the searches of one request, and its stream of events
     http.py        bodies, clients that leave, keys
     app.py         the routes; server.py runs them until SIGTERM
+    deployment.py  replicas behind Ray Serve
 
 The search is `spar.run.interactive.Session`'s: one engine, and one thread with the event loop of all searches.
 """

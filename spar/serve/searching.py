@@ -24,7 +24,7 @@ from spar.serve.admission import Admission
 from spar.serve.errors import ApiError, invalid, server_error
 from spar.serve.offers import Offer, open_offers
 from spar.serve.recording import Recorder, RunDirectory
-from spar.serve.request import SOURCE, ChatRequest
+from spar.serve.request import SOURCE, ChatRequest, SearchFields
 from spar.serve.shaping import Refusals, shaped_roles
 from spar.types import Node, Prompt, SearchTree
 
@@ -107,7 +107,7 @@ class SearchService:
             max_budget=serve.max_budget,
             note=listener.note,
         )
-        self.session = Session(self.config, listener, interactive=False)
+        self.session = Session(self.config, _Once(listener), interactive=False)
         self.recorder: Recorder | None = None
         if out is not None:
             self.recorder = Recorder(
@@ -162,7 +162,7 @@ class SearchService:
         """
         assert request.prompt is not None
         offer = self._offer(request)
-        prepared = await self._prepare(offer)
+        prepared = await self._prepare(offer, request.search)
         try:
             await self.session.check_prompt(prepared, request.prompt)
         except UsageError as error:
@@ -218,13 +218,13 @@ class SearchService:
             return self.offers.greedy()
         return self.offers.changed(offer, search.strategy, search.budget, search.judge)
 
-    async def _prepare(self, offer: Offer) -> PreparedSearch:
+    async def _prepare(self, offer: Offer, search: SearchFields) -> PreparedSearch:
         async with self._preparing:
             if offer not in self._prepared:
                 try:
                     self._prepared[offer] = await self.session.prepare_async(**_changes(offer))
                 except (EngineError, UsageError, RunStopped) as error:
-                    raise _api_error(error, "spar") from error
+                    raise _api_error(error, search) from error
                 while len(self._prepared) > MAX_PREPARED:
                     self._prepared.popitem(last=False)
             self._prepared.move_to_end(offer)
@@ -246,7 +246,7 @@ class SearchService:
                     search, job.prompt, _Nodes(partial(on_node, index))
                 )
         except (EngineError, UsageError) as error:
-            raise _api_error(error, None) from error
+            raise _api_error(error, job.request.search) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -270,6 +270,20 @@ class SearchService:
         return prepared.room() if prepared else 1
 
 
+class _Once(Listener):
+    """Passes each note on once: every search that is prepared notes the same engine and model."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._noted: set[str] = set()
+
+    def note(self, line: str) -> None:
+        """Pass on, the first time."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self._listener.note(line)
+
+
 class _Nodes(Listener):
     """Passes nodes on."""
 
@@ -286,10 +300,11 @@ def _changes(offer: Offer) -> dict[str, object]:
     return {**changes, "judge": offer.judge} if offer.judge else {**changes}
 
 
-def _api_error(error: EngineError | UsageError | RunStopped, param: str | None) -> ApiError:
-    """What a client is told of an error: its own mistake, or that of what the server depends on."""
-    if isinstance(error, UsageError) and not isinstance(error, ServerRefused):
-        return invalid(str(error), param)
+def _api_error(error: EngineError | UsageError | RunStopped, search: SearchFields) -> ApiError:
+    """What a client is told of an error: its own mistake where it chose the search, else what befell the server."""
+    chosen = search.strategy is not None or search.judge is not None
+    if isinstance(error, UsageError) and not isinstance(error, ServerRefused) and chosen:
+        return invalid(str(error), "spar")
     return server_error(502, f"the model cannot be asked: {error}", "engine_error")
 
 

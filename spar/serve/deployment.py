@@ -1,0 +1,94 @@
+"""Several servers behind Ray Serve, where one machine or one process is outgrown.
+
+    serve run spar.serve.deployment:application model=Qwen/Qwen3-8B replicas=4 gpus=1
+    serve deploy serve.yaml
+
+    # serve.yaml
+    http_options: {host: 127.0.0.1, port: 8100}
+    applications:
+      - name: spar
+        import_path: spar.serve.deployment:application
+        args: {model: Qwen/Qwen3-8B, offer: [bfs-15, greedy], replicas: 4, gpus: 1, out: /shared/runs/serve}
+
+Each replica is a whole server: it loads the models, has its own queue, and writes to a folder of its own below `out`. Ray
+Serve listens, balances requests, restarts replicas, and passes on that a client has left. Arguments are settings by their
+names in a recipe, as those of `spar serve`; host and port are Ray Serve's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spar.config import ServeGroup, load_serve
+from spar.errors import MissingExtra, UsageError
+from spar.listener import LogListener
+from spar.run.keywords import decode_config
+
+OWN = ("replicas", "gpus", "recipe", "out")
+"""Arguments that are no settings."""
+
+
+def application(arguments: Mapping[str, Any]) -> Any:
+    """The application that Ray Serve runs.
+
+    Parameters
+    ----------
+    arguments:
+        `replicas`: copies of the server. `gpus`: GPUs of each. `recipe`: as `--recipe`. `out`: folder of the run
+        directories, which all machines share or each has; runs/serve by default. Everything else is a setting.
+
+    Raises
+    ------
+    UsageError
+        A wrong setting, or no Ray Serve.
+    """
+    values = dict(arguments)
+    own = {name: values.pop(name) for name in OWN if name in values}
+    recipe = own.get("recipe")
+    serving = {name: values.pop(name) for name in ServeGroup.model_fields if name in values}
+    if isinstance(serving.get("offer"), str):
+        serving["offer"] = (serving["offer"],)
+    settings = load_serve(recipe, serving)
+    config = decode_config(recipe, values)
+    out = Path(own.get("out") or "runs/serve") if settings.record else None
+    serve = _ray_serve()
+
+    def build() -> Any:
+        """The ASGI application of one replica, in its own process."""
+        from ray.serve import get_replica_context
+
+        from spar.serve.app import create_app
+        from spar.serve.searching import SearchService
+
+        name = f"replica-{get_replica_context().replica_id.unique_id}"
+        service = SearchService.open(
+            config, settings, out=out and out / name, listener=LogListener()
+        )
+        return create_app(service)
+
+    deployment = serve.deployment(
+        serve.ingress(build)(),
+        name="spar",
+        num_replicas=_count(own, "replicas", 1),
+        ray_actor_options={"num_gpus": _count(own, "gpus", 0)},
+        max_ongoing_requests=10_000,  # a replica's own queue refuses, with when to come back
+        graceful_shutdown_timeout_s=settings.drain_seconds,
+    )
+    return deployment.bind()
+
+
+def _count(arguments: Mapping[str, Any], name: str, default: int) -> int:
+    value = arguments.get(name, default)
+    if not str(value).isdecimal():
+        raise UsageError(f"{name} is {value!r}; expected a whole number")
+    return int(value)
+
+
+def _ray_serve() -> Any:
+    try:
+        from ray import serve
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "ray", "ray-serve", "a deployment on Ray Serve") from error
+    return serve
