@@ -49,7 +49,6 @@ DRY = {
 """Beginning of a command that is run with `--dry-run`, or a flag of it, to the reason."""
 PARSED = {
     "spar tui": "draws on a terminal until it is closed",
-    "spar serve": "answers until it is stopped",
     "spar models fetch": "downloads",
     "spar data fetch": "downloads",
     "spar eval ifeval": "needs data that spar does not ship, and lm-eval",
