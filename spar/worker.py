@@ -33,6 +33,7 @@ from spar.subprocesses import (
 )
 from spar.train.backtranslation import TextsSpec
 from spar.train.functions import CheckSpec, JoinSpec
+from spar.train.harder import HarderSpec
 from spar.train.launch import launch
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.specs import (
@@ -122,6 +123,8 @@ def execute(spec: WorkerSpec) -> None:
             from spar.train.data.functions import check_functions
 
             print(check_functions(spec), flush=True)
+        case HarderSpec():
+            print(make_harder(spec), flush=True)
         case JoinSpec():
             from spar.train.data.functions import join_queries
 
@@ -159,6 +162,22 @@ def make_prompts(spec: PromptsSpec) -> None:
     print(
         f"{report.prompts:,} prompts, {report.held_out:,} held out, from {report.seeds.used:,} seed prompts"
     )
+
+
+def make_harder(spec: HarderSpec) -> str:
+    """Write harder versions of the easy prompts of a run; returns a line on how many there are."""
+    from spar.evolve.harder import harder_prompts
+    from spar.store import read_trees
+    from spar.train.stage_runner import write_prompts
+
+    made = harder_prompts(
+        read_trees(spec.source), easy=spec.easy, most=spec.most, name=spec.name, seed=spec.seed
+    )
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    write_prompts(spec.prompts, made.prompts)
+    counts = {"judged": made.judged, "easy": made.easy, "harder": len(made.prompts)}
+    replace_json(spec.output, {**counts, "passed_share": made.passed_share})
+    return f"{made.easy} of {made.judged} prompts were easy, {len(made.prompts)} are harder now"
 
 
 def generate(spec: GenerationSpec) -> None:

@@ -17,6 +17,7 @@ from spar.train.bootstrap.recipe import FREE as FREE_OF_BOOTSTRAPS
 from spar.train.bootstrap.recipe import BootstrapConfig
 from spar.train.changeable import FREE as FREE_OF_LOOPS
 from spar.train.functions import FunctionSettings
+from spar.train.harder import HarderSettings
 from spar.train.recipe import TrainConfig
 from spar.train.settings import FREE as FREE_OF_TRAININGS
 from spar.train.settings import DpoSettings, SftSettings
@@ -60,6 +61,7 @@ def page() -> str:
             "`backtranslation`: instructions for texts", BacktranslationSettings, (), without=()
         ),
         _section("`functions`: verification functions", FunctionSettings, (), without=()),
+        _section("`harder`: prompts that get harder", HarderSettings, (), without=()),
         _section("Bootstrap", BootstrapConfig, FREE_OF_BOOTSTRAPS, without=("student", "teacher")),
         _section("`dpo`: the actor's training", DpoSettings, FREE_OF_TRAININGS, without=DECIDED),
         _section(

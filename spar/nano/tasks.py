@@ -18,6 +18,7 @@ from typing import Literal
 
 from spar.nano.constraint_type import Constraint
 from spar.nano.constraints import CONSTRAINT_TYPES, sample_constraints
+from spar.nano.lexicon import KEYWORDS
 from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.writer import solve
 from spar.types import Message, Prompt
@@ -70,6 +71,29 @@ def sample_task(split: Split, seed: int, index: int) -> Task:
         constraints = _draw(rng)
         if split_of(constraints) == split and _solvable(constraints, rng):
             return Task(_word(constraints, rng), constraints)
+
+
+def harder_task(task: Task, rng: random.Random) -> Task | None:
+    """The task with one constraint more, of the same split and with a solution; None where there is none."""
+    if any(constraint.id not in CONSTRAINT_TYPES for constraint in task.constraints):
+        return None
+    groups = {CONSTRAINT_TYPES[constraint.id].group for constraint in task.constraints}
+    names = {constraint.id for constraint in task.constraints}
+    used = json.dumps([constraint.kwargs for constraint in task.constraints])
+    free = [word for word in KEYWORDS if f'"{word}"' not in used]
+    candidates = [
+        each
+        for each in CONSTRAINT_TYPES.values()
+        if each.id not in names and not (each.group and each.group in groups)
+    ]
+    for candidate in rng.sample(candidates, len(candidates)):
+        added = Constraint(candidate.id, candidate.sample(rng, rng.sample(free, len(free))))
+        constraints = (*task.constraints, added)
+        if split_of(constraints) == split_of(task.constraints) and _solvable(constraints, rng):
+            ask = rng.choice(candidate.wordings(added.kwargs))
+            joined = f"{task.text}\n- {ask}" if "\n- " in task.text else f"{task.text} {ask}"
+            return Task(joined, constraints)
+    return None
 
 
 def prompts(split: Split, seed: int = 0, limit: int = 500) -> Iterator[Prompt]:

@@ -17,6 +17,7 @@ from spar.errors import UsageError
 from spar.train.backtranslation import BacktranslationSettings
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
+from spar.train.harder import HarderSettings
 from spar.train.settings import (
     SET_BY_LOOP,
     DpoSettings,
@@ -64,6 +65,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "sft": SftSettings,
     "backward": SftSettings,
     "functions": FunctionSettings,
+    "harder": HarderSettings,
     "backtranslation": BacktranslationSettings,
     "lora": LoraSettings,
     "launch": LaunchSettings,

@@ -17,7 +17,7 @@ STAGE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("checkable",),
     "texts": ("backtranslation",),
     "functions": ("functions",),
-    "draft": ("samples", "by_iteration"),
+    "draft": ("samples", "by_iteration", "harder"),
     "judgements": ("judge_pairs", "meta_judge"),
     "search": ("search", "cut_drafts"),
     "build": (

@@ -23,7 +23,8 @@ from spar.train.data.backtranslation import labelled_prompts
 from spar.train.data.functions import back_prompts, comparison_prompts, instruction_prompts
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
-from spar.train.loop_stages import Origin, loop_stages
+from spar.train.harder import HarderSettings
+from spar.train.loop_stages import Origin, harder_spec, loop_stages
 from spar.train.methods import LOOP_METHODS
 from spar.train.pipeline import Pipeline
 from spar.train.recipe import TrainConfig
@@ -63,6 +64,8 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
                 else made and made.prompts
             )
             prompts = prompts_of(config, stage.iteration, str(file or ""))
+            if config.harder is not None and stage.iteration > origin.iteration + 1:
+                prompts = _with_harder(prompts, harder_spec(config, run, stage.iteration).prompts)
             if config.of_iteration(stage.iteration).pairs == "reference":
                 written = str(made.witnesses) if made and config.checkable.get("witnesses") else ""
                 prompts = with_references(prompts, config.references or written)
@@ -132,6 +135,12 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
             yield prompt
 
 
+def _with_harder(prompts: Iterable[Prompt], file: Path) -> Iterator[Prompt]:
+    """As many prompts as there were, the first of them from a file of harder ones."""
+    harder, new = list(read_prompts(file)), list(prompts)
+    yield from (*harder, *new[: max(0, len(new) - len(harder))])
+
+
 def _own_prompts(
     stage: Stage, config: TrainConfig, run: Path, origin: Origin
 ) -> Iterable[Prompt] | None:
@@ -165,6 +174,7 @@ def _past_stages(config: TrainConfig, run: Path, origin: Origin) -> Sequence[Sta
         "prompts": "",
         "checkable": config.checkable or {"n": 1},
         "backtranslation": config.backtranslation or BacktranslationSettings(),
+        "harder": config.harder or HarderSettings(),
         "functions": config.functions or FunctionSettings(),
         "benchmarks": benchmarks,
         "iterative": True,

@@ -4,7 +4,7 @@ iteration-0/prompts                                    the loop's prompts, where
 iteration-0/functions check back compare join          prompts with functions that check them, where a model writes these
 iteration-0/texts backward label                       instructions for unlabelled texts, where a loop learns from these
 iteration-0/eval                                       the first models, evaluated
-iteration-1/draft judge judgements meta search build dpo rft sft eval      an iteration, of which some stages may be left out
+iteration-1/harder draft judge judgements meta search build dpo rft sft eval      an iteration, of which some stages may be left out
 iteration-2/...
 """
 
@@ -19,6 +19,7 @@ from spar.config import DecodeConfig, EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.record.training import PROMPTS, iteration_folder
 from spar.train.evaluations import EvalSpec
+from spar.train.harder import HarderSpec
 from spar.train.methods import LOOP_METHODS
 from spar.train.recipe import TrainConfig, first_models
 from spar.train.specs import (
@@ -55,6 +56,7 @@ STAGES = (
     "texts",
     "backward",
     "label",
+    "harder",
     "draft",
     "judge",
     "judgements",
@@ -164,6 +166,8 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
         )
         return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
 
+    if config.harder is not None and iteration > origin.iteration + 1:
+        yield Stage("harder", home, harder_spec(config, run, iteration))
     drafting = DraftSpec if config.backtranslation is None else GivenSpec
     yield generation(drafting, "draft", "", sampled)
     if config.judges:
@@ -183,6 +187,19 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
         yield Stage(name, home, _training(config, home, name, start.of(role)))
     if config.benchmarks:
         yield _eval(loop, run, iteration, origin)
+
+
+def harder_spec(config: TrainConfig, run: Path, iteration: int) -> HarderSpec:
+    """The stage that makes harder versions of the easy prompts of the iteration before."""
+    assert config.harder is not None
+    return HarderSpec(
+        out=str(iteration_folder(run, iteration) / "harder"),
+        source=str(iteration_folder(run, iteration - 1) / "judge"),
+        name=f"harder-{iteration}",
+        easy=config.harder.easy,
+        most=int(config.harder.share * config.prompts_at_once),
+        seed=config.seed,
+    )
 
 
 def _seeds(config: TrainConfig, run: Path, origin: Origin) -> str:

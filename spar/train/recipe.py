@@ -37,6 +37,7 @@ from spar.train.backtranslation import BacktranslationSettings
 from spar.train.changeable import BY_ITERATION
 from spar.train.evaluations import EvalSpec
 from spar.train.functions import FunctionSettings
+from spar.train.harder import HarderSettings
 from spar.train.settings import (
     DpoSettings,
     LaunchSettings,
@@ -98,6 +99,8 @@ class TrainConfig(Settings):
     functions: FunctionSettings | None = setting(None, omit_default=True)
     """Settings by which a model writes functions that check instructions (AutoIF), listed below; null for none. The loop's prompts
     are instructions that stay, joined with the file of prompts as queries, and `decode.judge=functions` scores by these functions."""
+    harder: HarderSettings | None = setting(None, omit_default=True)
+    """Settings by which prompts get harder over the iterations (SEIF), listed below; null: an iteration has the next prompts."""
     restart: bool = setting(False, omit_default=True)
     """Whether each iteration trains the first models anew, and not those of the iteration before."""
     own_answers: bool = setting(False, omit_default=True)
@@ -220,6 +223,12 @@ class TrainConfig(Settings):
             raise ValueError(
                 "functions make the loop's prompts: leave out checkable and backtranslation"
             )
+        if self.harder is not None and (self.functions or self.backtranslation):
+            raise ValueError(
+                "harder adds constraints that programs check: leave out functions and backtranslation"
+            )
+        if self.harder is not None and not self.judges:
+            raise ValueError("harder needs judged drafts, and these settings judge none")
         if self.backtranslation is None:
             return self
         if self.methods != ("sft",):

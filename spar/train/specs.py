@@ -25,6 +25,7 @@ from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
 from spar.train.backtranslation import TextsSpec
 from spar.train.functions import CheckSpec, JoinSpec
+from spar.train.harder import HarderSpec
 from spar.train.methods import DEFAULT_METHODS, METHODS, TrainingMethod
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import LaunchSettings, TrainerSettings
@@ -300,6 +301,7 @@ WorkerSpec = (
     PromptsSpec
     | TextsSpec
     | CheckSpec
+    | HarderSpec
     | JoinSpec
     | DraftSpec
     | GivenSpec
