@@ -303,7 +303,8 @@ def _check(config: TrainConfig) -> int | None:
         )
     check_folders(decode)
     if config.functions is not None:
-        require_permission("a loop with functions")
+        if config.functions.writer == "model":
+            require_permission("a loop with functions")
         return config.functions.num_instructions * config.functions.queries
     if config.judge_pairs:
         judge_conversation(decode)

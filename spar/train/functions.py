@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from spar.config import Settings
+from spar.config import Settings, setting
 from spar.train.stage_spec import StageSpec
 
 
@@ -55,6 +55,8 @@ class CheckSpec(StageSpec):
     min_cases: int
     back_translations: int
     """These as in `FunctionSettings`."""
+    permitted: bool = setting(False, omit_default=True)
+    """Whether the functions are a program's of spar, which need no permission to run."""
 
     @property
     def folder(self) -> Path:

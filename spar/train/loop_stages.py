@@ -171,7 +171,8 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
     drafting = DraftSpec if config.backtranslation is None else GivenSpec
     yield generation(drafting, "draft", "", sampled)
     if config.judges:
-        yield generation(VoteSpec, "judge", "draft", sampled)
+        by_program = config.functions is not None and config.functions.writer == "program"
+        yield generation(VoteSpec, "judge", "draft", sampled, permitted=by_program)
     if config.judge_pairs:
         again = {**sampled, "budget": config.decode.votes}
         yield generation(JudgementsSpec, "judgements", "judge", again)

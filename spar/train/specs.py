@@ -79,6 +79,8 @@ class VoteSpec(GenerationSpec):
     """Judge every draft in the run `source`."""
 
     kind: Literal["judge"] = "judge"
+    permitted: bool = setting(False, omit_default=True)
+    """Whether functions that judge are a program's of spar, which need no permission to run."""
     roles = ("judge",)
 
 

@@ -108,6 +108,7 @@ def check_spec(config: TrainConfig, run: Path, origin: Origin) -> CheckSpec:
     return CheckSpec(
         out=str(home / "check"),
         source=str(home / "functions"),
+        permitted=settings.writer == "program",
         **{name: getattr(settings, name) for name in names},
     )
 

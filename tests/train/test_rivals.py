@@ -207,8 +207,8 @@ def test_humpback_learns_the_texts_that_its_rating_passes(tmp_path: Path) -> Non
 def test_autoif_learns_what_the_functions_accept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SFT on drafts by more than half of the functions, then pairs of such a draft and one that none accepts."""
-    monkeypatch.setenv(PERMISSION, "1")
+    """SFT on drafts by more than half of the functions; pairs of such a draft and one that none accepts come later."""
+    monkeypatch.setenv(PERMISSION, "")  # and undo what the stages of a process of their own may set
     run = tmp_path / "run"
     rows = interrupted("autoif", run)
     start, home = run / "iteration-0", run / "iteration-1"
@@ -233,9 +233,11 @@ def test_autoif_learns_what_the_functions_accept(
 def test_generated_functions_do_not_run_unasked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without permission nothing is written, and the message names the flag."""
+    """A model's need permission, and the message names the flag; a program's of spar do not."""
     monkeypatch.delenv(PERMISSION, raising=False)
-    config = load_train("autoif", {}, SMALL)
+    own = plan_train(load_train("autoif", {}, SMALL), out=tmp_path / "run")
+    assert [stage.title for stage in own.stages][:2] == ["0/functions", "0/check"]
+    config = load_train("autoif", {}, [*SMALL, "functions.writer=model"])
     with pytest.raises(UsageError, match="--allow-code-execution"):
         plan_train(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -268,7 +270,7 @@ def test_two_iterations_with_their_trainings(
     recipe: str, stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one drafts, and judges where it does, with the model that the first one has trained."""
-    monkeypatch.setenv(PERMISSION, "1")
+    monkeypatch.setenv(PERMISSION, "")  # and undo what the stages of a process of their own may set
     run, second = tmp_path / "run", [*stages[:-1], SECOND.get(recipe, stages[-1])]
     ran = go(recipe, run, "iterations=2")
     start = [f"0/{name}" for name in START.get(recipe, ())]
