@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from spar.experiments.experiment import Experiment
 from spar.experiments.judging import TABLE9
+from spar.experiments.keeping import TABLE7
 from spar.experiments.refining import TABLE3
 from spar.experiments.search_cost import FIGURE5, TABLE10
 from spar.experiments.shapes import SHAPES_TABLE
@@ -16,6 +17,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         *(TABLE9, TABLE10, FIGURE5, STRATEGIES_TABLE, FAILING, SHAPES_TABLE),
-        *(FIGURE3, TABLE2, TABLE3, TABLES45),
+        *(FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45),
     )
 }

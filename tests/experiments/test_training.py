@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments import keeping, refining, runner, training
 from spar.experiments import loops as running
-from spar.experiments import refining, runner, training
 from spar.experiments.experiment import Cost, Experiment, Plan
 from spar.experiments.page import text
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number
+from spar.train.loop_stages import Models
 from spar.train.recipe import TrainConfig
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
@@ -70,7 +71,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def with_search(plan: Plan, loops: WrittenLoops) -> list[dict[str, Share]]:
         return [{str(i): (1.0, 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
 
-    for module in (training, refining):
+    for module in (training, refining, keeping):
         monkeypatch.setattr(module, "run_loops", run_loops)
     monkeypatch.setattr(training, "_with_search", with_search)
     return asked
@@ -152,6 +153,43 @@ async def test_a_refiner_that_flatters_itself_shows(
     assert "higher by +20.0 points" in measured.claims[1].text
     last = [cell.value for cell in measured.tables[0].rows[-1] if isinstance(cell, Number)]
     assert last == pytest.approx([0.5, 0.7, 0.6])
+
+
+async def test_what_training_keeps_is_told_from_what_it_costs(
+    loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The actor loses its judging and the refiner keeps its answers; likelihoods are shown in nats."""
+
+    async def measure(plan: Plan, loops: WrittenLoops, time: int) -> dict[str, Any]:
+        levels = {keeping.JUDGES: 30 - 5 * time, keeping.ANSWERS: 20, keeping.REPLIES: 0}
+        shares = {
+            name: [{str(i): (float(i < level), 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
+            for name, level in levels.items()
+        }
+        nats = {str(i): (15.0 + time, 10.0) for i in range(NUM_PROMPTS)}
+        return {**shares, keeping.TEXTS: [nats] * 3}
+
+    monkeypatch.setattr(keeping, "_measure", measure)
+    measured = await keeping.measure_table7(PLAN)
+    assert [claim.verdict for claim in measured.claims] == ["does not hold", "cannot be told"]
+    page = as_page(keeping.TABLE7, measured)
+    assert "| 2 | 50.0 ± " in page and "| 1.700 ± 0.000 |" in page
+    assert "it loses, -25.0 points" in measured.claims[0].text
+
+
+@pytest.mark.slow
+@pytest.mark.model
+async def test_the_embedded_model_at_its_other_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measure has a number for every prompt, and a second call finds all of it done."""
+    monkeypatch.setattr(keeping, "_limit", lambda plan: 3)
+    plan = replace(PLAN, seeds=1, runs=tmp_path)
+    loops: Any = SimpleNamespace(models=lambda time: [Models("", "")])
+    found = await keeping._measure(plan, loops, 0)
+    assert {name: len(shares[0]) for name, shares in found.items()} == dict.fromkeys(found, 3)
+    assert 0.5 < over_seeds(found[keeping.REPLIES]).value < over_seeds(found[keeping.TEXTS]).value
+    assert await keeping._measure(plan, loops, 0) == found
 
 
 def test_loops_that_experiments_share_are_counted_once(
