@@ -34,7 +34,8 @@ from tests.docs.pages import PROGRAMS, ROOT, Command, commands, flags, python_bl
 from tests.servers import ScriptedServer
 
 ALL = commands()
-SPAR = [command for command in ALL if command.words[0] == "spar"]
+SPAR = list({(c.text, c.inline): c for c in reversed(ALL) if c.words[0] == "spar"}.values())
+"""Each command once, though several pages have it."""
 STORED = ROOT / "tests" / "compat" / "data"
 """Runs of the last version, of which a command gets copies: some lock a folder that they read."""
 
