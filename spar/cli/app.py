@@ -30,7 +30,11 @@ COMMANDS = {
     "serve": ("spar.cli.serve:serve", "Answer any OpenAI client's requests by searching."),
     "report": ("spar.cli.report:report", "Run experiments of the paper, a page for each."),
     "tui": ("spar.cli.tui:tui", "Browse runs and their search trees in the terminal."),
-    "export": ("spar.cli.export:export", "Write a tree or a whole run as a file."),
+    "view": ("spar.cli.view:view", "Show runs as pages in a browser on this machine."),
+    "export": (
+        "spar.cli.export:export",
+        "Write a run, or one of its trees, as a page or another file.",
+    ),
     "evolve": ("spar.cli.evolve:evolve", "Have a teacher make plain prompts complex."),
     "bootstrap": ("spar.cli.bootstrap:bootstrap", "Train the first actor and refiner."),
     "train": ("spar.cli.train:train_app", "Train actor and refiner by self-play."),

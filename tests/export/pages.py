@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,18 @@ def searched(prompt_id: str, *responses: tuple[str, int]) -> SearchTree:
         for at, (text, num_yes) in enumerate(responses)
     ]
     return with_meta(tree_of(*nodes, prompt_id=prompt_id), NANO)
+
+
+def read_live_page(text: str) -> dict[str, Any]:
+    """What a served page reads first."""
+    values: dict[str, Any] = json.loads(text.split('id="run">', 1)[1].split("</", 1)[0])
+    return values
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The texts of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from spar.export.page.document import document
 from spar.export.page.tree_data import LIMIT, delta
 from spar.record.evaluation import Example, Verdict, write_examples
 from spar.types import Fault, Node, SearchTree
-from tests.export.pages import read_page, story_run, write_pages
+from tests.export.pages import read_page, story_run, strings, write_pages
 from tests.export.samples import write_three
 from tests.hostile import EVERYTHING, hostile_text, hostile_tree
 from tests.strategies import trees
@@ -129,15 +128,6 @@ def test_any_tree_as_a_page(tree: SearchTree) -> None:
     expected = "html head meta meta meta meta meta title style body noscript code script script script script"
     assert tags.tags == expected.split()
     assert unseen("".join(strings([page.run, page.rows, page.trees])).replace("\t", "")) == set()
-
-
-def strings(value: Any) -> Iterator[str]:
-    """The texts of a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings(inner)
 
 
 def test_hostile_text_everywhere(tmp_path: Path) -> None:

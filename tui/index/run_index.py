@@ -222,6 +222,10 @@ class TreeIndex:
         """What the searches of the run did, as far as known; the object is replaced, never changed."""
         return self._summaries.totals
 
+    def graded(self, prompt_id: str) -> bool | None:
+        """Whether the answer to a prompt passes, as an evaluation found; None for other runs."""
+        return self._examples.passed.get(hash(prompt_id))
+
     def num_tokens(self) -> int:
         """Tokens generated for all trees, as far as known."""
         return self._columns.num_tokens()

@@ -141,7 +141,7 @@ function receive({ rows, from, totals, status, problem, isNew, facts }) {
   }
   state.problem = problem ?? "";
   if (status) state.live = status;
-  if (facts) Object.assign(RUN, facts);
+  if (facts) Object.assign(RUN, facts, { name: RUN.name });
   const hasNew = Boolean(rows?.length);
   for (const row of rows ?? []) {
     row.number = state.rows.length;

@@ -22,7 +22,7 @@ function heading(run, totals, state) {
   const facts = Object.fromEntries(run.facts);
   const words = ["strategy", "budget", "judge"].filter((key) => facts[key]).map((key) => (key === "strategy" ? facts[key] : `${key} ${facts[key]}`));
   const of = run.expected && totals && run.expected > totals.trees ? ` of ${whole(run.expected)}` : "";
-  const status = state.live ? el("span", { class: `tag ${state.live === "running" ? "running" : ""}` }, state.live) : null;
+  const status = state.live ? el("span", { class: `tag ${state.live.startsWith("running") ? "running" : ""}` }, state.live) : null;
   return el(
     "header",
     { class: "run-head" },
