@@ -50,6 +50,7 @@ DRY = {
 """Beginning of a command that is run with `--dry-run`, or a flag of it, to the reason."""
 PARSED = {
     "spar tui": "draws on a terminal until it is closed",
+    "spar view": "serves until it is stopped",
     "spar models fetch": "downloads",
     "spar data fetch": "downloads",
     "spar eval ifeval": "needs data that spar does not ship, and lm-eval",
@@ -70,6 +71,7 @@ FOREIGN = {
     "ray": "Ray's own",
     "textual": "textual-dev's own",
     "curl": "a request by hand",
+    "ssh": "forwards a port",
     "ollama": "Ollama's own",
     "watch": "shows what another program prints",
 }
