@@ -108,6 +108,7 @@ def _row(name: str, run: RunSummary) -> Json:
         "state": run.state,
         "trees": run.trees,
         "expected": run.expected,
+        "before": run.before,
         "after": run.truth,
         "solved": run.solved,
         "started": run.date,

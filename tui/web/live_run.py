@@ -21,15 +21,15 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
-from spar.export.page.run_page import facts_data, verdict_findings
+from spar.export.page.run_page import facts_data
 from spar.export.page.tree_data import Json, bad_row_data, row_data, tree_data
 from spar.record.evaluation import EXAMPLES
 from spar.record.outcomes import Outcome, outcome_of
 from spar.record.run_outcomes import RunOutcomes
-from spar.types import Finding, Node, SearchTree
+from spar.types import SearchTree
 from spar.view.node_detail import Annotations
 from tui.index.cooperative import Throttle
-from tui.index.rows import Filter, RowError
+from tui.index.rows import Authority, Filter, RowError
 from tui.index.run_index import TreeIndex
 from tui.index.run_summary import read_run
 
@@ -93,7 +93,7 @@ class LiveRun:
         if not 0 <= number < len(self._index):
             raise UsageError(f"{self.path.name} has no tree {number}")
         tree = self._index.tree(number)
-        annotations = Annotations(self._check, self._annotations.render)
+        annotations = Annotations(self._index.check, self._annotations.render)
         return tree_data(tree, self._outcome(tree), number, annotations)
 
     def search(self, text: str, start: int) -> Json:
@@ -112,7 +112,7 @@ class LiveRun:
         self._index.close()
 
     def _open(self) -> None:
-        self._index = TreeIndex.open(self.path)
+        self._index = TreeIndex.open(self.path, Authority(check=self._annotations.check))
         self._facts: RunFacts = run_facts(self.path)
         self._rows: list[Json] = []
         self._totals = RunOutcomes()
@@ -169,13 +169,7 @@ class LiveRun:
             index.close()
 
     def _outcome(self, tree: SearchTree) -> Outcome:
-        return outcome_of(tree, self._check, graded=self._index.graded(tree.prompt.id))
-
-    def _check(self, tree: SearchTree, node: Node) -> tuple[Finding, ...]:
-        own = tuple(self._annotations.check(tree, node)) if self._annotations.check else ()
-        if own or node.id != tree.selected:
-            return own
-        return verdict_findings(self._index.verdicts(tree.prompt.id))
+        return outcome_of(tree, self._index.check, graded=self._index.graded(tree.prompt.id))
 
     def _examples_stamp(self) -> tuple[int, int] | None:
         with suppress(OSError):

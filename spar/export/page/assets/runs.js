@@ -9,7 +9,7 @@ function runsPage(runs) {
       ? el(
           "table",
           {},
-          el("thead", {}, el("tr", {}, ["run", "", "trees", "right", "solved", "search", "started"].map((name) => el("th", { scope: "col" }, name)))),
+          el("thead", {}, el("tr", {}, ["run", "", "trees", "before → after", "solved", "search", "started"].map((name) => el("th", { scope: "col" }, name)))),
           el(
             "tbody",
             {},
@@ -20,7 +20,7 @@ function runsPage(runs) {
                 el("td", {}, run.href ? el("a", { href: run.href }, run.name) : run.name),
                 el("td", {}, el("span", { class: `tag ${run.state === "running" ? "running" : run.state === "finished" ? "" : "fault"}` }, run.state)),
                 el("td", { class: "figure" }, run.trees === null ? "–" : whole(run.trees), run.expected && run.expected !== run.trees ? el("small", {}, ` of ${whole(run.expected)}`) : null),
-                el("td", { class: "figure" }, run.after === null ? "–" : percent(run.after)),
+                el("td", { class: "figure" }, run.after === null ? "–" : [run.before === null ? "" : `${percent(run.before)} → `, percent(run.after)]),
                 el("td", { class: "figure" }, run.solved === null ? "–" : percent(run.solved)),
                 el("td", {}, run.what),
                 el("td", { class: "figure" }, run.started.slice(0, 16).replace("T", " ")),
