@@ -29,6 +29,7 @@ EXTRAS = {
     "eval": (("lm-eval",), "the general benchmarks and IFEval's own verifiers"),
     "ifbench": (("if-verifiable",), "IFBench's verifiers; part of eval"),
     "ray": (("ray",), "many machines"),
+    "serve": (("starlette", "uvicorn", "jsonschema", "prometheus-client", "regex"), "spar serve"),
     "export": (("pandas", "pyarrow"), "exporting runs as CSV and Parquet"),
     "embeddings": (("sentence-transformers",), "measuring the similarity of training pairs"),
 }

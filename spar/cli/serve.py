@@ -16,15 +16,15 @@ from typing import Annotated, Any
 import typer
 
 from spar.cli.flags import DryRun, Recipe, with_settings
-from spar.config import DecodeConfig, ServeGroup, default_recipe, load_decode, load_serve
+from spar.config import DecodeConfig, ServeGroup
 from spar.errors import MissingExtra
 from spar.listener import Listener
 from spar.sanitize import printable
+from spar.serve.settings import server_settings
 
 PANELS = (*("Server", "Search", "Models", "Engine", "Servers and clusters", "Run", "Sampling"),)
 OF_RUNS = ("total_budget", "redo", "limit")
 """Settings of runs whose prompts are known from the start."""
-DEFAULT = Path("runs/serve")
 
 
 class ServeFlags(ServeGroup, DecodeConfig):
@@ -43,10 +43,7 @@ def serve(
     overrides: dict[str, Any],
 ) -> None:
     """Answer the requests of any OpenAI client by searching, and store every tree."""
-    own = {name: value for name, value in overrides.items() if name in ServeGroup.model_fields}
-    rest = {name: value for name, value in overrides.items() if name not in own}
-    config = load_decode(recipe or default_recipe(rest), rest)
-    settings = load_serve(recipe, own)
+    settings = server_settings(recipe, overrides, out)
     try:
         from spar.serve.server import dry_run_text
         from spar.serve.server import serve as run
@@ -56,9 +53,9 @@ def serve(
             raise
         raise MissingExtra(package, "serve", "spar serve") from error
     if dry_run:
-        print(printable(dry_run_text(config, settings)))
+        print(printable(dry_run_text(settings)))
         return
-    run(config, settings, out=(out or DEFAULT) if settings.record else None, listener=_Log())
+    run(settings, _Log())
 
 
 class _Log(Listener):

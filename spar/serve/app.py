@@ -5,7 +5,7 @@
     GET  /health                 whether the server answers; needs no key
     GET  /metrics                Prometheus' format
 
-    app = create_app(SearchService.open(config, serve, out=Path("runs/serve")))
+    app = open_app(model="Qwen/Qwen3-8B", offer="bfs-15,greedy", out="runs/serve")    # for uvicorn, or to mount
 
 Everything that can be known before a stream starts is an error with a status of its own. A client that leaves cancels its
 search. Starlette reads requests and writes responses.
@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -26,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from spar.listener import Broadcast
+from spar.listener import Broadcast, Listener, LogListener
 from spar.serve.errors import ApiError
 from spar.serve.http import (
     EventStream,
@@ -46,6 +47,7 @@ from spar.serve.reply import completion
 from spar.serve.request import ChatRequest, parse_json, parse_request
 from spar.serve.running import RunningReply
 from spar.serve.searching import Job, SearchService
+from spar.serve.settings import server_settings
 
 TREE_HEADER = "X-Spar-Tree"
 """Header with `RUN/ID` of the tree of each answer."""
@@ -56,6 +58,33 @@ CLIENT_LEFT = 499
 SIDE_TASK = "a front end's own request (a title, tags, follow-ups), answered greedily"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def open_app(
+    *,
+    out: str | Path | None = None,
+    recipe: str | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Starlette:
+    """The application of a server whose models are loaded: what `spar serve` runs, for callers in Python.
+
+    Parameters
+    ----------
+    out:
+        Folder of the run directories; None for runs/serve, and `record=False` for none.
+    recipe, listener:
+        As in `spar.search`.
+    settings:
+        Fields of `spar.config.DecodeConfig` and `spar.config.ServeGroup`; plug-ins may be objects, as in `spar.search`.
+
+    Raises
+    ------
+    UsageError
+        As `spar.search`, an offer that is none, or a folder that cannot be used.
+    """
+    chosen = server_settings(recipe, settings, out)
+    return create_app(SearchService.open(chosen, listener or LogListener()))
 
 
 def create_app(service: SearchService, *, close: bool = True) -> Starlette:

@@ -18,13 +18,12 @@ names in a recipe, as those of `spar serve`; host and port are Ray Serve's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from spar.config import ServeGroup, load_serve
 from spar.errors import MissingExtra, UsageError
 from spar.listener import LogListener
-from spar.run.keywords import decode_config
+from spar.serve.settings import server_settings
 
 OWN = ("replicas", "gpus", "recipe", "out")
 """Arguments that are no settings."""
@@ -44,15 +43,9 @@ def application(arguments: Mapping[str, Any]) -> Any:
     UsageError
         A wrong setting, or no Ray Serve.
     """
-    values = dict(arguments)
-    own = {name: values.pop(name) for name in OWN if name in values}
-    recipe = own.get("recipe")
-    serving = {name: values.pop(name) for name in ServeGroup.model_fields if name in values}
-    if isinstance(serving.get("offer"), str):
-        serving["offer"] = (serving["offer"],)
-    settings = load_serve(recipe, serving)
-    config = decode_config(recipe, values)
-    out = Path(own.get("out") or "runs/serve") if settings.record else None
+    own = {name: value for name, value in arguments.items() if name in OWN}
+    values = {name: value for name, value in arguments.items() if name not in OWN}
+    settings = server_settings(own.get("recipe"), values, own.get("out"))
     serve = _ray_serve()
 
     def build() -> Any:
@@ -63,10 +56,8 @@ def application(arguments: Mapping[str, Any]) -> Any:
         from spar.serve.searching import SearchService
 
         name = f"replica-{get_replica_context().replica_id.unique_id}"
-        service = SearchService.open(
-            config, settings, out=out and out / name, listener=LogListener()
-        )
-        return create_app(service)
+        mine = replace(settings, out=settings.out and settings.out / name)
+        return create_app(SearchService.open(mine, LogListener()))
 
     deployment = serve.deployment(
         serve.ingress(build)(),
@@ -74,7 +65,7 @@ def application(arguments: Mapping[str, Any]) -> Any:
         num_replicas=_count(own, "replicas", 1),
         ray_actor_options={"num_gpus": _count(own, "gpus", 0)},
         max_ongoing_requests=10_000,  # a replica's own queue refuses, with when to come back
-        graceful_shutdown_timeout_s=settings.drain_seconds,
+        graceful_shutdown_timeout_s=settings.serve.drain_seconds,
     )
     return deployment.bind()
 

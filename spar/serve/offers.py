@@ -11,10 +11,10 @@ may have it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from spar.config import DecodeConfig
+from spar.config import DecodeConfig, ServeGroup
 from spar.errors import SparError, UsageError
 from spar.infer.engine import NoteCallback
 from spar.infer.strategy import SearchConfig
@@ -136,35 +136,25 @@ class Offers:
 
 
 def open_offers(
-    config: DecodeConfig,
-    named: Sequence[str],
-    *,
-    model: str,
-    max_budget: int,
-    note: NoteCallback = lambda _: None,
+    config: DecodeConfig, serve: ServeGroup, note: NoteCallback = lambda _: None
 ) -> Offers:
-    """The offers that a server was told to have, or else those of its settings.
-
-    Parameters
-    ----------
-    named:
-        Searches by name, commas between them allowed; () for the settings' own and every other strategy.
+    """The offers that a server was told to have (`serve.offer`), or else those of its settings.
 
     Raises
     ------
     UsageError
-        A name that is no search, or a budget beyond `max_budget`.
+        A name that is no search, or a budget beyond the limit.
     """
-    limit = max(max_budget, config.budget)
-    names = [part.strip() for text in named for part in text.split(",") if part.strip()]
-    if named:
+    limit = max(serve.max_budget, config.budget)
+    names = [part.strip() for text in serve.offer for part in text.split(",") if part.strip()]
+    if serve.offer:
         listed: Iterable[Offer] = (_named(name, config.budget, limit) for name in names)
     else:
         listed = _all(config, note)
     offers = tuple({offer.name: offer for offer in listed}.values())
     if not offers:
         raise UsageError("--offer names no search; expected STRATEGY-BUDGET, such as bfs-15")
-    return Offers(model or model_name(config), offers, limit, config.budget)
+    return Offers(serve.served_name or model_name(config), offers, limit, config.budget)
 
 
 def model_name(config: DecodeConfig) -> str:

@@ -12,10 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Self
 
-from spar.config import DecodeConfig, ServeGroup
+from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
 from spar.infer.gather import gather
 from spar.listener import Listener
@@ -25,6 +24,7 @@ from spar.serve.errors import ApiError, invalid, server_error
 from spar.serve.offers import Offer, open_offers
 from spar.serve.recording import Recorder, RunDirectory
 from spar.serve.request import SOURCE, ChatRequest, SearchFields
+from spar.serve.settings import ServerSettings
 from spar.serve.shaping import Refusals, shaped_roles
 from spar.types import Node, Prompt, SearchTree
 
@@ -80,55 +80,30 @@ class SearchService:
 
     Parameters
     ----------
-    config:
-        Settings of the searches.
-    serve:
-        The server's own.
-    out:
-        Folder of the run directories; None stores nothing.
     listener:
         Receives notes and every tree.
     """
 
-    def __init__(
-        self,
-        config: DecodeConfig,
-        serve: ServeGroup,
-        *,
-        out: Path | None = None,
-        listener: Listener = Listener(),
-    ) -> None:
-        self.config = config.model_copy(update={"prompts": SOURCE})
-        self.serve, self.listener = serve, listener
-        self.offers = open_offers(
-            self.config,
-            serve.offer,
-            model=serve.served_name,
-            max_budget=serve.max_budget,
-            note=listener.note,
-        )
-        self.session = Session(self.config, _Once(listener), interactive=False)
+    def __init__(self, settings: ServerSettings, listener: Listener = Listener()) -> None:
+        self.config = settings.config.model_copy(update={"prompts": SOURCE})
+        self.serve, self.listener = settings.serve, listener
+        self.offers = open_offers(self.config, self.serve, listener.note)
+        self._start_notes = _StartNotes(listener)
+        self.session = Session(self.config, self._start_notes, interactive=False)
         self.recorder: Recorder | None = None
-        if out is not None:
+        if settings.out is not None:
             self.recorder = Recorder(
-                out,
-                max_bytes=int(serve.rotate_mb * 1e6),
-                daily=serve.rotate_daily,
+                settings.out,
+                max_bytes=int(self.serve.rotate_mb * 1e6),
+                daily=self.serve.rotate_daily,
                 note=listener.note,
             )
         self._prepared: OrderedDict[Offer, PreparedSearch] = OrderedDict()
         self._preparing = asyncio.Lock()
-        self.admission = Admission(self._room, serve.max_queue)
+        self.admission = Admission(self._room, self.serve.max_queue)
 
     @classmethod
-    def open(
-        cls,
-        config: DecodeConfig,
-        serve: ServeGroup,
-        *,
-        out: Path | None = None,
-        listener: Listener = Listener(),
-    ) -> Self:
+    def open(cls, settings: ServerSettings, listener: Listener = Listener()) -> Self:
         """A service whose models are loaded and whose offers have been checked.
 
         Raises
@@ -138,13 +113,14 @@ class SearchService:
         RunLocked
             Another server writes to the same folder.
         """
-        service = cls(config, serve, out=out, listener=listener)
+        service = cls(settings, listener)
         try:
             for offer in dict.fromkeys([*service.offers.listed, service.offers.greedy()]):
                 service._prepared[offer] = service.session.prepare(**_changes(offer))
         except BaseException:
             service.close()
             raise
+        service._start_notes.is_over = True
         return service
 
     @property
@@ -270,17 +246,19 @@ class SearchService:
         return prepared.room() if prepared else 1
 
 
-class _Once(Listener):
-    """Passes each note on once: every search that is prepared notes the same engine and model."""
+class _StartNotes(Listener):
+    """Passes each note on once until the start is over: every search that is prepared notes the same models."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._noted: set[str] = set()
+        self.is_over = False
 
     def note(self, line: str) -> None:
-        """Pass on, the first time."""
-        if line not in self._noted:
-            self._noted.add(line)
+        """Pass on."""
+        if self.is_over or line not in self._noted:
+            if not self.is_over:
+                self._noted.add(line)
             self._listener.note(line)
 
 
@@ -316,7 +294,10 @@ def _is_silent(tree: SearchTree) -> bool:
 
 
 def _no_answer(tree: SearchTree, refusals: Refusals) -> ApiError:
-    reason = tree.faults[0].reason if tree.faults else "there was no time for a draft"
+    if not tree.faults:
+        message = "the time was over before the first draft; ask for more max_seconds"
+        return server_error(504, message, "timeout", retry=False)
+    reason = tree.faults[0].reason
     if refusals.too_long:
         return invalid(reason, "messages", "context_length_exceeded")
     return server_error(502, f"the search has no answer: {reason}", "no_answer")

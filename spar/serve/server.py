@@ -9,34 +9,22 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvicorn
 
-from spar.config import DecodeConfig, ServeGroup
 from spar.errors import RunStopped, UsageError
 from spar.listener import Listener
 from spar.serve.app import create_app
 from spar.serve.http import read_key
 from spar.serve.offers import open_offers
 from spar.serve.searching import SearchService
+from spar.serve.settings import ServerSettings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(
-    config: DecodeConfig,
-    settings: ServeGroup,
-    *,
-    out: Path | None = None,
-    listener: Listener = Listener(),
-) -> None:
+def serve(settings: ServerSettings, listener: Listener = Listener()) -> None:
     """Load the models, listen, and serve until a signal.
-
-    Parameters
-    ----------
-    out:
-        Folder of the run directories; None stores nothing.
 
     Raises
     ------
@@ -45,15 +33,15 @@ def serve(
     RunStopped
         Another server writes to the same folder.
     """
-    read_key(settings.client_key_env)  # an error before a model is loaded
-    service = SearchService.open(config, settings, out=out, listener=listener)
+    read_key(settings.serve.client_key_env)  # an error before a model is loaded
+    service = SearchService.open(settings, listener)
     try:
         asyncio.run(_serve(service))
     finally:
         service.close()
 
 
-def dry_run_text(config: DecodeConfig, settings: ServeGroup) -> str:
+def dry_run_text(settings: ServerSettings) -> str:
     """What a server would offer; nothing is loaded.
 
     Raises
@@ -61,12 +49,11 @@ def dry_run_text(config: DecodeConfig, settings: ServeGroup) -> str:
     UsageError
         A wrong setting.
     """
-    read_key(settings.client_key_env)
-    offers = open_offers(
-        config, settings.offer, model=settings.served_name, max_budget=settings.max_budget
-    )
-    key = f"the key in {settings.client_key_env}" if settings.client_key_env else "no key"
-    where = f"http://{settings.host}:{settings.port}/v1, with {key}"
+    serve = settings.serve
+    read_key(serve.client_key_env)
+    offers = open_offers(settings.config, serve)
+    key = f"the key in {serve.client_key_env}" if serve.client_key_env else "no key"
+    where = f"http://{serve.host}:{serve.port}/v1, with {key}"
     return "\n".join([where, *(f"  {name}" for name in offers.ids)])
 
 

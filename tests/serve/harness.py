@@ -14,13 +14,12 @@ from typing import Any
 import httpx
 import uvicorn
 
-from spar.config import ServeGroup
 from spar.infer.engine import Engine
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.listener import Listener
-from spar.run.keywords import decode_config
 from spar.serve.app import create_app
 from spar.serve.searching import SearchService
+from spar.serve.settings import server_settings
 from spar.store import read_trees
 from spar.types import SearchTree
 
@@ -62,9 +61,10 @@ def serving(
 ) -> Iterator[Served]:
     """A server over an engine; by default one with scripted replies. `settings` are those of the searches."""
     engine = engine or FakeEngine(scripted_reply)
-    config = decode_config("nano", {"engine": engine, **settings})
-    with_name = {"served_name": "tiny", **serve}
-    service = SearchService.open(config, ServeGroup(**with_name), out=out, listener=listener)
+    own = {"served_name": "tiny", "record": out is not None, **serve}
+    service = SearchService.open(
+        server_settings("nano", {"engine": engine, **settings, **own}, out), listener
+    )
     try:
         with running(create_app(service)) as url, httpx.Client(timeout=30) as client:
             yield Served(f"{url}/v1", service, out, client)

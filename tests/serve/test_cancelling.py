@@ -42,15 +42,19 @@ def test_a_search_that_takes_too_long_is_cancelled() -> None:
     assert "--request-timeout" in response.json()["error"]["message"]
 
 
-def test_a_limit_of_seconds_ends_a_search_with_its_best(tmp_path: Path) -> None:
-    """The best answer so far is given, as by `--max-seconds`."""
-    engine = FakeEngine(lambda request: "No." if "[[" in request.messages[-1].content else "x")
-    with serving(engine, out=tmp_path / "out") as served:
-        response = served.post(asking(spar={"max_seconds": 1e-6, "strategy": "bfs"}))
-        tree = served.tree(response.headers["x-spar-tree"]) if response.is_success else None
-    assert response.status_code == 502
-    assert "no time" in response.json()["error"]["message"]
-    assert tree is None
+def test_a_limit_of_seconds_ends_a_search_with_its_best() -> None:
+    """The wave in progress is finished, and the best answer so far is given; no time at all is an error."""
+    engine = FakeEngine(
+        lambda request: "No." if "[[" in request.messages[-1].content else "x", latency=0.1
+    )
+    with serving(engine) as served:
+        reply = served.post(asking(spar={"max_seconds": 0.05})).json()
+        assert reply["choices"][0]["message"]["content"] == "x"
+        assert reply["spar"]["choices"][0]["stop"] == "budget"
+        assert reply["spar"]["nodes"] == 1
+        none = served.post(asking(spar={"max_seconds": 1e-9}))
+    assert none.status_code == 504
+    assert "max_seconds" in none.json()["error"]["message"]
 
 
 def post_all(served: Served, bodies: list[dict[str, object]]) -> list[httpx.Response]:

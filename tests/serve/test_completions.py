@@ -215,3 +215,12 @@ def test_health_and_metrics(served: Served) -> None:
         *("spar_nodes_total", "spar_tokens_total", "spar_trees_waiting", "spar_trees_solved_total"),
     ):
         assert f"\n{name}" in text
+
+
+def test_constraints_of_a_request_are_checked_by_programs(served: Served) -> None:
+    """The judge `verifier` needs no vote; an answer that breaks a constraint does not pass."""
+    for kind, solved in (("punctuation:no_comma", True), ("startend:quotation", False)):
+        fields = {"judge": "verifier", "instruction_id_list": [kind], "kwargs": [{}], "budget": 2}
+        reply = served.post(asking(model="best-of-n-2/tiny", spar=fields)).json()
+        assert reply["spar"]["choices"][0]["solved"] is solved
+        assert reply["spar"]["calls"] == 2  # drafts

@@ -1,0 +1,33 @@
+"""The server as a library: an application with a caller's own functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.serve.app import open_app
+from spar.types import Prompt
+from tests.serve.harness import asking, running
+
+
+def is_short(prompt: Prompt, response: str) -> bool:
+    """A judge of one's own."""
+    return len(response) < 100
+
+
+def test_an_application_with_a_function_as_judge(tmp_path: Path) -> None:
+    """`open_app` takes what `spar.search` takes; its models are loaded, and it closes them at its end."""
+    app = open_app(
+        engine=FakeEngine(scripted_reply),
+        judge=is_short,
+        offer="bfs-3",
+        served_name="tiny",
+        out=tmp_path / "out",
+    )
+    with running(app) as url:
+        reply = httpx.post(f"{url}/v1/chat/completions", json=asking(model="tiny")).json()
+    assert reply["spar"]["calls"] == 1
+    assert reply["spar"]["choices"][0]["solved"]
+    assert reply["spar"]["judge"].endswith("is_short")
