@@ -137,7 +137,7 @@ def _files(plan: Plan) -> Mapping[str, Path]:
 
 
 def _limit(plan: Plan) -> int:
-    return Sizes.of(plan).limit if plan.quick else 200
+    return 20 if plan.quick else 200
 
 
 TABLE7 = Experiment(
@@ -147,7 +147,7 @@ TABLE7 = Experiment(
     question="Do the models of later iterations still do what they were not trained for?",
     measure=measure_table7,
     cost=lambda plan: Cost(
-        plan.seeds * (Sizes.of(plan).iterations + 1) * _limit(plan) * 15,
+        plan.seeds * (Sizes.of(plan).iterations + 1) * _limit(plan) * 10,
         f"{_limit(plan)} prompts judged and answered, and as many texts, at each iteration",
         loops=(OWN,),
     ),

@@ -70,7 +70,7 @@ class Sizes:
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
         """Those of the recipe, or small ones."""
-        return cls(2, 30, 30) if plan.quick else cls(3, 300, 500)
+        return cls(2, 24, 24) if plan.quick else cls(3, 300, 500)
 
     @property
     def calls(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spar.experiments.experiment import Experiment
+from spar.experiments.interfering import FIGURE4
 from spar.experiments.judging import TABLE9
 from spar.experiments.keeping import TABLE7
 from spar.experiments.refining import TABLE3
@@ -17,6 +18,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         *(TABLE9, TABLE10, FIGURE5, STRATEGIES_TABLE, FAILING, SHAPES_TABLE),
-        *(FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45),
+        *(FIGURE4, FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45),
     )
 }
