@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spar.record.stage_progress import StageProgress
 from spar.view.node_detail import Annotations
 from tui.index.rows import Authority, GroundTruth
 
@@ -36,6 +37,8 @@ class Inputs:
     """Runs the searches of the play screen; None disables the screen."""
     demo: Demo | None = None
     """Action of the demo button on the first screen; None hides the button."""
+    stages_of: Callable[[Path], tuple[StageProgress, ...]] | None = None
+    """Returns the stages of a training loop, as `spar train status` has them."""
     state_file: Path | None = None
     """File with the state of the last session; None disables it."""
     resume: bool = False

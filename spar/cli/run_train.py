@@ -129,6 +129,7 @@ def _stage_json(state: StageState) -> dict[str, Any]:
         "message": record.message if record else "",
         "done": progress.done if progress else None,
         "total": progress.total if progress else None,
+        "seconds_left": state.summary.seconds_left,
         "metrics": dict(state.metrics),
         "folder": str(state.stage.folder),
     }

@@ -15,6 +15,7 @@ from spar.config import DecodeConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
 
 if TYPE_CHECKING:
+    from spar.record.stage_progress import StageProgress
     from tui.inputs import Inputs
 
 DEFAULT = Path("runs")
@@ -72,9 +73,19 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
         paths=paths or (DEFAULT,),
         annotations_for=annotations_for,
         demo=demo,
+        stages_of=stages_of,
         state_file=default_path(),
         resume=not paths,
     )
+
+
+def stages_of(loop: Path) -> tuple[StageProgress, ...]:
+    """The stages of a training loop, as `spar train status` has them; none for another folder."""
+    from spar.train_runner import read_state
+
+    with suppress(UsageError):
+        return tuple(stage.summary for stage in read_state(loop).stages)
+    return ()
 
 
 async def demo(directory: Path) -> None:

@@ -6,15 +6,16 @@ process that runs the loop.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
 from spar.errors import UsageError
 from spar.record.health import IterationHealth, read_health
+from spar.record.stage_progress import StageProgress, StageStateName
 from spar.record.training import (
     METRICS,
     ORIGIN,
@@ -33,7 +34,7 @@ from spar.train.specs import TrainingSpec, damaged
 from spar.train.stage import Stage, read_record
 from spar.train.stage_spec import Progress
 
-State = Literal["waiting", "running", "stopped", "failed", "done"]
+State = StageStateName
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,23 @@ class StageState:
     progress: Progress | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     """The last step of a training: metric to value, and `step`."""
+    seconds: float = 0.0
+    """Wall-clock time of all its starts, the current one included."""
+
+    @property
+    def summary(self) -> StageProgress:
+        """How far it is, as the browser shows it."""
+        progress, record = self.progress, self.record
+        return StageProgress(
+            self.stage.iteration,
+            self.stage.name,
+            self.state,
+            seconds=self.seconds,
+            done=progress.done if progress else None,
+            total=progress.total if progress else None,
+            unit=progress.unit if progress else "",
+            message=record.message if record else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +194,20 @@ def _state(stage: Stage, *, running: bool) -> StageState:
         return StageState(stage, "waiting", None)
     metrics = _last_step(stage)
     if record.state == "done":
-        return StageState(stage, "done", record, metrics=metrics)
+        return StageState(stage, "done", record, metrics=metrics, seconds=record.seconds)
     state: State = "failed"
     if record.state == "running":
         state = "running" if running else "stopped"
-    return StageState(stage, state, record, stage.spec.progress(), metrics)
+    seconds = record.seconds + (_seconds_since_start(stage) if state == "running" else 0.0)
+    return StageState(stage, state, record, stage.spec.progress(), metrics, seconds)
+
+
+def _seconds_since_start(stage: Stage) -> float:
+    """Time since the record was written, as it is when a stage starts."""
+    try:
+        return max(time.time() - stage.record.stat().st_mtime, 0.0)
+    except OSError:
+        return 0.0
 
 
 def _last_step(stage: Stage) -> Mapping[str, float | None]:

@@ -14,8 +14,11 @@ from textual.color import Color
 from textual.filter import ANSIToTruecolor, Monochrome
 from textual.theme import BUILTIN_THEMES, Theme
 
+from spar.record.stage_progress import StageProgress
+from spar.types import Finding, Node, SearchTree
+from spar.view.node_detail import Annotations
 from spar.view.palette import PALETTE
-from tests.tui.driving import browser, is_idle, until
+from tests.tui.driving import browser, is_idle, screen_text, until
 from tests.tui.samples import failed_tree, node, trees, write_run
 from tui.app import SparApp
 from tui.colours import MIN_CONTRAST, ReadableText, ansi_colours, contrast
@@ -33,8 +36,22 @@ SCREENS = {
     "search": ["enter", "slash"],
     "compare": ["down", "space", "C"],
     "pair": ["C", "enter"],
+    "constraints": ["home", "enter", "c"],
+    "training": ["G", "t"],
+    "training chart": ["G", "t", "v"],
     "palette": ["ctrl+p"],
 }
+STAGES = (
+    StageProgress(0, "eval", "done", 57.0),
+    StageProgress(1, "draft", "failed", message="no memory"),
+    StageProgress(1, "search", "running", 60.0, 120, 600, "prompts"),
+    StageProgress(1, "eval", "waiting"),
+)
+
+
+def check(tree: SearchTree, node: Node) -> list[Finding]:
+    """A constraint that no response meets."""
+    return [Finding(type="keywords:existence", constraint="red", met=False)]
 
 
 def faint(app: SparApp) -> Iterator[tuple[str, float]]:
@@ -60,11 +77,22 @@ async def test_all_text_is_readable(
     unjudged = failed_tree(7).model_copy(update={"nodes": (node(0, None, "A cat.", None),)})
     write_run(tmp_path / "a", [*trees(3), unjudged])
     write_run(tmp_path / "b", [failed_tree(0), *trees(3)[1:]], strategy="greedy")
-    async with browser(tmp_path, truth=lambda tree: tree.stop != "solved") as (app, pilot):
+    loop = write_run(tmp_path / "loop", [], begins={})
+    scores = loop / "iteration-0/eval/scores.json"
+    scores.parent.mkdir(parents=True)
+    scores.write_text('{"held-out": {"pass": {"value": 0.5, "stderr": 0.1}}}')
+    inputs = {
+        "truth": lambda tree: tree.stop != "solved",
+        "annotations_for": lambda directory: Annotations(check=check),
+        "stages_of": lambda directory: STAGES,
+    }
+    async with browser(tmp_path, size=(120, 40), **inputs) as (app, pilot):
         for screen, keys in SCREENS.items():
             for key in keys:
                 await pilot.press(key)
                 await until(pilot, lambda: is_idle(app))
+            if screen == "training":
+                await until(pilot, lambda: "held-out pass" in screen_text(app))
             for theme in ("textual-dark", "textual-light"):
                 app.theme = theme
                 await pilot.pause()

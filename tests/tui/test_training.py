@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from textual.binding import Binding
 
+from spar.record.health import Change, IterationHealth
+from spar.record.stage_progress import StageProgress
 from spar.record.training_data import EXPORT_FORMATS, Answer, ExportFormat, Pair, RefinerExample
 from spar.train.data.export import export, export_conversations
 from spar.types import Message
@@ -27,13 +29,20 @@ from tui.screens.runs import RunsScreen
 from tui.screens.training import TrainingScreen
 from tui.screens.tree import TreeScreen
 from tui.tables.training import (
-    bar_lines,
     example_cells,
     example_sections,
     loss_curve_text,
-    score_lines,
     sparkline,
     thinned,
+)
+from tui.tables.training_panes import (
+    TrainingOverview,
+    axis,
+    folded_training,
+    health_text,
+    metric_lines,
+    scores_text,
+    stages_text,
 )
 from tui.training.examples import BLOCK, TrainingData, TrainingExample, read_example
 from tui.training.status import (
@@ -344,34 +353,72 @@ def test_thinned() -> None:
     assert len(thinned(list(range(1000)), 24)) == 24
 
 
-def test_score_lines_leave_out_the_first_iterations_where_there_is_no_room() -> None:
-    """The sparkline holds all of them, the numbers the last ones; a missing one is a dash."""
-    scores = ScoreTable(
-        tuple(range(9)),
-        (MetricHistory("nano pass", (*(MetricValue(n / 10, 0.01) for n in range(8)), None)),),
-    )
-    head, row = score_lines(scores, 60)
-    assert head.plain.split()[-3:] == ["6", "7", "8"]
-    assert "▁▂▃▄▅▆▇█ " in row.plain
-    assert row.plain.split()[-3:] == ["0.600±.010", "0.700±.010", "-"]
-    assert all(text.cell_len <= 60 for text in (head, row))
-    assert score_lines(ScoreTable(), 60) == []
-
-
-def test_score_lines_of_metrics_that_are_no_shares() -> None:
-    """Values of words or nats stand apart, and an error of ten or more has all its digits."""
+def test_scores_on_a_true_axis() -> None:
+    """From 0 to 100 %, whatever the values: the first and the last one, with the error; another unit has no axis."""
+    value = MetricValue(0.8, 0.1)
+    assert axis(value, 11).plain == "·······├●┤·"
+    assert axis(value, 11, first=MetricValue(0.5, None)).plain == "·····○·├●┤·"
+    assert axis(MetricValue(1.0, 0.0), 5).plain == "····●"
     words = MetricHistory("words", (MetricValue(120.5, 10.25), MetricValue(98.25, 0.5)))
-    _, row = score_lines(ScoreTable((0, 1), (words,)), 80)
-    assert row.plain.split()[-2:] == ["120.500±10.250", "98.250±.500"]
+    share = MetricHistory("pass", (MetricValue(0.5, None), None, value))
+    overview = TrainingOverview(scores=ScoreTable((0, 1), (share, words)))
+    first, second = scores_text(overview, 60).plain.split("\n")
+    assert first.startswith("pass   50.0 → 80.0 ± 10.0 % ·") and "○" in first and "●" in first
+    assert second.strip() == "words 120.50 → 98.25 ± 0.50"
+    assert scores_text(TrainingOverview(), 60).plain == "nothing has been evaluated yet"
 
 
-def test_bar_lines() -> None:
-    """A bar for each iteration, full at 1, with the number beside it."""
-    scores = ScoreTable(
-        (0, 1), (MetricHistory("greedy pass", (MetricValue(0.5, None), MetricValue(1.0, 0.0))),)
+def test_a_metric_by_iteration() -> None:
+    """A line for each iteration; one that was not evaluated is a dash."""
+    metric = MetricHistory("pass", (MetricValue(0.5, None), None, MetricValue(1.0, 0.0)))
+    lines = metric_lines(ScoreTable((0, 1, 2), (metric,)), metric, 30)
+    shown = [line.plain.rstrip() for line in lines]
+    assert shown == [
+        "pass",
+        "   0         50.0 %  ····●····",
+        "   1              -",
+        "   2  100.0 ± 0.0 %  ········●",
+    ]
+    words = MetricHistory("words", (MetricValue(5, None), MetricValue(10, None)))
+    assert [
+        line.plain.count("█") for line in metric_lines(ScoreTable((0, 1), (words,)), words, 30)[1:]
+    ] == [8, 17]
+
+
+STAGES = (
+    StageProgress(0, "eval", "done", 57.0),
+    StageProgress(1, "draft", "done", 3605.0),
+    StageProgress(1, "search", "running", 60.0, 120, 600, "prompts"),
+    StageProgress(1, "eval", "waiting"),
+)
+
+
+def test_stages_and_the_time_left() -> None:
+    """In the order of a whole iteration, with their times, and what is under way."""
+    assert STAGES[2].seconds_left == 240
+    lines = stages_text(TrainingOverview(STAGES), 60).plain.split("\n")
+    assert [line.split() for line in lines[:3]] == [
+        ["draft", "search", "eval"],
+        ["0", "0:57"],
+        ["1", "1:00:05", "20", "%", "-"],
+    ]
+    assert lines[3] == "● 1/search: 120 of 600 prompts, 4 min left"
+    folded = folded_training(TrainingOverview(STAGES), 80).plain
+    assert "2 of 4 stages  ● 1/search: 120 of 600 prompts, 4 min left" in folded
+    failed = StageProgress(1, "dpo", "failed", message="no memory")
+    assert "✗ 1/dpo: failed, no memory" in stages_text(TrainingOverview((failed,)), 60).plain
+
+
+def test_health_and_its_signs() -> None:
+    """Only what is known, and the signs of a sick loop."""
+    falls = {"chosen": Change(-10, -30), "rejected": Change(-10, -31)}
+    text = health_text(TrainingOverview(health=(IterationHealth(1, None, falls),)), 200).plain
+    head, row, sign = text.split("\n")
+    assert (head.split(), row.split()) == (
+        ["iteration", "chosen", "rejected"],
+        ["1", "-20.0", "-21.0"],
     )
-    lines = [text.plain for text in bar_lines(scores, scores.metrics[0], 36)]
-    assert lines == ["greedy pass", "   0  █████·····  0.500", "   1  ██████████  1.000±.000"]
+    assert sign.startswith("! iteration 1: the log-probability of chosen sides fell by 20.0")
 
 
 def test_sections_of_a_pair() -> None:
@@ -394,11 +441,20 @@ def test_sections_of_a_refinement() -> None:
     sections = example_sections(example, None, solved_tree())
     assert sections[0].title == "Change from #0"
     assert "{+dogs+}" in sections[0].raw
-    assert sections[1].raw == f"Mended: {REFINED}"
+    assert sections[1].raw == solved_tree().prompt.messages[-1].content
+    assert sections[2].raw == f"Mended: {REFINED}"
     without = example_sections(example, ExampleSource(Path("gone"), "p", 1), "there is no gone")
     assert without[0].title == "Target: a refinement"
     assert "there is no gone" in without[-1].raw
     assert "Judge it." in without[1].raw
+
+
+def test_sections_of_a_judgement() -> None:
+    """With the prompt and the response that was judged."""
+    row = refinement().model_copy(update={"kind": "tree", "verdict": True})
+    sections = example_sections(read_example(row.model_dump_json().encode()), None, solved_tree())
+    assert [section.title for section in sections[:2]] == ["Prompt", "Judged: #1"]
+    assert sections[1].raw == REFINED
 
 
 def test_swapped_sides_are_marked() -> None:
@@ -475,7 +531,7 @@ TRAINING = (
     Press("p", shows("Prompt that produced it"), first=["3"]),
     Press("y", copied(f"Mended: {REFINED}")),
     Press("Y", copied(DRAFT), first=["2"]),
-    Press("v", shows("███")),
+    Press("v", shows("├●─┤")),
     Press("tab", lambda app: not app.screen.query_one(Table).has_focus),
     Press("J", scrolled(1, 1), first=["tab"]),
     Press("K", scrolled(0, 0)),
@@ -551,13 +607,13 @@ async def test_charts(loop: Path) -> None:
     """All metrics as lines, each alone as bars, none; the losses of the round stay."""
     async with browser(loop.parent) as (app, pilot):
         await open_training(app, pilot)
-        assert "greedy pass  ▁█" in " ".join(screen_text(app).split(" ")).replace("   ", "  ")
+        assert "greedy pass 50.0 → 64.0 ± 2.0 %" in screen_text(app)
         assert "dpo loss █▅▁ 0.900 → 0.700" in screen_text(app)
         await pilot.press("v")
-        await until(pilot, lambda: "██" in screen_text(app))
-        assert "0.640±.020" in screen_text(app)
+        await until(pilot, lambda: "├●─┤" in screen_text(app))
+        assert "   2  64.0 ± 2.0 %" in screen_text(app)
         await pilot.press("v")
-        await until(pilot, lambda: "0.640" not in screen_text(app))
+        await until(pilot, lambda: "64.0" not in screen_text(app))
         assert "dpo loss" in screen_text(app)
 
 
@@ -634,7 +690,7 @@ def press(*keys: str) -> Callable[[Any], Any]:
     return pressing
 
 
-SCREENS = {"pairs": [], "refinement": ["3", "v"], "whole": ["d"]}
+SCREENS = {"pairs": [], "judgement": ["4"], "refinement": ["3", "v"], "whole": ["d"]}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -29,6 +29,11 @@ class MetricValue:
     unit: str = ""
     """"" for a share of one."""
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of one; a metric of an old loop without a unit may be something else."""
+        return not self.unit and 0 <= self.value <= 1
+
 
 @dataclass(frozen=True, slots=True)
 class MetricHistory:

@@ -28,19 +28,24 @@ from tui.tables.runs import run_name
 from tui.tables.training import (
     COLUMNS,
     KIND_NAMES,
-    bar_lines,
     example_cells,
     example_sections,
     loss_curve_text,
     round_text,
-    score_lines,
     title_text,
+)
+from tui.tables.training_panes import (
+    PANES,
+    TrainingOverview,
+    folded_training,
+    metric_lines,
 )
 from tui.training.examples import TrainingExample
 from tui.training.status import ExampleSource, read_status
 from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
+from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
 from tui.widgets.table import Table
@@ -53,11 +58,19 @@ class TrainingScreen(BrowserScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l,right", "open", "Its tree", key_display="⏎"),
-        Binding("left_square_bracket", "round(-1)", "Previous", key_display="["),
-        Binding("right_square_bracket", "round(1)", "Next iteration", key_display="]"),
-        Binding("f", "next_kind", "Filter"),
+        Binding(
+            "left_square_bracket",
+            "round(-1)",
+            "Previous",
+            key_display="[",
+            tooltip="Previous iteration",
+        ),
+        Binding(
+            "right_square_bracket", "round(1)", "Next", key_display="]", tooltip="Next iteration"
+        ),
+        Binding("f", "next_kind", "Show the next kind", show=False),
         *(Binding(str(at + 1), f"kind({at})", "Show one kind", show=False) for at in range(7)),
-        Binding("d", "diff", "Diff/full"),
+        Binding("d", "diff", "Diff", tooltip="The diff or the whole responses"),
         Binding("p", "source_prompt", "Prompt", show=False),
         Binding("v", "chart", "Chart"),
         Binding("tab", "other_pane", "The other pane", show=False),
@@ -68,21 +81,23 @@ class TrainingScreen(BrowserScreen[None]):
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]
     CSS = """
+    TrainingScreen Dashboard.-in-a-row { grid-size: 3; grid-columns: 4fr 5fr 6fr; }
+    #pane-2 { column-span: 2; }
+    .-in-a-row > #pane-2 { column-span: 1; }
     #scores, #courses { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingScreen #examples { height: 1fr; layout: vertical; }
-    TrainingScreen #examples Table { height: 2fr; border-top: solid $panel; }
-    TrainingScreen #examples NodePane { height: 3fr; border-top: solid $panel; }
+    TrainingScreen #examples Table { height: 2fr; }
+    TrainingScreen #examples NodePane { height: 3fr; }
     TrainingScreen.-wide #examples { layout: horizontal; }
     TrainingScreen.-wide #examples Table { width: 2fr; height: 1fr; }
-    TrainingScreen.-wide #examples NodePane { width: 3fr; height: 1fr; border-left: solid $panel; }
-    #examples Table:focus, #examples NodePane:focus { border-top: solid $accent; }
+    TrainingScreen.-wide #examples NodePane { width: 3fr; height: 1fr; }
     """
 
     def __init__(self, inputs: Inputs, run: Path) -> None:
         super().__init__()
         self.inputs, self.view = inputs, TrainingView(run, inputs)
         self.chart = 0
-        """0: all metrics as lines; i: the i-th metric as bars; number of metrics + 1: no chart."""
+        """0: the dashboard; i: the i-th metric by iteration; number of metrics + 1: neither."""
         self._options = NodeOptions()
         self._example: TrainingExample | None = None
         """The example whose sections are shown."""
@@ -92,12 +107,16 @@ class TrainingScreen(BrowserScreen[None]):
     def compose(self) -> ComposeResult:
         """Scores, losses, the list, the example."""
         yield Static(id="name", classes="title")
+        yield Dashboard(PANES, folded_training)
         yield Static(id="scores")
         yield Static(id="courses")
         yield Choices()
         with Container(id="examples"):
-            yield Table(COLUMNS)
-            yield NodePane()
+            with Table(COLUMNS, classes="pane") as table:
+                table.border_title = Text("what is learnt")
+            with NodePane() as pane:
+                pane.add_class("pane")
+                pane.border_title = Text("the example")
         yield StatusBar()
         yield Footer()
 
@@ -112,7 +131,8 @@ class TrainingScreen(BrowserScreen[None]):
         self.view.close()
 
     def on_resize(self) -> None:
-        """Fit the chart to the width."""
+        """Fit the dashboard and the chart to the screen."""
+        self.query_one(Dashboard).fit(self.app.size)
         self._show_chart()
 
     def tick(self) -> None:
@@ -155,7 +175,7 @@ class TrainingScreen(BrowserScreen[None]):
         self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
 
     def action_chart(self) -> None:
-        """Show the next chart: all metrics, each metric as bars, none."""
+        """Show the next chart: the dashboard, each metric by iteration, none."""
         self.chart = (self.chart + 1) % (len(self.view.status.scores.metrics) + 2)
         self._show_chart()
 
@@ -205,7 +225,7 @@ class TrainingScreen(BrowserScreen[None]):
     async def _read_status(self) -> None:
         """Read the status, then find the examples."""
         view = self.view
-        status = await asyncio.to_thread(read_status, view.path)
+        status = await asyncio.to_thread(read_status, view.path, self.inputs.stages_of)
         changed = status != view.status
         opened = view.update_status(status)
         if changed:
@@ -240,11 +260,13 @@ class TrainingScreen(BrowserScreen[None]):
 
     def _show_chart(self) -> None:
         scores, width = self.view.status.scores, max(self.size.width - 2, 1)
+        status = self.view.status
+        dashboard = self.query_one(Dashboard)
+        dashboard.display = self.chart == 0
+        dashboard.set_content(TrainingOverview(status.stages, scores, status.health))
         lines: list[Text] = []
-        if self.chart == 0:
-            lines = score_lines(scores, width)
-        elif self.chart <= len(scores.metrics):
-            lines = bar_lines(scores, scores.metrics[self.chart - 1], width)
+        if 0 < self.chart <= len(scores.metrics):
+            lines = metric_lines(scores, scores.metrics[self.chart - 1], width)
         self.query_one("#scores", Static).update(Text("\n").join(lines))
         self.query_one("#scores").display = bool(lines)
 
@@ -263,7 +285,7 @@ class TrainingScreen(BrowserScreen[None]):
             self._sections = []
         else:
             colour, tree = not self.app.no_color, None
-            if example.kind == "refine" and source is not None:
+            if example.rejected is None and source is not None:
                 tree = await asyncio.to_thread(self.view.tree, source)
             self._sections = await asyncio.to_thread(
                 example_sections, example, source, tree, colour=colour

@@ -28,6 +28,7 @@ from tui.screens.base import BrowserScreen
 from tui.screens.constraints import ConstraintScreen
 from tui.screens.tree import TreeScreen
 from tui.session_state import Position
+from tui.tables.dashboard import PANES, folded_text
 from tui.tables.runs import run_name, what_text
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
@@ -39,8 +40,6 @@ from tui.widgets.table import Table
 TICK_SECONDS = 0.25
 WORK_SECONDS = 0.5
 """How often a file is checked for appended lines."""
-LOW, NARROW = 36, 100
-"""Lines and cells below which the dashboard is folded at first."""
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 LARGEST_FIRST = frozenset({"nodes", "depth", "tokens", "faults", "seconds"})
 
@@ -90,7 +89,7 @@ class TreesScreen(BrowserScreen[None]):
         name = one_line(run_name(self.view.path, self.inputs.paths), 200)
         title = Text.assemble(("spar  ", PALETTE["note"]), (name, PALETTE["head"]))
         yield Static(title.append(self._about()), classes="title")
-        yield Dashboard()
+        yield Dashboard(PANES, folded_text)
         yield Choices()
         with Table(COLUMNS, classes="pane") as table:
             table.border_title = Text("trees")
@@ -114,9 +113,7 @@ class TreesScreen(BrowserScreen[None]):
 
     def on_resize(self) -> None:
         """Fold the dashboard on a small screen."""
-        size = self.app.size
-        is_low = size.height < LOW or size.width < NARROW
-        self.query_one(Dashboard).fit(size.width, is_low=is_low)
+        self.query_one(Dashboard).fit(self.app.size)
 
     def tick(self) -> None:
         """Show what is new; start the next work."""

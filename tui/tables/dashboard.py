@@ -5,7 +5,7 @@ A number comes from `spar.record.run_outcomes`, which the HTML page shows too. E
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -242,3 +242,12 @@ def _gain(gain: tuple[float, float]) -> Text:
 
 def _number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0") if value < 10 else f"{value:,.0f}"
+
+
+PANES: Mapping[str, Callable[[RunProgress, int], Text]] = {
+    "outcome": outcome_text,
+    "constraints that fail": constraints_text,
+    "best score by depth": depth_text,
+    "cost a prompt": cost_text,
+}
+"""Title of a pane to its text at a width."""

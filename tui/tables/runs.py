@@ -13,7 +13,8 @@ from spar.view.text import one_line, pluralize
 from tui.index.run_summary import RunSummary
 from tui.index.scores import MetricHistory, MetricValue
 from tui.tables.run_lines import RunLine
-from tui.widgets.bars import abbreviate, seconds_text
+from tui.tables.training_panes import history_text
+from tui.widgets.bars import abbreviate, metric_text, seconds_text
 from tui.widgets.table import Column
 
 COLUMNS = (
@@ -61,7 +62,7 @@ def run_cells(
         "trees": _trees(run),
         "solved": "-" if run.unjudged else _percent(run.solved),
         "pass": _passes(run),
-        "error": "" if run.error is None or _unit(run) else f"±{100 * run.error:.1f}",
+        "error": "" if run.error is None or not _is_share(run) else f"±{100 * run.error:.1f}",
         "cost": "" if run.tokens_each is None else f"{abbreviate(round(run.tokens_each))} tok",
         "date": run.date[:16].replace("T", " "),
     }
@@ -94,15 +95,6 @@ def what_text(run: RunSummary) -> str:
     """What a run is, in one line: strategy, model, judge and prompts."""
     parts = [_strategy(run), _models(run), f"judge {run.judge}" if run.judge else "", run.prompts]
     return one_line(", ".join(part for part in parts if part), _NAME)
-
-
-def metric_text(score: MetricValue) -> str:
-    """A value with its error: a share in per cent, anything else in its unit."""
-    if score.unit:
-        error = "" if score.stderr is None else f" ± {score.stderr:.2f}"
-        return f"{score.value:.2f}{error} {score.unit}"
-    error = "" if score.stderr is None else f" ± {100 * score.stderr:.1f}"
-    return f"{100 * score.value:.1f}{error} %"
 
 
 def model_name(model: str) -> str:
@@ -173,10 +165,7 @@ def _outcome(run: RunSummary) -> Iterator[str]:
 
 
 def _history(metric: MetricHistory) -> str:
-    scores = [score for score in metric.scores if score]
-    *before, last = scores
-    first = f"{metric_text(MetricValue(before[0].value, None, last.unit))} → " if before else ""
-    return f"{metric.name} {first.replace(' %', '')}{metric_text(last)}"
+    return f"{metric.name} {history_text(metric)}"
 
 
 def _reasons(run: RunSummary) -> Iterator[str]:
@@ -212,16 +201,16 @@ def _passes(run: RunSummary) -> str:
     """The share that passes, after `→` the one after the search or the training; by the judge without ground truth."""
     if run.truth is None:
         return "" if run.solved is None or run.unjudged else f"judge {_percent(run.solved)}"
-    if _unit(run):
+    if not _is_share(run):
         return f"{run.truth:.2f}"
     after = f"{100 * run.truth:.1f} %"
     return after if run.before is None else f"{100 * run.before:.1f} → {after}"
 
 
-def _unit(run: RunSummary) -> str:
-    """The unit of the first metric; "" for a share."""
+def _is_share(run: RunSummary) -> bool:
+    """Whether the first metric is a share."""
     last = run.metrics[0].last if run.metrics else None
-    return last.unit if last else ""
+    return last is None or last.is_share
 
 
 def _percent(share: float | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from spar.types import Message, SearchTree
@@ -13,7 +12,6 @@ from spar.view.diff import diff_text, word_diff
 from spar.view.node_detail import SHOWN, Section, node_sections
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, safe_text
-from tui.index.scores import MetricHistory, MetricValue, ScoreTable
 from tui.training.examples import TrainingExample, TrainingKind
 from tui.training.status import (
     ExampleSource,
@@ -25,7 +23,7 @@ from tui.widgets.node_pane import CHANGE, RESPONSE, SOURCE_PROMPT
 from tui.widgets.table import Column
 
 COLUMNS = (
-    Column("kind", "kind", 8),
+    Column("kind", "kind", 11),
     Column("score", "score", 5, right=True),
     Column("prompt_id", "prompt", 18, from_width=60),
     Column("target", "target", 0),
@@ -34,7 +32,7 @@ NAMES: Mapping[TrainingKind, str] = {
     "pair": "pair",
     "refine": "refine",
     "tree": "judge",
-    "draft": "judge d.",
+    "draft": "judge draft",
     "answer": "answer",
     "broken": "! broken",
 }
@@ -58,9 +56,6 @@ _LONG_NAMES: Mapping[TrainingKind, str] = {
 }
 SPARKS = "▁▂▃▄▅▆▇█"
 """A value as one cell, from the lowest to the highest."""
-_ITERATION = "iteration"
-_NAME = 26
-_VALUE = 11
 _SPARK = 24
 _TITLE = 300
 
@@ -116,42 +111,6 @@ def example_sections(
     ]
 
 
-def score_lines(scores: ScoreTable, width: int) -> list[Text]:
-    """Scores by iteration, one line for each metric; only the last iterations that fit."""
-    if not scores.metrics:
-        return []
-    longest = max(cell_len(one_line(metric.name)) for metric in scores.metrics)
-    name = min(max(longest, len(_ITERATION)), _NAME)
-    # A metric that is no share of one, such as a number of words, takes more cells.
-    texts = [[_score(score) for score in metric.scores] for metric in scores.metrics]
-    cells = max([_VALUE, *(cell_len(text) + 1 for of_metric in texts for text in of_metric)])
-    fitting = max((width - name - 2 - len(scores.iterations)) // cells, 1)
-    shown = scores.iterations[-fitting:]
-    head = Text(f"{_ITERATION:<{name}}  {'':<{len(scores.iterations)}}")
-    head.append("".join(f"{iteration:>{cells}}" for iteration in shown))
-    head.stylize(PALETTE["head"])
-    lines = [head]
-    for metric, values in zip(scores.metrics, texts, strict=True):
-        line = Text(one_line(metric.name, name))
-        line.pad_right(name + 2 - line.cell_len)
-        line.append(sparkline([s.value if s else None for s in metric.scores]))
-        line.append("".join(f"{value:>{cells}}" for value in values[-fitting:]))
-        lines.append(line)
-    return lines
-
-
-def bar_lines(scores: ScoreTable, metric: MetricHistory, width: int) -> list[Text]:
-    """One metric as a bar for each iteration, from 0 to 1 or to its largest value."""
-    values = [score.value for score in metric.scores if score]
-    top = max([1.0, *values])
-    cells = max(width - 2 * _VALUE - 4, 1)
-    lines = [Text(one_line(metric.name, width), style=PALETTE["head"])]
-    for iteration, score in zip(scores.iterations, metric.scores, strict=True):
-        value = min(max(score.value, 0.0), top) if score else 0.0
-        lines.append(Text(f"{iteration:>4}  {_bar(value / top, cells)}  {_score(score)}"))
-    return lines
-
-
 def loss_curve_text(curve: LossCurve) -> Text:
     """A loss curve on one line."""
     line = Text(one_line(curve.name, 12), style=PALETTE["head"])
@@ -196,18 +155,6 @@ def _spark(value: float | None, low: float, high: float) -> str:
     return SPARKS[min(int(place * len(SPARKS)), len(SPARKS) - 1)]
 
 
-def _bar(share: float, cells: int) -> str:
-    whole = round(share * cells)
-    return f"{'█' * whole}{'·' * (cells - whole)}"
-
-
-def _score(score: MetricValue | None) -> str:
-    if score is None:
-        return "-"
-    error = "" if score.stderr is None else f"±{f'{score.stderr:.3f}'.removeprefix('0')}"
-    return f"{score.value:.3f}{error}"
-
-
 def _sides(example: TrainingExample, *, colour: bool) -> Iterator[Section]:
     if example.rejected is None:
         return
@@ -221,13 +168,17 @@ def _sides(example: TrainingExample, *, colour: bool) -> Iterator[Section]:
 def _refined(
     example: TrainingExample, tree: SearchTree | str | None, *, colour: bool
 ) -> Iterator[Section]:
-    """The diff of a refinement against its parent, and the target."""
+    """The diff of a refinement against its parent, or the response that is judged with its prompt, and the target."""
     if example.rejected is not None:
         return
-    if example.kind == "refine" and isinstance(tree, SearchTree):
+    if isinstance(tree, SearchTree):
         node = next((node for node in tree.nodes if node.id == example.nodes[0]), None)
-        sections = node_sections(tree, node, colour=colour) if node else []
-        yield from (section for section in sections if section.title.startswith(CHANGE))
+        if node is not None and example.kind == "refine":
+            sections = node_sections(tree, node, colour=colour)
+            yield from (section for section in sections if section.title.startswith(CHANGE))
+        yield _text("Prompt", tree.prompt.messages[-1].content)
+        if node is not None and example.kind in ("tree", "draft"):
+            yield _text(f"Judged: #{node.id}", node.response)
     yield _text(f"Target: {_LONG_NAMES[example.kind]}{_verdict(example)}", example.target)
 
 

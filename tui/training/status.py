@@ -8,12 +8,13 @@ damaged or not written yet is left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from spar.record.health import IterationHealth, read_health
 from spar.record.layout import (
     BOOTSTRAP_SOURCES,
     BOOTSTRAP_TRAININGS,
@@ -24,6 +25,7 @@ from spar.record.layout import (
     LOOP_SOURCES,
     LOOP_TRAININGS,
 )
+from spar.record.stage_progress import StageProgress
 from spar.record.training import BUILD_REPORT, METRICS
 from tui.index.scores import ScoreTable, finite, iterations_of, read_object, read_scores
 from tui.training.examples import TrainingExample
@@ -80,12 +82,26 @@ class TrainingStatus:
     scores: ScoreTable = ScoreTable()
     loss_curves: tuple[tuple[LossCurve, ...], ...] = ()
     """The loss curves of each round."""
+    stages: tuple[StageProgress, ...] = ()
+    """The stages of a loop."""
+    health: tuple[IterationHealth, ...] = ()
+    """The health of its iterations."""
 
 
-def read_status(run: Path) -> TrainingStatus:
+StagesOf = Callable[[Path], tuple[StageProgress, ...]]
+"""Returns the stages of a loop; none for another folder."""
+
+
+def read_status(run: Path, stages_of: StagesOf | None = None) -> TrainingStatus:
     """Read the status of a training run."""
     rounds = read_rounds(run)
-    return TrainingStatus(rounds, read_scores(run), tuple(map(read_loss_curves, rounds)))
+    return TrainingStatus(
+        rounds,
+        read_scores(run),
+        tuple(map(read_loss_curves, rounds)),
+        stages_of(run) if stages_of else (),
+        read_health(run),
+    )
 
 
 def read_rounds(run: Path) -> tuple[TrainingRound, ...]:

@@ -13,6 +13,7 @@ from textual.widgets import Input, Label, Static
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
+from tui.index.scores import MetricValue
 
 
 class StatusBar(Static):
@@ -142,3 +143,19 @@ def seconds_text(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{round(seconds / size)} {unit}"
     return f"{round(seconds)} s"
+
+
+def metric_text(score: MetricValue) -> str:
+    """A value with its error: a share in per cent, anything else in its unit."""
+    if score.is_share:
+        error = "" if score.stderr is None else f" ± {100 * score.stderr:.1f}"
+        return f"{100 * score.value:.1f}{error} %"
+    error = "" if score.stderr is None else f" ± {score.stderr:.2f}"
+    return f"{score.value:.2f}{error} {score.unit}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    """A time as minutes and seconds, or hours, minutes and seconds: `1:05`, `2:00:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,36 +1,26 @@
-"""The dashboard of a run: titled panes side by side where there is room, two lines where there is not."""
+"""A dashboard: titled panes side by side where there is room, two lines where there is not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.geometry import Size
 from textual.widgets import Static
 
-from tui.tables.dashboard import (
-    RunProgress,
-    constraints_text,
-    cost_text,
-    depth_text,
-    folded_text,
-    outcome_text,
-)
-
-PANES: Mapping[str, Callable[[RunProgress, int], Text]] = {
-    "outcome": outcome_text,
-    "constraints that fail": constraints_text,
-    "best score by depth": depth_text,
-    "cost a prompt": cost_text,
-}
-"""Title of a pane to its text at a width."""
+Pane = Callable[[Any, int], Text]
+"""Returns the text of a pane for what is shown, at a width."""
 WIDE = 150
 """Cells from which all panes are in one row."""
+LOW, NARROW = 36, 100
+"""Lines and cells below which it is folded at first."""
 
 
 class Dashboard(Container):
-    """What a run did; `is_folded` shows it on two lines."""
+    """Panes by their titles; `is_folded` shows two lines in their place."""
 
     DEFAULT_CSS = """
     Dashboard { height: auto; layout: grid; grid-size: 2; grid-rows: 7; }
@@ -42,9 +32,10 @@ class Dashboard(Container):
     Dashboard.-folded > #folded { display: block; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, panes: Mapping[str, Pane], folded: Pane) -> None:
         super().__init__()
-        self._run: RunProgress | None = None
+        self._panes, self._folded = panes, folded
+        self._content: Any = None
         self._is_low = True
         """Whether the screen is too small for the panes."""
         self._turned = False
@@ -53,7 +44,7 @@ class Dashboard(Container):
     def compose(self) -> ComposeResult:
         """The panes, and the lines that are shown in their place."""
         yield Static(id="folded")
-        for number, title in enumerate(PANES):
+        for number, title in enumerate(self._panes):
             pane = Static(classes="pane", id=f"pane-{number}")
             pane.border_title = Text(title)
             yield pane
@@ -68,15 +59,15 @@ class Dashboard(Container):
         self._turned = not self._turned
         self._arrange()
 
-    def fit(self, width: int, *, is_low: bool) -> None:
-        """Fit it to the screen."""
-        self._is_low = is_low
-        self.set_class(width >= WIDE, "-in-a-row")
+    def fit(self, screen: Size) -> None:
+        """Fit it to the size of the screen."""
+        self._is_low = screen.height < LOW or screen.width < NARROW
+        self.set_class(screen.width >= WIDE, "-in-a-row")
         self._arrange()
 
-    def set_content(self, run: RunProgress) -> None:
+    def set_content(self, content: Any) -> None:
         """Show other numbers."""
-        self._run = run
+        self._content = content
         self._draw()
 
     def on_resize(self) -> None:
@@ -88,11 +79,11 @@ class Dashboard(Container):
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
-        if self._run is None:
+        if self._content is None:
             return
         width = max(self.size.width - 2, 1)
-        self.query_one("#folded", Static).update(folded_text(self._run, width))
-        for number, text in enumerate(PANES.values()):
+        self.query_one("#folded", Static).update(self._folded(self._content, width))
+        for number, text in enumerate(self._panes.values()):
             pane = self.query_one(f"#pane-{number}", Static)
             if pane.size.width:
-                pane.update(text(self._run, pane.size.width))
+                pane.update(text(self._content, pane.size.width))

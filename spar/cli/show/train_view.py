@@ -294,6 +294,9 @@ def _message(state: StageState) -> str:
     if state.state in ("waiting", "done"):
         return ""
     progress = str(state.progress) if state.progress else ""
+    left = state.summary.seconds_left
+    if left is not None:
+        progress = f"{progress}, {_time(left)} left"
     why = state.record.message if state.record else ""
     return ": ".join(
         printable(part) for part in (state.stage.title, state.state, progress, why) if part
