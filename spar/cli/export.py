@@ -5,6 +5,7 @@ spar export runs/mine --format html --id prompt-7 --out tree.html
 spar export runs/mine --format markdown --id prompt-7 | less
 spar export runs/mine --format parquet --out trees.parquet
 spar export runs/mine --format csv --rows nodes --out nodes.csv
+spar export runs/mine --format otlp --out http://localhost:4318
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="The whole run: html, parquet or csv. One tree: html, markdown, svg, dot, mermaid or json.",
+            help="The whole run: html, parquet, csv or otlp. One tree: html, otlp, markdown, svg, dot, mermaid or json.",
             show_default=False,
         ),
     ],
@@ -39,12 +40,18 @@ def export(
         ),
     ] = "",
     out: Annotated[
-        Path | None,
-        typer.Option(help="File to write. Default: standard output.", show_default=False),
+        str | None,
+        typer.Option(
+            help="File to write; otlp: or the URL of a collector. Default: standard output.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Export a run as a page or a table, or one of its trees."""
     from spar.cli.run_export import Export
     from spar.cli.run_export import run as run_export
 
-    run_export(Export(run=run, file_format=file_format, prompt_id=prompt_id, rows=rows, out=out))
+    is_url = out is not None and out.startswith(("http://", "https://"))
+    place = None if out is None or is_url else Path(out)
+    url = out if out is not None and is_url else ""
+    run_export(Export(run, file_format, prompt_id, rows, out=place, url=url))

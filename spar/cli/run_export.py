@@ -11,7 +11,8 @@ from typing import IO, TypeVar
 from spar.errors import RunStopped, UsageError
 from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS, RowKind
-from spar.export.page.run_page import run_pages
+from spar.export.otlp import json_line, requests, run_origin, send
+from spar.export.page.run_page import last_trees, run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
@@ -22,6 +23,7 @@ from spar.store import read_trees
 from spar.view.node_detail import Annotations
 
 _Name = TypeVar("_Name", bound=str)
+SPAN_FORMATS = ("otlp",)
 RUN_FORMATS = ("html",)
 """Formats of a tree in which a whole run can be written too."""
 _ROWS_OF_EXAMPLES = "examples"
@@ -42,6 +44,8 @@ class Export:
     """One of `ROW_KINDS`, or examples. Empty: trees, or the examples of an evaluation without trees."""
     out: Path | None = None
     """None: standard output."""
+    url: str = ""
+    """Of a collector of OpenTelemetry spans, in place of `out`."""
 
 
 def run(options: Export) -> None:
@@ -54,7 +58,13 @@ def run(options: Export) -> None:
     RunStopped
         The file cannot be written. A previous version of it is left unchanged.
     """
-    file_format = _choice("--format", options.file_format, (*TREE_FORMATS, *TABLE_FORMATS))
+    file_format = _choice(
+        "--format", options.file_format, (*TREE_FORMATS, *TABLE_FORMATS, *SPAN_FORMATS)
+    )
+    if options.url and file_format not in SPAN_FORMATS:
+        raise UsageError(
+            f"--out {options.url!r} is a URL, which --format otlp sends to; {file_format} is written to a file"
+        )
     if file_format in TABLE_FORMATS:
         _write_table(options)
         return
@@ -62,7 +72,9 @@ def run(options: Export) -> None:
         raise UsageError(
             f"--rows {options.rows!r} needs --format {' or '.join(TABLE_FORMATS)}, not {options.file_format}"
         )
-    if file_format in RUN_FORMATS and not options.prompt_id:
+    if file_format in SPAN_FORMATS:
+        _write_spans(options)
+    elif file_format in RUN_FORMATS and not options.prompt_id:
         _write_pages(options)
     else:
         _write_tree(options)
@@ -88,6 +100,22 @@ def _write_pages(options: Export) -> None:
         _write(out.with_name(name), lambda handle, parts=parts: _write_parts(handle, parts))  # type: ignore[misc]
     more = f" to {printable(files[-1][0])}" if len(files) > 1 else ""
     print(f"{count(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr)
+
+
+def _write_spans(options: Export) -> None:
+    """The run, or one of its trees, as OpenTelemetry spans: in a file, or sent to a collector."""
+    run = options.run
+    trees = iter([find_tree(run, options.prompt_id)]) if options.prompt_id else last_trees(run)
+    traces = requests(trees, run_origin(run), annotations_for(run))
+    if options.url:
+        num_trees = send(traces, options.url)
+        print(f"{count(num_trees, 'tree')} sent to {printable(options.url)}", file=sys.stderr)
+    elif options.out is None:
+        for trace in traces:
+            sys.stdout.buffer.write(json_line(trace))
+        sys.stdout.flush()
+    else:
+        _write(options.out, lambda handle: sum(handle.write(json_line(each)) for each in traces))
 
 
 def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> int:

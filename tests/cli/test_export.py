@@ -87,7 +87,7 @@ def test_a_whole_run_as_a_page(
     [
         (
             {"file_format": "pdf"},
-            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, mermaid, json, parquet, csv",
+            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, mermaid, json, parquet, csv, otlp",
         ),
         (
             {"file_format": "html", "rows": "nodes"},

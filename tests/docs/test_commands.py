@@ -51,6 +51,7 @@ DRY = {
 PARSED = {
     "spar tui": "draws on a terminal until it is closed",
     "spar view": "serves until it is stopped",
+    "spar export RUN --format otlp": "sends to a collector",
     "spar models fetch": "downloads",
     "spar data fetch": "downloads",
     "spar eval ifeval": "needs data that spar does not ship, and lm-eval",
