@@ -33,7 +33,7 @@ from spar.record.training import Scores
 from spar.rows.read import is_stream
 from spar.run.blocking import in_thread
 from spar.run.meta_judge import judge_conversation
-from spar.run.resolve import check_folders, loaded_models
+from spar.run.resolve import check_combination, check_folders, loaded_models
 from spar.store import LOCK, MANIFEST
 from spar.train.changeable import FREE
 from spar.train.loop import loop_pipeline
@@ -301,6 +301,7 @@ def _check(config: TrainConfig) -> int | None:
         raise UsageError(
             f"spar train reads its prompts in every iteration; give a file, not {config.prompts}"
         )
+    check_combination(decode)
     check_folders(decode)
     if config.functions is not None:
         if config.functions.writer == "model":

@@ -32,6 +32,7 @@ from spar.progress import open_progress
 from spar.prompts import prompt_from_text
 from spar.run.decoding import prompt_source, run_decode, source_of
 from spar.run.prompt_checks import refuse_prompts
+from spar.run.resolve import check_combination
 from spar.sanitize import printable
 from spar.store import read_trees
 
@@ -73,6 +74,7 @@ def decode(
         source = source_of([prompt_from_text(prompt)])
         config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
     if dry_run:
+        check_combination(config)
         refuse_prompts(config, source.read)
         print(printable(dry_run_text(config, next(source.read()), source.count)))
         return

@@ -44,6 +44,7 @@ from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
 from spar.progress import open_progress
 from spar.record.evaluation import Results, as_lm_eval
+from spar.run.resolve import check_combination
 from spar.sanitize import printable
 
 eval_app = typer.Typer(
@@ -126,6 +127,7 @@ def evaluate(
         allow_missing=allow_missing,
     )
     if dry_run:
+        check_combination(config)
         print(printable(evaluation_text(config, request)))
     else:
         run(config, request, as_json=json_results, details=details, display=display)

@@ -19,6 +19,7 @@ from spar.cli.flags import DryRun, Recipe, with_settings
 from spar.config import DecodeConfig, ServeGroup
 from spar.errors import MissingExtra
 from spar.listener import Listener
+from spar.run.resolve import check_combination
 from spar.sanitize import printable
 from spar.serve.settings import server_settings
 
@@ -53,6 +54,7 @@ def serve(
             raise
         raise MissingExtra(package, "serve", "spar serve") from error
     if dry_run:
+        check_combination(settings.config)
         print(printable(dry_run_text(settings)))
         return
     run(settings, _Log())

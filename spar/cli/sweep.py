@@ -43,6 +43,7 @@ from spar.eval.sweep_runner import Sweep, default_directory, read_budgets, read_
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
 from spar.progress import open_progress
+from spar.run.resolve import check_combination
 from spar.sanitize import printable
 
 
@@ -96,6 +97,7 @@ def sweep(
         deepen="depth" not in overrides,
     )
     if dry_run:
+        check_combination(config)
         print(printable(sweep_text(config, request, grid)))
     else:
         run(config, request, grid, as_json=json_results, display=display)

@@ -16,7 +16,7 @@ from spar.embedded import CHECKPOINT
 from spar.errors import EngineError, UsageError
 from spar.hardware import has_gpu, has_package
 from spar.infer.decode import DEFAULT_ROOM
-from spar.infer.engine import Accepts, Deployment, Engine, EngineSpec, NoteCallback
+from spar.infer.engine import Accepts, Deployment, Engine, NoteCallback
 from spar.infer.engine_wrappers import AdapterEngine, InstrumentedEngine, MissingEngine, stats
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
 from spar.pretrained import check_model_folder, prepare_model
@@ -270,7 +270,9 @@ def resolve_config(
         note(f"engine: {name}, since {why}")
     spec = ENGINES.spec(name)
     config = config.model_copy(update={"engine": name, **_checked_urls(config)})
-    _check_combination(config, spec, roles)
+    check_combination(config, roles)
+    if spec.validate is not None:
+        spec.validate(config)
     for model in loaded_models(config):
         prepare_model(model, note, offline=offline)
     config = _with_served_models(config, roles, note)
@@ -283,10 +285,12 @@ def resolve_config(
     return config
 
 
-def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[Role]) -> None:
-    """Raise `UsageError` for settings that the engine does not have, and for missing or useless URLs."""
-    name, servers = config.engine, urls(config)
-    missing = [role for role in roles if not servers[role]]
+def check_combination(config: DecodeConfig, roles: Sequence[Role] = ()) -> None:
+    """Raise `UsageError` for settings that a named engine does not have, wherever the run will be; none for `auto`."""
+    if config.engine == "auto":
+        return
+    name, spec, servers = config.engine, ENGINES.spec(config.engine), urls(config)
+    missing = [role for role in roles or required_roles(config) if not servers[role]]
     if not missing and spec.urls == "refused":
         raise UsageError(
             f"--engine {name} runs models in this process and takes no URL; for servers, use "
@@ -324,8 +328,6 @@ def _check_combination(config: DecodeConfig, spec: EngineSpec, roles: Sequence[R
     for flag, (group, is_set) in flags.items():
         if is_set and group not in spec.accepts:
             raise UsageError(f"{flag} --engine {first_accepting(group)}, not {name}")
-    if spec.validate is not None:
-        spec.validate(config)
 
 
 def _checked_urls(config: DecodeConfig) -> dict[str, tuple[str, ...]]:
