@@ -10,6 +10,7 @@ import pytest
 
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
+from spar.plugins import STRATEGIES
 from spar.store import read_trees
 from tests.serve.harness import Served, asking, serving
 
@@ -224,3 +225,22 @@ def test_constraints_of_a_request_are_checked_by_programs(served: Served) -> Non
         reply = served.post(asking(model="best-of-n-2/tiny", spar=fields)).json()
         assert reply["spar"]["choices"][0]["solved"] is solved
         assert reply["spar"]["calls"] == 2  # drafts
+
+
+def test_plug_ins_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strategy of an installed package is listed; one that is named by its path only where the server offers it."""
+    monkeypatch.setitem(STRATEGIES, "mine", "spar.infer.strategies.dfs:SPEC")
+    with serving(budget=2) as served:
+        listed = [model["id"] for model in served.get("/v1/models").json()["data"]]
+        assert "mine-2/tiny" in listed
+        assert served.post(asking(model="mine-2/tiny")).json()["spar"]["strategy"] == "mine"
+    path = "spar.infer.strategies.dfs:SPEC"
+    with serving(serve={"offer": (f"{path}-3", "greedy")}, out=tmp_path / "out") as served:
+        listed = [model["id"] for model in served.get("/v1/models").json()["data"]]
+        assert listed == [f"{path}-3/tiny", "greedy/tiny"]
+        for model in (f"{path}-3/tiny", f"{path}-2/tiny"):
+            response = served.post(asking(model=model))
+            assert response.json()["spar"]["strategy"] == path
+            assert served.tree(response.headers["x-spar-tree"]).strategy == path
+        other = "spar.infer.strategies.bfs:SPEC-3/tiny"
+        assert served.post(asking(model=other)).status_code == 404

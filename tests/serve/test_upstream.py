@@ -1,0 +1,79 @@
+"""In front of a running server: its faults, its key, and requests that are no longer wanted there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from spar.errors import ServerRefused
+from tests.answers import Script
+from tests.serve.harness import asking, serving, wait_for
+from tests.servers import ScriptedServer
+
+SECRET = "sk-upstream-secret-1"
+
+
+def test_a_client_that_leaves_cancels_requests_upstream() -> None:
+    """The upstream sees its connections closed, so that it stops generating."""
+    with (
+        ScriptedServer(Script(seconds=20.0)) as upstream,
+        serving("openai", base_url=(upstream.url,)) as served,
+    ):
+        with pytest.raises(httpx.TimeoutException):
+            served.post(asking(), timeout=0.5)
+        wait_for(lambda: [seen.cancelled for seen in upstream.seen] == [True])
+        wait_for(lambda: not served.service.admission.requests)
+
+
+def test_a_faulty_upstream_is_asked_again(tmp_path: Path) -> None:
+    """A fifth of its requests fail; every client gets its answer."""
+    script = Script(fault_share=0.2, faults=("500", "cut", "half", "empty"), seed=3)
+    with (
+        ScriptedServer(script) as upstream,
+        serving("openai", base_url=(upstream.url,), out=tmp_path / "out", budget=3) as served,
+    ):
+        replies = [served.post(asking(f"Say {i}.", model="bfs-3/tiny")) for i in range(4)]
+    assert [reply.status_code for reply in replies] == [200] * 4
+
+
+def test_an_upstream_that_is_away(tmp_path: Path) -> None:
+    """502 in the API's shape once the retries are over, and an answer again once it is back."""
+    with ScriptedServer() as upstream:
+        flags: dict[str, Any] = {"base_url": (upstream.url,), "retry_for": 0.0}
+        with serving("openai", out=tmp_path / "out", **flags) as served:
+            upstream.kill()
+            response = served.post(asking(model="greedy/tiny"))
+            assert response.status_code == 502
+            assert response.json()["error"]["code"] == "engine_error"
+            upstream.start()
+            assert served.post(asking(model="greedy/tiny")).status_code == 200
+
+
+def test_no_key_of_an_upstream_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not in errors, although the upstream echoes it, nor in what is printed or stored."""
+    monkeypatch.setenv("UPSTREAM_KEY", SECRET)
+    script = Script(key=SECRET)
+    with ScriptedServer(script) as upstream:
+        flags: dict[str, Any] = {"base_url": (upstream.url,), "retry_for": 0.0}
+        flags["api_key_env"] = "UPSTREAM_KEY"
+        with serving("openai", out=tmp_path / "out", **flags) as served:
+            assert served.post(asking()).status_code == 200
+            upstream.script = Script(key="another-key-entirely")
+            refused = served.post(asking())
+            assert refused.status_code == 502
+            assert SECRET not in refused.text
+        with (
+            pytest.raises(ServerRefused) as caught,
+            serving("openai", **flags),
+        ):
+            pass
+        assert SECRET not in str(caught.value)
+    printed = capfd.readouterr()
+    assert SECRET not in printed.out + printed.err
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
