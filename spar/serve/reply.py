@@ -172,7 +172,11 @@ def _verdict(judgement: Judgement) -> Iterator[str]:
         yield f"{judgement.num_yes} of {judgement.num_parsed} yes"
     if judgement.findings:
         yield f"{judgement.num_met} of {len(judgement.findings)} met"
-        missed = [each.constraint for each in judgement.findings if not each.met]
+        missed = [
+            f"{each.constraint} ({each.found})" if each.found else each.constraint
+            for each in judgement.findings
+            if not each.met
+        ]
         if missed:
             yield f"not met: {', '.join(missed)}"
 

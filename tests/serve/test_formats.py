@@ -13,6 +13,7 @@ from spar.infer.engines.fake import FakeEngine
 from spar.serve.errors import ApiError
 from spar.serve.schema import answer_format, extract_json
 from tests.serve.harness import asking, serving
+from tests.serve.test_streaming import data_of, stream
 
 CITY = {
     "type": "object",
@@ -54,6 +55,17 @@ def test_an_answer_that_fails_its_schema_is_refined() -> None:
     assert any("is JSON and nothing else" in message.content for message in refining.messages)
     votes = [r for r in seen if "Final Judgement" in r.messages[-1].content and r is not refining]
     assert all('{"city": "K"}' not in vote.messages[-1].content for vote in votes)
+
+
+def test_progress_says_what_a_format_lacks() -> None:
+    """A stream's thinking names the constraint and what was found."""
+    engine, _ = writer('{"city": "Rome"}', '{"city": "Rome", "people": 1}')
+    with serving(engine) as served:
+        *chunks, _ = data_of(stream(served, asking(response_format=schema_format(CITY)))[1])
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    progress = "".join(delta.get("reasoning_content", "") for delta in deltas)
+    assert "draft 1: 0 of 1 met; not met: the answer is JSON" in progress
+    assert "'people' is a required property" in progress
 
 
 def test_json_in_a_fence_is_taken_out() -> None:
