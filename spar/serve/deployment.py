@@ -1,18 +1,11 @@
 """Several servers behind Ray Serve, where one machine or one process is outgrown.
 
     serve run spar.serve.deployment:application model=Qwen/Qwen3-8B replicas=4 gpus=1
-    serve deploy serve.yaml
-
-    # serve.yaml
-    http_options: {host: 127.0.0.1, port: 8100}
-    applications:
-      - name: spar
-        import_path: spar.serve.deployment:application
-        args: {model: Qwen/Qwen3-8B, offer: [bfs-15, greedy], replicas: 4, gpus: 1, out: /shared/runs/serve}
+    serve deploy examples/ray_serve.yaml
 
 Each replica is a whole server: it loads the models, has its own queue, and writes to a folder of its own below `out`. Ray
-Serve listens, balances requests, restarts replicas, and passes on that a client has left. Arguments are settings by their
-names in a recipe, as those of `spar serve`; host and port are Ray Serve's.
+Serve listens, balances requests and restarts replicas. Arguments are settings by their names in a recipe, as those of
+`spar serve`; host and port are Ray Serve's.
 """
 
 from __future__ import annotations

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import httpx
 
+from spar.config.yaml_text import load_yaml
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.serve.app import open_app
+from spar.serve.deployment import OWN, application
+from spar.serve.settings import server_settings
 from spar.types import Prompt
 from tests.serve.harness import asking, running
 
@@ -31,3 +34,15 @@ def test_an_application_with_a_function_as_judge(tmp_path: Path) -> None:
     assert reply["spar"]["calls"] == 1
     assert reply["spar"]["choices"][0]["solved"]
     assert reply["spar"]["judge"].endswith("is_short")
+
+
+def test_the_deployment_file_has_known_settings() -> None:
+    """Its arguments are those of the application that it imports."""
+    path = Path(__file__).parents[2] / "examples" / "ray_serve.yaml"
+    (deployed,) = load_yaml(path.read_text("utf-8"))["applications"]
+    assert deployed["import_path"] == f"{application.__module__}:{application.__name__}"
+    values = {name: value for name, value in deployed["args"].items() if name not in OWN}
+    settings = server_settings(None, values)
+    assert settings.serve.offer == ("bfs-15", "greedy")
+    assert settings.config.model == deployed["args"]["model"]
+    assert set(OWN) & set(deployed["args"]) == {"replicas", "gpus", "out"}
