@@ -111,7 +111,7 @@ def execute(spec: WorkerSpec) -> None:
     RunStopped
         A request could not be served, or the disk is full; it can be resumed.
     """
-    if isinstance(spec, CheckSpec | VoteSpec) and spec.permitted:
+    if isinstance(spec, CheckSpec | GenerationSpec) and spec.permitted:
         from spar.verification_functions import allow_code_execution
 
         allow_code_execution()  # of this process, which ends with the stage

@@ -162,6 +162,7 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
             source=str(home / source) if source else "",
             out=str(home / name),
             config=validated(DecodeConfig, values, f"the settings of stage {iteration}/{name}"),
+            permitted=config.functions is not None and config.functions.writer == "program",
             **more,
         )
         return Stage(name, home, spec, prompts=None if source else home / PROMPTS)
@@ -171,8 +172,7 @@ def _iteration(loop: TrainConfig, run: Path, iteration: int, origin: Origin) -> 
     drafting = DraftSpec if config.backtranslation is None else GivenSpec
     yield generation(drafting, "draft", "", sampled)
     if config.judges:
-        by_program = config.functions is not None and config.functions.writer == "program"
-        yield generation(VoteSpec, "judge", "draft", sampled, permitted=by_program)
+        yield generation(VoteSpec, "judge", "draft", sampled)
     if config.judge_pairs:
         again = {**sampled, "budget": config.decode.votes}
         yield generation(JudgementsSpec, "judgements", "judge", again)

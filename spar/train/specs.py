@@ -43,6 +43,8 @@ class GenerationSpec(StageSpec):
     out: str
     """Run directory to write."""
     config: DecodeConfig
+    permitted: bool = setting(False, omit_default=True)
+    """Whether functions that judge are a program's of spar, which need no permission to run."""
 
     @property
     def folder(self) -> Path:
@@ -79,8 +81,6 @@ class VoteSpec(GenerationSpec):
     """Judge every draft in the run `source`."""
 
     kind: Literal["judge"] = "judge"
-    permitted: bool = setting(False, omit_default=True)
-    """Whether functions that judge are a program's of spar, which need no permission to run."""
     roles = ("judge",)
 
 

@@ -77,7 +77,9 @@ def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]
             trainer = {"dpo": dpo}.get(stage.name, sft)
             trainer.train(stage.spec.settings)
         else:
-            execute(stage.spec)  # type: ignore[arg-type]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv(PERMISSION, "")  # what a stage permits ends with its process
+                execute(stage.spec)  # type: ignore[arg-type]
 
     own = OWN.get(recipe, ())
     pipeline = loop_pipeline(load_train(recipe, {}, [*SMALL, *own, *changes]), run)
@@ -204,11 +206,8 @@ def test_humpback_learns_the_texts_that_its_rating_passes(tmp_path: Path) -> Non
     assert settings["judge"].endswith("embedded") or "checkpoint" in settings["judge"]
 
 
-def test_autoif_learns_what_the_functions_accept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_autoif_learns_what_the_functions_accept(tmp_path: Path) -> None:
     """SFT on drafts by more than half of the functions; pairs of such a draft and one that none accepts come later."""
-    monkeypatch.setenv(PERMISSION, "")  # and undo what the stages of a process of their own may set
     run = tmp_path / "run"
     rows = interrupted("autoif", run)
     start, home = run / "iteration-0", run / "iteration-1"
@@ -267,10 +266,9 @@ def test_the_embedded_model_as_meta_judge_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "stages"), RECIPES.items())
 def test_two_iterations_with_their_trainings(
-    recipe: str, stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str, stages: list[str], tmp_path: Path
 ) -> None:
     """The second one drafts, and judges where it does, with the model that the first one has trained."""
-    monkeypatch.setenv(PERMISSION, "")  # and undo what the stages of a process of their own may set
     run, second = tmp_path / "run", [*stages[:-1], SECOND.get(recipe, stages[-1])]
     ran = go(recipe, run, "iterations=2")
     start = [f"0/{name}" for name in START.get(recipe, ())]
