@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from spar.types import SearchTree
-from spar.view.node_detail import Annotations, Section, fault_sections, node_sections
+from spar.view.node_detail import (
+    Annotations,
+    Section,
+    fault_sections,
+    node_sections,
+    node_truth,
+)
 from spar.view.text import safe
 from spar.view.tree_lines import TreeLine, tree_lines
 
 SNIPPET = 60
-"""Cells of a response shown after its line."""
+"""Cells of what changed, or of a draft, at the end of a line."""
+
+
+def lines(tree: SearchTree, annotations: Annotations) -> list[TreeLine]:
+    """The drawn tree, with ground truth where it is known."""
+    truth = partial(node_truth, tree, annotations=annotations)
+    return tree_lines(tree, snippet=SNIPPET, truth=truth)
 
 
 def parts(tree: SearchTree, annotations: Annotations) -> Iterator[tuple[TreeLine, list[Section]]]:
     """The line and the sections of each node and fault."""
-    for line in tree_lines(tree, snippet=SNIPPET):
+    for line in lines(tree, annotations):
         if line.node is not None:
             yield line, node_sections(tree, line.node, annotations)
         elif line.fault is not None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from spar.export.content import SNIPPET, heading, parts, visible
+from spar.export.content import heading, lines, parts, visible
 from spar.types import SearchTree
 from spar.view.diff import inline_diff
 from spar.view.node_detail import Annotations, Section, prompt_sections
 from spar.view.present import header_lines
 from spar.view.text import one_line
-from spar.view.tree_lines import tree_lines
 
 _ID = 80
 
@@ -27,11 +26,11 @@ def to_markdown(tree: SearchTree, annotations: Annotations) -> str:
 
 def _blocks(tree: SearchTree, annotations: Annotations) -> Iterator[str]:
     yield f"# Search tree {code_span(one_line(tree.prompt.id, _ID))}"
-    yield fenced("\n".join(line.plain for line in header_lines(tree)))
+    yield fenced("\n".join(line.plain for line in header_lines(tree, annotations)))
     yield from _sections(prompt_sections(tree))
     yield "## Tree"
-    lines = [line.plain for line in tree_lines(tree, snippet=SNIPPET)]
-    yield fenced("\n".join(lines) or "no node and no fault")
+    drawn = [line.plain for line in lines(tree, annotations)]
+    yield fenced("\n".join(drawn) or "no node and no fault")
     for line, sections in parts(tree, annotations):
         yield f"## {heading(line)}"
         yield from _sections(sections)

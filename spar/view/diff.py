@@ -22,7 +22,7 @@ from typing import Literal
 from rich.text import Text
 
 from spar.view.palette import PALETTE
-from spar.view.text import safe
+from spar.view.text import one_line, safe
 
 ChangeKind = Literal["same", "added", "removed"]
 Block = tuple[str, int, int, int, int]
@@ -33,6 +33,8 @@ STEPS = 3_000_000
 ISLAND_RATIO = 3
 """A run of unchanged words is shown as changed if the changes on both sides are this many times as long."""
 
+_CHANGE_CELLS = 40
+"""Maximum cells of one change in `change_text`."""
 _LONE = "\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60"
 _PUNCTUATION = "!-&(-,./:-@\\[-^`{-~\u2018-\u201f\u2026"
 _TOKEN = re.compile(rf"([{_LONE}{_PUNCTUATION}]|[^\s{_LONE}{_PUNCTUATION}]+)(\s*)")
@@ -85,6 +87,23 @@ def inline_diff(pieces: Sequence[Piece]) -> str:
     return diff_text(pieces, colour=False).plain
 
 
+def change_text(pieces: Sequence[Piece], width: int) -> Text:
+    """Only what changed, on one line of at most `width` cells: `-cats +dogs  +red`."""
+    line, before = Text(), "same"
+    for piece in pieces:
+        if piece.kind == "same":
+            before = "same"
+            continue
+        if line.cell_len >= width:
+            break
+        line.append("" if not line else " " if before == "removed" else "  ")
+        text = one_line(piece.text if piece.text.isspace() else piece.text.strip(), _CHANGE_CELLS)
+        line.append(f"{_SIGNS[piece.kind]}{text}", style=PALETTE[piece.kind])
+        before = piece.kind
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
 def visible_change(text: str) -> str:
     """A changed piece in visible forms, with markers if it is all white space."""
     if text.isspace():
@@ -101,6 +120,7 @@ def _shown(piece: Piece, limit: int, *, marks: bool) -> str:
 
 
 _BRACKETS = {"removed": ("[-", "-]"), "added": ("{+", "+}")}
+_SIGNS = {"removed": "-", "added": "+"}
 
 
 class _TooLong(Exception):

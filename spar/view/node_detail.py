@@ -17,7 +17,7 @@ from spar.view.diff import Piece, diff_text, word_diff
 from spar.view.layout import parent_of
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, pluralize, safe_text
-from spar.view.tree_lines import VOTES, is_supplied, votes_text
+from spar.view.tree_lines import VOTES, is_supplied, truth_mark
 
 ConstraintCheck = Callable[[SearchTree, Node], Sequence[Finding]]
 """Returns each constraint of the prompt and whether the node's response meets it; empty without a verifier."""
@@ -26,6 +26,8 @@ PromptRenderer = Callable[[SearchTree, Node], Sequence[Message]]
 
 SHOWN = 20_000
 """Maximum characters of a section's body; `Section.raw` has the whole text."""
+SUMMARY = 120
+"""Maximum cells of a section's summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,25 @@ class Section:
     """The plain text, not truncated, for copying."""
     pieces: tuple[Piece, ...] = ()
     """The parts of a diff; empty for other sections."""
+    kind: str = ""
+    """What the section is, in a word that is the same for every node: `verdict`, `change`, `cost` ..."""
+    summary: str = ""
+    """Its content in a few words, for a section that is folded."""
 
 
 def node_sections(
     tree: SearchTree, node: Node, annotations: Annotations = Annotations(), *, colour: bool = True
 ) -> list[Section]:
-    """The sections of a node; the diff against its parent comes first, since refinements are small edits."""
+    """The sections of a node: the verdicts on it, what changed against its parent, then the rest."""
+    truth = tuple(annotations.check(tree, node)) if annotations.check else ()
     return [
+        _verdict(tree, node, truth),
+        *_constraints(node, truth),
         *_change(tree, node, colour=colour),
-        _text("Response", node.response),
-        *_judgement(tree, node),
-        *_constraints(tree, node, annotations),
-        *_optional("Reflection before it", node.reflection),
-        *_optional("The refiner's whole reply", node.text),
+        _text("Response", node.response, "response"),
+        *_critiques(node.judgement),
+        *_optional("Reflection before it", node.reflection, "reflection"),
+        *_optional("The refiner's whole reply", node.text, "reply"),
         *_strategy(node),
         *_source_prompt(tree, node, annotations),
         _cost(node),
@@ -71,21 +79,101 @@ def node_sections(
 def fault_sections(fault: Fault) -> list[Section]:
     """The sections of a failed attempt."""
     where = "among the drafts" if fault.parent is None else f"below node #{fault.parent}"
+    writer = "actor" if fault.parent is None else "refiner"
     return [
-        _text("What failed", f"{fault.stage}, {where}"),
-        _text("Reason", fault.reason),
-        *_optional("Text that could not be used", fault.text or None),
-        _section(
-            "Cost", "\n".join(_cost_lines(fault, "actor" if fault.parent is None else "refiner"))
-        ),
+        _text("What failed", f"{fault.stage}, {where}", "verdict"),
+        _text("Reason", fault.reason, "constraints"),
+        *_optional("Text that could not be used", fault.text or None, "response"),
+        _plain("Cost", "\n".join(_cost_lines(fault, writer)), "cost", usage_summary(fault.usage)),
     ]
 
 
 def prompt_sections(tree: SearchTree) -> list[Section]:
     """The sections of the prompt: its turns, and the other fields of its row."""
-    turns = [_text(f"Prompt: {turn.role}", turn.content) for turn in tree.prompt.messages]
+    turns = [_text(f"Prompt: {turn.role}", turn.content, "turn") for turn in tree.prompt.messages]
     meta = json.dumps(tree.prompt.meta, indent=1) if tree.prompt.meta else None
-    return [*turns, *_optional("Source", tree.prompt.source or None), *_optional("Meta", meta)]
+    source = _optional("Source", tree.prompt.source or None, "source")
+    return [*turns, *source, *_optional("Meta", meta, "meta")]
+
+
+def verdict_text(judgement: Judgement | None, gate: float, *, with_gate: bool = True) -> Text:
+    """The judge's verdict and how it came about: `✗ fail: 2 of 5 votes yes (passes above 0.5)`."""
+    if judgement is None:
+        return Text("not judged", style=PALETTE["unjudged"])
+    outcome = "pass" if judgement.passed(gate) else "fail"
+    text = Text().append(f"{VOTES[outcome == 'pass']} {outcome}", style=PALETTE[outcome])
+    parts = []
+    if judgement.findings:
+        parts.append(
+            f"{judgement.num_met} of {pluralize(len(judgement.findings), 'constraint')} met"
+        )
+    if judgement.points:
+        points = " ".join("-" if each is None else f"{each:g}" for each in judgement.points)
+        parts.append(f"points {points}, {judgement.score:.2f} of 1")
+    elif judgement.probability is not None:
+        parts.append(f"P(yes) {judgement.probability:.2f}")
+    elif judgement.verdicts:
+        parts.append(f"{judgement.num_yes} of {pluralize(judgement.num_parsed, 'vote')} yes")
+    unread = len(judgement.verdicts) - judgement.num_parsed - len(judgement.cut)
+    if unread > 0 and not judgement.points:
+        parts.append(f"{pluralize(unread, 'vote')} without a verdict")
+    parts += [f"{len(judgement.cut)} cut at the token limit"] if judgement.cut else []
+    text.append(f": {', '.join(parts)}" if parts else "")
+    if with_gate and (judgement.has_votes or not judgement.findings):
+        text.append(f" (passes above {gate:g})", style=PALETTE["note"])
+    return text
+
+
+def truth_text(right: bool | None, judgement: Judgement | None, gate: float) -> Text:
+    """Ground truth in words, and whether the judge is mistaken; empty where it is unknown."""
+    if right is None:
+        return Text()
+    style = PALETTE["pass" if right else "fail"]
+    text = truth_mark(right).append(f" {'right' if right else 'wrong'}", style=style)
+    if judgement is not None and judgement.passed(gate) is not right:
+        text.append(f", the judge {'failed' if right else 'passed'} it", style=PALETTE["fault"])
+    return text
+
+
+def node_truth(tree: SearchTree, node: Node, annotations: Annotations) -> bool | None:
+    """Whether a node's response is right by ground truth; None without a verifier."""
+    findings = annotations.check(tree, node) if annotations.check else ()
+    return all(finding.met for finding in findings) if findings else None
+
+
+def _verdict(tree: SearchTree, node: Node, truth: Sequence[Finding]) -> Section:
+    right = all(finding.met for finding in truth) if truth else None
+    lines = [verdict_text(node.judgement, tree.gate)]
+    if known := truth_text(right, node.judgement, tree.gate):
+        lines.append(known.append(" (ground truth)", style=PALETTE["note"]))
+    body = Text("\n").join(lines)
+    return Section("Verdict", body, body.plain, kind="verdict")
+
+
+def _constraints(node: Node, truth: Sequence[Finding]) -> Iterator[Section]:
+    judged = node.judgement.findings if node.judgement else ()
+    if judged and truth and judged != tuple(truth):
+        yield _findings("Constraints, as judged", judged)
+        yield _findings("Constraints, by ground truth", truth)
+    elif judged or truth:
+        yield _findings("Constraints", judged or truth)
+
+
+def _findings(title: str, findings: Sequence[Finding]) -> Section:
+    body = Text("\n").join(map(finding_text, findings))
+    return Section(title, body, body.plain, kind="constraints")
+
+
+def finding_text(finding: Finding) -> Text:
+    """One constraint: `✗ at least 300 words: 214`."""
+    style = PALETTE["pass" if finding.met else "fail"]
+    text = Text().append(f"{VOTES[finding.met]} ", style=style)
+    text.append(one_line(finding.constraint))
+    if finding.found:
+        text.append(f": {one_line(finding.found)}", style="" if finding.met else style)
+    if finding.share is not None:
+        text.append(f" ({finding.share:.0%} of its votes say yes)", style=PALETTE["note"])
+    return text
 
 
 def _change(tree: SearchTree, node: Node, *, colour: bool) -> Iterator[Section]:
@@ -97,35 +185,16 @@ def _change(tree: SearchTree, node: Node, *, colour: bool) -> Iterator[Section]:
         body = diff_text(pieces, colour=colour, limit=SHOWN)
         if same:
             body = Text("no change", style=PALETTE["note"])
-        yield Section(title, body, diff_text(pieces, colour=False).plain, () if same else pieces)
+        raw = diff_text(pieces, colour=False).plain
+        yield Section(title, body, raw, () if same else pieces, "change")
 
 
-def _judgement(tree: SearchTree, node: Node) -> Iterator[Section]:
-    judgement = node.judgement
+def _critiques(judgement: Judgement | None) -> Iterator[Section]:
     if judgement is None:
-        yield _section("Votes", "not judged")
         return
-    if judgement.findings:
-        yield _findings("Constraints, as judged", judgement.findings)
-    if judgement.has_votes or not judgement.findings:
-        yield _votes(judgement, tree.gate)
     sides = [_side(judgement, majority=True), _side(judgement, majority=False)]
-    yield _text(f"Critique{sides[0]}", judgement.critique)
-    yield from _optional(f"Dissent{sides[1]}", judgement.dissent)
-
-
-def _votes(judgement: Judgement, gate: float) -> Section:
-    outcome = "pass" if judgement.passed(gate) else "fail"
-    body = votes_text(judgement).append(f"  {outcome}", style=PALETTE[outcome])
-    body.append(f" (passes above {gate:g})\n")
-    names = {True: "yes", False: "no", None: "no verdict"}
-    votes = [
-        f"{VOTES[verdict]} vote {number}: {names[verdict]}"
-        + ", cut at its token limit" * (number - 1 in judgement.cut)
-        for number, verdict in enumerate(judgement.verdicts, start=1)
-    ]
-    body.append("\n".join(votes))
-    return Section("Votes", body, body.plain)
+    yield _text(f"Critique{sides[0]}", judgement.critique, "critique")
+    yield from _optional(f"Dissent{sides[1]}", judgement.dissent, "dissent")
 
 
 def _side(judgement: Judgement, *, majority: bool) -> str:
@@ -136,29 +205,6 @@ def _side(judgement: Judgement, *, majority: bool) -> str:
     return " (yes)" if (yes > no) is majority else " (no)"
 
 
-def _constraints(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:
-    findings = annotations.check(tree, node) if annotations.check else ()
-    judged = node.judgement.findings if node.judgement else ()
-    if findings and tuple(findings) != judged:
-        yield _findings("Constraints, by ground truth", findings)
-
-
-def _findings(title: str, findings: Sequence[Finding]) -> Section:
-    body = Text("\n").join(
-        Text(
-            f"{VOTES[finding.met]} {'met' if finding.met else 'not met'}: {one_line(_found(finding))}",
-            style=PALETTE["pass" if finding.met else "fail"],
-        )
-        for finding in findings
-    )
-    return Section(title, body, body.plain)
-
-
-def _found(finding: Finding) -> str:
-    share = "" if finding.share is None else f" ({finding.share:.0%} of its votes say yes)"
-    return (finding.line if finding.found else finding.constraint) + share
-
-
 def _strategy(node: Node) -> Iterator[Section]:
     """What the strategy computed when it asked for the node."""
     if node.statistics or node.second_parent is not None:
@@ -167,7 +213,7 @@ def _strategy(node: Node) -> Iterator[Section]:
             f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}"
             for name, value in node.statistics.items()
         ]
-        yield _text("Strategy, when it asked for this node", "\n".join(lines))
+        yield _text("Strategy, when it asked for this node", "\n".join(lines), "strategy")
 
 
 def _source_prompt(tree: SearchTree, node: Node, annotations: Annotations) -> Iterator[Section]:
@@ -178,16 +224,15 @@ def _source_prompt(tree: SearchTree, node: Node, annotations: Annotations) -> It
             body.append(f"{message.role}\n", style=PALETTE["head"])
             body.append_text(safe_text(message.content, limit=SHOWN)).append("\n")
         raw = "\n\n".join(f"{message.role}:\n{message.content}" for message in messages)
-        yield Section("Prompt that produced it", body, raw)
+        yield Section("Prompt that produced it", body, raw, kind="prompt")
 
 
 def _cost(node: Node) -> Section:
     lines = _cost_lines(node, "actor" if node.parent is None else "refiner")
     if is_supplied(node):
         lines[0] = "supplied as a root, not generated by the search"
-    return _section(
-        "Cost", "\n".join([*lines, f"seed: {'none' if node.seed is None else node.seed}"])
-    )
+    lines.append(f"seed: {'none' if node.seed is None else node.seed}")
+    return _plain("Cost", "\n".join(lines), "cost", usage_summary(node.usage))
 
 
 def _cost_lines(item: Node | Fault, writer: str) -> list[str]:
@@ -210,13 +255,20 @@ def usage_text(usage: Usage) -> str:
     return ", ".join(parts)
 
 
-def _optional(title: str, text: str | None) -> list[Section]:
-    return [] if text is None else [_text(title, text)]
+def usage_summary(usage: Usage) -> str:
+    """A usage in a few words: calls, tokens generated, and their time."""
+    tokens = f"{usage.completion_tokens:,} tokens"
+    return f"{pluralize(usage.calls, 'call')}, {tokens}, {usage.seconds:.1f} s"
 
 
-def _text(title: str, text: str) -> Section:
-    return Section(title, safe_text(text, limit=SHOWN), text)
+def _optional(title: str, text: str | None, kind: str) -> list[Section]:
+    return [] if text is None else [_text(title, text, kind)]
 
 
-def _section(title: str, text: str) -> Section:
-    return Section(title, Text(text), text)
+def _text(title: str, text: str, kind: str) -> Section:
+    summary = one_line(" ".join(text[:SUMMARY].split()), SUMMARY)
+    return Section(title, safe_text(text, limit=SHOWN), text, kind=kind, summary=summary)
+
+
+def _plain(title: str, text: str, kind: str, summary: str) -> Section:
+    return Section(title, Text(text), text, kind=kind, summary=summary)

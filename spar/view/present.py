@@ -11,17 +11,18 @@ from typing import Any
 
 from rich.text import Text
 
+from spar.record.outcomes import Outcome, outcome_of, story
 from spar.types import SearchTree
 from spar.view.layout import layout_of
-from spar.view.node_detail import (
-    usage_text,
-)
+from spar.view.node_detail import Annotations, usage_text
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, pluralize
 from spar.view.tree_lines import votes_text
 
 _PROMPT = 400
 _UNJUDGED = "answered, not judged"
+_STORY = {"failed|fails|still fails|broken|no answer": "fail", "fixed|passed|passes": "pass"}
+"""Words that begin a part of a story, and their meaning in the palette."""
 _STOPS = {
     "solved": "solved",
     "exhausted": "not solved: nothing left to try",
@@ -34,8 +35,8 @@ def stop_text(tree: SearchTree) -> str:
     return _UNJUDGED if _is_unjudged(tree) else _STOPS[tree.stop]
 
 
-def header_lines(tree: SearchTree) -> list[Text]:
-    """The prompt's id and text, how the search ended, its answer's score, its size and its cost."""
+def header_lines(tree: SearchTree, annotations: Annotations = Annotations()) -> list[Text]:
+    """The prompt's id and text, how the search ended, its answer's score, its size, what it did, and its cost."""
     title = Text(one_line(tree.prompt.id, _PROMPT), style=PALETTE["head"])
     title.append(f"  {one_line(tree.strategy, 40)}  ", style=PALETTE["note"])
     style = "unjudged" if _is_unjudged(tree) else "pass" if tree.solved else "fail"
@@ -46,7 +47,16 @@ def header_lines(tree: SearchTree) -> list[Text]:
         for role, usage in tree.usage_by_role.items()
         if usage.calls or usage.aborted_calls or usage.skipped_calls
     ]
-    return [*lines, *map(Text, spent)]
+    outcome = outcome_of(tree, annotations.check)
+    return [*lines, story_text(outcome), *map(Text, spent)]
+
+
+def story_text(outcome: Outcome) -> Text:
+    """What the search did, in one line: `failed: no commas → fixed in 2 refinements, 12 calls`."""
+    text = Text(one_line(story(outcome)))
+    for words, meaning in _STORY.items():
+        text.highlight_regex(rf"(?:^|(?<=→ ))(?:{words})\b", PALETTE[meaning])
+    return text
 
 
 def _is_unjudged(tree: SearchTree) -> bool:

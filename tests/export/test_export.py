@@ -88,7 +88,7 @@ def test_markdown_says_everything() -> None:
     assert nodes == [f"## {name}" for name in expected]
     blocks = [text for kind, text in paragraphs(text) if kind == "block"]
     assert "[-r0-]{+r2+}" in blocks
-    assert any("└─ ★ #2 1.00" in block for block in blocks)
+    assert any("└─ ★ #2    ✓✓✓✓✓       -r0 +r2" in block for block in blocks)
 
 
 def test_markdown_holds_hostile_text() -> None:

@@ -51,7 +51,7 @@ def is_idle(app: Any) -> bool:
     if isinstance(screen, TreesScreen):
         return screen.view.progress.done and not screen.view.is_stale()
     if isinstance(screen, TreeScreen):
-        return bool(screen._sections)
+        return screen.is_complete
     return bool(screen.is_attached)
 
 

@@ -49,6 +49,8 @@ from tui.widgets.bars import SearchBar
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
+from tui.widgets.parts_pane import PartsPane
+from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
 
 pytestmark = pytest.mark.screen
@@ -123,6 +125,16 @@ def scrolled(low: int, high: int) -> Seen:
     return lambda app: low <= app.screen.query_one(NodePane).scroll_offset.y <= high
 
 
+def opened(kind: str) -> Seen:
+    """Whether the parts of a kind are open."""
+    return lambda app: kind in app.screen.query_one(PartsPane).folds.open
+
+
+def folded(kind: str) -> Seen:
+    """Whether they are folded."""
+    return lambda app: kind not in app.screen.query_one(PartsPane).folds.open
+
+
 MOVES_IN_A_TABLE = (
     Press("j", at(1)),
     Press("down", at(2)),
@@ -146,7 +158,7 @@ MOVES_IN_A_TEXT = (
     Press("k", scrolled(1, 1)),
     Press("up", scrolled(0, 0)),
     Press("pagedown", scrolled(10, 20)),
-    Press("ctrl+f", scrolled(24, 40)),
+    Press("ctrl+f", scrolled(20, 40)),
     Press("pageup", scrolled(10, 20)),
     Press("ctrl+b", scrolled(0, 0)),
     Press("ctrl+d", scrolled(5, 10)),
@@ -207,8 +219,20 @@ TREE = (
     Press("a", on(2), first=["left_square_bracket", "left_square_bracket", "home"]),
     Press("h", on(1)),
     Press("left", on(0)),
-    Press("d", shows("── Response"), first=["a"]),
-    Press("p", shows("the last word")),
+    Press("d", opened("response"), first=["a"]),
+    Press("p", opened("prompt")),
+    Press("1", opened("change")),
+    Press("2", folded("response")),
+    Press("3", folded("critique")),
+    Press("4", opened("dissent")),
+    Press("5", opened("reflection")),
+    Press("6", lambda app: notified(app, "there is no part 6 here")),
+    Press("7", lambda app: notified(app, "there is no part 7 here")),
+    Press("8", folded("prompt")),
+    Press("9", opened("cost")),
+    Press("0", opened("strategy")),
+    Press("z", lambda app: app.screen.has_class("-zoomed"), first=["0"]),
+    Press("i", lambda app: app.screen.query_one(TreeHead).has_class("-whole"), first=["z"]),
     Press("l", lambda app: app.screen.query_one(NodePane).has_focus),
     Press("tab", lambda app: app.screen.query_one(TreePane).has_focus),
     Press("right", lambda app: app.screen.query_one(NodePane).has_focus),

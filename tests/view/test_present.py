@@ -18,6 +18,7 @@ from spar.view.node_detail import (
     fault_sections,
     node_sections,
     prompt_sections,
+    verdict_text,
 )
 from spar.view.palette import PALETTE
 from spar.view.present import header_lines, run_lines
@@ -60,14 +61,14 @@ def body(sections: list[Section], title: str) -> str:
 
 
 def test_tree_lines() -> None:
-    """Guides, ids, scores, votes, marks; each fault below its parent, behind the parent's children."""
+    """Guides, ids and marks in columns; each fault below its parent, behind the parent's children."""
     assert [line.plain for line in tree_lines(worked())] == [
-        "● #0 0.40  2/5 ✓✓✗✗✗  fail",
-        "├─ ○ #1 0.60  3/5 ✓✓✓✗✗  pass",
+        "● #0       ✓✓✗✗✗",
+        "├─ ○ #1    ✓✓✓✗✗",
         "│  ├─ ○ #4 not judged",
         "│  └─ ! refine failed: no refined output",
-        "└─ ★ #2 1.00  5/5 ✓✓✓✓✓  pass, answer",
-        "○ #3 0.00  0/5 ✗✗✗✗✗  fail, supplied",
+        "└─ ★ #2    ✓✓✓✓✓",
+        "○ #3       ✗✗✗✗✗       supplied",
         "! draft failed: the draft is empty",
     ]
     lines = tree_lines(worked())
@@ -76,29 +77,58 @@ def test_tree_lines() -> None:
     assert [line.fault.stage if line.fault else "" for line in lines].count("refine") == 1
 
 
+def test_ground_truth_has_a_glyph_of_its_own() -> None:
+    """A filled diamond is right and an empty one wrong; where nothing is known there is no such column."""
+    tree = make_tree((None, 2), (0, 5), (0, None))
+    rights = {0: False, 1: True, 2: None}
+    lines = tree_lines(tree, truth=lambda node: rights[node.id])
+    assert [line.plain for line in lines] == [
+        "● #0    ◇ ✓✓✗✗✗       supplied",
+        "├─ ★ #1 ◆ ✓✓✓✓✓",
+        "└─ ○ #2   not judged",
+    ]
+    unknown = tree_lines(tree, truth=lambda node: None)
+    assert [line.plain for line in unknown] == [line.plain for line in tree_lines(tree)]
+
+
 def test_colour_repeats_what_glyphs_say() -> None:
-    """Passing and failing nodes, votes and faults have their colours, the path is bold."""
-    styles = [{str(span.style) for span in line.text.spans} for line in tree_lines(worked())]
+    """Votes, faults and ground truth have their colours, the path is bold."""
+    lines = tree_lines(worked(), truth=lambda node: node.id == 2)
+    styles = [{str(span.style) for span in line.text.spans} for line in lines]
     assert PALETTE["fail"] in styles[0] and PALETTE["answer"] in styles[0]
     assert PALETTE["pass"] in styles[1] and PALETTE["answer"] not in styles[1]
     assert PALETTE["fault"] in styles[3]
-    assert PALETTE["fail"] not in styles[4]
+    assert PALETTE["fail"] not in styles[4] and PALETTE["pass"] in styles[4]
 
 
-def test_a_snippet_of_the_response() -> None:
-    """Behind the line, cut to so many cells and on one line."""
-    node = Node(id=0, parent=None, depth=0, response="one\ntwo three")
-    (line,) = tree_lines(tree_of(node), snippet=8)
-    assert line.plain.endswith("  one⏎two…")
+def test_what_changed_stands_at_the_end_of_a_line() -> None:
+    """A draft begins as its text does; a refinement shows its changed words, and no others."""
+    texts = ["one\ntwo three four", "one\n2 three four five", "one\ntwo three four"]
+    nodes = [
+        Node(id=number, parent=0 if number else None, depth=min(number, 1), response=text)
+        for number, text in enumerate(texts)
+    ]
+    draft, changed, same = tree_lines(tree_of(*nodes), snippet=12)
+    assert draft.plain.endswith("  one⏎two thr…")
+    assert changed.plain.endswith("  -two +2  +f…")
+    assert same.plain.endswith("  no change")
+    styles = {changed.text.plain[s.start : s.end]: str(s.style) for s in changed.text.spans}
+    assert (styles["-two"], styles["+2"]) == (PALETTE["removed"], PALETTE["added"])
 
 
-def test_votes_that_could_not_be_read_and_probabilities() -> None:
-    """An unread vote counts for neither side; the logprob judge's score is named as what it is."""
-    unread = Judgement(verdicts=(True, None, False, True), critique="")
-    likely = Judgement(verdicts=(True,), critique="", probability=0.734)
-    nodes = [Node(id=0, parent=None, depth=0, response="r", judgement=j) for j in (unread, likely)]
-    assert "0.67  2/3 ✓?✗✓" in tree_lines(tree_of(nodes[0]))[0].plain
-    assert "0.73  P(yes) ✓" in tree_lines(tree_of(nodes[1]))[0].plain
+def test_marks_stand_once() -> None:
+    """A vote that could not be read is ?; a probability and points are a number; many marks are a count."""
+    judgements = {
+        "✓?✗✓": Judgement(verdicts=(True, None, False, True), critique=""),
+        "✓ 0.73": Judgement(verdicts=(True,), critique="", probability=0.734),
+        "✗ 0.40": Judgement(verdicts=(True,), critique="", probability=0.4, points=(2,)),
+        "9/20": Judgement(verdicts=(True,) * 9 + (False,) * 11, critique=""),
+    }
+    for marks, judgement in judgements.items():
+        node = Node(id=0, parent=None, depth=0, response="r", judgement=judgement)
+        (line,) = tree_lines(tree_of(node))
+        assert line.judged.plain == marks
+        assert line.plain == f"★ #0 {marks}  supplied"
 
 
 def test_a_deep_chain_stays_readable_and_quick() -> None:
@@ -131,28 +161,25 @@ def test_a_record_that_makes_no_sense() -> None:
     assert sorted(line.node_id for line in lines if line.node_id is not None) == [0, 2, 4, 5, 5]
     assert [line.depth for line in lines if line.node_id in (0, 4)] == [0, 1]
     assert header_lines(tree)[2].plain.startswith("no answer")
+    assert header_lines(tree)[3].plain.startswith("no answer, ")
     assert all(node_sections(tree, node) for node in nodes)
 
 
 def test_a_node_in_full() -> None:
-    """What changed comes first, then all that the record holds, each under its title."""
+    """The verdict comes first, then what changed, then all that the record holds, each under its title."""
     tree = worked()
     sections = node_sections(tree, tree.nodes[1])
     assert titles(sections) == [
-        *("Change from #0", "Response", "Votes", "Critique (yes)"),
+        *("Verdict", "Change from #0", "Response", "Critique (yes)"),
         *("Reflection before it", "Cost"),
     ]
-    assert sections[0].body.plain == "r0r1"
-    assert sections[0].raw == "[-r0-]{+r1+}"
-    assert (
-        body(node_sections(tree, tree.nodes[1], colour=False), "Change from #0") == sections[0].raw
-    )
+    change = sections[1]
+    assert change.body.plain == "r0r1"
+    assert change.raw == "[-r0-]{+r1+}"
+    assert body(node_sections(tree, tree.nodes[1], colour=False), "Change from #0") == change.raw
     assert body(sections, "Reflection before it") == "why 1"
-    assert body(sections, "Votes").splitlines() == [
-        "0.60  3/5 ✓✓✓✗✗  pass (passes above 0.5)",
-        *(f"✓ vote {number}: yes" for number in (1, 2, 3)),
-        *(f"✗ vote {number}: no" for number in (4, 5)),
-    ]
+    assert body(sections, "Verdict") == "✓ pass: 3 of 5 votes yes (passes above 0.5)"
+    assert sections[-1].summary == "2 calls, 40 tokens, 1.2 s"
     assert body(sections, "Cost").splitlines() == [
         "refiner: 1 call, 500 tokens read (300 cached), 30 generated, 0.5 s",
         "judge: 1 call, 1,000 tokens read, 10 generated, 0.8 s, 2 votes skipped",
@@ -172,7 +199,32 @@ def test_dissent_and_an_even_split() -> None:
         sections = node_sections(tree_of(node), node)
         assert titles(sections)[2:4] == expected
         assert sections[3].body.plain == "good"
-    assert "? vote 3: no verdict" in body(sections, "Votes")
+    assert body(sections, "Verdict").startswith(
+        "✗ fail: 1 of 2 votes yes, 1 vote without a verdict"
+    )
+
+
+def test_a_verdict_says_how_it_came_about() -> None:
+    """Constraints, votes, a probability or points, and votes that were cut."""
+    met = (Finding(type="a:b", constraint="c", met=True),)
+    judgements = {
+        "✓ pass: 1 of 1 constraint met": Judgement(verdicts=(), critique="", findings=met),
+        "✓ pass: 1 of 1 constraint met, 1 of 1 vote yes (passes above 0.5)": Judgement(
+            verdicts=(True,), critique="", findings=met
+        ),
+        "✓ pass: P(yes) 0.73 (passes above 0.5)": Judgement(
+            verdicts=(True,), critique="", probability=0.734
+        ),
+        "✗ fail: points 3 - 1, 0.40 of 1 (passes above 0.5)": Judgement(
+            verdicts=(True, None, False), critique="", probability=0.4, points=(3, None, 1)
+        ),
+        "✓ pass: 1 of 1 vote yes, 1 cut at the token limit (passes above 0.5)": Judgement(
+            verdicts=(True, None), critique="", cut=(1,)
+        ),
+    }
+    for line, judgement in judgements.items():
+        assert verdict_text(judgement, 0.5).plain == line
+    assert verdict_text(None, 0.5).plain == "not judged"
 
 
 def test_facts_from_outside() -> None:
@@ -194,8 +246,11 @@ def test_facts_from_outside() -> None:
 
     sections = node_sections(tree, tree.nodes[0], Annotations(verdicts, rendered))
     assert asked == [("p", 0)]
-    expected = "✓ met: fewer than 5 words: 4\n✗ not met: no [b]comma[/b]"
-    assert body(sections, "Constraints, by ground truth") == expected
+    assert body(sections, "Constraints") == "✓ fewer than 5 words: 4\n✗ no [b]comma[/b]"
+    verdict = body(sections, "Verdict").splitlines()[1]
+    assert verdict == "◇ wrong (ground truth)"
+    passed = node_sections(tree, tree.nodes[2], Annotations(verdicts))
+    assert body(passed, "Verdict").endswith("◇ wrong, the judge passed it (ground truth)")
     assert body(sections, "Prompt that produced it") == "user\nDo it.\nassistant\nDone.\n"
     nothing = Annotations(lambda of, node: (), lambda of, node: ())
     assert titles(node_sections(tree, tree.nodes[0], nothing)) == titles(
@@ -204,7 +259,7 @@ def test_facts_from_outside() -> None:
 
 
 def test_findings_of_a_judge() -> None:
-    """What programs found stands in the line and in a section, once; votes follow where a model judged too."""
+    """What programs found stands in the line and in a section, once, unless ground truth differs."""
     findings = (
         Finding(type="a:b", constraint="at least 300 words", met=False, found="214"),
         Finding(type="a:c", constraint="no commas", met=True),
@@ -212,27 +267,31 @@ def test_findings_of_a_judge() -> None:
     by_programs = Judgement(verdicts=(), critique="c", findings=findings)
     met = tuple(finding.model_copy(update={"met": True}) for finding in findings)
     both = Judgement(verdicts=(True, True, False), critique="c", findings=met)
-    lines = {by_programs: "0.50  1/2 met ✗✓  fail", both: "0.89  2/2 met ✓✓  2/3 ✓✓✗  pass"}
+    lines = {by_programs: "✗✓", both: "✓✓ ✓✓✗"}
     for judgement, line in lines.items():
         node = Node(id=0, parent=None, depth=0, response="r", judgement=judgement)
         tree = tree_of(node)
-        assert line in tree_lines(tree)[0].plain
+        assert tree_lines(tree)[0].judged.plain == line
         again = Annotations(lambda of, node: node.judgement.findings if node.judgement else ())
         sections = node_sections(tree, node, again)
-        assert ("Votes" in titles(sections)) is (judgement is both)
-        assert "Constraints, by ground truth" not in titles(sections)
+        assert titles(sections)[:3] == ["Verdict", "Constraints", "Response"]
     first = Node(id=0, parent=None, depth=0, response="r", judgement=by_programs)
-    expected = "✗ not met: at least 300 words: 214\n✓ met: no commas"
-    assert body(node_sections(tree_of(first), first), "Constraints, as judged") == expected
+    expected = "✗ at least 300 words: 214\n✓ no commas"
+    assert body(node_sections(tree_of(first), first), "Constraints") == expected
+    other = Annotations(lambda of, node: met)
+    assert titles(node_sections(tree_of(first), first, other))[1:3] == [
+        "Constraints, as judged",
+        "Constraints, by ground truth",
+    ]
 
 
 def test_supplied_unjudged_and_unchanged_nodes() -> None:
     """A root that was given has no writer; a node that was not judged says so; a copy changes nothing."""
     tree = worked()
     assert body(node_sections(tree, tree.nodes[3]), "Cost").startswith("supplied as a root")
-    assert body(node_sections(tree, tree.nodes[4]), "Votes") == "not judged"
+    assert body(node_sections(tree, tree.nodes[4]), "Verdict") == "not judged"
     same = tree.nodes[1].model_copy(update={"response": "r0"})
-    (change, *_) = node_sections(tree, same)
+    (_, change, *_) = node_sections(tree, same)
     assert (change.body.plain, change.raw, change.pieces) == ("no change", "r0", ())
 
 
@@ -240,7 +299,7 @@ def test_a_long_text_is_cut_on_the_screen_only() -> None:
     """The section says how much is left out, and holds the whole text for copying."""
     long = "x" * 100_000
     node = Node(id=0, parent=None, depth=0, response=long)
-    (response, *_) = node_sections(tree_of(node), node)
+    (_, response, *_) = node_sections(tree_of(node), node)
     assert response.raw == long
     assert response.body.plain == f"{'x' * SHOWN} … {100_000 - SHOWN:,} characters more"
 
@@ -277,11 +336,12 @@ def test_the_prompt_in_full() -> None:
 
 
 def test_header_lines() -> None:
-    """Prompt, outcome, the answer's votes, the tree's size and each role's cost."""
+    """Prompt, outcome, the answer's votes, the tree's size, what the search did, and each role's cost."""
     assert [line.plain for line in header_lines(worked())] == [
         "p  bfs  solved",
         "Say p.",
         "answer: #2 1.00  5/5 ✓✓✓✓✓  5 nodes, depth 2, 2 faults, 0.0 s",
+        "failed → fixed in 1 refinement, 10 calls",
         "actor: 1 call, 500 tokens read (300 cached), 30 generated, 0.5 s",
         "judge: 5 calls, 5,000 tokens read, 50 generated, 3.8 s, 10 votes skipped",
         "refiner: 4 calls, 2,000 tokens read (1,200 cached), 120 generated, 2.0 s",

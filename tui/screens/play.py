@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Container
 from textual.widgets import Button, Footer, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError, UsageError
 from spar.listener import Listener
 from spar.types import Node, Prompt, SearchTree
-from spar.view.node_detail import Section, fault_sections, node_sections, prompt_sections
+from spar.view.node_detail import Annotations, Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy
 from tui.inputs import Inputs
+from tui.node_facts import NodeFacts
 from tui.play import (
     PlaySettings,
     SearchProgress,
@@ -34,10 +34,11 @@ from tui.play import (
 )
 from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
+from tui.screens.tree import WORK_SECONDS, part_title, sections_of
 from tui.widgets.bars import StatusBar
 from tui.widgets.instruction import Instruction
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import NodeOptions, NodePane, as_text, select_sections
+from tui.widgets.parts_pane import PartsPane
 from tui.widgets.play_form import PlayForm
 from tui.widgets.tree_pane import TreePane
 
@@ -61,11 +62,6 @@ class PlayScreen(BrowserScreen[None]):
     ]
     CSS = """
     PlayScreen.-low Instruction { height: 3; }
-    PlayScreen #grown { height: 1fr; }
-    PlayScreen #grown NodePane {
-        width: 3fr; border-top: solid $panel; border-left: solid $panel;
-    }
-    PlayScreen #grown NodePane:focus { border-top: solid $accent; }
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -80,8 +76,8 @@ class PlayScreen(BrowserScreen[None]):
         self._settings = PlaySettings("", 1)
         self._started, self._tokens = 0.0, 0
         self._last_note = ""
-        self._options = NodeOptions()
         self._sections: list[Section] = []
+        self._facts: NodeFacts | None = None
 
     def compose(self) -> ComposeResult:
         """The instruction, the settings and the tree."""
@@ -91,9 +87,9 @@ class PlayScreen(BrowserScreen[None]):
         yield Instruction()
         if self.play:
             yield PlayForm(self.play.strategies, self.play.settings)
-        with Horizontal(id="grown"):
+        with Container(id="panes"):
             yield TreePane()
-            yield NodePane()
+            yield PartsPane()
         yield StatusBar()
         yield Footer()
 
@@ -156,8 +152,9 @@ class PlayScreen(BrowserScreen[None]):
         self.query_one(Instruction).focus()
 
     def action_diff(self) -> None:
-        """Toggle between the diff and the whole response."""
-        self._set_options(replace(self._options, diff=not self._options.diff))
+        """Swap the diff and the whole response."""
+        pane = self.query_one(PartsPane)
+        pane.fold(pane.folds.with_diff_swapped())
 
     def action_answer(self) -> None:
         """Go to the best node so far."""
@@ -166,7 +163,7 @@ class PlayScreen(BrowserScreen[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the node pane while the tree is focused."""
-        self.query_one(NodePane).advance(lines)
+        self.query_one(PartsPane).advance(lines)
 
     def action_copy(self) -> None:
         """Copy the whole response under the cursor."""
@@ -199,7 +196,7 @@ class PlayScreen(BrowserScreen[None]):
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
         """Focus the node pane on Enter."""
-        self.query_one(NodePane).focus()
+        self.query_one(PartsPane).focus()
 
     def update_status(self) -> None:
         """Update the status bar and the buttons."""
@@ -252,8 +249,12 @@ class PlayScreen(BrowserScreen[None]):
         line = pane.under_cursor
         newest = before.nodes[-1].id if before and before.nodes else None
         follows = line is None or line.node_id == newest or not tree.nodes
-        pane.load(tree)
-        self.shown_tree = tree
+        facts = NodeFacts(tree, Annotations())
+        if self._facts is not None:
+            facts.take_over(self._facts)
+        pane.load(facts)
+        self._facts, self.shown_tree = facts, tree
+        start_work(self, "facts", self._find_out, facts)
         target = line.node_id if line and not follows else self._newest(tree)
         pane.cursor = pane.line_of(target) or 0
         self._show_node()
@@ -271,12 +272,14 @@ class PlayScreen(BrowserScreen[None]):
     async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
         """Show a node; its diff may take a while, so it is computed in a thread."""
         colour = not self.app.no_color
-        self._sections = await asyncio.to_thread(_sections, tree, line, colour)
-        self._set_options(self._options)
+        self._sections = await asyncio.to_thread(sections_of, Annotations(), tree, line, colour)
+        self.query_one(PartsPane).show_parts(part_title(line), self._sections)
 
-    def _set_options(self, options: NodeOptions) -> None:
-        self._options = options
-        self.query_one(NodePane).set_content(as_text(select_sections(self._sections, options)))
+    async def _find_out(self, facts: NodeFacts) -> None:
+        """Draw changes as they become known."""
+        while not facts.is_done:
+            await asyncio.to_thread(facts.work, WORK_SECONDS)
+            self.query_one(TreePane).refresh()
 
 
 class _Events(Listener):
@@ -292,11 +295,3 @@ class _Events(Listener):
     def note(self, line: str) -> None:
         """Pass the line on."""
         self._on_note(line)
-
-
-def _sections(tree: SearchTree, line: TreeLine | None, colour: bool) -> list[Section]:
-    if line is None:
-        return prompt_sections(tree)
-    if line.node is not None:
-        return node_sections(tree, line.node, colour=colour)
-    return fault_sections(line.fault) if line.fault else []

@@ -1,39 +1,46 @@
-"""One tree: the prompt above, the tree on the left, the node under the cursor on the right."""
+"""One tree: its instruction and what the search did above, the tree, and the node under the cursor beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.widgets import Footer, Static
+from textual.containers import Container
+from textual.widgets import Footer
 from textual.worker import WorkType
 
 from spar.errors import UsageError
 from spar.export import TreeFormat
 from spar.types import SearchTree
-from spar.view.node_detail import Section, fault_sections, node_sections, prompt_sections
+from spar.view.node_detail import (
+    Annotations,
+    Section,
+    fault_sections,
+    node_sections,
+    prompt_sections,
+)
 from spar.view.palette import PALETTE
-from spar.view.present import header_lines
 from spar.view.text import one_line, safe_text
 from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy, open_editor, open_pager
+from tui.node_facts import NodeFacts
 from tui.run_view import RunView, raw_text, tree_of
 from tui.screens.base import BrowserScreen
 from tui.screens.export import ExportScreen, write_export
 from tui.session_state import Position
 from tui.tables.trees import kind_name
-from tui.widgets.bars import StatusBar
 from tui.widgets.line_list import LineList
-from tui.widgets.node_pane import NodeOptions, NodePane, as_text, select_sections
+from tui.widgets.parts_pane import KEYS, PartsPane
+from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
 
+WORK_SECONDS = 0.03
+"""How long facts about nodes are found out before what is known is drawn."""
 SHOWN_RAW = 2_000
 """Maximum characters shown of a line that is not a tree."""
 
@@ -49,8 +56,15 @@ class TreeScreen(BrowserScreen[int]):
         Binding("n", "failure(1)", "Next failure", show=False),
         Binding("N", "failure(-1)", "Previous failure", show=False),
         Binding("d", "diff", "Diff", tooltip="What changed, or the whole response"),
-        Binding("p", "source_prompt", "Prompt", tooltip="The prompt that produced the response"),
+        Binding("p", "fold(8)", "Prompt", tooltip="The prompt that produced the response"),
+        Binding("z", "zoom", "Zoom", tooltip="The node on the whole screen, and back"),
         Binding("a", "answer", "To the answer", show=False),
+        Binding("i", "instruction", "Whole instruction", show=False),
+        *(
+            Binding(str(key), f"fold({key})", f"Fold or open part {key} of the node", show=False)
+            for key in sorted({*KEYS.values()})
+        ),
+        Binding("0", "fold_all", "Open every part, and back", show=False),
         Binding("tab", "other_pane", "The other pane", show=False),
         Binding("l,right", "node_pane", "To the node", show=False),
         Binding("h,left", "outwards", "To the tree, and up to the parent", show=False),
@@ -71,15 +85,14 @@ class TreeScreen(BrowserScreen[int]):
         self.record: SearchTree | None = None
         """None for a line that is not a tree."""
         self._sections: list[Section] = []
-        self._options = NodeOptions()
+        self._facts: NodeFacts | None = None
 
     def compose(self) -> ComposeResult:
-        """Header, both panes, status."""
-        yield Static(id="head")
-        with Horizontal(id="panes"):
+        """Header and both panes."""
+        yield TreeHead()
+        with Container(id="panes"):
             yield TreePane()
-            yield NodePane()
-        yield StatusBar()
+            yield PartsPane()
         yield Footer()
 
     def on_mount(self) -> None:
@@ -99,15 +112,17 @@ class TreeScreen(BrowserScreen[int]):
         self.number, self._sections = number, []
         tree = tree_of(self.view, number)
         self.record = tree if isinstance(tree, SearchTree) else None
-        head = Text("\n").join(header_lines(tree)) if isinstance(tree, SearchTree) else Text()
-        self.query_one("#head", Static).update(head)
-        self._pane.load(self.record)
+        self._facts = (
+            NodeFacts(tree, self.view.annotations) if isinstance(tree, SearchTree) else None
+        )
+        self._pane.load(self._facts)
+        self._update_head()
         if self.record:
             self._pane.cursor = self._pane.line_of(self.record.selected) or 0
             self._show_node()
+            self.run_worker(partial(self._find_out, self._facts), exclusive=True, group="facts")
         else:
             self._show_broken(str(tree))
-        self._update_status()
         self._remember()
 
     def action_tree(self, step: int) -> None:
@@ -129,12 +144,27 @@ class TreeScreen(BrowserScreen[int]):
             self.load(self.view.numbers[failure])
 
     def action_diff(self) -> None:
-        """Toggle between the diff and the whole response."""
-        self._set_options(replace(self._options, diff=not self._options.diff))
+        """Swap the diff and the whole response."""
+        self._node.fold(self._node.folds.with_diff_swapped())
 
-    def action_source_prompt(self) -> None:
-        """Show or hide the prompt that produced the response."""
-        self._set_options(replace(self._options, source_prompt=not self._options.source_prompt))
+    def action_fold(self, key: int) -> None:
+        """Fold or open a part of the node."""
+        if not any(KEYS.get(section.kind) == key for section in self._sections):
+            self.browser.show_warning(f"there is no part {key} here")
+        self._node.fold(self._node.folds.toggled(key, self._sections))
+
+    def action_fold_all(self) -> None:
+        """Open every part, or fold those that are folded at first."""
+        self._node.fold(self._node.folds.with_all_swapped())
+
+    def action_zoom(self) -> None:
+        """Give the node the whole screen, or its place again."""
+        self.toggle_class("-zoomed")
+        (self._node if self.has_class("-zoomed") else self._pane).focus()
+
+    def action_instruction(self) -> None:
+        """Show the whole instruction, or its start."""
+        self.query_one(TreeHead).toggle_class("-whole")
 
     def action_answer(self) -> None:
         """Go to the answer."""
@@ -188,6 +218,13 @@ class TreeScreen(BrowserScreen[int]):
             self.app.push_screen(ExportScreen(), self._export)
 
     def action_back(self) -> None:
+        """End the zoom; without one, go back to the table."""
+        if self.has_class("-zoomed"):
+            self.action_zoom()
+        else:
+            self.dismiss(self.number)
+
+    async def leave(self) -> None:
         """Back to the table."""
         self.dismiss(self.number)
 
@@ -201,17 +238,17 @@ class TreeScreen(BrowserScreen[int]):
         self._node.focus()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether everything about the tree is shown."""
+        return bool(self._sections) and (self._facts is None or self._facts.is_done)
+
+    @property
     def _pane(self) -> TreePane:
         return self.query_one(TreePane)
 
     @property
-    def _node(self) -> NodePane:
-        return self.query_one(NodePane)
-
-    def _set_options(self, options: NodeOptions) -> None:
-        self._options = options
-        self._node.set_content(as_text(select_sections(self._sections, options)))
-        self._update_status()
+    def _node(self) -> PartsPane:
+        return self.query_one(PartsPane)
 
     def _show_node(self) -> None:
         if self.record:
@@ -224,19 +261,33 @@ class TreeScreen(BrowserScreen[int]):
     async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
         """Show a node; its diff may take a while, so it is computed in a thread."""
         colour = not self.app.no_color
-        self._sections = await asyncio.to_thread(sections_of, self.view, tree, line, colour)
-        self._set_options(self._options)
+        self._sections = await asyncio.to_thread(
+            sections_of, self.view.annotations, tree, line, colour
+        )
+        self._node.show_parts(part_title(line), self._sections)
+
+    async def _find_out(self, facts: NodeFacts | None) -> None:
+        """Draw ground truth and changes as they become known."""
+        while facts is not None and not facts.is_done:
+            await asyncio.to_thread(facts.work, WORK_SECONDS)
+            self._pane.refresh()
+            self._update_head()
 
     def _show_broken(self, why: str) -> None:
         self.workers.cancel_group(self, "node")
+        self.workers.cancel_group(self, "facts")
         raw = raw_text(self.view, self.number)
         self._sections = [
             Section("This line is not a tree", safe_text(why, PALETTE["fault"]), why),
             Section("The line", safe_text(raw, limit=SHOWN_RAW), raw),
         ]
-        self._set_options(self._options)
+        self._node.show_parts(Text("no tree", style=PALETTE["fault"]), self._sections)
 
-    def _update_status(self) -> None:
+    def _update_head(self) -> None:
+        self.query_one(TreeHead).show(self.record, self._facts, self._place())
+
+    def _place(self) -> Text:
+        """The tree's place in the table, and why the table shows it."""
         position = self.view.position_of(self.number)
         where = "not shown in the table" if position is None else f"{position + 1:,}"
         text = Text(f"tree {where} of {len(self.view.numbers):,}")
@@ -244,10 +295,9 @@ class TreeScreen(BrowserScreen[int]):
         parts: list[str] = [kind_name(shown.category)] if shown.category != "all" else []
         parts += [f"with {one_line(shown.text, 40)}"] if shown.text else []
         text.append("".join(f", {part}" for part in parts))
-        text.append("  diff" if self._options.diff else "  whole response")
         if self.view.problem:
             text.append(f"  {one_line(self.view.problem, 200)}", style=PALETTE["fault"])
-        self.query_one(StatusBar).set_content(text)
+        return text
 
     def _remember(self) -> None:
         if self.record:
@@ -284,11 +334,23 @@ class TreeScreen(BrowserScreen[int]):
 
 
 def sections_of(
-    view: RunView, tree: SearchTree, line: TreeLine | None, colour: bool
+    annotations: Annotations, tree: SearchTree, line: TreeLine | None, colour: bool
 ) -> list[Section]:
     """The sections of the prompt, a node or a fault."""
     if line is None:
         return prompt_sections(tree)
     if line.node is not None:
-        return node_sections(tree, line.node, view.annotations, colour=colour)
+        return node_sections(tree, line.node, annotations, colour=colour)
     return fault_sections(line.fault) if line.fault else []
+
+
+def part_title(line: TreeLine | None) -> Text:
+    """The title of a pane with the sections of the prompt, a node or a fault."""
+    if line is None:
+        return Text("prompt", style=PALETTE["head"])
+    if line.node is None:
+        return Text("failed attempt", style=PALETTE["fault"])
+    node = line.node
+    title = Text(f"node #{node.id}", style=PALETTE["head"])
+    what = "draft" if node.parent is None else f"refines #{node.parent}"
+    return title.append(f", {what}", style="not bold")

@@ -1,4 +1,4 @@
-"""A tree as a list of lines: the prompt, then every node and fault."""
+"""A tree as a list of lines in columns: the prompt, then every node and fault."""
 
 from __future__ import annotations
 
@@ -7,32 +7,63 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from spar.types import SearchTree
+from spar.view.layout import layout_of
 from spar.view.palette import PALETTE
-from spar.view.tree_lines import TreeLine, tree_lines
+from spar.view.text import pluralize
+from spar.view.tree_lines import (
+    LineColumns,
+    TreeLine,
+    bare_lines,
+    columns_of,
+    line_text,
+    truth_mark,
+)
+from tui.node_facts import NodeFacts
 from tui.widgets.line_list import LineList
 
-SNIPPET = 60
-"""Maximum cells of a response after its line."""
+NODE, TRUTH, JUDGE, CHANGE = "node", "truth", "judge", "what changed"
+"""The titles of the columns."""
 
 
 class TreePane(LineList):
     """A drawn tree. Line 0 is the prompt, line i + 1 is line i of `tree_lines`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: Sequence[TreeLine] = ()
+    DEFAULT_CSS = """
+    TreePane { border: round $foreground 35%; border-title-color: $foreground; }
+    TreePane:focus { border: round $accent; }
+    """
 
-    def load(self, tree: SearchTree | None) -> None:
+    def __init__(self) -> None:
+        super().__init__(head=True)
+        self._lines: Sequence[TreeLine] = ()
+        self._facts: NodeFacts | None = None
+        self._columns = LineColumns(0, 0, 0)
+
+    def load(self, facts: NodeFacts | None) -> None:
         """Draw another tree, or none."""
-        self._lines = tree_lines(tree, snippet=SNIPPET) if tree else ()
-        self.set_count(len(self._lines) + 1 if tree else 0)
+        self._facts = facts
+        self._lines = bare_lines(facts.tree) if facts else ()
+        widest = columns_of(self._lines)
+        self._columns = LineColumns(
+            max(widest.label, len(NODE)), len(TRUTH), max(widest.judged, len(JUDGE))
+        )
+        self.border_title = Text("tree", style=PALETTE["head"])
+        self.border_subtitle = _size(facts.tree) if facts else Text()
+        self.set_count(len(self._lines) + 1 if facts else 0)
 
     def draw(self, line: int, width: int) -> Text:
         """A line of the tree, truncated to the pane."""
-        text = Text("prompt", style=PALETTE["head"]) if line == 0 else self._lines[line - 1].text
-        shown = text.copy()
-        shown.truncate(width, overflow="ellipsis")
-        return shown
+        text = self._legend() if line == 0 else self._line(self._lines[line - 1])
+        text.truncate(width, overflow="ellipsis")
+        return text
+
+    def draw_head(self, width: int) -> Text:
+        """The titles of the columns."""
+        columns = self._columns
+        truth = f" {TRUTH:<{columns.truth}}" if self._has_truth else ""
+        text = Text(f"{NODE:<{columns.label}}{truth} {JUDGE:<{columns.judged}}  {CHANGE}")
+        text.truncate(width, overflow="ellipsis")
+        return text
 
     @property
     def under_cursor(self) -> TreeLine | None:
@@ -44,3 +75,30 @@ class TreePane(LineList):
         lines = enumerate(self._lines, start=1)
         found = (at for at, line in lines if line.node and line.node_id == node_id)
         return next(found, None) if node_id is not None else None
+
+    @property
+    def _has_truth(self) -> bool:
+        return self._facts is not None and self._facts.has_truth
+
+    def _line(self, line: TreeLine) -> Text:
+        fact = self._facts.of(line.node) if self._facts and line.node else None
+        columns = self._columns
+        if not self._has_truth:
+            columns = LineColumns(columns.label, 0, columns.judged)
+        return line_text(line, columns, fact.right if fact else None, fact.change if fact else None)
+
+    def _legend(self) -> Text:
+        text = Text("prompt", style=PALETTE["head"])
+        legend = Text("★ answer  ● on the way to it", style="not bold")
+        if self._has_truth:
+            legend.append("  ").append_text(truth_mark(True)).append(" right  ")
+            legend.append_text(truth_mark(False)).append(" wrong")
+        text.pad_right(max(self._columns.label - text.cell_len, 0))
+        return text.append(" ").append_text(legend)
+
+
+def _size(tree: SearchTree) -> Text:
+    parts = [pluralize(len(tree.nodes), "node"), f"depth {max(layout_of(tree).levels, default=0)}"]
+    parts += [pluralize(len(tree.faults), "fault")] if tree.faults else []
+    parts += [f"{tree.cancelled:,} cancelled"] if tree.cancelled else []
+    return Text(", ".join(parts), style=PALETTE["note"])

@@ -1,0 +1,76 @@
+"""The head of a tree: the instruction, the judge's verdict beside ground truth, and what the search did."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Static
+
+from spar.types import SearchTree
+from spar.view.layout import layout_of
+from spar.view.node_detail import truth_text, verdict_text
+from spar.view.palette import PALETTE
+from spar.view.present import stop_text, story_text
+from spar.view.text import one_line, safe_text
+from tui.node_facts import NodeFacts
+
+_ID = 60
+_SHOWN = 20_000
+
+
+class TreeHead(Vertical):
+    """A titled box: the instruction may be cut, the lines below it are always whole."""
+
+    DEFAULT_CSS = """
+    TreeHead { height: auto; max-height: 40%; padding: 0 1; border: round $foreground 35%; }
+    TreeHead #instruction { height: auto; max-height: 2; scrollbar-size-vertical: 0; }
+    .-high TreeHead #instruction { max-height: 4; margin-bottom: 1; }
+    TreeHead.-whole { max-height: 75%; }
+    TreeHead.-whole #instruction { max-height: 100%; scrollbar-size-vertical: 1; }
+    TreeHead #outcome { height: auto; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The instruction, then the outcome."""
+        with VerticalScroll(id="instruction", can_focus=False):
+            yield Static(id="text")
+        yield Static(id="outcome")
+
+    def show(self, tree: SearchTree | None, facts: NodeFacts | None, place: Text) -> None:
+        """Show a tree as far as it is known, and its place in the list."""
+        self.border_title = Text("no tree", style=PALETTE["fault"])
+        self.border_subtitle = place
+        self.query_one("#text", Static).update(Text())
+        self.query_one("#outcome", Static).update(Text())
+        if tree is None:
+            return
+        title = Text(one_line(tree.prompt.id, _ID), style=PALETTE["head"])
+        self.border_title = title.append(f", {one_line(tree.strategy, 40)}", style="not bold")
+        instruction = safe_text(tree.prompt.messages[-1].content, limit=_SHOWN)
+        self.query_one("#text", Static).update(instruction)
+        self.query_one("#outcome", Static).update(outcome_text(tree, facts))
+        self.call_after_refresh(self._say_if_cut, place)
+
+    def _say_if_cut(self, place: Text) -> None:
+        box = self.query_one("#instruction", VerticalScroll)
+        hidden = box.virtual_size.height - box.size.height
+        hint = f"i: {hidden} lines more  " if hidden > 0 and not self.has_class("-whole") else ""
+        self.border_subtitle = Text(hint, style=PALETTE["note"]).append_text(place)
+
+
+def outcome_text(tree: SearchTree, facts: NodeFacts | None) -> Text:
+    """The judge's verdict on the answer, ground truth beside it, and below what the search did."""
+    selected = layout_of(tree).selected
+    answer = None if selected is None else tree.nodes[selected]
+    judgement = answer.judgement if answer else None
+    text = Text().append("judge   ", style=PALETTE["note"])
+    text.append_text(verdict_text(judgement, tree.gate, with_gate=False))
+    if judgement is not None and not tree.solved:
+        text.append(f", {stop_text(tree).partition(': ')[2]}")
+    outcome = facts.outcome if facts else None
+    if outcome and outcome.after.truth is not None:
+        text.append("    truth  ", style=PALETTE["note"])
+        text.append_text(truth_text(outcome.after.truth, judgement, tree.gate))
+    text.append("\nsearch  ", style=PALETTE["note"])
+    return text.append_text(story_text(outcome) if outcome else Text("..."))
