@@ -97,8 +97,9 @@ def change_text(pieces: Sequence[Piece], width: int) -> Text:
         if line.cell_len >= width:
             break
         line.append("" if not line else " " if before == "removed" else "  ")
-        text = one_line(piece.text if piece.text.isspace() else piece.text.strip(), _CHANGE_CELLS)
-        line.append(f"{_SIGNS[piece.kind]}{text}", style=PALETTE[piece.kind])
+        words = piece.text.strip() or piece.text.replace(" ", "·")
+        text = one_line(words, _CHANGE_CELLS)
+        line.append(f"{_SIGNS[piece.kind]}{text}", style=PALETTE[f"{piece.kind}_words"])
         before = piece.kind
     line.truncate(width, overflow="ellipsis")
     return line

@@ -16,6 +16,8 @@ PALETTE: Mapping[str, str] = {
     "answer": "bold",
     "added": "underline green",
     "removed": "strike red",
+    "added_words": "green",
+    "removed_words": "red",
     "left": "strike magenta",
     "right": "underline cyan",
     "left_name": "magenta",

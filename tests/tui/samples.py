@@ -108,3 +108,79 @@ def append(directory: Path, tree: SearchTree) -> None:
     """Append a tree to a run."""
     with (directory / "trees.jsonl").open("a") as handle:
         handle.write(f"{tree.to_json()}\n")
+
+
+BIRTHDAY = (
+    "Happy birthday, Ana! Forty looks wonderful on you, my friend. I hope Friday brings cake, music "
+    "and everyone you love. Enjoy every minute of it.",
+    "Happy birthday Ana! Forty looks wonderful on you my friend. I hope Friday brings cake and music "
+    "and everyone you love. Enjoy every minute of it.",
+    "Happy birthday, dear Ana! Forty looks wonderful on you, my friend. I hope Friday brings cake, "
+    "music and everyone you love. See you at the party!",
+    "Happy birthday Ana! Forty looks wonderful on you my friend. I hope Friday brings cake and music "
+    "and everyone you love. See you at the party!",
+)
+"""A draft and its refinements, as a small real model writes them."""
+
+
+def birthday_tree() -> SearchTree:
+    """A search in real English: a draft that breaks both constraints, and two refinements that fix one each."""
+    critiques = [
+        "- no commas: there are four of them, not met.\n- the last words: not there, not met.\n"
+        "Final Judgement: No",
+        '- no commas: there is none, met.\n- the last words: it closes with "every minute of it" '
+        'where it should close with "See you at the party!", not met.\nFinal Judgement: No',
+        "- the last words: See you at the party!, met.\n- no commas: four are left, not met.\n"
+        "Final Judgement: No",
+        "- no commas: there is none, met.\n- the last words: See you at the party!, met.\n"
+        "Final Judgement: Yes",
+    ]
+    reflections = [
+        None,
+        "I take the commas out and leave the rest as it is.",
+        "I close with the words that are asked for.",
+        "I keep the text without commas and change its last sentence.",
+    ]
+    dissent = "- no commas: met.\n- the last words: close enough, met.\nFinal Judgement: Yes"
+    nodes = [
+        Node(
+            id=number,
+            parent=parent,
+            depth=(0, 1, 1, 2)[number],
+            response=BIRTHDAY[number],
+            reflection=reflections[number],
+            judgement=Judgement(
+                verdicts=tuple(vote < yes for vote in range(5)),
+                critique=critiques[number],
+                dissent=dissent if number < 3 else None,
+            ),
+            usage=WRITING + VOTES,
+            judge_usage=VOTES,
+            seed=number,
+        )
+        for number, (parent, yes) in enumerate([(None, 1), (0, 2), (0, 1), (1, 5)])
+    ]
+    return SearchTree(
+        prompt=Prompt(
+            id="birthday",
+            messages=(
+                Message(
+                    role="user",
+                    content="Write a short birthday message for my friend Ana, who turns forty on "
+                    "Friday. Leave out commas altogether, and let the message close with the words: "
+                    "See you at the party!",
+                ),
+            ),
+            meta={
+                "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
+                "kwargs": [{}, {"end_phrase": "See you at the party!"}],
+            },
+        ),
+        strategy="bfs",
+        config="c0ffee",
+        nodes=tuple(nodes),
+        faults=(Fault(parent=0, stage="refine", reason="the reply has no refined response"),),
+        selected=3,
+        stop="solved",
+        seconds=4.2,
+    )

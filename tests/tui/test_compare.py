@@ -230,7 +230,7 @@ def test_pair_sections() -> None:
     assert change[0].raw == "Two [-cats-]{+dogs+} sat."
     assert a[0].title == "A  greedy  ✗ failed, score 0.00"
     assert (a[0].raw, b[0].raw) == ("Two cats sat.", "Two dogs sat.")
-    assert b[1].body.plain.startswith("★ #0 1.00  5/5 ✓✓✓✓✓  pass, answer")
+    assert b[1].body.plain.startswith("★ #0 ✓✓✓✓✓  Two dogs sat.")
     assert "passes: B only\nWrite sentence 0" in pair_title(pair, (left, right)).plain
 
 

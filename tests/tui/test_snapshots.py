@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from spar.export.run import check_constraints
 from spar.files import locked
 from spar.types import Finding, SearchTree
 from spar.view.node_detail import Annotations
 from tests.tui.driving import is_idle, until
-from tests.tui.samples import node, prompt, trees, write_run
+from tests.tui.samples import birthday_tree, node, prompt, trees, write_run
 from tui.app import SparApp
 from tui.inputs import Inputs
 
@@ -24,9 +25,19 @@ Compare = Callable[..., bool]
 
 
 def constraints(tree: SearchTree, node: Any) -> list[Finding]:
-    """A verifier of two constraints."""
-    met = {"keywords:existence": "red" in node.response, "punctuation:no_comma": True}
-    return [Finding(type=name, constraint=name, met=each) for name, each in met.items()]
+    """A verifier of two constraints, one of which is never met by the first prompt's responses."""
+    num_words = len(node.response.split())
+    limit = 8 if tree.prompt.id == "prompt-0" else 20
+    short = Finding(
+        type="length:words",
+        constraint=f"fewer than {limit} words",
+        met=num_words < limit,
+        found=str(num_words),
+    )
+    red = Finding(
+        type="keywords:existence", constraint='the word "red"', met="red" in node.response
+    )
+    return [red, short]
 
 
 def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
@@ -62,9 +73,12 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SparApp:
     write_run(Path("runs/loop/iteration-1/search"), trees(2))
     (write_run(Path("runs/other"), []) / "run.json").write_text('{"schema_version": 99}')
     annotations = Annotations(check=constraints, render=lambda tree, node: tree.prompt.messages)
-    wrong = lambda tree: tree.stop != "solved" if tree.prompt.id == "prompt-0" else tree.solved  # noqa: E731
+
+    def truth(tree: SearchTree) -> bool:
+        return all(each.met for each in constraints(tree, tree.nodes[tree.selected or 0]))
+
     return SparApp(
-        Inputs(paths=(Path("runs"),), annotations_for=lambda directory: annotations, truth=wrong)
+        Inputs(paths=(Path("runs"),), annotations_for=lambda directory: annotations, truth=truth)
     )
 
 
@@ -75,7 +89,7 @@ SCREENS = {
     "constraints": ["enter", "c"],
     "unfolded": ["G", "k", "right"],
     "tree": ["enter", "enter"],
-    "full": ["enter", "enter", "d", "p", "l"],
+    "full": ["enter", "enter", "d", "p", "4", "z"],
     "fault": ["enter", "enter", "G"],
     "bad-line": ["enter", "G", "enter"],
     "export": ["enter", "enter", "x"],
@@ -124,3 +138,23 @@ def test_running(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.Monk
     run = write_run(Path("runs/now"), trees(3), ended=False)
     with locked(run / "run.lock"):
         assert snap_compare(SparApp(Inputs()), run_before=press())
+
+
+@pytest.mark.parametrize("look", ["dark", "light", "NO_COLOR"])
+@pytest.mark.parametrize("size", [*SIZES, (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_story(
+    snap_compare: Compare,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    look: str,
+) -> None:
+    """A tree in real English: a draft that fails, and what became of it."""
+    monkeypatch.chdir(tmp_path)
+    if look == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    write_run(Path("runs/bfs-7"), [birthday_tree()])
+    truth = Annotations(check=check_constraints)
+    app = SparApp(Inputs(annotations_for=lambda directory: truth))
+    keys = ["enter", "enter", *["T"] * (look == "light")]
+    assert snap_compare(app, run_before=press(*keys), terminal_size=size)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.view.diff import Piece, diff_text, inline_diff, word_diff
+from spar.view.diff import Piece, change_text, diff_text, inline_diff, word_diff
 from spar.view.palette import PALETTE
 from tests.hostile import EVERYTHING, hostile_text
 from tests.view.test_text import unseen
@@ -113,3 +113,17 @@ def test_beyond_the_limit_changed_sentences_are_still_found() -> None:
     new = " ".join(["First it was blue.", *same, "Last it was blue."])
     pieces = word_diff(old, new, steps=5_000)
     assert [p.text for p in pieces if p.kind != "same"] == ["red", "blue", "red", "blue"]
+
+
+def test_only_what_changed_on_one_line() -> None:
+    """Changes at one place stand together, a long one is cut, and blanks are visible."""
+    pairs = {
+        ("Two cats sat.", "Two dogs sat."): "-cats +dogs",
+        ("Two cats sat here.", "Two dogs sat still here."): "-cats +dogs  +still",
+        ("a b", "a\nb"): "-· +⏎",
+        ("same", "same"): "",
+    }
+    for (old, new), shown in pairs.items():
+        assert change_text(word_diff(old, new), 40).plain == shown
+    long = change_text(word_diff("start", "start " + "word " * 40), 30)
+    assert long.plain.startswith("+word word") and long.cell_len == 30

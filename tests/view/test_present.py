@@ -113,7 +113,7 @@ def test_what_changed_stands_at_the_end_of_a_line() -> None:
     assert changed.plain.endswith("  -two +2  +f…")
     assert same.plain.endswith("  no change")
     styles = {changed.text.plain[s.start : s.end]: str(s.style) for s in changed.text.spans}
-    assert (styles["-two"], styles["+2"]) == (PALETTE["removed"], PALETTE["added"])
+    assert (styles["-two"], styles["+2"]) == (PALETTE["removed_words"], PALETTE["added_words"])
 
 
 def test_marks_stand_once() -> None:

@@ -67,10 +67,14 @@ class Folds:
 def parts_text(sections: Sequence[Section], folds: Folds, width: int) -> Text:
     """The parts as one text, each title on a line of so many cells."""
     text = Text()
+    has_one_list = sum(section.kind == "constraints" for section in sections) == 1
     for section in sections:
         is_open = folds.is_open(section, sections)
         if section.kind in KEYS:
             text.append_text(_title(section, width, is_open=is_open)).append("\n")
+        elif section.kind == "constraints" and has_one_list:
+            text.rstrip()
+            text.append("\n")
         elif section.kind != "verdict":
             text.append(f"{section.title}\n", style=PALETTE["head"])
         if is_open:

@@ -12,7 +12,7 @@ from spar.view.layout import layout_of
 from spar.view.node_detail import truth_text, verdict_text
 from spar.view.palette import PALETTE
 from spar.view.present import stop_text, story_text
-from spar.view.text import one_line, safe_text
+from spar.view.text import one_line, pluralize, safe_text
 from tui.node_facts import NodeFacts
 
 _ID = 60
@@ -23,7 +23,8 @@ class TreeHead(Vertical):
     """A titled box: the instruction may be cut, the lines below it are always whole."""
 
     DEFAULT_CSS = """
-    TreeHead { height: auto; max-height: 40%; padding: 0 1; border: round $foreground 35%; }
+    TreeHead { height: auto; max-height: 40%; padding: 0 1; border: round $foreground 35%;
+               border-title-color: $foreground; }
     TreeHead #instruction { height: auto; max-height: 2; scrollbar-size-vertical: 0; }
     .-high TreeHead #instruction { max-height: 4; margin-bottom: 1; }
     TreeHead.-whole { max-height: 75%; }
@@ -55,7 +56,8 @@ class TreeHead(Vertical):
     def _say_if_cut(self, place: Text) -> None:
         box = self.query_one("#instruction", VerticalScroll)
         hidden = box.virtual_size.height - box.size.height
-        hint = f"i: {hidden} lines more  " if hidden > 0 and not self.has_class("-whole") else ""
+        folded = hidden > 0 and not self.has_class("-whole")
+        hint = f"i: {pluralize(hidden, 'line')} more  " if folded else ""
         self.border_subtitle = Text(hint, style=PALETTE["note"]).append_text(place)
 
 
