@@ -120,7 +120,8 @@ class TreeScreen(BrowserScreen[int]):
         if self.record:
             self._pane.cursor = self._pane.line_of(self.record.selected) or 0
             self._show_node()
-            self.run_worker(partial(self._find_out, self._facts), exclusive=True, group="facts")
+            work: WorkType[None] = partial(self._find_out, self._facts)
+            self.run_worker(work, exclusive=True, group="facts")
         else:
             self._show_broken(str(tree))
         self._remember()
