@@ -165,7 +165,7 @@ class TreeScreen(BrowserScreen[int]):
 
     def action_instruction(self) -> None:
         """Show the whole instruction, or its start."""
-        self.query_one(TreeHead).toggle_class("-whole")
+        self.query_one(TreeHead).toggle_whole()
 
     def action_answer(self) -> None:
         """Go to the answer."""

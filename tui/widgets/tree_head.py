@@ -38,27 +38,39 @@ class TreeHead(Vertical):
             yield Static(id="text")
         yield Static(id="outcome")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._instruction, self._place = Text(), Text()
+
     def show(self, tree: SearchTree | None, facts: NodeFacts | None, place: Text) -> None:
         """Show a tree as far as it is known, and its place in the list."""
+        self._place, self._instruction, outcome = place, Text(), Text()
         self.border_title = Text("no tree", style=PALETTE["fault"])
-        self.border_subtitle = place
-        self.query_one("#text", Static).update(Text())
-        self.query_one("#outcome", Static).update(Text())
-        if tree is None:
-            return
-        title = Text(one_line(tree.prompt.id, _ID), style=PALETTE["head"])
-        self.border_title = title.append(f", {one_line(tree.strategy, 40)}", style="not bold")
-        instruction = safe_text(tree.prompt.messages[-1].content, limit=_SHOWN)
-        self.query_one("#text", Static).update(instruction)
-        self.query_one("#outcome", Static).update(outcome_text(tree, facts))
-        self.call_after_refresh(self._say_if_cut, place)
+        if tree is not None:
+            title = Text(one_line(tree.prompt.id, _ID), style=PALETTE["head"])
+            self.border_title = title.append(f", {one_line(tree.strategy, 40)}", style="not bold")
+            self._instruction = safe_text(tree.prompt.messages[-1].content, limit=_SHOWN)
+            outcome = outcome_text(tree, facts)
+        self.query_one("#text", Static).update(self._instruction)
+        self.query_one("#outcome", Static).update(outcome)
+        self._say_if_cut()
 
-    def _say_if_cut(self, place: Text) -> None:
-        box = self.query_one("#instruction", VerticalScroll)
-        hidden = box.virtual_size.height - box.size.height
-        folded = hidden > 0 and not self.has_class("-whole")
-        hint = f"i: {pluralize(hidden, 'line')} more  " if folded else ""
-        self.border_subtitle = Text(hint, style=PALETTE["note"]).append_text(place)
+    def toggle_whole(self) -> None:
+        """Show the whole instruction, or its start."""
+        self.toggle_class("-whole")
+        self._say_if_cut()
+
+    def on_resize(self) -> None:
+        """Count again the lines that are cut."""
+        self._say_if_cut()
+
+    def _say_if_cut(self) -> None:
+        """Name the key for the rest of an instruction that is cut."""
+        most = self.query_one("#instruction").styles.max_height
+        lines = self._instruction.wrap(self.app.console, max(self.content_size.width, 1))
+        hidden = len(lines) - int(most.value) if most and not self.has_class("-whole") else 0
+        hint = f"i: {pluralize(hidden, 'line')} more  " if hidden > 0 else ""
+        self.border_subtitle = Text(hint, style=PALETTE["note"]).append_text(self._place)
 
 
 def outcome_text(tree: SearchTree, facts: NodeFacts | None) -> Text:
