@@ -87,7 +87,9 @@ class PartsPane(NodePane):
     """The parts of a node, the first of them without a title."""
 
     DEFAULT_CSS = """
-    PartsPane { border: round $foreground 35%; border-title-color: $foreground; }
+    PartsPane {
+        border: round $foreground 35%; border-title-color: $foreground; scrollbar-gutter: stable;
+    }
     PartsPane:focus { border: round $accent; }
     """
 
