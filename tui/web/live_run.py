@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from spar.errors import UsageError
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
-from spar.export.page.run_page import facts_data
+from spar.export.page.run_page import facts_data, once
 from spar.export.page.tree_data import Json, bad_row_data, row_data, tree_data
 from spar.record.evaluation import EXAMPLES
 from spar.record.outcomes import Outcome, outcome_of
@@ -39,6 +39,8 @@ CHECK_SECONDS = 0.5
 """How often a file is checked that has been read."""
 STATUS_SECONDS = 1.0
 """How often the state of the run is read."""
+PAUSE_SECONDS = 0.002
+"""How long the thread that makes rows waits before it looks again whether an answer is being made."""
 SEARCH_SECONDS = 0.3
 """How long one answer of a search looks."""
 
@@ -52,6 +54,9 @@ class LiveRun:
         self._annotations = annotations_for(self.directory)
         self._lock = threading.Lock()
         self._searching = threading.Lock()
+        self._counting = threading.Lock()
+        self._readers = 0
+        """Trees and searches that are being answered."""
         self._throttle = Throttle()
         self._closed = threading.Event()
         self._generation = 0
@@ -63,7 +68,6 @@ class LiveRun:
 
     def rows(self, start: int, generation: str = "") -> Json:
         """The rows from `start` on, at most `ROWS`; from the first one if the page has another generation."""
-        self._throttle.note_read()
         with self._lock:
             current = f"{id(self):x}-{self._generation}"
             start = start if generation == current else 0
@@ -89,16 +93,17 @@ class LiveRun:
         UsageError
             There is no such row, or its line is not a tree.
         """
-        self._throttle.note_read()
         if not 0 <= number < len(self._index):
             raise UsageError(f"{self.path.name} has no tree {number}")
-        tree = self._index.tree(number)
-        annotations = Annotations(self._index.check, self._annotations.render)
-        return tree_data(tree, self._outcome(tree), number, annotations)
+        with self._reading():
+            tree = self._index.tree(number)
+            check = once(self._index.check)
+            outcome = outcome_of(tree, check, graded=self._index.graded(tree.prompt.id))
+            return tree_data(tree, outcome, number, Annotations(check, self._annotations.render))
 
     def search(self, text: str, start: int) -> Json:
         """The numbers of the rows with a text, after the first `start` that were found, as far as it has come."""
-        with self._searching:
+        with self._searching, self._reading():
             shown = Filter(text=text)
             self._index.order(shown)
             done = self._index.search(SEARCH_SECONDS)
@@ -153,6 +158,8 @@ class LiveRun:
                 if outcome is not None:
                     self._totals.add(outcome)
             self._throttle.yield_cpu()
+            while self._readers and not self._closed.wait(PAUSE_SECONDS):
+                pass  # a page waits for an answer
         return len(self._rows) > before
 
     def _reopen(self, problem: str) -> None:
@@ -170,6 +177,17 @@ class LiveRun:
 
     def _outcome(self, tree: SearchTree) -> Outcome:
         return outcome_of(tree, self._index.check, graded=self._index.graded(tree.prompt.id))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Let the thread that makes rows wait: only one thread runs Python at a time."""
+        with self._counting:
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._readers -= 1
 
     def _examples_stamp(self) -> tuple[int, int] | None:
         with suppress(OSError):

@@ -79,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "spar"
     sys_version = ""
     timeout = 60
+    wbufsize = 1 << 16
+    """Headers and body leave together: a small body alone would wait for the headers to be acknowledged."""
 
     def do_GET(self) -> None:
         """Answer, or refuse in one line."""

@@ -10,7 +10,7 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -154,26 +154,33 @@ class Grades:
         return grades
 
     def check(self, check: ConstraintCheck | None) -> ConstraintCheck:
-        """A verifier that knows the evaluation's verdicts on an answer for which `check` has none.
+        """A verifier that knows the evaluation's verdicts on an answer for which `check` has none."""
 
-        Identical responses of a tree are checked once: some verifiers take tens of milliseconds.
-        """
-        checked: dict[str, tuple[Finding, ...]] = {}
-        current: SearchTree | None = None
-
-        def findings(tree: SearchTree, node: Node) -> tuple[Finding, ...]:
-            nonlocal current
-            if tree is not current:
-                checked.clear()
-                current = tree
-            if node.response not in checked:
-                checked[node.response] = tuple(check(tree, node)) if check else ()
-            own = checked[node.response]
+        def findings(tree: SearchTree, node: Node) -> Sequence[Finding]:
+            own = check(tree, node) if check else ()
             if own or node.id != tree.selected:
                 return own
             return self.findings.get(tree.prompt.id, ())
 
-        return findings
+        return once(findings)
+
+
+def once(check: ConstraintCheck) -> ConstraintCheck:
+    """A verifier that checks identical responses of a tree once: some take tens of milliseconds."""
+    checked: dict[tuple[str, bool], Sequence[Finding]] = {}
+    current: SearchTree | None = None
+
+    def findings(tree: SearchTree, node: Node) -> Sequence[Finding]:
+        nonlocal current
+        if tree is not current:
+            checked.clear()
+            current = tree
+        key = node.response, node.id == tree.selected
+        if key not in checked:
+            checked[key] = check(tree, node)
+        return checked[key]
+
+    return findings
 
 
 def verdict_findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:

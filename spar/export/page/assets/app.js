@@ -6,6 +6,8 @@
 
 const state = {
   rows: [],
+  counts: {},
+  types: Object.create(null),
   totals: RUN.totals ?? null,
   shown: [],
   filter: "all",
@@ -95,7 +97,7 @@ async function route() {
   document.body.dataset.pane = "tree";
   if (state.number === number && treePane.tree && main.contains(treePane.element)) return treePane.choose(key);
   state.number = number;
-  update();
+  listPane.list.mark(number);
   listPane.list.reveal(number);
   let tree = null;
   try {
@@ -114,7 +116,7 @@ async function route() {
 function showDashboard() {
   if (state.number !== null) {
     state.number = null;
-    update();
+    listPane.list.mark(null);
   }
   if (document.body.dataset.pane === "tree") document.body.dataset.pane = "run";
   const drawn = JSON.stringify([state.totals, state.live, state.problem]);
@@ -134,8 +136,7 @@ function step(by) {
 
 function receive({ rows, from, totals, status, problem, isNew, facts }) {
   if (isNew) {
-    state.rows = [];
-    state.number = null;
+    Object.assign(state, { rows: [], counts: {}, types: Object.create(null), number: null });
     treePane.tree = null;
     numbers.clear();
   }
@@ -146,6 +147,7 @@ function receive({ rows, from, totals, status, problem, isNew, facts }) {
   for (const row of rows ?? []) {
     row.number = state.rows.length;
     state.rows.push(row);
+    countRow(state, row);
     if (row.error) continue;
     const earlier = numbers.get(row.id);
     if (earlier !== undefined && RUN.live) state.rows[earlier].replaced = true;

@@ -39,7 +39,13 @@ function judgeWrong(row) {
   return judge !== null && truth !== null && judge !== truth;
 }
 
-/** The numbers of the rows that the filters let through, in order. */
+/** Add a row to the numbers that stand beside the filters. */
+function countRow(state, row) {
+  for (const [name, , test] of FILTERS) if (test(row)) state.counts[name] = (state.counts[name] ?? 0) + 1;
+  for (const type of row.failing ?? []) state.types[type] = (state.types[type] ?? 0) + 1;
+}
+
+/** The rows that the filters let through, in order. */
 function shownRows(state) {
   const test = FILTERS.find(([name]) => name === state.filter)[2];
   const text = state.text.trim();
@@ -78,6 +84,16 @@ class VirtualList {
     this.#drawn.forEach((row) => row.remove());
     this.#drawn.clear();
     this.draw();
+  }
+
+  /** Mark the row whose tree is shown. */
+  mark(number) {
+    this.#current = number;
+    for (const [at, row] of this.#drawn) {
+      const isCurrent = this.#rows[at].number === number;
+      row.classList.toggle("current", isCurrent);
+      row.setAttribute("aria-selected", isCurrent ? "true" : "false");
+    }
   }
 
   /** Bring a row into sight. */
@@ -170,7 +186,7 @@ class ListPane {
 
   show(state, shown) {
     this.chips.replaceChildren(
-      ...FILTERS.map(([name, words, test], at) => [name, words, state.rows.filter(test).length, at]).flatMap(([name, words, n, at]) =>
+      ...FILTERS.map(([name, words]) => [name, words, state.counts[name] ?? 0]).flatMap(([name, words, n]) =>
         n || name === "all" || name === state.filter
           ? [
               el(
@@ -199,8 +215,7 @@ class ListPane {
   }
 
   #showTypes(state) {
-    const counts = new Map();
-    for (const row of state.rows) for (const type of row.failing ?? []) counts.set(type, (counts.get(type) ?? 0) + 1);
+    const counts = new Map(Object.entries(state.types));
     if (state.type && !counts.has(state.type)) counts.set(state.type, 0);
     const types = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
     this.type.hidden = !types.length;
