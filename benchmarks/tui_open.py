@@ -11,6 +11,7 @@ On a machine with other work, time and processor time differ.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -23,16 +24,27 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from textual import events
 
 from spar.manifest import Manifest
 from spar.store import MANIFEST, TREES
 from spar.types import Fault, Judgement, Message, Node, Prompt, SearchTree, Usage, best
-from tui.index.rows import Filter, Sort
+from tui.index.rows import Authority, Filter, Sort
 from tui.index.run_index import TreeIndex
 
 SHAPES = 400
 """Trees that differ; the others are these under other ids."""
 ID = "prompt-%08d"
+APP_KEYS = {
+    "down": ("j",),
+    "a page down": ("pagedown",),
+    "fixed, all": ("4", "1"),
+    "judge wrong, all": ("6", "1"),
+    "sort": ("s",),
+}
+"""What is done on the screen of a run, and the keys for it."""
 LIMITS = {
     "seconds to the first screen": 2.0,
     "ms for a screen of 50 random rows, busy": 100.0,
@@ -42,6 +54,9 @@ LIMITS = {
     "ms to filter solved": 100.0,
     "ms to filter faults": 100.0,
     "peak MB": 300.0,
+    "seconds to the first rows on the screen of the application": 1.0,
+    **{f"ms for a key: {name}, busy": 50.0 for name in APP_KEYS},
+    "peak MB of the application": 300.0,
 }
 """What must not be exceeded; the other figures are for information."""
 
@@ -51,18 +66,23 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--trees", type=int, default=100_000)
     made.add_argument("--json", action="store_true", help="print one line of JSON as well")
+    made.add_argument("--app", action="store_true", help=argparse.SUPPRESS)
     made.add_argument("--measure", nargs=2, metavar=("RUN", "STARTED"), help=argparse.SUPPRESS)
     args = made.parse_args()
     if args.measure:
-        print(json.dumps(measure(Path(args.measure[0]), float(args.measure[1]))))
+        run, started = Path(args.measure[0]), float(args.measure[1])
+        figures = asyncio.run(measure_app(run, started)) if args.app else measure(run, started)
+        print(json.dumps(figures))
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="spar-tui-open-") as directory:
         size = write_run(Path(directory), args.trees)
         print(f"{args.trees:,} trees, {size / 1e9:.2f} GB")
-        command = [sys.executable, __file__, "--measure", directory, str(time.time())]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    figures = json.loads(output)
+        figures: dict[str, float] = {}
+        for part in ([], ["--app"]):
+            command = [sys.executable, __file__, *part, "--measure", directory, str(time.time())]
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            figures |= json.loads(output)
     for name, figure in figures.items():
         limit = LIMITS.get(name)
         verdict = "" if limit is None else f"limit {limit:g}, {'ok' if figure < limit else 'NO'}"
@@ -135,7 +155,7 @@ def make_tree(rng: random.Random, words: list[str]) -> SearchTree:
 def measure(run: Path, started: float) -> dict[str, float]:
     """Open a run and use it as a user would, in a process that was started at `started`."""
     imported = time.time()
-    index = TreeIndex.open(run, truth=lambda tree: len(tree.nodes) % 2 == 0)
+    index = TreeIndex.open(run, Authority(lambda tree: len(tree.nodes) % 2 == 0))
     index.rows(index.order()[:50])
     figures = {
         "seconds to the first screen": time.time() - started,
@@ -163,6 +183,48 @@ def measure(run: Path, started: float) -> dict[str, float]:
     figures["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures["rows"] = float(len(index))
     return figures
+
+
+async def measure_app(run: Path, started: float) -> dict[str, float]:
+    """The same through the whole application, without a terminal: keys are pressed while the background pass runs."""
+    from tui.app import SparApp
+    from tui.inputs import Inputs
+    from tui.widgets.table import Table
+
+    app = SparApp(Inputs(paths=(run,), truth=lambda tree: len(tree.nodes) % 2 == 0))
+    figures: dict[str, float] = {}
+    async with app.run_test(size=(120, 40)):
+        while not app.screen.query(Table) or not app.screen.query_one(Table).count:
+            await asyncio.sleep(0.001)
+        await _drawn(app)
+        figures["seconds to the first rows on the screen of the application"] = (
+            time.time() - started
+        )
+        table, view = app.screen.query_one(Table), app.screen.view
+        for name, keys in APP_KEYS.items():
+            taken = []
+            for key in keys * (20 // len(keys)):
+                start, before = time.perf_counter(), (table.cursor, view.shown, view.sort)
+                app.post_message(events.Key(key, None))
+                while before == (table.cursor, view.shown, view.sort):
+                    await asyncio.sleep(0)
+                await _drawn(app)
+                taken.append(1e3 * (time.perf_counter() - start))
+                await asyncio.sleep(0.02)
+            figures[f"ms for a key: {name}, busy"] = sorted(taken)[len(taken) // 2]
+            figures[f"  slowest: {name}"] = max(taken)
+        figures["rows summarised by then"] = float(view.index.progress().summarised)
+    figures["peak MB of the application"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )
+    return figures
+
+
+async def _drawn(app: Any) -> None:
+    """Wait until the screen is drawn."""
+    drawn = asyncio.Event()
+    app.screen.call_after_refresh(drawn.set)
+    await drawn.wait()
 
 
 def _looks(index: TreeIndex) -> dict[str, Callable[[], object]]:

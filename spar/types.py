@@ -318,12 +318,17 @@ class SearchTree(Record):
     @property
     def usage_by_role(self) -> dict[Role, Usage]:
         """Cost of the whole tree by role, failed and cancelled attempts included."""
-        spent: dict[Role, Usage] = {role: self.cancelled_usage.get(role, Usage()) for role in ROLES}
+        spent = {role: _usage_values(self.cancelled_usage.get(role, Usage())) for role in ROLES}
         items: tuple[Node | Fault, ...] = (*self.nodes, *self.faults)
         for item in items:
-            spent["actor" if item.parent is None else "refiner"] += item.usage - item.judge_usage
-            spent["judge"] += item.judge_usage
-        return spent
+            role: Role = "actor" if item.parent is None else "refiner"
+            whole, judged = _usage_values(item.usage), _usage_values(item.judge_usage)
+            spent[role] = tuple(map(add, spent[role], map(sub, whole, judged)))
+            spent["judge"] = tuple(map(add, spent["judge"], judged))
+        return {
+            role: Usage(**dict(zip(_USAGE_FIELDS, values, strict=True)))
+            for role, values in spent.items()
+        }
 
     @property
     def usage(self) -> Usage:

@@ -134,7 +134,7 @@ def summarize_tree(
         score=answer.score,
         num_nodes=len(nodes),
         depth=max((node.depth for node in nodes), default=0),
-        tokens=outcome.usage.completion_tokens,
+        tokens=sum(usage.completion_tokens for usage in outcome.roles.values()),
         faults=len(tree.faults),
         seconds=tree.seconds,
         passed=answer.judge,

@@ -12,6 +12,7 @@ from typing import ClassVar, cast, get_args
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
@@ -22,7 +23,7 @@ from spar.view.text import one_line
 from tui.index.rows import Category, Filter, Sort, SortKey
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
-from tui.run_view import RunView
+from tui.run_view import COUNT_SECONDS, RunView
 from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.constraints import ConstraintScreen
@@ -38,6 +39,8 @@ from tui.widgets.line_list import LineList
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
+REST_SECONDS = 0.1
+"""How long the cursor rests on a tree before its story is read."""
 WORK_SECONDS = 0.5
 """How often a file is checked for appended lines."""
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
@@ -79,6 +82,10 @@ class TreesScreen(BrowserScreen[None]):
         self._worked = float("-inf")
         self._target: str | None = None
         """The prompt to move the cursor to once its line is found."""
+        self._counted = float("-inf")
+        """When the dashboard was updated."""
+        self._story: Timer | None = None
+        """Runs out when the cursor has rested for a while."""
         self._told: int | None = None
         """The tree that the line below the table is about."""
         self._reopen = reopen
@@ -123,6 +130,8 @@ class TreesScreen(BrowserScreen[None]):
         idle = self._work is None or self._work.is_finished
         if idle and time.monotonic() - self._worked > WORK_SECONDS:
             self.work()
+        if self.view.progress.done or time.monotonic() - self._counted > COUNT_SECONDS:
+            self._show_totals()
         self._update_status()
 
     def work(self) -> None:
@@ -138,7 +147,6 @@ class TreesScreen(BrowserScreen[None]):
         table.set_rows(len(self.view.numbers), self._cells)
         shown = self.view.shown.category
         self.query_one(Choices).set_content(kind_choices(self.view.counts, shown), shown)
-        self.query_one(Dashboard).set_content(self.view.run_progress())
         self._tell()
         self._update_status()
 
@@ -336,11 +344,21 @@ class TreesScreen(BrowserScreen[None]):
         if number is not None:
             self.go_to(number)
 
+    def _show_totals(self) -> None:
+        """Update the dashboard; while trees are read, their totals change all the time."""
+        self._counted = time.monotonic()
+        self.query_one(Dashboard).set_content(self.view.run_progress())
+
     def _tell(self) -> None:
         """Say below the table what the search of the tree under the cursor did."""
         if self._number != self._told:
             self._told = self._number
-            start_work(self, "story", self._show_story, self._number)
+            if self._story is not None:
+                self._story.stop()
+            self._story = self.set_timer(REST_SECONDS, self._start_story)
+
+    def _start_story(self) -> None:
+        start_work(self, "story", self._show_story, self._number)
 
     async def _show_story(self, number: int | None) -> None:
         story = "" if number is None else await asyncio.to_thread(self.view.story, number)

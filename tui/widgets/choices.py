@@ -75,7 +75,7 @@ class Choices(Static):
             )
             for line in self._lines()
         ]
-        self.update(Text("\n").join(lines))
+        self.update(Text("\n").join(lines), layout=len(lines) != self.size.height)
 
     def _lines(self) -> list[list[tuple[str, str]]]:
         """The choices, broken into lines."""

@@ -66,7 +66,9 @@ class Dashboard(Container):
         self._arrange()
 
     def set_content(self, content: Any) -> None:
-        """Show other numbers."""
+        """Show other numbers; does nothing if they are the same."""
+        if content == self._content:
+            return
         self._content = content
         self._draw()
 
@@ -82,8 +84,8 @@ class Dashboard(Container):
         if self._content is None:
             return
         width = max(self.size.width - 2, 1)
-        self.query_one("#folded", Static).update(self._folded(self._content, width))
+        self.query_one("#folded", Static).update(self._folded(self._content, width), layout=False)
         for number, text in enumerate(self._panes.values()):
             pane = self.query_one(f"#pane-{number}", Static)
             if pane.size.width:
-                pane.update(text(self._content, pane.size.width))
+                pane.update(text(self._content, pane.size.width), layout=False)
