@@ -1,10 +1,12 @@
-"""The README's pictures of `spar tui` and of a run as a page: `make screenshots` searches a few built-in prompts and draws them.
+"""The pictures of `spar tui` and of a run as a page in README and docs: `make screenshots` searches a few built-in prompts and draws them.
 
     python docs/screenshots.py --out docs/images
-    python docs/screenshots.py --loop runs/mine          the training screen as well, of a loop that is there
+    python docs/screenshots.py --loop runs/mine          the training screen of another loop than the stored one of the tests
+    python docs/screenshots.py --runs runs               of runs that are there, whose newest has a search worth showing
     python docs/screenshots.py --page runs/mine          the page of another run, and nothing else
 
-The runs are made in a temporary folder. The page is drawn by the distribution's Chromium; without one its pictures stay as they are.
+The runs are made in a temporary folder, with the embedded model. The page is drawn by the distribution's Chromium; without one its
+pictures stay as they are.
 """
 
 from __future__ import annotations
@@ -18,14 +20,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from textual.pilot import Pilot
 
 from spar.cli.run_tui import make_inputs
 from tui.app import SparApp
 
-SIZE = (110, 32)
-WAIT_SECONDS = 2.0
-"""Long enough for a small run to be read."""
+SIZE = (120, 40)
+WAIT_SECONDS, PAUSE_SECONDS = 1.0, 0.1
+"""How long nothing goes on before a picture is drawn, and how often that is looked at."""
+LOOP = Path(__file__).parents[1] / "tests/compat/data/runs/train-39e2db12"
 RUNS = (("greedy", "1"), ("bfs", "15"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGE_SIZE = {"width": 1280, "height": 800}
@@ -37,35 +43,42 @@ PAGES: dict[str, tuple[str, ...]] = {
 SHOTS: dict[str, tuple[str, ...]] = {
     "runs": (),
     "trees": ("enter",),
-    "tree": ("enter", "1", "G", "n", "enter", "a"),
-    "compare": ("space", "j", "space", "C"),
+    "tree": ("enter", "4", "s", "s", "s", "s", "enter", "a"),
+    "compare": ("j", "space", "home", "space", "C"),
 }
-"""Picture to the keys that lead to it from the list of runs."""
+"""Picture to the keys that lead to it from the list of runs, the newest of which is first. The tree is the largest of those
+that the search fixed."""
 
 
 def main() -> None:
     """Make the runs and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--loop", type=Path, help="a training loop to draw as well")
+    parser.add_argument("--loop", type=Path, default=LOOP, help="a training loop to draw")
+    parser.add_argument("--runs", type=Path, help="runs to draw in place of new ones")
     parser.add_argument("--page", type=Path, help="a run to draw as a page, and nothing else")
     given = parser.parse_args()
     if given.page is not None:
         _draw_page(given.page, given.out)
         return
-    out, loop = given.out.resolve(), given.loop.resolve() if given.loop else None
+    out, loop = given.out.resolve(), given.loop.resolve()
+    runs = given.runs.resolve() if given.runs else None
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for strategy, budget in RUNS:
-            _decode(strategy, budget)
+        if runs is not None:
+            Path("runs").symlink_to(runs)
+        else:
+            for strategy, budget in RUNS:
+                _decode(strategy, budget)
+            shutil.copytree(loop, "runs/loop", ignore=shutil.ignore_patterns("run.lock"))
         for name, keys in SHOTS.items():
             asyncio.run(_draw(Path("runs"), keys, out / f"{name}.svg"))
-        strategy, budget = RUNS[-1]
-        _draw_page(Path("runs", f"{strategy}-{budget}"), out)
-        if loop is not None:
-            Path("loop").symlink_to(loop)
-            asyncio.run(_draw(Path("loop"), (), out / "training.svg"))
+        if runs is None:
+            strategy, budget = RUNS[-1]
+            _draw_page(Path("runs", f"{strategy}-{budget}"), out)
+        Path("loop").symlink_to(loop)
+        asyncio.run(_draw(Path("loop"), (), out / "training.svg"))
 
 
 def _decode(strategy: str, budget: str) -> None:
@@ -76,12 +89,12 @@ def _decode(strategy: str, budget: str) -> None:
 
 
 async def _draw(path: Path, keys: Sequence[str], picture: Path) -> None:
-    app = SparApp(make_inputs((path,)))
+    app = SparApp(replace(make_inputs((path,)), state_file=None))
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(WAIT_SECONDS)
+        await _settle(pilot)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause(WAIT_SECONDS / 2)
+            await _settle(pilot)
         picture.write_text(without_remote_fonts(app.export_screenshot(title="spar tui")))
 
 
@@ -107,6 +120,15 @@ def _draw_page(run: Path, out: Path) -> None:
             page.wait_for_selector(".drawing" if clicks else ".dashboard .big")
             page.screenshot(path=out / f"{name}.png")
         opened.close()
+
+
+async def _settle(pilot: Pilot[None]) -> None:
+    """Wait until no work of the screen goes on."""
+    quiet = 0.0
+    while quiet < WAIT_SECONDS:
+        await pilot.pause(PAUSE_SECONDS)
+        working = any(not worker.is_finished for worker in pilot.app.workers)
+        quiet = 0.0 if working else quiet + PAUSE_SECONDS
 
 
 def without_remote_fonts(svg: str) -> str:

@@ -81,10 +81,14 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
 
 def stages_of(loop: Path) -> tuple[StageProgress, ...]:
     """The stages of a training loop, as `spar train status` has them; none for another folder."""
-    from spar.train_runner import read_state
+    from spar.store import LOCK
+    from spar.train.status import read_loop
+    from tui.index.run_summary import is_locked
 
     with suppress(UsageError):
-        return tuple(stage.summary for stage in read_state(loop).stages)
+        # The check takes no lock for itself: a loop that starts meanwhile must not find one.
+        state = read_loop(loop, running=is_locked(loop / LOCK))
+        return tuple(stage.summary for stage in state.stages)
     return ()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spar.cli import run_tui
-from spar.cli.run_tui import WEB_DRIVER, demo, make_inputs
+from spar.cli.run_tui import WEB_DRIVER, demo, make_inputs, stages_of
 from spar.cli.run_tui import run as run_browser
 from spar.config import DecodeConfig
 from spar.errors import RunStopped, UsageError
@@ -77,6 +77,16 @@ def test_truth(tmp_path: Path) -> None:
     unanswered = with_meta.model_copy(update={"selected": None})
     rows = [summarize_tree(each, check=check) for each in (with_meta, tree, unanswered)]
     assert [row.truth for row in rows] == [True, None, None]
+
+
+def test_the_stages_of_a_loop(tmp_path: Path) -> None:
+    """As `spar train status` has them, without a change to the loop's lock; none of another folder."""
+    stored = Path(__file__).parents[1] / "compat/data/runs/train-39e2db12"
+    before = (stored / "run.lock").read_bytes()
+    stages = stages_of(stored)
+    assert {stage.state for stage in stages} == {"done"} and stages[-1].name == "eval"
+    assert (stored / "run.lock").read_bytes() == before
+    assert stages_of(tmp_path) == ()
 
 
 def test_annotations(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ class TrainingScreen(BrowserScreen[None]):
         """The example whose sections are shown."""
         self._sections: list[Section] = []
         self._reading: Worker[None] | None = None
+        self._has_read = False
+        """Whether the status was read before."""
 
     def compose(self) -> ComposeResult:
         """Scores, losses, the list, the example."""
@@ -225,7 +227,10 @@ class TrainingScreen(BrowserScreen[None]):
     async def _read_status(self) -> None:
         """Read the status, then find the examples."""
         view = self.view
-        status = await asyncio.to_thread(read_status, view.path, self.inputs.stages_of)
+        # The stages take longest at first, so the rest is shown without them.
+        stages_of = self.inputs.stages_of if self._has_read else None
+        status = await asyncio.to_thread(read_status, view.path, stages_of)
+        self._has_read = True
         changed = status != view.status
         opened = view.update_status(status)
         if changed:
