@@ -156,13 +156,15 @@ def test_on_a_phone(visit: Callable[..., Visit], story: str) -> None:
 
 
 def test_print_has_the_path(visit: Callable[..., Visit], story: str) -> None:
-    """A printed tree has every node on the path to the answer."""
-    page = visit().open(f"{story}#fixed")
+    """A printed tree has every node on the path to the answer, in dark ink also where the screen is dark."""
+    page = visit(color_scheme="dark").open(f"{story}#fixed")
     page.wait_for_selector(".drawing")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     heads = page.locator(".printed .node h2").all_inner_texts()
     assert heads == ["#0 a draft", "#1 refinement of #0"]
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 30, 35)"
+    assert page.evaluate(_LOW_CONTRAST) == []
     assert not page.locator(".list").is_visible()
 
 
