@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COSTS = ("nodes", "calls", "tokens", "seconds")
 """Fields of a row, one panel each."""
 _MARKS = "osD^vP*X"
+_COLOURS = 10
+"""Colours of matplotlib's cycle; strategies beyond them are dashed."""
+_LEGEND_COLUMNS = 4
 
 
 def plot(path: Path, title: str, rows: Sequence[Row], unit: str = "") -> None:
@@ -30,16 +33,25 @@ def plot(path: Path, title: str, rows: Sequence[Row], unit: str = "") -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7.5), dpi=120)
+    strategies = len({row.strategy for row in rows})
+    legend_rows = -(-strategies // _LEGEND_COLUMNS)
+    figure = Figure(figsize=(10, 7.5 + 0.2 * legend_rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, sharey=True).ravel()
     for cost, panel in zip(COSTS, axes, strict=True):
         _draw(panel, cost, rows, unit)
     axes[0].set_ylabel(_axis(rows[0].metric, unit))
     axes[2].set_ylabel(_axis(rows[0].metric, unit))
-    axes[0].legend(fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=_LEGEND_COLUMNS,
+        fontsize=8,
+        frameon=False,
+    )
     figure.suptitle(literal_text(title), fontsize=11)
-    figure.tight_layout()
     figure.savefig(path)
 
 
@@ -58,10 +70,11 @@ def _draw(panel: Axes, cost: str, rows: Sequence[Row], unit: str) -> None:
             [scale * row.value for row in line],
             yerr=[scale * (row.stderr or 0.0) for row in line],
             marker=_MARKS[mark % len(_MARKS)],
+            linestyle="-" if mark < _COLOURS else "--",
             markersize=4,
             linewidth=1,
             capsize=2,
-            label=strategy,
+            label=literal_text(strategy),
         )
     if all(getattr(row, cost) > 0 for row in rows):
         panel.set_xscale("log", base=2 if cost == "nodes" else 10)
