@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from spar.errors import MissingExtra, RunStopped, UsageError
 
 if TYPE_CHECKING:
     from spar.record.stage_progress import StageProgress
-    from tui.inputs import Inputs
+    from tui.inputs import Inputs, PairedChange
 
 DEFAULT = Path("runs")
 DEMO = ("--strategy", "bfs", "--budget", "7", "--limit", "24")
@@ -74,6 +75,7 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
         annotations_for=annotations_for,
         demo=demo,
         stages_of=stages_of,
+        paired_test=paired_test,
         state_file=default_path(),
         resume=not paths,
     )
@@ -90,6 +92,32 @@ def stages_of(loop: Path) -> tuple[StageProgress, ...]:
         state = read_loop(loop, running=is_locked(loop / LOCK))
         return tuple(stage.summary for stage in state.stages)
     return ()
+
+
+def paired_test(passes: Sequence[tuple[bool, bool]]) -> PairedChange:
+    """The difference with its interval and McNemar's test, by the functions of `spar eval compare`."""
+    from spar.eval.compare import mcnemar
+    from spar.eval.statistics import differences
+    from spar.record.evaluation import Example, Scored
+    from tui.inputs import PairedChange
+
+    sides = [
+        Scored(
+            examples=tuple(
+                Example(
+                    id=str(number),
+                    response=None,
+                    passed=pair[side],
+                    scores={"pass": (pair[side], 1)},
+                )
+                for number, pair in enumerate(passes)
+            )
+        )
+        for side in (0, 1)
+    ]
+    change = differences(*sides)["pass"]
+    gained, lost = passes.count((False, True)), passes.count((True, False))
+    return PairedChange(change.value, change.low, change.high, mcnemar(gained, lost))
 
 
 async def demo(directory: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from spar.cli.run_tui import paired_test
+from spar.eval.compare import mcnemar
 from spar.types import Node, SearchTree
 from tests.hostile import EVERYTHING, hostile_text, hostile_tree
 from tests.tui.driving import browser, cursor, is_idle, screen_text, until
@@ -19,17 +21,25 @@ from tests.tui.test_keys import Press, Seen, copied, is_screen, press_all, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
 from tui.app import SparApp
-from tui.compare.comparison import OUTCOMES, PAIR_FILTERS, Comparison, Outcome, PairFilter, count_of
+from tui.compare.comparison import (
+    OUTCOMES,
+    PAIR_FILTERS,
+    Comparison,
+    Outcome,
+    OutcomeCounts,
+    PairFilter,
+    count_of,
+)
 from tui.compare.pair import pair_sections, pair_title
 from tui.index.columns import Columns
 from tui.index.rows import Authority, GroundTruth
 from tui.index.run_index import TreeIndex
-from tui.inputs import Inputs
+from tui.inputs import Inputs, PairedChange
 from tui.screens.compare import CompareScreen
 from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
-from tui.tables.comparison import counts_text, pair_cells
+from tui.tables.comparison import change_text, counts_text, pair_cells
 from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
@@ -90,10 +100,10 @@ def test_judged_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "positions"),
-    [("all", [0, 1, 2, 3]), ("flips", [1, 2]), ("left", [1]), ("right", [2]), ("both", [0])],
+    [("all", [1, 2, 0, 3]), ("flips", [1, 2]), ("left", [1]), ("right", [2]), ("both", [0])],
 )
 def test_order(tmp_path: Path, kind: PairFilter, positions: list[int]) -> None:
-    """Positions are in the order of the left run."""
+    """Positions are in the order of the left run, of all prompts those that flipped first."""
     left = write_run(tmp_path / "a", [answered(n, "x", yes) for n, yes in enumerate([5, 5, 0, 1])])
     right = write_run(tmp_path / "b", [answered(n, "x", yes) for n, yes in enumerate([5, 0, 5, 1])])
     assert list(opened(left, right).order(kind)) == positions
@@ -222,6 +232,26 @@ def test_many_prompts_are_compared_without_holding_trees(
     assert isinstance(comparison.left._columns, Columns)
 
 
+def test_the_change_is_that_of_spar_eval_compare() -> None:
+    """The difference of the shares with its paired interval, and McNemar's exact p of the flips."""
+    change = paired_test([(True, True)] * 10 + [(False, True)] * 9 + [(True, False)])
+    assert change.value == pytest.approx(0.4)
+    assert change.p == pytest.approx(mcnemar(9, 1))
+    assert change.low is not None and change.high is not None
+    assert 0 < change.low < 0.4 < change.high
+
+
+def test_few_shared_prompts_are_warned_about() -> None:
+    """Once both runs are read; many are not, and without a test there is no difference."""
+    change = PairedChange(0.4, 0.1, 0.7, 0.0215)
+    few, many = OutcomeCounts(shared=1, done=True), OutcomeCounts(shared=200, done=True)
+    said = "B - A  +40.0 points (95 % interval +10.0 to +70.0), McNemar p = 0.021"
+    assert change_text(change, few).plain == f"{said}  ! only 1 prompt in both"
+    assert change_text(change, many).plain == said
+    assert change_text(None, few).plain == "! only 1 prompt in both"
+    assert change_text(None, OutcomeCounts(shared=1)).plain == ""
+
+
 def test_pair_sections() -> None:
     """The diff comes first, then each side's answer and tree."""
     left, right = answered(0, "Two cats sat.", 0), answered(0, "Two dogs sat.", 5)
@@ -330,7 +360,7 @@ COMPARE = (
     Press("n", at(1)),
     Press("N", at(1), first=["n"]),
     Press("f", kind_is("flips", [1, 2, 5, 7])),
-    Press("1", kind_is("all", list(range(8)))),
+    Press("1", kind_is("all", [1, 2, 5, 7, 0, 3, 4, 6])),
     Press("2", kind_is("flips", [1, 2, 5, 7])),
     Press("3", kind_is("left", [1, 7])),
     Press("4", kind_is("right", [2, 5])),
@@ -364,8 +394,8 @@ PAIR = (
     Press("right_square_bracket", pair_is(1)),
     Press("tab", focus_is("#left")),
     Press("shift+tab", focus_is("#change")),
-    Press("y", copied("The a of 0 sat."), first=["left_square_bracket"]),
-    Press("Y", copied("The b of 0 sat.")),
+    Press("y", copied("The a of 1 sat."), first=["left_square_bracket"]),
+    Press("Y", copied("The b of 1 sat.")),
     Press("a", is_screen(TreeScreen)),
     Press("b", is_screen(TreeScreen), first=["escape"]),
     Press("escape", is_screen(CompareScreen), first=["escape"]),
@@ -405,7 +435,7 @@ async def test_the_cursor_stays_on_its_prompt(runs: Path) -> None:
     """Through a filter and back from a pair."""
     async with browser(runs) as (app, pilot):
         screen = await open_compare(app, pilot)
-        await pilot.press("j", "j", "f")
+        await pilot.press("j", "f")
         await until(pilot, lambda: screen.positions[cursor(app)] == 2)
         await pilot.press("enter")
         await until(pilot, is_pair(app))
@@ -442,7 +472,7 @@ async def test_both_answers_are_on_the_screen(runs: Path, size: tuple[int, int])
     """Panes are next to each other, or stacked on a narrow screen; both have the diff."""
     async with browser(runs, size=size) as (app, pilot):
         await open_compare(app, pilot)
-        await pilot.press("n", "enter")
+        await pilot.press("enter")
         await until(pilot, is_pair(app))
         shown = screen_text(app)
         lines = shown.splitlines()
@@ -463,7 +493,7 @@ async def test_a_run_that_cannot_be_read(runs: Path) -> None:
         await pilot.press("enter", "a", "f", "n")
         (runs / "b").rename(runs / "gone")
         await pilot.press("R", "1")
-        await until(pilot, lambda: list(screen.positions) == list(range(8)))
+        await until(pilot, lambda: list(screen.positions) == [1, 2, 5, 7, 0, 3, 4, 6])
 
 
 async def test_a_tree_that_ends_appears(runs: Path) -> None:

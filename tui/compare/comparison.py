@@ -131,7 +131,12 @@ class Comparison:
         )
 
     def order(self, kind: PairFilter = "all") -> array[int]:
-        """Positions of the prompts that match a filter."""
+        """Positions of the prompts that match a filter; of all prompts, those that flipped come first."""
+        if kind == "all":
+            return self._matches("flips") + self._matches("rest")
+        return self._matches(kind)
+
+    def _matches(self, kind: PairFilter | Literal["rest"]) -> array[int]:
         positions = range(len(self._outcomes))
         return array("q", compress(positions, self._outcomes.translate(_TABLES[kind])))
 
@@ -140,6 +145,10 @@ class Comparison:
         flips = set(self.order("flips"))
         ahead = range(line + step, len(positions) if step > 0 else -1, step)
         return next((at for at in ahead if positions[at] in flips), None)
+
+    def passes(self) -> list[tuple[bool, bool]]:
+        """Whether the left and the right run pass, for each prompt with a known outcome."""
+        return [_PASSES[outcome] for outcome in self._outcomes if outcome in _PASSES]
 
     def pair(self, position: int) -> PromptPair:
         """The prompt at a position."""
@@ -253,14 +262,21 @@ _ALL_MARKS = [(a, b) for a in range(_MARKS) for b in range(_MARKS)]
 _OUTCOMES = bytes(_outcome(a, b) for a, b in _ALL_MARKS)
 _BY_TRUTH = bytes(_by_truth(a, b) for a, b in _ALL_MARKS)
 
-_FILTER_OUTCOMES: Mapping[PairFilter, tuple[Outcome, ...]] = {
+_PASSES: Mapping[int, tuple[bool, bool]] = {
+    OUTCOMES.index("both"): (True, True),
+    OUTCOMES.index("left"): (True, False),
+    OUTCOMES.index("right"): (False, True),
+    OUTCOMES.index("neither"): (False, False),
+}
+_FILTER_OUTCOMES: Mapping[PairFilter | Literal["rest"], tuple[Outcome, ...]] = {
     "all": OUTCOMES,
     "flips": ("left", "right"),
+    "rest": ("unread", "unknown", "both", "neither"),
 }
 _TABLES = {
     kind: bytes(
         at < len(OUTCOMES) and OUTCOMES[at] in _FILTER_OUTCOMES.get(kind, (kind,))
         for at in range(256)
     )
-    for kind in PAIR_FILTERS
+    for kind in (*PAIR_FILTERS, "rest")
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from array import array
 from collections.abc import Mapping
@@ -17,13 +18,14 @@ from textual.worker import Worker
 from spar.errors import UsageError
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.compare.comparison import PAIR_FILTERS, Comparison, PairFilter, count_of
-from tui.inputs import Inputs
+from tui.compare.comparison import PAIR_FILTERS, Comparison, OutcomeCounts, PairFilter, count_of
+from tui.inputs import Inputs, PairedChange
 from tui.run_view import SLICE_SECONDS, RunView
+from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.screens.pair import PairScreen, Sides
-from tui.tables.comparison import COLUMNS, FILTER_NAMES, counts_text, pair_cells
+from tui.tables.comparison import COLUMNS, FILTER_NAMES, change_text, counts_text, pair_cells
 from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
@@ -55,7 +57,7 @@ class CompareScreen(BrowserScreen[None]):
         Binding("escape,h,left", "back", "Back", key_display="esc"),
     ]
     CSS = """
-    CompareScreen #names { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    CompareScreen #names { height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, inputs: Inputs, left: Path, right: Path) -> None:
@@ -68,6 +70,8 @@ class CompareScreen(BrowserScreen[None]):
         self.positions: array[int] = array("q")
         """Positions of the shown prompts, in order."""
         self._problem = ""
+        self._change: PairedChange | None = None
+        """The difference of the two, as of the last complete count."""
         self._work: Worker[None] | None = None
         self._worked = float("-inf")
 
@@ -95,8 +99,11 @@ class CompareScreen(BrowserScreen[None]):
         if comparison is None:
             return
         if comparison.is_stale():
+            before, table = self._position, self.query_one(Table)
             comparison.update()
             self._show()
+            if table.cursor and before in self.positions:  # flips come first as they become known
+                table.cursor = self.positions.index(before)
         idle = self._work is None or self._work.is_finished
         if idle and time.monotonic() - self._worked > WORK_SECONDS:
             self._worked = time.monotonic()
@@ -201,7 +208,15 @@ class CompareScreen(BrowserScreen[None]):
                 for kind in PAIR_FILTERS
             ]
             self.query_one(Choices).set_content(choices, self.kind)
+            if comparison.outcome_counts.done:
+                start_work(self, "test", self._test, comparison)
         self._update_status()
+
+    async def _test(self, comparison: Comparison) -> None:
+        """Compute the difference in a thread: it takes a while with many prompts."""
+        passes, test = comparison.passes(), self.inputs.paired_test
+        self._change = await asyncio.to_thread(test, passes) if test and passes else None
+        self.query_one("#names", Static).update(self._names())
 
     def _cells(self, line: int) -> Mapping[str, Text]:
         if self.comparison is None:
@@ -227,7 +242,8 @@ class CompareScreen(BrowserScreen[None]):
     def _names(self) -> Text:
         text = Text("A  ", style=PALETTE["head"]).append(self._run_name(self.paths[0]))
         text.append("\nB  ", style=PALETTE["head"]).append(self._run_name(self.paths[1]))
-        return text
+        counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
+        return text.append("\n").append_text(change_text(self._change, counts))
 
     def _run_name(self, path: Path) -> str:
         return one_line(run_name(path, self.inputs.paths), 200)

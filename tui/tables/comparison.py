@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from rich.text import Text
 
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
+from spar.view.text import one_line, pluralize
 from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair
 from tui.index.rows import TreeRow
+from tui.inputs import PairedChange
 from tui.widgets.table import Column
 
 # fmt: off
@@ -25,6 +26,8 @@ COLUMNS = (
 )
 # fmt: on
 _TITLE = 300
+FEW_PROMPTS = 20
+"""Fewer shared prompts than these are warned about: a few flips decide everything."""
 WORDS: Mapping[Outcome, tuple[str, str]] = {
     "unread": ("…", "note"),
     "unknown": ("?", "note"),
@@ -86,6 +89,21 @@ def counts_text(counts: OutcomeCounts) -> Text:
     if not counts.done:
         line.append(f"; {counts.outcomes['unread']:,} not read yet", style=PALETTE["note"])
     return line
+
+
+def change_text(change: PairedChange | None, counts: OutcomeCounts) -> Text:
+    """How much more often B passes, whether chance explains it, and a warning where few prompts are shared."""
+    text = Text()
+    if change is not None:
+        text.append("B - A  ", style=PALETTE["head"]).append(f"{100 * change.value:+.1f} points")
+        if change.low is not None and change.high is not None:
+            interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+            text.append(f" (95 % interval {interval})")
+        text.append(f", McNemar p = {change.p:.2g}")
+    if counts.done and counts.shared < FEW_PROMPTS:
+        text.append("  " if text else "")
+        text.append(f"! only {pluralize(counts.shared, 'prompt')} in both", style=PALETTE["fault"])
+    return text
 
 
 def _basis(counts: OutcomeCounts) -> str:
