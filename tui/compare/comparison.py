@@ -271,12 +271,13 @@ _PASSES: Mapping[int, tuple[bool, bool]] = {
 _FILTER_OUTCOMES: Mapping[PairFilter | Literal["rest"], tuple[Outcome, ...]] = {
     "all": OUTCOMES,
     "flips": ("left", "right"),
+    "left": ("left",),
+    "right": ("right",),
+    "both": ("both",),
+    "neither": ("neither",),
     "rest": ("unread", "unknown", "both", "neither"),
 }
 _TABLES = {
-    kind: bytes(
-        at < len(OUTCOMES) and OUTCOMES[at] in _FILTER_OUTCOMES.get(kind, (kind,))
-        for at in range(256)
-    )
-    for kind in (*PAIR_FILTERS, "rest")
+    kind: bytes(at < len(OUTCOMES) and OUTCOMES[at] in outcomes for at in range(256))
+    for kind, outcomes in _FILTER_OUTCOMES.items()
 }

@@ -102,7 +102,9 @@ class CompareScreen(BrowserScreen[None]):
             before, table = self._position, self.query_one(Table)
             comparison.update()
             self._show()
-            if table.cursor and before in self.positions:  # flips come first as they become known
+            if (
+                table.cursor and before is not None and before in self.positions
+            ):  # flips come first as they become known
                 table.cursor = self.positions.index(before)
         idle = self._work is None or self._work.is_finished
         if idle and time.monotonic() - self._worked > WORK_SECONDS:
