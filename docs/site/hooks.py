@@ -18,7 +18,7 @@ import spar
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "reports", "examples")
-SUFFIXES = {".md", ".svg", ".png", ".css", ".js", ".csv", ".json", ".jsonl"}
+SUFFIXES = {".md", ".svg", ".png", ".css", ".js", ".csv", ".json", ".jsonl", ".yaml"}
 
 API = {
     "functions": (

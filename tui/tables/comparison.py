@@ -17,9 +17,9 @@ from tui.widgets.table import Column
 COLUMNS = (
     Column("number", "#", 6, right=True),
     Column("prompt", "prompt", 0),
-    Column("left", "A", 8),
+    Column("left", "A", 9),
     Column("left_score", "score", 5, right=True),
-    Column("right", "B", 8),
+    Column("right", "B", 9),
     Column("right_score", "score", 5, right=True),
     Column("outcome", "passes", 8),
     Column("by", "by", 7, from_width=100),
