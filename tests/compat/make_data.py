@@ -158,7 +158,7 @@ def golden(directories: Mapping[str, str]) -> None:
     evaluations = [f"runs/{directories[f'eval-{name}']}" for name in ("greedy", "embedded")]
     Path("golden/compare.json").write_text(spar(*commands.COMPARE, *evaluations))
     run = f"runs/{directories[commands.EXPORTED]}"
-    for form in ("markdown", "svg", "dot", "json"):
+    for form in ("svg", "dot", "json"):
         spar("export", run, "--id", "chat/1", "--format", form, "--out", f"golden/tree.{form}")
     for rows in ("trees", "nodes", "faults"):
         spar("export", run, "--format", "csv", "--rows", rows, "--out", f"golden/{rows}.csv")

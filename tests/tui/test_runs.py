@@ -81,7 +81,7 @@ def test_a_run_with_a_judge_and_costs(tmp_path: Path) -> None:
     assert (run.before, run.truth, run.error, run.calls) == (0.25, 0.5, 0.1, 20)
     assert (run.judge, run.prompts, run.tokens_each, run.budget) == ("votes", "Say hi.", 225, 15)
     greedy = read(make(tmp_path / "b", {**TOTALS, **more, "nodes": 4}))
-    assert (greedy.before, greedy.truth, greedy.budget) == (None, 0.5, None)
+    assert (greedy.before, greedy.truth, greedy.single) == (None, 0.5, True)
 
 
 def test_the_starts_of_a_run(tmp_path: Path) -> None:

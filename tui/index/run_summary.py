@@ -55,6 +55,8 @@ class RunSummary:
     parent: Path | None = None
     """The run that this is a stage of: the nearest one above it."""
     strategy: str = ""
+    single: bool = False
+    """Whether every tree has one response, so that the budget says nothing of it."""
     budget: int | None = None
     """Responses a prompt; None where each got one, as greedy decoding gives."""
     models: tuple[tuple[str, str], ...] = ()
@@ -134,7 +136,8 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         reason,
         parent,
         strategy=_string(config.get("strategy")),
-        budget=None if is_single else _integer(config.get("budget")),
+        single=is_single,
+        budget=_integer(config.get("budget")),
         models=tuple(manifest.models.items()),
         trees=_integer(totals.get("trees")),
         expected=_num_prompts(config, totals, starts),

@@ -181,7 +181,8 @@ def _reasons(run: RunSummary) -> Iterator[str]:
 
 def _strategy(run: RunSummary) -> str:
     name = run.strategy or (run.kind if run.kind == "training" else "")
-    return f"{name} {run.budget}" if name and run.budget and run.budget > 1 else name
+    shows_budget = name and not run.single and run.budget and run.budget > 1
+    return f"{name} {run.budget}" if shows_budget else name
 
 
 def _models(run: RunSummary) -> str:
