@@ -55,10 +55,10 @@ class RunSummary:
     parent: Path | None = None
     """The run that this is a stage of: the nearest one above it."""
     strategy: str = ""
-    single: bool = False
-    """Whether every tree has one response, so that the budget says nothing of it."""
     budget: int | None = None
-    """Responses a prompt; None where each got one, as greedy decoding gives."""
+    """Most responses a prompt."""
+    single: bool = False
+    """Whether each prompt got one, as greedy decoding gives, so that the budget says nothing."""
     models: tuple[tuple[str, str], ...] = ()
     """Role and model."""
     trees: int | None = None
