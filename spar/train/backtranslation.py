@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from spar.config import Settings, setting
 from spar.train.settings import SftSettings, trainer_fields
-from spar.train.stage_spec import StageSpec
+from spar.train.stage_spec import FolderSpec
 
 
 class BacktranslationSettings(Settings):
@@ -38,20 +38,15 @@ class BacktranslationSettings(Settings):
         return trainer_fields(SftSettings, settings)
 
 
-class TextsSpec(StageSpec):
+class TextsSpec(FolderSpec):
     """Write the unlabelled texts as prompts of the backward model, and the seed conversations both ways round."""
 
     kind: Literal["texts"] = "texts"
-    out: str
     texts: str
     num_texts: int
     seeds: str
     num_seeds: int
     """These as in `BacktranslationSettings`."""
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:

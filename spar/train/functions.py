@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from spar.config import Settings, setting
-from spar.train.stage_spec import StageSpec
+from spar.train.stage_spec import FolderSpec
 
 
 class FunctionSettings(Settings):
@@ -43,11 +43,10 @@ class FunctionSettings(Settings):
     """Queries that are joined with each instruction (source: 16)."""
 
 
-class CheckSpec(StageSpec):
+class CheckSpec(FolderSpec):
     """Check functions and test cases against each other in the sandbox."""
 
     kind: Literal["check"] = "check"
-    out: str
     source: str
     """Run directory of the replies."""
     min_accuracy: float
@@ -57,10 +56,6 @@ class CheckSpec(StageSpec):
     """These as in `FunctionSettings`."""
     permitted: bool = setting(False, omit_default=True)
     """Whether the functions are a program's of spar, which need no permission to run."""
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -77,11 +72,10 @@ class CheckSpec(StageSpec):
         return self.folder / "check.json"
 
 
-class JoinSpec(StageSpec):
+class JoinSpec(FolderSpec):
     """Join queries with the instructions whose functions were described as what they ask for."""
 
     kind: Literal["join"] = "join"
-    out: str
     functions: str
     """File of the instructions with their functions."""
     compare: str
@@ -91,10 +85,6 @@ class JoinSpec(StageSpec):
     queries: int
     """As in `FunctionSettings`."""
     seed: int
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from spar.config import Settings
-from spar.train.stage_spec import StageSpec
+from spar.train.stage_spec import FolderSpec
 
 
 class HarderSettings(Settings):
@@ -26,11 +26,10 @@ class HarderSettings(Settings):
     """Most of the next iteration's prompts that are harder versions of easy ones; the others are new."""
 
 
-class HarderSpec(StageSpec):
+class HarderSpec(FolderSpec):
     """Make harder versions of the easy prompts of the iteration before."""
 
     kind: Literal["harder"] = "harder"
-    out: str
     source: str
     """Run directory of the judged drafts of the iteration before."""
     name: str
@@ -39,10 +38,6 @@ class HarderSpec(StageSpec):
     most: int
     """The most prompts."""
     seed: int
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:

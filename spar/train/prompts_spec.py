@@ -9,22 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spar.record.checkable import HOLDOUT, PROMPTS, REPORT, WITNESSES
-from spar.train.stage_spec import StageSpec
+from spar.train.stage_spec import FolderSpec
 
 
-class PromptsSpec(StageSpec):
+class PromptsSpec(FolderSpec):
     """Make prompts whose constraints programs can check, as `spar evolve --checkable` does."""
 
     kind: Literal["prompts"] = "prompts"
-    out: str
     settings: dict[str, Any]
     """`spar.train.recipe.TrainConfig.checkable`, and the loop's seed."""
     data: str = ""
     """Folder with the data sets; "" for $SPAR_DATA or the cache."""
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def made(self) -> Path:

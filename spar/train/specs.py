@@ -29,26 +29,20 @@ from spar.train.harder import HarderSpec
 from spar.train.methods import DEFAULT_METHODS, METHODS, TrainingMethod
 from spar.train.prompts_spec import PromptsSpec
 from spar.train.settings import LaunchSettings, TrainerSettings
-from spar.train.stage_spec import Progress, StageSpec
+from spar.train.stage_spec import FolderSpec, Progress, StageSpec
 from spar.types import ROLES, Role
 
 
-class GenerationSpec(StageSpec):
+class GenerationSpec(FolderSpec):
     """A run of searches, like that of `spar decode`."""
 
     prompts: str
     """File of prompts."""
     source: str = ""
     """Run directory of the stage before, "" where it needs none."""
-    out: str
-    """Run directory to write."""
     config: DecodeConfig
     permitted: bool = setting(False, omit_default=True)
     """Whether functions that judge are a program's of spar, which need no permission to run."""
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -132,11 +126,10 @@ class AnswerSpec(GenerationSpec):
     roles = ROLES
 
 
-class BuildSpec(StageSpec):
+class BuildSpec(FolderSpec):
     """Build the training data of a loop's iteration (`spar.train.build`)."""
 
     kind: Literal["build"] = "build"
-    out: str
     search: str
     """Run directory of the searches; "" where the loop does not search."""
     drafts: str
@@ -164,10 +157,6 @@ class BuildSpec(StageSpec):
     """These as in `spar.train.recipe.TrainConfig`."""
 
     @property
-    def folder(self) -> Path:
-        return Path(self.out)
-
-    @property
     def inputs(self) -> tuple[Path, ...]:
         runs = tuple(Path(run) / TREES for run in self._runs if run)
         return (*runs, *(Path(file) for file in (self.seeds,) if file))
@@ -181,7 +170,7 @@ class BuildSpec(StageSpec):
         return self.folder / BUILD_REPORT
 
 
-class BootstrapBuildSpec(StageSpec):
+class BootstrapBuildSpec(FolderSpec):
     """Build the training data of a bootstrap (`spar.train.bootstrap.build`)."""
 
     kind: Literal["bootstrap"] = "bootstrap"
@@ -191,7 +180,6 @@ class BootstrapBuildSpec(StageSpec):
     """Run directory of the student's drafts, judged by the teacher."""
     refine: str
     """Run directory of the teacher's refinements of failing drafts."""
-    out: str
     seed: int
     judgements: JudgementFilter
     max_answers: int
@@ -203,10 +191,6 @@ class BootstrapBuildSpec(StageSpec):
     max_answer_tokens: int = Field(ge=1)
     """The token limit of the teacher's answers."""
     llamafactory: bool = False
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -226,19 +210,14 @@ class EvalItem(Settings):
     config: EvalConfig
 
 
-class EvalStageSpec(StageSpec):
+class EvalStageSpec(FolderSpec):
     """Evaluate the models of an iteration."""
 
     kind: Literal["eval"] = "eval"
     roles = ROLES
-    out: str
     items: tuple[EvalItem, ...]
     models: tuple[str, ...] = Field(default=(), exclude=True)
     """Folders of the models that the loop has trained, which must exist; not part of the file."""
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.out)
 
     @property
     def inputs(self) -> tuple[Path, ...]:

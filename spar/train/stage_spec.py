@@ -47,3 +47,14 @@ class StageSpec(Settings):
     def progress(self) -> Progress | None:
         """How far the stage is, by what it has written; None where that does not show."""
         return None
+
+
+class FolderSpec(StageSpec):
+    """What the specifications have whose stage writes one folder."""
+
+    out: str
+    """The folder that the stage writes."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out)
