@@ -156,10 +156,7 @@ class SweepJobRunner(DirectoryJobRunner):
         """Mean number of dependent steps of the trees that tell it."""
         if self.answers is None:
             return None
-        job = self.answers
-        config = resolve_config(
-            self._config(job), lambda _: None, roles=job.model_roles(self.config)
-        )
+        job, config = self.answers, self._config(self.answers)
         settings = job.changed(search_settings(config, ""))
         counts = [
             await dependent_steps(tree, settings, config.votes, roots=job.roots) for tree in trees
