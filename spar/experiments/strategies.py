@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
+from spar.experiments.search_cost import TABLE10
 from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
@@ -328,7 +329,5 @@ FAILING = Experiment(
         plan, _failing_grid(plan), len(_failing_grid(plan).strategies), 50
     ),
     sizes=lambda plan: _failing_grid(plan).sizes,
-    lacks=lambda plan: (
-        "" if plan.embedded else "it drafts failing responses in the embedded model's language"
-    ),
+    lacks=TABLE10.lacks,
 )

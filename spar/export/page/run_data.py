@@ -11,7 +11,7 @@ from spar.errors import UsageError
 from spar.export.page.tree_data import IDENTIFIER, TITLE, Json, usage_data
 from spar.record.evaluation import RESULTS, read_results
 from spar.record.run_outcomes import BeforeAfter, RunOutcomes, Share
-from spar.store import MANIFEST, TREES, read_manifest
+from spar.store import TREES, read_manifest
 from spar.view.text import one_line
 
 _SETTINGS = ("strategy", "budget", "votes", "judge", "refiner", "benchmark", "limit", "gate")
@@ -65,11 +65,6 @@ def run_name(path: Path) -> str:
     directory = path if path.is_dir() or path.name != TREES else path.parent
     parts = [part for part in directory.absolute().parts if part != "/"]
     return "/".join(parts[-2:])
-
-
-def is_run(path: Path) -> bool:
-    """Whether the folder is a run."""
-    return (path / TREES).is_file() or (path / MANIFEST).is_file()
 
 
 def totals_data(totals: RunOutcomes) -> Json:
