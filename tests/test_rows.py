@@ -16,7 +16,7 @@ import pytest
 
 from spar.errors import MissingExtra, UsageError
 from spar.rows import lines
-from spar.rows.read import is_repeatable, read_rows
+from spar.rows.read import is_repeatable, read_rows, read_texts
 
 ROWS = [
     {"id": "1", "prompt": 'a, "b"\u2028c\r\nd'},
@@ -208,3 +208,16 @@ def test_a_missing_file_is_no_data_set(name: str) -> None:
     """A path with a suffix, or a name that the hub cannot have, is a file that is not there."""
     with pytest.raises(UsageError, match="there is no file"):
         read_rows(name)
+
+
+def test_texts_of_rows_and_lines(tmp_path: Path) -> None:
+    """A field of every row, or a line each, without white space around it; a row without one is refused by its place."""
+    (tmp_path / "a.jsonl").write_text('{"text": " one "}\n{"text": "two"}\n{"text": ""}\n')
+    (tmp_path / "a.txt").write_text("one\n two \n")
+    assert list(read_texts(tmp_path / "a.txt", "text")) == ["one", "two"]
+    texts = read_texts(tmp_path / "a.jsonl", "text")
+    assert [next(texts), next(texts)] == ["one", "two"]
+    with pytest.raises(
+        UsageError, match=r"a\.jsonl.*3: no text; accepted: rows with a field 'text'"
+    ):
+        next(texts)

@@ -70,6 +70,23 @@ def read_rows(source: str | Path, *, text_field: str = "", suffix: str = "") -> 
     return _file_rows(path, text_field, _suffix(path) or suffix)
 
 
+def read_texts(source: str | Path, field: str) -> Iterator[str]:
+    """Stream one text field of every row, or the lines of a text file, without white space around them.
+
+    Raises
+    ------
+    UsageError
+        A row has no such text.
+    """
+    for row in read_rows(source, text_field=field):
+        text = row.values.get(field)
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(
+                f"{row.where}: no {field}; accepted: rows with a field {field!r}, or a .txt file with one a line"
+            )
+        yield text.strip()
+
+
 def is_repeatable(source: str | Path) -> bool:
     """Whether a source can be read again: a file, and no pipe, device or data set of the hub."""
     return str(source) != STANDARD_INPUT and _exists(Path(source)) and Path(source).is_file()

@@ -16,7 +16,7 @@ from spar.errors import UsageError
 from spar.nano.tasks import prompts as nano_prompts
 from spar.prompts import read_prompts
 from spar.record.training_data import Answer, is_encodable
-from spar.rows.read import read_rows
+from spar.rows.read import read_texts
 from spar.store import read_trees
 from spar.templates import read_template, render, transcript
 from spar.train.backtranslation import TextsSpec
@@ -74,13 +74,7 @@ def _texts(spec: TextsSpec) -> Iterator[str]:
         for prompt in with_references(nano_prompts("train", TEXTS_SEED, spec.num_texts)):
             yield prompt.meta[REPLY]
         return
-    for row in read_rows(spec.texts, text_field=TEXT):
-        text = row.values.get(TEXT)
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(
-                f"{row.where}: no text; accepted: rows with a field {TEXT!r}, or a .txt file with a text a line"
-            )
-        yield text.strip()
+    yield from read_texts(spec.texts, TEXT)
 
 
 def _seeds(spec: TextsSpec) -> Iterator[Prompt]:

@@ -22,7 +22,7 @@ from spar.nano.constraints import CONSTRAINT_TYPES, sample_constraints
 from spar.nano.function_teacher import CONSTRAINT, TASK
 from spar.nano.tasks import OPENINGS, split_of
 from spar.prompts import read_prompts
-from spar.rows.read import read_rows
+from spar.rows.read import read_texts
 from spar.store import read_trees
 from spar.templates import read_template, render
 from spar.templates.verdicts import parse_verdict
@@ -175,13 +175,7 @@ def _instructions(settings: FunctionSettings) -> Iterator[dict[str, Any]]:
     if not settings.instructions:
         yield from ({INSTRUCTION: text} for text in INSTRUCTIONS)
         return
-    for row in read_rows(settings.instructions, text_field=INSTRUCTION):
-        text = row.values.get(INSTRUCTION)
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(
-                f"{row.where}: no instruction; accepted: rows with a field {INSTRUCTION!r}, or a .txt file with one a line"
-            )
-        yield {INSTRUCTION: text.strip()}
+    yield from ({INSTRUCTION: text} for text in read_texts(settings.instructions, INSTRUCTION))
 
 
 def _nano_instructions(number: int) -> Iterator[dict[str, Any]]:
