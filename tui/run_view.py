@@ -117,14 +117,16 @@ class RunView:
 
     def run_progress(self) -> RunProgress:
         """What the run did, how far it is, and how long it may still take."""
-        totals, left, expected = self.totals(), "", None
-        if is_locked(self.directory / LOCK):
-            starts = read_starts(self.directory)
-            seconds = starts[-1].seconds_left(totals.trees, datetime.now(UTC)) if starts else None
-            left = "" if seconds is None else seconds_text(seconds)
-        if starts := read_starts(self.directory):
-            expected = starts[-1].total
-        return RunProgress(totals, expected, left, is_reading=not self.progress.done)
+        totals, starts = self.totals(), read_starts(self.directory)
+        seconds = None
+        if starts and is_locked(self.directory / LOCK):
+            seconds = starts[-1].seconds_left(totals.trees, datetime.now(UTC))
+        return RunProgress(
+            totals,
+            starts[-1].total if starts else None,
+            "" if seconds is None else seconds_text(seconds),
+            is_reading=not self.progress.done,
+        )
 
     def position_of(self, number: int) -> int | None:
         """The position of a row; None if it is not shown."""
