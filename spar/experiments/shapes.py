@@ -12,13 +12,13 @@ from spar.experiments.strategies import (
     REFERENCE,
     Points,
     drafts_grid,
-    panel_with_envelope,
+    plot_by_cost,
     points_table,
     reference_budget,
     relabelled,
     stopping_cost,
 )
-from spar.record.experiments import Measured, Plot
+from spar.record.experiments import Measured
 
 SHAPES: tuple[dict[str, int], ...] = (
     *({"depth": depth} for depth in (2, 3, 5, 10)),
@@ -40,11 +40,12 @@ async def measure_shapes(plan: Plan) -> Measured:
     reference = points[BFS, reference_budget(plan)]
     names = list(dict.fromkeys(name for name, _ in points))
     by_shape = {name: in_order(points, name) for name in names}
-    plot = Plot(
-        name="shapes",
-        title=f"Shapes of a breadth-first search, n = {reference.mean(metric).n}",
-        y="answers that meet every constraint, %",
-        panels=tuple(panel_with_envelope(by_shape, metric, cost) for cost in ("tokens", "steps")),
+    plot = plot_by_cost(
+        "shapes",
+        f"Shapes of a breadth-first search, n = {reference.mean(metric).n}",
+        "answers that meet every constraint, %",
+        by_shape,
+        metric,
     )
     return Measured(
         tables=(

@@ -84,13 +84,12 @@ async def measure_strategies(plan: Plan) -> Measured:
         for wordings, price in ((CHEAPER, 0.6), (BETTER, 1.0))
     )
     by_strategy = {name: in_order(points, name) for name in (*grid.strategies, SAMPLED)}
-    plot = Plot(
-        name="strategies",
-        title=f"Every strategy by what it costs, n = {reference.mean(metric).n}",
-        y="answers that meet every constraint, %",
-        panels=tuple(
-            panel_with_envelope(by_strategy, metric, cost) for cost in ("tokens", "steps")
-        ),
+    plot = plot_by_cost(
+        "strategies",
+        f"Every strategy by what it costs, n = {reference.mean(metric).n}",
+        "answers that meet every constraint, %",
+        by_strategy,
+        metric,
     )
     return Measured(
         tables=(
@@ -134,13 +133,12 @@ async def measure_failing(plan: Plan) -> Measured:
     points = await search_over_seeds(plan, "failing", grid)
     reference = points[BFS, reference_budget(plan)]
     by_strategy = {name: in_order(points, name) for name in grid.strategies}
-    plot = Plot(
-        name="failing",
-        title=f"Failing drafts fixed, n = {reference.mean(metric).n}",
-        y="fixed, by ground truth, %",
-        panels=tuple(
-            panel_with_envelope(by_strategy, metric, cost) for cost in ("tokens", "steps")
-        ),
+    plot = plot_by_cost(
+        "failing",
+        f"Failing drafts fixed, n = {reference.mean(metric).n}",
+        "fixed, by ground truth, %",
+        by_strategy,
+        metric,
     )
     claim = claim_at(BETTER, points, reference, metric, 1.0)
     return Measured(
@@ -256,6 +254,14 @@ def winners(points: Points, reference: PointOverSeeds, metric: str) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def plot_by_cost(
+    name: str, title: str, y: str, lines: Mapping[str, Sequence[PointOverSeeds]], metric: str
+) -> Plot:
+    """Accuracy against tokens and against dependent steps, a line each with the envelope of all."""
+    panels = tuple(panel_with_envelope(lines, metric, cost) for cost in ("tokens", "steps"))
+    return Plot(name=name, title=title, y=y, panels=panels)
 
 
 def panel_with_envelope(
