@@ -44,6 +44,7 @@ from spar.nano.tasks import prompts
 from spar.plugins import JUDGES, STRATEGIES
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored, Verdict
+from spar.run.build import strategy_with
 from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.thinking import without_thinking
@@ -217,12 +218,15 @@ def _with_drafts(examples: Sequence[Prompt], outputs: JobOutputs) -> Iterator[Pr
 
 def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Job:
     strategy = refining_strategy(config.strategy)
+    named = strategy_with(config.strategy, config.strategy_args)
+    # A strategy whose drafts are limited drafts where nothing is given; the others may draft again.
+    may_draft = strategy is None and named.max_drafts is None
     greedy = {"refine": config.refine.model_copy(update={"temperature": 0.0})}
     return Job(
         ANSWERS,
         failing,
         settings=greedy if strategy is refine_once else {},
-        roles=(*judge_roles(config), "refiner"),
+        roles=(*(("actor",) if may_draft else ()), *judge_roles(config), "refiner"),
         roots=judged_roots(config.seed),
         strategy=strategy,
         strategy_name=config.strategy if strategy else "",

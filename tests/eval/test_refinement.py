@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from spar import ifbench_verifiers
+from spar.cli.app import app
 from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval.benchmark import ANSWERS, GRADES
@@ -18,7 +20,7 @@ from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.manifest import Manifest
 from spar.record.evaluation import Scored
-from spar.store import RunStore
+from spar.store import RunStore, read_trees
 from spar.types import Prompt, SearchTree
 from tests.eval.memory import MemoryJobRunner
 from tests.fakes import MUTE, NO, World, kind_of, make_prompt, make_root, refined
@@ -153,6 +155,31 @@ def test_strategies_go_on_from_the_given_response(
     assert {request.sampling.temperature for request in refinements} == {0.7}
     assert not [request for request in engine.requests if kind_of(request) == "draft"]
     assert metrics(scored(runner))["nodes"].value == nodes
+
+
+@pytest.mark.parametrize("strategy", ["iterative", "beam", "ab-mcts", "mcts", "merge"])
+def test_strategies_may_draft_again(failing: str, tmp_path: Path, strategy: str) -> None:
+    """One that leaves a given response has the actor's model for it."""
+    restarts = ["--strategy-arg", "restart_after=1"] if strategy == "iterative" else []
+    command = ["eval", "refinement", "--responses", failing, "--engine", "fake"]
+    result = CliRunner().invoke(
+        app,
+        [
+            *command,
+            "--strategy",
+            strategy,
+            *restarts,
+            "--budget",
+            "9",
+            "--out",
+            str(tmp_path / "r"),
+        ],
+    )
+    assert result.exception is None, result.output
+    trees = list(read_trees(tmp_path / "r" / "refinement"))
+    assert len(trees) == 2
+    drafts = [node for tree in trees for node in tree.nodes[1:] if node.parent is None]
+    assert drafts or all(tree.solved for tree in trees)
 
 
 def test_the_best_of_n_wins(failing: str) -> None:
