@@ -263,6 +263,20 @@ def parse_options(model: Any, values: Mapping[str, Any], *, flag: str, name: str
         ) from error
 
 
+def strategy_with(name: str, arguments: Mapping[str, Any]) -> StrategySpec:
+    """The strategy of a name with its options set: what it does and its limits.
+
+    Raises
+    ------
+    UsageError
+        There is no such strategy, or an option that it does not take.
+    """
+    spec = STRATEGIES.spec(name)
+    return spec.with_options(
+        parse_options(spec.options, arguments, flag="--strategy-arg", name=name)
+    )
+
+
 @cache
 def _entry_points(group: str) -> dict[str, str]:
     """Name to "module:attribute" of the entry points that installed packages declare."""

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import SearchConfig
-from spar.plugins import STRATEGIES
-from spar.run.build import strategy_with
+from spar.plugins import STRATEGIES, strategy_with
 from spar.types import (
     ROLES,
     Fault,

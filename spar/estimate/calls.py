@@ -11,8 +11,8 @@ from spar.infer.engines.chat import load_tokenizer
 from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
 from spar.models.folders import cached_model
-from spar.plugins import JUDGES, REFINERS
-from spar.run.build import open_templates, strategy_with
+from spar.plugins import JUDGES, REFINERS, strategy_with
+from spar.run.build import open_templates
 from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.run.total_budget import check_total_budget
 from spar.types import Judgement, Message, Node, Prompt

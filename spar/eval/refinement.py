@@ -41,10 +41,9 @@ from spar.eval.needed_verifiers import load_needed_verifiers, needed_packages
 from spar.infer.roles import Roles
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig, Strategy
 from spar.nano.tasks import prompts
-from spar.plugins import JUDGES, STRATEGIES
+from spar.plugins import JUDGES, STRATEGIES, strategy_with
 from spar.prompts import read_prompts
 from spar.record.evaluation import Example, Scored, Verdict
-from spar.run.build import strategy_with
 from spar.run.job import Job
 from spar.store import TREES, read_trees
 from spar.thinking import without_thinking
@@ -218,15 +217,13 @@ def _with_drafts(examples: Sequence[Prompt], outputs: JobOutputs) -> Iterator[Pr
 
 def _refining(config: EvalConfig, failing: Sequence[Prompt]) -> Job:
     strategy = refining_strategy(config.strategy)
-    named = strategy_with(config.strategy, config.strategy_args)
-    # A strategy whose drafts are limited drafts where nothing is given; the others may draft again.
-    may_draft = strategy is None and named.max_drafts is None
+    drafts_again = strategy_with(config.strategy, config.strategy_args).drafts_again
     greedy = {"refine": config.refine.model_copy(update={"temperature": 0.0})}
     return Job(
         ANSWERS,
         failing,
         settings=greedy if strategy is refine_once else {},
-        roles=(*(("actor",) if may_draft else ()), *judge_roles(config), "refiner"),
+        roles=(*(("actor",) if drafts_again else ()), *judge_roles(config), "refiner"),
         roots=judged_roots(config.seed),
         strategy=strategy,
         strategy_name=config.strategy if strategy else "",

@@ -24,8 +24,7 @@ from spar.infer.replay import replay
 from spar.infer.search import SearchSettings
 from spar.infer.strategy import SearchConfig, StrategySpec
 from spar.manifest import Manifest, config_digest
-from spar.plugins import safe_name
-from spar.run.build import strategy_with
+from spar.plugins import safe_name, strategy_with
 from spar.run.job import Job
 from spar.store import MANIFEST, TREES, RunStore, read_manifest, read_trees
 from spar.types import Prompt

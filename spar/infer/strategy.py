@@ -117,6 +117,11 @@ class StrategySpec:
         limit = self.max_drafts(options) if callable(self.max_drafts) else self.max_drafts
         return replace(self, plan=self.bind(options), max_drafts=limit, options=None)
 
+    @property
+    def drafts_again(self) -> bool:
+        """Whether it may draft although it was given a response to refine; ask it of a spec whose options are set."""
+        return self.max_drafts is None and "refiner" in self.roles
+
     def num_responses(self, config: SearchConfig, budget: int) -> int:
         """Most drafts and refinements of a tree within a budget."""
         return min(budget, self.max_responses(config)) if self.max_responses else budget

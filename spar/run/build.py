@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from spar.config import FREE, DecodeConfig
 from spar.infer.judges import JudgeSettings, JudgeSpec
 from spar.infer.roles import Actor, Roles
 from spar.infer.search import Budget, SearchSettings
-from spar.infer.strategy import SearchConfig, StrategySpec
+from spar.infer.strategy import SearchConfig
 from spar.manifest import Manifest, with_sources
-from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options
+from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES, parse_options, strategy_with
 from spar.run.resolve import Engines, loaded_models, models, shown_model
 from spar.run.sampling import sampling_of
 from spar.templates import Templates, load
@@ -62,20 +61,6 @@ def judge_with(config: DecodeConfig) -> tuple[JudgeSpec, Any]:
     if spec.validate is not None:
         spec.validate(config)
     return spec, options
-
-
-def strategy_with(name: str, arguments: Mapping[str, Any]) -> StrategySpec:
-    """The strategy of a name with its options set: what it does and its limits.
-
-    Raises
-    ------
-    UsageError
-        There is no such strategy, or an option that it does not take.
-    """
-    spec = STRATEGIES.spec(name)
-    return spec.with_options(
-        parse_options(spec.options, arguments, flag="--strategy-arg", name=name)
-    )
 
 
 def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:

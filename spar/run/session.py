@@ -25,10 +25,10 @@ from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
-from spar.plugins import ENGINES
+from spar.plugins import ENGINES, strategy_with
 from spar.record.run_log import start_line
 from spar.run.blocking import in_thread
-from spar.run.build import open_roles, search_settings, strategy_with
+from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
 from spar.run.placement import memory_shares, place_roles

@@ -20,6 +20,7 @@ from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
 from spar.config import DecodeConfig, EvalConfig, Settings, setting
 from spar.errors import UsageError
 from spar.files import count_lines
+from spar.plugins import strategy_with
 from spar.record.training import BUILD_REPORT, SCORES_FILE, TRAIN_REPORT, read_metrics
 from spar.record.training_data import JudgementFilter, Pairing
 from spar.store import TREES
@@ -102,7 +103,12 @@ class SearchSpec(DerivedSpec):
     kind: Literal["search"] = "search"
     cut_drafts: bool = setting(True, omit_default=True)
     """As in `spar.train.recipe.TrainConfig`."""
-    roles = ("judge", "refiner")
+
+    @property
+    def roles(self) -> tuple[Role, ...]:  # type: ignore[override]
+        """The actor as well where the strategy may draft again."""
+        strategy = strategy_with(self.config.strategy, self.config.strategy_args)
+        return (*(("actor",) if strategy.drafts_again else ()), "judge", "refiner")
 
 
 class JudgementsSpec(DerivedSpec):

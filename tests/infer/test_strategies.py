@@ -13,8 +13,7 @@ from spar.infer.roles import Generation, Seeds
 from spar.infer.search import Budget, SearchSettings, run_search
 from spar.infer.strategies.ab_mcts import GaussianPosterior
 from spar.infer.strategy import Expand, SearchConfig
-from spar.plugins import STRATEGIES
-from spar.run.build import strategy_with
+from spar.plugins import STRATEGIES, strategy_with
 from spar.types import Node, Prompt, SearchTree, best
 from tests.fakes import (
     DelayedEngine,

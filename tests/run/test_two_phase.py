@@ -19,8 +19,7 @@ from spar.infer.strategy import DRAFT_ATTEMPTS, Expand, Plan, SearchConfig
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.plugins import STRATEGIES
-from spar.run.build import strategy_with
+from spar.plugins import STRATEGIES, strategy_with
 from spar.run.two_phase import (
     FOLDER,
     DraftPhase,

@@ -141,3 +141,13 @@ def test_trainings_have_the_template_arguments_of_their_searches(tmp_path: Path)
     assert draft["rft"] == {"a": 1}
     with pytest.raises(UsageError, match="votes and refinements have different chat_template_args"):
         arguments(**{"vote.chat_template_args": "{a: 1}"})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "has_actor"), [("bfs", False), ("iterative", False), ("ab-mcts", True)]
+)
+def test_a_search_that_may_draft_again_has_the_actor(strategy: str, has_actor: bool) -> None:
+    """Its models are those of the strategy: one that leaves a failing draft writes another."""
+    config = DecodeConfig.model_validate({"strategy": strategy})
+    spec = SearchSpec(prompts="p", source="s", out="o", config=config)
+    assert spec.roles == (("actor",) if has_actor else ()) + ("judge", "refiner")
