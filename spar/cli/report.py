@@ -4,6 +4,7 @@ spar report list
 spar report all --quick
 spar report figure5 table10 --seeds 3 --out reports/
 spar report figure5 --model DIR --engine vllm
+spar report figure3 --share 0.2 --iterations 6
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.table import Table
 from spar.cli.flags import Display, DryRun
 from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
+from spar.errors import UsageError
 from spar.experiments.experiment import QUICK_SEEDS, SEEDS, Plan
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines
@@ -50,6 +52,18 @@ def report(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer prompts, budgets and iterations.")
     ] = False,
+    share: Annotated[
+        float,
+        typer.Option(
+            max=1, help="Part of the full report's prompts, in training and in tests, as 0.2."
+        ),
+    ] = 1.0,
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Iterations of training loops [dim]\\[default: 3, or 2 with --quick][/dim]"
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("reports"),
     runs: Annotated[
         Path, typer.Option(help="Folder of the runs, from which a report resumes.")
@@ -59,11 +73,17 @@ def report(
     display: Display = "auto",
 ) -> None:
     """Run experiments of the paper and write a page for each; the same command resumes."""
+    if not share > 0:
+        raise UsageError(f"--share is {share:g}; it must be above 0")
+    if quick and share < 1:
+        raise UsageError("--quick has its own numbers of prompts; leave out --share, or --quick")
     plan = Plan(
         model=model,
         engine=engine,
         seeds=seeds or (QUICK_SEEDS if quick else SEEDS),
         quick=quick,
+        share=share,
+        iterations=iterations,
         runs=runs,
         data=data,
         listener=open_progress(display),

@@ -33,6 +33,10 @@ class Plan:
     seeds: int = SEEDS
     quick: bool = False
     """Whether fewer prompts, budgets and iterations are measured."""
+    share: float = 1.0
+    """The part of the full report's prompts that is trained and tested on, above 0 and at most 1."""
+    iterations: int | None = None
+    """Iterations of training loops; None for those of the report."""
     runs: Path = Path("runs/report")
     """Where the runs and results are."""
     data: str = ""
@@ -57,7 +61,13 @@ class Plan:
     def folder(self, experiment: str) -> Path:
         """Folder of an experiment's runs."""
         name = safe_name(Path(self.model).name) if self.model else "embedded"
-        return self.runs / (f"{name}-quick" if self.quick else name) / experiment
+        name += "-quick" if self.quick else "" if self.share == 1 else f"-{self.share:g}"
+        name += f"-{self.iterations}-iterations" if self.iterations else ""
+        return self.runs / name / experiment
+
+    def num_prompts(self, full: int, *, quick: int) -> int:
+        """How many prompts are used where the full report uses `full`, and a quick one `quick`."""
+        return quick if self.quick else max(1, round(full * self.share))
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Settings of an evaluation."""

@@ -71,7 +71,11 @@ class Sizes:
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
         """Those of the report, or small ones."""
-        return cls((6,), 64, 20) if plan.quick else cls((5, 10, 20, 40), 320, 200)
+        return cls(
+            (6,) if plan.quick else (5, 10, 20, 40),
+            plan.num_prompts(320, quick=64),
+            plan.num_prompts(200, quick=20),
+        )
 
 
 Shares = list[dict[str, Share]]

@@ -177,7 +177,10 @@ async def _judge(plan: Plan, seed: int) -> dict[str, list[Judged]]:
         )
         chosen: dict[str, Any] = {"benchmark_args": {"drafts": str(drafts)}}
     else:
-        name, chosen = "llmbar", {"limit": _num_outputs(plan) if plan.quick else None}
+        name, chosen = (
+            "llmbar",
+            {"limit": _num_outputs(plan) if plan.quick or plan.share < 1 else None},
+        )
     judged = {}
     for way, votes in ((VOTED, VOTES[-1]), (ONCE, 0)):
         await _evaluate(plan, name, folder / way, seed=seed, judge_votes=votes, **chosen)
@@ -302,7 +305,7 @@ def _series(lines: Mapping[str, Sequence[tuple[str, int, Any]]]) -> Iterator[Ser
 
 
 def _num_outputs(plan: Plan) -> int:
-    return 60 if plan.quick else 300
+    return plan.num_prompts(300, quick=60)
 
 
 def _lacks(plan: Plan) -> str:

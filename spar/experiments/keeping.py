@@ -137,7 +137,7 @@ def _files(plan: Plan) -> Mapping[str, Path]:
 
 
 def _limit(plan: Plan) -> int:
-    return 20 if plan.quick else 200
+    return plan.num_prompts(200, quick=20)
 
 
 TABLE7 = Experiment(

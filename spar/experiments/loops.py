@@ -70,7 +70,11 @@ class Sizes:
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
         """Those of the recipe, or small ones."""
-        return cls(2, 24, 24) if plan.quick else cls(3, 300, 500)
+        return cls(
+            plan.iterations or (2 if plan.quick else 3),
+            plan.num_prompts(300, quick=24),
+            plan.num_prompts(500, quick=24),
+        )
 
     @property
     def calls(self) -> float:

@@ -105,11 +105,11 @@ def _scope(result: ExperimentResult) -> str:
         if seeds > 1
         else "one seed; errors (±, one standard error) and 95 % intervals are over prompts alone and say nothing of other seeds"
     )
-    size = (
-        " A quick report: few prompts, so only large effects can be seen."
-        if settings["quick"]
-        else ""
-    )
+    size = ""
+    if settings["quick"]:
+        size = " A quick report: few prompts, so only large effects can be seen."
+    elif (share := settings.get("share", 1)) < 1:
+        size = f" {share:.0%} of the full report's prompts, in training and in tests."
     return f"Measured on {result.facts['model']}, {errors}.{size}"
 
 

@@ -119,7 +119,7 @@ async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]
 
 
 def _num_responses(plan: Plan) -> int:
-    return Sizes.of(plan).limit if plan.quick else 300
+    return plan.num_prompts(300, quick=Sizes.of(plan).limit)
 
 
 TABLE3 = Experiment(

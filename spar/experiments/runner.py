@@ -157,6 +157,7 @@ def _index_row(experiment: Experiment, result: ExperimentResult) -> str:
     seeds = result.settings["seeds"]
     on = f"{result.facts['model']}, {seeds} seed{'s' if seeds > 1 else ''}"
     on += ", quick" if result.settings["quick"] else ""
+    on += f", {share:.0%} of the prompts" if (share := result.settings.get("share", 1)) < 1 else ""
     link = f"[{experiment.title}]({experiment.name}.md)"
     return f"| {experiment.source} | {link} | {on} | {claims} | {result.measured.headline} |"
 
@@ -169,7 +170,8 @@ def _title(path: Path) -> str:
 def _settings(experiment: Experiment, plan: Plan) -> dict[str, Any]:
     """What decides the numbers."""
     shared = {"model": plan.model or "embedded", "engine": plan.engine, "seeds": plan.seeds}
-    return {**shared, "quick": plan.quick, **experiment.sizes(plan)}
+    share = {} if plan.share == 1 else {"share": plan.share}
+    return {**shared, "quick": plan.quick, **share, **experiment.sizes(plan)}
 
 
 def _stored(experiment: Experiment, plan: Plan) -> ExperimentResult | None:

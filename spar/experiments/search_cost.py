@@ -85,7 +85,7 @@ def _figure5_grid(plan: Plan) -> Grid:
         benchmark="nano-if-answers" if plan.embedded else "ifeval",
         strategies=(GREEDY, SAMPLED, STOPPING, ITERATIVE, BFS, DFS),
         budgets=(1, 3, 7) if plan.quick else (1, 3, 7, 15, 31),
-        limit=40 if plan.quick else 200,
+        limit=plan.num_prompts(200, quick=40),
         prompt_seed=3,
         metrics=("pass",) if plan.embedded else ("prompt_level_strict_acc",),
     )
@@ -141,7 +141,7 @@ def _table10_grid(plan: Plan) -> Grid:
         benchmark="refinement",
         strategies=(GREEDY, SAMPLED, ITERATIVE, BFS, DFS),
         budgets=(7,) if plan.quick else (15,),
-        limit=40 if plan.quick else 200,
+        limit=plan.num_prompts(200, quick=40),
         prompt_seed=3,
         metrics=("acc_verifier", "acc_self"),
     )

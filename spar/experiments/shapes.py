@@ -83,7 +83,7 @@ def _shapes(plan: Plan) -> tuple[dict[str, int], ...]:
 def _shapes_grid(plan: Plan) -> Grid:
     grid = drafts_grid(plan)
     budgets = (3, 7) if plan.quick else (7, REFERENCE, 31)
-    limit = 12 if plan.quick else 500
+    limit = plan.num_prompts(500, quick=12)
     return replace(grid, strategies=(BFS,), budgets=budgets, limit=limit, deepen=False)
 
 

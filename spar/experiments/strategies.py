@@ -59,7 +59,7 @@ def drafts_grid(plan: Plan) -> Grid:
         benchmark="nano-if-answers" if plan.embedded else "ifeval",
         strategies=QUICK if plan.quick else STRATEGIES,
         budgets=(1, 3, 7) if plan.quick else (1, 3, 7, REFERENCE, 31, 63),
-        limit=12 if plan.quick else 500,
+        limit=plan.num_prompts(500, quick=12),
         prompt_seed=3,
         metrics=("pass",) if plan.embedded else ("prompt_level_strict_acc",),
     )
@@ -296,7 +296,7 @@ def _failing_grid(plan: Plan) -> Grid:
         benchmark="refinement",
         strategies=QUICK if plan.quick else STRATEGIES,
         budgets=(3, 7) if plan.quick else (1, 3, 7, REFERENCE, 31),
-        limit=12 if plan.quick else 200,
+        limit=plan.num_prompts(200, quick=12),
         prompt_seed=3,
         metrics=("acc_verifier", "acc_self"),
     )

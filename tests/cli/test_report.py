@@ -26,3 +26,13 @@ def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(tmp_path: Path) -> 
         "unknown experiment 'figur5'; did you mean 'figure5'?"
         in spar("report", "figur5", *folders, check=2).stderr
     )
+
+
+def test_a_part_of_the_prompts_is_above_0_and_not_quick(tmp_path: Path) -> None:
+    """Both are errors of one line, before anything is written."""
+    for flags, error in {
+        ("--share", "0"): "above 0",
+        ("--share", "0.5", "--quick"): "--quick",
+    }.items():
+        shown = spar("report", "figure5", *flags, "--runs", tmp_path / "runs", check=2)
+        assert error in shown.stderr and not list(tmp_path.iterdir())

@@ -211,3 +211,25 @@ def test_every_experiment_says_what_it_takes(tmp_path: Path, *, quick: bool) -> 
     arms = {arm for cost in costs for arm in cost.loops}
     calls = sum(cost.calls for cost in costs) + sum(calls_of(plan, arm) for arm in arms)
     assert (calls < 20 * 60 * runner.CALLS_PER_SECOND) == quick
+
+
+def test_a_share_of_the_prompts_is_another_report(tmp_path: Path) -> None:
+    """Its runs have a folder of their own, its sizes are that part of the full report's, and the page says it."""
+    full = Plan(runs=tmp_path)
+    part = replace(full, share=0.2, iterations=6)
+    for one in EXPERIMENTS.values():
+        assert part.folder(one.name) != full.folder(one.name)
+        sizes, whole = one.sizes(part), one.sizes(full)
+        if "prompts" in whole:
+            assert sizes["prompts"] == whole["prompts"] / 5
+        if "iterations" in whole:
+            assert (sizes["iterations"], whole["iterations"]) == (6, 3)
+        assert one.cost(part).calls <= one.cost(full).calls
+    assert calls_of(part, "nano") < calls_of(full, "nano")
+
+
+async def test_a_page_says_that_its_prompts_are_a_part(plan: Plan, tmp_path: Path) -> None:
+    """So does the index."""
+    await report(["toy"], replace(plan, share=0.2), tmp_path)
+    assert "20% of the full report's prompts" in (tmp_path / "toy.md").read_text()
+    assert "20% of the prompts" in (tmp_path / "README.md").read_text()
