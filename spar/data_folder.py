@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from spar.files import user_folder
+
 VARIABLE = "SPAR_DATA"
 """Environment variable that names the data folder."""
 
@@ -21,7 +23,4 @@ def data_root(data: str = "") -> Path:
 
 def cache_root(content: str = "data") -> Path:
     """The folder of spar's cache for one kind of content: `~/.cache/spar/data`, `~/.cache/spar/models`."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG convention is to ignore a relative path.
-    parent = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return parent / "spar" / content
+    return user_folder("XDG_CACHE_HOME", ".cache") / content

@@ -253,6 +253,20 @@ def _holder(path: Path) -> str:
         return "unknown"
 
 
+def user_folder(variable: str, default: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """spar's folder in one of the user's, by XDG's rules: `$XDG_STATE_HOME/spar`, or `~/.local/state/spar`.
+
+    Parameters
+    ----------
+    variable:
+        Environment variable that names the user's folder; a relative path in it is ignored.
+    default:
+        The user's folder below the home directory where the variable does not count.
+    """
+    named = environment.get(variable, "")
+    return (Path(named) if Path(named).is_absolute() else Path.home() / default) / "spar"
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file in hex."""
     with path.open("rb") as handle:

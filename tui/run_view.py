@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Self
 
 from spar.errors import UsageError
+from spar.record.marks import Mark, MarkBook
 from spar.record.outcomes import outcome_of, story
 from spar.record.run_log import read_starts
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import LOCK
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
-from tui.index.query import query
+from tui.index.query import MarkTerms, query, split_marks
 from tui.index.rows import Authority, Category, Filter, RowError, Sort, TreeRow
 from tui.index.run_index import TreeIndex
 from tui.index.run_summary import is_locked
@@ -39,6 +41,8 @@ CHECK_SECONDS = 0.5
 """How often a growing file is checked while there is other work."""
 _FAILURES: tuple[Category, ...] = ("unsolved", "judge-wrong", "unjudged")
 """Categories with failures."""
+STARRED, NOTED = "✱ ", "✎ "
+"""Before a tree with a star, and before a note; `★` is the answer of a tree."""
 MATCHES = 256
 """Matches in memory, a few screens of rows."""
 COUNT_SECONDS = 1.0
@@ -62,6 +66,8 @@ class RunView:
     def __init__(self, path: Path, index: TreeIndex, annotations: Annotations) -> None:
         self.path, self.index = path, index
         self.annotations = Annotations(index.check, annotations.render)
+        self.marks = MarkBook(path)
+        """Stars and notes."""
         self.shown, self.sort = Filter(), Sort("number")
         self.numbers: array[int] = index.order(self.shown)
         """Numbers of the shown rows, in order."""
@@ -90,14 +96,35 @@ class RunView:
 
     def show(self, shown: Filter) -> None:
         """Filter; raises `UsageError` for an invalid regular expression and changes nothing."""
-        self.numbers = self.index.order(shown, self.sort)
+        self.numbers = self._order(shown, self.sort)
         self.shown, self._is_new = shown, True
 
     def update(self) -> None:
         """Update what is shown."""
         self.progress, self.counts = self.index.progress(), self.index.counts()
         self._counted, self._is_new = time.monotonic(), False
-        self.numbers = self.index.order(self.shown, self.sort)
+        self.numbers = self._order(self.shown, self.sort)
+
+    def num_starred(self) -> int:
+        """Number of starred trees."""
+        return sum(mark.star for mark in self.marks.all().values())
+
+    def _order(self, shown: Filter, sort: Sort | None = None) -> array[int]:
+        """As `TreeIndex.order`, with what the filter asks of marks."""
+        terms, text = _split(shown)
+        if shown.category == "starred":
+            terms, shown = replace(terms, starred=True), replace(shown, category="all")
+        numbers = self.index.order(replace(shown, text=text), sort)
+        if not terms:
+            return numbers
+        marks = self.marks.all()
+        meant = {
+            hash(name)
+            for name, mark in marks.items()
+            if terms.match(star=mark.star, note=mark.note)
+        }
+        ids = self.index.ids()
+        return array("q", (number for number in numbers if ids[number] in meant))
 
     def is_stale(self) -> bool:
         """Whether there is more than as of the last `update`."""
@@ -141,8 +168,14 @@ class RunView:
 
     def match(self, number: int) -> Match | None:
         """What the filter's text matched in a row; None without a text or while the row cannot be read."""
-        shown = self.shown
-        return self._match(number, shown.text, shown.regex) if shown.text else None
+        terms, text = _split(self.shown)
+        if text:
+            return self._match(number, text, self.shown.regex)
+        return self._match_in_note(number, terms.notes) if any(terms.notes) else None
+
+    def mark(self, row: TreeRow) -> Mark:
+        """The star and the note of a row's tree."""
+        return self.marks.of(row.prompt_id) if row.error is None else Mark()
 
     def _find_match(self, number: int, text: str, regex: bool) -> Match | None:
         search_query = query(text, regex)
@@ -154,6 +187,11 @@ class RunView:
                 if span := search_query.find(content):
                     return Match(where, content, *span)
         return None
+
+    def _match_in_note(self, number: int, texts: Sequence[str]) -> Match | None:
+        note, words = self.mark(self.index.row(number)).note, max(texts, key=len)
+        start = note.lower().find(words)
+        return None if start < 0 else Match(NOTED, note, start, start + len(words))
 
     def story(self, number: int) -> str:
         """What the search of a tree did, in one line; empty if the tree cannot be read. Any thread may call it."""
@@ -167,7 +205,7 @@ class RunView:
         """The next position in a direction whose search failed; None if there is none."""
         candidates: set[int] = set()
         for category in _FAILURES:
-            candidates.update(self.index.order(replace(self.shown, category=category)))
+            candidates.update(self._order(replace(self.shown, category=category)))
         positions = range(position + step, len(self.numbers) if step > 0 else -1, step)
         matches = (at for at in positions if self.numbers[at] in candidates)
         return next((at for at in matches if failed(self.row(at))), None)
@@ -194,6 +232,16 @@ class RunView:
                 self.index.refresh()
             except UsageError as error:
                 self.problem = str(error).replace(str(self.index.path), self.index.path.name)
+
+
+def searched_text(shown: Filter) -> str:
+    """What a filter looks for in prompts and responses."""
+    return _split(shown)[1]
+
+
+def _split(shown: Filter) -> tuple[MarkTerms, str]:
+    """What a filter's text asks of marks, and the rest of it; a regular expression asks nothing of them."""
+    return (MarkTerms(), shown.text) if shown.regex else split_marks(shown.text)
 
 
 def failed(row: TreeRow) -> bool:

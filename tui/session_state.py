@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from spar.files import replace_text
+from spar.files import replace_text, user_folder
 from spar.types import Record, Text
 
 VERSION = 1
@@ -63,9 +63,7 @@ def run_key(run: Path) -> str:
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """`$XDG_STATE_HOME/spar/tui.json`; below `~/.local/state` without that variable."""
-    state = environment.get("XDG_STATE_HOME", "")
-    root = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
-    return root / "spar" / "tui.json"
+    return user_folder("XDG_STATE_HOME", ".local/state", environment) / "tui.json"
 
 
 def load(path: Path | None) -> SessionState:

@@ -24,6 +24,7 @@ PALETTE: Mapping[str, str] = {
     "right_name": "cyan",
     "head": "bold",
     "match": "reverse",
+    "mark": "bold blue",
     "note": "dim italic",
     "guide": "dim",
 }

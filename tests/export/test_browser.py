@@ -12,6 +12,7 @@ import pytest
 from spar.export.page.document import BLOCK, compressed, document
 from spar.export.page.run_data import totals_data
 from spar.export.page.tree_data import row_data, tree_data
+from spar.record.marks import MarkBook
 from spar.record.outcomes import outcome_of
 from spar.record.run_outcomes import RunOutcomes
 from spar.view.node_detail import Annotations
@@ -53,6 +54,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of the page of a run with one tree of each kind."""
     folder = tmp_path_factory.mktemp("page")
     run = write_run(folder / "run", *story_run())
+    return write_pages(run, folder / "run.html")[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with a star and two notes."""
+    folder = tmp_path_factory.mktemp("marked")
+    run = write_run(folder / "run", *story_run())
+    MarkBook(run).change("fooled", star=True, note="<b>odd</b> one")
+    MarkBook(run).change("right", note="fine")
     return write_pages(run, folder / "run.html")[0].as_uri()
 
 
@@ -126,6 +137,22 @@ def test_keys(visit: Callable[..., Visit], story: str) -> None:
     assert page.locator("dialog.help").is_visible()
 
 
+def test_stars_and_notes(visit: Callable[..., Visit], marked: str) -> None:
+    """They are shown in the list and at the head of the tree; chips and a search list their trees."""
+    page = visit().open(marked)
+    page.locator(".chip[data-filter=starred]").click()
+    assert shown(page) == ["✱ ✎ Say fooled."]
+    page.locator(".chip[data-filter=noted]").click()
+    assert shown(page) == ["✎ Say right.", "✱ ✎ Say fooled."]
+    page.locator(".chip[data-filter=all]").click()
+    page.keyboard.press("/")
+    page.keyboard.type('is:starred note:"odd</b> one" end')
+    page.locator(".count", has_text="1 of 5 prompts").first.wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".drawing")
+    assert page.locator("p.reader-mark").inner_text() == "✱ starred ✎ <b>odd</b> one"
+
+
 def test_a_constraint_type_lists_its_prompts(visit: Callable[..., Visit], story: str) -> None:
     """A click on a type in the dashboard shows the answers that fail it."""
     page = visit().open(story)
@@ -134,11 +161,11 @@ def test_a_constraint_type_lists_its_prompts(visit: Callable[..., Visit], story:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(visit: Callable[..., Visit], story: str, scheme: str) -> None:
+def test_text_can_be_read(visit: Callable[..., Visit], marked: str, scheme: str) -> None:
     """Every text of dashboard, list and tree has a contrast of at least 4.5 to what is behind it, in both themes."""
-    page = visit(color_scheme=scheme, viewport={"width": 1300, "height": 900}).open(story)
+    page = visit(color_scheme=scheme, viewport={"width": 1300, "height": 900}).open(marked)
     assert page.evaluate(_LOW_CONTRAST) == []
-    page.goto(f"{story}#fooled")
+    page.goto(f"{marked}#fooled")
     page.wait_for_selector(".drawing")
     assert page.evaluate(_LOW_CONTRAST) == []
 

@@ -49,6 +49,7 @@ from tui.widgets.bars import SearchBar
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import NodePane
+from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import PartsPane
 from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
@@ -135,6 +136,11 @@ def folded(kind: str) -> Seen:
     return lambda app: kind not in app.screen.query_one(PartsPane).folds.open
 
 
+def is_writing(app: Any) -> bool:
+    """Whether a note can be written."""
+    return bool(app.screen.query_one(NoteBar).has_class("-open"))
+
+
 MOVES_IN_A_TABLE = (
     Press("j", at(1)),
     Press("down", at(2)),
@@ -196,7 +202,10 @@ TREES = (
     Press("8", shown_is("unjudged")),
     Press("9", shown_is("no-tree")),
     Press("1", shown_is("all")),
-    Press("f", shown_is("solved")),
+    Press("asterisk", shows("0 ✱ starred 1"), first=["home"]),
+    Press("0", shown_is("starred")),
+    Press("w", is_writing, first=["1"]),
+    Press("f", shown_is("solved"), first=["escape"]),
     Press("v", lambda app: not app.screen.query_one(Dashboard).is_folded),
     Press("c", lambda app: notified(app, "no answer of this run"), first=["v"]),
     Press("s", sort_is("prompt", descending=False), first=["1"]),
@@ -244,8 +253,11 @@ TREE = (
     Press("o", lambda app: (app.lent / "pager").is_file()),
     Press("e", lambda app: (app.lent / "editor").is_file()),
     Press("x", is_screen(ExportScreen)),
+    Press("asterisk", shows("✱ prompt-0"), first=["escape"]),
+    Press("w", is_writing),
     Press("escape", is_screen(TreesScreen), first=["escape"]),
 )
+NOTE = (Press("escape", lambda app: not is_writing(app)),)
 SEARCH = (
     Press("ctrl+r", shows("regular expression (^r: text)")),
     Press("escape", lambda app: not app.screen.query_one(SearchBar).has_class("-open")),
@@ -283,6 +295,7 @@ APP = (
         (TreesScreen, TREES),
         (TreeScreen, TREE),
         (SearchBar, SEARCH),
+        (NoteBar, NOTE),
         (ExportScreen, EXPORT),
         (HelpScreen, HELP),
         (SparApp, APP),

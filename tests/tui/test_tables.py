@@ -139,7 +139,7 @@ def test_kinds(counts: RowCounts, shown: Category, titles: str) -> None:
     """In the order of the keys, only those with trees; without a judge, by ground truth; the shown one is among them."""
     choices = kind_choices(counts, shown)
     assert " ".join(choice.title.replace(" ", "-") for choice in choices) == titles
-    assert all(kind_of(choice.key, counts) == choice.name for choice in choices)
+    assert all(kind_of(choice.key or 0, counts) == choice.name for choice in choices)
     assert choices[0].number == counts.rows
 
 

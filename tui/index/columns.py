@@ -243,6 +243,7 @@ _TABLES: dict[Category, bytes] = {
     "faults": _table(FAULTS, FAULTS),
     "unjudged": _table(UNJUDGED, UNJUDGED),
     "no-tree": _table(BAD, BAD),
+    "starred": bytes(256),
 }
 _CHANGE_TABLES: dict[Category, bytes] = {
     "fixed": _changes("fixed"),

@@ -20,6 +20,8 @@ from spar.errors import UsageError
 
 UNUSUAL = re.compile(rb"\\u(?:00[2-7]|212a|0130)|\xe2\x84\xaa|\xc4\xb0")
 """In lower case: an escaped plain character, the Kelvin sign or a capital dotted I."""
+_TERM = re.compile(r'(?<!\S)(is:starred(?!\S)|note:(?:"[^"]*"?|\S*))')
+"""A term of a search that is about marks."""
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
 
 
@@ -63,6 +65,42 @@ class Query:
             end = start_of if start_of >= 0 else end
         unusual = UNUSUAL.search(lowered, start, end)
         return unusual.start() if unusual else end
+
+
+@dataclass(frozen=True, slots=True)
+class MarkTerms:
+    """What a search asks of the marks that a reader put on trees."""
+
+    starred: bool = False
+    """`is:starred`"""
+    notes: tuple[str, ...] = ()
+    """A text of each `note:word` or `note:"two words"`, in lower case; `note:` finds every note."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked."""
+        return self.starred or bool(self.notes)
+
+    def match(self, *, star: bool, note: str) -> bool:
+        """Whether a tree with this star and note is meant."""
+        folded = note.lower()
+        has_notes = bool(note) and all(text in folded for text in self.notes)
+        return (star or not self.starred) and (has_notes or not self.notes)
+
+
+def split_marks(text: str) -> tuple[MarkTerms, str]:
+    """What a plain search asks of stars and notes, and the text that is left: `is:starred note:odd a comma`."""
+    notes: list[str] = []
+    starred = False
+    rest = []
+    for term in _TERM.split(text):
+        if term == "is:starred":
+            starred = True
+        elif term.startswith("note:") and _TERM.fullmatch(term):
+            notes.append(term.removeprefix("note:").strip('"').lower())
+        else:
+            rest.append(term)
+    terms = MarkTerms(starred, tuple(notes))
+    return terms, " ".join("".join(rest).split()) if terms else text
 
 
 @lru_cache(maxsize=8)

@@ -18,14 +18,15 @@ TITLE_CHARACTERS = 200
 
 # fmt: off
 Category = Literal[
-    "all", "solved", "unsolved", "fixed", "broken", "judge-wrong", "faults", "unjudged", "no-tree", "passed", "failed"
+    "all", "solved", "unsolved", "fixed", "broken", "judge-wrong", "faults", "unjudged", "no-tree", "passed", "failed",
+    "starred",
 ]
 # fmt: on
 """Categories of trees to filter by.
 
 `solved`: the judge passed a node. `fixed`, `broken`: the first draft fails and the answer passes, or the other way round.
 `unjudged`: answered, and no judge was called, as greedy decoding does. `passed`, `failed`: the answer, by ground truth
-where it is known, else by the judge."""
+where it is known, else by the judge. `starred`: by a reader; an index knows none of them (`tui.run_view`)."""
 
 # fmt: off
 SortKey = Literal[
@@ -104,7 +105,8 @@ class Filter:
 
     category: Category = "all"
     text: str = ""
-    """Text to find in the prompt, its id or a response. Case matters only if it has capitals."""
+    """Text to find in the prompt, its id or a response. Case matters only if it has capitals. With `is:starred` or
+    `note:word`, only trees with such marks (`tui.index.query.split_marks`)."""
     regex: bool = False
     """`text` is a regular expression, whose `^` and `$` match at line ends."""
     constraint: str = ""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Button, Footer, Input, Static
 from textual.worker import Worker
@@ -21,6 +21,7 @@ from tui.index.run_summary import RunSummary
 from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs
 from tui.screens.base import BrowserScreen
+from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
 from tui.tables.runs import COLUMNS, run_cells, run_detail, run_name
@@ -40,22 +41,7 @@ RUN_ACTIONS = frozenset(
 class RunsScreen(BrowserScreen[None]):
     """A table of runs; those in progress are updated live."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "open", "Open", key_display="⏎"),
-        Binding(
-            "l,right", "unfold", "Stages", key_display="→", tooltip="Show its stages, or open it"
-        ),
-        Binding("h,left", "fold", "Fold its stages", show=False),
-        Binding("slash", "search", "Filter", key_display="/", tooltip="Show the runs with a text"),
-        Binding("space", "mark", "Mark", tooltip="Mark for a comparison"),
-        Binding("C", "compare", "Compare", tooltip="Compare the two marked runs"),
-        Binding("t", "training", "Scores and training data of a training run", show=False),
-        Binding("P", "play", "Play", tooltip="Search for a response to your own instruction"),
-        Binding("s", "sort", "Sort by the next column", show=False),
-        Binding("S", "reverse", "Sort the other way", show=False),
-        Binding("D", "demo", "Run the demo", show=False),
-        Binding("escape", "clear", "Show all runs", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = RUNS_KEYS
 
     def __init__(self, inputs: Inputs, last: Path | None = None) -> None:
         super().__init__()

@@ -9,13 +9,14 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.widgets import Footer
 from textual.worker import WorkType
 
 from spar.errors import UsageError
 from spar.export import TreeFormat
+from spar.record.marks import Mark
 from spar.types import SearchTree
 from spar.view.node_detail import (
     Annotations,
@@ -30,11 +31,13 @@ from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy, open_editor, open_pager
 from tui.node_facts import NodeFacts
 from tui.run_view import RunView, raw_text, tree_of
-from tui.screens.base import BrowserScreen
 from tui.screens.export import ExportScreen, write_export
+from tui.screens.keys import TREE_KEYS
+from tui.screens.marking import MarkingScreen
 from tui.session_state import Position
 from tui.tables.trees import kind_name
 from tui.widgets.line_list import LineList
+from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import KEYS, PartsPane
 from tui.widgets.tree_head import TreeHead
 from tui.widgets.tree_pane import TreePane
@@ -45,39 +48,10 @@ SHOWN_RAW = 2_000
 """Maximum characters shown of a line that is not a tree."""
 
 
-class TreeScreen(BrowserScreen[int]):
+class TreeScreen(MarkingScreen[int]):
     """One tree; the screen's result is the number of the last tree that was viewed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "left_square_bracket", "tree(-1)", "Prev", key_display="[", tooltip="Previous tree"
-        ),
-        Binding("right_square_bracket", "tree(1)", "Next", key_display="]", tooltip="Next tree"),
-        Binding("n", "failure(1)", "Next failure", show=False),
-        Binding("N", "failure(-1)", "Previous failure", show=False),
-        Binding("d", "diff", "Diff", tooltip="What changed, or the whole response"),
-        Binding("p", "fold(8)", "Prompt", tooltip="The prompt that produced the response"),
-        Binding("z", "zoom", "Zoom", tooltip="The node on the whole screen, and back"),
-        Binding("a", "answer", "To the answer", show=False),
-        Binding("i", "instruction", "Whole instruction", show=False),
-        *(
-            Binding(str(key), f"fold({key})", f"Fold or open part {key} of the node", show=False)
-            for key in sorted({*KEYS.values()})
-        ),
-        Binding("0", "fold_all", "Open every part, and back", show=False),
-        Binding("tab", "other_pane", "The other pane", show=False),
-        Binding("l,right", "node_pane", "To the node", show=False),
-        Binding("h,left", "outwards", "To the tree, and up to the parent", show=False),
-        Binding("J", "scroll(1)", "Scroll the node down", show=False),
-        Binding("K", "scroll(-1)", "Scroll the node up", show=False),
-        Binding("y", "copy('response')", "Copy", tooltip="Copy the response"),
-        Binding("Y", "copy('prompt')", "Copy the prompt", show=False),
-        Binding("c", "copy('json')", "Copy the node as JSON", show=False),
-        Binding("o", "pager", "Open in $PAGER", show=False),
-        Binding("e", "editor", "Open in $EDITOR", show=False),
-        Binding("x", "export", "Export", show=False),
-        Binding("escape", "back", "Back", key_display="esc"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = TREE_KEYS
 
     def __init__(self, view: RunView, number: int) -> None:
         super().__init__()
@@ -93,6 +67,7 @@ class TreeScreen(BrowserScreen[int]):
         with Container(id="panes"):
             yield TreePane()
             yield PartsPane()
+        yield NoteBar()
         yield Footer()
 
     def on_mount(self) -> None:
@@ -238,6 +213,18 @@ class TreeScreen(BrowserScreen[int]):
         """Focus the node pane on Enter."""
         self._node.focus()
 
+    def on_note_bar_closed(self) -> None:
+        """Focus the tree."""
+        self._pane.focus()
+
+    def marked_tree(self) -> str | None:
+        """The tree that is shown."""
+        return self.record.prompt.id if self.record else None
+
+    def show_marks(self) -> None:
+        """Show the star and the note in the head."""
+        self._update_head()
+
     @property
     def is_complete(self) -> bool:
         """Whether everything about the tree is shown."""
@@ -285,7 +272,8 @@ class TreeScreen(BrowserScreen[int]):
         self._node.show_parts(Text("no tree", style=PALETTE["fault"]), self._sections)
 
     def _update_head(self) -> None:
-        self.query_one(TreeHead).show(self.record, self._facts, self._place())
+        mark = self.view.marks.of(self.record.prompt.id) if self.record else Mark()
+        self.query_one(TreeHead).show(self.record, self._facts, self._place(), mark)
 
     def _place(self) -> Text:
         """The tree's place in the table, and why the table shows it."""

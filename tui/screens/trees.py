@@ -10,32 +10,36 @@ from dataclasses import replace
 from typing import ClassVar, cast, get_args
 
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.timer import Timer
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
+from spar.record.marks import Mark
 from spar.store import MANIFEST
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, Sort, SortKey
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
-from tui.run_view import COUNT_SECONDS, RunView
+from tui.run_view import COUNT_SECONDS, NOTED, RunView
 from tui.screens.background import start_work
-from tui.screens.base import BrowserScreen
 from tui.screens.constraints import ConstraintScreen
+from tui.screens.keys import TREES_KEYS
+from tui.screens.marking import MarkingScreen
 from tui.screens.tree import TreeScreen
 from tui.session_state import Position
 from tui.tables.dashboard import PANES, folded_text
 from tui.tables.runs import run_name, what_text
 from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
-from tui.widgets.choices import Choices
+from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import Dashboard
 from tui.widgets.line_list import LineList
+from tui.widgets.note_bar import NoteBar
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
@@ -47,33 +51,10 @@ SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 LARGEST_FIRST = frozenset({"nodes", "depth", "tokens", "faults", "seconds"})
 
 
-class TreesScreen(BrowserScreen[None]):
+class TreesScreen(MarkingScreen[None]):
     """One run's table."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l,right", "open", "Open", key_display="⏎"),
-        Binding("slash", "search", "Search", key_display="/", tooltip="Search for a text"),
-        Binding("f", "next_kind", "Show the next category", show=False),
-        Binding("1", "kind(1)", "Show all", show=False),
-        Binding("2", "kind(2)", "Show solved, without a judge passed", show=False),
-        Binding("3", "kind(3)", "Show unsolved, without a judge failed", show=False),
-        Binding("4", "kind(4)", "Show what the search fixed", show=False),
-        Binding("5", "kind(5)", "Show what the search broke", show=False),
-        Binding("6", "kind(6)", "Show where the judge is wrong by ground truth", show=False),
-        Binding("7", "kind(7)", "Show those with faults", show=False),
-        Binding("8", "kind(8)", "Show those that were not judged", show=False),
-        Binding("9", "kind(9)", "Show lines that are no tree", show=False),
-        Binding(
-            "c", "constraint", "Constraint", tooltip="Show those that fail a type of constraints"
-        ),
-        Binding("v", "dashboard", "Fold or unfold the dashboard", show=False),
-        Binding("s", "sort", "Sort by the next column", show=False),
-        Binding("S", "reverse", "Sort the other way", show=False),
-        Binding("n", "failure(1)", "Failure", tooltip="Next failure; while searching, next match"),
-        Binding("N", "failure(-1)", "Previous failure or match", show=False),
-        Binding("R", "reload", "Read the run again", show=False),
-        Binding("escape,h,left", "back", "Back", key_display="esc"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = TREES_KEYS
 
     def __init__(self, inputs: Inputs, view: RunView, *, reopen: bool = False) -> None:
         super().__init__()
@@ -101,6 +82,7 @@ class TreesScreen(BrowserScreen[None]):
         with Table(COLUMNS, classes="pane") as table:
             table.border_title = Text("trees")
         yield SearchBar()
+        yield NoteBar()
         yield StatusBar()
         yield Footer()
 
@@ -124,7 +106,7 @@ class TreesScreen(BrowserScreen[None]):
 
     def tick(self) -> None:
         """Show what is new; start the next work."""
-        if self.view.is_stale():
+        if self.view.is_stale() or self.view.marks.refresh():
             self._keep_position(self.view.update)
             self._go_to_target()
         idle = self._work is None or self._work.is_finished
@@ -146,7 +128,7 @@ class TreesScreen(BrowserScreen[None]):
         table.mark_sorted(sort.key, descending=sort.descending)
         table.set_rows(len(self.view.numbers), self._cells)
         shown = self.view.shown.category
-        self.query_one(Choices).set_content(kind_choices(self.view.counts, shown), shown)
+        self.query_one(Choices).set_content(self._choices(), shown)
         self._tell()
         self._update_status()
 
@@ -172,8 +154,7 @@ class TreesScreen(BrowserScreen[None]):
 
     def action_next_kind(self) -> None:
         """Show the next category."""
-        choices = kind_choices(self.view.counts, self.view.shown.category)
-        kinds = [cast("Category", choice.name) for choice in choices]
+        kinds = [cast("Category", choice.name) for choice in self._choices()]
         self._show_kind(kinds[(kinds.index(self.view.shown.category) + 1) % len(kinds)])
 
     def action_constraint(self) -> None:
@@ -276,12 +257,29 @@ class TreesScreen(BrowserScreen[None]):
         else:
             bar.close()
 
-    def on_search_bar_closed(self) -> None:
+    @on(SearchBar.Closed)
+    @on(NoteBar.Closed)
+    def focus_table(self) -> None:
         """Focus the table."""
         self.query_one(Table).focus()
 
+    def marked_tree(self) -> str | None:
+        """The tree under the cursor."""
+        row = None if self._number is None else self.view.index.row(self._number)
+        return None if row is None or row.error is not None else row.prompt_id
+
+    def show_marks(self) -> None:
+        """Update the table."""
+        self._keep_position(self.view.update)
+        self._start_story()
+
     def _cells(self, position: int) -> Mapping[str, Text]:
-        return tree_cells(self.view.row(position), self.view.match(self.view.numbers[position]))
+        row, view = self.view.row(position), self.view
+        return tree_cells(row, view.match(view.numbers[position]), view.mark(row))
+
+    def _choices(self) -> list[Choice]:
+        view = self.view
+        return kind_choices(view.counts, view.shown.category, view.num_starred())
 
     @property
     def _number(self) -> int | None:
@@ -362,7 +360,11 @@ class TreesScreen(BrowserScreen[None]):
 
     async def _show_story(self, number: int | None) -> None:
         story = "" if number is None else await asyncio.to_thread(self.view.story, number)
-        self.query_one(Table).border_subtitle = Text(one_line(story, 300)) if story else ""
+        mark = Mark() if number is None else self.view.mark(self.view.index.row(number))
+        text = Text()
+        if mark.note:
+            text.append(one_line(f"{NOTED}{mark.note}  ", 200), style=PALETTE["mark"])
+        self.query_one(Table).border_subtitle = text.append(one_line(story, 300)) or ""
 
     def _update_status(self) -> None:
         view = self.view

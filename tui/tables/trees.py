@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
+from spar.record.marks import Mark
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.rows import Category, Filter, IndexProgress, RowCounts, Sort, TreeRow
-from tui.run_view import Match
+from tui.run_view import NOTED, STARRED, Match, searched_text
 from tui.tables.dashboard import short_type
 from tui.widgets.bars import abbreviate
 from tui.widgets.choices import Choice
@@ -41,6 +42,7 @@ _KINDS: Mapping[Category, tuple[int, str]] = {
     "faults": (7, "faults"),
     "unjudged": (8, "not judged"),
     "no-tree": (9, "no tree"),
+    "starred": (0, "✱ starred"),
 }
 """Category to the key that shows it, and its name."""
 _JUDGED: frozenset[Category] = frozenset({"solved", "unsolved"})
@@ -53,16 +55,18 @@ _STYLES = {"solved": "pass", "exhausted": "fail", "budget": "fail"}
 _TITLE = 300
 
 
-def tree_cells(row: TreeRow, match: Match | None = None) -> Mapping[str, Text]:
+def tree_cells(row: TreeRow, match: Match | None = None, mark: Mark = Mark()) -> Mapping[str, Text]:
     """The cells of a row, with what a search matched; one that is not a tree shows the reason."""
     number = Text(str(row.number + 1))
     if row.error is not None:
         why = Text(f"! {one_line(row.error, _TITLE)}", style=PALETTE["fault"])
         return {"number": number, "prompt": why, "stop": Text("no tree", style=PALETTE["fault"])}
     stop = (row.stop or "") if row.is_judged else "not judged"
+    title = match_text(match) if match else Text(one_line(row.title, _TITLE))
+    is_in_note = match is not None and match.where == NOTED
     return {
         "number": number,
-        "prompt": match_text(match) if match else Text(one_line(row.title, _TITLE)),
+        "prompt": mark_text(mark, has_note=not is_in_note).append_text(title),
         "stop": Text(stop, style=PALETTE[_STYLES.get(stop, "unjudged")]),
         "score": Text("-" if row.score is None else f"{row.score:.2f}"),
         "nodes": Text(abbreviate(row.num_nodes)),
@@ -75,7 +79,13 @@ def tree_cells(row: TreeRow, match: Match | None = None) -> Mapping[str, Text]:
     }
 
 
-def kind_choices(counts: RowCounts, shown: Category = "all") -> list[Choice]:
+def mark_text(mark: Mark, *, has_note: bool = True) -> Text:
+    """The glyphs of a star and of a note; empty without a mark."""
+    text = f"{STARRED if mark.star else ''}{NOTED if mark.note and has_note else ''}"
+    return Text().append(text, style=PALETTE["mark"])
+
+
+def kind_choices(counts: RowCounts, shown: Category = "all", num_starred: int = 0) -> list[Choice]:
     """The categories with their numbers of trees, without those that have none; the one that is shown is among them."""
     numbers: Mapping[Category, int] = {
         "all": counts.rows,
@@ -89,6 +99,7 @@ def kind_choices(counts: RowCounts, shown: Category = "all") -> list[Choice]:
         "faults": counts.faults,
         "unjudged": counts.unjudged,
         "no-tree": counts.broken,
+        "starred": num_starred,
     }
     outcomes = _outcomes(counts)
     others = (_JUDGED | _CHECKED) - outcomes
@@ -137,7 +148,7 @@ def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -
     if shown.text:
         slash = "regex" if shown.regex else "text"
         line.append(f", {slash} ").append(one_line(shown.text, 40), style=PALETTE["head"])
-        if progress.searched < progress.rows:
+        if searched_text(shown) and progress.searched < progress.rows:
             line.append(f" ({_percent(progress.searched, progress.rows)} searched)")
     if not progress.done:
         if progress.bytes_read < progress.bytes_total:

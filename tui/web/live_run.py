@@ -21,9 +21,10 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
-from spar.export.page.run_page import facts_data, once
+from spar.export.page.run_page import facts_data, marks_data, once
 from spar.export.page.tree_data import Json, bad_row_data, row_data, tree_data
 from spar.record.evaluation import EXAMPLES
+from spar.record.marks import MarkBook
 from spar.record.outcomes import Outcome, outcome_of
 from spar.record.run_outcomes import RunOutcomes
 from spar.types import SearchTree
@@ -52,6 +53,7 @@ class LiveRun:
         self.path = path
         self.directory = path if path.is_dir() else path.parent
         self._annotations = annotations_for(self.directory)
+        self._marks = MarkBook(path)
         self._lock = threading.Lock()
         self._searching = threading.Lock()
         self._counting = threading.Lock()
@@ -69,6 +71,7 @@ class LiveRun:
     def rows(self, start: int, generation: str = "") -> Json:
         """The rows from `start` on, at most `ROWS`; from the first one if the page has another generation."""
         with self._lock:
+            self._marks.refresh()
             current = f"{id(self):x}-{self._generation}"
             start = start if generation == current else 0
             rows = self._rows[start : start + ROWS]
@@ -82,6 +85,7 @@ class LiveRun:
                 "done": done,
                 "complete": start + len(rows) == len(self._rows),
                 "problem": self._problem,
+                "marks": marks_data(self._marks.all()),
                 **({"facts": facts_data(self._facts)} if start == 0 else {}),
             }
 

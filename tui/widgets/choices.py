@@ -23,8 +23,8 @@ class Choice:
     title: str
     number: int
     """Number of items of this choice."""
-    key: int = 0
-    """The key that selects it; 0 for its place in the line."""
+    key: int | None = None
+    """The key that selects it; None for its place in the line."""
 
 
 class Choices(Static):
@@ -50,8 +50,15 @@ class Choices(Static):
         """Show other choices, one of them selected."""
         self._selected = selected
         self._parts = [
-            (choice.name, _part(choice.key or key, choice, selected=choice.name == selected))
-            for key, choice in enumerate(choices, start=1)
+            (
+                choice.name,
+                _part(
+                    place if choice.key is None else choice.key,
+                    choice,
+                    selected=choice.name == selected,
+                ),
+            )
+            for place, choice in enumerate(choices, start=1)
         ]
         self._draw()
 

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
+from spar.record.marks import NOTE_CHARACTERS, Mark
 from spar.types import SearchTree
 from spar.view.layout import layout_of
 from spar.view.node_detail import truth_text, verdict_text
@@ -14,6 +15,7 @@ from spar.view.palette import PALETTE
 from spar.view.present import stop_text, story_text
 from spar.view.text import one_line, pluralize, safe_text
 from tui.node_facts import NodeFacts
+from tui.tables.trees import mark_text
 
 _ID = 60
 _SHOWN = 20_000
@@ -42,15 +44,25 @@ class TreeHead(Vertical):
         super().__init__()
         self._instruction, self._place = Text(), Text()
 
-    def show(self, tree: SearchTree | None, facts: NodeFacts | None, place: Text) -> None:
-        """Show a tree as far as it is known, and its place in the list."""
+    def show(
+        self,
+        tree: SearchTree | None,
+        facts: NodeFacts | None,
+        place: Text,
+        mark: Mark = Mark(),
+    ) -> None:
+        """Show a tree as far as it is known, its place in the list, and what a reader noted."""
         self._place, self._instruction, outcome = place, Text(), Text()
         self.border_title = Text("no tree", style=PALETTE["fault"])
         if tree is not None:
-            title = Text(one_line(tree.prompt.id, _ID), style=PALETTE["head"])
+            title = mark_text(mark, has_note=False)
+            title.append(one_line(tree.prompt.id, _ID), style=PALETTE["head"])
             self.border_title = title.append(f", {one_line(tree.strategy, 40)}", style="not bold")
             self._instruction = safe_text(tree.prompt.messages[-1].content, limit=_SHOWN)
             outcome = outcome_text(tree, facts)
+            if mark.note:
+                outcome.append("\nnote    ", style=PALETTE["note"])
+                outcome.append(one_line(mark.note, NOTE_CHARACTERS), style=PALETTE["mark"])
         self.query_one("#text", Static).update(self._instruction)
         self.query_one("#outcome", Static).update(outcome)
         self._say_if_cut()

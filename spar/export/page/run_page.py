@@ -10,15 +10,16 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from spar.errors import UsageError
 from spar.export.page.document import BLOCK, compressed, document
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
-from spar.export.page.tree_data import Json, row_data, tree_data
+from spar.export.page.tree_data import Json, identifier, row_data, tree_data
 from spar.record.evaluation import EXAMPLES, Verdict, read_examples
+from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
 from spar.record.outcomes import outcome_of
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import TREES, read_trees, tree_offsets
@@ -46,6 +47,8 @@ class RunPages:
     facts: RunFacts
     totals: RunOutcomes
     pages: tuple[Page, ...]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    """Prompt id to what a reader noted."""
 
     def files(self, first: str) -> Iterator[tuple[str, Iterator[str]]]:
         """Each file's name and the parts of its text; `first` is the name of the first one."""
@@ -55,6 +58,7 @@ class RunPages:
             run = {
                 **facts_data(self.facts),
                 "totals": totals_data(self.totals),
+                "marks": marks_data(self.marks),
                 "block": BLOCK,
                 "start": start,
                 "pages": names if len(names) > 1 else [],
@@ -90,7 +94,7 @@ def run_pages(path: Path, annotations: Annotations, *, page_size: int = PAGE) ->
     _close(pages[-1], block)
     if not totals.trees:
         raise UsageError(f"{path} has no trees yet; run spar decode first")
-    return RunPages(run_facts(path), totals, tuple(pages))
+    return RunPages(run_facts(path), totals, tuple(pages), MarkBook(path).all())
 
 
 def tree_page(tree: SearchTree, annotations: Annotations) -> Iterator[str]:
@@ -115,6 +119,14 @@ def facts_data(facts: RunFacts) -> Json:
         "facts": [list(fact) for fact in facts.facts],
         "expected": facts.expected,
         "metrics": list(facts.metrics),
+    }
+
+
+def marks_data(marks: Mapping[str, Mark]) -> Json:
+    """Stars and notes by the address of a tree, as the page's script reads them."""
+    return {
+        identifier(prompt_id): [mark.star, one_line(mark.note, NOTE_CHARACTERS)]
+        for prompt_id, mark in marks.items()
     }
 
 

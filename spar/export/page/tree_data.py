@@ -136,7 +136,7 @@ def text(content: str) -> str:
     return safe(content, limit=LIMIT, tab="\t")
 
 
-def identifier(prompt_id: str, number: int) -> str:
+def identifier(prompt_id: str, number: int = 0) -> str:
     """A prompt's id, which is the tree's address in the page."""
     return one_line(prompt_id, IDENTIFIER) or f"line-{number + 1}"
 

@@ -9,6 +9,7 @@ const state = {
   counts: {},
   types: Object.create(null),
   totals: RUN.totals ?? null,
+  marks: RUN.marks ?? {},
   shown: [],
   filter: "all",
   type: "",
@@ -58,7 +59,7 @@ let searches = 0;
 
 /** Look for the text in all responses, in the background. */
 async function search() {
-  const [mine, text] = [++searches, state.text.trim()];
+  const [mine, { text }] = [++searches, splitMarks(state.text)];
   state.hits = new Set();
   state.searching = Boolean(text);
   if (!text) return;
@@ -134,7 +135,7 @@ function step(by) {
   go(state.shown[next].id);
 }
 
-function receive({ rows, from, totals, status, problem, isNew, facts }) {
+function receive({ rows, from, totals, status, problem, isNew, facts, marks }) {
   if (isNew) {
     Object.assign(state, { rows: [], counts: {}, types: Object.create(null), number: null });
     treePane.tree = null;
@@ -153,9 +154,13 @@ function receive({ rows, from, totals, status, problem, isNew, facts }) {
     if (earlier !== undefined && RUN.live) state.rows[earlier].replaced = true;
     numbers.set(row.id, row.number);
   }
+  const hasNewMarks = marks !== undefined && JSON.stringify(marks) !== JSON.stringify(state.marks);
+  if (marks !== undefined) state.marks = marks;
+  if (hasNew || hasNewMarks) markRows(state);
   if (totals) state.totals = totals;
   const isFirst = hasNew && state.rows.length === rows.length;
-  if (hasNew) update();
+  if (hasNew || hasNewMarks) update();
+  if (hasNewMarks && treePane.tree) treePane.showMark(marks);
   if (isFirst || !location.hash.slice(1) || (hasNew && main.querySelector(".missing"))) route();
 }
 

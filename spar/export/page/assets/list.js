@@ -23,6 +23,8 @@ const FILTERS = [
   ["faults", "faults", (row) => row.faults > 0],
   ["unjudged", "not judged", (row) => !row.error && !row.judged],
   ["damaged", "no tree", (row) => row.error],
+  ["starred", "✱ starred", (row) => row.star],
+  ["noted", "✎ with a note", (row) => row.note],
 ];
 
 const SORTS = [
@@ -45,15 +47,35 @@ function countRow(state, row) {
   for (const type of row.failing ?? []) state.types[type] = (state.types[type] ?? 0) + 1;
 }
 
+/** Put what a reader noted (id -> [star, note]) on the rows, and count it. */
+function markRows(state) {
+  for (const row of state.rows) [row.star = false, row.note = ""] = Object.hasOwn(state.marks, row.id) ? state.marks[row.id] : [];
+  for (const [name, , test] of FILTERS.slice(-2)) state.counts[name] = state.rows.filter((row) => !row.replaced && test(row)).length;
+}
+
+/** What a search asks of marks, and the text that is left: "is:starred note:odd a comma". */
+function splitMarks(text) {
+  const notes = [];
+  let starred = false;
+  const rest = text.replace(/(?<!\S)(?:is:starred(?!\S)|note:(?:"([^"]*)"?|(\S*)))/g, (term, quoted, word) => {
+    if (term === "is:starred") starred = true;
+    else notes.push((quoted ?? word).toLowerCase());
+    return "";
+  });
+  const meant = (row) => (row.star || !starred) && (!notes.length || (row.note && notes.every((note) => row.note.toLowerCase().includes(note))));
+  return { text: starred || notes.length ? rest.split(/\s+/).filter(Boolean).join(" ") : text.trim(), meant };
+}
+
 /** The rows that the filters let through, in order. */
 function shownRows(state) {
   const test = FILTERS.find(([name]) => name === state.filter)[2];
-  const text = state.text.trim();
+  const { text, meant } = splitMarks(state.text);
   const folded = text === text.toLowerCase();
   const rows = state.rows.filter(
     (row) =>
       !row.replaced &&
       test(row) &&
+      meant(row) &&
       (!state.type || row.failing?.includes(state.type)) &&
       (!text ||
         state.hits.has(row.number) ||
@@ -137,7 +159,7 @@ class VirtualList {
         "aria-selected": row.number === this.#current ? "true" : "false",
       },
       el("span", { class: `mark ${change.kind}`, title: change.word, "aria-label": change.word }, change.glyph),
-      el("span", { class: "row-title" }, row.title || row.id),
+      el("span", { class: "row-title" }, markGlyphs(row), row.title || row.id),
       el(
         "span",
         { class: "row-story" },
@@ -147,6 +169,12 @@ class VirtualList {
       ),
     );
   }
+}
+
+/** The glyphs of a star and a note. */
+function markGlyphs({ star, note }) {
+  if (!star && !note) return null;
+  return el("span", { class: "reader-mark", title: [star ? "starred" : "", note].filter(Boolean).join(": ") }, star ? "✱ " : "", note ? "✎ " : "");
 }
 
 /** What the search did, the outcome first, since a list has room for few words. */
@@ -162,6 +190,7 @@ class ListPane {
     this.search = el("input", {
       type: "search",
       placeholder: "Search prompts and responses",
+      title: "also note:word, is:starred",
       "aria-label": "Search prompts and responses",
       spellcheck: "false",
       oninput: () => change({ text: this.search.value }),

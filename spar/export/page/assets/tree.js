@@ -3,6 +3,7 @@
 class TreePane {
   constructor(step) {
     this.step = step;
+    this.note = el("div", {});
     this.element = el("article", { class: "tree", "aria-label": "Search tree" });
   }
 
@@ -11,10 +12,12 @@ class TreePane {
     this.tree = tree;
     this.drawing = drawTree(tree, (picked) => go(tree.id, picked));
     this.pane = el("section", { class: "node", "aria-live": "polite" });
+    this.showMark(state.marks);
     this.element.replaceChildren(
       this.#bar(position),
       el("h1", { class: "instruction", dir: "auto" }, instructionText(tree)),
       el("p", { class: "story" }, storyTag(tree), tree.story),
+      this.note,
       el("div", { class: "facing" }, answerVerdict("Judge", tree.before[0], tree.after[0], tree), answerVerdict("Ground truth", tree.before[1], tree.after[1], tree)),
       el("div", { class: "canvas", tabindex: "-1" }, this.drawing),
       el("p", { class: "legend" }, "★ answer · ✓ ✗ constraint or vote · ◆ right, ◇ wrong by ground truth · − + words that changed"),
@@ -23,6 +26,13 @@ class TreePane {
     );
     this.element.parentElement?.scrollTo(0, 0);
     this.choose(key);
+  }
+
+  /** Show what a reader noted about the tree. */
+  showMark(marks) {
+    const [star, note] = Object.hasOwn(marks, this.tree.id) ? marks[this.tree.id] : [false, ""];
+    const words = [star ? el("b", {}, "✱ starred ") : null, note ? `✎ ${note}` : ""];
+    this.note.replaceChildren(...(star || note ? [el("p", { class: "reader-mark" }, words)] : []));
   }
 
   /** Show a node or a fault of the shown tree. */
