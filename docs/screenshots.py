@@ -5,8 +5,9 @@
     python docs/screenshots.py --runs runs               of runs that are there, whose newest has a search worth showing
     python docs/screenshots.py --page runs/mine          the page of another run, and nothing else
 
-The runs are made in a temporary folder, with the embedded model. The page is drawn by the distribution's Chromium; without one its
-pictures stay as they are.
+The runs are made in a temporary folder, with the embedded model, but for `real-tree`: that is SmolLM2-135M-Instruct on everyday
+instructions, as `make demo-real` (a few minutes; the model is fetched). The page is drawn by the distribution's Chromium. What cannot
+be had is said, and its pictures stay as they are.
 """
 
 from __future__ import annotations
@@ -31,8 +32,16 @@ from tui.app import SparApp
 SIZE = (120, 40)
 WAIT_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 """How long nothing goes on before a picture is drawn, and how often that is looked at."""
-LOOP = Path(__file__).parents[1] / "tests/compat/data/runs/train-39e2db12"
+ROOT = Path(__file__).resolve().parents[1]
+LOOP = ROOT / "tests/compat/data/runs/train-39e2db12"
 RUNS = (("greedy", "1"), ("bfs", "15"))
+REAL_MODEL = "smollm2-135m"
+REAL_RUN = (
+    *("examples/everyday.jsonl", "--model", REAL_MODEL, "--judge", "verifier"),
+    *("--refiner", "rewrite", "--strategy", "bfs", "--budget", "7", "--max-new-tokens", "160"),
+)
+REAL_SIZE = (120, 32)
+REAL_TREE = ("enter", "slash", *"oak", "enter", "enter", "a")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGE_SIZE = {"width": 1280, "height": 800}
 PAGES: dict[str, tuple[str, ...]] = {
@@ -57,6 +66,7 @@ def main() -> None:
     parser.add_argument("--loop", type=Path, default=LOOP, help="a training loop to draw")
     parser.add_argument("--runs", type=Path, help="runs to draw in place of new ones")
     parser.add_argument("--page", type=Path, help="a run to draw as a page, and nothing else")
+    parser.add_argument("--real", action="store_true", help="draw real-tree, and nothing else")
     given = parser.parse_args()
     if given.page is not None:
         _draw_page(given.page, given.out)
@@ -64,6 +74,10 @@ def main() -> None:
     out, loop = given.out.resolve(), given.loop.resolve()
     runs = given.runs.resolve() if given.runs else None
     out.mkdir(parents=True, exist_ok=True)
+    if runs is None:
+        _draw_real(out)
+    if given.real:
+        return
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         if runs is not None:
@@ -88,9 +102,24 @@ def _decode(strategy: str, budget: str) -> None:
     subprocess.run([*command, *where], check=True, stdout=subprocess.DEVNULL)
 
 
-async def _draw(path: Path, keys: Sequence[str], picture: Path) -> None:
+def _draw_real(out: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "everyday"
+        command = (sys.executable, "-m", "spar", "decode", *REAL_RUN, "--display", "none")
+        made = subprocess.run(
+            [*command, "--out", str(run)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            print(f"no picture of a real model: {made.stderr.strip()}", file=sys.stderr)
+            return
+        asyncio.run(_draw(run.parent, REAL_TREE, out / "real-tree.svg", size=REAL_SIZE))
+
+
+async def _draw(
+    path: Path, keys: Sequence[str], picture: Path, *, size: tuple[int, int] = SIZE
+) -> None:
     app = SparApp(replace(make_inputs((path,)), state_file=None))
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=size) as pilot:
         await _settle(pilot)
         for key in keys:
             await pilot.press(key)

@@ -21,7 +21,7 @@ from spar.experiments.strategies import (
 from spar.record.experiments import Measured
 
 SHAPES: tuple[dict[str, int], ...] = (
-    *({"depth": depth} for depth in (2, 3, 5, 10)),
+    *({"depth": depth} for depth in (2, 5, 10)),
     *({"branch": branch} for branch in (1, 2, 5)),
     *({"keep": keep} for keep in (1, 4)),
 )
