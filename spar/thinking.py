@@ -53,6 +53,16 @@ _HARMONY = re.compile(
 _BARE_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'“‘])")
 _BARE_FINAL = re.compile(r"assistant\s*final")
 
+_HALF_TAG = re.compile(r"<[a-z:|_]{0,40}")
+_OPENINGS = (
+    *(opening.lower() for opening in _PAIRS),
+    CHANNEL,
+    "<|start|>",
+    "here's my thought process:",
+    "here is my thought process:",
+)
+_BARE_OPENING = "analysis"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -88,6 +98,12 @@ def read_answer(text: str, *, opened: bool = False, prompt: str = "") -> Answer:
     while (opening := _opening(answer.text, prompt)) is not None:
         answer = _after(_end_of(opening), answer.text, opening.end())
     return answer
+
+
+def read_growing_answer(text: str, *, opened: bool = False, prompt: str = "") -> str:
+    """The answer in the beginning of a reply, "" where it may still turn out to be thinking; parameters as above."""
+    answer = read_answer(text, opened=opened, prompt=prompt).text
+    return "" if _may_open(answer) else answer
 
 
 def without_thinking(text: str, opened: bool = False) -> str:
@@ -137,6 +153,14 @@ def _opening(text: str, prompt: str) -> re.Match[str] | None:
     if match and (match["name"] or "").lower() in _EVERYDAY:
         return None if match[0].strip().lower() in prompt.lower() else match
     return match
+
+
+def _may_open(text: str) -> bool:
+    """Whether a text is the beginning of what opens thinking, as far as it goes."""
+    start = text.lstrip()
+    if _BARE_OPENING.startswith(start) or _HALF_TAG.fullmatch(start.lower()):
+        return True
+    return any(opening.startswith(start.lower()) for opening in _OPENINGS)
 
 
 def _end_of(opening: re.Match[str]) -> re.Pattern[str]:

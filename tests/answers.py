@@ -6,6 +6,7 @@ has a tenth of a nat for each of its characters, its space included; those of up
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -94,6 +95,26 @@ def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
         return 200, _completion(script, body)
     except PromptTooLong as error:
         return 400, error_body(str(error), "context_length_exceeded")
+
+
+def events_of(content: dict[str, Any], num_parts: int = 5) -> list[bytes]:
+    """A reply as server-sent events: a few characters each, then how it ended, then its usage."""
+    shared = {k: v for k, v in content.items() if k not in ("choices", "usage")}
+    events: list[dict[str, Any]] = []
+    for choice in content["choices"]:
+        text = choice["text"] if "text" in choice else choice["message"]["content"]
+        size = max(1, -(-len(text) // num_parts))
+        for start in range(0, len(text), size):
+            part = text[start : start + size]
+            said = {"text": part} if "text" in choice else {"delta": {"content": part}}
+            events.append({**shared, "choices": [{"index": choice["index"], **said}]})
+        end = {k: v for k, v in choice.items() if k not in ("message", "text")}
+        said = {"text": ""} if "text" in choice else {"delta": {}}
+        events.append({**shared, "choices": [{**end, **said}]})
+    if "usage" in content:
+        events.append({**shared, "choices": [], "usage": content["usage"]})
+    lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
+    return [*lines, b"data: [DONE]\n\n"]
 
 
 def requests_of(body: dict[str, Any]) -> list[Request]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.answers import Fault, Script, answer, error_body, model_list, spoil
+from tests.answers import Fault, Script, answer, error_body, events_of, model_list, spoil
 
 _NO_RESPONSES: dict[Fault, bytes] = {
     "noise": b"\x00\xff not a response\r\n\r\n",
@@ -243,9 +243,22 @@ class _Connection(asyncio.Protocol):
             status, content = answer(script, seen.body)
             if status == 200 and seen.fault:
                 content = spoil(content, seen.fault)
-            self.send(
-                status, content, script.retry_after, half=seen.fault == "half" and status == 200
-            )
+            half = seen.fault == "half" and status == 200
+            if status == 200 and seen.body.get("stream") and seen.fault in (None, "half"):
+                events = events_of(content)
+                events = events[: len(events) // 2] if half else events
+                self._task = self._loop.create_task(self._stream(events))
+                return
+            self.send(status, content, script.retry_after, half=half)
+
+    async def _stream(self, events: list[bytes]) -> None:
+        """Write events one after the other; the connection closes after the last."""
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        self._transport.write(head.encode())
+        for event in events:
+            self._transport.write(event)
+            await asyncio.sleep(0.001)
+        self._transport.close()
 
     def send(self, status: int, content: Any, retry_after: str = "", half: bool = False) -> None:
         """Write a response; with `half`, the body ends before its declared length."""

@@ -39,6 +39,16 @@ class PendingRequest:
         """Whether the caller was cancelled."""
         return self.future.cancelled()
 
+    def show(self, text: str) -> None:
+        """Give the beginning of the reply to who listens; called in the thread of the batch."""
+
+        def call() -> None:
+            if self.request.on_text is not None and not self.future.done():
+                self.request.on_text(text)
+
+        with contextlib.suppress(RuntimeError):  # the caller's event loop is closed
+            self.loop.call_soon_threadsafe(call)
+
 
 Finished = tuple[PendingRequest, Completion | Exception]
 """A request and its result."""

@@ -39,7 +39,8 @@ FLUSH_SECONDS = 0.2
 """Longest time that a reply waits to be written."""
 MAX_IDLE_BYTES = 64 << 20
 """Size from which a file that is mostly of no use is written anew."""
-_REQUEST_FIELDS = tuple(f.name for f in fields(Request) if f.name not in ("messages", "tree"))
+_NO_PART = ("messages", "tree", "on_text")
+_REQUEST_FIELDS = tuple(f.name for f in fields(Request) if f.name not in _NO_PART)
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _COMPLETION_FIELDS = tuple(f.name for f in fields(Completion) if f.name != "logprobs")
 

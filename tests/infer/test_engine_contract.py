@@ -22,6 +22,7 @@ from spar.infer.engine import (
 from spar.infer.engine_wrappers import scorer
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.openai.engine import OpenAIEngine
+from spar.infer.streaming import TextDelta, stream
 from spar.types import Message
 
 CONTEXT = 256
@@ -136,6 +137,21 @@ async def test_a_seeded_reply_does_not_depend_on_the_batch(engine: Engine) -> No
     others = [asyncio.create_task(other_request(i)) for i in range(20)]
     assert await later() == [alone]
     await asyncio.gather(*others)
+
+
+@pytest.mark.parametrize("stop", [(), ("w1", "e ")])
+async def test_streamed_pieces_make_the_completion(engine: Engine, stop: tuple[str, ...]) -> None:
+    """The pieces, joined, are the text; and the text is the one that nobody listens to."""
+    for index, text in enumerate(["tell me", *ODD_TEXTS]):
+        (plain,) = ask(text, seed=index, max_tokens=30)
+        request = replace(plain, sampling=replace(plain.sampling, stop=stop), plain=index % 2 == 1)
+        (silent,) = await engine.generate([replace(request)])
+        pieces: list[TextDelta] = []
+        assert await stream(engine, request, pieces.append) == silent
+        joined = ""
+        for piece in pieces:
+            joined = piece.text if piece.restarts else joined + piece.text
+        assert joined == silent.text
 
 
 async def test_different_seeds_differ(engine: Engine) -> None:

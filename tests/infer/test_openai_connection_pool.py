@@ -48,7 +48,7 @@ KEY = Key("sk-proj-0123456789/abcdef", "NAME")
 BODY = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}).encode()
 
 
-async def send(url: str, *, key: Key = Key(), timeout: float = 20.0, **limits: int) -> Response:
+async def send(url: str, *, key: Key = Key(), timeout: float = 20.0, **limits: Any) -> Response:
     """One GET request in a pool of its own."""
     pool = ConnectionPool(url, key)
     try:

@@ -51,7 +51,10 @@ class ChatEncoder:
         self.tokenizer = tokenizer
         self.template = ChatTemplate(tokenizer, note)
         """What renders conversations."""
-        self._thinks_in_special_tokens = any(map(is_tag, self.template.special_tokens))
+        # Where tags of thinking are special tokens, thinking and answer could not be told apart without them.
+        has_tags = any(map(is_tag, self.template.special_tokens))
+        self.hidden_specials = self.template.special_pattern if has_tags else None
+        """Special tokens that `decode` leaves in the text, to be removed from the answer; None if it leaves none."""
         self._cache: dict[tuple[tuple[Message, ...], str], Rendered] = {}
 
     def render(
@@ -151,7 +154,7 @@ class ChatEncoder:
             As for `decode_reply`.
         """
         if request.plain:
-            answer = Answer(str(self.tokenizer.decode(tokens, skip_special_tokens=True)))
+            answer = Answer(self.decode(tokens, plain=True))
         else:
             answer = self.decode_reply(tokens, thinking, request.messages[-1].content)
         return replace(answer, text=answer.text[: find_stop(answer.text, request.sampling.stop)])
@@ -168,13 +171,21 @@ class ChatEncoder:
         prompt:
             The turn that is answered.
         """
-        if not self._thinks_in_special_tokens:
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            return read_answer(text, opened=thinking, prompt=prompt)
-        # The tags are special tokens: without them thinking and answer could not be told apart.
-        text = self.tokenizer.decode(tokens, skip_special_tokens=False)
-        answer = read_answer(text, opened=thinking, prompt=prompt)
-        return replace(answer, text=self.template.special_pattern.sub("", answer.text))
+        answer = read_answer(self.decode(tokens), opened=thinking, prompt=prompt)
+        if self.hidden_specials is None:
+            return answer
+        return replace(answer, text=self.hidden_specials.sub("", answer.text))
+
+    def decode(self, tokens: Sequence[int], *, plain: bool = False) -> str:
+        """The text of generated tokens, in which thinking can still be told apart from the answer.
+
+        Parameters
+        ----------
+        plain:
+            Whether thinking is part of the reply, as for a plain request.
+        """
+        skips = plain or self.hidden_specials is None
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=skips))
 
     def _render(
         self, messages: tuple[Message, ...], arguments: Mapping[str, Any] | None
@@ -230,6 +241,7 @@ def group_samples(requests: Sequence[Request]) -> list[tuple[Request, int]]:
             first, n = groups[-1]
             seed = first.sampling.seed
             follows = request.sampling.seed == (None if seed is None else seed + n)
+            follows = follows and request.on_text is None  # who listens, listens to one reply
             if follows and _without_seed(request) == _without_seed(first):
                 groups[-1] = (first, n + 1)
                 continue

@@ -25,6 +25,7 @@ from spar.infer.batcher import Finished, PendingRequest
 from spar.infer.engine import Completion, Finish, TokenLogprobs
 from spar.infer.engines.attention import Block, blocks_of, row_blocks, use_grouped_attention
 from spar.infer.engines.chat import ChatEncoder, Rendered
+from spar.infer.engines.growing import GrowingReply
 from spar.infer.engines.kv_cache import BatchCache
 from spar.infer.engines.sampling import sample_tokens
 
@@ -58,6 +59,8 @@ class Row:
     finished: bool = False
     num_cached: int = 0
     """Prompt tokens that were prefilled for another row."""
+    growing: GrowingReply | None = None
+    """What is shown of it before it is finished; None where nobody listens."""
 
 
 class ContinuousBatch:
@@ -179,7 +182,12 @@ class ContinuousBatch:
         limit = min(sampling.max_tokens, self.context - num_prompt)
         uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
         stop_ids = self._eos_ids | self._encoder.stop_token_ids(sampling.stop)
-        return Row(pending, num_prompt, limit, uniforms, stop_ids, rendered.thinking)
+        row = Row(pending, num_prompt, limit, uniforms, stop_ids, rendered.thinking)
+        if pending.request.on_text is not None:
+            row.growing = GrowingReply(
+                self._encoder, pending.request, pending.show, thinking=row.thinking
+            )
+        return row
 
     @torch.inference_mode()
     def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Finished]:
@@ -256,6 +264,8 @@ class ContinuousBatch:
         stopped = token in row.stop_ids or self._encoder.ends_with_stop(row.tokens, sampling.stop)
         row.finished = stopped or len(row.tokens) >= row.limit
         if not row.finished:
+            if row.growing is not None:
+                row.growing.add(row.tokens)
             return []
         return [(row.pending, self._completion(row, "stop" if stopped else "length"))]
 

@@ -44,6 +44,8 @@ class FakeEngine:
             raise EngineError("the engine is closed")
         if self.record:
             self.requests.extend(requests)
+        if any(request.on_text for request in requests):
+            return await self._stream(requests)
         await asyncio.sleep(self._latency)
         return [self._complete(request) for request in requests]
 
@@ -57,6 +59,18 @@ class FakeEngine:
     async def aclose(self) -> None:
         """Refuse further requests."""
         self._closed = True
+
+    async def _stream(self, requests: Sequence[Request]) -> list[Completion]:
+        """Complete, a word at a time over the latency."""
+        completions = [self._complete(request) for request in requests]
+        texts = [completion.text.split(" ") for completion in completions]
+        num_steps = max(map(len, texts))
+        for step in range(1, num_steps + 1):
+            await asyncio.sleep(self._latency / num_steps)
+            for request, words in zip(requests, texts, strict=True):
+                if request.on_text is not None:
+                    request.on_text(" ".join(words[:step]))
+        return completions
 
     def _complete(self, request: Request) -> Completion:
         words = self._reply(request).split(" ")

@@ -11,6 +11,14 @@ def find_stop(text: str, stop: Sequence[str]) -> int:
     return min((index for index in indexes if index >= 0), default=len(text))
 
 
+def unfinished_stop(text: str, stop: Sequence[str]) -> int:
+    """How many of a text's last characters may turn out to begin a stop string."""
+    sizes = (
+        size for string in stop for size in range(1, len(string)) if text.endswith(string[:size])
+    )
+    return max(sizes, default=0)
+
+
 def stop_window_tokens(stop: Sequence[str]) -> int:
     """How many of a reply's last tokens to decode to see a stop string that the last token completes.
 

@@ -16,7 +16,7 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 * 2**20
 """Most bytes of a response, if the caller sets no other limit."""
+
+OnChunk = Callable[[bytes], None]
+"""Takes a part of a response's body."""
 
 _MAX_ERROR_BYTES = 2**18
 _CONNECT_TIMEOUT = 20.0
@@ -110,7 +113,12 @@ class ConnectionPool:
         self._closed = False
 
     async def send(
-        self, path: str, content: bytes | None, timeout: float, max_bytes: int = MAX_BYTES
+        self,
+        path: str,
+        content: bytes | None,
+        timeout: float,
+        max_bytes: int = MAX_BYTES,
+        on_chunk: OnChunk | None = None,
     ) -> Response:
         """POST `content`, or GET if it is None. Cancelling closes the connection.
 
@@ -120,6 +128,8 @@ class ConnectionPool:
             Seconds for all of it, from the connection to the last byte.
         max_bytes:
             Most bytes of the response that are read, and that they are unpacked to.
+        on_chunk:
+            Called with the bytes of a success as they arrive; compressed ones are unpacked first, as a whole.
 
         Raises
         ------
@@ -131,7 +141,7 @@ class ConnectionPool:
 
         try:
             async with asyncio.timeout(timeout):
-                return await self._exchange(path, content, max_bytes)
+                return await self._exchange(path, content, max_bytes, on_chunk)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise Unreachable(f"cannot connect in {_CONNECT_TIMEOUT:g} s") from None
@@ -152,7 +162,9 @@ class ConnectionPool:
         if self._session is not None:
             await self._session.close()
 
-    async def _exchange(self, path: str, content: bytes | None, max_bytes: int) -> Response:
+    async def _exchange(
+        self, path: str, content: bytes | None, max_bytes: int, on_chunk: OnChunk | None
+    ) -> Response:
         from yarl import URL
 
         if self._closed:
@@ -170,7 +182,10 @@ class ConnectionPool:
         )
         async with request as response:
             is_success = 200 <= response.status < 300
-            body = await _read(response, max_bytes if is_success else _MAX_ERROR_BYTES, is_success)
+            if is_success:
+                body = await _read(response, max_bytes, whole=True, on_chunk=on_chunk)
+            else:
+                body = await _read(response, _MAX_ERROR_BYTES, whole=False)
             body = self._key.redact_content(body)
             return Response(response.status, response.headers, body)
 
@@ -259,11 +274,21 @@ def _body(content: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(content)
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int, whole: bool) -> bytes:
+async def _read(
+    response: aiohttp.ClientResponse,
+    max_bytes: int,
+    *,
+    whole: bool,
+    on_chunk: OnChunk | None = None,
+) -> bytes:
     """The body, unpacked; only its first bytes if it is longer and need not be whole."""
     chunks, size = [], 0
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    is_packed = encoding not in ("", "identity")
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
+        if on_chunk is not None and not is_packed:
+            on_chunk(chunk)
         size += len(chunk)
         if size > max_bytes:
             if whole:
@@ -271,11 +296,12 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, whole: bool) -
             response.close()
             break
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
+    if is_packed:
         body = _unpack(body, encoding, max_bytes + 1)
     if whole and len(body) > max_bytes:
         raise _too_large(max_bytes)
+    if on_chunk is not None and is_packed:
+        on_chunk(body)
     return body[:max_bytes]
 
 

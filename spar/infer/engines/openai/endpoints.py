@@ -39,6 +39,7 @@ _MAX_STOPS = 4
 """OpenAI's own server refuses more."""
 _MIN_RESPONSE_BYTES = 2**20
 _BYTES_PER_TOKEN = 512
+_BYTES_PER_EVENT = 2048
 
 
 class HasCompletionTokens(Protocol):
@@ -105,6 +106,8 @@ def request_body(
         body["logprobs"] = num_top if request.plain else True
         body["top_logprobs"] = None if request.plain else num_top
     unsupported = capabilities.unsupported
+    if request.on_text is not None and "stream" not in unsupported:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     known = {k: value for k, value in body.items() if value is not None and k not in unsupported}
     return {**known, **sampling.extra_body}
 
@@ -169,7 +172,8 @@ def max_response_bytes(body: Mapping[str, Any]) -> int:
     if body.get("echo"):
         num_tokens += len(body["prompt"].encode())
     alternatives: int = body.get("top_logprobs") or int(body.get("logprobs") or 0)
-    return _MIN_RESPONSE_BYTES + num_tokens * _BYTES_PER_TOKEN * (1 + alternatives)
+    bytes_per_token = _BYTES_PER_EVENT if body.get("stream") else _BYTES_PER_TOKEN
+    return _MIN_RESPONSE_BYTES + num_tokens * bytes_per_token * (1 + alternatives)
 
 
 async def score(

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Generic
 
 from spar.errors import EngineError, PromptRefused, ServerRefused
-from spar.infer.engine import Completion, NoteCallback, Request
+from spar.infer.engine import Completion, NoteCallback, OnText, Request
+from spar.infer.engines.growing import growing_text
 from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.concurrency_limit import Permit, Rerouted
 from spar.infer.engines.openai.connection_pool import (
@@ -49,6 +50,7 @@ from spar.infer.engines.openai.replies import (
 from spar.infer.engines.openai.retry import FailureLog, RebuildRequest, TransientError
 from spar.infer.engines.openai.samples import EQUAL_SAMPLES_NOTE
 from spar.infer.engines.openai.servers import Server, ServerPool
+from spar.infer.engines.openai.streamed import StreamedReply
 from spar.types import Message
 
 
@@ -130,7 +132,8 @@ class Exchange:
         try:
             # Built here, not before the wait for a permit: more may be known about the server by now.
             sent = self._build(server, permit, call, endpoint)
-            response = await self._post(server, endpoint.path, sent.body, permit)
+            on_text = _shown(server, call.request)
+            response = await self._post(server, endpoint.path, sent.body, permit, on_text)
             status = error_status(response.status, response.content)
             if status != 200:
                 raise await self._resolve_refusal(sent, replace(response, status=status))
@@ -156,12 +159,22 @@ class Exchange:
         return _Sent(server, endpoint, call, limit, permit, body)
 
     async def _post(
-        self, server: Server, path: str, body: dict[str, Any], permit: Permit
+        self,
+        server: Server,
+        path: str,
+        body: dict[str, Any],
+        permit: Permit,
+        on_text: OnText | None = None,
     ) -> Response:
         content, sent_at = json.dumps(body).encode(), time.monotonic()
+        streamed = StreamedReply(on_text) if body.get("stream") else None
         try:
             response = await server.pool.send(
-                path, content, self._timeout, max_response_bytes(body)
+                path,
+                content,
+                self._timeout,
+                max_response_bytes(body),
+                streamed.feed if streamed is not None else None,
             )
         except TooManyOpenFiles as error:  # this says nothing about the server
             server.limiter.back_off(permit)
@@ -183,6 +196,9 @@ class Exchange:
                 type(error).__name__, str(error), suspects_prompt=suspects_prompt
             ) from None
         self._servers.record_response(server)
+        if streamed is not None and response.status == 200:
+            whole = server.key.redact_content(streamed.body(response.content))
+            return replace(response, content=whole)
         return response
 
     async def _resolve_refusal(self, sent: _Sent[R], response: Response) -> Exception:
@@ -290,6 +306,19 @@ class Exchange:
         if note not in server.noted:
             server.noted.add(note)
             self._note(f"{server.url}: {note}")
+
+
+def _shown(server: Server, request: Request) -> OnText | None:
+    """Gives who listens to a request what may be shown of the text that its server has sent so far."""
+    on_text = request.on_text
+    if on_text is None:
+        return None
+
+    def show(text: str) -> None:
+        opened = server.capabilities.starts_inside_thinking
+        on_text(growing_text(server.key.redact(text), request, opened=opened))
+
+    return show
 
 
 def _read(sent: _Sent[R], response: Response, capabilities: Capabilities) -> list[R]:

@@ -38,7 +38,14 @@ _NO_SYSTEM = re.compile(
 _ALTERNATE = re.compile(
     r"roles? must alternate|must alternate between|alternat\w+ user", re.IGNORECASE
 )
-_OPTIONAL_FIELDS = (("n",), ("seed",), ("stop",), ("logprobs", "top_logprobs"))
+_OPTIONAL_FIELDS = (
+    ("n",),
+    ("seed",),
+    ("stop",),
+    ("logprobs", "top_logprobs"),
+    ("stream_options",),
+    ("stream", "stream_options"),
+)
 _OUT_OF_RANGE = re.compile(
     r"int32|range|too (?:large|big)|must be|less than|at most|maximum|<|invalid value",
     re.IGNORECASE,

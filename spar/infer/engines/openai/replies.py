@@ -39,6 +39,8 @@ UNSUPPORTED_NOTES = {
     "top_p": "does not accept top_p; it samples with its own",
     "stop": "does not accept stop strings; its replies are cut here",
     "echo": "returns no log-probabilities of a prompt",
+    "stream_options": "does not count the tokens of streamed replies; they are estimated",
+    "stream": "does not stream its replies; they are shown once they are whole",
 }
 """Fields that a server may not support, and what is done instead."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from spar.errors import EngineError
@@ -118,8 +118,12 @@ class RayEngine:
         return sum(means) / len(means) if means else 0.0
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion per request, in order, from the replicas that their trees are on."""
-        return await self._serve(_GENERATE, requests)
+        """One completion per request, in order, from the replicas that their trees are on.
+
+        A replica's replies come whole: `Request.on_text` is not called.
+        """
+        silent = [r if r.on_text is None else replace(r, on_text=None) for r in requests]
+        return await self._serve(_GENERATE, silent)
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
         """One likelihood per continuation, in order; those of one context come from one replica.

@@ -15,6 +15,7 @@ speculative decoding sampled texts depend on the batch too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import itertools
@@ -58,6 +59,7 @@ from spar.infer.engines.vllm.loop_thread import LoopThread
 from spar.infer.engines.vllm.replies import (
     VllmRequest,
     completion,
+    growing_reply,
     likelihood,
     make_requests,
     sampling_params,
@@ -73,6 +75,35 @@ _SHUTDOWN_TIMEOUT = 2.0
 _TASK_CLEANUP_SECONDS = 0.05
 
 T = TypeVar("T")
+
+
+class _Caller:
+    """The event loop of who awaits replies, in which listeners are called until the end of the context."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._is_over = loop, False
+
+    def __enter__(self) -> _Caller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+
+    def hears(self, request: Request) -> Request:
+        """The request, whose listener may be called in any thread; as it is where it has none."""
+        on_text = request.on_text
+        if on_text is None:
+            return request
+
+        def show(text: str) -> None:
+            if not self._is_over:
+                on_text(text)
+
+        def show_soon(text: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(show, text)
+
+        return dataclasses.replace(request, on_text=show_soon)
 
 
 def open_vllm(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> VllmEngine:
@@ -167,7 +198,9 @@ class VllmEngine:
         """One completion per request, in order."""
         if self._closed:
             raise EngineError("the engine is closed")
-        return await self._loop.run(self._generate(requests)) if requests else []
+        with _Caller(asyncio.get_running_loop()) as caller:
+            heard = [caller.hears(request) for request in requests]
+            return await self._loop.run(self._generate(heard)) if heard else []
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
         """One likelihood per continuation, in order.
@@ -304,7 +337,10 @@ class VllmEngine:
                 priority=request.request.tree if self._use_priority else 0,
                 data_parallel_rank=rank if len(self._ranks) > 1 else None,
             )
-            output = [output async for output in stream][-1]
+            growing, output = growing_reply(request, self._encoder), None
+            async for output in stream:
+                if growing is not None:
+                    growing.add(output.outputs[0].token_ids)
         except Exception as error:  # vLLM may raise anything for a request
             make_error = self._classify(error)
         finally:

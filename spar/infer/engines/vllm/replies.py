@@ -10,6 +10,7 @@ from typing import Any
 from spar.errors import PromptRefused
 from spar.infer.engine import Completion, Likelihood, Request, TokenLogprobs
 from spar.infer.engines.chat import ChatEncoder, Rendered, group_samples
+from spar.infer.engines.growing import GrowingReply
 from spar.infer.engines.likelihood import TokenPair
 
 _NUM_SEEDS = 1 << 64
@@ -67,11 +68,21 @@ def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
         # torch's generators take 64 bits; a seed that they refuse would end vLLM's process.
         seed=None if sampling.seed is None else sampling.seed % _NUM_SEEDS,
         logprobs=sampling.top_logprobs or None,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.CUMULATIVE
+        if request.request.on_text is not None
+        else RequestOutputKind.FINAL_ONLY,
         stop=stop,
         stop_token_ids=sorted(encoder.stop_token_ids(stop)),
         detokenize=bool(stop),  # vLLM matches stop strings in its own text
     )
+
+
+def growing_reply(request: VllmRequest, encoder: ChatEncoder) -> GrowingReply | None:
+    """What shows a request's reply while it grows; None where nobody listens."""
+    asked = request.request
+    if asked.on_text is None:
+        return None
+    return GrowingReply(encoder, asked, asked.on_text, thinking=request.rendered.thinking)
 
 
 def scoring_params() -> Any:
