@@ -22,7 +22,7 @@ from spar.cli.flags import Display, DryRun
 from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
 from spar.errors import UsageError
-from spar.experiments.experiment import QUICK_SEEDS, SEEDS, Plan
+from spar.experiments.experiment import QUICK_SEEDS, REFERENCE, SEEDS, Plan
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines
 from spar.experiments.runner import report as run_report
@@ -64,6 +64,10 @@ def report(
             min=1, help="Iterations of training loops [dim]\\[default: 3, or 2 with --quick][/dim]"
         ),
     ] = None,
+    max_budget: Annotated[
+        int | None,
+        typer.Option(min=REFERENCE, help="Leave out searches with more responses than this."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("reports"),
     runs: Annotated[
         Path, typer.Option(help="Folder of the runs, from which a report resumes.")
@@ -75,8 +79,10 @@ def report(
     """Run experiments of the paper and write a page for each; the same command resumes."""
     if not share > 0:
         raise UsageError(f"--share is {share:g}; it must be above 0")
-    if quick and share < 1:
-        raise UsageError("--quick has its own numbers of prompts; leave out --share, or --quick")
+    if quick and (share < 1 or max_budget is not None):
+        raise UsageError(
+            "--quick has its own numbers of prompts and budgets; leave out --share and --max-budget, or --quick"
+        )
     plan = Plan(
         model=model,
         engine=engine,
@@ -84,6 +90,7 @@ def report(
         quick=quick,
         share=share,
         iterations=iterations,
+        max_budget=max_budget,
         runs=runs,
         data=data,
         listener=open_progress(display),

@@ -21,6 +21,8 @@ from spar.record.experiments import Claim, Measured, Number, Series, Unit, Verdi
 
 QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
+REFERENCE = 15
+"""Budget of the search that others are compared with, the paper's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Plan:
     """The part of the full report's prompts that is trained and tested on, above 0 and at most 1."""
     iterations: int | None = None
     """Iterations of training loops; None for those of the report."""
+    max_budget: int | None = None
+    """Leaves out searches with more responses, at least `REFERENCE`; None for none."""
     runs: Path = Path("runs/report")
     """Where the runs and results are."""
     data: str = ""
@@ -64,6 +68,12 @@ class Plan:
         name += "-quick" if self.quick else "" if self.share == 1 else f"-{self.share:g}"
         name += f"-{self.iterations}-iterations" if self.iterations else ""
         return self.runs / name / experiment
+
+    def budgets(self, full: tuple[int, ...], *, quick: tuple[int, ...]) -> tuple[int, ...]:
+        """Numbers of responses where the full report has `full`, and a quick one `quick`."""
+        if self.quick:
+            return quick
+        return tuple(one for one in full if self.max_budget is None or one <= self.max_budget)
 
     def num_prompts(self, full: int, *, quick: int) -> int:
         """How many prompts are used where the full report uses `full`, and a quick one `quick`."""

@@ -84,7 +84,7 @@ def _figure5_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="nano-if-answers" if plan.embedded else "ifeval",
         strategies=(GREEDY, SAMPLED, STOPPING, ITERATIVE, BFS, DFS),
-        budgets=(1, 3, 7) if plan.quick else (1, 3, 7, 15, 31),
+        budgets=plan.budgets((1, 3, 7, 15, 31), quick=(1, 3, 7)),
         limit=plan.num_prompts(200, quick=40),
         prompt_seed=3,
         metrics=("pass",) if plan.embedded else ("prompt_level_strict_acc",),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spar.experiments.experiment import Experiment, Plan
+from spar.experiments.experiment import REFERENCE, Experiment, Plan
 from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.experiments.strategies import (
     BFS,
     NOTES,
-    REFERENCE,
     Points,
     drafts_grid,
     plot_by_cost,
@@ -82,7 +81,7 @@ def _shapes(plan: Plan) -> tuple[dict[str, int], ...]:
 
 def _shapes_grid(plan: Plan) -> Grid:
     grid = drafts_grid(plan)
-    budgets = (3, 7) if plan.quick else (7, REFERENCE, 31)
+    budgets = plan.budgets((7, REFERENCE, 31), quick=(3, 7))
     limit = plan.num_prompts(500, quick=12)
     return replace(grid, strategies=(BFS,), budgets=budgets, limit=limit, deepen=False)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
+from spar.experiments.experiment import REFERENCE, Cost, Experiment, Plan, Wordings, as_number, line
 from spar.experiments.search_cost import TABLE10
 from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
@@ -27,8 +27,6 @@ FEWER_VOTES = (BFS, "best-of-n:waves=growing", RESTARTS, "ab-mcts")
 QUICK = (BFS, "best-of-n:waves=growing", "ab-mcts", "greedy")
 VOTE_RULES = ("posterior",)
 """Rules that end a round early and may change a verdict; `majority` saves fewer votes and changes none."""
-REFERENCE = 15
-"""Budget of the breadth-first search that all are compared with: the paper's."""
 PRICES = (0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 4.0)
 """Prices at which a winner is named, as shares of the reference's tokens."""
 
@@ -58,7 +56,7 @@ def drafts_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="nano-if-answers" if plan.embedded else "ifeval",
         strategies=QUICK if plan.quick else STRATEGIES,
-        budgets=(1, 3, 7) if plan.quick else (1, 3, 7, REFERENCE, 31, 63),
+        budgets=plan.budgets((1, 3, 7, REFERENCE, 31, 63), quick=(1, 3, 7)),
         limit=plan.num_prompts(500, quick=12),
         prompt_seed=3,
         metrics=("pass",) if plan.embedded else ("prompt_level_strict_acc",),
@@ -295,7 +293,7 @@ def _failing_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="refinement",
         strategies=QUICK if plan.quick else STRATEGIES,
-        budgets=(3, 7) if plan.quick else (1, 3, 7, REFERENCE, 31),
+        budgets=plan.budgets((1, 3, 7, REFERENCE, 31), quick=(3, 7)),
         limit=plan.num_prompts(200, quick=12),
         prompt_seed=3,
         metrics=("acc_verifier", "acc_self"),

@@ -33,6 +33,8 @@ def test_a_part_of_the_prompts_is_above_0_and_not_quick(tmp_path: Path) -> None:
     for flags, error in {
         ("--share", "0"): "above 0",
         ("--share", "0.5", "--quick"): "--quick",
+        ("--max-budget", "15", "--quick"): "--quick",
+        ("--max-budget", "7"): "15",
     }.items():
         shown = spar("report", "figure5", *flags, "--runs", tmp_path / "runs", check=2)
         assert error in shown.stderr and not list(tmp_path.iterdir())
