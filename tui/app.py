@@ -134,7 +134,9 @@ class SparApp(App[None]):
 
     def action_no_search(self) -> None:
         """Say where the search is."""
-        self.show_warning("/ searches in the lists of runs and of trees; this screen has no search")
+        self.show_warning(
+            "/ searches in the lists of runs and of trees, and in a tree; this screen has no search"
+        )
 
     def action_commands(self) -> None:
         """Open the command palette, as `^p` does."""

@@ -66,13 +66,20 @@ def node_sections(
         _verdict(tree, node, truth),
         *_constraints(node, truth),
         *_change(tree, node, colour=colour),
+        *text_sections(node),
+        *_strategy(node),
+        *_source_prompt(tree, node, annotations),
+        _cost(node),
+    ]
+
+
+def text_sections(node: Node) -> list[Section]:
+    """The sections of a node that a model wrote: the response, the judge's texts, the refiner's."""
+    return [
         _text("Response", node.response, "response"),
         *_critiques(node.judgement),
         *_optional("Reflection before it", node.reflection, "reflection"),
         *_optional("The refiner's whole reply", node.text, "reply"),
-        *_strategy(node),
-        *_source_prompt(tree, node, annotations),
-        _cost(node),
     ]
 
 

@@ -24,6 +24,7 @@ PALETTE: Mapping[str, str] = {
     "right_name": "cyan",
     "head": "bold",
     "match": "reverse",
+    "found": "bold underline",
     "mark": "bold blue",
     "note": "dim italic",
     "guide": "dim",

@@ -255,6 +255,9 @@ TREE = (
     Press("x", is_screen(ExportScreen)),
     Press("asterisk", shows("✱ prompt-0"), first=["escape"]),
     Press("w", is_writing),
+    Press(
+        "slash", lambda app: app.screen.query_one(SearchBar).has_class("-open"), first=["escape"]
+    ),
     Press("escape", is_screen(TreesScreen), first=["escape"]),
 )
 NOTE = (Press("escape", lambda app: not is_writing(app)),)

@@ -52,6 +52,17 @@ class Query:
         start = (text.lower() if self.ignore_case else text).find(self.text)
         return None if start < 0 else (start, min(start + len(self.text), len(text)))
 
+    def find_all(self, text: str) -> Iterator[tuple[int, int]]:
+        """Start and end of every match in a text that is not empty."""
+        if self.pattern:
+            yield from (match.span() for match in self.pattern.finditer(text) if match[0])
+            return
+        searched, size = (text.lower() if self.ignore_case else text), len(self.text)
+        start = searched.find(self.text)
+        while size and 0 <= start < len(text):
+            yield start, min(start + size, len(text))
+            start = searched.find(self.text, start + size)
+
     def candidate(self, lowered: bytes, start: int) -> int:
         """The first offset at or after `start`, in raw lines in lower case, that may be a match.
 

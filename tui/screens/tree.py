@@ -33,9 +33,10 @@ from tui.node_facts import NodeFacts
 from tui.run_view import RunView, raw_text, tree_of
 from tui.screens.export import ExportScreen, write_export
 from tui.screens.keys import TREE_KEYS
-from tui.screens.marking import MarkingScreen
+from tui.screens.tree_search import TreeSearchScreen
 from tui.session_state import Position
 from tui.tables.trees import kind_name
+from tui.widgets.bars import SearchBar
 from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import KEYS, PartsPane
@@ -48,7 +49,7 @@ SHOWN_RAW = 2_000
 """Maximum characters shown of a line that is not a tree."""
 
 
-class TreeScreen(MarkingScreen[int]):
+class TreeScreen(TreeSearchScreen[int]):
     """One tree; the screen's result is the number of the last tree that was viewed."""
 
     BINDINGS: ClassVar[list[BindingType]] = TREE_KEYS
@@ -67,6 +68,7 @@ class TreeScreen(MarkingScreen[int]):
         with Container(id="panes"):
             yield TreePane()
             yield PartsPane()
+        yield SearchBar()
         yield NoteBar()
         yield Footer()
 
@@ -99,6 +101,7 @@ class TreeScreen(MarkingScreen[int]):
             self.run_worker(work, exclusive=True, group="facts")
         else:
             self._show_broken(str(tree))
+        self.search_again()
         self._remember()
 
     def action_tree(self, step: int) -> None:
@@ -110,8 +113,11 @@ class TreeScreen(MarkingScreen[int]):
         else:
             self.browser.show_warning("there are no more trees")
 
-    def action_failure(self, step: int) -> None:
-        """Go to the next or previous failure."""
+    def action_next(self, step: int) -> None:
+        """Go to the next or previous match of a search; without one, to the next or previous failure."""
+        if self.found is not None:
+            self.go_to_match(step)
+            return
         position = self.view.position_of(self.number)
         failure = None if position is None else self.view.failure(position, step)
         if failure is None:
@@ -194,8 +200,10 @@ class TreeScreen(MarkingScreen[int]):
             self.app.push_screen(ExportScreen(), self._export)
 
     def action_back(self) -> None:
-        """End the zoom; without one, go back to the table."""
-        if self.has_class("-zoomed"):
+        """End the search, then the zoom; without one, go back to the table."""
+        if self.found is not None:
+            self.end_search()
+        elif self.has_class("-zoomed"):
             self.action_zoom()
         else:
             self.dismiss(self.number)
@@ -206,6 +214,7 @@ class TreeScreen(MarkingScreen[int]):
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
         """Show the node under the cursor."""
+        self.highlight_node(at_once=False)
         self._show_node()
         self._remember()
 

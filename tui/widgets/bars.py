@@ -80,10 +80,10 @@ class SearchBar(Horizontal):
         yield Input(id="query", select_on_focus=True, compact=True)
         yield Label(self._mode(), id="mode")
 
-    def open(self, text: str, *, regex: bool = False) -> None:
-        """Open the bar."""
+    def open(self, text: str, *, regex: bool = False, before: str | None = None) -> None:
+        """Open the bar; `before` is what Esc goes back to, the text itself without it."""
         self._regex = regex
-        self._before = (text, regex)
+        self._before = (text if before is None else before, regex)
         self.query_one("#mode", Label).update(self._mode())
         self.add_class("-open")
         field = self.query_one(Input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,14 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
+from textual.content import Content
 from textual.widgets import Static
 
 from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
+from tui.index.query import Query
+from tui.tree_search import Found
 from tui.widgets.node_pane import NodePane
 
 KEYS: Mapping[str, int] = {
@@ -64,12 +68,22 @@ class Folds:
         return Folds() if self.open == everything else Folds(everything)
 
 
-def parts_text(sections: Sequence[Section], folds: Folds, width: int) -> Text:
-    """The parts as one text, each title on a line of so many cells."""
-    text = Text()
+def parts_text(
+    sections: Sequence[Section], folds: Folds, width: int, found: Found | None = None
+) -> tuple[Text, int | None]:
+    """The parts as one text, each title on a line of so many cells.
+
+    What a search found is highlighted; the part with its current match is open, and the end of that match is returned.
+    """
+    text, end = Text(), None
+    current = found.current if found else None
+    numbers: Counter[str] = Counter()
     has_one_list = sum(section.kind == "constraints" for section in sections) == 1
     for section in sections:
-        is_open = folds.is_open(section, sections)
+        place = (section.kind, numbers[section.kind])
+        is_current = current is not None and place == (current.kind, current.number)
+        numbers[section.kind] += 1
+        is_open = folds.is_open(section, sections) or is_current
         if section.kind in KEYS:
             text.append_text(_title(section, width, is_open=is_open)).append("\n")
         elif section.kind == "constraints" and has_one_list:
@@ -78,9 +92,22 @@ def parts_text(sections: Sequence[Section], folds: Folds, width: int) -> Text:
         elif section.kind != "verdict":
             text.append(f"{section.title}\n", style=PALETTE["head"])
         if is_open:
-            text.append_text(section.body).append("\n\n")
+            body, start = section.body, len(text)
+            if found:
+                body = body.copy()
+                highlight(body, found.query, PALETTE["found"])
+            if is_current and current is not None:
+                body.stylize(PALETTE["match"], current.start, current.end)
+                end = start + current.end
+            text.append_text(body).append("\n\n")
     text.rstrip()
-    return text
+    return text, end
+
+
+def highlight(text: Text, query: Query, style: str, *, start: int = 0) -> None:
+    """Give every match in a text a style, from a position on."""
+    for first, last in query.find_all(text.plain[start:]):
+        text.stylize(style, start + first, start + last)
 
 
 class PartsPane(NodePane):
@@ -99,12 +126,19 @@ class PartsPane(NodePane):
         """The parts of what is shown."""
         self.folds = Folds()
         self._width = 0
+        self._found: Found | None = None
+
+    def show_found(self, found: Found | None, *, at_once: bool) -> None:
+        """Highlight what a search found, and scroll to its current match; not at once if other parts are on their way."""
+        self._found = found
+        if at_once:
+            self._draw()
 
     def show_parts(self, title: Text, sections: Sequence[Section]) -> None:
         """Show other parts from their start."""
         self.border_title, self.sections = title, sections
-        self._draw()
         self.scroll_home(animate=False)
+        self._draw()
 
     def fold(self, folds: Folds) -> None:
         """Fold and open parts; what is in view stays there."""
@@ -124,8 +158,19 @@ class PartsPane(NodePane):
 
     def _draw(self) -> None:
         self._width = self.scrollable_content_region.width
-        text = parts_text(self.sections, self.folds, max(self._width, 20))
-        self.query_one("#text", Static).update(text)
+        text, end = parts_text(self.sections, self.folds, max(self._width, 20), self._found)
+        static = self.query_one("#text", Static)
+        static.update(text)
+        if end is not None:
+            word_end = next((at for at in range(end, len(text)) if text.plain[at].isspace()), None)
+            height = Content(text.plain[:word_end]).get_height({}, max(static.size.width, 1))
+            self.call_after_refresh(self._show_line, height - 1)
+
+    def _show_line(self, line: int) -> None:
+        """Scroll until a line of the text is in view."""
+        top, size = self.scroll_offset.y, self.page_lines()
+        if not top <= line < top + size:
+            self.scroll_to(y=max(line - size // 3, 0), animate=False)
 
 
 def _fold(section: Section, sections: Sequence[Section]) -> str:

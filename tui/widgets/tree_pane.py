@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -19,8 +20,12 @@ from spar.view.tree_lines import (
     truth_mark,
 )
 from tui.node_facts import NodeFacts
+from tui.tree_search import Found
 from tui.widgets.line_list import LineList
+from tui.widgets.parts_pane import highlight
 
+_NAME = re.compile(r"[^#!p]*(#\d+|!|prompt)")
+"""The id of a node, or what stands in its place."""
 NODE, TRUTH, JUDGE, CHANGE = "node", "truth", "judge", "what changed"
 """The titles of the columns."""
 
@@ -38,6 +43,8 @@ class TreePane(LineList):
         self._lines: Sequence[TreeLine] = ()
         self._facts: NodeFacts | None = None
         self._columns = LineColumns(0, 0, 0)
+        self._found: Found | None = None
+        self._found_lines: frozenset[int] = frozenset()
 
     def load(self, facts: NodeFacts | None) -> None:
         """Draw another tree, or none."""
@@ -48,12 +55,24 @@ class TreePane(LineList):
             max(widest.label, len(NODE)), len(TRUTH), max(widest.judged, len(JUDGE))
         )
         self.border_title = Text("tree", style=PALETTE["head"])
-        self.border_subtitle = _size(facts.tree) if facts else Text()
+        self.show_found(None, None)
         self.set_count(len(self._lines) + 1 if facts else 0)
+
+    def show_found(self, found: Found | None, count: Text | None) -> None:
+        """Highlight what a search found; its count takes the place of the tree's size."""
+        self._found, self._found_lines = found, found.lines if found else frozenset()
+        size = _size(self._facts.tree) if self._facts else Text()
+        self.border_subtitle = size if count is None else count
+        self.refresh()
 
     def draw(self, line: int, width: int) -> Text:
         """A line of the tree, truncated to the pane."""
         text = self._legend() if line == 0 else self._line(self._lines[line - 1])
+        if self._found and line in self._found_lines:
+            if name := _NAME.match(text.plain):
+                text.stylize(PALETTE["found"], *name.span(1))
+            if line:
+                highlight(text, self._found.query, PALETTE["found"], start=self._start_of_text())
         text.truncate(width, overflow="ellipsis")
         return text
 
@@ -79,6 +98,11 @@ class TreePane(LineList):
     @property
     def _has_truth(self) -> bool:
         return self._facts is not None and self._facts.has_truth
+
+    def _start_of_text(self) -> int:
+        columns = self._columns
+        truth = columns.truth + 1 if self._has_truth else 0
+        return columns.label + 1 + truth + columns.judged
 
     def _line(self, line: TreeLine) -> Text:
         fact = self._facts.of(line.node) if self._facts and line.node else None
