@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from spar.infer.strategy import Strategy as Strategy
     from spar.infer.strategy import StrategySpec as StrategySpec
     from spar.listener import Activity as Activity
+    from spar.listener import AttemptProgress as AttemptProgress
     from spar.listener import Listener as Listener
     from spar.progress import PlainProgress as PlainProgress
     from spar.progress import ProgressBar as ProgressBar
@@ -91,7 +92,7 @@ _MODULES = {
     "spar.infer.judges": "JudgeSettings JudgeSpec",
     "spar.infer.roles": "AttemptFailed Generation Judge RefinerProtocol RefinerSpec",
     "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",
-    "spar.listener": "Activity Listener",
+    "spar.listener": "Activity AttemptProgress Listener",
     "spar.progress": "PlainProgress ProgressBar",
     "spar.record.evaluation": "Example Results Scored",
     "spar.run.decoding": "DecodeResult",

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spar.sanitize import printable
-from spar.types import Node, Prompt, SearchTree
+from spar.types import Judgement, Node, Prompt, SearchTree
 
 LOGGER = logging.getLogger("spar")
 
@@ -40,6 +40,28 @@ class Activity:
     """Completion tokens generated so far by the engines in use."""
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptProgress:
+    """How far a running search has got with one of its attempts at a node."""
+
+    number: int
+    """Counts the attempts of the tree, from 0."""
+    wave: int
+    """Counts its waves: those of one run side by side, and have all ended once one of the next is reported."""
+    parents: tuple[int, ...] = ()
+    """Ids of the nodes that are refined; () for a draft."""
+    text: str = ""
+    """What the model has written so far, with a refiner's reflection; "" where the engine does not stream."""
+    response: str | None = None
+    """The whole response, once it is written; it is judged from then on."""
+    verdicts: tuple[bool | None, ...] = ()
+    """Of the votes on it that are in, by order of arrival; None where no verdict can be read."""
+    judgement: Judgement | None = None
+    """Once it is judged; the node joins the tree with the rest of its wave."""
+    fault: str = ""
+    """Why it failed, if it has."""
+
+
 class Listener:
     """Receives the events of a run, and ignores those that a subclass does not override."""
 
@@ -52,6 +74,12 @@ class Listener:
     def node(self, prompt: Prompt, node: Node) -> None:
         """A node joined the tree of a prompt."""
 
+    def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+        """An attempt of a running search has more text, another vote, or its end; up to once a token.
+
+        Overriding this has engines stream their replies and votes sent one by one; otherwise it costs nothing.
+        """
+
     def tree(self, tree: SearchTree) -> None:
         """A search ended, and its tree is stored."""
 
@@ -63,6 +91,13 @@ class Listener:
 
     def finished(self, activity: Activity) -> None:
         """The activity ended, successfully or not."""
+
+
+def follows(listener: Listener) -> bool:
+    """Whether a listener wants to know of attempts."""
+    if isinstance(listener, Broadcast):
+        return any(map(follows, listener.listeners))
+    return type(listener).attempt is not Listener.attempt or "attempt" in vars(listener)
 
 
 class LogListener(Listener):
@@ -108,6 +143,11 @@ class Broadcast(Listener):
         """Pass on."""
         for listener in self.listeners:
             listener.node(prompt, node)
+
+    def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+        """Pass on."""
+        for listener in self.listeners:
+            listener.attempt(prompt, attempt)
 
     def tree(self, tree: SearchTree) -> None:
         """Pass on."""

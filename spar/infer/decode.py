@@ -24,7 +24,7 @@ from spar.infer.gather import cancel
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
-from spar.listener import Listener
+from spar.listener import Listener, follows
 from spar.store import RunStore
 from spar.types import Node, Prompt, SearchTree
 
@@ -87,7 +87,10 @@ async def decode(
         if searches is not None:
             return await searches[prompt.id](prompt, roles, settings, on_node)
         initial = await roots(prompt) if roots is not None else ()
-        return await run_search(prompt, roles, settings, roots=initial, on_node=on_node)
+        on_attempt = partial(listener.attempt, prompt) if follows(listener) else None
+        return await run_search(
+            prompt, roles, settings, roots=initial, on_node=on_node, on_attempt=on_attempt
+        )
 
     async def write_next() -> None:
         tasks = [await ended.get()]

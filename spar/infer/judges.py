@@ -29,6 +29,7 @@ from spar.infer.votes import (
     count_votes,
     cut_reason,
     empty_reason,
+    heard_by_all,
     judgement_of,
     read_vote,
 )
@@ -103,8 +104,9 @@ class VotesJudge:
             if report is not None:
                 report(None)
                 on_vote = Forecast(rule, len(sampled), report).add
-            cast = VOTE_RULES[rule]
-            votes, usage = await cast(self.settings.engine, sampled, usage, response, on_vote)
+            votes, usage = await VOTE_RULES[rule](
+                self.settings.engine, sampled, usage, response, heard_by_all(on_vote)
+            )
             judgement = count_votes(votes)
             if judgement is not None:
                 return judgement, usage

@@ -20,6 +20,7 @@ from spar.errors import UsageError
 from spar.infer.answers import Select, select_best
 from spar.infer.attempts import Attempt, Outcome, attempts_of, fault_of
 from spar.infer.early import MAX_BUDGET, EarlyRefine, EarlyRefining
+from spar.infer.following import Following, OnAttempt
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import AttemptFailed, Generation, Roles
 from spar.infer.seeds import derive
@@ -73,6 +74,7 @@ async def run_search(
     *,
     roots: Sequence[Node] = (),
     on_node: Callable[[Node], None] | None = None,
+    on_attempt: OnAttempt | None = None,
 ) -> SearchTree:
     """Search an answer to one prompt.
 
@@ -82,6 +84,8 @@ async def run_search(
         Judged nodes to start from, ids 0, 1, ...; free of the budget. None: the strategy drafts.
     on_node:
         Called with each node as it joins the tree.
+    on_attempt:
+        Called with what each attempt of the present wave has written, and with the votes on it, as it comes.
 
     Raises
     ------
@@ -92,6 +96,8 @@ async def run_search(
     shape = replace(settings.shape, seed=own_seed)
     start = partial(settings.strategy, tuple(roots), shape)
     search, plan = _Search(prompt, roles, settings, list(roots), on_node, start), start()
+    if on_attempt is not None:
+        search.follow_attempts(on_attempt)
     if not isinstance(plan, Generator):
         raise UsageError(
             f"strategy {settings.name} returned a {type(plan).__name__}; expected a generator that yields "
@@ -130,9 +136,14 @@ class _Search:
         self._closed: set[int | None] = set()  # nodes whose refinement failed for good
         self._charged: set[str] = set()
         self._cancelled = 0
+        self._following: Following | None = None
         self._early: EarlyRefining | None = None
         if refines_early(settings, roles):
             self._early = EarlyRefining(self._work, plan, self._clip_to, self._passes)
+
+    def follow_attempts(self, on_attempt: OnAttempt) -> None:
+        """Report what attempts write, and the votes on it."""
+        self._following = self._work.following = Following(on_attempt)
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
@@ -240,6 +251,8 @@ class _Search:
 
     async def _run_wave(self, wave: Sequence[Expand]) -> tuple[Node, ...]:
         started = [*attempts_of(wave, self.nodes, self._num_tried)]
+        if self._following is not None:
+            self._following.start_wave(started)
         tasks = [asyncio.create_task(self._attempt(attempt)) for attempt in started]
         self._spent += len(tasks)
         if self._early is not None:
@@ -254,6 +267,12 @@ class _Search:
         return tuple(node for node in children if node is not None)
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
+        outcome = await self._outcome(attempt)
+        if self._following is not None:
+            self._following.ended(outcome)
+        return outcome
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
         with self._work.counting(attempt.role) as counter:
             try:
                 if self._early is None:
@@ -263,6 +282,8 @@ class _Search:
                     counter.usage += generation.usage
             except AttemptFailed as error:
                 return Outcome(attempt, None, fault=fault_of(attempt, attempt.stage, error))
+            if self._following is not None:
+                self._following.written(attempt, generation.response)
             if not attempt.expand.judged:
                 return Outcome(attempt, generation)
             try:

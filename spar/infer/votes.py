@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -73,6 +74,23 @@ Cast = tuple[list[Vote], Usage]
 
 OnVote = Callable[[int, Vote], None]
 """Called with each vote the moment it arrives, and its position among the requests of the round."""
+
+ON_VOTE: ContextVar[OnVote | None] = ContextVar("on_vote", default=None)
+"""Who follows the votes that the current task casts; None where nobody does."""
+
+
+def heard_by_all(on_vote: OnVote | None) -> OnVote | None:
+    """A callback for `on_vote` and for who follows the votes; None where that is nobody."""
+    follower = ON_VOTE.get()
+    if on_vote is None or follower is None:
+        return on_vote or follower
+
+    def call_both(position: int, vote: Vote) -> None:
+        follower(position, vote)
+        on_vote(position, vote)
+
+    return call_both
+
 
 NextWave = Callable[[Sequence[bool | None], int], int]
 """From the verdicts so far and the votes that may still be cast to how many are cast next; 0 where voting has ended."""

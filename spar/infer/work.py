@@ -9,6 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from spar.infer.attempts import Attempt
+from spar.infer.engine import ON_TEXT
+from spar.infer.following import Following
 from spar.infer.reporting import judge_reporting
 from spar.infer.roles import (
     USAGE_COUNTER,
@@ -21,6 +23,7 @@ from spar.infer.roles import (
 )
 from spar.infer.seeds import derive
 from spar.infer.tree_judge import open_for_tree
+from spar.infer.votes import ON_VOTE
 from spar.types import Judgement, Node, Prompt, Role, Usage
 
 T = TypeVar("T")
@@ -51,11 +54,22 @@ class Work:
         """Called with a response and the judgement to expect of it (`spar.infer.reporting.Report`)."""
         self.on_judged: Callable[[object], None] | None = None
         """Called when a response has been judged."""
+        self.following: Following | None = None
+        """Who follows texts and votes; None where nobody does."""
         self._prompt, self._seed = prompt, seed
         self._sharing = open_for_tree(roles.judge, prompt, [*known.values()])
 
     async def write(self, attempt: Attempt) -> Generation:
         """A draft, or a refinement of one or two nodes."""
+        if self.following is None:
+            return await self._write(attempt)
+        token = ON_TEXT.set(self.following.on_text(attempt))
+        try:
+            return await self._write(attempt)
+        finally:  # the same task judges next
+            ON_TEXT.reset(token)
+
+    async def _write(self, attempt: Attempt) -> Generation:
         parents, index = attempt.parents, attempt.index
         # A seed is derived from: run seed, prompt id, parent, child index, role, attempt.
         seeds = partial(
@@ -121,6 +135,8 @@ class Work:
         seeds = partial(derive, self._seed, self._prompt.id, response, "judge")
         report = self.report and partial(self.report, response)
         judge = self._sharing or self.roles.judge
+        if self.following is not None:
+            ON_VOTE.set(self.following.on_vote(response))  # seen by this task alone
         with self.counting("judge"):
             return await judge_reporting(judge, self._prompt, response, seeds, report)
 

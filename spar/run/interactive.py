@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ from spar.infer.engine import TREE
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
-from spar.listener import Listener
+from spar.listener import Listener, follows
 from spar.manifest import Manifest
 from spar.plugins import safe_name
 from spar.run.blocking import in_thread
@@ -239,6 +240,7 @@ class Session(Generic[C]):
             prepared.roles,
             prepared.settings,
             on_node=lambda node: listener.node(prompt, node),
+            on_attempt=partial(listener.attempt, prompt) if follows(listener) else None,
         )
 
     async def _prepare(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
@@ -329,6 +331,8 @@ class _InLoop(Listener):
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         for name in ("started", "admitted", "node", "tree", "progress", "note", "finished"):
             setattr(self, name, _in_loop(loop, getattr(listener, name)))
+        if follows(listener):
+            self.attempt = _in_loop(loop, listener.attempt)  # type: ignore[method-assign]
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, event: Callable[..., None]) -> Callable[..., None]:
