@@ -1,14 +1,16 @@
 """Real clients against a real server: what each of them reads of a reply is there.
 
-LiteLLM, llm and inspect_ai are tested where they are installed; Open WebUI's requests are recorded shapes.
+LiteLLM and inspect_ai run in an environment of their own; Open WebUI's requests are recorded shapes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from pydantic import BaseModel
 
 from spar.infer.engines.fake import FakeEngine
 from tests.requires import requires
+from tests.serve.client_environment import client_python
 from tests.serve.harness import Served, serving
 from tests.serve.test_streaming import data_of, stream
 
@@ -143,39 +146,76 @@ def test_lm_eval(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(answer.startswith("answer ") for answer in answers)
 
 
-@pytest.mark.filterwarnings("default")  # of the package
-def test_litellm(served: Served) -> None:
-    """Whole and streamed, with the thinking that it reads."""
-    litellm: Any = pytest.importorskip("litellm")
-    asked = {"model": "openai/bfs-7/tiny", "api_base": served.url, "api_key": "none"}
-    reply = litellm.completion(messages=SAY, **asked)
-    assert reply.choices[0].message.content.startswith("answer ")
-    assert reply.usage.total_tokens > 0
-    chunks = list(litellm.completion(messages=SAY, stream=True, **asked))
-    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    thinking = "".join(getattr(c.choices[0].delta, "reasoning_content", "") or "" for c in chunks)
-    assert text.startswith("answer ")
-    assert "draft 1: " in thinking
+def run_client(python: Path, script: str, served: Served, **environment: str) -> Any:
+    """What a client that runs as a process of its own prints as JSON in its last line."""
+    # A client that looks for news of itself in the network would wait for it.
+    given = {"URL": served.url, "LITELLM_LOCAL_MODEL_COST_MAP": "True", **environment}
+    done = subprocess.run(
+        [python, "-c", dedent(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **given},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.filterwarnings("default")  # of the package
-def test_inspect(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """inspect_ai's `openai-api` provider: the text, and the usage that its limits rest on."""
-    inspect_model: Any = pytest.importorskip("inspect_ai.model")
-    import asyncio
+@pytest.mark.slow
+@pytest.mark.xdist_group("clients")
+class TestClientsOfTheirOwn:
+    """Clients in an environment of their own (`tests.serve.client_environment`)."""
 
-    monkeypatch.setenv("SPAR_API_KEY", "none")
-    monkeypatch.setenv("SPAR_BASE_URL", served.url)
-    model = inspect_model.get_model("openai-api/spar/bfs-7/tiny", memoize=False)
-    output = asyncio.run(model.generate("Say hello."))
-    assert output.completion.startswith("answer ")
-    assert output.usage.total_tokens > 0
+    def test_litellm(self, served: Served) -> None:
+        """Whole and streamed, with the thinking that it reads, and its class for a model that does not exist."""
+        script = """
+            import json, os, litellm
+            asked = {"api_base": os.environ["URL"], "api_key": "none", "messages": [{"role": "user", "content": "Say hello."}]}
+            reply = litellm.completion(model="openai/bfs-7/tiny", **asked)
+            deltas = [c.choices[0].delta for c in litellm.completion(model="openai/bfs-7/tiny", stream=True, **asked)]
+            try:
+                litellm.completion(model="openai/gpt-4", **asked)
+                error = None
+            except litellm.NotFoundError as raised:
+                error = str(raised)
+            print(json.dumps({
+                "text": reply.choices[0].message.content,
+                "tokens": reply.usage.total_tokens,
+                "streamed": "".join(delta.content or "" for delta in deltas),
+                "thinking": "".join(getattr(delta, "reasoning_content", "") or "" for delta in deltas),
+                "error": error,
+            }))
+        """
+        read = run_client(client_python(), script, served)
+        assert read["text"].startswith("answer ")
+        assert read["streamed"].startswith("answer ")
+        assert read["tokens"] > 0
+        assert "draft 1: " in read["thinking"]
+        assert "does not exist" in read["error"]
+
+    def test_inspect(self, served: Served) -> None:
+        """inspect_ai's `openai-api` provider: the text, and the usage that its limits rest on."""
+        script = """
+            import asyncio, json
+            from inspect_ai.model import get_model
+            model = get_model("openai-api/spar/bfs-7/tiny", memoize=False)
+            output = asyncio.run(model.generate("Say hello."))
+            print(json.dumps({"text": output.completion, "usage": output.usage.model_dump()}))
+        """
+        settings = {"SPAR_API_KEY": "none", "SPAR_BASE_URL": served.url}
+        read = run_client(client_python(), script, served, **settings)
+        assert read["text"].startswith("answer ")
+        assert read["usage"]["output_tokens"] > read["usage"]["reasoning_tokens"] > 0
+        assert (
+            read["usage"]["total_tokens"]
+            == read["usage"]["input_tokens"] + read["usage"]["output_tokens"]
+        )
 
 
-@pytest.mark.filterwarnings("default")  # of the package
+@pytest.mark.slow
+@requires("llm")
 def test_llm_tool(served: Served, tmp_path: Path) -> None:
     """The `llm` tool, with the server as a model of its configuration; it streams."""
-    pytest.importorskip("llm")
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- model_id: searched\n  model_name: bfs-7/tiny\n  api_base: {served.url}\n"
     )
