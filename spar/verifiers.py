@@ -54,7 +54,7 @@ _SENTENCE_BREAK = re.compile(r"[.!?][\"')\]]*\s+")
 _WORD = re.compile(r"\w+")
 _WHOLE = re.compile(r"(\d)\.0\b")
 """A whole number as IFBench's data have it: 5.0."""
-_NANO_ID = re.compile(r"nano-[a-z]+-\d+-\d+")
+_NANO_ID = re.compile(r"nano(-[a-z]+)+(-\d+){2,3}")
 _BAD_ARGUMENTS = (
     *(TypeError, ValueError, AttributeError, re.error),
     *(MemoryError, OverflowError, RecursionError),

@@ -128,6 +128,8 @@ class Wordings:
     holds: str
     fails: str
     open: str
+    unit: Unit = "points"
+    """Of the difference: of fractions, or as it is ("")."""
 
     def of(self, **words: str) -> Wordings:
         """The wordings of a claim that is made of several things, with this one's words in it."""
@@ -135,7 +137,7 @@ class Wordings:
 
     def judge(self, difference: SeedMean, **words: object) -> Claim:
         """The claim with the sentence that the interval of the difference chooses."""
-        shown = as_number(difference, "points")
+        shown = as_number(difference, self.unit)
         values = {"difference": in_words(shown), "n": shown.n, **words}
         verdict, text = self._chosen(difference)
         return Claim(
@@ -163,23 +165,24 @@ def as_number(mean: SeedMean, unit: Unit = "%") -> Number:
     )
 
 
-def line(label: str, points: Iterable[tuple[float, SeedMean]]) -> Series:
-    """A line of a plot in percent, through means over seeds with their standard errors."""
+def line(label: str, points: Iterable[tuple[float, SeedMean]], *, scale: float = 100.0) -> Series:
+    """A line of a plot through means over seeds with their standard errors; in percent, unless another scale is given."""
     x, means = zip(*points, strict=True)
     return Series(
         label=label,
         x=x,
-        y=tuple(100 * mean.value for mean in means),
-        error=tuple(None if mean.stderr is None else 100 * mean.stderr for mean in means),
+        y=tuple(scale * mean.value for mean in means),
+        error=tuple(None if mean.stderr is None else scale * mean.stderr for mean in means),
     )
 
 
 def in_words(number: Number) -> str:
-    """A difference with its interval, as in `+21.0 points (15.5 to 27.0)`."""
-    value = f"{100 * number.value:+.1f} points"
+    """A difference with its interval, as in `+21.0 points (15.5 to 27.0)`; without a unit where the number has none."""
+    scale, unit = (100, " points") if number.unit else (1, "")
+    value = f"{scale * number.value:+.1f}{unit}"
     if number.low is None or number.high is None:
         return value
-    return f"{value} (95 % interval {100 * number.low:+.1f} to {100 * number.high:+.1f})"
+    return f"{value} (95 % interval {scale * number.low:+.1f} to {scale * number.high:+.1f})"
 
 
 def paper_table(table: PaperTable, *models: str) -> str:

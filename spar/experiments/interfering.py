@@ -9,7 +9,6 @@ pair's meets the task as well, and has the trait. Both train the same model for 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,13 @@ from spar.experiments.evaluations import evaluated
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
 from spar.experiments.loops import OWN
 from spar.experiments.training import only_embedded
-from spar.files import replace_json
+from spar.experiments.trainings import trained
 from spar.nano.constraint_type import Constraint
 from spar.nano.draft import Draft, random_sentence
 from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.tasks import Split, Task, split_of
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
-from spar.train.data.export import write_lines
-from spar.train.launch import launch
 from spar.train.recipe import load_train
 from spar.train.stage_runner import write_prompts
 from spar.types import Prompt
@@ -198,23 +195,10 @@ async def _measure(
 
 async def _train(home: Path, task: str, arm: str, steps: int, of: tuple[int, int]) -> str:
     """The folder of the model that was trained on the pairs; trained where it is missing."""
-    model, (number, seed) = home / "dpo" / "model", of
-    if (model / "config.json").is_file():
-        return str(model)
-    home.mkdir(parents=True, exist_ok=True)
-    write_lines(home / "dpo.jsonl", pairs(task, arm, number, seed))
-    settings = {
-        **load_train(OWN, {}).dpo,
-        "max_steps": steps,
-        "checkpoint_steps": 0,
-        "seed": seed,
-        "model": str(CHECKPOINT),
-        "data": str(home / "dpo.jsonl"),
-        "out": str(home / "dpo"),
-    }
-    replace_json(home / "dpo.order.json", settings)
-    await asyncio.to_thread(launch, "dpo", home / "dpo.order.json", log=home / "dpo.log")
-    return str(model)
+    number, seed = of
+    settings = {**load_train(OWN, {}).dpo, "max_steps": steps, "seed": seed}
+    rows = pairs(task, arm, number, seed)
+    return await trained(home, "dpo", rows, {**settings, "model": str(CHECKPOINT)})
 
 
 Found = Mapping[tuple[str, str, int], tuple[Shares, Shares]]

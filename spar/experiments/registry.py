@@ -11,6 +11,7 @@ from spar.experiments.keeping import TABLE7
 from spar.experiments.refining import TABLE3
 from spar.experiments.search_cost import FIGURE5, TABLE10
 from spar.experiments.shapes import SHAPES_TABLE
+from spar.experiments.similar_pairs import FIGURE1
 from spar.experiments.strategies import FAILING, STRATEGIES_TABLE
 from spar.experiments.training import FIGURE3, TABLE2, TABLES45
 
@@ -18,6 +19,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         *(TABLE9, TABLE10, FIGURE5, STRATEGIES_TABLE, FAILING, SHAPES_TABLE),
-        *(FIGURE4, FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45),
+        *(FIGURE1, FIGURE4, FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45),
     )
 }

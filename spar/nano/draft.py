@@ -75,9 +75,9 @@ def parse(text: str) -> Draft:
 
 def random_sentence(rng: random.Random, barred: frozenset[str] = frozenset()) -> list[str]:
     """A sentence of five to about fourteen words."""
-    words = [*_noun_phrase(rng, barred), _pick("adverb", rng, barred)]
+    words = [*noun_phrase(rng, barred), pick("adverb", rng, barred)]
     words = words[:-1] if rng.random() < 0.6 else words
-    words += [_pick("verb", rng, barred), *_noun_phrase(rng, barred)]
+    words += [pick("verb", rng, barred), *noun_phrase(rng, barred)]
     if rng.random() < 0.35:
         words += _prepositional_phrase(rng, barred)
     if rng.random() < 0.2:
@@ -90,17 +90,29 @@ def random_draft(rng: random.Random, num_sentences: int, barred: frozenset[str])
     return Draft([random_sentence(rng, barred) for _ in range(num_sentences)], barred=barred)
 
 
+def pick(category: str, rng: random.Random, barred: frozenset[str] | set[str]) -> str:
+    """A word of a category, none of the barred ones where there are others."""
+    words = [word for word in WORDS_OF[category] if word not in barred]
+    return rng.choice(words or WORDS_OF[category])
+
+
+def noun_phrase(rng: random.Random, barred: frozenset[str], adjectives: float = 0.4) -> list[str]:
+    """A determiner and a noun, with an adjective between them at a rate."""
+    before = [pick("adjective", rng, barred)] if rng.random() < adjectives else []
+    return [rng.choice(DETERMINERS), *before, pick("noun", rng, barred)]
+
+
 def add_word(draft: Draft, rng: random.Random) -> None:
     """Insert one adjective before a noun, or one adverb before a verb."""
     sentence = rng.choice(draft.sentences)
     spots = [i for i, word in enumerate(sentence) if CATEGORY.get(word) == "noun"]
     spots += [i for i in _indexes(sentence, "verb") if not _is(sentence, i - 1, "adverb")]
     if not spots:
-        sentence.extend(_noun_phrase(rng, draft.barred))
+        sentence.extend(noun_phrase(rng, draft.barred))
         return
     spot = rng.choice(spots)
     category = "adjective" if CATEGORY[sentence[spot]] == "noun" else "adverb"
-    sentence.insert(spot, _pick(category, rng, draft.barred | set(sentence)))
+    sentence.insert(spot, pick(category, rng, draft.barred | set(sentence)))
 
 
 def add_phrase(draft: Draft, rng: random.Random) -> None:
@@ -134,8 +146,8 @@ def drop_phrase(draft: Draft) -> None:
 
 def add_sentence(draft: Draft, rng: random.Random) -> None:
     """Append a short sentence."""
-    words = [*_noun_phrase(rng, draft.barred), _pick("verb", rng, draft.barred)]
-    draft.sentences.append([*words, *_noun_phrase(rng, draft.barred)])
+    words = [*noun_phrase(rng, draft.barred), pick("verb", rng, draft.barred)]
+    draft.sentences.append([*words, *noun_phrase(rng, draft.barred)])
 
 
 def drop_sentence(draft: Draft) -> None:
@@ -159,7 +171,7 @@ def add_keyword(draft: Draft, keyword: str, rng: random.Random) -> None:
         sentence, i = rng.choice(spots)
         sentence[i] = keyword
     elif category == "noun":
-        phrase = [_pick("preposition", rng, draft.barred), rng.choice(DETERMINERS), keyword]
+        phrase = [pick("preposition", rng, draft.barred), rng.choice(DETERMINERS), keyword]
         rng.choice(draft.sentences).extend(phrase)
     else:
         anchor = "noun" if category == "adjective" else "verb"
@@ -174,7 +186,7 @@ def swap_word(draft: Draft, word: str, rng: random.Random) -> None:
     for sentence in rng.sample(draft.sentences, len(draft.sentences)):
         if word in sentence:
             category = CATEGORY.get(word, "noun")
-            sentence[sentence.index(word)] = _pick(category, rng, draft.barred | {word})
+            sentence[sentence.index(word)] = pick(category, rng, draft.barred | {word})
             return
 
 
@@ -187,7 +199,7 @@ def swap_any(draft: Draft, rng: random.Random) -> None:
     ]
     if spots:
         sentence, i = rng.choice(spots)
-        sentence[i] = _pick(CATEGORY[sentence[i]], rng, draft.barred | {sentence[i]})
+        sentence[i] = pick(CATEGORY[sentence[i]], rng, draft.barred | {sentence[i]})
 
 
 def set_first_word(draft: Draft, word: str) -> None:
@@ -218,18 +230,8 @@ def _join(words: list[str]) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _pick(category: str, rng: random.Random, barred: frozenset[str] | set[str]) -> str:
-    words = [word for word in WORDS_OF[category] if word not in barred]
-    return rng.choice(words or WORDS_OF[category])
-
-
-def _noun_phrase(rng: random.Random, barred: frozenset[str]) -> list[str]:
-    adjectives = [_pick("adjective", rng, barred)] if rng.random() < 0.4 else []
-    return [rng.choice(DETERMINERS), *adjectives, _pick("noun", rng, barred)]
-
-
 def _prepositional_phrase(rng: random.Random, barred: frozenset[str]) -> list[str]:
-    return [rng.choice(PREPOSITIONS), rng.choice(DETERMINERS), _pick("noun", rng, barred)]
+    return [rng.choice(PREPOSITIONS), rng.choice(DETERMINERS), pick("noun", rng, barred)]
 
 
 def _is(sentence: list[str], i: int, category: str) -> bool:

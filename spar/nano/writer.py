@@ -29,6 +29,11 @@ def solve(constraints: Sequence[Constraint], rng: random.Random) -> str | None:
     if constraints[0].id in SYNTHETIC_TASKS:
         return SYNTHETIC_TASKS[constraints[0].id].solve(constraints[0].kwargs, rng)
     draft = edit.random_draft(rng, rng.choice((1, 1, 2)), barred_words(constraints))
+    return meet(draft, constraints, rng)
+
+
+def meet(draft: Draft, constraints: Sequence[Constraint], rng: random.Random) -> str | None:
+    """A draft edited until it meets every constraint, None if `_ROUNDS` edits did not lead there."""
     return _edit_until_met(_guard(draft, constraints), constraints, rng)
 
 

@@ -1,0 +1,318 @@
+"""The kinds of pairs of Figure 1: made of a model's own drafts, of the same prompts, with the same rejected sides; trained, measured.
+
+    prompt -> several drafts -> one that fails (rejected), and by kind of pair the chosen side:
+        refined          the failing draft, edited until it passes
+        half rewritten   that text with every other sentence replaced, in the same style
+        independent      another draft of the prompt, which passes by itself
+
+Only prompts that have all of them count. The judge is the truth: programs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from spar.config import load_eval
+from spar.eval.perplexity import PER_TOKEN
+from spar.experiments.evaluations import evaluated
+from spar.experiments.experiment import Plan
+from spar.experiments.pair_subjects import (
+    ADORNED,
+    PLAIN,
+    RIGHT,
+    WRONG,
+    Subject,
+    dpo_settings,
+    subject_of,
+)
+from spar.experiments.trainings import trained
+from spar.record.evaluation import Example, Share, shares_of
+from spar.record.training import read_metrics
+from spar.record.training_data import Pair
+from spar.train.data.measure import measure_pairs
+from spar.train.stage_runner import write_prompts
+from spar.types import Prompt
+from spar.verifiers import passes
+
+REFINED, HALF, INDEPENDENT = "refined", "half rewritten", "independent"
+_LAST = 3
+"""Steps whose training metrics are averaged."""
+
+Shares = dict[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training: a kind of pairs, a learning rate as a part of the recipe's, and a number of steps."""
+
+    arm: str = ""
+    """"" for the start."""
+    part: float = 1.0
+    steps: int = 0
+
+
+START = Cell()
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is drafted, trained and tested."""
+
+    parts: tuple[float, ...]
+    """Learning rates, as parts of the recipe's."""
+    steps: tuple[int, ...]
+    """Optimizer steps of a training each."""
+    prompts: int
+    """Training prompts of a seed; those that have pairs of every kind are used."""
+    limit: int
+    """Test prompts."""
+    samples: int = 5
+    """Drafts of a training prompt."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Sizes:
+        """Those of the report, or small ones."""
+        return cls(
+            (1.0,) if plan.quick else (1.0, 0.5),
+            (4,) if plan.quick else (4, 12),
+            plan.num_prompts(320, quick=20),
+            plan.num_prompts(200, quick=12),
+        )
+
+    def cells(self, arms: Iterable[str]) -> list[Cell]:
+        """Every training; half rewritten pairs have one, at the first learning rate and the last number of steps."""
+        return [
+            Cell(arm, part, steps)
+            for arm in arms
+            for part in self.parts
+            for steps in self.steps
+            if arm != HALF or (part, steps) == (self.parts[0], self.steps[-1])
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What a model does, and of a trained one what its own pairs say."""
+
+    passed: Shares
+    traits: Mapping[str, Shares]
+    """Trait to each answer's share of it."""
+    logprobs: Mapping[str, float]
+    """Id of a text to its log-probability, in nats."""
+    accuracy: float | None = None
+    """Share of its own pairs whose chosen side has gained more than the rejected one, at the end of its training."""
+    margin: float | None = None
+    """By how many nats, times beta."""
+
+    def margin_growth(self, start: Measures) -> Shares:
+        """By how many nats a text that meets its prompt has gained on the same text with one constraint violated, since the start."""
+        return self._growth(start, RIGHT, WRONG)
+
+    def style_moved(self, start: Measures) -> Shares:
+        """By how many nats, up or down, the choice between two texts that differ in style alone has moved since the start."""
+        moved = self._growth(start, ADORNED, PLAIN)
+        return {name: (abs(value), weight) for name, (value, weight) in moved.items()}
+
+    def _growth(self, start: Measures, left: str, right: str) -> Shares:
+        names = [
+            name.removesuffix(f"/{left}") for name in self.logprobs if name.endswith(f"/{left}")
+        ]
+        growth: Shares = {}
+        for name in names:
+            now, before = (
+                each.logprobs[f"{name}/{left}"] - each.logprobs[f"{name}/{right}"]
+                for each in (self, start)
+            )
+            growth[name] = (now - before, 1.0)
+        return growth
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """The pairs of one seed, and the models that are trained on them."""
+
+    plan: Plan
+    seed: int
+    subject: Subject
+    home: Path
+    start: str
+    """The model that every training starts from."""
+    tests: tuple[Prompt, ...]
+    pairs: Mapping[str, tuple[Pair, ...]]
+    """Arm to its pairs, in the same order of prompts."""
+
+    async def measure(self, cell: Cell) -> Measures:
+        """A model's answers to the test prompts and its likelihoods of the texts; it is trained where it is missing."""
+        home = self.home / _name(cell)
+        model = self.start if cell == START else await self._train(home, cell)
+        answers = await _answers(self.plan, self.subject, self.tests, model, home, seed=self.seed)
+        traits = {
+            name: {each.id: trait(each.response or "") for each in answers}
+            for name, trait in self.subject.traits.items()
+        }
+        found = Measures(shares_of(answers, "pass"), traits, await self._logprobs(model, home))
+        if cell == START:
+            return found
+        accuracy, margin = (
+            _last(home / "dpo", f"rewards/{name}") for name in ("accuracies", "margins")
+        )
+        return Measures(found.passed, traits, found.logprobs, accuracy, margin)
+
+    async def _train(self, home: Path, cell: Cell) -> str:
+        settings = dpo_settings(self.subject)
+        changes = {
+            "learning_rate": cell.part * settings["learning_rate"],
+            "max_steps": cell.steps,
+            "seed": self.seed,
+            "model": self.start,
+        }
+        rows = (
+            {
+                "prompt_id": pair.prompt_id,
+                "prompt": [message.model_dump() for message in pair.prompt],
+                "chosen": [{"role": "assistant", "content": pair.chosen}],
+                "rejected": [{"role": "assistant", "content": pair.rejected}],
+            }
+            for pair in self.pairs[cell.arm]
+        )
+        return await trained(home, "dpo", rows, {**settings, **changes})
+
+    async def _logprobs(self, model: str, home: Path) -> dict[str, float]:
+        texts, file = list(self.subject.texts(self.tests)), home / "texts.jsonl"
+        if not texts:
+            return {}
+        write_prompts(file, texts)
+        settings = {**_settings(self.plan, self.subject, model, self.seed), "prompts": str(file)}
+        config = load_eval(self.subject.answering, settings)
+        examples = await evaluated(self.plan, "perplexity", config, home / "texts")
+        return {name: -nats for name, (nats, _) in shares_of(examples, PER_TOKEN).items()}
+
+
+async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests: int) -> Arms:
+    """Draft to a seed's prompts and make the pairs of every kind.
+
+    Parameters
+    ----------
+    prompts, tests:
+        How many prompts of either kind.
+    samples:
+        Drafts of a training prompt.
+    """
+    subject = subject_of(plan)
+    start = await subject.start(plan)
+    home = plan.folder("figure1") / f"seed-{seed}"
+    asked = subject.training_prompts(plan, seed, prompts)
+    copies = [
+        prompt.model_copy(update={"id": f"{prompt.id}-{number}"})
+        for prompt in asked
+        for number in range(samples)
+    ]
+    drafts = await _answers(plan, subject, copies, start, home / "drafts", seed=seed)
+    by_prompt: dict[str, list[Example]] = defaultdict(list)
+    for example in sorted(drafts, key=lambda each: each.id):
+        by_prompt[example.id.rpartition("-")[0]].append(example)
+    made = [sides(subject, prompt, by_prompt[prompt.id], seed) for prompt in asked]
+    pairs: dict[str, list[Pair]] = defaultdict(list)
+    for prompt, texts in zip(asked, made, strict=True):
+        for arm, (chosen, rejected) in texts.items():
+            pairs[arm].append(_pair(prompt, chosen, rejected))
+    return Arms(
+        plan=plan,
+        seed=seed,
+        subject=subject,
+        home=home,
+        start=start,
+        tests=tuple(subject.test_prompts(plan, tests)),
+        pairs={arm: tuple(each) for arm, each in pairs.items()},
+    )
+
+
+def sides(
+    subject: Subject, prompt: Prompt, drafts: Sequence[Example], seed: int
+) -> dict[str, tuple[str, str]]:
+    """Arm to the chosen and the rejected side of a prompt's pair; {} where the prompt has not every kind."""
+    rng = random.Random(f"figure1/{seed}/{prompt.id}")
+    texts = [(each.response or "").strip() for each in drafts]
+    passing = [text for text in texts if passes(text, prompt)]
+    failing = [text for text in texts if text and text not in passing]
+    if not passing or not failing:
+        return {}
+    rejected = rng.choice(failing)
+    chosen = {INDEPENDENT: rng.choice(passing), REFINED: subject.refine(prompt, rejected, rng)}
+    if subject.rewrite_half is not None and (refined := chosen[REFINED]) is not None:
+        chosen[HALF] = subject.rewrite_half(prompt, refined, rng)
+    found = {arm: (text, rejected) for arm, text in chosen.items() if text is not None}
+    return found if len(found) == len(chosen) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """How alike the sides of an arm's pairs are."""
+
+    pairs: int
+    similarity: float
+    """Mean edit similarity."""
+    words_more: float
+    """Mean number of words of the chosen side less those of the rejected one."""
+    traits: Mapping[str, float]
+    """Trait to the mean distance of the sides in it."""
+
+
+def facts_of(subject: Subject, pairs: Sequence[Pair]) -> PairFacts:
+    """The facts of some pairs, of which there is at least one."""
+    measured = measure_pairs(pairs)
+    assert measured.edit_similarity is not None and measured.words_more is not None
+    distances = {
+        name: fmean(abs(_ratio(trait(p.chosen)) - _ratio(trait(p.rejected))) for p in pairs)
+        for name, trait in subject.traits.items()
+    }
+    return PairFacts(len(pairs), measured.edit_similarity.mean, measured.words_more.mean, distances)
+
+
+async def _answers(
+    plan: Plan, subject: Subject, prompts: Iterable[Prompt], model: str, home: Path, *, seed: int
+) -> list[Example]:
+    """One sampled answer to each prompt, with the truth of it."""
+    file = home / "prompts.jsonl"
+    home.mkdir(parents=True, exist_ok=True)
+    write_prompts(file, prompts)
+    settings = {**_settings(plan, subject, model, seed), "prompts": str(file)}
+    config = load_eval(subject.answering, {**settings, "greedy_first": False})
+    return await evaluated(plan, "checkable", config, home / "answers")
+
+
+def _settings(plan: Plan, subject: Subject, model: str, seed: int) -> dict[str, object]:
+    return {**subject.settings, "engine": plan.engine, "seed": seed, "actor_model": model}
+
+
+def _pair(prompt: Prompt, chosen: str, rejected: str) -> Pair:
+    return Pair(
+        run="drafts",
+        prompt_id=prompt.id,
+        chosen_node=0,
+        rejected_node=0,
+        prompt=prompt.messages,
+        chosen=chosen,
+        rejected=rejected,
+    )
+
+
+def _name(cell: Cell) -> str:
+    if cell == START:
+        return "start"
+    return f"{cell.arm.replace(' ', '-')}-{cell.part:g}-{cell.steps}"
+
+
+def _last(training: Path, metric: str) -> float | None:
+    values = [row.values.get(metric) for row in read_metrics(training)[-_LAST:]]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _ratio(share: Share) -> float:
+    return share[0] / share[1]

@@ -1,0 +1,207 @@
+"""Figure 1, and the reader's check of pairs' similarity: pairs that differ in what had to change, against pairs that differ in all else too.
+
+The paper's Figure 1 is an argument: two independent responses to a prompt tell other stories in other styles, and a model that is trained on
+such pairs learns these differences with the one that matters. Here it is measured on long texts, where there is room for a style
+that nobody asked for (`spar.experiments.pair_arms` makes the pairs, `spar.experiments.pair_subjects` has the texts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from spar.errors import UsageError
+from spar.experiments.experiment import Cost, Experiment, Plan, Wordings
+from spar.experiments.pair_arms import (
+    HALF,
+    INDEPENDENT,
+    REFINED,
+    START,
+    Arms,
+    Cell,
+    Measures,
+    PairFacts,
+    Sizes,
+    facts_of,
+    open_arms,
+)
+from spar.experiments.pair_subjects import (
+    EXAMPLES,
+    QUICK_EXAMPLES,
+    dpo_settings,
+    lacks_prompts,
+    subject_of,
+)
+from spar.experiments.similar_pairs_page import (
+    Found,
+    Of,
+    notes,
+    pairs_table,
+    passed,
+    plots,
+    trainings_table,
+)
+from spar.record.experiments import Claim, Measured
+
+PASSES_MORE = Wordings(
+    "The model that learns from refined pairs follows instructions better ({rate}).",
+    holds="It holds: after {steps} steps it is ahead of the one that learns from independent pairs by {difference}.",
+    fails="It does not hold: after {steps} steps it is behind the one that learns from independent pairs, {difference}.",
+    open="It cannot be told: after {steps} steps the two differ by {difference}.",
+)
+LEARNS_FASTER = Wordings(
+    "Refined pairs teach what matters faster ({rate}).",
+    holds="It holds: after {steps} steps a text that meets its prompt has gained more on the same text with one constraint violated than "
+    "with independent pairs, by nats of {difference}.",
+    fails="It does not hold: after {steps} steps a text that meets its prompt has gained less on the same text with one constraint violated "
+    "than with independent pairs, by nats of {difference}.",
+    open="It cannot be told: after {steps} steps what a text that meets its prompt has gained on the same text with one constraint violated "
+    "differs from that with independent pairs by nats of {difference}.",
+    unit="",
+)
+MOVES_STYLE = Wordings(
+    "Independent pairs teach a style that nobody asked for, refined ones do not ({rate}).",
+    holds="It holds: after {steps} steps the choice between two texts that differ in style alone has moved further with independent pairs, by "
+    "nats of {difference}.",
+    fails="It does not hold: after {steps} steps the choice between two texts that differ in style alone has moved less far with independent "
+    "pairs, by nats of {difference}.",
+    open="It cannot be told: how far the choice between two texts that differ in style alone has moved after {steps} steps differs by nats of "
+    "{difference}.",
+    unit="",
+)
+MORE_SIMILAR = Wordings(
+    "(A reader's check.) Of sides in one style the more similar ones teach what matters faster ({rate}).",
+    holds="It holds: refined pairs are ahead of half rewritten ones after {steps} steps, by nats of {difference}.",
+    fails="It does not hold: refined pairs are behind half rewritten ones after {steps} steps, by nats of {difference}.",
+    open="It cannot be told: refined and half rewritten pairs differ after {steps} steps by nats of {difference}.",
+    unit="",
+)
+SAME_WORDS_APART = Wordings(
+    "(A reader's check.) A style that differs too makes it slower still ({rate}).",
+    holds="It holds: half rewritten pairs, whose sides share a style, are ahead of independent ones after {steps} steps, by nats of "
+    "{difference}.",
+    fails="It does not hold: half rewritten pairs, whose sides share a style, are behind independent ones after {steps} steps, by nats of "
+    "{difference}.",
+    open="It cannot be told: half rewritten and independent pairs differ after {steps} steps by nats of {difference}.",
+    unit="",
+)
+_CALLS_OF_START = 200
+"""What could be generated while a training starts."""
+_CALLS_OF_PAIR = 6
+"""What could be generated while a pair of long texts is trained on once."""
+
+
+async def measure_figure1(plan: Plan) -> Measured:
+    """Pairs of every kind, every training, every model's answers and likelihoods."""
+    sizes, subject = Sizes.of(plan), subject_of(plan)
+    cells: dict[Cell, list[Measures]] = {}
+    facts: dict[str, list[PairFacts]] = {}
+    for seed in plan.seed_values:
+        arms = await open_arms(
+            plan, seed, prompts=sizes.prompts, samples=sizes.samples, tests=sizes.limit
+        )
+        names = _arms(plan, arms, sizes)
+        for name in names:
+            facts.setdefault(name, []).append(facts_of(subject, arms.pairs[name]))
+        for cell in (START, *sizes.cells(names)):
+            plan.listener.note(f"figure1: seed {seed}, {_in_words(cell)}")
+            cells.setdefault(cell, []).append(await arms.measure(cell))
+    found = Found(
+        {cell: tuple(each) for cell, each in cells.items()},
+        {name: tuple(each) for name, each in facts.items()},
+        dpo_settings(subject)["learning_rate"],
+    )
+    scored = bool(cells[START][0].logprobs)
+    first = Cell(REFINED, sizes.parts[0], sizes.steps[-1])
+    ahead = found.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
+    return Measured(
+        tables=(pairs_table(found, subject.traits), trainings_table(found, list(subject.traits))),
+        plots=tuple(plots(found, sizes, scored=scored)),
+        claims=tuple(_claims(found, sizes, scored=scored)),
+        notes=tuple(notes(plan)),
+        headline=f"refined {100 * ahead.value:+.1f} points ahead of independent, sampled",
+    )
+
+
+def _arms(plan: Plan, arms: Arms, sizes: Sizes) -> list[str]:
+    """The kinds of pairs that are trained on."""
+    if not arms.pairs:
+        raise UsageError(
+            f"figure1: none of {sizes.prompts} prompts has a failing draft that can be refined and one that passes; "
+            "give more prompts (a larger --share), or a model that passes some of them"
+        )
+    return [
+        name
+        for name in (REFINED, INDEPENDENT, HALF)
+        if name in arms.pairs and not (plan.quick and name == HALF)
+    ]
+
+
+def _in_words(cell: Cell) -> str:
+    return (
+        "the start"
+        if cell == START
+        else f"{cell.arm}, {cell.part:g} of the rate, {cell.steps} steps"
+    )
+
+
+def _claims(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
+    steps = sizes.steps[-1]
+    growth, moved = Measures.margin_growth, Measures.style_moved
+    contrasts: list[tuple[Wordings, str, str, Of]] = [(PASSES_MORE, REFINED, INDEPENDENT, passed)]
+    if scored:
+        contrasts += [
+            (LEARNS_FASTER, REFINED, INDEPENDENT, growth),
+            (MOVES_STYLE, INDEPENDENT, REFINED, moved),
+            (MORE_SIMILAR, REFINED, HALF, growth),
+            (SAME_WORDS_APART, HALF, INDEPENDENT, growth),
+        ]
+    for wordings, arm, other, of in contrasts:
+        for part in sizes.parts:
+            pair = Cell(arm, part, steps), Cell(other, part, steps)
+            if all(cell in found.cells for cell in pair):
+                difference = found.difference(*pair, of)
+                yield wordings.of(rate=found.words(part)).judge(difference, steps=steps)
+
+
+def _cost(plan: Plan) -> Cost:
+    sizes = Sizes.of(plan)
+    kinds = (
+        (REFINED, INDEPENDENT) if plan.quick or not plan.embedded else (REFINED, INDEPENDENT, HALF)
+    )
+    cells = sizes.cells(kinds)
+    training = sum(_CALLS_OF_START + 16 * _CALLS_OF_PAIR * cell.steps for cell in cells)
+    answers = 4 * (sizes.samples * sizes.prompts + 2 * sizes.limit * (len(cells) + 1))
+    start = (QUICK_EXAMPLES if plan.quick else EXAMPLES) * _CALLS_OF_PAIR / 2
+    return Cost(
+        plan.seeds * (training + answers) + (start if plan.embedded else 0),
+        f"{sizes.prompts} prompts, {sizes.samples} drafts each, {len(kinds)} kinds of pairs, {len(sizes.parts)} learning rates, {sizes.steps} steps, "
+        f"{sizes.limit} test prompts",
+    )
+
+
+def _sizes(plan: Plan) -> dict[str, Any]:
+    sizes = Sizes.of(plan)
+    return {
+        "rates": list(sizes.parts),
+        "steps": list(sizes.steps),
+        "training_prompts": sizes.prompts,
+        "samples": sizes.samples,
+        "prompts": sizes.limit,
+    }
+
+
+FIGURE1 = Experiment(
+    name="figure1",
+    source="Figure 1",
+    title="Refined pairs against independent ones, on long texts with a style that nobody asked for",
+    question="Does a model learn faster from pairs that differ in what had to change, and does it learn the rest from pairs that differ in it?",
+    measure=measure_figure1,
+    cost=_cost,
+    sizes=_sizes,
+    lacks=lacks_prompts,
+    paper_numbers=lambda: (
+        "Figure 1 has no numbers in the texts at hand. String similarity of the two sides of a pair, from a secondary source: about 0.90 "
+        "refined, 0.85 independent.",
+    ),
+)

@@ -1,0 +1,240 @@
+"""The page of Figure 1: tables, plots and notes of what `spar.experiments.similar_pairs` has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.experiment import Plan, as_number, line
+from spar.experiments.pair_arms import START, Cell, Measures, PairFacts, Sizes
+from spar.experiments.pair_subjects import EXAMPLES, QUICK_EXAMPLES, dpo_settings, subject_of
+from spar.record.evaluation import Share
+from spar.record.experiments import Cell as TableCell
+from spar.record.experiments import Number, Panel, Plot, Series, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was measured, a value a seed each."""
+
+    cells: Mapping[Cell, tuple[Measures, ...]]
+    facts: Mapping[str, tuple[PairFacts, ...]]
+    """Arm to the facts of its pairs."""
+    rate: float
+    """The recipe's learning rate."""
+
+    def mean(self, cell: Cell, of: Of) -> SeedMean:
+        """A measure of a training."""
+        return over_seeds(self._shares(cell, of))
+
+    def difference(self, cell: Cell, other: Cell, of: Of) -> SeedMean:
+        """A measure of one training less that of another one, paired by prompt and seed."""
+        return over_seeds(self._shares(cell, of), self._shares(other, of))
+
+    def _shares(self, cell: Cell, of: Of) -> list[dict[str, Share]]:
+        pairs = zip(self.cells[cell], self.cells[START], strict=True)
+        return [of(measures, start) for measures, start in pairs]
+
+    def words(self, part: float) -> str:
+        """A learning rate in words."""
+        return f"learning rate {part * self.rate:g}"
+
+
+Of = Callable[[Measures, Measures], dict[str, Share]]
+"""A measure of a model, given the start's."""
+
+
+def passed(model: Measures, _: Measures) -> dict[str, Share]:
+    return model.passed
+
+
+def pairs_table(found: Found, traits: Iterable[str]) -> Table:
+    names = list(traits)
+
+    def mean(values: Sequence[float]) -> Number:
+        average = sum(values) / len(values)
+        return Number(
+            value=average,
+            stderr=None,
+            low=None,
+            high=None,
+            n=len(values),
+            by_seed=tuple(values),
+            unit="",
+        )
+
+    def row(arm: str, facts: Sequence[PairFacts]) -> tuple[TableCell, ...]:
+        distances = ([each.traits[name] for each in facts] for name in names)
+        return (
+            arm,
+            sum(each.pairs for each in facts),
+            mean([each.similarity for each in facts]),
+            mean([each.words_more for each in facts]),
+            *(mean(values) for values in distances),
+        )
+
+    return Table(
+        name="figure1-pairs",
+        title="The pairs, over all seeds: edit similarity of the sides, words of the chosen side more, and how far apart the sides are in "
+        "what nobody asked for (shares as fractions).",
+        columns=(
+            "pairs",
+            "number",
+            "similarity",
+            "words more",
+            *(f"apart in {name.removesuffix(', %')}" for name in names),
+        ),
+        rows=tuple(row(arm, facts) for arm, facts in found.facts.items()),
+    )
+
+
+def trainings_table(found: Found, traits: Sequence[str]) -> Table:
+    scored = bool(found.cells[START][0].logprobs)
+
+    def row(cell: Cell) -> tuple[TableCell, ...]:
+        trained = cell != START
+        nats = [
+            as_number(found.mean(cell, of), "") if trained and scored else None
+            for of in (Measures.margin_growth, Measures.style_moved)
+        ]
+        own = [_mean([value(each) for each in found.cells[cell]]) for value in (_accuracy, _margin)]
+        styles = (
+            as_number(
+                over_seeds([each.traits[name] for each in found.cells[cell]]),
+                "%" if name.endswith("%") else "",
+            )
+            for name in traits
+        )
+        return (
+            cell.arm or "none",
+            f"{cell.part * found.rate:g}" if trained else "-",
+            cell.steps,
+            as_number(found.mean(cell, passed)),
+            *nats,
+            *styles,
+            *own,
+        )
+
+    return Table(
+        name="figure1",
+        title="One row a training. Gained: by how many nats a text that meets its prompt has gained on the same text with one constraint "
+        "violated; moved: how far the choice between two texts that differ in style alone has moved, up or down. Own pairs: TRL's "
+        "accuracy and margin of rewards on the pairs that are trained on.",
+        columns=(
+            "pairs",
+            "learning rate",
+            "steps",
+            "pass, %",
+            "gained, nats",
+            "moved, nats",
+            *traits,
+            "own pairs: accuracy",
+            "own pairs: margin",
+        ),
+        rows=tuple(row(cell) for cell in found.cells),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> Number | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    average = sum(known) / len(known)
+    return Number(
+        value=average, stderr=None, low=None, high=None, n=len(known), by_seed=tuple(known), unit=""
+    )
+
+
+def plots(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
+    def panels(of: Of, scale: float) -> tuple[Panel, ...]:
+        return tuple(
+            Panel(
+                x=f"steps ({found.words(part)})",
+                series=tuple(_lines(found, sizes, part, of, scale)),
+            )
+            for part in sizes.parts
+        )
+
+    n = found.mean(START, passed).n
+    yield Plot(
+        name="figure1",
+        title=f"Answers that meet their prompt, n = {n}",
+        y="pass, %",
+        panels=panels(passed, 100),
+    )
+    if not scored:
+        return
+    growth = Measures.margin_growth
+    yield Plot(
+        name="figure1-gained",
+        title="What texts that meet their prompt gain on broken ones",
+        y="nats",
+        panels=panels(growth, 1),
+    )
+    yield Plot(
+        name="figure1-similarity",
+        title=f"Learning by the similarity of the sides, {sizes.steps[-1]} steps",
+        y="gained, nats",
+        panels=(
+            Panel(x="mean edit similarity", series=tuple(_by_similarity(found, sizes, growth))),
+        ),
+    )
+
+
+def _lines(found: Found, sizes: Sizes, part: float, of: Of, scale: float) -> Iterator[Series]:
+    for arm in found.facts:
+        cells = [cell for cell in sizes.cells([arm]) if cell.part == part]
+        if cells:
+            points = [(float(cell.steps), found.mean(cell, of)) for cell in (START, *cells)]
+            yield line(arm, points, scale=scale)
+
+
+def _by_similarity(found: Found, sizes: Sizes, of: Of) -> Iterator[Series]:
+    """A line a learning rate, through the kinds of pairs from the least to the most alike."""
+    alike = {
+        arm: sum(each.similarity for each in facts) / len(facts)
+        for arm, facts in found.facts.items()
+    }
+    by_similarity = sorted(alike.items(), key=lambda item: item[1])
+    for part in sizes.parts:
+        points = [
+            (similarity, found.mean(cell, of))
+            for arm, similarity in by_similarity
+            for cell in [Cell(arm, part, sizes.steps[-1])]
+            if cell in found.cells
+        ]
+        yield line(found.words(part), points, scale=1)
+
+
+def notes(plan: Plan) -> Iterator[str]:
+    yield (
+        "All kinds of pairs have the same prompts and the same rejected sides, in the same order, and the same steps: drafts that fail by the "
+        "truth, refined by a program, or set against another draft that passes. Prompts that have not every kind are left out. DPO's settings are "
+        f"those of the recipe {subject_of(plan).recipe}, with batches of {dpo_settings(subject_of(plan))['batch']}; nothing was chosen on these prompts."
+    )
+    if plan.embedded:
+        yield (
+            "The embedded model ends after one or two sentences whatever number is asked for. So it first learns to write long texts, by SFT on "
+            f"{QUICK_EXAMPLES if plan.quick else EXAMPLES} texts of a program, which have 10 to 20 sentences, violate each constraint with a chance of "
+            "15 %, and have a style of their own: how often a noun has an adjective, and how often a sentence opens with a word such as "
+            '"today", each 10, 50 or 90 %. All seeds start from that one model. The refiner is a program too, so refined pairs are as clean as they can be.'
+        )
+        yield (
+            "The texts whose likelihood is measured are a program's, of the test prompts. Half rewritten pairs: the refined text with every other "
+            "sentence replaced by another one of the same style; it still passes."
+        )
+    yield (
+        "Margins and accuracies on the pairs that are trained on depend on how unlike the sides are and do not compare between kinds of pairs; "
+        "what is gained on common texts does."
+    )
+    if not plan.embedded:
+        yield "The texts are the model's own drafts, and the refiner is the program `rewrite`, which knows IFEval's types of constraints."
+
+
+def _accuracy(model: Measures) -> float | None:
+    return model.accuracy
+
+
+def _margin(model: Measures) -> float | None:
+    return model.margin
