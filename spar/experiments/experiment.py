@@ -129,7 +129,7 @@ class Wordings:
     fails: str
     open: str
     unit: Unit = "points"
-    """Of the difference: of fractions, or as it is ("")."""
+    """Of the difference: points, or nats."""
 
     def of(self, **words: str) -> Wordings:
         """The wordings of a claim that is made of several things, with this one's words in it."""
@@ -177,12 +177,13 @@ def line(label: str, points: Iterable[tuple[float, SeedMean]], *, scale: float =
 
 
 def in_words(number: Number) -> str:
-    """A difference with its interval, as in `+21.0 points (15.5 to 27.0)`; without a unit where the number has none."""
-    scale, unit = (100, " points") if number.unit else (1, "")
-    value = f"{scale * number.value:+.1f}{unit}"
+    """A difference with its interval, as in `+21.0 points (95 % interval +15.5 to +27.0)`."""
+    scale, digits = (1, 2) if number.unit == "nats" else (100, 1)
+    value = f"{scale * number.value:+.{digits}f} {number.unit}"
     if number.low is None or number.high is None:
         return value
-    return f"{value} (95 % interval {scale * number.low:+.1f} to {scale * number.high:+.1f})"
+    low, high = (f"{scale * end:+.{digits}f}" for end in (number.low, number.high))
+    return f"{value} (95 % interval {low} to {high})"
 
 
 def paper_table(table: PaperTable, *models: str) -> str:

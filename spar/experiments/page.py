@@ -86,13 +86,12 @@ def shown(cell: Cell) -> str:
 
 
 def _number(number: Number) -> str:
-    scale = 100 if number.unit else 1
+    scale, digits = {"%": (100, 1), "points": (100, 1), "nats": (1, 2), "": (1, 3)}[number.unit]
     if number.unit == "points":
         value = f"{scale * number.value:+.1f}"
         if number.low is None or number.high is None:
             return value
         return f"{value} ({scale * number.low:+.1f} to {scale * number.high:+.1f})"
-    digits = 1 if number.unit else 3
     error = "" if number.stderr is None else f" ± {scale * number.stderr:.{digits}f}"
     return f"{scale * number.value:.{digits}f}{error}"
 

@@ -47,7 +47,7 @@ RIGHT, WRONG, PLAIN, ADORNED = "right", "wrong", "plain", "adorned"
 """Texts of a test prompt: one that meets it and the same with one constraint violated; two that meet it, in two styles."""
 _BATCH = 16
 """Pairs of an optimizer step, at most."""
-EXAMPLES, QUICK_EXAMPLES = 960, 512
+EXAMPLES, QUICK_EXAMPLES = 960, 384
 """Texts from which the embedded model learns to write long ones."""
 _SFT: Mapping[str, Any] = {
     "learning_rate": 5e-4,

@@ -52,42 +52,42 @@ PASSES_MORE = Wordings(
 LEARNS_FASTER = Wordings(
     "Refined pairs teach what matters faster ({rate}).",
     holds="It holds: after {steps} steps a text that meets its prompt has gained more on the same text with one constraint violated than "
-    "with independent pairs, by nats of {difference}.",
+    "with independent pairs, by {difference}.",
     fails="It does not hold: after {steps} steps a text that meets its prompt has gained less on the same text with one constraint violated "
-    "than with independent pairs, by nats of {difference}.",
+    "than with independent pairs, by {difference}.",
     open="It cannot be told: after {steps} steps what a text that meets its prompt has gained on the same text with one constraint violated "
-    "differs from that with independent pairs by nats of {difference}.",
-    unit="",
+    "differs from that with independent pairs by {difference}.",
+    unit="nats",
 )
 MOVES_STYLE = Wordings(
-    "Independent pairs teach a style that nobody asked for, refined ones do not ({rate}).",
+    "Independent pairs move the style, which nobody asked for, more than refined ones do ({rate}).",
     holds="It holds: after {steps} steps the choice between two texts that differ in style alone has moved further with independent pairs, by "
-    "nats of {difference}.",
-    fails="It does not hold: after {steps} steps the choice between two texts that differ in style alone has moved less far with independent "
-    "pairs, by nats of {difference}.",
-    open="It cannot be told: how far the choice between two texts that differ in style alone has moved after {steps} steps differs by nats of "
     "{difference}.",
-    unit="",
+    fails="It does not hold: after {steps} steps the choice between two texts that differ in style alone has moved less far with independent "
+    "pairs, by {difference}.",
+    open="It cannot be told: how far the choice between two texts that differ in style alone has moved after {steps} steps differs by "
+    "{difference}.",
+    unit="nats",
 )
 MORE_SIMILAR = Wordings(
     "(A reader's check.) Of sides in one style the more similar ones teach what matters faster ({rate}).",
-    holds="It holds: refined pairs are ahead of half rewritten ones after {steps} steps, by nats of {difference}.",
-    fails="It does not hold: refined pairs are behind half rewritten ones after {steps} steps, by nats of {difference}.",
-    open="It cannot be told: refined and half rewritten pairs differ after {steps} steps by nats of {difference}.",
-    unit="",
+    holds="It holds: refined pairs are ahead of half rewritten ones after {steps} steps, by {difference}.",
+    fails="It does not hold: refined pairs are behind half rewritten ones after {steps} steps, by {difference}.",
+    open="It cannot be told: refined and half rewritten pairs differ after {steps} steps by {difference}.",
+    unit="nats",
 )
 SAME_WORDS_APART = Wordings(
     "(A reader's check.) A style that differs too makes it slower still ({rate}).",
-    holds="It holds: half rewritten pairs, whose sides share a style, are ahead of independent ones after {steps} steps, by nats of "
+    holds="It holds: half rewritten pairs, whose sides share a style, are ahead of independent ones after {steps} steps, by "
     "{difference}.",
-    fails="It does not hold: half rewritten pairs, whose sides share a style, are behind independent ones after {steps} steps, by nats of "
+    fails="It does not hold: half rewritten pairs, whose sides share a style, are behind independent ones after {steps} steps, by "
     "{difference}.",
-    open="It cannot be told: half rewritten and independent pairs differ after {steps} steps by nats of {difference}.",
-    unit="",
+    open="It cannot be told: half rewritten and independent pairs differ after {steps} steps by {difference}.",
+    unit="nats",
 )
 _CALLS_OF_START = 200
 """What could be generated while a training starts."""
-_CALLS_OF_PAIR = 6
+_CALLS_OF_PAIR = 4
 """What could be generated while a pair of long texts is trained on once."""
 
 
@@ -175,7 +175,8 @@ def _cost(plan: Plan) -> Cost:
     start = (QUICK_EXAMPLES if plan.quick else EXAMPLES) * _CALLS_OF_PAIR / 2
     return Cost(
         plan.seeds * (training + answers) + (start if plan.embedded else 0),
-        f"{sizes.prompts} prompts, {sizes.samples} drafts each, {len(kinds)} kinds of pairs, {len(sizes.parts)} learning rates, {sizes.steps} steps, "
+        f"{sizes.prompts} prompts, {sizes.samples} drafts each, {len(kinds)} kinds of pairs, {len(sizes.parts)} learning "
+        f"rate{'s' if len(sizes.parts) > 1 else ''}, {' and '.join(map(str, sizes.steps))} steps, "
         f"{sizes.limit} test prompts",
     )
 

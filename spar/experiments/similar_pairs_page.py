@@ -95,7 +95,7 @@ def trainings_table(found: Found, traits: Sequence[str]) -> Table:
     def row(cell: Cell) -> tuple[TableCell, ...]:
         trained = cell != START
         nats = [
-            as_number(found.mean(cell, of), "") if trained and scored else None
+            as_number(found.mean(cell, of), "nats") if trained and scored else None
             for of in (Measures.margin_growth, Measures.style_moved)
         ]
         own = [_mean([value(each) for each in found.cells[cell]]) for value in (_accuracy, _margin)]
@@ -119,7 +119,7 @@ def trainings_table(found: Found, traits: Sequence[str]) -> Table:
     return Table(
         name="figure1",
         title="One row a training. Gained: by how many nats a text that meets its prompt has gained on the same text with one constraint "
-        "violated; moved: how far the choice between two texts that differ in style alone has moved, up or down. Own pairs: TRL's "
+        "violated; style moved: how far the choice between two texts that differ in style alone has moved, up or down. Own pairs: TRL's "
         "accuracy and margin of rewards on the pairs that are trained on.",
         columns=(
             "pairs",
@@ -127,7 +127,7 @@ def trainings_table(found: Found, traits: Sequence[str]) -> Table:
             "steps",
             "pass, %",
             "gained, nats",
-            "moved, nats",
+            "style moved, nats",
             *traits,
             "own pairs: accuracy",
             "own pairs: margin",

@@ -21,8 +21,9 @@ RESULT = "result.json"
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 """Whether a claim of the paper holds here: what the 95 % interval of a difference allows to say."""
-Unit = Literal["%", "points", ""]
-"""How a number is shown: a fraction in percent, a difference of fractions in points, or as it is."""
+Unit = Literal["%", "points", "nats", ""]
+"""How a number is shown: a fraction in percent, a difference of fractions in points, a change of a log-probability in nats, or
+as it is."""
 
 
 class Number(Record):
