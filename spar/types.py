@@ -103,11 +103,9 @@ class Usage(Record):
     skipped_calls: int = 0
     """Votes that were not requested, since the others had decided (`majority`, `posterior`, `race`)."""
     aborted_calls: int = 0
-    """Requests aborted once others had decided (`race`, `--early-stop first`, `--early-refine auto`); their tokens are not
-    known."""
+    """Requests aborted once others had decided (`race`, `--early-stop first`, `--early-refine auto`); tokens unknown."""
     cut_calls: int = Field(default=0, exclude_if=not_)
-    """Replies that ended at their token limit: drafts, votes without a verdict by then, refinements without
-    their last marker. Part of `calls`; left out of the file where it is 0."""
+    """Calls cut at their token limit: drafts, votes without a verdict, refinements without their last marker; left out if 0."""
 
     def __add__(self, other: Usage) -> Usage:
         return _combine(add, self, other)
@@ -162,6 +160,8 @@ class Judgement(Record):
     """0 to 5 points of each judgement by the `scale` judge, None where none can be read; left out of the file if empty."""
     cut: tuple[int, ...] = Field(default=(), exclude_if=not_)
     """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
+    votes: tuple[Text, ...] = Field(default=(), exclude_if=not_)
+    """Text of each vote, in the order of `verdicts` or `points`; left out of the file unless the run keeps them (`--keep-votes`)."""
     findings: tuple[Finding, ...] = Field(default=(), exclude_if=not_)
     """What programs, or votes on each, found constraint by constraint; left out of the file if nothing was."""
 

@@ -91,6 +91,8 @@ class SearchGroup(Settings):
     """full casts every vote (paper), majority casts the rest only if the first votes are split, race casts all
     at once, where the engine has room, and aborts the rest when a majority agrees, posterior casts small waves until the majority is at
     least 95 % probable, which may rarely change a verdict."""
+    keep_votes: bool = setting(False, may_change=True, omit_default=True)
+    """Store the text of every vote, not only the first one on each side."""
     judge: str = setting("votes", names="judge")
     """Judge."""
     judge_args: dict[str, Any] = setting({}, flag="judge-arg", omit_default=True)

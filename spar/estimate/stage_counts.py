@@ -99,8 +99,10 @@ def _prompts_of(config: TrainConfig, name: str, prompts: int) -> int:
 
 def _count_generation(spec: GenerationSpec, prompts: int) -> StageCounts:
     config = spec.config
-    vote = 2 * _reply_bytes(config.vote.max_tokens)  # a critique of either side is stored
     votes_each = JUDGES.spec(config.judge).num_calls(config)
+    # A critique of either side is stored, or every vote and once more the critique.
+    texts = votes_each + 1 if config.keep_votes else 2
+    vote = texts * _reply_bytes(config.vote.max_tokens)
     trees = prompts * TREE_BYTES
     if isinstance(spec, SearchSpec):
         # The root is free of the budget: one response more, less the root.

@@ -131,9 +131,15 @@ class TreeChecklist:
             votes, usage = await VotesJudge(self.settings).judge(prompt, response, seeds)
             return with_findings(votes, findings), usage
         vote = self._vote_on_each if self.options.per_requirement else self._vote_on_all
-        answers, usage = await vote(requirements, response, seeds)
+        answers, texts, usage = await vote(requirements, response, seeds)
         findings += tuple(map(_finding, requirements, answers))
-        return Judgement(verdicts=(), critique=critique(findings), findings=findings), usage
+        judgement = Judgement(
+            verdicts=(),
+            critique=critique(findings),
+            findings=findings,
+            votes=texts if self.settings.keep_votes else (),
+        )
+        return judgement, usage
 
     def claim(self, response: str | None) -> Usage:
         """What splitting cost, for the first response that asks and needed it."""
@@ -159,12 +165,13 @@ class TreeChecklist:
 
     async def _vote_on_all(
         self, requirements: Sequence[str], response: str, seeds: Seeds
-    ) -> tuple[Answers, Usage]:
+    ) -> tuple[Answers, tuple[str, ...], Usage]:
         """Votes with a line for each requirement; more rounds where one has no answer in any of them."""
         templates, sampling = self.settings.templates, self.settings.sampling
         messages = checklist_messages(templates, self.prompt, response, requirements)
         answers: Answers = [[] for _ in requirements]
         usage, votes = Usage(), list[Vote]()
+        texts: list[str] = []
         for attempt in range(JUDGE_ATTEMPTS):
             requests = self.settings.one_round(messages, seeds(attempt))
             replies, usage = await ask(self.settings.engine, requests, usage)
@@ -176,13 +183,14 @@ class TreeChecklist:
                 is_cut = reply.finish == "length" and None in lines
                 votes.append(Vote(reply.text, None, is_cut, reply.empty_reason))
             usage += count_cut("judge", [vote.is_cut for vote in votes], sampling.max_tokens)
+            texts += [vote.text for vote in votes]
             if all(answers):
-                return answers, usage
+                return answers, tuple(texts), usage
         raise self._undecided(requirements, answers, votes, usage)
 
     async def _vote_on_each(
         self, requirements: Sequence[str], response: str, seeds: Seeds
-    ) -> tuple[Answers, Usage]:
+    ) -> tuple[Answers, tuple[str, ...], Usage]:
         """Votes on each requirement by itself, all at the same time."""
         tasks = [
             asyncio.ensure_future(self._vote_on(requirement, response, seeds))
@@ -200,7 +208,7 @@ class TreeChecklist:
         if not all(answers):
             votes = [vote for votes, _, _ in results for vote in votes]
             raise self._undecided(requirements, answers, votes, usage)
-        return answers, usage
+        return answers, tuple(vote.text for votes, _, _ in results for vote in votes), usage
 
     async def _vote_on(
         self, requirement: str, response: str, seeds: Seeds

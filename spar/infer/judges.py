@@ -58,6 +58,8 @@ class JudgeSettings:
     votes: int = 5
     """Votes a response (paper: 5)."""
     vote_rule: VoteRule = "full"
+    keep_votes: bool = False
+    """Whether the text of every vote is part of the judgement."""
 
     def one_round(self, messages: tuple[Message, ...], first: int | None) -> list[Request]:
         """The requests of a round of votes, whose seeds are in a row from one that was derived."""
@@ -107,7 +109,7 @@ class VotesJudge:
             votes, usage = await VOTE_RULES[rule](
                 self.settings.engine, sampled, usage, response, heard_by_all(on_vote)
             )
-            judgement = count_votes(votes)
+            judgement = count_votes(votes, keep=self.settings.keep_votes)
             if judgement is not None:
                 return judgement, usage
         reason = f"the votes decided nothing in {JUDGE_ATTEMPTS} rounds of {self.settings.votes}"
@@ -126,7 +128,9 @@ class OneRoundJudge:
         messages = judge_messages(self.settings.templates, prompt, response)
         requests = self.settings.one_round(messages, seeds(0))
         votes, usage = await cast_all(self.settings.engine, requests, Usage(), response)
-        return count_votes(votes) or judgement_of(votes, votes[0].text), usage
+        keep = self.settings.keep_votes
+        judgement = count_votes(votes, keep=keep)
+        return judgement or judgement_of(votes, votes[0].text, keep=keep), usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,11 @@ class ScaleJudge:
             ]
             usage += count_cut("judge", is_cut, sampling.max_tokens)
             if any(given is not None for given in points):
-                return _judgement(replies, points, is_cut), usage
+                judgement = _judgement(replies, points, is_cut)
+                if self.settings.keep_votes:
+                    texts = tuple(reply.text for reply in replies)
+                    judgement = judgement.model_copy(update={"votes": texts})
+                return judgement, usage
         reason = f"none of {len(replies)} judgements had points that can be read, in {JUDGE_ATTEMPTS} rounds"
         empty = [Vote(reply.text, None, empty_reason=reply.empty_reason) for reply in replies]
         reason += cut_reason(usage, sampling) + empty_reason(empty)

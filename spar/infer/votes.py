@@ -308,22 +308,25 @@ _NUM_CAST: Mapping[VoteRule, Callable[[Sequence[bool | None], int], int]] = {
 """Rule to how many votes it casts, where these verdicts come in."""
 
 
-def count_votes(votes: Sequence[Vote]) -> Judgement | None:
-    """The judgement that the votes make, None on a tie or where none was parsed."""
+def count_votes(votes: Sequence[Vote], *, keep: bool = False) -> Judgement | None:
+    """The judgement that the votes make, with their texts if `keep`; None on a tie or where none was parsed."""
     verdicts = [vote.verdict for vote in votes]
     num_yes, num_no = verdicts.count(True), verdicts.count(False)
     if num_yes == num_no:
         return None
     majority = num_yes > num_no
     dissent = next((vote.text for vote in votes if vote.verdict is (not majority)), None)
-    return judgement_of(votes, votes[verdicts.index(majority)].text, dissent)
+    return judgement_of(votes, votes[verdicts.index(majority)].text, dissent, keep=keep)
 
 
-def judgement_of(votes: Sequence[Vote], critique: str, dissent: str | None = None) -> Judgement:
-    """The judgement with these votes, whatever they decide."""
+def judgement_of(
+    votes: Sequence[Vote], critique: str, dissent: str | None = None, *, keep: bool = False
+) -> Judgement:
+    """The judgement with these votes, whatever they decide, and with their texts if `keep`."""
     return Judgement(
         verdicts=tuple(vote.verdict for vote in votes),
         critique=critique,
         dissent=dissent,
         cut=tuple(number for number, vote in enumerate(votes) if vote.is_cut),
+        votes=tuple(vote.text for vote in votes) if keep else (),
     )

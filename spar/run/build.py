@@ -40,6 +40,7 @@ def open_roles(config: DecodeConfig, engines: Engines) -> Roles:
         templates=templates,
         votes=config.votes,
         vote_rule=config.vote_rule,
+        keep_votes=config.keep_votes,
     )
     return Roles(
         actor=Actor(engines.get("actor"), sampling_of(config, config.draft), config.greedy_first),

@@ -26,6 +26,7 @@ PromptRenderer = Callable[[SearchTree, Node], Sequence[Message]]
 
 SHOWN = 20_000
 """Maximum characters of a section's body; `Section.raw` has the whole text."""
+SAME = "the same text as the critique"
 SUMMARY = 120
 """Maximum cells of a section's summary."""
 
@@ -201,7 +202,31 @@ def _critiques(judgement: Judgement | None) -> Iterator[Section]:
         return
     sides = [_side(judgement, majority=True), _side(judgement, majority=False)]
     yield _text(f"Critique{sides[0]}", judgement.critique, "critique")
-    yield from _optional(f"Dissent{sides[1]}", judgement.dissent, "dissent")
+    if judgement.votes:
+        yield from _votes(judgement)
+    else:
+        yield from _optional(f"Dissent{sides[1]}", judgement.dissent, "dissent")
+
+
+def _votes(judgement: Judgement) -> Iterator[Section]:
+    """Each vote, where the run keeps them all; the one that is the critique is not shown twice."""
+    for number, vote in enumerate(judgement.votes):
+        title = f"Vote {number + 1}{vote_word(judgement, number)}"
+        if vote == judgement.critique:
+            yield _plain(title, SAME, "votes", SAME)
+        else:
+            yield _text(title, vote, "votes")
+
+
+def vote_word(judgement: Judgement, number: int) -> str:
+    """What a vote says, to stand after its name: `: yes`; empty for votes on each requirement."""
+    if judgement.points:
+        points = judgement.points[number] if number < len(judgement.points) else None
+        return ": no points" if points is None else f": {points:g} points"
+    if number >= len(judgement.verdicts):
+        return ""
+    word = {True: "yes", False: "no", None: "no verdict"}[judgement.verdicts[number]]
+    return f": {word}, cut at the token limit" if number in judgement.cut else f": {word}"
 
 
 def _side(judgement: Judgement, *, majority: bool) -> str:

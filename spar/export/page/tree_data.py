@@ -18,7 +18,7 @@ from spar.record.outcomes import Outcome, Standing, story
 from spar.types import Fault, Finding, Judgement, Node, SearchTree, Usage
 from spar.view.diff import word_diff
 from spar.view.layout import layout_of, place, walk
-from spar.view.node_detail import Annotations
+from spar.view.node_detail import Annotations, vote_word
 from spar.view.present import stop_text
 from spar.view.text import one_line, safe
 from spar.view.tree_lines import is_supplied
@@ -178,7 +178,14 @@ def _judgement(judgement: Judgement, gate: float) -> Json:
         "cut": list(judgement.cut),
         "findings": _findings(judgement.findings),
         "critique": text(judgement.critique),
-        "dissent": text(judgement.dissent) if judgement.dissent else "",
+        "dissent": text(judgement.dissent) if judgement.dissent and not judgement.votes else "",
+        "texts": [
+            [
+                f"Vote {number + 1}{vote_word(judgement, number)}",
+                "" if vote == judgement.critique else text(vote),
+            ]
+            for number, vote in enumerate(judgement.votes)
+        ],
     }
     return _present(values)
 

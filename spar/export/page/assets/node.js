@@ -160,6 +160,7 @@ function critiques(judgement) {
   return [
     fold(`Critique${side[0]}`, judgement.critique && prose(judgement.critique), true),
     fold(`Dissent${side[1]}`, judgement.dissent && prose(judgement.dissent)),
+    ...(judgement.texts ?? []).map(([title, text]) => fold(title, text ? prose(text) : el("p", { class: "note" }, "the same text as the critique"))),
   ];
 }
 
