@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spar.sanitize import replace_surrogates
+from spar.serve.errors import server_error
+from spar.serve.request import Shape
 from spar.serve.searching import Answer, Job
+from spar.serve.shaping import growing_text
 from spar.types import Judgement, Node, SearchTree, Usage
 
 PIECE = 80
@@ -63,11 +66,13 @@ class Chunks:
         """Progress of the search."""
         return self._delta(index, {"reasoning_content": text})
 
-    def answer(self, index: int, answer: Answer) -> Iterator[dict[str, Any]]:
-        """The answer in pieces, and why it ends."""
-        for piece in pieces(text_of(answer)):
-            yield self._delta(index, {"content": piece})
-        yield self._delta(index, {}, finish_reason(answer.tree))
+    def content(self, index: int, text: str) -> dict[str, Any]:
+        """A piece of the answer."""
+        return self._delta(index, {"content": text})
+
+    def end(self, index: int, answer: Answer) -> dict[str, Any]:
+        """Why the answer ends."""
+        return self._delta(index, {}, finish_reason(answer.tree))
 
     def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The last piece: no choice, the usage, and the side field."""
@@ -79,6 +84,47 @@ class Chunks:
     ) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         return {**self._head, "choices": [choice]}
+
+
+class GrowingAnswer:
+    """What has been sent of an answer that is still being generated.
+
+    Parameters
+    ----------
+    shape:
+        What the request asks of it.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape, self._sent = shape, ""
+
+    def add(self, text: str) -> str:
+        """The next piece, by the text so far; "" where it does not go on from what was sent, or not yet."""
+        return self._rest(growing_text(text, self._shape)) or ""
+
+    def finish(self, text: str) -> str:
+        """The last piece, by the whole answer.
+
+        Raises
+        ------
+        ApiError
+            What was sent is no beginning of it: a server failed after the first tokens and its next reply differs.
+        """
+        rest = self._rest(text)
+        if rest is None:
+            raise server_error(
+                502,
+                "the model's reply had to be generated anew and differs from what was sent; ask again",
+                "engine_error",
+            )
+        return rest
+
+    def _rest(self, text: str) -> str | None:
+        text = replace_surrogates(text)
+        if not text.startswith(self._sent):
+            return None
+        rest, self._sent = text[len(self._sent) :], text
+        return rest
 
 
 def event(content: dict[str, Any] | str) -> bytes:

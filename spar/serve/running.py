@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from spar.serve.errors import ApiError
 from spar.serve.offers import answers_once
-from spar.serve.reply import Chunks, event, progress_line
+from spar.serve.reply import Chunks, GrowingAnswer, event, pieces, progress_line, text_of
 from spar.serve.searching import Answer, Job, SearchService
 from spar.types import Node
 
@@ -25,7 +25,7 @@ class RunningReply:
     def __init__(self, service: SearchService, job: Job, release: Callable[[], None]) -> None:
         self.job, self.status = job, 200
         self._service, self._release = service, release
-        self._nodes: asyncio.Queue[tuple[int, Node] | None] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[int, Node | str] | None] = asyncio.Queue()
         self._task: asyncio.Task[list[Answer]] | None = None
 
     def start(self) -> asyncio.Task[list[Answer]]:
@@ -40,48 +40,60 @@ class RunningReply:
             self._task.cancel()
 
     async def events(self, keep_alive: float) -> AsyncIterator[bytes]:
-        """The stream: roles, progress, answers, usage, the end; a comment after so many seconds of silence."""
+        """The stream: roles, progress, answers, usage, the end; a comment after so many seconds of silence.
+
+        A search shows its progress and then its answer; what needs no search is shown while it is generated.
+        """
         assert self._task is not None
         job, request = self.job, self.job.request
         chunks = Chunks(job, int(time.time()))
-        for index in range(request.n):
-            yield event(chunks.role(index))
+        growing = [GrowingAnswer(request.shape) for _ in range(request.n)]
+        for number in range(request.n):
+            yield event(chunks.role(number))
         shows_progress = not answers_once(job.offer.strategy)
         if shows_progress:
             begun = f"{job.offer.strategy}: at most {job.offer.budget} responses\n"
-            for index in range(request.n):
-                yield event(chunks.reasoning(index, begun))
+            for number in range(request.n):
+                yield event(chunks.reasoning(number, begun))
         while True:
             try:
                 async with asyncio.timeout(keep_alive):
-                    item = await self._nodes.get()
+                    item = await self._events.get()
             except TimeoutError:
                 yield b": searching\n\n"
                 continue
             if item is None:
                 break
-            if shows_progress:
-                yield event(chunks.reasoning(item[0], progress_line(job, item[1])))
+            index, news = item
+            if isinstance(news, str):
+                if delta := growing[index].add(news):
+                    yield event(chunks.content(index, delta))
+            elif shows_progress:
+                yield event(chunks.reasoning(index, progress_line(job, news)))
         try:
             answers = await self._task
+            rests = [each.finish(text_of(a)) for each, a in zip(growing, answers, strict=True)]
         except ApiError as error:
             self.status = error.status
             yield event(error.content)
         else:
-            for index, answer in enumerate(answers):
-                for chunk in chunks.answer(index, answer):
-                    yield event(chunk)
+            for index, (answer, rest) in enumerate(zip(answers, rests, strict=True)):
+                for piece in pieces(rest):
+                    yield event(chunks.content(index, piece))
+                yield event(chunks.end(index, answer))
             if request.include_usage:
                 yield event(chunks.usage(answers))
         yield event("[DONE]")
 
     async def _search(self) -> list[Answer]:
-        return await self._service.answers(
-            self.job, lambda index, node: self._nodes.put_nowait((index, node))
-        )
+        streams = self.job.request.stream and self.job.streams_text
+        return await self._service.answers(self.job, self._put, self._put if streams else None)
+
+    def _put(self, index: int, news: Node | str) -> None:
+        self._events.put_nowait((index, news))
 
     def _ended(self, task: asyncio.Task[list[Answer]]) -> None:
-        self._nodes.put_nowait(None)
+        self._events.put_nowait(None)
         self._service.finish(self.job)
         self._release()
         if not task.cancelled():

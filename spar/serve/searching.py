@@ -17,11 +17,12 @@ from typing import Self
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
 from spar.infer.gather import gather
+from spar.infer.roles import Actor
 from spar.listener import Listener
 from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
 from spar.serve.errors import ApiError, invalid, server_error
-from spar.serve.offers import Offer, open_offers
+from spar.serve.offers import Offer, answers_once, open_offers
 from spar.serve.recording import Recorder, RunDirectory
 from spar.serve.request import SOURCE, ChatRequest, SearchFields
 from spar.serve.settings import ServerSettings
@@ -35,6 +36,8 @@ EMPTY_DRAFT = "the draft is empty"
 
 OnNode = Callable[[int, Node], None]
 """Takes the number of an answer and a node that joined its tree."""
+OnText = Callable[[int, str], None]
+"""Takes the number of an answer and the beginning of its only draft, which is still being generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Job:
     def tree_id(self, index: int) -> str:
         """The id of an answer's tree."""
         return self.id if index == 0 else f"{self.id}-{index}"
+
+    @property
+    def streams_text(self) -> bool:
+        """Whether the answer is what a model drafts first, so that it can be shown while it is generated."""
+        return answers_once(self.offer.strategy) and isinstance(self.prepared.roles.actor, Actor)
 
     @property
     def addresses(self) -> list[str]:
@@ -156,8 +164,18 @@ class SearchService:
         if self.recorder is not None and job.directory is not None:
             self.recorder.release(job.directory)
 
-    async def answers(self, job: Job, on_node: OnNode = lambda index, node: None) -> list[Answer]:
+    async def answers(
+        self,
+        job: Job,
+        on_node: OnNode = lambda index, node: None,
+        on_text: OnText | None = None,
+    ) -> list[Answer]:
         """Search all answers of a job; cancelling this cancels the searches and their requests.
+
+        Parameters
+        ----------
+        on_text:
+            Has the engine stream, where the job can show text (`Job.streams_text`).
 
         Raises
         ------
@@ -165,7 +183,7 @@ class SearchService:
             The engine failed, the time is over, or there is no answer.
         """
         searches = [
-            asyncio.ensure_future(self._answer(job, index, on_node))
+            asyncio.ensure_future(self._answer(job, index, _Following(index, on_node, on_text)))
             for index in range(job.request.n)
         ]
         try:
@@ -206,7 +224,7 @@ class SearchService:
             self._prepared.move_to_end(offer)
             return self._prepared[offer]
 
-    async def _answer(self, job: Job, index: int, on_node: OnNode) -> Answer:
+    async def _answer(self, job: Job, index: int, listener: Listener) -> Answer:
         shape, prepared = job.request.shape, job.prepared
         roles, refusals = shaped_roles(prepared.roles, shape, first=index == 0)
         seed = None if job.seed is None else job.seed + index
@@ -218,9 +236,7 @@ class SearchService:
         )
         try:
             async with self.admission.tree():
-                tree = await self.session.search_prepared(
-                    search, job.prompt, _Nodes(partial(on_node, index))
-                )
+                tree = await self.session.search_prepared(search, job.prompt, listener)
         except (EngineError, UsageError) as error:
             raise _api_error(error, job.request.search) from error
         except asyncio.CancelledError:
@@ -262,15 +278,18 @@ class _StartNotes(Listener):
             self._listener.note(line)
 
 
-class _Nodes(Listener):
-    """Passes nodes on."""
+class _Following(Listener):
+    """Passes on the nodes of one answer, and the text of its first draft where somebody wants it."""
 
-    def __init__(self, on_node: Callable[[Node], None]) -> None:
-        self._on_node = on_node
+    def __init__(self, index: int, on_node: OnNode, on_text: OnText | None) -> None:
+        self._index, self._on_node = index, on_node
+        if on_text is not None:
+            show = partial(on_text, index)
+            self.attempt = lambda prompt, attempt: show(attempt.text)  # type: ignore[method-assign]
 
     def node(self, prompt: Prompt, node: Node) -> None:
         """Pass on."""
-        self._on_node(node)
+        self._on_node(self._index, node)
 
 
 def _changes(offer: Offer) -> dict[str, object]:

@@ -81,6 +81,14 @@ def shaped_text(text: str, shape: Shape) -> str:
     return text if shape.format is None else extract_json(text)
 
 
+def growing_text(text: str, shape: Shape) -> str:
+    """As much of the answer as is certain while its draft is generated: the beginning of `shaped_text`."""
+    text = text.strip()
+    if shape.format is not None and text.startswith("`"):  # a fence goes, if it is one around all
+        return ""
+    return text[: find_stop(text, shape.stop)].rstrip()
+
+
 @dataclass(frozen=True, slots=True)
 class ShapedActor:
     """An actor whose drafts are shaped, and that notes what the engine refused."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spar.errors import EngineError
-from spar.infer.engine import Request
+from spar.infer.engine import Completion, Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
-from spar.serve.reply import pieces
-from tests.serve.harness import Served, asking, serving
+from spar.serve.reply import GrowingAnswer, pieces
+from spar.serve.request import Shape
+from spar.serve.schema import answer_format
+from tests.answers import Script
+from tests.serve.harness import Served, asking, serving, wait_for
+from tests.servers import ScriptedServer
 
 
 def stream(served: Served, body: dict[str, Any]) -> tuple[httpx.Response, list[str]]:
@@ -120,3 +128,120 @@ def test_what_is_known_before_a_stream_has_a_status(served: Served) -> None:
 def test_pieces_make_the_whole(text: str) -> None:
     """Nothing of an answer is lost between its pieces."""
     assert "".join(pieces(text)) == text
+
+
+class StreamingEngine(FakeEngine):
+    """Shows the beginning of a reply, waits until it is released, then replies; counts what was cancelled."""
+
+    def __init__(self, shown: str, reply: str | Exception) -> None:
+        super().__init__(lambda _: "")
+        self._shown, self._reply_or_error = shown, reply
+        self.is_released, self.num_cancelled = False, 0
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Reply to one request."""
+        (request,) = requests
+        assert request.on_text is not None
+        request.on_text(self._shown)
+        try:
+            while not self.is_released:
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.num_cancelled += 1
+            raise
+        if isinstance(self._reply_or_error, Exception):
+            raise self._reply_or_error
+        return [Completion(self._reply_or_error, "stop", 3, 4)]
+
+
+@contextmanager
+def first_piece(engine: StreamingEngine, **fields: Any) -> Iterator[tuple[str, Iterator[str]]]:
+    """The first piece of a greedy answer, which the engine has not finished by then, and the lines after it."""
+    body = asking(model="greedy/tiny", stream=True, **fields)
+    with (
+        serving(engine) as served,
+        served.client.stream("POST", f"{served.url}/chat/completions", json=body) as response,
+    ):
+        lines = filter(None, response.iter_lines())
+        next(lines)  # the role
+        (event,) = data_of([next(lines)])
+        yield event["choices"][0]["delta"]["content"], lines
+
+
+def contents(events: list[Any]) -> str:
+    """The text of events."""
+    return "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+
+
+def test_a_greedy_answer_is_streamed_while_it_is_generated() -> None:
+    """Its pieces come before the engine has ended, and make the whole answer."""
+    engine = StreamingEngine(" one two", " one two three ")
+    with first_piece(engine) as (piece, lines):
+        assert piece == "one two"
+        engine.is_released = True
+        *rest, end = data_of(list(lines))
+    assert contents(rest) == " three"
+    assert rest[-1]["choices"][0]["finish_reason"] == "stop"
+    assert end == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (EngineError("the server is gone"), "the server is gone"),
+        ("another text", "had to be generated anew"),
+    ],
+)
+def test_what_fails_after_the_first_token_is_an_event(reply: str | Exception, message: str) -> None:
+    """Also a second reply that does not go on where the first broke off; nothing more of the answer is sent."""
+    engine = StreamingEngine("one two", reply)
+    with first_piece(engine) as (_, lines):
+        engine.is_released = True
+        error, end = data_of(list(lines))
+    assert error["error"]["code"] == "engine_error"
+    assert message in error["error"]["message"]
+    assert end == "[DONE]"
+
+
+def test_a_client_that_leaves_a_stream_of_tokens_cancels_it() -> None:
+    """The engine's request ends."""
+    engine = StreamingEngine("one", "one two")
+    with first_piece(engine):
+        pass
+    wait_for(lambda: engine.num_cancelled == 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer", "reason"),
+    [
+        ({"stop": "three"}, "one two", "stop"),
+        ({"stop": ["o three", "zzz"]}, "one tw", "stop"),
+        ({"max_tokens": 2}, "one two", "length"),
+        ({}, "one two three four", "stop"),
+    ],
+)
+def test_streams_end_where_whole_answers_do(
+    fields: dict[str, Any], answer: str, reason: str
+) -> None:
+    """At stop strings that lie across pieces, and at the limit of tokens; from a server behind, too."""
+    script = Script(lambda _: "one two three four")
+    with ScriptedServer(script) as upstream:
+        for settings in ({"engine": FakeEngine(script.reply)}, {"base_url": (upstream.url,)}):
+            engine = settings.pop("engine", "openai")
+            with serving(engine, **settings) as served:  # type: ignore[arg-type]
+                body = asking(model="greedy/tiny", **fields)
+                *events, _ = data_of(stream(served, body)[1])
+                whole = served.post(body).json()["choices"][0]
+            assert contents(events) == whole["message"]["content"] == answer
+            assert len([1 for event in events if contents([event])]) > 1
+            ended = events[-1]["choices"][0]["finish_reason"]
+            assert ended == whole["finish_reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("```json\n{", ""), ('{"a": "`', '{"a": "`'), (" \n[1", "[1")]
+)
+def test_a_fence_around_json_is_not_streamed(text: str, shown: str) -> None:
+    """It may have to go; JSON without one is shown as it comes."""
+    shape = Shape(format=answer_format({"type": "json_object"}))
+    assert GrowingAnswer(shape).add(text) == shown
