@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
-
 QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
 """What nvidia-smi is asked, for `parse_gpus`."""
 
@@ -75,6 +73,8 @@ def describe_hardware(device: str = "auto") -> str:
 
 def available_memory() -> int:
     """Available main memory in bytes: the machine's, or what a container's limit leaves if that is less."""
+    import psutil
+
     room = container_room()
     machine = int(psutil.virtual_memory().available)
     return machine if room is None else min(machine, room)
@@ -98,6 +98,8 @@ def container_room(root: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 def total_memory() -> int:
     """Bytes of this machine's memory."""
+    import psutil
+
     return int(psutil.virtual_memory().total)
 
 

@@ -49,7 +49,7 @@ Stop = Literal["solved", "exhausted", "budget"]
 class Record(BaseModel):
     """Base class of everything that is written to disk: frozen, unknown fields forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Message(Record):
@@ -168,12 +168,12 @@ class Judgement(Record):
     @property
     def num_yes(self) -> int:
         """Votes that say yes."""
-        return sum(verdict is True for verdict in self.verdicts)
+        return self.verdicts.count(True)
 
     @property
     def num_parsed(self) -> int:
         """Votes with a verdict."""
-        return sum(verdict is not None for verdict in self.verdicts)
+        return len(self.verdicts) - self.verdicts.count(None)
 
     @property
     def num_met(self) -> int:

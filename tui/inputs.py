@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar.record.stage_progress import StageProgress
+from spar.record.standing import Standings
 from spar.view.node_detail import Annotations
 from tui.index.rows import Authority, GroundTruth
 
@@ -21,22 +22,6 @@ Demo = Callable[[Path], Awaitable[None]]
 def no_annotations(directory: Path) -> Annotations:
     """No annotations."""
     return Annotations()
-
-
-@dataclass(frozen=True, slots=True)
-class PairedChange:
-    """The change of the share that passes from one run to another, over the prompts that both have."""
-
-    value: float
-    low: float | None
-    """Lower end of the 95 % interval; None where there are too few prompts."""
-    high: float | None
-    p: float
-    """Of McNemar's exact test on the prompts that flipped."""
-
-
-PairedTest = Callable[[Sequence[tuple[bool, bool]]], PairedChange]
-"""Tests whether each prompt passes in the first and in the second run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +40,7 @@ class Inputs:
     """Action of the demo button on the first screen; None hides the button."""
     stages_of: Callable[[Path], tuple[StageProgress, ...]] | None = None
     """Returns the stages of a training loop, as `spar train status` has them."""
-    paired_test: PairedTest | None = None
+    standings: Standings | None = None
     """The test of a comparison, as `spar eval compare` has it; None leaves it out."""
     state_file: Path | None = None
     """File with the state of the last session; None disables it."""

@@ -3,7 +3,7 @@
     spar eval ifeval                                          the embedded model, greedily
     spar eval ifeval followbench --model DIR --strategy bfs --budget 15 --out runs/mine
     spar eval ifeval --responses answers.jsonl                score stored answers
-    spar eval compare runs/mine runs/other                    two runs, example by example
+    spar eval compare runs/mine runs/other                    two runs or more, example by example
 
 The same command resumes; on a finished run it only scores again.
 """
@@ -32,13 +32,13 @@ from spar.cli.flags import (
     with_settings,
 )
 from spar.cli.interrupts import interruptible
-from spar.cli.show.compare_report import print_comparison
+from spar.cli.show.compare_report import print_comparison, print_several
 from spar.cli.show.eval_report import print_results
 from spar.cli.show.report import print_run
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.estimate.evaluation import evaluation_text
-from spar.eval.compare import as_dict
+from spar.eval.compare import as_dict, compare_several
 from spar.eval.compare import compare as compare_evaluations
 from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
@@ -58,7 +58,7 @@ eval_app = typer.Typer(
     HelpedGroup.default,
     cls=SparCommand,
     hidden=True,
-    epilog="spar eval compare RUN_A RUN_B compares two evaluations, example by example.",
+    epilog="spar eval compare RUN_A RUN_B compares evaluations, example by example.",
 )
 @with_settings(EvalConfig)
 def evaluate(
@@ -160,7 +160,12 @@ def run(
 @eval_app.command("compare")
 def compare(
     first: Annotated[Path, typer.Argument(help="Directory of an evaluation.")],
-    second: Annotated[Path, typer.Argument(help="Directory of another evaluation.")],
+    others: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="OTHER...", help="Directories of others, each of which is compared with it."
+        ),
+    ],
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Compare the examples that both have.")
     ] = False,
@@ -169,8 +174,16 @@ def compare(
     ] = 10,
     json_results: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Compare two evaluations: paired intervals, and the prompts that flipped."""
-    comparisons = compare_evaluations(first, second, allow_missing=allow_missing)
+    """Compare evaluations with the first: paired intervals, and the prompts that flipped."""
+    if len(others) > 1:
+        several = compare_several(first, others, allow_missing=allow_missing)
+        if json_results:
+            print(json.dumps({name: list(map(as_dict, all_)) for name, all_ in several.items()}))
+            return
+        for compared in several.values():
+            print_several(compared, flips=flips)
+        return
+    comparisons = compare_evaluations(first, others[0], allow_missing=allow_missing)
     if json_results:
         print(json.dumps({comparison.benchmark: as_dict(comparison) for comparison in comparisons}))
         return

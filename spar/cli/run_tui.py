@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,11 @@ from spar.config import DecodeConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spar.record.stage_progress import StageProgress
-    from tui.inputs import Inputs, PairedChange
+    from spar.record.standing import Standing
+    from tui.inputs import Inputs
 
 DEFAULT = Path("runs")
 DEMO = ("--strategy", "bfs", "--budget", "7", "--limit", "24")
@@ -75,10 +77,17 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
         annotations_for=annotations_for,
         demo=demo,
         stages_of=stages_of,
-        paired_test=paired_test,
+        standings=standings,
         state_file=default_path(),
         resume=not paths,
     )
+
+
+def standings(passes: Sequence[Sequence[bool]]) -> Sequence[Standing]:
+    """How runs stand against the first, as `spar eval compare` has it; its statistics are imported for a comparison."""
+    from spar.eval import standings as statistics
+
+    return statistics.standings(passes)
 
 
 def stages_of(loop: Path) -> tuple[StageProgress, ...]:
@@ -92,32 +101,6 @@ def stages_of(loop: Path) -> tuple[StageProgress, ...]:
         state = read_loop(loop, running=is_locked(loop / LOCK))
         return tuple(stage.summary for stage in state.stages)
     return ()
-
-
-def paired_test(passes: Sequence[tuple[bool, bool]]) -> PairedChange:
-    """The difference with its interval and McNemar's test, by the functions of `spar eval compare`."""
-    from spar.eval.compare import mcnemar
-    from spar.eval.statistics import differences
-    from spar.record.evaluation import Example, Scored
-    from tui.inputs import PairedChange
-
-    sides = [
-        Scored(
-            examples=tuple(
-                Example(
-                    id=str(number),
-                    response=None,
-                    passed=pair[side],
-                    scores={"pass": (pair[side], 1)},
-                )
-                for number, pair in enumerate(passes)
-            )
-        )
-        for side in (0, 1)
-    ]
-    change = differences(*sides)["pass"]
-    gained, lost = passes.count((False, True)), passes.count((True, False))
-    return PairedChange(change.value, change.low, change.high, mcnemar(gained, lost))
 
 
 async def demo(directory: Path) -> None:

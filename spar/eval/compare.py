@@ -1,14 +1,14 @@
-"""Compares two evaluations of the same examples: the change of each metric, and the examples that flipped.
+"""Compares evaluations of the same examples with the first: the change of each metric, and the examples that flipped.
 
-Both are directories that `spar eval` wrote, each of one benchmark or of several. Nothing is scored again.
+They are directories that `spar eval` wrote, each of one benchmark or of several. Nothing is scored again.
 Intervals are paired bootstrap intervals over groups (`spar.eval.statistics`). Flips are tested with McNemar's
-exact test, which takes examples as independent.
+exact test, which takes examples as independent; where several runs are compared, its p is adjusted by Holm's method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class Comparison:
     only_first: tuple[str, ...]
     """Ids that the second run does not have."""
     only_second: tuple[str, ...]
+    adjusted_p: float | None = None
+    """By Holm's method, where several runs are compared with the first; None for two."""
     warnings: tuple[str, ...] = ()
     """Human-readable lines on what differs besides the answers: what was scored, versions of verifiers, data."""
 
@@ -95,6 +97,34 @@ def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[C
             "give two evaluations of the same benchmark"
         )
     return [_compare(of_first[n], of_second[n], allow_missing=allow_missing) for n in common]
+
+
+def compare_several(
+    first: Path, others: Sequence[Path], *, allow_missing: bool = False
+) -> dict[str, list[Comparison]]:
+    """Benchmark to the comparisons of several runs with the first, for every benchmark that all of them have.
+
+    With `allow_missing`, all are compared on the examples that all have. Raises `UsageError` as `compare` does.
+    """
+    of_first, *of_others = (find_evaluations(path) for path in (first, *others))
+    common = [name for name in of_first if all(name in of_other for of_other in of_others)]
+    if not common:
+        parts = zip((first, *others), (of_first, *of_others), strict=True)
+        held = ", ".join(f"{path} holds {_listed(found)}" for path, found in parts)
+        raise UsageError(f"{held}; give evaluations of the same benchmark")
+    compared = {}
+    for name in common:
+        folders = [of_other[name] for of_other in of_others]
+        among = _shared(of_first[name], folders) if allow_missing else None
+        pairs = [
+            _compare(of_first[name], folder, allow_missing=allow_missing, among=among)
+            for folder in folders
+        ]
+        adjusted = holm([pair.p for pair in pairs])
+        compared[name] = [
+            replace(pair, adjusted_p=p) for pair, p in zip(pairs, adjusted, strict=True)
+        ]
+    return compared
 
 
 def find_evaluations(path: Path) -> dict[str, Path]:
@@ -150,12 +180,28 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * ways / (1 << n))
 
 
-def _compare(first: Path, second: Path, *, allow_missing: bool) -> Comparison:
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p of several tests, adjusted by Holm's method, in their order."""
+    adjusted, largest = [1.0] * len(ps), 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[at]))
+        adjusted[at] = largest
+    return adjusted
+
+
+def _shared(first: Path, others: Sequence[Path]) -> set[str]:
+    """Ids of the examples that all evaluations have."""
+    return set.intersection(*({each.id for each in read_examples(f)} for f in (first, *others)))
+
+
+def _compare(
+    first: Path, second: Path, *, allow_missing: bool, among: Container[str] | None = None
+) -> Comparison:
     totals = (read_results(first), read_results(second))
     ours, theirs = (
         _by_id(folder, total) for folder, total in zip((first, second), totals, strict=True)
     )
-    both = [name for name in ours if name in theirs]
+    both = [name for name in ours if name in theirs and (among is None or name in among)]
     only_first = tuple(name for name in ours if name not in theirs)
     only_second = tuple(name for name in theirs if name not in ours)
     if (only_first or only_second) and not (allow_missing and both):

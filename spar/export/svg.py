@@ -7,7 +7,7 @@ its box; the drawing loads and runs nothing. XML allows no control characters, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 from spar.types import SearchTree
 from spar.view.layout import Step, TreeLayout, layout_of, place, walk
@@ -59,9 +59,9 @@ def to_svg(tree: SearchTree, annotations: Annotations) -> str:
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:g}" '
             f'viewBox="0 0 {width} {height:g}" role="img">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{escape(title, quote=False)}</title>",
             f"<style>{_STYLE}</style>",
-            f'<text x="{MARGIN}" y="{MARGIN + 14}">{escape(title)}</text>',
+            f'<text x="{MARGIN}" y="{MARGIN + 14}">{escape(title, quote=False)}</text>',
             *(_edge(boxes[box.parent], box) for box in boxes if box.parent is not None),
             *map(_drawn, boxes),
             "</svg>\n",
@@ -115,6 +115,6 @@ def _drawn(box: Box) -> str:
     x, y = _corner(box)
     return (
         f'<g class="{box.kind}"><rect x="{x}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
-        f'<text class="head" x="{x + 8}" y="{y + 19:g}">{escape(box.head)}</text>'
-        f'<text x="{x + 8}" y="{y + 36:g}">{escape(box.tail)}</text></g>'
+        f'<text class="head" x="{x + 8}" y="{y + 19:g}">{escape(box.head, quote=False)}</text>'
+        f'<text x="{x + 8}" y="{y + 36:g}">{escape(box.tail, quote=False)}</text></g>'
     )

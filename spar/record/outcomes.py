@@ -214,9 +214,9 @@ def _best_scores(tree: SearchTree) -> tuple[float, ...]:
     """Depth to the best score at it or above; a depth without a judged node takes the one above it."""
     best: dict[int, float] = {}
     for node in tree.nodes:
-        score = node.score if node.judgement is not None else math.nan
-        if not math.isnan(score):
-            best[node.depth] = max(best.get(node.depth, 0.0), score)
+        score = math.nan if node.judgement is None else node.judgement.score
+        if score >= best.get(node.depth, 0.0):  # not if it is NaN
+            best[node.depth] = score
     scores: list[float] = []
     for depth in range(max(best, default=-1) + 1):
         scores.append(max(scores[-1] if scores else 0.0, best.get(depth, 0.0)))

@@ -41,7 +41,8 @@ _INVISIBLE = re.compile(
 _GLYPH_CHOICE = re.compile("(?<=[^\\s\ufe00-\ufe0f])[\ufe0e\ufe0f](?![\ufe00-\ufe0f])")
 # Vowels and finals of Hangul have no width either and can be stacked like marks.
 _JAMO = (range(0x1161, 0x1200), range(0xD7B0, 0xD800))
-_PLANES = (range(0x300, 0x20000),)
+_MARKED = range(0x300, 0x20000)
+"""Where combining marks are; the variation selectors behind it have a visible form."""
 
 
 class _Forms(dict[int, str]):
@@ -121,6 +122,8 @@ def _form(character: str) -> str:
 
 
 def _limit_marks(text: str) -> str:
+    if not any(map(_is_mark, set(text))):
+        return text  # arrows and dashes need no patterns, which take a tenth of a second to make
     bare, flood = _mark_patterns()
     return flood.sub(_truncate_marks, bare.sub("◌", text))
 
@@ -132,14 +135,15 @@ def _truncate_marks(marks: re.Match[str]) -> str:
 @cache
 def _mark_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Patterns of a mark without a base character, and of a run of marks that is too long."""
-    marks = "".join(chr(code) for plane in _PLANES for code in plane if _is_mark(code))
-    jamo = "".join(f"{chr(r.start)}-{chr(r.stop - 1)}" for r in _JAMO)
-    mark = f"[{re.escape(marks)}{jamo}]"
+    mark = f"[{re.escape(''.join(filter(_is_mark, map(chr, _MARKED))))}]"
     return re.compile(rf"(?:(?<=\s)|\A)(?={mark})"), re.compile(rf"{mark}{{{MAX_MARKS + 1},}}")
 
 
-def _is_mark(code: int) -> bool:
-    return unicodedata.category(chr(code)).startswith("M")
+def _is_mark(character: str) -> bool:
+    code = ord(character)
+    if code not in _MARKED:
+        return False
+    return unicodedata.category(character)[0] == "M" or any(code in jamo for jamo in _JAMO)
 
 
 _FORMS = _Forms()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar.cli.show.compare_report import print_comparison
+from spar.cli.show.compare_report import print_comparison, print_several
 from spar.errors import UsageError
-from spar.eval.compare import Flip, as_dict, compare, mcnemar
+from spar.eval.compare import Flip, as_dict, compare, compare_several, holm, mcnemar
+from spar.eval.standings import standings
 from spar.eval.statistics import metrics
 from spar.record.evaluation import Example, Results, Scored, write_examples, write_results
+from spar.record.standing import Standing
 
 
 def write(
@@ -245,3 +248,56 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFix
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "[bold]x[/nonsense]" in shown.replace("\n", "")
+
+
+def test_several_runs_against_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has the numbers of the comparison of the two, and a p that is adjusted by Holm's method for their number."""
+    first = write(tmp_path / "a", {f"{n}": n < 4 for n in range(20)})
+    better = write(tmp_path / "b", {f"{n}": n < 14 for n in range(20)})
+    same = write(tmp_path / "c", {f"{n}": 1 <= n < 5 for n in range(20)})
+    (compared,) = compare_several(first, [better, same]).values()
+    for each, other in zip(compared, (better, same), strict=True):
+        (alone,) = compare(first, other)
+        assert replace(each, adjusted_p=None) == alone
+    assert [each.adjusted_p for each in compared] == holm([each.p for each in compared])
+    print_several(compared, flips=0)
+    shown = capsys.readouterr().out
+    for part in (f"B: {better}"[-20:], "70.00 %", "+50.00", "10 gained, 0 lost", "adjusted 0.0039"):
+        assert part in shown
+
+
+def test_several_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
+    """With `allow_missing`; else the difference is an error, as is a benchmark that one of them lacks."""
+    runs = [write(tmp_path / str(n), {f"{k}": k % 2 == 0 for k in range(n, 10)}) for n in range(3)]
+    with pytest.raises(UsageError, match="different examples"):
+        compare_several(runs[0], runs[1:])
+    (compared,) = compare_several(runs[0], runs[1:], allow_missing=True).values()
+    assert [each.n for each in compared] == [8, 8]
+    other = write(tmp_path / "other", {"a": True}, benchmark="ifbench")
+    with pytest.raises(UsageError, match="the same benchmark"):
+        compare_several(runs[0], [runs[1], other])
+
+
+def test_holm() -> None:
+    """The textbook's example, in the order of the tests; an adjusted p is at most 1 and keeps their order."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_standings() -> None:
+    """Shares with Wilson's interval; changes against the first as two runs have them, adjusted where there are several."""
+    first, better = [False] * 15 + [True] * 5, [False] * 5 + [True] * 15
+    two, three = standings([first, better]), standings([first, better, first])
+    assert two[0] == three[0] == Standing(5, 20)
+    assert two[1].change is not None and three[1].change is not None
+    assert replace(three[1].change, adjusted_p=None) == two[1].change
+    assert (two[1].change.gained, two[1].change.lost, two[1].change.value) == (10, 0, 0.5)
+    assert two[1].change.p == mcnemar(10, 0)
+    assert [each.change and each.change.adjusted_p for each in three] == [
+        None,
+        2 * mcnemar(10, 0),
+        1.0,
+    ]
+    assert three[1].interval == pytest.approx((0.5313, 0.8881), abs=1e-4)
+    assert standings([[], []])[1] == Standing(0, 0)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from spar.cli.run_tui import paired_test
+from spar.cli.run_tui import standings
 from spar.eval.compare import mcnemar
+from spar.record.standing import PairedChange
 from spar.types import Node, SearchTree
 from tests.hostile import EVERYTHING, hostile_text, hostile_tree
 from tests.tui.driving import browser, cursor, is_idle, screen_text, until
@@ -34,7 +35,7 @@ from tui.compare.pair import pair_sections, pair_title
 from tui.index.columns import Columns
 from tui.index.rows import Authority, GroundTruth
 from tui.index.run_index import TreeIndex
-from tui.inputs import Inputs, PairedChange
+from tui.inputs import Inputs
 from tui.screens.compare import CompareScreen
 from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
@@ -145,7 +146,7 @@ def test_greedy_decoding_neither_passes_nor_fails(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ground truth that is written after the trees is used."""
-    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.shared.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [answered(0, name, None)]) for name in "ab")
     comparison = opened(left, right)
     assert outcomes(comparison) == {"prompt-0": "unknown"}
@@ -160,7 +161,7 @@ def test_an_evaluation_that_ends_later(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt appears once both runs have it; nothing changes before `update`."""
-    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.shared.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, [solved_tree(0)], ended=False) for name in "ab")
     comparison = opened(left, right)
     assert not comparison.is_stale()
@@ -180,7 +181,7 @@ def test_runs_that_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_line_that_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An incomplete last line counts once it is complete."""
-    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.shared.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / n, [solved_tree(0)], ended=False) for n in "ab")
     append(right, solved_tree(1))
     whole = failed_tree(1).to_json()
@@ -201,7 +202,7 @@ def test_broken_lines_and_a_file_that_vanishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line that is not a tree is not compared; a deleted file is reported."""
-    monkeypatch.setattr("tui.compare.comparison.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("tui.compare.shared.CHECK_SECONDS", 0.0)
     left, right = (write_run(tmp_path / name, trees(3)) for name in "ab")
     with (left / "trees.jsonl").open("a") as handle:
         handle.write("{broken}\n")
@@ -234,7 +235,9 @@ def test_many_prompts_are_compared_without_holding_trees(
 
 def test_the_change_is_that_of_spar_eval_compare() -> None:
     """The difference of the shares with its paired interval, and McNemar's exact p of the flips."""
-    change = paired_test([(True, True)] * 10 + [(False, True)] * 9 + [(True, False)])
+    sides = [True] * 10 + [False] * 9 + [True], [True] * 19 + [False]
+    change = standings(sides)[1].change
+    assert change is not None
     assert change.value == pytest.approx(0.4)
     assert change.p == pytest.approx(mcnemar(9, 1))
     assert change.low is not None and change.high is not None
@@ -243,7 +246,7 @@ def test_the_change_is_that_of_spar_eval_compare() -> None:
 
 def test_few_shared_prompts_are_warned_about() -> None:
     """Once both runs are read; many are not, and without a test there is no difference."""
-    change = PairedChange(0.4, 0.1, 0.7, 0.0215)
+    change = PairedChange(0.4, 0.1, 0.7, 9, 1, 0.0215)
     few, many = OutcomeCounts(shared=1, done=True), OutcomeCounts(shared=200, done=True)
     said = "B - A  +40.0 points (95 % interval +10.0 to +70.0), McNemar p = 0.021"
     assert change_text(change, few).plain == f"{said}  ! only 1 prompt in both"
@@ -292,7 +295,8 @@ def test_hostile_pairs_are_shown_as_text(one: str, other: str) -> None:
 
 def _pair(left: SearchTree, right: SearchTree) -> Any:
     """A pair of a comparison."""
-    from tui.compare.comparison import PromptPair, _mark, _outcome
+    from tui.compare.comparison import PromptPair, _outcome
+    from tui.compare.shared import mark_of
     from tui.index.row_summary import summarize_tree
     from tui.index.rows import TreeRow
 
@@ -301,7 +305,7 @@ def _pair(left: SearchTree, right: SearchTree) -> Any:
         row = summarize_tree(tree)
         made = TreeRow(0, row.prompt_id, row.title, row.stop, row.score, row.num_nodes)
         rows.append(made)
-    outcome = OUTCOMES[_outcome(_mark(rows[0]), _mark(rows[1]))]
+    outcome = OUTCOMES[_outcome(mark_of(rows[0]), mark_of(rows[1]))]
     return PromptPair(rows[0], rows[1], outcome, by_truth=False)
 
 

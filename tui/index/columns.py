@@ -7,8 +7,8 @@ if its line was incomplete. One thread writes while others read the rows that `l
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from itertools import compress
-from operator import and_
 from typing import Any, get_args
 
 from spar.record.outcomes import Change
@@ -45,6 +45,8 @@ class Columns:
         self._text = bytearray()
         self._text_at, self._id_length, self._title_length = array("q"), array("q"), array("q")
         self._count = 0
+        self._all = array("q")
+        """0, 1, 2 and so on; never changed, but replaced."""
 
     def __len__(self) -> int:
         return self._count
@@ -88,7 +90,7 @@ class Columns:
         ):
             column[number] = max(-1, min(value, LARGEST))
         self.score[number] = -1.0 if row.score is None else row.score
-        self.seconds[number] = row.seconds
+        self.seconds[number] = row.seconds if row.seconds >= 0 else -1.0  # also if it is NaN
         self.truths[number] = encode_truth(row.truth)
         self.changes[number] = CHANGES.index(row.outcome.change)
         self.failing.set(number, row.failing)
@@ -112,7 +114,7 @@ class Columns:
             tokens=self.tokens[number],
             faults=self.faults[number],
             truth=None if truth == UNKNOWN else truth == RIGHT,
-            judge_wrong=bool(_WRONG[flags] & (1 << truth)),
+            judge_wrong=bool(_PASSED[flags] & _IS_WRONG[truth] | _FAILED[flags] & _IS_RIGHT[truth]),
             change=CHANGES[self.changes[number]],
             failing=self.failing.of(number),
             seconds=self.seconds[number],
@@ -124,10 +126,13 @@ class Columns:
 
     def select(self, show: Category, constraint: str = "") -> array[int]:
         """Numbers of the rows of a category, of those that fail a constraint type if one is named, as far as known."""
+        rows = len(self)
+        if show == "all" and not constraint:
+            return self._numbers_to(rows)
         mask = self._mask(show)
         if constraint:
-            mask = bytes(map(and_, mask, self.failing.rows_with(constraint)))
-        return array("q", compress(range(len(mask)), mask))
+            mask = _both(mask, self.failing.rows_with(constraint)[:rows])
+        return array("q", compress(self._numbers_to(len(mask)), mask))
 
     def counts(self) -> RowCounts:
         """Number of rows by category, as far as known."""
@@ -160,35 +165,48 @@ class Columns:
         """Sort row numbers, which must be ascending."""
         if sort.key == "number":
             return numbers[::-1] if sort.descending else numbers
-        values = self._titles(numbers) if sort.key == "prompt" else self._numbers(sort)
-        present = [n for n in numbers if values[n] is not None]
-        absent = [n for n in numbers if values[n] is None] if len(present) < len(numbers) else []
-        present.sort(key=values.__getitem__, reverse=sort.descending)
-        return array("q", present + absent)
+        if sort.key == "prompt":
+            return self._sorted_titles(numbers, descending=sort.descending)
+        column: array[float] | bytes = self._sortable(sort)
+        # Absent values are the smallest: last where the largest is first, else moved behind the others.
+        ordered = sorted(numbers, key=column.__getitem__, reverse=sort.descending)
+        if not sort.descending:
+            absent = bisect_left(ordered, 0, key=lambda n: column[n])
+            ordered = ordered[absent:] + ordered[:absent]
+        return array("q", ordered)
 
-    def _titles(self, numbers: array[int]) -> list[Any]:
-        titles: list[Any] = [None] * len(self.flags)
-        for n in numbers:
-            if self.flags[n] & (SUMMARISED | BAD) == SUMMARISED:
-                titles[n] = self.title(n).casefold()
-        return titles
+    def _numbers_to(self, rows: int) -> array[int]:
+        """The numbers of the first rows; to count afresh takes longer than all else in a query."""
+        if len(self._all) < rows:  # replaced, not extended: another thread may be reading it
+            self._all = array("q", range(max(rows, 2 * len(self._all))))
+        return self._all[:rows]
 
-    def _numbers(self, sort: Sort) -> list[Any]:
-        """A column with None for missing values."""
+    def _sorted_titles(self, numbers: array[int], *, descending: bool) -> array[int]:
+        titles = {
+            n: self.title(n).casefold()
+            for n in numbers
+            if self.flags[n] & (SUMMARISED | BAD) == SUMMARISED
+        }
+        ordered = sorted(titles, key=titles.__getitem__, reverse=descending)
+        return array("q", ordered + [n for n in numbers if n not in titles])
+
+    def _sortable(self, sort: Sort) -> Any:
+        """A column whose absent values are negative."""
         match sort.key:
             case "stop":
-                return [_STOP_PLACE[flag] for flag in self.flags]
+                return array("b", self.flags.translate(_STOP_PLACE))
             case "truth":
-                return [_TRUTH_PLACE[truth] for truth in self.truths]
-        column: array[float] = getattr(self, sort.key)
-        return [value if value >= 0 else None for value in column]
+                return array("b", self.truths.translate(_TRUTH_PLACE))
+        return getattr(self, sort.key)
 
     def _mask(self, show: Category) -> bytes | bytearray:
         """One byte for each row: 1 if it is in the category."""
         flags = self.flags[: len(self)]
         if show == "judge-wrong":
-            pairs = zip(flags, self.truths, strict=False)
-            return bytes(_WRONG[flag] >> truth & 1 for flag, truth in pairs)
+            truths = self.truths[: len(flags)]
+            lenient = _both(flags.translate(_PASSED), truths.translate(_IS_WRONG))
+            strict = _both(flags.translate(_FAILED), truths.translate(_IS_RIGHT))
+            return _either(lenient, strict)
         if show in _CHANGE_TABLES:
             return self.changes[: len(self)].translate(_CHANGE_TABLES[show])
         return flags.translate(_TABLES[show])
@@ -222,6 +240,17 @@ def encode_truth(truth: bool | None) -> int:
     return UNKNOWN if truth is None else RIGHT if truth else WRONG
 
 
+def _both(left: bytes | bytearray, right: bytes | bytearray) -> bytes:
+    """Of two masks, byte by byte; as whole numbers, since a loop over 100,000 rows can be felt."""
+    both = int.from_bytes(left, "little") & int.from_bytes(right, "little")
+    return both.to_bytes(min(len(left), len(right)), "little")
+
+
+def _either(left: bytes, right: bytes) -> bytes:
+    either = int.from_bytes(left, "little") | int.from_bytes(right, "little")
+    return either.to_bytes(max(len(left), len(right)), "little")
+
+
 def _table(mask: int, expected: int) -> bytes:
     return bytes(flag & mask == expected for flag in range(256))
 
@@ -231,8 +260,13 @@ def _changes(*changes: Change) -> bytes:
     return bytes(code < len(CHANGES) and CHANGES[code] in changes for code in range(256))
 
 
-_STOP_PLACE = tuple((flag & STOP) - 1 if flag & STOP else None for flag in range(256))
-_TRUTH_PLACE = (None, 1, 0)
+_ABSENT = 0xFF
+"""-1 in a column of signed bytes."""
+_STOP_PLACE = bytes((flag & STOP) - 1 if flag & STOP else _ABSENT for flag in range(256))
+_TRUTH_PLACE = bytes((_ABSENT, 1, 0)).ljust(256, b"\0")
+_IS_RIGHT, _IS_WRONG = (bytes(code == truth for code in range(256)) for truth in (RIGHT, WRONG))
+_PASSED = _table(JUDGED | PASSED, JUDGED | PASSED)
+_FAILED = _table(JUDGED | PASSED, JUDGED)
 _SOLVED = STOPS.index("solved") + 1
 _TABLES: dict[Category, bytes] = {
     "all": bytes([1]) * 256,
@@ -251,7 +285,3 @@ _CHANGE_TABLES: dict[Category, bytes] = {
     "passed": _changes("fixed", "passed"),
     "failed": _changes("broken", "failed"),
 }
-_WRONG = bytes(
-    (1 << (WRONG if flag & PASSED else RIGHT)) if flag & JUDGED else 0 for flag in range(256)
-)
-"""Flag to the bit of the ground truth that disagrees with the judge's verdict."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from sys import byteorder
 
 BITS = 64
 """Types in one column."""
+_HAS_BIT = tuple(bytes(value >> bit & 1 for value in range(256)) for bit in range(8))
+"""Bit to what each byte has there."""
 
 
 class FailingTypes:
@@ -47,4 +50,6 @@ class FailingTypes:
         if place is None:
             return bytes(self._rows)
         column, bit = divmod(place, BITS)
-        return bytes(mask >> bit & 1 for mask in self._masks[column][: self._rows])
+        byte, bit = divmod(bit, 8)
+        masks = self._masks[column][: self._rows].tobytes()
+        return masks[byte if byteorder == "little" else 7 - byte :: 8].translate(_HAS_BIT[bit])

@@ -273,9 +273,16 @@ class TreeIndex:
         return self._scanned
 
 
-def shared_rows(left: TreeIndex, right: TreeIndex) -> list[tuple[int, int]]:
-    """Pairs of rows of two runs for the same prompts, in the order of the left run, as far as known."""
-    ids = right.ids()
-    rows = {ids[number]: number for number in range(len(ids) - 1, -1, -1)}
-    rows.pop(NO_ID, None)
-    return [(n, rows[key]) for n, key in enumerate(left.ids()) if key in rows]
+def shared_rows(first: TreeIndex, *others: TreeIndex) -> list[tuple[int, ...]]:
+    """The rows in each run of the prompts that all have, in the order of the first run, as far as known."""
+    places = []
+    for other in others:
+        ids = other.ids()
+        rows = {ids[number]: number for number in range(len(ids) - 1, -1, -1)}
+        rows.pop(NO_ID, None)
+        places.append(rows)
+    return [
+        (n, *(rows[key] for rows in places))
+        for n, key in enumerate(first.ids())
+        if all(key in rows for rows in places)
+    ]

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from array import array
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
-from textual.worker import Worker
+from textual.widgets import Static
 
-from spar.errors import UsageError
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
 from tui.compare.comparison import PAIR_FILTERS, Comparison, OutcomeCounts, PairFilter, count_of
-from tui.inputs import Inputs, PairedChange
-from tui.run_view import SLICE_SECONDS, RunView
-from tui.screens.background import start_work
-from tui.screens.base import BrowserScreen
+from tui.index.run_index import TreeIndex
+from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
 from tui.screens.pair import PairScreen, Sides
 from tui.tables.comparison import COLUMNS, FILTER_NAMES, change_text, counts_text, pair_cells
-from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
-from tui.widgets.line_list import LineList
+from tui.widgets.footer import KeyFooter
 from tui.widgets.table import Table
 
-TICK_SECONDS = 0.25
-WORK_SECONDS = 0.5
-"""How often the files are checked for appended lines."""
 
-
-class CompareScreen(BrowserScreen[None]):
+class CompareScreen(ComparingScreen[Comparison]):
     """A table of the prompts that both runs have."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,166 +46,81 @@ class CompareScreen(BrowserScreen[None]):
     CSS = """
     CompareScreen #names { height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
-
-    def __init__(self, inputs: Inputs, left: Path, right: Path) -> None:
-        super().__init__()
-        self.inputs, self.paths = inputs, (left, right)
-        self.views: tuple[RunView, RunView] | None = None
-        """None if one of the runs cannot be read."""
-        self.comparison: Comparison | None = None
-        self.kind: PairFilter = "all"
-        self.positions: array[int] = array("q")
-        """Positions of the shown prompts, in order."""
-        self._problem = ""
-        self._change: PairedChange | None = None
-        """The difference of the two, as of the last complete count."""
-        self._work: Worker[None] | None = None
-        self._worked = float("-inf")
+    kind: PairFilter = "all"
 
     def compose(self) -> ComposeResult:
         """Both names, the filters, the table and the status."""
-        yield Static(self._names(), id="names")
+        yield Static(self.names_text(), id="names")
         yield Choices()
         yield Table(COLUMNS)
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
-    def on_mount(self) -> None:
-        """Open both runs and start to read."""
-        self._open()
-        self.query_one(Table).focus()
-        self.set_interval(TICK_SECONDS, self.tick)
+    def compare(self, indexes: Sequence[TreeIndex]) -> Comparison:
+        """Begin the comparison of both runs."""
+        return Comparison(indexes[0], indexes[1])
 
-    def on_unmount(self) -> None:
-        """Stop the work."""
-        self._close()
+    def passes(self) -> Sequence[Sequence[bool]]:
+        """Of each side."""
+        if self.comparison is None or not self.comparison.outcome_counts.done:
+            return ()
+        passes = self.comparison.passes()
+        return [[pair[side] for pair in passes] for side in (0, 1)]
 
-    def tick(self) -> None:
-        """Show what is new; start the next work."""
-        comparison = self.comparison
-        if comparison is None:
-            return
-        if comparison.is_stale():
-            before, table = self._position, self.query_one(Table)
-            comparison.update()
-            self._show()
-            if (
-                table.cursor and before is not None and before in self.positions
-            ):  # flips come first as they become known
-                table.cursor = self.positions.index(before)
-        idle = self._work is None or self._work.is_finished
-        if idle and time.monotonic() - self._worked > WORK_SECONDS:
-            self._worked = time.monotonic()
-            self._work = self.run_worker(
-                lambda: self._read(comparison), thread=True, exit_on_error=True
-            )
-        self._update_status()
+    def order(self) -> array[int]:
+        """Positions of the prompts that the filter shows."""
+        return self.comparison.order(self.kind) if self.comparison else array("q")
+
+    def show_rows(self) -> None:
+        """Update the table and the filters."""
+        self.query_one(Table).set_rows(len(self.positions), self._cells)
+        if self.comparison:
+            choices = [
+                Choice(kind, FILTER_NAMES[kind], count_of(self.comparison.outcome_counts, kind))
+                for kind in PAIR_FILTERS
+            ]
+            self.query_one(Choices).set_content(choices, self.kind)
+
+    def names_text(self) -> Text:
+        """Both names, and the difference of the two."""
+        text = Text("A  ", style=PALETTE["head"]).append(self.name_of(self.paths[0]))
+        text.append("\nB  ", style=PALETTE["head"]).append(self.name_of(self.paths[1]))
+        counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
+        change = self.standings[1].change if self.standings else None
+        return text.append("\n").append_text(change_text(change, counts))
+
+    def status_text(self) -> Text:
+        """How many prompts each side passes."""
+        return counts_text(self.comparison.outcome_counts) if self.comparison else Text()
 
     def action_open(self) -> None:
         """Show both answers to the prompt under the cursor."""
         table = self.query_one(Table)
-        if self.views and self.comparison and table.count:
-            names = cast("tuple[str, str]", tuple(map(self._run_name, self.paths)))
-            sides = Sides(self.comparison, self.views, names)
+        if self.comparison and table.count:
+            views = (self.views[0], self.views[1])
+            names = (self.name_of(self.paths[0]), self.name_of(self.paths[1]))
+            sides = Sides(self.comparison, views, names)
             self.app.push_screen(PairScreen(sides, self.positions, table.cursor), self._on_return)
 
     def action_kind(self, position: int) -> None:
-        """Filter the prompts; the cursor stays on its prompt if it is still shown."""
-        before = self._position
+        """Filter the prompts."""
         self.kind = PAIR_FILTERS[position]
-        self._show()
-        if before is not None and before in self.positions:
-            self.query_one(Table).cursor = self.positions.index(before)
+        self.choose()
 
     def action_flips(self) -> None:
         """Show only the prompts that flipped, or all again."""
         self.action_kind(PAIR_FILTERS.index("all" if self.kind == "flips" else "flips"))
 
-    def action_flip(self, step: int) -> None:
-        """Go to the next or previous prompt that flipped."""
-        table, comparison = self.query_one(Table), self.comparison
-        flip = comparison.next_flip(self.positions, table.cursor, step) if comparison else None
-        if flip is None:
-            self.browser.show_warning(f"no flip {'below' if step > 0 else 'above'}")
-        else:
-            table.cursor = flip
-
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
-        if self.views and self.comparison and self._position is not None:
-            pair = self.comparison.pair(self._position)
+        if self.comparison and self.position is not None:
+            pair = self.comparison.pair(self.position)
             row = (pair.left, pair.right)[side]
             show_tree(self, self.views[side], row.number, None)
-
-    def action_reload(self) -> None:
-        """Open both runs again."""
-        self._close()
-        self._open()
-
-    def action_back(self) -> None:
-        """Back to the runs."""
-        self.dismiss(None)
-
-    def on_line_list_opened(self, event: LineList.Opened) -> None:
-        """Enter, or a double click."""
-        self.action_open()
 
     def on_choices_chosen(self, event: Choices.Chosen) -> None:
         """Use the filter that was clicked."""
         self.action_kind(PAIR_FILTERS.index(cast("PairFilter", event.name)))
-
-    @property
-    def _position(self) -> int | None:
-        cursor = self.query_one(Table).cursor
-        return self.positions[cursor] if cursor < len(self.positions) else None
-
-    def _open(self) -> None:
-        opened: list[RunView] = []
-        self._problem, self._worked = "", float("-inf")
-        try:
-            for path in self.paths:
-                opened.append(RunView.open(path, self.inputs))
-        except UsageError as error:
-            for view in opened:
-                view.close()
-            self._problem = str(error)
-        else:
-            self.views = (opened[0], opened[1])
-            self.comparison = Comparison(opened[0].index, opened[1].index)
-        self._show()
-        self.tick()
-        self._update_status()
-
-    def _close(self) -> None:
-        for view in self.views or ():
-            view.close()
-        self.views = self.comparison = None
-
-    def _read(self, comparison: Comparison) -> None:
-        """Read in the background until everything is read or the screen is closed."""
-        while comparison is self.comparison and not comparison.work(SLICE_SECONDS):
-            pass
-
-    def _show(self) -> None:
-        """Update the screen from the comparison."""
-        comparison = self.comparison
-        self.positions = comparison.order(self.kind) if comparison else array("q")
-        self.query_one(Table).set_rows(len(self.positions), self._cells)
-        if comparison:
-            choices = [
-                Choice(kind, FILTER_NAMES[kind], count_of(comparison.outcome_counts, kind))
-                for kind in PAIR_FILTERS
-            ]
-            self.query_one(Choices).set_content(choices, self.kind)
-            if comparison.outcome_counts.done:
-                start_work(self, "test", self._test, comparison)
-        self._update_status()
-
-    async def _test(self, comparison: Comparison) -> None:
-        """Compute the difference in a thread: it takes a while with many prompts."""
-        passes, test = comparison.passes(), self.inputs.paired_test
-        self._change = await asyncio.to_thread(test, passes) if test and passes else None
-        self.query_one("#names", Static).update(self._names())
 
     def _cells(self, line: int) -> Mapping[str, Text]:
         if self.comparison is None:
@@ -226,26 +128,7 @@ class CompareScreen(BrowserScreen[None]):
         position = self.positions[line]
         return pair_cells(position, self.comparison.pair(position))
 
-    def _update_status(self) -> None:
-        problem = self._problem or (self.comparison.problem if self.comparison else None)
-        if problem:
-            line = Text(one_line(problem, 300), style=PALETTE["fault"]).append(
-                "; press R to reload"
-            )
-        else:
-            line = counts_text(self.comparison.outcome_counts) if self.comparison else Text()
-        self.query_one(StatusBar).set_content(line)
-
     def _on_return(self, line: int | None) -> None:
         """On return from a pair, move the cursor to the last one that was viewed."""
         if line is not None:
             self.query_one(Table).cursor = line
-
-    def _names(self) -> Text:
-        text = Text("A  ", style=PALETTE["head"]).append(self._run_name(self.paths[0]))
-        text.append("\nB  ", style=PALETTE["head"]).append(self._run_name(self.paths[1]))
-        counts = self.comparison.outcome_counts if self.comparison else OutcomeCounts()
-        return text.append("\n").append_text(change_text(self._change, counts))
-
-    def _run_name(self, path: Path) -> str:
-        return one_line(run_name(path, self.inputs.paths), 200)

@@ -45,7 +45,7 @@ RUNS_KEYS: list[BindingType] = [
     key("fold", "h,left", "fold", "Fold its stages"),
     key("search", "slash", "search", "Show the runs with a text", "Filter", display="/"),
     key("mark", "space", "mark", "Mark for a comparison", "Mark"),
-    key("compare", "C", "compare", "Compare the two marked runs", "Compare"),
+    key("compare", "C", "compare", "Compare the marked runs", "Compare"),
     key("training", "t", "training", "Scores and training data of a training run"),
     key("play", "P", "play", "Search for a response to your own instruction", "Play"),
     key("sort", "s", "sort", "Sort by the next column"),

@@ -12,6 +12,7 @@ from tui.inputs import Inputs
 
 _CLASSES = {
     "compare": "tui.screens.compare:CompareScreen",
+    "several": "tui.screens.several:SeveralScreen",
     "training": "tui.screens.training:TrainingScreen",
     "play": "tui.screens.play:PlayScreen",
 }

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from spar.view.node_detail import Section
 from tui.clipboard import copy
@@ -22,6 +22,7 @@ from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.widgets.bars import StatusBar
+from tui.widgets.footer import KeyFooter
 from tui.widgets.node_pane import NodePane, as_text
 
 _MARGIN = 4
@@ -81,7 +82,7 @@ class PairScreen(BrowserScreen[int]):
         yield NodePane(id="change")
         yield NodePane(id="stacked")
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show the pair."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.widgets import Button, Footer, Input, Static
+from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError, UsageError
@@ -36,6 +36,7 @@ from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.tree import WORK_SECONDS, part_title, sections_of
 from tui.widgets.bars import StatusBar
+from tui.widgets.footer import KeyFooter
 from tui.widgets.instruction import Instruction
 from tui.widgets.line_list import LineList
 from tui.widgets.parts_pane import PartsPane
@@ -91,7 +92,7 @@ class PlayScreen(BrowserScreen[None]):
             yield TreePane()
             yield PartsPane()
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Focus the instruction."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Button, Footer, Input, Static
+from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
@@ -26,10 +26,13 @@ from tui.screens.lazy import open_screen
 from tui.tables.run_lines import RunLine, RunOrder, run_lines
 from tui.tables.runs import COLUMNS, run_cells, run_detail, run_name
 from tui.widgets.bars import SearchBar, StatusBar
+from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
 from tui.widgets.table import Table
 
 TICK_SECONDS = 0.25
+MOST = 12
+"""Runs that are compared at once."""
 DEMO = "demo"
 """Name of the demo's run directory."""
 RUN_ACTIONS = frozenset(
@@ -75,7 +78,7 @@ class RunsScreen(BrowserScreen[None]):
             yield Static()
         yield SearchBar(has_regex=False)
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Start to watch for runs."""
@@ -155,24 +158,25 @@ class RunsScreen(BrowserScreen[None]):
         self._filter("")
 
     def action_mark(self) -> None:
-        """Mark or unmark the run; at most two are marked, the most recent ones."""
+        """Mark or unmark the run; of more marks than can be compared, the most recent ones stay."""
         if self._run is None:
             return
         directory = self._run.directory
         if directory in self.marked:
             self.marked.remove(directory)
         else:
-            self.marked = [*self.marked, directory][-2:]
+            self.marked = [*self.marked, directory][-MOST:]
         self.query_one(Table).refresh()
         self._show_status()
         self.query_one(Table).advance(1)
 
     def action_compare(self) -> None:
-        """Compare the two marked runs."""
-        if len(self.marked) != 2:
-            self.browser.show_warning("mark two runs with the space bar, then compare them")
+        """Compare the marked runs."""
+        if len(self.marked) < 2:
+            self.browser.show_warning("mark two runs or more with the space bar, then compare them")
             return
-        self.browser.push_screen(open_screen("compare", self.inputs, *self.marked))
+        name = "compare" if len(self.marked) == 2 else "several"
+        self.browser.push_screen(open_screen(name, self.inputs, *self.marked))
 
     def action_training(self) -> None:
         """Show the scores and training data of a training run."""

@@ -12,7 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
@@ -46,6 +46,7 @@ from tui.training.view import TrainingView
 from tui.widgets.bars import StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import Dashboard
+from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
 from tui.widgets.node_pane import SOURCE_PROMPT, NodeOptions, NodePane, as_text, select_sections
 from tui.widgets.table import Table
@@ -120,7 +121,7 @@ class TrainingScreen(BrowserScreen[None]):
                 pane.add_class("pane")
                 pane.border_title = Text("the example")
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Start to read."""

@@ -11,7 +11,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer
 from textual.worker import WorkType
 
 from spar.errors import UsageError
@@ -37,6 +36,7 @@ from tui.screens.tree_search import TreeSearchScreen
 from tui.session_state import Position
 from tui.tables.trees import kind_name
 from tui.widgets.bars import SearchBar
+from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.parts_pane import KEYS, PartsPane
@@ -70,7 +70,7 @@ class TreeScreen(TreeSearchScreen[int]):
             yield PartsPane()
         yield SearchBar()
         yield NoteBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show the tree and restore the cursor."""

@@ -14,7 +14,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import Worker
 
 from spar.errors import UsageError
@@ -38,6 +38,7 @@ from tui.tables.trees import COLUMNS, kind_choices, kind_of, status, tree_cells
 from tui.widgets.bars import SearchBar, StatusBar
 from tui.widgets.choices import Choice, Choices
 from tui.widgets.dashboard import Dashboard
+from tui.widgets.footer import KeyFooter
 from tui.widgets.line_list import LineList
 from tui.widgets.note_bar import NoteBar
 from tui.widgets.table import Table
@@ -84,7 +85,7 @@ class TreesScreen(MarkingScreen[None]):
         yield SearchBar()
         yield NoteBar()
         yield StatusBar()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show the rows, restore the position, and start to work."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
+from spar.record.standing import PairedChange
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, pluralize
 from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair
 from tui.index.rows import TreeRow
-from tui.inputs import PairedChange
+from tui.widgets.bars import basis_text
 from tui.widgets.table import Column
 
 # fmt: off
@@ -80,7 +81,7 @@ def counts_text(counts: OutcomeCounts) -> Text:
         line.append(
             f"A {_percent(both + left, counts.judged)}  B {_percent(both + right, counts.judged)}"
         )
-        line.append(f" of {counts.judged:,}, ").append(_basis(counts))
+        line.append(f" of {counts.judged:,}, ").append(basis_text(counts.by_truth, counts.judged))
     else:
         line.append(f"{counts.shared:,} prompts in both runs, none judged in both")
     if counts.left_only or counts.right_only:
@@ -104,14 +105,6 @@ def change_text(change: PairedChange | None, counts: OutcomeCounts) -> Text:
         text.append("  " if text else "")
         text.append(f"! only {pluralize(counts.shared, 'prompt')} in both", style=PALETTE["fault"])
     return text
-
-
-def _basis(counts: OutcomeCounts) -> str:
-    if not counts.by_truth:
-        return "by the judge"
-    if counts.by_truth == counts.judged:
-        return "by ground truth"
-    return f"{counts.by_truth:,} by ground truth, the others by the judge"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -145,6 +145,15 @@ def seconds_text(seconds: float) -> str:
     return f"{round(seconds)} s"
 
 
+def basis_text(by_truth: int, known: int) -> str:
+    """By what it is known whether prompts pass, of which so many are known by ground truth."""
+    if not by_truth:
+        return "by the judge"
+    if by_truth == known:
+        return "by ground truth"
+    return f"{by_truth:,} by ground truth, the others by the judge"
+
+
 def metric_text(score: MetricValue) -> str:
     """A value with its error: a share in per cent, anything else in its unit."""
     if score.is_share:

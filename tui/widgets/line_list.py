@@ -1,14 +1,15 @@
-"""A list of lines with a cursor; only the visible lines are drawn."""
+"""A list of lines with a cursor; only the visible lines are drawn, and only those that changed are drawn again."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -16,6 +17,8 @@ from textual.strip import Strip
 
 from tui.widgets.motions import MOTIONS, Motions
 
+DRAWN_LINES = 1_000
+"""Lines that are kept as they were drawn, at most."""
 CURSOR = "▸"
 """Marks the line under the cursor, in addition to its colour."""
 
@@ -59,6 +62,9 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
         """A line was opened with Enter or a second click."""
 
     def __init__(self, *, head: bool = False, classes: str = "") -> None:
+        self._drawn: dict[tuple[int, bool, int, Style], Strip] = {}
+        """Lines by number, whether the cursor is there, width and style, until something but the cursor or the scroll position changes."""
+        self._plain = Style()
         super().__init__(classes=classes)
         self._num_head = int(head)
         self._count = 0
@@ -93,7 +99,9 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
     def watch_cursor(self, before: int, cursor: int) -> None:
         """Scroll to the cursor and post `Moved`."""
         self.show_line(cursor)
-        self.refresh()
+        top = self.scroll_offset.y
+        for line in (before, cursor):
+            self.refresh(Region(0, line - top + self._num_head, self.size.width, 1))
         if before != cursor:
             self.post_message(self.Moved(self, cursor))
 
@@ -105,6 +113,28 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
         elif line >= top + self.page_lines():
             self.scroll_to(y=line - self.page_lines() + 1, animate=False, force=True)
 
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        """Draw again, all lines unless regions are given, as they are when the list is scrolled."""
+        if not regions:
+            self._drawn.clear()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def notify_style_update(self) -> None:
+        """Forget how lines looked in another theme."""
+        self._drawn.clear()
+        super().notify_style_update()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Render the lines of the screen that changed; their common style is looked up once."""
+        self._plain = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """Render a line of the screen."""
         width = self.scrollable_content_region.width
@@ -114,10 +144,19 @@ class LineList(Motions, ScrollView, can_focus=True, inherit_bindings=False):
             text = Text(" ").append_text(self.draw_head(width - 1))
         elif 0 <= line < self._count:
             on = line == self.cursor
-            style = self.get_component_rich_style("lines--cursor") if on else self.rich_style
-            text = Text(CURSOR if on else " ").append_text(self.draw(line, width - 1))
+            style = self.get_component_rich_style("lines--cursor") if on else self._plain
+            place = (line, on, width, style)
+            if place not in self._drawn:
+                if len(self._drawn) >= DRAWN_LINES:
+                    self._drawn.clear()
+                text = Text(CURSOR if on else " ").append_text(self.draw(line, width - 1))
+                self._drawn[place] = self._strip(text, width, style)
+            return self._drawn[place]
         else:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._plain)
+        return self._strip(text, width, style)
+
+    def _strip(self, text: Text, width: int, style: Style) -> Strip:
         text.end = ""
         strip = Strip(text.render(self.app.console), cell_len(text.plain))
         return strip.adjust_cell_length(width).apply_style(style)

@@ -53,6 +53,11 @@ class Table(LineList):
         self._cells = cells
         self.set_count(count)
 
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Show other columns."""
+        self._columns = columns
+        self.refresh()
+
     def mark_sorted(self, column: str | None, *, descending: bool = False) -> None:
         """Mark the column that the rows are sorted by."""
         self._sorted = (column, descending) if column else None

@@ -1,7 +1,8 @@
-"""Prints the comparison of two evaluations: each metric's change with its interval, and the flipped examples."""
+"""Prints comparisons of evaluations: each metric's change with its interval, and the flipped examples."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+
+_LETTERS = string.ascii_uppercase
+"""Names of the runs of a table."""
 
 
 def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
@@ -35,6 +40,40 @@ def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
         console.print(as_text(f"warning: {warning}"))
     _print_flips(console, "passed in the second run only", comparison.gained, flips)
     _print_flips(console, "passed in the first run only", comparison.lost, flips)
+
+
+def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None:
+    """Print the comparisons of several evaluations of one benchmark with the first."""
+    from rich.table import Table
+
+    console = open_console(piped_width=120)
+    first = comparisons[0]
+    title = f"{first.benchmark}, {first.n} examples, each run against the first\nA: {first.first}"
+    for letter, each in zip(_LETTERS[1:], comparisons, strict=False):
+        title += f"\n{letter}: {each.second}"
+    console.print(as_text(title), soft_wrap=True)
+    table = Table()
+    table.add_column("metric", overflow="fold")
+    for heading in ("run", "value", "change", "95 % interval", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in _shown(first):
+        for number, each in enumerate(comparisons):
+            if name not in each.metrics:
+                continue
+            before, value, *others = _row(each.metrics[name], each.units.get(name))
+            if not number:
+                table.add_row(as_text(name), "A", before, "-", "-", others[-1])
+            table.add_row("", _LETTERS[number + 1], value, *others)
+    console.print(table)
+    for number, each in enumerate(comparisons):
+        console.print(f"{_LETTERS[number + 1]}: {_flip_line(each)}")
+    console.print("p adjusted by Holm's method for the number of runs")
+    for number, each in enumerate(comparisons):
+        letter = _LETTERS[number + 1]
+        for warning in each.warnings:
+            console.print(as_text(f"warning: {letter}: {warning}"))
+        _print_flips(console, f"passed in {letter} only, not in A", each.gained, flips)
+        _print_flips(console, f"passed in A only, not in {letter}", each.lost, flips)
 
 
 def _metrics(comparison: Comparison) -> Table:
@@ -72,9 +111,10 @@ def _row(change: Difference, unit: str | None) -> tuple[str, ...]:
 def _flip_line(comparison: Comparison) -> str:
     gained, lost = len(comparison.gained), len(comparison.lost)
     undecided = f", {comparison.undecided} without an outcome" if comparison.undecided else ""
+    adjusted = "" if comparison.adjusted_p is None else f", adjusted {comparison.adjusted_p:.3g}"
     return (
         f"passed: {comparison.passed[0]} in the first run, {comparison.passed[1]} in the second{undecided}; "
-        f"{gained} gained, {lost} lost (exact McNemar p = {comparison.p:.3g})"
+        f"{gained} gained, {lost} lost (exact McNemar p = {comparison.p:.3g}{adjusted})"
     )
 
 

@@ -1,0 +1,57 @@
+"""How runs on the same prompts stand: each one's share that passes, and its change against the first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_Z = 1.959963984540054
+"""Standard deviations on each side of a 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedChange:
+    """The change of the share that passes from one run to another, over the prompts that both have."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95 % interval; None where there are too few prompts."""
+    high: float | None
+    gained: int
+    """Prompts that fail in the first run and pass in this one."""
+    lost: int
+    p: float
+    """Of McNemar's exact test on the prompts that flipped."""
+    adjusted_p: float | None = None
+    """By Holm's method over all runs that are compared with the first; None if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One of several runs on the same prompts."""
+
+    passed: int
+    n: int
+    change: PairedChange | None = None
+    """Against the first run; None for the first one."""
+
+    @property
+    def share(self) -> float:
+        """The share that passes; 0 without prompts."""
+        return self.passed / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share: of many prompts like these."""
+        n, share = self.n, self.share
+        if not n:
+            return 0.0, 1.0
+        middle = share + _Z**2 / (2 * n)
+        half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+        low, high = ((middle + sign * half) / (1 + _Z**2 / n) for sign in (-1, 1))
+        return max(low, 0.0), min(high, 1.0)
+
+
+Standings = Callable[[Sequence[Sequence[bool]]], Sequence[Standing]]
+"""Takes, for each run, whether it passes each of the same prompts; the first run is what others are held against."""

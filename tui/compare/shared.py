@@ -1,0 +1,173 @@
+"""The prompts that several runs have, each run's rows marked with what decides whether they pass.
+
+A row's mark is its judgement times 3 plus its ground truth; 0 while it is unread. Each run passes or fails a prompt by
+ground truth if that is known for all of them, else by whether its search was solved. If one of them was not judged, as
+in greedy decoding, that is unknown.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Sequence
+
+from spar.errors import UsageError
+from tui.index.cooperative import Throttle
+from tui.index.rows import RowCounts, TreeRow
+from tui.index.run_index import TreeIndex, shared_rows
+
+PASS, FAIL, NOT_JUDGED = 1, 2, 3
+TRUTHS = 3
+MARKS = 4 * TRUTHS
+"""Number of marks."""
+CHECK_SECONDS = 0.5
+"""How often a file is checked for appended lines."""
+
+
+class SharedPrompts(ABC):
+    """The prompts that all of some runs have. Call `work` in a worker, everything else in the UI thread."""
+
+    def __init__(self, *indexes: TreeIndex) -> None:
+        self.indexes = indexes
+        self._sides = tuple(map(RunMarks, indexes))
+        self._found = self._rows = tuple(array("q") for _ in indexes)
+        """The rows of each shared prompt in each run; `_rows` are those of the last `update`."""
+        self._progress: tuple[tuple[int, bool], ...] = ()
+        self._changes, self._updated_changes = 0, -1
+        self._done = False
+
+    @property
+    def problem(self) -> str | None:
+        """Why one of the files is no longer followed."""
+        return next((side.problem for side in self._sides if side.problem), None)
+
+    def work(self, seconds: float = 0.05) -> bool:
+        """Read for about so many seconds; returns whether everything is read."""
+        share = seconds / len(self._sides)
+        progress = tuple((len(side.index), side.step(share)) for side in self._sides)
+        changes = [side.take_changed() for side in self._sides]  # a list: all must be called
+        changed = any(changes)
+        self._done = all(done for _, done in progress)
+        if progress != self._progress or (changed and self._done):
+            rows = shared_rows(*self.indexes)
+            self._found = tuple(array("q", (row[at] for row in rows)) for at in range(len(changes)))
+            self._progress, changed = progress, True
+        self._changes += changed
+        return self._done
+
+    def is_stale(self) -> bool:
+        """Whether there is more than as of the last `update`."""
+        return self._changes != self._updated_changes
+
+    def take_marks(self) -> list[list[int]]:
+        """The marks of the shared prompts in each run, as of now."""
+        self._updated_changes, self._rows = self._changes, self._found
+        return [side.of(rows) for side, rows in zip(self._sides, self._rows, strict=True)]
+
+    @abstractmethod
+    def update(self) -> None:
+        """Update what is shown."""
+
+    @abstractmethod
+    def flips(self) -> array[int]:
+        """Positions of the prompts on which the runs differ."""
+
+    def next_flip(self, positions: Sequence[int], line: int, step: int) -> int | None:
+        """The next line of a table of positions, in a direction, whose prompt flipped; None if there is none."""
+        flips = set(self.flips())
+        ahead = range(line + step, len(positions) if step > 0 else -1, step)
+        return next((at for at in ahead if positions[at] in flips), None)
+
+    def rows(self, position: int) -> tuple[TreeRow, ...]:
+        """The rows of a prompt in each run."""
+        numbers = (rows[position] for rows in self._rows)
+        return tuple(index.row(n) for index, n in zip(self.indexes, numbers, strict=True))
+
+
+class RunMarks:
+    """The marks of one run's rows, read in slices and followed while the run grows."""
+
+    def __init__(self, index: TreeIndex) -> None:
+        self.index = index
+        self.marks = bytearray()
+        self.problem: str | None = None
+        self._counts: RowCounts | None = None
+        self._throttle = Throttle()
+        self._checked = float("-inf")
+        self._changed = False
+
+    def step(self, seconds: float) -> bool:
+        """Mark rows for about so many seconds; returns whether all are marked."""
+        deadline = time.monotonic() + seconds
+        self._check_file()
+        complete = self.index.summarise(seconds / 2)
+        num_summarised = self.index.progress().summarised
+        if complete:
+            self._discard_changed()
+        del self.marks[num_summarised:]
+        while len(self.marks) < num_summarised:
+            self.marks.append(mark_of(self.index.row(len(self.marks))))
+            self._changed = True
+            self._throttle.yield_cpu()
+            if time.monotonic() > deadline:
+                break
+        return complete and len(self.marks) >= num_summarised
+
+    def of(self, rows: array[int]) -> list[int]:
+        """The marks of some rows."""
+        marks = bytes(self.marks)
+        return [marks[row] if row < len(marks) else 0 for row in rows]
+
+    def take_changed(self) -> bool:
+        """Whether a row was marked since the last call; resets the flag."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def _check_file(self) -> None:
+        if self.problem is None and time.monotonic() - self._checked > CHECK_SECONDS:
+            self._checked = time.monotonic()
+            try:
+                self.index.refresh()
+            except UsageError as error:
+                self.problem = str(error)
+
+    def _discard_changed(self) -> None:
+        """Discard marks that may have changed: the last row, or all rows after an evaluation."""
+        counts = self.index.counts()
+        before, self._counts = self._counts, counts
+        if before is None or counts == before:
+            return
+        grown = counts.rows - before.rows
+        changed = counts.verified - before.verified > grown + 1
+        del self.marks[0 if changed or not grown else max(before.rows - 1, 0) :]
+
+
+def mark_of(row: TreeRow) -> int:
+    """A row's mark, which is never 0."""
+    truth = 0 if row.truth is None else 1 if row.truth else 2
+    return TRUTHS * _judged(row) + truth
+
+
+def _judged(row: TreeRow) -> int:
+    if not row.is_judged:
+        return NOT_JUDGED
+    return PASS if row.stop == "solved" else FAIL
+
+
+def judged_passes(marks: tuple[int, ...]) -> tuple[tuple[bool, ...] | None, bool]:
+    """Whether each run passes a prompt, None where that is unknown; and whether that is by ground truth.
+
+    Raises
+    ------
+    ValueError
+        A row is not read yet.
+    """
+    if not all(marks):
+        raise ValueError("unread")
+    sides = [divmod(mark, TRUTHS) for mark in marks]
+    by_truth = all(truth for _, truth in sides)
+    verdicts = [truth if by_truth else judged for judged, truth in sides]
+    if NOT_JUDGED in verdicts and not by_truth:
+        return None, by_truth
+    return tuple(verdict == PASS for verdict in verdicts), by_truth

@@ -1,0 +1,148 @@
+"""Several runs on the same prompts: a table of prompts and runs, a column each."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from tui.compare.several import PROMPT_FILTERS, PromptFilter, SeveralRuns
+from tui.index.run_index import TreeIndex
+from tui.screens.comparing import ComparingScreen
+from tui.screens.jump import show_tree
+from tui.tables.several import (
+    FILTER_NAMES,
+    columns,
+    prompt_cells,
+    prompt_counts_text,
+    runs_that_fit,
+    standings_text,
+)
+from tui.widgets.bars import StatusBar
+from tui.widgets.choices import Choice, Choices
+from tui.widgets.footer import KeyFooter
+from tui.widgets.table import Table
+
+
+class SeveralScreen(ComparingScreen[SeveralRuns]):
+    """A table of the prompts that all runs have; one run is selected, and Enter opens its tree."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,l", "run(1)", "Run", key_display="→", tooltip="Select the next run"),
+        Binding("left,h", "run(-1)", "Select the run before", show=False),
+        Binding("o", "open", "Tree", key_display="⏎", tooltip="Open the tree of the selected run"),
+        Binding("f", "flips", "Flips", tooltip="Show what some runs pass and some fail"),
+        Binding("n", "flip(1)", "Next", tooltip="Next flip"),
+        Binding("N", "flip(-1)", "Previous flip", show=False),
+        *(
+            Binding(f"{key}", f"kind({key - 1})", f"Show {what}", show=False)
+            for key, what in enumerate(
+                (
+                    "all",
+                    "what some pass and some fail",
+                    "what all pass",
+                    "what none passes",
+                    "what only one passes",
+                ),
+                start=1,
+            )
+        ),
+        Binding("R", "reload", "Read the runs again", show=False),
+        Binding("escape", "back", "Back", key_display="esc"),
+    ]
+    CSS = """
+    SeveralScreen #names { height: auto; max-height: 50%; padding: 0 1; text-wrap: nowrap; }
+    """
+    kind: PromptFilter = "all"
+    selected = 0
+    """The selected run."""
+    _first = 0
+    """The first run that has a column on the screen."""
+
+    def compose(self) -> ComposeResult:
+        """How the runs stand, the filters, the table and the status."""
+        yield Static(id="names")
+        yield Choices()
+        yield Table(())
+        yield StatusBar()
+        yield KeyFooter()
+
+    def on_resize(self) -> None:
+        """Fit the columns to the width."""
+        self.call_after_refresh(self._fit)
+
+    def compare(self, indexes: Sequence[TreeIndex]) -> SeveralRuns:
+        """Begin the comparison of all runs."""
+        return SeveralRuns(indexes)
+
+    def passes(self) -> Sequence[Sequence[bool]]:
+        """Of each run."""
+        done = self.comparison is not None and self.comparison.prompt_counts.done
+        return self.comparison.passes() if self.comparison and done else ()
+
+    def order(self) -> array[int]:
+        """Positions of the prompts that the filter shows."""
+        return self.comparison.order(self.kind) if self.comparison else array("q")
+
+    def show_rows(self) -> None:
+        """Update the table and the filters."""
+        self.query_one(Table).set_rows(len(self.positions), self._cells)
+        if comparison := self.comparison:
+            choices = [
+                Choice(kind, FILTER_NAMES[kind], comparison.count(kind)) for kind in PROMPT_FILTERS
+            ]
+            self.query_one(Choices).set_content(choices, self.kind)
+        self.show_names()
+
+    def names_text(self) -> Text:
+        """Each run's name, share and change, the selected one marked."""
+        names = [self.name_of(path) for path in self.paths]
+        return standings_text(names, self.standings, self.selected, self.app.size.width - 2)
+
+    def status_text(self) -> Text:
+        """How many prompts are compared."""
+        return prompt_counts_text(self.comparison.prompt_counts) if self.comparison else Text()
+
+    def action_open(self) -> None:
+        """Show the selected run's tree for the prompt under the cursor."""
+        if self.comparison and self.position is not None:
+            row = self.comparison.line(self.position).rows[self.selected]
+            show_tree(self, self.views[self.selected], row.number, None)
+
+    def action_run(self, step: int) -> None:
+        """Select another run; where there is no room for all, the columns move."""
+        self.selected = (self.selected + step) % len(self.paths)
+        self._fit()
+        self.show_names()
+
+    def action_kind(self, position: int) -> None:
+        """Filter the prompts."""
+        self.kind = PROMPT_FILTERS[position]
+        self.choose()
+
+    def action_flips(self) -> None:
+        """Show only the prompts that some runs pass and some fail, or all again."""
+        self.action_kind(PROMPT_FILTERS.index("all" if self.kind == "flips" else "flips"))
+
+    def on_choices_chosen(self, event: Choices.Chosen) -> None:
+        """Use the filter that was clicked."""
+        self.action_kind(PROMPT_FILTERS.index(cast("PromptFilter", event.name)))
+
+    def _fit(self) -> None:
+        """Show as many runs as fit, the selected one among them."""
+        table, number = self.query_one(Table), len(self.paths)
+        shown = min(runs_that_fit(table.scrollable_content_region.width - 1), number)
+        first = min(self._first, self.selected)
+        self._first = min(max(first, self.selected - shown + 1), number - shown)
+        table.set_columns(columns(self._first, shown, self.selected))
+
+    def _cells(self, line: int) -> Mapping[str, Text]:
+        if self.comparison is None:
+            return {}
+        position = self.positions[line]
+        return prompt_cells(position, self.comparison.line(position), self.selected)
