@@ -167,11 +167,11 @@ class Columns:
             return numbers[::-1] if sort.descending else numbers
         if sort.key == "prompt":
             return self._sorted_titles(numbers, descending=sort.descending)
-        column: array[float] | bytes = self._sortable(sort)
+        column = self._sortable(sort)
         # Absent values are the smallest: last where the largest is first, else moved behind the others.
         ordered = sorted(numbers, key=column.__getitem__, reverse=sort.descending)
         if not sort.descending:
-            absent = bisect_left(ordered, 0, key=lambda n: column[n])
+            absent = bisect_left(ordered, 0, key=column.__getitem__)
             ordered = ordered[absent:] + ordered[:absent]
         return array("q", ordered)
 
