@@ -1,4 +1,4 @@
-"""The kinds of pairs of Figure 1: made of a model's own drafts, of the same prompts, with the same rejected sides; trained, measured.
+"""The kinds of pairs of Figure 1: made of drafts of the same prompts, with the same rejected sides; trained, measured.
 
     prompt -> several drafts -> one that fails (rejected), and by kind of pair the chosen side:
         refined          the failing draft, edited until it passes
@@ -194,7 +194,7 @@ class Arms:
 
 
 async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests: int) -> Arms:
-    """Draft to a seed's prompts and make the pairs of every kind.
+    """Take drafts of a seed's prompts and make the pairs of every kind.
 
     Parameters
     ----------
@@ -205,17 +205,14 @@ async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests:
     """
     subject = subject_of(plan)
     start = await subject.start(plan)
-    home = plan.folder("figure1") / f"seed-{seed}"
     asked = subject.training_prompts(plan, seed, prompts)
-    copies = [
-        prompt.model_copy(update={"id": f"{prompt.id}-{number}"})
-        for prompt in asked
-        for number in range(samples)
-    ]
-    drafts = await _answers(plan, subject, copies, start, home / "drafts", seed=seed)
-    by_prompt: dict[str, list[Example]] = defaultdict(list)
-    for example in sorted(drafts, key=lambda each: each.id):
-        by_prompt[example.id.rpartition("-")[0]].append(example)
+    if subject.written_drafts is None:
+        by_prompt = await _sampled_drafts(plan, subject, asked, samples, seed)
+    else:
+        by_prompt = {
+            prompt.id: subject.written_drafts(prompt, samples, _rng(seed, prompt))
+            for prompt in asked
+        }
     made = [sides(subject, prompt, by_prompt[prompt.id], seed) for prompt in asked]
     pairs: dict[str, list[Pair]] = defaultdict(list)
     for prompt, texts in zip(asked, made, strict=True):
@@ -225,7 +222,7 @@ async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests:
         plan=plan,
         seed=seed,
         subject=subject,
-        home=home,
+        home=_home(plan, seed),
         start=start,
         tests=tuple(subject.test_prompts(plan, tests)),
         pairs={arm: tuple(each) for arm, each in pairs.items()},
@@ -233,11 +230,11 @@ async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests:
 
 
 def sides(
-    subject: Subject, prompt: Prompt, drafts: Sequence[Example], seed: int
+    subject: Subject, prompt: Prompt, drafts: Sequence[str], seed: int
 ) -> dict[str, tuple[str, str]]:
     """Arm to the chosen and the rejected side of a prompt's pair; {} where the prompt has not every kind."""
-    rng = random.Random(f"figure1/{seed}/{prompt.id}")
-    texts = [(each.response or "").strip() for each in drafts]
+    rng = _rng(seed, prompt)
+    texts = [draft.strip() for draft in drafts]
     passing = [text for text in texts if passes(text, prompt)]
     failing = [text for text in texts if text and text not in passing]
     if not passing or not failing:
@@ -272,6 +269,33 @@ def facts_of(subject: Subject, pairs: Sequence[Pair]) -> PairFacts:
         for name, trait in subject.traits.items()
     }
     return PairFacts(len(pairs), measured.edit_similarity.mean, measured.words_more.mean, distances)
+
+
+async def _sampled_drafts(
+    plan: Plan, subject: Subject, prompts: Sequence[Prompt], samples: int, seed: int
+) -> Mapping[str, Sequence[str]]:
+    """Prompt's id to the start's drafts, without those that were cut at the token limit."""
+    copies = [
+        prompt.model_copy(update={"id": f"{prompt.id}-{number}"})
+        for prompt in prompts
+        for number in range(samples)
+    ]
+    home = _home(plan, seed) / "drafts"
+    start = await subject.start(plan)
+    drafts = await _answers(plan, subject, copies, start, home, seed=seed)
+    by_prompt: dict[str, list[str]] = defaultdict(list)
+    for example in sorted(drafts, key=lambda each: each.id):
+        if not example.usage.cut_calls:
+            by_prompt[example.id.rpartition("-")[0]].append(example.response or "")
+    return by_prompt
+
+
+def _home(plan: Plan, seed: int) -> Path:
+    return plan.folder("figure1") / f"seed-{seed}"
+
+
+def _rng(seed: int, prompt: Prompt) -> random.Random:
+    return random.Random(f"figure1/{seed}/{prompt.id}")
 
 
 async def _answers(

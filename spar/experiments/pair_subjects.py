@@ -1,8 +1,9 @@
 """What Figure 1 is measured on: the embedded model on long texts, or a model of one's own on prompts that programs can check.
 
-A `Subject` says which model both kinds of pairs start from, which prompts train and test it, how a failing draft is refined, and
-what of a text was not asked for. The embedded model ends after one or two sentences whatever is asked; it first learns to write 10 to 20, from
-a program's texts whose style varies and that miss some of what is asked. A model of one's own starts as it is.
+A `Subject` says which model all kinds of pairs start from, which prompts train and test it, where drafts come from, how a failing one is
+refined, and what of a text was not asked for. The embedded model ends after one or two sentences whatever is asked; it first learns to
+write 10 to 20, from a program's drafts whose style varies and that miss some of what is asked. The pairs are made of other drafts
+of that program: those of the model, after so short a training, often do not end in time. A model of one's own starts as it is and drafts itself.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RIGHT, WRONG, PLAIN, ADORNED = "right", "wrong", "plain", "adorned"
 """Texts of a test prompt: one that meets it and the same with one constraint violated; two that meet it, in two styles."""
 _BATCH = 16
 """Pairs of an optimizer step, at most."""
-EXAMPLES, QUICK_EXAMPLES = 960, 384
+EXAMPLES, QUICK_EXAMPLES = 1920, 384
 """Texts from which the embedded model learns to write long ones."""
 _SFT: Mapping[str, Any] = {
     "learning_rate": 5e-4,
@@ -78,6 +79,8 @@ class Subject:
     training_prompts: Callable[[Plan, int, int], list[Prompt]]
     """The first prompts of a seed, so many."""
     test_prompts: Callable[[Plan, int], list[Prompt]]
+    written_drafts: Callable[[Prompt, int, random.Random], list[str]] | None
+    """So many drafts of a prompt by a program; None where the model drafts."""
     refine: Edit
     """A failing response to one that passes, changed as little as needed."""
     rewrite_half: Edit | None
@@ -151,6 +154,9 @@ EMBEDDED = Subject(
     start=_writer,
     training_prompts=lambda plan, seed, number: _long_prompts("train", seed, number),
     test_prompts=lambda plan, number: _long_prompts("test", 0, number),
+    written_drafts=lambda prompt, number, rng: [
+        write_long_draft(_constraints(prompt), rng) for _ in range(number)
+    ],
     refine=lambda prompt, text, rng: repaired(text, _constraints(prompt), rng),
     rewrite_half=lambda prompt, text, rng: half_rewritten(text, _constraints(prompt), rng),
     traits={"adjectives, %": adjectives_share, "openings, %": openings_share},
@@ -172,6 +178,7 @@ def _real(plan: Plan) -> Subject:
         start=start,
         training_prompts=lambda plan, seed, number: _drawn(plan, TRAIN_FILE, seed, number),
         test_prompts=lambda plan, number: _drawn(plan, TEST_FILE, 0, number),
+        written_drafts=None,
         refine=_rewritten,
         rewrite_half=None,
         traits={

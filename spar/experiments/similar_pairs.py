@@ -171,7 +171,8 @@ def _cost(plan: Plan) -> Cost:
     )
     cells = sizes.cells(kinds)
     training = sum(_CALLS_OF_START + 16 * _CALLS_OF_PAIR * cell.steps for cell in cells)
-    answers = 4 * (sizes.samples * sizes.prompts + 2 * sizes.limit * (len(cells) + 1))
+    drafts = 0 if plan.embedded else sizes.samples * sizes.prompts
+    answers = 4 * (drafts + 2 * sizes.limit * (len(cells) + 1))
     start = (QUICK_EXAMPLES if plan.quick else EXAMPLES) * _CALLS_OF_PAIR / 2
     return Cost(
         plan.seeds * (training + answers) + (start if plan.embedded else 0),

@@ -216,9 +216,10 @@ def notes(plan: Plan) -> Iterator[str]:
     if plan.embedded:
         yield (
             "The embedded model ends after one or two sentences whatever number is asked for. So it first learns to write long texts, by SFT on "
-            f"{QUICK_EXAMPLES if plan.quick else EXAMPLES} texts of a program, which have 10 to 20 sentences, violate each constraint with a chance of "
-            "15 %, and have a style of their own: how often a noun has an adjective, and how often a sentence opens with a word such as "
-            '"today", each 10, 50 or 90 %. All seeds start from that one model. The refiner is a program too, so refined pairs are as clean as they can be.'
+            f"{QUICK_EXAMPLES if plan.quick else EXAMPLES} drafts of a program, which have 10 to 20 sentences, violate each constraint but the "
+            "length with a chance of 15 %, and have a style of their own: how often a noun has an adjective, and how often a sentence opens with a "
+            'word such as "today", each 10, 50 or 90 %. All seeds start from that one model. The pairs are made of other drafts of that program, since '
+            "the model's own often do not end in time; the refiner is a program too, so refined pairs are as clean as they can be."
         )
         yield (
             "The texts whose likelihood is measured are a program's, of the test prompts. Half rewritten pairs: the refined text with every other "

@@ -34,7 +34,6 @@ from spar.experiments.pair_subjects import (
 )
 from spar.listener import Listener
 from spar.nano.long_texts import Style, broken_once, long_tasks, write_long
-from spar.record.evaluation import Example
 from spar.record.training_data import Pair
 from spar.types import Prompt
 from spar.verifiers import passes
@@ -42,13 +41,6 @@ from spar.verifiers import passes
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40
 CELL = Cell(REFINED, 1.0, 1)
-
-
-def examples(prompt: Prompt, *texts: str | None) -> list[Example]:
-    return [
-        Example(id=f"{prompt.id}-{index}", response=text, passed=None)
-        for index, text in enumerate(texts)
-    ]
 
 
 def prompts_with_texts(number: int) -> list[tuple[Prompt, str, str]]:
@@ -68,9 +60,7 @@ def prompts_with_texts(number: int) -> list[tuple[Prompt, str, str]]:
 def pairs_of(number: int) -> dict[str, tuple[Pair, ...]]:
     made: dict[str, list[Pair]] = {arm: [] for arm in (REFINED, HALF, INDEPENDENT)}
     for prompt, right, wrong in prompts_with_texts(number):
-        for arm, (chosen, rejected) in sides(
-            EMBEDDED, prompt, examples(prompt, right, wrong), 0
-        ).items():
+        for arm, (chosen, rejected) in sides(EMBEDDED, prompt, (right, wrong), 0).items():
             values = {"chosen_node": 0, "rejected_node": 0, "prompt": prompt.messages}
             made[arm].append(
                 Pair(run="drafts", prompt_id=prompt.id, chosen=chosen, rejected=rejected, **values)
@@ -96,17 +86,17 @@ def test_kinds_of_pairs_share_prompts_and_rejected_sides() -> None:
 
 
 def test_a_prompt_without_every_kind_of_pair_is_left_out() -> None:
-    """No draft that passes, none that fails, none at all, or a blank one."""
+    """No draft that passes, none that fails but a blank one, none at all."""
     ((prompt, right, wrong),) = prompts_with_texts(1)
-    assert set(sides(EMBEDDED, prompt, examples(prompt, wrong, right), 0)) == {
+    assert set(sides(EMBEDDED, prompt, (wrong, right), 0)) == {
         REFINED,
         HALF,
         INDEPENDENT,
     }
-    for drafts in ((right, right), (wrong, wrong), (right, None), (right, " "), ()):
-        assert sides(EMBEDDED, prompt, examples(prompt, *drafts), 0) == {}
+    for drafts in ((right, right), (wrong, wrong), (right, " "), ()):
+        assert sides(EMBEDDED, prompt, drafts, 0) == {}
     stuck = replace(EMBEDDED, refine=lambda prompt, text, rng: None)
-    assert sides(stuck, prompt, examples(prompt, wrong, right), 0) == {}
+    assert sides(stuck, prompt, (wrong, right), 0) == {}
 
 
 def test_what_a_model_has_learnt_is_the_change_of_likelihoods_since_the_start() -> None:
@@ -195,7 +185,7 @@ def test_a_model_of_ones_own_needs_checkable_prompts(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 3
     assert list(subject.texts(subject.test_prompts(plan, 2))) == []
     prompt = drawn[0][0]
-    made = sides(subject, prompt, examples(prompt, "Yes, it is.", "It is so."), 0)
+    made = sides(subject, prompt, ("Yes, it is.", "It is so."), 0)
     assert made[INDEPENDENT] == ("It is so.", "Yes, it is.") and set(made) == {REFINED, INDEPENDENT}
     assert "," not in made[REFINED][0] and made[REFINED][1] == "Yes, it is."
 
