@@ -111,25 +111,25 @@ class Measures:
 
     def margin_growth(self, start: Measures) -> Shares:
         """By how many nats a text that meets its prompt has gained on the same text with one constraint violated, since the start."""
-        return self._growth(start, RIGHT, WRONG)
+        right, wrong = self._growth(start, RIGHT), self._growth(start, WRONG)
+        return {name: (right[name] - wrong[name], 1.0) for name in right}
+
+    def likelier(self, start: Measures) -> Shares:
+        """By how many nats a text that meets its prompt has become likelier since the start."""
+        return {name: (value, 1.0) for name, value in self._growth(start, RIGHT).items()}
 
     def style_moved(self, start: Measures) -> Shares:
         """By how many nats, up or down, the choice between two texts that differ in style alone has moved since the start."""
-        moved = self._growth(start, ADORNED, PLAIN)
-        return {name: (abs(value), weight) for name, (value, weight) in moved.items()}
+        adorned, plain = self._growth(start, ADORNED), self._growth(start, PLAIN)
+        return {name: (abs(adorned[name] - plain[name]), 1.0) for name in adorned}
 
-    def _growth(self, start: Measures, left: str, right: str) -> Shares:
-        names = [
-            name.removesuffix(f"/{left}") for name in self.logprobs if name.endswith(f"/{left}")
-        ]
-        growth: Shares = {}
-        for name in names:
-            now, before = (
-                each.logprobs[f"{name}/{left}"] - each.logprobs[f"{name}/{right}"]
-                for each in (self, start)
-            )
-            growth[name] = (now - before, 1.0)
-        return growth
+    def _growth(self, start: Measures, text: str) -> dict[str, float]:
+        """Test prompt to how much likelier its text of this name is than at the start."""
+        return {
+            name.removesuffix(f"/{text}"): logprob - start.logprobs[name]
+            for name, logprob in self.logprobs.items()
+            if name.endswith(f"/{text}")
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,9 @@ class Arms:
             name: {each.id: trait(each.response or "") for each in answers}
             for name, trait in self.subject.traits.items()
         }
-        found = Measures(shares_of(answers, "pass"), traits, await self._logprobs(model, home))
-        if cell == START:
-            return found
-        accuracy, margin = (
-            _last(home / "dpo", f"rewards/{name}") for name in ("accuracies", "margins")
-        )
-        return Measures(found.passed, traits, found.logprobs, accuracy, margin)
+        logprobs = await self._logprobs(model, home)
+        own = (None, None) if cell == START else _own_pairs(home / "dpo")
+        return Measures(shares_of(answers, "pass"), traits, logprobs, *own)
 
     async def _train(self, home: Path, cell: Cell) -> str:
         settings = dpo_settings(self.subject)
@@ -243,8 +239,8 @@ def sides(
     chosen = {INDEPENDENT: rng.choice(passing), REFINED: subject.refine(prompt, rejected, rng)}
     if subject.rewrite_half is not None and (refined := chosen[REFINED]) is not None:
         chosen[HALF] = subject.rewrite_half(prompt, refined, rng)
-    found = {arm: (text, rejected) for arm, text in chosen.items() if text is not None}
-    return found if len(found) == len(chosen) else {}
+    made = {arm: (text, rejected) for arm, text in chosen.items() if text is not None}
+    return made if len(made) == len(chosen) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +326,11 @@ def _name(cell: Cell) -> str:
     if cell == START:
         return "start"
     return f"{cell.arm.replace(' ', '-')}-{cell.part:g}-{cell.steps}"
+
+
+def _own_pairs(training: Path) -> tuple[float | None, float | None]:
+    """Accuracy and margin of the rewards on the pairs that were trained on, over its last steps."""
+    return _last(training, "rewards/accuracies"), _last(training, "rewards/margins")
 
 
 def _last(training: Path, metric: str) -> float | None:

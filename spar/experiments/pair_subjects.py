@@ -40,7 +40,7 @@ from spar.record.evaluation import Share
 from spar.rewrite.search import rewrite
 from spar.train.recipe import load_train
 from spar.types import Prompt
-from spar.verifiers import constraints_of, passes
+from spar.verifiers import constraints_of, count_sentences, passes
 
 TRAIN_FILE, TEST_FILE = "prompts.jsonl", "holdout.jsonl"
 """Files of `spar evolve --checkable --holdout N`, in the folder `figure1` of the data folder."""
@@ -159,7 +159,11 @@ EMBEDDED = Subject(
     ],
     refine=lambda prompt, text, rng: repaired(text, _constraints(prompt), rng),
     rewrite_half=lambda prompt, text, rng: half_rewritten(text, _constraints(prompt), rng),
-    traits={"adjectives, %": adjectives_share, "openings, %": openings_share},
+    traits={
+        "adjectives, %": adjectives_share,
+        "openings, %": openings_share,
+        "sentences": lambda text: (float(count_sentences(text)), 1.0),
+    },
     texts=_long_texts,
 )
 

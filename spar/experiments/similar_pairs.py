@@ -33,8 +33,8 @@ from spar.experiments.pair_subjects import (
     subject_of,
 )
 from spar.experiments.similar_pairs_page import (
-    Found,
     Of,
+    Results,
     notes,
     pairs_table,
     passed,
@@ -106,18 +106,21 @@ async def measure_figure1(plan: Plan) -> Measured:
         for cell in (START, *sizes.cells(names)):
             plan.listener.note(f"figure1: seed {seed}, {_in_words(cell)}")
             cells.setdefault(cell, []).append(await arms.measure(cell))
-    found = Found(
+    results = Results(
         {cell: tuple(each) for cell, each in cells.items()},
         {name: tuple(each) for name, each in facts.items()},
         dpo_settings(subject)["learning_rate"],
     )
     scored = bool(cells[START][0].logprobs)
     first = Cell(REFINED, sizes.parts[0], sizes.steps[-1])
-    ahead = found.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
+    ahead = results.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
     return Measured(
-        tables=(pairs_table(found, subject.traits), trainings_table(found, list(subject.traits))),
-        plots=tuple(plots(found, sizes, scored=scored)),
-        claims=tuple(_claims(found, sizes, scored=scored)),
+        tables=(
+            pairs_table(results, subject.traits),
+            trainings_table(results, list(subject.traits)),
+        ),
+        plots=tuple(plots(results, sizes, scored=scored)),
+        claims=tuple(_claims(results, sizes, scored=scored)),
         notes=tuple(notes(plan)),
         headline=f"refined {100 * ahead.value:+.1f} points ahead of independent, sampled",
     )
@@ -145,7 +148,7 @@ def _in_words(cell: Cell) -> str:
     )
 
 
-def _claims(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
+def _claims(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
     steps = sizes.steps[-1]
     growth, moved = Measures.margin_growth, Measures.style_moved
     contrasts: list[tuple[Wordings, str, str, Of]] = [(PASSES_MORE, REFINED, INDEPENDENT, passed)]
@@ -159,9 +162,9 @@ def _claims(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
     for wordings, arm, other, of in contrasts:
         for part in sizes.parts:
             pair = Cell(arm, part, steps), Cell(other, part, steps)
-            if all(cell in found.cells for cell in pair):
-                difference = found.difference(*pair, of)
-                yield wordings.of(rate=found.words(part)).judge(difference, steps=steps)
+            if all(cell in results.cells for cell in pair):
+                difference = results.difference(*pair, of)
+                yield wordings.of(rate=results.words(part)).judge(difference, steps=steps)
 
 
 def _cost(plan: Plan) -> Cost:

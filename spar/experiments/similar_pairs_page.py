@@ -15,7 +15,7 @@ from spar.record.experiments import Number, Panel, Plot, Series, Table
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Results:
     """What was measured, a value a seed each."""
 
     cells: Mapping[Cell, tuple[Measures, ...]]
@@ -49,7 +49,21 @@ def passed(model: Measures, _: Measures) -> dict[str, Share]:
     return model.passed
 
 
-def pairs_table(found: Found, traits: Iterable[str]) -> Table:
+_SCORED: Mapping[str, tuple[str, Of]] = {
+    "gained, nats": (
+        "a text that meets its prompt has gained on the same text with one constraint violated",
+        Measures.margin_growth,
+    ),
+    "likelier, nats": ("that text has become likelier by itself", Measures.likelier),
+    "style moved, nats": (
+        "the choice between two texts that differ in style alone has moved, up or down",
+        Measures.style_moved,
+    ),
+}
+"""Column to what it measures, in words, and the measure."""
+
+
+def pairs_table(results: Results, traits: Iterable[str]) -> Table:
     names = list(traits)
 
     def mean(values: Sequence[float]) -> Number:
@@ -85,54 +99,51 @@ def pairs_table(found: Found, traits: Iterable[str]) -> Table:
             "words more",
             *(f"apart in {name.removesuffix(', %')}" for name in names),
         ),
-        rows=tuple(row(arm, facts) for arm, facts in found.facts.items()),
+        rows=tuple(row(arm, facts) for arm, facts in results.facts.items()),
     )
 
 
-def trainings_table(found: Found, traits: Sequence[str]) -> Table:
-    scored = bool(found.cells[START][0].logprobs)
+def trainings_table(results: Results, traits: Sequence[str]) -> Table:
+    """One row a training, and one for the start."""
+    scored = _SCORED if results.cells[START][0].logprobs else {}
+    explained = "Since the start: by how many nats " + "; ".join(
+        f"{words} ({name.removesuffix(', nats')})" for name, (words, _) in scored.items()
+    )
+    own = "Own pairs: TRL's accuracy and margin of rewards on the pairs that are trained on, as they stand at the end."
 
     def row(cell: Cell) -> tuple[TableCell, ...]:
-        trained = cell != START
-        nats = [
-            as_number(found.mean(cell, of), "nats") if trained and scored else None
-            for of in (Measures.margin_growth, Measures.style_moved)
-        ]
-        own = [_mean([value(each) for each in found.cells[cell]]) for value in (_accuracy, _margin)]
-        styles = (
+        trained, models = cell != START, results.cells[cell]
+        nats = (
+            as_number(results.mean(cell, of), "nats") if trained else None
+            for _, of in scored.values()
+        )
+        answers = (
             as_number(
-                over_seeds([each.traits[name] for each in found.cells[cell]]),
+                over_seeds([each.traits[name] for each in models]),
                 "%" if name.endswith("%") else "",
             )
             for name in traits
         )
         return (
             cell.arm or "none",
-            f"{cell.part * found.rate:g}" if trained else "-",
+            f"{cell.part * results.rate:g}" if trained else "-",
             cell.steps,
-            as_number(found.mean(cell, passed)),
+            as_number(results.mean(cell, passed)),
             *nats,
-            *styles,
-            *own,
+            *answers,
+            *(_mean([of(each) for each in models]) for of in (_accuracy, _margin)),
         )
 
     return Table(
         name="figure1",
-        title="One row a training. Gained: by how many nats a text that meets its prompt has gained on the same text with one constraint "
-        "violated; style moved: how far the choice between two texts that differ in style alone has moved, up or down. Own pairs: TRL's "
-        "accuracy and margin of rewards on the pairs that are trained on.",
+        title=f"One row a training. {explained}. {own}" if scored else f"One row a training. {own}",
         columns=(
-            "pairs",
-            "learning rate",
-            "steps",
-            "pass, %",
-            "gained, nats",
-            "style moved, nats",
+            *("pairs", "learning rate", "steps", "pass, %"),
+            *scored,
             *traits,
-            "own pairs: accuracy",
-            "own pairs: margin",
+            *("own pairs: accuracy", "own pairs: margin"),
         ),
-        rows=tuple(row(cell) for cell in found.cells),
+        rows=tuple(row(cell) for cell in results.cells),
     )
 
 
@@ -146,17 +157,17 @@ def _mean(values: Sequence[float | None]) -> Number | None:
     )
 
 
-def plots(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
+def plots(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
     def panels(of: Of, scale: float) -> tuple[Panel, ...]:
         return tuple(
             Panel(
-                x=f"steps ({found.words(part)})",
-                series=tuple(_lines(found, sizes, part, of, scale)),
+                x=f"steps ({results.words(part)})",
+                series=tuple(_lines(results, sizes, part, of, scale)),
             )
             for part in sizes.parts
         )
 
-    n = found.mean(START, passed).n
+    n = results.mean(START, passed).n
     yield Plot(
         name="figure1",
         title=f"Answers that meet their prompt, n = {n}",
@@ -177,34 +188,34 @@ def plots(found: Found, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
         title=f"Learning by the similarity of the sides, {sizes.steps[-1]} steps",
         y="gained, nats",
         panels=(
-            Panel(x="mean edit similarity", series=tuple(_by_similarity(found, sizes, growth))),
+            Panel(x="mean edit similarity", series=tuple(_by_similarity(results, sizes, growth))),
         ),
     )
 
 
-def _lines(found: Found, sizes: Sizes, part: float, of: Of, scale: float) -> Iterator[Series]:
-    for arm in found.facts:
+def _lines(results: Results, sizes: Sizes, part: float, of: Of, scale: float) -> Iterator[Series]:
+    for arm in results.facts:
         cells = [cell for cell in sizes.cells([arm]) if cell.part == part]
         if cells:
-            points = [(float(cell.steps), found.mean(cell, of)) for cell in (START, *cells)]
+            points = [(float(cell.steps), results.mean(cell, of)) for cell in (START, *cells)]
             yield line(arm, points, scale=scale)
 
 
-def _by_similarity(found: Found, sizes: Sizes, of: Of) -> Iterator[Series]:
+def _by_similarity(results: Results, sizes: Sizes, of: Of) -> Iterator[Series]:
     """A line a learning rate, through the kinds of pairs from the least to the most alike."""
     alike = {
         arm: sum(each.similarity for each in facts) / len(facts)
-        for arm, facts in found.facts.items()
+        for arm, facts in results.facts.items()
     }
     by_similarity = sorted(alike.items(), key=lambda item: item[1])
     for part in sizes.parts:
         points = [
-            (similarity, found.mean(cell, of))
+            (similarity, results.mean(cell, of))
             for arm, similarity in by_similarity
             for cell in [Cell(arm, part, sizes.steps[-1])]
-            if cell in found.cells
+            if cell in results.cells
         ]
-        yield line(found.words(part), points, scale=1)
+        yield line(results.words(part), points, scale=1)
 
 
 def notes(plan: Plan) -> Iterator[str]:
