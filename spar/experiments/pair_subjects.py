@@ -103,7 +103,7 @@ def lacks_prompts(plan: Plan) -> str:
         return ""
     return (
         f"it needs prompts that programs can check, {TRAIN_FILE} and {TEST_FILE} in {folder}: "
-        f"spar evolve --checkable SEEDS --n 3000 --holdout 300 --out {folder}"
+        f"spar evolve --checkable SEEDS --n 600 --holdout 200 --out {folder}"
     )
 
 

@@ -116,12 +116,19 @@ def _time(calls: float, plan: Plan) -> str:
 
 
 def write_index(plan: Plan, out: Path) -> None:
-    """Write `README.md`: the experiments with a line and a number each, then the other pages and indexes below the folder."""
-    rows = []
+    """Write `README.md`: the experiments with a line and a number each, then the other pages and indexes below the folder.
+
+    A page that an earlier report has written, with other sizes or runs than this plan's, stays with its line as it is.
+    """
+    rows, earlier = [], _index_lines(out / INDEX)
     for experiment in EXPERIMENTS.values():
         page = out / f"{experiment.name}.md"
-        if page.is_file() and (result := _stored(experiment, plan)) is not None:
+        if not page.is_file():
+            continue
+        if (result := _stored(experiment, plan)) is not None:
             rows.append(_index_row(experiment, result))
+        elif line := next((each for each in earlier if f"]({page.name})" in each), None):
+            rows.append(line)
     lines = ["# Reports"]
     if rows:
         lines += [
@@ -150,6 +157,12 @@ def _links(title: str, paths: Sequence[Path], out: Path) -> Iterator[str]:
         relative = path.relative_to(out)
         name = _title(path) if relative.parent == Path() else relative.parent.name
         yield f"- [{name}]({relative.as_posix()})"
+
+
+def _index_lines(index: Path) -> list[str]:
+    """The lines of an index's table, [] where there is none."""
+    text = index.read_text(encoding="utf-8") if index.is_file() else ""
+    return [line for line in text.splitlines() if line.startswith("| ")]
 
 
 def _index_row(experiment: Experiment, result: ExperimentResult) -> str:

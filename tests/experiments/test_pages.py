@@ -135,6 +135,23 @@ async def test_the_index_has_a_line_and_a_number_each_and_the_other_pages(
     assert "- [quick](quick/README.md)" in index
 
 
+async def test_the_index_keeps_the_lines_of_pages_of_other_plans(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page with its own sizes stays listed when another one is written; without its page a line goes."""
+    two = {name: replace(TOY, name=name, title=f"The {name}") for name in ("first", "second")}
+    monkeypatch.setattr(runner, "EXPERIMENTS", two)
+    out = tmp_path / "pages"
+    await report(["first"], replace(plan, share=0.2), out)
+    await report(["second"], replace(plan, seeds=2, runs=tmp_path / "other"), out)
+    index = (out / "README.md").read_text()
+    assert "[The first](first.md) | the embedded model, 3 seeds, 20% of the prompts |" in index
+    assert "[The second](second.md) | the embedded model, 2 seeds |" in index
+    (out / "first.md").unlink()
+    await report(["second"], replace(plan, seeds=2, runs=tmp_path / "other"), out)
+    assert "first" not in (out / "README.md").read_text()
+
+
 async def test_what_is_measured_is_not_measured_again(plan: Plan, tmp_path: Path) -> None:
     """Unless something that decides the numbers has changed; the page is the same."""
     first = await report(["toy"], plan, tmp_path / "a")

@@ -173,7 +173,7 @@ def test_a_model_of_ones_own_needs_checkable_prompts(tmp_path: Path) -> None:
     """The reason names the command that makes them; with them it is measured, without texts of a program."""
     plan = replace(PLAN, model="some/model", data=str(tmp_path))
     folder = tmp_path / "figure1"
-    assert f"--holdout 300 --out {folder}" in lacks_prompts(plan)
+    assert f"--holdout 200 --out {folder}" in lacks_prompts(plan)
     folder.mkdir()
     row = {"prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     for name in (TRAIN_FILE, TEST_FILE):
