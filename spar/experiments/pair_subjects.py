@@ -48,8 +48,7 @@ RIGHT, WRONG, PLAIN, ADORNED = "right", "wrong", "plain", "adorned"
 """Texts of a test prompt: one that meets it and the same with one constraint violated; two that meet it, in two styles."""
 _BATCH = 16
 """Pairs of an optimizer step, at most."""
-EXAMPLES, QUICK_EXAMPLES = 1920, 384
-"""Texts from which the embedded model learns to write long ones."""
+_EXAMPLES, _QUICK_EXAMPLES = 1920, 384
 _SFT: Mapping[str, Any] = {
     "learning_rate": 5e-4,
     "epochs": 1,
@@ -96,6 +95,13 @@ def subject_of(plan: Plan) -> Subject:
     return EMBEDDED if plan.embedded else _real(plan)
 
 
+def start_examples(plan: Plan) -> int:
+    """Texts from which the embedded model learns to write long ones; 0 for a model that starts as it is."""
+    if not plan.embedded:
+        return 0
+    return _QUICK_EXAMPLES if plan.quick else _EXAMPLES
+
+
 def lacks_prompts(plan: Plan) -> str:
     """Why a model of one's own cannot be measured yet; "" if it can, and for the embedded model."""
     folder = _folder(plan)
@@ -109,9 +115,10 @@ def lacks_prompts(plan: Plan) -> str:
 
 async def _writer(plan: Plan) -> str:
     """The embedded model after it has learnt to write long texts; the same for all seeds."""
-    number = QUICK_EXAMPLES if plan.quick else EXAMPLES
     settings = {**_SFT, "model": str(CHECKPOINT), "seed": 0}
-    return await trained(plan.folder("figure1") / "start", "sft", _examples(number), settings)
+    return await trained(
+        plan.folder("figure1") / "start", "sft", _examples(start_examples(plan)), settings
+    )
 
 
 def _examples(number: int) -> Iterator[dict[str, Any]]:

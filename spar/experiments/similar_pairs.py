@@ -26,10 +26,9 @@ from spar.experiments.pair_arms import (
     open_arms,
 )
 from spar.experiments.pair_subjects import (
-    EXAMPLES,
-    QUICK_EXAMPLES,
     dpo_settings,
     lacks_prompts,
+    start_examples,
     subject_of,
 )
 from spar.experiments.similar_pairs_page import (
@@ -176,9 +175,9 @@ def _cost(plan: Plan) -> Cost:
     training = sum(_CALLS_OF_START + 16 * _CALLS_OF_PAIR * cell.steps for cell in cells)
     drafts = 0 if plan.embedded else sizes.samples * sizes.prompts
     answers = 4 * (drafts + 2 * sizes.limit * (len(cells) + 1))
-    start = (QUICK_EXAMPLES if plan.quick else EXAMPLES) * _CALLS_OF_PAIR / 2
+    start = start_examples(plan) * _CALLS_OF_PAIR / 2
     return Cost(
-        plan.seeds * (training + answers) + (start if plan.embedded else 0),
+        plan.seeds * (training + answers) + start,
         f"{sizes.prompts} prompts, {sizes.samples} drafts each, {len(kinds)} kinds of pairs, {len(sizes.parts)} learning "
         f"rate{'s' if len(sizes.parts) > 1 else ''}, {' and '.join(map(str, sizes.steps))} steps, "
         f"{sizes.limit} test prompts",
@@ -188,7 +187,8 @@ def _cost(plan: Plan) -> Cost:
 def _sizes(plan: Plan) -> dict[str, Any]:
     sizes = Sizes.of(plan)
     return {
-        "rates": list(sizes.parts),
+        "start_examples": start_examples(plan),
+        "parts_of_learning_rate": list(sizes.parts),
         "steps": list(sizes.steps),
         "training_prompts": sizes.prompts,
         "samples": sizes.samples,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan, as_number, line
 from spar.experiments.pair_arms import START, Cell, Measures, PairFacts, Sizes
-from spar.experiments.pair_subjects import EXAMPLES, QUICK_EXAMPLES, dpo_settings, subject_of
+from spar.experiments.pair_subjects import dpo_settings, start_examples, subject_of
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell as TableCell
 from spar.record.experiments import Number, Panel, Plot, Series, Table
@@ -227,7 +227,7 @@ def notes(plan: Plan) -> Iterator[str]:
     if plan.embedded:
         yield (
             "The embedded model ends after one or two sentences whatever number is asked for. So it first learns to write long texts, by SFT on "
-            f"{QUICK_EXAMPLES if plan.quick else EXAMPLES} drafts of a program, which have 10 to 20 sentences, violate each constraint but the "
+            f"{start_examples(plan)} drafts of a program, which have 10 to 20 sentences, violate each constraint but the "
             "length with a chance of 15 %, and have a style of their own: how often a noun has an adjective, and how often a sentence opens with a "
             'word such as "today", each 10, 50 or 90 %. All seeds start from that one model. The pairs are made of other drafts of that program, since '
             "the model's own often do not end in time; the refiner is a program too, so refined pairs are as clean as they can be."
