@@ -49,7 +49,11 @@ def conversation(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...
     """
     form = next((name for name in FORMS if name in row), None)
     if form is None:
-        reject(where, f"a row with {shown(list(row))}", "a row with 'prompt' or 'messages'")
+        reject(
+            where,
+            f"a row with {shown(list(row))}",
+            f"a row with 'prompt' or 'messages'{_rename(row)}",
+        )
     if form == "prompt" and "messages" in row:
         reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     rest = {name: value for name, value in row.items() if name != form}
@@ -66,6 +70,16 @@ def conversation(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...
     if form == "conversations":
         messages = (*_system(rest, where), *messages)
     return messages, rest
+
+
+def _rename(row: Mapping[str, Any]) -> str:
+    """What to do with a row that has the conversation, if any, under another name."""
+    same = next(
+        (name for name in row if isinstance(name, str) and name.strip().lower() in FORMS), None
+    )
+    if same is not None:
+        return f"; rename {shown(same)} to {same.strip().lower()!r}"
+    return "; rename the field that holds the prompt to 'prompt'"
 
 
 def _listed(value: Any, name: str, where: str) -> list[Any]:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+LOADED_MODULES: set[str] = set()
+"""Modules outside spar that a name led to: an exception from their code is the plug-in author's."""
+
 
 class PluginTable(MutableMapping[str, Any], Generic[S]):
     """The plug-ins of one kind, by name. A value is "module:attribute", or the object itself.
@@ -191,12 +194,17 @@ def load(path: str, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
     if not attribute.split(".")[0].isidentifier():
         raise UsageError(f"{kind} {path!r} is defined inside a function; define it in a module")
+    if not module_name.startswith("spar."):
+        LOADED_MODULES.add(module_name)
     try:
         module = sys.modules.get(module_name) or import_module(module_name)
     except ModuleNotFoundError as error:
         if not module_name.startswith(f"{error.name}"):
             raise  # the module is there, and lacks a package of its own
         raise UsageError(f"{kind} {path!r}: there is no module {module_name!r}") from error
+    except SyntaxError as error:
+        where = f"{error.filename}, line {error.lineno}"
+        raise UsageError(f"{kind} {path!r}: {where}: {error.msg}") from error
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):

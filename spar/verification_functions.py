@@ -91,8 +91,8 @@ def require_permission(what: str) -> None:
     """
     if os.environ.get(PERMISSION) != "1":
         raise UsageError(
-            f"{what} runs functions that a model wrote, on this machine; allow it with --allow-code-execution, or {PERMISSION}=1 in the "
-            "environment (a child process with limits runs them, but for a model that you do not trust use a container as well)"
+            f"{what} runs functions that a model wrote, on this machine; allow it with {PERMISSION}=1 in the environment, "
+            "or --allow-code-execution of spar eval, sweep and train (a child process with limits runs them, but for a model that you do not trust use a container as well)"
         )
 
 

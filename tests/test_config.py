@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spar.config import RECIPES, DecodeConfig, load_decode
+from spar.config.loading import section
 from spar.errors import UsageError
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, REFINERS, STRATEGIES, PluginTable
 
@@ -85,7 +86,7 @@ def test_wrong_values_are_named(overrides: dict[str, object], message: str) -> N
             "unknown setting 'draft.top_kk'; did you mean 'draft.top_k'?",
         ),
         ("decode: [", "not YAML"),
-        ("train: {}", "lacks a section 'decode'"),
+        ("train: {}", "lacks a section 'decode' with settings; shipped recipes with one: .*nano"),
         ("decode:\n  bugdet: 3\n", "did you mean 'budget'"),
     ],
 )
@@ -99,8 +100,11 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
 
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     """The error for an unknown recipe has the names of the shipped ones."""
-    with pytest.raises(UsageError, match=r"nano, paper"):
+    with pytest.raises(UsageError, match=r"did you mean 'nano'\?.*nano, paper"):
         load_decode("nanno", {})
+    with pytest.raises(UsageError, match=r"shipped with a section 'train'.*nano, self") as caught:
+        section("papr", "train")
+    assert "paper" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

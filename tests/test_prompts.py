@@ -276,7 +276,11 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         ("[" * 100_000, "not JSON"),
         ('{"prompt": "x", "a": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100"),
         ('["prompt"]', '["prompt"]; accepted: one JSON object per line'),
-        ('{"text": "x"}', "\"text\"]; accepted: a row with 'prompt' or 'messages'"),
+        (
+            '{"text": "x"}',
+            "\"text\"]; accepted: a row with 'prompt' or 'messages'; rename the field",
+        ),
+        ('{"id": 1, "Prompt ": "x"}', "; rename \"Prompt \" to 'prompt'"),
         ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),
         ('{"prompt": 3}', "'prompt' is 3; accepted: a string"),
         ('{"prompt": null}', "'prompt' is null; accepted: a string"),

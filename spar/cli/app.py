@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from spar import __version__
+from spar.cli.plugin_errors import describe_plugin_error
 from spar.errors import SparError
 from spar.plugins import load
 from spar.sanitize import printable
@@ -122,6 +123,7 @@ def main() -> None:
         _discard_output()
         sys.exit(1)
     except OSError as error:
+        _fail_in_plugin(error)
         if error.filename is not None:
             name = str(error.filename)
             name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
@@ -130,6 +132,9 @@ def main() -> None:
             raise
         _discard_output()
         _fail(f"cannot write to standard output: {error.strerror}", 1)
+    except Exception as error:
+        _fail_in_plugin(error)
+        raise
 
 
 _USAGE_ERROR: Any = next(
@@ -158,6 +163,12 @@ def _open_closed_streams() -> None:
 def _discard_output() -> None:
     """Let what is still to be written go nowhere, so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail_in_plugin(error: Exception) -> None:
+    message = describe_plugin_error(error)
+    if message is not None:
+        _fail(message, 1)
 
 
 def _fail(message: str, code: int) -> None:

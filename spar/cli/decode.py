@@ -27,6 +27,7 @@ from spar.cli.flags import (
 from spar.cli.interrupts import interruptible
 from spar.cli.show import report
 from spar.config import DecodeConfig, default_recipe, load_decode
+from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text
@@ -66,6 +67,11 @@ def decode(
     overrides: dict[str, Any],
 ) -> None:
     """Search an answer to every prompt and store every tree. The same command resumes."""
+    if prompts and prompt is not None:
+        raise UsageError(
+            f"{prompts} and --prompt: a run has the prompts of a file or the one of --prompt; "
+            "leave out one of them"
+        )
     config = load_decode(recipe or default_recipe(overrides), {**overrides, "prompts": prompts})
     listener = open_progress(display)
     if prompt is None:

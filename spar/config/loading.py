@@ -129,7 +129,7 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
     UsageError
         There is no such recipe, it is not YAML, or it lacks a required section.
     """
-    path = _recipe_path(recipe)
+    path = _recipe_path(recipe, name)
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -147,18 +147,32 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
     if settings is None and optional:
         return {}
     if not isinstance(settings, dict):
-        raise UsageError(f"recipe {path}: lacks a section {name!r} with settings")
+        raise UsageError(
+            f"recipe {path}: lacks a section {name!r} with settings; shipped recipes with one: "
+            f"{', '.join(_shipped(name))}"
+        )
     return settings
 
 
-def _recipe_path(recipe: str) -> Path:
+def _recipe_path(recipe: str, name: str) -> Path:
     for path in (Path(recipe), RECIPES / f"{recipe}.yaml"):
         with suppress(OSError):  # a name that no file can have
             if path.is_file():
                 return path
-    shipped = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    shipped = _shipped(name)
+    close = difflib.get_close_matches(recipe, shipped, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
     recipe = recipe if len(recipe) <= _SHOWN else f"{recipe[:_SHOWN]}..."
-    raise UsageError(f"recipe {recipe!r}: no such file, nor a shipped recipe ({shipped})")
+    raise UsageError(
+        f"recipe {recipe!r}: no such file, nor a shipped recipe{hint} (shipped with a section "
+        f"{name!r}: {', '.join(shipped)})"
+    )
+
+
+def _shipped(name: str) -> list[str]:
+    """The shipped recipes that have a section."""
+    recipes = sorted(RECIPES.glob("*.yaml"))
+    return [path.stem for path in recipes if name in load_yaml(path.read_text(encoding="utf-8"))]
 
 
 def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -> str:

@@ -22,8 +22,12 @@ class Summary:
     """Why their searches ended."""
     nodes: int = 0
     """Responses."""
+    judged: int = 0
+    """Responses with a judgement."""
     faults: int = 0
     """Attempts that gave no node."""
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Stage and reason of the faults, without the details behind a colon."""
     unanswered: int = 0
     """Trees without any response."""
     roles: dict[Role, Usage] = field(default_factory=lambda: dict.fromkeys(ROLES, Usage()))
@@ -57,7 +61,9 @@ class Summary:
         self.trees += 1
         self.stops[tree.stop] += 1
         self.nodes += len(tree.nodes)
+        self.judged += sum(node.judgement is not None for node in tree.nodes)
         self.faults += len(tree.faults)
+        self.reasons.update((f.stage, f.reason.partition(": ")[0]) for f in tree.faults)
         self.unanswered += tree.selected is None
         self.cancelled += tree.cancelled
         self.responses += responses_spent(tree)

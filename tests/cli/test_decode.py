@@ -71,6 +71,21 @@ def test_a_run_prints_its_table_and_names_its_directory(tmp_path: Path) -> None:
     assert len(comparable(tmp_path / "r")) == 12
 
 
+def test_a_table_says_where_nothing_was_judged_and_why_attempts_failed(tmp_path: Path) -> None:
+    """Greedy answers are not judged, which is not that none passes; faults have their most frequent reason."""
+    greedy = decode("--limit", "2", "--strategy", "greedy", "--out", tmp_path / "g", check=0)
+    assert "no response was judged" in greedy.stdout
+    constraints = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    fixed = {"prompt": "No commas.", **constraints}
+    file = rows(tmp_path / "p.jsonl", fixed, {"prompt": "Write."})
+    flags = ("--judge", "hybrid", "--refiner", "rewrite", "--strategy", "iterative")
+    run = decode(file, *flags, "--budget", "3", "--out", tmp_path / "r", check=0)
+    faults = [fault for tree in read_trees(tmp_path / "r") for fault in tree.faults]
+    assert faults
+    line = next(line for line in run.stdout.splitlines() if "faults" in line)
+    assert f"{len(faults)}, {faults[0].stage}" in line
+
+
 def test_json_prints_one_object(tmp_path: Path) -> None:
     """With --json standard output is only the summary; progress is on standard error."""
     run = spar(
@@ -243,6 +258,7 @@ def test_invalid_prompt_files_are_one_line(tmp_path: Path, content: str, message
         (["--templates", "nowhere"], "nowhere"),
         (["--recipe", "nowhere"], "nowhere"),
         (["--prompt", ""], "blank"),
+        (["p.jsonl", "--prompt", "x"], "p.jsonl and --prompt"),
         (["--vote-rule", "most"], "'full', 'majority', 'race' or 'posterior'"),
         (["--engine-arg", "seed"], "expected NAME=VALUE"),
         (["--engine", "hf", "--engine-arg", "seed=1"], "needs --engine vllm"),

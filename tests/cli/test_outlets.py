@@ -6,6 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,10 @@ OUTLETS: dict[str, Callable[[str], object]] = {
     "error": _failed,
     "summary": lambda text: print_summary(
         DecodeConfig(strategy=text),
-        Summary(engines={text: {"busy_seconds": 1, "request_seconds": 1}}),
+        Summary(
+            engines={text: {"busy_seconds": 1, "request_seconds": 1}},
+            reasons=Counter({("judge", text): 1}),
+        ),
     ),
     "run": lambda text: print_run(Path(text.replace("\0", ""))),
     "answer": lambda text: print_answer(_tree(text)),

@@ -36,11 +36,12 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
             hits = getattr(summary, name)
             shown = f"{hits} of {summary.verified} ({share:.1f} % +- {error:.1f})"
             table.add_row(f"pass {label} the search, by ground truth", shown)
-    table.add_row("pass by the judge", f"{summary.stops['solved']}")
+    solved = summary.stops["solved"]
+    table.add_row("pass by the judge", f"{solved}" if summary.judged else "no response was judged")
     if summary.total_budget is not None:
         table.add_row("responses spent", f"{summary.responses:,} of {summary.total_budget:,}")
     table.add_row("nodes", f"{summary.nodes:,}")
-    table.add_row("faults", f"{summary.faults:,}")
+    table.add_row("faults", as_text(_faults(summary)))
     if summary.unanswered:
         table.add_row("prompts without an answer (see log.txt)", f"{summary.unanswered:,}")
     usage = summary.usage
@@ -57,6 +58,15 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
         table.add_row(as_text(f"engine busy ({name})"), _busy(summary, name, facts))
     table.add_row("seconds", f"{summary.seconds:.1f}")
     open_console().print(table)
+
+
+def _faults(summary: Summary) -> str:
+    """How many attempts failed, and why most of them did."""
+    if not summary.reasons:
+        return f"{summary.faults:,}"
+    ((stage, reason), times), *others = summary.reasons.most_common()
+    most = f" ({times:,} of them)" if others else ""
+    return f"{summary.faults:,}, {stage}{most}: {reason}"
 
 
 def _tokens(usage: Usage) -> str:

@@ -1,0 +1,45 @@
+"""An exception that a plug-in's own code raised, as one line.
+
+    the plug-in mine:is_json raised KeyError: 'title' (/home/me/mine.py, line 11); correct it and run the same command again
+
+A Python caller gets the exception itself. On the command line the traceback would be thirty frames of spar above
+the one line that matters to the plug-in's author. An exception from spar's own code has no plug-in's frame below
+the last one of spar: that is a fault of spar, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import spar
+from spar.plugins import LOADED_MODULES
+from spar.rows.row import one_line
+
+_PACKAGE = Path(spar.__file__).parent
+
+
+def describe_plugin_error(error: Exception) -> str | None:
+    """What to print of an exception that left a plug-in; None for any other exception."""
+    packages = {_package(module) for module in LOADED_MODULES}
+    last: tuple[str, str, int] | None = None  # below the last frame of spar
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
+        if _PACKAGE in Path(path).parents:
+            last = None
+        elif _package(module) in packages:
+            name = frame.f_code.co_qualname
+            last = module if name == "<module>" else f"{module}:{name}", path, line
+    if last is None:
+        return None
+    name, path, line = last
+    kind, text = type(error).__name__, one_line(error)
+    what = kind if text == kind else f"{kind}: {text}"
+    return (
+        f"the plug-in {name} raised {what} ({path}, line {line}); correct it and run the same "
+        "command again"
+    )
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
