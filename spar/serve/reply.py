@@ -14,6 +14,7 @@ from typing import Any
 from spar.sanitize import replace_surrogates
 from spar.serve.errors import server_error
 from spar.serve.request import Shape
+from spar.serve.schema import AnswerFormat
 from spar.serve.searching import Answer, Job
 from spar.serve.shaping import growing_text
 from spar.types import Judgement, Node, SearchTree, Usage
@@ -35,7 +36,7 @@ def completion(job: Job, answers: Sequence[Answer], created: int) -> dict[str, A
                 "index": index,
                 "message": {"role": "assistant", "content": text_of(answer), "refusal": None},
                 "logprobs": None,
-                "finish_reason": finish_reason(answer.tree),
+                "finish_reason": finish_reason(answer),
             }
             for index, answer in enumerate(answers)
         ],
@@ -72,7 +73,7 @@ class Chunks:
 
     def end(self, index: int, answer: Answer) -> dict[str, Any]:
         """Why the answer ends."""
-        return self._delta(index, {}, finish_reason(answer.tree))
+        return self._delta(index, {}, finish_reason(answer))
 
     def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The last piece: no choice, the usage, and the side field."""
@@ -143,12 +144,9 @@ def text_of(answer: Answer) -> str:
     return replace_surrogates(answer.tree.answer or "")
 
 
-def finish_reason(tree: SearchTree) -> str:
+def finish_reason(answer: Answer) -> str:
     """`length` where the answer was cut at its limit of tokens, else `stop`."""
-    if tree.selected is None:
-        return "stop"
-    node = tree.nodes[tree.selected]
-    return "length" if (node.usage - node.judge_usage).cut_calls and node.parent is None else "stop"
+    return "length" if answer.is_cut else "stop"
 
 
 def usage(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -187,6 +185,7 @@ def side_field(job: Job, answers: Sequence[Answer]) -> dict[str, Any]:
                 "score": max(0.0, node.score) if node and node.judgement else None,
                 "seed": answer.tree.prompt.meta["request"]["seed"],
                 "seconds": round(answer.tree.seconds, 3),
+                **_format_fields(job.request.shape.format, answer),
             }
             for answer in answers
             for node in [_selected(answer.tree)]
@@ -225,6 +224,14 @@ def _verdict(judgement: Judgement) -> Iterator[str]:
         ]
         if missed:
             yield f"not met: {', '.join(missed)}"
+
+
+def _format_fields(asked: AnswerFormat | None, answer: Answer) -> dict[str, Any]:
+    """Whether the answer meets the `response_format` that was asked for, and what is wrong with it if not."""
+    if asked is None:
+        return {}
+    finding = asked.finding(text_of(answer))
+    return {"format_met": finding.met, "format_error": replace_surrogates(finding.found) or None}
 
 
 def _selected(tree: SearchTree) -> Node | None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
@@ -22,6 +22,7 @@ from spar.listener import Listener
 from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
 from spar.serve.errors import ApiError, invalid, server_error
+from spar.serve.lengths import AnswerLimit, actor_tokenizer
 from spar.serve.offers import Offer, answers_once, open_offers
 from spar.serve.recording import Recorder, RunDirectory
 from spar.serve.request import SOURCE, ChatRequest, SearchFields
@@ -48,6 +49,8 @@ class Answer:
     """Its prompt has the id under which it is stored."""
     address: str
     """`RUN/ID`, "" where it is not stored."""
+    is_cut: bool = False
+    """Whether it ends at the limit of tokens."""
 
 
 @dataclass(slots=True)
@@ -108,6 +111,7 @@ class SearchService:
             )
         self._prepared: OrderedDict[Offer, PreparedSearch] = OrderedDict()
         self._preparing = asyncio.Lock()
+        self._tokenizer: Any | None = None
         self.admission = Admission(self._room, self.serve.max_queue)
 
     @classmethod
@@ -129,6 +133,7 @@ class SearchService:
             service.close()
             raise
         service._start_notes.is_over = True
+        service._tokenizer = actor_tokenizer(service.resolved)
         return service
 
     @property
@@ -226,7 +231,8 @@ class SearchService:
 
     async def _answer(self, job: Job, index: int, listener: Listener) -> Answer:
         shape, prepared = job.request.shape, job.prepared
-        roles, refusals = shaped_roles(prepared.roles, shape, first=index == 0)
+        limit = AnswerLimit(shape.max_tokens, self._tokenizer)
+        roles, refusals = shaped_roles(prepared.roles, shape, limit, first=index == 0)
         seed = None if job.seed is None else job.seed + index
         budget, seconds = prepared.settings.budget, job.request.search.max_seconds
         if seconds is not None:
@@ -254,7 +260,7 @@ class SearchService:
         if tree.selected is None and not _is_silent(tree):
             raise _no_answer(tree, refusals)
         address = job.directory.address(job.tree_id(index)) if stored and job.directory else ""
-        return Answer(tree, address)
+        return Answer(tree, address, is_cut=tree.answer in limit.cut)
 
     def _room(self) -> int:
         """Trees in flight that keep the engines busy, by whatever was prepared last."""

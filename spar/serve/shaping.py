@@ -1,12 +1,13 @@
 """What a request asks of its answer, put around the roles of a search: sampling, stop strings, a format.
 
 Drafts are sampled as the request says. A refinement is the refiner's reply in spar's own format, so that it is cut at the
-stop strings once it is parsed. Temperature 0 makes the first draft greedy and leaves the others as the settings have
+stop strings and at the limit of tokens once it is parsed. Temperature 0 makes the first draft greedy and leaves the others as the settings have
 them: a search has no use for equal drafts, and with a seed it repeats itself anyway.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +21,12 @@ from spar.infer.roles import (
     AttemptFailed,
     Generation,
     Judge,
+    Refiner,
     RefinerProtocol,
     Roles,
     Seeds,
 )
+from spar.serve.lengths import AnswerLimit, ReplyWatch
 from spar.serve.request import Shape
 from spar.serve.schema import AnswerFormat, extract_json
 from spar.templates.parse import Refinement, refinement_text
@@ -38,11 +41,15 @@ class Refusals:
     """Whether the prompt did not fit."""
 
 
-def shaped_roles(roles: Roles, shape: Shape, *, first: bool) -> tuple[Roles, Refusals]:
+def shaped_roles(
+    roles: Roles, shape: Shape, limit: AnswerLimit, *, first: bool
+) -> tuple[Roles, Refusals]:
     """Roles that heed a request.
 
     Parameters
     ----------
+    limit:
+        Of the answers of this search.
     first:
         Whether this is the request's first answer; further ones begin with a sampled draft, so that they differ.
     """
@@ -58,9 +65,9 @@ def shaped_roles(roles: Roles, shape: Shape, *, first: bool) -> tuple[Roles, Ref
     judge, refiner = roles.judge, roles.refiner
     if shape.format is not None:
         judge = FormatJudge(judge, shape.format)
-    if shape.format is not None or shape.stop:
-        refiner = ShapedRefiner(refiner, shape)
-    return Roles(ShapedActor(actor, shape, refusals), judge, refiner), refusals
+    if shape.format is not None or shape.stop or shape.max_tokens is not None:
+        refiner = ShapedRefiner(refiner, shape, limit)
+    return Roles(ShapedActor(actor, shape, limit, refusals), judge, refiner), refusals
 
 
 def draft_sampling(sampling: Sampling, shape: Shape) -> Sampling:
@@ -95,6 +102,7 @@ class ShapedActor:
 
     actor: ActorProtocol
     shape: Shape
+    limit: AnswerLimit
     refusals: Refusals = field(default_factory=Refusals)
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
@@ -104,30 +112,48 @@ class ShapedActor:
         except AttemptFailed as error:
             self.refusals.too_long |= isinstance(error.__cause__, PromptTooLong)
             raise
-        return replace(generation, response=shaped_text(generation.response, self.shape))
+        response = shaped_text(generation.response, self.shape)
+        if not isinstance(self.actor, Actor):  # one of the caller's own, which may know no limit
+            return replace(generation, response=self.limit.apply(response))
+        self.limit.count(generation.response, generation.usage.completion_tokens)
+        if generation.usage.cut_calls:
+            self.limit.cut.add(response)
+        return replace(generation, response=response)
 
 
 class ShapedRefiner:
     """A refiner whose refinements are shaped."""
 
-    def __init__(self, refiner: RefinerProtocol, shape: Shape) -> None:
-        self._refiner, self._shape = refiner, shape
+    def __init__(self, refiner: RefinerProtocol, shape: Shape, limit: AnswerLimit) -> None:
+        self._refiner, self._shape, self._limit = refiner, shape, limit
         self.reads_critique_only = getattr(refiner, "reads_critique_only", False)
         if hasattr(refiner, "merge"):
             self.merge = self._merge
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation:
         """A refinement of a judged node."""
-        return self._shaped(await self._refiner.refine(prompt, parent, seeds))
+        return await self._shaped(lambda refiner: refiner.refine(prompt, parent, seeds))
 
     async def _merge(self, prompt: Prompt, parents: tuple[Node, Node], seeds: Seeds) -> Generation:
-        merging: Any = self._refiner
-        return self._shaped(await merging.merge(prompt, parents, seeds))
+        return await self._shaped(lambda refiner: refiner.merge(prompt, parents, seeds))
 
-    def _shaped(self, generation: Generation) -> Generation:
-        response = shaped_text(generation.response, self._shape)
-        if response == generation.response or not response.strip():
+    async def _shaped(self, write: Callable[[Any], Awaitable[Generation]]) -> Generation:
+        refiner, watch = self._refiner, None
+        if isinstance(refiner, Refiner):
+            watch = ReplyWatch(refiner.engine)
+            refiner = replace(refiner, engine=watch)
+        generation = await write(refiner)
+        num_tokens = None
+        if watch is not None and watch.last is not None:
+            num_tokens = watch.last.completion_tokens
+            self._limit.count(watch.last.text, num_tokens)
+        response = self._limit.apply(shaped_text(generation.response, self._shape), num_tokens)
+        if response == generation.response:
             return generation
+        if not response.strip():
+            raise AttemptFailed(
+                "the refinement begins with a stop string", generation.response, generation.usage
+            )
         whole = generation.text
         if whole is None and generation.reflection is not None:
             whole = refinement_text(Refinement(generation.reflection, generation.response))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.plugins import STRATEGIES
+from spar.serve.lengths import AnswerLimit
 from spar.store import read_trees
 from tests.serve.harness import Served, asking, serving
 
@@ -142,6 +144,50 @@ def test_refinements_end_at_stop_strings() -> None:
         reply_body = served.post(asking(stop=["END"])).json()
         assert reply_body["choices"][0]["message"]["content"].strip() == "fine."
         assert reply_body["spar"]["choices"][0]["solved"]
+
+
+@pytest.mark.parametrize(
+    ("refined", "limit", "reason"), [(40, 10, "length"), (40, 60, "stop"), (40, None, "stop")]
+)
+def test_a_refinement_is_no_longer_than_the_limit(
+    refined: int, limit: int | None, reason: str
+) -> None:
+    """It is cut before it is judged, although the refiner's reply may be longer; the record has all of it."""
+    judged: list[str] = []
+
+    def reply(request: Request) -> str:
+        text = request.messages[-1].content
+        if "[[start]]" in text:
+            words = " ".join(f"word{number}" for number in range(refined))
+            return f"{'Too short. ' * 20}\nFinal Refined Output:\n[[start]]\n{words}\n[[end]]"
+        if "Final Judgement" in text:
+            judged.append(text)
+            return f"Final Judgement: {'Yes' if 'word0' in text else 'No'}"
+        return "bad"
+
+    with serving(FakeEngine(reply)) as served:
+        body = {**asking(), "max_tokens": limit}
+        choice = served.post(body).json()["choices"][0]
+    words = choice["message"]["content"].split()
+    assert choice["finish_reason"] == reason
+    assert 0 < len(words) <= (limit or refined)
+    assert (len(words) == refined) == (reason == "stop")
+    assert any(choice["message"]["content"] in text for text in judged)
+    assert any(f"word{refined - 1}" in text for text in judged) == (reason == "stop")
+
+
+def test_a_limit_is_counted_by_the_tokenizer() -> None:
+    """Exactly; a reply that is short enough as a whole is not cut."""
+
+    def tokenizer(text: str, **_: Any) -> dict[str, Any]:
+        return {"offset_mapping": [match.span() for match in re.finditer(r"\S+", text)]}
+
+    limit = AnswerLimit(3, tokenizer)
+    assert limit.apply("one two three") == "one two three"
+    assert not limit.cut
+    assert limit.apply("one two three four") == "one two three"
+    assert limit.cut == {"one two three"}
+    assert limit.apply("one two three four", reply_tokens=3) == "one two three four"
 
 
 def test_a_conversation_keeps_its_turns() -> None:

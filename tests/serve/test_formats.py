@@ -79,6 +79,27 @@ def test_json_in_a_fence_is_taken_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("draft", "error"),
+    [
+        ('{"city": "Rome", "people": 1}', None),
+        ('{"city": "Rome"}', "'people' is a required"),
+        ("Rome", "not JSON"),
+    ],
+)
+def test_a_greedy_answer_says_whether_it_meets_the_format(draft: str, error: str | None) -> None:
+    """In the side field, since nothing refines it; plain answers have no such fields."""
+    engine, _ = writer(draft, "unused")
+    with serving(engine) as served:
+        body = asking(model="greedy/tiny", response_format=schema_format(CITY))
+        (choice,) = served.post(body).json()["spar"]["choices"]
+        (plain,) = served.post(asking(model="greedy/tiny")).json()["spar"]["choices"]
+    assert choice["format_met"] == (error is None)
+    assert (error or "") in (choice["format_error"] or "")
+    assert (choice["format_error"] is None) == (error is None)
+    assert "format_met" not in plain
+
+
+@pytest.mark.parametrize(
     ("text", "inner"),
     [
         ("```\n[1]\n```", "[1]"),
