@@ -7,30 +7,37 @@ The screens for runs, trees and one tree are imported at once; compare, training
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.terminal_theme import TerminalTheme
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.theme import Theme
 
 from spar.errors import UsageError
 from spar.store import MANIFEST, TREES
 from spar.view.text import safe
+from tui.clipboard import edit_file, write_file
 from tui.colours import ReadableText, ansi_colours
 from tui.commands import KeyCommands
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
+from tui.keymap import Keymap, read_keymap, template
 from tui.run_view import RunView
 from tui.screens.base import BrowserScreen
 from tui.screens.help import HelpScreen
+from tui.screens.keys import APP_KEYS
 from tui.screens.lazy import open_screen
 from tui.screens.runs import RunsScreen
 from tui.screens.trees import TreesScreen
 from tui.session_state import Position, SessionState, load, save
 
 DARK, LIGHT = "textual-dark", "textual-light"
+SHOWN_PROBLEMS = 3
+"""Maximum mistakes in a key map that are named."""
 SHOWN = 400
 """Maximum characters of a notification."""
 
@@ -43,19 +50,15 @@ class SparApp(App[None]):
     COMMANDS = {KeyCommands}  # noqa: RUF012  # as Textual declares it
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Keys", key_display="?"),
-        Binding("q", "leave", "Leave the screen", show=False),
-        Binding("slash", "no_search", "Where the search is", show=False),
-        Binding("T", "toggle_theme", "Dark or light", show=False),
-        Binding("colon", "commands", "Commands", key_display=":", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = APP_KEYS
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.inputs = inputs
         self.session: SessionState = load(inputs.state_file)
         """The state that is restored in the next session."""
+        self.keymap = Keymap()
+        """The reader's own keys."""
         self._ansi_themes: dict[str, TerminalTheme] = {}
         """The colours of meaning by the name of the theme."""
         self._refresh_truecolor_filter(self.ansi_theme)
@@ -74,6 +77,7 @@ class SparApp(App[None]):
         """Open the run that was passed, or resume the last session."""
         if self.session.theme in self.available_themes:
             self.theme = str(self.session.theme)
+        self.read_keys()
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         last = Path(self.session.last) if self.session.last else None
         self.push_screen(RunsScreen(self.inputs, last))
@@ -103,6 +107,48 @@ class SparApp(App[None]):
             return
         self.remember(path, self.session.position_in(path))
         self.push_screen(TreesScreen(self.inputs, view, reopen=reopen))
+
+    def read_keys(self) -> None:
+        """Read the reader's own keys, and say what is wrong in their file."""
+        path = self.inputs.keymap_file
+        if path is None or not path.exists():
+            return
+        from tui.screens.actions import actions, as_textual
+
+        self.keymap = read_keymap(path, actions())
+        self.set_keymap(as_textual(self.keymap))
+        for problem in self.keymap.problems[:SHOWN_PROBLEMS]:
+            self.show_warning(problem)
+        if (more := len(self.keymap.problems) - SHOWN_PROBLEMS) > 0:
+            self.show_warning(f"{path.name} has {more} more mistakes")
+
+    def key_of(self, name: str, default: str) -> str:
+        """The key of an action as it is shown, `default` without a key map."""
+        keys = self.keymap.keys.get(name)
+        return self.get_key_display(Binding(keys[0], "")) if keys else default
+
+    def edit_keys(self) -> None:
+        """Open the key map in an editor, a new one with every action in it, and read it again."""
+        path = self.inputs.keymap_file
+        if path is None:
+            self.show_warning("this browser was started without a file for keys")
+            return
+        from tui.screens.actions import actions
+
+        try:
+            if not path.exists():
+                write_file(path, template(actions()))
+        except UsageError as error:
+            self.show_warning(str(error))
+            return
+        edit_file(self, path)
+        self.read_keys()
+        self.show_message(f"keys are read from {path}")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Textual's own commands, and the key map."""
+        yield SystemCommand("Edit the key map", "Your own keys, in $EDITOR", self.edit_keys)
+        yield from super().get_system_commands(screen)
 
     def leave_run(self) -> None:
         """Record that no run is open."""

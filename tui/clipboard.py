@@ -31,10 +31,16 @@ _NAME = 60
 
 def copy(app: App[None], text: str, name: str) -> None:
     """Copy a text to the terminal's clipboard, also over SSH, and show a notification."""
+    num_bytes = copy_quietly(app, text)
+    hint = "; some terminals do not accept that much" if num_bytes > MAX_SAFE_BYTES else ""
+    app.notify(f"{name} copied: {len(text):,} characters{hint}", markup=False)
+
+
+def copy_quietly(app: App[None], text: str) -> int:
+    """Copy a text and say nothing; returns its bytes."""
     clean = text.encode("utf-8", "replace")
     app.copy_to_clipboard(clean.decode("utf-8"))
-    hint = "; some terminals do not accept that much" if len(clean) > MAX_SAFE_BYTES else ""
-    app.notify(f"{name} copied: {len(text):,} characters{hint}", markup=False)
+    return len(clean)
 
 
 def open_pager(app: App[None], text: str, name: str) -> None:
@@ -42,9 +48,14 @@ def open_pager(app: App[None], text: str, name: str) -> None:
     _open(app, _command("PAGER", "less"), safe(text, tab="\t"), name)
 
 
+def edit_file(app: App[None], path: Path) -> None:
+    """Edit a file in `$VISUAL` or `$EDITOR`."""
+    _run(app, [*_editor(), str(path)])
+
+
 def open_editor(app: App[None], text: str, name: str) -> None:
     """Open a copy of a text in `$VISUAL` or `$EDITOR`; edits do not change the run."""
-    _open(app, _command("VISUAL", "") or _command("EDITOR", "vi"), text, name)
+    _open(app, _editor(), text, name)
 
 
 def file_name(number: int, prompt_id: str, suffix: str) -> str:
@@ -63,6 +74,10 @@ def write_file(path: Path, text: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _editor() -> list[str]:
+    return _command("VISUAL", "") or _command("EDITOR", "vi")
+
+
 def _command(variable: str, default: str, environment: Mapping[str, str] = os.environ) -> list[str]:
     try:
         return shlex.split(environment.get(variable, "")) or shlex.split(default)
@@ -75,11 +90,16 @@ def _open(app: App[None], command: list[str], text: str, name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="spar-") as folder:
         path = Path(folder) / f"{name}.txt"
         path.write_bytes(text.encode("utf-8", "replace"))
-        try:
-            with app.suspend():
-                subprocess.run([*command, str(path)], check=False)
-        except SuspendNotSupported:
-            app.notify("this terminal does not support running another program", severity="error")
-        except OSError as error:
-            why = f"cannot run {command[0]}: {error.strerror}"
-            app.notify(safe(why), severity="error", markup=False)
+        _run(app, [*command, str(path)])
+
+
+def _run(app: App[None], command: list[str]) -> None:
+    """Suspend the browser and run a program; shows a notification on errors."""
+    try:
+        with app.suspend():
+            subprocess.run(command, check=False)
+    except SuspendNotSupported:
+        app.notify("this terminal does not support running another program", severity="error")
+    except OSError as error:
+        why = f"cannot run {command[0]}: {error.strerror}"
+        app.notify(safe(why), severity="error", markup=False)

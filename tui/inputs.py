@@ -44,6 +44,8 @@ class Inputs:
     """The test of a comparison, as `spar eval compare` has it; None leaves it out."""
     state_file: Path | None = None
     """File with the state of the last session; None disables it."""
+    keymap_file: Path | None = None
+    """File with the reader's own keys; None for none."""
     resume: bool = False
     """Whether to resume the last session, as `spar tui` does without a path."""
 

@@ -70,6 +70,7 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
     """The inputs of the browser."""
     from spar.export.run import annotations_for
     from tui.inputs import Inputs
+    from tui.keymap import keymap_path
     from tui.session_state import default_path
 
     return Inputs(
@@ -79,6 +80,7 @@ def make_inputs(paths: tuple[Path, ...]) -> Inputs:
         stages_of=stages_of,
         standings=standings,
         state_file=default_path(),
+        keymap_file=keymap_path(),
         resume=not paths,
     )
 

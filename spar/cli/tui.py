@@ -5,7 +5,8 @@
     spar tui --model DIR            play with a model of your own
     textual serve -c "spar tui DIR"    the same in a web browser
 
-`?` shows the keys of each screen.
+`?` shows the keys of each screen; your own are read from ~/.config/spar/keys.toml, which the command `:` Edit the key map
+writes with every action in it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def tui(
     recipe: Recipe = None,
     overrides: dict[str, Any],
 ) -> None:
-    """Browse runs and their search trees in the terminal; the settings are for its play screen."""
+    """Browse runs and their search trees in the terminal; the settings are for its play screen.
+
+    ? lists the keys. Your own are read from ~/.config/spar/keys.toml; the browser's command "Edit the key map" writes it.
+    """
     from spar.cli.run_tui import run
 
     run(tuple(runs or ()), load_decode(recipe or default_recipe(overrides), overrides))

@@ -252,6 +252,7 @@ TREE = (
     Press("c", lambda app: app.clipboard.startswith('{\n "id": 1,')),
     Press("o", lambda app: (app.lent / "pager").is_file()),
     Press("e", lambda app: (app.lent / "editor").is_file()),
+    Press("O", lambda app: notified(app, "nothing was exported yet")),
     Press("x", is_screen(ExportScreen)),
     Press("asterisk", shows("✱ prompt-0"), first=["escape"]),
     Press("w", is_writing),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from textual.binding import Binding
 from textual.screen import Screen
 
 if TYPE_CHECKING:
@@ -13,7 +16,17 @@ Result = TypeVar("Result")
 
 
 class BrowserScreen(Screen[Result]):
-    """A screen of the browser."""
+    """A screen of the browser. Each of its keys has a name in a key map: its id, else what it does."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "BINDINGS" in vars(cls):
+            cls.BINDINGS = [
+                replace(each, id=_slug(each))
+                if isinstance(each, Binding) and each.id is None
+                else each
+                for each in cls.BINDINGS
+            ]
+        super().__init_subclass__(**options)
 
     @property
     def browser(self) -> SparApp:
@@ -23,3 +36,11 @@ class BrowserScreen(Screen[Result]):
     async def leave(self) -> None:
         """Leave the screen for the one before it; the key for it is `q`."""
         await self.app.run_action("back", self)
+
+
+def _slug(binding: Binding) -> str | None:
+    """What a key does as a name: `next-flip`; None for a number, which stands for what it is drawn beside."""
+    if binding.key.isdecimal():
+        return None
+    words = (binding.tooltip or binding.description).lower()
+    return "-".join(re.findall(r"[a-z0-9]+", words.replace("'", "")))

@@ -1,4 +1,4 @@
-"""The keys of the screens for runs, trees and one tree. Each has a name, by which a key map can change it (`tui.keymap`)."""
+"""The keys of the application and of the screens for runs, trees and one tree. Each has a name, by which a key map can change it (`tui.keymap`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def key(
     Parameters
     ----------
     name:
-        In a key map.
+        In a key map; empty for a number, which stands for what it is drawn beside.
     what:
         What it does, for `?` and the command palette.
     footer:
@@ -30,13 +30,21 @@ def key(
         show=bool(footer),
         key_display=display,
         tooltip=what if footer and footer != what else "",
-        id=name,
+        id=name or None,
     )
 
 
 MARK_KEYS: list[BindingType] = [
     key("star", "asterisk", "star", "Star the tree, or take the star away"),
     key("note", "w", "note", "Write a note on the tree"),
+]
+
+APP_KEYS: list[BindingType] = [
+    key("help", "question_mark", "help", "Keys", "Keys", display="?"),
+    key("leave", "q", "leave", "Leave the screen"),
+    key("", "slash", "no_search", "Where the search is"),
+    key("theme", "T", "toggle_theme", "Dark or light"),
+    key("commands", "colon", "commands", "Commands", display=":"),
 ]
 
 RUNS_KEYS: list[BindingType] = [
@@ -65,16 +73,16 @@ TREES_KEYS: list[BindingType] = [
         display="/",
     ),
     key("next-kind", "f", "next_kind", "Show the next category"),
-    key("kind-1", "1", "kind(1)", "Show all"),
-    key("kind-2", "2", "kind(2)", "Show solved, without a judge passed"),
-    key("kind-3", "3", "kind(3)", "Show unsolved, without a judge failed"),
-    key("kind-4", "4", "kind(4)", "Show what the search fixed"),
-    key("kind-5", "5", "kind(5)", "Show what the search broke"),
-    key("kind-6", "6", "kind(6)", "Show where the judge is wrong by ground truth"),
-    key("kind-7", "7", "kind(7)", "Show those with faults"),
-    key("kind-8", "8", "kind(8)", "Show those that were not judged"),
-    key("kind-9", "9", "kind(9)", "Show lines that are no tree"),
-    key("kind-0", "0", "kind(0)", "Show the starred ones"),
+    key("", "1", "kind(1)", "Show all"),
+    key("", "2", "kind(2)", "Show solved, without a judge passed"),
+    key("", "3", "kind(3)", "Show unsolved, without a judge failed"),
+    key("", "4", "kind(4)", "Show what the search fixed"),
+    key("", "5", "kind(5)", "Show what the search broke"),
+    key("", "6", "kind(6)", "Show where the judge is wrong by ground truth"),
+    key("", "7", "kind(7)", "Show those with faults"),
+    key("", "8", "kind(8)", "Show those that were not judged"),
+    key("", "9", "kind(9)", "Show lines that are no tree"),
+    key("", "0", "kind(0)", "Show the starred ones"),
     key(
         "constraint", "c", "constraint", "Show those that fail a type of constraints", "Constraint"
     ),
@@ -100,10 +108,10 @@ TREE_KEYS: list[BindingType] = [
     key("answer", "a", "answer", "To the answer"),
     key("instruction", "i", "instruction", "Whole instruction"),
     *(
-        key(f"part-{part}", str(part), f"fold({part})", f"Fold or open part {part} of the node")
+        key("", str(part), f"fold({part})", f"Fold or open part {part} of the node")
         for part in sorted({*PARTS.values()})
     ),
-    key("part-0", "0", "fold_all", "Open every part, and back"),
+    key("", "0", "fold_all", "Open every part, and back"),
     key("other-pane", "tab", "other_pane", "The other pane"),
     key("node-pane", "l,right", "node_pane", "To the node"),
     key("parent", "h,left", "outwards", "To the tree, and up to the parent"),
@@ -115,6 +123,7 @@ TREE_KEYS: list[BindingType] = [
     key("pager", "o", "pager", "Open in $PAGER"),
     key("editor", "e", "editor", "Open in $EDITOR"),
     key("export", "x", "export", "Export"),
+    key("open-export", "O", "open_export", "Open what was exported last"),
     *MARK_KEYS,
     key("close", "escape", "back", "Back", "Back", display="esc"),
 ]

@@ -201,7 +201,9 @@ class RunsScreen(BrowserScreen[None]):
             self.app.exit()
             return
         self._leaving = True
-        self.browser.show_warning("the demo is running; press q again to stop it and to quit")
+        self.browser.show_warning(
+            f"the demo is running; press {self.browser.key_of('leave', 'q')} again to stop it and to quit"
+        )
 
     def action_sort(self) -> None:
         """Sort by the next column."""

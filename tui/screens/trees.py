@@ -372,5 +372,5 @@ class TreesScreen(MarkingScreen[None]):
         line = status(view.progress, view.shown, view.sort, len(view.numbers))
         if view.problem:
             line = Text(one_line(view.problem, 200), style=PALETTE["fault"])
-            line.append("; press R to reload")
+            line.append(f"; press {self.browser.key_of('reload', 'R')} to reload")
         self.query_one(StatusBar).set_content(line)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from textual.binding import Binding, BindingType
 
 MOTIONS: list[BindingType] = [
-    Binding("down,j", "move(1)", "Down", show=False),
-    Binding("up,k", "move(-1)", "Up", show=False),
-    Binding("pagedown,ctrl+f", "pages(1)", "A page down", show=False),
-    Binding("pageup,ctrl+b", "pages(-1)", "A page up", show=False),
-    Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False),
-    Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False),
-    Binding("home", "jump(0)", "To the start", show=False),
-    Binding("end,G", "jump(1)", "To the end", show=False),
-    Binding("g", "first_of_two", "gg: to the start", show=False),
+    Binding("down,j", "move(1)", "Down", show=False, id="down"),
+    Binding("up,k", "move(-1)", "Up", show=False, id="up"),
+    Binding("pagedown,ctrl+f", "pages(1)", "A page down", show=False, id="page-down"),
+    Binding("pageup,ctrl+b", "pages(-1)", "A page up", show=False, id="page-up"),
+    Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False, id="half-page-down"),
+    Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False, id="half-page-up"),
+    Binding("home", "jump(0)", "To the start", show=False, id="first"),
+    Binding("end,G", "jump(1)", "To the end", show=False, id="last"),
+    Binding("g", "first_of_two", "gg: to the start", show=False, id="first-of-two"),
 ]
 MOTION_ACTIONS = frozenset({"move", "pages", "jump", "first_of_two"})
 """Names of their actions."""
