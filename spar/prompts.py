@@ -80,7 +80,7 @@ def prompt_from_text(text: str, source: str = "--prompt") -> Prompt:
         Name of the text's origin, stored as the prompt's `source` and used in messages.
     """
     if not text.strip():
-        raise UsageError(f"{source} is blank; pass a text")
+        raise UsageError(f"the prompt ({source}) is blank; pass a text")
     return with_id(Prompt(id="", messages=(Message(role="user", content=text),), source=source))
 
 

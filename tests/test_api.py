@@ -209,8 +209,8 @@ def test_plugins_that_break_their_contract(settings: dict[str, Any], words: str)
         spar.search("Say it.", **{"engine": "fake", "judge": lambda *_: False, **settings})
 
 
-@pytest.mark.parametrize("prompts", [[], [3], ["a", " "], [{"id": 1, "prompt": "a"}] * 2])
-def test_prompts_that_are_none(prompts: Sequence[Any]) -> None:
+@pytest.mark.parametrize("prompts", [[], 3, [3], ["a", " "], [{"id": 1, "prompt": "a"}] * 2])
+def test_prompts_that_are_none(prompts: Any) -> None:
     """None at all, another type, a blank text, an id that comes twice."""
     with pytest.raises(spar.UsageError):
         spar.decode(prompts, **FAKE)
@@ -240,6 +240,12 @@ def test_sweep_gives_a_row_a_point() -> None:
         (f"{__name__}:two_chains", 2),
         (f"{__name__}:two_chains", 4),
     ]
+
+
+def test_strategies_of_a_sweep_may_be_one_text() -> None:
+    """A text is a list of names as on the command line, not a list of its letters."""
+    with pytest.raises(spar.UsageError, match="'bsf'"):
+        spar.sweep("nano-if-answers", strategies="greedy,bsf", engine="fake", limit=1)
 
 
 def test_a_session_keeps_its_models_loaded() -> None:

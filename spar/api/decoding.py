@@ -193,7 +193,8 @@ def _prompts(
         config = config.model_copy(update={"prompts": str(prompts)})
         return config, prompt_source(config)
     config = config.model_copy(update={"prompts": IN_MEMORY})
-    if isinstance(prompts, Mapping | Prompt) or hasattr(prompts, "columns"):
+    is_collection = isinstance(prompts, Iterable) and not hasattr(prompts, "columns")
+    if isinstance(prompts, Mapping | Prompt) or not is_collection:
         raise UsageError(
             f"prompts is a {type(prompts).__name__}; pass a list of texts, rows or spar.Prompt objects"
         )

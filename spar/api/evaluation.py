@@ -131,7 +131,8 @@ async def sweep_async(
     Parameters
     ----------
     strategies:
-        Names, specs or functions; a name may have options of its own: "best-of-n:waves=growing".
+        Names, specs or functions; a name may have options of its own: "best-of-n:waves=growing". A text is a
+        list of names: "greedy,bfs".
     budgets:
         Most responses of a prompt, one point each.
     metric:
@@ -152,7 +153,7 @@ async def sweep_async(
     name = BENCHMARKS.name_of(benchmark)
     config = eval_config(recipe, settings)
     grid = Sweep(
-        tuple(STRATEGIES.name_of(strategy) for strategy in strategies),
+        tuple(STRATEGIES.name_of(strategy) for strategy in _listed(strategies)),
         tuple(budgets),
         metric=metric,
         deepen="depth" not in settings,
@@ -165,6 +166,11 @@ async def sweep_async(
 
 
 sweep = blocking(sweep_async)
+
+
+def _listed(strategies: Sequence[Any]) -> Sequence[Any]:
+    """The strategies; a text is a list as on the command line, "greedy,bfs"."""
+    return strategies.split(",") if isinstance(strategies, str) else strategies
 
 
 def compare(

@@ -24,7 +24,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="The whole run: html, parquet, csv or otlp. One tree: html, otlp, markdown, svg, dot, mermaid or json.",
+            help="The whole run: html, jsonl, csv, parquet or otlp. One tree: html, otlp, markdown, svg, dot, mermaid or json.",
             show_default=False,
         ),
     ],
@@ -34,7 +34,7 @@ def export(
     rows: Annotated[
         str,
         typer.Option(
-            help="parquet, csv: trees, nodes, faults or examples. Default: trees; examples where an "
+            help="jsonl, csv, parquet: trees, nodes, faults or examples. Default: trees; examples where an "
             "evaluation has no trees.",
             show_default=False,
         ),

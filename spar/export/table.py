@@ -1,13 +1,14 @@
-"""A whole run as a table, written with pandas: a row for each tree, node, fault or example.
+"""A whole run as a table: a row for each tree, node, fault or example.
 
-Rows are written in chunks, so memory does not grow with the run. Lone surrogates, which have no UTF-8 form,
+CSV and Parquet are written with pandas; JSON lines need no package. Rows are written in chunks, so memory does not grow with the run. Lone surrogates, which have no UTF-8 form,
 are written as `\\udc80`. All other text is written unchanged, also in CSV: a spreadsheet interprets a cell
 that starts with `=`, `+`, `-` or `@` as a formula unless the column is imported as text. In CSV a missing
-value and an empty text are the same empty cell; Parquet distinguishes them.
+value and an empty text are the same empty cell; Parquet and JSON lines distinguish them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import ModuleType
@@ -22,7 +23,7 @@ from spar.view.node_detail import Annotations
 if TYPE_CHECKING:
     import pandas as pd
 
-TableFormat = Literal["parquet", "csv"]
+TableFormat = Literal["parquet", "csv", "jsonl"]
 TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 
 CHUNK = 2_000
@@ -45,7 +46,7 @@ def write_table(
         pandas is not installed, or pyarrow for Parquet.
     """
     all_rows = (row for tree in trees for row in rows_of(tree, rows, annotations))
-    return _WRITERS[file_format](frames(all_rows, COLUMNS[rows]), handle)
+    return _write(all_rows, COLUMNS[rows], handle, file_format)
 
 
 def write_examples(examples: Iterable[Example], handle: IO[bytes], file_format: TableFormat) -> int:
@@ -56,7 +57,24 @@ def write_examples(examples: Iterable[Example], handle: IO[bytes], file_format: 
     MissingExtra
         As `write_table`.
     """
-    return _WRITERS[file_format](frames(map(example_row, examples), EXAMPLE_COLUMNS), handle)
+    return _write(map(example_row, examples), EXAMPLE_COLUMNS, handle, file_format)
+
+
+def _write(
+    rows: Iterator[Row], columns: Mapping[str, str], handle: IO[bytes], file_format: TableFormat
+) -> int:
+    if file_format == "jsonl":
+        return _write_json_lines(rows, columns, handle)
+    return _WRITERS[file_format](frames(rows, columns), handle)
+
+
+def _write_json_lines(rows: Iterator[Row], columns: Mapping[str, str], handle: IO[bytes]) -> int:
+    num_rows = 0
+    for row in rows:
+        cells = {name: _storable(row[name]) for name in columns}
+        handle.write(json.dumps(cells, ensure_ascii=False).encode() + b"\n")
+        num_rows += 1
+    return num_rows
 
 
 def frames(rows: Iterator[Row], columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
@@ -109,7 +127,7 @@ def _storable(value: object) -> object:
     return value
 
 
-_WRITERS: Mapping[TableFormat, Callable[[Iterable[pd.DataFrame], IO[bytes]], int]] = {
+_WRITERS: Mapping[str, Callable[[Iterable[pd.DataFrame], IO[bytes]], int]] = {
     "csv": _write_csv,
     "parquet": _write_parquet,
 }

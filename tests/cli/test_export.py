@@ -87,11 +87,11 @@ def test_a_whole_run_as_a_page(
     [
         (
             {"file_format": "pdf"},
-            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, mermaid, json, parquet, csv, otlp",
+            "--format 'pdf' is not accepted; choose from markdown, html, svg, dot, mermaid, json, parquet, csv, jsonl, otlp",
         ),
         (
             {"file_format": "html", "rows": "nodes"},
-            "--rows 'nodes' needs --format parquet or csv",
+            "--rows 'nodes' needs --format parquet or csv or jsonl",
         ),
         ({"file_format": "csv", "prompt_id": "p1"}, "--id needs --format markdown"),
         ({"file_format": "csv"}, "--format csv needs --out FILE"),

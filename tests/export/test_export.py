@@ -22,7 +22,7 @@ from spar.export.svg import place_boxes
 from spar.export.table import write_table
 from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations
-from tests.fakes import make_findings
+from tests.fakes import make_findings, make_prompt
 from tests.hostile import EVERYTHING, hostile_tree
 from tests.strategies import trees
 from tests.train.trees import make_tree
@@ -200,6 +200,24 @@ def read_parquet(trees: list[SearchTree], rows: RowKind) -> list[dict[str, Any]]
     write_table(trees, handle, "parquet", rows=rows, annotations=Annotations(check=truth))
     read: list[dict[str, Any]] = parquet.read_table(io.BytesIO(handle.getvalue())).to_pylist()
     return read
+
+
+def read_json_lines(trees: list[SearchTree], rows: RowKind) -> list[dict[str, Any]]:
+    """Write JSON lines and read them with the standard library."""
+    handle = io.BytesIO()
+    number = write_table(trees, handle, "jsonl", rows=rows, annotations=Annotations(check=truth))
+    read = [json.loads(line) for line in handle.getvalue().split(b"\n")[:-1]]
+    assert len(read) == number
+    return read
+
+
+@pytest.mark.parametrize("rows", ["trees", "nodes", "faults"])
+def test_json_lines_have_the_cells_of_parquet(rows: RowKind) -> None:
+    """Every column with its type and its nulls, so that answers can be read without pandas."""
+    first = worked()
+    second = first.model_copy(update={"prompt": make_prompt("é\n\u2028\ud800")})
+    trees = [first, second]
+    assert read_json_lines(trees, rows) == read_parquet(trees, rows)
 
 
 def test_a_row_a_tree() -> None:
