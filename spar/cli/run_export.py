@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
+from spar.cli.show.counting import counting
 from spar.errors import RunStopped, UsageError
 from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS, RowKind
@@ -82,7 +83,8 @@ def run(options: Export) -> None:
 
 def _write_pages(options: Export) -> None:
     """The whole run as a page, or as several files beside each other; the first one is written last."""
-    pages = run_pages(options.run, Annotations(check_constraints))
+    with counting("tree") as counted:
+        pages = run_pages(options.run, Annotations(check_constraints), progress=counted)
     out = options.out
     if out is None:
         if len(pages.pages) > 1:
@@ -104,18 +106,25 @@ def _write_pages(options: Export) -> None:
 
 def _write_spans(options: Export) -> None:
     """The run, or one of its trees, as OpenTelemetry spans: in a file, or sent to a collector."""
-    run = options.run
-    trees = iter([find_tree(run, options.prompt_id)]) if options.prompt_id else last_trees(run)
-    traces = requests(trees, run_origin(run), annotations_for(run))
+    run, num_trees = options.run, 0
+    with counting("tree") as counted:
+        if options.prompt_id:
+            trees = iter([find_tree(run, options.prompt_id)])
+        else:
+            trees = last_trees(run, counted if options.url or options.out else None)
+        traces = requests(trees, run_origin(run), annotations_for(run))
+        if options.url:
+            num_trees = send(traces, options.url)
+        elif options.out is None:
+            for trace in traces:
+                sys.stdout.buffer.write(json_line(trace))
+            sys.stdout.flush()
+        else:
+            _write(
+                options.out, lambda handle: sum(handle.write(json_line(each)) for each in traces)
+            )
     if options.url:
-        num_trees = send(traces, options.url)
         print(f"{count(num_trees, 'tree')} sent to {printable(options.url)}", file=sys.stderr)
-    elif options.out is None:
-        for trace in traces:
-            sys.stdout.buffer.write(json_line(trace))
-        sys.stdout.flush()
-    else:
-        _write(options.out, lambda handle: sum(handle.write(json_line(each)) for each in traces))
 
 
 def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
 from itertools import accumulate, takewhile
+from operator import itemgetter
 from typing import Literal
 
 from rich.text import Text
@@ -202,11 +203,9 @@ def _replaced(old: str, new: str) -> tuple[Piece, ...]:
 
 def _tokens(text: str) -> tuple[list[str], list[str]]:
     """Words and the white space after each; the first word is empty, for white space at the start."""
-    words, gaps = [""], [text[: len(text) - len(text.lstrip())]]
-    for word, gap in _TOKEN.findall(text):
-        words.append(word)
-        gaps.append(gap)
-    return words, gaps
+    found = _TOKEN.findall(text)
+    start = text[: len(text) - len(text.lstrip())]
+    return ["", *map(itemgetter(0), found)], [start, *map(itemgetter(1), found)]
 
 
 def _text(words: Sequence[str], gaps: Sequence[str], start: int, end: int) -> str:

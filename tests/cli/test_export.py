@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from spar.cli.run_export import Export, run
+from spar.cli.show.counting import counting
 from spar.errors import MissingExtra, RunStopped, UsageError
 from spar.export.columns import EXAMPLE_COLUMNS
+from spar.export.page.document import style
 from spar.export.page.run_page import run_pages
 from spar.export.run import find_tree
 from spar.nano.tasks import prompts
 from spar.store import TREES
 from spar.types import SearchTree
+from spar.view.node_detail import Annotations
 from tests.cli.test_decode import spar
 from tests.export.pages import read_page
 from tests.export.samples import NANO, write_three
@@ -202,3 +206,36 @@ def test_a_table_needs_pandas(three: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingExtra, match=r"needs the package 'pandas'.*export"):
         run(Export(three, "csv", out=tmp_path / "x.csv"))
     assert not list(tmp_path.glob("x.csv*"))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_long_export_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    """One line that is overwritten and goes in the end; without a terminal, a line every five seconds."""
+    clock = iter(range(0, 1_000, 10))
+    monkeypatch.setattr("spar.cli.show.counting.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
+    with counting("tree") as counted:
+        for done in range(3):
+            counted(done, 3)
+    shown = capsys.readouterr().err
+    lines = ["0 of 3 trees", "1 of 3 trees, 0:20 left", "2 of 3 trees, 0:10 left"]
+    if is_terminal:
+        assert [line.strip() for line in shown.split("\r")] == ["", *lines, "", ""]
+    else:
+        assert shown.splitlines() == lines
+
+
+def test_a_page_tells_how_far_it_is(three: Path) -> None:
+    """For each tree, with the number of all."""
+    told: list[tuple[int, int]] = []
+    run_pages(three, Annotations(), progress=lambda done, of: told.append((done, of)))
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_the_dark_palette_is_written_once() -> None:
+    """In the style sheet it stands where the system is dark and where the reader chose it, the same both times."""
+    dark = re.findall(r"--paper: (#\w+);", style())
+    assert len(dark) == 3 and dark[1] == dark[2] != dark[0]
+    assert "dark.css */" not in style()

@@ -28,6 +28,8 @@ _SCRIPTS = (
     *("dom.js", "data.js", "list.js", "drawing.js", "node.js", "tree.js", "dashboard.js"),
     *("runs.js", "app.js"),
 )
+_DARK = "/* dark.css */"
+"""Where the dark palette belongs in the style sheet."""
 _LEVEL = 6
 """Of compression."""
 
@@ -41,8 +43,8 @@ def script() -> str:
 
 @cache
 def style() -> str:
-    """The page's style sheet."""
-    return _asset("page.css")
+    """The page's style sheet; the dark palette stands in it twice: where the system is dark, and where the reader chose it."""
+    return _asset("page.css").replace(_DARK, _asset("dark.css"))
 
 
 @cache

@@ -10,7 +10,7 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -29,6 +29,8 @@ from spar.view.text import one_line
 
 PAGE = 5_000
 """Trees in one file."""
+Progress = Callable[[int, int], None]
+"""Called for each tree with the number of those before it, and of all."""
 
 
 @dataclass(slots=True)
@@ -68,8 +70,14 @@ class RunPages:
             start += len(page.rows)
 
 
-def run_pages(path: Path, annotations: Annotations, *, page_size: int = PAGE) -> RunPages:
-    """Read a run directory or a file of trees.
+def run_pages(
+    path: Path,
+    annotations: Annotations,
+    *,
+    page_size: int = PAGE,
+    progress: Progress | None = None,
+) -> RunPages:
+    """Read a run directory or a file of trees; `progress` is told how far it is.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def run_pages(path: Path, annotations: Annotations, *, page_size: int = PAGE) ->
     block: list[Json] = []
     grades = Grades.of(path)
     annotations = Annotations(grades.check(annotations.check), annotations.render)
-    for number, tree in enumerate(last_trees(path)):
+    for number, tree in enumerate(last_trees(path, progress)):
         outcome = outcome_of(tree, annotations.check, graded=grades.passed.get(tree.prompt.id))
         totals.add(outcome)
         if len(pages[-1].rows) == page_size:
@@ -130,12 +138,15 @@ def marks_data(marks: Mapping[str, Mark]) -> Json:
     }
 
 
-def last_trees(path: Path) -> Iterator[SearchTree]:
+def last_trees(path: Path, progress: Progress | None = None) -> Iterator[SearchTree]:
     """The trees of a run in the order of its file; of several of one prompt, the last."""
     read_trees(path)  # raises if there is no such file
     file = path / TREES if path.is_dir() else path
     with file.open("rb") as handle:
-        for start in sorted(tree_offsets(file).values()):
+        offsets = sorted(tree_offsets(file).values())
+        for number, start in enumerate(offsets):
+            if progress:
+                progress(number, len(offsets))
             handle.seek(start)
             try:
                 yield SearchTree.from_json(handle.readline())
