@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from tui.app import SparApp
 from tui.inputs import Inputs
+from tui.screens.comparing import ComparingScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
 from tui.screens.trees import TreesScreen
@@ -52,6 +53,9 @@ def is_idle(app: Any) -> bool:
         return screen.view.progress.done and not screen.view.is_stale()
     if isinstance(screen, TreeScreen):
         return screen.is_complete
+    if isinstance(screen, ComparingScreen):
+        comparison = screen.comparison
+        return comparison is None or (comparison._done and not comparison.is_stale())
     return bool(screen.is_attached)
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import cycle
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
 
 import pytest
 from rich.color import Color as RichColor
@@ -13,15 +17,21 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import ANSIToTruecolor, Monochrome
 from textual.theme import BUILTIN_THEMES, Theme
+from textual.widget import Widget
 
+import tui.screens
+import tui.widgets
+from spar.cli.run_tui import standings
 from spar.record.stage_progress import StageProgress
 from spar.types import Finding, Node, SearchTree
 from spar.view.node_detail import Annotations
 from spar.view.palette import PALETTE
 from tests.tui.driving import browser, is_idle, screen_text, until
 from tests.tui.samples import failed_tree, node, trees, write_run
+from tests.tui.test_play import ScriptedPlay
 from tui.app import SparApp
 from tui.colours import MIN_CONTRAST, ReadableText, ansi_colours, contrast
+from tui.screens.several import SeveralScreen
 from tui.session_state import load
 
 pytestmark = pytest.mark.screen
@@ -40,7 +50,14 @@ SCREENS = {
     "training": ["G", "t"],
     "training chart": ["G", "t", "v"],
     "palette": ["ctrl+p"],
+    "note": ["home", "enter", "w", "o", "d", "d"],
+    "noted": ["home", "enter", "w", "enter", "asterisk"],
+    "tree search": ["home", "enter", "enter", "slash", "d"],
+    "play": ["P", "H", "i"],
+    "played": ["P", "H", "i", "enter"],
 }
+SHOWN_THEMES = [name for name, theme in BUILTIN_THEMES.items() if not theme.ansi]
+"""Every screen is looked at in the dark and the light theme, and in colour in one more in turn."""
 STAGES = (
     StageProgress(0, "eval", "done", 57.0),
     StageProgress(1, "draft", "failed", message="no memory"),
@@ -71,7 +88,7 @@ def faint(app: SparApp) -> Iterator[tuple[str, float]]:
 async def test_all_text_is_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool
 ) -> None:
-    """Text has a contrast of at least 4.5:1 on every screen, dark and light, with and without `NO_COLOR`."""
+    """Text has a contrast of at least 4.5:1 on every screen and widget, in every theme, with and without `NO_COLOR`."""
     if not colour:
         monkeypatch.setenv("NO_COLOR", "1")
     unjudged = failed_tree(7).model_copy(update={"nodes": (node(0, None, "A cat.", None),)})
@@ -81,25 +98,49 @@ async def test_all_text_is_readable(
     scores = loop / "iteration-0/eval/scores.json"
     scores.parent.mkdir(parents=True)
     scores.write_text('{"held-out": {"pass": {"value": 0.5, "stderr": 0.1}}}')
-    inputs = {
+    inputs: dict[str, Any] = {
         "truth": lambda tree: tree.stop != "solved",
         "annotations_for": lambda directory: Annotations(check=check),
         "stages_of": lambda directory: STAGES,
+        "standings": standings,
+        "play": ScriptedPlay(),
     }
+    inputs["play"].free = True
+    others, seen = cycle(SHOWN_THEMES), set[type]()
     async with browser(tmp_path, size=(120, 40), **inputs) as (app, pilot):
-        for screen, keys in SCREENS.items():
+        for screen, keys in {**SCREENS, "several": []}.items():
             for key in keys:
                 await pilot.press(key)
                 await until(pilot, lambda: is_idle(app))
             if screen == "training":
                 await until(pilot, lambda: "held-out pass" in screen_text(app))
-            for theme in ("textual-dark", "textual-light"):
+            if screen == "played":
+                await until(pilot, lambda: "answer #" in screen_text(app))
+            if screen == "several":
+                app.push_screen(SeveralScreen(app.inputs, *map(tmp_path.joinpath, "aba")))
+                await until(pilot, lambda: "Holm" in screen_text(app))
+            for theme in ("textual-dark", "textual-light", *([next(others)] if colour else [])):
                 app.theme = theme
                 await pilot.pause()
                 assert not list(faint(app)), (screen, theme)
+            shown = [node for node in app.screen.walk_children() if node.display]
+            seen |= {type(node) for node in (app.screen, *shown)}
             while len(app.screen_stack) > 2:
                 app.pop_screen()
                 await pilot.pause()
+    assert drawn_classes() <= seen
+
+
+def drawn_classes() -> set[type]:
+    """The screens and widgets of the browser that others are not derived from."""
+    found = set()
+    for package in (tui.screens, tui.widgets):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            for each in vars(import_module(module.name)).values():
+                if isinstance(each, type) and issubclass(each, Widget):
+                    found.add(each)
+    own = {each for each in found if each.__module__.startswith("tui.")}
+    return {each for each in own if not any(each in other.__mro__[1:] for other in own)}
 
 
 @pytest.mark.parametrize(
