@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, SparError, UsageError
-from spar.infer.engine import TREE
+from spar.infer.engine import TREE, Completion, Engine, Request
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
@@ -159,6 +159,10 @@ class Session(Generic[C]):
         events = _InLoop(listener, asyncio.get_running_loop())
         search = self._submit(self._search_tree(prepared, prompt, events))
         return await asyncio.wrap_future(search)
+
+    async def complete(self, engine: Engine, requests: Sequence[Request]) -> list[Completion]:
+        """Send requests to a model of this session, from another event loop; cancelling this cancels them."""
+        return await asyncio.wrap_future(self._submit(_generate(engine, requests)))
 
     def run(self, job: Job, directory: Path, listener: Listener | None = None) -> Summary:
         """Search every prompt of a job without a tree in its directory; returns the directory's totals.
@@ -317,6 +321,10 @@ def close_sessions() -> None:
     """Close every session of this process that is still open."""
     for session in tuple(_OPEN):
         session.close()
+
+
+async def _generate(engine: Engine, requests: Sequence[Request]) -> list[Completion]:
+    return await engine.generate(requests)
 
 
 def _check_prompt(config: DecodeConfig, prompt: Prompt, listener: Listener) -> None:

@@ -48,6 +48,8 @@ from spar.serve.request import ChatRequest, parse_json, parse_request
 from spar.serve.running import RunningReply
 from spar.serve.searching import Job, SearchService
 from spar.serve.settings import server_settings
+from spar.serve.tools import NOTE as TOOLS_NOTE
+from spar.serve.tools import answer_with_tools, tool_events
 
 TREE_HEADER = "X-Spar-Tree"
 """Header with `RUN/ID` of the tree of each answer."""
@@ -207,8 +209,10 @@ class _Server:
         return JsonResponse(completion(job, answers, int(time.time())), headers=headers)
 
     async def _pass_through(self, request: Request, chat: ChatRequest) -> Response:
-        """A request with tools, answered by the model's own server."""
+        """A request with tools, answered by the model's own server, or by the model that spar has loaded."""
         offer = self._service.offers.find(chat.model)
+        if not self._upstream.is_there:
+            return await self._call_tools(request, chat)
         body = {**chat.body, "model": chat.model or f"{offer.name}/{self._service.offers.model}"}
         headers = {NOTE_HEADER: NOTE}
         with ExitStack() as admitted:
@@ -226,6 +230,19 @@ class _Server:
             self._count(200 if all_sent else CLIENT_LEFT, start)
 
         return EventStream(lines, ended, headers)
+
+    async def _call_tools(self, request: Request, chat: ChatRequest) -> Response:
+        headers = {NOTE_HEADER: TOOLS_NOTE}
+        with self._service.admission.request():
+            answering = asyncio.create_task(answer_with_tools(self._service, chat))
+            completion = await until_left(request, answering)
+        if not chat.stream:
+            return JsonResponse(completion, headers=headers)
+        start = time.monotonic()
+        events = tool_events(completion, chat.include_usage)
+        return EventStream(
+            events, lambda sent: self._count(200 if sent else CLIENT_LEFT, start), headers
+        )
 
     async def aclose(self) -> None:
         """Close the connections to the model's own server."""

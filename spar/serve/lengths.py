@@ -36,10 +36,9 @@ def actor_tokenizer(config: DecodeConfig) -> Any | None:
     if deployment.urls or not ENGINES.spec(deployment.engine).loads_models:
         return None
     try:
-        tokenizer = load_pretrained_tokenizer(deployment.model)
+        return load_pretrained_tokenizer(deployment.model)
     except UsageError:  # the engine has it by other means, such as the machines of a cluster
         return None
-    return tokenizer if tokenizer.is_fast else None  # slow ones know no offsets
 
 
 @dataclass(slots=True)
@@ -80,7 +79,7 @@ class AnswerLimit:
         return shortened
 
     def _end(self, text: str, limit: int) -> int:
-        if self.tokenizer is None:
+        if self.tokenizer is None or not self.tokenizer.is_fast:  # slow ones know no offsets
             size = self._bytes / self._tokens if self._tokens else 0.0
             size = min(_MAX_BYTES, max(_MIN_BYTES, size))
             room = max(1, int(limit * size * _SAFETY))

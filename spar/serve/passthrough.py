@@ -3,7 +3,7 @@
 A call of a tool is no text that a judge could hold against the instruction, and the turns of tools are no conversation that
 spar's roles know. So such a request goes to the actor's server as it came, with the model's own name and temperature 0
 unless it names one, and the reply comes back as it is, under the id that the client asked for. The server's key is in no
-message. Engines in this process cannot call tools.
+message. A model that spar has loaded is asked by `spar.serve.tools`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spar.config import DecodeConfig
 from spar.infer.engines.openai.addresses import Key, read_key
 from spar.run.resolve import models, urls
-from spar.serve.errors import ApiError, invalid, server_error
+from spar.serve.errors import ApiError, server_error
 
 if TYPE_CHECKING:
     import httpx
@@ -44,6 +44,11 @@ class Upstream:
         self._config, self._timeout = config, timeout
         self._client: httpx.AsyncClient | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the actor's model has a server of its own."""
+        return bool(self._urls)
+
     async def reply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The server's completion, under the model's id of the body.
 
@@ -69,13 +74,6 @@ class Upstream:
     async def _send(self, body: Mapping[str, Any], *, stream: bool) -> httpx.Response:
         import httpx
 
-        if not self._urls:
-            raise invalid(
-                "tools: the model runs in the server's own process, which cannot call tools; leave them out, or serve "
-                "a model behind a server that can (--base-url)",
-                "tools",
-                "unsupported_parameter",
-            )
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=httpx.Timeout(self._timeout))
         url = next(self._next)

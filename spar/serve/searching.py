@@ -111,7 +111,8 @@ class SearchService:
             )
         self._prepared: OrderedDict[Offer, PreparedSearch] = OrderedDict()
         self._preparing = asyncio.Lock()
-        self._tokenizer: Any | None = None
+        self.tokenizer: Any | None = None
+        """Of the actor's model; None where spar does not load it."""
         self.admission = Admission(self._room, self.serve.max_queue)
 
     @classmethod
@@ -133,13 +134,19 @@ class SearchService:
             service.close()
             raise
         service._start_notes.is_over = True
-        service._tokenizer = actor_tokenizer(service.resolved)
+        service.tokenizer = actor_tokenizer(service.resolved)
         return service
 
     @property
     def resolved(self) -> DecodeConfig:
         """The settings with every open choice resolved, such as the name of a server's model."""
-        return self._prepared[self.offers.greedy()].config
+        return self.greedy[1].config
+
+    @property
+    def greedy(self) -> tuple[Offer, PreparedSearch]:
+        """The search of requests that need none."""
+        offer = self.offers.greedy()
+        return offer, self._prepared[offer]
 
     async def start(self, request: ChatRequest, completion_id: str) -> Job:
         """Find the search of a request and make it ready; `finish` the job in the end.
@@ -231,7 +238,7 @@ class SearchService:
 
     async def _answer(self, job: Job, index: int, listener: Listener) -> Answer:
         shape, prepared = job.request.shape, job.prepared
-        limit = AnswerLimit(shape.max_tokens, self._tokenizer)
+        limit = AnswerLimit(shape.max_tokens, self.tokenizer)
         roles, refusals = shaped_roles(prepared.roles, shape, limit, first=index == 0)
         seed = None if job.seed is None else job.seed + index
         budget, seconds = prepared.settings.budget, job.request.search.max_seconds

@@ -179,10 +179,15 @@ def test_a_refinement_is_no_longer_than_the_limit(
 def test_a_limit_is_counted_by_the_tokenizer() -> None:
     """Exactly; a reply that is short enough as a whole is not cut."""
 
-    def tokenizer(text: str, **_: Any) -> dict[str, Any]:
-        return {"offset_mapping": [match.span() for match in re.finditer(r"\S+", text)]}
+    class Words:
+        """A tokenizer of words."""
 
-    limit = AnswerLimit(3, tokenizer)
+        is_fast = True
+
+        def __call__(self, text: str, **_: Any) -> dict[str, Any]:
+            return {"offset_mapping": [match.span() for match in re.finditer(r"\S+", text)]}
+
+    limit = AnswerLimit(3, Words())
     assert limit.apply("one two three") == "one two three"
     assert not limit.cut
     assert limit.apply("one two three four") == "one two three"
