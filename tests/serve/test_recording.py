@@ -13,7 +13,9 @@ from spar.manifest import Manifest
 from spar.serve.recording import Recorder
 from spar.store import TREES, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree
+from tests.browsers import Visit, headless
 from tests.serve.harness import asking, serving
+from tests.tui.test_web import serving as viewing
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk
 
@@ -132,3 +134,26 @@ def test_the_browser_follows_a_server(tmp_path: Path) -> None:
                 assert index.tree(row).answer == text
         served.post(asking("Three.", model="greedy/tiny"))
         assert len(list(RunWalk(tmp_path / "out"))) == 2
+
+
+@pytest.mark.browser
+@pytest.mark.xdist_group("browser")
+def test_the_page_follows_a_live_server(tmp_path: Path) -> None:
+    """Requests appear on the open page without a reload, each with its tree, and a new search in the list of runs."""
+    out = tmp_path / "out"
+    with serving(out=out) as served, headless() as browser:
+        first = served.post(asking("Say one."))
+        name = Path(first.headers["x-spar-tree"]).parent.name
+        with viewing(out) as pages:
+            visit = Visit(browser)
+            page = visit.open(f"{pages.url}run/{name}/")
+            page.locator(".row", has_text="Say one.").wait_for()
+            second = served.post(asking("Say two."))
+            page.locator(".row", has_text="Say two.").click()
+            page.wait_for_selector(".drawing")
+            assert page.url.endswith(f"#{second.json()['id']}")
+            other = served.post({**asking("Say three."), "model": "dfs-3/tiny"})
+            page.goto(pages.url)
+            page.get_by_role("link", name=Path(other.headers["x-spar-tree"]).parent.name).click()
+            page.locator(".row", has_text="Say three.").wait_for()
+            visit.close()
