@@ -117,6 +117,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ADAPTER_DIR").mkdir()
     (tmp_path / "runs" / "checkable").mkdir(parents=True)
     shutil.copy(tmp_path / "prompts.jsonl", tmp_path / "runs" / "checkable")
+    (tmp_path / "DATA" / "figure1").mkdir(parents=True)
+    for name in ("prompts.jsonl", "holdout.jsonl"):
+        shutil.copy(tmp_path / "prompts.jsonl", tmp_path / "DATA" / "figure1" / name)
     shutil.copy(ROOT / "examples" / "own_strategy.py", tmp_path / "mypackage.py")
     for modules in (tmp_path, ROOT / "examples"):  # as with PYTHONPATH
         monkeypatch.syspath_prepend(str(modules))
