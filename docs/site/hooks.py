@@ -34,7 +34,7 @@ API = {
         "Judge JudgeSpec JudgeSettings RefinerProtocol RefinerSpec Generation AttemptFailed",
     ),
     "benchmarks": ("Benchmarks", "Benchmark BenchmarkSpec JobOutputs"),
-    "listeners": ("Listeners", "Listener Activity ProgressBar PlainProgress"),
+    "listeners": ("Listeners", "Listener Activity AttemptProgress ProgressBar PlainProgress"),
     "errors": (
         "Errors",
         "SparError UsageError ConfigChanged RunStopped EngineError PromptTooLong",
