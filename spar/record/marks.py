@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -173,7 +172,7 @@ def _identity(trees: Path) -> str:
             name = f"{manifest.digest} {manifest.created}"
         except UsageError:
             pass  # a damaged run is known by its path
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _read_file(path: Path, run: str) -> Mapping[str, Mark]:

@@ -90,7 +90,7 @@ def test_names_of_characters_are_textuals(character: str) -> None:
 async def test_screens_follow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key does what it is mapped to, `?` and messages show it, and a mistake is said in one line."""
     file = tmp_path / "keys.toml"
-    file.write_text('[keys]\nnote = "m"\nhelp = "f1"\nexport = "X"\nnothing = "y"\n')
+    file.write_text('[keys]\nnote = "m"\nhelp = "f1"\nnothing = "y"\n')
     run = write_run(tmp_path / "run", trees(3))
     async with browser(run, size=(100, 60), keymap_file=file) as (app, pilot):
         await until(pilot, lambda: notified(app, "there is no action 'nothing'"))
@@ -102,7 +102,7 @@ async def test_screens_follow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         await pilot.press("escape", "f1")
         await until(pilot, lambda: "m               Write a note on the tree" in screen_text(app))
         await pilot.press("escape", "enter", "O")
-        await until(pilot, lambda: notified(app, "nothing was exported yet; X exports the tree"))
+        await until(pilot, lambda: notified(app, "nothing was exported here yet"))
 
         monkeypatch.setenv("VISUAL", "true")
         monkeypatch.setattr(SparApp, "suspend", lambda app: nullcontext())

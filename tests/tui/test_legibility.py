@@ -94,7 +94,7 @@ async def test_a_run_without_a_judge_has_not_failed(tmp_path: Path) -> None:
         await open_trees(app, pilot)
         text = screen_text(app)
         assert "3 unsolved 0" in text and "8 not judged 3" in text and "judge wrong" not in text
-        assert text.count("not judged") == 5 and "exhausted" not in text
+        assert text.count("not judged") == 5 and "all tried" not in text
         await pilot.press("n")
         await until(pilot, lambda: notified(app, "no failure below"))
 

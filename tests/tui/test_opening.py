@@ -61,3 +61,17 @@ async def test_open_what_was_exported(tmp_path: Path, monkeypatch: pytest.Monkey
             await pilot.press("O")
             await until(pilot, lambda why=why: notified(app, why))  # type: ignore[misc]
             assert app.clipboard == str(exported)
+
+
+@pytest.mark.screen
+async def test_the_whole_run_as_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key writes it, with the stars; a run that is too large for one file is refused in one line."""
+    run = write_run(tmp_path / "run", trees(3))
+    async with browser(run) as (app, pilot):
+        await pilot.press("asterisk", "x")
+        await until(pilot, lambda: notified(app, "run.html; O opens it"))
+        page = (run / "exports" / "run.html").read_text()
+        assert '"marks":{"prompt-0":[true,""]}' in page
+        monkeypatch.setattr("tui.screens.export.PAGE", 2)
+        await pilot.press("x")
+        await until(pilot, lambda: notified(app, "3 trees, more than fit into one page"))

@@ -1,8 +1,9 @@
-"""Choose a format and write a tree as a file in its run directory."""
+"""Write a tree, or the run as a page, to a file in the run directory, and open it."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,11 +14,17 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from spar.errors import UsageError
 from spar.export import SUFFIXES, TREE_FORMATS, TreeFormat, export_tree
+from spar.export.page.run_page import PAGE, run_pages
 from spar.types import SearchTree
+from spar.view.node_detail import Annotations
 from spar.view.palette import PALETTE
 from tui.clipboard import file_name, write_file
+from tui.opening import open_file
 from tui.run_view import RunView
+from tui.screens.background import start_work
+from tui.screens.base import BrowserScreen, Result
 
 FOLDER = "exports"
 """Folder in the run directory for exported files."""
@@ -57,12 +64,59 @@ class ExportScreen(ModalScreen[TreeFormat]):
         self.dismiss(TREE_FORMATS[event.option_index])
 
 
+class ExportingScreen(BrowserScreen[Result]):
+    """A screen that exports, and opens what it has exported."""
+
+    view: RunView
+    _exported: Path | None = None
+    """The file that was exported last."""
+
+    def exported(self, path: Path) -> None:
+        """Say where a file is, and how it is opened."""
+        self._exported = path
+        key = self.browser.key_of("open-export", "O")
+        self.browser.show_message(f"exported to {path}; {key} opens it")
+
+    def action_export_run(self) -> None:
+        """Write the whole run as a page for a browser."""
+        start_work(self, "export", self._export_run)
+
+    def action_open_export(self) -> None:
+        """Open the last exported file."""
+        if self._exported is None:
+            self.browser.show_warning("nothing was exported here yet")
+        else:
+            start_work(self, "open", open_file, self.app, self._exported)
+
+    async def _export_run(self) -> None:
+        try:
+            path = await asyncio.to_thread(write_page, self.view)
+        except UsageError as error:
+            self.browser.show_warning(str(error))
+        else:
+            self.exported(path)
+
+
+def write_page(view: RunView) -> Path:
+    """Write the run as a page and return its path; raises `UsageError` if that is not possible."""
+    if len(view.index) > PAGE:
+        raise UsageError(
+            f"this run has {len(view.index):,} trees, more than fit into one page: use spar view, or "
+            "spar export --format html"
+        )
+    pages = run_pages(view.path, Annotations(view.annotations.check))
+    path = view.directory / FOLDER / "run.html"
+    ((_, parts),) = pages.files(path.name)
+    write_file(path, "".join(parts))
+    return path
+
+
 async def write_export(
     view: RunView, number: int, tree: SearchTree, file_format: TreeFormat
-) -> str:
+) -> Path:
     """Write the file and return its path; raises `UsageError` if it cannot be written."""
     name = file_name(number, tree.prompt.id, SUFFIXES[file_format])
     path = view.directory / FOLDER / name
     text = await asyncio.to_thread(export_tree, tree, file_format, view.annotations)
     await asyncio.to_thread(write_file, path, text)
-    return str(path)
+    return path

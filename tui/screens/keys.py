@@ -92,6 +92,8 @@ TREES_KEYS: list[BindingType] = [
     key("next", "n", "failure(1)", "Next failure; while searching, next match", "Failure"),
     key("previous", "N", "failure(-1)", "Previous failure or match"),
     *MARK_KEYS,
+    key("export-run", "x", "export_run", "Export the run as a page"),
+    key("open-export", "O", "open_export", "Open what was exported last"),
     key("reload", "R", "reload", "Read the run again"),
     key("back", "escape,h,left", "back", "Back", "Back", display="esc"),
 ]

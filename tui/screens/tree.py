@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -30,10 +29,8 @@ from spar.view.text import one_line, safe_text
 from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy, open_editor, open_pager
 from tui.node_facts import NodeFacts
-from tui.opening import open_file
 from tui.run_view import RunView, raw_text, tree_of
-from tui.screens.background import start_work
-from tui.screens.export import ExportScreen, write_export
+from tui.screens.export import ExportingScreen, ExportScreen, write_export
 from tui.screens.keys import TREE_KEYS
 from tui.screens.tree_search import TreeSearchScreen
 from tui.session_state import Position
@@ -52,7 +49,7 @@ SHOWN_RAW = 2_000
 """Maximum characters shown of a line that is not a tree."""
 
 
-class TreeScreen(TreeSearchScreen[int]):
+class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
     """One tree; the screen's result is the number of the last tree that was viewed."""
 
     BINDINGS: ClassVar[list[BindingType]] = TREE_KEYS
@@ -64,8 +61,6 @@ class TreeScreen(TreeSearchScreen[int]):
         """None for a line that is not a tree."""
         self._sections: list[Section] = []
         self._facts: NodeFacts | None = None
-        self._exported: Path | None = None
-        """The file that was exported last."""
 
     def compose(self) -> ComposeResult:
         """Header and both panes."""
@@ -204,14 +199,6 @@ class TreeScreen(TreeSearchScreen[int]):
         if self.record:
             self.app.push_screen(ExportScreen(), self._export)
 
-    def action_open_export(self) -> None:
-        """Open the last exported file."""
-        if self._exported is None:
-            key = self.browser.key_of("export", "x")
-            self.browser.show_warning(f"nothing was exported yet; {key} exports the tree")
-        else:
-            start_work(self, "open", open_file, self.app, self._exported)
-
     def action_back(self) -> None:
         """End the search, then the zoom; without one, go back to the table."""
         if self.found is not None:
@@ -341,9 +328,7 @@ class TreeScreen(TreeSearchScreen[int]):
         except UsageError as error:
             self.browser.show_warning(str(error))
         else:
-            self._exported = Path(path)
-            key = self.browser.key_of("open-export", "O")
-            self.browser.show_message(f"exported to {path}; {key} opens it")
+            self.exported(path)
 
 
 def sections_of(

@@ -28,6 +28,7 @@ from tui.inputs import Inputs
 from tui.run_view import COUNT_SECONDS, NOTED, RunView
 from tui.screens.background import start_work
 from tui.screens.constraints import ConstraintScreen
+from tui.screens.export import ExportingScreen
 from tui.screens.keys import TREES_KEYS
 from tui.screens.marking import MarkingScreen
 from tui.screens.tree import TreeScreen
@@ -52,7 +53,7 @@ SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 LARGEST_FIRST = frozenset({"nodes", "depth", "tokens", "faults", "seconds"})
 
 
-class TreesScreen(MarkingScreen[None]):
+class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
     """One run's table."""
 
     BINDINGS: ClassVar[list[BindingType]] = TREES_KEYS

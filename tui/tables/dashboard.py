@@ -110,7 +110,7 @@ def cost_text(run: RunProgress, width: int) -> Text:
             tokens = usage.completion_tokens / totals.trees
             share = usage.completion_tokens / max(whole.completion_tokens, 1)
             rows.append(
-                (role, f"{_number(tokens)} tok {_number(usage.calls / totals.trees)} calls", share)
+                (role, f"{_number(tokens)} tok {_calls(usage.calls / totals.trees)}", share)
             )
     text = _bars(rows, width, "answer")
     text.append(
@@ -143,7 +143,7 @@ def folded_text(run: RunProgress, width: int) -> Text:
     if totals.trees:
         usage = totals.usage
         tokens, calls = usage.completion_tokens / totals.trees, usage.calls / totals.trees
-        second.append(Text(f"cost {_number(tokens)} tokens, {_number(calls)} calls a prompt"))
+        second.append(Text(f"cost {_number(tokens)} tokens, {_calls(calls)} a prompt"))
     lines = [Text("  ").join(parts) for parts in (first, second)]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -238,6 +238,11 @@ def _gain(gain: tuple[float, float]) -> Text:
     """What the search gained, in points, with its error."""
     style = "pass" if gain[0] > 0 else "fail" if gain[0] < 0 else "head"
     return Text(f"{100 * gain[0]:+.1f} ± {100 * gain[1]:.1f}", style=PALETTE[style])
+
+
+def _calls(calls: float) -> str:
+    number = _number(calls)
+    return f"{number} call{'' if number == '1' else 's'}"
 
 
 def _number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ _STATES = {
     "broken": ("✗", "fail"),
 }
 _RESUMED = " ↻"
+_ITERATION = re.compile(r"^iteration-(\d+)/")
 _NAME = 200
 _LABEL = 12
 """Cells of the labels of `run_detail`."""
@@ -110,7 +112,10 @@ def _name(line: RunLine, roots: Sequence[Path]) -> Text:
     fold = ("▾ " if line.is_open else "▸ ") if line.num_stages else "  "
     text = Text("  " * line.level)
     text.append(fold, style=PALETTE["guide"])
-    return text.append(one_line(run_name(run.directory, above), _NAME))
+    name = run_name(run.directory, above)
+    # The number says it: below its loop, the width of the column is for the stage.
+    name = _ITERATION.sub(r"\1/", name) if line.level else name
+    return text.append(one_line(name, _NAME))
 
 
 def _state(run: RunSummary, now: datetime | None) -> str:

@@ -11,7 +11,7 @@ from spar.types import Message, SearchTree
 from spar.view.diff import diff_text, word_diff
 from spar.view.node_detail import SHOWN, Section, node_sections
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, safe_text
+from spar.view.text import one_line, pluralize, safe_text
 from tui.training.examples import TrainingExample, TrainingKind
 from tui.training.status import (
     ExampleSource,
@@ -25,7 +25,7 @@ from tui.widgets.table import Column
 COLUMNS = (
     Column("kind", "kind", 11),
     Column("score", "score", 5, right=True),
-    Column("prompt_id", "prompt", 18, from_width=60),
+    Column("prompt", "prompt", 0, from_width=60),
     Column("target", "target", 0),
 )
 NAMES: Mapping[TrainingKind, str] = {
@@ -82,9 +82,17 @@ def example_cells(example: TrainingExample) -> Mapping[str, Text]:
     return {
         "kind": kind,
         "score": Text(score),
-        "prompt_id": Text(one_line(example.prompt_id, _TITLE)),
+        "prompt": Text(one_line(_prompt(example), _TITLE)),
         "target": Text(one_line(example.target, _TITLE)),
     }
+
+
+def _prompt(example: TrainingExample) -> str:
+    """The instruction on one line; its id for a judgement, whose conversation begins as every other."""
+    asked = [turn.content for turn in example.turns if turn.role == "user"]
+    if not asked or example.kind in ("tree", "draft"):
+        return example.prompt_id
+    return " ".join(asked[0][: 4 * _TITLE].split())
 
 
 def example_sections(
@@ -116,7 +124,7 @@ def loss_curve_text(curve: LossCurve) -> Text:
     line = Text(one_line(curve.name, 12), style=PALETTE["head"])
     line.append(f" loss {sparkline(thinned(curve.losses, _SPARK))}", style="not bold")
     first, last = curve.losses[0], curve.losses[-1]
-    line.append(f" {first:.3f} → {last:.3f}, {curve.step:,} steps", style="not bold")
+    line.append(f" {first:.3f} → {last:.3f}, {pluralize(curve.step, 'step')}", style="not bold")
     if curve.share is not None:
         what = "chosen preferred" if curve.share_name.startswith("rewards") else "tokens correct"
         line.append(f", {what} {100 * curve.share:.0f} %", style="not bold")

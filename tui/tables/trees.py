@@ -19,7 +19,7 @@ from tui.widgets.table import Column
 COLUMNS = (
     Column("number", "#", 6, right=True),
     Column("prompt", "prompt", 0),
-    Column("stop", "stop", 10),
+    Column("stop", "ended", 10),
     Column("score", "score", 6, right=True),
     Column("nodes", "nodes", 6, right=True),
     Column("depth", "depth", 6, right=True, from_width=90),
@@ -30,6 +30,8 @@ COLUMNS = (
     Column("failing", "fails", 30, from_width=150),
 )
 """Names are those of `tui.index.rows.SortKey`."""
+_TITLES = {column.name: column.title for column in COLUMNS if column.name != "number"}
+"""Column to what it is called on the screen."""
 _KINDS: Mapping[Category, tuple[int, str]] = {
     "all": (1, "all"),
     "solved": (2, "solved"),
@@ -52,6 +54,8 @@ _CHECKED: frozenset[Category] = frozenset({"passed", "failed"})
 _NEAR, _BEFORE = 24, 12
 """A match further than `_NEAR` characters from the start is shown with `_BEFORE` characters before it."""
 _STYLES = {"solved": "pass", "exhausted": "fail", "budget": "fail"}
+_ENDED = {"exhausted": "all tried", "budget": "budget"}
+"""How a search ended, where its word in the record needs the manual: the strategy had nothing left to try."""
 _TITLE = 300
 
 
@@ -67,7 +71,7 @@ def tree_cells(row: TreeRow, match: Match | None = None, mark: Mark = Mark()) ->
     return {
         "number": number,
         "prompt": mark_text(mark, has_note=not is_in_note).append_text(title),
-        "stop": Text(stop, style=PALETTE[_STYLES.get(stop, "unjudged")]),
+        "stop": Text(_ENDED.get(stop, stop), style=PALETTE[_STYLES.get(stop, "unjudged")]),
         "score": Text("-" if row.score is None else f"{row.score:.2f}"),
         "nodes": Text(abbreviate(row.num_nodes)),
         "depth": Text(abbreviate(row.depth)),
@@ -142,7 +146,7 @@ def status(progress: IndexProgress, shown: Filter, sort: Sort, num_shown: int) -
     """The number of shown trees, the filter, the sort key, and the progress of the background work."""
     line = Text(f"{num_shown:,} of {progress.rows:,} trees")
     if sort != Sort("number"):
-        line.append(f", by {sort.key} {'↓' if sort.descending else '↑'}")
+        line.append(f", by {_TITLES.get(sort.key, sort.key)} {'↓' if sort.descending else '↑'}")
     if shown.constraint:
         line.append(", failing ").append(short_type(shown.constraint), style=PALETTE["head"])
     if shown.text:
