@@ -44,7 +44,7 @@ SCREENS = {
     "export": ["enter", "enter", "x"],
     "help": ["question_mark"],
     "search": ["enter", "slash"],
-    "compare": ["down", "space", "C"],
+    "compare": ["home", "down", "space", "C"],
     "pair": ["C", "enter"],
     "constraints": ["home", "enter", "c"],
     "training": ["G", "t"],
