@@ -114,6 +114,7 @@ def create_app(service: SearchService, *, close: bool = True) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/models", server.guarded(server.models)),
+            Route("/v1/models/", server.guarded(server.models)),
             Route("/v1/models/{id:path}", server.guarded(server.model)),
             Route("/v1/chat/completions", server.guarded(server.chat), methods=["POST"]),
             Route("/metrics", server.guarded(server.metrics_text)),

@@ -11,21 +11,23 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from spar.conversations import conversation
 from spar.errors import UsageError
 from spar.prompts import ARGUMENTS, INSTRUCTIONS, is_deeper, prompt_from_row, with_id
 from spar.serve.errors import invalid
+from spar.serve.messages import ending_with_user
 from spar.serve.schema import AnswerFormat, answer_format
 from spar.serve.tasks import is_side_task
 from spar.types import Prompt, Text
 
 SOURCE = "serve"
 """What prompts of a server have in place of a file."""
-MAX_STOPS = 16
+MAX_STOPS = 64
 MAX_DEPTH = 60
 """Most levels of a body; deeper ones cannot be written as part of a tree."""
 _SEED = 2**63
@@ -47,6 +49,10 @@ class SearchFields(BaseModel):
     """Their arguments."""
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class _StreamOptions(BaseModel):
     include_usage: bool | None = None
 
@@ -56,13 +62,13 @@ class _Body(BaseModel):
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    model: Text = ""
+    model: Text | None = None
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     n: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     seed: Annotated[int, Field(ge=-_SEED, lt=_SEED)] | None = None
-    stop: Text | list[Text] | None = None
+    stop: Annotated[list[Text] | None, BeforeValidator(_listed)] = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -71,7 +77,7 @@ class _Body(BaseModel):
     tools: list[dict[str, Any]] | None = None
     functions: list[dict[str, Any]] | None = None
     tool_choice: Text | dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Any = None
     spar: SearchFields | None = None
 
 
@@ -162,17 +168,20 @@ def parse_request(body: dict[str, Any], *, max_choices: int) -> ChatRequest:
         fields = _Body.model_validate(body)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(map(str, detail["loc"]))
+        # Where a field has several types, the library's names of these follow the field's.
+        parts = takewhile(str.isidentifier, map(str, detail["loc"]))
+        name = ".".join(parts) or str(detail["loc"][0])
         raise invalid(f"{name}: {detail['msg'][:1].lower()}{detail['msg'][1:]}", name) from error
     if (fields.n or 1) > max_choices:
         raise invalid(f"n is {fields.n}; this server gives at most {max_choices} answers", "n")
     uses_tools = _uses_tools(fields)
+    metadata = fields.metadata if isinstance(fields.metadata, dict) else {}
     answer = answer_format(fields.response_format)
     search = fields.spar or SearchFields()
     prompt = None if uses_tools else _prompt(fields, search, answer)
     limit = fields.max_completion_tokens or fields.max_tokens
     return ChatRequest(
-        model=fields.model,
+        model=fields.model or "",
         prompt=prompt,
         shape=Shape(limit, fields.temperature, fields.top_p or None, _stops(fields.stop), answer),
         n=fields.n or 1,
@@ -180,7 +189,7 @@ def parse_request(body: dict[str, Any], *, max_choices: int) -> ChatRequest:
         stream=bool(fields.stream),
         include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
         search=search,
-        is_side_task=prompt is not None and is_side_task(prompt.messages, fields.metadata or {}),
+        is_side_task=prompt is not None and is_side_task(prompt.messages, metadata),
         uses_tools=uses_tools,
         body=body,
     )
@@ -199,12 +208,8 @@ def _uses_tools(fields: _Body) -> bool:
 
 def _prompt(fields: _Body, search: SearchFields, answer: AnswerFormat | None) -> Prompt:
     try:
-        messages, rest = conversation({"messages": fields.messages}, "the request")
-        if "output" in rest:
-            raise invalid(
-                "messages: the last message is the assistant's; a search answers the user's: leave it out",
-                "messages",
-            )
+        asked = {"messages": ending_with_user(fields.messages)}
+        messages, _ = conversation(asked, "the request")
         turns = [message.model_dump() for message in messages]
         if answer is not None:
             turns[-1]["content"] += f"\n\n{answer.instruction}"
@@ -217,8 +222,8 @@ def _prompt(fields: _Body, search: SearchFields, answer: AnswerFormat | None) ->
     return with_id(prompt)
 
 
-def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+def _stops(stop: list[str] | None) -> tuple[str, ...]:
+    stops = tuple(stop or ())
     if len(stops) > MAX_STOPS:
         raise invalid(
             f"stop has {len(stops)} strings; this server takes at most {MAX_STOPS}", "stop"

@@ -92,7 +92,8 @@ def answer_format(value: Mapping[str, Any] | None) -> AnswerFormat | None:
             "response_format: expected the type text, json_object, or json_schema with a json_schema",
             "response_format",
         )
-    schema = named.get("schema", {})
+    schema = named.get("schema")
+    schema = {} if schema is None else schema
     if not isinstance(schema, Mapping):
         raise invalid("response_format.json_schema.schema: expected an object", _PARAM)
     return AnswerFormat(schema, _checker(schema))

@@ -262,12 +262,20 @@ def _tools(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     if body.get("functions"):
         raise _unsupported("the field functions is no longer used; send tools")
-    tools = [] if choice == "none" else body.get("tools") or []
+    tools = [] if choice == "none" else [_nested(tool) for tool in body.get("tools") or []]
     for tool in tools:
         function = tool.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise invalid("tools: each needs a function with a name", "tools")
     return tools
+
+
+def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool in the form of chat completions; some clients send that of OpenAI's newer API, without `function`."""
+    if "function" in tool or "name" not in tool:
+        return dict(tool)
+    function = {name: value for name, value in tool.items() if name != "type"}
+    return {"type": "function", "function": function}
 
 
 def _turns(body: Mapping[str, Any], template: ChatTemplate) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.plugins import STRATEGIES
 from spar.serve.lengths import AnswerLimit
+from spar.serve.messages import CONTINUE
 from spar.store import read_trees
 from tests.serve.harness import Served, asking, serving
 
@@ -218,6 +219,75 @@ def test_a_conversation_keeps_its_turns() -> None:
         ("assistant", "User: is what I call you. Assistant: me."),
         ("user", "a\nb"),
     ]
+
+
+USER = {"role": "user", "content": "Hi."}
+
+
+@pytest.mark.parametrize(
+    ("turns", "sent"),
+    [
+        (
+            [USER, {"role": "assistant", "content": "Hello, I"}],
+            [("user", "Hi."), ("assistant", "Hello, I"), ("user", CONTINUE)],
+        ),
+        ([USER, {"role": "assistant", "content": ""}], [("user", "Hi.")]),
+        ([USER, {"role": "assistant", "content": None}], [("user", "Hi.")]),
+        ([{"role": "system", "content": "Say hi."}], [("user", "Say hi.")]),
+        (
+            [USER, {"role": "developer", "content": "Be brief."}],
+            [("user", "Hi."), ("user", "Be brief.")],
+        ),
+        (
+            [USER, {"role": "assistant", "content": None, "refusal": "No."}, USER],
+            [("user", "Hi."), ("assistant", "No."), ("user", "Hi.")],
+        ),
+        (
+            [USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, USER],
+            [("user", "Hi."), ("assistant", "No."), ("user", "Hi.")],
+        ),
+        (
+            [USER, {"role": "assistant", "content": [], "tool_calls": None}, USER],
+            [("user", "Hi."), ("assistant", ""), ("user", "Hi.")],
+        ),
+    ],
+)
+def test_conversations_as_front_ends_end_them(
+    turns: list[Any], sent: list[tuple[str, str]]
+) -> None:
+    """With an answer to continue, a turn to be filled, the system's last word: all are answered, as OpenAI's servers do."""
+    engine = FakeEngine(scripted_reply)
+    with serving(engine) as served:
+        assert served.post({"model": "greedy", "messages": turns}).status_code == 200
+    assert [(m.role, m.content) for m in engine.requests[0].messages] == sent
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": None},
+        {"metadata": "chat 5"},
+        {"stop": [f"stop {number}" for number in range(20)]},
+        {"tools": None, "tool_choice": "auto", "functions": []},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": None}}},
+        {"stream_options": {"include_obfuscation": False}, "stream": None, "n": None, "seed": None},
+        {
+            "prediction": {"type": "content", "content": "x"},
+            "reasoning_effort": "low",
+            "store": False,
+        },
+    ],
+)
+def test_what_clients_leave_empty_or_add_is_no_error(
+    served: Served, fields: dict[str, Any]
+) -> None:
+    """Nulls, lists without an entry, and fields of other servers."""
+    assert served.post({**asking(), **fields}).status_code == 200
+
+
+def test_a_slash_at_the_end_of_the_list(served: Served) -> None:
+    """Some clients write one."""
+    assert served.get("/v1/models/").json() == served.get("/v1/models").json()
 
 
 def test_an_answer_that_speaks_of_turns_is_whole() -> None:

@@ -155,6 +155,14 @@ def test_a_call_and_its_result(calling: tuple[Served, list[Request]]) -> None:
     assert served.service.admission.requests == served.service.admission.running == 0
 
 
+def test_tools_in_the_form_of_the_newer_api(calling: tuple[Served, list[Request]]) -> None:
+    """Cursor sends them so to chat completions, too."""
+    served, seen = calling
+    flat = {"type": "function", "name": "weather", "parameters": PARAMETERS}
+    assert served.post(asking(tools=[flat])).json()["choices"][0]["finish_reason"] == "tool_calls"
+    assert seen[-1].messages[0].content.startswith("<|tool|>weather")
+
+
 def test_a_streamed_call(calling: tuple[Served, list[Request]]) -> None:
     """In the pieces that clients put together."""
     body = asking(tools=[TOOL], n=2, stream_options={"include_usage": True})
