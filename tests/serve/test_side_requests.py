@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -159,6 +160,34 @@ def test_a_stream_with_tools_is_passed_through() -> None:
         assert end == "[DONE]"
         assert {chunk["model"] for chunk in chunks} == {"bfs-7/tiny"}
         assert chunks[-1]["choices"][0]["delta"]["tool_calls"][0]["id"] == "call_1"
+        wait_for(lambda: not served.service.admission.requests)
+
+
+def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
+    """Its first event reaches the client while the model's server is still at the second; who leaves ends it there."""
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    ended: list[bool] = []
+
+    async def events() -> Any:
+        try:
+            yield f"data: {json.dumps({'choices': [{'delta': {'content': 'one'}}]})}\n\n"
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    async def chat(_: Any) -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+        body = asking(tools=[TOOL], stream=True)
+        with served.client.stream("POST", f"{served.url}/chat/completions", json=body) as response:
+            (first,) = data_of([next(response.iter_lines())])
+        assert first["choices"][0]["delta"]["content"] == "one"
+        wait_for(lambda: ended == [True])
         wait_for(lambda: not served.service.admission.requests)
 
 
