@@ -16,6 +16,7 @@ from spar.sanitize import printable
 data_app = typer.Typer(
     help="Download the benchmarks' data and list it.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

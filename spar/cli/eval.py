@@ -50,6 +50,7 @@ from spar.sanitize import printable
 eval_app = typer.Typer(
     cls=HelpedGroup,
     help="Measure a model, or a search, on benchmarks.",
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 models_app = typer.Typer(
     help="Fetch models by name and list them.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

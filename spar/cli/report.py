@@ -36,7 +36,7 @@ LIST = "list"
 def report(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="EXPERIMENT...", help="Experiments, all of them, or list."),
+        typer.Argument(metavar="EXPERIMENT", help="Experiments, all of them, or list."),
     ],
     model: Annotated[
         str,

@@ -30,6 +30,7 @@ from spar.config import DecodeConfig
 train_app = typer.Typer(
     cls=DefaultGroup,
     help="Train actor and refiner by self-play, iteration by iteration.",
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

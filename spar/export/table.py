@@ -1,7 +1,7 @@
 """A whole run as a table: a row for each tree, node, fault or example.
 
-CSV and Parquet are written with pandas; JSON lines need no package. Rows are written in chunks, so memory does not grow with the run. Lone surrogates, which have no UTF-8 form,
-are written as `\\udc80`. All other text is written unchanged, also in CSV: a spreadsheet interprets a cell
+CSV and Parquet are written with pandas; JSON lines need no package. Rows are written in chunks, so memory does
+not grow with the run. Lone surrogates, which have no UTF-8 form, are written as `\\udc80`. All other text is written unchanged, also in CSV: a spreadsheet interprets a cell
 that starts with `=`, `+`, `-` or `@` as a formula unless the column is imported as text. In CSV a missing
 value and an empty text are the same empty cell; Parquet and JSON lines distinguish them.
 """

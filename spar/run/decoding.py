@@ -13,7 +13,7 @@ from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
 from spar.listener import Listener
 from spar.manifest import Manifest
-from spar.plugins import safe_name
+from spar.plugins import STRATEGIES, safe_name
 from spar.prompts import (
     check_json,
     prompt_from_row,
@@ -120,6 +120,8 @@ async def run_decode(
         if out is None or overwrite or not is_complete(out, config, source):
             raise
         return _complete_run(out, config, source, error, listener)
+    for line in ignored_settings(config):
+        listener.note(line)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
     if not (directory / MANIFEST).is_file():  # a refusal leaves no directory behind
@@ -174,6 +176,18 @@ def prompt_source(config: DecodeConfig) -> PromptSource:
         return source_of(read_prompts(config.prompts, config.limit))
     count = sum(1 for _ in read_prompts(config.prompts, config.limit))
     return PromptSource(lambda: read_prompts(config.prompts, config.limit), count)
+
+
+def ignored_settings(config: DecodeConfig) -> list[str]:
+    """A line for the judge and the refiner that were chosen for a strategy that asks none."""
+    roles = STRATEGIES.spec(config.strategy).roles
+    verbs = {"judge": "judges", "refiner": "refines"}
+    return [
+        f"{config.strategy} {verb} no response: --{role} {value} has no effect"
+        for role, verb in verbs.items()
+        if role not in roles
+        and (value := getattr(config, role)) != DecodeConfig.model_fields[role].default
+    ]
 
 
 def source_of(prompts: Iterable[Prompt]) -> PromptSource:

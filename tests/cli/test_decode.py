@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from spar.config import DecodeConfig
 from spar.plugins import STRATEGIES
+from spar.run.decoding import ignored_settings
 from spar.store import read_trees
 
 SPAR = [sys.executable, "-m", "spar"]
@@ -75,6 +77,13 @@ def test_a_table_says_where_nothing_was_judged_and_why_attempts_failed(tmp_path:
     """Greedy answers are not judged, which is not that none passes; faults have their most frequent reason."""
     greedy = decode("--limit", "2", "--strategy", "greedy", "--out", tmp_path / "g", check=0)
     assert "no response was judged" in greedy.stdout
+    config = DecodeConfig(strategy="best-of-n", judge="verifier", refiner="rewrite")
+    assert ignored_settings(config) == [
+        "best-of-n refines no response: --refiner rewrite has no effect"
+    ]
+    (line,) = ignored_settings(DecodeConfig(strategy="greedy", judge="verifier"))
+    assert line == "greedy judges no response: --judge verifier has no effect"
+    assert ignored_settings(DecodeConfig(strategy="bfs", judge="verifier", refiner="rewrite")) == []
     constraints = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     fixed = {"prompt": "No commas.", **constraints}
     file = rows(tmp_path / "p.jsonl", fixed, {"prompt": "Write."})

@@ -199,3 +199,10 @@ def test_old_names_of_lm_evals_model_arguments() -> None:
     from spar.eval.lm_harness.model import config_of
 
     assert config_of({"rows": 8}).max_batch_size == config_of({"max_batch_size": 8}).max_batch_size
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_no_options_of_the_shell(name: str) -> None:
+    """Completion belongs to the program, not to one of its commands."""
+    flags = {flag for parameter in load_command(name).params for flag in parameter.opts}
+    assert not {"--install-completion", "--show-completion"} & flags

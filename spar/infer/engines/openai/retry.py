@@ -130,7 +130,8 @@ class RetryPolicy:
         return min(delay, self.window - elapsed) if elapsed < self.window else delay
 
     def _exhausted(self, url: str, reason: str, seconds: float) -> EngineError:
-        attempts = f"{self.failures} failed attempts in {seconds:.1f} s"
+        noun = "attempt" if self.failures == 1 else "attempts"
+        attempts = f"{self.failures} failed {noun} in {seconds:.1f} s"
         return EngineError(
             f"{url}: {reason}; gave up after {attempts} (--retry-for {self.window:g})"
         )
