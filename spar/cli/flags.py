@@ -22,8 +22,27 @@ from typer.core import TyperCommand, TyperGroup
 from spar import plugins
 from spar.cli.parsers import parse_adapters, parse_arguments
 from spar.config import EvalConfig, Settings, SettingSpec, specs
+from spar.errors import UsageError
+from spar.rows.read import SUFFIXES
 
 Command = Callable[..., None]
+
+
+def folder(path: Path | None) -> Path | None:
+    """The output directory, unless its name is that of a file of rows, which the caller then expects to be written.
+
+    Raises
+    ------
+    UsageError
+        It ends like a file and does not exist.
+    """
+    if path is not None and path.suffix.lower() in SUFFIXES and not path.exists():
+        raise UsageError(
+            f"--out {path} is the name of a file, and the run would be a directory; name a directory, such as "
+            f"--out runs/{path.stem} (spar export writes a run's answers to a file)"
+        )
+    return path
+
 
 Recipe = Annotated[
     str | None,
@@ -34,7 +53,8 @@ Recipe = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Output directory [dim]\\[default: below runs/, named by the settings][/dim]"
+        callback=folder,
+        help="Output directory [dim]\\[default: below runs/, named by the settings][/dim]",
     ),
 ]
 Overwrite = Annotated[

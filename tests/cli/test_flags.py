@@ -201,6 +201,20 @@ def test_old_names_of_lm_evals_model_arguments() -> None:
     assert config_of({"rows": 8}).max_batch_size == config_of({"max_batch_size": 8}).max_batch_size
 
 
+def test_an_output_directory_is_not_named_like_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever writes --out answers.jsonl expects a file; a run that has the name already is resumed."""
+    named = tmp_path / "answers.jsonl"
+    with pytest.raises(
+        UsageError, match=r"--out .*answers.jsonl is the name of a file.*runs/answers"
+    ):
+        run(capsys, *DECODE, "--out", named)
+    named.mkdir()
+    run(capsys, *DECODE, "--out", named)
+    run(capsys, *DECODE, "--out", tmp_path / "llama-3.1")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_no_options_of_the_shell(name: str) -> None:
     """Completion belongs to the program, not to one of its commands."""
