@@ -49,6 +49,7 @@ RIGHT, WRONG, PLAIN, ADORNED = "right", "wrong", "plain", "adorned"
 _BATCH = 16
 """Pairs of an optimizer step, at most."""
 _EXAMPLES, _QUICK_EXAMPLES = 1920, 384
+"""Texts from which the embedded model learns to write long ones. After half as many it does not end them (reports/LOG.md)."""
 _SFT: Mapping[str, Any] = {
     "learning_rate": 5e-4,
     "epochs": 1,

@@ -120,15 +120,15 @@ def write_index(plan: Plan, out: Path) -> None:
 
     A page that an earlier report has written, with other sizes or runs than this plan's, stays with its line as it is.
     """
-    rows, earlier = [], _index_lines(out / INDEX)
+    rows, earlier = {}, _index_lines(out / INDEX)
     for experiment in EXPERIMENTS.values():
         page = out / f"{experiment.name}.md"
         if not page.is_file():
             continue
         if (result := _stored(experiment, plan)) is not None:
-            rows.append(_index_row(experiment, result))
+            rows[page.name] = _index_row(experiment, result)
         elif line := next((each for each in earlier if f"]({page.name})" in each), None):
-            rows.append(line)
+            rows[page.name] = line
     lines = ["# Reports"]
     if rows:
         lines += [
@@ -138,11 +138,10 @@ def write_index(plan: Plan, out: Path) -> None:
             "",
             "| in the paper | experiment | measured on | claims | in a number |",
             "|---|---|---|---|---|",
-            *rows,
+            *rows.values(),
         ]
     lines += [*_links("Reports below this folder:", sorted(out.glob(f"*/{INDEX}")), out)]
-    pages = {f"{name}.md" for name in EXPERIMENTS} | {INDEX}
-    others = sorted(path for path in out.glob("*.md") if path.name not in pages)
+    others = sorted(path for path in out.glob("*.md") if path.name not in {*rows, INDEX})
     lines += [*_links("Reports written by hand, from the commands that they name:", others, out)]
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -125,13 +125,15 @@ async def test_a_page_has_all_that_a_reader_asks(plan: Plan, tmp_path: Path) -> 
 async def test_the_index_has_a_line_and_a_number_each_and_the_other_pages(
     plan: Plan, tmp_path: Path
 ) -> None:
-    """Also those that were written by hand."""
+    """Also those that were written by hand, whatever they are called."""
     (tmp_path / "strategies.md").write_text("# Strategies on a model\n\ntext\n")
+    (tmp_path / "far.md").write_text("# By hand, named like an experiment\n")
     await report(["toy"], replace(plan, quick=True, seeds=1), tmp_path / "quick")
     await report(["toy"], replace(plan, quick=True, seeds=1), tmp_path)
     index = (tmp_path / "README.md").read_text()
     assert "| Table 0 | [A toy](toy.md) | the embedded model, 1 seed, quick | ✓ | 61.0 % |" in index
     assert "- [Strategies on a model](strategies.md)" in index
+    assert "- [By hand, named like an experiment](far.md)" in index
     assert "- [quick](quick/README.md)" in index
 
 
