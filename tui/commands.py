@@ -1,6 +1,6 @@
 """Commands of the command palette: the keys of the screen, those of its footer first, then Textual's own commands.
 
-Keys that only move the cursor are not among them.
+Keys that only move the cursor or the focus are not among them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
+from tui.screens.help import is_textual
 from tui.widgets.motions import MOTION_ACTIONS
 
 
@@ -48,7 +49,8 @@ class KeyCommands(Provider):
         for node, binding, enabled, _ in bindings:
             action = binding.action
             is_moving = action.partition("(")[0] in MOTION_ACTIONS
-            if enabled and binding.description and action not in seen and not is_moving:
+            is_command = binding.description and not is_moving and not is_textual(binding)
+            if enabled and is_command and action not in seen:
                 seen.add(action)
                 key = f"key: {self.app.get_key_display(binding)}"
                 name = binding.tooltip or binding.description

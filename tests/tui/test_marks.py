@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
+from textual.widgets import Input
 
 from spar.record.marks import MARKS, Mark, MarkBook
 from tests.record.read_only import refuse
@@ -16,6 +18,8 @@ from tui.inputs import Inputs
 from tui.run_view import RunView
 from tui.screens.trees import TreesScreen
 from tui.web.live_run import LiveRun
+from tui.widgets.bars import SearchBar
+from tui.widgets.note_bar import NoteBar
 
 
 @pytest.mark.parametrize(
@@ -113,3 +117,16 @@ async def test_marks_that_are_not_beside_the_run(
         await pilot.press("asterisk")
         await until(pilot, lambda: notified(app, "is damaged"))
     assert Mark() == MarkBook(run).of("prompt-0")
+
+
+@pytest.mark.screen
+async def test_fast_typing(tmp_path: Path) -> None:
+    """What arrives together with the key reaches the line that it opens, and is no key of the screen there."""
+    async with browser(write_run(tmp_path / "run", trees(3))) as (app, pilot):
+        for opener, kind in (("slash", SearchBar), ("w", NoteBar)):
+            for key in (opener, "h", "slash", "w", "q"):  # `h` leaves the list, `q` quits
+                app.post_message(events.Key(key, "/" if key == "slash" else key))
+            field = app.screen.query_one(kind).query_one(Input)
+            await until(pilot, lambda field=field: field.value == "h/wq")  # type: ignore[misc]
+            await pilot.press("escape")
+            await until(pilot, lambda field=field: not field.has_focus)  # type: ignore[misc]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.widgets import Input
 
 if TYPE_CHECKING:
     from tui.app import SparApp
@@ -27,6 +28,12 @@ class BrowserScreen(Screen[Result]):
                 for each in cls.BINDINGS
             ]
         super().__init_subclass__(**options)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed, the keys that open a line to type in are characters as any other."""
+        if action in ("search", "note") and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     @property
     def browser(self) -> SparApp:

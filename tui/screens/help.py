@@ -55,7 +55,7 @@ def keys_text(app: App[object], bindings: Mapping[str, ActiveBinding]) -> Text:
     return text
 
 
-def _is_textual(binding: Binding) -> bool:
+def is_textual(binding: Binding) -> bool:
     """Whether a binding is one of Textual's own."""
     return binding.system or binding.action.startswith(("app.focus", "screen."))
 
@@ -66,7 +66,7 @@ def _keys(
     keys: dict[str, list[str]] = {}
     for node, binding, _, _ in bindings.values():
         scope = next((cls for cls in (Screen, App) if isinstance(node, cls)), None)
-        if scope is kind and binding.description and not _is_textual(binding):
+        if scope is kind and binding.description and not is_textual(binding):
             shown = app.get_key_display(Binding(binding.key, binding.action))
             keys.setdefault(binding.tooltip or binding.description, []).append(shown)
     yield from keys.items()

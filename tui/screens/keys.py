@@ -6,6 +6,9 @@ from textual.binding import Binding, BindingType
 
 from tui.widgets.parts_pane import KEYS as PARTS
 
+_OPEN_A_LINE = frozenset({"search", "note"})
+"""Keys that open a line to type in."""
+
 
 def key(
     name: str, keys: str, action: str, what: str, footer: str = "", *, display: str | None = None
@@ -30,6 +33,8 @@ def key(
         show=bool(footer),
         key_display=display,
         tooltip=what if footer and footer != what else "",
+        # What is typed right after the key must reach the line that it opens, however fast it comes.
+        priority=name in _OPEN_A_LINE,
         id=name or None,
     )
 

@@ -110,11 +110,13 @@ class RunsScreen(BrowserScreen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the actions that need a run, or an input that was not passed."""
-        if action in RUN_ACTIONS:
-            return bool(self._scan and self._scan.runs)
+        if action in RUN_ACTIONS and not (self._scan and self._scan.runs):
+            return False
         if action == "demo":
             return self.inputs.demo is not None
-        return self.inputs.play is not None if action == "play" else True
+        if action == "play":
+            return self.inputs.play is not None
+        return super().check_action(action, parameters)
 
     def action_open(self) -> None:
         """Show the trees of the run under the cursor."""

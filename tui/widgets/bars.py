@@ -88,7 +88,9 @@ class SearchBar(Horizontal):
         self.add_class("-open")
         field = self.query_one(Input)
         field.value = text
-        field.focus()
+        self.screen.set_focus(
+            field
+        )  # at once, so that what is typed right after the key is not lost
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Submit the text."""

@@ -53,7 +53,9 @@ class NoteBar(Horizontal):
         field = self.query_one(Input)
         field.value = text
         field.cursor_position = len(text)
-        field.focus()
+        self.screen.set_focus(
+            field
+        )  # at once, so that what is typed right after the key is not lost
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Nothing is stored while it is typed."""
