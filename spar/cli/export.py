@@ -1,6 +1,7 @@
 """`spar export`: a run as a page for a browser or as a table, or one tree as a document, a drawing or JSON.
 
 spar export runs/mine --format html --out mine.html
+spar export runs/a runs/b runs/c --format html --out compared.html
 spar export runs/mine --format html --id prompt-7 --out tree.html
 spar export runs/mine --format markdown --id prompt-7 | less
 spar export runs/mine --format parquet --out trees.parquet
@@ -17,8 +18,13 @@ import typer
 
 
 def export(
-    run: Annotated[
-        Path, typer.Argument(help="A run directory, or its trees.jsonl.", show_default=False)
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="A run directory, or its trees.jsonl; several with html: a page that compares them.",
+            show_default=False,
+        ),
     ],
     file_format: Annotated[
         str,
@@ -54,4 +60,5 @@ def export(
     is_url = out is not None and out.startswith(("http://", "https://"))
     place = None if out is None or is_url else Path(out)
     url = out if out is not None and is_url else ""
-    run_export(Export(run, file_format, prompt_id, rows, out=place, url=url))
+    run, *others = runs
+    run_export(Export(run, file_format, prompt_id, rows, out=place, others=tuple(others), url=url))

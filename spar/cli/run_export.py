@@ -10,9 +10,11 @@ from typing import IO, TypeVar
 
 from spar.cli.show.counting import counting
 from spar.errors import RunStopped, UsageError
+from spar.eval.standings import standings
 from spar.export import TREE_FORMATS, export_tree
 from spar.export.columns import ROW_KINDS, RowKind
 from spar.export.otlp import json_line, requests, run_origin, send
+from spar.export.page.comparison import compare_runs, comparison_page
 from spar.export.page.run_page import last_trees, run_pages
 from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
@@ -45,6 +47,8 @@ class Export:
     """One of `ROW_KINDS`, or examples. Empty: trees, or the examples of an evaluation without trees."""
     out: Path | None = None
     """None: standard output."""
+    others: tuple[Path, ...] = ()
+    """Runs to compare with it on one page."""
     url: str = ""
     """Of a collector of OpenTelemetry spans, in place of `out`."""
 
@@ -66,6 +70,9 @@ def run(options: Export) -> None:
         raise UsageError(
             f"--out {options.url!r} is a URL, which --format otlp sends to; {file_format} is written to a file"
         )
+    if options.others:
+        _write_comparison(options)
+        return
     if file_format in TABLE_FORMATS:
         _write_table(options)
         return
@@ -102,6 +109,27 @@ def _write_pages(options: Export) -> None:
         _write(out.with_name(name), lambda handle, parts=parts: _write_parts(handle, parts))  # type: ignore[misc]
     more = f" to {printable(files[-1][0])}" if len(files) > 1 else ""
     print(f"{count(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr)
+
+
+def _write_comparison(options: Export) -> None:
+    """Several runs as a page that compares them."""
+    if options.file_format not in RUN_FORMATS or options.prompt_id or options.rows:
+        raise UsageError(
+            "several runs are compared on a page: use --format html without --id and --rows, or give one run"
+        )
+    with counting("tree") as counted:
+        compared = compare_runs(
+            (options.run, *options.others), check_constraints, standings, counted
+        )
+    parts = comparison_page(compared)
+    if options.out is None:
+        for part in parts:
+            sys.stdout.buffer.write(part.encode("utf-8"))
+        sys.stdout.flush()
+        return
+    _write(options.out, lambda handle: _write_parts(handle, parts))
+    names = f"{len(compared.names)} runs on {count(len(compared.prompts), 'prompt')}"
+    print(f"{names} in {printable(str(options.out))}", file=sys.stderr)
 
 
 def _write_spans(options: Export) -> None:

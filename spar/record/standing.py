@@ -55,3 +55,15 @@ class Standing:
 
 Standings = Callable[[Sequence[Sequence[bool]]], Sequence[Standing]]
 """Takes, for each run, whether it passes each of the same prompts; the first run is what others are held against."""
+
+
+def agreed_passes(
+    truths: Sequence[bool | None], judges: Sequence[bool | None]
+) -> tuple[tuple[bool, ...] | None, bool]:
+    """Whether each run passes a prompt, None where that is not known of all; and whether that is by ground truth.
+
+    It is by ground truth if that is known for all runs, else by whether the judge passed it.
+    """
+    by_truth = None not in truths
+    verdicts = tuple(bool(each) for each in (truths if by_truth else judges))
+    return (verdicts if by_truth or None not in judges else None), by_truth

@@ -25,6 +25,8 @@ from tests.cli.test_decode import spar
 from tests.export.pages import read_page
 from tests.export.samples import NANO, write_three
 from tests.hostile import hostile_tree
+from tests.tui.samples import write_run
+from tests.tui.test_compare import answered
 
 
 @pytest.fixture
@@ -239,3 +241,32 @@ def test_the_dark_palette_is_written_once() -> None:
     light, *dark = re.findall(r"--paper: (#\w+);", style())[:3]
     assert dark[0] == dark[1] != light
     assert "dark.css */" not in style()
+
+
+def test_runs_are_compared_on_a_page(tmp_path: Path) -> None:
+    """The table of prompts and runs, how each stands against the first, and no script; hostile titles stay text."""
+    yes = ([5, 0, 0, 5], [5, 0, 5, 5], [5, 0, 0, 0])
+    runs = []
+    for name, votes in zip("abc", yes, strict=True):
+        trees = [answered(n, "x", each) for n, each in enumerate(votes)]
+        odd = trees[0].prompt.messages[0].model_copy(update={"content": "<b>bold</b> & <script>"})
+        prompt = trees[0].prompt.model_copy(update={"messages": (odd,)})
+        trees[0] = trees[0].model_copy(update={"prompt": prompt})
+        runs.append(write_run(tmp_path / name, trees))
+    out = tmp_path / "compared.html"
+    run(Export(runs[0], "html", others=tuple(runs[1:]), out=out))
+    text = out.read_text()
+    assert "<script" not in text and "&lt;b&gt;bold&lt;/b&gt;" in text
+    for part in (
+        "flips 2 ",
+        "all pass 1 ",
+        "none passes 1 ",
+        "only one passes 1 ",
+        "+25.0",
+        "1 gained, 0 lost",
+    ):
+        assert part in text
+    rows = re.findall(r'<tr class="([^"]*)">', text)
+    assert rows == ["flip one", "flip", "every", "none"]
+    with pytest.raises(UsageError, match="use --format html"):
+        run(Export(runs[0], "csv", others=(runs[1],)))

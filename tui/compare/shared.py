@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Sequence
 
 from spar.errors import UsageError
+from spar.record.standing import agreed_passes
 from tui.index.cooperative import Throttle
 from tui.index.rows import RowCounts, TreeRow
 from tui.index.run_index import TreeIndex, shared_rows
@@ -166,8 +167,7 @@ def judged_passes(marks: tuple[int, ...]) -> tuple[tuple[bool, ...] | None, bool
     if not all(marks):
         raise ValueError("unread")
     sides = [divmod(mark, TRUTHS) for mark in marks]
-    by_truth = all(truth for _, truth in sides)
-    verdicts = [truth if by_truth else judged for judged, truth in sides]
-    if NOT_JUDGED in verdicts and not by_truth:
-        return None, by_truth
-    return tuple(verdict == PASS for verdict in verdicts), by_truth
+    return agreed_passes(
+        [truth == PASS if truth else None for _, truth in sides],
+        [None if judged == NOT_JUDGED else judged == PASS for judged, _ in sides],
+    )
