@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
 NOTE = "tools: passed on to the model's server, greedily and without a search"
-_OWN_FIELDS = ("spar",)
+_OWN_FIELDS = ("spar", "input")
 _SHOWN = 500
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from spar.conversations import conversation
 from spar.errors import UsageError
@@ -63,7 +63,11 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     model: Text | None = None
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    messages: Annotated[
+        list[dict[str, Any]],
+        Field(min_length=1, validation_alias=AliasChoices("messages", "input")),
+    ]
+    """Some clients name them as OpenAI's newer API does."""
     n: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -191,7 +195,7 @@ def parse_request(body: dict[str, Any], *, max_choices: int) -> ChatRequest:
         search=search,
         is_side_task=prompt is not None and is_side_task(prompt.messages, metadata),
         uses_tools=uses_tools,
-        body=body,
+        body={**body, "messages": fields.messages},
     )
 
 

@@ -285,8 +285,9 @@ def _turns(body: Mapping[str, Any], template: ChatTemplate) -> list[dict[str, An
         role = message.get("role")
         turn = {"role": "system" if role == "developer" else role, "content": _text(message)}
         turn |= {name: message[name] for name in ("name", "tool_call_id") if name in message}
-        if message.get("tool_calls"):
-            turn["tool_calls"] = [_with_arguments(call) for call in message["tool_calls"]]
+        if calls := message.get("tool_calls"):
+            listed = calls if isinstance(calls, list) else [calls]
+            turn["tool_calls"] = [_with_arguments(call) for call in listed]
         turns.append(turn)
     clean: list[dict[str, Any]] = _sanitized(turns, template)
     return clean

@@ -14,6 +14,7 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.plugins import STRATEGIES
 from spar.serve.lengths import AnswerLimit
 from spar.serve.messages import CONTINUE
+from spar.serve.request import parse_request
 from spar.store import read_trees
 from tests.serve.harness import Served, asking, serving
 
@@ -256,10 +257,9 @@ def test_conversations_as_front_ends_end_them(
     turns: list[Any], sent: list[tuple[str, str]]
 ) -> None:
     """With an answer to continue, a turn to be filled, the system's last word: all are answered, as OpenAI's servers do."""
-    engine = FakeEngine(scripted_reply)
-    with serving(engine) as served:
-        assert served.post({"model": "greedy", "messages": turns}).status_code == 200
-    assert [(m.role, m.content) for m in engine.requests[0].messages] == sent
+    prompt = parse_request({"messages": turns}, max_choices=1).prompt
+    assert prompt is not None
+    assert [(m.role, m.content) for m in prompt.messages] == sent
 
 
 @pytest.mark.parametrize(
@@ -283,6 +283,13 @@ def test_what_clients_leave_empty_or_add_is_no_error(
 ) -> None:
     """Nulls, lists without an entry, and fields of other servers."""
     assert served.post({**asking(), **fields}).status_code == 200
+
+
+def test_messages_under_their_newer_name(served: Served) -> None:
+    """Cursor sends the body of OpenAI's newer API to chat completions."""
+    turns = [{"role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}]
+    response = served.post({"model": "greedy/tiny", "input": turns, "tools": []})
+    assert served.tree(response.headers["x-spar-tree"]).prompt.messages[-1].content == "Say hello."
 
 
 def test_a_slash_at_the_end_of_the_list(served: Served) -> None:

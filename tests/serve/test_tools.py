@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine
 from spar.serve.tools import NOTE, read_calls
 from tests.requires import requires
 from tests.serve.harness import Served, asking, serving
+from tests.serve.test_fuzz import JSON, PARTS
 from tests.serve.test_streaming import data_of, stream
 
 pytestmark = [pytest.mark.model, requires("transformers", "torch")]
@@ -22,6 +25,7 @@ PARAMETERS = {
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
 }
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+NAMES = st.sampled_from(["name", "arguments", "parameters"])
 ROME = ("weather", {"city": "Rome"})
 TEMPLATE = (
     "{% if tools %}{% for t in tools %}<|tool|>{{ t.function.name }}{% endfor %}{% endif %}"
@@ -210,3 +214,33 @@ def test_a_template_without_tools(calling: tuple[Served, list[Request]], tokeniz
     assert response.status_code == 400
     assert "knows no tools" in response.json()["error"]["message"]
     assert "--base-url" in response.json()["error"]["message"]
+
+
+CALLS = st.one_of(
+    JSON,
+    st.lists(
+        st.fixed_dictionaries({"id": JSON, "function": st.dictionaries(NAMES, JSON)}), max_size=2
+    ),
+)
+TURNS = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool", "developer", "x"]), "content": PARTS},
+    optional={"tool_calls": CALLS, "tool_call_id": JSON, "name": JSON},
+)
+TOOLS = st.fixed_dictionaries(
+    {"type": JSON},
+    optional={"function": st.one_of(JSON, st.dictionaries(NAMES, JSON)), "name": JSON},
+)
+
+
+@given(turns=st.lists(TURNS, min_size=1, max_size=3), tools=st.lists(TOOLS, max_size=2))
+def test_any_tools_and_turns_are_answered(
+    calling: tuple[Served, list[Request]], turns: list[Any], tools: list[Any]
+) -> None:
+    """Or refused with what is wrong; never a 500."""
+    body = {"model": "greedy/tiny", "messages": turns, "tools": [TOOL, *tools]}
+    response = calling[0].client.post(
+        f"{calling[0].url}/chat/completions",
+        content=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    assert response.status_code in (200, 400), response.text
