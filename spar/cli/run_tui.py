@@ -17,6 +17,7 @@ from spar.errors import MissingExtra, RunStopped, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spar.cli.play import ConfigOf
     from spar.record.stage_progress import StageProgress
     from spar.record.standing import Standing
     from tui.inputs import Inputs
@@ -28,13 +29,15 @@ WEB_DRIVER = "TEXTUAL_DRIVER"
 """Environment variable that `textual serve` sets; it reads the output from a pipe."""
 
 
-def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
+def run(paths: tuple[Path, ...], config: DecodeConfig, config_of: ConfigOf | None = None) -> None:
     """Run the browser until the user quits.
 
     Parameters
     ----------
     config:
         Settings of the play screen's searches.
+    config_of:
+        Makes them for another model.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def run(paths: tuple[Path, ...], config: DecodeConfig) -> None:
         raise MissingExtra("textual", "", "spar tui") from error
     from spar.cli.play import SessionPlay
 
-    with SessionPlay(config, DEFAULT) as play:
+    with SessionPlay(config, DEFAULT, config_of) as play:
         app = SparApp(replace(make_inputs(paths), play=play))
         app.run()
     if app.return_code:

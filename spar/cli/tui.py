@@ -11,6 +11,7 @@ writes with every action in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,4 +39,8 @@ def tui(
     """
     from spar.cli.run_tui import run
 
-    run(tuple(runs or ()), load_decode(recipe or default_recipe(overrides), overrides))
+    def config_of(changes: Mapping[str, Any]) -> DecodeConfig:
+        values = {**overrides, **changes}
+        return load_decode(recipe or default_recipe(values), values)
+
+    run(tuple(runs or ()), config_of({}), config_of)

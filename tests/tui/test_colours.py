@@ -28,7 +28,7 @@ from spar.view.node_detail import Annotations
 from spar.view.palette import PALETTE
 from tests.tui.driving import browser, is_idle, screen_text, until
 from tests.tui.samples import failed_tree, node, trees, write_run
-from tests.tui.test_play import ScriptedPlay
+from tests.tui.test_play import Standing
 from tui.app import SparApp
 from tui.colours import MIN_CONTRAST, ReadableText, ansi_colours, contrast
 from tui.screens.several import SeveralScreen
@@ -49,6 +49,8 @@ SCREENS = {
     "constraints": ["home", "enter", "c"],
     "training": ["G", "t"],
     "training chart": ["G", "t", "v"],
+    "play samples": ["P", "ctrl+o"],
+    "play growing": ["P", "x", "enter"],
     "palette": ["ctrl+p"],
     "note": ["home", "enter", "w", "o", "d", "d"],
     "noted": ["home", "enter", "w", "enter", "asterisk"],
@@ -103,7 +105,7 @@ async def test_all_text_is_readable(
         "annotations_for": lambda directory: Annotations(check=check),
         "stages_of": lambda directory: STAGES,
         "standings": standings,
-        "play": ScriptedPlay(),
+        "play": Standing(),
     }
     inputs["play"].free = True
     others, seen = cycle(SHOWN_THEMES), set[type]()
@@ -112,6 +114,8 @@ async def test_all_text_is_readable(
             for key in keys:
                 await pilot.press(key)
                 await until(pilot, lambda: is_idle(app))
+            if screen == "play growing":
+                await until(pilot, lambda: "2 yes 1 no" in screen_text(app))
             if screen == "training":
                 await until(pilot, lambda: "held-out pass" in screen_text(app))
             if screen == "played":

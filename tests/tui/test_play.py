@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from rich.text import Text
 from textual import events
 from textual.binding import Binding
 from textual.widgets import Button, Input, Select
 
-from spar.cli.play import SessionPlay
+from spar.cli.play import SessionPlay, model_settings
+from spar.cli.play_samples import embedded_samples, plain_samples, prompt_of
 from spar.config import load_decode
 from spar.errors import EngineError, SparError, UsageError
-from spar.listener import Listener
+from spar.listener import AttemptProgress, Listener
 from spar.plugins import STRATEGIES
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
+from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
 from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text
 from tests.tui.driving import browser, line, screen_text, until
@@ -29,11 +32,12 @@ from tests.tui.samples import DRAFT, REFINED, node
 from tests.tui.test_keys import Press, copied, is_screen, press_all, scrolled, shows
 from tests.tui.test_snapshots import SIZES, Compare
 from tests.view.test_text import unseen
-from tui.app import SparApp
+from tui.app import LIGHT, SparApp
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.play import (
     PlaySettings,
+    Sample,
     SearchProgress,
     cancelled_text,
     partial_tree,
@@ -41,8 +45,11 @@ from tui.play import (
     read_settings,
     result_text,
 )
+from tui.play_attempts import attempt_sections, growing_tree
 from tui.screens.play import PlayScreen
 from tui.screens.runs import RunsScreen
+from tui.screens.samples import SamplesScreen
+from tui.widgets.bars import StatusBar
 from tui.widgets.instruction import Instruction, plain
 from tui.widgets.tree_pane import TreePane
 
@@ -58,8 +65,10 @@ class ScriptedPlay:
     """Gives its nodes one by one, each when `step` is set; keeps nothing but a list."""
 
     strategies: Sequence[str] = ("greedy", "bfs")
+    judges: Sequence[str] = ("votes", "verifier", "hybrid")
     settings = PlaySettings("bfs", 15)
     gate = 0.5
+    check = None
     description = "a [b]script[/b]"
 
     def __init__(self, nodes: Sequence[Node] = NODES, *, error: SparError | None = None) -> None:
@@ -67,6 +76,7 @@ class ScriptedPlay:
         self.tokens = 0
         self.searches: list[tuple[str, PlaySettings]] = []
         self.kept: list[SearchTree] = []
+        self.loads: list[str] = []
         self.num_cancelled = 0
         self.step = asyncio.Event()
         self.free = False
@@ -90,6 +100,27 @@ class ScriptedPlay:
         return partial_tree(instruction, self.nodes, settings, self.gate).model_copy(
             update={"stop": "solved", "seconds": 1.5}
         )
+
+    def is_embedded(self, model: str) -> bool:
+        """Whether none is typed."""
+        return not model
+
+    async def samples(self, model: str) -> Sequence[Sample]:
+        """Two."""
+        odd = Message(role="user", content=f"Do {EVERYTHING}")
+        return [
+            Sample("short", PROMPT),
+            Sample("[b]odd[/b]", Prompt(id="o", messages=(odd,))),
+        ]
+
+    async def load(self, settings: PlaySettings, watch: Listener) -> str:
+        """Its name, when `step` is set, or the error."""
+        self.loads.append(settings.model)
+        watch.note("reading weights")
+        await self._allowed()
+        if self.error:
+            raise self.error
+        return f"model [b]{settings.model}[/b]"
 
     async def keep(self, tree: SearchTree) -> Path:
         """Once; then it was kept."""
@@ -202,6 +233,132 @@ async def test_a_late_node_of_a_cancelled_search_is_not_drawn(tmp_path: Path) ->
         assert num_nodes(screen) == 1
 
 
+def attempt(number: int = 0, **fields: Any) -> AttemptProgress:
+    """An attempt that runs."""
+    return AttemptProgress(number, fields.pop("wave", 0), **fields)
+
+
+class Growing(ScriptedPlay):
+    """Reports one attempt at each step, then one node."""
+
+    steps: Sequence[AttemptProgress] = (
+        attempt(text="Two"),
+        attempt(text="Two cats sat on a mat."),
+        attempt(text="Two cats sat on a mat.", response="Two cats sat on a mat."),
+        attempt(response="Two cats sat on a mat.", verdicts=(True, True, False)),
+    )
+
+    async def search(self, instruction: str, settings: PlaySettings, watch: Listener) -> SearchTree:
+        """The attempts, each when `step` is set."""
+        watch.note("the model is loaded")
+        for step in self.steps:
+            await self._allowed()
+            watch.attempt(PROMPT, step)
+        return await super().search(instruction, settings, watch)
+
+
+class Standing(ScriptedPlay):
+    """Stops in the middle: a node, then a wave with an attempt in each state; only `Hi` comes to an end."""
+
+    wave: Sequence[AttemptProgress] = (
+        attempt(1, wave=1, parents=(0,), text="The mat is missing.\n[[start]]\nTwo dogs sat on"),
+        attempt(2, wave=1, parents=(0,), response="Two red cats.", verdicts=(True, True, False)),
+        attempt(3, wave=1, parents=(0,), response="Two.", judgement=NODES[2].judgement),
+        attempt(4, wave=1, parents=(0,), fault="no refined output"),
+        attempt(5, wave=1, parents=(0,)),
+    )
+
+    async def search(self, instruction: str, settings: PlaySettings, watch: Listener) -> SearchTree:
+        """The nodes of the play, or never."""
+        if instruction == "Hi":
+            return await super().search(instruction, settings, watch)
+        watch.node(PROMPT, self.nodes[0])
+        for running in self.wave:
+            watch.attempt(PROMPT, running)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_text_and_votes_appear_as_they_come(tmp_path: Path) -> None:
+    """The text that is written is in the pane and on its line, then the votes; the node takes their place."""
+    play = Growing()
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        for seen in ("Draft, being written", "6 words so far", "judging", "2 yes 1 no …"):
+            play.step.set()
+            await until(pilot, lambda seen=seen: seen in screen_text(app))  # type: ignore[misc]
+        assert screen_text(app).count("Two cats sat on a mat.") == 2
+        assert "the model is loaded" not in screen_text(app)
+        play.step.set()
+        await until(pilot, lambda: screen.panes.num_nodes == 1)
+        assert "2 yes 1 no" not in screen_text(app)
+        await pilot.press("escape")
+
+
+async def test_tokens_are_drawn_a_few_times_a_second(tmp_path: Path) -> None:
+    """A hundred tokens at once are drawn once, so that keys need not wait for them."""
+    play = Growing()
+    play.steps = tuple(attempt(text="word " * number) for number in range(1, 100))
+    async with playing(play, tmp_path) as (_, pilot, screen):
+        drawn: list[int] = []
+        draw = screen.panes._draw
+        screen.panes._draw = lambda *given: drawn.append(1) or draw(*given)  # type: ignore[method-assign,func-returns-value]
+        play.free = True
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: screen.finished_tree is not None)
+        assert len(drawn) < 20
+
+
+async def test_what_a_cancelled_search_wrote_stays(tmp_path: Path) -> None:
+    """The text that was on the screen is still there, as unfinished."""
+    play = Growing()
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        await pilot.press(*"Say it.", "enter")
+        play.step.set()
+        await until(pilot, lambda: "being written" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "unfinished" in screen_text(app))
+        assert "Two" in screen_text(app) and not screen.is_searching
+        assert "cancelled after 0 responses" in screen_text(app)
+
+
+async def test_a_sample_is_picked(tmp_path: Path) -> None:
+    """The list shows hostile texts as they are; Enter puts one into the instruction."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        await until(
+            pilot, lambda: "embedded model speaks only a small language" in screen_text(app)
+        )
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
+        assert not unseen(screen_text(app))
+        await pilot.press("j", "k", "enter")
+        await until(pilot, lambda: screen.query_one(Instruction).text == "Say it.")
+        await pilot.press("!")
+        await until(pilot, lambda: "expect odd words" in screen_text(app))
+
+
+async def test_a_model_is_loaded_while_keys_are_typed(tmp_path: Path) -> None:
+    """Enter in the field loads; meanwhile keys work, Esc cancels, and an error is one line."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
+        await pilot.press("tab", *"ab", "enter")
+        await until(pilot, lambda: "loading ab" in screen_text(app))
+        await pilot.press("shift+tab", *"Hi")
+        assert screen.query_one(Instruction).text == "Hi"
+        await pilot.press("escape")
+        await until(pilot, lambda: "stopped loading" in screen_text(app))
+        play.error = UsageError("--model ab: no such\nmodel [x]")
+        play.free = True
+        await pilot.press("tab", "end", "c", "enter")
+        await until(pilot, lambda: "--model ab: no such⏎model [x]" in screen_text(app))
+        play.error = None
+        await pilot.press("enter")
+        await until(pilot, lambda: "model [b]abc[/b] is loaded" in screen_text(app))
+        assert play.loads == ["ab", "abc", "abc"]
+        assert screen.query_one(Instruction).has_focus
+
+
 async def test_leaving_cancels(tmp_path: Path) -> None:
     """A search does not outlive the browser."""
     play = ScriptedPlay()
@@ -258,6 +415,7 @@ async def test_nothing_to_ask(tmp_path: Path) -> None:
 
 
 PLAY = (
+    Press("ctrl+o", is_screen(SamplesScreen)),
     Press("ctrl+r", lambda app: app.screen.is_searching, first=["S", "a", "y"]),
     Press("ctrl+c", lambda app: not app.screen.is_searching),
     Press("ctrl+s", lambda app: len(app.screen.play.kept) == 1),
@@ -282,26 +440,28 @@ async def test_keys_of_the_play(tmp_path: Path) -> None:
     """Run, cancel, store, the answer, what is shown and copied, another instruction, back."""
     play = ScriptedPlay()
     async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
-        await press_all(app, pilot, PLAY[:2])
+        await press_all(app, pilot, PLAY[:1])
+        await pilot.press("escape")
+        await press_all(app, pilot, PLAY[1:3])
         play.free = True
         await pilot.press("ctrl+r")
         await until(pilot, lambda: screen.finished_tree is not None)
-        await press_all(app, pilot, PLAY[2:])
+        await press_all(app, pilot, PLAY[3:])
 
 
 async def test_keys_of_the_instruction(tmp_path: Path) -> None:
-    """ctrl+j inserts a line break, Enter runs, Tab moves to the settings, Enter runs there too."""
+    """ctrl+j inserts a line break, Enter runs, Tab moves to the settings, Enter runs in the budget too."""
     play = ScriptedPlay()
     play.free = True
     async with playing(play, tmp_path) as (_, pilot, screen):
         await pilot.press("a", "ctrl+j", "b", "enter")
         await until(pilot, lambda: screen.finished_tree is not None)
         assert play.searches == [("a\nb", PlaySettings("bfs", 15, 0))]
-        await pilot.press("i", "tab", "tab", "4", "enter")
+        await pilot.press("i", *["tab"] * 5, "4", "enter")
         await until(pilot, lambda: len(play.searches) == 2)
         assert play.searches[1] == ("a\nb", PlaySettings("bfs", 4, 0))
         await until(pilot, lambda: not screen.is_searching)
-        screen.query_one(Select).value = "greedy"
+        screen.query_one("#strategy", Select).value = "greedy"
         await pilot.press("ctrl+r")
         await until(pilot, lambda: len(play.searches) == 3)
         assert play.searches[2][1].strategy == "greedy"
@@ -317,15 +477,15 @@ async def test_buttons(tmp_path: Path) -> None:
         def enabled() -> list[str | None]:
             return [button.id for button in screen.query(Button) if not button.disabled]
 
-        assert enabled() == ["run"]
+        assert enabled() == ["samples", "run"]
         await pilot.press(*"Say it.")
         await pilot.click("#run")
-        await until(pilot, lambda: enabled() == ["cancel"])
+        await until(pilot, lambda: enabled() == ["samples", "cancel"])
         await pilot.click("#cancel")
-        await until(pilot, lambda: enabled() == ["run"])
+        await until(pilot, lambda: enabled() == ["samples", "run"])
         play.free = True
         await pilot.click("#run")
-        await until(pilot, lambda: enabled() == ["run", "store"])
+        await until(pilot, lambda: enabled() == ["samples", "run", "store"])
         await pilot.click("#store")
         await until(pilot, lambda: note == ["stored in runs/play-[x]"])
         await pilot.press("ctrl+s")
@@ -362,7 +522,7 @@ async def test_hostile_nodes_on_the_screen(tmp_path: Path) -> None:
     async with playing(play, tmp_path, size=(120, 40)) as (app, pilot, screen):
         assert "a [b]script[/b]" in screen_text(app)
         await pilot.press(*"Say it.", "enter")
-        await until(pilot, lambda: screen.finished_tree is not None and bool(screen._sections))
+        await until(pilot, lambda: screen.finished_tree is not None and bool(screen.panes.sections))
         assert "[bold red]x[/]" in screen_text(app)
         await pilot.press("d", "tab", "G")
         assert not unseen(screen_text(app))
@@ -399,6 +559,65 @@ def test_odd_numbers_are_none(typed: str) -> None:
         read_settings("bfs", "1", typed)
 
 
+def test_attempts_are_drawn_as_nodes() -> None:
+    """In their order, below what they refine; failures are faults; only what is in the tree can be the answer."""
+    running = [
+        attempt(3, parents=(1,), fault="no list"),
+        attempt(2, parents=(0, 1), text="So:\n[[start]]\nNew"),
+        attempt(1, response="Old", judgement=NODES[1].judgement),
+    ]
+    growing = growing_tree("x", NODES[:2], running, PlaySettings("bfs", 5), 0.5)
+    tree = growing.tree
+    assert [(each.parent, each.depth, each.response) for each in tree.nodes[2:]] == [
+        (None, 0, "Old"),
+        (0, 1, "New"),
+    ]
+    assert [(fault.parent, fault.stage) for fault in tree.faults] == [(1, "refine")]
+    assert tree.selected == 1
+    states = {number: line.judged and line.judged.plain for number, line in growing.pending.items()}
+    assert states == {2: None, 3: "writing"}
+    assert [section.title for section in attempt_sections(running[1])] == [
+        "State",
+        "Reflection before it",
+        "Refinement, being written",
+    ]
+
+
+@given(hostile_text)
+def test_hostile_attempts(text: str) -> None:
+    """What a model writes is shown as text, at every step."""
+    for running in (attempt(text=text), attempt(parents=(0,), text=text, verdicts=(None,))):
+        growing = growing_tree("x", NODES[:1], [running], PlaySettings("bfs", 5), 0.5)
+        for pending in growing.pending.values():
+            assert not unseen(pending.change.plain) and "\n" not in pending.change.plain
+        for section in attempt_sections(running):
+            assert not unseen(section.body.plain.replace("\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("typed", "settings"),
+    [
+        ("embedded", {"base_url": (), "model": ""}),
+        ("org/name", {"base_url": (), "model": "org/name"}),
+        ("http://h:1/v1", {"base_url": ("http://h:1/v1",), "model": ""}),
+        ("https://h/v1  name", {"base_url": ("https://h/v1",), "model": "name"}),
+    ],
+)
+def test_models_as_they_are_typed(typed: str, settings: dict[str, Any]) -> None:
+    """A folder, a file or a name; or a server, with or without the name of its model."""
+    assert model_settings(typed) == settings
+
+
+def test_samples_are_instructions_that_programs_check() -> None:
+    """One of each kind that the embedded model understands; their own text meets no package's verifier."""
+    own, plain_english = embedded_samples(), plain_samples()
+    assert len({sample.kind for sample in own}) == len(own) >= 10
+    assert all(unverifiable(sample.prompt) == "" for sample in own)
+    assert {each for sample in plain_english for each in sample.prompt.meta[CONSTRAINTS]} <= EQUAL
+    assert prompt_of(f" {own[0].text}", own, "play").meta == own[0].prompt.meta
+    assert prompt_of("Say it.", own, "play").meta == {}
+
+
 def test_so_far() -> None:
     """The answer of a growing tree is its best node."""
     settings = PlaySettings("bfs", 3)
@@ -406,38 +625,73 @@ def test_so_far() -> None:
     assert partial_tree("x", NODES[:2], settings, 0.5).selected == best(NODES[:2])[0].id == 1
 
 
-def press(*keys: str, until_ended: bool) -> Callable[[Any], Any]:
-    """Type an instruction, run it, and press keys."""
+def press(*keys: str) -> Callable[[Any], Any]:
+    """Type an instruction and press keys."""
 
     async def pressing(pilot: Any) -> None:
         app = pilot.app
+        app.screen.set_focus(None)
         await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, PlayScreen))
-        await pilot.press(*"Write about a dog. Use red.")
-        if until_ended:
-            app.screen.play.free = True
-            await pilot.press("enter")
+        app.screen.query_one(Instruction).text = "Write about a dog. Use red."
+        standing = isinstance(app.screen.play, Standing)
+        for key in keys:
+            await pilot.press(key)
+        if standing:
+            await until(pilot, lambda: "2 yes 1 no" in screen_text(app))
+            app.screen.panes.query_one(TreePane).cursor = 2
+            await until(pilot, lambda: "being written" in screen_text(app))
+            app.screen.update_status = lambda: None  # its seconds would differ
+            app.screen.query_one(StatusBar).set_content(Text("● searching"))
+            await pilot.pause()
+            return
+        if "enter" in keys:
             await until(pilot, lambda: app.screen.finished_tree is not None)
-            await pilot.press(*keys)
         await until(pilot, lambda: not app.workers._workers)
 
     return pressing
 
 
-SCREENS: dict[str, tuple[bool, list[str]]] = {
-    "typed": (False, []),
-    "ended": (True, []),
-    "edit": (True, ["j", "k", "k"]),
+SCREENS: dict[str, tuple[type[ScriptedPlay], list[str]]] = {
+    "typed": (ScriptedPlay, []),
+    "growing": (Standing, ["enter"]),
+    "ended": (ScriptedPlay, ["enter"]),
+    "samples": (ScriptedPlay, ["ctrl+o"]),
 }
+"""Name of a snapshot to its play, and the keys that lead there."""
+SNAPSHOTS = (
+    *(("typed", size, "") for size in SIZES),
+    *(("growing", size, "") for size in SIZES),
+    ("typed", (200, 50), "light"),
+    ("growing", (120, 40), "NO_COLOR"),
+    ("ended", (80, 24), ""),
+    ("samples", (80, 24), ""),
+)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("screen", SCREENS)
-def test_screen(snap_compare: Compare, tmp_path: Path, screen: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("screen", "size", "colours"),
+    SNAPSHOTS,
+    ids=lambda value: f"{value[0]}x{value[1]}" if isinstance(value, tuple) else value or "dark",
+)
+def test_screen(
+    snap_compare: Compare,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    screen: str,
+    size: tuple[int, int],
+    colours: str,
+) -> None:
     """The screen matches its snapshot."""
-    finished_tree, keys = SCREENS[screen]
-    app = SparApp(Inputs(paths=(tmp_path,), play=ScriptedPlay()))
-    assert snap_compare(app, run_before=press(*keys, until_ended=finished_tree), terminal_size=size)
+    if colours == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    kind, keys = SCREENS[screen]
+    play = kind()
+    play.free = True
+    app = SparApp(Inputs(paths=(tmp_path,), play=play))
+    if colours == "light":
+        app.theme = LIGHT
+    assert snap_compare(app, run_before=press(*keys), terminal_size=size)
 
 
 class Recorder(Listener):
@@ -480,7 +734,42 @@ async def test_engine_play_finds_what_decode_would(fake: SessionPlay) -> None:
     again = await fake.search("Say it.", PlaySettings("bfs", 15, 3), watch)
     assert [one.response for one in again.nodes] == [one.response for one in tree.nodes]
     assert (fake.gate, fake.description, fake.strategies) == (0.5, "embedded", tuple(STRATEGIES))
-    assert fake.settings == PlaySettings("bfs", 15, 0)
+    assert fake.settings == PlaySettings("bfs", 15, 0, model="embedded")
+
+
+async def test_engine_play_follows_what_is_written(fake: SessionPlay) -> None:
+    """Texts grow and votes arrive one by one, in the caller's thread."""
+    seen: list[AttemptProgress] = []
+
+    class Follower(Listener):
+        def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+            seen.append(attempt)
+
+    settings = PlaySettings("bfs", 4, 3)
+    tree = await fake.search("Say it.", settings, Follower())
+    assert {"answer", tree.nodes[0].response} <= {each.text for each in seen}
+    assert {1, 2, 3, 4, 5} <= {len(each.verdicts) for each in seen}
+    again = await fake.search("Say it.", settings, Listener())
+    assert [each.response for each in again.nodes] == [each.response for each in tree.nodes]
+
+
+async def test_another_model_and_judge(fake: SessionPlay, tmp_path: Path) -> None:
+    """A model that is typed replaces the one before, whose trees can still be stored; a wrong one is one line."""
+    first = await fake.search("Say it.", PlaySettings("greedy", 1), Listener())
+    before = fake.tokens
+    with pytest.raises(UsageError, match="verifier: no program knows"):
+        await fake.search("Say it.", PlaySettings("bfs", 2, judge="verifier"), Listener())
+    (sample, *_) = await fake.samples("embedded")
+    checked = PlaySettings("bfs", 2, judge="verifier", model="another")
+    tree = await fake.search(sample.text, checked, Listener())
+    assert tree.prompt.meta == sample.prompt.meta
+    assert tree.nodes[0].judgement is not None and tree.nodes[0].judgement.findings
+    assert (fake.description, fake.is_embedded("another")) == ("another", False)
+    assert fake.tokens > before
+    assert await fake.load(checked, Listener()) == "another"
+    assert await fake.keep(first) != await fake.keep(tree)
+    with pytest.raises(UsageError, match="--base-url"):
+        await fake.load(PlaySettings("bfs", 2, model="http://[bad"), Listener())
 
 
 async def test_a_model_is_loaded_once(fake: SessionPlay) -> None:

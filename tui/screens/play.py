@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, Static, TextArea
 from textual.worker import Worker
 
 from spar.errors import SparError, UsageError
-from spar.listener import Listener
+from spar.listener import AttemptProgress, Listener
 from spar.types import Node, Prompt, SearchTree
-from spar.view.node_detail import Annotations, Section
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy
 from tui.inputs import Inputs
-from tui.node_facts import NodeFacts
 from tui.play import (
     PlaySettings,
+    Sample,
     SearchProgress,
     cancelled_text,
-    partial_tree,
+    hint_text,
+    loading_text,
     progress_text,
     result_text,
+    stopped_loading_text,
 )
-from tui.screens.background import start_work
+from tui.screens.background import Work, start_work
 from tui.screens.base import BrowserScreen
-from tui.screens.tree import WORK_SECONDS, part_title, sections_of
+from tui.screens.samples import SamplesScreen
 from tui.widgets.bars import StatusBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.instruction import Instruction
 from tui.widgets.line_list import LineList
 from tui.widgets.parts_pane import PartsPane
 from tui.widgets.play_form import PlayForm
+from tui.widgets.play_panes import PlayPanes
 from tui.widgets.tree_pane import TreePane
 
-TICK_SECONDS = 0.2
+TICK_SECONDS = 0.1
+"""How often what a search writes is drawn: a token more is no reason to draw everything again."""
 
 
 class PlayScreen(BrowserScreen[None]):
     """Runs one search at a time; its tree can be stored as a run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+o", "samples", "Samples", priority=True, tooltip="Instructions to try"),
         Binding("ctrl+r", "run", "Run", priority=True),
         Binding("ctrl+c", "cancel", "Cancel", priority=True),
         Binding("ctrl+s", "store", "Store", priority=True, tooltip="Store as a run"),
@@ -63,42 +63,50 @@ class PlayScreen(BrowserScreen[None]):
     ]
     CSS = """
     PlayScreen.-low Instruction { height: 3; }
+    #understands { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.play = inputs.play
-        self.shown_tree: SearchTree | None = None
-        """The displayed tree, None before the first search."""
         self.finished_tree: SearchTree | None = None
-        """The same once its search has finished, when it can be stored."""
+        """The displayed tree once its search has finished, when it can be stored."""
         self._result = Text("type an instruction, then press Enter", style=PALETTE["note"])
         self._searching: Worker[None] | None = None
         self._settings = PlaySettings("", 1)
         self._started, self._tokens = 0.0, 0
         self._last_note = ""
-        self._sections: list[Section] = []
-        self._facts: NodeFacts | None = None
+        self._is_loading = False
+        self._known: frozenset[str] = frozenset()
+        """Texts of the samples."""
+
+    @property
+    def panes(self) -> PlayPanes:
+        """The tree, and a node of it."""
+        return self.query_one(PlayPanes)
+
+    @property
+    def shown_tree(self) -> SearchTree | None:
+        """The displayed tree, None before the first search."""
+        return self.panes.shown_tree
 
     def compose(self) -> ComposeResult:
         """The instruction, the settings and the tree."""
-        title = Text("spar  play  ", style=PALETTE["note"])
-        title.append(one_line(self.play.description, 120) if self.play else "", PALETTE["head"])
-        yield Static(title, classes="title")
+        yield Static(self._title(), classes="title", id="title")
         yield Instruction()
         if self.play:
-            yield PlayForm(self.play.strategies, self.play.settings)
-        with Container(id="panes"):
-            yield TreePane()
-            yield PartsPane()
+            yield PlayForm(self.play.strategies, self.play.judges, self.play.settings)
+            yield Static(id="understands")
+        yield PlayPanes(self.play.check if self.play else None)
         yield StatusBar()
         yield KeyFooter()
 
     def on_mount(self) -> None:
         """Focus the instruction."""
         self.query_one(Instruction).focus()
-        self.set_interval(TICK_SECONDS, self.update_status)
+        self.set_interval(TICK_SECONDS, self._tick)
         self.update_status()
+        self._update_hint()
 
     @property
     def is_searching(self) -> bool:
@@ -106,40 +114,44 @@ class PlayScreen(BrowserScreen[None]):
         return self._searching is not None and not self._searching.is_finished
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave ctrl+c to the application while no search is running."""
+        """Offer what can be done now; ctrl+c is the application's while no search is running."""
+        if action in ("run", "samples"):
+            return not self.is_searching
+        if action == "store":
+            return self.finished_tree is not None
         return self.is_searching if action == "cancel" else True
 
     def action_run(self) -> None:
         """Start a search."""
-        if self.play is None or self.is_searching:
-            self.browser.show_warning("a search is running; press escape to cancel it")
-            return
         text = self.query_one(Instruction).text
-        try:
-            if not text.strip():
-                raise UsageError("type an instruction first")
-            settings = self.query_one(PlayForm).read()
-        except UsageError as error:
-            self._result = Text(one_line(str(error), 300), style=PALETTE["fault"])
-            self.update_status()
-            return
-        self.finished_tree, self._started, self._last_note = None, time.monotonic(), ""
-        self._settings = settings
-        self._tokens = self.play.tokens
-        self._show(partial_tree(text, (), settings, self.play.gate))
-        self.query_one(TreePane).focus()
-        self._searching = start_work(self, "search", self._search, text, settings)
-        self.update_status()
+        settings = self._read_settings(None if text.strip() else "type an instruction first")
+        if settings is not None:
+            self.finished_tree = None
+            self.panes.begin(text, settings, self.play.gate if self.play else 0.0)
+            self.query_one(TreePane).focus()
+            self._begin(self._search, settings)
+
+    def action_load(self) -> None:
+        """Load the model that was typed."""
+        settings = self._read_settings(None)
+        if settings is not None:
+            self._begin(self._load, settings)
+
+    def action_samples(self) -> None:
+        """Pick an instruction from a list."""
+        if self.play is not None and not self.is_searching:
+            start_work(self, "samples", self._offer_samples, self.query_one(PlayForm).model)
 
     def action_cancel(self) -> None:
         """Cancel the search; its nodes stay on the screen."""
         if self._searching is not None and self.is_searching:
             self._searching.cancel()
-            num_nodes = len(self.shown_tree.nodes) if self.shown_tree else 0
             seconds = time.monotonic() - self._started
-            self._result = cancelled_text(num_nodes, seconds)
-            self._searching = None
-            self.update_status()
+            if self._is_loading:
+                self._end(stopped_loading_text(seconds))
+                return
+            self.panes.stop()
+            self._end(cancelled_text(self.panes.num_nodes, seconds))
 
     def action_store(self) -> None:
         """Store the tree in a run directory."""
@@ -184,8 +196,19 @@ class PlayScreen(BrowserScreen[None]):
         self.action_run()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the budget or the seed."""
-        self.action_run()
+        """Enter in the budget or the seed runs; in the model, it loads."""
+        if event.input.id == "model":
+            self.action_load()
+        else:
+            self.action_run()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say what the model understands that is typed."""
+        self._update_hint()
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Say whether the model understands it."""
+        self._update_hint()
 
     async def on_button_pressed(self, event: Button.Pressed) -> None:
         """Run the action of the button."""
@@ -193,7 +216,7 @@ class PlayScreen(BrowserScreen[None]):
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
         """Show the node under the cursor."""
-        self._show_node()
+        self.panes.show_node()
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
         """Focus the node pane on Enter."""
@@ -202,35 +225,108 @@ class PlayScreen(BrowserScreen[None]):
     def update_status(self) -> None:
         """Update the status bar and the buttons."""
         line = self._result
-        if self.play and self.is_searching and self.shown_tree is not None:
+        if self.play and self.is_searching:
             seconds, tokens = time.monotonic() - self._started, self.play.tokens - self._tokens
-            progress = SearchProgress(len(self.shown_tree.nodes), tokens, seconds, self._last_note)
-            line = progress_text(self._settings, progress)
+            progress = SearchProgress(self.panes.num_nodes, tokens, seconds, self._last_note)
+            waits = self._is_loading or not self.panes.has_begun
+            line = (loading_text if waits else progress_text)(self._settings, progress)
         self.query_one(StatusBar).set_content(line)
         for form in self.query(PlayForm):
             if form.allow(searching=self.is_searching, can_store=self.finished_tree is not None):
                 self.refresh_bindings()
 
-    async def _search(self, text: str, settings: PlaySettings) -> None:
+    def _tick(self) -> None:
+        """Draw what has come since the last time."""
+        self.panes.draw_news()
+        self.update_status()
+
+    def _begin(self, work: Work, settings: PlaySettings) -> None:
+        """Start a search, or load a model."""
+        assert self.play is not None
+        self._started, self._last_note, self._tokens = time.monotonic(), "", self.play.tokens
+        self._settings = settings
+        self._searching = start_work(self, "search", work, settings)
+        self.update_status()
+
+    def _end(self, result: Text) -> None:
+        """Show how it ended."""
+        self._searching, self._result, self._is_loading = None, result, False
+        self.query_one("#title", Static).update(self._title())
+        self.update_status()
+
+    def _read_settings(self, error: str | None) -> PlaySettings | None:
+        """The settings that were typed; None where nothing can be run, which is said."""
+        if self.play is None or self.is_searching:
+            self.browser.show_warning("a search is running; press escape to cancel it")
+            return None
+        try:
+            if error is not None:
+                raise UsageError(error)
+            return self.query_one(PlayForm).read()
+        except UsageError as refused:
+            self._fail(refused)
+            return None
+
+    def _fail(self, error: SparError) -> None:
+        line = Text(one_line(str(error), 300), style=PALETTE["fault"])
+        if line.cell_len > self.size.width - 2:  # the status line has no room for all of it
+            self.browser.show_warning(str(error))
+        self._end(line)
+
+    async def _load(self, settings: PlaySettings) -> None:
+        assert self.play is not None
+        self._is_loading = True
+        try:
+            name = await self.play.load(settings, _Events(self))
+        except SparError as error:
+            self._fail(error)
+            return
+        self._end(Text(f"{one_line(name, 80)} is loaded; type an instruction, then press Enter"))
+        self.query_one(Instruction).focus()
+
+    async def _search(self, settings: PlaySettings) -> None:
         """Search, and show each node as it arrives; nodes after a cancellation are ignored."""
         assert self.play is not None
-        worker, nodes, gate = self._searching, list[Node](), self.play.gate
-
-        def on_node(node: Node) -> None:
-            if worker is self._searching:
-                nodes.append(node)
-                self._show(partial_tree(text, nodes, settings, gate))
-
+        events = _Events(self)
         try:
-            tree = await self.play.search(text, settings, _Events(on_node, self._on_note))
+            tree = await self.play.search(self.panes.instruction, settings, events)
         except SparError as error:
-            self._result = Text(one_line(str(error), 300), style=PALETTE["fault"])
-        else:
-            self.finished_tree = tree
-            self._result = result_text(tree, self.play.tokens - self._tokens)
-            self._show(tree)
-        self._searching = None
-        self.update_status()
+            self.panes.stop()
+            self._fail(error)
+            return
+        self.finished_tree = tree
+        self._end(result_text(tree, self.play.tokens - self._tokens))
+        self.panes.finish(tree)
+
+    async def _offer_samples(self, model: str) -> None:
+        assert self.play is not None
+        samples = await self.play.samples(model)
+        self._known = frozenset(sample.text for sample in samples)
+        what = "what the embedded model understands"
+        title = what if self.play.is_embedded(model) else "instructions that programs can check"
+        self.app.push_screen(SamplesScreen(title, samples), self._take)
+
+    def _take(self, sample: Sample | None) -> None:
+        """Put a sample into the instruction."""
+        if sample is not None:
+            instruction = self.query_one(Instruction)
+            instruction.text = sample.text
+            instruction.move_cursor(instruction.document.end)
+            instruction.focus()
+
+    def _update_hint(self) -> None:
+        for form in self.query(PlayForm):
+            assert self.play is not None
+            text = self.query_one(Instruction).text
+            embedded = self.play.is_embedded(form.model)
+            hint = hint_text(embedded=embedded, text=text, known=self._known)
+            self.query_one("#understands", Static).update(hint, layout=False)
+
+    def _title(self) -> Text:
+        title = Text("spar  play  ", style=PALETTE["note"])
+        return title.append(
+            one_line(self.play.description, 120) if self.play else "", PALETTE["head"]
+        )
 
     async def _store(self, tree: SearchTree) -> None:
         assert self.play is not None
@@ -241,58 +337,34 @@ class PlayScreen(BrowserScreen[None]):
         else:
             self.browser.show_message(f"stored in {path}")
 
-    def _on_note(self, line: str) -> None:
+    def add_note(self, line: str) -> None:
+        """A line about the model."""
         self._last_note = line
-
-    def _show(self, tree: SearchTree) -> None:
-        """Draw a tree; the cursor follows the newest node until it is moved."""
-        pane, before = self.query_one(TreePane), self.shown_tree
-        line = pane.under_cursor
-        newest = before.nodes[-1].id if before and before.nodes else None
-        follows = line is None or line.node_id == newest or not tree.nodes
-        facts = NodeFacts(tree, Annotations())
-        if self._facts is not None:
-            facts.take_over(self._facts)
-        pane.load(facts)
-        self._facts, self.shown_tree = facts, tree
-        start_work(self, "facts", self._find_out, facts)
-        target = line.node_id if line and not follows else self._newest(tree)
-        pane.cursor = pane.line_of(target) or 0
-        self._show_node()
-
-    def _newest(self, tree: SearchTree) -> int | None:
-        """The last node of a growing tree, or the answer of a finished one."""
-        grows = tree is not self.finished_tree and bool(tree.nodes)
-        return tree.nodes[-1].id if grows else tree.selected
-
-    def _show_node(self) -> None:
-        if self.shown_tree is not None:
-            line = self.query_one(TreePane).under_cursor
-            start_work(self, "node", self._render_sections, self.shown_tree, line)
-
-    async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
-        """Show a node; its diff may take a while, so it is computed in a thread."""
-        colour = not self.app.no_color
-        self._sections = await asyncio.to_thread(sections_of, Annotations(), tree, line, colour)
-        self.query_one(PartsPane).show_parts(part_title(line), self._sections)
-
-    async def _find_out(self, facts: NodeFacts) -> None:
-        """Draw changes as they become known."""
-        while not facts.is_done:
-            await asyncio.to_thread(facts.work, WORK_SECONDS)
-            self.query_one(TreePane).refresh()
 
 
 class _Events(Listener):
-    """Passes the nodes and notes of a search to two functions."""
+    """Passes what happens in a search to the screen, as long as it is the one that runs there."""
 
-    def __init__(self, on_node: Callable[[Node], None], on_note: Callable[[str], None]) -> None:
-        self._on_node, self._on_note = on_node, on_note
+    def __init__(self, screen: PlayScreen) -> None:
+        self._screen, self._search = screen, screen._searching
 
     def node(self, prompt: Prompt, node: Node) -> None:
         """Pass the node on."""
-        self._on_node(node)
+        if self._is_current:
+            self._screen.panes.add_node(prompt, node)
+
+    def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+        """Pass the attempt on."""
+        if self._is_current:
+            if not self._screen.panes.has_begun:  # the notes so far were about loading
+                self._screen.add_note("")
+            self._screen.panes.add_attempt(attempt)
 
     def note(self, line: str) -> None:
         """Pass the line on."""
-        self._on_note(line)
+        if self._is_current:
+            self._screen.add_note(line)
+
+    @property
+    def _is_current(self) -> bool:
+        return self._search is self._screen._searching

@@ -140,6 +140,14 @@ class PartsPane(NodePane):
         self.scroll_home(animate=False)
         self._draw()
 
+    def stream_parts(self, title: Text, sections: Sequence[Section]) -> None:
+        """Show the same parts as they grow; the end stays in view where it was."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y - 1
+        self.border_title, self.sections = title, sections
+        self._draw()
+        if at_end:
+            self.call_after_refresh(self.scroll_end, animate=False)
+
     def fold(self, folds: Folds) -> None:
         """Fold and open parts; what is in view stays there."""
         self.folds = folds

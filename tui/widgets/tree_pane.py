@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from rich.text import Text
 
@@ -20,6 +22,7 @@ from spar.view.tree_lines import (
     truth_mark,
 )
 from tui.node_facts import NodeFacts
+from tui.play_attempts import Pending
 from tui.tree_search import Found
 from tui.widgets.line_list import LineList
 from tui.widgets.parts_pane import highlight
@@ -42,14 +45,24 @@ class TreePane(LineList):
         super().__init__(head=True)
         self._lines: Sequence[TreeLine] = ()
         self._facts: NodeFacts | None = None
+        self._pending: Mapping[int, Pending] = {}
         self._columns = LineColumns(0, 0, 0)
         self._found: Found | None = None
         self._found_lines: frozenset[int] = frozenset()
 
-    def load(self, facts: NodeFacts | None) -> None:
-        """Draw another tree, or none."""
-        self._facts = facts
-        self._lines = bare_lines(facts.tree) if facts else ()
+    def load(
+        self, facts: NodeFacts | None, pending: Mapping[int, Pending] = MappingProxyType({})
+    ) -> None:
+        """Draw another tree, or none.
+
+        Parameters
+        ----------
+        pending:
+            Ids of nodes that are not in the tree yet, to their lines.
+        """
+        self._facts, self._pending = facts, pending
+        lines = bare_lines(facts.tree) if facts else []
+        self._lines = [self._with_state(line) for line in lines] if pending else lines
         widest = columns_of(self._lines)
         self._columns = LineColumns(
             max(widest.label, len(NODE)), len(TRUTH), max(widest.judged, len(JUDGE))
@@ -106,10 +119,23 @@ class TreePane(LineList):
 
     def _line(self, line: TreeLine) -> Text:
         fact = self._facts.of(line.node) if self._facts and line.node else None
+        pending = self._pending_of(line)
         columns = self._columns
         if not self._has_truth:
             columns = LineColumns(columns.label, 0, columns.judged)
-        return line_text(line, columns, fact.right if fact else None, fact.change if fact else None)
+        change = pending.change if pending else fact.change if fact else None
+        return line_text(line, columns, fact.right if fact else None, change)
+
+    def _with_state(self, line: TreeLine) -> TreeLine:
+        pending = self._pending_of(line)
+        return (
+            line
+            if pending is None or pending.judged is None
+            else replace(line, judged=pending.judged)
+        )
+
+    def _pending_of(self, line: TreeLine) -> Pending | None:
+        return None if line.node_id is None else self._pending.get(line.node_id)
 
     def _legend(self) -> Text:
         text = Text("prompt", style=PALETTE["head"])
