@@ -222,7 +222,9 @@ def notes(plan: Plan) -> Iterator[str]:
     yield (
         "All kinds of pairs have the same prompts and the same rejected sides, in the same order, and the same steps: drafts that fail by the "
         "truth, refined by a program, or set against another draft that passes. Prompts that have not every kind are left out. DPO's settings are "
-        f"those of the recipe {subject_of(plan).recipe}, with batches of {dpo_settings(subject_of(plan))['batch']}; nothing was chosen on these prompts."
+        f"those of the recipe {subject_of(plan).recipe}, with batches of {dpo_settings(subject_of(plan))['batch']}; none of these was chosen "
+        "on these prompts. How long the embedded model is trained to write long texts was set after its own pass rate and lengths had been seen, partly on "
+        "them, before any pairs were compared."
     )
     if plan.embedded:
         yield (
