@@ -51,6 +51,7 @@ from tui.screens.runs import RunsScreen
 from tui.screens.samples import SamplesScreen
 from tui.widgets.bars import StatusBar
 from tui.widgets.instruction import Instruction, plain
+from tui.widgets.parts_pane import PartsPane
 from tui.widgets.tree_pane import TreePane
 
 pytestmark = pytest.mark.screen
@@ -641,6 +642,9 @@ def press(*keys: str) -> Callable[[Any], Any]:
             await until(pilot, lambda: "2 yes 1 no" in screen_text(app))
             app.screen.panes.query_one(TreePane).cursor = 2
             await until(pilot, lambda: "being written" in screen_text(app))
+            await until(pilot, lambda: "Two cats sat" in screen_text(app))
+            pane = app.screen.query_one(PartsPane)
+            await until(pilot, lambda: pane.scroll_offset.y == pane.max_scroll_y)
             app.screen.update_status = lambda: None  # its seconds would differ
             app.screen.query_one(StatusBar).set_content(Text("● searching"))
             await pilot.pause()
@@ -661,7 +665,7 @@ SCREENS: dict[str, tuple[type[ScriptedPlay], list[str]]] = {
 """Name of a snapshot to its play, and the keys that lead there."""
 SNAPSHOTS = (
     *(("typed", size, "") for size in SIZES),
-    *(("growing", size, "") for size in SIZES),
+    ("growing", (120, 40), ""),
     ("typed", (200, 50), "light"),
     ("growing", (120, 40), "NO_COLOR"),
     ("ended", (80, 24), ""),
