@@ -159,10 +159,13 @@ def adapted(command: Command, url: str) -> list[str]:
             words[index + 1] = url
         elif word in SMALLER:
             words[index + 1] = SMALLER[word]
-    evaluations = [stored_run(name) for name in ("eval-greedy", "eval-embedded")]
+    names = ("eval-greedy", "eval-embedded")
+    if words[0] == "export":
+        names = ("greedy-4-votes", "bfs-4-votes", "dfs-4-votes")
+    runs = [stored_run(name) for name in names]
     run = stored_run("embedded")
-    places = {"RUN": run, "runs/a": evaluations[0], "runs/b": evaluations[1], "A": evaluations[0]}
-    places |= {"B": evaluations[1]}
+    places = {"RUN": run, "A": runs[0], "B": runs[1]}
+    places |= {f"runs/{letter}": one for letter, one in zip("abc", runs, strict=False)}
     words = [places.get(word, word) for word in words]
     if words[:2] == ["train", "status"] and len(words) == 3:
         words[2] = stored_run("train")
