@@ -364,7 +364,7 @@ def test_paths_are_checked_immediately(tmp_path: Path) -> None:
 
 def test_a_blank_typed_prompt_is_refused() -> None:
     """White space alone is an error."""
-    with pytest.raises(UsageError, match="--prompt is blank"):
+    with pytest.raises(UsageError, match=r"\(--prompt\) is blank"):
         prompt_from_text(" \n")
 
 
