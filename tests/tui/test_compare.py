@@ -493,7 +493,7 @@ async def test_a_run_that_cannot_be_read(runs: Path) -> None:
     async with browser(runs) as (app, pilot):
         screen = CompareScreen(Inputs(paths=(runs,)), runs / "a", runs / "gone")
         app.push_screen(screen)
-        await until(pilot, lambda: app.screen is screen and shows("runs/gone does not exist")(app))
+        await until(pilot, lambda: app.screen is screen and shows("gone does not exist")(app))
         await pilot.press("enter", "a", "f", "n")
         (runs / "b").rename(runs / "gone")
         await pilot.press("R", "1")

@@ -127,6 +127,6 @@ async def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     paths = write_runs(tmp_path)
     async with browser(tmp_path) as (app, pilot):
         app.push_screen(SeveralScreen(app.inputs, *paths, tmp_path / "gone"))
-        await until(pilot, lambda: "gone does n" in screen_text(app))
+        await until(pilot, lambda: "gone does not exist; pass a run" in screen_text(app))
         await pilot.press("n", "o", "2", "R")
         assert isinstance(app.screen, SeveralScreen) and not app.screen.positions

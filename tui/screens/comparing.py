@@ -177,7 +177,8 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
         except UsageError as error:
             for view in opened:
                 view.close()
-            self._problem = str(error)
+            # By its name on the screen: a long path would cut off what is wrong with it.
+            self._problem = str(error).replace(str(path), self.name_of(path))
         else:
             self.views = tuple(opened)
             self.comparison = self.compare([view.index for view in opened])
