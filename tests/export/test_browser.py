@@ -123,6 +123,7 @@ def test_filters_show_their_trees_alone(visit: Callable[..., Visit], story: str)
         assert shown(page) == titles
     page.locator(".chip[data-filter=failed]").click()
     page.locator(".row", has_text="Say fails.").click()
+    page.wait_for_selector(".constraints .unmet")
     unmet = page.locator(".constraints .unmet").all_inner_texts()
     assert len(unmet) == 1 and unmet[0].startswith('ends with "done"') and "a b" in unmet[0]
 
