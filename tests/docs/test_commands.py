@@ -159,7 +159,7 @@ def adapted(command: Command, url: str) -> list[str]:
             words[index + 1] = url
         elif word in SMALLER:
             words[index + 1] = SMALLER[word]
-    names = ("eval-greedy", "eval-embedded")
+    names: tuple[str, ...] = ("eval-greedy", "eval-embedded")
     if words[0] == "export":
         names = ("greedy-4-votes", "bfs-4-votes", "dfs-4-votes")
     runs = [stored_run(name) for name in names]
