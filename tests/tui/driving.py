@@ -80,7 +80,8 @@ def line(app: SparApp) -> int:
 
 
 async def open_trees(app: SparApp, pilot: Pilot[None]) -> TreesScreen:
-    """Open the run under the cursor."""
+    """Open the run under the cursor, once the list is there."""
+    await until(pilot, lambda: is_idle(app))
     await pilot.press("enter")
     await until(pilot, lambda: isinstance(app.screen, TreesScreen) and is_idle(app))
     assert isinstance(app.screen, TreesScreen)
