@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,18 @@ def _settings(experiment: Experiment, plan: Plan) -> dict[str, Any]:
 
 def _stored(experiment: Experiment, plan: Plan) -> ExperimentResult | None:
     """An earlier result, if it was measured with the same settings."""
+    plan = _plan_for(experiment, plan)
     result = read_experiment(plan.folder(experiment.name))
     return result if result and result.settings == _settings(experiment, plan) else None
 
 
+def _plan_for(experiment: Experiment, plan: Plan) -> Plan:
+    """The plan as it concerns an experiment: one without training loops has the same runs for any number of iterations."""
+    return plan if experiment.cost(plan).loops else replace(plan, iterations=None)
+
+
 async def _measured(experiment: Experiment, plan: Plan, command: str) -> ExperimentResult:
+    plan = _plan_for(experiment, plan)
     stored = _stored(experiment, plan)
     if stored is not None:
         plan.listener.note(f"{experiment.name}: measured already")

@@ -252,3 +252,10 @@ async def test_a_page_says_that_its_prompts_are_a_part(plan: Plan, tmp_path: Pat
     await report(["toy"], replace(plan, share=0.2), tmp_path)
     assert "20% of the full report's prompts" in (tmp_path / "toy.md").read_text()
     assert "20% of the prompts" in (tmp_path / "README.md").read_text()
+
+
+async def test_iterations_concern_loops_alone(plan: Plan, tmp_path: Path) -> None:
+    """An experiment without loops is not measured again for another number of iterations."""
+    first = await report(["toy"], plan, tmp_path)
+    again = await report(["toy"], replace(plan, iterations=6), tmp_path)
+    assert again == first and [plan.seeds] == CALLS
