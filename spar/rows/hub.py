@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
-from spar.models.loading import quiet_hub
 from spar.rows.row import Row, cut, one_line, reject
 from spar.rows.tables import plain_rows
 
@@ -41,6 +40,8 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
             f"there is no file {name}; reading the data set of that name from the Hugging Face hub"
         )
         raise MissingExtra("datasets", "train", what) from error
+    from spar.models.loading import quiet_hub
+
     quiet_hub()
     try:
         data = datasets.load_dataset(name, config, split=split)
