@@ -15,7 +15,7 @@ from spar.eval.compare import compare as compare_evaluations
 from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
 from spar.eval.sweep import BUDGETS
-from spar.eval.sweep_runner import Sweep
+from spar.eval.sweep_runner import Sweep, read_names
 from spar.eval.sweep_runner import sweep as run_sweep
 from spar.eval.sweep_table import Row
 from spar.listener import Listener, LogListener
@@ -152,8 +152,9 @@ async def sweep_async(
     """
     name = BENCHMARKS.name_of(benchmark)
     config = eval_config(recipe, settings)
+    listed = read_names(strategies) if isinstance(strategies, str) else strategies
     grid = Sweep(
-        tuple(STRATEGIES.name_of(strategy) for strategy in _listed(strategies)),
+        tuple(STRATEGIES.name_of(strategy) for strategy in listed),
         tuple(budgets),
         metric=metric,
         deepen="depth" not in settings,
@@ -166,11 +167,6 @@ async def sweep_async(
 
 
 sweep = blocking(sweep_async)
-
-
-def _listed(strategies: Sequence[Any]) -> Sequence[Any]:
-    """The strategies; a text is a list as on the command line, "greedy,bfs"."""
-    return strategies.split(",") if isinstance(strategies, str) else strategies
 
 
 def compare(
