@@ -55,7 +55,7 @@ def is_idle(app: Any) -> bool:
         return screen.is_complete
     if isinstance(screen, ComparingScreen):
         comparison = screen.comparison
-        return comparison is None or (comparison._done and not comparison.is_stale())
+        return comparison is None or (comparison.is_read and not comparison.is_stale())
     return bool(screen.is_attached)
 
 

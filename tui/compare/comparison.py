@@ -63,7 +63,7 @@ class OutcomeCounts:
         return sum(self.outcomes[name] for name in ("both", "left", "right", "neither"))
 
 
-class Comparison(SharedPrompts):
+class Comparison(SharedPrompts[PairFilter]):
     """Two runs on the same prompts. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, left: TreeIndex, right: TreeIndex) -> None:
@@ -85,7 +85,7 @@ class Comparison(SharedPrompts):
             sum(map(_BY_TRUTH.__getitem__, marks)),
             len(self.left) - len(set(lefts)),
             len(self.right) - len(set(rights)),
-            self._done,
+            self.is_read,
         )
 
     def order(self, kind: PairFilter = "all") -> array[int]:
@@ -102,9 +102,14 @@ class Comparison(SharedPrompts):
         """Positions of the prompts that flipped."""
         return self.order("flips")
 
-    def passes(self) -> list[tuple[bool, ...]]:
-        """Whether the left and the right run pass, for each prompt with a known outcome."""
-        return [_PASSES[outcome] for outcome in self._outcomes if outcome in _PASSES]
+    def count(self, kind: PairFilter) -> int:
+        """Number of prompts that match a filter."""
+        return count_of(self.outcome_counts, kind)
+
+    def passes(self) -> list[list[bool]]:
+        """For the left and the right run, whether it passes each prompt with a known outcome."""
+        known = [_PASSES[outcome] for outcome in self._outcomes if outcome in _PASSES]
+        return [[passes[side] for passes in known] for side in (0, 1)]
 
     def pair(self, position: int) -> PromptPair:
         """The prompt at a position."""

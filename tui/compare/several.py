@@ -59,7 +59,7 @@ class PromptCounts:
     """Whether all files are completely read."""
 
 
-class SeveralRuns(SharedPrompts):
+class SeveralRuns(SharedPrompts[PromptFilter]):
     """Several runs on the same prompts. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, indexes: Sequence[TreeIndex]) -> None:
@@ -78,7 +78,7 @@ class SeveralRuns(SharedPrompts):
         by_truth = sum(is_truth for _, passes, is_truth in found if passes)
         alone = len(self.indexes[0]) - len(set(self._rows[0]))
         self.prompt_counts = PromptCounts(
-            len(found), len(self._passes), by_truth, alone, self._done
+            len(found), len(self._passes), by_truth, alone, self.is_read
         )
 
     def order(self, kind: PromptFilter = "all") -> array[int]:

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from spar.errors import UsageError
 from spar.record.standing import agreed_passes
@@ -25,8 +26,11 @@ MARKS = 4 * TRUTHS
 CHECK_SECONDS = 0.5
 """How often a file is checked for appended lines."""
 
+Kind = TypeVar("Kind", bound=str)
+"""Names of the filters of prompts."""
 
-class SharedPrompts(ABC):
+
+class SharedPrompts(ABC, Generic[Kind]):
     """The prompts that all of some runs have. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, *indexes: TreeIndex) -> None:
@@ -37,6 +41,8 @@ class SharedPrompts(ABC):
         self._progress: tuple[tuple[int, bool], ...] = ()
         self._changes, self._updated_changes = 0, -1
         self._done = False
+        self.is_read = False
+        """Whether all files are completely read, as of the last `update`."""
 
     @property
     def problem(self) -> str | None:
@@ -64,11 +70,24 @@ class SharedPrompts(ABC):
     def take_marks(self) -> list[list[int]]:
         """The marks of the shared prompts in each run, as of now."""
         self._updated_changes, self._rows = self._changes, self._found
+        self.is_read = self._done
         return [side.of(rows) for side, rows in zip(self._sides, self._rows, strict=True)]
 
     @abstractmethod
     def update(self) -> None:
         """Update what is shown."""
+
+    @abstractmethod
+    def order(self, kind: Kind) -> array[int]:
+        """Positions of the prompts that match a filter."""
+
+    @abstractmethod
+    def count(self, kind: Kind) -> int:
+        """Number of prompts that match a filter."""
+
+    @abstractmethod
+    def passes(self) -> list[list[bool]]:
+        """For each run, whether it passes each prompt of which that is known in all runs."""
 
     @abstractmethod
     def flips(self) -> array[int]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,19 +11,19 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from spar.view.palette import PALETTE
-from tui.compare.comparison import PAIR_FILTERS, Comparison, OutcomeCounts, PairFilter, count_of
+from tui.compare.comparison import Comparison, OutcomeCounts, PairFilter
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
 from tui.screens.pair import PairScreen, Sides
 from tui.tables.comparison import COLUMNS, FILTER_NAMES, change_text, counts_text, pair_cells
 from tui.widgets.bars import StatusBar
-from tui.widgets.choices import Choice, Choices
+from tui.widgets.choices import Choices
 from tui.widgets.footer import KeyFooter
 from tui.widgets.table import Table
 
 
-class CompareScreen(ComparingScreen[Comparison]):
+class CompareScreen(ComparingScreen[Comparison, PairFilter]):
     """A table of the prompts that both runs have."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,6 +45,7 @@ class CompareScreen(ComparingScreen[Comparison]):
     CSS = """
     CompareScreen #names { height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
+    filters = FILTER_NAMES
     kind: PairFilter = "all"
 
     def compose(self) -> ComposeResult:
@@ -60,26 +60,9 @@ class CompareScreen(ComparingScreen[Comparison]):
         """Begin the comparison of both runs."""
         return Comparison(indexes[0], indexes[1])
 
-    def passes(self) -> Sequence[Sequence[bool]]:
-        """Of each side."""
-        if self.comparison is None or not self.comparison.outcome_counts.done:
-            return ()
-        passes = self.comparison.passes()
-        return [[pair[side] for pair in passes] for side in (0, 1)]
-
-    def order(self) -> array[int]:
-        """Positions of the prompts that the filter shows."""
-        return self.comparison.order(self.kind) if self.comparison else array("q")
-
-    def show_rows(self) -> None:
-        """Update the table and the filters."""
-        self.query_one(Table).set_rows(len(self.positions), self._cells)
-        if self.comparison:
-            choices = [
-                Choice(kind, FILTER_NAMES[kind], count_of(self.comparison.outcome_counts, kind))
-                for kind in PAIR_FILTERS
-            ]
-            self.query_one(Choices).set_content(choices, self.kind)
+    def cells(self, comparison: Comparison, position: int) -> Mapping[str, Text]:
+        """Both results for a prompt."""
+        return pair_cells(position, comparison.pair(position))
 
     def names_text(self) -> Text:
         """Both names, and the difference of the two."""
@@ -89,9 +72,9 @@ class CompareScreen(ComparingScreen[Comparison]):
         change = self.standings[1].change if self.standings else None
         return text.append("\n").append_text(change_text(change, counts))
 
-    def status_text(self) -> Text:
+    def status_text(self, comparison: Comparison) -> Text:
         """How many prompts each side passes."""
-        return counts_text(self.comparison.outcome_counts) if self.comparison else Text()
+        return counts_text(comparison.outcome_counts)
 
     def action_open(self) -> None:
         """Show both answers to the prompt under the cursor."""
@@ -102,31 +85,12 @@ class CompareScreen(ComparingScreen[Comparison]):
             sides = Sides(self.comparison, views, names)
             self.app.push_screen(PairScreen(sides, self.positions, table.cursor), self._on_return)
 
-    def action_kind(self, position: int) -> None:
-        """Filter the prompts."""
-        self.kind = PAIR_FILTERS[position]
-        self.choose()
-
-    def action_flips(self) -> None:
-        """Show only the prompts that flipped, or all again."""
-        self.action_kind(PAIR_FILTERS.index("all" if self.kind == "flips" else "flips"))
-
     def action_tree(self, side: int) -> None:
         """Show one side's tree."""
         if self.comparison and self.position is not None:
             pair = self.comparison.pair(self.position)
             row = (pair.left, pair.right)[side]
             show_tree(self, self.views[side], row.number, None)
-
-    def on_choices_chosen(self, event: Choices.Chosen) -> None:
-        """Use the filter that was clicked."""
-        self.action_kind(PAIR_FILTERS.index(cast("PairFilter", event.name)))
-
-    def _cells(self, line: int) -> Mapping[str, Text]:
-        if self.comparison is None:
-            return {}
-        position = self.positions[line]
-        return pair_cells(position, self.comparison.pair(position))
 
     def _on_return(self, line: int | None) -> None:
         """On return from a pair, move the cursor to the last one that was viewed."""

@@ -6,9 +6,9 @@ import asyncio
 import time
 from abc import abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from rich.text import Text
 from textual.widgets import Static
@@ -18,7 +18,7 @@ from spar.errors import UsageError
 from spar.record.standing import Standing
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.compare.shared import SharedPrompts
+from tui.compare.shared import Kind, SharedPrompts
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView
@@ -26,6 +26,7 @@ from tui.screens.background import start_work
 from tui.screens.base import BrowserScreen
 from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
+from tui.widgets.choices import Choice, Choices
 from tui.widgets.line_list import LineList
 from tui.widgets.table import Table
 
@@ -33,11 +34,16 @@ TICK_SECONDS = 0.25
 WORK_SECONDS = 0.5
 """How often the files are checked for appended lines."""
 
-Compared = TypeVar("Compared", bound=SharedPrompts)
+Compared = TypeVar("Compared", bound=SharedPrompts[Any])
 
 
-class ComparingScreen(BrowserScreen[None], Generic[Compared]):
+class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
     """A table of the prompts that all of some runs have."""
+
+    filters: Mapping[Kind, str]
+    """Filters of prompts to their names, in the order of their keys."""
+    kind: Kind
+    """The filter that is used."""
 
     def __init__(self, inputs: Inputs, *paths: Path) -> None:
         super().__init__()
@@ -58,23 +64,15 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
         """Begin the comparison of some runs."""
 
     @abstractmethod
-    def passes(self) -> Sequence[Sequence[bool]]:
-        """For each run, the prompts whose outcome is known, once all is read; else nothing."""
-
-    @abstractmethod
-    def order(self) -> array[int]:
-        """Positions of the prompts to show."""
-
-    @abstractmethod
-    def show_rows(self) -> None:
-        """Update the table and what counts prompts."""
+    def cells(self, comparison: Compared, position: int) -> Mapping[str, Text]:
+        """A row of the table."""
 
     @abstractmethod
     def names_text(self) -> Text:
         """The names of the runs, and how they stand."""
 
     @abstractmethod
-    def status_text(self) -> Text:
+    def status_text(self, comparison: Compared) -> Text:
         """The line below the table."""
 
     def on_mount(self) -> None:
@@ -91,6 +89,10 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
         """Enter, or a double click."""
         self.action_open()
 
+    def on_choices_chosen(self, event: Choices.Chosen) -> None:
+        """Use the filter that was clicked."""
+        self._filter(cast("Kind", event.name))
+
     @abstractmethod
     def action_open(self) -> None:
         """Open what is under the cursor."""
@@ -106,6 +108,8 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
             self.show()
             if table.cursor and before is not None and before in self.positions:
                 table.cursor = self.positions.index(before)  # flips come first as they are known
+            if comparison.is_read:
+                start_work(self, "test", self._test, comparison)
         idle = self._work is None or self._work.is_finished
         if idle and time.monotonic() - self._worked > WORK_SECONDS:
             self._worked = time.monotonic()
@@ -116,18 +120,23 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
 
     def show(self) -> None:
         """Update the screen from the comparison."""
-        self.positions = self.order() if self.comparison else array("q")
-        self.show_rows()
-        if self.comparison and self.passes():
-            start_work(self, "test", self._test)
+        comparison = self.comparison
+        self.positions = comparison.order(self.kind) if comparison else array("q")
+        self.query_one(Table).set_rows(len(self.positions), self._cells)
+        if comparison:
+            choices = [
+                Choice(kind, name, comparison.count(kind)) for kind, name in self.filters.items()
+            ]
+            self.query_one(Choices).set_content(choices, self.kind)
         self._update_status()
 
-    def choose(self) -> None:
-        """Show other prompts; the cursor stays on its prompt if it is still shown."""
-        before = self.position
-        self.show()
-        if before is not None and before in self.positions:
-            self.query_one(Table).cursor = self.positions.index(before)
+    def action_kind(self, position: int) -> None:
+        """Filter the prompts."""
+        self._filter(tuple(self.filters)[position])
+
+    def action_flips(self) -> None:
+        """Show only the prompts on which the runs differ, or all again."""
+        self._filter(cast("Kind", "all" if self.kind == "flips" else "flips"))
 
     def action_flip(self, step: int) -> None:
         """Go to the next or previous prompt on which the runs differ."""
@@ -161,12 +170,21 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
         """Update the names of the runs, and how they stand."""
         self.query_one("#names", Static).update(self.names_text())
 
-    async def _test(self) -> None:
+    async def _test(self, comparison: Compared) -> None:
         """Compute how the runs stand in a thread: it takes a while with many prompts."""
-        passes, test = self.passes(), self.inputs.standings
-        known = bool(test and passes and passes[0])
-        self.standings = await asyncio.to_thread(test, passes) if test and known else None
+        passes, test = comparison.passes(), self.inputs.standings
+        self.standings = await asyncio.to_thread(test, passes) if test and passes[0] else None
         self.show_names()
+
+    def _filter(self, kind: Kind) -> None:
+        """Show other prompts; the cursor stays on its prompt if it is still shown."""
+        before, self.kind = self.position, kind
+        self.show()
+        if before is not None and before in self.positions:
+            self.query_one(Table).cursor = self.positions.index(before)
+
+    def _cells(self, line: int) -> Mapping[str, Text]:
+        return self.cells(self.comparison, self.positions[line]) if self.comparison else {}
 
     def _open(self) -> None:
         opened: list[RunView] = []
@@ -203,5 +221,5 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared]):
                 "; press R to reload"
             )
         else:
-            line = self.status_text() if self.comparison else Text()
+            line = self.status_text(self.comparison) if self.comparison else Text()
         self.query_one(StatusBar).set_content(line)

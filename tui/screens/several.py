@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from tui.compare.several import PROMPT_FILTERS, PromptFilter, SeveralRuns
+from tui.compare.several import PromptFilter, SeveralRuns
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
@@ -24,12 +23,12 @@ from tui.tables.several import (
     standings_text,
 )
 from tui.widgets.bars import StatusBar
-from tui.widgets.choices import Choice, Choices
+from tui.widgets.choices import Choices
 from tui.widgets.footer import KeyFooter
 from tui.widgets.table import Table
 
 
-class SeveralScreen(ComparingScreen[SeveralRuns]):
+class SeveralScreen(ComparingScreen[SeveralRuns, PromptFilter]):
     """A table of the prompts that all runs have; one run is selected, and Enter opens its tree."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,6 +57,7 @@ class SeveralScreen(ComparingScreen[SeveralRuns]):
     CSS = """
     SeveralScreen #names { height: auto; max-height: 50%; padding: 0 1; text-wrap: nowrap; }
     """
+    filters = FILTER_NAMES
     kind: PromptFilter = "all"
     selected = 0
     """The selected run."""
@@ -80,23 +80,13 @@ class SeveralScreen(ComparingScreen[SeveralRuns]):
         """Begin the comparison of all runs."""
         return SeveralRuns(indexes)
 
-    def passes(self) -> Sequence[Sequence[bool]]:
-        """Of each run."""
-        done = self.comparison is not None and self.comparison.prompt_counts.done
-        return self.comparison.passes() if self.comparison and done else ()
+    def cells(self, comparison: SeveralRuns, position: int) -> Mapping[str, Text]:
+        """Each run's result for a prompt."""
+        return prompt_cells(position, comparison.line(position), self.selected)
 
-    def order(self) -> array[int]:
-        """Positions of the prompts that the filter shows."""
-        return self.comparison.order(self.kind) if self.comparison else array("q")
-
-    def show_rows(self) -> None:
-        """Update the table and the filters."""
-        self.query_one(Table).set_rows(len(self.positions), self._cells)
-        if comparison := self.comparison:
-            choices = [
-                Choice(kind, FILTER_NAMES[kind], comparison.count(kind)) for kind in PROMPT_FILTERS
-            ]
-            self.query_one(Choices).set_content(choices, self.kind)
+    def show(self) -> None:
+        """Update the screen from the comparison, and the names at the width of the screen."""
+        super().show()
         self.show_names()
 
     def names_text(self) -> Text:
@@ -104,9 +94,9 @@ class SeveralScreen(ComparingScreen[SeveralRuns]):
         names = [self.name_of(path) for path in self.paths]
         return standings_text(names, self.standings, self.selected, self.app.size.width - 2)
 
-    def status_text(self) -> Text:
+    def status_text(self, comparison: SeveralRuns) -> Text:
         """How many prompts are compared."""
-        return prompt_counts_text(self.comparison.prompt_counts) if self.comparison else Text()
+        return prompt_counts_text(comparison.prompt_counts)
 
     def action_open(self) -> None:
         """Show the selected run's tree for the prompt under the cursor."""
@@ -120,19 +110,6 @@ class SeveralScreen(ComparingScreen[SeveralRuns]):
         self._fit()
         self.show_names()
 
-    def action_kind(self, position: int) -> None:
-        """Filter the prompts."""
-        self.kind = PROMPT_FILTERS[position]
-        self.choose()
-
-    def action_flips(self) -> None:
-        """Show only the prompts that some runs pass and some fail, or all again."""
-        self.action_kind(PROMPT_FILTERS.index("all" if self.kind == "flips" else "flips"))
-
-    def on_choices_chosen(self, event: Choices.Chosen) -> None:
-        """Use the filter that was clicked."""
-        self.action_kind(PROMPT_FILTERS.index(cast("PromptFilter", event.name)))
-
     def _fit(self) -> None:
         """Show as many runs as fit, the selected one among them."""
         table, number = self.query_one(Table), len(self.paths)
@@ -140,9 +117,3 @@ class SeveralScreen(ComparingScreen[SeveralRuns]):
         first = min(self._first, self.selected)
         self._first = min(max(first, self.selected - shown + 1), number - shown)
         table.set_columns(columns(self._first, shown, self.selected))
-
-    def _cells(self, line: int) -> Mapping[str, Text]:
-        if self.comparison is None:
-            return {}
-        position = self.positions[line]
-        return prompt_cells(position, self.comparison.line(position), self.selected)
