@@ -5,8 +5,6 @@ It has no script: which prompts are shown is chosen by radio buttons and the sty
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +12,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from spar.errors import UsageError
-from spar.export.page.document import style
+from spar.export.page.document import digest, head, style
 from spar.export.page.run_data import run_name
 from spar.export.page.run_page import Grades, Progress, last_trees
 from spar.record.outcomes import outcome_of
@@ -110,18 +108,10 @@ def comparison_page(compared: RunComparison) -> Iterator[str]:
         if kind
     )
     css = f"{style()}{_STYLE}{rules}"
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src '{digest(css)}'; base-uri 'none'; form-action 'none'"
     names = [one_line(name, _TITLE) for name in compared.names]
-    title = escape(" · ".join(names))
-    yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src '
-        f"'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>{title} · spar</title>\n<style>{css}</style>\n</head>\n<body>\n"
-        f"<h1>{len(names)} runs on the same prompts</h1>\n"
-    )
+    yield head(" · ".join(names), policy, css)
+    yield f"<h1>{len(names)} runs on the same prompts</h1>\n"
     yield _standings_table(names, compared)
     for name, label, kind in _FILTERS:
         number = sum(not kind or kind in _kinds(prompt.passes) for prompt in compared.prompts)

@@ -51,7 +51,7 @@ def style() -> str:
 def policy(connect: str = "'none'") -> str:
     """The content security policy: this script and this style alone; `connect` is what may be fetched."""
     return (
-        f"default-src 'none'; script-src '{_digest(script())}'; style-src '{_digest(style())}'; "
+        f"default-src 'none'; script-src '{digest(script())}'; style-src '{digest(style())}'; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 
@@ -76,13 +76,8 @@ def document(
     connect:
         See `policy`.
     """
-    title = escape(str(run.get("name", "runs")))
+    yield head(str(run.get("name", "runs")), policy(connect), style())
     yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy(connect)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>{title} · spar</title>\n<style>{style()}</style>\n</head>\n<body>\n"
         "<noscript>This page draws its trees with a script of its own; allow it, or use "
         "<code>spar export --format markdown</code>.</noscript>\n"
     )
@@ -93,6 +88,22 @@ def document(
     for number, block in enumerate(blocks):
         yield f'<script type="text/plain" id="block-{number}">{block}</script>\n'
     yield "</body>\n</html>\n"
+
+
+def head(title: str, content_policy: str, css: str) -> str:
+    """The beginning of a document, up to its body."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{content_policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape(title)} · spar</title>\n<style>{css}</style>\n</head>\n<body>\n"
+    )
+
+
+def digest(text: str) -> str:
+    """The digest by which a policy allows a script or a style sheet."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def json_text(value: Any) -> str:
@@ -116,7 +127,3 @@ def _inert(text: str) -> str:
 
 def _asset(name: str) -> str:
     return (files("spar.export.page") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
