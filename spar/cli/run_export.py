@@ -100,8 +100,7 @@ def _write_pages(options: Export) -> None:
                 "beside which the other files are written"
             )
         _, parts = next(pages.files("page.html"))
-        for part in parts:
-            sys.stdout.buffer.write(part.encode("utf-8"))
+        _write_parts(sys.stdout.buffer, parts)
         sys.stdout.flush()
         return
     files = list(pages.files(out.name))
@@ -123,8 +122,7 @@ def _write_comparison(options: Export) -> None:
         )
     parts = comparison_page(compared)
     if options.out is None:
-        for part in parts:
-            sys.stdout.buffer.write(part.encode("utf-8"))
+        _write_parts(sys.stdout.buffer, parts)
         sys.stdout.flush()
         return
     _write(options.out, lambda handle: _write_parts(handle, parts))
