@@ -5,7 +5,7 @@ Programs can check their constraints, so every judge can judge them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.tasks import sample_task
@@ -68,8 +68,11 @@ def embedded_samples() -> tuple[Sample, ...]:
                 # By its id it is known as a prompt of nano-if, which needs no package to be checked.
                 shortest[constraint.id] = Sample(kind, task.prompt(f"nano-validation-0-{index}"))
     order = [*CONSTRAINT_TYPES, *sorted(set(shortest) - set(CONSTRAINT_TYPES))]
-    seen: set[str] = set()
-    return tuple(_distinct((shortest[each] for each in order if each in shortest), seen))
+    distinct: dict[str, Sample] = {}
+    for each in order:
+        if each in shortest:
+            distinct.setdefault(shortest[each].text, shortest[each])
+    return tuple(distinct.values())
 
 
 def plain_samples() -> tuple[Sample, ...]:
@@ -90,10 +93,3 @@ def prompt_of(text: str, samples: Iterable[Sample], source: str) -> Prompt:
 
 def _meta(constraint: str, kwargs: dict[str, object]) -> dict[str, object]:
     return {"instruction_id_list": [constraint], "kwargs": [kwargs]}
-
-
-def _distinct(samples: Iterator[Sample], seen: set[str]) -> Iterator[Sample]:
-    for sample in samples:
-        if sample.text not in seen:
-            seen.add(sample.text)
-            yield sample
