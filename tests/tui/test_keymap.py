@@ -76,7 +76,16 @@ def test_every_action_has_a_name() -> None:
             )
             assert all(map(key_name, keys))
             assert [shown_key(key) for key in map(str, map(key_name, keys))] == keys
-    assert {"star", "note", "search", "next", "previous", "open-export", "flips"} <= written.keys()
+    assert {
+        "select-the-next-run",
+        "star",
+        "note",
+        "search",
+        "next",
+        "previous",
+        "open-export",
+        "flips",
+    } <= written.keys()
 
 
 @pytest.mark.parametrize("character", "/?*[]:+-_@\\é '\"")

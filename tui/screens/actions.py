@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 
 from textual.binding import Binding, BindingType
 
 from tui.keymap import Action, Keymap
 from tui.screens.keys import APP_KEYS, RUNS_KEYS, TREE_KEYS, TREES_KEYS
+from tui.screens.lazy import LAZY_SCREENS, screen_class
 from tui.widgets.motions import MOTIONS
 
-_OTHERS = {
-    "compare": "tui.screens.compare:CompareScreen",
-    "answers": "tui.screens.pair:PairScreen",
-    "training": "tui.screens.training:TrainingScreen",
-    "play": "tui.screens.play:PlayScreen",
-}
+_OTHERS = {**LAZY_SCREENS, "answers": "tui.screens.pair:PairScreen"}
 """Screens that are imported when a key map is read or shown."""
 
 
@@ -28,8 +23,7 @@ def actions() -> Mapping[str, list[Action]]:
         "tree": TREE_KEYS,
     }
     for name, place in _OTHERS.items():
-        module, _, attribute = place.partition(":")
-        own[name] = getattr(import_module(module), attribute).BINDINGS
+        own[name] = screen_class(place).BINDINGS
     return {
         screen: [*map(_action, _named([*keys, *MOTIONS, *APP_KEYS]))]
         for screen, keys in own.items()

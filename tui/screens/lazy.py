@@ -10,16 +10,22 @@ from textual.screen import Screen
 
 from tui.inputs import Inputs
 
-_CLASSES = {
+LAZY_SCREENS = {
     "compare": "tui.screens.compare:CompareScreen",
     "several": "tui.screens.several:SeveralScreen",
     "training": "tui.screens.training:TrainingScreen",
     "play": "tui.screens.play:PlayScreen",
 }
+"""Name to module and class."""
 
 
 def open_screen(name: str, inputs: Inputs, *paths: Path) -> Screen[Any]:
     """Create the screen of that name for some run directories."""
-    module, _, attribute = _CLASSES[name].partition(":")
-    screen: Screen[Any] = getattr(import_module(module), attribute)(inputs, *paths)
+    screen: Screen[Any] = screen_class(LAZY_SCREENS[name])(inputs, *paths)
     return screen
+
+
+def screen_class(place: str) -> Any:
+    """The class at `module:class`."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

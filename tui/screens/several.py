@@ -14,6 +14,7 @@ from tui.compare.several import PromptFilter, SeveralRuns
 from tui.index.run_index import TreeIndex
 from tui.screens.comparing import ComparingScreen
 from tui.screens.jump import show_tree
+from tui.screens.keys import key
 from tui.tables.several import (
     FILTER_NAMES,
     columns,
@@ -34,13 +35,13 @@ class SeveralScreen(ComparingScreen[SeveralRuns, PromptFilter]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l", "run(1)", "Run", key_display="→", tooltip="Select the next run"),
         Binding("left,h", "run(-1)", "Select the run before", show=False),
-        Binding("o", "open", "Tree", key_display="⏎", tooltip="Open the tree of the selected run"),
-        Binding("f", "flips", "Flips", tooltip="Show what some runs pass and some fail"),
+        key("open", "o", "open", "Open the tree of the selected run", "Tree", display="⏎"),
+        key("flips", "f", "flips", "Show what some runs pass and some fail", "Flips"),
         Binding("n", "flip(1)", "Next", tooltip="Next flip"),
         Binding("N", "flip(-1)", "Previous flip", show=False),
         *(
-            Binding(f"{key}", f"kind({key - 1})", f"Show {what}", show=False)
-            for key, what in enumerate(
+            Binding(f"{number}", f"kind({number - 1})", f"Show {what}", show=False)
+            for number, what in enumerate(
                 (
                     "all",
                     "what some pass and some fail",
