@@ -34,6 +34,7 @@ from spar.experiments.trainings import trained
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.training import read_metrics
 from spar.record.training_data import Pair
+from spar.train.data.export import trl_pair
 from spar.train.data.measure import measure_pairs
 from spar.train.stage_runner import write_prompts
 from spar.types import Prompt
@@ -167,15 +168,7 @@ class Arms:
             "seed": self.seed,
             "model": self.start,
         }
-        rows = (
-            {
-                "prompt_id": pair.prompt_id,
-                "prompt": [message.model_dump() for message in pair.prompt],
-                "chosen": [{"role": "assistant", "content": pair.chosen}],
-                "rejected": [{"role": "assistant", "content": pair.rejected}],
-            }
-            for pair in self.pairs[cell.arm]
-        )
+        rows = map(trl_pair, self.pairs[cell.arm])
         return await trained(home, "dpo", rows, {**settings, **changes})
 
     async def _logprobs(self, model: str, home: Path) -> dict[str, float]:

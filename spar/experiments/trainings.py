@@ -14,7 +14,7 @@ from spar.train.launch import launch
 
 
 async def trained(
-    home: Path, method: str, rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]
+    home: Path, method: str, rows: Iterable[dict[str, Any]], settings: Mapping[str, Any]
 ) -> str:
     """The folder of a model that was trained on some rows, `HOME/METHOD/model`; it is trained where it is missing.
 
@@ -37,7 +37,7 @@ async def trained(
         return str(out / "model")
     data, order = home / f"{method}.jsonl", home / f"{method}.order.json"
     home.mkdir(parents=True, exist_ok=True)
-    write_lines(data, map(dict, rows))
+    write_lines(data, rows)
     # No checkpoints: a training takes minutes, and one that was killed starts over.
     values = {"checkpoint_steps": 0, "data": str(data), "out": str(out)}
     replace_json(order, {**settings, **values})

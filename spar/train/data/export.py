@@ -113,6 +113,16 @@ def write_lines(path: Path, rows: Iterable[Row]) -> str:
     return _replace(path, (json.dumps(row, separators=(",", ":")) for row in rows))
 
 
+def trl_pair(pair: Pair) -> Row:
+    """A row of TRL's preference trainers: the prompt and both sides as messages, then where the pair comes from."""
+    return {
+        "prompt": [message.model_dump() for message in pair.prompt],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+        **pair.model_dump(exclude={"prompt", "chosen", "rejected"}),
+    }
+
+
 def read_pairs(path: Path) -> Iterator[Pair]:
     """Stream the pairs of a file in the format `jsonl`."""
     with path.open("rb") as handle:
@@ -149,15 +159,6 @@ def _replace(path: Path, lines: Iterable[str]) -> str:
         ) from error
 
 
-def _trl_pair(pair: Pair) -> Row:
-    return {
-        "prompt": [message.model_dump() for message in pair.prompt],
-        "chosen": [{"role": "assistant", "content": pair.chosen}],
-        "rejected": [{"role": "assistant", "content": pair.rejected}],
-        **pair.model_dump(exclude={"prompt", "chosen", "rejected"}),
-    }
-
-
 def _sharegpt_pair(pair: Pair) -> Row:
     return {
         "conversations": [_sharegpt(message) for message in pair.prompt],
@@ -183,7 +184,7 @@ def _sharegpt(message: Message) -> Row:
 
 
 _ROWS: Mapping[ExportFormat, tuple[Callable[[Pair], Row], Callable[[Conversation], Row]]] = {
-    "trl": (_trl_pair, _plain_example),
+    "trl": (trl_pair, _plain_example),
     "llamafactory": (_sharegpt_pair, _sharegpt_example),
     "jsonl": (Pair.model_dump, _plain_example),
 }
