@@ -202,9 +202,9 @@ async def open_arms(plan: Plan, seed: int, *, prompts: int, samples: int, tests:
             prompt.id: subject.written_drafts(prompt, samples, _rng(seed, prompt))
             for prompt in asked
         }
-    made = [sides(subject, prompt, by_prompt[prompt.id], seed) for prompt in asked]
     pairs: dict[str, list[Pair]] = defaultdict(list)
-    for prompt, texts in zip(asked, made, strict=True):
+    for prompt in asked:
+        texts = sides(subject, prompt, by_prompt.get(prompt.id, ()), seed)
         for arm, (chosen, rejected) in texts.items():
             pairs[arm].append(_pair(prompt, chosen, rejected))
     return Arms(
@@ -323,13 +323,13 @@ def _name(cell: Cell) -> str:
 
 def _own_pairs(training: Path) -> tuple[float | None, float | None]:
     """Accuracy and margin of the rewards on the pairs that were trained on, over its last steps."""
-    return _last(training, "rewards/accuracies"), _last(training, "rewards/margins")
+    rows = read_metrics(training)[-_LAST:]
 
+    def mean(metric: str) -> float | None:
+        known = [value for row in rows if (value := row.values.get(metric)) is not None]
+        return fmean(known) if known else None
 
-def _last(training: Path, metric: str) -> float | None:
-    values = [row.values.get(metric) for row in read_metrics(training)[-_LAST:]]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    return mean("rewards/accuracies"), mean("rewards/margins")
 
 
 def _ratio(share: Share) -> float:
