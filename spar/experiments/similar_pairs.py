@@ -17,7 +17,6 @@ from spar.experiments.pair_arms import (
     INDEPENDENT,
     REFINED,
     START,
-    Arms,
     Cell,
     Measures,
     PairFacts,
@@ -92,17 +91,21 @@ _CALLS_OF_PAIR = 4
 
 async def measure_figure1(plan: Plan) -> Measured:
     """Pairs of every kind, every training, every model's answers and likelihoods."""
-    sizes, subject = Sizes.of(plan), subject_of(plan)
+    sizes, subject, kinds = Sizes.of(plan), subject_of(plan), _kinds(plan)
     cells: dict[Cell, list[Measures]] = {}
     facts: dict[str, list[PairFacts]] = {}
     for seed in plan.seed_values:
         arms = await open_arms(
             plan, seed, prompts=sizes.prompts, samples=sizes.samples, tests=sizes.limit
         )
-        names = _arms(plan, arms, sizes)
-        for name in names:
-            facts.setdefault(name, []).append(facts_of(subject, arms.pairs[name]))
-        for cell in (START, *sizes.cells(names)):
+        if not arms.pairs:
+            raise UsageError(
+                f"figure1: none of {sizes.prompts} prompts has a failing draft that can be refined and one that passes; "
+                "give more prompts (a larger --share), or a model that passes some of them"
+            )
+        for kind in kinds:
+            facts.setdefault(kind, []).append(facts_of(subject, arms.pairs[kind]))
+        for cell in (START, *sizes.cells(kinds)):
             plan.listener.note(f"figure1: seed {seed}, {_in_words(cell)}")
             cells.setdefault(cell, []).append(await arms.measure(cell))
     results = Results(
@@ -110,7 +113,6 @@ async def measure_figure1(plan: Plan) -> Measured:
         {name: tuple(each) for name, each in facts.items()},
         dpo_settings(subject)["learning_rate"],
     )
-    scored = bool(cells[START][0].logprobs)
     first = Cell(REFINED, sizes.parts[0], sizes.steps[-1])
     ahead = results.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
     return Measured(
@@ -118,25 +120,17 @@ async def measure_figure1(plan: Plan) -> Measured:
             pairs_table(results, subject.traits),
             trainings_table(results, list(subject.traits)),
         ),
-        plots=tuple(plots(results, sizes, scored=scored)),
-        claims=tuple(_claims(results, sizes, scored=scored)),
+        plots=tuple(plots(results, sizes)),
+        claims=tuple(_claims(results, sizes)),
         notes=tuple(notes(plan)),
         headline=f"refined {100 * ahead.value:+.1f} points ahead of independent, sampled",
     )
 
 
-def _arms(plan: Plan, arms: Arms, sizes: Sizes) -> list[str]:
+def _kinds(plan: Plan) -> tuple[str, ...]:
     """The kinds of pairs that are trained on."""
-    if not arms.pairs:
-        raise UsageError(
-            f"figure1: none of {sizes.prompts} prompts has a failing draft that can be refined and one that passes; "
-            "give more prompts (a larger --share), or a model that passes some of them"
-        )
-    return [
-        name
-        for name in (REFINED, INDEPENDENT, HALF)
-        if name in arms.pairs and not (plan.quick and name == HALF)
-    ]
+    halves = subject_of(plan).rewrite_half is not None and not plan.quick
+    return (REFINED, INDEPENDENT, HALF) if halves else (REFINED, INDEPENDENT)
 
 
 def _in_words(cell: Cell) -> str:
@@ -147,11 +141,11 @@ def _in_words(cell: Cell) -> str:
     )
 
 
-def _claims(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
+def _claims(results: Results, sizes: Sizes) -> Iterator[Claim]:
     steps = sizes.steps[-1]
     growth, moved = Measures.margin_growth, Measures.style_moved
     contrasts: list[tuple[Wordings, str, str, Of]] = [(PASSES_MORE, REFINED, INDEPENDENT, passed)]
-    if scored:
+    if results.scored:
         contrasts += [
             (LEARNS_FASTER, REFINED, INDEPENDENT, growth),
             (MOVES_STYLE, INDEPENDENT, REFINED, moved),
@@ -167,10 +161,7 @@ def _claims(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Claim]:
 
 
 def _cost(plan: Plan) -> Cost:
-    sizes = Sizes.of(plan)
-    kinds = (
-        (REFINED, INDEPENDENT) if plan.quick or not plan.embedded else (REFINED, INDEPENDENT, HALF)
-    )
+    sizes, kinds = Sizes.of(plan), _kinds(plan)
     cells = sizes.cells(kinds)
     training = sum(_CALLS_OF_START + 16 * _CALLS_OF_PAIR * cell.steps for cell in cells)
     drafts = 0 if plan.embedded else sizes.samples * sizes.prompts

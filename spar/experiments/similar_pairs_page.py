@@ -24,6 +24,11 @@ class Results:
     rate: float
     """The recipe's learning rate."""
 
+    @property
+    def scored(self) -> bool:
+        """Whether the likelihoods of texts were measured."""
+        return bool(self.cells[START][0].logprobs)
+
     def mean(self, cell: Cell, of: Of) -> SeedMean:
         """A measure of a training."""
         return over_seeds(self._shares(cell, of))
@@ -105,7 +110,7 @@ def pairs_table(results: Results, traits: Iterable[str]) -> Table:
 
 def trainings_table(results: Results, traits: Sequence[str]) -> Table:
     """One row a training, and one for the start."""
-    scored = _SCORED if results.cells[START][0].logprobs else {}
+    scored = _SCORED if results.scored else {}
     explained = "Since the start: by how many nats " + "; ".join(
         f"{words} ({name.removesuffix(', nats')})" for name, (words, _) in scored.items()
     )
@@ -157,7 +162,7 @@ def _mean(values: Sequence[float | None]) -> Number | None:
     )
 
 
-def plots(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
+def plots(results: Results, sizes: Sizes) -> Iterator[Plot]:
     def panels(of: Of, scale: float) -> tuple[Panel, ...]:
         return tuple(
             Panel(
@@ -174,7 +179,7 @@ def plots(results: Results, sizes: Sizes, *, scored: bool) -> Iterator[Plot]:
         y="pass, %",
         panels=panels(passed, 100),
     )
-    if not scored:
+    if not results.scored:
         return
     growth = Measures.margin_growth
     yield Plot(
