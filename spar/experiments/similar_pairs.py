@@ -113,13 +113,11 @@ async def measure_figure1(plan: Plan) -> Measured:
         {name: tuple(each) for name, each in facts.items()},
         dpo_settings(subject)["learning_rate"],
     )
+    traits = list(subject.traits)
     first = Cell(REFINED, sizes.parts[0], sizes.steps[-1])
     ahead = results.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
     return Measured(
-        tables=(
-            pairs_table(results, subject.traits),
-            trainings_table(results, list(subject.traits)),
-        ),
+        tables=(pairs_table(results, traits), trainings_table(results, traits)),
         plots=tuple(plots(results, sizes)),
         claims=tuple(_claims(results, sizes)),
         notes=tuple(notes(plan)),

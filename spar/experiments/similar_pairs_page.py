@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan, as_number, line
@@ -68,29 +69,17 @@ _SCORED: Mapping[str, tuple[str, Of]] = {
 """Column to what it measures, in words, and the measure."""
 
 
-def pairs_table(results: Results, traits: Iterable[str]) -> Table:
-    names = list(traits)
-
-    def mean(values: Sequence[float]) -> Number:
-        average = sum(values) / len(values)
-        return Number(
-            value=average,
-            stderr=None,
-            low=None,
-            high=None,
-            n=len(values),
-            by_seed=tuple(values),
-            unit="",
-        )
+def pairs_table(results: Results, traits: Sequence[str]) -> Table:
+    """One row a kind of pairs."""
 
     def row(arm: str, facts: Sequence[PairFacts]) -> tuple[TableCell, ...]:
-        distances = ([each.traits[name] for each in facts] for name in names)
+        distances = ([each.traits[name] for each in facts] for name in traits)
         return (
             arm,
             sum(each.pairs for each in facts),
-            mean([each.similarity for each in facts]),
-            mean([each.words_more for each in facts]),
-            *(mean(values) for values in distances),
+            _mean([each.similarity for each in facts]),
+            _mean([each.words_more for each in facts]),
+            *(_mean(values) for values in distances),
         )
 
     return Table(
@@ -102,7 +91,7 @@ def pairs_table(results: Results, traits: Iterable[str]) -> Table:
             "number",
             "similarity",
             "words more",
-            *(f"apart in {name.removesuffix(', %')}" for name in names),
+            *(f"apart in {name.removesuffix(', %')}" for name in traits),
         ),
         rows=tuple(row(arm, facts) for arm, facts in results.facts.items()),
     )
@@ -136,7 +125,8 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
             as_number(results.mean(cell, passed)),
             *nats,
             *answers,
-            *(_mean([of(each) for each in models]) for of in (_accuracy, _margin)),
+            _mean([each.accuracy for each in models]),
+            _mean([each.margin for each in models]),
         )
 
     return Table(
@@ -153,12 +143,18 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
 
 
 def _mean(values: Sequence[float | None]) -> Number | None:
+    """The mean over the seeds that have a value; None if none has."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    average = sum(known) / len(known)
     return Number(
-        value=average, stderr=None, low=None, high=None, n=len(known), by_seed=tuple(known), unit=""
+        value=fmean(known),
+        stderr=None,
+        low=None,
+        high=None,
+        n=len(known),
+        by_seed=tuple(known),
+        unit="",
     )
 
 
@@ -208,15 +204,13 @@ def _lines(results: Results, sizes: Sizes, part: float, of: Of, scale: float) ->
 
 def _by_similarity(results: Results, sizes: Sizes, of: Of) -> Iterator[Series]:
     """A line a learning rate, through the kinds of pairs from the least to the most alike."""
-    alike = {
-        arm: sum(each.similarity for each in facts) / len(facts)
-        for arm, facts in results.facts.items()
-    }
-    by_similarity = sorted(alike.items(), key=lambda item: item[1])
+    by_similarity = sorted(
+        (fmean(each.similarity for each in facts), arm) for arm, facts in results.facts.items()
+    )
     for part in sizes.parts:
         points = [
             (similarity, results.mean(cell, of))
-            for arm, similarity in by_similarity
+            for similarity, arm in by_similarity
             for cell in [Cell(arm, part, sizes.steps[-1])]
             if cell in results.cells
         ]
@@ -224,10 +218,12 @@ def _by_similarity(results: Results, sizes: Sizes, of: Of) -> Iterator[Series]:
 
 
 def notes(plan: Plan) -> Iterator[str]:
+    """What a reader must know of the pairs, the start and the texts."""
+    subject = subject_of(plan)
     yield (
         "All kinds of pairs have the same prompts and the same rejected sides, in the same order, and the same steps: drafts that fail by the "
         "truth, refined by a program, or set against another draft that passes. Prompts that have not every kind are left out. DPO's settings are "
-        f"those of the recipe {subject_of(plan).recipe}, with batches of {dpo_settings(subject_of(plan))['batch']}; none of these was chosen "
+        f"those of the recipe {subject.recipe}, with batches of {dpo_settings(subject)['batch']}; none of these was chosen "
         "on these prompts. How long the embedded model is trained to write long texts was set after its own pass rate and lengths had been seen, partly on "
         "them, before any pairs were compared."
     )
@@ -249,11 +245,3 @@ def notes(plan: Plan) -> Iterator[str]:
     )
     if not plan.embedded:
         yield "The texts are the model's own drafts, and the refiner is the program `rewrite`, which knows IFEval's types of constraints."
-
-
-def _accuracy(model: Measures) -> float | None:
-    return model.accuracy
-
-
-def _margin(model: Measures) -> float | None:
-    return model.margin
