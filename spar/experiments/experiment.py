@@ -8,7 +8,7 @@ An experiment's function gets a `Plan` and returns tables, plots and claims. A c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,13 @@ QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
 REFERENCE = 15
 """Budget of the search that others are compared with, the paper's."""
+SCALES: Mapping[Unit, tuple[int, int]] = {
+    "%": (100, 1),
+    "points": (100, 1),
+    "nats": (1, 2),
+    "": (1, 3),
+}
+"""Unit to the factor that a number is shown with, and the digits after its point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,7 @@ def line(label: str, points: Iterable[tuple[float, SeedMean]], *, scale: float =
 
 def in_words(number: Number) -> str:
     """A difference with its interval, as in `+21.0 points (95 % interval +15.5 to +27.0)`."""
-    scale, digits = (1, 2) if number.unit == "nats" else (100, 1)
+    scale, digits = SCALES[number.unit]
     value = f"{scale * number.value:+.{digits}f} {number.unit}"
     if number.low is None or number.high is None:
         return value

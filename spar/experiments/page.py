@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from spar.experiments.experiment import Experiment
+from spar.experiments.experiment import SCALES, Experiment
 from spar.experiments.plots import draw
 from spar.record.evaluation import writing
 from spar.record.experiments import Cell, Claim, ExperimentResult, Number, Table, Verdict
@@ -86,7 +86,7 @@ def shown(cell: Cell) -> str:
 
 
 def _number(number: Number) -> str:
-    scale, digits = {"%": (100, 1), "points": (100, 1), "nats": (1, 2), "": (1, 3)}[number.unit]
+    scale, digits = SCALES[number.unit]
     if number.unit == "points":
         value = f"{scale * number.value:+.1f}"
         if number.low is None or number.high is None:
