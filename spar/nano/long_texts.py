@@ -18,7 +18,7 @@ from spar.nano import draft as edit
 from spar.nano.constraint_type import Constraint
 from spar.nano.constraints import CONSTRAINT_TYPES
 from spar.nano.draft import Draft, parse
-from spar.nano.lexicon import ADVERBS, CATEGORY, DETERMINERS, KEYWORDS, STARTERS
+from spar.nano.lexicon import CATEGORY, DETERMINERS, KEYWORDS, STARTERS
 from spar.nano.tasks import Split, Task, split_of
 from spar.nano.writer import barred_words, break_constraints, meet, repair, violated
 
@@ -171,7 +171,7 @@ def _draw(rng: random.Random) -> tuple[Constraint, ...]:
 def _sentence(style: Style, rng: random.Random, barred: frozenset[str]) -> list[str]:
     words = edit.noun_phrase(rng, barred, style.adjectives)
     if rng.random() < 0.2:
-        words.append(rng.choice([word for word in ADVERBS if word not in barred]))
+        words.append(edit.pick("adverb", rng, barred))
     words += [edit.pick("verb", rng, barred), *edit.noun_phrase(rng, barred, style.adjectives)]
     return [rng.choice(STARTERS), *words] if rng.random() < style.openings else words
 
