@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from spar.eval.paper import IFEVAL
 from spar.experiments.experiment import (
+    REFERENCE,
     Cost,
     Experiment,
     Plan,
@@ -140,7 +141,7 @@ def _table10_grid(plan: Plan) -> Grid:
     return Grid(
         benchmark="refinement",
         strategies=(GREEDY, SAMPLED, ITERATIVE, BFS, DFS),
-        budgets=(7,) if plan.quick else (15,),
+        budgets=plan.budgets((REFERENCE,), quick=(7,)),
         limit=plan.num_prompts(200, quick=40),
         prompt_seed=3,
         metrics=("acc_verifier", "acc_self"),
