@@ -50,6 +50,8 @@ _BATCH = 16
 """Pairs of an optimizer step, at most."""
 _EXAMPLES, _QUICK_EXAMPLES = 1920, 384
 """Texts from which the embedded model learns to write long ones. After half as many it does not end them (reports/LOG.md)."""
+_START_SEED = 1_000_000
+"""Draw of the prompts that the start learns from; the seeds' own are others."""
 _SFT: Mapping[str, Any] = {
     "learning_rate": 5e-4,
     "epochs": 1,
@@ -96,6 +98,14 @@ def subject_of(plan: Plan) -> Subject:
     return EMBEDDED if plan.embedded else _real(plan)
 
 
+def dpo_settings(subject: Subject) -> dict[str, Any]:
+    """The recipe's settings of DPO, with batches for long texts; the reference's log-probabilities are computed once."""
+    settings = load_train(subject.recipe, {}).dpo
+    batch = min(_BATCH, settings["batch"])
+    sizes = {"batch": batch, "micro_batch": min(batch, settings["micro_batch"])}
+    return {**settings, **sizes, "precompute_reference": True}
+
+
 def start_examples(plan: Plan) -> int:
     """Texts from which the embedded model learns to write long ones; 0 for a model that starts as it is."""
     if not plan.embedded:
@@ -128,10 +138,6 @@ def _examples(number: int) -> Iterator[dict[str, Any]]:
         turns = (task.text, write_long_draft(task.constraints, rng))
         roles = zip(("user", "assistant"), turns, strict=True)
         yield {"messages": [{"role": role, "content": text} for role, text in roles]}
-
-
-_START_SEED = 1_000_000
-"""Draw of the prompts that the start learns from; the seeds' own are others."""
 
 
 def _long_prompts(split: Any, seed: int, number: int) -> list[Prompt]:
@@ -214,11 +220,3 @@ def _rewritten(prompt: Prompt, text: str, rng: random.Random) -> str | None:
 
 def _folder(plan: Plan) -> Path:
     return data_root(plan.data) / "figure1"
-
-
-def dpo_settings(subject: Subject) -> dict[str, Any]:
-    """The recipe's settings of DPO, with batches for long texts; the reference's log-probabilities are computed once."""
-    settings = load_train(subject.recipe, {}).dpo
-    batch = min(_BATCH, settings["batch"])
-    sizes = {"batch": batch, "micro_batch": min(batch, settings["micro_batch"])}
-    return {**settings, **sizes, "precompute_reference": True}
