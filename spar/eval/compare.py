@@ -75,6 +75,16 @@ class Comparison:
     """Human-readable lines on what differs besides the answers: what was scored, versions of verifiers, data."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """One evaluation of one benchmark, as it is on the disk."""
+
+    folder: Path
+    total: Results
+    examples: Mapping[str, Example]
+    """By their ids."""
+
+
 def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[Comparison]:
     """Compare every benchmark that both directories have, in the order of the first.
 
@@ -96,7 +106,8 @@ def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[C
             f"{first} holds {_listed(of_first)} and {second} holds {_listed(of_second)}; "
             "give two evaluations of the same benchmark"
         )
-    return [_compare(of_first[n], of_second[n], allow_missing=allow_missing) for n in common]
+    pairs = ((_read(of_first[name]), _read(of_second[name])) for name in common)
+    return [_compare(*pair, allow_missing=allow_missing) for pair in pairs]
 
 
 def compare_several(
@@ -114,12 +125,10 @@ def compare_several(
         raise UsageError(f"{held}; give evaluations of the same benchmark")
     compared = {}
     for name in common:
-        folders = [of_other[name] for of_other in of_others]
-        among = _shared(of_first[name], folders) if allow_missing else None
-        pairs = [
-            _compare(of_first[name], folder, allow_missing=allow_missing, among=among)
-            for folder in folders
-        ]
+        base, *rest = (_read(of_run[name]) for of_run in (of_first, *of_others))
+        shared = set(base.examples).intersection(*(each.examples for each in rest))
+        among = shared if allow_missing else None
+        pairs = [_compare(base, each, allow_missing=allow_missing, among=among) for each in rest]
         adjusted = holm([pair.p for pair in pairs])
         compared[name] = [
             replace(pair, adjusted_p=p) for pair, p in zip(pairs, adjusted, strict=True)
@@ -189,24 +198,27 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _shared(first: Path, others: Sequence[Path]) -> set[str]:
-    """Ids of the examples that all evaluations have."""
-    return set.intersection(*({each.id for each in read_examples(f)} for f in (first, *others)))
+def _read(folder: Path) -> _Evaluation:
+    total = read_results(folder)
+    return _Evaluation(folder, total, _by_id(folder, total))
 
 
 def _compare(
-    first: Path, second: Path, *, allow_missing: bool, among: Container[str] | None = None
+    first: _Evaluation,
+    second: _Evaluation,
+    *,
+    allow_missing: bool,
+    among: Container[str] | None = None,
 ) -> Comparison:
-    totals = (read_results(first), read_results(second))
-    ours, theirs = (
-        _by_id(folder, total) for folder, total in zip((first, second), totals, strict=True)
-    )
+    totals, ours, theirs = (first.total, second.total), first.examples, second.examples
     both = [name for name in ours if name in theirs and (among is None or name in among)]
     only_first = tuple(name for name in ours if name not in theirs)
     only_second = tuple(name for name in theirs if name not in ours)
     if (only_first or only_second) and not (allow_missing and both):
         raise UsageError(
-            _describe_difference((first, only_first), (second, only_second), len(both))
+            _describe_difference(
+                (first.folder, only_first), (second.folder, only_second), len(both)
+            )
         )
     sides = ([ours[name] for name in both], [theirs[name] for name in both])
     pairs = list(zip(*sides, strict=True))
@@ -218,8 +230,8 @@ def _compare(
     ]
     return Comparison(
         benchmark=totals[0].benchmark,
-        first=first,
-        second=second,
+        first=first.folder,
+        second=second.folder,
         n=len(both),
         metrics=differences(*scored),
         units=totals[0].units,
