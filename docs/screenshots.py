@@ -6,8 +6,8 @@
     python docs/screenshots.py --page runs/mine          the page of another run, and nothing else
 
 The runs are made in a temporary folder, with the embedded model, but for `real-tree`: that is SmolLM2-135M-Instruct on everyday
-instructions, as `make demo-real` (a few minutes; the model is fetched). The page is drawn by the distribution's Chromium. What cannot
-be had is said, and its pictures stay as they are.
+instructions, as `make demo-real` (a few minutes; the model is fetched). The page is drawn by the distribution's Chromium. What is
+missing is reported, and its pictures stay as they are.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ WAIT_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 ROOT = Path(__file__).resolve().parents[1]
 LOOP = ROOT / "tests/compat/data/runs/train-39e2db12"
 RUNS = (("greedy", "1"), ("bfs", "15"))
-REAL_MODEL = "smollm2-135m"
 REAL_RUN = (
-    *("examples/everyday.jsonl", "--model", REAL_MODEL, "--judge", "verifier"),
+    *("examples/everyday.jsonl", "--model", "smollm2-135m", "--judge", "verifier"),
     *("--refiner", "rewrite", "--strategy", "bfs", "--budget", "7", "--max-new-tokens", "160"),
 )
 REAL_SIZE = (120, 32)
@@ -84,7 +83,8 @@ def main() -> None:
             Path("runs").symlink_to(runs)
         else:
             for strategy, budget in RUNS:
-                _decode(strategy, budget)
+                search = ("--strategy", strategy, "--budget", budget, "--limit", "24")
+                _decode(*search, out=Path("runs", f"{strategy}-{budget}"))
             shutil.copytree(loop, "runs/loop", ignore=shutil.ignore_patterns("run.lock"))
         for name, keys in SHOTS.items():
             asyncio.run(_draw(Path("runs"), keys, out / f"{name}.svg"))
@@ -95,22 +95,19 @@ def main() -> None:
         asyncio.run(_draw(Path("loop"), (), out / "training.svg"))
 
 
-def _decode(strategy: str, budget: str) -> None:
-    search = ("--strategy", strategy, "--budget", budget, "--limit", "24")
-    command = (sys.executable, "-m", "spar", "decode", *search, "--display", "none")
-    where = ("--out", f"runs/{strategy}-{budget}")
-    subprocess.run([*command, *where], check=True, stdout=subprocess.DEVNULL)
+def _decode(*flags: str, out: Path, cwd: Path | None = None) -> None:
+    command = (sys.executable, "-m", "spar", "decode", *flags, "--display", "none")
+    where = ("--out", str(out))
+    subprocess.run([*command, *where], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
 
 def _draw_real(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "everyday"
-        command = (sys.executable, "-m", "spar", "decode", *REAL_RUN, "--display", "none")
-        made = subprocess.run(
-            [*command, "--out", str(run)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        if made.returncode:
-            print(f"no picture of a real model: {made.stderr.strip()}", file=sys.stderr)
+        try:
+            _decode(*REAL_RUN, out=run, cwd=ROOT)
+        except subprocess.CalledProcessError:
+            print("no picture of a real model: spar decode failed", file=sys.stderr)
             return
         asyncio.run(_draw(run.parent, REAL_TREE, out / "real-tree.svg", size=REAL_SIZE))
 
