@@ -211,10 +211,11 @@ class _Server:
 
     async def _pass_through(self, request: Request, chat: ChatRequest) -> Response:
         """A request with tools, answered by the model's own server, or by the model that spar has loaded."""
-        offer = self._service.offers.find(chat.model)
+        offers = self._service.offers
+        offer = offers.find(chat.model)
         if not self._upstream.is_there:
             return await self._call_tools(request, chat)
-        body = {**chat.body, "model": chat.model or f"{offer.name}/{self._service.offers.model}"}
+        body = {**chat.body, "model": chat.model or offers.id_of(offer)}
         headers = {NOTE_HEADER: NOTE}
         with ExitStack() as admitted:
             admitted.enter_context(self._service.admission.request())

@@ -56,7 +56,11 @@ class Offers:
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of `/v1/models`."""
-        return tuple(f"{offer.name}/{self.model}" for offer in self.listed)
+        return tuple(map(self.id_of, self.listed))
+
+    def id_of(self, offer: Offer) -> str:
+        """The id of an offer, `bfs-15/NAME`."""
+        return f"{offer.name}/{self.model}"
 
     def find(self, model: str) -> Offer:
         """The search that an id of a model names.

@@ -168,7 +168,7 @@ class SearchService:
             is_greedy = request.shape.temperature == 0
             seed = self.config.seed if is_greedy else secrets.randbelow(2**31)
         directory = self.recorder.reserve(prepared.manifest) if self.recorder else None
-        model = request.model or f"{offer.name}/{self.offers.model}"
+        model = request.model or self.offers.id_of(offer)
         return Job(completion_id, model, request, request.prompt, offer, prepared, seed, directory)
 
     def finish(self, job: Job) -> None:

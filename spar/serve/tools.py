@@ -110,7 +110,7 @@ async def answer_with_tools(service: SearchService, chat: ChatRequest) -> dict[s
         raise invalid(str(error), "messages") from error
     except EngineError as error:
         raise server_error(502, f"the model cannot be asked: {error}", "engine_error") from error
-    model = chat.model or f"{offer.name}/{service.offers.model}"
+    model = chat.model or service.offers.id_of(offer)
     return _completion(model, [_choice(r, tokenizer, prompt, tools) for r in replies], replies)
 
 
