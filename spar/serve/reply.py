@@ -16,7 +16,7 @@ from spar.serve.errors import server_error
 from spar.serve.request import Shape
 from spar.serve.schema import AnswerFormat
 from spar.serve.searching import Answer, Job
-from spar.serve.shaping import growing_text
+from spar.serve.shaping import shaped_beginning
 from spar.types import Judgement, Node, SearchTree, Usage
 
 PIECE = 80
@@ -101,7 +101,7 @@ class GrowingAnswer:
 
     def add(self, text: str) -> str:
         """The next piece, by the text so far; "" where it does not go on from what was sent, or not yet."""
-        return self._rest(growing_text(text, self._shape)) or ""
+        return self._rest(shaped_beginning(text, self._shape)) or ""
 
     def finish(self, text: str) -> str:
         """The last piece, by the whole answer.

@@ -52,9 +52,9 @@ class RunningReply:
             yield event(chunks.role(number))
         shows_progress = not answers_once(job.offer.strategy)
         if shows_progress:
-            begun = f"{job.offer.strategy}: at most {job.offer.budget} responses\n"
+            first_line = f"{job.offer.strategy}: at most {job.offer.budget} responses\n"
             for number in range(request.n):
-                yield event(chunks.reasoning(number, begun))
+                yield event(chunks.reasoning(number, first_line))
         while True:
             try:
                 async with asyncio.timeout(keep_alive):

@@ -11,14 +11,13 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Self
 
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
 from spar.infer.gather import gather
 from spar.infer.roles import Actor
-from spar.listener import Listener
+from spar.listener import AttemptProgress, Listener
 from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
 from spar.serve.errors import ApiError, invalid, server_error
@@ -37,7 +36,7 @@ EMPTY_DRAFT = "the draft is empty"
 
 OnNode = Callable[[int, Node], None]
 """Takes the number of an answer and a node that joined its tree."""
-OnText = Callable[[int, str], None]
+OnDraft = Callable[[int, str], None]
 """Takes the number of an answer and the beginning of its only draft, which is still being generated."""
 
 
@@ -180,13 +179,13 @@ class SearchService:
         self,
         job: Job,
         on_node: OnNode = lambda index, node: None,
-        on_text: OnText | None = None,
+        on_draft: OnDraft | None = None,
     ) -> list[Answer]:
         """Search all answers of a job; cancelling this cancels the searches and their requests.
 
         Parameters
         ----------
-        on_text:
+        on_draft:
             Has the engine stream, where the job can show text (`Job.streams_text`).
 
         Raises
@@ -195,7 +194,7 @@ class SearchService:
             The engine failed, the time is over, or there is no answer.
         """
         searches = [
-            asyncio.ensure_future(self._answer(job, index, _Following(index, on_node, on_text)))
+            asyncio.ensure_future(self._answer(job, index, _listener(index, on_node, on_draft)))
             for index in range(job.request.n)
         ]
         try:
@@ -291,18 +290,33 @@ class _StartNotes(Listener):
             self._listener.note(line)
 
 
-class _Following(Listener):
-    """Passes on the nodes of one answer, and the text of its first draft where somebody wants it."""
+class _NodeListener(Listener):
+    """Passes on the nodes of one answer."""
 
-    def __init__(self, index: int, on_node: OnNode, on_text: OnText | None) -> None:
+    def __init__(self, index: int, on_node: OnNode) -> None:
         self._index, self._on_node = index, on_node
-        if on_text is not None:
-            show = partial(on_text, index)
-            self.attempt = lambda prompt, attempt: show(attempt.text)  # type: ignore[method-assign]
 
     def node(self, prompt: Prompt, node: Node) -> None:
         """Pass on."""
         self._on_node(self._index, node)
+
+
+class _DraftListener(_NodeListener):
+    """Passes on the text of its draft as well, for which the engine streams."""
+
+    def __init__(self, index: int, on_node: OnNode, on_draft: OnDraft) -> None:
+        super().__init__(index, on_node)
+        self._on_draft = on_draft
+
+    def attempt(self, prompt: Prompt, attempt: AttemptProgress) -> None:
+        """Pass on."""
+        self._on_draft(self._index, attempt.text)
+
+
+def _listener(index: int, on_node: OnNode, on_draft: OnDraft | None) -> Listener:
+    if on_draft is None:
+        return _NodeListener(index, on_node)
+    return _DraftListener(index, on_node, on_draft)
 
 
 def _changes(offer: Offer) -> dict[str, object]:

@@ -88,7 +88,7 @@ def shaped_text(text: str, shape: Shape) -> str:
     return text if shape.format is None else extract_json(text)
 
 
-def growing_text(text: str, shape: Shape) -> str:
+def shaped_beginning(text: str, shape: Shape) -> str:
     """As much of the answer as is certain while its draft is generated: the beginning of `shaped_text`."""
     text = text.strip()
     if shape.format is not None and text.startswith("`"):  # a fence goes, if it is one around all
