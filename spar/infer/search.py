@@ -136,14 +136,13 @@ class _Search:
         self._closed: set[int | None] = set()  # nodes whose refinement failed for good
         self._charged: set[str] = set()
         self._cancelled = 0
-        self._following: Following | None = None
         self._early: EarlyRefining | None = None
         if refines_early(settings, roles):
             self._early = EarlyRefining(self._work, plan, self._clip_to, self._passes)
 
     def follow_attempts(self, on_attempt: OnAttempt) -> None:
         """Report what attempts write, and the votes on it."""
-        self._following = self._work.following = Following(on_attempt)
+        self._work.following = Following(on_attempt)
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
@@ -251,8 +250,8 @@ class _Search:
 
     async def _run_wave(self, wave: Sequence[Expand]) -> tuple[Node, ...]:
         started = [*attempts_of(wave, self.nodes, self._num_tried)]
-        if self._following is not None:
-            self._following.start_wave(started)
+        if self._work.following is not None:
+            self._work.following.start_wave(started)
         tasks = [asyncio.create_task(self._attempt(attempt)) for attempt in started]
         self._spent += len(tasks)
         if self._early is not None:
@@ -268,8 +267,8 @@ class _Search:
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
         outcome = await self._outcome(attempt)
-        if self._following is not None:
-            self._following.ended(outcome)
+        if self._work.following is not None:
+            self._work.following.ended(outcome)
         return outcome
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
@@ -282,8 +281,8 @@ class _Search:
                     counter.usage += generation.usage
             except AttemptFailed as error:
                 return Outcome(attempt, None, fault=fault_of(attempt, attempt.stage, error))
-            if self._following is not None:
-                self._following.written(attempt, generation.response)
+            if self._work.following is not None:
+                self._work.following.written(attempt, generation.response)
             if not attempt.expand.judged:
                 return Outcome(attempt, generation)
             try:
