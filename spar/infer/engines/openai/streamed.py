@@ -42,8 +42,10 @@ class StreamedReply:
         *lines, self._line = (self._line + chunk).split(b"\n")
         for line in lines:
             self._read(line)
-        text = self._first_text() if self._on_text is not None else ""
-        if self._on_text is not None and text != self._text:
+        if self._on_text is None:
+            return
+        text = self._first_text()
+        if text != self._text:
             self._text = text
             self._on_text(text)
 
