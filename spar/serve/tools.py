@@ -154,10 +154,8 @@ def read_calls(
     if (calls := _bare_calls(text, names)) is not None:
         return "", calls
     try:
-        if template:
-            parsed = parse_response(text, dict(template), prefix=prompt, tools=list(tools))
-        else:
-            parsed = parse_response(text, dict(_FORMS), prefix="", tools=list(tools))
+        form, prefix = (template, prompt) if template else (_FORMS, "")
+        parsed = parse_response(text, dict(form), prefix=prefix, tools=list(tools))
         content = parsed.pop("content", "")
         calls = [_call(value) for value in _values(parsed)]
     except (ValueError, KeyError, TypeError):
