@@ -24,6 +24,7 @@ from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.infer.streaming import TextDelta, stream
 from spar.types import Message
+from tests.infer.test_streaming import joined
 
 CONTEXT = 256
 """Context length of most engines under test, in tokens; `vllm serve` has four times as many."""
@@ -148,10 +149,7 @@ async def test_streamed_pieces_make_the_completion(engine: Engine, stop: tuple[s
         (silent,) = await engine.generate([replace(request)])
         pieces: list[TextDelta] = []
         assert await stream(engine, request, pieces.append) == silent
-        joined = ""
-        for piece in pieces:
-            joined = piece.text if piece.restarts else joined + piece.text
-        assert joined == silent.text
+        assert joined(pieces) == silent.text
 
 
 async def test_different_seeds_differ(engine: Engine) -> None:
