@@ -48,7 +48,7 @@ Shares = dict[str, Share]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Treatment:
     """One training: a kind of pairs, a learning rate as a part of the recipe's, and a number of steps."""
 
     arm: str = ""
@@ -57,7 +57,7 @@ class Cell:
     steps: int = 0
 
 
-START = Cell()
+START = Treatment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ class Sizes:
             plan.num_prompts(200, quick=12),
         )
 
-    def cells(self, arms: Iterable[str]) -> list[Cell]:
+    def treatments(self, arms: Iterable[str]) -> list[Treatment]:
         """Every training; half rewritten pairs have one, at the first learning rate and the last number of steps."""
         return [
-            Cell(arm, part, steps)
+            Treatment(arm, part, steps)
             for arm in arms
             for part in self.parts
             for steps in self.steps
@@ -147,28 +147,28 @@ class Arms:
     pairs: Mapping[str, tuple[Pair, ...]]
     """Arm to its pairs, in the same order of prompts."""
 
-    async def measure(self, cell: Cell) -> Measures:
+    async def measure(self, treatment: Treatment) -> Measures:
         """A model's answers to the test prompts and its likelihoods of the texts; it is trained where it is missing."""
-        home = self.home / _name(cell)
-        model = self.start if cell == START else await self._train(home, cell)
+        home = self.home / _name(treatment)
+        model = self.start if treatment == START else await self._train(home, treatment)
         answers = await _answers(self.plan, self.subject, self.tests, model, home, seed=self.seed)
         traits = {
             name: {each.id: trait(each.response or "") for each in answers}
             for name, trait in self.subject.traits.items()
         }
         logprobs = await self._logprobs(model, home)
-        own = (None, None) if cell == START else _own_pairs(home / "dpo")
+        own = (None, None) if treatment == START else _own_pairs(home / "dpo")
         return Measures(shares_of(answers, "pass"), traits, logprobs, *own)
 
-    async def _train(self, home: Path, cell: Cell) -> str:
+    async def _train(self, home: Path, treatment: Treatment) -> str:
         settings = dpo_settings(self.subject)
         changes = {
-            "learning_rate": cell.part * settings["learning_rate"],
-            "max_steps": cell.steps,
+            "learning_rate": treatment.part * settings["learning_rate"],
+            "max_steps": treatment.steps,
             "seed": self.seed,
             "model": self.start,
         }
-        rows = map(trl_pair, self.pairs[cell.arm])
+        rows = map(trl_pair, self.pairs[treatment.arm])
         return await trained(home, "dpo", rows, {**settings, **changes})
 
     async def _logprobs(self, model: str, home: Path) -> dict[str, float]:
@@ -315,10 +315,10 @@ def _pair(prompt: Prompt, chosen: str, rejected: str) -> Pair:
     )
 
 
-def _name(cell: Cell) -> str:
-    if cell == START:
+def _name(treatment: Treatment) -> str:
+    if treatment == START:
         return "start"
-    return f"{cell.arm.replace(' ', '-')}-{cell.part:g}-{cell.steps}"
+    return f"{treatment.arm.replace(' ', '-')}-{treatment.part:g}-{treatment.steps}"
 
 
 def _own_pairs(training: Path) -> tuple[float | None, float | None]:

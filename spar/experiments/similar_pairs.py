@@ -17,10 +17,10 @@ from spar.experiments.pair_arms import (
     INDEPENDENT,
     REFINED,
     START,
-    Cell,
     Measures,
     PairFacts,
     Sizes,
+    Treatment,
     facts_of,
     open_arms,
 )
@@ -92,7 +92,7 @@ _CALLS_OF_PAIR = 4
 async def measure_figure1(plan: Plan) -> Measured:
     """Pairs of every kind, every training, every model's answers and likelihoods."""
     sizes, subject, kinds = Sizes.of(plan), subject_of(plan), _kinds(plan)
-    cells: dict[Cell, list[Measures]] = {}
+    treatments: dict[Treatment, list[Measures]] = {}
     facts: dict[str, list[PairFacts]] = {}
     for seed in plan.seed_values:
         arms = await open_arms(
@@ -105,17 +105,17 @@ async def measure_figure1(plan: Plan) -> Measured:
             )
         for kind in kinds:
             facts.setdefault(kind, []).append(facts_of(subject, arms.pairs[kind]))
-        for cell in (START, *sizes.cells(kinds)):
-            plan.listener.note(f"figure1: seed {seed}, {_in_words(cell)}")
-            cells.setdefault(cell, []).append(await arms.measure(cell))
+        for treatment in (START, *sizes.treatments(kinds)):
+            plan.listener.note(f"figure1: seed {seed}, {_in_words(treatment)}")
+            treatments.setdefault(treatment, []).append(await arms.measure(treatment))
     results = Results(
-        {cell: tuple(each) for cell, each in cells.items()},
+        {treatment: tuple(each) for treatment, each in treatments.items()},
         {name: tuple(each) for name, each in facts.items()},
         dpo_settings(subject)["learning_rate"],
     )
     traits = list(subject.traits)
-    first = Cell(REFINED, sizes.parts[0], sizes.steps[-1])
-    ahead = results.difference(first, Cell(INDEPENDENT, first.part, first.steps), passed)
+    first = Treatment(REFINED, sizes.parts[0], sizes.steps[-1])
+    ahead = results.difference(first, Treatment(INDEPENDENT, first.part, first.steps), passed)
     return Measured(
         tables=(pairs_table(results, traits), trainings_table(results, traits)),
         plots=tuple(plots(results, sizes)),
@@ -131,11 +131,11 @@ def _kinds(plan: Plan) -> tuple[str, ...]:
     return (REFINED, INDEPENDENT, HALF) if halves else (REFINED, INDEPENDENT)
 
 
-def _in_words(cell: Cell) -> str:
+def _in_words(treatment: Treatment) -> str:
     return (
         "the start"
-        if cell == START
-        else f"{cell.arm}, {cell.part:g} of the rate, {cell.steps} steps"
+        if treatment == START
+        else f"{treatment.arm}, {treatment.part:g} of the rate, {treatment.steps} steps"
     )
 
 
@@ -152,18 +152,20 @@ def _claims(results: Results, sizes: Sizes) -> Iterator[Claim]:
         ]
     for wordings, arm, other, of in contrasts:
         for part in sizes.parts:
-            pair = Cell(arm, part, steps), Cell(other, part, steps)
-            if all(cell in results.cells for cell in pair):
+            pair = Treatment(arm, part, steps), Treatment(other, part, steps)
+            if all(treatment in results.treatments for treatment in pair):
                 difference = results.difference(*pair, of)
                 yield wordings.of(rate=results.words(part)).judge(difference, steps=steps)
 
 
 def _cost(plan: Plan) -> Cost:
     sizes, kinds = Sizes.of(plan), _kinds(plan)
-    cells = sizes.cells(kinds)
-    training = sum(_CALLS_OF_START + 16 * _CALLS_OF_PAIR * cell.steps for cell in cells)
+    treatments = sizes.treatments(kinds)
+    training = sum(
+        _CALLS_OF_START + 16 * _CALLS_OF_PAIR * treatment.steps for treatment in treatments
+    )
     drafts = 0 if plan.embedded else sizes.samples * sizes.prompts
-    answers = 4 * (drafts + 2 * sizes.limit * (len(cells) + 1))
+    answers = 4 * (drafts + 2 * sizes.limit * (len(treatments) + 1))
     start = start_examples(plan) * _CALLS_OF_PAIR / 2
     return Cost(
         plan.seeds * (training + answers) + start,

@@ -8,18 +8,17 @@ from statistics import fmean
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan, as_number, line
-from spar.experiments.pair_arms import START, Cell, Measures, PairFacts, Sizes
+from spar.experiments.pair_arms import START, Measures, PairFacts, Sizes, Treatment
 from spar.experiments.pair_subjects import dpo_settings, start_examples, subject_of
 from spar.record.evaluation import Share
-from spar.record.experiments import Cell as TableCell
-from spar.record.experiments import Number, Panel, Plot, Series, Table
+from spar.record.experiments import Cell, Number, Panel, Plot, Series, Table
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     """What was measured, a value a seed each."""
 
-    cells: Mapping[Cell, tuple[Measures, ...]]
+    treatments: Mapping[Treatment, tuple[Measures, ...]]
     facts: Mapping[str, tuple[PairFacts, ...]]
     """Arm to the facts of its pairs."""
     rate: float
@@ -28,18 +27,18 @@ class Results:
     @property
     def scored(self) -> bool:
         """Whether the likelihoods of texts were measured."""
-        return bool(self.cells[START][0].logprobs)
+        return bool(self.treatments[START][0].logprobs)
 
-    def mean(self, cell: Cell, of: Of) -> SeedMean:
+    def mean(self, treatment: Treatment, of: Of) -> SeedMean:
         """A measure of a training."""
-        return over_seeds(self._shares(cell, of))
+        return over_seeds(self._shares(treatment, of))
 
-    def difference(self, cell: Cell, other: Cell, of: Of) -> SeedMean:
+    def difference(self, treatment: Treatment, other: Treatment, of: Of) -> SeedMean:
         """A measure of one training less that of another one, paired by prompt and seed."""
-        return over_seeds(self._shares(cell, of), self._shares(other, of))
+        return over_seeds(self._shares(treatment, of), self._shares(other, of))
 
-    def _shares(self, cell: Cell, of: Of) -> list[dict[str, Share]]:
-        pairs = zip(self.cells[cell], self.cells[START], strict=True)
+    def _shares(self, treatment: Treatment, of: Of) -> list[dict[str, Share]]:
+        pairs = zip(self.treatments[treatment], self.treatments[START], strict=True)
         return [of(measures, start) for measures, start in pairs]
 
     def words(self, part: float) -> str:
@@ -72,7 +71,7 @@ _SCORED: Mapping[str, tuple[str, Of]] = {
 def pairs_table(results: Results, traits: Sequence[str]) -> Table:
     """One row a kind of pairs."""
 
-    def row(arm: str, facts: Sequence[PairFacts]) -> tuple[TableCell, ...]:
+    def row(arm: str, facts: Sequence[PairFacts]) -> tuple[Cell, ...]:
         distances = ([each.traits[name] for each in facts] for name in traits)
         return (
             arm,
@@ -105,10 +104,10 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
     )
     own = "Own pairs: TRL's accuracy and margin of rewards on the pairs that are trained on, as they stand at the end."
 
-    def row(cell: Cell) -> tuple[TableCell, ...]:
-        trained, models = cell != START, results.cells[cell]
+    def row(treatment: Treatment) -> tuple[Cell, ...]:
+        trained, models = treatment != START, results.treatments[treatment]
         nats = (
-            as_number(results.mean(cell, of), "nats") if trained else None
+            as_number(results.mean(treatment, of), "nats") if trained else None
             for _, of in scored.values()
         )
         answers = (
@@ -119,10 +118,10 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
             for name in traits
         )
         return (
-            cell.arm or "none",
-            f"{cell.part * results.rate:g}" if trained else "-",
-            cell.steps,
-            as_number(results.mean(cell, passed)),
+            treatment.arm or "none",
+            f"{treatment.part * results.rate:g}" if trained else "-",
+            treatment.steps,
+            as_number(results.mean(treatment, passed)),
             *nats,
             *answers,
             _mean([each.accuracy for each in models]),
@@ -138,7 +137,7 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
             *traits,
             *("own pairs: accuracy", "own pairs: margin"),
         ),
-        rows=tuple(row(cell) for cell in results.cells),
+        rows=tuple(row(treatment) for treatment in results.treatments),
     )
 
 
@@ -196,9 +195,12 @@ def plots(results: Results, sizes: Sizes) -> Iterator[Plot]:
 
 def _lines(results: Results, sizes: Sizes, part: float, of: Of, scale: float) -> Iterator[Series]:
     for arm in results.facts:
-        cells = [cell for cell in sizes.cells([arm]) if cell.part == part]
-        if cells:
-            points = [(float(cell.steps), results.mean(cell, of)) for cell in (START, *cells)]
+        treatments = [treatment for treatment in sizes.treatments([arm]) if treatment.part == part]
+        if treatments:
+            points = [
+                (float(treatment.steps), results.mean(treatment, of))
+                for treatment in (START, *treatments)
+            ]
             yield line(arm, points, scale=scale)
 
 
@@ -209,10 +211,10 @@ def _by_similarity(results: Results, sizes: Sizes, of: Of) -> Iterator[Series]:
     )
     for part in sizes.parts:
         points = [
-            (similarity, results.mean(cell, of))
+            (similarity, results.mean(treatment, of))
             for similarity, arm in by_similarity
-            for cell in [Cell(arm, part, sizes.steps[-1])]
-            if cell in results.cells
+            for treatment in [Treatment(arm, part, sizes.steps[-1])]
+            if treatment in results.treatments
         ]
         yield line(results.words(part), points, scale=1)
 

@@ -19,9 +19,9 @@ from spar.experiments.pair_arms import (
     INDEPENDENT,
     REFINED,
     Arms,
-    Cell,
     Measures,
     Sizes,
+    Treatment,
     facts_of,
     sides,
 )
@@ -40,7 +40,7 @@ from spar.verifiers import passes
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40
-CELL = Cell(REFINED, 1.0, 1)
+TREATMENT = Treatment(REFINED, 1.0, 1)
 
 
 def prompts_with_texts(number: int) -> list[tuple[Prompt, str, str]]:
@@ -117,9 +117,11 @@ class FakeArms:
         self.pairs = pairs
         self.scored = scored
 
-    async def measure(self, cell: Cell) -> Measures:
-        passing = {"": 10, REFINED: 10 + cell.steps, HALF: 10, INDEPENDENT: 10}[cell.arm]
-        gain, moved = {"": (0, 0), REFINED: (3, 1), HALF: (2, 1), INDEPENDENT: (1, 4)}[cell.arm]
+    async def measure(self, treatment: Treatment) -> Measures:
+        passing = {"": 10, REFINED: 10 + treatment.steps, HALF: 10, INDEPENDENT: 10}[treatment.arm]
+        gain, moved = {"": (0, 0), REFINED: (3, 1), HALF: (2, 1), INDEPENDENT: (1, 4)}[
+            treatment.arm
+        ]
         shares = {str(i): (float(i < passing), 1.0) for i in range(NUM_PROMPTS)}
         logprobs: dict[str, float] = {}
         for i in range(NUM_PROMPTS):
@@ -198,17 +200,19 @@ async def test_one_training_and_what_is_measured_of_it(tmp_path: Path) -> None:
     plan = replace(PLAN, seeds=1, runs=tmp_path)
     tests = tuple(task.prompt(name) for name, task in islice(long_tasks("test", 0), 2))
     arms = Arms(plan, 0, EMBEDDED, tmp_path / "arms", str(CHECKPOINT), tests, pairs_of(16))
-    model = await arms.measure(CELL)
+    model = await arms.measure(TREATMENT)
     assert len(model.passed) == 2 and model.accuracy is not None
     assert len(model.logprobs) == 8
     assert set(model.margin_growth(model)) == {each.id for each in tests}
     report = tmp_path / "arms" / "refined-1-1" / "dpo" / "report.json"
     changed = report.stat().st_mtime_ns
-    assert await arms.measure(CELL) == model
+    assert await arms.measure(TREATMENT) == model
     assert report.stat().st_mtime_ns == changed
 
 
 def test_the_rates_steps_and_kinds_that_are_trained() -> None:
     """Every rate and number of steps of refined and independent pairs, one training of half rewritten ones."""
-    cells = Sizes.of(replace(PLAN, quick=False)).cells((REFINED, INDEPENDENT, HALF))
-    assert len(cells) == 9 and [c for c in cells if c.arm == HALF] == [Cell(HALF, 1.0, 12)]
+    treatments = Sizes.of(replace(PLAN, quick=False)).treatments((REFINED, INDEPENDENT, HALF))
+    assert len(treatments) == 9 and [c for c in treatments if c.arm == HALF] == [
+        Treatment(HALF, 1.0, 12)
+    ]
