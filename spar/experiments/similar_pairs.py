@@ -160,10 +160,9 @@ def _claims(results: Results, sizes: Sizes) -> Iterator[Claim]:
 
 def _cost(plan: Plan) -> Cost:
     sizes, kinds = Sizes.of(plan), _kinds(plan)
+    calls_of_step = dpo_settings(subject_of(plan))["batch"] * _CALLS_OF_PAIR
     treatments = sizes.treatments(kinds)
-    training = sum(
-        _CALLS_OF_START + 16 * _CALLS_OF_PAIR * treatment.steps for treatment in treatments
-    )
+    training = sum(_CALLS_OF_START + calls_of_step * treatment.steps for treatment in treatments)
     drafts = 0 if plan.embedded else sizes.samples * sizes.prompts
     answers = 4 * (drafts + 2 * sizes.limit * (len(treatments) + 1))
     start = start_examples(plan) * _CALLS_OF_PAIR / 2
