@@ -2,7 +2,7 @@
 
 The paper's Figure 1 is an argument: two independent responses to a prompt tell other stories in other styles, and a model that is trained on
 such pairs learns these differences with the one that matters. Here it is measured on long texts, where there is room for a style
-that nobody asked for (`spar.experiments.pair_arms` makes the pairs, `spar.experiments.pair_subjects` has the texts).
+that no prompt asks for (`spar.experiments.pair_arms` makes the pairs, `spar.experiments.pair_subjects` has the texts).
 """
 
 from __future__ import annotations

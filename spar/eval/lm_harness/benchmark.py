@@ -6,7 +6,7 @@ Pattern: replies are searched trees, by whatever strategy the run has. Likelihoo
          engine straight, and the strategy has no part in them; each document still leaves a tree, whose
          response is its likeliest text.
 
-All requests are known when a task is loaded. The stages answer them, and lm-eval scores what they kept.
+All requests are known when a task is loaded. The stages answer them, and lm-eval scores what they stored.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class HarnessTask(Benchmark):
                 await runner.run(scoring)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """lm-eval's own scoring of the kept replies and likelihoods.
+        """lm-eval's own scoring of the stored replies and likelihoods.
 
         Raises
         ------
