@@ -11,14 +11,13 @@ fixed date, so that a run can be repeated and a training sees what the search sa
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from spar.errors import UsageError
+from spar.errors import UsageError, did_you_mean
 from spar.sanitize import sanitize, special_pattern, special_tokens
 from spar.types import Message
 
@@ -212,8 +211,7 @@ class ChatTemplate:
                     if name == REASONING_EFFORT
                     else f"--chat-template-arg {name}"
                 )
-                close = difflib.get_close_matches(name, accepted or (), n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(name, accepted or ())
                 known = ", ".join(sorted((accepted or frozenset()) - _TURNS)) or "none"
                 raise UsageError(
                     f"{flag}: the chat template of {model} reads no {name}{hint} (it reads: {known})"

@@ -18,6 +18,8 @@ A message says what happened, where, what is accepted and what to do next.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 SOURCE_FOLDER = Path(__file__).parents[1]
@@ -103,3 +105,15 @@ def install_command(extra: str = "") -> str:
     """The pip command that installs spar with an extra; in a source checkout, to run in `SOURCE_FOLDER`."""
     name = "." if IS_SOURCE else "spar"
     return f"pip install '{name}[{extra}]'" if extra else f"pip install {name}"
+
+
+def did_you_mean(name: str, accepted: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The part of a message that names the accepted name most like an unknown one; "" where none is like it.
+
+    Parameters
+    ----------
+    cutoff:
+        Likeness that a name needs at least, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(accepted), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""

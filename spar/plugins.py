@@ -16,7 +16,6 @@ built-in does. Tables hold "module:attribute" and nothing is imported before it 
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -24,7 +23,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from spar.errors import UsageError
+from spar.errors import UsageError, did_you_mean
 from spar.plugin_parameters import plain_parameters
 
 if TYPE_CHECKING:
@@ -223,8 +222,7 @@ def check_name(table: Mapping[str, Any], kind: str, name: str, more: str = "") -
     """
     if name in table:
         return
-    close = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(name, table, cutoff=0.4)
     accepted = ", ".join([*table, *([more] if more else [])])
     raise UsageError(f"unknown {kind} {name!r}{hint} (accepted: {accepted})")
 

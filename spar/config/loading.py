@@ -7,7 +7,6 @@ recipe's `decode` section, greedy decoding in place of its search, then its `eva
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from spar.config.fields import Settings, specs
 from spar.config.keys import check_headers, check_key_name
 from spar.config.settings import DecodeConfig, EvalConfig
 from spar.config.yaml_text import load_yaml
-from spar.errors import UsageError
+from spar.errors import UsageError, did_you_mean
 from spar.plugins import ENGINES, JUDGES, REFINERS, STRATEGIES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -138,8 +137,7 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
         raise UsageError(f"recipe {path}: not YAML ({error})") from error
     unknown = [key for key in content if key not in SECTIONS] if isinstance(content, dict) else []
     if unknown:
-        close = difflib.get_close_matches(str(unknown[0]), SECTIONS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(str(unknown[0]), SECTIONS)
         raise UsageError(
             f"recipe {path}: unknown section {unknown[0]!r}{hint} (accepted: {', '.join(SECTIONS)})"
         )
@@ -160,8 +158,7 @@ def _recipe_path(recipe: str, name: str) -> Path:
             if path.is_file():
                 return path
     shipped = _shipped(name)
-    close = difflib.get_close_matches(recipe, shipped, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(recipe, shipped)
     recipe = recipe if len(recipe) <= _SHOWN else f"{recipe[:_SHOWN]}..."
     raise UsageError(
         f"recipe {recipe!r}: no such file, nor a shipped recipe{hint} (shipped with a section "
@@ -181,8 +178,7 @@ def explain(error: ValidationError, recipe: str | None, kind: type[BaseModel]) -
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = {spec.name for spec in specs(kind)} if issubclass(kind, Settings) else set()
-        close = difflib.get_close_matches(name, sorted({*known, *kind.model_fields}), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, sorted({*known, *kind.model_fields}))
         return f"recipe {recipe}: unknown setting {name!r}{hint}"
     flags = {spec.name: spec.flag for spec in specs(kind)} if issubclass(kind, Settings) else {}
     flag = flags.get(name) or flags.get(name.partition(".")[0]) or f"--{name.replace('_', '-')}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from spar.config import DecodeConfig, check_plugins
-from spar.errors import UsageError
+from spar.errors import UsageError, did_you_mean
 from spar.estimate.memory import Processes, Zero
 from spar.plugins import BENCHMARKS, ENGINES
 from spar.train.common import accumulation
@@ -61,8 +60,7 @@ def _check_evaluations(items: Sequence[EvalItem]) -> None:
 def _check_benchmark(name: str) -> None:
     if name in BENCHMARKS or _in_harness(name):
         return
-    close = difflib.get_close_matches(name, BENCHMARKS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(name, BENCHMARKS)
     raise UsageError(
         f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, or, with lm-eval "
         "installed, one of its tasks)"

@@ -7,7 +7,6 @@ reads what is on the disk and calls no model.
 
 from __future__ import annotations
 
-import difflib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import FREE, EvalConfig
-from spar.errors import SparError, UsageError
+from spar.errors import SparError, UsageError, did_you_mean
 from spar.eval.benchmark import Benchmark, declared_spec
 from spar.eval.datasets.first_use import fetch_absent
 from spar.eval.datasets.local import open_data
@@ -245,9 +244,7 @@ def _harness_task(name: str) -> Benchmark:
         tasks = known_tasks()
         if name in tasks:
             return task(name)
-    close = difflib.get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
-    close = close or difflib.get_close_matches(name, [*BENCHMARKS, *tasks], n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(name, BENCHMARKS) or did_you_mean(name, [*BENCHMARKS, *tasks])
     more = "a task of lm-eval" if tasks else "with lm-eval installed, one of its tasks"
     raise UsageError(
         f"unknown benchmark {name!r}{hint} (accepted: {', '.join(BENCHMARKS)}, module:attribute, or {more})"

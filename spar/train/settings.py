@@ -9,7 +9,6 @@ the trainer they call.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from spar.config import Settings, setting
-from spar.errors import UsageError
+from spar.errors import UsageError, did_you_mean
 
 FREE = ("data", "out", "wandb", "checkpoint_steps", "keep_checkpoints")
 """Settings that may differ when a training is resumed: they change no weight. The digest of the data may not
@@ -229,9 +228,7 @@ def _explain(error: ValidationError, kind: type[S]) -> str:
     first: Any = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, kind.model_fields, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"unknown setting {name!r}{hint}"
+        return f"unknown setting {name!r}{did_you_mean(name, kind.model_fields)}"
     if first["type"] == "missing":
         return f"{name} is missing"
     return f"{name} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -6,7 +6,6 @@ model's share of the memory, and sampling defaults that do not depend on the mod
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import secrets
@@ -14,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spar.errors import MissingExtra, UsageError
+from spar.errors import MissingExtra, UsageError, did_you_mean
 from spar.hardware import has_gpu
 from spar.infer.engine import Deployment
 from spar.infer.engines.chat import load_tokenizer
@@ -97,8 +96,7 @@ def check_arguments(arguments: Mapping[str, Any], accepted: Collection[str]) -> 
     """Raise `UsageError` for an engine argument that vLLM does not accept."""
     for name in arguments:
         if name not in accepted:
-            close = difflib.get_close_matches(name, accepted, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, accepted)
             raise UsageError(
                 f"--engine-arg {name}: vLLM has no such engine argument{hint} "
                 "(accepted: the fields of vllm.AsyncEngineArgs)"
