@@ -40,7 +40,7 @@ class PendingRequest:
         return self.future.cancelled()
 
     def show(self, text: str) -> None:
-        """Give the beginning of the reply to who listens; called in the thread of the batch."""
+        """Pass the beginning of the reply to the request's callback; called in the thread of the batch."""
 
         def call() -> None:
             if self.request.on_text is not None and not self.future.done():

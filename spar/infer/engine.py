@@ -35,7 +35,7 @@ OnText = Callable[[str], None]
 """Takes the beginning of a reply while it is generated; each call replaces what earlier ones said."""
 
 ON_TEXT: ContextVar[OnText | None] = ContextVar("on_text", default=None)
-"""Who follows the replies to the requests that the current task makes; None where nobody does."""
+"""Callback for the replies to the requests that the current task makes; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Request:
     """Whether a prompt that leaves no room for `max_tokens` loses its first tokens, where otherwise it
     would be too long or its reply be cut short. A server's prompts are never truncated."""
     on_text: OnText | None = field(default_factory=ON_TEXT.get, compare=False, repr=False)
-    """Called while the reply is generated, by an engine that can; None where nobody listens, which costs nothing.
+    """Called while the reply is generated, by an engine that can; None for no callback, which costs nothing.
     It is called in the caller's event loop, before `generate` returns and not once that is cancelled, with as much of
     the completion's text as no later token is expected to change: without thinking, stop strings and halves of
     characters. It must return at once and raise nothing. `spar.infer.streaming.stream` makes deltas of it, and gives

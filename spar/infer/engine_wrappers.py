@@ -164,7 +164,7 @@ class InstrumentedEngine(EngineWrapper):
 def free_requests(engine: Engine, share: float = 1.0) -> float:
     """How many more requests fill a share of the engine's capacity.
 
-    Infinite where nothing limits it; 0 where nobody counts its requests (`InstrumentedEngine`).
+    Infinite where nothing limits it; 0 where its requests are not counted (`InstrumentedEngine`).
     """
     capacity, inner = engine.capacity, engine
     if not capacity:

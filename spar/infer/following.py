@@ -1,7 +1,7 @@
-"""What the attempts of a running search have written so far, and the votes on it, for who follows it.
+"""What the attempts of a running search have written so far, and the votes on it, for a caller that passes `on_attempt`.
 
-Nothing here changes a search. Texts come from the requests' `on_text`, votes from `ON_VOTE`; both are set only where
-somebody follows.
+Nothing here changes a search. Texts come from the requests' `on_text`, votes from `ON_VOTE`; both are set only
+where there is such a callback.
 """
 
 from __future__ import annotations

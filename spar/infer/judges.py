@@ -29,9 +29,9 @@ from spar.infer.votes import (
     count_votes,
     cut_reason,
     empty_reason,
-    heard_by_all,
     judgement_of,
     read_vote,
+    with_task_callback,
 )
 from spar.templates import Templates
 from spar.templates.verdicts import find_verdict, parse_verdict
@@ -107,7 +107,7 @@ class VotesJudge:
                 report(None)
                 on_vote = Forecast(rule, len(sampled), report).add
             votes, usage = await VOTE_RULES[rule](
-                self.settings.engine, sampled, usage, response, heard_by_all(on_vote)
+                self.settings.engine, sampled, usage, response, with_task_callback(on_vote)
             )
             judgement = count_votes(votes, keep=self.settings.keep_votes)
             if judgement is not None:

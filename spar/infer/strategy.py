@@ -36,7 +36,7 @@ class Expand:
     second_parent: int | None = None
     """Another node whose response and critique the refiner reads, too; a refiner that cannot merge refines `parent`."""
     statistics: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    """What the strategy computed for this choice (arm, visits, posterior); kept in the record of each child."""
+    """What the strategy computed for this choice (arm, visits, posterior); stored in the record of each child."""
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for statistics that the record cannot hold."""

@@ -76,17 +76,17 @@ OnVote = Callable[[int, Vote], None]
 """Called with each vote the moment it arrives, and its position among the requests of the round."""
 
 ON_VOTE: ContextVar[OnVote | None] = ContextVar("on_vote", default=None)
-"""Who follows the votes that the current task casts; None where nobody does."""
+"""Callback for the votes that the current task casts; None for none."""
 
 
-def heard_by_all(on_vote: OnVote | None) -> OnVote | None:
-    """A callback for `on_vote` and for who follows the votes; None where that is nobody."""
-    follower = ON_VOTE.get()
-    if on_vote is None or follower is None:
-        return on_vote or follower
+def with_task_callback(on_vote: OnVote | None) -> OnVote | None:
+    """A callback that calls `on_vote` and the current task's `ON_VOTE`; None where there is neither."""
+    of_task = ON_VOTE.get()
+    if on_vote is None or of_task is None:
+        return on_vote or of_task
 
     def call_both(position: int, vote: Vote) -> None:
-        follower(position, vote)
+        of_task(position, vote)
         on_vote(position, vote)
 
     return call_both

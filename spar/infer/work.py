@@ -55,7 +55,7 @@ class Work:
         self.on_judged: Callable[[object], None] | None = None
         """Called when a response has been judged."""
         self.following: Following | None = None
-        """Who follows texts and votes; None where nobody does."""
+        """Reports texts and votes; None where no callback was passed for them."""
         self._prompt, self._seed = prompt, seed
         self._sharing = open_for_tree(roles.judge, prompt, [*known.values()])
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from spar.serve.errors import ApiError
 
 MAX_RETRY_SECONDS = 60
-"""Longest time after which a refused client is told to come back."""
+"""Longest time that a refused client is asked to wait (Retry-After)."""
 _SMOOTHING = 0.1
 
 

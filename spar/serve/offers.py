@@ -142,7 +142,7 @@ class Offers:
 def open_offers(
     config: DecodeConfig, serve: ServeGroup, note: NoteCallback = lambda _: None
 ) -> Offers:
-    """The offers that a server was told to have (`serve.offer`), or else those of its settings.
+    """The offers that are listed for a server (`serve.offer`), or else those of its settings.
 
     Raises
     ------

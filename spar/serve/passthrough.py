@@ -134,7 +134,7 @@ def _renamed(line: str, model: str) -> str:
 
 
 def _refusal(response: httpx.Response, key: Key) -> ApiError:
-    """What a client is told of an error of the server: its own mistake as it is, a wrong key as the server's."""
+    """The error that a client receives for one of the server: its own mistake as it is, a wrong key as the server's."""
     try:
         content = response.json()
     except ValueError:

@@ -38,7 +38,7 @@ MAX_OPEN = 32
 
 @dataclass(slots=True, eq=False)
 class RunDirectory:
-    """A run directory that requests were told of."""
+    """A run directory whose address requests have received."""
 
     path: Path
     manifest: Manifest

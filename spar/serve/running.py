@@ -97,4 +97,4 @@ class RunningReply:
         self._service.finish(self.job)
         self._release()
         if not task.cancelled():
-            task.exception()  # whoever waits for it raises it; nobody may
+            task.exception()  # a caller that awaits it raises it; there may be none

@@ -325,7 +325,7 @@ def _changes(offer: Offer) -> dict[str, object]:
 
 
 def _api_error(error: EngineError | UsageError | RunStopped, search: SearchFields) -> ApiError:
-    """What a client is told of an error: its own mistake where it chose the search, else what befell the server."""
+    """The error that a client receives: its own mistake where it chose the search, else what befell the server."""
     chosen = search.strategy is not None or search.judge is not None
     if isinstance(error, UsageError) and not isinstance(error, ServerRefused) and chosen:
         return invalid(str(error), "spar")

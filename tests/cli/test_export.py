@@ -195,7 +195,7 @@ def test_a_run_without_trees_is_no_empty_table(tmp_path: Path, three: Path) -> N
 def test_parquet_needs_pyarrow(
     three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it the message says what to install, and no file is begun."""
+    """Without it the message says what to install, and no file is started."""
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match="--format parquet needs the package 'pyarrow'"):
         run(Export(three, "parquet", out=tmp_path / "x.parquet"))
@@ -229,11 +229,11 @@ def test_a_long_export_says_how_far_it_is(
         assert shown.splitlines() == lines
 
 
-def test_a_page_tells_how_far_it_is(three: Path) -> None:
+def test_a_page_reports_its_progress(three: Path) -> None:
     """For each tree, with the number of all."""
-    told: list[tuple[int, int]] = []
-    run_pages(three, Annotations(), progress=lambda done, of: told.append((done, of)))
-    assert told == [(0, 3), (1, 3), (2, 3)]
+    calls: list[tuple[int, int]] = []
+    run_pages(three, Annotations(), progress=lambda done, of: calls.append((done, of)))
+    assert calls == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_the_dark_palette_is_written_once() -> None:

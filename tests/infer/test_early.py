@@ -160,7 +160,7 @@ class FullEngine(EngineWrapper):
     [
         (InstrumentedEngine, {}, True),
         (lambda inner: InstrumentedEngine(FullEngine(inner)), {}, False),
-        (FullEngine, {}, False),  # nobody counts its requests
+        (FullEngine, {}, False),  # its requests are not counted
         (lambda inner: inner, {"budget": Budget(15, calls=80)}, False),
         (lambda inner: inner, {"budget": Budget(15, tokens=9999)}, False),
         (lambda inner: inner, {"budget": Budget(257)}, False),
@@ -220,7 +220,7 @@ async def test_a_failing_judgement_has_the_critique_that_was_reported(
 
 
 async def test_free_requests_are_those_not_in_flight() -> None:
-    """Capacity less the requests in flight; any number without a limit, none where nobody counts."""
+    """Capacity less the requests in flight; any number without a limit, none where they are not counted."""
     fake = FakeEngine(failing)
     full = FullEngine(fake)
     counted = InstrumentedEngine(full, in_flight=1)

@@ -142,7 +142,7 @@ async def test_a_seeded_reply_does_not_depend_on_the_batch(engine: Engine) -> No
 
 @pytest.mark.parametrize("stop", [(), ("w1", "e ")])
 async def test_streamed_pieces_make_the_completion(engine: Engine, stop: tuple[str, ...]) -> None:
-    """The pieces, joined, are the text; and the text is the one that nobody listens to."""
+    """The pieces, joined, are the text; and the text is the one without a callback."""
     for index, text in enumerate(["tell me", *ODD_TEXTS]):
         (plain,) = ask(text, seed=index, max_tokens=30)
         request = replace(plain, sampling=replace(plain.sampling, stop=stop), plain=index % 2 == 1)

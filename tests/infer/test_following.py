@@ -63,7 +63,7 @@ async def test_text_and_votes_come_one_by_one(rule: VoteRule) -> None:
     assert any("[[start]]" in attempt.text for attempt in heard if attempt.parents)
 
 
-def test_only_who_asks_for_attempts_is_told_of_them() -> None:
+def test_only_listeners_that_override_the_event_receive_attempts() -> None:
     """A listener that does not override the event costs nothing, alone or among others."""
 
     class Follower(Listener):

@@ -39,7 +39,7 @@ LINES = tuple(f"{word}\n1. as asked: Yes" for word in "abc")
 
 
 @pytest.mark.parametrize(
-    ("judge", "replies", "kept"),
+    ("judge", "replies", "votes"),
     [
         (VotesJudge, THREE, THREE),
         (OneRoundJudge, THREE, THREE),
@@ -51,8 +51,8 @@ LINES = tuple(f"{word}\n1. as asked: Yes" for word in "abc")
         ),
     ],
 )
-async def test_every_vote_is_kept(
-    judge: type[VotesJudge], replies: tuple[str, ...], kept: tuple[str, ...]
+async def test_every_vote_is_stored(
+    judge: type[VotesJudge], replies: tuple[str, ...], votes: tuple[str, ...]
 ) -> None:
     """In order, for each judge that asks several times; without the setting the judgement is as it was."""
     settings = settings_of(*replies)
@@ -61,7 +61,7 @@ async def test_every_vote_is_kept(
         return (await judge(settings).judge(make_prompt(), "response", lambda attempt: attempt))[0]
 
     judgement = await judged(settings)
-    assert judgement.votes == kept
+    assert judgement.votes == votes
     plain = await judged(replace(settings_of(*replies), keep_votes=False))
     assert plain.votes == () and judgement.model_copy(update={"votes": ()}) == plain
     assert "votes" not in plain.model_dump() and Judgement(**judgement.model_dump()) == judgement

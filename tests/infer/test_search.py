@@ -90,7 +90,7 @@ async def test_a_given_root_that_passes_ends_the_search() -> None:
     ],
 )
 async def test_caps_are_tested_before_each_wave(budget: Budget, num_nodes: int) -> None:
-    """A wave that was begun is finished; none is begun once a cap is reached."""
+    """A wave that was started is finished; none is started once a cap is reached."""
     engine = DelayedEngine(World(yes=0), 0)
     settings = make_settings("iterative", budget=budget)
     tree = await run_search(make_prompt(), real_roles(engine), settings)
@@ -222,7 +222,7 @@ async def test_a_prompt_that_is_too_long_is_a_fault(stage: str) -> None:
 
 
 async def test_the_refine_conversation_extends_the_judges() -> None:
-    """Same first turn, then the kept critique, then the fixed request: one prefix for the cache."""
+    """Same first turn, then the stored critique, then the fixed request: one prefix for the cache."""
     engine = reply_by_kind(draft="a draft with [[start]]", judge=NO, refine=refined("new"))
     tree = await bfs(engine, rooted=False)
     judge = next(r for r in engine.requests if kind_of(r) == "judge")
@@ -235,7 +235,7 @@ async def test_the_refine_conversation_extends_the_judges() -> None:
 
 
 async def test_observers_hear_of_each_node_in_order() -> None:
-    """Every new node is told once, as it stands in the record; a given root is not news."""
+    """Every new node is reported once, as it stands in the record; a given root is not news."""
     heard: list[Node] = []
     tree = await run_search(
         make_prompt(),

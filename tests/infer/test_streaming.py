@@ -115,7 +115,7 @@ def test_deltas_are_what_is_new() -> None:
     assert joined(pieces) == "on"
 
 
-async def test_wrappers_pass_on_who_listens() -> None:
+async def test_wrappers_pass_on_the_callback() -> None:
     """Counting and adapters change nothing."""
     engine = AdapterEngine(InstrumentedEngine(FakeEngine(lambda _: REPLY)), "a")
     pieces: list[TextDelta] = []
@@ -124,7 +124,7 @@ async def test_wrappers_pass_on_who_listens() -> None:
 
 
 async def test_a_stored_reply_comes_whole(tmp_path: Any) -> None:
-    """A journal gives it in one piece, whether somebody listened when it was generated or not."""
+    """A journal gives it in one piece, whether it was streamed when it was generated or not."""
     first = Journal(tmp_path / "calls.jsonl", (), lambda _: None)
     await first.wrap(FakeEngine(lambda _: REPLY)).generate([ask(seed=1)])
     first.close(finished=False)
@@ -136,8 +136,8 @@ async def test_a_stored_reply_comes_whole(tmp_path: Any) -> None:
     assert pieces == [TextDelta(REPLY)]
 
 
-def test_votes_that_somebody_follows_are_not_grouped() -> None:
-    """Who listens, listens to one reply."""
+def test_votes_with_a_callback_are_not_grouped() -> None:
+    """A callback takes one reply."""
     requests = [ask(temperature=1.0, seed=seed) for seed in range(3)]
     assert len(group_samples(requests)) == 1
     heard = [replace(request, on_text=print) for request in requests]
@@ -146,20 +146,20 @@ def test_votes_that_somebody_follows_are_not_grouped() -> None:
 
 @pytest.mark.model
 async def test_nothing_is_shown_after_a_cancellation(tiny_model: Any) -> None:
-    """Who has gone is not called."""
+    """The callback is not called any more."""
     from spar.infer.engines.hf import HfEngine, HfSettings
 
     engine = HfEngine(str(tiny_model), HfSettings(device="cpu"))
     heard: list[str] = []
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     def on_text(text: str) -> None:
         heard.append(text)
-        begun.set()
+        started.set()
 
     request = replace(ask(max_tokens=200, temperature=1.0, seed=3), on_text=on_text)
     task = asyncio.create_task(engine.generate([request]))
-    await asyncio.wait_for(begun.wait(), 30)
+    await asyncio.wait_for(started.wait(), 30)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     num_heard = len(heard)
@@ -196,8 +196,8 @@ async def listen(
     return completion, pieces, server
 
 
-async def test_a_server_streams_only_where_somebody_listens() -> None:
-    """The reply has its usage, and silent requests look as ever."""
+async def test_a_server_streams_only_for_a_callback() -> None:
+    """The reply has its usage, and requests without a callback do not stream."""
     completion, pieces, server = await listen(ScriptedServer(Script(lambda _: REPLY)))
     assert completion.text == joined(pieces) == REPLY
     assert completion.completion_tokens == 10 and completion.prompt_tokens == 1

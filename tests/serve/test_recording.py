@@ -66,7 +66,7 @@ def test_a_full_directory_is_followed_by_the_next(tmp_path: Path) -> None:
 
 
 def test_each_day_has_its_directory(tmp_path: Path) -> None:
-    """A request that was told of yesterday's still goes there."""
+    """A request that received yesterday's address still goes there."""
     days = iter(["2026-11-28", "2026-11-29", "2026-11-29"])
     recorder = Recorder(tmp_path / "out", daily=True, today=lambda: next(days))
     before = recorder.reserve(MANIFEST)

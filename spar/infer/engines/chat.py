@@ -241,7 +241,7 @@ def group_samples(requests: Sequence[Request]) -> list[tuple[Request, int]]:
             first, n = groups[-1]
             seed = first.sampling.seed
             follows = request.sampling.seed == (None if seed is None else seed + n)
-            follows = follows and request.on_text is None  # who listens, listens to one reply
+            follows = follows and request.on_text is None  # a callback takes one reply
             if follows and _without_seed(request) == _without_seed(first):
                 groups[-1] = (first, n + 1)
                 continue

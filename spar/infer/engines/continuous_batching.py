@@ -60,7 +60,7 @@ class Row:
     num_cached: int = 0
     """Prompt tokens that were prefilled for another row."""
     growing: GrowingReply | None = None
-    """What is shown of it before it is finished; None where nobody listens."""
+    """What is shown of it before it is finished; None without a callback."""
 
 
 class ContinuousBatch:

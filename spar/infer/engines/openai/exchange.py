@@ -309,7 +309,7 @@ class Exchange:
 
 
 def _shown(server: Server, request: Request) -> OnText | None:
-    """Gives who listens to a request what may be shown of the text that its server has sent so far."""
+    """A callback that takes the text a server has sent so far and passes on what may be shown; None without one."""
     on_text = request.on_text
     if on_text is None:
         return None

@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 class _Caller:
-    """The event loop of who awaits replies, in which listeners are called until the end of the context."""
+    """The event loop that awaits replies, in which callbacks are called until the end of the context."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._is_over = loop, False
@@ -89,8 +89,8 @@ class _Caller:
     def __exit__(self, *_: object) -> None:
         self._is_over = True
 
-    def hears(self, request: Request) -> Request:
-        """The request, whose listener may be called in any thread; as it is where it has none."""
+    def bind(self, request: Request) -> Request:
+        """The request with a callback that may be called in any thread; as it is where it has none."""
         on_text = request.on_text
         if on_text is None:
             return request
@@ -199,8 +199,8 @@ class VllmEngine:
         if self._closed:
             raise EngineError("the engine is closed")
         with _Caller(asyncio.get_running_loop()) as caller:
-            heard = [caller.hears(request) for request in requests]
-            return await self._loop.run(self._generate(heard)) if heard else []
+            bound = [caller.bind(request) for request in requests]
+            return await self._loop.run(self._generate(bound)) if bound else []
 
     async def score(self, continuations: Sequence[Continuation]) -> list[Likelihood]:
         """One likelihood per continuation, in order.

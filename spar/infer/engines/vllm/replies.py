@@ -78,7 +78,7 @@ def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
 
 
 def growing_reply(request: VllmRequest, encoder: ChatEncoder) -> GrowingReply | None:
-    """What shows a request's reply while it grows; None where nobody listens."""
+    """What shows a request's reply while it grows; None without a callback."""
     asked = request.request
     if asked.on_text is None:
         return None
