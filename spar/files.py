@@ -267,6 +267,15 @@ def user_folder(variable: str, default: str, environment: Mapping[str, str] = os
     return (Path(named) if Path(named).is_absolute() else Path.home() / default) / "spar"
 
 
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file's contents: its inode, size and time; None if there is no such file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file in hex."""
     with path.open("rb") as handle:

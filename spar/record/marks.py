@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from spar.errors import UsageError
-from spar.files import replace_json, taking_turns, user_folder
+from spar.files import file_stamp, replace_json, taking_turns, user_folder
 from spar.manifest import utc_now
 from spar.store import MANIFEST, TREES, read_manifest
 from spar.types import Record, Text
@@ -93,7 +93,7 @@ class MarkBook:
 
     def refresh(self) -> bool:
         """Read the marks again if a file has changed; returns whether one has."""
-        stamp = [_stamp(path) for path in (self.path, self.elsewhere)]
+        stamp = [file_stamp(path) for path in (self.path, self.elsewhere)]
         if stamp == self._stamp:
             return False
         self._stamp = stamp
@@ -198,14 +198,6 @@ def _read_file(path: Path, run: str) -> Mapping[str, Mark]:
 
 def _present(marks: Mapping[str, Mark]) -> dict[str, Mark]:
     return {prompt_id: mark for prompt_id, mark in marks.items() if mark}
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:

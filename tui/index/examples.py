@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import UsageError
+from spar.files import file_stamp
 from spar.record.evaluation import Verdict
 from spar.types import Finding
 from tui.index.cooperative import Throttle
@@ -37,7 +38,7 @@ class Examples:
 
     def reload(self) -> bool:
         """Start again if the file is new or was replaced; returns whether it was."""
-        stamp = self._file_stamp()
+        stamp = file_stamp(self.path)
         if stamp is None or stamp == self._stamp:
             return False
         self.close()
@@ -90,13 +91,6 @@ class Examples:
         if isinstance(prompt_id := row.get("id"), str):
             self.passed[hash(prompt_id)] = _outcome(row.get("passed"))
             self._spans[hash(prompt_id)] = (start, len(line))
-
-    def _file_stamp(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _load(line: bytes) -> dict[str, Any]:

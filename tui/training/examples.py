@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from spar.errors import UsageError
+from spar.files import file_stamp
 from spar.record.layout import EXAMPLE_FILES
 from spar.record.training_data import ExampleKind
 from spar.types import ChatRole, Message
@@ -167,7 +168,7 @@ class TrainingData:
 
 def stamp_of(build: Path) -> FileStamp:
     """A stamp that changes when a data set's files are replaced."""
-    return tuple(_stamp(build / name) for name in EXAMPLE_FILES)
+    return tuple(file_stamp(build / name) for name in EXAMPLE_FILES)
 
 
 def read_example(line: bytes) -> TrainingExample:
@@ -245,14 +246,6 @@ def _turn(value: Any) -> Message:
         case {"role": str(role), "content": str(text)} | {"from": str(role), "value": str(text)}:
             return Message(role=_ROLES.get(role, "user"), content=text)
     raise UsageError("a turn has no role or no content")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _ids(*values: Any) -> tuple[int, ...]:

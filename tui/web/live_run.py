@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from spar.errors import UsageError
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
 from spar.export.page.run_page import facts_data, marks_data, once
 from spar.export.page.tree_data import Json, bad_row_data, row_data, tree_data
+from spar.files import file_stamp
 from spar.record.evaluation import EXAMPLES
 from spar.record.marks import MarkBook
 from spar.record.outcomes import Outcome, outcome_of
@@ -126,7 +127,7 @@ class LiveRun:
         self._rows: list[Json] = []
         self._totals = RunOutcomes()
         self._done, self._problem = False, ""
-        self._stamp = self._examples_stamp()
+        self._stamp = file_stamp(self.directory / EXAMPLES)
 
     def _work(self) -> None:
         while not self._closed.is_set():
@@ -135,7 +136,7 @@ class LiveRun:
             except UsageError as error:
                 self._reopen(str(error))
                 continue
-            if self._stamp != self._examples_stamp():
+            if self._stamp != file_stamp(self.directory / EXAMPLES):
                 self._reopen("")
                 continue
             has_new = self._read_rows()
@@ -192,12 +193,6 @@ class LiveRun:
         finally:
             with self._counting:
                 self._readers -= 1
-
-    def _examples_stamp(self) -> tuple[int, int] | None:
-        with suppress(OSError):
-            stat = (self.directory / EXAMPLES).stat()
-            return stat.st_size, stat.st_mtime_ns
-        return None
 
     def _state(self) -> str:
         """What the run is doing, with the time left where it can be said."""
