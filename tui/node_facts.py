@@ -62,8 +62,13 @@ class NodeFacts:
         return True
 
     def take_over(self, other: NodeFacts) -> None:
-        """Use the facts about the nodes that an earlier tree had already, as while a tree grows."""
-        self._facts.update(other._facts)
+        """Use the facts about the nodes that another tree has too, as while a tree grows.
+
+        Only about these: the identity of a node is free once its tree is gone, and another node may get it.
+        """
+        for node in self.tree.nodes:
+            if (fact := other.of(node)) is not None:
+                self._facts[id(node)] = fact
         self.has_truth = other.has_truth
 
     def _work(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from spar.plugins import STRATEGIES
 from spar.store import read_manifest, read_summary, read_trees
 from spar.types import Message, Node, Prompt, SearchTree, best
 from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
+from spar.view.node_detail import Annotations
 from tests.hostile import EVERYTHING, hostile_text
 from tests.strategies import any_text
 from tests.tui.driving import browser, line, screen_text, until
@@ -35,6 +36,7 @@ from tests.view.test_text import unseen
 from tui.app import LIGHT, SparApp
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
+from tui.node_facts import NodeFacts
 from tui.play import (
     PlaySettings,
     Sample,
@@ -582,6 +584,20 @@ def test_attempts_are_drawn_as_nodes() -> None:
         "Reflection before it",
         "Refinement, being written",
     ]
+
+
+def test_facts_are_taken_over_of_the_same_nodes_only() -> None:
+    """What a search before found out is not what is shown of the nodes of the next."""
+    settings = PlaySettings("bfs", 5)
+    before, grown, other = (
+        NodeFacts(partial_tree("x", nodes, settings, 0.5), Annotations())
+        for nodes in (NODES[:2], NODES, [node(0, None, "A cat.", None)])
+    )
+    assert before.work(60)
+    for facts in (grown, other):
+        facts.take_over(before)
+    assert [grown.of(each) is not None for each in NODES] == [True, True, False]
+    assert [other.of(each) for each in (*NODES, *other.tree.nodes)] == [None] * 4
 
 
 @given(hostile_text)
