@@ -40,6 +40,7 @@ from tests.tui.samples import (
     write_run,
 )
 from tui.app import SparApp
+from tui.screens.base import PickingScreen
 from tui.screens.export import ExportScreen
 from tui.screens.help import HelpScreen
 from tui.screens.runs import RunsScreen
@@ -302,7 +303,7 @@ APP = (
         (TreeScreen, TREE),
         (SearchBar, SEARCH),
         (NoteBar, NOTE),
-        (ExportScreen, EXPORT),
+        (PickingScreen, EXPORT),
         (HelpScreen, HELP),
         (SparApp, APP),
     ],

@@ -1,14 +1,14 @@
-"""The base class of all screens, with access to the application."""
+"""The base classes of screens: one with access to the application, one of a list to pick from."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from textual.binding import Binding
-from textual.screen import Screen
-from textual.widgets import Input
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, OptionList
 
 if TYPE_CHECKING:
     from tui.app import SparApp
@@ -43,6 +43,28 @@ class BrowserScreen(Screen[Result]):
     async def leave(self) -> None:
         """Leave the screen for the one before it; the key for it is `q`."""
         await self.app.run_action("back", self)
+
+
+class PickingScreen(ModalScreen[Result]):
+    """A screen with an `OptionList`; its result is what is picked, None without a choice."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", "Cancel", show=False),
+        Binding("j", "cursor(1)", "Down", show=False),
+        Binding("k", "cursor(-1)", "Up", show=False),
+    ]
+
+    def action_leave(self) -> None:
+        """Pick nothing."""
+        self.dismiss(None)
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor with vim's keys."""
+        options = self.query_one(OptionList)
+        if step > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
 
 
 def _slug(binding: Binding) -> str | None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -24,20 +21,14 @@ from tui.clipboard import file_name, write_file
 from tui.opening import open_file
 from tui.run_view import RunView
 from tui.screens.background import start_work
-from tui.screens.base import BrowserScreen, Result
+from tui.screens.base import BrowserScreen, PickingScreen, Result
 
 FOLDER = "exports"
 """Folder in the run directory for exported files."""
 
 
-class ExportScreen(ModalScreen[TreeFormat]):
+class ExportScreen(PickingScreen[TreeFormat]):
     """A list of formats; the result is the selected one."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "Cancel", show=False),
-        Binding("j", "cursor(1)", "Down", show=False),
-        Binding("k", "cursor(-1)", "Up", show=False),
-    ]
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -46,18 +37,6 @@ class ExportScreen(ModalScreen[TreeFormat]):
             yield OptionList(
                 *(Option(Text(file_format), id=file_format) for file_format in TREE_FORMATS)
             )
-
-    def action_leave(self) -> None:
-        """Export nothing."""
-        self.dismiss(None)
-
-    def action_cursor(self, step: int) -> None:
-        """Move the cursor with vim's keys."""
-        forms = self.query_one(OptionList)
-        if step > 0:
-            forms.action_cursor_down()
-        else:
-            forms.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Return the selected format."""

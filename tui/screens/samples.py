@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.play import Sample
+from tui.screens.base import PickingScreen
 
 
-class SamplesScreen(ModalScreen[Sample]):
+class SamplesScreen(PickingScreen[Sample]):
     """A list of samples.
 
     Parameters
@@ -26,11 +24,6 @@ class SamplesScreen(ModalScreen[Sample]):
         What they are.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "Cancel", show=False),
-        Binding("j", "cursor(1)", "Down", show=False),
-        Binding("k", "cursor(-1)", "Up", show=False),
-    ]
     DEFAULT_CSS = """
     SamplesScreen { align: center middle; }
     #samples-box {
@@ -59,18 +52,6 @@ class SamplesScreen(ModalScreen[Sample]):
                     for sample in self._samples
                 )
             )
-
-    def action_leave(self) -> None:
-        """Take none."""
-        self.dismiss(None)
-
-    def action_cursor(self, step: int) -> None:
-        """Move the cursor with vim's keys."""
-        options = self.query_one(OptionList)
-        if step > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Return the sample."""
