@@ -77,11 +77,8 @@ class ScaleJudge:
             ]
             usage += count_cut("judge", is_cut, sampling.max_tokens)
             if any(given is not None for given in points):
-                judgement = _judgement(replies, points, is_cut)
-                if self.settings.keep_votes:
-                    texts = tuple(reply.text for reply in replies)
-                    judgement = judgement.model_copy(update={"votes": texts})
-                return judgement, usage
+                keep = self.settings.keep_votes
+                return _judgement(replies, points, is_cut, keep=keep), usage
         reason = f"none of {len(replies)} judgements had points that can be read, in {JUDGE_ATTEMPTS} rounds"
         empty = [Vote(reply.text, None, empty_reason=reply.empty_reason) for reply in replies]
         reason += cut_reason(usage, sampling) + empty_reason(empty)
@@ -89,9 +86,13 @@ class ScaleJudge:
 
 
 def _judgement(
-    replies: list[Completion], points: tuple[float | None, ...], is_cut: list[bool]
+    replies: list[Completion],
+    points: tuple[float | None, ...],
+    is_cut: list[bool],
+    *,
+    keep: bool,
 ) -> Judgement:
-    """Its critique is the first text whose points are closest to the mean."""
+    """Its critique is the first text whose points are closest to the mean; all texts are part of it if `keep`."""
     readable = [(given, n) for n, given in enumerate(points) if given is not None]
     mean = fmean(given for given, _ in readable)
     closest = min(readable, key=lambda each: (abs(each[0] - mean), each[1]))[1]
@@ -101,6 +102,7 @@ def _judgement(
         probability=mean / MOST_POINTS,
         points=points,
         cut=tuple(number for number, cut in enumerate(is_cut) if cut),
+        votes=tuple(reply.text for reply in replies) if keep else (),
     )
 
 
