@@ -1,7 +1,7 @@
 """How many of IFEval's failing constraints the refiner `rewrite` fixes, by type.
 
-    python benchmarks/rewriter.py --data ../shared/data
-    python benchmarks/rewriter.py --data ../shared/data --run runs/ifeval-greedy/ifeval
+    python benchmarks/rewriter.py --data DATA
+    python benchmarks/rewriter.py --data DATA --run runs/ifeval-greedy/ifeval
 
 Without `--run` every IFEval prompt is given texts that were written for other prompts: the outputs of at least 60 words in
 `seed_prompts`, `--texts` (2) of them drawn for each prompt. With `--run` the texts are the first responses of a run

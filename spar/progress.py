@@ -1,6 +1,6 @@
 """Listeners that show progress on standard error: a bar for a terminal, plain lines for a pipe.
 
-spar.decode(prompts, listener=spar.progress.ProgressBar())
+spar.decode(prompts, listener=spar.ProgressBar())
 """
 
 from __future__ import annotations

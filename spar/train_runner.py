@@ -94,8 +94,9 @@ class TrainResult:
     """A training loop after a call of `train`."""
 
     directory: Path
+    """The loop's folder."""
     iteration: int
-    """The last iteration whose models are trained; the loop's first models count as one."""
+    """The last iteration whose models are trained; where there is none, that of the first models: 0 unless another loop is continued."""
     actor: str
     """Folder of its actor, or the name of the first one; "" for the embedded model."""
     refiner: str

@@ -361,6 +361,21 @@ def test_unusual_returns_of_functions() -> None:
         spar.search("Say it.", judge=lambda *_: False, refiner=lambda *_: 3, engine="fake")
 
 
+def test_functions_without_a_result() -> None:
+    """`AttemptFailed` with a reason alone is a fault of the tree, of a judge as of a refiner."""
+
+    def judge(prompt: spar.Prompt, response: str) -> bool:
+        raise spar.AttemptFailed("no network")
+
+    def refiner(prompt: spar.Prompt, node: spar.Node) -> str:
+        raise spar.AttemptFailed("nothing to do", is_final=True)
+
+    tree = spar.search("Say it.", strategy="bfs", judge=judge, engine="fake")
+    assert {(fault.stage, fault.reason) for fault in tree.faults} == {("judge", "no network")}
+    tree = spar.search("Say it.", judge=lambda *_: False, refiner=refiner, engine="fake")
+    assert [(fault.stage, fault.reason) for fault in tree.faults] == [("refine", "nothing to do")]
+
+
 def test_a_spec_with_an_unknown_role() -> None:
     """Refused when it is made."""
     with pytest.raises(spar.UsageError, match="the role 'Actor'; accepted: actor, judge, refiner"):

@@ -37,7 +37,7 @@ async def search_async(
     recipe: str | None = None,
     **settings: Any,
 ) -> SearchTree:
-    """Search an answer to one prompt; stores nothing.
+    """Search for an answer to one prompt; stores nothing.
 
     Loads the model and frees it again. For several searches, use `open_session`, or `decode`.
 
@@ -80,19 +80,19 @@ async def decode_async(
     recipe: str | None = None,
     **settings: Any,
 ) -> DecodeResult:
-    """Search an answer to every prompt.
+    """Search for an answer to every prompt.
 
     Parameters
     ----------
     prompts:
-        A file of prompts, a data set of the hub, or texts, rows or `Prompt` objects; "" for the built-in
-        prompts of nano-if.
+        The name of a file of prompts or of a data set of the hub, or an iterable of texts, rows or `Prompt` objects; ""
+        for the built-in prompts of nano-if.
     out:
         The run directory. The same call resumes it; other settings are refused. None stores nothing.
     overwrite:
         Delete an earlier run in the directory first.
     listener, recipe, settings:
-        As in `search`. `spar.progress.ProgressBar()` is a listener that shows progress.
+        As in `search`. `spar.ProgressBar()` is a listener that shows progress.
 
     Returns
     -------

@@ -66,7 +66,7 @@ async def evaluate_async(
     responses:
         A file or run directory with answers to score in place of generating them.
     judge_outputs:
-        A file with the replies of a grader in place of asking one.
+        A file with the replies of a grader, for a benchmark that uses one; no grader is asked.
     allow_missing:
         Score the examples that `responses` has; unanswered ones fail.
     offline:
@@ -143,7 +143,8 @@ async def sweep_async(
     Returns
     -------
     list[Row]
-        One row a point: value, standard error, and the cost of a prompt in nodes, calls, tokens and seconds.
+        One row a point: `strategy`, `budget`, `metric`, its `value` and `stderr`, and the means of a prompt: `nodes`, `calls`,
+        generated `tokens`, `seconds` and dependent `steps`.
 
     Raises
     ------
@@ -181,10 +182,17 @@ def compare(
     allow_missing:
         Compare the examples that both have where the sets differ.
 
+    Returns
+    -------
+    list[Comparison]
+        One for each benchmark that both have: `metrics`, from name to `first`, `second`, `value` (second minus first) and its
+        95 % interval `low`, `high`; the flipped examples, `gained` and `lost`; `p` of McNemar's exact test on them.
+
     Raises
     ------
     UsageError
-        A directory holds no finished evaluation, or they have no benchmark in common.
+        A directory holds no finished evaluation, they have no benchmark in common, or they have different examples and
+        `allow_missing` is not set.
     """
     return compare_evaluations(Path(first), Path(second), allow_missing=allow_missing)
 

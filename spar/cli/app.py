@@ -25,7 +25,10 @@ from spar.sanitize import printable
 from spar.shutdown import run_shutdown_callbacks
 
 COMMANDS = {
-    "decode": ("spar.cli.decode:decode", "Search an answer to every prompt and store every tree."),
+    "decode": (
+        "spar.cli.decode:decode",
+        "Search for an answer to every prompt and store every tree.",
+    ),
     "eval": ("spar.cli.eval:eval_app", "Measure a model, or a search, on benchmarks."),
     "sweep": ("spar.cli.sweep:sweep", "Plot accuracy against cost for strategies and budgets."),
     "serve": ("spar.cli.serve:serve", "Answer any OpenAI client's requests by searching."),
@@ -36,7 +39,7 @@ COMMANDS = {
         "spar.cli.export:export",
         "Write a run, or one of its trees, as a page or another file.",
     ),
-    "evolve": ("spar.cli.evolve:evolve", "Have a teacher make plain prompts complex."),
+    "evolve": ("spar.cli.evolve:evolve", "Make plain prompts complex, by a teacher or by a program."),
     "bootstrap": ("spar.cli.bootstrap:bootstrap", "Train the first actor and refiner."),
     "train": ("spar.cli.train:train_app", "Train actor and refiner by self-play."),
     "data": ("spar.cli.data:data_app", "Download the benchmarks' data and list it."),

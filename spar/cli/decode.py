@@ -1,4 +1,4 @@
-"""`spar decode`: search an answer to every prompt and store every tree.
+"""`spar decode`: search for an answer to every prompt and store every tree.
 
     spar decode --strategy bfs --budget 15
     spar decode prompts.jsonl --model DIR --out runs/mine
@@ -66,7 +66,7 @@ def decode(
     ] = False,
     overrides: dict[str, Any],
 ) -> None:
-    """Search an answer to every prompt and store every tree. The same command resumes."""
+    """Search for an answer to every prompt and store every tree. The same command resumes."""
     if prompts and prompt is not None:
         raise UsageError(
             f"{prompts} and --prompt: a run has the prompts of a file or the one of --prompt; "

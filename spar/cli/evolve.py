@@ -72,7 +72,7 @@ def evolve(
     json_report: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     overrides: dict[str, Any],
 ) -> None:
-    """Have a teacher make plain prompts complex. The same command resumes."""
+    """Make plain prompts complex, by a teacher or by a program. The same command resumes."""
     if checkable:
         if dry_run or recipe:
             raise UsageError("--checkable takes no --dry-run and no --recipe: it calls no model")

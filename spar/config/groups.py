@@ -75,8 +75,8 @@ class SearchGroup(Settings):
     budget: int = setting(15, ge=1, le=MAX_BUDGET)
     """Maximum responses per tree, drafts and refinements together (paper: 15)."""
     total_budget: int | None = setting(None, may_change=True, omit_default=True, ge=1)
-    """Maximum responses of the whole run: what prompts that pass leave of --budget goes to those that do not, the
-    best ones first, in rounds."""
+    """Maximum responses of the whole run. What solved prompts leave of their --budget goes to unsolved ones in further
+    rounds, first to those with the best response."""
     branching: int = setting(3, stored_as="branch", ge=1, le=1_000_000)
     """Refinements of an expanded node (paper: 3)."""
     beam_width: int = setting(2, stored_as="keep", ge=1, le=1_000_000)
@@ -88,9 +88,9 @@ class SearchGroup(Settings):
     votes: int = setting(5, ge=1, le=10_000)
     """Votes per judgement (paper: 5)."""
     vote_rule: Literal["full", "majority", "race", "posterior"] = setting("full")
-    """full casts every vote (paper), majority casts the rest only if the first votes are split, race casts all
-    at once, where the engine has room, and aborts the rest when a majority agrees, posterior casts small waves until the majority is at
-    least 95 % probable, which may rarely change a verdict."""
+    """full casts every vote (paper). majority casts the rest only if the first votes are split. race casts all at once,
+    where the engine has room, and aborts the rest when a majority agrees. posterior casts a few at a time until the
+    majority is at least 95 % probable, which may rarely change a verdict."""
     keep_votes: bool = setting(False, may_change=True, omit_default=True)
     """Store the text of every vote, not only the first one on each side."""
     judge: str = setting("votes", names="judge")

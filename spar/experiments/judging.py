@@ -53,7 +53,7 @@ FIVE_BEAT_GREEDY = Wordings(
     open="It cannot be told: the two differ by {difference} (n = {n}).",
 )
 MORE_VOTES = Wordings(
-    "(A reader's check.) More votes judge better ({which} outputs, nine votes against one).",
+    "(Not in the paper.) More votes judge better ({which} outputs, nine votes against one).",
     holds="It holds: nine votes are right more often than one, by {difference}.",
     fails="It does not hold: nine votes are right less often than one, by {difference}.",
     open="It cannot be told: nine votes and one differ by {difference} (n = {n}).",

@@ -56,7 +56,7 @@ SLOWER_FIRST = Wordings(
     open="It cannot be told: at {budget} responses best-of-N and BFS differ by {difference}.",
 )
 SAME_STOP = Wordings(
-    "(A reader's check.) Tree search is still ahead if best-of-N too stops at a draft that its judge accepts.",
+    "(Not in the paper.) Tree search is still ahead if best-of-N too stops at a draft that its judge accepts.",
     holds="It holds: BFS at {budget}, with {ours:.1f} calls a prompt, is ahead of best-of-N that stops, with {theirs:.1f}, by {difference}.",
     fails="It does not hold: BFS at {budget}, with {ours:.1f} calls a prompt, is behind best-of-N that stops, with {theirs:.1f}, by {difference}.",
     open="It cannot be told: BFS at {budget}, with {ours:.1f} calls a prompt, and best-of-N that stops, with {theirs:.1f}, differ by {difference}.",

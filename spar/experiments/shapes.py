@@ -88,7 +88,7 @@ def _shapes_grid(plan: Plan) -> Grid:
 
 SHAPES_TABLE = Experiment(
     name="shapes",
-    source="the reader's check",
+    source="not in the paper",
     title="Depth, branch and keep of a breadth-first search",
     question="How much does the shape of the tree matter at equal tokens?",
     measure=measure_shapes,

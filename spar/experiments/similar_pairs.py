@@ -1,4 +1,4 @@
-"""Figure 1, and the reader's check of pairs' similarity: pairs that differ in what had to change, against pairs that differ in all else too.
+"""Figure 1, and how the similarity of a pair's sides matters: pairs that differ in what had to change, against pairs that differ in all else too.
 
 The paper's Figure 1 is an argument: two independent responses to a prompt tell other stories in other styles, and a model that is trained on
 such pairs learns these differences with the one that matters. Here it is measured on long texts, where there is room for a style
@@ -68,14 +68,14 @@ MOVES_STYLE = Wordings(
     unit="nats",
 )
 MORE_SIMILAR = Wordings(
-    "(A reader's check.) Of sides in one style the more similar ones teach what matters faster ({rate}).",
+    "(Not in the paper.) Of sides in one style the more similar ones teach what matters faster ({rate}).",
     holds="It holds: refined pairs are ahead of half rewritten ones after {steps} steps, by {difference}.",
     fails="It does not hold: refined pairs are behind half rewritten ones after {steps} steps, by {difference}.",
     open="It cannot be told: refined and half rewritten pairs differ after {steps} steps by {difference}.",
     unit="nats",
 )
 SAME_WORDS_APART = Wordings(
-    "(A reader's check.) A style that differs too makes it slower still ({rate}).",
+    "(Not in the paper.) A style that differs too makes it slower still ({rate}).",
     holds="It holds: half rewritten pairs, whose sides share a style, are ahead of independent ones after {steps} steps, by "
     "{difference}.",
     fails="It does not hold: half rewritten pairs, whose sides share a style, are behind independent ones after {steps} steps, by "

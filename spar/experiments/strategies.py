@@ -31,13 +31,13 @@ PRICES = (0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 4.0)
 """Prices at which a winner is named, as shares of the reference's tokens."""
 
 CHEAPER = Wordings(
-    "(The reader's check.) Some strategy reaches the accuracy of BFS at {reference} responses with at most 0.6 of its tokens.",
+    "(Not in the paper.) Some strategy reaches the accuracy of BFS at {reference} responses with at most 0.6 of its tokens.",
     holds="It holds, with something to spare: {name} at {budget} with {share:.2f} of the tokens is ahead by {difference}.",
     fails="It does not hold: the best at that price, {name} at {budget} with {share:.2f} of the tokens, is behind by {difference}.",
     open="No difference is seen: {name} at {budget}, with {share:.2f} of the tokens, and BFS differ by {difference}.",
 )
 BETTER = Wordings(
-    "(The reader's check.) Some strategy at the tokens of BFS at {reference} responses is better.",
+    "(Not in the paper.) Some strategy at the tokens of BFS at {reference} responses is better.",
     holds="It holds: {name} at {budget}, with {share:.2f} of the tokens, is ahead by {difference}.",
     fails="It does not hold: the best at that price, {name} at {budget} with {share:.2f} of the tokens, is behind by {difference}.",
     open="It cannot be told: {name} at {budget}, with {share:.2f} of the tokens, and BFS differ by {difference}.",

@@ -59,7 +59,7 @@ class Sampling:
     min_p: float = 0.0
     """Only tokens at least this likely relative to the most likely one; 0 keeps all."""
     reasoning_effort: str = ""
-    """How long a reasoning model shall think: low, medium or high; "" leaves it to the model."""
+    """How long a reasoning model thinks: low, medium or high; "" leaves it to the model."""
     chat_template_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Variables of the chat template that renders the conversation, such as `enable_thinking`."""
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -115,8 +115,11 @@ class Completion:
     text: str
     """Generated text without the end-of-turn token, and without a reasoning model's thinking."""
     finish: Finish
+    """Why it ended: `stop` at the model's end of turn or a stop string, `length` at the token limit."""
     prompt_tokens: int
+    """Tokens of the prompt, those in a prefix cache included."""
     completion_tokens: int
+    """Tokens generated, thinking included."""
     logprobs: tuple[TokenLogprobs, ...] = ()
     """One entry a token with `Sampling.top_logprobs`, else empty."""
     unfinished_thinking: bool = False
@@ -180,7 +183,8 @@ class Engine(Protocol):
     """What roles need of a model server, in process or remote.
 
     `generate` returns one completion a request, in order. Cancelling the awaiting task cancels the
-    work. It raises `PromptTooLong` if a request cannot fit and `EngineError` if one cannot be served.
+    work. It raises `PromptTooLong` if a request cannot fit: a fault of its tree; and `EngineError` if one cannot be
+    served: the run stops and can be resumed.
     """
 
     @property

@@ -53,11 +53,15 @@ class JudgeSettings:
     """What any judge may need."""
 
     engine: Engine
+    """The engine of the judge's model."""
     sampling: Sampling
+    """How votes are sampled, without a seed."""
     templates: Templates
+    """The texts of the run's conversations."""
     votes: int = 5
     """Votes a response (paper: 5)."""
     vote_rule: VoteRule = "full"
+    """Name of the rule that ends a round of votes."""
     keep_votes: bool = False
     """Whether the text of every vote is part of the judgement."""
 

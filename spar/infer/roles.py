@@ -47,24 +47,24 @@ class AttemptFailed(SparError):
     reason:
         One human-readable line.
     text:
-        The last text that could not be used.
+        The last text that could not be used, if there is one.
     usage:
-        What the failed work cost.
+        What the failed work cost; by default nothing.
     is_final:
         Whether another attempt at the same node fails too, whatever its seed: then no more of the budget is spent there.
     """
 
-    def __init__(self, reason: str, text: str, usage: Usage, *, is_final: bool = False) -> None:
+    def __init__(
+        self, reason: str, text: str = "", usage: Usage = Usage(), *, is_final: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.text = text
-        self.usage = usage
-        self.is_final = is_final
+        self.reason, self.text = reason, text
+        self.usage, self.is_final = usage, is_final
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A draft or a refinement."""
+    """A draft or a refinement, as an actor or a refiner returns it; the fields are those of the `Node` made of it."""
 
     response: str
     reflection: str | None
@@ -101,13 +101,13 @@ class ModelActor(ActorProtocol, Protocol):
 
 
 class RefinerProtocol(Protocol):
-    """Who writes refinements; may also `merge(prompt, parents, seeds)` two judged nodes into one, as `Refiner` does."""
+    """Writes a refinement of a judged node, or raises `AttemptFailed`; may also `merge(prompt, parents, seeds)` two of them."""
 
     async def refine(self, prompt: Prompt, parent: Node, seeds: Seeds) -> Generation: ...
 
 
 class Judge(Protocol):
-    """Turns a response into a judgement, or raises `AttemptFailed`."""
+    """Turns a response into a judgement and what it cost, or raises `AttemptFailed`; `seeds(n)` is the seed of attempt n."""
 
     async def judge(
         self, prompt: Prompt, response: str, seeds: Seeds
@@ -234,24 +234,23 @@ class Refiner:
 
     async def _write(self, messages: tuple[Message, ...], seeds: Seeds) -> Generation:
         usage, text, reason = Usage(), "", ""
+        tries = f"({REFINE_ATTEMPTS} attempts)"
         for attempt in range(REFINE_ATTEMPTS):
             sampling = replace(self.sampling, seed=seeds(attempt))
             (reply,), cost = await ask(self.engine, [Request(messages, sampling)], usage)
             text, is_cut = reply.text, reply.finish == "length" and not is_whole(reply.text)
             usage = cost + count_cut("refiner", [is_cut], sampling.max_tokens)
             if reply.unfinished_thinking:
-                reason = (
-                    f"{unfinished_thinking('--refine-max-new-tokens')} ({REFINE_ATTEMPTS} attempts)"
-                )
+                reason = f"{unfinished_thinking('--refine-max-new-tokens')} {tries}"
                 continue
             if reply.empty_reason:
-                reason = f"the reply is empty: {reply.empty_reason} ({REFINE_ATTEMPTS} attempts)"
+                reason = f"the reply is empty: {reply.empty_reason} {tries}"
                 continue
             try:
                 refinement = parse_refinement(text)
             except ParseError as error:
                 cut = f": it was cut at {sampling.max_tokens:,} tokens" if is_cut else ""
-                reason = f"{error}{cut} ({REFINE_ATTEMPTS} attempts)"
+                reason = f"{error}{cut} {tries}"
                 continue
             original = None if refinement_text(refinement) == text else text
             return Generation(
@@ -345,10 +344,11 @@ class FunctionRefiner:
 
 @dataclass(frozen=True, slots=True)
 class RefinerSpec:
-    """A refiner, and whether it calls the refiner's model."""
+    """A refiner, and what spar must know of it; `make` gets the refiner's engine and sampling, and the templates."""
 
     make: Callable[[Engine, Sampling, Templates], RefinerProtocol]
     uses_model: bool = True
+    """Whether it calls the refiner's model, which is then loaded."""
     check_prompts: Callable[[Iterable[Prompt]], None] | None = None
     """Raises `UsageError` if it can refine responses to none of the prompts; called before anything is generated,
     and reads no further than it must."""

@@ -76,7 +76,7 @@ async def run_search(
     on_node: Callable[[Node], None] | None = None,
     on_attempt: OnAttempt | None = None,
 ) -> SearchTree:
-    """Search an answer to one prompt.
+    """Search for an answer to one prompt.
 
     Parameters
     ----------

@@ -30,7 +30,9 @@ class Expand:
     """Ask for `n` children of a node: refinements of it, or drafts where `parent` is None."""
 
     parent: int | None
+    """Id of the node to refine; None for drafts."""
     n: int
+    """How many; the budget may leave fewer."""
     judged: bool = True
     """Whether the children are judged; an unjudged child never passes."""
     second_parent: int | None = None

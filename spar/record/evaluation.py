@@ -82,6 +82,7 @@ class Scored(Record):
     """The scores of all examples, before they are aggregated."""
 
     examples: tuple[Example, ...]
+    """Every example, in the benchmark's order."""
     means: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Metric to the metrics of which it is the unweighted mean, in the order of printing."""
     counts: dict[str, int] = Field(default_factory=dict)
@@ -96,10 +97,13 @@ class Results(Record):
     """The totals of one benchmark."""
 
     benchmark: Text
+    """Its name."""
     n: int
     """Number of scored examples."""
     metrics: dict[str, Metric]
+    """Metric to `value`, `stderr` (over groups of dependent examples) and `n`."""
     means: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """As in `Scored`, and so are `counts`, `notes` and `units`."""
     counts: dict[str, int] = Field(default_factory=dict)
     notes: tuple[Text, ...] = ()
     units: dict[str, str] = Field(default_factory=dict)

@@ -48,7 +48,7 @@ class DecodeResult:
     directory: Path | None
     """The run directory, None where nothing was stored."""
     summary: Summary
-    """Totals: calls, tokens, stops, and seconds over all starts."""
+    """Totals over all starts: `usage` (calls, tokens), `roles`, `stops`, `passed_after`, `seconds`, ...; `as_dict()` is `summary.json`."""
     _ids: tuple[str, ...]
     _trees: Mapping[str, SearchTree] = field(default_factory=dict)
 

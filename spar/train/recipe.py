@@ -81,10 +81,11 @@ class TrainConfig(Settings):
     actor, the judge and the refiner of the next."""
     by_iteration: tuple[dict[str, Any], ...] = setting((), omit_default=True)
     """Settings that change over the iterations: the first entry is that of iteration 1, the last one also that of all
-    after it, such as `[{}, {dpo: {beta: 5}}]`. Accepted are those of `BY_ITERATION`."""
+    after it, such as `[{}, {dpo: {beta: 5}}]`. `BY_ITERATION` in `spar/train/changeable.py` lists those that may change."""
     pairs: Pairing = "refined"
     """Draft and refinement (paper), two drafts (its ablation without refinement), both kinds, the drafts with the highest
-    and the lowest score (`best_worst`), or the prompt's own reply and a draft (`reference`, which needs no judge)."""
+    and the lowest score (`best_worst`), the prompt's own reply and a draft (`reference`, which needs no judge), or a draft
+    that passes and one with a score of 0 (`pass_rate`)."""
     length_control: float | None = setting(None, omit_default=True, ge=0, lt=0.5)
     """With `best_worst`: the shortest of the drafts whose score is within this share of the range from the highest one,
     against the longest of those as close to the lowest (Meta-Rewarding's rho); null draws among the highest and the

@@ -166,6 +166,8 @@ def adapted(command: Command, url: str) -> list[str]:
     run = stored_run("embedded")
     places = {"RUN": run, "A": runs[0], "B": runs[1]}
     places |= {f"runs/{letter}": one for letter, one in zip("abc", runs, strict=False)}
+    if words[:2] == ["eval", "compare"]:
+        places |= {"runs/greedy": runs[0], "runs/bfs": runs[1]}
     words = [places.get(word, word) for word in words]
     if words[:2] == ["train", "status"] and len(words) == 3:
         words[2] = stored_run("train")
