@@ -36,7 +36,9 @@ def bootstrap(
         typer.Option(help="YAML file or shipped recipe; default: nano, or paper with --model."),
     ] = None,
     change: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the bootstrap.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory; default: below runs/, named by the settings.")
+    ] = None,
     rerun_from: Annotated[str, typer.Option(help="Rerun this stage and all after it.")] = "",
     stop_after: Annotated[
         str,

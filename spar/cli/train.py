@@ -61,7 +61,10 @@ def train(
         ),
     ] = None,
     change: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the loop.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the loop; default: below runs/, named by the settings."),
+    ] = None,
     continue_from: Annotated[
         str | None, typer.Option(help="Continue another loop, in a new directory.")
     ] = None,
