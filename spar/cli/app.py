@@ -39,7 +39,10 @@ COMMANDS = {
         "spar.cli.export:export",
         "Write a run, or one of its trees, as a page or another file.",
     ),
-    "evolve": ("spar.cli.evolve:evolve", "Make plain prompts complex, by a teacher or by a program."),
+    "evolve": (
+        "spar.cli.evolve:evolve",
+        "Make plain prompts complex, by a teacher or by a program.",
+    ),
     "bootstrap": ("spar.cli.bootstrap:bootstrap", "Train the first actor and refiner."),
     "train": ("spar.cli.train:train_app", "Train actor and refiner by self-play."),
     "data": ("spar.cli.data:data_app", "Download the benchmarks' data and list it."),
