@@ -320,7 +320,7 @@ def test_odd_scores_are_left_out(tmp_path: Path, odd: Any) -> None:
     assert read_scores(tmp_path).metrics == ()
 
 
-def test_courses(tmp_path: Path) -> None:
+def test_loss_curves(tmp_path: Path) -> None:
     """Losses by step, and the last share; a torn last row and rows of another form are left out."""
     run = make_loop(tmp_path / "loop", iterations=1)
     with (run / "iteration-1/dpo/metrics.jsonl").open("a") as handle:

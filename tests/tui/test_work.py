@@ -65,7 +65,7 @@ def quiet(app: Any) -> Any:
     """The screen without what is not part of a key: ticks, the worker, the story of a tree on which the cursor rests."""
     for timer in list(app.screen._timers):
         timer.stop()
-    app.screen._tell = app.screen.work = lambda: None
+    app.screen._update_story = app.screen.work = lambda: None
     return app.screen
 
 

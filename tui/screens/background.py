@@ -23,6 +23,11 @@ def start_work(screen: Screen[Any], group: str, work: Work, *args: Any) -> Worke
     return screen.run_worker(partial(_done, work, *args), group=group, exclusive=True)
 
 
+def is_running(worker: Worker[None] | None) -> bool:
+    """Whether work was started and has not ended."""
+    return worker is not None and not worker.is_finished
+
+
 async def _done(work: Work, *args: Any) -> None:
     with suppress(NoMatches):  # the screen was closed while its work was running
         await work(*args)

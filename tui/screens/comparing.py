@@ -22,7 +22,7 @@ from tui.compare.shared import Kind, SharedPrompts
 from tui.index.run_index import TreeIndex
 from tui.inputs import Inputs
 from tui.run_view import SLICE_SECONDS, RunView
-from tui.screens.background import start_work
+from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
 from tui.tables.runs import run_name
 from tui.widgets.bars import StatusBar
@@ -110,8 +110,7 @@ class ComparingScreen(BrowserScreen[None], Generic[Compared, Kind]):
                 table.cursor = self.positions.index(before)  # flips come first as they are known
             if comparison.is_read:
                 start_work(self, "test", self._test, comparison)
-        idle = self._work is None or self._work.is_finished
-        if idle and time.monotonic() - self._worked > WORK_SECONDS:
+        if not is_running(self._work) and time.monotonic() - self._worked > WORK_SECONDS:
             self._worked = time.monotonic()
             self._work = self.run_worker(
                 lambda: self._read(comparison), thread=True, exit_on_error=True

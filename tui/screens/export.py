@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.text import Text
@@ -50,15 +52,13 @@ class ExportingScreen(BrowserScreen[Result]):
     _exported: Path | None = None
     """The file that was exported last."""
 
-    def exported(self, path: Path) -> None:
-        """Say where a file is, and how it is opened."""
-        self._exported = path
-        key = self.browser.key_of("open-export", "O")
-        self.browser.show_message(f"exported to {path}; {key} opens it")
+    def start_export(self, write: Callable[[], Path]) -> None:
+        """Write a file in the background, then say where it is; a `UsageError` is shown."""
+        start_work(self, "export", self._export_file, write)
 
     def action_export_run(self) -> None:
         """Write the whole run as a page for a browser."""
-        start_work(self, "export", self._export_run)
+        self.start_export(partial(write_page, self.view))
 
     def action_open_export(self) -> None:
         """Open the last exported file."""
@@ -67,13 +67,15 @@ class ExportingScreen(BrowserScreen[Result]):
         else:
             start_work(self, "open", open_file, self.app, self._exported)
 
-    async def _export_run(self) -> None:
+    async def _export_file(self, write: Callable[[], Path]) -> None:
         try:
-            path = await asyncio.to_thread(write_page, self.view)
+            path = await asyncio.to_thread(write)
         except UsageError as error:
             self.browser.show_warning(str(error))
         else:
-            self.exported(path)
+            self._exported = path
+            key = self.browser.key_of("open-export", "O")
+            self.browser.show_message(f"exported to {path}; {key} opens it")
 
 
 def write_page(view: RunView) -> Path:
@@ -90,12 +92,9 @@ def write_page(view: RunView) -> Path:
     return path
 
 
-async def write_export(
-    view: RunView, number: int, tree: SearchTree, file_format: TreeFormat
-) -> Path:
-    """Write the file and return its path; raises `UsageError` if it cannot be written."""
+def write_tree(view: RunView, number: int, tree: SearchTree, file_format: TreeFormat) -> Path:
+    """Write a tree to a file and return its path; raises `UsageError` if it cannot be written."""
     name = file_name(number, tree.prompt.id, SUFFIXES[file_format])
     path = view.directory / FOLDER / name
-    text = await asyncio.to_thread(export_tree, tree, file_format, view.annotations)
-    await asyncio.to_thread(write_file, path, text)
+    write_file(path, export_tree(tree, file_format, view.annotations))
     return path

@@ -29,7 +29,7 @@ from tui.play import (
     result_text,
     stopped_loading_text,
 )
-from tui.screens.background import Work, start_work
+from tui.screens.background import Work, is_running, start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.samples import SamplesScreen
 from tui.widgets.bars import StatusBar
@@ -111,7 +111,7 @@ class PlayScreen(BrowserScreen[None]):
     @property
     def is_searching(self) -> bool:
         """Whether a search is running."""
-        return self._searching is not None and not self._searching.is_finished
+        return is_running(self._searching)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done now; ctrl+c is the application's while no search is running."""

@@ -20,6 +20,7 @@ from spar.view.text import one_line, pluralize
 from tui.index.run_summary import RunSummary
 from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs
+from tui.screens.background import is_running
 from tui.screens.base import BrowserScreen
 from tui.screens.keys import RUNS_KEYS
 from tui.screens.lazy import open_screen
@@ -104,8 +105,7 @@ class RunsScreen(BrowserScreen[None]):
             return
         if self._watcher.latest is not self._scan:
             self._show(self._watcher.latest)
-        idle = self._scan_worker is None or self._scan_worker.is_finished
-        if idle and self._watcher.is_due():
+        if not is_running(self._scan_worker) and self._watcher.is_due():
             self._scan_worker = self.run_worker(self._watcher.scan, thread=True, group="scan")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -194,12 +194,12 @@ class RunsScreen(BrowserScreen[None]):
 
     def action_demo(self) -> None:
         """Start a small run with the embedded model."""
-        if self._demo is None or self._demo.is_finished:
+        if not is_running(self._demo):
             self._demo = self.run_worker(self._run_demo(), group="demo")
 
     async def leave(self) -> None:
         """Quit; a running demo is stopped only when asked twice."""
-        if self._demo is None or self._demo.is_finished or self._leaving:
+        if not is_running(self._demo) or self._leaving:
             self.app.exit()
             return
         self._leaving = True

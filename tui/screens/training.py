@@ -21,7 +21,7 @@ from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.clipboard import copy
 from tui.inputs import Inputs
-from tui.screens.background import start_work
+from tui.screens.background import is_running, start_work
 from tui.screens.base import BrowserScreen
 from tui.screens.jump import show_tree
 from tui.tables.runs import run_name
@@ -85,7 +85,7 @@ class TrainingScreen(BrowserScreen[None]):
     TrainingScreen Dashboard.-in-a-row { grid-size: 3; grid-columns: 4fr 5fr 6fr; }
     #pane-2 { column-span: 2; }
     .-in-a-row > #pane-2 { column-span: 1; }
-    #scores, #courses { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #scores, #loss-curves { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingScreen #examples { height: 1fr; layout: vertical; }
     TrainingScreen #examples Table { height: 2fr; }
     TrainingScreen #examples NodePane { height: 3fr; }
@@ -112,7 +112,7 @@ class TrainingScreen(BrowserScreen[None]):
         yield Static(id="name", classes="title")
         yield Dashboard(PANES, folded_training)
         yield Static(id="scores")
-        yield Static(id="courses")
+        yield Static(id="loss-curves")
         yield Choices()
         with Container(id="examples"):
             with Table(COLUMNS, classes="pane") as table:
@@ -140,7 +140,7 @@ class TrainingScreen(BrowserScreen[None]):
 
     def tick(self) -> None:
         """Read the status again, unless a read is in progress."""
-        if self._reading is None or self._reading.is_finished:
+        if not is_running(self._reading):
             self._reading = start_work(self, "status", self._read_status)
 
     def action_open(self) -> None:
@@ -256,8 +256,8 @@ class TrainingScreen(BrowserScreen[None]):
         name = run_name(view.path, self.inputs.paths)
         self.query_one("#name", Static).update(title_text(name, view.status, view.round_index))
         loss_curves = Text("\n").join(map(loss_curve_text, view.loss_curves))
-        self.query_one("#courses", Static).update(loss_curves)
-        self.query_one("#courses").display = bool(loss_curves)
+        self.query_one("#loss-curves", Static).update(loss_curves)
+        self.query_one("#loss-curves").display = bool(loss_curves)
         self._show_example()
 
     def _cells(self, line: int) -> Mapping[str, Text]:

@@ -11,9 +11,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.worker import WorkType
 
-from spar.errors import UsageError
 from spar.export import TreeFormat
 from spar.record.marks import Mark
 from spar.types import SearchTree
@@ -30,7 +28,8 @@ from spar.view.tree_lines import TreeLine
 from tui.clipboard import copy, open_editor, open_pager
 from tui.node_facts import NodeFacts
 from tui.run_view import RunView, raw_text, tree_of
-from tui.screens.export import ExportingScreen, ExportScreen, write_export
+from tui.screens.background import start_work
+from tui.screens.export import ExportingScreen, ExportScreen, write_tree
 from tui.screens.keys import TREE_KEYS
 from tui.screens.tree_search import TreeSearchScreen
 from tui.session_state import Position
@@ -97,8 +96,7 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
         if self.record:
             self._pane.cursor = self._pane.line_of(self.record.selected) or 0
             self._show_node()
-            work: WorkType[None] = partial(self._find_out, self._facts)
-            self.run_worker(work, exclusive=True, group="facts")
+            start_work(self, "facts", self._find_out, self._facts)
         else:
             self._show_broken(str(tree))
         self.search_again()
@@ -249,11 +247,8 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
 
     def _show_node(self) -> None:
         if self.record:
-            # A function, not a coroutine: a worker that is cancelled before it starts would never await it.
-            work: WorkType[None] = partial(
-                self._render_sections, self.record, self._pane.under_cursor
-            )
-            self.run_worker(work, exclusive=True, group="node")
+            line = self._pane.under_cursor
+            start_work(self, "node", self._render_sections, self.record, line)
 
     async def _render_sections(self, tree: SearchTree, line: TreeLine | None) -> None:
         """Show a node; its diff may take a while, so it is computed in a thread."""
@@ -320,15 +315,7 @@ class TreeScreen(ExportingScreen[int], TreeSearchScreen[int]):
 
     def _export(self, file_format: TreeFormat | None) -> None:
         if file_format and self.record:
-            self.run_worker(self._write(self.record, file_format), group="export")
-
-    async def _write(self, tree: SearchTree, file_format: TreeFormat) -> None:
-        try:
-            path = await write_export(self.view, self.number, tree, file_format)
-        except UsageError as error:
-            self.browser.show_warning(str(error))
-        else:
-            self.exported(path)
+            self.start_export(partial(write_tree, self.view, self.number, self.record, file_format))
 
 
 def sections_of(

@@ -26,7 +26,7 @@ from tui.index.rows import Category, Filter, Sort, SortKey
 from tui.index.run_summary import read_run
 from tui.inputs import Inputs
 from tui.run_view import COUNT_SECONDS, NOTED, RunView
-from tui.screens.background import start_work
+from tui.screens.background import is_running, start_work
 from tui.screens.constraints import ConstraintScreen
 from tui.screens.export import ExportingScreen
 from tui.screens.keys import TREES_KEYS
@@ -67,10 +67,10 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         """The prompt to move the cursor to once its line is found."""
         self._counted = float("-inf")
         """When the dashboard was updated."""
-        self._story: Timer | None = None
+        self._story_timer: Timer | None = None
         """Runs out when the cursor has rested for a while."""
-        self._told: int | None = None
-        """The tree that the line below the table is about."""
+        self._story_number: int | None = None
+        """The tree whose story is shown below the table, or will be."""
         self._reopen = reopen
         """Whether to open that tree, if it was open."""
 
@@ -111,8 +111,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         if self.view.is_stale() or self.view.marks.refresh():
             self._keep_position(self.view.update)
             self._go_to_target()
-        idle = self._work is None or self._work.is_finished
-        if idle and time.monotonic() - self._worked > WORK_SECONDS:
+        if time.monotonic() - self._worked > WORK_SECONDS:
             self.work()
         if self.view.progress.done or time.monotonic() - self._counted > COUNT_SECONDS:
             self._show_totals()
@@ -120,7 +119,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
 
     def work(self) -> None:
         """Start the background work unless it is running."""
-        if self._work is None or self._work.is_finished:
+        if not is_running(self._work):
             self._worked = time.monotonic()
             self._work = self.run_worker(self.view.work, thread=True, group="work")
 
@@ -131,7 +130,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         table.set_rows(len(self.view.numbers), self._cells)
         shown = self.view.shown.category
         self.query_one(Choices).set_content(self._choices(), shown)
-        self._tell()
+        self._update_story()
         self._update_status()
 
     def go_to(self, number: int) -> None:
@@ -226,7 +225,7 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
         """Record the position, and say what the search of the tree did."""
-        self._tell()
+        self._update_story()
         row = self.view.row(event.line) if event.line < len(self.view.numbers) else None
         stored = self.browser.session.position_in(self.view.path)
         if row and self._target is None and row.prompt_id != stored.prompt_id:
@@ -349,13 +348,13 @@ class TreesScreen(ExportingScreen[None], MarkingScreen[None]):
         self._counted = time.monotonic()
         self.query_one(Dashboard).set_content(self.view.run_progress())
 
-    def _tell(self) -> None:
-        """Say below the table what the search of the tree under the cursor did."""
-        if self._number != self._told:
-            self._told = self._number
-            if self._story is not None:
-                self._story.stop()
-            self._story = self.set_timer(REST_SECONDS, self._start_story)
+    def _update_story(self) -> None:
+        """Show below the table what the search of the tree under the cursor did, once the cursor rests there."""
+        if self._number != self._story_number:
+            self._story_number = self._number
+            if self._story_timer is not None:
+                self._story_timer.stop()
+            self._story_timer = self.set_timer(REST_SECONDS, self._start_story)
 
     def _start_story(self) -> None:
         start_work(self, "story", self._show_story, self._number)
