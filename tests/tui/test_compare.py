@@ -24,12 +24,10 @@ from tests.view.test_text import unseen
 from tui.app import SparApp
 from tui.compare.comparison import (
     OUTCOMES,
-    PAIR_FILTERS,
     Comparison,
     Outcome,
     OutcomeCounts,
     PairFilter,
-    count_of,
 )
 from tui.compare.pair import pair_sections, pair_title
 from tui.index.columns import Columns
@@ -40,7 +38,7 @@ from tui.screens.compare import CompareScreen
 from tui.screens.pair import PairScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.tree import TreeScreen
-from tui.tables.comparison import change_text, counts_text, pair_cells
+from tui.tables.comparison import FILTER_NAMES, change_text, counts_text, pair_cells
 from tui.widgets.choices import Choices
 from tui.widgets.node_pane import NodePane
 from tui.widgets.table import Table
@@ -94,7 +92,7 @@ def test_judged_runs(tmp_path: Path) -> None:
         outcome_counts.right_only,
         outcome_counts.by_truth,
     ) == (4, 0, 2, 0)
-    assert [count_of(outcome_counts, kind) for kind in PAIR_FILTERS] == [4, 2, 1, 1, 1, 1]
+    assert [comparison.count(kind) for kind in FILTER_NAMES] == [4, 2, 1, 1, 1, 1]
     expected = "A 50.0 %  B 50.0 % of 4, by the judge; only in A 0, only in B 2"
     assert counts_text(outcome_counts).plain == expected
 

@@ -12,12 +12,12 @@ from spar.eval.compare import holm, mcnemar
 from tests.tui.driving import browser, screen_text, until
 from tests.tui.samples import write_run
 from tests.tui.test_compare import answered
-from tui.compare.several import PROMPT_FILTERS, SeveralRuns
+from tui.compare.several import SeveralRuns
 from tui.index.rows import Authority
 from tui.index.run_index import TreeIndex
 from tui.screens.several import SeveralScreen
 from tui.screens.tree import TreeScreen
-from tui.tables.several import prompt_counts_text, runs_that_fit, standings_text
+from tui.tables.several import FILTER_NAMES, prompt_counts_text, runs_that_fit, standings_text
 
 YES = {
     "a": [5, 0, 0, 5, 0],
@@ -47,7 +47,7 @@ def read(paths: list[Path], authority: Authority = Authority()) -> SeveralRuns:
 def test_filters(tmp_path: Path) -> None:
     """Prompts are in the order of the first run, those on which the runs differ first."""
     several = read(write_runs(tmp_path))
-    found = {kind: list(several.order(kind)) for kind in PROMPT_FILTERS}
+    found = {kind: list(several.order(kind)) for kind in FILTER_NAMES}
     assert found == {
         "all": [2, 3, 4, 0, 1],
         "flips": [2, 3, 4],
@@ -55,7 +55,7 @@ def test_filters(tmp_path: Path) -> None:
         "none": [1],
         "one": [2, 4],
     }
-    assert [several.count(kind) for kind in PROMPT_FILTERS] == [5, 3, 1, 1, 2]
+    assert [several.count(kind) for kind in FILTER_NAMES] == [5, 3, 1, 1, 2]
     assert several.line(3).passes == (True, True, False)
     assert several.next_flip(several.order(), 0, 1) == 1
 

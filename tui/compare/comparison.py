@@ -13,13 +13,11 @@ is one byte for each row and two row numbers for each prompt.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Literal, get_args
 
-from tui.compare.shared import MARKS, SharedPrompts, judged_passes, mark_of
+from tui.compare.shared import MARKS, SharedPrompts, filter_tables, judged_passes, mark_of
 from tui.index.rows import TreeRow
 from tui.index.run_index import TreeIndex
 
@@ -28,7 +26,6 @@ Outcome = Literal["unread", "unknown", "both", "left", "right", "neither"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 PairFilter = Literal["all", "flips", "left", "right", "both", "neither"]
 """Which prompts to show; `flips` are those that exactly one side passes."""
-PAIR_FILTERS: tuple[PairFilter, ...] = get_args(PairFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +64,8 @@ class Comparison(SharedPrompts[PairFilter]):
     """Two runs on the same prompts. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, left: TreeIndex, right: TreeIndex) -> None:
-        super().__init__(left, right)
+        super().__init__(left, right, tables=_TABLES)
         self.left, self.right = left, right
-        self._outcomes = b""
         self.outcome_counts = OutcomeCounts()
         """All counts, as of the last `update`."""
         self.update()
@@ -78,37 +74,19 @@ class Comparison(SharedPrompts[PairFilter]):
         """Update what is shown."""
         marks = [MARKS * a + b for a, b in zip(*self.take_marks(), strict=True)]
         lefts, rights = self._rows
-        self._outcomes = bytes(map(_OUTCOMES.__getitem__, marks))
+        self._values = bytes(map(_OUTCOMES.__getitem__, marks))
         self.outcome_counts = OutcomeCounts(
             len(marks),
-            {name: self._outcomes.count(at) for at, name in enumerate(OUTCOMES)},
+            {name: self._values.count(at) for at, name in enumerate(OUTCOMES)},
             sum(map(_BY_TRUTH.__getitem__, marks)),
             len(self.left) - len(set(lefts)),
             len(self.right) - len(set(rights)),
             self.is_read,
         )
 
-    def order(self, kind: PairFilter = "all") -> array[int]:
-        """Positions of the prompts that match a filter; of all prompts, those that flipped come first."""
-        if kind == "all":
-            return self._matches("flips") + self._matches("rest")
-        return self._matches(kind)
-
-    def _matches(self, kind: PairFilter | Literal["rest"]) -> array[int]:
-        positions = range(len(self._outcomes))
-        return array("q", compress(positions, self._outcomes.translate(_TABLES[kind])))
-
-    def flips(self) -> array[int]:
-        """Positions of the prompts that flipped."""
-        return self.order("flips")
-
-    def count(self, kind: PairFilter) -> int:
-        """Number of prompts that match a filter."""
-        return count_of(self.outcome_counts, kind)
-
     def passes(self) -> list[list[bool]]:
         """For the left and the right run, whether it passes each prompt with a known outcome."""
-        known = [_PASSES[outcome] for outcome in self._outcomes if outcome in _PASSES]
+        known = [_PASSES[outcome] for outcome in self._values if outcome in _PASSES]
         return [[passes[side] for passes in known] for side in (0, 1)]
 
     def pair(self, position: int) -> PromptPair:
@@ -116,15 +94,6 @@ class Comparison(SharedPrompts[PairFilter]):
         left, right = self.rows(position)
         marks = mark_of(left), mark_of(right)
         return PromptPair(left, right, OUTCOMES[_outcome(*marks)], _by_truth(*marks))
-
-
-def count_of(outcome_counts: OutcomeCounts, kind: PairFilter) -> int:
-    """Number of prompts that match a filter."""
-    if kind == "all":
-        return outcome_counts.shared
-    if kind == "flips":
-        return outcome_counts.outcomes["left"] + outcome_counts.outcomes["right"]
-    return outcome_counts.outcomes[kind]
 
 
 def _outcome(left: int, right: int) -> int:
@@ -151,16 +120,12 @@ _OUTCOMES = bytes(_outcome(a, b) for a, b in _ALL_MARKS)
 _BY_TRUTH = bytes(_by_truth(a, b) for a, b in _ALL_MARKS)
 
 _PASSES = {OUTCOMES.index(name): passes for passes, name in _NAMES.items() if passes}
-_FILTER_OUTCOMES: Mapping[PairFilter | Literal["rest"], tuple[Outcome, ...]] = {
+_SHOWN: Mapping[PairFilter, tuple[Outcome, ...]] = {
     "all": OUTCOMES,
     "flips": ("left", "right"),
     "left": ("left",),
     "right": ("right",),
     "both": ("both",),
     "neither": ("neither",),
-    "rest": ("unread", "unknown", "both", "neither"),
 }
-_TABLES = {
-    kind: bytes(at < len(OUTCOMES) and OUTCOMES[at] in outcomes for at in range(256))
-    for kind, outcomes in _FILTER_OUTCOMES.items()
-}
+_TABLES = filter_tables(OUTCOMES, _SHOWN)

@@ -13,14 +13,12 @@ The prompts are those that all of the runs have; `tui.compare.shared` says when 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import compress
 from typing import Literal, get_args
 
-from tui.compare.shared import SharedPrompts, judged_passes, mark_of
+from tui.compare.shared import SharedPrompts, filter_tables, judged_passes, mark_of
 from tui.index.rows import TreeRow
 from tui.index.run_index import TreeIndex
 
@@ -29,7 +27,6 @@ Passing = Literal["unread", "unknown", "none", "one", "some", "all"]
 PASSING: tuple[Passing, ...] = get_args(Passing)
 PromptFilter = Literal["all", "flips", "every", "none", "one"]
 """Which prompts to show: `flips` are those that some run passes and some run fails, `every` those that all pass."""
-PROMPT_FILTERS: tuple[PromptFilter, ...] = get_args(PromptFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,7 @@ class SeveralRuns(SharedPrompts[PromptFilter]):
     """Several runs on the same prompts. Call `work` in a worker, everything else in the UI thread."""
 
     def __init__(self, indexes: Sequence[TreeIndex]) -> None:
-        super().__init__(*indexes)
-        self._kinds = b""
+        super().__init__(*indexes, tables=_TABLES)
         self._passes: list[tuple[bool, ...]] = []
         self.prompt_counts = PromptCounts()
         """As of the last `update`."""
@@ -73,28 +69,13 @@ class SeveralRuns(SharedPrompts[PromptFilter]):
     def update(self) -> None:
         """Update what is shown."""
         found = [_outcome(marks) for marks in zip(*self.take_marks(), strict=True)]
-        self._kinds = bytes(kind for kind, _, _ in found)
+        self._values = bytes(kind for kind, _, _ in found)
         self._passes = [passes for _, passes, _ in found if passes]
         by_truth = sum(is_truth for _, passes, is_truth in found if passes)
         alone = len(self.indexes[0]) - len(set(self._rows[0]))
         self.prompt_counts = PromptCounts(
             len(found), len(self._passes), by_truth, alone, self.is_read
         )
-
-    def order(self, kind: PromptFilter = "all") -> array[int]:
-        """Positions of the prompts that match a filter; of all prompts, those that flipped come first."""
-        if kind != "all":
-            return self._matches(_TABLES[kind])
-        flips = _TABLES["flips"]
-        return self._matches(flips) + self._matches(bytes(not flip for flip in flips))
-
-    def flips(self) -> array[int]:
-        """Positions of the prompts that some run passes and some run fails."""
-        return self.order("flips")
-
-    def count(self, kind: PromptFilter) -> int:
-        """Number of prompts that match a filter."""
-        return sum(self._kinds.translate(_TABLES[kind]))
 
     def passes(self) -> list[list[bool]]:
         """For each run, whether it passes each prompt of which that is known in all runs."""
@@ -105,9 +86,6 @@ class SeveralRuns(SharedPrompts[PromptFilter]):
         rows = self.rows(position)
         passes, by_truth = judged_passes(tuple(map(mark_of, rows)))
         return PromptLine(rows, passes, by_truth)
-
-    def _matches(self, table: bytes) -> array[int]:
-        return array("q", compress(range(len(self._kinds)), self._kinds.translate(table)))
 
 
 @cache
@@ -134,7 +112,4 @@ _SHOWN: dict[PromptFilter, tuple[Passing, ...]] = {
     "none": ("none",),
     "one": ("one",),
 }
-_TABLES: dict[PromptFilter, bytes] = {
-    kind: bytes(at < len(PASSING) and PASSING[at] in shown for at in range(256))
-    for kind, shown in _SHOWN.items()
-}
+_TABLES = filter_tables(PASSING, _SHOWN)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Generic, Literal, TypeVar
 
 from spar.errors import UsageError
 from spar.record.standing import agreed_passes
@@ -31,16 +32,26 @@ Kind = TypeVar("Kind", bound=str)
 
 
 class SharedPrompts(ABC, Generic[Kind]):
-    """The prompts that all of some runs have. Call `work` in a worker, everything else in the UI thread."""
+    """The prompts that all of some runs have. Call `work` in a worker, everything else in the UI thread.
 
-    def __init__(self, *indexes: TreeIndex) -> None:
-        self.indexes = indexes
+    A subclass sums up the marks of each prompt in one byte, its value.
+
+    Parameters
+    ----------
+    tables:
+        Filter to 256 bytes, 1 for each value that it shows; `all` and `flips` are among them.
+    """
+
+    def __init__(self, *indexes: TreeIndex, tables: Mapping[str, bytes]) -> None:
+        self.indexes, self._tables = indexes, tables
         self._sides = tuple(map(RunMarks, indexes))
         self._found = self._rows = tuple(array("q") for _ in indexes)
         """The rows of each shared prompt in each run; `_rows` are those of the last `update`."""
         self._progress: tuple[tuple[int, bool], ...] = ()
         self._changes, self._updated_changes = 0, -1
         self._done = False
+        self._values = b""
+        """That of each shared prompt, as of the last `update`."""
         self.is_read = False
         """Whether all files are completely read, as of the last `update`."""
 
@@ -78,24 +89,23 @@ class SharedPrompts(ABC, Generic[Kind]):
         """Update what is shown."""
 
     @abstractmethod
-    def order(self, kind: Kind) -> array[int]:
-        """Positions of the prompts that match a filter."""
-
-    @abstractmethod
-    def count(self, kind: Kind) -> int:
-        """Number of prompts that match a filter."""
-
-    @abstractmethod
     def passes(self) -> list[list[bool]]:
         """For each run, whether it passes each prompt of which that is known in all runs."""
 
-    @abstractmethod
-    def flips(self) -> array[int]:
-        """Positions of the prompts on which the runs differ."""
+    def order(self, kind: Kind | Literal["all"] = "all") -> array[int]:
+        """Positions of the prompts that match a filter; of all prompts, those that flipped come first."""
+        if kind != "all":
+            return self._matches(self._tables[kind])
+        flips = self._tables["flips"]
+        return self._matches(flips) + self._matches(bytes(not flip for flip in flips))
+
+    def count(self, kind: Kind) -> int:
+        """Number of prompts that match a filter."""
+        return self._values.translate(self._tables[kind]).count(1)
 
     def next_flip(self, positions: Sequence[int], line: int, step: int) -> int | None:
         """The next line of a table of positions, in a direction, whose prompt flipped; None if there is none."""
-        flips = set(self.flips())
+        flips = set(self._matches(self._tables["flips"]))
         ahead = range(line + step, len(positions) if step > 0 else -1, step)
         return next((at for at in ahead if positions[at] in flips), None)
 
@@ -103,6 +113,9 @@ class SharedPrompts(ABC, Generic[Kind]):
         """The rows of a prompt in each run."""
         numbers = (rows[position] for rows in self._rows)
         return tuple(index.row(n) for index, n in zip(self.indexes, numbers, strict=True))
+
+    def _matches(self, table: bytes) -> array[int]:
+        return array("q", compress(range(len(self._values)), self._values.translate(table)))
 
 
 class RunMarks:
@@ -161,6 +174,14 @@ class RunMarks:
         grown = counts.rows - before.rows
         changed = counts.verified - before.verified > grown + 1
         del self.marks[0 if changed or not grown else max(before.rows - 1, 0) :]
+
+
+def filter_tables(values: Sequence[str], shown: Mapping[Kind, Sequence[str]]) -> dict[str, bytes]:
+    """The tables of `SharedPrompts`, by the names of the values in order, and those that each filter shows."""
+    return {
+        kind: bytes(at < len(values) and values[at] in names for at in range(256))
+        for kind, names in shown.items()
+    }
 
 
 def mark_of(row: TreeRow) -> int:
