@@ -22,7 +22,7 @@ from spar.types import Node, Prompt, SearchTree
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RoundResult:
     """Where the search of one prompt stands at the end of a round."""
 
     budget: int
@@ -35,33 +35,33 @@ class Standing:
     """Whether a larger budget goes on: nothing passed, and all of the budget is spent."""
 
 
-def grants(standings: Mapping[str, Standing], *, total: int, step: int) -> dict[str, int]:
+def grants(results: Mapping[str, RoundResult], *, total: int, step: int) -> dict[str, int]:
     """The next round: prompt ids to their new budgets, {} if nothing can be spent.
 
     Parameters
     ----------
-    standings:
+    results:
         By prompt id, in the order of the prompts, which decides between equal scores.
     total:
         Responses of the whole run.
     step:
         By how much a budget is raised in one round; the last one of a round may get less.
     """
-    remaining = total - sum(standing.spent for standing in standings.values())
+    remaining = total - sum(result.spent for result in results.values())
     promising = sorted(
-        (item for item in standings.items() if item[1].is_open), key=lambda item: -item[1].score
+        (item for item in results.items() if item[1].is_open), key=lambda item: -item[1].score
     )
     granted = {}
-    for prompt_id, standing in promising:
+    for prompt_id, result in promising:
         further = min(step, remaining)
         if further <= 0:
             break
-        granted[prompt_id] = standing.budget + further
+        granted[prompt_id] = result.budget + further
         remaining -= further
     return granted
 
 
-def standing_of(tree: SearchTree | None, budget: int, *, first: int) -> Standing | None:
+def round_result(tree: SearchTree | None, budget: int, *, first: int) -> RoundResult | None:
     """Where a prompt stood when it had `budget`; None if it must be searched (further) for that.
 
     Parameters
@@ -76,12 +76,12 @@ def standing_of(tree: SearchTree | None, budget: int, *, first: int) -> Standing
     *earlier, (latest, score) = _rounds(tree, first)
     for earlier_budget, earlier_score in earlier:
         if earlier_budget == budget:
-            return Standing(budget, budget, earlier_score, True)
+            return RoundResult(budget, budget, earlier_score, True)
     spent = responses_spent(tree)
     is_open = tree.stop == "budget" and spent == latest
     if is_open and latest < budget:
         return None
-    return Standing(latest, spent, score, is_open)
+    return RoundResult(latest, spent, score, is_open)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ _NAMED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ResponseResult:
     """What is known of one response."""
 
     node: int | None
@@ -70,9 +70,9 @@ class Outcome:
 
     prompt_id: str
     stop: Stop
-    before: Standing
+    before: ResponseResult
     """Of the first draft."""
-    after: Standing
+    after: ResponseResult
     """Of the answer."""
     is_judged: bool
     """Whether a judge was called; greedy decoding neither solves nor fails."""
@@ -133,8 +133,8 @@ def outcome_of(
     draft = tree.nodes[0] if tree.nodes else None
     where = tree.selected
     answer = tree.nodes[where] if where is not None and 0 <= where < len(tree.nodes) else None
-    before = _standing(tree, draft, check)
-    after = before if answer is draft else _standing(tree, answer, check)
+    before = _result_of(tree, draft, check)
+    after = before if answer is draft else _result_of(tree, answer, check)
     if graded is not None:
         after = replace(after, truth=graded)
         before = after if answer is draft else before
@@ -178,9 +178,9 @@ def story(outcome: Outcome) -> str:
     return f"failed{before} → still fails{after if after != before else ''} after {' and '.join(tried)}, {calls}"
 
 
-def failures(standing: Standing) -> str:
+def failures(result: ResponseResult) -> str:
     """`: no commas, at least 300 words and 2 more`; empty where no failing constraint is known."""
-    failing = [finding.constraint for finding in standing.failing]
+    failing = [finding.constraint for finding in result.failing]
     if not failing:
         return ""
     more = f" and {len(failing) - _NAMED} more" if len(failing) > _NAMED else ""
@@ -192,7 +192,9 @@ def count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
-def _standing(tree: SearchTree, node: Node | None, check: ConstraintCheck | None) -> Standing:
+def _result_of(
+    tree: SearchTree, node: Node | None, check: ConstraintCheck | None
+) -> ResponseResult:
     # A blank response meets no constraint, so the check also says whether there is anything to check.
     checked = node or Node(id=0, parent=None, depth=0, response="")
     findings = tuple(check(tree, checked)) if check else ()
@@ -200,7 +202,7 @@ def _standing(tree: SearchTree, node: Node | None, check: ConstraintCheck | None
     judgement = node.judgement if node else None
     if judgement is not None and math.isnan(judgement.score):
         judgement = None
-    return Standing(
+    return ResponseResult(
         node=node.id if node else None,
         depth=node.depth if node else 0,
         judge=judgement.passed(tree.gate) if judgement else None,

@@ -26,6 +26,18 @@ class PairedChange:
     adjusted_p: float | None = None
     """By Holm's method over all runs that are compared with the first; None if there is one."""
 
+    @property
+    def reported_p(self) -> float:
+        """p, adjusted where several runs are compared with the first."""
+        return self.p if self.adjusted_p is None else self.adjusted_p
+
+    @property
+    def interval_text(self) -> str:
+        """The 95 % interval in percentage points, `+1.2 to +8.0`; "" where there are too few prompts."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{100 * self.low:+.1f} to {100 * self.high:+.1f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spar.config import DecodeConfig
 from spar.errors import UsageError
-from spar.infer.rounds import FurtherSearch, Standing, grants, standing_of
+from spar.infer.rounds import FurtherSearch, RoundResult, grants, round_result
 from spar.infer.summary import responses_spent
 from spar.run.job import Job
 from spar.store import TREES, tree_offsets
@@ -47,22 +47,22 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
     total, first = config.total_budget, config.budget
     assert total is not None
     granted, number, spent = dict.fromkeys(ids, first), 1, 0
-    standings: dict[str, Standing] = {}
+    results: dict[str, RoundResult] = {}
     with _Trees(directory / TREES) as trees:
         while granted:
             missing = {}
             for prompt_id, budget in granted.items():
                 tree = trees.read(prompt_id)
-                standing = standing_of(tree, budget, first=first)
-                if standing is None:
+                result = round_result(tree, budget, first=first)
+                if result is None:
                     missing[prompt_id] = FurtherSearch(budget, first, tree)
                 else:
-                    standings[prompt_id] = standing
+                    results[prompt_id] = result
             if missing:
                 _refuse_more(trees.spent, missing, total)
                 return RoundOfSearches(number, missing, spent)
-            spent = sum(standing.spent for standing in standings.values())
-            granted, number = grants(standings, total=total, step=first), number + 1
+            spent = sum(result.spent for result in results.values())
+            granted, number = grants(results, total=total, step=first), number + 1
         _refuse_more(trees.spent, {}, total)
     return None
 

@@ -16,7 +16,7 @@ from spar.estimate.calls import dry_run_text, most_calls
 from spar.infer.engine import Completion, Request
 from spar.infer.engine_wrappers import InstrumentedEngine
 from spar.infer.engines.fake import FakeEngine
-from spar.infer.rounds import Standing, grants
+from spar.infer.rounds import RoundResult, grants
 from spar.infer.search import run_search
 from spar.infer.summary import Summary, responses_spent
 from spar.run.build import make_manifest, open_roles, search_settings
@@ -201,18 +201,18 @@ def test_grants_stay_within_the_total(
     rows: list[tuple[int, float, bool]], left: int, step: int
 ) -> None:
     """The best open prompts get a step each, the last what is left; no other prompt gets anything."""
-    standings = {
-        str(i): Standing(budget, budget, score, is_open)
+    results = {
+        str(i): RoundResult(budget, budget, score, is_open)
         for i, (budget, score, is_open) in enumerate(rows)
     }
     total = sum(budget for budget, *_ in rows) + left
-    granted = grants(standings, total=total, step=step)
-    raised = [budget - standings[name].budget for name, budget in granted.items()]
-    num_open = sum(standing.is_open for standing in standings.values())
+    granted = grants(results, total=total, step=step)
+    raised = [budget - results[name].budget for name, budget in granted.items()]
+    num_open = sum(result.is_open for result in results.values())
     assert sum(raised) == min(left, step * num_open)
     assert all(raise_ == step for raise_ in raised[:-1])
-    worst = min((standings[name].score for name in granted), default=1.0)
-    passed_over = [s.score for name, s in standings.items() if s.is_open and name not in granted]
+    worst = min((results[name].score for name in granted), default=1.0)
+    passed_over = [s.score for name, s in results.items() if s.is_open and name not in granted]
     assert all(score <= worst for score in passed_over)
 
 

@@ -97,9 +97,8 @@ def change_text(change: PairedChange | None, counts: OutcomeCounts) -> Text:
     text = Text()
     if change is not None:
         text.append("B - A  ", style=PALETTE["head"]).append(f"{100 * change.value:+.1f} points")
-        if change.low is not None and change.high is not None:
-            interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
-            text.append(f" (95 % interval {interval})")
+        if change.interval_text:
+            text.append(f" (95 % interval {change.interval_text})")
         text.append(f", McNemar p = {change.p:.2g}")
     if counts.done and counts.shared < FEW_PROMPTS:
         text.append("  " if text else "")

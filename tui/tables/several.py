@@ -97,12 +97,11 @@ def _standing(standing: Standing, width: int) -> Text:
     change = standing.change
     if change is None:
         return text
-    p = change.p if change.adjusted_p is None else change.adjusted_p
-    points = f"{100 * change.value:+.1f}"
+    p, points = change.reported_p, f"{100 * change.value:+.1f}"
     if width < _WIDE:
         return text.append(f"{points:>{_POINTS}}  p {p:.2g}")
-    if change.low is not None and change.high is not None:
-        points += f" ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+    if change.interval_text:
+        points += f" ({change.interval_text})"
     return text.append(f"{points:<{_CHANGE}}  p {p:.2g}")
 
 

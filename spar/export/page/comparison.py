@@ -88,16 +88,15 @@ def compare_runs(
         raise UsageError("the runs have no prompt in common; give runs on the same prompts")
     prompts = []
     for key in shared:
-        found = [run[key] for run in runs]
-        passes, by_truth = agreed_passes([f.truth for f in found], [f.judge for f in found])
-        prompts.append(
-            ComparedPrompt(found[0].title, passes, tuple(f.score for f in found), by_truth)
-        )
+        results = [run[key] for run in runs]
+        passes, by_truth = agreed_passes([r.truth for r in results], [r.judge for r in results])
+        scores = tuple(r.score for r in results)
+        prompts.append(ComparedPrompt(results[0].title, passes, scores, by_truth))
     known = [prompt.passes for prompt in prompts if prompt.passes]
-    stand = standings([[passes[at] for passes in known] for at in range(len(paths))])
+    run_standings = standings([[passes[at] for passes in known] for at in range(len(paths))])
     prompts.sort(key=lambda prompt: not _is_flip(prompt.passes))
     names = tuple(map(run_name, paths))
-    return RunComparison(names, tuple(prompts), tuple(stand), len(runs[0]) - len(shared))
+    return RunComparison(names, tuple(prompts), tuple(run_standings), len(runs[0]) - len(shared))
 
 
 def comparison_page(compared: RunComparison) -> Iterator[str]:
@@ -130,35 +129,16 @@ def comparison_page(compared: RunComparison) -> Iterator[str]:
 
 
 def _standings_table(names: Sequence[str], compared: RunComparison) -> str:
-    rows = []
-    for at, (name, stand) in enumerate(zip(names, compared.standings, strict=True)):
-        low, high = stand.interval
-        cells = [
-            ascii_uppercase[at],
-            escape(name),
-            f"{stand.passed:,} of {stand.n:,}",
-            f"{100 * stand.share:.1f} %",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-        ]
-        change = stand.change
-        if change is None:
-            cells += ["", "", "", ""]
-        else:
-            has_interval = change.low is not None and change.high is not None
-            p = change.p if change.adjusted_p is None else change.adjusted_p
-            cells += [
-                f"{100 * change.value:+.1f}",
-                f"{100 * (change.low or 0):+.1f} to {100 * (change.high or 0):+.1f}"
-                if has_interval
-                else "-",
-                f"{change.gained:,} gained, {change.lost:,} lost",
-                f"{p:.2g}",
-            ]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
+    titles = ("", "run", "passes", "share", "95 % interval", "points against A", "95 % interval")
     several = len(names) > 2
-    p_name = "p, adjusted" if several else "p"
-    heads = ("", "run", "passes", "share", "95 % interval", "points against A", "95 % interval")
-    head = "".join(f"<th>{each}</th>" for each in (*heads, "flips", p_name))
+    heads = (*titles, "flips", "p, adjusted" if several else "p")
+    head = "".join(f"<th>{each}</th>" for each in heads)
+    rows = "".join(
+        _standing_row(letter, name, standing)
+        for letter, (name, standing) in zip(
+            ascii_uppercase, zip(names, compared.standings, strict=True), strict=False
+        )
+    )
     known = sum(prompt.passes is not None for prompt in compared.prompts)
     by_truth = sum(prompt.by_truth for prompt in compared.prompts if prompt.passes is not None)
     holm = ", adjusted by Holm's method for the number of runs" if several else ""
@@ -170,8 +150,30 @@ def _standings_table(names: Sequence[str], compared: RunComparison) -> str:
         note += f" {compared.left_out:,} prompts of A are not in all runs."
     return (
         f'<div class="wide"><table class="standings"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>\n<p>{note}</p>\n"
+        f"<tbody>{rows}</tbody></table></div>\n<p>{note}</p>\n"
     )
+
+
+def _standing_row(letter: str, name: str, standing: Standing) -> str:
+    low, high = standing.interval
+    cells = [
+        letter,
+        escape(name),
+        f"{standing.passed:,} of {standing.n:,}",
+        f"{100 * standing.share:.1f} %",
+        f"{100 * low:.1f} to {100 * high:.1f}",
+    ]
+    change = standing.change
+    if change is None:
+        cells += [""] * 4
+    else:
+        cells += [
+            f"{100 * change.value:+.1f}",
+            change.interval_text or "-",
+            f"{change.gained:,} gained, {change.lost:,} lost",
+            f"{change.reported_p:.2g}",
+        ]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
 
 
 def _row(prompt: ComparedPrompt) -> str:
@@ -188,12 +190,17 @@ def _row(prompt: ComparedPrompt) -> str:
 
 
 def _kinds(passes: tuple[bool, ...] | None) -> list[str]:
-    """The filters, but for all, that show a prompt."""
+    """The classes of a prompt, by which filters show it."""
     if passes is None:
         return []
     number = sum(passes)
-    found = ("flip", _is_flip(passes)), ("every", number == len(passes)), ("none", not number)
-    return [name for name, holds in (*found, ("one", number == 1)) if holds]
+    kinds = {
+        "flip": _is_flip(passes),
+        "every": number == len(passes),
+        "none": number == 0,
+        "one": number == 1,
+    }
+    return [kind for kind, holds in kinds.items() if holds]
 
 
 def _is_flip(passes: tuple[bool, ...] | None) -> bool:
@@ -201,7 +208,7 @@ def _is_flip(passes: tuple[bool, ...] | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _RunResult:
     title: str
     truth: bool | None
     judge: bool | None
@@ -210,14 +217,14 @@ class _Found:
 
 def _read(
     path: Path, check: ConstraintCheck | None, progress: Progress | None
-) -> dict[str, _Found]:
-    """Prompt id to what one run found."""
+) -> dict[str, _RunResult]:
+    """Prompt id to what the run has of it."""
     grades = Grades.of(path)
     checked = grades.check(check)
-    found = {}
+    results = {}
     for tree in last_trees(path, progress):
         outcome = outcome_of(tree, checked, graded=grades.passed.get(tree.prompt.id))
         judge = outcome.solved if outcome.is_judged else None
         title = one_line(tree.prompt.messages[-1].content, _TITLE)
-        found[tree.prompt.id] = _Found(title, outcome.after.truth, judge, outcome.after.score)
-    return found
+        results[tree.prompt.id] = _RunResult(title, outcome.after.truth, judge, outcome.after.score)
+    return results

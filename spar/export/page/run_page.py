@@ -77,7 +77,7 @@ def run_pages(
     page_size: int = PAGE,
     progress: Progress | None = None,
 ) -> RunPages:
-    """Read a run directory or a file of trees; `progress` is told how far it is.
+    """Read a run directory or a file of trees; `progress` is called for each tree.
 
     Raises
     ------

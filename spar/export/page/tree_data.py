@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from spar.record.outcomes import Outcome, Standing, story
+from spar.record.outcomes import Outcome, ResponseResult, story
 from spar.types import Fault, Finding, Judgement, Node, SearchTree, Usage
 from spar.view.diff import word_diff
 from spar.view.layout import layout_of, place, walk
@@ -141,9 +141,9 @@ def identifier(prompt_id: str, number: int = 0) -> str:
     return one_line(prompt_id, IDENTIFIER) or f"line-{number + 1}"
 
 
-def _verdicts(standing: Standing) -> list[bool | None]:
+def _verdicts(result: ResponseResult) -> list[bool | None]:
     """By the judge, and by ground truth."""
-    return [standing.judge, standing.truth]
+    return [result.judge, result.truth]
 
 
 def _node(tree: SearchTree, node: Node, annotations: Annotations) -> Json:
