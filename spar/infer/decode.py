@@ -20,11 +20,12 @@ from itertools import count
 from spar.errors import EngineError, RunStopped
 from spar.infer.cut_replies import CUT_REPLIES, CutReplies
 from spar.infer.engine import PROMPT_ID, TREE
+from spar.infer.following import attempt_callback
 from spar.infer.gather import cancel
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
-from spar.listener import Listener, follows
+from spar.listener import Listener
 from spar.store import RunStore
 from spar.types import Node, Prompt, SearchTree
 
@@ -87,9 +88,13 @@ async def decode(
         if searches is not None:
             return await searches[prompt.id](prompt, roles, settings, on_node)
         initial = await roots(prompt) if roots is not None else ()
-        on_attempt = partial(listener.attempt, prompt) if follows(listener) else None
         return await run_search(
-            prompt, roles, settings, roots=initial, on_node=on_node, on_attempt=on_attempt
+            prompt,
+            roles,
+            settings,
+            roots=initial,
+            on_node=on_node,
+            on_attempt=attempt_callback(listener, prompt),
         )
 
     async def write_next() -> None:

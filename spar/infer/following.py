@@ -15,14 +15,20 @@ from typing import Any
 from spar.infer.attempts import Attempt, Outcome, Place
 from spar.infer.engine import OnText
 from spar.infer.votes import OnVote, Vote
-from spar.listener import AttemptProgress
+from spar.listener import AttemptProgress, Listener, follows
+from spar.types import Prompt
 
 OnAttempt = Callable[[AttemptProgress], None]
 """Takes what is known of an attempt, whenever that changes."""
 
 
-class Following:
-    """The attempts of one search as they are reported.
+def attempt_callback(listener: Listener, prompt: Prompt) -> OnAttempt | None:
+    """What a search of a prompt calls for a listener; None for one that ignores attempts."""
+    return partial(listener.attempt, prompt) if follows(listener) else None
+
+
+class AttemptReporter:
+    """Reports the attempts of one search.
 
     Parameters
     ----------
@@ -60,12 +66,12 @@ class Following:
         """Takes the votes on a response; a position that comes again belongs to another round."""
         return partial(self._vote, response)
 
-    def written(self, attempt: Attempt, response: str) -> None:
+    def report_response(self, attempt: Attempt, response: str) -> None:
         """Report the whole response, with the votes on the same from before."""
         verdicts = tuple(self._verdicts.get(response, {}).values())
         self._change(attempt.place, response=response, verdicts=verdicts)
 
-    def ended(self, outcome: Outcome) -> None:
+    def report_outcome(self, outcome: Outcome) -> None:
         """Report a judgement or a fault."""
         fault = outcome.fault.reason if outcome.fault is not None else ""
         self._change(outcome.attempt.place, judgement=outcome.judgement, fault=fault)

@@ -20,7 +20,7 @@ from spar.errors import UsageError
 from spar.infer.answers import Select, select_best
 from spar.infer.attempts import Attempt, Outcome, attempts_of, fault_of
 from spar.infer.early import MAX_BUDGET, EarlyRefine, EarlyRefining
-from spar.infer.following import Following, OnAttempt
+from spar.infer.following import AttemptReporter, OnAttempt
 from spar.infer.gather import cancel, gather
 from spar.infer.roles import AttemptFailed, Generation, Roles
 from spar.infer.seeds import derive
@@ -142,7 +142,7 @@ class _Search:
 
     def follow_attempts(self, on_attempt: OnAttempt) -> None:
         """Report what attempts write, and the votes on it."""
-        self._work.following = Following(on_attempt)
+        self._work.attempt_reporter = AttemptReporter(on_attempt)
 
     async def follow(self, plan: Plan) -> Stop:
         """Run the plan's waves until a node passes, the budget binds, or nothing is remaining to try."""
@@ -250,8 +250,8 @@ class _Search:
 
     async def _run_wave(self, wave: Sequence[Expand]) -> tuple[Node, ...]:
         started = [*attempts_of(wave, self.nodes, self._num_tried)]
-        if self._work.following is not None:
-            self._work.following.start_wave(started)
+        if self._work.attempt_reporter is not None:
+            self._work.attempt_reporter.start_wave(started)
         tasks = [asyncio.create_task(self._attempt(attempt)) for attempt in started]
         self._spent += len(tasks)
         if self._early is not None:
@@ -267,8 +267,8 @@ class _Search:
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
         outcome = await self._outcome(attempt)
-        if self._work.following is not None:
-            self._work.following.ended(outcome)
+        if self._work.attempt_reporter is not None:
+            self._work.attempt_reporter.report_outcome(outcome)
         return outcome
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
@@ -281,8 +281,8 @@ class _Search:
                     counter.usage += generation.usage
             except AttemptFailed as error:
                 return Outcome(attempt, None, fault=fault_of(attempt, attempt.stage, error))
-            if self._work.following is not None:
-                self._work.following.written(attempt, generation.response)
+            if self._work.attempt_reporter is not None:
+                self._work.attempt_reporter.report_response(attempt, generation.response)
             if not attempt.expand.judged:
                 return Outcome(attempt, generation)
             try:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from spar.infer.attempts import Attempt
 from spar.infer.engine import ON_TEXT
-from spar.infer.following import Following
+from spar.infer.following import AttemptReporter
 from spar.infer.reporting import judge_reporting
 from spar.infer.roles import (
     USAGE_COUNTER,
@@ -54,16 +54,16 @@ class Work:
         """Called with a response and the judgement to expect of it (`spar.infer.reporting.Report`)."""
         self.on_judged: Callable[[object], None] | None = None
         """Called when a response has been judged."""
-        self.following: Following | None = None
+        self.attempt_reporter: AttemptReporter | None = None
         """Reports texts and votes; None where no callback was passed for them."""
         self._prompt, self._seed = prompt, seed
         self._sharing = open_for_tree(roles.judge, prompt, [*known.values()])
 
     async def write(self, attempt: Attempt) -> Generation:
         """A draft, or a refinement of one or two nodes."""
-        if self.following is None:
+        if self.attempt_reporter is None:
             return await self._write(attempt)
-        token = ON_TEXT.set(self.following.on_text(attempt))
+        token = ON_TEXT.set(self.attempt_reporter.on_text(attempt))
         try:
             return await self._write(attempt)
         finally:  # the same task judges next
@@ -135,8 +135,8 @@ class Work:
         seeds = partial(derive, self._seed, self._prompt.id, response, "judge")
         report = self.report and partial(self.report, response)
         judge = self._sharing or self.roles.judge
-        if self.following is not None:
-            ON_VOTE.set(self.following.on_vote(response))  # seen by this task alone
+        if self.attempt_reporter is not None:
+            ON_VOTE.set(self.attempt_reporter.on_vote(response))  # seen by this task alone
         with self.counting("judge"):
             return await judge_reporting(judge, self._prompt, response, seeds, report)
 

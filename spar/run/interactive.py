@@ -27,6 +27,7 @@ from typing import Any, Generic, Self, TypeVar
 from spar.config import DecodeConfig
 from spar.errors import EngineError, SparError, UsageError
 from spar.infer.engine import TREE, Completion, Engine, Request
+from spar.infer.following import attempt_callback
 from spar.infer.roles import Roles
 from spar.infer.search import SearchSettings, run_search
 from spar.infer.summary import Summary
@@ -243,8 +244,8 @@ class Session(Generic[C]):
             prompt,
             prepared.roles,
             prepared.settings,
-            on_node=lambda node: listener.node(prompt, node),
-            on_attempt=partial(listener.attempt, prompt) if follows(listener) else None,
+            on_node=partial(listener.node, prompt),
+            on_attempt=attempt_callback(listener, prompt),
         )
 
     async def _prepare(self, changes: dict[str, Any], listener: Listener) -> PreparedSearch:
