@@ -1,6 +1,6 @@
 """An OpenAI-compatible server whose answers come from a search.
 
-    errors.py      what a client did wrong, or what befell the server, in the API's shape
+    errors.py      what a client did wrong, or what failed in the server, in the API's shape
     settings.py    the search's settings and the server's own
     offers.py      searches by name: the ids of models
     request.py     a request's body -> what is asked, checked and bounded

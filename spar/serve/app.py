@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from spar.serve.http import (
     until_left,
 )
 from spar.serve.metrics import Metrics
-from spar.serve.offers import answers_once
+from spar.serve.offers import Offer, answers_once
 from spar.serve.passthrough import NOTE, Upstream
 from spar.serve.reply import completion
 from spar.serve.request import ChatRequest, parse_json, parse_request
@@ -198,24 +198,29 @@ class _Server:
         body = parse_json(await read_body(request, int(serve.max_body_mb * 1e6)))
         chat = parse_request(body, max_choices=serve.max_choices)
         if chat.uses_tools:
-            return await self._pass_through(request, chat)
+            offer = self._service.offers.find(chat.model)
+            if self._upstream.is_there:
+                return await self._pass_through(request, chat, offer)
+            return await self._call_tools(request, chat)
         with ExitStack() as admitted:
             admitted.enter_context(self._service.admission.request())
             job = await self._service.start(chat, f"chatcmpl-{secrets.token_hex(12)}")
             reply = RunningReply(self._service, job, admitted.pop_all().close)
         if chat.stream:
-            return self._stream(reply)
+            reply.start()
+            return self._event_stream(
+                reply.events(serve.keep_alive),
+                _headers(job, job.addresses),
+                on_end=reply.cancel,
+                status=lambda: reply.status,
+            )
         answers = await until_left(request, reply.start())
         headers = _headers(job, [answer.address for answer in answers])
         return JsonResponse(completion(job, answers, int(time.time())), headers=headers)
 
-    async def _pass_through(self, request: Request, chat: ChatRequest) -> Response:
-        """A request with tools, answered by the model's own server, or by the model that spar has loaded."""
-        offers = self._service.offers
-        offer = offers.find(chat.model)
-        if not self._upstream.is_there:
-            return await self._call_tools(request, chat)
-        body = {**chat.body, "model": chat.model or offers.id_of(offer)}
+    async def _pass_through(self, request: Request, chat: ChatRequest, offer: Offer) -> Response:
+        """A request with tools, answered by the model's own server."""
+        body = {**chat.body, "model": chat.model or self._service.offers.id_of(offer)}
         headers = {NOTE_HEADER: NOTE}
         with ExitStack() as admitted:
             admitted.enter_context(self._service.admission.request())
@@ -224,42 +229,38 @@ class _Server:
                 return JsonResponse(await until_left(request, asking), headers=headers)
             lines = await self._upstream.stream(body)
             release = admitted.pop_all().close
-
-        start = time.monotonic()
-
-        def ended(all_sent: bool) -> None:
-            release()
-            self._count(200 if all_sent else CLIENT_LEFT, start)
-
-        return EventStream(lines, ended, headers)
+        return self._event_stream(lines, headers, on_end=release)
 
     async def _call_tools(self, request: Request, chat: ChatRequest) -> Response:
+        """A request with tools, answered by the model that spar has loaded."""
         headers = {NOTE_HEADER: TOOLS_NOTE}
         with self._service.admission.request():
             answering = asyncio.create_task(answer_with_tools(self._service, chat))
-            completion = await until_left(request, answering)
+            content = await until_left(request, answering)
         if not chat.stream:
-            return JsonResponse(completion, headers=headers)
-        start = time.monotonic()
-        events = tool_events(completion, chat.include_usage)
-        return EventStream(
-            events, lambda sent: self._count(200 if sent else CLIENT_LEFT, start), headers
-        )
+            return JsonResponse(content, headers=headers)
+        return self._event_stream(tool_events(content, chat.include_usage), headers)
 
     async def aclose(self) -> None:
         """Close the connections to the model's own server."""
         await self._upstream.aclose()
 
-    def _stream(self, reply: RunningReply) -> Response:
-        start, job = time.monotonic(), reply.job
-        reply.start()
+    def _event_stream(
+        self,
+        events: AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        *,
+        on_end: Callable[[], None] = lambda: None,
+        status: Callable[[], int] = lambda: 200,
+    ) -> Response:
+        """A stream that counts itself in the metrics at its end."""
+        start = time.monotonic()
 
         def ended(all_sent: bool) -> None:
-            reply.cancel()
-            self._count(reply.status if all_sent else CLIENT_LEFT, start)
+            on_end()
+            self._count(status() if all_sent else CLIENT_LEFT, start)
 
-        events = reply.events(self._service.serve.keep_alive)
-        return EventStream(events, ended, _headers(job, job.addresses))
+        return EventStream(events, ended, headers)
 
     def _count(self, status: int, start: float) -> None:
         self._metrics.requests.labels(str(status)).inc()
@@ -273,11 +274,6 @@ def _headers(job: Job, addresses: list[str]) -> dict[str, str]:
     headers = {}
     if trees := ", ".join(filter(None, addresses)):
         headers[TREE_HEADER] = trees
-    if is_greedy_task(job.request, job):
+    if job.request.is_side_task and answers_once(job.offer.strategy):
         headers[NOTE_HEADER] = SIDE_TASK
     return headers
-
-
-def is_greedy_task(request: ChatRequest, job: Job) -> bool:
-    """Whether a front end's own request was answered without the search that its model's id names."""
-    return request.is_side_task and answers_once(job.offer.strategy)

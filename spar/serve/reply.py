@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spar.sanitize import replace_surrogates
@@ -61,30 +61,24 @@ class Chunks:
 
     def role(self, index: int) -> dict[str, Any]:
         """The first piece of a choice."""
-        return self._delta(index, {"role": "assistant", "content": ""})
+        return chunk(self._head, index, {"role": "assistant", "content": ""})
 
     def reasoning(self, index: int, text: str) -> dict[str, Any]:
         """Progress of the search."""
-        return self._delta(index, {"reasoning_content": text})
+        return chunk(self._head, index, {"reasoning_content": text})
 
     def content(self, index: int, text: str) -> dict[str, Any]:
         """A piece of the answer."""
-        return self._delta(index, {"content": text})
+        return chunk(self._head, index, {"content": text})
 
     def end(self, index: int, answer: Answer) -> dict[str, Any]:
         """Why the answer ends."""
-        return self._delta(index, {}, finish_reason(answer))
+        return chunk(self._head, index, {}, finish_reason(answer))
 
     def usage(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The last piece: no choice, the usage, and the side field."""
         side = side_field(self._job, answers)
         return {**self._head, "choices": [], "usage": usage(answers), "spar": side}
-
-    def _delta(
-        self, index: int, delta: dict[str, Any], finish: str | None = None
-    ) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return {**self._head, "choices": [choice]}
 
 
 class GrowingAnswer:
@@ -128,6 +122,23 @@ class GrowingAnswer:
         return rest
 
 
+def chunk(
+    head: Mapping[str, Any], index: int, delta: Mapping[str, Any], finish: str | None = None
+) -> dict[str, Any]:
+    """A piece of a choice, behind what all pieces of a stream begin with."""
+    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return {**head, "choices": [choice]}
+
+
+def token_counts(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    """The counts of `usage`."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
 def event(content: dict[str, Any] | str) -> bytes:
     """A server-sent event."""
     text = content if isinstance(content, str) else json.dumps(content)
@@ -154,9 +165,7 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
     total = sum((answer.tree.usage for answer in answers), Usage())
     shown = _shown_usage(answers)
     return {
-        "prompt_tokens": total.prompt_tokens,
-        "completion_tokens": total.completion_tokens,
-        "total_tokens": total.prompt_tokens + total.completion_tokens,
+        **token_counts(total.prompt_tokens, total.completion_tokens),
         "prompt_tokens_details": {"cached_tokens": total.cached_tokens},
         "completion_tokens_details": {
             "reasoning_tokens": total.completion_tokens - shown.completion_tokens

@@ -284,10 +284,11 @@ class _StartNotes(Listener):
 
     def note(self, line: str) -> None:
         """Pass on."""
-        if self.is_over or line not in self._noted:
-            if not self.is_over:
-                self._noted.add(line)
-            self._listener.note(line)
+        if not self.is_over:
+            if line in self._noted:
+                return
+            self._noted.add(line)
+        self._listener.note(line)
 
 
 class _NodeListener(Listener):
@@ -325,7 +326,7 @@ def _changes(offer: Offer) -> dict[str, object]:
 
 
 def _api_error(error: EngineError | UsageError | RunStopped, search: SearchFields) -> ApiError:
-    """The error that a client receives: its own mistake where it chose the search, else what befell the server."""
+    """The error that a client receives: its own mistake where it chose the search, else a failure of the server."""
     chosen = search.strategy is not None or search.judge is not None
     if isinstance(error, UsageError) and not isinstance(error, ServerRefused) and chosen:
         return invalid(str(error), "spar")

@@ -16,11 +16,11 @@ from typing import Any
 
 from spar.chat_template import ChatTemplate, template_variables
 from spar.errors import EngineError, PromptRefused, PromptTooLong
-from spar.infer.engine import Completion, Request
+from spar.infer.engine import Completion, Request, Sampling
 from spar.infer.roles import Actor
 from spar.sanitize import replace_surrogates, sanitize
 from spar.serve.errors import ApiError, invalid, server_error
-from spar.serve.reply import event
+from spar.serve.reply import chunk, event, token_counts
 from spar.serve.request import ChatRequest
 from spar.serve.searching import SearchService
 from spar.serve.shaping import draft_sampling
@@ -79,30 +79,14 @@ async def answer_with_tools(service: SearchService, chat: ChatRequest) -> dict[s
         The model cannot call tools, the request is wrong, or the engine fails.
     """
     offer, prepared = service.greedy
-    actor, tokenizer = prepared.roles.actor, service.tokenizer
-    tools = _tools(chat.body)
+    actor, tokenizer, tools = prepared.roles.actor, service.tokenizer, _tools(chat.body)
     if not isinstance(actor, Actor) or tokenizer is None:
         raise _unsupported("the model is not one that spar loads with its chat template")
-    template = ChatTemplate(tokenizer)
-    if not _renders_tools(template):
-        raise _unsupported("the model's chat template knows no tools")
-    try:
-        offered = {"tools": _sanitized(tools, template)} if tools else {}
-        arguments = {**actor.sampling.chat_template_args, **offered}
-        prompt = template.text(_turns(chat.body, template), arguments, prompt=True)
-    except ApiError:
-        raise
-    except Exception as error:  # a chat template may raise anything
-        raise invalid(
-            f"the chat template cannot render the messages: {error}", "messages"
-        ) from error
-    sampling = draft_sampling(actor.sampling, chat.shape)
-    sampling = replace(sampling, temperature=chat.shape.temperature or 0.0)
-    seeds = [None if chat.seed is None else chat.seed + index for index in range(chat.n)]
-    message = Message(role="user", content=prompt)
-    requests = [Request((message,), replace(sampling, seed=s), plain=True) for s in seeds]
+    template_args = actor.sampling.chat_template_args
+    prompt = _rendered(chat.body, tools, ChatTemplate(tokenizer), template_args)
     try:
         async with service.admission.tree():
+            requests = _requests(chat, prompt, actor.sampling)
             replies = await service.session.complete(actor.engine, requests)
     except PromptTooLong as error:
         raise invalid(str(error), "messages", "context_length_exceeded") from error
@@ -119,18 +103,14 @@ async def tool_events(completion: Mapping[str, Any], include_usage: bool) -> Asy
     head = {name: completion[name] for name in ("id", "created", "model")}
     head["object"] = "chat.completion.chunk"
 
-    def chunk(index: int, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return event({**head, "choices": [choice]})
-
     for choice in completion["choices"]:
         index, message = choice["index"], choice["message"]
-        yield chunk(index, {"role": "assistant", "content": message["content"]})
+        yield event(chunk(head, index, {"role": "assistant", "content": message["content"]}))
         calls = message.get("tool_calls", ())
         if calls:
             numbered = [{"index": number, **call} for number, call in enumerate(calls)]
-            yield chunk(index, {"tool_calls": numbered})
-        yield chunk(index, {}, choice["finish_reason"])
+            yield event(chunk(head, index, {"tool_calls": numbered}))
+        yield event(chunk(head, index, {}, choice["finish_reason"]))
     if include_usage:
         yield event({**head, "choices": [], "usage": completion["usage"]})
     yield event("[DONE]")
@@ -161,6 +141,35 @@ def read_calls(
     except (ValueError, KeyError, TypeError):
         return text.strip(), []
     return (content if calls else text.strip()), calls
+
+
+def _rendered(
+    body: Mapping[str, Any],
+    tools: Sequence[Mapping[str, Any]],
+    template: ChatTemplate,
+    template_args: Mapping[str, Any],
+) -> str:
+    """The conversation and the tools by the model's own chat template."""
+    if not _renders_tools(template):
+        raise _unsupported("the model's chat template knows no tools")
+    try:
+        offered = {"tools": _sanitized(tools, template)} if tools else {}
+        return template.text(_turns(body, template), {**template_args, **offered}, prompt=True)
+    except ApiError:
+        raise
+    except Exception as error:  # a chat template may raise anything
+        raise invalid(
+            f"the chat template cannot render the messages: {error}", "messages"
+        ) from error
+
+
+def _requests(chat: ChatRequest, prompt: str, sampling: Sampling) -> list[Request]:
+    """One request for each choice, greedy unless the client names a temperature."""
+    temperature = chat.shape.temperature or 0.0
+    sampling = replace(draft_sampling(sampling, chat.shape), temperature=temperature)
+    message = Message(role="user", content=prompt)
+    seeds = [None if chat.seed is None else chat.seed + index for index in range(chat.n)]
+    return [Request((message,), replace(sampling, seed=seed), plain=True) for seed in seeds]
 
 
 def _values(parsed: Mapping[str, Any]) -> list[Any]:
@@ -222,19 +231,16 @@ def _choice(
 def _completion(
     model: str, choices: Sequence[dict[str, Any]], replies: Sequence[Completion]
 ) -> dict[str, Any]:
-    prompt_tokens = sum(reply.prompt_tokens for reply in replies)
-    completion_tokens = sum(reply.completion_tokens for reply in replies)
     return {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
         "choices": [{"index": index, **choice} for index, choice in enumerate(choices)],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        },
+        "usage": token_counts(
+            sum(reply.prompt_tokens for reply in replies),
+            sum(reply.completion_tokens for reply in replies),
+        ),
     }
 
 
