@@ -1,4 +1,4 @@
-"""Every key of every screen is pressed, and does what it says."""
+"""Every key of the screens for runs, trees and one tree is pressed, and does what it says."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import OptionList
 
 from spar.types import SearchTree
@@ -85,11 +86,6 @@ def shows(text: str) -> Seen:
     return lambda app: text in screen_text(app)
 
 
-def lacks(text: str) -> Seen:
-    """The text is not on the screen."""
-    return lambda app: text not in screen_text(app)
-
-
 def is_screen(kind: type) -> Seen:
     """That screen is on top."""
     return lambda app: isinstance(app.screen, kind)
@@ -137,9 +133,24 @@ def folded(kind: str) -> Seen:
     return lambda app: kind not in app.screen.query_one(PartsPane).folds.open
 
 
-def is_writing(app: Any) -> bool:
-    """Whether a note can be written."""
-    return bool(app.screen.query_one(NoteBar).has_class("-open"))
+def is_open(bar: type[Widget]) -> Seen:
+    """That bar is open."""
+    return lambda app: app.screen.query_one(bar).has_class("-open")
+
+
+def is_closed(bar: type[Widget]) -> Seen:
+    """That bar is closed."""
+    return lambda app: not app.screen.query_one(bar).has_class("-open")
+
+
+def has_focus(kind: type[Widget]) -> Seen:
+    """That widget has the focus."""
+    return lambda app: app.screen.query_one(kind).has_focus
+
+
+def notifies(text: str) -> Seen:
+    """A message with the text is shown."""
+    return lambda app: notified(app, text)
 
 
 MOVES_IN_A_TABLE = (
@@ -188,9 +199,7 @@ RUNS = (
     Press("right", num_lines(4)),
     Press("left", num_lines(3), first=["j"]),
     Press("o", is_screen(TreesScreen), first=["home"]),
-    Press(
-        "slash", lambda app: app.screen.query_one(SearchBar).has_class("-open"), first=["escape"]
-    ),
+    Press("slash", is_open(SearchBar), first=["escape"]),
     Press("escape", num_lines(3), first=["s", "e", "a", "r", "c", "h", "enter"]),
 )
 TREES = (
@@ -205,17 +214,17 @@ TREES = (
     Press("1", shown_is("all")),
     Press("asterisk", shows("0 ✱ starred 1"), first=["home"]),
     Press("0", shown_is("starred")),
-    Press("O", lambda app: notified(app, "nothing was exported here yet")),
-    Press("x", lambda app: notified(app, "run.html; O opens it")),
-    Press("w", is_writing, first=["1"]),
+    Press("O", notifies("nothing was exported here yet")),
+    Press("x", notifies("run.html; O opens it")),
+    Press("w", is_open(NoteBar), first=["1"]),
     Press("f", shown_is("solved"), first=["escape"]),
     Press("v", lambda app: not app.screen.query_one(Dashboard).is_folded),
-    Press("c", lambda app: notified(app, "no answer of this run"), first=["v"]),
+    Press("c", notifies("no answer of this run"), first=["v"]),
     Press("s", sort_is("prompt", descending=False), first=["1"]),
     Press("S", sort_is("prompt", descending=True)),
     Press("n", at(2), first=["s", "s", "s", "s", "s", "s", "s", "s", "s", "home"]),
     Press("N", at(2), first=["n"]),
-    Press("slash", lambda app: app.screen.query_one(SearchBar).has_class("-open")),
+    Press("slash", is_open(SearchBar)),
     Press("R", lambda app: app.screen.view is not app.view_before, first=["escape"]),
     Press("l", is_screen(TreeScreen)),
     Press("right", is_screen(TreeScreen), first=["escape"]),
@@ -238,16 +247,16 @@ TREE = (
     Press("3", folded("critique")),
     Press("4", opened("dissent")),
     Press("5", opened("reflection")),
-    Press("6", lambda app: notified(app, "there is no part 6 here")),
-    Press("7", lambda app: notified(app, "there is no part 7 here")),
+    Press("6", notifies("there is no part 6 here")),
+    Press("7", notifies("there is no part 7 here")),
     Press("8", folded("prompt")),
     Press("9", opened("cost")),
     Press("0", opened("strategy")),
     Press("z", lambda app: app.screen.has_class("-zoomed"), first=["0"]),
     Press("i", lambda app: app.screen.query_one(TreeHead).has_class("-whole"), first=["z"]),
-    Press("l", lambda app: app.screen.query_one(NodePane).has_focus),
-    Press("tab", lambda app: app.screen.query_one(TreePane).has_focus),
-    Press("right", lambda app: app.screen.query_one(NodePane).has_focus),
+    Press("l", has_focus(NodePane)),
+    Press("tab", has_focus(TreePane)),
+    Press("right", has_focus(NodePane)),
     Press("J", scrolled(1, 1), first=["h"]),
     Press("K", scrolled(0, 0)),
     Press("y", copied(REFINED)),
@@ -255,19 +264,17 @@ TREE = (
     Press("c", lambda app: app.clipboard.startswith('{\n "id": 1,')),
     Press("o", lambda app: (app.lent / "pager").is_file()),
     Press("e", lambda app: (app.lent / "editor").is_file()),
-    Press("O", lambda app: notified(app, "nothing was exported here yet")),
+    Press("O", notifies("nothing was exported here yet")),
     Press("x", is_screen(ExportScreen)),
     Press("asterisk", shows("✱ prompt-0"), first=["escape"]),
-    Press("w", is_writing),
-    Press(
-        "slash", lambda app: app.screen.query_one(SearchBar).has_class("-open"), first=["escape"]
-    ),
+    Press("w", is_open(NoteBar)),
+    Press("slash", is_open(SearchBar), first=["escape"]),
     Press("escape", is_screen(TreesScreen), first=["escape"]),
 )
-NOTE = (Press("escape", lambda app: not is_writing(app)),)
+NOTE = (Press("escape", is_closed(NoteBar)),)
 SEARCH = (
     Press("ctrl+r", shows("regular expression (^r: text)")),
-    Press("escape", lambda app: not app.screen.query_one(SearchBar).has_class("-open")),
+    Press("escape", is_closed(SearchBar)),
 )
 EXPORT = (
     Press("j", lambda app: app.screen.query_one(OptionList).highlighted == 1),
@@ -282,11 +289,7 @@ HELP = (
 )
 APP = (
     Press("question_mark", is_screen(HelpScreen)),
-    Press(
-        "slash",
-        lambda app: notified(app, "/ searches in the lists of runs"),
-        first=["escape", "G", "t"],
-    ),
+    Press("slash", notifies("/ searches in the lists of runs"), first=["escape", "G", "t"]),
     Press("T", lambda app: app.theme == "textual-light"),
     Press("colon", lambda app: isinstance(app.screen, CommandPalette)),
     Press("q", lambda app: not app.is_running, first=["escape", "escape"]),
@@ -316,19 +319,18 @@ def test_every_key_is_pressed(owner: Any, presses: Sequence[Press]) -> None:
 
 
 def _own(owner: Any) -> list[BindingType]:
-    found: list[BindingType] = vars(owner)["BINDINGS"]
-    return found
+    return cast("list[BindingType]", vars(owner)["BINDINGS"])
 
 
 async def press_all(app: Any, pilot: Pilot[None], presses: Sequence[Press]) -> None:
     """Press each key; its condition must not hold before."""
-    for one in presses:
-        for key in one.first:
+    for press in presses:
+        for key in press.first:
             await pilot.press(key)
             await pilot.pause()
-        assert not one.seen(app), f"{one.key} has nothing to do:\n{screen_text(app)}"
-        await pilot.press(one.key)
-        await until(pilot, lambda one=one: one.seen(app))  # type: ignore[misc]
+        assert not press.seen(app), f"{press.key} has nothing to do:\n{screen_text(app)}"
+        await pilot.press(press.key)
+        await until(pilot, lambda press=press: press.seen(app))  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -367,11 +369,11 @@ async def test_keys_of_the_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> 
     async def demo(directory: Path) -> None:
         app.ran_demo.append(directory)  # type: ignore[attr-defined]
 
-    def opened(name: str, inputs: object, *paths: Path) -> Screen[None]:
+    def open_screen(name: str, inputs: object, *paths: Path) -> Screen[None]:
         app.opened = (name, tuple(map(str, paths)))  # type: ignore[attr-defined]
         return Closing()
 
-    monkeypatch.setattr("tui.screens.runs.open_screen", opened)
+    monkeypatch.setattr("tui.screens.runs.open_screen", open_screen)
     async with browser(runs, demo=demo, play=object()) as (app, pilot):
         app.opened, app.ran_demo = None, []  # type: ignore[attr-defined]
         await press_all(app, pilot, RUNS)
@@ -436,6 +438,16 @@ async def test_keys_of_the_search(runs: Path) -> None:
         await until(pilot, lambda: "6 of 8 trees, regex dogs" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: "8 of 8 trees" in screen_text(app))
+
+
+async def test_keys_of_a_note(runs: Path) -> None:
+    """Escape closes the line and stores nothing."""
+    async with browser(runs) as (app, pilot):
+        screen = await open_trees(app, pilot)
+        await pilot.press("w", "a")
+        await until(pilot, lambda: is_open(NoteBar)(app))
+        await press_all(app, pilot, NOTE)
+        assert screen.view.marks.all() == {}
 
 
 async def test_keys_of_the_export(runs: Path) -> None:

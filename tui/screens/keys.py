@@ -39,6 +39,7 @@ def key(
     )
 
 
+_OPEN_EXPORT = key("open-export", "O", "open_export", "Open what was exported last")
 MARK_KEYS: list[BindingType] = [
     key("star", "asterisk", "star", "Star the tree, or take the star away"),
     key("note", "w", "note", "Write a note on the tree"),
@@ -98,7 +99,7 @@ TREES_KEYS: list[BindingType] = [
     key("previous", "N", "failure(-1)", "Previous failure or match"),
     *MARK_KEYS,
     key("export-run", "x", "export_run", "Export the run as a page"),
-    key("open-export", "O", "open_export", "Open what was exported last"),
+    _OPEN_EXPORT,
     key("reload", "R", "reload", "Read the run again"),
     key("back", "escape,h,left", "back", "Back", "Back", display="esc"),
 ]
@@ -130,7 +131,7 @@ TREE_KEYS: list[BindingType] = [
     key("pager", "o", "pager", "Open in $PAGER"),
     key("editor", "e", "editor", "Open in $EDITOR"),
     key("export", "x", "export", "Export"),
-    key("open-export", "O", "open_export", "Open what was exported last"),
+    _OPEN_EXPORT,
     *MARK_KEYS,
     key("close", "escape", "back", "Back", "Back", display="esc"),
 ]
