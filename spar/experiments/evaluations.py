@@ -10,7 +10,9 @@ from spar.experiments.experiment import Plan
 from spar.record.evaluation import Example, read_examples
 
 
-async def evaluated(plan: Plan, benchmark: str, config: EvalConfig, out: Path) -> list[Example]:
+async def run_evaluation(
+    plan: Plan, benchmark: str, config: EvalConfig, out: Path
+) -> list[Example]:
     """Run or resume a benchmark in a folder below `out`; its scored examples.
 
     Raises

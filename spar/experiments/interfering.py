@@ -12,17 +12,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from spar.config import load_eval
 from spar.embedded import CHECKPOINT
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.evaluations import evaluated
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
 from spar.experiments.loops import OWN
 from spar.experiments.training import only_embedded
-from spar.experiments.trainings import trained
+from spar.experiments.trainings import CALLS_OF_START, run_training
 from spar.nano.constraint_type import Constraint
 from spar.nano.draft import Draft, random_sentence
 from spar.nano.synthetic import SYNTHETIC_TASKS
@@ -31,7 +31,6 @@ from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 from spar.train.recipe import load_train
 from spar.train.stage_runner import write_prompts
-from spar.types import Prompt
 
 SEQUENCE, STORY = "nano:character_sequence", "nano:story"
 TASKS: Mapping[str, str] = {SEQUENCE: "character sequence", STORY: "story"}
@@ -49,8 +48,6 @@ TEACHES_TRAIT = Wordings(
     fails="It does not hold: after {steps} steps there are fewer, {difference}.",
     open="It cannot be told: after {steps} steps they differ by {difference}.",
 )
-_CALLS_OF_START = 200
-"""What could be generated while a training starts."""
 _MIDDLE = 3
 """Sentences of an interfering middle."""
 
@@ -122,7 +119,7 @@ async def measure_figure4(plan: Plan) -> Measured:
 def pairs(task: str, arm: str, number: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of a preference training; prompts and rejected sides depend on the task and the seed alone."""
     kind = SYNTHETIC_TASKS[task]
-    for prompt_id, task_of, kwargs in _tasks(task, "train", seed):
+    for prompt_id, sampled, kwargs in _tasks(task, "train", seed):
         rng = random.Random(f"figure4/{prompt_id}")
         rejected = kind.break_(kind.solve(kwargs, rng), kwargs, rng)
         refined = kind.repair(rejected, kwargs, rng)
@@ -130,7 +127,7 @@ def pairs(task: str, arm: str, number: int, seed: int) -> Iterator[dict[str, Any
         if rejected.strip() and rejected != refined:
             yield {
                 "prompt_id": prompt_id,
-                "prompt": [{"role": "user", "content": task_of.text}],
+                "prompt": [{"role": "user", "content": sampled.text}],
                 "chosen": [{"role": "assistant", "content": chosen}],
                 "rejected": [{"role": "assistant", "content": rejected}],
             }
@@ -176,29 +173,20 @@ async def _measure(
     """The shares of a model: answers that pass, and what interferes."""
     name = f"{TASKS[task].replace(' ', '-')}-{arm or 'start'}-{steps}-seed-{seed}"
     home, sizes = plan.folder("figure4") / name, Sizes.of(plan)
-    model = await _train(home, task, arm, steps, (sizes.pairs, seed)) if arm else ""
-    file, kwargs = home / "tests.jsonl", {}
-    tests: list[Prompt] = []
-    for prompt_id, task_of, arguments in _tasks(task, "test", 0):
-        tests.append(task_of.prompt(prompt_id))
-        kwargs[prompt_id] = arguments
-        if len(tests) == sizes.limit:
-            break
+    model = ""
+    if arm:
+        changes = {"max_steps": steps, "seed": seed, "model": str(CHECKPOINT)}
+        rows = pairs(task, arm, sizes.pairs, seed)
+        model = await run_training(home, "dpo", rows, {**load_train(OWN, {}).dpo, **changes})
+    file, tests = home / "tests.jsonl", list(islice(_tasks(task, "test", 0), sizes.limit))
+    kwargs = {prompt_id: arguments for prompt_id, _, arguments in tests}
     home.mkdir(parents=True, exist_ok=True)
-    write_prompts(file, tests)
+    write_prompts(file, [sampled.prompt(prompt_id) for prompt_id, sampled, _ in tests])
     settings = {"engine": plan.engine, "seed": seed, "prompts": str(file), "actor_model": model}
     config = load_eval(OWN, {**settings, "greedy_first": False})
-    examples = await evaluated(plan, "checkable", config, home / "eval")
+    examples = await run_evaluation(plan, "checkable", config, home / "eval")
     traits = {each.id: trait(task, each.response or "", kwargs[each.id]) for each in examples}
     return shares_of(examples, "pass"), traits
-
-
-async def _train(home: Path, task: str, arm: str, steps: int, of: tuple[int, int]) -> str:
-    """The folder of the model that was trained on the pairs; trained where it is missing."""
-    number, seed = of
-    settings = {**load_train(OWN, {}).dpo, "max_steps": steps, "seed": seed}
-    rows = pairs(task, arm, number, seed)
-    return await trained(home, "dpo", rows, {**settings, "model": str(CHECKPOINT)})
 
 
 Found = Mapping[tuple[str, str, int], tuple[Shares, Shares]]
@@ -242,7 +230,7 @@ FIGURE4 = Experiment(
         plan.seeds
         * len(TASKS)
         * (
-            2 * sum(_CALLS_OF_START + 15 * steps for steps in Sizes.of(plan).steps)
+            2 * sum(CALLS_OF_START + 15 * steps for steps in Sizes.of(plan).steps)
             + 10 * Sizes.of(plan).limit
         ),
         f"2 tasks, 2 kinds of pairs, {Sizes.of(plan).steps} steps, {Sizes.of(plan).limit} test prompts",

@@ -23,8 +23,8 @@ from spar.eval.llmbar.pairs import DATA, SUBSETS
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.needed_data import present
 from spar.eval.paper import LLMBAR, PaperTable
-from spar.eval.statistics import over_seeds
-from spar.experiments.evaluations import evaluated
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -35,7 +35,7 @@ from spar.experiments.experiment import (
     paper_table,
 )
 from spar.record.evaluation import Example, Scored, Share
-from spar.record.experiments import Cell, Measured, Panel, Plot, Series, Table
+from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 from spar.store import read_trees
 from spar.types import Prompt
 from spar.verifiers import passes
@@ -44,6 +44,8 @@ VOTES = (1, 3, 5, 7, 9)
 SETS = ("natural", "adversarial")
 VOTED, ONCE = "votes", "greedy"
 """The two ways to judge: sampled votes, and one greedy judgement."""
+JUDGEMENTS = ((ONCE, 1), *((VOTED, size) for size in VOTES))
+"""Way to judge, and how many votes are counted."""
 _NATURAL = next(iter(SUBSETS))
 
 FIVE_BEAT_GREEDY = Wordings(
@@ -191,44 +193,27 @@ async def _judge(plan: Plan, seed: int) -> dict[str, list[Judged]]:
 async def _evaluate(plan: Plan, name: str, out: Path, **settings: Any) -> None:
     values = plan.settings(**settings)
     config = load_eval(default_recipe(values), values)
-    await evaluated(plan, name, config, out)
+    await run_evaluation(plan, name, config, out)
 
 
 async def measure_table9(plan: Plan) -> Measured:
     """The same outputs, judged greedily and by nine votes, of which the first K are counted."""
     by_seed = [await _judge(plan, seed) for seed in plan.seed_values]
-    rows: list[tuple[Cell, ...]] = []
-    lines: dict[str, list[Any]] = {name: [] for name in SETS}
-    for label, way, size in [
-        ("greedy", ONCE, 1),
-        *((f"majority of {size}" if size > 1 else "one vote", VOTED, size) for size in VOTES),
-    ]:
-        cells: list[Cell] = [label]
-        for name in SETS:
-            accuracy = over_seeds(_shares(by_seed, way, size, name))
-            cells += [
-                as_number(accuracy),
-                as_number(over_seeds(_shares(by_seed, way, size, name, f1=True))),
-            ]
-            lines[name].append((way, size, accuracy))
-        rows.append(tuple(cells))
-    claims = []
-    for name in SETS:
-        five, greedy = _shares(by_seed, VOTED, 5, name), _shares(by_seed, ONCE, 1, name)
-        nine, one = _shares(by_seed, VOTED, 9, name), _shares(by_seed, VOTED, 1, name)
-        claims.append(FIVE_BEAT_GREEDY.of(which=name).judge(over_seeds(five, greedy)))
-        claims.append(MORE_VOTES.of(which=name).judge(over_seeds(nine, one)))
-    unread = _unread(by_seed)
+    accuracy = {
+        (name, way, size): over_seeds(_shares(by_seed, way, size, name))
+        for name in SETS
+        for way, size in JUDGEMENTS
+    }
+    rows = tuple(_row(by_seed, accuracy, way, size) for way, size in JUDGEMENTS)
     columns = ("judgement", *(f"{name} {what}, %" for name in SETS for what in ("accuracy", "F1")))
-    five_natural = rows[1 + VOTES.index(5)][1]
-    assert not isinstance(five_natural, str | int | float | None)
+    unread = _unread(by_seed)
     return Measured(
         tables=(
             Table(
                 name="table9",
                 title="One row a way to judge; the same outputs and, for the votes, the same nine votes.",
                 columns=columns,
-                rows=tuple(rows),
+                rows=rows,
             ),
         ),
         plots=(
@@ -236,17 +221,40 @@ async def measure_table9(plan: Plan) -> Measured:
                 name="table9",
                 title="Judgements that are right, by votes",
                 y="right, %",
-                panels=(Panel(x="votes", series=tuple(_series(lines))),),
+                panels=(Panel(x="votes", series=tuple(_series(accuracy))),),
             ),
         ),
-        claims=tuple(claims),
+        claims=tuple(_claims(by_seed)),
         notes=(
             _what(plan),
             "Outputs of one prompt or pair count as one draw. A tied or unread judgement is wrong, and a No in F1.",
             f"{unread[0]:,} of {unread[1]:,} sampled votes and {unread[2]:,} of {unread[3]:,} greedy judgements could not be read.",
         ),
-        headline=f"majority of 5 right on {100 * five_natural.value:.1f} % of natural outputs",
+        headline=f"majority of 5 right on {100 * accuracy[SETS[0], VOTED, 5].value:.1f} % of natural outputs",
     )
+
+
+BySeed = Sequence[Mapping[str, Sequence[Judged]]]
+"""Each seed's judged outputs, by the way to judge."""
+Accuracy = Mapping[tuple[str, str, int], SeedMean]
+"""Set, way to judge and number of votes to the share of right judgements."""
+
+
+def _row(by_seed: BySeed, accuracy: Accuracy, way: str, size: int) -> tuple[Cell, ...]:
+    label = ONCE if way == ONCE else f"majority of {size}" if size > 1 else "one vote"
+    cells: list[Cell] = [label]
+    for name in SETS:
+        f1 = over_seeds(_shares(by_seed, way, size, name, f1=True))
+        cells += [as_number(accuracy[name, way, size]), as_number(f1)]
+    return tuple(cells)
+
+
+def _claims(by_seed: BySeed) -> Iterator[Claim]:
+    for name in SETS:
+        five, greedy = _shares(by_seed, VOTED, 5, name), _shares(by_seed, ONCE, 1, name)
+        nine, one = _shares(by_seed, VOTED, 9, name), _shares(by_seed, VOTED, 1, name)
+        yield FIVE_BEAT_GREEDY.of(which=name).judge(over_seeds(five, greedy))
+        yield MORE_VOTES.of(which=name).judge(over_seeds(nine, one))
 
 
 def _what(plan: Plan) -> str:
@@ -259,7 +267,7 @@ def _what(plan: Plan) -> str:
 
 
 def _shares(
-    by_seed: Sequence[Mapping[str, Sequence[Judged]]],
+    by_seed: BySeed,
     way: str,
     size: int,
     name: str,
@@ -281,7 +289,7 @@ def _shares(
     return runs
 
 
-def _unread(by_seed: Sequence[Mapping[str, Sequence[Judged]]]) -> list[int]:
+def _unread(by_seed: BySeed) -> list[int]:
     counts = []
     for way, size in ((VOTED, VOTES[-1]), (ONCE, 1)):
         outputs = [one for judged in by_seed for one in judged[way]]
@@ -290,15 +298,16 @@ def _unread(by_seed: Sequence[Mapping[str, Sequence[Judged]]]) -> list[int]:
     return counts
 
 
-def _series(lines: Mapping[str, Sequence[tuple[str, int, Any]]]) -> Iterator[Series]:
-    for name, points in lines.items():
-        votes = [(float(size), mean) for way, size, mean in points if way == VOTED]
-        greedy = next(mean for way, _, mean in points if way == ONCE)
-        yield line(f"{name}, majority", votes)
+def _series(accuracy: Accuracy) -> Iterator[Series]:
+    for name in SETS:
+        greedy = 100 * accuracy[name, ONCE, 1].value
+        yield line(
+            f"{name}, majority", [(float(size), accuracy[name, VOTED, size]) for size in VOTES]
+        )
         yield Series(
             label=f"{name}, greedy",
             x=(float(VOTES[0]), float(VOTES[-1])),
-            y=(100 * greedy.value,) * 2,
+            y=(greedy, greedy),
             error=(None, None),
             reference_of=f"{name}, majority",
         )

@@ -14,7 +14,7 @@ from spar.config import load_eval
 from spar.eval.paper import GENERAL
 from spar.eval.perplexity import PER_TOKEN
 from spar.eval.statistics import over_seeds
-from spar.experiments.evaluations import evaluated
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -24,11 +24,11 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loops import OWN, Loops, Sizes, run_loops
+from spar.experiments.loops import OWN, Loops, Sizes, iteration_plot, iteration_table, run_loops
 from spar.experiments.training import SHARED_TIME, VOTE, only_embedded
 from spar.nano.tasks import prompts as nano_prompts
 from spar.record.evaluation import Share, shares_of
-from spar.record.experiments import Cell, Measured, Panel, Plot, Table
+from spar.record.experiments import Cell, Measured
 from spar.train.references import with_references
 from spar.train.stage_runner import write_prompts
 from spar.types import Message, Prompt
@@ -61,7 +61,6 @@ async def measure_table7(plan: Plan) -> Measured:
         for time, shares in found.items()
     ]
     columns = (
-        "iteration",
         *(f"{name}, %" for name in (JUDGES, ANSWERS)),
         *(f"{name}, nats a token" for name in (REPLIES, TEXTS)),
     )
@@ -69,18 +68,10 @@ async def measure_table7(plan: Plan) -> Measured:
         line(name, [(float(time), over_seeds(shares[name])) for time, shares in found.items()])
         for name in (JUDGES, ANSWERS)
     ]
+    title = f"Tasks that were not trained, n = {gains[JUDGES].n}"
     return Measured(
-        tables=(
-            Table(name="table7", title="One row an iteration.", columns=columns, rows=tuple(rows)),
-        ),
-        plots=(
-            Plot(
-                name="table7",
-                title=f"Tasks that were not trained, n = {gains[JUDGES].n}",
-                y="%",
-                panels=(Panel(x="iteration", series=tuple(lines)),),
-            ),
-        ),
+        tables=(iteration_table("table7", columns, rows),),
+        plots=(iteration_plot("table7", title, lines),),
         claims=tuple(
             KEEPS.of(which=name).judge(gain, last=loops.last) for name, gain in gains.items()
         ),
@@ -105,16 +96,18 @@ async def _measure(plan: Plan, loops: Loops, time: int) -> Found:
         common = {"engine": plan.engine, "seed": seed, "limit": _limit(plan)}
         sampled = {**common, "greedy_first": False, "prompt_seed": Sizes.of(plan).prompt_seed}
         judging = {**sampled, "actor_model": start.actor, "refiner_model": models.actor}
-        examples = await evaluated(plan, "nano-if", load_eval(OWN, judging), out / "judges")
+        examples = await run_evaluation(plan, "nano-if", load_eval(OWN, judging), out / "judges")
         found[JUDGES].append(shares_of(examples, VOTE))
         answering = {**sampled, "actor_model": models.refiner}
-        examples = await evaluated(
+        examples = await run_evaluation(
             plan, "nano-if-answers", load_eval(OWN, answering), out / "answers"
         )
         found[ANSWERS].append(shares_of(examples, "pass"))
         for name, file in _files(plan).items():
             scoring = {**common, "actor_model": models.actor, "prompts": str(file)}
-            examples = await evaluated(plan, "perplexity", load_eval(OWN, scoring), out / file.stem)
+            examples = await run_evaluation(
+                plan, "perplexity", load_eval(OWN, scoring), out / file.stem
+            )
             found[name].append(shares_of(examples, PER_TOKEN))
     return found
 

@@ -8,7 +8,7 @@ order of the training data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Share, read_examples, shares_of
+from spar.record.experiments import Cell, Panel, Plot, Series, Table
 from spar.record.training import iteration_folder
 from spar.store import MANIFEST, read_summary
 from spar.train.loop_stages import Models, models_after
@@ -239,3 +240,19 @@ def _shares(folder: Path, title: str, metric: str, time: int) -> dict[str, Share
     raise UsageError(
         f"{folder} has no evaluation {title!r}; its recipe must list it in `benchmarks`"
     )
+
+
+def iteration_table(name: str, columns: Iterable[str], rows: Iterable[tuple[Cell, ...]]) -> Table:
+    """A table with a row an iteration, whose number is each row's first cell."""
+    return Table(
+        name=name,
+        title="One row an iteration.",
+        columns=("iteration", *columns),
+        rows=tuple(rows),
+    )
+
+
+def iteration_plot(name: str, title: str, lines: Iterable[Series]) -> Plot:
+    """A plot of shares over the iterations."""
+    panel = Panel(x="iteration", series=tuple(lines))
+    return Plot(name=name, title=title, y="%", panels=(panel,))

@@ -19,7 +19,7 @@ from statistics import fmean
 
 from spar.config import load_eval
 from spar.eval.perplexity import PER_TOKEN
-from spar.experiments.evaluations import evaluated
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Plan
 from spar.experiments.pair_subjects import (
     ADORNED,
@@ -30,7 +30,7 @@ from spar.experiments.pair_subjects import (
     dpo_settings,
     subject_of,
 )
-from spar.experiments.trainings import trained
+from spar.experiments.trainings import run_training
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.training import read_metrics
 from spar.record.training_data import Pair
@@ -169,7 +169,7 @@ class Arms:
             "model": self.start,
         }
         rows = map(trl_pair, self.pairs[treatment.arm])
-        return await trained(home, "dpo", rows, {**settings, **changes})
+        return await run_training(home, "dpo", rows, {**settings, **changes})
 
     async def _logprobs(self, model: str, home: Path) -> dict[str, float]:
         texts, file = list(self.subject.texts(self.tests)), home / "texts.jsonl"
@@ -178,7 +178,7 @@ class Arms:
         write_prompts(file, texts)
         settings = {**_settings(self.plan, self.subject, model, self.seed), "prompts": str(file)}
         config = load_eval(self.subject.answering, settings)
-        examples = await evaluated(self.plan, "perplexity", config, home / "texts")
+        examples = await run_evaluation(self.plan, "perplexity", config, home / "texts")
         return {name: -nats for name, (nats, _) in shares_of(examples, PER_TOKEN).items()}
 
 
@@ -296,7 +296,7 @@ async def _answers(
     write_prompts(file, prompts)
     settings = {**_settings(plan, subject, model, seed), "prompts": str(file)}
     config = load_eval(subject.answering, {**settings, "greedy_first": False})
-    return await evaluated(plan, "checkable", config, home / "answers")
+    return await run_evaluation(plan, "checkable", config, home / "answers")
 
 
 def _settings(plan: Plan, subject: Subject, model: str, seed: int) -> dict[str, object]:

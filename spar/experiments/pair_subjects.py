@@ -21,7 +21,7 @@ from spar.embedded import CHECKPOINT
 from spar.eval.repetition import is_repetitive
 from spar.experiments.experiment import Plan
 from spar.experiments.loops import OWN
-from spar.experiments.trainings import trained
+from spar.experiments.trainings import run_training
 from spar.nano.constraint_type import Constraint
 from spar.nano.long_texts import (
     Style,
@@ -127,7 +127,7 @@ def lacks_prompts(plan: Plan) -> str:
 async def _writer(plan: Plan) -> str:
     """The embedded model after it has learnt to write long texts; the same for all seeds."""
     settings = {**_SFT, "model": str(CHECKPOINT), "seed": 0}
-    return await trained(
+    return await run_training(
         plan.folder("figure1") / "start", "sft", _examples(start_examples(plan)), settings
     )
 

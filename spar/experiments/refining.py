@@ -7,7 +7,7 @@ from pathlib import Path
 from spar.config import load_eval
 from spar.eval.paper import REFINEMENT
 from spar.eval.statistics import over_seeds
-from spar.experiments.evaluations import evaluated
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -17,10 +17,10 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loops import OWN, Sizes, run_loops
+from spar.experiments.loops import OWN, Sizes, iteration_plot, iteration_table, run_loops
 from spar.experiments.training import REFINER, SHARED_TIME, only_embedded
 from spar.record.evaluation import Example, Share, shares_of
-from spar.record.experiments import Cell, Measured, Panel, Plot, Table
+from spar.record.experiments import Cell, Measured
 from spar.record.training import iteration_folder
 from spar.train.loop_stages import models_after
 from spar.train.status import read_config
@@ -74,20 +74,10 @@ async def measure_table3(plan: Plan) -> Measured:
         )
         for view, name in VIEWS.items()
     ]
-    columns = ("iteration", *VIEWS.values())
     title = f"Failing drafts that one refinement fixes, n = {gain.n}"
     return Measured(
-        tables=(
-            Table(name="table3", title="One row an iteration.", columns=columns, rows=tuple(rows)),
-        ),
-        plots=(
-            Plot(
-                name="table3",
-                title=title,
-                y="%",
-                panels=(Panel(x="iteration", series=tuple(lines)),),
-            ),
-        ),
+        tables=(iteration_table("table3", VIEWS.values(), rows),),
+        plots=(iteration_plot("table3", title, lines),),
         claims=claims,
         notes=(
             SHARED_TIME,
@@ -115,7 +105,7 @@ async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]
         "grader_model": last,
     }
     out = plan.folder("table3") / f"seed-{seed}" / f"iteration-{time}"
-    return await evaluated(plan, "refinement", load_eval(OWN, settings), out)
+    return await run_evaluation(plan, "refinement", load_eval(OWN, settings), out)
 
 
 def _num_responses(plan: Plan) -> int:

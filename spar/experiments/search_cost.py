@@ -17,6 +17,7 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.searches import (
     COSTS,
+    SECONDS_NOTE,
     Grid,
     PointOverSeeds,
     in_order,
@@ -130,8 +131,7 @@ async def measure_figure5(plan: Plan) -> Measured:
             "reach by choosing among the same responses.",
             "The judge's view is the share of prompts whose search ended with a response that the judge accepts; what it "
             "exceeds the truth by is the judge's optimism.",
-            "Seconds are from a tree's admission to its end, while as many others run as the engine takes; smaller budgets are read "
-            "out of the trees of larger ones where these contain them, and their seconds are estimated.",
+            SECONDS_NOTE,
         ),
         headline=f"BFS at {bfs.budget} against greedy: {100 * gain.value:+.1f} points",
     )

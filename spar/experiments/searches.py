@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -30,6 +31,10 @@ COSTS: Mapping[str, str] = {
     "seconds": "seconds",
 }
 """Field of a sweep's row to what it is called on a page."""
+SECONDS_NOTE = (
+    "Seconds are from a tree's admission to its end, while as many others run as the engine takes; smaller budgets are read "
+    "out of the trees of larger ones where these contain them, and their seconds are estimated."
+)
 
 
 @dataclass(slots=True)
@@ -111,25 +116,28 @@ async def search_over_seeds(
             listener=plan.listener,
         )
         for row in rows:
-            point = points.setdefault(
-                (row.strategy, row.budget), PointOverSeeds(row.strategy, row.budget)
-            )
+            key = row.strategy, row.budget
+            point = points.setdefault(key, PointOverSeeds(*key))
             point.rows.append(row)
             run = folder / Point(row.strategy, row.budget, row.depth).name
-            examples = list(read_examples(run))
-            for metric in grid.metrics:
-                point.shares.setdefault(metric, []).append(shares_of(examples, metric))
-            known = {one.id for one in examples}
-            judged, ceiling = {}, {}
-            for tree in read_trees(run):
-                if tree.prompt.id not in known:
-                    continue
-                judged[tree.prompt.id] = (float(tree.solved), 1.0)
-                best = any(passes(node.response, tree.prompt) for node in tree.nodes)
-                ceiling[tree.prompt.id] = (float(best), 1.0)
-            point.shares.setdefault("judged", []).append(judged)
-            point.shares.setdefault("ceiling", []).append(ceiling)
+            for metric, shares in _shares_of_run(run, grid.metrics).items():
+                point.shares.setdefault(metric, []).append(shares)
     return points
+
+
+def _shares_of_run(run: Path, metrics: Sequence[str]) -> dict[str, dict[str, Share]]:
+    """Metric to the share of each prompt of a scored run, `judged` and `ceiling` among them."""
+    examples = list(read_examples(run))
+    shares = {metric: shares_of(examples, metric) for metric in metrics}
+    known = {example.id for example in examples}
+    judged: dict[str, Share] = {}
+    ceiling: dict[str, Share] = {}
+    for tree in read_trees(run):
+        if tree.prompt.id in known:
+            best = any(passes(node.response, tree.prompt) for node in tree.nodes)
+            judged[tree.prompt.id] = (float(tree.solved), 1.0)
+            ceiling[tree.prompt.id] = (float(best), 1.0)
+    return {**shares, "judged": judged, "ceiling": ceiling}
 
 
 def in_order(

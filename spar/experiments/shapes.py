@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spar.experiments.experiment import REFERENCE, Experiment, Plan
+from spar.experiments.search_cost import BFS
 from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.experiments.strategies import (
-    BFS,
-    NOTES,
+    OPTIMISM_NOTE,
+    STEPS_NOTE,
     Points,
     drafts_grid,
     plot_by_cost,
@@ -59,7 +60,8 @@ async def measure_shapes(plan: Plan) -> Measured:
         plots=(plot,),
         notes=(
             "A shape ends where it has no more levels, whatever is left of the budget; read the table and the plot at equal tokens.",
-            *NOTES[1:3],
+            OPTIMISM_NOTE,
+            STEPS_NOTE,
         ),
         headline=_spread(points, metric),
     )

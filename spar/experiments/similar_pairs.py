@@ -31,7 +31,7 @@ from spar.experiments.pair_subjects import (
     subject_of,
 )
 from spar.experiments.similar_pairs_page import (
-    Of,
+    ModelMeasure,
     Results,
     notes,
     pairs_table,
@@ -39,6 +39,7 @@ from spar.experiments.similar_pairs_page import (
     plots,
     trainings_table,
 )
+from spar.experiments.trainings import CALLS_OF_START
 from spar.record.experiments import Claim, Measured
 
 PASSES_MORE = Wordings(
@@ -83,8 +84,6 @@ SAME_WORDS_APART = Wordings(
     open="It cannot be told: half rewritten and independent pairs differ after {steps} steps by {difference}.",
     unit="nats",
 )
-_CALLS_OF_START = 200
-"""What could be generated while a training starts."""
 _CALLS_OF_PAIR = 4
 """What could be generated while a pair of long texts is trained on once."""
 
@@ -142,7 +141,9 @@ def _in_words(treatment: Treatment) -> str:
 def _claims(results: Results, sizes: Sizes) -> Iterator[Claim]:
     steps = sizes.steps[-1]
     growth, moved = Measures.margin_growth, Measures.style_moved
-    contrasts: list[tuple[Wordings, str, str, Of]] = [(PASSES_MORE, REFINED, INDEPENDENT, passed)]
+    contrasts: list[tuple[Wordings, str, str, ModelMeasure]] = [
+        (PASSES_MORE, REFINED, INDEPENDENT, passed)
+    ]
     if results.scored:
         contrasts += [
             (LEARNS_FASTER, REFINED, INDEPENDENT, growth),
@@ -150,11 +151,11 @@ def _claims(results: Results, sizes: Sizes) -> Iterator[Claim]:
             (MORE_SIMILAR, REFINED, HALF, growth),
             (SAME_WORDS_APART, HALF, INDEPENDENT, growth),
         ]
-    for wordings, arm, other, of in contrasts:
+    for wordings, arm, other, measure in contrasts:
         for part in sizes.parts:
             pair = Treatment(arm, part, steps), Treatment(other, part, steps)
             if all(treatment in results.treatments for treatment in pair):
-                difference = results.difference(*pair, of)
+                difference = results.difference(*pair, measure)
                 yield wordings.of(rate=results.words(part)).judge(difference, steps=steps)
 
 
@@ -162,7 +163,7 @@ def _cost(plan: Plan) -> Cost:
     sizes, kinds = Sizes.of(plan), _kinds(plan)
     calls_of_step = dpo_settings(subject_of(plan))["batch"] * _CALLS_OF_PAIR
     treatments = sizes.treatments(kinds)
-    training = sum(_CALLS_OF_START + calls_of_step * treatment.steps for treatment in treatments)
+    training = sum(CALLS_OF_START + calls_of_step * treatment.steps for treatment in treatments)
     drafts = 0 if plan.embedded else sizes.samples * sizes.prompts
     answers = 4 * (drafts + 2 * sizes.limit * (len(treatments) + 1))
     start = start_examples(plan) * _CALLS_OF_PAIR / 2

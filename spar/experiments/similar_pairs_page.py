@@ -29,24 +29,24 @@ class Results:
         """Whether the likelihoods of texts were measured."""
         return bool(self.treatments[START][0].logprobs)
 
-    def mean(self, treatment: Treatment, of: Of) -> SeedMean:
+    def mean(self, treatment: Treatment, measure: ModelMeasure) -> SeedMean:
         """A measure of a training."""
-        return over_seeds(self._shares(treatment, of))
+        return over_seeds(self._shares(treatment, measure))
 
-    def difference(self, treatment: Treatment, other: Treatment, of: Of) -> SeedMean:
+    def difference(self, treatment: Treatment, other: Treatment, measure: ModelMeasure) -> SeedMean:
         """A measure of one training less that of another one, paired by prompt and seed."""
-        return over_seeds(self._shares(treatment, of), self._shares(other, of))
+        return over_seeds(self._shares(treatment, measure), self._shares(other, measure))
 
-    def _shares(self, treatment: Treatment, of: Of) -> list[dict[str, Share]]:
+    def _shares(self, treatment: Treatment, measure: ModelMeasure) -> list[dict[str, Share]]:
         pairs = zip(self.treatments[treatment], self.treatments[START], strict=True)
-        return [of(measures, start) for measures, start in pairs]
+        return [measure(measures, start) for measures, start in pairs]
 
     def words(self, part: float) -> str:
         """A learning rate in words."""
         return f"learning rate {part * self.rate:g}"
 
 
-Of = Callable[[Measures, Measures], dict[str, Share]]
+ModelMeasure = Callable[[Measures, Measures], dict[str, Share]]
 """A measure of a model, given the start's."""
 
 
@@ -54,7 +54,7 @@ def passed(model: Measures, _: Measures) -> dict[str, Share]:
     return model.passed
 
 
-_SCORED: Mapping[str, tuple[str, Of]] = {
+_SCORED: Mapping[str, tuple[str, ModelMeasure]] = {
     "gained, nats": (
         "a text that meets its prompt has gained on the same text with one constraint violated",
         Measures.margin_growth,
@@ -107,8 +107,8 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
     def row(treatment: Treatment) -> tuple[Cell, ...]:
         trained, models = treatment != START, results.treatments[treatment]
         nats = (
-            as_number(results.mean(treatment, of), "nats") if trained else None
-            for _, of in scored.values()
+            as_number(results.mean(treatment, measure), "nats") if trained else None
+            for _, measure in scored.values()
         )
         answers = (
             as_number(
@@ -158,11 +158,11 @@ def _mean(values: Sequence[float | None]) -> Number | None:
 
 
 def plots(results: Results, sizes: Sizes) -> Iterator[Plot]:
-    def panels(of: Of, scale: float) -> tuple[Panel, ...]:
+    def panels(measure: ModelMeasure, scale: float) -> tuple[Panel, ...]:
         return tuple(
             Panel(
                 x=f"steps ({results.words(part)})",
-                series=tuple(_lines(results, sizes, part, of, scale)),
+                series=tuple(_lines(results, sizes, part, measure, scale)),
             )
             for part in sizes.parts
         )
@@ -193,25 +193,27 @@ def plots(results: Results, sizes: Sizes) -> Iterator[Plot]:
     )
 
 
-def _lines(results: Results, sizes: Sizes, part: float, of: Of, scale: float) -> Iterator[Series]:
+def _lines(
+    results: Results, sizes: Sizes, part: float, measure: ModelMeasure, scale: float
+) -> Iterator[Series]:
     for arm in results.facts:
         treatments = [treatment for treatment in sizes.treatments([arm]) if treatment.part == part]
         if treatments:
             points = [
-                (float(treatment.steps), results.mean(treatment, of))
+                (float(treatment.steps), results.mean(treatment, measure))
                 for treatment in (START, *treatments)
             ]
             yield line(arm, points, scale=scale)
 
 
-def _by_similarity(results: Results, sizes: Sizes, of: Of) -> Iterator[Series]:
+def _by_similarity(results: Results, sizes: Sizes, measure: ModelMeasure) -> Iterator[Series]:
     """A line a learning rate, through the kinds of pairs from the least to the most alike."""
     by_similarity = sorted(
         (fmean(each.similarity for each in facts), arm) for arm, facts in results.facts.items()
     )
     for part in sizes.parts:
         points = [
-            (similarity, results.mean(treatment, of))
+            (similarity, results.mean(treatment, measure))
             for similarity, arm in by_similarity
             for treatment in [Treatment(arm, part, sizes.steps[-1])]
             if treatment in results.treatments

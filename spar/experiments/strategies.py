@@ -11,11 +11,16 @@ from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import REFERENCE, Cost, Experiment, Plan, Wordings, as_number, line
-from spar.experiments.search_cost import TABLE10
-from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
+from spar.experiments.search_cost import BFS, SAMPLED, TABLE10
+from spar.experiments.searches import (
+    SECONDS_NOTE,
+    Grid,
+    PointOverSeeds,
+    in_order,
+    search_over_seeds,
+)
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
-BFS, SAMPLED = "bfs", "best-of-n"
 RESTARTS = "iterative:restart_after=3"
 STRATEGIES = (
     *(BFS, "best-of-n:waves=growing", "best-first", RESTARTS, "beam", "ab-mcts"),
@@ -42,6 +47,13 @@ BETTER = Wordings(
     fails="It does not hold: the best at that price, {name} at {budget} with {share:.2f} of the tokens, is behind by {difference}.",
     open="It cannot be told: {name} at {budget}, with {share:.2f} of the tokens, and BFS differ by {difference}.",
 )
+WINNERS_NOTE = "A winner is chosen on the prompts of even rank and measured on those of odd rank, so that the choice does not flatter it."
+OPTIMISM_NOTE = (
+    "Optimism is what the judge believes minus the truth: the share of prompts whose search ended with a response that the judge accepts, "
+    "less the share whose answer meets every constraint."
+)
+STEPS_NOTE = "Steps are requests that had to wait for one another: a wave of responses is one, its votes another."
+_ENVELOPE_NOTE = "The envelope is the best accuracy that was measured up to a price, over all points, chosen and shown on all prompts."
 
 Points = Mapping[tuple[str, int], PointOverSeeds]
 
@@ -103,20 +115,9 @@ async def measure_strategies(plan: Plan) -> Measured:
         ),
         plots=(plot,),
         claims=claims,
-        notes=NOTES,
-        headline=f"{claims[1].text}",
+        notes=(WINNERS_NOTE, OPTIMISM_NOTE, STEPS_NOTE, _ENVELOPE_NOTE, SECONDS_NOTE),
+        headline=claims[1].text,
     )
-
-
-NOTES = (
-    "A winner is chosen on the prompts of even rank and measured on those of odd rank, so that the choice does not flatter it.",
-    "Optimism is what the judge believes minus the truth: the share of prompts whose search ended with a response that the judge accepts, "
-    "less the share whose answer meets every constraint.",
-    "Steps are requests that had to wait for one another: a wave of responses is one, its votes another.",
-    "The envelope is the best accuracy that was measured up to a price, over all points, chosen and shown on all prompts.",
-    "Seconds are from a tree's admission to its end, while as many others run as the engine takes; smaller budgets are read "
-    "out of the trees of larger ones where these contain them, and their seconds are estimated.",
-)
 
 
 def relabelled(points: Points, suffix: str) -> dict[tuple[str, int], PointOverSeeds]:
@@ -146,7 +147,7 @@ async def measure_failing(plan: Plan) -> Measured:
         notes=(
             "The responses are greedy drafts that fail their verifiers, the same for every seed; each strategy refines them, drafts "
             "again, or both. The given response counts among the responses, not against the budget.",
-            *NOTES[:3],
+            *(WINNERS_NOTE, OPTIMISM_NOTE, STEPS_NOTE),
         ),
         headline=claim.text,
     )
@@ -196,11 +197,9 @@ def _halves(point: PointOverSeeds, metric: str, half: int) -> list[dict[str, tup
 def _best(points: Iterable[PointOverSeeds], metric: str, most_tokens: float) -> PointOverSeeds:
     """The point of highest accuracy on the first half of the prompts, of those within a price or else the cheapest; the cheaper of equals."""
     by_price = sorted(points, key=lambda point: point.cost("tokens"))
-    affordable = [point for point in by_price if point.cost("tokens") <= most_tokens] or by_price[
-        :1
-    ]
+    affordable = [point for point in by_price if point.cost("tokens") <= most_tokens]
     return max(
-        affordable,
+        affordable or by_price[:1],
         key=lambda point: (over_seeds(_halves(point, metric, 0)).value, -point.cost("tokens")),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from spar.config import load_eval
 from spar.eval.paper import ACTOR_ABLATIONS, IFEVAL, LLMBAR, REFINER_ABLATIONS
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.evaluations import evaluated
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -20,7 +20,15 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loops import OWN, Loops, Sizes, rivals, run_loops
+from spar.experiments.loops import (
+    OWN,
+    Loops,
+    Sizes,
+    iteration_plot,
+    iteration_table,
+    rivals,
+    run_loops,
+)
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
@@ -179,7 +187,7 @@ async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
             "actor_model": models.actor,
             "refiner_model": models.refiner,
         }
-        examples = await evaluated(plan, "nano-if-answers", load_eval(OWN, settings), out)
+        examples = await run_evaluation(plan, "nano-if-answers", load_eval(OWN, settings), out)
         found.append(shares_of(examples, "pass"))
     return found
 
@@ -201,23 +209,10 @@ async def measure_table2(plan: Plan) -> Measured:
         line(name.removesuffix(", %"), [(float(t), loops.mean(REFINER, m, t)) for t in loops.times])
         for name, m in shown.items()
     ]
+    title = f"The refiner as a judge, n = {gains[VOTE].n}"
     return Measured(
-        tables=(
-            Table(
-                name="table2",
-                title="One row an iteration.",
-                columns=("iteration", *shown),
-                rows=tuple(rows),
-            ),
-        ),
-        plots=(
-            Plot(
-                name="table2",
-                title=f"The refiner as a judge, n = {gains[VOTE].n}",
-                y="%",
-                panels=(Panel(x="iteration", series=tuple(lines)),),
-            ),
-        ),
+        tables=(iteration_table("table2", shown, rows),),
+        plots=(iteration_plot("table2", title, lines),),
         claims=claims,
         notes=(
             SHARED_TIME,

@@ -12,8 +12,11 @@ from spar.record.training import TRAIN_REPORT
 from spar.train.data.export import write_lines
 from spar.train.launch import launch
 
+CALLS_OF_START = 200
+"""What could be generated while a training starts."""
 
-async def trained(
+
+async def run_training(
     home: Path, method: str, rows: Iterable[dict[str, Any]], settings: Mapping[str, Any]
 ) -> str:
     """The folder of a model that was trained on some rows, `HOME/METHOD/model`; it is trained where it is missing.
