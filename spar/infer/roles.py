@@ -26,6 +26,8 @@ Seeds = Callable[[int], int | None]
 
 REFINE_ATTEMPTS = 3
 """Tries to get a refinement that can be parsed (paper, code)."""
+EMPTY_DRAFT = "the draft is empty"
+"""How the reason of a draft without text begins."""
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class UsageCounter:
     usage: Usage = Usage()
 
 
-USAGE_COUNTER: ContextVar[UsageCounter | None] = ContextVar("tally", default=None)
+USAGE_COUNTER: ContextVar[UsageCounter | None] = ContextVar("usage_counter", default=None)
 """Where the current task's requests are added up; the driver sets it for each attempt."""
 
 
@@ -200,7 +202,7 @@ class Actor:
         is_cut = reply.finish == "length"
         usage += count_cut("actor", [is_cut], sampling.max_tokens)
         if not reply.text.strip():
-            reason = "the draft is empty"
+            reason = EMPTY_DRAFT
             if reply.unfinished_thinking:
                 reason = f"{reason}: {unfinished_thinking('--max-new-tokens')}"
             elif reply.empty_reason:
@@ -234,29 +236,28 @@ class Refiner:
 
     async def _write(self, messages: tuple[Message, ...], seeds: Seeds) -> Generation:
         usage, text, reason = Usage(), "", ""
-        tries = f"({REFINE_ATTEMPTS} attempts)"
         for attempt in range(REFINE_ATTEMPTS):
             sampling = replace(self.sampling, seed=seeds(attempt))
             (reply,), cost = await ask(self.engine, [Request(messages, sampling)], usage)
             text, is_cut = reply.text, reply.finish == "length" and not is_whole(reply.text)
             usage = cost + count_cut("refiner", [is_cut], sampling.max_tokens)
             if reply.unfinished_thinking:
-                reason = f"{unfinished_thinking('--refine-max-new-tokens')} {tries}"
+                reason = unfinished_thinking("--refine-max-new-tokens")
                 continue
             if reply.empty_reason:
-                reason = f"the reply is empty: {reply.empty_reason} {tries}"
+                reason = f"the reply is empty: {reply.empty_reason}"
                 continue
             try:
                 refinement = parse_refinement(text)
             except ParseError as error:
                 cut = f": it was cut at {sampling.max_tokens:,} tokens" if is_cut else ""
-                reason = f"{error}{cut} {tries}"
+                reason = f"{error}{cut}"
                 continue
             original = None if refinement_text(refinement) == text else text
             return Generation(
                 refinement.response, refinement.reflection, usage, sampling.seed, original
             )
-        raise AttemptFailed(reason, text, usage)
+        raise AttemptFailed(f"{reason} ({REFINE_ATTEMPTS} attempts)", text, usage)
 
 
 def judge_messages(templates: Templates, prompt: Prompt, response: str) -> tuple[Message, ...]:
@@ -293,11 +294,11 @@ async def ask(
     AttemptFailed
         The engine will not serve the prompt: it does not fit in the model's context, for instance.
     """
-    start, tally = time.monotonic(), USAGE_COUNTER.get() or UsageCounter()
+    start, counter = time.monotonic(), USAGE_COUNTER.get() or UsageCounter()
     try:
         replies = await engine.generate(requests)
     except asyncio.CancelledError:
-        tally.usage += Usage(aborted_calls=len(requests))
+        counter.usage += Usage(aborted_calls=len(requests))
         raise
     except PromptRefused as error:
         raise AttemptFailed(str(error), "", spent) from error
@@ -308,7 +309,7 @@ async def ask(
         completion_tokens=sum(reply.completion_tokens for reply in replies),
         seconds=time.monotonic() - start,
     )
-    tally.usage += cost
+    counter.usage += cost
     return replies, spent + cost
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 from spar.config import DecodeConfig
 from spar.errors import EngineError, RunStopped, ServerRefused, UsageError
 from spar.infer.gather import gather
-from spar.infer.roles import Actor
+from spar.infer.roles import EMPTY_DRAFT, Actor
 from spar.listener import AttemptProgress, Listener
 from spar.run.interactive import PreparedSearch, Session
 from spar.serve.admission import Admission
@@ -31,8 +31,6 @@ from spar.types import Node, Prompt, SearchTree
 
 MAX_PREPARED = 256
 """Searches of different settings that stay prepared."""
-EMPTY_DRAFT = "the draft is empty"
-"""How the fault of a model that says nothing begins (`spar.infer.roles.Actor`)."""
 
 OnNode = Callable[[int, Node], None]
 """Takes the number of an answer and a node that joined its tree."""

@@ -53,22 +53,9 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
 
     def prepare(stage: Stage) -> None:
         if stage.prompts is not None and not stage.prompts.exists():
-            own = _own_prompts(stage, config, run, origin)
-            if own is not None:
-                write_prompts(stage.prompts, own)
-                return
-            made = prompts_spec(config, run, origin) if config.makes_prompts else None
-            file = (
-                join_spec(config, run, origin).prompts
-                if config.functions
-                else made and made.prompts
-            )
-            prompts = prompts_of(config, stage.iteration, str(file or ""))
-            if config.harder is not None and stage.iteration > origin.iteration + 1:
-                prompts = _with_harder(prompts, harder_spec(config, run, stage.iteration).prompts)
-            if config.of_iteration(stage.iteration).pairs == "reference":
-                written = str(made.witnesses) if made and config.checkable.get("witnesses") else ""
-                prompts = with_references(prompts, config.references or written)
+            prompts = _own_prompts(stage, config, run, origin)
+            if prompts is None:
+                prompts = _prompts_of_iteration(config, stage.iteration, run, origin)
             write_prompts(stage.prompts, prompts)
 
     return Pipeline(
@@ -133,6 +120,25 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
         wraps = first > last
         if (number >= first or number <= last) if wraps else first <= number <= last:
             yield prompt
+
+
+def _prompts_of_iteration(
+    config: TrainConfig, iteration: int, run: Path, origin: Origin
+) -> Iterable[Prompt]:
+    """The prompts that an iteration drafts answers to, with what its settings add to those of the file."""
+    file, witnesses = "", ""
+    if config.functions is not None:
+        file = str(join_spec(config, run, origin).prompts)
+    elif config.makes_prompts:
+        spec = prompts_spec(config, run, origin)
+        file, witnesses = str(spec.prompts), str(spec.witnesses)
+    prompts = prompts_of(config, iteration, file)
+    if config.harder is not None and iteration > origin.iteration + 1:
+        prompts = _with_harder(prompts, harder_spec(config, run, iteration).prompts)
+    if config.of_iteration(iteration).pairs == "reference":
+        written = witnesses if config.checkable.get("witnesses") else ""
+        return with_references(prompts, config.references or written)
+    return prompts
 
 
 def _with_harder(prompts: Iterable[Prompt], file: Path) -> Iterator[Prompt]:

@@ -98,13 +98,7 @@ def judge_pairs(
     pairs, counts = [], Counter[str]()
     for tree in sorted(judgements, key=lambda tree: tree.prompt.id):
         counts["responses"] += 1
-        sides = (
-            _by_programs(tree, seed)
-            if compared is None
-            else _by_strength(tree.nodes, comparisons.weighted(tree.prompt.id))
-            if tree.prompt.id in comparisons.wins
-            else None
-        )
+        sides = _sides(tree, None if compared is None else comparisons, seed)
         if sides is None:
             counts["undecided"] += 1
         elif max_characters is not None and len(sides[0].response) > max_characters:
@@ -123,6 +117,17 @@ def judge_pairs(
         unread=comparisons.unread,
         first_wins=first / decided if decided else None,
     )
+
+
+def _sides(
+    tree: SearchTree, comparisons: Comparisons | None, seed: int
+) -> tuple[Node, Node] | None:
+    """The chosen and the rejected judgement of a response, by the comparisons or else by programs; None where neither decides."""
+    if comparisons is None:
+        return _by_programs(tree, seed)
+    if tree.prompt.id not in comparisons.wins:
+        return None
+    return _by_strength(tree.nodes, comparisons.weighted(tree.prompt.id))
 
 
 def parse_better(text: str) -> int | None:
@@ -165,7 +170,8 @@ def _by_strength(nodes: Sequence[Node], won: Mapping[Win, float]) -> tuple[Node,
 
 def _by_programs(tree: SearchTree, seed: int) -> tuple[Node, Node] | None:
     """A judgement with the programs' verdict and one with the other, drawn by `seed`."""
-    truth, response = passes(tree.prompt.meta[RESPONSE], tree.prompt), tree.prompt.meta[RESPONSE]
+    response = tree.prompt.meta[RESPONSE]
+    truth = passes(response, tree.prompt)
     if truth is None:
         return None
     rng = random.Random(f"{seed}|judgements|{tree.prompt.id!a}")
