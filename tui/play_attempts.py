@@ -22,6 +22,7 @@ TAIL_CELLS = 120
 LIVE_CHARACTERS = 2_000
 """Characters of a text that are shown while it grows."""
 _GENERATED = Usage(calls=1)
+"""Of a draft that is on its way: one without a call would be shown as supplied to the search."""
 WRITING, WAITING, JUDGING, UNFINISHED = "writing", "waiting", "judging", "unfinished"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import spar
 from spar.plugins import LOADED_MODULES
-from spar.rows.row import one_line
+from spar.rows.row import error_line
 
 _PACKAGE = Path(spar.__file__).parent
 
@@ -33,7 +33,7 @@ def describe_plugin_error(error: Exception) -> str | None:
     if last is None:
         return None
     name, path, line = last
-    kind, text = type(error).__name__, one_line(error)
+    kind, text = type(error).__name__, error_line(error)
     what = kind if text == kind else f"{kind}: {text}"
     return (
         f"the plug-in {name} raised {what} ({path}, line {line}); correct it and run the same "

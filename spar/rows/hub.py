@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spar.errors import MissingExtra, UsageError
-from spar.rows.row import Row, cut, one_line, reject
+from spar.rows.row import Row, cut, error_line, reject
 from spar.rows.tables import plain_rows
 
 HUB_SCHEME = "hf://"
@@ -56,5 +56,5 @@ def _hub_dataset(name: str, config: str | None, split: str | None) -> Iterator[d
     except (OSError, ValueError, KeyError, RuntimeError, httpx.HTTPError) as error:
         raise UsageError(
             f"there is no file {name}, and the data set of that name cannot be read from the Hugging Face "
-            f"hub: {cut(one_line(error))}; check the name and the network, or pass a file"
+            f"hub: {cut(error_line(error))}; check the name and the network, or pass a file"
         ) from error

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from spar.errors import UsageError
 from spar.rows.json_text import parse_json
-from spar.rows.row import Row, one_line, reject, shown
+from spar.rows.row import Row, error_line, reject, shown
 
 MAX_LINE = 16 << 20
 """Bytes of a line."""
@@ -71,7 +71,7 @@ def reading(path: Path | None, source: str) -> Iterator[BinaryIO]:
         with _opened(path) as stream:
             yield stream
     except (OSError, EOFError, zlib.error) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        reason = (isinstance(error, OSError) and error.strerror) or error_line(error)
         raise UsageError(f"cannot read {source}: {reason}") from error
 
 

@@ -51,6 +51,6 @@ def cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """The message of an error without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__

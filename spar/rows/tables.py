@@ -13,7 +13,7 @@ from typing import Any
 
 from spar.errors import MissingExtra, UsageError
 from spar.rows.lines import BYTE_ORDER_MARK, MAX_LINE, line_text, lines_of, reading
-from spar.rows.row import Row, one_line, reject, shown
+from spar.rows.row import Row, error_line, reject, shown
 
 
 def separated_rows(path: Path, delimiters: str, limit: int | None) -> Iterator[Row]:
@@ -58,7 +58,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
             yield from plain_rows(rows, str(path))
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"cannot read {path}: {one_line(error)}") from error
+        raise UsageError(f"cannot read {path}: {error_line(error)}") from error
 
 
 def plain_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Iterator[Row]:

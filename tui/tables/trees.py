@@ -105,8 +105,7 @@ def kind_choices(counts: RowCounts, shown: Category = "all", num_starred: int = 
         "no-tree": counts.broken,
         "starred": num_starred,
     }
-    outcomes = _outcomes(counts)
-    others = (_JUDGED | _CHECKED) - outcomes
+    outcomes, others = _outcomes(counts), _other_outcomes(counts)
     return [
         Choice(kind, name, numbers[kind], key)
         for kind, (key, name) in _KINDS.items()
@@ -116,7 +115,7 @@ def kind_choices(counts: RowCounts, shown: Category = "all", num_starred: int = 
 
 def kind_of(key: int, counts: RowCounts) -> Category:
     """The category that a key shows."""
-    others = (_JUDGED | _CHECKED) - _outcomes(counts)
+    others = _other_outcomes(counts)
     return next(kind for kind, (own, _) in _KINDS.items() if own == key and kind not in others)
 
 
@@ -124,6 +123,11 @@ def _outcomes(counts: RowCounts) -> frozenset[Category]:
     """The two categories of how searches ended: by the judge, or by ground truth where nothing was judged."""
     nothing_judged = 0 < counts.rows == counts.unjudged
     return _CHECKED if nothing_judged and counts.answers_passed + counts.answers_failed else _JUDGED
+
+
+def _other_outcomes(counts: RowCounts) -> frozenset[Category]:
+    """The two categories that this run does not have."""
+    return (_JUDGED | _CHECKED) - _outcomes(counts)
 
 
 def kind_name(kind: Category) -> str:

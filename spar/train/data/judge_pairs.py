@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from spar.record.training_data import JudgePairs, Pair
 from spar.templates import NARROW
 from spar.templates.verdicts import Answers, find_answer, parse_verdict
+from spar.train.data.pairs import make_pair
 from spar.types import Node, SearchTree
 from spar.verifiers import passes
 
@@ -104,7 +105,7 @@ def judge_pairs(
         elif max_characters is not None and len(sides[0].response) > max_characters:
             counts["long"] += 1
         else:
-            pairs.append(_pair(tree, *sides))
+            pairs.append(make_pair(tree, "judgements", *sides))
     first, second = comparisons.won_by_position
     decided = first + second
     return pairs, JudgePairs(
@@ -182,15 +183,3 @@ def _by_programs(tree: SearchTree, seed: int) -> tuple[Node, Node] | None:
     if not all(by_verdict.values()):
         return None
     return rng.choice(by_verdict[truth]), rng.choice(by_verdict[not truth])
-
-
-def _pair(tree: SearchTree, chosen: Node, rejected: Node) -> Pair:
-    return Pair(
-        run="judgements",
-        prompt_id=tree.prompt.id,
-        chosen_node=chosen.id,
-        rejected_node=rejected.id,
-        prompt=tree.prompt.messages,
-        chosen=chosen.response,
-        rejected=rejected.response,
-    )

@@ -30,7 +30,7 @@ def refined_pair(tree: SearchTree) -> Pair | None:
     if winner is None or winner.parent is None:
         return None
     root = tree.path(winner.id)[0]
-    return _pair(tree, "search", winner, root) if _fails(root, tree) else None
+    return make_pair(tree, "search", winner, root) if _fails(root, tree) else None
 
 
 def independent_pair(
@@ -51,7 +51,7 @@ def independent_pair(
     rejected = failing_draft(tree, seed, cut_drafts=cut_drafts, most=most)
     if not passing or rejected is None:
         return None
-    return _pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
+    return make_pair(tree, "drafts", _draw(passing, seed, tree, "passing"), rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def best_worst_pair(
         rejected = max(worst, key=lambda node: (len(node.response), -node.id))
     if len(chosen.response) > (rule.max_chosen_characters or len(chosen.response)):
         return "long"
-    return _pair(tree, "drafts", chosen, rejected)
+    return make_pair(tree, "drafts", chosen, rejected)
 
 
 def reference_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> Pair | NoPair:
@@ -102,7 +102,7 @@ def reference_pair(tree: SearchTree, seed: int, *, cut_drafts: bool = True) -> P
     rejected = _draw(drafts, seed, tree, "draft")
     if reply.strip() == rejected.response.strip():
         return "same"
-    pair = _pair(tree, "drafts", rejected, rejected)
+    pair = make_pair(tree, "drafts", rejected, rejected)
     return pair.model_copy(update={"chosen": reply.strip(), "chosen_node": REFERENCE_NODE})
 
 
@@ -179,7 +179,8 @@ def _fails(node: Node, tree: SearchTree) -> bool:
     return node.judgement is not None and not node.judgement.passed(tree.gate)
 
 
-def _pair(tree: SearchTree, run: SourceRun, chosen: Node, rejected: Node) -> Pair:
+def make_pair(tree: SearchTree, run: SourceRun, chosen: Node, rejected: Node) -> Pair:
+    """The pair of two nodes of a tree."""
     return Pair(
         run=run,
         prompt_id=tree.prompt.id,

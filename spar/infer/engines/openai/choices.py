@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spar.infer.engine import TokenLogprobs
-from spar.infer.engines.openai.errors import one_line
+from spar.infer.engines.openai.errors import value_line
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 """Fields of a message in which servers return thinking."""
@@ -67,11 +67,11 @@ def explain_empty(choice: Mapping[str, Any]) -> str:
     refusals = [message, *_parts(message.get("content"))]
     refusal = next(filter(None, (_string(each.get("refusal")) for each in refusals)), "")
     if refusal:
-        return f"the model refused: {one_line(refusal)[:_MAX_SHOWN]}"
+        return f"the model refused: {value_line(refusal)[:_MAX_SHOWN]}"
     if message.get("tool_calls") or message.get("function_call"):
         return "the model called a tool in place of answering"
     if finish not in _FINISHED:
-        return f"finish_reason {one_line(finish)[:_MAX_SHOWN]}"
+        return f"finish_reason {value_line(finish)[:_MAX_SHOWN]}"
     return "the reply is thinking alone" if read_thinking(message) else ""
 
 

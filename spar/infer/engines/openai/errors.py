@@ -93,7 +93,7 @@ def read_error(
     except (ValueError, RecursionError):
         fields = {"message": text}
     message, code, name = (
-        redact(one_line(fields.get(key)))[:_MAX_SHOWN] for key in ("message", "code", "field")
+        redact(value_line(fields.get(key)))[:_MAX_SHOWN] for key in ("message", "code", "field")
     )
     return ErrorResponse(status, message, code, name, retry_after_seconds(headers))
 
@@ -179,7 +179,7 @@ def _as_text(value: Any) -> str:
         return "..."
 
 
-def one_line(value: Any) -> str:
+def value_line(value: Any) -> str:
     """A value of a response as printable text on one line."""
     text = _as_text(value)
     # A server's text is printed on terminals: no control characters, one line.

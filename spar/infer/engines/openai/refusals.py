@@ -27,8 +27,8 @@ from spar.infer.engines.openai.errors import (
     CONTEXT_LENGTH,
     ErrorResponse,
     context_length,
-    one_line,
     reduced_max_tokens,
+    value_line,
 )
 from spar.infer.engines.openai.learning import (
     SMALL_SEED,
@@ -251,7 +251,7 @@ def _quotes_prompt(error: ErrorResponse, body: Mapping[str, Any]) -> bool:
     """Whether the context length that an error names stands in the prompt, word for word."""
     match = CONTEXT_LENGTH.search(error.message)
     texts = [body["prompt"]] if "prompt" in body else [turn["content"] for turn in body["messages"]]
-    return match is not None and any(match[0] in one_line(text) for text in texts)
+    return match is not None and any(match[0] in value_line(text) for text in texts)
 
 
 def _rejected_key(server: Server, error: ErrorResponse) -> ServerRefused:
