@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_json, replace_lines
-from spar.types import Record, Text, Usage
+from spar.types import Finding, Record, Text, Usage
 
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
 UNVERIFIABLE = "unverifiable_instructions"
@@ -40,6 +40,15 @@ class Verdict(Record):
     """None if the judge's reply could not be parsed."""
     why: Text = ""
     """A human-readable line: the arguments, the rule, or the judge's words."""
+
+
+def verdict_findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
+    """An evaluation's verdicts as findings; one that could not be parsed is none."""
+    return tuple(
+        Finding(type=each.name, constraint=each.name, met=each.passed, found=each.why)
+        for each in verdicts
+        if each.passed is not None
+    )
 
 
 class Example(Record):

@@ -462,7 +462,9 @@ def test_ground_truth_of_an_evaluation(tmp_path: Path) -> None:
     assert [row.truth for row in index.rows(range(3))] == [False, False, None]
     assert shown(index, Filter("judge-wrong")) == [0, 1]
     answer = index.tree(0).nodes[1]
-    assert index.check(index.tree(0), answer) == (Finding(type="n", constraint="n", met=False),)
+    assert index.check(index.tree(0), answer) == (
+        Finding(type="n", constraint="n", met=False, found="w"),
+    )
     assert index.check(index.tree(0), index.tree(0).nodes[0]) == ()
     assert index.check(index.tree(2), answer) == ()
     finish(index)

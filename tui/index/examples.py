@@ -15,7 +15,7 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.files import file_stamp
-from spar.record.evaluation import Verdict
+from spar.record.evaluation import Verdict, verdict_findings
 from spar.types import Finding
 from tui.index.cooperative import Throttle
 from tui.index.source import Source
@@ -74,11 +74,7 @@ class Examples:
 
     def findings(self, prompt_id: str) -> tuple[Finding, ...]:
         """The verdicts on the answer to a prompt that are known, as findings."""
-        return tuple(
-            Finding(type=verdict.name, constraint=verdict.name, met=verdict.passed)
-            for verdict in self.verdicts(prompt_id)
-            if verdict.passed is not None
-        )
+        return verdict_findings(self.verdicts(prompt_id))
 
     def close(self) -> None:
         """Close the file."""

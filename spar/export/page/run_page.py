@@ -10,7 +10,7 @@ first page is of the whole run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -18,7 +18,7 @@ from spar.errors import UsageError
 from spar.export.page.document import BLOCK, compressed, document
 from spar.export.page.run_data import RunFacts, run_facts, totals_data
 from spar.export.page.tree_data import Json, identifier, row_data, tree_data
-from spar.record.evaluation import EXAMPLES, Verdict, read_examples
+from spar.record.evaluation import EXAMPLES, read_examples, verdict_findings
 from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
 from spar.record.outcomes import outcome_of
 from spar.record.run_outcomes import RunOutcomes
@@ -204,15 +204,6 @@ def once(check: ConstraintCheck) -> ConstraintCheck:
         return checked[key]
 
     return findings
-
-
-def verdict_findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
-    """An evaluation's verdicts as findings; one that could not be parsed is none."""
-    return tuple(
-        Finding(type=each.name, constraint=each.name, met=each.passed, found=each.why)
-        for each in verdicts
-        if each.passed is not None
-    )
 
 
 def _close(page: Page, block: list[Json]) -> None:
