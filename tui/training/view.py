@@ -1,8 +1,8 @@
 """What the training screen shows: the selected round, its examples, and the trees they were taken from.
 
 view = TrainingView(path, inputs)
-standing = standing_of(path)              # in a worker, every second
-view.take(standing)
+status = read_status(path)                # in a worker, every second
+view.update_status(status)
 view.work()                               # in a worker: one slice; returns whether there is more
 view.update()
 """
