@@ -117,3 +117,8 @@ def did_you_mean(name: str, accepted: Iterable[str], *, cutoff: float = 0.6) -> 
     """
     close = difflib.get_close_matches(name, list(accepted), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; the name of its type where it says nothing."""
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spar.errors import MissingExtra, UsageError
+from spar.errors import MissingExtra, UsageError, first_line
 from spar.hardware import has_package
 from spar.models.cache import (
     CONVERSION,
@@ -236,8 +236,7 @@ def _write_copy(
     except load_failures() as error:
         if is_unwritable(error):
             raise
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise _refusal(path, f"it cannot be converted ({reason})") from error
+        raise _refusal(path, f"it cannot be converted ({first_line(error)})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

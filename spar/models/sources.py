@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spar.errors import MissingExtra, RunStopped
+from spar.errors import MissingExtra, RunStopped, first_line
 from spar.files import file_digest
 from spar.models.cache import CachedModel, ModelSource, file_sizes, require_space
 from spar.models.gguf import converted_gguf, require_packages
@@ -61,7 +61,7 @@ def fetch_from_hub(name: str, hub: HubWeights, *, offline: bool) -> CachedModel:
         )
         digest = file_digest(Path(folder, _WEIGHTS))
     except _hub_errors() as error:
-        raise RunStopped(f"the hub: {failure or _first_line(error)}") from error
+        raise RunStopped(f"the hub: {failure or first_line(error).removesuffix('.')}") from error
     if digest != hub.sha256:
         raise RunStopped(f"the hub: {_other('its ' + _WEIGHTS, digest, hub.sha256)}")
     location = f"{hub.repository}@{hub.revision[:12]}"
@@ -77,7 +77,7 @@ def _hub_failure(hub: HubWeights) -> str:
     try:
         get_session().get(url, timeout=_HUB_SECONDS)
     except _hub_errors() as error:
-        return _first_line(error)
+        return first_line(error).removesuffix(".")
     return ""
 
 
@@ -165,7 +165,3 @@ def _extract(wheel: Path, folder: Path) -> Path:
 
 def _other(what: str, digest: str, expected: str) -> str:
     return f"{what} is another file (SHA-256 {digest[:12]}..., expected {expected[:12]}...)"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0].removesuffix(".") or type(error).__name__

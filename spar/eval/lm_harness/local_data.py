@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from spar.errors import UsageError
+from spar.errors import UsageError, first_line
 from spar.eval.datasets.local import DataFolder, open_data
 
 Rows = list[dict[str, Any]]
@@ -90,13 +90,9 @@ def _dataset(splits: Splits) -> Any:
 def _unavailable(path: str, name: str | None, error: Exception) -> UsageError:
     which = f"{path} ({name})" if name else path
     return UsageError(
-        f"the hub's data set {which}: cannot be had ({_first_line(error)}); connect to the network, "
+        f"the hub's data set {which}: cannot be had ({first_line(error)}); connect to the network, "
         "or set HF_HOME to a cache that has it"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
 
 
 def _gsm8k(folder: DataFolder, name: str) -> Splits | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import EvalConfig
-from spar.errors import MissingExtra, SparError, UsageError
+from spar.errors import MissingExtra, SparError, UsageError, first_line
 from spar.eval.lm_harness.local_data import local_data
 from spar.eval.lm_harness.requests import to_chat
 
@@ -165,8 +165,9 @@ def _load(name: str, data: str, folder: str) -> Mapping[str, Any]:
     except SparError:
         raise
     except Exception as error:  # a task may be third-party code, and raise anything
-        reason = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
-        raise UsageError(f"lm-eval's task {name}: cannot be made ready ({reason})") from error
+        raise UsageError(
+            f"lm-eval's task {name}: cannot be made ready ({first_line(error)})"
+        ) from error
     return loaded
 
 

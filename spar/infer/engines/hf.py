@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spar.errors import MissingExtra, UsageError
+from spar.errors import MissingExtra, UsageError, first_line
 from spar.hardware import available_memory
 from spar.infer.batcher import Batcher
 from spar.infer.engine import (
@@ -148,9 +148,8 @@ def _placement(torch: Any, settings: HfSettings) -> tuple[Any, Any]:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(
-            f"--device {name}: not available ({reason}); use auto, cpu or a torch device such as cuda:0"
+            f"--device {name}: not available ({first_line(error)}); use auto, cpu or a torch device such as cuda:0"
         ) from error
     default = "fp32" if device.type == "cpu" else "bf16"
     dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spar.errors import MissingExtra, UsageError
+from spar.errors import MissingExtra, UsageError, first_line
 
 _CONNECT_TIMEOUT = 10.0
 _OBJECT_STORE_BYTES = 80 * 1024**2
@@ -159,7 +159,7 @@ def _connect(ray: Any, address: str) -> None:
                 **quiet,
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".")
+        reason = first_line(error).split(". ", 1)[0].rstrip(".")
         cluster = f"--ray-address {address}" if address else "a Ray cluster on this machine"
         raise UsageError(
             f"{cluster}: cannot connect ({reason}); pass auto, the host:port of "

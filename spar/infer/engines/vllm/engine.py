@@ -27,7 +27,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spar.errors import EngineError, PromptRefused, UsageError
+from spar.errors import EngineError, PromptRefused, UsageError, first_line
 from spar.infer.engine import (
     Completion,
     Continuation,
@@ -187,7 +187,7 @@ class VllmEngine:
             load = partial(AsyncLLM.from_engine_args, args, usage_context=context)
             return self._loop.call(partial(load, stat_loggers=loggers))
         except Exception as error:  # vLLM may raise anything for what it cannot load
-            reason = failure_reason(self._log) or _one_line(error)
+            reason = failure_reason(self._log) or first_line(error)
         # Raised here, not above: vLLM's traceback would keep alive what was built so far.
         gc.collect()
         # Memory that others hold may be free soon: a replica on a cluster tries again.
@@ -353,14 +353,10 @@ class VllmEngine:
     def _classify(self, error: Exception) -> Callable[[], EngineError]:
         """The error to raise for one of vLLM's, as a function without a reference to it."""
         if self._core.errored:
-            reason = failure_reason(self._log) or _one_line(error)
+            reason = failure_reason(self._log) or first_line(error)
             return partial(EngineError, f"vLLM's engine died ({reason})")
         cause = error.__cause__ or error
         # vLLM names the sampling parameter that it refuses. Then it is not this prompt's fault: every
         # request of that role would fail, so the run ends.
         kind = EngineError if getattr(cause, "parameter", None) else PromptRefused
-        return partial(kind, f"vLLM cannot serve a request ({_one_line(cause)})")
-
-
-def _one_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+        return partial(kind, f"vLLM cannot serve a request ({first_line(cause)})")
