@@ -155,6 +155,20 @@ def outcome_of(
     )
 
 
+def with_verdicts(
+    check: ConstraintCheck | None, verdicts: Callable[[str], Sequence[Finding]]
+) -> ConstraintCheck:
+    """A check that takes the findings of an evaluation on the answer, by the prompt's id, where `check` has none."""
+
+    def findings(tree: SearchTree, node: Node) -> Sequence[Finding]:
+        own = check(tree, node) if check else ()
+        if own or node.id != tree.selected:
+            return own
+        return verdicts(tree.prompt.id)
+
+    return findings
+
+
 def story(outcome: Outcome) -> str:
     """What the search did in one line: `failed: no commas → fixed in 2 refinements, 12 calls`."""
     calls = count(outcome.usage.calls, "call")

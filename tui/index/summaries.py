@@ -7,13 +7,12 @@ searches did is added up on the way, so the totals of a run cost nothing once it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
 
-from spar.record.outcomes import Outcome
+from spar.record.outcomes import Outcome, with_verdicts
 from spar.record.run_outcomes import RunOutcomes
-from spar.types import Finding, Node, SearchTree
 from tui.index.columns import BAD, SUMMARISED, Columns, encode_truth
 from tui.index.cooperative import Throttle
 from tui.index.examples import Examples
@@ -34,6 +33,8 @@ class Summaries:
     ) -> None:
         self._columns, self._examples, self._throttle = columns, examples, throttle
         self._authority = authority
+        self.check = with_verdicts(authority.check, examples.findings)
+        """Ground truth of a response, constraint by constraint: of the verifiers, else of the evaluation's verdicts."""
         self._applied = True
         self.next = 0
         """The first row that is not summarised."""
@@ -105,14 +106,6 @@ class Summaries:
             self._throttle.yield_cpu()
             if time.monotonic() > deadline:
                 return
-
-    def check(self, tree: SearchTree, node: Node) -> Sequence[Finding]:
-        """Ground truth of a response, constraint by constraint: of the verifiers, else of the evaluation's verdicts."""
-        check = self._authority.check
-        findings = check(tree, node) if check else ()
-        if findings or node.id != tree.selected:
-            return findings
-        return self._examples.findings(tree.prompt.id)
 
     def _summarise(self, raw: bytes) -> RowSummary:
         tree = parse_tree(raw)

@@ -20,7 +20,7 @@ from spar.export.page.run_data import RunFacts, run_facts, totals_data
 from spar.export.page.tree_data import Json, identifier, row_data, tree_data
 from spar.record.evaluation import EXAMPLES, read_examples, verdict_findings
 from spar.record.marks import NOTE_CHARACTERS, Mark, MarkBook
-from spar.record.outcomes import outcome_of
+from spar.record.outcomes import outcome_of, with_verdicts
 from spar.record.run_outcomes import RunOutcomes
 from spar.store import TREES, read_trees, tree_offsets
 from spar.types import Finding, Node, SearchTree
@@ -178,14 +178,7 @@ class Grades:
 
     def check(self, check: ConstraintCheck | None) -> ConstraintCheck:
         """A verifier that knows the evaluation's verdicts on an answer for which `check` has none."""
-
-        def findings(tree: SearchTree, node: Node) -> Sequence[Finding]:
-            own = check(tree, node) if check else ()
-            if own or node.id != tree.selected:
-                return own
-            return self.findings.get(tree.prompt.id, ())
-
-        return once(findings)
+        return once(with_verdicts(check, lambda prompt_id: self.findings.get(prompt_id, ())))
 
 
 def once(check: ConstraintCheck) -> ConstraintCheck:
