@@ -37,12 +37,13 @@ class FailingTypes:
             self._masks[column][row] |= 1 << bit
 
     def of(self, row: int) -> tuple[str, ...]:
-        """The types of a row, in the order in which they were first seen."""
-        return tuple(
+        """The types of a row, by name."""
+        names = (
             name
             for name, place in self._places.items()
             if self._masks[place // BITS][row] >> (place % BITS) & 1
         )
+        return tuple(sorted(names))
 
     def rows_with(self, name: str) -> bytes:
         """One byte for each row: 1 if it has the type."""

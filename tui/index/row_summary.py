@@ -61,6 +61,7 @@ class RowSummary:
     """Whether the judge passed the answer; None without a judgement."""
     truth: bool | None
     failing: tuple[str, ...]
+    """Types of the constraints that the answer fails, by name."""
     outcome: Outcome
     """What the search did."""
 
@@ -139,7 +140,7 @@ def summarize_tree(
         seconds=tree.seconds,
         passed=answer.judge,
         truth=answer.truth if is_answered else None,
-        failing=tuple(dict.fromkeys(finding.type for finding in answer.failing)),
+        failing=tuple(sorted({finding.type for finding in answer.failing})),
         outcome=outcome,
     )
 
