@@ -1,6 +1,7 @@
 """IFEval decoded greedily by spar's hf engine and by lm-eval's own hf model: which replies differ, and why.
 
     python benchmarks/ifeval_against_lm_eval.py --model DIR --control-rows 64 --out runs/against-lm-eval
+    python benchmarks/ifeval_against_lm_eval.py --lm-eval-prompts 200 --batch 100 --out runs/against-lm-eval
     python benchmarks/ifeval_against_lm_eval.py --out runs/against-lm-eval --report reports/ifeval_lm_eval.md
 
 The same weights in float32 (TF32 off), the model's chat template, the settings of lm-eval's task (greedy, 1,280
@@ -9,12 +10,16 @@ sums are taken in another order, and where the two most likely tokens are as goo
 each reply that differs, the model reads the prompt and the common beginning once more, alone: the difference
 is a near tie if the two tokens are its two most likely ones, less than `--near-tie` nats apart. As a control
 spar answers a second time with another number of rows in its batch (`--control-rows`).
+
+spar answers every prompt. lm-eval, whose batch takes as long as its longest reply, may answer a random sample of them
+(`--lm-eval-prompts`); then only the sample is compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import time
 from collections import Counter
@@ -67,6 +72,9 @@ def main() -> None:
     made = parser(__doc__, "runs/against-lm-eval")
     made.add_argument("--max-tokens", type=int, default=1280, help="new tokens of a reply")
     made.add_argument("--batch", type=int, default=128, help="prompts in a batch of lm-eval")
+    made.add_argument(
+        "--lm-eval-prompts", type=int, help="a random sample for lm-eval; default: all"
+    )
     made.add_argument("--control-rows", type=int, default=0, help="rows of the control; 0: none")
     made.add_argument("--near-tie", type=float, default=0.001, help="nats between two tokens")
     args = made.parse_args()
@@ -86,7 +94,7 @@ def measure(args: argparse.Namespace) -> None:
     if args.control_rows:
         runs[CONTROL] = answer(args, CONTROL, args.control_rows)
     prompts = [tree.prompt for tree in spar.read_trees(args.out / SPAR / "ifeval")]
-    prompts = prompts[: args.limit]
+    prompts = sample(prompts[: args.limit], args.lm_eval_prompts)
     path = args.out / "lm_eval.jsonl"
     lm_eval_replies(args, prompts, path)
     runs[LM_EVAL] = spar.evaluate(
@@ -97,12 +105,17 @@ def measure(args: argparse.Namespace) -> None:
         limit=args.limit,
         offline=True,
     )
-    texts = {name: {e.id: e.response or "" for e in run.examples} for name, run in runs.items()}
+    compared = {prompt.id for prompt in prompts}
+    texts = {
+        name: {e.id: e.response or "" for e in run.examples if e.id in compared}
+        for name, run in runs.items()
+    }
     differences = Explainer(args, prompts).all(texts[SPAR], texts[LM_EVAL])
     write_result(
         args.out,
         {
             "facts": facts(args),
+            "answered": len(runs[SPAR].examples),
             "n": len(prompts),
             "max_tokens": args.max_tokens,
             "batch": args.batch,
@@ -114,7 +127,11 @@ def measure(args: argparse.Namespace) -> None:
                 example.usage.completion_tokens >= args.max_tokens
                 for example in runs[SPAR].examples
             ),
-            "shares": {name: by_id(run.examples, FOUR) for name, run in runs.items()},
+            "all_shares": by_id(runs[SPAR].examples, FOUR),
+            "shares": {
+                name: by_id([e for e in run.examples if e.id in compared], FOUR)
+                for name, run in runs.items()
+            },
             "lm_eval_own": own_scores(prompts, texts[LM_EVAL]),
             "control_differs": sum(texts[CONTROL][id_] != text for id_, text in texts[SPAR].items())
             if args.control_rows
@@ -123,6 +140,11 @@ def measure(args: argparse.Namespace) -> None:
         },
     )
     print(f"{len(prompts)} prompts, {len(differences)} replies differ; wrote {args.out}")
+
+
+def sample(prompts: Sequence[spar.Prompt], n: int | None) -> list[spar.Prompt]:
+    """`n` prompts drawn at random, the same ones at every start; all if `n` is None."""
+    return list(prompts) if n is None else random.Random(0).sample(list(prompts), n)
 
 
 def answer(args: argparse.Namespace, name: str, rows: int) -> spar.Evaluation:
@@ -282,7 +304,8 @@ def _summary(result: Mapping[str, Any]) -> Iterable[str]:
     kinds = {kind: counted[kind] for kind in (ENDS, TIE, OPEN)}
     control, parted = result["control_differs"], kinds[TIE] + kinds[OPEN]
     yield (
-        f"The same float32 weights, chat template and limit of {result['max_tokens']:,} new tokens, {n} prompts. "
+        f"The same float32 weights, chat template and limit of {result['max_tokens']:,} new tokens; {n} prompts"
+        f"{_drawn(result)}. "
         f"{n - parted} of {n} replies are the same: {n - len(rows)} to the last character, {kinds[ENDS]} but for "
         f"white space at the ends, which spar strips from a draft. Of the {parted} that differ, {kinds[TIE]} part "
         f"at a near tie (the two most likely tokens, less than {result['near_tie']:g} nats apart) and {kinds[OPEN]} are "
@@ -295,6 +318,16 @@ def _summary(result: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
+def _drawn(result: Mapping[str, Any]) -> str:
+    """What to say of a sample."""
+    answered = result["answered"]
+    return (
+        f", drawn at random from the {answered} that spar answered"
+        if answered > result["n"]
+        else ""
+    )
+
+
 def _kind(row: Mapping[str, Any], near_tie: float) -> str:
     """What explains a difference."""
     if "gap" not in row:
@@ -304,12 +337,15 @@ def _kind(row: Mapping[str, Any], near_tie: float) -> str:
 
 def _scores(result: Mapping[str, Any]) -> str:
     rows = result["shares"]
-    ours, theirs = shares(rows[SPAR], MEANS), shares(rows[LM_EVAL], MEANS)
+    every, ours, theirs = (
+        shares(found, MEANS) for found in (result["all_shares"], rows[SPAR], rows[LM_EVAL])
+    )
     own = shares(result["lm_eval_own"], MEANS)
     changed = paired(rows[LM_EVAL], rows[SPAR], MEANS)
     lines = [
         (
             title,
+            f"{percent(every[name])} ({every[name].n})",
             f"{ours[name].n}",
             percent(ours[name]),
             percent(theirs[name]),
@@ -319,7 +355,15 @@ def _scores(result: Mapping[str, Any]) -> str:
         for name, title in TITLES.items()
     ]
     gained, lost, p = flips(rows[LM_EVAL], rows[SPAR], PROMPT_STRICT)
-    heads = ("%", "n", "spar hf", "lm-eval hf", "scored by lm-eval itself", "spar - lm-eval")
+    heads = (
+        "%",
+        "spar hf, all (n)",
+        "n compared",
+        "spar hf",
+        "lm-eval hf",
+        "scored by lm-eval itself",
+        "spar - lm-eval",
+    )
     return (
         table(heads, lines)
         + "\n\nPlus or minus one standard error over prompts; differences are paired, with a 95 % bootstrap "
@@ -363,8 +407,9 @@ def _caveats(result: Mapping[str, Any]) -> Iterable[str]:
     seconds, tokens = result["seconds"], result["tokens"]
     times = "; ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
     yield (
-        f"spar generated {tokens:,} tokens; {result['at_limit']} of {result['n']} replies reach the limit. Seconds "
-        f"with the model's loading and the scoring: {times} (lm-eval in batches of {result['batch']}). One run each, "
+        f"spar generated {tokens:,} tokens in {result['answered']} replies, of which {result['at_limit']} reach the "
+        f"limit. Seconds with the model's loading: {times} (lm-eval {result['n']} replies in batches of "
+        f"{result['batch']}). One run each, "
         "so these show the order of magnitude. The column of lm-eval itself lets langdetect and the two "
         "prompts with a random letter draw as they like; the others fix the draws. Positions are those of the "
         "text tokenized again, which need not be the tokens as they were generated."
