@@ -261,7 +261,7 @@ def _how_close(measured: Mapping[str, Any], n: int) -> Iterable[str]:
     if sentences:
         yield (
             f"At the largest budget {' '.join(sentences)} A rewriter reads the constraints that the verifiers check, so this "
-            "is what programs can mend; nobody judged how the texts read."
+            "is what programs can fix; nobody judged how the texts read."
         )
 
 
