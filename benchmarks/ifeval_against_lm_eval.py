@@ -12,7 +12,8 @@ is a near tie if the two tokens are its two most likely ones, less than `--near-
 spar answers a second time with another number of rows in its batch (`--control-rows`).
 
 spar answers every prompt. lm-eval, whose batch takes as long as its longest reply, may answer a random sample of them
-(`--lm-eval-prompts`); then only the sample is compared.
+(`--lm-eval-prompts`); then only the sample is compared. It takes the longest prompts first, so `--answered` compares
+the longest of the sample, which is what a run that was stopped has.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def main() -> None:
     made.add_argument(
         "--lm-eval-prompts", type=int, help="a random sample for lm-eval; default: all"
     )
+    made.add_argument("--answered", action="store_true", help="ask lm-eval nothing more")
     made.add_argument("--control-rows", type=int, default=0, help="rows of the control; 0: none")
     made.add_argument("--near-tie", type=float, default=0.001, help="nats between two tokens")
     args = made.parse_args()
@@ -94,9 +96,12 @@ def measure(args: argparse.Namespace) -> None:
     if args.control_rows:
         runs[CONTROL] = answer(args, CONTROL, args.control_rows)
     prompts = [tree.prompt for tree in spar.read_trees(args.out / SPAR / "ifeval")]
-    prompts = sample(prompts[: args.limit], args.lm_eval_prompts)
+    drawn = sample(prompts[: args.limit], args.lm_eval_prompts)
     path = args.out / "lm_eval.jsonl"
-    lm_eval_replies(args, prompts, path)
+    if not args.answered:
+        lm_eval_replies(args, drawn, path)
+    stored = stored_ids(path)
+    prompts = [prompt for prompt in drawn if prompt.id in stored]
     runs[LM_EVAL] = spar.evaluate(
         "ifeval",
         out=args.out / LM_EVAL,
@@ -116,6 +121,7 @@ def measure(args: argparse.Namespace) -> None:
         {
             "facts": facts(args),
             "answered": len(runs[SPAR].examples),
+            "drawn": len(drawn),
             "n": len(prompts),
             "max_tokens": args.max_tokens,
             "batch": args.batch,
@@ -166,7 +172,7 @@ def answer(args: argparse.Namespace, name: str, rows: int) -> spar.Evaluation:
 
 def lm_eval_replies(args: argparse.Namespace, prompts: Sequence[spar.Prompt], path: Path) -> None:
     """Append lm-eval's reply to every prompt that has none yet: a line each, written batch by batch."""
-    stored = {json.loads(line)["id"] for line in path.open()} if path.is_file() else set()
+    stored = stored_ids(path)
     missing = [prompt for prompt in prompts if prompt.id not in stored]
     if not missing:
         return
@@ -192,6 +198,11 @@ def lm_eval_replies(args: argparse.Namespace, prompts: Sequence[spar.Prompt], pa
                 for index, context in enumerate(contexts)
             ]
         )
+
+
+def stored_ids(path: Path) -> set[str]:
+    """The ids of the prompts that lm-eval has answered."""
+    return {json.loads(line)["id"] for line in path.open()} if path.is_file() else set()
 
 
 class ReplyWriter:
@@ -320,12 +331,11 @@ def _summary(result: Mapping[str, Any]) -> Iterable[str]:
 
 def _drawn(result: Mapping[str, Any]) -> str:
     """What to say of a sample."""
-    answered = result["answered"]
-    return (
-        f", drawn at random from the {answered} that spar answered"
-        if answered > result["n"]
-        else ""
-    )
+    answered, drawn, n = result["answered"], result["drawn"], result["n"]
+    if drawn == answered:
+        return "" if n == drawn else f", the longest of {answered}"
+    which = "" if n == drawn else f" the longest of {drawn},"
+    return f",{which} drawn at random from the {answered} that spar answered"
 
 
 def _kind(row: Mapping[str, Any], near_tie: float) -> str:

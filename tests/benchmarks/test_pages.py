@@ -33,7 +33,8 @@ def test_differing_replies_are_counted_by_what_explains_them(
     part = {"position": 3, "are_top": True, "tokens": ["a", "b"], "median_gap": 1.5}
     result = {
         "facts": FACTS,
-        "answered": 5,
+        "answered": 6,
+        "drawn": 5,
         "n": 4,
         "max_tokens": 1280,
         "batch": 2,
@@ -44,7 +45,7 @@ def test_differing_replies_are_counted_by_what_explains_them(
         "seconds": {"spar": 1.0},
         "tokens": 9,
         "at_limit": 0,
-        "all_shares": ifeval(True, False, False, True, False),
+        "all_shares": ifeval(True, False, False, True, False, False),
         "shares": {"spar": ifeval(True, False, False, True), "lm-eval": ifeval(*[False] * 4)},
         "lm_eval_own": ifeval(*[False] * 4),
         "differences": [
@@ -55,11 +56,14 @@ def test_differing_replies_are_counted_by_what_explains_them(
     }
     benchmark_module("ifeval_against_lm_eval").page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
-    assert "4 prompts, drawn at random from the 5 that spar answered. 2 of 4" in text
+    assert "4 prompts, the longest of 5, drawn at random from the 6 that spar answered. 2" in text
     assert "2 of 4 replies are the same: 1 to the last character, 1 but for" in text
     assert "1 part at a near tie (the two" in text
     assert "apart) and 1 are not explained" in text
-    assert "| prompt level, strict | 40.0 +- 24.5 (5) | 4 | 50.0 +- 28.9 | 0.0 +- 0.0 | 0.0 | +50.0" in text
+    assert (
+        "| prompt level, strict | 33.3 +- 21.1 (6) | 4 | 50.0 +- 28.9 | 0.0 +- 0.0 | 0.0 | +50.0"
+        in text
+    )
 
 
 def test_votes_are_held_against_the_truth(benchmark_module: Any) -> None:
