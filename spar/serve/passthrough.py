@@ -2,8 +2,8 @@
 
 A call of a tool is no text that a judge could hold against the instruction, and the turns of tools are no conversation that
 spar's roles know. So such a request goes to the actor's server as it came, with the model's own name and temperature 0
-unless it names one, and the reply comes back as it is, under the id that the client asked for. The server's key is in no
-message. A model that spar has loaded is asked by `spar.serve.tools`.
+unless it names one or the server accepts none, and the reply comes back as it is, under the id that the client asked for.
+The server's key is in no message. A model that spar has loaded is asked by `spar.serve.tools`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from spar.config import DecodeConfig
 from spar.infer.engines.openai.addresses import Key, read_key
+from spar.infer.engines.openai.connection_pool import IDLE_SECONDS
+from spar.infer.engines.openai.errors import read_error
+from spar.infer.engines.openai.learning import is_about
+from spar.infer.engines.openai.network import tls_for
 from spar.run.resolve import models, urls
+from spar.sanitize import replace_surrogates
 from spar.serve.errors import ApiError, server_error
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 NOTE = "tools: passed on to the model's server, greedily and without a search"
 _OWN_FIELDS = ("spar", "input")
+_GREEDY: Mapping[str, Any] = {"temperature": 0}
 _SHOWN = 500
 
 
@@ -42,6 +48,7 @@ class Upstream:
         self._next = cycle(self._urls)
         self._model = models(config)["actor"]
         self._config, self._timeout = config, timeout
+        self._defaults = _GREEDY
         self._client: httpx.AsyncClient | None = None
 
     @property
@@ -72,19 +79,38 @@ class Upstream:
             await self._client.aclose()
 
     async def _send(self, body: Mapping[str, Any], *, stream: bool) -> httpx.Response:
+        url = next(self._next)
+        key = read_key(self._config.api_key_env, url, self._config.header)
+        defaults = {name: value for name, value in self._defaults.items() if name not in body}
+        response = await self._post(url, key, {**defaults, **body}, stream=stream)
+        if defaults and _refuses(response, key, defaults):  # as reasoning models do
+            response = await self._post(url, key, body, stream=stream)
+            self._defaults = self._defaults if response.is_error else {}
+        if response.is_error:
+            raise _refusal(response, key)
+        return response
+
+    async def _post(
+        self, url: str, key: Key, body: Mapping[str, Any], *, stream: bool
+    ) -> httpx.Response:
+        """The server's response; an error with its content."""
         import httpx
 
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=httpx.Timeout(self._timeout))
-        url = next(self._next)
-        key = read_key(self._config.api_key_env, url, self._config.header)
-        sent = {"temperature": 0, **body, "model": self._model}
-        content = {name: value for name, value in sent.items() if name not in _OWN_FIELDS}
+            self._client = self._new_client()
+        sent = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
+        text = json.dumps({**sent, "model": self._model}, ensure_ascii=False)
         request = self._client.build_request(
-            "POST", f"{url}/chat/completions", json=content, headers=dict(key.headers)
+            "POST",
+            f"{url}/chat/completions",
+            content=replace_surrogates(text).encode(),
+            headers={"Content-Type": "application/json", **key.headers},
         )
         try:
             response = await self._client.send(request, stream=stream)
+            if response.is_error:
+                await response.aread()
+                await response.aclose()
         except httpx.TimeoutException:
             raise server_error(
                 504, "the model's server took too long", "timeout", retry=False
@@ -94,11 +120,18 @@ class Upstream:
             raise server_error(
                 502, f"the model's server cannot be asked: {reason}", "engine_error"
             ) from None
-        if response.is_error:
-            await response.aread()
-            await response.aclose()
-            raise _refusal(response, key)
         return response
+
+    def _new_client(self) -> httpx.AsyncClient:
+        """A client that trusts the certificates that the `openai` engine trusts, and drops idle connections as it does."""
+        import httpx
+
+        contexts = map(tls_for, self._urls)
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(self._timeout),
+            verify=next(filter(None, contexts), False),
+            limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
+        )
 
     async def _json(self, response: httpx.Response) -> dict[str, Any]:
         try:
@@ -112,25 +145,43 @@ class Upstream:
     async def _lines(self, response: httpx.Response, model: str) -> AsyncIterator[bytes]:
         import httpx
 
+        rest = b""
         try:
-            async for line in response.aiter_lines():
-                yield f"{_renamed(line, model)}\n".encode()
+            # httpx's own lines end at U+2028 and the like too, which may stand in the middle of a text.
+            async for piece in response.aiter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield _renamed(line, model) + b"\n"
+            if rest:
+                yield _renamed(rest, model) + b"\n"
         except httpx.HTTPError:
             error = server_error(502, "the model's server broke off", "engine_error")
-            yield f"data: {json.dumps(error.content)}\n\ndata: [DONE]\n\n".encode()
+            # An empty line ends the event that was begun.
+            yield f"\ndata: {json.dumps(error.content)}\n\ndata: [DONE]\n\n".encode()
         finally:
             await response.aclose()
 
 
-def _renamed(line: str, model: str) -> str:
+def _renamed(line: bytes, model: str) -> bytes:
     """A line of a stream under the model's id that the client asked for."""
-    if not line.startswith("data: {"):
+    data = line.removeprefix(b"data:").strip()
+    if not line.startswith(b"data:") or not data.startswith(b"{"):
         return line
     try:
-        content = json.loads(line.removeprefix("data: "))
-    except ValueError:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
         return line
-    return f"data: {json.dumps({**content, 'model': model})}" if "model" in content else line
+    if "model" not in content:
+        return line
+    return b"data: " + json.dumps({**content, "model": model}).encode()
+
+
+def _refuses(response: httpx.Response, key: Key, fields: Mapping[str, Any]) -> bool:
+    """Whether a response is the refusal of one of these fields of the request."""
+    if response.status_code not in (400, 422):
+        return False
+    error = read_error(response.status_code, response.headers, response.content, key.redact)
+    return any(is_about(error, name) for name in fields)
 
 
 def _refusal(response: httpx.Response, key: Key) -> ApiError:

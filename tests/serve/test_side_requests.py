@@ -6,12 +6,16 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
-from spar.serve.passthrough import NOTE
+from spar.config import DecodeConfig
+from spar.infer.engines.openai import network
+from spar.infer.engines.openai.network import tls_context
+from spar.serve.passthrough import NOTE, Upstream
 from spar.serve.tasks import is_side_task
 from spar.types import Message
-from tests.answers import Script
+from tests.answers import Script, error_body
 from tests.serve.harness import Served, asking, running, serving, wait_for
 from tests.serve.test_streaming import data_of, stream
 from tests.servers import ScriptedServer
@@ -189,6 +193,86 @@ def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
         assert first["choices"][0]["delta"]["content"] == "one"
         wait_for(lambda: ended == [True])
         wait_for(lambda: not served.service.admission.requests)
+
+
+def test_a_streamed_text_may_hold_any_separator() -> None:
+    """U+2028 and the like end no event, whether or not the server escapes them."""
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    text = "one\u2028two\u2029three\x85four\x1cfive"
+
+    async def events() -> Any:
+        event = {"model": "up", "choices": [{"delta": {"content": text}}]}
+        line = f"data: {json.dumps(event, ensure_ascii=False)}\r\n\r\n".encode()
+        yield line[:40]
+        yield line[40:]
+        yield "data: [DONE]\n\n"
+
+    async def chat(_: Any) -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+        _, lines = stream(served, asking(tools=[TOOL]))
+    first, end = data_of(lines)
+    assert (first["choices"][0]["delta"]["content"], end) == (text, "[DONE]")
+
+
+def test_half_of_a_character_is_passed_through_as_a_replacement() -> None:
+    """JavaScript cuts texts inside of an emoji; UTF-8 has no such half."""
+    script = Script(models=("up",), answer=with_tools)
+    with (
+        ScriptedServer(script) as upstream,
+        serving(engine="openai", base_url=(upstream.url,)) as served,
+    ):
+        body = json.dumps(asking("cut \ud83d", tools=[TOOL]))
+        headers = {"content-type": "application/json"}
+        response = served.client.post(
+            f"{served.url}/chat/completions", content=body, headers=headers
+        )
+    assert response.status_code == 200
+    assert upstream.seen[-1].body["messages"][0]["content"] == "cut \ufffd"
+
+
+def test_a_server_that_accepts_no_temperature_is_sent_none() -> None:
+    """As those of reasoning models; a temperature of the client's own is its own mistake."""
+
+    def fixed(body: dict[str, Any]) -> tuple[int, Any] | None:
+        if "temperature" in body:
+            message = "Unsupported value: 'temperature' does not support 0 with this model."
+            return 400, error_body(message, "unsupported_value", "temperature")
+        return with_tools(body)
+
+    script = Script(models=("up",), answer=fixed)
+    with (
+        ScriptedServer(script) as upstream,
+        serving(engine="openai", base_url=(upstream.url,)) as served,
+    ):
+        assert served.post(asking(tools=[TOOL])).status_code == 200
+        assert ["temperature" in seen.body for seen in upstream.seen] == [True, False]
+        assert served.post(asking(tools=[TOOL])).status_code == 200
+        assert len(upstream.seen) == 3
+        assert served.post(asking(tools=[TOOL], temperature=0.5)).status_code == 400
+
+
+def test_tools_reach_a_server_that_the_engine_trusts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the certificates of the system too; a wrong SSL_CERT_FILE is no matter where nothing speaks TLS."""
+    script = Script(models=("up",), answer=with_tools)
+    with (
+        ScriptedServer(script) as upstream,
+        serving(engine="openai", base_url=(upstream.url,)) as served,
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+        assert served.post(asking(tools=[TOOL])).status_code == 200
+    monkeypatch.delenv("SSL_CERT_FILE")
+    context, verified = tls_context(), []
+    monkeypatch.setattr(network, "tls_context", lambda: context)
+    monkeypatch.setattr(httpx, "AsyncClient", lambda verify, **_: verified.append(verify))
+    config = DecodeConfig(engine="openai", base_url=("https://host/v1",), actor_model="up")
+    Upstream(config, 1.0)._new_client()
+    assert verified == [context]
 
 
 def test_an_engine_in_the_process_calls_no_tools(served: Served) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spar.infer.engines.openai.addresses import Key
-from spar.infer.engines.openai.network import proxy_for, tls_context
+from spar.infer.engines.openai.network import proxy_for, tls_for
 
 if TYPE_CHECKING:
     import aiohttp
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 MAX_BYTES = 16 * 2**20
 """Most bytes of a response, if the caller sets no other limit."""
 
+IDLE_SECONDS = 4.0
+"""Seconds after which an idle connection is not used again: common servers close one after 5."""
+
 OnChunk = Callable[[bytes], None]
 """Takes a part of a response's body."""
 
 _MAX_ERROR_BYTES = 2**18
 _CONNECT_TIMEOUT = 20.0
-_IDLE_SECONDS = 4.0  # common servers close a connection after 5
 _TARGET_FILE_LIMIT = 65_536
 _RESERVED_FILES = 64
 _CONNECTION_SHARE = 0.5
@@ -104,10 +106,7 @@ class ConnectionPool:
             "User-Agent": "spar",
             **key.headers,
         }
-        self._proxy = proxy_for(url)
-        schemes = (url, self._proxy.scheme if self._proxy else "")
-        needs_tls = any(scheme.startswith("https") for scheme in schemes)
-        self._tls = tls_context() if needs_tls else None
+        self._proxy, self._tls = proxy_for(url), tls_for(url)
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -194,7 +193,7 @@ class ConnectionPool:
 
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, ssl=self._tls or True, keepalive_timeout=_IDLE_SECONDS
+                limit=0, ssl=self._tls or True, keepalive_timeout=IDLE_SECONDS
             ),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),

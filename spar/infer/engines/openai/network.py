@@ -55,6 +55,19 @@ def proxy_for(url: str) -> URL | None:
     return proxy
 
 
+def tls_for(url: str) -> ssl.SSLContext | None:
+    """Settings of TLS for requests to a URL; None where neither its server nor the proxy speaks TLS.
+
+    Raises
+    ------
+    UsageError
+        As `proxy_for` and `tls_context`.
+    """
+    proxy = proxy_for(url)
+    schemes = (urlsplit(url).scheme, proxy.scheme if proxy else "")
+    return tls_context() if "https" in schemes else None
+
+
 def tls_context() -> ssl.SSLContext:
     """Settings of TLS that verify servers by trusted certificates.
 
