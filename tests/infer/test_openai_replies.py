@@ -37,7 +37,7 @@ def reply_of(*choices: dict[str, Any], **usage: Any) -> bytes:
     return json.dumps({"choices": list(choices), "usage": usage or None}).encode()
 
 
-def choice(content: Any, index: int = 0, finish: str | None = "stop") -> dict[str, Any]:
+def choice(content: Any, index: int = 0, finish: Any = "stop") -> dict[str, Any]:
     """One choice of a reply."""
     message = {"role": "assistant", "content": content}
     return {"index": index, "message": message, "finish_reason": finish}
@@ -49,6 +49,9 @@ def choice(content: Any, index: int = 0, finish: str | None = "stop") -> dict[st
         (choice("a"), "a", "stop"),
         (choice(None), "", "stop"),
         (choice("a", finish="length"), "a", "length"),
+        (choice("a", finish="model_length"), "a", "length"),
+        (choice("a", finish="MAX_TOKENS"), "a", "length"),
+        (choice("a", finish=["length"]), "a", "stop"),
         (choice("a", finish="content_filter"), "a", "stop"),
         (choice("a", finish=None), "a", "stop"),
         (choice([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "ab", "stop"),
@@ -111,8 +114,11 @@ def test_replies_without_thinking_outweigh_one_that_looks_like_it() -> None:
         pytest.param(b"[" * 200_000, "invalid JSON", id="nested"),
         (b'{"choices": [{', "invalid JSON"),
         (b"\xff\xfe", "invalid JSON"),
-        (b"[]", "without choices"),
-        (b'{"error": {"message": "x"}}', "without choices"),
+        (b"[]", "without choices$"),
+        (b'{"error": {"message": "x"}}', r"without choices \(x\)"),
+        (b'{"error": "Unexpected endpoint"}', r"without choices \(Unexpected endpoint\)"),
+        (b'{"object": "error", "message": "x"}', r"without choices \(x\)"),
+        (b"<!doctype html>\n<title>Log in</title>", r"begin with .<!doctype html> <title>Log in"),
         (reply_of(), "without choices"),
         (reply_of(choice("a"), choice("b", 1), choice("c", 2)), "wrong number"),
         (json.dumps({"choices": [1, 2]}).encode(), "without a message"),

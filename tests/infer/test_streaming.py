@@ -281,3 +281,22 @@ def test_an_error_in_a_stream_is_the_reply() -> None:
     reply.feed(b'data: {"choices": [{"delta": {"content": "a"}}]}\r\n\r\n')
     reply.feed(b'data: {"error": {"code": 502, "message": "gone"}}\r\n\r\n')
     assert json.loads(reply.body(b"")) == {"error": {"code": 502, "message": "gone"}}
+
+
+def test_what_is_repeated_in_each_event_is_read_once() -> None:
+    """Some servers say in every event why the reply ends, or say it again beside the usage."""
+    reply = StreamedReply()
+    for text, finish in (("a", "stop"), ("b", "length"), ("", "length"), ("", "")):
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+        reply.feed(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+    reply.feed(b"data: [DONE]\n\n")
+    (choice,) = json.loads(reply.body(b""))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("ab", "length")
+
+
+def test_an_error_of_older_vllm_in_a_stream_is_the_reply() -> None:
+    """Its fields are not below `error`."""
+    reply, error = StreamedReply(), {"object": "error", "message": "gone", "code": 500}
+    reply.feed(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n')
+    reply.feed(f"data: {json.dumps(error)}\n\ndata: [DONE]\n\n".encode())
+    assert json.loads(reply.body(b"")) == error

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spar.infer.engine import TokenLogprobs
-from spar.infer.engines.openai.errors import value_line
+from spar.infer.engines.openai.errors import error_message, value_line
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 """Fields of a message in which servers return thinking."""
@@ -19,6 +19,7 @@ THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_deta
 _THINKING_PARTS = ("thinking", "summary", "text")
 _TEXT_TYPES = (None, "text", "output_text")
 _FINISHED = (None, "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "")
+_CUT = ("length", "max_tokens", "model_length")
 _MAX_COUNT = 10**9
 _MIN_LOGPROB, _MAX_LOGPROB = -1e6, 0.01
 _MAX_SHOWN = 200
@@ -40,6 +41,12 @@ class InvalidReply(Exception):
         self.kind = kind
 
 
+def no_choices(body: Any) -> InvalidReply:
+    """The error for a body without choices, with what it says in their place."""
+    said = "" if isinstance(body, list) else error_message(body)
+    return InvalidReply("a reply without choices", f" ({said})" if said else "")
+
+
 def read_text(message: Mapping[str, Any]) -> str:
     """The text of a message, in one piece or in parts; "" if it has none."""
     content = message.get("content")
@@ -59,6 +66,12 @@ def read_thinking(message: Mapping[str, Any]) -> str:
     return "".join(_thinking(p.get(name)) for p in parts for name in _THINKING_PARTS)
 
 
+def is_cut(choice: Mapping[str, Any]) -> bool:
+    """Whether a reply ended at a limit on its length, in the words of OpenAI or of a provider behind the server."""
+    finish = choice.get("finish_reason")
+    return isinstance(finish, str) and finish.lower() in _CUT
+
+
 def explain_empty(choice: Mapping[str, Any]) -> str:
     """Why a choice has no text, as far as the server says; "" if it does not."""
     message, finish = choice["message"], choice.get("finish_reason")
@@ -70,7 +83,7 @@ def explain_empty(choice: Mapping[str, Any]) -> str:
         return f"the model refused: {value_line(refusal)[:_MAX_SHOWN]}"
     if message.get("tool_calls") or message.get("function_call"):
         return "the model called a tool in place of answering"
-    if finish not in _FINISHED:
+    if finish not in _FINISHED and not is_cut(choice):
         return f"finish_reason {value_line(finish)[:_MAX_SHOWN]}"
     return "the reply is thinking alone" if read_thinking(message) else ""
 

@@ -17,8 +17,8 @@ from spar.errors import UsageError
 from spar.infer.engine import Completion, Continuation, Likelihood, Request
 from spar.infer.engines.likelihood import move_spaces
 from spar.infer.engines.openai.choices import (
-    InvalidReply,
     as_count,
+    no_choices,
     read_alternatives,
     read_logprob,
 )
@@ -137,7 +137,7 @@ def read_prompt_logprobs(
     body = parse_json(content)
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise InvalidReply("a reply without choices")
+        raise no_choices(body)
     is_echo = str(choices[0].get("text")).startswith(str(request.messages[0].content))
     logprobs, usage = choices[0].get("logprobs"), body.get("usage")
     if not is_echo or not isinstance(logprobs, dict) or not isinstance(usage, dict):

@@ -98,6 +98,11 @@ def read_error(
     return ErrorResponse(status, message, code, name, retry_after_seconds(headers))
 
 
+def error_message(content: Any) -> str:
+    """What the JSON of a response says of an error, printable and on one line; "" if it says nothing."""
+    return value_line(_error_fields(content).get("message"))[:_MAX_SHOWN]
+
+
 def error_status(status: int, content: bytes) -> int:
     """The status of a response: gateways send errors of the servers behind them as replies, with status 200."""
     if status != 200 or b'"error"' not in content[:_ERROR_START]:

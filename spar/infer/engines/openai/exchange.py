@@ -328,4 +328,5 @@ def _read(sent: _Sent[R], response: Response, capabilities: Capabilities) -> lis
             response.content, call.request, call.n, sent.max_tokens, capabilities
         )
     except InvalidReply as error:
-        raise TransientError(error.kind, str(error), suspects_prompt=True) from None
+        reason = sent.server.key.redact(str(error))
+        raise TransientError(error.kind, reason, suspects_prompt=True) from None

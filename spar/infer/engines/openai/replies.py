@@ -22,11 +22,14 @@ from spar.infer.engines.openai.choices import (
     as_chat_choice,
     as_count,
     explain_empty,
+    is_cut,
     logprob_rows,
+    no_choices,
     read_logprobs,
     read_text,
     read_thinking,
 )
+from spar.infer.engines.openai.errors import value_line
 from spar.infer.engines.openai.samples import SampleCheck
 from spar.infer.engines.stops import find_stop
 from spar.thinking import Answer, has_thinking, read_answer, starts_inside
@@ -48,6 +51,8 @@ _CHARACTERS_PER_TOKEN = 4
 _MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 256
 """Longest text of a choice: the longest tokens of vocabularies are runs of some 128 spaces."""
 _ABORTED = ("abort", "error")
+_MAX_START = 60
+"""Bytes of a body that is no JSON, such as a web page, that a message shows."""
 
 
 class TooFewChoices(Exception):
@@ -143,9 +148,7 @@ def read_reply(
     if wants_logprobs and any(raw_texts) and not any(logprobs):
         raise MissingLogprobs
     # A content filter, a tool call or an unknown reason: the model writes no more, as after a stop.
-    finishes: list[Finish] = [
-        "length" if choice.get("finish_reason") == "length" else "stop" for choice in choices
-    ]
+    finishes: list[Finish] = ["length" if is_cut(choice) else "stop" for choice in choices]
     capabilities = capabilities or Capabilities()
     if n > 1:
         capabilities.samples.record(raw_texts)
@@ -178,7 +181,11 @@ def parse_json(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):  # the latter if brackets are nested by the thousand
-        raise InvalidReply("incomplete or invalid JSON", f" ({len(content)} bytes)") from None
+        start = value_line(content[:_MAX_START].decode("utf-8", "replace"))
+        shown = "" if start[:1] in ("", "{") else f" that begin with {start!r}"
+        raise InvalidReply(
+            "incomplete or invalid JSON", f" ({len(content)} bytes{shown})"
+        ) from None
 
 
 def split_completion_tokens(
@@ -223,7 +230,7 @@ def _as_chat_reply(body: Any) -> Any:
 def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:
-        raise InvalidReply("a reply without choices")
+        raise no_choices(body)
     if len(choices) == 1 and n > 1:
         raise TooFewChoices
     if len(choices) != n:

@@ -14,9 +14,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spar.infer.engines.openai.choices import read_text
+from spar.infer.engines.openai.choices import THINKING_FIELDS, read_text
 
 _DATA, _DONE = b"data:", b"[DONE]"
+_GROWING = frozenset({"content", "text", "refusal", *THINKING_FIELDS})
+"""Fields whose texts come in pieces. Any other text is whole: some servers repeat why a reply ended in each event."""
 
 
 class StreamedReply:
@@ -81,7 +83,9 @@ class StreamedReply:
         if not isinstance(event, dict):
             return
         choices = event.get("choices")
-        if event.get("error") and not choices:
+        # Older vLLM has no field of that name in its errors.
+        is_error = event.get("error") or event.get("object") == "error"
+        if is_error and not choices:
             self._error = event
         if isinstance(event.get("usage"), dict):
             self._rest["usage"] = event["usage"]
@@ -104,13 +108,13 @@ class StreamedReply:
 
 
 def _merge(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Add the next part of an object: texts and lists grow, other values are replaced."""
+    """Add the next part of an object: pieces of texts and lists grow, other values are replaced."""
     for name, value in part.items():
         known, kind = whole.get(name), type(value)
-        grows = kind in (str, list) and name != "role" and isinstance(known, kind)
+        grows = (kind is list or (kind is str and name in _GROWING)) and isinstance(known, kind)
         if isinstance(known, dict) and isinstance(value, dict):
             _merge(known, value)
         elif grows:
             whole[name] = known + value
-        elif value is not None or name not in whole:
+        elif value not in (None, "") or name not in whole:
             whole[name] = dict(value) if isinstance(value, dict) else value
