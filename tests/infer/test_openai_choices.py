@@ -18,13 +18,13 @@ from spar.infer.engine import Completion, Request, Sampling
 from spar.infer.engines.openai.choices import InvalidReply
 from spar.infer.engines.openai.endpoints import read_prompt_logprobs
 from spar.infer.engines.openai.errors import error_status, read_error
+from spar.infer.engines.openai.model_lists import read_models
 from spar.infer.engines.openai.replies import (
     Capabilities,
     MissingLogprobs,
     TooFewChoices,
     read_reply,
 )
-from spar.infer.engines.openai.servers import read_models
 from spar.infer.judges import verdict_probability
 from spar.infer.search import Budget, run_search
 from spar.types import Message

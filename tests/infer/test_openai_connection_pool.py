@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from spar.errors import EngineError, PromptRefused
-from spar.infer.engines.openai import servers
+from spar.infer.engines.openai import model_lists
 from spar.infer.engines.openai.addresses import Key
 from spar.infer.engines.openai.connection_pool import (
     ConnectionLost,
@@ -289,15 +289,15 @@ async def test_the_list_of_models_has_a_total_timeout_and_a_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that sends it byte by byte, or never ends it, is not waited for."""
-    monkeypatch.setattr(servers, "_CHECK_TIMEOUT", 0.3)
+    monkeypatch.setattr(model_lists, "_CHECK_TIMEOUT", 0.3)
     async with raw_server(lambda _: None) as server:
         with pytest.raises(EngineError, match=r"no response in 0\.3 s"):
-            await servers.list_models(server.url, Key())
-    monkeypatch.setattr(servers, "_CHECK_TIMEOUT", 20.0)
+            await model_lists.list_models(server.url, Key())
+    monkeypatch.setattr(model_lists, "_CHECK_TIMEOUT", 20.0)
     bomb = response(gzip.compress(b" " * 20_000_000), headers="Content-Encoding: gzip\r\n")
     async with raw_server(lambda _: bomb) as server:
         with pytest.raises(EngineError, match="more than 16,777,216 bytes"):
-            await servers.list_models(server.url, Key())
+            await model_lists.list_models(server.url, Key())
 
 
 async def test_requests_in_flight_fail_when_the_pool_is_closed() -> None:

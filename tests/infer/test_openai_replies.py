@@ -20,13 +20,13 @@ from spar.infer.engines.openai.errors import (
     retry_after_seconds,
 )
 from spar.infer.engines.openai.learning import learn_from_error
+from spar.infer.engines.openai.model_lists import read_models
 from spar.infer.engines.openai.replies import (
     Capabilities,
     TooFewChoices,
     read_reply,
     split_completion_tokens,
 )
-from spar.infer.engines.openai.servers import read_models
 from spar.types import Message
 
 ASKED = Request((Message(role="user", content="hi"),), Sampling(max_tokens=20))

@@ -11,7 +11,7 @@ from spar.cli.flags import overrides
 from spar.config import DecodeConfig, load_decode, load_eval, specs
 from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engines.openai.addresses import Key, base_url, read_key
-from spar.infer.engines.openai.servers import check_server
+from spar.infer.engines.openai.model_lists import check_server
 from tests.answers import Script
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
 from tests.servers import ScriptedServer

@@ -25,7 +25,7 @@ def _lazy(path: str) -> Callable[..., Any]:
 
 
 def _served_model(deployment: Deployment, config: DecodeConfig, note: NoteCallback) -> str:
-    from spar.infer.engines.openai.servers import check_server
+    from spar.infer.engines.openai.model_lists import check_server
 
     return check_server(deployment.urls, deployment.model, config.api_key_env, note, config.header)
 

@@ -38,8 +38,9 @@ from spar.infer.engines.openai.learning import (
     learn_from_probe,
     learn_turns,
 )
+from spar.infer.engines.openai.model_lists import format_models, read_models
 from spar.infer.engines.openai.retry import RebuildRequest
-from spar.infer.engines.openai.servers import Server, format_models, read_models
+from spar.infer.engines.openai.servers import Server
 
 PROBE_TEXT = "Reply with the single word OK."
 """A prompt that no server refuses for what it says."""
