@@ -12,7 +12,7 @@ from spar.config import DecodeConfig, load_decode, load_eval, specs
 from spar.errors import EngineError, ServerRefused, UsageError
 from spar.infer.engines.openai.addresses import Key, base_url, read_key
 from spar.infer.engines.openai.model_lists import check_server
-from tests.answers import Script
+from tests.answers import Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
 from tests.servers import ScriptedServer
 
@@ -195,6 +195,50 @@ def test_check_server_tolerates_servers_that_are_down() -> None:
             check_server([dead.url, live.url], "large", "")
     assert len(notes) == 2
     assert all(dead.url in line and live.url not in line for line in notes)
+
+
+def accept(body: dict[str, Any]) -> tuple[int, Any]:
+    """A server that takes any model."""
+    return 200, {"choices": [{"message": {"content": "OK"}}], "model": body["model"]}
+
+
+def test_check_server_tries_a_model_that_is_not_listed() -> None:
+    """Aliases, deployments and routes are served without being listed; who refuses the name is not asked further."""
+    notes: list[str] = []
+    with ScriptedServer(Script(models=("tiny", "small"), answer=accept)) as gateway:
+        assert check_server([gateway.url], "large", "", notes.append) == "large"
+    assert "does not list the model 'large'" in notes[0]
+    assert len(gateway.seen) == 1
+    with (
+        ScriptedServer(Script(models=("tiny", "small"))) as strict,
+        pytest.raises(ServerRefused, match=r"'large' .*tiny, small"),
+    ):
+        check_server([strict.url], "large", "")
+    assert len(strict.seen) == 1
+
+
+@pytest.mark.parametrize("listed", ["tiny:latest", "models/tiny"])
+def test_check_server_tries_a_part_of_the_only_name(listed: str) -> None:
+    """Any other name is a mistake, to which some servers of one model would answer."""
+    with ScriptedServer(Script(models=(listed,), answer=accept)) as server:
+        assert check_server([server.url], "tiny", "") == "tiny"
+        assert len(server.seen) == 1
+        with pytest.raises(ServerRefused, match=listed):
+            check_server([server.url], "large", "")
+        assert len(server.seen) == 1
+
+
+def test_check_server_tries_a_model_with_the_limit_that_it_takes() -> None:
+    """Reasoning models refuse max_tokens."""
+
+    def renamed(body: dict[str, Any]) -> tuple[int, Any]:
+        if "max_tokens" in body:
+            message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return 400, error_body(message, "unsupported_parameter", "max_tokens")
+        return accept(body)
+
+    with ScriptedServer(Script(models=("tiny", "small"), answer=renamed)) as server:
+        assert check_server([server.url], "large", "") == "large"
 
 
 def test_check_server_requires_a_name_if_it_cannot_choose() -> None:

@@ -34,8 +34,8 @@ from spar.infer.engines.openai.errors import (
     read_error,
 )
 from spar.infer.engines.openai.learning import learn_turns, simpler_bodies
+from spar.infer.engines.openai.model_lists import PROBE_TEXT
 from spar.infer.engines.openai.refusals import (
-    PROBE_TEXT,
     RefusalChecker,
     names_no_field,
     probe_body,

@@ -1,4 +1,9 @@
-"""Which models servers list, and the check of a requested one before a run."""
+"""Which models servers have, and the check of a requested one before a run.
+
+A server may have models that its list lacks: Ollama takes `llama3.2` for `llama3.2:latest`, Azure takes the names of
+deployments, gateways route names that they do not list. So such a model is asked for a few tokens, and refused if that
+fails. Some servers of one model answer to any name, so these are asked only where the name is a part of the listed one.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +19,20 @@ from spar.infer.engines.openai.addresses import REDACTED, Key, base_url, read_ke
 from spar.infer.engines.openai.connection_pool import (
     ConnectionPool,
     RequestFailed,
+    RequestTimeout,
     ResponseTooLarge,
 )
+from spar.infer.engines.openai.errors import error_status, read_error
+from spar.infer.engines.openai.learning import is_about
+
+PROBE_TEXT = "Reply with the single word OK."
+"""A prompt that no server refuses for what it says."""
 
 _CHECK_TIMEOUT = 20.0
 _MAX_LISTED = 8
+_TRIED_TOKENS = 16
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Names of the limit on a reply's tokens, the older one first."""
 
 T = TypeVar("T")
 
@@ -39,7 +53,8 @@ def check_server(
     model:
         The requested model, "" for the only one that the servers have.
     note:
-        Called for each server that is down, if not all are.
+        Called for each server that is down, if not all are, and for each that does not list the requested model but
+        serves it.
     headers:
         As for `read_key`.
 
@@ -54,7 +69,7 @@ def check_server(
         No server can be reached and is ready.
     """
     addresses = [(url, read_key(api_key_env, url, headers)) for url in map(base_url, urls)]
-    results = _run(_list_all(addresses))
+    results = _run(_list_all(addresses, model, note))
     failures = [result for result in results if isinstance(result, EngineError)]
     for (url, _), models in zip(addresses, results, strict=True):
         if isinstance(models, UsageError):
@@ -69,11 +84,15 @@ def check_server(
 
 
 async def _list_all(
-    addresses: Sequence[tuple[str, Key]],
+    addresses: Sequence[tuple[str, Key]], requested: str, note: NoteCallback
 ) -> list[list[str] | EngineError | UsageError | None]:
     async def one(url: str, key: Key) -> list[str] | EngineError | UsageError | None:
         try:
-            return await list_models(url, key)
+            models = await list_models(url, key)
+            if models is not None and await _serves_unlisted(url, key, models, requested):
+                note(f"{url}: does not list the model {requested!r}; it is requested all the same")
+                return [*models, requested]
+            return models
         except (EngineError, UsageError) as error:
             return error
 
@@ -118,6 +137,32 @@ async def list_models(url: str, key: Key) -> list[str] | None:
     if response.status >= 500:
         raise EngineError(f"{url}: the server is not ready (HTTP {response.status}); see its log")
     return read_models(response.content) if 200 <= response.status < 300 else None
+
+
+async def _serves_unlisted(url: str, key: Key, models: Sequence[str], model: str) -> bool:
+    """Whether a server replies to a harmless prompt as a model that it does not list, or at least begins to."""
+    is_part = any(name.startswith(f"{model}:") or name.endswith(f"/{model}") for name in models)
+    if model in ("", *models) or not (is_part or len(models) > 1):
+        return False
+    pool = ConnectionPool(url, key)
+    request = {"model": model, "messages": [{"role": "user", "content": PROBE_TEXT}]}
+    try:
+        for limit in _LIMITS:
+            body = json.dumps({**request, limit: _TRIED_TOKENS}).encode()
+            response = await pool.send("/chat/completions", body, _CHECK_TIMEOUT)
+            status = error_status(response.status, response.content)
+            if 200 <= status < 300:
+                return b'"choices"' in response.content
+            error = read_error(status, response.headers, response.content, key.redact)
+            if not is_about(error, limit):
+                return False
+    except RequestTimeout:  # it is loading the model: one that it does not know is refused at once
+        return True
+    except RequestFailed:
+        pass
+    finally:
+        await pool.aclose()
+    return False
 
 
 def read_models(content: bytes) -> list[str] | None:

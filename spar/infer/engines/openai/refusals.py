@@ -38,12 +38,9 @@ from spar.infer.engines.openai.learning import (
     learn_from_probe,
     learn_turns,
 )
-from spar.infer.engines.openai.model_lists import format_models, read_models
+from spar.infer.engines.openai.model_lists import PROBE_TEXT, format_models, read_models
 from spar.infer.engines.openai.retry import RebuildRequest
 from spar.infer.engines.openai.servers import Server
-
-PROBE_TEXT = "Reply with the single word OK."
-"""A prompt that no server refuses for what it says."""
 
 _PROMPT_FIELDS = frozenset({"model", "messages", "prompt"})
 _OPAQUE = frozenset({400, 422, 501})
