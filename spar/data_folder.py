@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from spar.files import user_folder
+from spar.files import expand_home, user_folder
 
 VARIABLE = "SPAR_DATA"
 """Environment variable that names the data folder."""
@@ -18,7 +18,7 @@ VARIABLE = "SPAR_DATA"
 def data_root(data: str = "") -> Path:
     """The data folder, whether or not it exists: `data`, else `SPAR_DATA`, else the cache."""
     chosen = data or os.environ.get(VARIABLE, "")
-    return Path(chosen).expanduser() if chosen else cache_root()
+    return expand_home(Path(chosen), "pass the whole path") if chosen else cache_root()
 
 
 def cache_root(content: str = "data") -> Path:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from spar.errors import RunLocked
+from spar.errors import RunLocked, UsageError
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -262,9 +262,24 @@ def user_folder(variable: str, default: str, environment: Mapping[str, str] = os
         Environment variable that names the user's folder; a relative path in it is ignored.
     default:
         The user's folder below the home directory where the variable does not count.
+
+    Raises
+    ------
+    UsageError
+        There is no home directory, as for a user that a container does not know.
     """
-    named = environment.get(variable, "")
-    return (Path(named) if Path(named).is_absolute() else Path.home() / default) / "spar"
+    named = Path(environment.get(variable, ""))
+    if named.is_absolute():
+        return named / "spar"
+    return expand_home(Path("~", default), f"set HOME, or {variable}") / "spar"
+
+
+def expand_home(path: Path, next_step: str) -> Path:
+    """The path with a home directory in place of its `~`; raises `UsageError` where there is none."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: there is no such home directory; {next_step}") from None
 
 
 def file_stamp(path: Path) -> tuple[int, int, int] | None:

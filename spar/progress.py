@@ -5,6 +5,7 @@ spar.decode(prompts, listener=spar.ProgressBar())
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -23,10 +24,17 @@ _PLAIN_SECONDS = 5.0
 _QUIET_SECONDS = 30.0
 """A line is printed after so long without one: long replies may all end together."""
 KINDS = ("auto", "rich", "plain", "none")
+_DUMB = ("dumb", "unknown")
+"""Terminals of these names, such as Emacs', show a bar only once it has ended."""
 
 
 def open_progress(kind: str) -> Progress:
-    """The listener for a value of `--display`; `auto` is `rich` if standard error is a terminal, else `plain`.
+    """The listener for a value of `--display`; raises as `resolve_display`."""
+    return {"rich": ProgressBar, "plain": PlainProgress, "none": Progress}[resolve_display(kind)]()
+
+
+def resolve_display(kind: str) -> str:
+    """A value of `--display`, with `rich` for `auto` on a terminal that redraws lines, else `plain`.
 
     Raises
     ------
@@ -35,9 +43,10 @@ def open_progress(kind: str) -> Progress:
     """
     if kind not in KINDS:
         raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
-    if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
-    return {"rich": ProgressBar, "plain": PlainProgress, "none": Progress}[kind]()
+    if kind != "auto":
+        return kind
+    redraws = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB
+    return "rich" if redraws else "plain"
 
 
 class Progress(Listener):

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from spar.errors import RunLocked
+from spar.data_folder import data_root
+from spar.errors import RunLocked, UsageError
 from spar.files import (
     locked,
     replace_bytes,
@@ -20,6 +21,7 @@ from spar.files import (
     replace_lines,
     replace_text,
     replacing,
+    user_folder,
     writing,
 )
 
@@ -172,3 +174,20 @@ def test_a_folder_is_not_written(name: str) -> None:
     """An empty name is the folder that one is in."""
     with pytest.raises(IsADirectoryError), writing(Path(name)) as stream:
         stream.write(b"x")
+
+
+def test_a_missing_home_directory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a user that a container does not know; with the variable of the folder there is no need of one."""
+    users = pytest.importorskip("pwd")
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(users, "getpwuid", unknown)
+    with pytest.raises(UsageError, match="no such home directory; set HOME, or XDG_CACHE_HOME"):
+        user_folder("XDG_CACHE_HOME", ".cache", {})
+    named = user_folder("XDG_CACHE_HOME", ".cache", {"XDG_CACHE_HOME": "/c"})
+    assert named == Path("/c/spar")
+    with pytest.raises(UsageError, match="~nobody-of-this-name/data: there is no such home"):
+        data_root("~nobody-of-this-name/data")

@@ -22,6 +22,20 @@ def wait_for(seen: Callable[[], bool]) -> bool:
     return seen()
 
 
+@pytest.mark.parametrize(
+    ("term", "display"),
+    [("xterm-256color", "rich"), ("", "rich"), ("dumb", "plain"), ("unknown", "plain")],
+)
+def test_a_terminal_that_redraws_no_lines_gets_plain_ones(
+    term: str, display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar would show nothing there until the end of the run."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", term)
+    assert progress.resolve_display("auto") == display
+    assert progress.resolve_display("rich") == "rich"
+
+
 def test_lines_come_while_no_tree_finishes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -109,6 +110,7 @@ def _root(
 def main() -> None:
     """Entry point of the `spar` command."""
     _open_closed_streams()
+    _escape_unencodable()
     # A search makes millions of small objects and hardly a cycle: looking for those took a tenth of its time.
     gc.set_threshold(5_000, 10, 10)
     try:
@@ -164,6 +166,15 @@ def _open_closed_streams() -> None:
             )  # the lowest that is free: that of the closed stream
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
+def _escape_unencodable() -> None:
+    """Let standard output escape characters that its encoding lacks, as standard error does.
+
+    A redirected one is in the system's code page on Windows, and in the locale's encoding elsewhere.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _discard_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -132,6 +133,19 @@ def test_a_full_standard_output_is_one_line(arguments: list[str]) -> None:
         )
     assert ended.returncode == 1
     assert ended.stderr == "spar: cannot write to standard output: No space left on device\n"
+
+
+def test_an_output_in_another_encoding_is_escaped(tmp_path: Path) -> None:
+    """As that of a pipe on Windows: the drawn tree, with what its encoding lacks as escapes, in place of a traceback."""
+    prompt, out = "caf\xe9 → \U0001f600", str(tmp_path / "out")
+    arguments = ["decode", "--prompt", prompt, "--engine", "fake", "--out", out]
+    ended = subprocess.run(
+        [sys.executable, "-m", "spar", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "caf\xe9 \\u2192 \\U0001f600".encode("latin-1") in ended.stdout
 
 
 def test_a_closed_standard_output_is_no_error(tmp_path: Path) -> None:

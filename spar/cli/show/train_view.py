@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
-from spar.errors import UsageError
 from spar.listener import Activity, Listener
-from spar.progress import KINDS
+from spar.progress import resolve_display
 from spar.record.health import IterationHealth
 from spar.record.training import TrainReport
 from spar.sanitize import printable
@@ -51,12 +50,8 @@ _STYLES: Mapping[str, str] = {
 
 
 def open_view(kind: str, run: Path) -> View:
-    """The view that `--display` names; `auto` looks whether standard error is a terminal."""
-    if kind not in KINDS:
-        raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
-    if kind == "auto":
-        kind = "rich" if sys.stderr.isatty() else "plain"
-    return {"rich": LiveView, "plain": PlainView, "none": View}[kind](run)
+    """The view that `--display` names; raises as `spar.progress.resolve_display`."""
+    return {"rich": LiveView, "plain": PlainView, "none": View}[resolve_display(kind)](run)
 
 
 def stage_of(activity: Activity) -> Stage:
