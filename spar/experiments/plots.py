@@ -55,7 +55,7 @@ def draw(plot: Plot, folder: Path) -> None:
 
 
 def _panel(place: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     own = [series.label for series in panel.series if not series.reference_of]
     for series in panel.series:
@@ -77,11 +77,14 @@ def _panel(place: Axes, panel: Panel) -> None:
             capsize=2,
             **style,
         )
-    if panel.log and all(x > 0 for series in panel.series for x in series.x):
+    places = [x for series in panel.series for x in series.x]
+    if panel.log and all(x > 0 for x in places):
         place.set_xscale("log")
         place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         place.xaxis.set_major_formatter("{x:g}")
         place.xaxis.set_minor_formatter(NullFormatter())
+    elif all(x == int(x) for x in places):
+        place.xaxis.set_major_locator(MaxNLocator(integer=True))
     place.set_xlabel(literal_text(panel.x))
     place.grid(alpha=0.25, linewidth=0.6)
     place.spines[["top", "right"]].set_visible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from spar.eval.statistics import SeedMean
 from spar.experiments import runner
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
 from spar.experiments.loops import calls_of
+from spar.experiments.plots import draw
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines, report
 from spar.listener import Listener
@@ -181,6 +183,17 @@ async def test_the_time_of_a_start_that_stopped_counts(
     (result,) = await report(["toy"], plan, tmp_path)
     assert result.seconds >= 0.05
     assert "in several starts" in (tmp_path / "toy.md").read_text()
+
+
+def test_iterations_are_marked_by_whole_numbers(tmp_path: Path) -> None:
+    """There is no iteration 0.25."""
+    line = Series(label="SPaR", x=(0, 1, 2), y=(62.0, 62.7, 69.3), error=(4.9, 4.7, 4.4))
+    panel = Panel(x="iteration", series=(line,))
+    draw(Plot(name="loops", title="Loops", y="pass, %", panels=(panel,)), tmp_path)
+    ticks = re.findall(r"<!-- ([\d.]+) -->|>([\d.]+)</text>", (tmp_path / "loops.svg").read_text())
+    found = {shown for pair in ticks for shown in pair}
+    assert {"0", "1", "2"} <= found
+    assert not found & {"0.5", "0.25", "0.00", "1.5"}
 
 
 def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:
