@@ -132,6 +132,11 @@ class Loops:
             found.append(models_after(config, folder, time, origin))
         return found
 
+    def seconds(self) -> float:
+        """Wall-clock time of all stages of all loops, whenever they ran."""
+        loops = map(read_loop, self.folders)
+        return sum(stage.seconds for loop in loops for stage in loop.stages)
+
     def tokens(self, time: int) -> float:
         """Tokens that a loop had generated for its training data by the end of an iteration, mean over seeds."""
         total = 0

@@ -54,6 +54,10 @@ class WrittenLoops:
         """Over seeds."""
         return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
 
+    def seconds(self) -> float:
+        """Half an hour for three seeds."""
+        return 1_800.0
+
     def tokens(self, time: int) -> float:
         """A thousand an iteration."""
         return 1_000.0 * time
@@ -104,6 +108,7 @@ async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) 
     assert [claim.verdict for claim in measured.claims] == ["holds"] * 4
     assert "tokens generated for training: 2,000 and 2,000" in measured.claims[-1].text
     assert "| SPaR-8B-DPO-iter3 | 79.9 | 85.4 |" in page
+    assert "The stages of all loops took 1.0 hours, added up" in page
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
