@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -142,22 +143,30 @@ def test_tools_are_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
         assert served.service.admission.requests == 0
 
 
-def test_a_stream_with_tools_is_passed_through() -> None:
-    """Its events come as they are, under the model's id that was asked for."""
+def streaming(events: Callable[[], AsyncIterator[str | bytes]]) -> Any:
+    """A model's server that answers every request with a stream of these events."""
     from starlette.applications import Starlette
     from starlette.responses import StreamingResponse
     from starlette.routing import Route
+
+    async def chat(_: Any) -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    return Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+
+
+def test_a_stream_with_tools_is_passed_through() -> None:
+    """Its events come as they are, under the model's id that was asked for."""
 
     async def events() -> Any:
         for delta in ({"role": "assistant"}, {"tool_calls": [{"index": 0, **CALL}]}):
             yield f"data: {json.dumps({'model': 'up', 'choices': [{'delta': delta}]})}\n\n"
         yield "data: [DONE]\n\n"
 
-    async def chat(_: Any) -> StreamingResponse:
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+    with (
+        running(streaming(events)) as url,
+        serving(base_url=(f"{url}/v1",), actor_model="up") as served,
+    ):
         response, lines = stream(served, asking(tools=[TOOL]))
         assert response.headers["x-spar-note"] == NOTE
         *chunks, end = data_of(lines)
@@ -169,10 +178,6 @@ def test_a_stream_with_tools_is_passed_through() -> None:
 
 def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
     """Its first event reaches the client while the model's server is still at the second; who leaves ends it there."""
-    from starlette.applications import Starlette
-    from starlette.responses import StreamingResponse
-    from starlette.routing import Route
-
     ended: list[bool] = []
 
     async def events() -> Any:
@@ -182,11 +187,10 @@ def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
         finally:
             ended.append(True)
 
-    async def chat(_: Any) -> StreamingResponse:
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+    with (
+        running(streaming(events)) as url,
+        serving(base_url=(f"{url}/v1",), actor_model="up") as served,
+    ):
         body = asking(tools=[TOOL], stream=True)
         with served.client.stream("POST", f"{served.url}/chat/completions", json=body) as response:
             (first,) = data_of([next(response.iter_lines())])
@@ -197,10 +201,6 @@ def test_a_stream_with_tools_is_relayed_as_it_comes() -> None:
 
 def test_a_streamed_text_may_hold_any_separator() -> None:
     """U+2028 and the like end no event, whether or not the server escapes them."""
-    from starlette.applications import Starlette
-    from starlette.responses import StreamingResponse
-    from starlette.routing import Route
-
     text = "one\u2028two\u2029three\x85four\x1cfive"
 
     async def events() -> Any:
@@ -210,11 +210,10 @@ def test_a_streamed_text_may_hold_any_separator() -> None:
         yield line[40:]
         yield "data: [DONE]\n\n"
 
-    async def chat(_: Any) -> StreamingResponse:
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    with running(app) as url, serving(base_url=(f"{url}/v1",), actor_model="up") as served:
+    with (
+        running(streaming(events)) as url,
+        serving(base_url=(f"{url}/v1",), actor_model="up") as served,
+    ):
         _, lines = stream(served, asking(tools=[TOOL]))
     first, end = data_of(lines)
     assert (first["choices"][0]["delta"]["content"], end) == (text, "[DONE]")
