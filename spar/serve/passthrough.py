@@ -9,6 +9,7 @@ The server's key is in no message. A model that spar has loaded is asked by `spa
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -126,10 +127,11 @@ class Upstream:
         """A client that trusts the certificates that the `openai` engine trusts, and drops idle connections as it does."""
         import httpx
 
-        contexts = map(tls_for, self._urls)
+        contexts = filter(None, map(tls_for, self._urls))
         return httpx.AsyncClient(
             timeout=httpx.Timeout(self._timeout),
-            verify=next(filter(None, contexts), False),
+            # Where no server speaks TLS, no certificate is read, and none is trusted.
+            verify=next(contexts, None) or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
         )
 
