@@ -222,12 +222,19 @@ def test_evaluate_and_compare(tmp_path: Path) -> None:
     assert evaluation.directory is None and evaluation.results.n == 6
     assert len(evaluation.examples) == 6
     assert set(evaluation.metrics) == set(evaluation.results.metrics)
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         spar.evaluate(
             "nano-if-answers", engine="fake", limit=6, seed=seed, out=tmp_path / f"{seed}"
         )
-    (comparison,) = spar.compare(tmp_path / "0", tmp_path / "1")
+    (comparison,) = spar.compare(first=tmp_path / "0", second=tmp_path / "1")
     assert comparison.n == 6
+    assert comparison.adjusted_p is None
+    several = spar.compare(*(tmp_path / f"{seed}" for seed in (0, 1, 2)))
+    assert [each.second for each in several] == [
+        tmp_path / seed / "nano-if-answers" for seed in ("1", "2")
+    ]
+    assert several[0].metrics == comparison.metrics
+    assert None not in [each.adjusted_p for each in several]
 
 
 def test_sweep_gives_a_row_a_point() -> None:

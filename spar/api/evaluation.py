@@ -171,22 +171,27 @@ sweep = blocking(sweep_async)
 
 
 def compare(
-    first: str | Path, second: str | Path, *, allow_missing: bool = False
+    first: str | Path, second: str | Path, *others: str | Path, allow_missing: bool = False
 ) -> list[Comparison]:
-    """Compare two evaluations example by example: paired bootstrap, flips, McNemar's test.
+    """Compare evaluations with the first, example by example: paired bootstrap, flips, McNemar's test.
 
     Parameters
     ----------
     first, second:
         Directories of evaluations, or folders of several.
+    others:
+        More of them, each of which is compared with `first`.
     allow_missing:
-        Compare the examples that both have where the sets differ.
+        Compare the examples that all have where the sets differ.
 
     Returns
     -------
     list[Comparison]
-        One for each benchmark that both have: `metrics`, from name to `first`, `second`, `value` (second minus first) and its
-        95 % interval `low`, `high`; the flipped examples, `gained` and `lost`; `p` of McNemar's exact test on them.
+        One for each benchmark that all have and each run after the first, whose directory is `second`; a benchmark's stand
+        together, in the order of the runs. `metrics` has, by name, `first`, `second`, `value` (second minus first) and its
+        95 % interval `low`, `high`, as fractions unless `units` says otherwise; `gained` and `lost` are the flipped examples,
+        `p` is that of McNemar's exact test on them, `adjusted_p` the one adjusted by Holm's method for the number of runs,
+        None for two.
 
     Raises
     ------
@@ -194,14 +199,15 @@ def compare(
         A directory holds no finished evaluation, they have no benchmark in common, or they have different examples and
         `allow_missing` is not set.
     """
-    return compare_evaluations(Path(first), Path(second), allow_missing=allow_missing)
+    paths = [Path(path) for path in (first, second, *others)]
+    return compare_evaluations(*paths, allow_missing=allow_missing)
 
 
 async def compare_async(
-    first: str | Path, second: str | Path, *, allow_missing: bool = False
+    first: str | Path, second: str | Path, *others: str | Path, allow_missing: bool = False
 ) -> list[Comparison]:
     """Like `compare`, in a thread."""
-    return await asyncio.to_thread(compare, first, second, allow_missing=allow_missing)
+    return await asyncio.to_thread(compare, first, second, *others, allow_missing=allow_missing)
 
 
 @contextmanager

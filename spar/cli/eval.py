@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +40,7 @@ from spar.cli.show.report import print_run
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.errors import UsageError
 from spar.estimate.evaluation import evaluation_text
-from spar.eval.compare import as_dict, compare_several
+from spar.eval.compare import as_dict
 from spar.eval.compare import compare as compare_evaluations
 from spar.eval.runner import EvalRequest
 from spar.eval.runner import evaluate as run_evaluation
@@ -176,17 +178,17 @@ def compare(
     json_results: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Compare evaluations with the first: paired intervals, and the prompts that flipped."""
-    if len(others) > 1:
-        several = compare_several(first, others, allow_missing=allow_missing)
-        if json_results:
-            print(json.dumps({name: list(map(as_dict, all_)) for name, all_ in several.items()}))
-            return
-        for compared in several.values():
-            print_several(compared, flips=flips)
-        return
-    comparisons = compare_evaluations(first, others[0], allow_missing=allow_missing)
+    comparisons = compare_evaluations(first, *others, allow_missing=allow_missing)
+    by_benchmark = {
+        name: list(each) for name, each in groupby(comparisons, attrgetter("benchmark"))
+    }
     if json_results:
-        print(json.dumps({comparison.benchmark: as_dict(comparison) for comparison in comparisons}))
+        values = {name: list(map(as_dict, each)) for name, each in by_benchmark.items()}
+        alone = len(others) == 1
+        print(json.dumps({name: each[0] if alone else each for name, each in values.items()}))
         return
-    for comparison in comparisons:
-        print_comparison(comparison, flips=flips)
+    for several in by_benchmark.values():
+        if len(several) > 1:
+            print_several(several, flips=flips)
+        else:
+            print_comparison(several[0], flips=flips)

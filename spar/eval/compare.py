@@ -85,55 +85,44 @@ class _Evaluation:
     """By their ids."""
 
 
-def compare(first: Path, second: Path, *, allow_missing: bool = False) -> list[Comparison]:
-    """Compare every benchmark that both directories have, in the order of the first.
+def compare(first: Path, *others: Path, allow_missing: bool = False) -> list[Comparison]:
+    """Compare one or more other runs with the first, on every benchmark that all of them have.
 
     Parameters
     ----------
     allow_missing:
-        Compare only the examples that both have.
+        Compare only the examples that all have.
+
+    Returns
+    -------
+    list[Comparison]
+        By benchmark in the order of the first run, then by run in the order of `others`.
 
     Raises
     ------
     UsageError
-        A directory has no finished evaluation, they have no benchmark in common, or they have different
-        examples and `allow_missing` is not set.
+        There is no other run, a directory has no finished evaluation, they have no benchmark in common, or they
+        have different examples and `allow_missing` is not set.
     """
-    of_first, of_second = find_evaluations(first), find_evaluations(second)
-    common = [name for name in of_first if name in of_second]
-    if not common:
-        raise UsageError(
-            f"{first} holds {_listed(of_first)} and {second} holds {_listed(of_second)}; "
-            "give two evaluations of the same benchmark"
-        )
-    pairs = ((_read(of_first[name]), _read(of_second[name])) for name in common)
-    return [_compare(*pair, allow_missing=allow_missing) for pair in pairs]
-
-
-def compare_several(
-    first: Path, others: Sequence[Path], *, allow_missing: bool = False
-) -> dict[str, list[Comparison]]:
-    """Benchmark to the comparisons of several runs with the first, for every benchmark that all of them have.
-
-    With `allow_missing`, all are compared on the examples that all have. Raises `UsageError` as `compare` does.
-    """
+    if not others:
+        raise UsageError(f"there is nothing to compare {first} with; give two runs or more")
     of_first, *of_others = (find_evaluations(path) for path in (first, *others))
     common = [name for name in of_first if all(name in of_other for of_other in of_others)]
     if not common:
         parts = zip((first, *others), (of_first, *of_others), strict=True)
-        held = ", ".join(f"{path} holds {_listed(found)}" for path, found in parts)
+        held = " and ".join(f"{path} holds {_listed(evaluations)}" for path, evaluations in parts)
         raise UsageError(f"{held}; give evaluations of the same benchmark")
-    compared = {}
+    comparisons = []
     for name in common:
         base, *rest = (_read(of_run[name]) for of_run in (of_first, *of_others))
         shared = set(base.examples).intersection(*(each.examples for each in rest))
         among = shared if allow_missing else None
         pairs = [_compare(base, each, allow_missing=allow_missing, among=among) for each in rest]
-        adjusted = holm([pair.p for pair in pairs])
-        compared[name] = [
-            replace(pair, adjusted_p=p) for pair, p in zip(pairs, adjusted, strict=True)
-        ]
-    return compared
+        if len(pairs) > 1:
+            adjusted = holm([pair.p for pair in pairs])
+            pairs = [replace(pair, adjusted_p=p) for pair, p in zip(pairs, adjusted, strict=True)]
+        comparisons += pairs
+    return comparisons
 
 
 def find_evaluations(path: Path) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from spar.cli.show.compare_report import print_comparison, print_several
 from spar.errors import UsageError
-from spar.eval.compare import Flip, as_dict, compare, compare_several, holm, mcnemar
+from spar.eval.compare import Flip, as_dict, compare, holm, mcnemar
 from spar.eval.standings import standings
 from spar.eval.statistics import metrics
 from spar.record.evaluation import Example, Results, Scored, write_examples, write_results
@@ -255,7 +255,7 @@ def test_several_runs_against_the_first(tmp_path: Path, capsys: pytest.CaptureFi
     first = write(tmp_path / "a", {f"{n}": n < 4 for n in range(20)})
     better = write(tmp_path / "b", {f"{n}": n < 14 for n in range(20)})
     same = write(tmp_path / "c", {f"{n}": 1 <= n < 5 for n in range(20)})
-    (compared,) = compare_several(first, [better, same]).values()
+    compared = compare(first, better, same)
     for each, other in zip(compared, (better, same), strict=True):
         (alone,) = compare(first, other)
         assert replace(each, adjusted_p=None) == alone
@@ -264,18 +264,49 @@ def test_several_runs_against_the_first(tmp_path: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     for part in (f"B: {better}"[-20:], "70.00 %", "+50.00", "10 gained, 0 lost", "adjusted 0.0039"):
         assert part in shown
+    assert "passed: 4 in A, 14 in B;" in shown
 
 
-def test_several_runs_are_compared_on_what_all_have(tmp_path: Path) -> None:
+def test_several_runs_are_compared_on_what_all_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With `allow_missing`; else the difference is an error, as is a benchmark that one of them lacks."""
     runs = [write(tmp_path / str(n), {f"{k}": k % 2 == 0 for k in range(n, 10)}) for n in range(3)]
     with pytest.raises(UsageError, match="different examples"):
-        compare_several(runs[0], runs[1:])
-    (compared,) = compare_several(runs[0], runs[1:], allow_missing=True).values()
+        compare(*runs)
+    compared = compare(*runs, allow_missing=True)
+    print_several(compared)
+    assert "left out, as not all runs have them: 2\n" in capsys.readouterr().out
     assert [each.n for each in compared] == [8, 8]
     other = write(tmp_path / "other", {"a": True}, benchmark="ifbench")
     with pytest.raises(UsageError, match="the same benchmark"):
-        compare_several(runs[0], [runs[1], other])
+        compare(runs[0], runs[1], other)
+    with pytest.raises(UsageError, match="two runs or more"):
+        compare(runs[0])
+
+
+def test_several_runs_of_several_benchmarks(tmp_path: Path) -> None:
+    """A benchmark's comparisons stand together; one that a run lacks is left out of all."""
+    for run, names in (
+        ("a", ("ifeval", "llmbar", "gsm8k")),
+        ("b", ("llmbar", "ifeval")),
+        ("c", ("llmbar", "ifeval")),
+    ):
+        for name in names:
+            write(tmp_path / run / name, BEFORE, benchmark=name)
+    compared = compare(*(tmp_path / run for run in "abc"))
+    assert [(each.benchmark, each.second.parent.name) for each in compared] == [
+        *(("ifeval", "b"), ("ifeval", "c"), ("llmbar", "b"), ("llmbar", "c"))
+    ]
+
+
+def test_each_of_many_runs_has_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those after Z too."""
+    runs = [write(tmp_path / str(n), AFTER) for n in range(30)]
+    print_several(compare(*runs))
+    shown = capsys.readouterr().out.splitlines()
+    assert f"Z: {runs[25]}" in shown
+    assert f"AD: {runs[29]}" in shown
 
 
 def test_holm() -> None:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_LETTERS = string.ascii_uppercase
-"""Names of the runs of a table."""
-
-
 def print_comparison(comparison: Comparison, *, flips: int = 10) -> None:
     """Print the comparison of one benchmark, with at most `flips` flipped examples each way."""
     console = open_console(piped_width=120)
-    title = f"{comparison.benchmark}, {comparison.n} examples\nfirst: {comparison.first}\nsecond: {comparison.second}"
-    console.print(as_text(title), soft_wrap=True)
+    for line in (
+        f"{comparison.benchmark}, {comparison.n} examples",
+        f"first: {comparison.first}",
+        f"second: {comparison.second}",
+    ):
+        console.print(as_text(line), soft_wrap=True)
     console.print(_metrics(comparison))
     hidden = len(comparison.metrics) - len(_shown(comparison))
     if hidden:
@@ -48,10 +48,11 @@ def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None
 
     console = open_console(piped_width=120)
     first = comparisons[0]
-    title = f"{first.benchmark}, {first.n} examples, each run against the first\nA: {first.first}"
-    for letter, each in zip(_LETTERS[1:], comparisons, strict=False):
-        title += f"\n{letter}: {each.second}"
-    console.print(as_text(title), soft_wrap=True)
+    console.print(as_text(f"{first.benchmark}, {first.n} examples, each run against the first"))
+    letters = [_letter(number) for number in range(1, len(comparisons) + 1)]
+    paths = (first.first, *(each.second for each in comparisons))
+    for letter, path in zip(("A", *letters), paths, strict=True):
+        console.print(as_text(f"{letter}: {path}"), soft_wrap=True)
     table = Table()
     table.add_column("metric", overflow="fold")
     for heading in ("run", "value", "change", "95 % interval", "n"):
@@ -63,17 +64,27 @@ def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None
             before, value, *others = _row(each.metrics[name], each.units.get(name))
             if not number:
                 table.add_row(as_text(name), "A", before, "-", "-", others[-1])
-            table.add_row("", _LETTERS[number + 1], value, *others)
+            table.add_row("", letters[number], value, *others)
     console.print(table)
-    for number, each in enumerate(comparisons):
-        console.print(f"{_LETTERS[number + 1]}: {_flip_line(each)}")
+    for letter, each in zip(letters, comparisons, strict=True):
+        console.print(f"{letter}: {_flip_line(each, ('A', letter))}")
     console.print("p adjusted by Holm's method for the number of runs")
-    for number, each in enumerate(comparisons):
-        letter = _LETTERS[number + 1]
+    missing = {name for each in comparisons for name in (*each.only_first, *each.only_second)}
+    if missing:
+        console.print(f"left out, as not all runs have them: {len(missing)}")
+    for letter, each in zip(letters, comparisons, strict=True):
         for warning in each.warnings:
             console.print(as_text(f"warning: {letter}: {warning}"))
-        _print_flips(console, f"passed in {letter} only, not in A", each.gained, flips)
-        _print_flips(console, f"passed in A only, not in {letter}", each.lost, flips)
+        _print_flips(
+            console, f"passed in {letter} only, not in A", each.gained, flips, ("A", letter)
+        )
+        _print_flips(console, f"passed in A only, not in {letter}", each.lost, flips, ("A", letter))
+
+
+def _letter(number: int) -> str:
+    """The name of a run in a table: A to Z, then AA, AB, ..."""
+    before, last = divmod(number, len(string.ascii_uppercase))
+    return (_letter(before - 1) if before else "") + string.ascii_uppercase[last]
 
 
 def _metrics(comparison: Comparison) -> Table:
@@ -108,17 +119,25 @@ def _row(change: Difference, unit: str | None) -> tuple[str, ...]:
     )
 
 
-def _flip_line(comparison: Comparison) -> str:
+def _flip_line(
+    comparison: Comparison, names: tuple[str, str] = ("the first run", "the second")
+) -> str:
     gained, lost = len(comparison.gained), len(comparison.lost)
     undecided = f", {comparison.undecided} without an outcome" if comparison.undecided else ""
     adjusted = "" if comparison.adjusted_p is None else f", adjusted {comparison.adjusted_p:.3g}"
     return (
-        f"passed: {comparison.passed[0]} in the first run, {comparison.passed[1]} in the second{undecided}; "
+        f"passed: {comparison.passed[0]} in {names[0]}, {comparison.passed[1]} in {names[1]}{undecided}; "
         f"{gained} gained, {lost} lost (exact McNemar p = {comparison.p:.3g}{adjusted})"
     )
 
 
-def _print_flips(console: Console, title: str, flips: Sequence[Flip], max_rows: int) -> None:
+def _print_flips(
+    console: Console,
+    title: str,
+    flips: Sequence[Flip],
+    max_rows: int,
+    names: tuple[str, str] = ("first", "second"),
+) -> None:
     from rich.table import Table
 
     if not flips or max_rows < 1:
@@ -127,8 +146,8 @@ def _print_flips(console: Console, title: str, flips: Sequence[Flip], max_rows: 
     table = Table()
     table.add_column("id", overflow="fold", max_width=24)
     table.add_column("prompt", overflow="fold", ratio=1)
-    table.add_column("first", overflow="fold", ratio=1)
-    table.add_column("second", overflow="fold", ratio=1)
+    for name in names:
+        table.add_column(name, overflow="fold", ratio=1)
     for flip in flips[:max_rows]:
         prompt = as_text(flip.prompt or "")
         table.add_row(as_text(flip.id), prompt, _response(flip.first), _response(flip.second))
