@@ -143,8 +143,8 @@ async def sweep_async(
     Returns
     -------
     list[Row]
-        One row a point: `strategy`, `budget`, `metric`, its `value` and `stderr`, and the means of a prompt: `nodes`, `calls`,
-        generated `tokens`, `seconds` and dependent `steps`.
+        One row a point: `strategy`, `budget`, `metric`, its `value` and `stderr` (fractions, unless there is a `unit`), and the
+        means of a prompt: `nodes`, `calls`, generated `tokens`, `seconds` and dependent `steps`.
 
     Raises
     ------

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from spar.cli.show.run_rows import print_run_table
 from spar.errors import UsageError
+from spar.record.run_table import RunRow, run_table
 
 DEFAULT = Path("runs")
+MOST = 20
+"""Runs in the printed table, the newest; the page has all."""
+_ONLY_ON_THE_PAGE = ("before", "solved")
+"""Columns for which a terminal has no room."""
 
 
 def run(paths: tuple[Path, ...], port: int | None, *, open_browser: bool = False) -> None:
-    """Serve until the user interrupts.
+    """Print the runs side by side where there are several, and serve them until the user interrupts.
 
     Raises
     ------
@@ -29,12 +36,24 @@ def run(paths: tuple[Path, ...], port: int | None, *, open_browser: bool = False
             raise UsageError(
                 f"{path} does not exist; pass a run directory or a folder that contains some"
             )
-    server = PageServer(Catalogue(paths, annotations_for), port)
+    catalogue = Catalogue(paths, annotations_for)
+    server = PageServer(catalogue, port)
     try:
         with suppress(KeyboardInterrupt):
             print(f"{server.url} shows {', '.join(map(str, paths))}; Ctrl-C ends it", flush=True)
             if open_browser:
                 webbrowser.open(server.url)
+            _print(catalogue.run_rows())
             server.serve_forever()
     finally:
         server.close()
+
+
+def _print(rows: Sequence[RunRow]) -> None:
+    if len(rows) < 2:
+        return
+    all_finished = {row.state for row in rows} == {"finished"}
+    leave_out = (*_ONLY_ON_THE_PAGE, "state") if all_finished else _ONLY_ON_THE_PAGE
+    print_run_table(run_table(rows[:MOST], leave_out))
+    more = f"; {len(rows) - MOST:,} more on the page" if len(rows) > MOST else ""
+    print(f"calls and generated tokens are means per prompt{more}", flush=True)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from spar.cli.flags import (
     AllowCode,
@@ -36,12 +35,13 @@ from spar.cli.flags import (
 )
 from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
+from spar.cli.show.run_rows import print_run_table
 from spar.config import EvalConfig, default_recipe, load_eval
 from spar.estimate.evaluation import sweep_text
 from spar.eval.runner import EvalRequest
 from spar.eval.sweep_runner import Sweep, default_directory, read_budgets, read_names
 from spar.eval.sweep_runner import sweep as run_sweep
-from spar.eval.sweep_table import Row
+from spar.eval.sweep_table import Row, sweep_table
 from spar.progress import open_progress
 from spar.run.resolve import check_combination
 from spar.sanitize import printable
@@ -130,16 +130,12 @@ def run(
     return rows
 
 
+_ONLY_IN_FILES = ("depth", "steps", "solved", "optimism", "replayed")
+"""Columns for which a terminal has no room."""
+
+
 def _print(rows: Sequence[Row], directory: Path) -> None:
-    console = open_console(piped_width=120)
-    table = Table()
-    heads = ("strategy", "budget", rows[0].metric, "error", "nodes", "calls", "tokens", "seconds")
-    for head in heads:
-        table.add_column(as_text(head), justify="left" if head == "strategy" else "right")
-    for row in rows:
-        error = "-" if row.stderr is None else f"{row.stderr:.4f}"
-        costs = (f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}", f"{row.seconds:.2f}")
-        table.add_row(as_text(row.strategy), f"{row.budget}", f"{row.value:.4f}", error, *costs)
-    console.print(table)
+    print_run_table(sweep_table(rows, leave_out=_ONLY_IN_FILES))
+    console = open_console()
     for name in ("sweep.csv", "sweep.md", "sweep.png"):
         console.print(as_text(f"{directory / name}"), soft_wrap=True)

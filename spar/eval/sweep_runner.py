@@ -276,5 +276,5 @@ def _write(directory: Path, rows: Sequence[Row], results: Sequence[Results], com
     title = f"{results[0].benchmark}: {name} by strategy and budget"
     with writing(directory):
         write_csv(directory / "sweep.csv", rows)
-        (directory / "sweep.md").write_text(markdown(title, rows, lines, unit), encoding="utf-8")
+        (directory / "sweep.md").write_text(markdown(title, rows, lines), encoding="utf-8")
         plot(directory / "sweep.png", f"{title}, n = {rows[0].n:,}", rows, unit)

@@ -16,6 +16,7 @@ from spar.errors import UsageError
 from spar.eval.benchmark import declared_spec
 from spar.eval.sweep import Point
 from spar.record.evaluation import Results
+from spar.record.run_table import RunRow, RunTable, markdown_table, run_table
 from spar.types import SearchTree
 
 
@@ -48,6 +49,8 @@ class Row:
     """Requests that had to wait for one another (`spar.infer.replay.dependent_steps`); None where no tree tells."""
     optimism: float | None = None
     """`solved` minus `value`; None where no judge chose or the metric is no share."""
+    unit: str = ""
+    """The metric's unit; "" for a fraction."""
 
 
 def headline(results: Results, metric: str = "") -> str:
@@ -113,6 +116,7 @@ def row(
         replayed=min(replayed, count),
         steps=steps,
         optimism=round(solved * each - shown.value, 12) + 0.0 if is_share else None,
+        unit=results.units.get(name, ""),
     )
 
 
@@ -129,19 +133,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(map(asdict, rows))
 
 
-def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = "") -> str:
-    """The report: facts about the run as a list, then the table.
-
-    Parameters
-    ----------
-    unit:
-        The metric's unit; "" for a fraction, which is shown in percent.
-    """
-    heads = (
-        *("strategy", "budget", "depth", f"{rows[0].metric}, {unit or '%'}", "n"),
-        *("nodes", "calls", "tokens", "steps", "seconds", "solved, %", "optimism, %", "replayed"),
-    )
-    scale = 1.0 if unit else 100.0
+def markdown(title: str, rows: Sequence[Row], facts: Sequence[str]) -> str:
+    """The report: facts about the run as a list, then the table."""
     lines = [
         f"# {title}",
         "",
@@ -153,25 +146,34 @@ def markdown(title: str, rows: Sequence[Row], facts: Sequence[str], unit: str = 
         "- replayed: trees that were read out of those of a larger search; their seconds are estimated from the "
         "recorded requests, at the load of that search",
         "",
-        _line(heads),
-        _line(["---"] * len(heads)),
-        *(_line(_cells(row, scale)) for row in rows),
+        markdown_table(sweep_table(rows)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: Row, scale: float) -> list[str]:
-    error = "-" if row.stderr is None else f"{scale * row.stderr:.1f}"
-    return [
-        *(row.strategy, f"{row.budget}", f"{row.depth}"),
-        *(f"{scale * row.value:.1f} +- {error}", f"{row.n:,}"),
-        *(f"{row.nodes:.1f}", f"{row.calls:.1f}", f"{row.tokens:,.0f}"),
-        *("-" if row.steps is None else f"{row.steps:.1f}", f"{row.seconds:.2f}"),
-        f"{100 * row.solved:.1f}",
-        "-" if row.optimism is None else f"{100 * row.optimism:+.1f}",
-        f"{row.replayed:,} of {row.prompts:,}",
-    ]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def sweep_table(rows: Sequence[Row], leave_out: Sequence[str] = ()) -> RunTable:
+    """The points side by side, without the columns that are left out or that no point has."""
+    return run_table(
+        [
+            RunRow(
+                strategy=row.strategy,
+                budget=row.budget,
+                depth=row.depth,
+                metric=row.metric,
+                value=row.value,
+                stderr=row.stderr,
+                unit=row.unit,
+                n=row.n,
+                solved=row.solved,
+                optimism=row.optimism,
+                nodes=row.nodes,
+                calls=row.calls,
+                tokens=row.tokens,
+                steps=row.steps,
+                seconds=row.seconds,
+                replayed=f"{row.replayed:,} of {row.prompts:,}",
+            )
+            for row in rows
+        ],
+        leave_out,
+    )

@@ -23,12 +23,12 @@ from tests.tui.driving import (
 )
 from tests.tui.samples import failed_tree, node, trees, write_run
 from tests.tui.tree_files import tree
+from tui.index.run_rows import model_name
 from tui.run_view import Match
 from tui.screens.runs import RunsScreen
 from tui.screens.trees import TreesScreen
 from tui.tables import comparison, runs
 from tui.tables import trees as tree_table
-from tui.tables.runs import model_name
 from tui.tables.trees import match_text
 from tui.widgets.line_list import CURSOR
 from tui.widgets.table import Column, cut_middle

@@ -112,7 +112,7 @@ def test_a_folder_lists_its_runs(folder: Path) -> None:
     """The list links to each run's page; a single run is shown at once."""
     with serving(folder) as server:
         listed = read_live_page(ask(server, "/")[2])["runs"]
-        assert {run["name"]: run["href"] for run in listed} == {
+        assert {run["name"]: run["href"] for run in listed["rows"]} == {
             "story": "/run/story/",
             "three": "/run/three/",
         }
@@ -123,6 +123,54 @@ def test_a_folder_lists_its_runs(folder: Path) -> None:
         place = f"/run/{quote(folder.name)}/story/"
         assert (status, headers["Location"]) == (302, place)
         assert ask(server, place)[0] == 200
+
+
+def test_runs_are_set_side_by_side(folder: Path) -> None:
+    """A row has its figures, without the columns that no run has; a stage stands below its run."""
+    totals: dict[str, Any] = {
+        "trees": 5,
+        "calls": 20,
+        "completion_tokens": 900,
+        "passed_after": 0.4,
+    }
+    totals |= {
+        "passed_after_stderr": 0.1,
+        "seconds": 9.0,
+        "load_seconds": 2.0,
+        "engines": {"e": {}},
+    }
+    (folder / "story" / "summary.json").write_text(json.dumps(totals))
+    write_run(folder / "story" / "drafts", *story_run())
+    catalogue = Catalogue([folder], annotations_for)
+    table = catalogue.table()
+    rows = {
+        row["name"]: dict(zip(table["headings"], row["cells"], strict=True))
+        for row in table["rows"]
+    }
+    story = rows["story"]
+    assert (story["pass, %"], story["n"], story["calls"]) == ("40.0 +- 10.0", "5", "4.0")
+    assert (story["tokens"], story["run seconds"]) == ("180", "7.0")
+    assert "metric" not in table["headings"]
+    names = [(row["short"], row["level"]) for row in table["rows"]]
+    assert names[names.index(("story", 0)) + 1] == ("drafts", 1)
+    assert {row.run for row in catalogue.run_rows()} == {"story", "three"}
+    write_run(folder / "other" / "deep", *story_run())
+    only = Catalogue([folder / "other" / "deep" / TREES, folder / "three"], annotations_for)
+    assert [row.run for row in only.run_rows()] == ["deep", "three"]
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    """Evaluations of one benchmark in several folders are all there, each under an address of its own."""
+    for name in "abc":
+        write_run(tmp_path / name / "mine" / "nano-if", *story_run())
+    paths = [tmp_path / name / "mine" for name in "abc"]
+    catalogue = Catalogue([*paths, paths[0]], annotations_for)
+    assert catalogue.names() == [f"{name}/mine/nano-if" for name in "abc"]
+    for path, name in zip(paths, catalogue.names(), strict=True):
+        assert catalogue.open(name).directory == path / "nano-if"
+    catalogue.close()
+    runs = [path / "nano-if" for path in paths]
+    assert Catalogue(runs, annotations_for).names() == [f"{name}/mine/nano-if" for name in "abc"]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +302,7 @@ def test_the_page_follows_in_a_browser(folder: Path) -> None:
 
 
 def test_the_command(folder: Path) -> None:
-    """It prints where it listens, and Ctrl-C ends it without an error."""
+    """It prints where it listens and the runs side by side, and Ctrl-C ends it without an error."""
     command = [sys.executable, "-m", "spar", "view", str(folder), "--port", "0"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
@@ -262,6 +310,8 @@ def test_the_command(folder: Path) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith(f"http://{HOST}:") and line.endswith("; Ctrl-C ends it\n")
+    table = "".join(process.stdout.readline() for _ in range(6))
+    assert "│ story │ stopped │" in table and "│ three │ stopped │" in table
     port = int(line.split(":")[2].split("/")[0])
     with socket.create_connection((HOST, port), timeout=5):
         pass

@@ -81,6 +81,8 @@ class RunSummary:
     """Generated tokens."""
     calls: int | None = None
     """Requests to models."""
+    seconds: float | None = None
+    """Of all its starts, without loading models; None where nothing was searched, as for a point read out of a larger run."""
     date: str = ""
     """When the run was started: UTC, ISO 8601."""
     benchmark: str = ""
@@ -149,6 +151,7 @@ def read_run(directory: Path, parent: Path | None = None) -> RunSummary | None:
         metrics=shares.metrics,
         tokens=_integer(totals.get("completion_tokens")),
         calls=_integer(totals.get("calls")),
+        seconds=_seconds(totals),
         date=manifest.created,
         benchmark=_string(results.get("benchmark")) or _string(config.get("benchmark")),
         prompts=_prompts(config),
@@ -301,6 +304,11 @@ def _prompts(config: Mapping[str, Any]) -> str:
 def _share(totals: Mapping[str, Any]) -> float | None:
     trees, solved = _integer(totals.get("trees")), _integer(totals.get("solved"))
     return solved / trees if trees and solved is not None else None
+
+
+def _seconds(totals: Mapping[str, Any]) -> float | None:
+    seconds, loading = finite(totals.get("seconds")), finite(totals.get("load_seconds"))
+    return max(seconds - (loading or 0.0), 0.0) if seconds and totals.get("engines") else None
 
 
 def _seconds_after(young: Path, old: Path) -> float:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line, pluralize
+from tui.index.run_rows import models_text
 from tui.index.run_summary import RunSummary
 from tui.index.scores import MetricHistory, MetricValue
 from tui.tables.run_lines import RunLine
@@ -45,8 +46,6 @@ _ITERATION = re.compile(r"^iteration-(\d+)/")
 _NAME = 200
 _LABEL = 12
 """Cells of the labels of `run_detail`."""
-_GENERIC_NAMES = frozenset({"model", "adapter", "checkpoint", "final"})
-"""Names of folders that say nothing of the model in them."""
 
 
 def run_cells(
@@ -59,7 +58,7 @@ def run_cells(
         "mark": "*" if marked else "",
         "strategy": _strategy(run),
         "prompts": run.prompts,
-        "model": _models(run),
+        "model": models_text(run),
         "judge": run.judge,
         "trees": _trees(run),
         "solved": "-" if run.unjudged else _percent(run.solved),
@@ -95,14 +94,13 @@ def run_detail(run: RunSummary) -> Text:
 
 def what_text(run: RunSummary) -> str:
     """What a run is, in one line: strategy, model, judge and prompts."""
-    parts = [_strategy(run), _models(run), f"judge {run.judge}" if run.judge else "", run.prompts]
+    parts = [
+        _strategy(run),
+        models_text(run),
+        f"judge {run.judge}" if run.judge else "",
+        run.prompts,
+    ]
     return one_line(", ".join(part for part in parts if part), _NAME)
-
-
-def model_name(model: str) -> str:
-    """The last part of a model's path; the stage that trained it where that is called `model`."""
-    parts = model.rstrip("/").split("/")
-    return "/".join(parts[-3:-1]) if parts[-1] in _GENERIC_NAMES and len(parts) > 1 else parts[-1]
 
 
 def _name(line: RunLine, roots: Sequence[Path]) -> Text:
@@ -188,11 +186,6 @@ def _strategy(run: RunSummary) -> str:
     name = run.strategy or (run.kind if run.kind == "training" else "")
     shows_budget = name and not run.single and run.budget and run.budget > 1
     return f"{name} {run.budget}" if shows_budget else name
-
-
-def _models(run: RunSummary) -> str:
-    """The distinct models, each by its name."""
-    return ", ".join(dict.fromkeys(model_name(model) for _, model in run.models))
 
 
 def _trees(run: RunSummary) -> str:

@@ -11,10 +11,14 @@ from urllib.parse import quote
 from spar.errors import UsageError
 from spar.export.page.run_data import run_name
 from spar.export.page.tree_data import Json
+from spar.record.run_table import RunRow, run_table
+from spar.store import TREES
 from spar.view.node_detail import Annotations
 from spar.view.text import one_line
 from tui.index.run_list import RunWalk, WalkLimits
+from tui.index.run_rows import run_row
 from tui.index.run_summary import RunSummary
+from tui.tables.run_lines import RunLine, run_lines
 from tui.web.live_run import LiveRun
 
 OPEN_RUNS = 4
@@ -29,25 +33,34 @@ class Catalogue:
     def __init__(
         self, paths: Sequence[Path], annotations_for: Callable[[Path], Annotations]
     ) -> None:
-        self._paths, self._annotations_for = paths, annotations_for
+        self._labels, self._annotations_for = _labels(paths), annotations_for
         self._found: dict[str, RunSummary] = {}
         self._open: OrderedDict[Path, LiveRun] = OrderedDict()
         self._lock = threading.Lock()
 
-    def scan(self) -> dict[str, RunSummary]:
-        """Name to run: those with trees, or that may soon have some; the newest first."""
-        found: dict[str, RunSummary] = {}
-        for path in self._paths:
-            for run in sorted(_runs_at(path), key=lambda run: run.date, reverse=True):
-                name = _name(run.directory, path)
-                if run.directory not in [other.directory for other in found.values()]:
-                    found[name if name not in found else run_name(run.directory)] = run
-        self._found = found
-        return found
+    def scan(self) -> list[tuple[str, RunLine]]:
+        """The runs with trees, or that may soon have some, each with its name.
+
+        They are in the order of the paths, below a path the newest first, each before its stages.
+        """
+        lines: list[tuple[str, RunLine]] = []
+        seen: set[Path] = set()
+        for path, label in self._labels.items():
+            runs = [run for run in _runs_at(path) if run.directory.absolute() not in seen]
+            places = [run.directory for run in runs]
+            seen.update(place.absolute() for place in places)
+            for line in run_lines(runs, opened=places):
+                lines.append((_name(line.run.directory, path, label), line))
+        self._found = {name: line.run for name, line in lines}
+        return lines
+
+    def run_rows(self) -> list[RunRow]:
+        """The runs as a table sets them side by side, without their stages."""
+        return [run_row(line.run, name) for name, line in self.scan() if not line.level]
 
     def names(self) -> list[str]:
         """The names of the runs, as of now."""
-        return list(self.scan())
+        return [name for name, _ in self.scan()]
 
     def open(self, name: str) -> LiveRun:
         """The run of a name.
@@ -58,7 +71,9 @@ class Catalogue:
             There is no such run, or it cannot be read.
         """
         with self._lock:
-            run = self._found.get(name) or self.scan().get(name)
+            if name not in self._found:
+                self.scan()
+            run = self._found.get(name)
             if run is None:
                 raise UsageError(f"there is no run {one_line(name, _NAME)} here")
             path = run.directory
@@ -69,9 +84,23 @@ class Catalogue:
                 self._open.popitem(last=False)[1].close()
             return self._open[path]
 
-    def table(self) -> list[Json]:
-        """What the list of runs shows."""
-        return [_row(name, run) for name, run in self.scan().items()]
+    def table(self) -> Json:
+        """What the list of runs shows: the table, and of each row its names, link, state, level and start."""
+        lines = self.scan()
+        table = run_table([run_row(line.run, name) for name, line in lines], ("run", "state"))
+        rows = [
+            {
+                "name": one_line(name, _NAME),
+                "short": one_line(_short_name(name, line), _NAME),
+                "href": run_path(name),
+                "state": line.run.state,
+                "level": line.level,
+                "cells": cells,
+                "started": line.run.date,
+            }
+            for (name, line), cells in zip(lines, table.rows, strict=True)
+        ]
+        return {"headings": table.headings, "numeric": table.numeric, "rows": rows}
 
     def close(self) -> None:
         """Close all runs."""
@@ -94,23 +123,35 @@ def _runs_at(path: Path) -> Iterator[RunSummary]:
             yield run
 
 
-def _name(directory: Path, root: Path) -> str:
+def _name(directory: Path, root: Path, label: str) -> str:
     relative = directory.absolute().relative_to(root.absolute()).as_posix()
-    return run_name(directory) if relative == "." else relative
+    return "/".join(part for part in (label, relative) if part and part != ".") or run_name(
+        directory
+    )
 
 
-def _row(name: str, run: RunSummary) -> Json:
-    model = dict(run.models).get("actor", "")
-    what = [run.strategy, f"budget {run.budget}" if run.budget else "", run.benchmark, model]
-    return {
-        "name": one_line(name, _NAME),
-        "href": run_path(name),
-        "state": run.state,
-        "trees": run.trees,
-        "expected": run.expected,
-        "before": run.before,
-        "after": run.truth,
-        "solved": run.solved,
-        "started": run.date,
-        "what": one_line(" · ".join(filter(None, what)), _NAME),
-    }
+def _short_name(name: str, line: RunLine) -> str:
+    """The name of a run; that of a stage as it is below its run."""
+    run = line.run
+    if not line.level or run.parent is None:
+        return name
+    return run.directory.relative_to(run.parent).as_posix()
+
+
+def _labels(paths: Sequence[Path]) -> dict[Path, str]:
+    """Path to what the names of its runs begin with: where there are several, as many of its last parts as tell them apart."""
+    places = {_folder_parts(path): path for path in paths}
+    if len(places) == 1:
+        return dict.fromkeys(places.values(), "")
+    labels: dict[Path, str] = {}
+    for number in range(1, max(map(len, places)) + 1):
+        labels = {path: "/".join(parts[-number:]) for parts, path in places.items()}
+        if len(set(labels.values())) == len(places):
+            break
+    return labels
+
+
+def _folder_parts(path: Path) -> tuple[str, ...]:
+    """The parts of a path; those of its folder for a file of trees."""
+    place = path.absolute()
+    return (place.parent if path.is_file() and path.name == TREES else place).parts[1:]

@@ -1,33 +1,35 @@
-// The list of runs that `spar view` serves, each with a link.
+// The list of runs that `spar view` serves, side by side, each with a link.
 
 function runsPage(runs) {
+  const { headings, numeric, rows } = runs;
   return el(
     "main",
     { class: "runs" },
-    el("h1", {}, plural(runs.length, "run")),
-    runs.length
+    el("h1", {}, plural(rows.filter((run) => !run.level).length, "run")),
+    rows.length
       ? el(
-          "table",
-          {},
-          el("thead", {}, el("tr", {}, ["run", "", "trees", "before → after", "solved", "search", "started"].map((name) => el("th", { scope: "col" }, name)))),
+          "div",
+          { class: "wide" },
           el(
-            "tbody",
+            "table",
             {},
-            runs.map((run) =>
-              el(
-                "tr",
-                {},
-                el("td", {}, run.href ? el("a", { href: run.href }, run.name) : run.name),
-                el("td", {}, el("span", { class: `tag ${run.state === "running" ? "running" : run.state === "finished" ? "" : "fault"}` }, run.state)),
-                el("td", { class: "figure" }, run.trees === null ? "–" : whole(run.trees), run.expected && run.expected !== run.trees ? el("small", {}, ` of ${whole(run.expected)}`) : null),
-                el("td", { class: "figure" }, run.after === null ? "–" : [run.before === null ? "" : `${percent(run.before)} → `, percent(run.after)]),
-                el("td", { class: "figure" }, run.solved === null ? "–" : percent(run.solved)),
-                el("td", {}, run.what),
-                el("td", { class: "figure" }, run.started.slice(0, 16).replace("T", " ")),
-              ),
-            ),
+            el("thead", {}, el("tr", {}, ["run", ...headings, "started"].map((name, at) => el("th", { scope: "col", class: numeric[at - 1] ? "figure" : null }, name)))),
+            el("tbody", {}, rows.map((run) => runRow(run, numeric))),
           ),
         )
       : el("p", { class: "note" }, "There is no run in this folder yet. Reload the page once there is one."),
+    rows.length ? el("p", { class: "note" }, "Calls and generated tokens are means per prompt; scores are plus or minus one standard error.") : null,
+  );
+}
+
+/** A run, or a stage of the run above it; a run that is not finished says so. */
+function runRow(run, numeric) {
+  const tag = run.state === "running" ? "running" : "fault";
+  return el(
+    "tr",
+    { class: run.level ? "stage" : null },
+    el("td", { class: "name" }, el("a", { href: run.href, title: run.name }, run.short), run.state === "finished" ? null : el("span", { class: `tag ${tag}` }, run.state)),
+    run.cells.map((cell, at) => el("td", { class: numeric[at] ? "figure" : null }, cell)),
+    el("td", { class: "date" }, run.started.slice(0, 16).replace("T", " ")),
   );
 }
