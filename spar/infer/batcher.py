@@ -21,7 +21,7 @@ from spar.infer.engine import Completion, Request
 
 _CLOSE_TIMEOUT = 1.5
 _BURST_SECONDS = 0.002
-_REFILL_SHARE = 0.25
+_REFILL_SHARE = 0.125
 
 
 @dataclass(slots=True, eq=False)

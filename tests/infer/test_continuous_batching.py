@@ -195,6 +195,41 @@ async def test_rows_that_come_and_go_say_what_they_say_alone(
     assert core.running == 0
 
 
+async def test_rows_take_the_places_of_finished_ones(core: ContinuousBatch) -> None:
+    """A row that joins where another has ended copies no other row, unless its prompt is longer than all."""
+    say = "the fox ran over a cold river"
+    limits = [2, *[40] * 7]
+    asked = [
+        Request((Message(role="user", content=say),), Sampling(1.0, 1.0, limit, seed=i))
+        for i, limit in enumerate(limits)
+    ]
+    short = Request((Message(role="user", content="a fox"),), Sampling(1.0, 1.0, 30, seed=8))
+    longer = Request((Message(role="user", content=say * 3),), Sampling(1.0, 1.0, 30, seed=9))
+    alone = [run(core, [job_of(r)], random.Random(0), 1)[0] for r in (*asked, short, longer)]
+    jobs = [job_of(request) for request in (*asked, short, longer)]
+    core.reset()
+    ended = dict(core.admit(jobs[:8]))
+    while len(ended) < 1:
+        ended.update(core.step())
+    before = core._cache
+    assert before is not None
+    assert core.running == 7
+    ended.update(core.admit(jobs[8:9]))
+    assert core._cache is before
+    assert len(core._rows) == 8
+    ended.update(core.admit(jobs[9:]))
+    assert core._cache is not before
+    assert core._mask_BT.shape[1] == num_tokens(core, longer)
+    while core.running:
+        ended.update(core.step())
+    assert [ended[job] for job in jobs] == alone
+
+
+def num_tokens(core: ContinuousBatch, request: Request) -> int:
+    """Tokens of a request's prompt."""
+    return len(core._encoder.encode_request(request, core.context).ids)
+
+
 async def test_dropped_rows_leave_the_others_alone(core: ContinuousBatch) -> None:
     """Rows whose callers go at random times change nothing for those that stay."""
     asked = requests(30, 7)

@@ -145,6 +145,9 @@ class ContinuousBatch:
         filled = self._fill()
         if not self._rows:
             return filled
+        assert self._cache is not None
+        if self._cache.is_full:  # it is copied anyway: without finished rows and needless padding
+            self._select(self._active())
         one_B1 = torch.ones(len(self._rows), 1, dtype=torch.long, device=self._mask_BT.device)
         self._mask_BT = torch.cat([self._mask_BT, one_B1], dim=1)
         # Finished rows stay in the batch for a while and may pass the end of the context.
@@ -162,19 +165,22 @@ class ContinuousBatch:
         return [each for group in _groups(fitting) for each in self._prefill(group)]
 
     def _num_fitting(self, queued: Sequence[Row]) -> int:
-        """How many of the first queued rows fit into memory; the batch has one row at least."""
+        """How many of the first queued rows fit into memory; the batch has one row at least.
+
+        Where more of them fit without the finished rows and the padding that the cache holds, it is compacted first.
+        """
         if self._token_budget is None:
             return len(queued)
         budget = self._token_budget(0 if self._cache is None else self._cache.num_positions)
-        # Rows are aligned to the longest and grow together, so longest + remaining is the final width.
-        longest = max((row.num_prompt + len(row.tokens) for row in self._rows), default=0)
-        remaining = max((row.limit - len(row.tokens) for row in self._rows), default=0)
-        for i, row in enumerate(queued):
-            longest, remaining = max(longest, row.num_prompt), max(remaining, row.limit)
-            num_rows = len(self._rows) + i + 1
-            if num_rows > 1 and num_rows * (longest + remaining) > budget:
-                return i
-        return len(queued)
+        active = [row for row in self._rows if not row.finished]
+        longest = max((row.num_prompt + len(row.tokens) for row in active), default=0)
+        fitting = _num_fitting(budget, active, queued, longest, len(active))
+        if self._cache is None or fitting == 0:
+            return fitting
+        width = self._mask_BT.shape[1]
+        if _num_fitting(budget, active, queued, width, len(self._rows)) < fitting:
+            self._select(self._active())
+        return fitting
 
     def _row(self, pending: PendingRequest, rendered: Rendered) -> Row:
         num_prompt = len(rendered.ids)
@@ -210,7 +216,7 @@ class ContinuousBatch:
             row.num_cached = len(ids) if ids in prefilled else 0
             prefilled.add(ids)
         finished = self._advance(rows, output.logits[:, -1][source_B])
-        self._join(rows, cache.select(source_B), mask_UT[source_B])
+        self._join(rows, cache, source_B, mask_UT[source_B])
         return finished
 
     def _pad(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -221,14 +227,32 @@ class ContinuousBatch:
         device = self._model.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
-    def _join(self, rows: list[Row], cache: BatchCache, mask_BT: torch.Tensor) -> None:
+    def _join(
+        self, rows: list[Row], cache: BatchCache, source_B: torch.Tensor, mask_BT: torch.Tensor
+    ) -> None:
+        """Add rows, whose prompts are rows `source_B` of a cache: in the places of finished ones if all find a place."""
+        places = [i for i, row in enumerate(self._rows) if row.finished]
+        width = self._mask_BT.shape[1]
         if self._cache is None:
-            self._cache, self._mask_BT = cache, mask_BT
+            self._cache, self._mask_BT, self._rows = cache.select(source_B), mask_BT, rows
+        elif len(places) >= len(rows) and width >= mask_BT.shape[1]:
+            # Both are in the order of their length, or nearly.
+            places_B = torch.tensor(places[: len(rows)], device=source_B.device)
+            self._cache.put(cache, source_B, places_B)
+            self._mask_BT[places_B] = _left_pad(mask_BT, width)
+            for place, row in zip(places, rows, strict=False):
+                self._rows[place] = row
         else:
-            self._cache = self._cache.join(cache)
-            width = max(self._mask_BT.shape[1], mask_BT.shape[1])
-            self._mask_BT = torch.cat([_left_pad(self._mask_BT, width), _left_pad(mask_BT, width)])
-        self._rows = [*self._rows, *rows]
+            active = self._active()
+            active_B = torch.tensor(active, dtype=torch.long, device=source_B.device)
+            kept_BT = self._mask_BT[active_B]
+            padding = min(_starts(kept_BT), default=width)
+            self._cache = self._cache.join(cache, active_B, source_B, padding)
+            width = max(width - padding, mask_BT.shape[1])
+            self._mask_BT = torch.cat(
+                [_left_pad(kept_BT[:, padding:], width), _left_pad(mask_BT, width)]
+            )
+            self._rows = [*(self._rows[i] for i in active), *rows]
         self._last_B = self._last_tokens(self._rows)
         self._find_blocks()
         self._compact()
@@ -294,18 +318,23 @@ class ContinuousBatch:
         return torch.tensor([row.tokens[-1] for row in rows], device=self._mask_BT.device)
 
     def _compact(self) -> None:
-        # Moving the cache costs about a step, so finished rows stay until they are a quarter of the batch.
-        active = [i for i, row in enumerate(self._rows) if not row.finished]
-        if not active:
+        # Rows to come take the places of finished ones; those that stay empty cost as much as the others.
+        num_finished = sum(row.finished for row in self._rows)
+        if num_finished == len(self._rows):
             self._clear()
-        elif len(self._rows) - len(active) >= len(self._rows) * _COMPACT_SHARE and self._cache:
-            starts = _starts(self._mask_BT)
-            active.sort(key=starts.__getitem__)  # rows of similar length side by side
-            self._select(torch.tensor(active, device=self._mask_BT.device))
+        elif num_finished >= len(self._rows) * _COMPACT_SHARE:
+            self._select(self._active())
 
-    def _select(self, rows_B: torch.Tensor) -> None:
+    def _active(self) -> list[int]:
+        """The rows that are not finished, the longest first, so that rows of similar length are side by side."""
+        active = [i for i, row in enumerate(self._rows) if not row.finished]
+        starts = _starts(self._mask_BT) if active else []
+        return sorted(active, key=starts.__getitem__)
+
+    def _select(self, active: Sequence[int]) -> None:
         assert self._cache is not None
-        self._rows = [self._rows[i] for i in rows_B.tolist()]
+        rows_B = torch.tensor(active, device=self._mask_BT.device)
+        self._rows = [self._rows[i] for i in active]
         mask_BT = self._mask_BT[rows_B]
         padding = min(_starts(mask_BT))
         self._cache = self._cache.select(rows_B, padding)
@@ -315,6 +344,19 @@ class ContinuousBatch:
 
     def _find_blocks(self) -> None:
         self._blocks = blocks_of(_starts(self._mask_BT), self._mask_BT.shape[1])
+
+
+def _num_fitting(
+    budget: int, active: Sequence[Row], queued: Sequence[Row], width: int, num_rows: int
+) -> int:
+    # Rows are aligned to the longest and grow together, so width + remaining is the final width.
+    remaining = max((row.limit - len(row.tokens) for row in active), default=0)
+    for i, row in enumerate(queued):
+        width, remaining = max(width, row.num_prompt), max(remaining, row.limit)
+        total = max(num_rows, len(active) + i + 1)
+        if total > 1 and total * (width + remaining) > budget:
+            return i
+    return len(queued)
 
 
 def _starts(mask_BT: torch.Tensor) -> list[int]:

@@ -38,14 +38,33 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
-    def gather(self, sources: Sequence[tuple[GrowingLayer, torch.Tensor | None, int]]) -> Self:
+    def put(self, other: GrowingLayer, taken_B: torch.Tensor, rows_B: torch.Tensor) -> None:
+        """Write rows of another layer over rows of this one, right-aligned in time; nothing else is copied.
+
+        Parameters
+        ----------
+        other:
+            A layer with at most as many positions.
+        taken_B:
+            The rows to take from it, repeats allowed.
+        rows_B:
+            The rows that they replace, none twice.
+        """
+        assert self._store is not None
+        for store, tensor in zip(self._store, other.states(), strict=True):
+            start = self._length - tensor.shape[-2]
+            store[:, :, :start].index_fill_(0, rows_B, 0)  # the attention mask hides them
+            store[:, :, start : self._length].index_copy_(
+                0, rows_B, tensor.index_select(0, taken_B)
+            )
+
+    def gather(self, sources: Sequence[tuple[GrowingLayer, torch.Tensor, int]]) -> Self:
         """Copy rows of other layers, right-aligned in time, with space for further positions.
 
-        Each source is a layer, the rows to take (None for all), and the number of leading positions to
-        skip. The gap to the left of a shorter source is filled with zeros, which the attention mask hides.
+        Each source is a layer, the rows to take, and the number of leading positions to skip. The gap to the left of a shorter source is filled with zeros, which the attention mask hides.
         """
         parts = [
-            [_rows(tensor, rows_B, skip) for tensor in layer.states()]
+            [tensor[:, :, skip:].index_select(0, rows_B) for tensor in layer.states()]
             for layer, rows_B, skip in sources
         ]
         width = max(part[0].shape[-2] for part in parts)
@@ -72,6 +91,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
     def num_positions(self) -> int:
         """Allocated positions: rows times width."""
         return 0 if self._store is None else self._store[0].shape[0] * self._store[0].shape[2]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another position needs more space, and so a copy."""
+        return self._store is None or self._store[0].shape[2] == self._length
 
     def _expose(self, length: int) -> None:
         assert self._store is not None
@@ -105,17 +129,32 @@ class BatchCache(DynamicCache):  # type: ignore[misc]  # as above
         """Allocated positions: rows times width."""
         return self.layers[0].num_positions if self.layers else 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether another position needs more space, and so a copy."""
+        return not self.layers or self.layers[0].is_full
+
+    def put(self, other: BatchCache, taken_B: torch.Tensor, rows_B: torch.Tensor) -> None:
+        """Write rows of another cache over rows of this one, in place; see `GrowingLayer.put`."""
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.put(theirs, taken_B, rows_B)
+
     def select(self, rows_B: torch.Tensor, padding: int = 0) -> BatchCache:
         """The rows with these indexes, repeats allowed, without the first `padding` positions."""
         return BatchCache(
             [GrowingLayer().gather([(layer, rows_B, padding)]) for layer in self._take_layers()]
         )
 
-    def join(self, other: BatchCache) -> BatchCache:
-        """The rows of both caches."""
+    def join(
+        self, other: BatchCache, rows_B: torch.Tensor, taken_B: torch.Tensor, padding: int = 0
+    ) -> BatchCache:
+        """Rows of this cache, without its first `padding` positions, and after them rows of another one."""
         pairs = zip(self._take_layers(), other._take_layers(), strict=True)
         return BatchCache(
-            [GrowingLayer().gather([(mine, None, 0), (theirs, None, 0)]) for mine, theirs in pairs]
+            [
+                GrowingLayer().gather([(mine, rows_B, padding), (theirs, taken_B, 0)])
+                for mine, theirs in pairs
+            ]
         )
 
     def _take_layers(self) -> Iterator[GrowingLayer]:
@@ -123,11 +162,6 @@ class BatchCache(DynamicCache):  # type: ignore[misc]  # as above
         self.layers.reverse()
         while self.layers:
             yield self.layers.pop()
-
-
-def _rows(states_BHTD: torch.Tensor, rows_B: torch.Tensor | None, skip: int) -> torch.Tensor:
-    states_BHTD = states_BHTD[:, :, skip:]
-    return states_BHTD if rows_B is None else states_BHTD.index_select(0, rows_B)
 
 
 def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
