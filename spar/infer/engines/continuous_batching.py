@@ -26,7 +26,7 @@ from spar.infer.engine import Completion, Finish, TokenLogprobs
 from spar.infer.engines.attention import Block, blocks_of, row_blocks, use_grouped_attention
 from spar.infer.engines.chat import ChatEncoder, Rendered
 from spar.infer.engines.growing import GrowingReply
-from spar.infer.engines.kv_cache import BatchCache
+from spar.infer.engines.kv_cache import BatchCache, left_pad, starts_of
 from spar.infer.engines.sampling import sample_tokens
 
 if TYPE_CHECKING:
@@ -239,18 +239,18 @@ class ContinuousBatch:
             # Both are in the order of their length, or nearly.
             places_B = torch.tensor(places[: len(rows)], device=source_B.device)
             self._cache.put(cache, source_B, places_B)
-            self._mask_BT[places_B] = _left_pad(mask_BT, width)
+            self._mask_BT[places_B] = left_pad(mask_BT, width)
             for place, row in zip(places, rows, strict=False):
                 self._rows[place] = row
         else:
             active = self._active()
             active_B = torch.tensor(active, dtype=torch.long, device=source_B.device)
             kept_BT = self._mask_BT[active_B]
-            padding = min(_starts(kept_BT), default=width)
+            padding = min(starts_of(kept_BT), default=width)
             self._cache = self._cache.join(cache, active_B, source_B, padding)
             width = max(width - padding, mask_BT.shape[1])
             self._mask_BT = torch.cat(
-                [_left_pad(kept_BT[:, padding:], width), _left_pad(mask_BT, width)]
+                [left_pad(kept_BT[:, padding:], width), left_pad(mask_BT, width)]
             )
             self._rows = [*(self._rows[i] for i in active), *rows]
         self._last_B = self._last_tokens(self._rows)
@@ -328,7 +328,7 @@ class ContinuousBatch:
     def _active(self) -> list[int]:
         """The rows that are not finished, the longest first, so that rows of similar length are side by side."""
         active = [i for i, row in enumerate(self._rows) if not row.finished]
-        starts = _starts(self._mask_BT) if active else []
+        starts = starts_of(self._mask_BT) if active else []
         return sorted(active, key=starts.__getitem__)
 
     def _select(self, active: Sequence[int]) -> None:
@@ -336,14 +336,14 @@ class ContinuousBatch:
         rows_B = torch.tensor(active, device=self._mask_BT.device)
         self._rows = [self._rows[i] for i in active]
         mask_BT = self._mask_BT[rows_B]
-        padding = min(_starts(mask_BT))
+        padding = min(starts_of(mask_BT))
         self._cache = self._cache.select(rows_B, padding)
         self._mask_BT = mask_BT[:, padding:]
         self._last_B = self._last_B[rows_B]
         self._find_blocks()
 
     def _find_blocks(self) -> None:
-        self._blocks = blocks_of(_starts(self._mask_BT), self._mask_BT.shape[1])
+        self._blocks = blocks_of(starts_of(self._mask_BT), self._mask_BT.shape[1])
 
 
 def _num_fitting(
@@ -357,16 +357,6 @@ def _num_fitting(
         if total > 1 and total * (width + remaining) > budget:
             return i
     return len(queued)
-
-
-def _starts(mask_BT: torch.Tensor) -> list[int]:
-    # The position of each row's first token.
-    starts: list[int] = mask_BT.argmax(dim=1).tolist()
-    return starts
-
-
-def _left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
-    return torch.nn.functional.pad(mask_BT, (width - mask_BT.shape[1], 0))
 
 
 def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[int, ...], Row]]]:

@@ -168,3 +168,14 @@ def _allocate(like: torch.Tensor, batch: int, width: int) -> tuple[torch.Tensor,
     # All is read at every step, so a copy every 128 steps costs little, and spare positions cost memory.
     shape = (batch, like.shape[1], width + _SPACE, like.shape[3])
     return like.new_empty(shape), like.new_empty(shape)
+
+
+def starts_of(mask_BT: torch.Tensor) -> list[int]:
+    """The position of each row's first token, from a mask that is 1 where a row has one."""
+    starts: list[int] = mask_BT.argmax(dim=1).tolist()
+    return starts
+
+
+def left_pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
+    """The mask of rows with empty positions in front, up to this width."""
+    return torch.nn.functional.pad(mask_BT, (width - mask_BT.shape[1], 0))
