@@ -146,5 +146,5 @@ TABLE7 = Experiment(
     ),
     sizes=lambda plan: {**Sizes.of(plan).stored(), "kept_prompts": _limit(plan)},
     lacks=only_embedded,
-    paper_numbers=lambda: (paper_table(GENERAL, "SPaR-8B", "LLaMA3-8B"),),
+    paper_numbers=lambda: (paper_table(GENERAL),),
 )

@@ -15,10 +15,18 @@ from spar.eval.humaneval import benchmark as humaneval
 from spar.eval.ifeval import IFEval
 from spar.eval.instructions import InstructionVerifiers
 from spar.eval.llmbar import pointwise
-from spar.eval.llmbar.pairs import SUBSETS, Pair
+from spar.eval.llmbar.pairs import ADVERSARIAL, NATURAL, SUBSETS, Pair
 from spar.eval.llmbar.pointwise import Pointwise
 from spar.eval.lm_harness.scored import as_scored
-from spar.eval.paper import ACTOR_ABLATIONS, GENERAL, IFEVAL, LLMBAR, REFINER_ABLATIONS, PaperTable
+from spar.eval.paper import (
+    ACTOR_ABLATIONS,
+    FOLLOWBENCH,
+    GENERAL,
+    IFEVAL,
+    LLMBAR,
+    REFINER_ABLATIONS,
+    PaperTable,
+)
 from spar.eval.refinement import Refinement
 from spar.eval.statistics import metrics
 from spar.instruction_checks import Checked
@@ -166,7 +174,40 @@ def test_the_ablations_start_from_the_row_of_the_main_table(
     assert shared and {name: full[name] for name in shared} == {name: main[name] for name in shared}
 
 
-def test_the_papers_averages_are_those_of_its_columns() -> None:
-    """So no digit of Table 7 was mistyped."""
-    for *values, average in GENERAL.rows.values():
-        assert abs(sum(values) / len(values) - average) < 0.07
+@pytest.mark.parametrize("table", [IFEVAL, FOLLOWBENCH, GENERAL])
+def test_the_papers_averages_are_those_of_its_columns(table: PaperTable) -> None:
+    """So no digit of Tables 1, 6 and 7 was mistyped."""
+    for *values, average in table.rows.values():
+        assert average == pytest.approx(sum(values) / len(values), abs=0.101)
+
+
+OUTPUTS = {"Natural": 200, "GPTInst": 184, "GPTOut": 94, "Manual": 92, "Neighbor": 268}
+"""LLMBar's outputs by subset, two of each pair."""
+LLMBAR_CELLS = [
+    (model, dict(zip(LLMBAR.columns, row, strict=True))) for model, row in LLMBAR.rows.items()
+]
+
+
+@pytest.mark.parametrize(("model", "cells"), LLMBAR_CELLS)
+def test_the_papers_llmbar_averages_are_those_of_the_subsets(
+    model: str, cells: dict[str, float]
+) -> None:
+    """Of the four adversarial ones, and of all five; the paper's 56.1 for SPaR-7B-SFT is off by 0.13."""
+    for what in ("acc", "f1"):
+        adversarial = [cells[f"{what}/{name}"] for name in ADVERSARIAL]
+        everything = [cells[f"{what}/{NATURAL}"], *adversarial]
+        assert cells[f"{what}/adversarial"] == pytest.approx(sum(adversarial) / 4, abs=0.13)
+        assert cells[what] == pytest.approx(sum(everything) / 5, abs=0.101)
+
+
+@pytest.mark.parametrize(("model", "cells"), LLMBAR_CELLS)
+def test_the_papers_llmbar_accuracies_are_shares_of_the_outputs(
+    model: str, cells: dict[str, float]
+) -> None:
+    """A whole number of each subset's outputs, but for two of GPT-4o-Mini's as the paper prints them."""
+    for name, count in OUTPUTS.items():
+        if (model, name) in {("GPT-4o-Mini", "GPTInst"), ("GPT-4o-Mini", "GPTOut")}:
+            continue
+        accuracy = cells[f"acc/{name}"]
+        share = 100 * round(accuracy * count / 100) / count
+        assert accuracy == pytest.approx(share, abs=0.06)

@@ -185,6 +185,21 @@ async def test_the_time_of_a_start_that_stopped_counts(
     assert "in several starts" in (tmp_path / "toy.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("experiment", "models"),
+    [
+        ("table9", {"SPaR-7B-RFT-iter3", "SPaR-70B-RFT-iter3", "GLM-4-9B-Chat"}),
+        ("table2", {"SELF", "SELF (Mistral-7B)", "SPaR-7B-RFT-iter3", "SPaR-9B-RFT-iter3"}),
+        ("table7", {"SPaR-7B-SFT", "SPaR-9B-DPO-iter3", "SPaR-70B-DPO-iter2"}),
+        ("figure3", {"SPaR-9B-DPO-iter2", "SPaR-70B-DPO-iter1", "Humpback (Mistral-7B)"}),
+    ],
+)
+def test_a_page_has_the_papers_rows_of_every_model(experiment: str, models: set[str]) -> None:
+    """Of all sizes, and of the other methods where the page compares with them."""
+    rows = "\n".join(EXPERIMENTS[experiment].paper_numbers()).splitlines()
+    assert models <= {row.split(" | ")[0].removeprefix("| ") for row in rows}
+
+
 def test_iterations_are_marked_by_whole_numbers(tmp_path: Path) -> None:
     """There is no iteration 0.25."""
     line = Series(label="SPaR", x=(0, 1, 2), y=(62.0, 62.7, 69.3), error=(4.9, 4.7, 4.4))
