@@ -1,13 +1,13 @@
 """How many of IFEval's failing constraints the refiner `rewrite` fixes, by type.
 
-    python benchmarks/rewriter.py --data DATA
+    python benchmarks/rewriter.py --data DATA --seeds 3
     python benchmarks/rewriter.py --data DATA --run runs/ifeval-greedy/ifeval
 
 Without `--run` every IFEval prompt is given texts that were written for other prompts: the outputs of at least 60 words in
 `seed_prompts`, `--texts` (2) of them drawn for each prompt. With `--run` the texts are the first responses of a run
 over IFEval. A constraint that its text does not meet counts; it is fixed if it is met after rewriting for all constraints of the
 prompt. Printed: failing constraints and fixed ones by type, prompts that pass before and after, the words changed (by difflib)
-and the time of a rewriting.
+and the time of a rewriting; with `--seeds N`, how many different texts N seeds give where the first one improved something.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--texts", type=int, default=2, help="texts for each prompt, without --run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="rewritings of a text, each its seed")
     args = parser.parse_args()
     checkers(str(args.data / "nltk_data"))
     pairs = answered(args.run) if args.run else drawn(args.data, args.texts, args.seed)
@@ -51,6 +52,7 @@ def main() -> None:
     before = after = count = partly = 0
     changed: list[float] = []
     seconds: list[float] = []
+    variants = Counter[int]()
     for prompt, response in pairs:
         start = time.perf_counter()
         result = rewrite(prompt, response, seed=args.seed)
@@ -61,6 +63,9 @@ def main() -> None:
         partly += result.improved and not all(result.after)
         if result.improved:
             changed.append(words_changed(response, result.response))
+            seeds = range(args.seed + 1, args.seed + args.seeds)
+            others = (rewrite(prompt, response, seed=seed).response for seed in seeds)
+            variants[len({result.response, *others})] += 1
         for (name, arguments), was, now in zip(
             constraints_of(prompt), result.before, result.after, strict=True
         ):
@@ -85,6 +90,11 @@ def main() -> None:
     print(
         f"seconds for a text: median {statistics.median(seconds):.3f}, longest {max(seconds):.2f}"
     )
+    if args.seeds > 1:
+        for size in range(1, args.seeds + 1):
+            print(
+                f"different texts of {args.seeds} seeds: {size}: {_share(variants[size], len(changed))}"
+            )
 
 
 def answered(run: Path) -> Iterator[tuple[Prompt, str]]:
