@@ -202,7 +202,9 @@ def lm_eval_replies(args: argparse.Namespace, prompts: Sequence[spar.Prompt], pa
 
 def stored_ids(path: Path) -> set[str]:
     """The ids of the prompts that lm-eval has answered."""
-    return {json.loads(line)["id"] for line in path.open()} if path.is_file() else set()
+    if not path.is_file():
+        return set()
+    return {json.loads(line)["id"] for line in path.open(encoding="utf-8")}
 
 
 class ReplyWriter:
@@ -447,7 +449,7 @@ class timed:  # noqa: N801  reads as a verb, as contextlib's do
 def read_times(out: Path) -> dict[str, float]:
     """Part to its seconds."""
     path = out / "times.json"
-    times: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    times: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return times
 
 

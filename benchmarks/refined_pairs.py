@@ -173,7 +173,7 @@ def build(args: argparse.Namespace, prompts: Sequence[Prompt]) -> dict[str, Any]
     """Draft, rewrite, and write both arms' pairs; returns counts and measures."""
     counts_file = args.out / "pairs.json"
     if counts_file.is_file():
-        counts: dict[str, Any] = json.loads(counts_file.read_text())
+        counts: dict[str, Any] = json.loads(counts_file.read_text(encoding="utf-8"))
         return counts
     start = time.monotonic()
     trees = _drafts(args, prompts)
@@ -270,7 +270,12 @@ def run_all(args: argparse.Namespace, cells: Sequence[Cell]) -> Iterator[list[di
     running: dict[str, subprocess.Popen[bytes]] = {}
     while True:
         yield [
-            {"arm": cell.arm, "rate": cell.rate, "seed": cell.seed, **json.loads(path.read_text())}
+            {
+                "arm": cell.arm,
+                "rate": cell.rate,
+                "seed": cell.seed,
+                **json.loads(path.read_text(encoding="utf-8")),
+            }
             for cell, path in files.items()
             if path.is_file()
         ]
@@ -351,7 +356,7 @@ def _train(args: argparse.Namespace, cell: Cell, folder: Path) -> tuple[str, dic
         [row.step, {name: row.values.get(name) for name in ("loss", *CURVES)}]
         for row in read_metrics(folder / "dpo")
     ]
-    trained = json.loads(report.read_text())
+    trained = json.loads(report.read_text(encoding="utf-8"))
     return str(folder / "dpo" / "model"), {"curve": curve, "seconds": trained["seconds"]}
 
 

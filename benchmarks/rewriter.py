@@ -108,7 +108,8 @@ def drawn(data: Path, texts: int, seed: int) -> Iterator[tuple[Prompt, str]]:
     """IFEval's prompts with texts that were written for other prompts."""
     outputs = []
     for name in ("self_instruct_user_oriented", "self_instruct_seed_tasks"):
-        for line in (data / "seed_prompts" / f"{name}.jsonl").read_text().splitlines():
+        path = data / "seed_prompts" / f"{name}.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines():
             outputs += [instance["output"] for instance in json.loads(line)["instances"]]
     long = [text for text in outputs if len(text.split()) >= LEAST_WORDS]
     rng = random.Random(seed)

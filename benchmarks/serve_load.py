@@ -318,7 +318,9 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if arguments.out:
-        arguments.out.write_text(PAGE.format(clients=clients, requests=requests, table=table))
+        arguments.out.write_text(
+            PAGE.format(clients=clients, requests=requests, table=table), encoding="utf-8"
+        )
 
 
 PAGE = """\

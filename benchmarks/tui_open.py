@@ -97,7 +97,7 @@ def main() -> None:
 def write_run(directory: Path, num_trees: int) -> int:
     """Write a run with so many trees; returns the bytes of its trees."""
     (directory / MANIFEST).write_text(
-        json.dumps(Manifest(spar_version="0", config={}).model_dump())
+        json.dumps(Manifest(spar_version="0", config={}).model_dump()), encoding="utf-8"
     )
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(2, 9))) for _ in range(4000)]

@@ -121,7 +121,8 @@ async def _draw(
         for key in keys:
             await pilot.press(key)
             await _settle(pilot)
-        picture.write_text(without_remote_fonts(app.export_screenshot(title="spar tui")))
+        drawing = without_remote_fonts(app.export_screenshot(title="spar tui"))
+        picture.write_text(drawing, encoding="utf-8")
 
 
 def _draw_page(run: Path, out: Path) -> None:

@@ -87,9 +87,12 @@ def container_room(root: Path = Path("/sys/fs/cgroup")) -> int | None:
         (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            limit = int((folder / limit_name).read_text())
-            usage = int((folder / usage_name).read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            limit = int((folder / limit_name).read_text(encoding="utf-8"))
+            usage = int((folder / usage_name).read_text(encoding="utf-8"))
+            stat = dict(
+                line.split()
+                for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+            )
             return max(0, limit - usage + int(stat.get(cache_name, 0)))
         except (OSError, ValueError):  # no such file, or "max"
             continue

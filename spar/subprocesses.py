@@ -105,13 +105,13 @@ def failure(path: Path, code: int, *, what: str, log: Path | None) -> SparError:
         The subject of the sentence, such as "the training in runs/a".
     """
     if path.exists():
-        written: dict[str, Any] = json.loads(path.read_text())
+        written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         kind = UsageError if written["kind"] == "usage" else RunStopped
         return kind(written["message"])
     ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     if log is None:
         return RunStopped(f"{what} {ended}; its output says why")
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
     tail = "\n".join(f"  {line}" for line in lines)
     return RunStopped(f"{what} {ended}; the end of {log}:\n{tail}")
 

@@ -58,7 +58,7 @@ def modules() -> list[Path]:
 
 def imports(path: Path, *, top_level: bool = False) -> set[str]:
     """Dotted names a module imports; with `top_level`, only those that run when it is imported."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return _import_names(_eager(tree) if top_level else ast.walk(tree))
 
 
@@ -263,7 +263,7 @@ def test_no_line_tests_the_name_of_a_plugin() -> None:
     named = {
         (str(path.relative_to(ROOT)), name)
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for part in _tested(node)
         for name in _strings(part) & PLUGIN_NAMES
     }
@@ -284,6 +284,73 @@ def _tested(node: ast.AST) -> list[ast.AST]:
 def _strings(node: ast.AST) -> set[str]:
     constants = (child for child in ast.walk(node) if isinstance(child, ast.Constant))
     return {constant.value for constant in constants if isinstance(constant.value, str)}
+
+
+def test_text_files_name_their_encoding() -> None:
+    """Without it a file is read in the encoding of the locale: a name with an umlaut is garbled, or an error."""
+    scripts = [*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("examples/**/*.py")]
+    paths = [*modules(), *scripts, *ROOT.glob("docs/**/*.py")]
+    places = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _takes_the_encoding_of_the_locale(node)
+    ]
+    assert places == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_found"),
+    [
+        ("path.read_text()", True),
+        ("path.read_text(errors='replace')", True),
+        ("path.write_text(text)", True),
+        ("open(name)", True),
+        ("open(name, 'a')", True),
+        ("path.open()", True),
+        ("path.open('w')", True),
+        ("gzip.open(path, mode='rt')", True),
+        ("io.TextIOWrapper(stream)", True),
+        ("os.fdopen(number)", True),
+        ("path.read_text('utf-8')", False),
+        ("path.write_text(text, encoding='utf-8')", False),
+        ("open(name, 'rb')", False),
+        ("path.open('wb')", False),
+        ("path.open(mode='ab')", False),
+        ("path.open('w', encoding='utf-8')", False),
+        ("gzip.open(path, 'rb')", False),
+        ("RunStore.open(directory, manifest)", False),
+        ("TreeIndex.open('runs/a')", False),
+        ("os.open(path, os.O_RDONLY)", False),
+        ("read_text(message)", False),
+    ],
+)
+def test_the_check_of_encodings_knows_texts(code: str, is_found: bool) -> None:
+    """Functions of the same name that read no text are left alone."""
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert _takes_the_encoding_of_the_locale(call) is is_found
+
+
+def _takes_the_encoding_of_the_locale(call: ast.Call) -> bool:
+    is_method = isinstance(call.func, ast.Attribute)
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    arguments = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "encoding" in arguments:
+        return False
+    if name in ("read_text", "write_text"):
+        return is_method and len(call.args) <= (name == "write_text")
+    if name == "TextIOWrapper":
+        return len(call.args) < 2
+    if name not in ("open", "fdopen"):
+        return False
+    modes = [
+        str(value.value)
+        for value in (*call.args[:2], arguments.get("mode"))
+        if isinstance(value, ast.Constant) and set(str(value.value)) <= set("rwaxbt+")
+    ]
+    is_of_this_library = is_method and name == "open" and bool(call.args)
+    return not any("b" in mode for mode in modes) and (bool(modes) or not is_of_this_library)
 
 
 def test_no_circle_of_imports() -> None:
@@ -309,7 +376,7 @@ def _package(module: str) -> str:
 
 def _imported(path: Path, names: Mapping[str, Path]) -> set[str]:
     """The modules that one imports, or names in a string; tables of plug-ins are names, not imports."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = _import_names(_without_typing(tree))
     if path.name not in ("plugins.py", "__init__.py"):
         docstrings = {

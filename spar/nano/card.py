@@ -47,7 +47,9 @@ def write_card(folder: Path, facts: Mapping[str, Any], quality: Mapping[str, str
     quality:
         Measurement name to share with standard error, on the validation split.
     """
-    (folder / FACTS).write_text(json.dumps({**facts, "quality": dict(quality)}, indent=2) + "\n")
+    (folder / FACTS).write_text(
+        json.dumps({**facts, "quality": dict(quality)}, indent=2) + "\n", encoding="utf-8"
+    )
     rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items())
     measured = "\n".join(f"| {name} | {value} |" for name, value in quality.items())
     text = (
@@ -56,7 +58,7 @@ def write_card(folder: Path, facts: Mapping[str, Any], quality: Mapping[str, str
         + "\n## Measured on the validation split, by ground truth\n\n"
         + f"| | share, standard error |\n|---|---|\n{measured}\n"
     )
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _flags(facts: Mapping[str, Any]) -> str:
@@ -72,7 +74,11 @@ def hardware(num_threads: int, device: str) -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        lines = (line for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
+        lines = (
+            line
+            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        )
         name = next(lines, f": {name}").split(":", 1)[1].strip()
     return f"{name}, {device}, {num_threads} threads"
 
@@ -87,5 +93,5 @@ if __name__ == "__main__":
     import sys
 
     folder = Path(sys.argv[1])
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     write_card(folder, facts, facts.pop("quality"))

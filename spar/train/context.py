@@ -160,7 +160,7 @@ def _write_manifest(manifest: Manifest, out: Path) -> None:
         replace_json(out / MANIFEST, manifest.model_dump())
         return
     try:
-        stored = Manifest.model_validate_json((out / MANIFEST).read_text())
+        stored = Manifest.model_validate_json((out / MANIFEST).read_text(encoding="utf-8"))
         # Otherwise a training could not be resumed with the share that a later one needs.
         refuse_changes(stored, manifest.model_copy(update={"free": (*FREE, "max_truncated")}), out)
     except ConfigChanged as error:

@@ -148,7 +148,10 @@ def _indexed(index: dict[str, Any], folder: Path, left_out: Collection[str]) -> 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     if path.exists():
-        path.write_text(json.dumps(change(json.loads(path.read_text())), indent=2) + "\n")
+        path.write_text(
+            json.dumps(change(json.loads(path.read_text(encoding="utf-8"))), indent=2) + "\n",
+            encoding="utf-8",
+        )
 
 
 def _stored_dtype(settings: TrainerSettings) -> str:
