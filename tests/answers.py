@@ -92,7 +92,8 @@ def answer(script: Script, body: dict[str, Any]) -> tuple[int, Any]:
     for name in script.ignores:
         body.pop(name, None)
     try:
-        return 200, _completion(script, body)
+        # A field that is null is one that was left out.
+        return 200, _completion(script, {k: v for k, v in body.items() if v is not None})
     except PromptTooLong as error:
         return 400, error_body(str(error), "context_length_exceeded")
 

@@ -151,6 +151,21 @@ async def test_a_refused_extra_field_ends_the_run(extra: Any, error: Any) -> Non
     assert len(server.seen) <= 2
 
 
+NULLS = ("max_tokens", "n", "seed", "stop", "top_p", "temperature", "top_logprobs", "logprobs")
+
+
+@pytest.mark.parametrize("name", NULLS)
+async def test_a_field_that_an_extra_field_sets_to_null(name: str) -> None:
+    """The server's own value holds; a request is served, and a refused prompt is one."""
+    sampling = Sampling(0.7, 0.9, seed=1, stop=("x",), extra_body={name: None})
+    requests = [Request((Message(role="user", content=f"{i}"),), sampling, tree=1) for i in (1, 2)]
+    with serving(Script(echo)) as (server, engine, _):
+        assert len(await ask(engine, requests)) == 2
+    assert all(seen.body[name] is None for seen in server.seen)
+    with serving(refuse(400, "bad")) as (_, engine, _), pytest.raises(PromptRefused):
+        await ask(engine, [replace(requests[0], messages=votes(1, "bad")[0].messages)])
+
+
 @pytest.mark.parametrize("name", ["n", "seed", "stop", "top_p", "temperature"])
 async def test_a_setting_that_the_refusal_does_not_name_is_found(name: str) -> None:
     """By trying, once for all requests, so that a server without it serves in spite of its message."""

@@ -22,6 +22,7 @@ from spar.infer.engines.openai.choices import (
     read_alternatives,
     read_logprob,
 )
+from spar.infer.engines.openai.learning import integer_field
 from spar.infer.engines.openai.replies import (
     Capabilities,
     MissingLogprobs,
@@ -40,6 +41,8 @@ _MAX_STOPS = 4
 _MIN_RESPONSE_BYTES = 2**20
 _BYTES_PER_TOKEN = 512
 _BYTES_PER_EVENT = 2048
+_MAX_REPLY_TOKENS = 131_072
+"""Most tokens of a reply whose request names no limit."""
 
 
 class HasCompletionTokens(Protocol):
@@ -167,11 +170,12 @@ def max_response_bytes(body: Mapping[str, Any]) -> int:
     A token with an alternative to it has far fewer than are allowed; one of an echoed prompt has a byte of it
     at least.
     """
-    max_tokens: int = body.get("max_tokens") or body["max_completion_tokens"]
-    num_tokens: int = body.get("n", 1) * max_tokens
+    max_tokens = integer_field(body, "max_tokens") or integer_field(body, "max_completion_tokens")
+    # An extra field of the user's may have put null in place of a limit.
+    num_tokens = (integer_field(body, "n") or 1) * (max_tokens or _MAX_REPLY_TOKENS)
     if body.get("echo"):
         num_tokens += len(body["prompt"].encode())
-    alternatives: int = body.get("top_logprobs") or int(body.get("logprobs") or 0)
+    alternatives = integer_field(body, "top_logprobs") or int(body.get("logprobs") or 0)
     bytes_per_token = _BYTES_PER_EVENT if body.get("stream") else _BYTES_PER_TOKEN
     return _MIN_RESPONSE_BYTES + num_tokens * bytes_per_token * (1 + alternatives)
 

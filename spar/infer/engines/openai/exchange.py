@@ -33,7 +33,7 @@ from spar.infer.engines.openai.errors import (
     error_status,
     read_error,
 )
-from spar.infer.engines.openai.learning import learn_turns, simpler_bodies
+from spar.infer.engines.openai.learning import integer_field, learn_turns, simpler_bodies
 from spar.infer.engines.openai.model_lists import PROBE_TEXT
 from spar.infer.engines.openai.refusals import (
     RefusalChecker,
@@ -238,7 +238,7 @@ class Exchange:
         if status != 200:
             return self._read_refusal(sent, replace(response, status=status))
         with contextlib.suppress(TooFewChoices, MissingLogprobs):
-            n = body.get("n", 1)
+            n = integer_field(body, "n") or 1
             _read(replace(sent, call=replace(sent.call.probe(), n=n)), response, Capabilities())
         return None
 

@@ -91,7 +91,7 @@ def learn_from_error(
         return "requires max_completion_tokens in place of max_tokens"
     if "top_logprobs" in body and is_about(error, "top_logprobs"):
         limit = _AT_MOST.search(error.message)
-        if limit and 0 < int(limit[1]) < body["top_logprobs"]:
+        if limit and 0 < int(limit[1]) < integer_field(body, "top_logprobs"):
             capabilities.max_top_logprobs = int(limit[1])
             return f"returns at most {capabilities.max_top_logprobs} log-probabilities per token"
     if "echo" in body and (is_about(error, "echo") or is_about(error, "logprobs")):
@@ -138,9 +138,9 @@ def is_about(error: ErrorResponse, name: str) -> bool:
 
 
 def integer_field(body: Mapping[str, Any], name: str) -> int:
-    """A field of a request, 0 if it has none."""
-    value: int = body.get(name) or 0
-    return value
+    """A field of a request; 0 if it has none, or an extra field of the user's has put null in its place."""
+    value = body.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _learn_from_value(
