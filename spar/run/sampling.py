@@ -37,6 +37,16 @@ def sampling_of(config: DecodeConfig, role: SamplingConfig) -> Sampling:
     )
 
 
+def server_fields(config: DecodeConfig, role: SamplingConfig) -> dict[str, Any]:
+    """The fields that every request of a role to a server has beside how it samples."""
+    sampling = sampling_of(config, role)
+    fields: dict[str, Any] = {
+        "reasoning_effort": sampling.reasoning_effort,
+        "chat_template_kwargs": dict(sampling.chat_template_args),
+    }
+    return {**{name: value for name, value in fields.items() if value}, **sampling.extra_body}
+
+
 def chat_template_args(config: DecodeConfig, role: Role) -> Mapping[str, Any]:
     """Variables of the chat template in a role's requests."""
     settings = {"actor": config.draft, "judge": config.vote, "refiner": config.refine}

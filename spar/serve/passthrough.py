@@ -1,8 +1,9 @@
 """Requests with tools, handed to the model's own server: greedy decoding, no search, no tree.
 
 A call of a tool is no text that a judge could hold against the instruction, and the turns of tools are no conversation that
-spar's roles know. So such a request goes to the actor's server as it came, with the model's own name and temperature 0
-unless it names one or the server accepts none, and the reply comes back as it is, under the id that the client asked for.
+spar's roles know. So such a request goes to the actor's server as it came, with the model's own name, the fields that the
+settings add to every request, and temperature 0 unless the server accepts none; what the request names itself is not
+replaced. The reply comes back as it is, under the id that the client asked for.
 The server's key is in no message. A model that spar has loaded is asked by `spar.serve.tools`.
 """
 
@@ -21,6 +22,7 @@ from spar.infer.engines.openai.errors import read_error
 from spar.infer.engines.openai.learning import is_about
 from spar.infer.engines.openai.network import tls_for
 from spar.run.resolve import models, urls
+from spar.run.sampling import server_fields
 from spar.sanitize import replace_surrogates
 from spar.serve.errors import ApiError, server_error
 
@@ -49,7 +51,8 @@ class Upstream:
         self._next = cycle(self._urls)
         self._model = models(config)["actor"]
         self._config, self._timeout = config, timeout
-        self._defaults = _GREEDY
+        self._temperature = _GREEDY
+        self._fields = server_fields(config, config.draft)
         self._client: httpx.AsyncClient | None = None
 
     @property
@@ -82,11 +85,12 @@ class Upstream:
     async def _send(self, body: Mapping[str, Any], *, stream: bool) -> httpx.Response:
         url = next(self._next)
         key = read_key(self._config.api_key_env, url, self._config.header)
-        defaults = {name: value for name, value in self._defaults.items() if name not in body}
-        response = await self._post(url, key, {**defaults, **body}, stream=stream)
-        if defaults and _refuses(response, key, defaults):  # as reasoning models do
+        body = {**self._fields, **body}
+        response = await self._post(url, key, {**self._temperature, **body}, stream=stream)
+        if "temperature" not in body and _refuses(response, key, self._temperature):
+            # As reasoning models do.
             response = await self._post(url, key, body, stream=stream)
-            self._defaults = self._defaults if response.is_error else {}
+            self._temperature = self._temperature if response.is_error else {}
         if response.is_error:
             raise _refusal(response, key)
         return response

@@ -256,6 +256,29 @@ def test_a_server_that_accepts_no_temperature_is_sent_none() -> None:
         assert served.post(asking(tools=[TOOL], temperature=0.5)).status_code == 400
 
 
+def test_fields_for_every_request_reach_the_server_with_tools() -> None:
+    """As they do with a search's requests; a field of the client's own is not replaced."""
+    script = Script(models=("up",), answer=with_tools)
+    settings: dict[str, Any] = {
+        "extra_body": {"repetition_penalty": 1.1, "min_tokens": 3},
+        "draft": {"extra_body": {"min_tokens": 4}},
+        "chat_template_args": {"enable_thinking": False},
+        "reasoning_effort": "low",
+    }
+    with (
+        ScriptedServer(script) as upstream,
+        serving("openai", base_url=(upstream.url,), model="up", **settings) as served,
+    ):
+        assert served.post(asking(tools=[TOOL])).status_code == 200
+        mine: dict[str, Any] = {"min_tokens": 5, "chat_template_kwargs": {"enable_thinking": True}}
+        assert served.post(asking(tools=[TOOL], **mine)).status_code == 200
+        bodies = [seen.body for seen in upstream.seen if "tools" in seen.body]
+    added = {"repetition_penalty": 1.1, "min_tokens": 4, "reasoning_effort": "low"}
+    assert bodies[0].items() >= added.items()
+    assert bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert bodies[1].items() >= {**added, **mine}.items()
+
+
 def test_tools_reach_a_server_that_the_engine_trusts(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the certificates of the system too; a wrong SSL_CERT_FILE is no matter where nothing speaks TLS."""
     script = Script(models=("up",), answer=with_tools)
