@@ -27,7 +27,7 @@ OFFERED_JUDGES = ("votes", "verifier", "hybrid")
 EMBEDDED = "embedded"
 """How the embedded model is typed."""
 RETRY_SECONDS = 10.0
-"""How long a server may fail before a search does: somebody is waiting."""
+"""How long a server may fail before a search does, if the settings leave it to spar: somebody is waiting."""
 _ALL_ROLES: Mapping[str, Any] = {
     **dict.fromkeys(("actor_model", "judge_model", "refiner_model"), ""),
     **dict.fromkeys(("actor_url", "judge_url", "refiner_url"), ()),
@@ -184,7 +184,8 @@ class SessionPlay:
 
 
 def _for_play(config: DecodeConfig) -> DecodeConfig:
-    retry_for = min(config.retry_for, RETRY_SECONDS)
+    is_default = config.retry_for == DecodeConfig.model_fields["retry_for"].default
+    retry_for = RETRY_SECONDS if is_default else config.retry_for
     return config.model_copy(update={"prompts": SOURCE, "retry_for": retry_for})
 
 

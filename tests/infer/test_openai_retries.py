@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -38,6 +39,33 @@ def test_retries_end_with_the_window() -> None:
     """The message has the time and the number of attempts."""
     with pytest.raises(EngineError, match=r"HTTP 500; gave up after 8 failed attempts in 1\d\d"):
         failed_before(7, 100).next_delay("url", FAILURE, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("window", "failures", "refusing_seconds", "ending"),
+    [
+        (10.0, 7, 0.0, "gave up after 8 failed attempts in 100.0 s (--retry-for 10)"),
+        (500.0, 1, 501.0, "gave up after 501.0 s in which no request was served (--retry-for 500)"),
+        (0.0, 0, 0.0, "not retried (--retry-for 0)"),
+    ],
+)
+def test_the_message_says_why_the_retries_ended(
+    window: float, failures: int, refusing_seconds: float, ending: str
+) -> None:
+    """Two attempts in a short time are no reason to end them, and a window of no length has none."""
+    policy = replace(failed_before(failures, 100), window=window)
+    with pytest.raises(EngineError, match=rf"^url: HTTP 500; {re.escape(ending)}$"):
+        policy.next_delay("url", FAILURE, refusing_seconds)
+
+
+def test_waiting_for_servers_is_no_attempt() -> None:
+    """A request that was never sent, since every server was down, has failed no attempt."""
+    policy = RetryPolicy(10.0, 0.01, created_at=time.monotonic() - 30)
+    with pytest.raises(EngineError, match=r"gave up after 2\d\.\d s in which no server was up \("):
+        policy.time_left("url", "unreachable", time.monotonic() - 25)
+    policy = RetryPolicy(0.0, 0.01)
+    with pytest.raises(EngineError, match=r"unreachable; not retried"):
+        policy.time_left("url", "unreachable", time.monotonic())
 
 
 def test_queue_time_does_not_count() -> None:

@@ -16,7 +16,7 @@ from textual import events
 from textual.binding import Binding
 from textual.widgets import Button, Input, Select
 
-from spar.cli.play import SessionPlay, model_settings
+from spar.cli.play import RETRY_SECONDS, SessionPlay, model_settings
 from spar.cli.play_samples import embedded_samples, plain_samples, prompt_of
 from spar.config import load_decode
 from spar.errors import EngineError, SparError, UsageError
@@ -915,6 +915,14 @@ async def _soon(seen: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not seen():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("passed", "used"), [({}, RETRY_SECONDS), ({"retry_for": 60.0}, 60.0)])
+def test_how_long_a_server_may_fail(tmp_path: Path, passed: dict[str, float], used: float) -> None:
+    """Shorter than elsewhere, unless the user says how long."""
+    settings = {"engine": "openai", "base_url": ("http://127.0.0.1:9/v1",), **passed}
+    with SessionPlay(load_decode("paper", settings), tmp_path) as play:
+        assert play._config.retry_for == used
 
 
 @pytest.mark.model

@@ -94,7 +94,7 @@ class RetryPolicy:
         """
         waited = time.monotonic() - max(self.created_at, down_since)
         if waited >= self.window:
-            raise self._exhausted(url, reason, waited)
+            raise self._exhausted(url, reason, f"{waited:.1f} s in which no server was up")
         return self.window - waited
 
     def next_delay(self, url: str, failure: TransientError, refusing_seconds: float) -> float:
@@ -117,10 +117,12 @@ class RetryPolicy:
         elapsed = now - self.first_failure - self.queued_seconds
         # A server that sets a time cannot be called more often within it.
         enough = self.failures >= MIN_ATTEMPTS or failure.retry_after > 0 or not self.window
-        if (enough and elapsed >= self.window) or (
-            self.failures > 1 and refusing_seconds >= self.window
-        ):
-            raise self._exhausted(url, str(failure), now - self.first_failure)
+        if enough and elapsed >= self.window:
+            spent = f"{self.failures} failed attempts in {now - self.first_failure:.1f} s"
+            raise self._exhausted(url, str(failure), spent)
+        if self.failures > 1 and refusing_seconds >= self.window:
+            spent = f"{refusing_seconds:.1f} s in which no request was served"
+            raise self._exhausted(url, str(failure), spent)
         bound = min(_MAX_DELAY, self.initial_backoff * 2 ** min(self.failures - 1, 16))
         delay = random.uniform(0, bound)
         if (
@@ -129,12 +131,10 @@ class RetryPolicy:
             delay = min(delay, failure.retry_after)
         return min(delay, self.window - elapsed) if elapsed < self.window else delay
 
-    def _exhausted(self, url: str, reason: str, seconds: float) -> EngineError:
-        noun = "attempt" if self.failures == 1 else "attempts"
-        attempts = f"{self.failures} failed {noun} in {seconds:.1f} s"
-        return EngineError(
-            f"{url}: {reason}; gave up after {attempts} (--retry-for {self.window:g})"
-        )
+    def _exhausted(self, url: str, reason: str, spent: str) -> EngineError:
+        if not self.window:
+            return EngineError(f"{url}: {reason}; not retried (--retry-for 0)")
+        return EngineError(f"{url}: {reason}; gave up after {spent} (--retry-for {self.window:g})")
 
 
 @dataclass(slots=True)
