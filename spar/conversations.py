@@ -6,7 +6,8 @@
     {"instruction": "Shorten this.", "input": "It rains and rains."}          Alpaca
     {"custom_id": "a", "body": {"messages": [...]}}                           a request of OpenAI's batches
 
-The first of these fields that a row has counts. A `system` field beside `conversations` or `instruction` is the
+The first of these fields that a row has counts, unless the user names another one (`--prompt-field`), which is read as
+`prompt` is. A `system` field beside `conversations` or `instruction` is the
 system turn. Alpaca's two texts are joined by a line break, as LLaMA-Factory does; so are the text parts of a content
 that is a list. The role `developer` is a system turn. If the last turn is the assistant's, the prompt is what comes
 before it, and the reply goes to the field `output`. Other fields of a turn are in `turns`, one object a turn.
@@ -39,34 +40,44 @@ _NOT_TEXT = ("tool_calls", "function_call", "images", "audio", "videos")
 """Fields of a turn that are part of what is said, and no text."""
 
 
-def conversation(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...], dict[str, Any]]:
+def conversation(
+    row: Mapping[str, Any], where: str, field: str = ""
+) -> tuple[tuple[Message, ...], dict[str, Any]]:
     """The messages of a row, and its other fields.
+
+    Parameters
+    ----------
+    field:
+        The field that holds it; "" for the first of `FORMS`.
 
     Raises
     ------
     UsageError
         There is none, two, or one that spar cannot send: without a user's turn at its end, with images or tools.
     """
-    form = next((name for name in FORMS if name in row), None)
+    if field and field not in row:
+        reject(where, f"a row with {shown(list(row))}", f"a row with {field!r} (--prompt-field)")
+    form = field or next((name for name in FORMS if name in row), None)
     if form is None:
         reject(
             where,
             f"a row with {shown(list(row))}",
             f"a row with 'prompt' or 'messages'{_rename(row)}",
         )
-    if form == "prompt" and "messages" in row:
+    if form == "prompt" and "messages" in row and not field:
         reject(where, "both 'prompt' and 'messages'", "exactly one of them")
     rest = {name: value for name, value in row.items() if name != form}
     if form == "instruction":
         return (*_system(rest, where), _instruction(row, rest, where)), rest
-    if form == "prompt" and isinstance(row[form], str):
+    is_text = form == "prompt" or form not in FORMS
+    if is_text and isinstance(row[form], str):
         return (_user(row[form], where),), rest
     name, value = form, row[form]
     if form == "body":
         body = value if isinstance(value, dict) else {}
         name, value = "body.messages", body.get("messages")
         rest[form] = {key: inner for key, inner in body.items() if key != "messages"}
-    messages = _turns(_listed(value, name, where), name, rest, where)
+    messages = _turns(_listed(value, name, where, is_text=is_text), name, rest, where)
     if form == "conversations":
         messages = (*_system(rest, where), *messages)
     return messages, rest
@@ -79,16 +90,19 @@ def _rename(row: Mapping[str, Any]) -> str:
     )
     if same is not None:
         return f"; rename {shown(same)} to {same.strip().lower()!r}"
-    return "; rename the field that holds the prompt to 'prompt'"
+    return (
+        "; rename the field that holds the prompt to 'prompt', or name it to spar decode, eval or evolve with "
+        "--prompt-field NAME"
+    )
 
 
-def _listed(value: Any, name: str, where: str) -> list[Any]:
+def _listed(value: Any, name: str, where: str, *, is_text: bool) -> list[Any]:
     """The list of a field, which a cell of a table has as JSON."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = parse_json(value, where, f"a list of messages in {name!r}")
     if not isinstance(value, list) or not value:
         text = "a string, or a list of messages"
-        accepted = text if name == "prompt" else "a list of at least one message"
+        accepted = text if is_text else "a list of at least one message"
         reject(where, f"{name!r} is {shown(value)}", accepted)
     return value
 

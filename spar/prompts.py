@@ -44,7 +44,11 @@ _HASH = 8
 
 
 def read_prompts(
-    source: str | Path, limit: int | None = None, *, ids_by_line: bool = False
+    source: str | Path,
+    limit: int | None = None,
+    *,
+    ids_by_line: bool = False,
+    prompt_field: str = "",
 ) -> Iterator[Prompt]:
     """Stream the prompts of `source`, a path, `-` or a data set of the hub, at most `limit` of them.
 
@@ -54,6 +58,8 @@ def read_prompts(
     ----------
     ids_by_line:
         Derive ids from the line and the messages, as the last version did, for runs that it started.
+    prompt_field:
+        The field of a row that holds the text or the messages; "" for the first that `spar.conversations` knows.
 
     Raises
     ------
@@ -64,8 +70,11 @@ def read_prompts(
     if limit is not None and limit < 0:
         raise UsageError(f"the limit is {limit} prompts; accepted: 0 or more")
     name = "standard input" if str(source) == STANDARD_INPUT else str(source)
-    rows = read_rows(source, text_field=TEXT_FIELD)
-    prompts = ((row.where, row.place, _prompt_of_row(row.values, row.where, name)) for row in rows)
+    rows = read_rows(source, text_field=prompt_field or TEXT_FIELD)
+    prompts = (
+        (row.where, row.place, _prompt_of_row(row.values, row.where, name, prompt_field))
+        for row in rows
+    )
     if ids_by_line:
         prompts = ((where, place, _with_id_of_line(where, p)) for where, place, p in prompts)
     return islice(_read(prompts, name), limit)
@@ -209,10 +218,10 @@ def _read(prompts: Iterable[tuple[str, str, Prompt]], source: str) -> Iterator[P
         raise UsageError(f"{source} has no prompt; expected one per line")
 
 
-def _prompt_of_row(row: dict[str, Any], where: str, source: str) -> Prompt:
+def _prompt_of_row(row: dict[str, Any], where: str, source: str, prompt_field: str = "") -> Prompt:
     if is_deeper(row, MAX_DEPTH):
         reject(where, f"nested deeper than {MAX_DEPTH} levels", "a flatter row")
-    messages, meta = conversation(row, where)
+    messages, meta = conversation(row, where, prompt_field)
     prompt_id = _explicit_id(row, where)
     meta.pop("id", None)
     _check_constraints(meta, where)

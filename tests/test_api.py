@@ -109,6 +109,20 @@ def test_a_file_of_prompts(tmp_path: Path) -> None:
     assert len(spar.decode(str(path), limit=1, **FAKE)) == 1
 
 
+def test_a_file_whose_prompts_have_a_field_of_another_name(tmp_path: Path) -> None:
+    """`prompt_field` names it; where no rows are read it is a mistake."""
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "One.", "answer": "1"}\n', encoding="utf-8")
+    (tree,) = spar.decode(path, prompt_field="question", **FAKE)
+    assert tree.prompt.messages[0].content == "One."
+    assert tree.prompt.meta == {"answer": "1"}
+    for prompts in ("", ["One."]):
+        with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
+            spar.decode(prompts, prompt_field="question", **FAKE)
+    with pytest.raises(spar.UsageError, match="--prompt-field question is for prompts of a"):
+        spar.evaluate("ifeval", prompt_field="question", **FAKE)
+
+
 def test_plugins_may_be_plain_objects() -> None:
     """A strategy function, a spec with options, a judge function, a refiner function, an engine object."""
     tree = spar.search("Say it.", strategy=two_chains, judge=is_even, budget=6, engine="fake")

@@ -255,6 +255,46 @@ def test_limit_stops_before_the_next_row(tmp_path: Path) -> None:
 
 
 USER = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "meta"),
+    [
+        ({"question": "hi", "answer": "no"}, "question", {"answer": "no"}),
+        ({"question": "hi", "prompt": "not this"}, "question", {"prompt": "not this"}),
+        ({"question": "hi", "messages": []}, "question", {"messages": []}),
+        ({"dialogue": [USER], "n": 1}, "dialogue", {"n": 1}),
+        ({"prompt": "hi", "messages": [USER]}, "prompt", {"messages": [USER]}),
+        ({"prompt": "not this", "messages": [USER]}, "messages", {"prompt": "not this"}),
+        ({"instruction": "h", "input": "i", "prompt": "x"}, "instruction", {"prompt": "x"}),
+    ],
+)
+def test_the_prompt_of_a_field_that_is_named(
+    tmp_path: Path, row: dict[str, Any], field: str, meta: dict[str, Any]
+) -> None:
+    """A text or a conversation under any name; all other fields are `meta`, whatever they are called."""
+    (prompt,) = read_prompts(write(tmp_path / "rows.jsonl", row), prompt_field=field)
+    assert "".join(prompt.messages[0].content.split()) == "hi"
+    assert prompt.meta == meta
+
+
+def test_a_field_that_is_named_and_missing(tmp_path: Path) -> None:
+    """The message names it; lines of text need none, and a cell that is no text is refused."""
+    path = write(tmp_path / "rows.jsonl", {"question": 1})
+    with pytest.raises(
+        UsageError, match=r"\[\"question\"\]; accepted: a row with 'text' \(--prompt-f"
+    ):
+        list(read_prompts(path, prompt_field="text"))
+    with pytest.raises(UsageError, match=r"'question' is 1; accepted: a string, or a list of mess"):
+        list(read_prompts(path, prompt_field="question"))
+    table = tmp_path / "rows.csv"
+    table.write_text("id,question\n7,hi\n", encoding="utf-8")
+    assert [p.id for p in read_prompts(table, prompt_field="question")] == ["7"]
+    lines = tmp_path / "rows.txt"
+    lines.write_text("hi\n", encoding="utf-8")
+    assert len(list(read_prompts(lines, prompt_field="question"))) == 1
+
+
 BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
     (5, None, "'instruction_id_list' is 5; accepted: a list of strings"),
     ([["a"]], None, "'instruction_id_list' is"),
@@ -278,7 +318,8 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         ('["prompt"]', '["prompt"]; accepted: one JSON object per line'),
         (
             '{"text": "x"}',
-            "\"text\"]; accepted: a row with 'prompt' or 'messages'; rename the field",
+            "\"text\"]; accepted: a row with 'prompt' or 'messages'; rename the field that holds the prompt to "
+            "'prompt', or name it to spar decode, eval or evolve with --prompt-field NAME",
         ),
         ('{"id": 1, "Prompt ": "x"}', "; rename \"Prompt \" to 'prompt'"),
         ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),

@@ -20,6 +20,7 @@ from spar.run.decoding import (
     PromptLike,
     as_prompts,
     prompt_source,
+    refuse_prompt_field,
     run_decode,
     source_of,
 )
@@ -192,6 +193,7 @@ def _prompts(
     if isinstance(prompts, str | Path):
         config = config.model_copy(update={"prompts": str(prompts)})
         return config, prompt_source(config)
+    refuse_prompt_field(config)
     config = config.model_copy(update={"prompts": IN_MEMORY})
     is_collection = isinstance(prompts, Iterable) and not hasattr(prompts, "columns")
     if isinstance(prompts, Mapping | Prompt) or not is_collection:

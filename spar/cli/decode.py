@@ -31,7 +31,7 @@ from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text
 from spar.progress import open_progress
 from spar.prompts import prompt_from_text
-from spar.run.decoding import prompt_source, run_decode, source_of
+from spar.run.decoding import prompt_source, refuse_prompt_field, run_decode, source_of
 from spar.run.prompt_checks import refuse_prompts
 from spar.run.resolve import check_combination
 from spar.sanitize import printable
@@ -77,6 +77,7 @@ def decode(
     if prompt is None:
         source = prompt_source(config)
     else:
+        refuse_prompt_field(config)
         source = source_of([prompt_from_text(prompt)])
         config = config.model_copy(update={"prompts": f"--prompt {prompt}"})
     if dry_run:

@@ -24,7 +24,7 @@ from spar.sanitize import printable
 from spar.serve.settings import server_settings
 
 PANELS = (*("Server", "Search", "Models", "Engine", "Servers and clusters", "Run", "Sampling"),)
-OF_RUNS = ("total_budget", "redo", "limit")
+OF_RUNS = ("total_budget", "redo", "limit", "prompt_field")
 """Settings of runs whose prompts are known from the start."""
 
 

@@ -61,6 +61,8 @@ class PromptGroup(Settings):
     prompts: str = setting("", flag="")
     """A file (.jsonl, .json, .csv, .tsv, .parquet, .txt), a data set of the hub, or `-` for standard input;
     empty for the built-in nano-if prompts."""
+    prompt_field: str = setting("", omit_default=True)
+    """Field of the rows of the file or data set that holds the prompt; empty for the names that docs/decode.md lists."""
     limit: int | None = setting(None, may_change=True, ge=1, le=10**12)
     """Use only the first N prompts."""
 

@@ -50,7 +50,7 @@ class Checkable(Benchmark):
             raise UsageError(
                 "checkable: give the prompts with --prompts FILE, such as those of `spar evolve --checkable`"
             )
-        prompts = list(read_prompts(config.prompts))
+        prompts = list(read_prompts(config.prompts, prompt_field=config.prompt_field))
         load_needed_verifiers(prompts, config.data)
         count, listed = unverifiable_prompts(prompts)
         if count:

@@ -47,8 +47,10 @@ class Perplexity(Benchmark):
         UsageError
             The data are missing, a row is malformed, or every text is blank.
         """
-        rows = read_prompts(config.prompts) if config.prompts else _replies(config.data)
-        prompts = list(rows)
+        if config.prompts:
+            prompts = list(read_prompts(config.prompts, prompt_field=config.prompt_field))
+        else:
+            prompts = list(_replies(config.data))
         if not any(map(_is_scorable, prompts)):
             raise UsageError(f"perplexity: {config.prompts} has no text to score")
         return prompts

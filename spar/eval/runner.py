@@ -31,6 +31,7 @@ from spar.manifest import config_digest
 from spar.plugins import BENCHMARKS, is_path, safe_name
 from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
+from spar.run.decoding import refuse_prompt_field
 from spar.run.engine_pool import EnginePool
 from spar.store import TREES, read_manifest, stored_trees
 from spar.types import Prompt, Usage
@@ -258,7 +259,9 @@ def _check_combination(request: EvalRequest, config: EvalConfig) -> None:
     for flag, value in _files(config.responses, request):
         if value and len(request.names) > 1:
             raise UsageError(f"{flag} is for one benchmark, got {', '.join(request.names)}")
-    if config.prompts:
+    if not config.prompts:
+        refuse_prompt_field(config)
+    else:
         readers = [name for name in BENCHMARKS if (s := declared_spec(name)) and s.reads_prompts]
         for name in request.names:
             if not find_benchmark(name, request, config).reads_prompts:

@@ -57,10 +57,12 @@ def read_inputs(config: EvolveConfig, run: Path | None = None) -> EvolveInputs:
     UsageError
         A seed prompt or a benchmark's data cannot be read.
     """
-    prompts = tuple(read_prompts(config.prompts, config.limit))
+    field = config.prompt_field
+    prompts = tuple(read_prompts(config.prompts, config.limit, prompt_field=field))
     sent = _sent_seeds(run) if run is not None and is_repeatable(config.prompts) else set()
     if not sent <= {prompt.id for prompt in prompts}:
-        prompts = tuple(read_prompts(config.prompts, config.limit, ids_by_line=True))
+        by_line = read_prompts(config.prompts, config.limit, ids_by_line=True, prompt_field=field)
+        prompts = tuple(by_line)
     benchmarks, absent = load_benchmark_prompts(config.data)
     index = BenchmarkIndex(benchmarks)
     seeds, contaminated = split_seeds(prompts, index)

@@ -168,14 +168,28 @@ def prompt_source(config: DecodeConfig) -> PromptSource:
         No such file, a wrong row, or no prompt at all.
     """
     if not config.prompts:
+        refuse_prompt_field(config)
         from spar.nano.tasks import prompts as nano_prompts
 
         count = config.limit or BUILT_IN_PROMPTS
         return PromptSource(lambda: nano_prompts("test", limit=count), count)
     if not is_repeatable(config.prompts):
-        return source_of(read_prompts(config.prompts, config.limit))
-    count = sum(1 for _ in read_prompts(config.prompts, config.limit))
-    return PromptSource(lambda: read_prompts(config.prompts, config.limit), count)
+        return source_of(file_prompts(config))
+    count = sum(1 for _ in file_prompts(config))
+    return PromptSource(lambda: file_prompts(config), count)
+
+
+def file_prompts(config: DecodeConfig) -> Iterator[Prompt]:
+    """The prompts of the file or data set that `config` names."""
+    return read_prompts(config.prompts, config.limit, prompt_field=config.prompt_field)
+
+
+def refuse_prompt_field(config: DecodeConfig) -> None:
+    """Raise `UsageError` if the settings name a field of rows, of a run whose prompts come from none."""
+    if config.prompt_field:
+        raise UsageError(
+            f"--prompt-field {config.prompt_field} is for prompts of a file or a data set; pass one, or leave it out"
+        )
 
 
 def ignored_settings(config: DecodeConfig) -> list[str]:

@@ -240,6 +240,7 @@ def test_dry_run_shows_a_request_and_the_cost(tmp_path: Path, seeds: Path, data:
         ("", (), "has no prompt"),
         ('{"text": "x"}\n', (), "s.jsonl:1"),
         ('{"prompt": "x"}\n{nope\n', (), "s.jsonl:2"),
+        ('{"prompt": "x"}\n', ("--prompt-field", "ask"), "accepted: a row with 'ask'"),
         ('{"prompt": "x"}\n', ("--per-prompt", "0"), "--per-prompt 0"),
         ('{"prompt": "x"}\n', ("--templates", "nowhere"), "no evolve.txt there"),
         ('{"prompt": "x"}\n', ("--recipe", "nowhere"), "nowhere"),

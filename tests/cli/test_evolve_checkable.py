@@ -65,6 +65,7 @@ def test_report(
         (("--checkable", "--n", "0"), "n 0: input should be greater"),
         (("--checkable", "--types", "commas"), "no constraint type 'commas'"),
         (("--checkable", "--constraints", "none"), "accepted: a number of 1 to 8"),
+        (("--checkable", "--prompt-field", "ask"), "accepted: a row with 'ask'"),
         (("--checkable", "--limit", "1", "--holdout", "5"), "leaves no seed prompt for training"),
     ],
 )

@@ -78,6 +78,16 @@ def test_checkable_prompts(tmp_path: Path) -> None:
     assert run("checkable", path, tmp_path / "run", limit=1).metrics["pass"].value == 1.0
 
 
+def test_a_field_of_another_name(tmp_path: Path) -> None:
+    """Both benchmarks read the prompts, or the texts, of the field that is named."""
+    renamed = tuple({"ask" if k == "prompt" else k: v for k, v in row.items()} for row in CHECKABLE)
+    path = write(tmp_path / "prompts.jsonl", renamed)
+    for name in ("checkable", "perplexity"):
+        assert run(name, path, tmp_path / name, prompt_field="ask").n == 2
+        with pytest.raises(UsageError, match="rename the field"):
+            run(name, path, tmp_path / "other")
+
+
 def test_the_results_name_the_verifiers_that_the_prompts_need(tmp_path: Path) -> None:
     """A comparison can then warn of other versions."""
     pytest.importorskip("if_verifiable")

@@ -42,7 +42,10 @@ class SeedPrompts:
 
 def read_seeds(config: CheckableConfig, benchmarks: BenchmarkIndex) -> SeedPrompts:
     """The seed prompts that take constraints, in an order of their own, and why the others do not."""
-    prompts = sorted(read_prompts(config.prompts, config.limit), key=lambda p: _order(config, p))
+    prompts = sorted(
+        read_prompts(config.prompts, config.limit, prompt_field=config.prompt_field),
+        key=lambda p: _order(config, p),
+    )
     clean, contaminated = split_seeds(prompts, benchmarks)
     seeds = SeedPrompts(len(prompts))
     whys = {each.id: each.why for each in contaminated}

@@ -40,10 +40,12 @@ class CheckableGroup(Settings):
 
 
 class CheckableConfig(CheckableGroup):
-    """Settings of `spar evolve --checkable`; `prompts` are the seeds. The last four are `spar evolve`'s."""
+    """Settings of `spar evolve --checkable`; `prompts` are the seeds. The last five are `spar evolve`'s."""
 
     prompts: str = setting(flag="")
     """The seed prompts, as `spar.prompts.read_prompts` takes them."""
+    prompt_field: str = setting("", omit_default=True)
+    """Field of the rows that holds the seed prompt; empty for the names that docs/decode.md lists."""
     limit: int | None = setting(None, ge=0)
     """Use only the first seed prompts."""
     seed: int | None = 0
