@@ -353,6 +353,19 @@ def _takes_the_encoding_of_the_locale(call: ast.Call) -> bool:
     return not any("b" in mode for mode in modes) and (bool(modes) or not is_of_this_library)
 
 
+def test_no_class_is_written_twice() -> None:
+    """Of one name and with the same fields or methods in two modules: one of them imports the other's."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                # A docstring says nothing of what a class is.
+                body = [ast.dump(part) for part in node.body if not isinstance(part, ast.Expr)]
+                if body:
+                    places.setdefault((node.name, "".join(body)), []).append(str(path))
+    assert [paths for paths in places.values() if len(paths) > 1] == []
+
+
 def test_no_circle_of_imports() -> None:
     """Neither of modules nor of packages, imports inside functions and names of modules in strings included."""
     names = {_module(path): path for path in modules()}

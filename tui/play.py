@@ -14,11 +14,12 @@ from rich.text import Text
 
 from spar.errors import UsageError
 from spar.listener import Listener
+from spar.record.outcomes import pluralize
 from spar.types import Fault, Message, Node, Prompt, SearchTree, best
 from spar.view.node_detail import ConstraintCheck
 from spar.view.palette import PALETTE
 from spar.view.present import stop_text
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from spar.view.tree_lines import votes_text
 
 MAX_BUDGET = 10_000

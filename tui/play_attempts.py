@@ -9,10 +9,11 @@ from typing import Literal
 from rich.text import Text
 
 from spar.listener import AttemptProgress
+from spar.record.outcomes import pluralize
 from spar.types import Fault, Node, Prompt, SearchTree, Usage
 from spar.view.node_detail import Section
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize, safe_text
+from spar.view.text import one_line, safe_text
 from tui.play import PlaySettings, partial_tree
 
 START, END = "[[start]]", "[[end]]"

@@ -99,7 +99,8 @@ def bootstrap(
     ] = None,
 ) -> None:
     """Train the first actor and refiner on a teacher's answers, judgements and refinements."""
-    from spar.cli.run_bootstrap import Invocation, run, settings
+    from spar.cli.invocation import Invocation
+    from spar.cli.run_bootstrap import run, settings
     from spar.train.pipeline import StageSelection
 
     flags = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,15 @@ from spar.bootstrap_runner import (
     plan_bootstrap,
 )
 from spar.cli.interrupts import interruptible
+from spar.cli.invocation import Invocation
 from spar.cli.show.report import open_console
 from spar.cli.show.train_view import PlainView, View
 from spar.errors import UsageError
 from spar.sanitize import printable
 from spar.train.bootstrap.build import summary_lines
 from spar.train.bootstrap.recipe import BootstrapConfig, load_bootstrap
-from spar.train.pipeline import StageSelection
 
 DISPLAYS = ("auto", "plain", "none")
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """The flags that are not settings of the bootstrap."""
-
-    out: Path | None = None
-    selection: StageSelection = StageSelection()
-    overwrite: bool = False
-    dry_run: bool = False
-    display: str = "auto"
 
 
 def settings(

@@ -20,7 +20,7 @@ from spar.export.run import annotations_for, check_constraints, find_tree
 from spar.export.table import TABLE_FORMATS, TableFormat, write_examples, write_table
 from spar.files import writing
 from spar.record.evaluation import EXAMPLES, read_examples
-from spar.record.outcomes import count
+from spar.record.outcomes import pluralize
 from spar.sanitize import printable
 from spar.store import read_trees
 from spar.view.node_detail import Annotations
@@ -107,7 +107,9 @@ def _write_pages(options: Export) -> None:
     for name, parts in reversed(files):
         _write(out.with_name(name), lambda handle, parts=parts: _write_parts(handle, parts))  # type: ignore[misc]
     more = f" to {printable(files[-1][0])}" if len(files) > 1 else ""
-    print(f"{count(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr)
+    print(
+        f"{pluralize(pages.totals.trees, 'tree')} in {printable(str(out))}{more}", file=sys.stderr
+    )
 
 
 def _write_comparison(options: Export) -> None:
@@ -126,7 +128,7 @@ def _write_comparison(options: Export) -> None:
         sys.stdout.flush()
         return
     _write(options.out, lambda handle: _write_parts(handle, parts))
-    names = f"{len(compared.names)} runs on {count(len(compared.prompts), 'prompt')}"
+    names = f"{len(compared.names)} runs on {pluralize(len(compared.prompts), 'prompt')}"
     print(f"{names} in {printable(str(options.out))}", file=sys.stderr)
 
 
@@ -150,7 +152,7 @@ def _write_spans(options: Export) -> None:
                 options.out, lambda handle: sum(handle.write(json_line(each)) for each in traces)
             )
     if options.url:
-        print(f"{count(num_trees, 'tree')} sent to {printable(options.url)}", file=sys.stderr)
+        print(f"{pluralize(num_trees, 'tree')} sent to {printable(options.url)}", file=sys.stderr)
 
 
 def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> int:

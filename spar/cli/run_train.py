@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spar.cli.interrupts import interruptible
+from spar.cli.invocation import Invocation
 from spar.cli.show import train_view
 from spar.cli.show.report import open_console
 from spar.record.health import IterationHealth
 from spar.sanitize import printable
 from spar.store import MANIFEST
-from spar.train.pipeline import StageSelection
 from spar.train.recipe import TrainConfig, load_train, with_changes
 from spar.train.status import LoopState, StageState, read_config
 from spar.train_runner import default_directory, plan_train, read_state, train
 
 DEFAULT_RECIPE = "nano"
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """The flags that are not settings of the loop."""
-
-    out: Path | None = None
-    selection: StageSelection = StageSelection()
-    overwrite: bool = False
-    dry_run: bool = False
-    display: str = "auto"
 
 
 def settings(

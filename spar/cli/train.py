@@ -81,7 +81,8 @@ def train(
     overrides: dict[str, Any],
 ) -> None:
     """Run the stages of the loop that are not done yet."""
-    from spar.cli.run_train import Invocation, run, settings
+    from spar.cli.invocation import Invocation
+    from spar.cli.run_train import run, settings
     from spar.train.pipeline import StageSelection
 
     if allow_code_execution:

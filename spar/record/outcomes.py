@@ -171,7 +171,7 @@ def with_verdicts(
 
 def story(outcome: Outcome) -> str:
     """What the search did in one line: `failed: no commas → fixed in 2 refinements, 12 calls`."""
-    calls = count(outcome.usage.calls, "call")
+    calls = pluralize(outcome.usage.calls, "call")
     before, after = failures(outcome.before), failures(outcome.after)
     match outcome.change:
         case None if outcome.after.node is None:
@@ -188,7 +188,7 @@ def story(outcome: Outcome) -> str:
             return f"passed at first → passes {_means(outcome)}, {calls}"
     if outcome.nodes + outcome.faults <= 1:
         return f"fails{after}, {calls}"
-    tried = [count(n, name) for n, name in _tried(outcome) if n]
+    tried = [pluralize(n, name) for n, name in _tried(outcome) if n]
     return f"failed{before} → still fails{after if after != before else ''} after {' and '.join(tried)}, {calls}"
 
 
@@ -201,9 +201,9 @@ def failures(result: ResponseResult) -> str:
     return f": {', '.join(failing[:_NAMED])}{more}"
 
 
-def count(number: int, name: str) -> str:
-    """`1 call`, `2 calls`."""
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
+def pluralize(number: int, noun: str) -> str:
+    """A number with its noun: `1 tree`, `1,000 trees`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _result_of(
@@ -242,8 +242,8 @@ def _best_scores(tree: SearchTree) -> tuple[float, ...]:
 def _means(outcome: Outcome) -> str:
     """How the search came to its answer."""
     if outcome.after.depth:
-        return f"in {count(outcome.after.depth, 'refinement')}"
-    return f"by another of {count(outcome.drafts, 'draft')}"
+        return f"in {pluralize(outcome.after.depth, 'refinement')}"
+    return f"by another of {pluralize(outcome.drafts, 'draft')}"
 
 
 def _tried(outcome: Outcome) -> tuple[tuple[int, str], ...]:

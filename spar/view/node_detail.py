@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.types import Fault, Finding, Judgement, Message, Node, SearchTree, Usage
 from spar.view.diff import Piece, diff_text, word_diff
 from spar.view.layout import parent_of
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize, safe_text
+from spar.view.text import one_line, safe_text
 from spar.view.tree_lines import VOTES, is_supplied, truth_mark
 
 ConstraintCheck = Callable[[SearchTree, Node], Sequence[Finding]]

@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.text import Text
 
-from spar.record.outcomes import Outcome, outcome_of, story
+from spar.record.outcomes import Outcome, outcome_of, pluralize, story
 from spar.types import SearchTree
 from spar.view.layout import layout_of
 from spar.view.node_detail import Annotations, usage_text
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from spar.view.tree_lines import votes_text
 
 _PROMPT = 400

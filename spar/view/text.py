@@ -93,11 +93,6 @@ def one_line(text: str, limit: int | None = None) -> str:
     return f"{_first_cells(line, limit - 1)}…" if limit > 0 else ""
 
 
-def pluralize(number: int, noun: str) -> str:
-    """A number with its noun: `1 tree`, `1,000 trees`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _first_cells(line: str, width: int) -> str:
     pieces = chop_cells(line, width) if width > 0 else []
     # `chop_cells` returns a wide character even if it does not fit.

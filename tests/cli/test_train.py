@@ -18,6 +18,7 @@ import pytest
 
 from spar.cli import run_train
 from spar.cli.app import app
+from spar.cli.invocation import Invocation
 from spar.errors import UsageError
 from spar.estimate import requirements
 from spar.experiments.loops import Loops
@@ -241,7 +242,7 @@ def test_a_missing_encoder_is_an_early_error(
     with pytest.raises(
         UsageError, match="the package 'sentence_transformers', for embedding_model"
     ):
-        run_train.run(config, run_train.Invocation(tmp_path / "run", display="none"))
+        run_train.run(config, Invocation(tmp_path / "run", display="none"))
     assert not (tmp_path / "run").exists()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spar.errors import UsageError
-from spar.view.text import pluralize
+from spar.record.outcomes import pluralize
 from tui.index.rows import Authority
 from tui.index.run_index import TreeIndex
 from tui.index.run_list import RunWalk

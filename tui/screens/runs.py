@@ -15,8 +15,9 @@ from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from spar.errors import SparError
+from spar.record.outcomes import pluralize
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from tui.index.run_summary import RunSummary
 from tui.index.watcher import RunScan, RunWatcher, is_openable
 from tui.inputs import Inputs

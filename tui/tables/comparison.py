@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.record.standing import PairedChange
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from tui.compare.comparison import Outcome, OutcomeCounts, PairFilter, PromptPair
 from tui.index.rows import TreeRow
 from tui.widgets.bars import basis_text

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from tui.index.run_rows import models_text
 from tui.index.run_summary import RunSummary
 from tui.index.scores import MetricHistory, MetricValue

@@ -7,9 +7,10 @@ from string import ascii_uppercase
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.record.standing import Standing
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize
+from spar.view.text import one_line
 from tui.compare.several import PromptCounts, PromptFilter, PromptLine
 from tui.index.rows import TreeRow
 from tui.tables.comparison import FEW_PROMPTS

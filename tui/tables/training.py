@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.types import Message, SearchTree
 from spar.view.diff import diff_text, word_diff
 from spar.view.node_detail import SHOWN, Section, node_sections
 from spar.view.palette import PALETTE
-from spar.view.text import one_line, pluralize, safe_text
+from spar.view.text import one_line, safe_text
 from tui.training.examples import TrainingExample, TrainingKind
 from tui.training.status import (
     ExampleSource,

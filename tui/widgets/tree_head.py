@@ -8,12 +8,13 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from spar.record.marks import NOTE_CHARACTERS, Mark
+from spar.record.outcomes import pluralize
 from spar.types import SearchTree
 from spar.view.layout import layout_of
 from spar.view.node_detail import truth_text, verdict_text
 from spar.view.palette import PALETTE
 from spar.view.present import stop_text, story_text
-from spar.view.text import one_line, pluralize, safe_text
+from spar.view.text import one_line, safe_text
 from tui.node_facts import NodeFacts
 from tui.tables.trees import mark_text
 

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from rich.text import Text
 
+from spar.record.outcomes import pluralize
 from spar.types import SearchTree
 from spar.view.layout import layout_of
 from spar.view.palette import PALETTE
-from spar.view.text import pluralize
 from spar.view.tree_lines import (
     LineColumns,
     TreeLine,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spar.record.outcomes import count
+from spar.record.outcomes import pluralize
 
 _SECONDS, _PLAIN_SECONDS = 0.2, 5.0
 """The least time between two updates of the line, and between two lines where standard error is no terminal."""
@@ -29,7 +29,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         if now - shown < pause:
             return
         shown = now
-        line = f"{done:,} of {count(of, what)}{_left(done, of, now - began)}"
+        line = f"{done:,} of {pluralize(of, what)}{_left(done, of, now - began)}"
         if is_terminal:
             sys.stderr.write(f"\r{line:<{width}}")
             width = len(line)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spar.config import DecodeConfig
 from spar.infer.cut_replies import WHAT
 from spar.infer.summary import Summary
-from spar.record.outcomes import count
+from spar.record.outcomes import pluralize
 from spar.sanitize import printable
 from spar.types import Node, SearchTree, Usage
 
@@ -50,7 +50,7 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
     table.add_row("tokens", _tokens(usage))
     for role, spent in summary.roles.items():
         if spent.calls:
-            table.add_row(f"  {role}, {count(spent.calls, 'call')}", _tokens(spent))
+            table.add_row(f"  {role}, {pluralize(spent.calls, 'call')}", _tokens(spent))
     if usage.cut_calls:
         table.add_row("cut at their token limit", _cut(summary))
     if usage.skipped_calls or usage.aborted_calls or summary.cancelled:
@@ -86,8 +86,8 @@ def _cut(summary: Summary) -> str:
 def _saved(summary: Summary) -> str:
     usage = summary.usage
     return (
-        f"{count(usage.skipped_calls, 'vote')} skipped, {count(usage.aborted_calls, 'request')} and "
-        f"{count(summary.cancelled, 'attempt')} aborted"
+        f"{pluralize(usage.skipped_calls, 'vote')} skipped, {pluralize(usage.aborted_calls, 'request')} and "
+        f"{pluralize(summary.cancelled, 'attempt')} aborted"
     )
 
 
