@@ -36,7 +36,7 @@ def pairs(trees: Iterator[spar.SearchTree]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Search, build the pairs, train a few steps, save the model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=str(EMBEDDED))
+    parser.add_argument("--model", default="", help="folder or name; default: the embedded model")
     parser.add_argument("--limit", type=int, default=60, help="built-in prompts to search")
     parser.add_argument("--max-steps", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
@@ -46,8 +46,7 @@ def main() -> None:
         strategy="bfs",
         budget=7,
         limit=arguments.limit,
-        recipe="nano",
-        model=arguments.model,
+        model=arguments.model,  # the paper's settings; for the embedded model, "", its own
         out=arguments.out / "search",
         listener=spar.PlainProgress(),
     )
@@ -67,11 +66,12 @@ def main() -> None:
         report_to=[],
         save_strategy="no",
     )
+    model = arguments.model or str(EMBEDDED)
     trainer = DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(arguments.model),
+        model=AutoModelForCausalLM.from_pretrained(model),
         args=config,
         train_dataset=Dataset.from_list(rows),
-        processing_class=AutoTokenizer.from_pretrained(arguments.model),
+        processing_class=AutoTokenizer.from_pretrained(model),
     )
     trainer.train()
     trainer.save_model(str(arguments.out / "model"))

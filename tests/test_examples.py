@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import spar
+from spar.config import default_recipe, load_decode
 from spar.prompts import read_prompts
 from spar.verifiers import CONSTRAINTS, EQUAL, unverifiable
 from tests.requires import requires
@@ -136,6 +138,24 @@ def test_pairs_to_trl(
     run_here("pairs_to_trl.py", monkeypatch, *arguments)
     assert " pairs of 24 prompts" in capsys.readouterr().out
     assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("flags", "max_tokens"), [((), 128), (("--model", "mine"), 2048)])
+def test_pairs_are_searched_with_the_models_own_settings(
+    monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], max_tokens: int
+) -> None:
+    """The embedded model's recipe is for that model alone: it cuts the replies of any other."""
+
+    class Searched(Exception):
+        """In place of a search."""
+
+    def decode(*, listener: Any, out: Path, recipe: str | None = None, **settings: Any) -> None:
+        config = load_decode(recipe or default_recipe(settings), settings)
+        raise Searched(config.draft.max_tokens)
+
+    monkeypatch.setattr(spar, "decode", decode)
+    with pytest.raises(Searched, match=f"^{max_tokens}$"):
+        run_here("pairs_to_trl.py", monkeypatch, *flags)
 
 
 def test_everyday_instructions_are_checked_without_lm_eval() -> None:
