@@ -117,13 +117,19 @@ def test_a_thread_that_stays_does_not_hold_us_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["x = [0] * 10**10", "x = []\nwhile True: x.append(bytearray(10**7))"]
+    "source",
+    [
+        "x = [0] * 10**10",
+        "x = []\nwhile True: x.append(bytearray(10**7))",
+        "x = None\nwhile True: x = [x]",  # to the last byte
+    ],
 )
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="only Linux limits the address space")  # noqa: PTH110
 def test_a_memory_hog_is_stopped(source: str) -> None:
     """More than the limit is an error of the program's, not of the machine's."""
-    outcome = run(source)
-    assert (outcome.kind, outcome.why) == ("memory", "out of memory (limit 512 MiB)")
+    # Half of a second of processor time goes by until 512 MiB are full, and more where the machine is busy.
+    outcome = run(source, limits=Limits(cpu_seconds=30, wall_seconds=60, memory_bytes=1 << 27))
+    assert (outcome.kind, outcome.why) == ("memory", "out of memory (limit 128 MiB)")
 
 
 def test_ten_gigabytes_are_not_written() -> None:

@@ -24,6 +24,8 @@ PROGRAM, TEST = "<program>", "<test>"
 """File names of the sources in tracebacks."""
 MAX_TEXT = 200
 """Length to which an error's text is cut."""
+RESERVE = 1 << 23
+"""Bytes that are free to report an error with, when the program has taken all others."""
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime")
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
@@ -91,7 +93,7 @@ def _run(readings: Sequence[str], test: str) -> tuple[dict[str, str], types.Modu
     sys.modules["solution"] = module
     sources = {PROGRAM: readings[0], TEST: test}
     # Looked up in advance, so that a program that replaces builtins or globals does not pass by that.
-    run, explain = exec, _explain
+    run, explain, reserve = exec, _explain, bytearray(RESERVE)
     try:
         sources[PROGRAM], code = _compile_first(readings)
         # Compiled apart, so that an unterminated string of the program cannot swallow the test.
@@ -99,6 +101,7 @@ def _run(readings: Sequence[str], test: str) -> tuple[dict[str, str], types.Modu
         run(code, module.__dict__)  # the purpose of this process
         run(tests, module.__dict__)
     except BaseException as error:  # anything that it raises is a result
+        reserve.clear()
         return explain(error, sources), module
     return {}, module
 
