@@ -264,6 +264,34 @@ async def test_trees_move_away_from_a_failing_server() -> None:
         await engine.aclose()
 
 
+@pytest.mark.parametrize(
+    ("words", "usage", "is_said"),
+    [
+        (4_000, {"prompt_tokens": 2_050}, True),  # Ollama's half of 4,096
+        (4_000, {"prompt_tokens": 5_300}, False),
+        (4_000, {"prompt_tokens": 3_100}, False),  # as tokens that span words would be
+        (4_000, {"prompt_tokens": 0}, False),  # a prompt that older versions had in their cache
+        (4_000, {}, False),  # estimated
+        (100, {"prompt_tokens": 40}, False),
+    ],
+)
+async def test_a_server_that_cuts_prompts_is_named_once(
+    words: int, usage: dict[str, int], is_said: bool
+) -> None:
+    """Fewer tokens than words cannot be the whole prompt; the note names the setting to change."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any]:
+        choice = {"index": 0, "message": {"content": "Yes."}, "finish_reason": "stop"}
+        return 200, {"choices": [choice], "usage": usage}
+
+    with serving(Script(answer=answer)) as (_, engine, notes):
+        prompts = [votes(1, f"{i}" + " a" * (words - 1), seed=None) for i in range(3)]
+        await ask(engine, [request for (request,) in prompts])
+    said = [note for note in notes if "OLLAMA_CONTEXT_LENGTH" in note]
+    assert len(said) == is_said
+    assert all("2,050 tokens of a prompt of 4,000 words" in note for note in said)
+
+
 async def test_missing_usage_is_estimated() -> None:
     """Four characters per token."""
     with serving(Script(lambda _: "12345678", usage=False)) as (_, engine, _):

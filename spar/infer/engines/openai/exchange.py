@@ -147,6 +147,8 @@ class Exchange:
                 raise RebuildRequest from None
             self._refusals.record_served(server.url, sent.body)
             self._servers.record_reply(server)
+            if capabilities.cut_prompt:
+                self._note_once(server, capabilities.cut_prompt)
             tokens = max(reply.completion_tokens for reply in replies)
             return replies
         finally:

@@ -47,6 +47,14 @@ UNSUPPORTED_NOTES = {
 }
 """Fields that a server may not support, and what is done instead."""
 
+CUT_PROMPT_NOTE = (
+    "counts {tokens:,} tokens of a prompt of {words:,} words, so it seems to cut long prompts; give its model a "
+    "longer context (Ollama: OLLAMA_CONTEXT_LENGTH, or num_ctx of the model)"
+)
+_MIN_CUT_TOKENS = 128
+"""A server that counts fewer has not cut a prompt to its context, but counts in a way of its own."""
+_MIN_TOKENS_PER_WORD = 0.75
+"""Words of natural text have more than one; only vocabularies whose tokens span words have fewer."""
 _CHARACTERS_PER_TOKEN = 4
 _MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 256
 """Longest text of a choice: the longest tokens of vocabularies are runs of some 128 spaces."""
@@ -88,6 +96,8 @@ class Capabilities:
     """Whether the samples of one request are samples."""
     adaptations: Adaptations = Adaptations()
     """What is done to conversations, since its chat template refuses some turns."""
+    cut_prompt: str = ""
+    """A note on the first prompt that the server seems to have cut, "" if there was none."""
     replies_inside_thinking: int = 0
     """Replies that began inside a thinking block, which the chat template opened."""
     replies_without_thinking: int = 0
@@ -104,6 +114,12 @@ class Capabilities:
             self.replies_inside_thinking += 1
         elif finish == "stop" and text.strip() and not has_thinking(text):
             self.replies_without_thinking += 1
+
+    def add_prompt(self, request: Request, tokens: int) -> None:
+        """Learn from the tokens that the server counts in a prompt whether it cuts prompts, as Ollama does unasked."""
+        words = sum(len(message.content.split()) for message in request.messages)
+        if not self.cut_prompt and _MIN_CUT_TOKENS <= tokens < _MIN_TOKENS_PER_WORD * words:
+            self.cut_prompt = CUT_PROMPT_NOTE.format(tokens=tokens, words=words)
 
     def mark_unsupported(self, name: str) -> str:
         """Record that a field is not supported; returns a note on what is done instead."""
@@ -155,7 +171,7 @@ def read_reply(
     answers = _read_answers(raw_texts, finishes, request, capabilities)
     texts = [answer.text for answer in answers]
     ends = [find_stop(text, request.sampling.stop) for text in texts]
-    prompt, cached, total = _read_usage(body, request, choices)
+    prompt, cached, total = _read_usage(body, request, choices, capabilities)
     lengths = [
         max_tokens if finish == "length" else len(logprob_rows(choice)) or None
         for finish, choice in zip(finishes, choices, strict=True)
@@ -266,7 +282,10 @@ def _num_chars(choice: Mapping[str, Any]) -> int:
 
 
 def _read_usage(
-    body: Mapping[str, Any], request: Request, choices: Sequence[Mapping[str, Any]]
+    body: Mapping[str, Any],
+    request: Request,
+    choices: Sequence[Mapping[str, Any]],
+    capabilities: Capabilities,
 ) -> tuple[int, int | None, int]:
     """Prompt tokens, cached ones if they are reported, and completion tokens of all choices."""
     usage = body.get("usage")
@@ -274,6 +293,8 @@ def _read_usage(
     prompt, total = as_count(usage.get("prompt_tokens")), as_count(usage.get("completion_tokens"))
     if prompt is None:
         prompt = _estimate_tokens(sum(len(message.content) for message in request.messages))
+    else:
+        capabilities.add_prompt(request, prompt)
     if total is None:
         total = sum(_estimate_tokens(_num_chars(choice)) for choice in choices)
     details = usage.get("prompt_tokens_details")
