@@ -54,7 +54,7 @@ def test_differing_replies_are_counted_by_what_explains_them(
             {"id": "2", "gap": 2.0, **part},
         ],
     }
-    benchmark_module("ifeval_against_lm_eval").page(result, tmp_path / "page.md")
+    benchmark_module("ifeval_against_lm_eval_page").page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "4 prompts, the longest of 5, drawn at random from the 6 that spar answered. 2" in text
     assert "2 of 4 replies are the same: 1 to the last character, 1 but for" in text
