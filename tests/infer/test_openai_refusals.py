@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -249,6 +250,25 @@ async def test_a_prompt_that_always_fails_is_a_fault_of_its_tree(status: int) ->
         with pytest.raises(PromptRefused, match=r"gave up after .* other prompts are served"):
             await engine.generate(votes(1, "bad"))
         assert await ask(engine, votes(1))
+
+
+@pytest.mark.parametrize("choices", [[], None, [{"index": 0, "message": None}]])
+async def test_a_prompt_that_gets_no_text_is_not_retried_for_the_whole_window(choices: Any) -> None:
+    """As content filters send it: a fault of its tree after four attempts; one such reply is sent again."""
+    counts: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        counts[text] += 1
+        is_empty = text == "bad" or (text == "once" and counts[text] == 1)
+        return (200, {"choices": choices}) if is_empty else None
+
+    with serving(Script(echo, answer=answer), replace(SETTINGS, retry_for=3600)) as (_, engine, _n):
+        async with asyncio.timeout(60):
+            with pytest.raises(PromptRefused, match=r"gave up after 4 failed attempts; other prom"):
+                await engine.generate(votes(1, "bad"))
+            assert await ask(engine, votes(1, "once"))
+    assert (counts["bad"], counts["once"]) == (4, 2)
 
 
 def strict_template(body: dict[str, Any], status: int = 400) -> Answer:

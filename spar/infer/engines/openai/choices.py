@@ -41,10 +41,14 @@ class InvalidReply(Exception):
         self.kind = kind
 
 
+NO_CHOICES, NO_MESSAGE = "a reply without choices", "a choice without a message"
+"""Kinds of whole replies with no text to read: some servers' content filters send them, and send them again."""
+
+
 def no_choices(body: Any) -> InvalidReply:
     """The error for a body without choices, with what it says in their place."""
     said = "" if isinstance(body, list) else error_message(body)
-    return InvalidReply("a reply without choices", f" ({said})" if said else "")
+    return InvalidReply(NO_CHOICES, f" ({said})" if said else "")
 
 
 def read_text(message: Mapping[str, Any]) -> str:

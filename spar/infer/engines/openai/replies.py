@@ -18,6 +18,7 @@ from typing import Any
 from spar.chat_template import Adaptations
 from spar.infer.engine import Completion, Finish, Request
 from spar.infer.engines.openai.choices import (
+    NO_MESSAGE,
     InvalidReply,
     as_chat_choice,
     as_count,
@@ -252,7 +253,7 @@ def _read_choices(body: Any, n: int) -> list[Mapping[str, Any]]:
     if len(choices) != n:
         raise InvalidReply("wrong number of choices", f" ({len(choices)}, expected {n})")
     if not all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices):
-        raise InvalidReply("a choice without a message")
+        raise InvalidReply(NO_MESSAGE)
     if any(choice.get("finish_reason") in _ABORTED for choice in choices):
         raise InvalidReply("a reply that the server aborted")
     if sorted(str(choice.get("index")) for choice in choices) == sorted(map(str, range(n))):
