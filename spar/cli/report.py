@@ -4,7 +4,7 @@ spar report list
 spar report all --quick
 spar report figure5 table10 --seeds 3 --out reports/
 spar report figure5 --model DIR --engine vllm
-spar report figure3 --share 0.2 --iterations 6
+spar report figure3 --share 0.2 --iterations 2
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ def report(
     ] = False,
     share: Annotated[
         float,
-        typer.Option(
-            max=1, help="Part of the full report's prompts, in training and in tests, as 0.2."
-        ),
+        typer.Option(max=1, help="Part of the full report's prompts, as 0.2."),
     ] = 1.0,
     iterations: Annotated[
         int | None,

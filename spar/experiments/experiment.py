@@ -43,7 +43,8 @@ class Plan:
     quick: bool = False
     """Whether fewer prompts, budgets and iterations are measured."""
     share: float = 1.0
-    """The part of the full report's prompts that is trained and tested on, above 0 and at most 1."""
+    """The part of the full report's prompts that is trained and tested on, above 0 and at most 1; where tests cost little next to
+    the training, they have them all."""
     iterations: int | None = None
     """Iterations of training loops; None for those of the report."""
     max_budget: int | None = None
@@ -71,10 +72,17 @@ class Plan:
 
     def folder(self, experiment: str) -> Path:
         """Folder of an experiment's runs."""
-        name = safe_name(Path(self.model).name) if self.model else "embedded"
-        name += "-quick" if self.quick else "" if self.share == 1 else f"-{self.share:g}"
-        name += f"-{self.iterations}-iterations" if self.iterations else ""
+        name = self._sized + (f"-{self.iterations}-iterations" if self.iterations else "")
         return self.runs / name / experiment
+
+    def shared_folder(self, name: str) -> Path:
+        """Folder of runs that are the same for any number of iterations, such as loops, which can go on."""
+        return self.runs / self._sized / name
+
+    @property
+    def _sized(self) -> str:
+        name = safe_name(Path(self.model).name) if self.model else "embedded"
+        return name + ("-quick" if self.quick else "" if self.share == 1 else f"-{self.share:g}")
 
     def budgets(self, full: tuple[int, ...], *, quick: tuple[int, ...]) -> tuple[int, ...]:
         """Numbers of responses where the full report has `full`, and a quick one `quick`."""
@@ -102,6 +110,8 @@ class Cost:
     """The sizes in words: prompts, budgets, iterations."""
     loops: tuple[str, ...] = ()
     """Arms whose training loops it reads, one a seed (`spar.experiments.loops`); experiments share them."""
+    iterations: int | None = None
+    """Iterations of these loops where the plan names none; None for those of a report."""
 
 
 Measure = Callable[[Plan], Awaitable[Measured]]

@@ -24,8 +24,16 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loops import OWN, Loops, Sizes, iteration_plot, iteration_table, run_loops
-from spar.experiments.training import SHARED_TIME, VOTE, only_embedded
+from spar.experiments.loops import (
+    OWN,
+    Loops,
+    Sizes,
+    iteration_plot,
+    iteration_table,
+    only_embedded,
+    run_loops,
+)
+from spar.experiments.training import SHARED_TIME, VOTE
 from spar.nano.tasks import prompts as nano_prompts
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured

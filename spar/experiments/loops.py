@@ -1,6 +1,7 @@
 """Training loops of an experiment: the same settings but one, a loop a seed, and their scores by iteration.
 
-    RUNS/embedded/loops/nano-seed-0/      a loop as `spar train` writes it; experiments share it
+    RUNS/embedded/loops/nano-seed-0/      a loop as `spar train` writes it; experiments share it, and more iterations continue it
+    RUNS/embedded/tests/nano-2-seed-0/    drafts of its actors on more test prompts (`spar.experiments.tested`)
 
 Every loop sees the same training prompts in the same order and the same test prompts; the seed decides samples, draws and the
 order of the training data.
@@ -9,7 +10,7 @@ order of the training data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ compared, and their comparisons, are the drafts of their runs."""
 
 _SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
 """How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
+GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
+"""Evaluations of the recipe: greedy and sampled drafts of the actor, and the refiner on the first actor's drafts."""
+DRAFTS = (GREEDY, SAMPLED)
+"""Those of the actor alone."""
+DRAFTS_BENCHMARK = "nano-if-answers"
 _CALLS_OF_STARTS = 1_000
 """What could be generated while the processes of an iteration start and its models train."""
 
@@ -64,7 +70,9 @@ class Sizes:
     prompts: int
     """Training prompts of an iteration."""
     limit: int
-    """Test prompts."""
+    """Test prompts of the loop's own evaluations."""
+    tested: int
+    """Test prompts of the actors' drafts where an experiment has more of them, for they cost little."""
     prompt_seed: int = 5
     """Which draw of test prompts; no earlier report used it."""
 
@@ -75,6 +83,7 @@ class Sizes:
             plan.iterations or (2 if plan.quick else 3),
             plan.num_prompts(300, quick=24),
             plan.num_prompts(500, quick=24),
+            24 if plan.quick else 500,
         )
 
     @property
@@ -92,6 +101,12 @@ class Sizes:
             "prompt_seed": self.prompt_seed,
         }
 
+    def stored_tested(self) -> dict[str, int]:
+        """As part of the settings of a result whose drafts are tested on more prompts."""
+        stored = {**self.stored(), "test_prompts": self.tested}
+        del stored["prompts"]
+        return stored
+
 
 @dataclass(frozen=True, slots=True)
 class Loops:
@@ -100,6 +115,8 @@ class Loops:
     folders: tuple[Path, ...]
     times: tuple[int, ...]
     """The iterations that were evaluated, 0 first."""
+    tested: Mapping[tuple[int, int], Path] = field(default_factory=dict)
+    """Iteration and place of the seed to the folder of the evaluations of `spar.experiments.tested`; {} without."""
 
     @property
     def last(self) -> int:
@@ -114,6 +131,10 @@ class Loops:
         UsageError
             The loops have no such evaluation.
         """
+        if self.tested and title in DRAFTS:
+            tests = (self.tested[time, place] for place in range(len(self.folders)))
+            runs = (folder / title / DRAFTS_BENCHMARK for folder in tests)
+            return [shares_of(read_examples(run), metric) for run in runs]
         return [_shares(folder, title, metric, time) for folder in self.folders]
 
     def mean(self, title: str, metric: str, time: int) -> SeedMean:
@@ -188,7 +209,8 @@ async def run_loops(
         )
         await cancellable(_training(config, folder), _StageNotes(folder.name, plan.listener))
         folders.append(folder)
-    return Loops(tuple(folders), tuple(sorted(read_loop(folders[0]).scores)))
+    times = sorted(read_loop(folders[0]).scores)
+    return Loops(tuple(folders), tuple(time for time in times if time <= sizes.iterations))
 
 
 def _training(config: TrainConfig, folder: Path) -> Callable[[Listener], TrainResult]:
@@ -214,18 +236,20 @@ def calls_of(plan: Plan, arm: str) -> float:
     """About what an arm's loops still take, those left out that have ended."""
     sizes = Sizes.of(plan)
     folders = (_folder(plan, arm, seed) for seed in plan.seed_values)
-    return sum(0.0 if _has_ended(folder) else sizes.calls for folder in folders)
+    return sum(sizes.calls * _open_share(folder, sizes.iterations) for folder in folders)
 
 
 def _folder(plan: Plan, arm: str, seed: int) -> Path:
-    return plan.folder("loops") / f"{arm}-seed-{seed}"
+    return plan.shared_folder("loops") / f"{arm}-seed-{seed}"
 
 
-def _has_ended(folder: Path) -> bool:
+def _open_share(folder: Path, iterations: int) -> float:
+    """The part of a loop's iterations that are still to be run."""
     if not (folder / MANIFEST).is_file():
-        return False
+        return 1.0
     loop = read_loop(folder)
-    return loop.config.last_iteration in loop.scores
+    last = iterations if loop.config.iterative else 1
+    return max(0, last - max(loop.scores, default=0)) / last
 
 
 def rivals(plan: Plan) -> dict[str, str]:
@@ -261,3 +285,17 @@ def iteration_plot(name: str, title: str, lines: Iterable[Series]) -> Plot:
     """A plot of shares over the iterations."""
     panel = Panel(x="iteration", series=tuple(lines))
     return Plot(name=name, title=title, y="%", panels=(panel,))
+
+
+def only_embedded(plan: Plan) -> str:
+    """Why a loop cannot be trained with the plan."""
+    if plan.embedded:
+        return ""
+    return "the loops of the reports train the embedded model; train another with spar train and a recipe"
+
+
+def sizes_in_words(plan: Plan, *, tested: bool = False) -> str:
+    """The sizes of a report's loops; `tested` where drafts are tested on more prompts."""
+    sizes = Sizes.of(plan)
+    tests = sizes.tested if tested else sizes.limit
+    return f"{sizes.iterations} iterations of {sizes.prompts} prompts, {tests} test prompts"

@@ -108,7 +108,7 @@ def _scope(result: ExperimentResult) -> str:
     if settings["quick"]:
         size = " A quick report: few prompts, so only large effects can be seen."
     elif (share := settings.get("share", 1)) < 1:
-        size = f" {share:.0%} of the full report's prompts, in training and in tests."
+        size = f" {share:.0%} of the full report's prompts (how many: at the end of the page)."
     return f"Measured on {result.facts['model']}, {errors}.{size}"
 
 

@@ -17,8 +17,16 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loops import OWN, Sizes, iteration_plot, iteration_table, run_loops
-from spar.experiments.training import REFINER, SHARED_TIME, only_embedded
+from spar.experiments.loops import (
+    OWN,
+    REFINER,
+    Sizes,
+    iteration_plot,
+    iteration_table,
+    only_embedded,
+    run_loops,
+)
+from spar.experiments.training import SHARED_TIME
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.experiments import Cell, Measured
 from spar.record.training import iteration_folder

@@ -95,7 +95,8 @@ def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
             yield f"{experiment.name}: measured already; its page is written again"
             continue
         cost = experiment.cost(plan)
-        calls = cost.calls + sum(calls_of(plan, arm) for arm in cost.loops if arm not in counted)
+        loops = replace(plan, iterations=plan.iterations or cost.iterations)
+        calls = cost.calls + sum(calls_of(loops, arm) for arm in cost.loops if arm not in counted)
         counted |= set(cost.loops)
         total += calls
         shown = f"about {calls:,.0f} calls{_time(calls, plan)}" if calls else "nothing more to run"

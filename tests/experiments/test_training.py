@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments import keeping, refining, runner, training
+from spar.experiments import iterations, keeping, methods, refining, runner, tested, training
 from spar.experiments import loops as running
 from spar.experiments.experiment import Cost, Experiment, Plan
 from spar.experiments.page import text
@@ -75,9 +75,14 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def with_search(plan: Plan, loops: WrittenLoops) -> list[dict[str, Share]]:
         return [{str(i): (1.0, 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
 
-    for module in (training, refining, keeping):
+    async def with_drafts(plan: Plan, arm: str, loops: WrittenLoops) -> WrittenLoops:
+        return loops
+
+    for module in (training, refining, keeping, methods, iterations):
         monkeypatch.setattr(module, "run_loops", run_loops)
-    monkeypatch.setattr(training, "_with_search", with_search)
+    for module in (methods, iterations):
+        monkeypatch.setattr(module, "with_drafts", with_drafts)
+    monkeypatch.setattr(methods, "_with_search", with_search)
     return asked
 
 
@@ -100,8 +105,8 @@ def as_page(experiment: Experiment, measured: Measured) -> str:
 
 async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) -> None:
     """A row an iteration and method, the search on top, and a claim against each rival."""
-    measured = await training.measure_figure3(PLAN)
-    page = as_page(training.FIGURE3, measured)
+    measured = await methods.measure_figure3(PLAN)
+    page = as_page(methods.FIGURE3, measured)
     assert "| SPaR | 2 | 67.5 ± " in page
     assert "| Self-Rewarding | 0 | 27.5 ± " in page
     assert "| SPaR with tree search | 2 | 100.0 ± 0.0 | - | 2,000 |" in page
@@ -248,4 +253,93 @@ async def test_every_method_is_measured_alike(
 
 def test_a_loop_of_another_model_is_not_trained() -> None:
     """The list says why."""
-    assert "spar train" in training.FIGURE3.lacks(replace(PLAN, model="some/model"))
+    assert "spar train" in methods.FIGURE3.lacks(replace(PLAN, model="some/model"))
+
+
+@dataclass(frozen=True)
+class Collapsing(WrittenLoops):
+    """Loops that gain up to their third iteration, and lose more than that afterwards."""
+
+    times: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+
+    def shares(self, title: str, metric: str, time: int) -> list[dict[str, Share]]:
+        """As after three iterations at most, less what was lost since."""
+        return super().shares(title, metric, time if time <= 3 else 5 - time)
+
+
+async def test_a_collapse_after_the_third_iteration_is_told(
+    monkeypatch: pytest.MonkeyPatch, loops: list[Any]
+) -> None:
+    """Six iterations unless others are asked for; the claim is about what follows the paper's three."""
+    asked: list[int | None] = []
+
+    async def run_loops(plan: Plan, arm: str) -> Collapsing:
+        asked.append(plan.iterations)
+        return Collapsing(8)
+
+    monkeypatch.setattr(iterations, "run_loops", run_loops)
+    measured = await iterations.measure_iterations(replace(PLAN, quick=False))
+    assert asked == [6]
+    assert [claim.verdict for claim in measured.claims] == ["does not hold"] * 3
+    assert "from there to iteration 6" in measured.claims[0].text
+    assert "after iteration 3" in measured.claims[0].paper
+    page = as_page(iterations.ITERATIONS, measured)
+    assert "| 3 | 87.5 ± " in page
+    assert "| 6 | 7.5 ± " in page
+
+
+def test_more_iterations_continue_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops have one folder whatever their iterations, and a plan says what is left of them."""
+    plan = replace(PLAN, quick=False, seeds=1, runs=tmp_path)
+    state = SimpleNamespace(scores={0: {}, 1: {}, 2: {}}, config=SimpleNamespace(iterative=True))
+    monkeypatch.setattr(running, "read_loop", lambda _: state)
+    whole = running.calls_of(replace(plan, iterations=6), "nano")
+    folder = running._folder(replace(plan, iterations=2), "nano", 0)
+    assert folder == running._folder(replace(plan, iterations=6), "nano", 0)
+    folder.mkdir(parents=True)
+    (folder / running.MANIFEST).touch()
+    assert running.calls_of(replace(plan, iterations=2), "nano") == 0
+    assert running.calls_of(replace(plan, iterations=6), "nano") == pytest.approx(whole * 4 / 6)
+
+
+async def test_earlier_iterations_of_a_longer_loop_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of two iterations leaves the third one out."""
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    scores = {time: {} for time in range(4)}
+    monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores=scores))
+    plan = replace(PLAN, seeds=1, runs=tmp_path, iterations=2)
+    assert (await running.run_loops(plan, "nano")).times == (0, 1, 2)
+
+
+async def test_drafts_are_tested_on_all_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Greedy and sampled ones of each actor; the first actor is that of all methods, and is tested once."""
+    plan = replace(PLAN, quick=False, share=0.2, seeds=2, runs=tmp_path)
+    assert running.Sizes.of(plan).limit == 100
+    asked: list[tuple[str, int, bool, str]] = []
+
+    async def run_evaluation(plan: Plan, benchmark: str, config: Any, out: Path) -> None:
+        if not (out / benchmark).is_dir():
+            (out / benchmark).mkdir(parents=True)
+            asked.append((config.actor_model, config.limit, config.greedy_first, out.parent.name))
+
+    def models(self: running.Loops, time: int) -> list[Models]:
+        return [Models(f"{folder}-{time}" if time else "start", "") for folder in self.folders]
+
+    monkeypatch.setattr(tested, "run_evaluation", run_evaluation)
+    monkeypatch.setattr(running.Loops, "models", models)
+    monkeypatch.setattr(running, "read_examples", lambda run: [run])
+    monkeypatch.setattr(running, "shares_of", lambda runs, metric: {str(runs[0]): (1.0, 1.0)})
+    for arm in ("nano", "spin"):
+        loops = running.Loops((Path("a"), Path("b")), (0, 1))
+        found = await tested.with_drafts(plan, arm, loops)
+    assert {limit for _, limit, _, _ in asked} == {500}
+    assert sorted(name for *_, greedy, name in asked if greedy) == [
+        *("nano-1-seed-0", "nano-1-seed-1", "spin-1-seed-0", "spin-1-seed-1"),
+        *("start-seed-0", "start-seed-1"),
+    ]
+    (of_second,) = found.shares("sampled", "pass", 1)[1]
+    assert of_second.endswith("tests/spin-1-seed-1/sampled/nano-if-answers")

@@ -1,0 +1,149 @@
+"""What happens after the third iteration: one loop gone on with, its scores and the health of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import fmean
+
+from spar.eval.statistics import SeedMean
+from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
+from spar.experiments.loops import (
+    GREEDY,
+    OWN,
+    REFINER,
+    SAMPLED,
+    Loops,
+    Sizes,
+    iteration_plot,
+    iteration_table,
+    only_embedded,
+    run_loops,
+    sizes_in_words,
+)
+from spar.experiments.tested import calls_of_drafts, with_drafts
+from spar.experiments.training import MEASURES, SHARED_TIME, VOTE
+from spar.record.experiments import Cell, Measured, Table
+from spar.record.health import IterationHealth, read_health
+
+PAPERS_LAST = 3
+"""Iterations of the paper."""
+ITERATIONS_HERE = 6
+HEALTH: dict[str, Callable[[IterationHealth], float | None]] = {
+    "usable prompts, %": lambda health: health.usable_share,
+    "judge passes, %": lambda health: health.drafts and health.drafts.passed_share,
+    "programs pass, %": lambda health: health.drafts and health.drafts.true_share,
+    "optimism, points": lambda health: health.optimism,
+    "words": lambda health: health.drafts and health.drafts.mean_words,
+}
+"""Column to a measure of the drafts that an iteration trains on; shares in [0, 1], words as they are."""
+
+GOES_ON = Wordings(
+    "(Not in the paper.) The actor still improves after iteration {since} ({how} drafts).",
+    holds="It holds: it gains {difference} from there to iteration {last}.",
+    fails="It does not hold: it loses, {difference} from there to iteration {last}.",
+    open="It cannot be told, as on a plateau: it changes by {difference} from there to iteration {last}.",
+)
+STILL_JUDGES = Wordings(
+    "(Not in the paper.) The refiner still improves as a judge after iteration {since} (a single vote).",
+    holds="It holds: {difference} from there to iteration {last}.",
+    fails="It does not hold: it loses, {difference} from there to iteration {last}.",
+    open="It cannot be told, as on a plateau: it changes by {difference} from there to iteration {last}.",
+)
+
+
+async def measure_iterations(plan: Plan) -> Measured:
+    """SPaR's loop over six iterations, tested after each."""
+    plan = _plan(plan)
+    loops = await with_drafts(plan, OWN, await run_loops(plan, OWN))
+    since = min(PAPERS_LAST, loops.last - 1)
+    gains = {how: loops.gain(how, "pass", since, loops.last) for how in (SAMPLED, GREEDY)}
+    judging = loops.gain(REFINER, VOTE, since, loops.last)
+    words = {"since": str(since)}
+    return Measured(
+        tables=(_scores(loops), _health(loops)),
+        plots=(
+            iteration_plot(
+                "iterations",
+                f"Scores over the iterations, n = {gains[SAMPLED].n} drafts",
+                [
+                    line(name.removesuffix(", %"), _points(loops, *of))
+                    for name, of in MEASURES.items()
+                ],
+            ),
+        ),
+        claims=(
+            *(
+                GOES_ON.of(how=how, **words).judge(gain, last=loops.last)
+                for how, gain in gains.items()
+            ),
+            STILL_JUDGES.of(**words).judge(judging, last=loops.last),
+        ),
+        notes=(
+            SHARED_TIME,
+            f"Drafts are tested on {gains[SAMPLED].n} prompts, the refiner on the first actor's drafts of {judging.n}, which are the same for all "
+            "iterations.",
+            "The second table is of the drafts that an iteration trains on, of other prompts in each: optimism is the share that the judge passes less "
+            "the share that programs pass.",
+        ),
+        headline=f"from iteration {since} to {loops.last}: {100 * gains[SAMPLED].value:+.1f} points, sampled",
+    )
+
+
+def _plan(plan: Plan) -> Plan:
+    """The plan with this experiment's iterations, where none are asked for."""
+    return plan if plan.iterations or plan.quick else replace(plan, iterations=ITERATIONS_HERE)
+
+
+def _points(loops: Loops, title: str, metric: str) -> list[tuple[float, SeedMean]]:
+    return [(float(time), loops.mean(title, metric, time)) for time in loops.times]
+
+
+def _scores(loops: Loops) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (time, *(as_number(loops.mean(*of, time)) for of in MEASURES.values()))
+        for time in loops.times
+    ]
+    return iteration_table("iterations", MEASURES, rows)
+
+
+def _health(loops: Loops) -> Table:
+    """Means over seeds."""
+    return Table(
+        name="iterations-drafts",
+        title="The drafts that each iteration trains on, means over seeds.",
+        columns=("iteration", *HEALTH),
+        rows=tuple(_health_rows(loops)),
+    )
+
+
+def _health_rows(loops: Loops) -> Iterator[tuple[Cell, ...]]:
+    by_seed = [{each.iteration: each for each in read_health(folder)} for folder in loops.folders]
+    for time in loops.times[1:]:
+        cells: list[Cell] = []
+        for column, measure in HEALTH.items():
+            known = [
+                value
+                for healths in by_seed
+                if time in healths and (value := measure(healths[time])) is not None
+            ]
+            scale = 1 if column == "words" else 100
+            cells.append(round(scale * fmean(known), 1) if known else None)
+        yield (time, *cells)
+
+
+ITERATIONS = Experiment(
+    name="iterations",
+    source="not in the paper",
+    title="More iterations of self-play than the paper's three",
+    question="Does the loop go on improving, reach a plateau or collapse?",
+    measure=measure_iterations,
+    cost=lambda plan: Cost(
+        plan.seeds * Sizes.of(_plan(plan)).tested * calls_of_drafts(_plan(plan), 1),
+        sizes_in_words(_plan(plan), tested=True),
+        loops=(OWN,),
+        iterations=_plan(plan).iterations,
+    ),
+    sizes=lambda plan: Sizes.of(_plan(plan)).stored_tested(),
+    lacks=only_embedded,
+)

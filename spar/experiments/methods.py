@@ -1,0 +1,193 @@
+"""Figure 3 with Tables 1 and 6: scores over the iterations of SPaR's loop, with a search on top, beside other methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spar.config import load_eval
+from spar.eval.paper import IFEVAL
+from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.evaluations import run_evaluation
+from spar.experiments.experiment import (
+    Cost,
+    Experiment,
+    Plan,
+    Wordings,
+    as_number,
+    line,
+    paper_table,
+)
+from spar.experiments.loops import (
+    GREEDY,
+    OWN,
+    SAMPLED,
+    Loops,
+    Sizes,
+    only_embedded,
+    rivals,
+    run_loops,
+    sizes_in_words,
+)
+from spar.experiments.tested import calls_of_drafts, with_drafts
+from spar.record.evaluation import Share, shares_of
+from spar.record.experiments import Cell, Measured, Panel, Plot, Table
+
+PAPERS = "SPaR"
+"""The paper's method, as it stands on a page."""
+SEARCHED = "bfs"
+
+IMPROVES = Wordings(
+    "Self-play training improves the actor (sampled drafts).",
+    holds="It holds: {last} iterations gain {difference}.",
+    fails="It does not hold: {last} iterations change it by {difference}.",
+    open="It cannot be told: {last} iterations change it by {difference}.",
+)
+GOES_ON = Wordings(
+    "It goes on improving after the first iteration.",
+    holds="It holds: from iteration 1 to {last} it gains {difference}.",
+    fails="It does not hold: from iteration 1 to {last} it loses, {difference}.",
+    open="It cannot be told: from iteration 1 to {last} it changes by {difference}.",
+)
+SEARCH_ADDS = Wordings(
+    "Tree search at inference adds to what training gave.",
+    holds="It holds: with BFS on top the trained models gain {difference} over greedy decoding.",
+    fails="It does not hold: with BFS on top the trained models lose {difference} against greedy decoding.",
+    open="It cannot be told: BFS on top changes it by {difference}.",
+)
+BEATS_RIVAL = Wordings(
+    "SPaR ends above {rival}.",
+    holds="It holds: by {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
+    fails="It does not hold: it ends below, {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
+    open="It cannot be told: they differ by {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
+)
+
+
+async def measure_figure3(plan: Plan) -> Measured:
+    """A loop a seed and method, and the last models with a search on top."""
+    own = await with_drafts(plan, OWN, await run_loops(plan, OWN))
+    methods = {PAPERS: own}
+    for recipe, method in rivals(plan).items():
+        loops = await run_loops(plan, recipe, recipe=recipe)
+        methods[method] = await with_drafts(plan, recipe, loops)
+    searched = await _with_search(plan, own)
+    greedy, sampled = own.shares(GREEDY, "pass", own.last), own.shares(SAMPLED, "pass", own.last)
+    gain = own.gain(SAMPLED, "pass", 0, own.last)
+    claims = [
+        IMPROVES.judge(gain, last=own.last),
+        GOES_ON.judge(own.gain(SAMPLED, "pass", 1, own.last), last=own.last),
+        SEARCH_ADDS.judge(over_seeds(searched, greedy)),
+    ]
+    for method, loops in list(methods.items())[1:]:
+        difference = over_seeds(sampled, loops.shares(SAMPLED, "pass", loops.last))
+        tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
+        claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
+    return Measured(
+        tables=(_figure3_table(methods, over_seeds(searched)),),
+        plots=(_figure3_plot(methods, gain.n), _tokens_plot(methods, gain.n)),
+        claims=tuple(claims),
+        notes=(
+            "Every loop has the same training prompts in the same order and the same test prompts; a rival takes its own recipe's number of "
+            "drafts and judgements, so the tokens that it generates for its training data differ: they are in the table.",
+            f"Drafts are tested on {gain.n} prompts, whatever the share of training prompts, one greedy and one sampled at temperature 0.9 for every "
+            "method, whatever its recipe trains on.",
+            "Iteration 0 is the embedded model, the start of every method. A method that the paper compares with and that has no recipe here "
+            "is left out.",
+            f"The stages of all loops took {sum(loops.seconds() for loops in methods.values()) / 3600:.1f} hours, added up, whenever they ran.",
+        ),
+        headline=f"{own.last} iterations: {100 * gain.value:+.1f} points, sampled",
+    )
+
+
+def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            method,
+            time,
+            as_number(loops.mean(GREEDY, "pass", time)),
+            as_number(loops.mean(SAMPLED, "pass", time)),
+            round(loops.tokens(time)),
+        )
+        for method, loops in methods.items()
+        for time in loops.times
+    ]
+    own = methods[PAPERS]
+    rows.append(
+        (
+            f"{PAPERS} with tree search",
+            own.last,
+            as_number(searched),
+            None,
+            round(own.tokens(own.last)),
+        )
+    )
+    return Table(
+        name="figure3",
+        title="One row a method and iteration.",
+        columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
+        rows=tuple(rows),
+    )
+
+
+def _figure3_plot(methods: Mapping[str, Loops], n: int) -> Plot:
+    panels = tuple(
+        Panel(
+            x=f"iteration ({title} drafts)",
+            series=tuple(
+                line(method, [(float(t), loops.mean(title, "pass", t)) for t in loops.times])
+                for method, loops in methods.items()
+            ),
+        )
+        for title in (GREEDY, SAMPLED)
+    )
+    title = f"Drafts that meet every constraint, n = {n}"
+    return Plot(name="figure3", title=title, y="pass, %", panels=panels)
+
+
+def _tokens_plot(methods: Mapping[str, Loops], n: int) -> Plot:
+    """What a method has reached with the tokens that it had generated, from its first iteration on."""
+    series = tuple(
+        line(method, [(loops.tokens(t), loops.mean(SAMPLED, "pass", t)) for t in loops.times[1:]])
+        for method, loops in methods.items()
+    )
+    return Plot(
+        name="figure3-tokens",
+        title=f"Sampled drafts by tokens generated for training, n = {n}",
+        y="pass, %",
+        panels=(Panel(x="tokens generated for training", series=series, log=True),),
+    )
+
+
+async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
+    """Each seed's last models with the paper's search on top."""
+    sizes, found = Sizes.of(plan), []
+    for seed, models in zip(plan.seed_values, loops.models(loops.last), strict=True):
+        out = plan.folder("figure3") / f"searched-{seed}"
+        settings = {
+            "engine": plan.engine,
+            "strategy": SEARCHED,
+            "seed": seed,
+            "limit": sizes.tested,
+            "prompt_seed": sizes.prompt_seed,
+            "actor_model": models.actor,
+            "refiner_model": models.refiner,
+        }
+        examples = await run_evaluation(plan, "nano-if-answers", load_eval(OWN, settings), out)
+        found.append(shares_of(examples, "pass"))
+    return found
+
+
+FIGURE3 = Experiment(
+    name="figure3",
+    source="Figure 3, Tables 1 and 6",
+    title="Scores over the iterations of self-play",
+    question="How much does the actor gain from each iteration, what does a search add, and how does that compare with other methods?",
+    measure=measure_figure3,
+    cost=lambda plan: Cost(
+        plan.seeds * Sizes.of(plan).tested * (15 + calls_of_drafts(plan, 1 + len(rivals(plan)))),
+        f"SPaR and {len(rivals(plan))} other methods, {sizes_in_words(plan, tested=True)}, a search on top",
+        loops=(OWN, *rivals(plan)),
+    ),
+    sizes=lambda plan: {**Sizes.of(plan).stored_tested(), "methods": [OWN, *rivals(plan)]},
+    lacks=only_embedded,
+    paper_numbers=lambda: (paper_table(IFEVAL),),
+)
