@@ -47,7 +47,7 @@ def text(experiment: Experiment, result: ExperimentResult) -> str:
     parts = [
         f"# {experiment.source}: {experiment.title}",
         f"{experiment.question}\n{_scope(result)}",
-        "## Does it hold here?",
+        *(["## Does it hold here?"] if measured.claims else []),
         *map(_claim, measured.claims),
         "## What was measured",
         *(part for table in measured.tables for part in (table.title, markdown(table))),

@@ -10,6 +10,7 @@ from spar.eval.sweep_table import Row
 from spar.experiments.experiment import Plan
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.searches import PointOverSeeds
+from spar.experiments.shapes import shares_at
 from spar.experiments.strategies import (
     BETTER,
     claim_at,
@@ -90,6 +91,28 @@ def test_the_envelope_rises_with_the_price() -> None:
     panel = panel_with_envelope({"a": [worse, BFS], "b": [GOOD, DEAR]}, "pass", "tokens")
     envelope = panel.series[-1]
     assert (envelope.x, envelope.y) == ((95.0, 100.0, 101.0), (0.0, 62.5, 100.0))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "passing"),
+    [(80, {"0": 0.0, "4": 1.0, "2": 0.0}), (90, {"0": 0.5, "2": 0.0, "4": 1.0}), (102, {"0": 1.0})],
+)
+def test_a_strategy_is_interpolated_between_its_budgets(
+    tokens: float, passing: dict[str, float]
+) -> None:
+    """For each prompt, by a straight line; a price that is a little outside is that of the end."""
+    cheap = point("bfs", 7, 80, lambda prompt: int(prompt) % 8 == 4)
+    dear = point("bfs", 15, 100, lambda prompt: int(prompt) % 4 == 0)
+    for shares in shares_at([cheap, dear], tokens, "pass"):
+        assert {name: shares[f"{int(name):02}"] for name in passing} == {
+            name: (value, 1.0) for name, value in passing.items()
+        }
+
+
+@pytest.mark.parametrize("tokens", [60, 110])
+def test_a_price_that_was_not_measured_is_not_extrapolated(tokens: float) -> None:
+    """On either side."""
+    assert shares_at([point("bfs", 7, 80, bool), BFS], tokens, "pass") == []
 
 
 @pytest.mark.parametrize("name", ["strategies", "failing", "shapes"])
