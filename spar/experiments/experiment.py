@@ -49,6 +49,8 @@ class Plan:
     """Iterations of training loops; None for those of the report."""
     max_budget: int | None = None
     """Leaves out searches with more responses, at least `REFERENCE`; None for none."""
+    parallel_loops: int = 1
+    """Training loops that run at once, of the seeds of an arm; a loop of the embedded model needs a core and about 2 GB."""
     runs: Path = Path("runs/report")
     """Where the runs and results are."""
     data: str = ""

@@ -9,6 +9,7 @@ order of the training data.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,7 +175,7 @@ class Loops:
 async def run_loops(
     plan: Plan, arm: str, changes: Sequence[str] = (), *, recipe: str = OWN
 ) -> Loops:
-    """Run an arm's loops, or resume them.
+    """Run an arm's loops, or resume them; `Plan.parallel_loops` of them at once.
 
     Parameters
     ----------
@@ -188,29 +189,54 @@ async def run_loops(
     UsageError, RunStopped
         As `spar.train_runner.train`.
     """
-    sizes, folders = Sizes.of(plan), []
-    for seed in plan.seed_values:
-        folder = _folder(plan, arm, seed)
-        values: dict[str, Any] = {"engine": plan.engine, "seed": seed}
-        config = load_train(
-            recipe,
-            {
-                **values,
-                "iterations": sizes.iterations,
-                "prompts_per_iteration": sizes.prompts,
-                "min_pairs": 4,
-            },
-            [
-                f"eval.limit={sizes.limit}",
-                f"eval.prompt_seed={sizes.prompt_seed}",
-                *_SAME_DRAFTS,
-                *changes,
-            ],
-        )
-        await cancellable(_training(config, folder), _StageNotes(folder.name, plan.listener))
-        folders.append(folder)
+    sizes, turn = Sizes.of(plan), asyncio.Semaphore(plan.parallel_loops)
+    folders = tuple(_folder(plan, arm, seed) for seed in plan.seed_values)
+
+    stopped = asyncio.Event()
+
+    async def run(seed: int, folder: Path) -> None:
+        config = _config(plan, seed, changes, recipe)
+        notes = _StageNotes(folder.name, plan.listener)
+        async with turn:
+            if stopped.is_set():
+                return
+            try:
+                await cancellable(_training(config, folder), notes)
+            except BaseException:
+                stopped.set()  # before the next one has its turn
+                raise
+
+    loops = [
+        asyncio.ensure_future(run(*each)) for each in zip(plan.seed_values, folders, strict=True)
+    ]
+    try:
+        await asyncio.gather(*loops)
+    finally:  # where one has failed the others end their stage
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
     times = sorted(read_loop(folders[0]).scores)
-    return Loops(tuple(folders), tuple(time for time in times if time <= sizes.iterations))
+    return Loops(folders, tuple(time for time in times if time <= sizes.iterations))
+
+
+def _config(plan: Plan, seed: int, changes: Sequence[str], recipe: str) -> TrainConfig:
+    sizes = Sizes.of(plan)
+    values: dict[str, Any] = {"engine": plan.engine, "seed": seed}
+    return load_train(
+        recipe,
+        {
+            **values,
+            "iterations": sizes.iterations,
+            "prompts_per_iteration": sizes.prompts,
+            "min_pairs": 4,
+        },
+        [
+            f"eval.limit={sizes.limit}",
+            f"eval.prompt_seed={sizes.prompt_seed}",
+            *_SAME_DRAFTS,
+            *changes,
+        ],
+    )
 
 
 def _training(config: TrainConfig, folder: Path) -> Callable[[Listener], TrainResult]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from spar.errors import RunStopped
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments import iterations, keeping, methods, refining, runner, tested, training
 from spar.experiments import loops as running
@@ -343,3 +347,55 @@ async def test_drafts_are_tested_on_all_prompts(
     ]
     (of_second,) = found.shares("sampled", "pass", 1)[1]
     assert of_second.endswith("tests/spin-1-seed-1/sampled/nano-if-answers")
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+async def test_loops_of_several_seeds_run_at_once(
+    parallel: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the plan says, and the folders are in the order of the seeds."""
+    running_now, most, lock = 0, 0, threading.Lock()
+
+    def train(config: TrainConfig, **_: Any) -> None:
+        nonlocal running_now, most
+        with lock:
+            running_now += 1
+            most = max(most, running_now)
+        time.sleep(0.05)
+        with lock:
+            running_now -= 1
+
+    monkeypatch.setattr(running, "train", train)
+    monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
+    plan = replace(PLAN, seeds=4, runs=tmp_path, parallel_loops=parallel)
+    found = await running.run_loops(plan, "nano")
+    assert most == parallel
+    assert [folder.name for folder in found.folders] == [f"nano-seed-{n}" for n in range(4)]
+
+
+async def test_a_loop_that_fails_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is raised once their stages have ended; loops that wait for their turn are not begun."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def train(config: TrainConfig, *, out: Path, listener: Listener) -> None:
+        begun.append(config.seed)
+        if config.seed == 0:
+            time.sleep(0.1)
+            raise RunStopped("the disk is full")
+        try:
+            while True:
+                time.sleep(0.01)
+                listener.progress(Activity("1/draft"))
+        finally:
+            ended.append(config.seed)
+
+    monkeypatch.setattr(running, "train", train)
+    plan = replace(PLAN, seeds=3, runs=tmp_path, parallel_loops=2)
+    with pytest.raises(RunStopped, match="disk is full"):
+        await running.run_loops(plan, "nano")
+    while ended != [1]:
+        await asyncio.sleep(0.01)
+    assert sorted(begun) == [0, 1]
