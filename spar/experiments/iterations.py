@@ -31,10 +31,10 @@ PAPERS_LAST = 3
 ITERATIONS_HERE = 6
 HEALTH: dict[str, Callable[[IterationHealth], float | None]] = {
     "usable prompts, %": lambda health: health.usable_share,
-    "judge passes, %": lambda health: health.drafts and health.drafts.passed_share,
-    "programs pass, %": lambda health: health.drafts and health.drafts.true_share,
+    "judge passes, %": lambda health: health.drafts.passed_share if health.drafts else None,
+    "programs pass, %": lambda health: health.drafts.true_share if health.drafts else None,
     "optimism, points": lambda health: health.optimism,
-    "words": lambda health: health.drafts and health.drafts.mean_words,
+    "words": lambda health: health.drafts.mean_words if health.drafts else None,
 }
 """Column to a measure of the drafts that an iteration trains on; shares in [0, 1], words as they are."""
 

@@ -22,6 +22,7 @@ from spar.experiments.page import text
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number
+from spar.store import MANIFEST
 from spar.train.loop_stages import Models
 from spar.train.recipe import TrainConfig
 
@@ -301,7 +302,7 @@ def test_more_iterations_continue_a_loop(tmp_path: Path, monkeypatch: pytest.Mon
     folder = running._folder(replace(plan, iterations=2), "nano", 0)
     assert folder == running._folder(replace(plan, iterations=6), "nano", 0)
     folder.mkdir(parents=True)
-    (folder / running.MANIFEST).touch()
+    (folder / MANIFEST).touch()
     assert running.calls_of(replace(plan, iterations=2), "nano") == 0
     assert running.calls_of(replace(plan, iterations=6), "nano") == pytest.approx(whole * 4 / 6)
 
@@ -311,7 +312,7 @@ async def test_earlier_iterations_of_a_longer_loop_are_read(
 ) -> None:
     """A report of two iterations leaves the third one out."""
     monkeypatch.setattr(running, "train", lambda *_, **__: None)
-    scores = {time: {} for time in range(4)}
+    scores: dict[int, dict[str, float]] = {time: {} for time in range(4)}
     monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores=scores))
     plan = replace(PLAN, seeds=1, runs=tmp_path, iterations=2)
     assert (await running.run_loops(plan, "nano")).times == (0, 1, 2)
