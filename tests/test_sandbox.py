@@ -16,7 +16,8 @@ from spar.sandbox.sandbox import Limits, Outcome, Program, run_program, run_prog
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the sandbox needs Linux or macOS")
 
-QUICK = Limits(cpu_seconds=1, wall_seconds=10)
+QUICK = Limits(cpu_seconds=1, wall_seconds=60)
+"""The clock is there for what uses no processor time; a busy machine takes many seconds for one of them."""
 
 
 def run(source: str, test: str = "", limits: Limits = QUICK) -> Outcome:
@@ -105,7 +106,7 @@ def test_a_sleeper_is_cut_off_by_the_clock() -> None:
     start = time.monotonic()
     outcome = run("import time; time.sleep(60)", limits=Limits(wall_seconds=0.7))
     assert (outcome.kind, outcome.why) == ("timed out", "timed out after 0.7 s")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 40
 
 
 def test_a_thread_that_stays_does_not_hold_us_up() -> None:
@@ -113,7 +114,7 @@ def test_a_thread_that_stays_does_not_hold_us_up() -> None:
     start = time.monotonic()
     source = "import threading, time\nthreading.Thread(target=lambda: time.sleep(60)).start()"
     assert run(source, "assert True").passed
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 40
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_flood_of_reports_is_cut_off() -> None:
     )
     start = time.monotonic()
     assert run(source).kind == "ended"
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 40
 
 
 def test_no_file_outside_is_written(tmp_path: Path) -> None:
