@@ -189,6 +189,20 @@ async def test_a_setting_that_the_refusal_does_not_name_is_found(name: str) -> N
     assert len(notes) == 1
 
 
+async def test_seeds_are_kept_where_a_server_takes_none_beside_several_samples() -> None:
+    """As those of TGI, which name both fields: samples are requested one by one, and can be repeated."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        message = "Input validation error: `seed` must not be set when `best_of` > 1"
+        return (422, {"error": message}) if "n" in body and "seed" in body else None
+
+    with serving(Script(echo, answer=answer)) as (server, engine, notes):
+        texts = [reply.text for reply in await ask(engine, votes(3))]
+    assert texts == ["asked 10", "asked 11", "asked 12"]
+    assert all("seed" in seen.body for seen in server.seen)
+    assert len(notes) == 1
+
+
 async def test_requests_that_are_refused_together_learn_together() -> None:
     """A setting that the first of them has learned is no fault of the other prompts; seeds are kept if they can be."""
 

@@ -19,7 +19,8 @@ from spar.infer.engines.openai.replies import UNSUPPORTED_NOTES, Capabilities
 SMALL_SEED = 2**31 - 1
 """Largest seed that every server with seeds accepts."""
 _SEVERAL_CHOICES = re.compile(
-    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)",
+    r"\bn\b\s*(?:>|<=|=|must|should|is\b|parameter|greater)|(?:multiple|number of|several) (?:choices|completions)"
+    r"|\bbest_of\b",  # what the servers of TGI call it
     re.IGNORECASE,
 )
 _AT_MOST = re.compile(
