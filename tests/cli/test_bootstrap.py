@@ -23,6 +23,7 @@ from spar.train.data.export import read_examples
 from tests.answers import Script
 from tests.cli.test_decode import SPAR, rows, spar
 from tests.fakes import MUTE, NO, YES, kind_of, refined
+from tests.forked import run_spar
 from tests.servers import ScriptedServer
 
 pytestmark = pytest.mark.slow
@@ -236,17 +237,10 @@ def test_a_dry_run_prints_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "run").exists()
 
 
-def patient(*flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with all its stages, with a long timeout."""
-    command = [*SPAR, "bootstrap", *flags]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=1100, check=False)
-    assert run.returncode == 0, run.stderr
-    return run
-
-
 @pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.timeout(1200)
+@pytest.mark.xdist_group("loop")  # whose process that forks has TRL already
 def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
     """Two models that load and answer; the same command then runs nothing."""
     pytest.importorskip("trl")
@@ -257,8 +251,9 @@ def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
     more = [f"{part}.{key}" for part in ("actor", "refiner") for key in ("micro_batch=4",)]
     few = ["num_actor_prompts=4", "num_refiner_prompts=6", "search.budget=2"]
     changes = [flag for change in (*quick, *more, *few) for flag in ("--set", change)]
-    flags = ["--out", str(tmp_path / "run"), "--device", "cpu", *changes]
-    run = patient(*flags)
+    bootstrap = ["bootstrap", "--out", str(tmp_path / "run"), "--device", "cpu", *changes]
+    run = run_spar(bootstrap, tmp_path / "first")
+    assert run.returncode == 0, run.stderr
     assert f"spar train --actor-model {tmp_path / 'run' / 'actor' / 'model'}" in run.stdout
     first = (CHECKPOINT / "model.safetensors").read_bytes()
     for trained in ("actor", "refiner"):
@@ -277,8 +272,8 @@ def test_the_embedded_model_teaches_itself(tmp_path: Path) -> None:
     records = [
         json.loads((tmp_path / "run" / f"{s}.json").read_text()) for s in ("judge", "sft-actor")
     ]
-    again = patient(*flags)
-    assert again.stdout == run.stdout
+    again = run_spar(bootstrap, tmp_path / "again")
+    assert (again.returncode, again.stdout) == (0, run.stdout)
     assert "every selected stage is done" in again.stderr
     assert records == [
         json.loads((tmp_path / "run" / f"{s}.json").read_text()) for s in ("judge", "sft-actor")

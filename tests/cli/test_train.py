@@ -7,11 +7,10 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,11 @@ from spar.errors import UsageError
 from spar.estimate import requirements
 from spar.experiments.loops import Loops
 from spar.store import read_trees
+from spar.subprocesses import await_end, family
 from spar.train.recipe import TrainConfig
 from spar.train.status import read_loop
 from tests.cli.test_decode import spar
+from tests.forked import run_spar, start_spar
 from tests.requires import requires
 
 pytestmark = requires("trl")
@@ -145,7 +146,7 @@ def test_a_loop_killed_in_every_stage_ends_the_same(finished_loop: Path, tmp_pat
     run = tmp_path / "killed"
     for name in ("draft", "judge", "search", "build", "dpo", "rft", "eval"):
         _kill_in(run, name)
-    completed = _spar(command(run))
+    completed = run_spar(command(run), tmp_path / "last")
     assert completed.returncode == 0, completed.stderr
     for name in (*DATA, *WEIGHTS):
         mine, other = (folder / "iteration-1" / name for folder in (run, finished_loop))
@@ -282,16 +283,19 @@ def _spar(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _kill_in(run: Path, name: str) -> None:
-    """Start the loop, and kill it once the stage has started to write."""
-    with _started(run) as loop:
-        record, stop = run / "iteration-1" / f"{name}.json", time.monotonic() + 120
-        while time.monotonic() < stop and loop.poll() is None:
-            if record.exists() and _has_started(run / "iteration-1", name):
-                loop.send_signal(signal.SIGKILL)
-                loop.wait()
-                break
+    """Start the loop, and kill it once the stage has started to write; its worker then ends by itself."""
+    loop = start_spar(command(run), run.with_name(name))
+    record, stop = run / "iteration-1" / f"{name}.json", time.monotonic() + 120
+    try:
+        while not (record.exists() and _has_started(run / "iteration-1", name)):
+            assert loop.is_alive() and time.monotonic() < stop, f"{name} did not start"
             time.sleep(0.02)
-    _wait_for_workers(run)
+    finally:
+        assert loop.pid
+        members = family([loop.pid])
+        loop.kill()
+        loop.join()
+    assert await_end(members, 30) == []
 
 
 def _has_started(home: Path, name: str) -> bool:
@@ -302,32 +306,6 @@ def _has_started(home: Path, name: str) -> bool:
         return (home / f"{name}.order.json").exists()
     path = home / name / marks[name]
     return path.exists() and path.stat().st_size > 0
-
-
-@contextlib.contextmanager
-def _started(run: Path) -> Iterator[subprocess.Popen[bytes]]:
-    loop = subprocess.Popen(
-        [sys.executable, "-m", "spar", *command(run)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        yield loop
-    finally:
-        loop.kill()
-        loop.wait()
-
-
-def _wait_for_workers(run: Path) -> None:
-    """Wait for the worker to exit after its loop was killed, since it holds the lock."""
-    stop = time.monotonic() + 30
-    while time.monotonic() < stop:
-        search = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, check=False)
-        if search.returncode:
-            return
-        time.sleep(0.05)
-    raise AssertionError("a worker outlived its loop")
 
 
 @pytest.mark.vllm

@@ -7,14 +7,15 @@ a micro-batch which TRL makes of the SFT term is the same for all.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from spar.train.dpo import train as train_dpo
 from spar.train.launch import launch
+from spar.train.methods import METHODS
 from spar.train.settings import DpoSettings, LaunchSettings, SftSettings
 from spar.train.sft import train as train_sft
+from tests.forked import run_training
 from tests.requires import requires
 
 from .training import distance, dpo_settings, quiet, sft_settings, written
@@ -35,16 +36,16 @@ def alone(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {"dpo": Path(dpo.out) / "model", "sft": Path(sft.out) / "model"}
 
 
-def run(trainer: Any, settings: DpoSettings | SftSettings, processes: int) -> Path:
-    """Train in processes of their own; returns the model's folder."""
+def run(method: str, settings: DpoSettings | SftSettings) -> Path:
+    """Train in two processes; returns the model's folder."""
     log = Path(settings.out).with_name("log.txt")
-    launch(trainer, written(settings), LaunchSettings(processes=processes), log)
+    run_training(METHODS[method].module, written(settings), log, num_processes=2)
     return Path(settings.out) / "model"
 
 
 @pytest.fixture(scope="module")
 def shared_out(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> DpoSettings:
-    """A preference training under ZeRO-3 that has kept its checkpoints."""
+    """A preference training under ZeRO-3, started by torch's launcher, that has kept its checkpoints."""
     pytest.importorskip("deepspeed")
     settings = dpo_settings(
         tiny_model,
@@ -53,7 +54,8 @@ def shared_out(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Dp
         checkpoint_steps=3,
         keep_checkpoints=True,
     )
-    run("dpo", settings, 2)
+    log = Path(settings.out).with_name("log.txt")
+    launch("dpo", written(settings), LaunchSettings(processes=2), log)
     return settings
 
 
@@ -64,7 +66,7 @@ def test_pairs_end_in_the_same_weights(
     """Preference training in two processes, each with all of the model or with a share of the optimizer."""
     if way:
         pytest.importorskip("deepspeed")
-    found = run("dpo", dpo_settings(tiny_model, tmp_path, deepspeed=way), 2)
+    found = run("dpo", dpo_settings(tiny_model, tmp_path, deepspeed=way))
     assert distance(found, alone["dpo"]) < ROUNDING
     assert distance(found, tiny_model) > 1000 * ROUNDING
 
@@ -74,7 +76,7 @@ def test_a_precomputed_reference_is_the_same(
 ) -> None:
     """Both processes find what the main one has written; nothing of it is left."""
     settings = dpo_settings(tiny_model, tmp_path, precompute_reference=True)
-    assert distance(run("dpo", settings, 2), alone["dpo"]) < ROUNDING
+    assert distance(run("dpo", settings), alone["dpo"]) < ROUNDING
     assert not (Path(settings.out) / "pairs").exists()
 
 
@@ -87,7 +89,7 @@ def test_zero3_ends_in_the_same_weights_and_resumes(
     assert distance(first, alone["dpo"]) < ROUNDING
     (out / "report.json").unlink()
     (out / "checkpoint-6" / "complete.json").unlink()
-    again = run("dpo", shared_out, 2)
+    again = run("dpo", shared_out)
     assert "resuming from checkpoint-3" in out.with_name("log.txt").read_text()
     assert distance(first, again) == 0
 
@@ -97,5 +99,5 @@ def test_conversations_end_in_the_same_weights(
 ) -> None:
     """Supervised training under ZeRO-3, whose replies differ in length between the processes."""
     pytest.importorskip("deepspeed")
-    found = run("sft", sft_settings(tiny_model, tmp_path, deepspeed="zero3"), 2)
+    found = run("sft", sft_settings(tiny_model, tmp_path, deepspeed="zero3"))
     assert distance(found, alone["sft"]) < ROUNDING
