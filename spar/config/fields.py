@@ -245,6 +245,8 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     origin = typing.get_origin(annotation) or annotation
     if origin is Literal:
         return "choice", tuple(map(str, typing.get_args(annotation)))
+    if isinstance(origin, type) and issubclass(origin, Settings):
+        return "pairs", ()
     if origin is tuple:
         return "list", _kind(typing.get_args(annotation)[0])[1]
     kinds: Mapping[Any, Kind] = {
