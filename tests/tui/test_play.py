@@ -193,6 +193,30 @@ async def test_the_cursor_stays_where_a_person_put_it(tmp_path: Path) -> None:
         assert under.node_id == 0
 
 
+def footer_keys(screen: PlayScreen) -> list[tuple[str, str]]:
+    """The keys that the footer shows."""
+    return [
+        (each.binding.key, each.binding.description)
+        for each in screen.active_bindings.values()
+        if each.binding.show and each.enabled
+    ]
+
+
+async def test_the_footer_says_what_escape_does(tmp_path: Path) -> None:
+    """While a search runs it cancels; else it leads back."""
+    play = ScriptedPlay()
+    async with playing(play, tmp_path) as (app, pilot, screen):
+        assert ("escape", "Back") in footer_keys(screen)
+        await pilot.press(*"Say it.", "enter")
+        await until(pilot, lambda: screen.is_searching)
+        assert ("escape", "Cancel") in footer_keys(screen)
+        assert ("escape", "Back") not in footer_keys(screen)
+        await pilot.press("escape")
+        await until(pilot, lambda: not screen.is_searching)
+        assert ("escape", "Back") in footer_keys(screen)
+        assert app.screen is screen
+
+
 @pytest.mark.parametrize("key", ["escape", "ctrl+c", "q"])
 async def test_cancel(tmp_path: Path, key: str) -> None:
     """The search stops at once, its nodes stay, and another one can be run."""

@@ -295,6 +295,9 @@ def test_the_page_follows_in_a_browser(folder: Path) -> None:
         page.locator(".list-head input").fill("one, two")
         page.locator(".count", has_text="1 of 6 prompts").first.wait_for()
         page.goto(server.url)
+        page.keyboard.press("?")
+        assert page.locator("dialog.help[open] dt").all_inner_texts() == ["t", "?"]
+        page.keyboard.press("Escape")
         page.get_by_role("link", name="story").click()
         page.wait_for_selector(".dashboard .big")
         assert all(url.startswith(server.url) for url in visit.requests)

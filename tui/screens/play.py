@@ -51,7 +51,6 @@ class PlayScreen(BrowserScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "samples", "Samples", priority=True, tooltip="Instructions to try"),
         Binding("ctrl+r", "run", "Run", priority=True),
-        Binding("ctrl+c", "cancel", "Cancel", priority=True),
         Binding("ctrl+s", "store", "Store", priority=True, tooltip="Store as a run"),
         Binding("i", "instruction", "Instruction"),
         Binding("d", "diff", "Diff/full"),
@@ -59,6 +58,8 @@ class PlayScreen(BrowserScreen[None]):
         Binding("J", "scroll(1)", "Scroll the node down", show=False),
         Binding("K", "scroll(-1)", "Scroll the node up", show=False),
         Binding("y", "copy", "Copy the response", show=False),
+        Binding("escape", "cancel", "Cancel", key_display="esc", id=""),  # a key map has ^c's
+        Binding("ctrl+c", "cancel", "Cancel", show=False, priority=True),
         Binding("escape", "back", "Back", key_display="esc"),
     ]
     CSS = """
@@ -115,7 +116,7 @@ class PlayScreen(BrowserScreen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done now; ctrl+c is the application's while no search is running."""
-        if action in ("run", "samples"):
+        if action in ("run", "samples", "back"):
             return not self.is_searching
         if action == "store":
             return self.finished_tree is not None
@@ -185,11 +186,12 @@ class PlayScreen(BrowserScreen[None]):
             copy(self.app, line.node.response, "response")
 
     def action_back(self) -> None:
+        """Close the screen."""
+        self.dismiss(None)
+
+    async def leave(self) -> None:
         """Cancel a running search; without one, close the screen."""
-        if self.is_searching:
-            self.action_cancel()
-        else:
-            self.dismiss(None)
+        await self.app.run_action("cancel" if self.is_searching else "back", self)
 
     def on_instruction_submitted(self) -> None:
         """Enter in the instruction."""

@@ -193,11 +193,15 @@ function nextTheme() {
 const themeButton = el("button", { type: "button", class: "quiet", title: "light or dark (t)", onclick: nextTheme });
 
 const KEYS = [
-  ["j  k", "next and previous prompt"],
-  ["← ↑ ↓ →", "move between the nodes of a tree"],
-  ["/", "search prompts and responses"],
-  ["f  F", "next and previous filter"],
-  ["esc", "back to the run; leave the search"],
+  ...(RUN.runs
+    ? []
+    : [
+        ["j  k", "next and previous prompt; outside a tree ↑ ↓ too"],
+        ["← ↑ ↓ →", "move between the nodes of a tree"],
+        ["/", "search prompts and responses; enter opens the next one found"],
+        ["f  F", "next and previous filter"],
+        ["esc", "back to the run; leave the search"],
+      ]),
   ["t", "light or dark"],
   ["?", "these keys"],
 ];
@@ -210,6 +214,13 @@ const help = el(
   el("form", { method: "dialog" }, el("button", {}, "Close")),
 );
 help.addEventListener("submit", (event) => (event.preventDefault(), help.close()));
+
+/** The keys of the list of runs. */
+function onRunsKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+  if (event.key === "t") nextTheme();
+  if (event.key === "?") help.showModal();
+}
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
@@ -279,7 +290,10 @@ function start() {
   );
   document.querySelector("noscript")?.remove();
   applyTheme(storedTheme());
-  if (RUN.runs) return document.body.prepend(header, runsPage(RUN.runs), help);
+  if (RUN.runs) {
+    addEventListener("keydown", onRunsKey);
+    return document.body.prepend(header, runsPage(RUN.runs), help);
+  }
   document.body.dataset.pane = "run";
   if (RUN.single) document.body.classList.add("single");
   document.body.prepend(header, el("div", { class: "panes-grid" }, listPane.element, main), help);
