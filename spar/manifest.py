@@ -13,7 +13,6 @@ from pydantic import Field
 
 from spar.errors import ConfigChanged
 from spar.models.cache import ModelSource
-from spar.models.folders import model_source
 from spar.types import SCHEMA_VERSION, Record, Text
 
 KINDS: Mapping[str, str] = {
@@ -86,6 +85,8 @@ def config_digest(config: Mapping[str, Any], *, free: Iterable[str] = ()) -> str
 
 def with_sources(manifest: Manifest, models: Iterable[str]) -> Manifest:
     """The manifest with the sources of the known models and GGUF files among `models`, which are on this machine."""
+    from spar.models.folders import model_source
+
     sources = {model: source for model in models if (source := model_source(model))}
     return manifest.model_copy(update={"model_sources": sources})
 

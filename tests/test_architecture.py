@@ -230,6 +230,24 @@ def test_help_imports_nothing_heavy() -> None:
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_browser_starts_without_what_other_screens_need() -> None:
+    """Its first screen imports no search, no formats of export, no conversion of models: half a second on a slow machine."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from spar.cli.play import SessionPlay\n"
+        "from spar.cli.run_tui import make_inputs\n"
+        "from spar.config import load_decode\n"
+        "from tui.app import SparApp\n"
+        "SessionPlay(load_decode('nano', {}), Path('runs'))\n"
+        "SparApp(make_inputs((Path('runs'),)))\n"
+        "later = ('spar.infer', 'spar.run', 'spar.nano', 'spar.export.page', 'spar.models.gguf', 'tui.screens.play')\n"
+        "print([name for name in sys.modules if name.startswith(later)])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_module_has_a_docstring_and_stays_readable() -> None:
     """A docstring first, and no file beyond the house's limit of about 300 lines."""
     for path in modules():

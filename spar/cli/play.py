@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from spar.cli.play_samples import embedded_samples, plain_samples, prompt_of
 from spar.config import DecodeConfig
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
 from spar.listener import Listener
 from spar.plugins import JUDGES, STRATEGIES
-from spar.run.interactive import Session
-from spar.run.resolve import required_roles, resolve_config
 from spar.types import Prompt, SearchTree
 from spar.view.node_detail import ConstraintCheck
 from tui.play import PlaySettings, Sample
+
+if TYPE_CHECKING:
+    from spar.run.interactive import Session
 
 SOURCE = "play"
 """What a stored run has in place of a file of prompts."""
@@ -39,7 +39,7 @@ ConfigOf = Callable[[Mapping[str, Any]], DecodeConfig]
 
 
 class SessionPlay:
-    """A `tui.play.Play` over spar's engines.
+    """A `tui.play.Play` over spar's engines, whose modules are imported when the screen is opened.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class SessionPlay:
     ) -> None:
         self._config = _for_play(config)
         self._config_of = config_of or config.changed
-        self._session = Session(self._config)
+        self._current: Session[DecodeConfig] | None = None
+        self._closed = False
         self._first = self._model = typed_model(config)
         self._owners: dict[str, Session[DecodeConfig]] = {}
         """Digest of the settings of a tree to the session that made it."""
@@ -107,6 +108,8 @@ class SessionPlay:
 
     async def samples(self, model: str) -> Sequence[Sample]:
         """Instructions that a model understands."""
+        from spar.cli.play_samples import plain_samples
+
         if self.is_embedded(model):
             return await asyncio.to_thread(lambda: self._embedded_samples)
         return plain_samples()
@@ -136,13 +139,29 @@ class SessionPlay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._closed = True
+        if self._current is not None:
+            self._current.close()
+
+    @property
+    def _session(self) -> Session[DecodeConfig]:
+        from spar.run.interactive import Session
+
+        if self._current is None:
+            self._current = Session(self._config)
+            if self._closed:  # it refuses searches, and says why
+                self._current.close()
+        return self._current
 
     @cached_property
     def _embedded_samples(self) -> tuple[Sample, ...]:
+        from spar.cli.play_samples import embedded_samples
+
         return embedded_samples()
 
     def _prompt(self, instruction: str, settings: PlaySettings) -> Prompt:
+        from spar.cli.play_samples import plain_samples, prompt_of
+
         samples = (*self._embedded_samples, *plain_samples())
         prompt = prompt_of(instruction, samples, SOURCE)
         spec = JUDGES.spec(settings.judge)
@@ -169,6 +188,9 @@ class SessionPlay:
         if model == self._model:
             return self._session
 
+        from spar.run.interactive import Session
+        from spar.run.resolve import required_roles, resolve_config
+
         def make_config() -> DecodeConfig:
             config = self._config_of({**_ALL_ROLES, **model_settings(model)})
             config = _for_play(config)
@@ -176,7 +198,7 @@ class SessionPlay:
             return config
 
         config = await asyncio.to_thread(make_config)
-        before, self._session = self._session, Session(config)
+        before, self._current = self._session, Session(config)
         self._config, self._model = config, model
         self._earlier_tokens += before.generated_tokens
         await asyncio.to_thread(before.close)

@@ -19,14 +19,10 @@ as a page, `spar.export.table` as a table; `spar.export.run` finds a tree and it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Literal, cast, get_args
 
-from spar.export.dot import to_dot
-from spar.export.markdown import to_markdown
-from spar.export.mermaid import to_mermaid
-from spar.export.page.run_page import tree_page
-from spar.export.svg import to_svg
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
 
@@ -48,22 +44,21 @@ def export_tree(
     tree: SearchTree, file_format: TreeFormat, annotations: Annotations = Annotations()
 ) -> str:
     """The tree in a format. The text can be encoded as UTF-8 and ends with a line break."""
-    return _FORMATS[file_format](tree, annotations)
+    module, _, function = _WRITERS[file_format].partition(":")
+    return cast("str", getattr(import_module(module), function)(tree, annotations))
 
 
-def _to_html(tree: SearchTree, annotations: Annotations) -> str:
-    return "".join(tree_page(tree, annotations))
-
-
-def _to_json(tree: SearchTree, annotations: Annotations) -> str:
+def to_json(tree: SearchTree, annotations: Annotations) -> str:
+    """The record itself."""
     return tree.to_json() + "\n"
 
 
-_FORMATS: Mapping[TreeFormat, Callable[[SearchTree, Annotations], str]] = {
-    "markdown": to_markdown,
-    "html": _to_html,
-    "svg": to_svg,
-    "dot": to_dot,
-    "mermaid": to_mermaid,
-    "json": _to_json,
+_WRITERS: Mapping[TreeFormat, str] = {
+    "markdown": "spar.export.markdown:to_markdown",
+    "html": "spar.export.page.run_page:tree_html",
+    "svg": "spar.export.svg:to_svg",
+    "dot": "spar.export.dot:to_dot",
+    "mermaid": "spar.export.mermaid:to_mermaid",
+    "json": "spar.export:to_json",
 }
+"""Format to `module:function`, imported when it is used: the browser needs none of them before its first screen."""

@@ -15,7 +15,6 @@ from textual.widgets.option_list import Option
 
 from spar.errors import UsageError
 from spar.export import SUFFIXES, TREE_FORMATS, TreeFormat, export_tree
-from spar.export.page.run_page import PAGE, run_pages
 from spar.types import SearchTree
 from spar.view.node_detail import Annotations
 from spar.view.palette import PALETTE
@@ -80,6 +79,8 @@ class ExportingScreen(BrowserScreen[Result]):
 
 def write_page(view: RunView) -> Path:
     """Write the run as a page and return its path; raises `UsageError` if that is not possible."""
+    from spar.export.page.run_page import PAGE, run_pages
+
     if len(view.index) > PAGE:
         raise UsageError(
             f"this run has {len(view.index):,} trees, more than fit into one page: use spar view, or "

@@ -16,8 +16,7 @@ from tui.index.run_rows import models_text
 from tui.index.run_summary import RunSummary
 from tui.index.scores import MetricHistory, MetricValue
 from tui.tables.run_lines import RunLine
-from tui.tables.training_panes import history_text
-from tui.widgets.bars import abbreviate, metric_text, seconds_text
+from tui.widgets.bars import abbreviate, history_text, metric_text, seconds_text
 from tui.widgets.table import Column
 
 COLUMNS = (

@@ -19,7 +19,7 @@ from spar.view.health import COLUMNS, rows, signs
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
 from tui.index.scores import MetricHistory, MetricValue, ScoreTable
-from tui.widgets.bars import abbreviate, clock, metric_text, seconds_text
+from tui.widgets.bars import abbreviate, clock, history_text, metric_text, seconds_text
 
 LINES = 5
 """Lines in a pane."""
@@ -127,18 +127,6 @@ def folded_training(run: TrainingOverview, width: int) -> Text:
     for sign in signs(run.health)[-1:]:
         second.append("  ").append(f"! {sign}", style=PALETTE["fault"])
     return _fitted([first, second], width)
-
-
-def history_text(metric: MetricHistory) -> str:
-    """The first and the last value with its error: `60.0 → 56.7 ± 9.2 %`."""
-    first, last = metric.first, metric.last
-    if last is None:
-        return "-"
-    before = ""
-    if first is not None and first is not last:
-        digits, scale = (1, 100) if last.is_share else (2, 1)
-        before = f"{scale * first.value:.{digits}f} → "
-    return f"{before}{metric_text(last)}"
 
 
 def metric_lines(scores: ScoreTable, metric: MetricHistory, width: int) -> list[Text]:

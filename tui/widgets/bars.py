@@ -13,7 +13,7 @@ from textual.widgets import Input, Label, Static
 
 from spar.view.palette import PALETTE
 from spar.view.text import one_line
-from tui.index.scores import MetricValue
+from tui.index.scores import MetricHistory, MetricValue
 
 
 class StatusBar(Static):
@@ -163,6 +163,18 @@ def metric_text(score: MetricValue) -> str:
         return f"{100 * score.value:.1f}{error} %"
     error = "" if score.stderr is None else f" ± {score.stderr:.2f}"
     return f"{score.value:.2f}{error} {score.unit}".rstrip()
+
+
+def history_text(metric: MetricHistory) -> str:
+    """The first and the last value with its error: `60.0 → 56.7 ± 9.2 %`."""
+    first, last = metric.first, metric.last
+    if last is None:
+        return "-"
+    before = ""
+    if first is not None and first is not last:
+        digits, scale = (1, 100) if last.is_share else (2, 1)
+        before = f"{scale * first.value:.{digits}f} → "
+    return f"{before}{metric_text(last)}"
 
 
 def clock(seconds: float) -> str:

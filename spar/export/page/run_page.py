@@ -105,8 +105,8 @@ def run_pages(
     return RunPages(run_facts(path), totals, tuple(pages), MarkBook(path).all())
 
 
-def tree_page(tree: SearchTree, annotations: Annotations) -> Iterator[str]:
-    """The parts of a page of one tree."""
+def tree_html(tree: SearchTree, annotations: Annotations) -> str:
+    """A page of one tree."""
     totals = RunOutcomes()
     outcome = outcome_of(tree, annotations.check)
     totals.add(outcome)
@@ -117,7 +117,7 @@ def tree_page(tree: SearchTree, annotations: Annotations) -> Iterator[str]:
         "single": True,
     }
     blocks = [compressed([tree_data(tree, outcome, 0, annotations)])]
-    return document(run, [row_data(tree, outcome, 0)], blocks)
+    return "".join(document(run, [row_data(tree, outcome, 0)], blocks))
 
 
 def facts_data(facts: RunFacts) -> Json:
