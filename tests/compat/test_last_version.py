@@ -330,7 +330,7 @@ def test_a_finished_sweep_is_scored_to_the_same_table() -> None:
     assert contents(directory, "replayed.json") == before
     made = sweep_rows(directory)
     assert [{name: row[name] for name in rows[0]} for row in made] == rows
-    assert set(made[0]) - set(rows[0]) == {"steps", "optimism"}
+    assert set(made[0]) - set(rows[0]) == {"steps", "optimism", "unit"}
     assert {path: path.read_bytes() for path in directory.rglob(TREES)} == trees
 
 
