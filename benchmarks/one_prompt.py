@@ -4,7 +4,8 @@
 
 BFS, budget 15, five votes, and a judge that never passes: a draft and its votes, then three waves of
 refinements and theirs, 8 calls one after the other. The same calls without any concurrency, each
-response's votes still together, are 30. Both are printed as ratios to the latency of one call.
+response's votes still together, are 30. Both are printed as ratios to the latency of one call. `--depth 2 --branching 5` is
+a tree of as many responses whose chain has 6.
 
     python benchmarks/one_prompt.py --varied 60
 
@@ -31,25 +32,21 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.votes import VOTE_RULES
 from spar.types import Usage
 
-STEPS = 8
-"""Draft, votes, and three times refinements, votes."""
-
-
 def never_passing(request: Request) -> str:
     """The scripted reply with every verdict turned to No."""
     return scripted_reply(request).replace("Judgement: Yes", "Judgement: No")
 
 
-async def measure(latency: float) -> tuple[float, float, int]:
-    """Seconds of the search, seconds of its calls one by one, and how many calls these are."""
+async def measure(latency: float, depth: int, branching: int) -> tuple[float, float, int, int]:
+    """Seconds of the search, seconds of its calls one by one, how many calls these are, and the tree's responses."""
     engine = FakeEngine(never_passing, latency=latency)
-    config = load_decode("nano", {"engine": "fake"})
+    config = load_decode("nano", {"engine": "fake", "depth": depth, "branching": branching})
     searched = await search(config, plain_prompts(1), engine)
     clock = asyncio.get_running_loop().time
     start = clock()
     for requests in searched.calls:
         await engine.generate(requests)
-    return searched.seconds, clock() - start, len(searched.calls)
+    return searched.seconds, clock() - start, len(searched.calls), searched.summary.nodes
 
 
 async def measure_varied(rule: str, early_refine: str, num_prompts: int) -> dict[str, Any]:
@@ -94,20 +91,25 @@ def main() -> None:
     made.add_argument(
         "--varied", type=int, metavar="N", help="measure N prompts with replies of varied length"
     )
+    made.add_argument("--depth", type=int, default=3)
+    made.add_argument("--branching", type=int, default=3)
     args = made.parse_args()
     if args.varied:
         print_varied(args.varied)
         return
-    seconds, alone, calls = run(lambda: measure(args.latency), virtual=args.clock == "virtual")
+    seconds, alone, calls, nodes = run(
+        lambda: measure(args.latency, args.depth, args.branching), virtual=args.clock == "virtual"
+    )
     steps, sequential = seconds / args.latency, alone / args.latency
+    chain = 2 * (args.depth + 1)  # a draft and its votes, then refinements and theirs at each depth
     print_machine()
-    print(f"search: {steps:.2f} steps of {args.latency} s; longest chain: {STEPS}")
-    print(f"ratio to the longest chain: {steps / STEPS:.3f}")
+    print(f"search: {steps:.2f} steps of {args.latency} s, {nodes} responses; longest chain: {chain}")
+    print(f"ratio to the longest chain: {steps / chain:.3f}")
     print(
         f"its {calls} calls one by one: {sequential:.2f} steps; {sequential / steps:.2f} times as long"
     )
     if args.json:
-        row = {"engine": "fake", "latency": args.latency, "steps": steps, "ratio": steps / STEPS}
+        row = {"engine": "fake", "latency": args.latency, "steps": steps, "ratio": steps / chain}
         print_json([{**row, "sequential_steps": sequential, "clock": args.clock}])
 
 
