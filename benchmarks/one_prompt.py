@@ -32,6 +32,7 @@ from spar.infer.engines.fake import FakeEngine, scripted_reply
 from spar.infer.votes import VOTE_RULES
 from spar.types import Usage
 
+
 def never_passing(request: Request) -> str:
     """The scripted reply with every verdict turned to No."""
     return scripted_reply(request).replace("Judgement: Yes", "Judgement: No")
@@ -103,7 +104,9 @@ def main() -> None:
     steps, sequential = seconds / args.latency, alone / args.latency
     chain = 2 * (args.depth + 1)  # a draft and its votes, then refinements and theirs at each depth
     print_machine()
-    print(f"search: {steps:.2f} steps of {args.latency} s, {nodes} responses; longest chain: {chain}")
+    print(
+        f"search: {steps:.2f} steps of {args.latency} s, {nodes} responses; longest chain: {chain}"
+    )
     print(f"ratio to the longest chain: {steps / chain:.3f}")
     print(
         f"its {calls} calls one by one: {sequential:.2f} steps; {sequential / steps:.2f} times as long"

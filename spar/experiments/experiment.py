@@ -21,6 +21,8 @@ from spar.record.experiments import Claim, Measured, Number, Series, Unit, Verdi
 
 QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
+NOT_IN_THE_PAPER = "not in the paper"
+"""Source of an experiment that the paper has not."""
 REFERENCE = 15
 """Budget of the search that others are compared with, the paper's."""
 SCALES: Mapping[Unit, tuple[int, int]] = {

@@ -7,7 +7,15 @@ from dataclasses import replace
 from statistics import fmean
 
 from spar.eval.statistics import SeedMean
-from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
+from spar.experiments.experiment import (
+    NOT_IN_THE_PAPER,
+    Cost,
+    Experiment,
+    Plan,
+    Wordings,
+    as_number,
+    line,
+)
 from spar.experiments.loops import (
     GREEDY,
     OWN,
@@ -134,7 +142,7 @@ def _health_rows(loops: Loops) -> Iterator[tuple[Cell, ...]]:
 
 ITERATIONS = Experiment(
     name="iterations",
-    source="not in the paper",
+    source=NOT_IN_THE_PAPER,
     title="More iterations of self-play than the paper's three",
     question="Does the loop go on improving, reach a plateau or collapse?",
     measure=measure_iterations,

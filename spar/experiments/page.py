@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from spar.experiments.experiment import SCALES, Experiment
+from spar.experiments.experiment import NOT_IN_THE_PAPER, SCALES, Experiment
 from spar.experiments.plots import draw
 from spar.record.evaluation import writing
 from spar.record.experiments import Cell, Claim, ExperimentResult, Number, Table, Verdict
@@ -45,7 +45,7 @@ def text(experiment: Experiment, result: ExperimentResult) -> str:
     """The page as Markdown."""
     measured = result.measured
     parts = [
-        f"# {experiment.source}: {experiment.title}",
+        f"# {_heading(experiment)}",
         f"{experiment.question}\n{_scope(result)}",
         *(["## Does it hold here?"] if measured.claims else []),
         *map(_claim, measured.claims),
@@ -94,6 +94,12 @@ def _number(number: Number) -> str:
         return f"{value} ({scale * number.low:+.1f} to {scale * number.high:+.1f})"
     error = "" if number.stderr is None else f" ± {scale * number.stderr:.{digits}f}"
     return f"{scale * number.value:.{digits}f}{error}"
+
+
+def _heading(experiment: Experiment) -> str:
+    if experiment.source == NOT_IN_THE_PAPER:
+        return f"{experiment.title} ({experiment.source})"
+    return f"{experiment.source}: {experiment.title}"
 
 
 def _scope(result: ExperimentResult) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from spar.eval.statistics import over_seeds
-from spar.experiments.experiment import REFERENCE, Experiment, Plan, as_number
+from spar.experiments.experiment import NOT_IN_THE_PAPER, REFERENCE, Experiment, Plan, as_number
 from spar.experiments.search_cost import BFS
 from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.experiments.strategies import (
@@ -159,7 +159,7 @@ def _shapes_grid(plan: Plan) -> Grid:
 
 SHAPES_TABLE = Experiment(
     name="shapes",
-    source="not in the paper",
+    source=NOT_IN_THE_PAPER,
     title="Depth, branching and beam width of a breadth-first search",
     question="How much does the shape of the tree matter at equal tokens?",
     measure=measure_shapes,

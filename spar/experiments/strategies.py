@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.experiment import REFERENCE, Cost, Experiment, Plan, Wordings, as_number, line
+from spar.experiments.experiment import (
+    NOT_IN_THE_PAPER,
+    REFERENCE,
+    Cost,
+    Experiment,
+    Plan,
+    Wordings,
+    as_number,
+    line,
+)
 from spar.experiments.search_cost import BFS, SAMPLED, TABLE10
 from spar.experiments.searches import (
     SECONDS_NOTE,
@@ -315,7 +324,7 @@ def _strategies_cost(plan: Plan) -> Cost:
 
 STRATEGIES_TABLE = Experiment(
     name="strategies",
-    source="not in the paper",
+    source=NOT_IN_THE_PAPER,
     title="Every strategy at every budget",
     question="Which strategy makes the most of a response, of a token, of a step?",
     measure=measure_strategies,
