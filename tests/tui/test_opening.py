@@ -72,6 +72,6 @@ async def test_the_whole_run_as_a_page(tmp_path: Path, monkeypatch: pytest.Monke
         await until(pilot, lambda: notified(app, "run.html; O opens it"))
         page = (run / "exports" / "run.html").read_text()
         assert '"marks":{"prompt-0":[true,""]}' in page
-        monkeypatch.setattr("tui.screens.export.PAGE", 2)
+        monkeypatch.setattr("spar.export.page.run_page.PAGE", 2)
         await pilot.press("x")
         await until(pilot, lambda: notified(app, "3 trees, more than fit into one page"))
