@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spar.errors import SparError
-from spar.models import model_folder
+from spar.models.folders import model_folder
 from spar.offline import OFFLINE_VARIABLE
 
 NAME = "smollm2-135m"

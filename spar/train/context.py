@@ -34,7 +34,7 @@ from spar.errors import ConfigChanged, MissingExtra, UsageError
 from spar.files import locked, replace_json
 from spar.hardware import has_package
 from spar.manifest import Manifest, refuse_changes, with_sources
-from spar.models import local_model
+from spar.models.folders import local_model
 from spar.record.training import FAILURE, TRAIN_REPORT
 from spar.store import MANIFEST
 from spar.train.owned import LOCK, refuse_foreign, refuse_foreign_checkpoints

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.errors import MissingExtra, RunStopped, UsageError
-from spar.models import local_model
+from spar.models.folders import local_model
 from spar.models.loading import is_finite
 from spar.pretrained import (
     load_pretrained_config,

@@ -19,9 +19,9 @@ from spar.estimate.model_size import model_size
 from spar.infer.engine import Deployment, Request, Sampling
 from spar.infer.engines.hf import HfEngine
 from spar.infer.engines.vllm.args import engine_arguments
-from spar.models import gguf, local_model
+from spar.models import gguf
 from spar.models.cache import gguf_digest
-from spar.models.folders import cached_model
+from spar.models.folders import cached_model, local_model
 from spar.pretrained import (
     check_model_folder,
     load_pretrained_model,
@@ -258,7 +258,7 @@ def test_a_second_process_uses_the_copy(cache: Path, tiny_gguf: Path) -> None:
     """It does not import torch to find it."""
     folder = local_model(str(tiny_gguf))
     code = (
-        "import sys; from spar.models import local_model; "
+        "import sys; from spar.models.folders import local_model; "
         f"assert local_model({str(tiny_gguf)!r}) == {folder!r}; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

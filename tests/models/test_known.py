@@ -23,8 +23,7 @@ from spar.__main__ import main
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.estimate.model_size import model_size
 from spar.files import file_digest
-from spar.models import model_folder
-from spar.models.folders import cached_model, local_model, model_source
+from spar.models.folders import cached_model, local_model, model_folder, model_source
 from spar.models.registry import KNOWN_MODELS, HubWeights, KnownModel
 from spar.pretrained import check_model_folder, load_pretrained_model
 from spar.train.loop import loop_pipeline

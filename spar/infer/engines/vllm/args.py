@@ -17,7 +17,7 @@ from spar.errors import MissingExtra, UsageError, did_you_mean
 from spar.hardware import has_gpu
 from spar.infer.engine import Deployment
 from spar.infer.engines.chat import load_tokenizer
-from spar.models import local_model
+from spar.models.folders import local_model
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
