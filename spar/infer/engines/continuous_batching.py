@@ -174,11 +174,11 @@ class ContinuousBatch:
         budget = self._token_budget(0 if self._cache is None else self._cache.num_positions)
         active = [row for row in self._rows if not row.finished]
         longest = max((row.num_prompt + len(row.tokens) for row in active), default=0)
-        fitting = _num_fitting(budget, active, queued, longest, len(active))
+        fitting = _num_within(budget, active, queued, longest, len(active))
         if self._cache is None or fitting == 0:
             return fitting
         width = self._mask_BT.shape[1]
-        if _num_fitting(budget, active, queued, width, len(self._rows)) < fitting:
+        if _num_within(budget, active, queued, width, len(self._rows)) < fitting:
             self._select(self._active())
         return fitting
 
@@ -346,7 +346,7 @@ class ContinuousBatch:
         self._blocks = blocks_of(starts_of(self._mask_BT), self._mask_BT.shape[1])
 
 
-def _num_fitting(
+def _num_within(
     budget: int, active: Sequence[Row], queued: Sequence[Row], width: int, num_rows: int
 ) -> int:
     # Rows are aligned to the longest and grow together, so width + remaining is the final width.
