@@ -27,6 +27,7 @@ SENTENCES = tuple(
     """.strip().splitlines()
 )
 SENTENCES = tuple(sentence.strip() for sentence in SENTENCES)
+HEADINGS = ("# A plan for the year", "**What to do**", "Dear Anna,", "---", "***")
 CODE = '```python\nprint("a, b")\n```'
 
 _paragraph = st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=5).map(" ".join)
@@ -36,7 +37,7 @@ _bullets = st.lists(st.sampled_from(SENTENCES), min_size=2, max_size=5).map(
 _numbered = st.lists(st.sampled_from(SENTENCES), min_size=2, max_size=4).map(
     lambda items: "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1))
 )
-_heading = st.sampled_from(("# A plan for the year", "**What to do**", "Dear Anna,", "---", "***"))
+_heading = st.sampled_from(HEADINGS)
 _block = st.one_of(_paragraph, _paragraph, _paragraph, _bullets, _numbered, _heading, st.just(CODE))
 
 
