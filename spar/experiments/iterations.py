@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import fmean
 
-from spar.eval.statistics import SeedMean
 from spar.experiments.experiment import (
     NOT_IN_THE_PAPER,
     Cost,
     Experiment,
     Plan,
     Wordings,
-    as_number,
-    line,
 )
 from spar.experiments.loops import (
     GREEDY,
@@ -23,10 +20,10 @@ from spar.experiments.loops import (
     SAMPLED,
     Loops,
     Sizes,
-    iteration_plot,
-    iteration_table,
     only_embedded,
     run_loops,
+    score_plot,
+    score_table,
     sizes_in_words,
 )
 from spar.experiments.tested import calls_of_drafts, with_drafts
@@ -69,15 +66,13 @@ async def measure_iterations(plan: Plan) -> Measured:
     judging = loops.gain(REFINER, VOTE, since, loops.last)
     words = {"since": str(since)}
     return Measured(
-        tables=(_scores(loops), _health(loops)),
+        tables=(score_table("iterations", loops, MEASURES), _health(loops)),
         plots=(
-            iteration_plot(
+            score_plot(
                 "iterations",
                 f"Scores over the iterations, n = {gains[SAMPLED].n} drafts",
-                [
-                    line(name.removesuffix(", %"), _points(loops, *of))
-                    for name, of in MEASURES.items()
-                ],
+                loops,
+                MEASURES,
             ),
         ),
         claims=(
@@ -101,18 +96,6 @@ async def measure_iterations(plan: Plan) -> Measured:
 def _plan(plan: Plan) -> Plan:
     """The plan with this experiment's iterations, where none are asked for."""
     return plan if plan.iterations or plan.quick else replace(plan, iterations=ITERATIONS_HERE)
-
-
-def _points(loops: Loops, title: str, metric: str) -> list[tuple[float, SeedMean]]:
-    return [(float(time), loops.mean(title, metric, time)) for time in loops.times]
-
-
-def _scores(loops: Loops) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (time, *(as_number(loops.mean(*of, time)) for of in MEASURES.values()))
-        for time in loops.times
-    ]
-    return iteration_table("iterations", MEASURES, rows)
 
 
 def _health(loops: Loops) -> Table:

@@ -13,12 +13,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from spar.config.loading import RECIPES
 from spar.errors import UsageError
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.experiment import Plan
+from spar.experiments.experiment import Plan, as_number, line
+from spar.infer.gather import gather
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Share, read_examples, shares_of
 from spar.record.experiments import Cell, Panel, Plot, Series, Table
@@ -56,9 +56,8 @@ _SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
 """How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
 GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
 """Evaluations of the recipe: greedy and sampled drafts of the actor, and the refiner on the first actor's drafts."""
-DRAFTS = (GREEDY, SAMPLED)
-"""Those of the actor alone."""
-DRAFTS_BENCHMARK = "nano-if-answers"
+Measures = Mapping[str, tuple[str, str]]
+"""Column of a table to the evaluation and its metric."""
 _CALLS_OF_STARTS = 1_000
 """What could be generated while the processes of an iteration start and its models train."""
 
@@ -104,9 +103,12 @@ class Sizes:
 
     def stored_tested(self) -> dict[str, int]:
         """As part of the settings of a result whose drafts are tested on more prompts."""
-        stored = {**self.stored(), "test_prompts": self.tested}
-        del stored["prompts"]
-        return stored
+        return {
+            "iterations": self.iterations,
+            "training_prompts": self.prompts,
+            "test_prompts": self.tested,
+            "prompt_seed": self.prompt_seed,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,8 @@ class Loops:
     folders: tuple[Path, ...]
     times: tuple[int, ...]
     """The iterations that were evaluated, 0 first."""
-    tested: Mapping[tuple[int, int], Path] = field(default_factory=dict)
-    """Iteration and place of the seed to the folder of the evaluations of `spar.experiments.tested`; {} without."""
+    tested: Mapping[tuple[str, str, int], list[dict[str, Share]]] = field(default_factory=dict)
+    """Evaluation, metric and iteration to each seed's shares, where they were measured on more prompts (`spar.experiments.tested`)."""
 
     @property
     def last(self) -> int:
@@ -132,10 +134,8 @@ class Loops:
         UsageError
             The loops have no such evaluation.
         """
-        if self.tested and title in DRAFTS:
-            tests = (self.tested[time, place] for place in range(len(self.folders)))
-            runs = (folder / title / DRAFTS_BENCHMARK for folder in tests)
-            return [shares_of(read_examples(run), metric) for run in runs]
+        if (title, metric, time) in self.tested:
+            return self.tested[title, metric, time]
         return [_shares(folder, title, metric, time) for folder in self.folders]
 
     def mean(self, title: str, metric: str, time: int) -> SeedMean:
@@ -145,6 +145,10 @@ class Loops:
     def gain(self, title: str, metric: str, first: int, last: int) -> SeedMean:
         """The change of a metric from one iteration to another, paired by prompt and seed."""
         return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
+
+    def points(self, title: str, metric: str) -> list[tuple[float, SeedMean]]:
+        """A metric at each iteration, as the points of a line."""
+        return [(float(time), self.mean(title, metric, time)) for time in self.times]
 
     def models(self, time: int) -> list[Models]:
         """Each seed's actor and refiner at the end of an iteration."""
@@ -189,43 +193,27 @@ async def run_loops(
     UsageError, RunStopped
         As `spar.train_runner.train`.
     """
-    sizes, turn = Sizes.of(plan), asyncio.Semaphore(plan.parallel_loops)
     folders = tuple(_folder(plan, arm, seed) for seed in plan.seed_values)
+    remaining = zip(plan.seed_values, folders, strict=True)
 
-    stopped = asyncio.Event()
+    async def work() -> None:
+        for seed, folder in remaining:
+            config = _config(plan, seed, changes, recipe)
+            await cancellable(_training(config, folder), _StageNotes(folder.name, plan.listener))
 
-    async def run(seed: int, folder: Path) -> None:
-        config = _config(plan, seed, changes, recipe)
-        notes = _StageNotes(folder.name, plan.listener)
-        async with turn:
-            if stopped.is_set():
-                return
-            try:
-                await cancellable(_training(config, folder), notes)
-            except BaseException:
-                stopped.set()  # before the next one has its turn
-                raise
-
-    loops = [
-        asyncio.ensure_future(run(*each)) for each in zip(plan.seed_values, folders, strict=True)
-    ]
-    try:
-        await asyncio.gather(*loops)
-    finally:  # where one has failed the others end their stage
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+    workers = [asyncio.create_task(work()) for _ in range(plan.parallel_loops)]
+    await gather(workers, lambda _: False)  # where one fails the others end their stage
     times = sorted(read_loop(folders[0]).scores)
-    return Loops(folders, tuple(time for time in times if time <= sizes.iterations))
+    return Loops(folders, tuple(time for time in times if time <= Sizes.of(plan).iterations))
 
 
 def _config(plan: Plan, seed: int, changes: Sequence[str], recipe: str) -> TrainConfig:
     sizes = Sizes.of(plan)
-    values: dict[str, Any] = {"engine": plan.engine, "seed": seed}
     return load_train(
         recipe,
         {
-            **values,
+            "engine": plan.engine,
+            "seed": seed,
             "iterations": sizes.iterations,
             "prompts_per_iteration": sizes.prompts,
             "min_pairs": 4,
@@ -311,6 +299,24 @@ def iteration_plot(name: str, title: str, lines: Iterable[Series]) -> Plot:
     """A plot of shares over the iterations."""
     panel = Panel(x="iteration", series=tuple(lines))
     return Plot(name=name, title=title, y="%", panels=(panel,))
+
+
+def score_table(name: str, loops: Loops, measures: Measures) -> Table:
+    """A row an iteration with some of a loop's scores."""
+    rows: list[tuple[Cell, ...]] = [
+        (time, *(as_number(loops.mean(*measure, time)) for measure in measures.values()))
+        for time in loops.times
+    ]
+    return iteration_table(name, measures, rows)
+
+
+def score_plot(name: str, title: str, loops: Loops, measures: Measures) -> Plot:
+    """The same scores as lines."""
+    lines = (
+        line(column.removesuffix(", %"), loops.points(*measure))
+        for column, measure in measures.items()
+    )
+    return iteration_plot(name, title, lines)
 
 
 def only_embedded(plan: Plan) -> str:

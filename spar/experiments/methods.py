@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spar.config import load_eval
 from spar.eval.paper import IFEVAL
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -28,8 +26,8 @@ from spar.experiments.loops import (
     run_loops,
     sizes_in_words,
 )
-from spar.experiments.tested import calls_of_drafts, with_drafts
-from spar.record.evaluation import Share, shares_of
+from spar.experiments.tested import calls_of_drafts, shares_on_tests, with_drafts
+from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 
 PAPERS = "SPaR"
@@ -133,8 +131,7 @@ def _figure3_plot(methods: Mapping[str, Loops], n: int) -> Plot:
         Panel(
             x=f"iteration ({title} drafts)",
             series=tuple(
-                line(method, [(float(t), loops.mean(title, "pass", t)) for t in loops.times])
-                for method, loops in methods.items()
+                line(method, loops.points(title, "pass")) for method, loops in methods.items()
             ),
         )
         for title in (GREEDY, SAMPLED)
@@ -159,20 +156,11 @@ def _tokens_plot(methods: Mapping[str, Loops], n: int) -> Plot:
 
 async def _with_search(plan: Plan, loops: Loops) -> list[dict[str, Share]]:
     """Each seed's last models with the paper's search on top."""
-    sizes, found = Sizes.of(plan), []
+    found = []
     for seed, models in zip(plan.seed_values, loops.models(loops.last), strict=True):
         out = plan.folder("figure3") / f"searched-{seed}"
-        settings = {
-            "engine": plan.engine,
-            "strategy": SEARCHED,
-            "seed": seed,
-            "limit": sizes.tested,
-            "prompt_seed": sizes.prompt_seed,
-            "actor_model": models.actor,
-            "refiner_model": models.refiner,
-        }
-        examples = await run_evaluation(plan, "nano-if-answers", load_eval(OWN, settings), out)
-        found.append(shares_of(examples, "pass"))
+        settings = {"actor_model": models.actor, "refiner_model": models.refiner}
+        found.append(await shares_on_tests(plan, out, seed, strategy=SEARCHED, **settings))
     return found
 
 

@@ -89,15 +89,18 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
 
 def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
     """What a report will do and how long it takes, before it starts."""
-    total, counted = 0.0, set[str]()
+    total, counted = 0.0, dict[str, float]()
     for experiment in select(names, plan):
         if _stored(experiment, plan) is not None:
             yield f"{experiment.name}: measured already; its page is written again"
             continue
         cost = experiment.cost(plan)
         loops = replace(plan, iterations=plan.iterations or cost.iterations)
-        calls = cost.calls + sum(calls_of(loops, arm) for arm in cost.loops if arm not in counted)
-        counted |= set(cost.loops)
+        calls = cost.calls
+        for arm in cost.loops:
+            more = max(0.0, calls_of(loops, arm) - counted.get(arm, 0.0))
+            counted[arm] = counted.get(arm, 0.0) + more
+            calls += more
         total += calls
         shown = f"about {calls:,.0f} calls{_time(calls, plan)}" if calls else "nothing more to run"
         yield f"{experiment.name}: {cost.why}; {shown}"

@@ -115,13 +115,14 @@ def shares_at(line: Sequence[PointOverSeeds], tokens: float, metric: str) -> lis
     tokens:
         The price; [] is returned where no point lies on one of its sides.
     """
+    import numpy as np
+
     prices = [point.cost("tokens") for point in line]
     if not prices[0] * (1 - _SLACK) <= tokens <= prices[-1] * (1 + _SLACK):
         return []
-    after = next((i for i, price in enumerate(prices) if price >= tokens), len(line) - 1)
-    before = max(0, after - 1) if prices[after] > tokens else after
-    width = prices[after] - prices[before]
-    weight = min(max((tokens - prices[before]) / width, 0.0), 1.0) if width else 1.0
+    place = float(np.interp(tokens, prices, range(len(prices))))
+    before, weight = int(place), place % 1
+    after = min(before + 1, len(line) - 1)
     return [
         {
             name: (

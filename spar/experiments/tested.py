@@ -11,16 +11,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spar.config import load_eval
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Plan
-from spar.experiments.loops import DRAFTS, DRAFTS_BENCHMARK, GREEDY, OWN, Loops, Sizes
+from spar.experiments.loops import GREEDY, OWN, SAMPLED, Loops, Sizes
+from spar.record.evaluation import Share, shares_of
+
+PASS = "pass"
+_GREEDY_FIRST = {GREEDY: True, SAMPLED: False}
 
 
 def calls_of_drafts(plan: Plan, num_arms: int) -> float:
     """About what the tests of loops take, in calls of the length of a judgement for each test prompt and seed."""
-    return 0.25 * len(DRAFTS) * (num_arms * Sizes.of(plan).iterations + 1)
+    return 0.25 * len(_GREEDY_FIRST) * (num_arms * Sizes.of(plan).iterations + 1)
 
 
 async def with_drafts(plan: Plan, arm: str, loops: Loops) -> Loops:
@@ -31,27 +36,22 @@ async def with_drafts(plan: Plan, arm: str, loops: Loops) -> Loops:
     UsageError, RunStopped
         As `spar.eval.runner.evaluate`.
     """
-    tested: dict[tuple[int, int], Path] = {}
+    tested: dict[tuple[str, str, int], list[dict[str, Share]]] = {}
     for time in loops.times:
-        for place, (seed, models) in enumerate(
-            zip(plan.seed_values, loops.models(time), strict=True)
-        ):
-            name = f"{arm}-{time}" if time else "start"
+        name = f"{arm}-{time}" if time else "start"
+        for seed, models in zip(plan.seed_values, loops.models(time), strict=True):
             folder = plan.shared_folder("tests") / f"{name}-seed-{seed}"
-            for title in DRAFTS:
-                await _draft(plan, folder / title, models.actor, seed, greedy=title == GREEDY)
-            tested[time, place] = folder
+            for title, greedy in _GREEDY_FIRST.items():
+                settings = {"actor_model": models.actor, "greedy_first": greedy}
+                shares = await shares_on_tests(plan, folder / title, seed, **settings)
+                tested.setdefault((title, PASS, time), []).append(shares)
     return replace(loops, tested=tested)
 
 
-async def _draft(plan: Plan, out: Path, actor: str, seed: int, *, greedy: bool) -> None:
+async def shares_on_tests(plan: Plan, out: Path, seed: int, **settings: Any) -> dict[str, Share]:
+    """Which of the `Sizes.tested` prompts pass by programs, with some settings of an evaluation."""
     sizes = Sizes.of(plan)
-    settings = {
-        "engine": plan.engine,
-        "seed": seed,
-        "limit": sizes.tested,
-        "prompt_seed": sizes.prompt_seed,
-        "actor_model": actor,
-        "greedy_first": greedy,
-    }
-    await run_evaluation(plan, DRAFTS_BENCHMARK, load_eval(OWN, settings), out)
+    values = plan.settings(seed=seed, limit=sizes.tested, prompt_seed=sizes.prompt_seed, **settings)
+    return shares_of(
+        await run_evaluation(plan, "nano-if-answers", load_eval(OWN, values), out), PASS
+    )

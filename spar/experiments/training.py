@@ -12,7 +12,6 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
     as_number,
-    line,
     paper_table,
 )
 from spar.experiments.loops import (
@@ -21,18 +20,19 @@ from spar.experiments.loops import (
     REFINER,
     SAMPLED,
     Loops,
+    Measures,
     Sizes,
-    iteration_plot,
-    iteration_table,
     only_embedded,
     run_loops,
+    score_plot,
+    score_table,
     sizes_in_words,
 )
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
 VOTE, MAJORITY, F1 = "judge_vote_acc", "judge_majority_acc", "judge_f1"
 SAMPLED_PASS, VOTE_RIGHT = "sampled, %", "one vote right, %"
-MEASURES: Mapping[str, tuple[str, str]] = {
+MEASURES: Measures = {
     "greedy, %": (GREEDY, "pass"),
     SAMPLED_PASS: (SAMPLED, "pass"),
     VOTE_RIGHT: (REFINER, VOTE),
@@ -67,24 +67,20 @@ PART_HELPS = Wordings(
 async def measure_table2(plan: Plan) -> Measured:
     """The refiners of the iterations as judges of the same drafts."""
     loops = await run_loops(plan, OWN)
-    shown = {VOTE_RIGHT: VOTE, "majority of five right, %": MAJORITY, "F1, %": F1}
-    rows: list[tuple[Cell, ...]] = [
-        (time, *(as_number(loops.mean(REFINER, metric, time)) for metric in shown.values()))
-        for time in loops.times
-    ]
+    shown = {
+        VOTE_RIGHT: (REFINER, VOTE),
+        "majority of five right, %": (REFINER, MAJORITY),
+        "F1, %": (REFINER, F1),
+    }
     gains = {metric: loops.gain(REFINER, metric, 0, loops.last) for metric in (VOTE, MAJORITY)}
     claims = tuple(
         JUDGES_BETTER.of(which=which).judge(gains[metric], last=loops.last)
         for which, metric in (("a single vote", VOTE), ("the majority of five", MAJORITY))
     )
-    lines = [
-        line(name.removesuffix(", %"), [(float(t), loops.mean(REFINER, m, t)) for t in loops.times])
-        for name, m in shown.items()
-    ]
     title = f"The refiner as a judge, n = {gains[VOTE].n}"
     return Measured(
-        tables=(iteration_table("table2", shown, rows),),
-        plots=(iteration_plot("table2", title, lines),),
+        tables=(score_table("table2", loops, shown),),
+        plots=(score_plot("table2", title, loops, shown),),
         claims=claims,
         notes=(
             SHARED_TIME,

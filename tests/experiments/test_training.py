@@ -55,6 +55,10 @@ class WrittenLoops:
         """Over seeds."""
         return over_seeds(self.shares(title, metric, time))
 
+    def points(self, title: str, metric: str) -> list[tuple[float, SeedMean]]:
+        """At each iteration."""
+        return [(float(time), self.mean(title, metric, time)) for time in self.times]
+
     def gain(self, title: str, metric: str, first: int, last: int) -> SeedMean:
         """Over seeds."""
         return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
@@ -217,6 +221,20 @@ def test_loops_that_experiments_share_are_counted_once(
     assert "about" in lines[0] and lines[1] == "two: x; nothing more to run"
 
 
+def test_an_experiment_counts_the_iterations_that_no_other_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops of six iterations take as long as those of three that another experiment has counted, and three more."""
+    three = replace(training.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
+    six = replace(three, cost=lambda plan: Cost(0, "y", loops=("nano",), iterations=6))
+    plan = replace(PLAN, quick=False, runs=tmp_path)
+    monkeypatch.setattr(runner, "EXPERIMENTS", {"three": three, "six": replace(six, name="six")})
+    (*_, whole) = runner.plan_lines(["six"], plan)
+    first, second, both = runner.plan_lines(["three", "six"], plan)
+    assert "about" in first and "about" in second
+    assert both == whole
+
+
 async def test_a_loop_is_run_with_a_line_for_each_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,18 +344,18 @@ async def test_drafts_are_tested_on_all_prompts(
     assert running.Sizes.of(plan).limit == 100
     asked: list[tuple[str, int, bool, str]] = []
 
-    async def run_evaluation(plan: Plan, benchmark: str, config: Any, out: Path) -> None:
+    async def run_evaluation(plan: Plan, benchmark: str, config: Any, out: Path) -> list[Path]:
         if not (out / benchmark).is_dir():
             (out / benchmark).mkdir(parents=True)
             asked.append((config.actor_model, config.limit, config.greedy_first, out.parent.name))
+        return [out / benchmark]
 
     def models(self: running.Loops, time: int) -> list[Models]:
         return [Models(f"{folder}-{time}" if time else "start", "") for folder in self.folders]
 
     monkeypatch.setattr(tested, "run_evaluation", run_evaluation)
     monkeypatch.setattr(running.Loops, "models", models)
-    monkeypatch.setattr(running, "read_examples", lambda run: [run])
-    monkeypatch.setattr(running, "shares_of", lambda runs, metric: {str(runs[0]): (1.0, 1.0)})
+    monkeypatch.setattr(tested, "shares_of", lambda runs, metric: {str(runs[0]): (1.0, 1.0)})
     for arm in ("nano", "spin"):
         loops = running.Loops((Path("a"), Path("b")), (0, 1))
         found = await tested.with_drafts(plan, arm, loops)
