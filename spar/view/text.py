@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from string import ascii_uppercase
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
@@ -91,6 +92,12 @@ def one_line(text: str, limit: int | None = None) -> str:
     if len(head) == len(text) and cell_len(line) <= limit:
         return line
     return f"{_first_cells(line, limit - 1)}…" if limit > 0 else ""
+
+
+def run_letter(place: int) -> str:
+    """The short name of a run in a comparison by its place from 0: A to Z, then AA, AB, ..."""
+    before, last = divmod(place, len(ascii_uppercase))
+    return (run_letter(before - 1) if before else "") + ascii_uppercase[last]
 
 
 def _first_cells(line: str, width: int) -> str:

@@ -17,7 +17,13 @@ from tui.index.rows import Authority
 from tui.index.run_index import TreeIndex
 from tui.screens.several import SeveralScreen
 from tui.screens.tree import TreeScreen
-from tui.tables.several import FILTER_NAMES, prompt_counts_text, runs_that_fit, standings_text
+from tui.tables.several import (
+    FILTER_NAMES,
+    columns,
+    prompt_counts_text,
+    runs_that_fit,
+    standings_text,
+)
 
 YES = {
     "a": [5, 0, 0, 5, 0],
@@ -130,3 +136,11 @@ async def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         await until(pilot, lambda: "gone does not exist; pass a run" in screen_text(app))
         await pilot.press("n", "o", "2", "R")
         assert isinstance(app.screen, SeveralScreen) and not app.screen.positions
+
+
+def test_more_runs_than_letters_have_names() -> None:
+    """Z is followed by AA, in the list of runs and above the columns."""
+    lines = standings_text([f"run {n}" for n in range(28)], None, 27, 80).plain.splitlines()
+    names = [line.lstrip("▸ ").split("  ")[0] for line in lines]
+    assert (names[0], *names[-3:]) == ("A", "Z", "AA", "AB")
+    assert [column.title.strip() for column in columns(26, 2, 0)[-2:]] == ["AA", "AB"]

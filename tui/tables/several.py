@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
 
 from rich.text import Text
 
 from spar.record.outcomes import pluralize
 from spar.record.standing import Standing
 from spar.view.palette import PALETTE
-from spar.view.text import one_line
+from spar.view.text import one_line, run_letter
 from tui.compare.several import PromptCounts, PromptFilter, PromptLine
 from tui.index.rows import TreeRow
 from tui.tables.comparison import FEW_PROMPTS
@@ -43,7 +42,7 @@ def runs_that_fit(width: int) -> int:
 def columns(first: int, number: int, selected: int) -> tuple[Column, ...]:
     """The table's columns: so many runs from the first on, the selected one marked."""
     runs = [
-        Column(f"run-{at}", f"{'▾ ' if at == selected else '  '}{ascii_uppercase[at]}", _RUN)
+        Column(f"run-{at}", f"{'▾ ' if at == selected else '  '}{run_letter(at)}", _RUN)
         for at in range(first, first + number)
     ]
     return (
@@ -78,7 +77,7 @@ def standings_text(
     if standings:
         room -= _SHARE + 3 + (_CHANGE + _P if width >= _WIDE else _POINTS + _P)
     for at, name in enumerate(names):
-        line = Text(f"{'▸' if at == selected else ' '}{ascii_uppercase[at]}  ", PALETTE["head"])
+        line = Text(f"{'▸' if at == selected else ' '}{run_letter(at)}  ", PALETTE["head"])
         cut = cut_middle(Text(name), max(room, 8))
         cut.pad_right(max(room - cut.cell_len, 0))
         line.append_text(cut)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spar.cli.show.report import as_text, open_console
 from spar.eval.compare import Comparison, Flip
 from spar.eval.statistics import Difference
+from spar.view.text import run_letter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None
     console = open_console(piped_width=120)
     first = comparisons[0]
     console.print(as_text(f"{first.benchmark}, {first.n} examples, each run against the first"))
-    letters = [_letter(number) for number in range(1, len(comparisons) + 1)]
+    letters = [run_letter(place) for place in range(1, len(comparisons) + 1)]
     paths = (first.first, *(each.second for each in comparisons))
     for letter, path in zip(("A", *letters), paths, strict=True):
         console.print(as_text(f"{letter}: {path}"), soft_wrap=True)
@@ -79,12 +79,6 @@ def print_several(comparisons: Sequence[Comparison], *, flips: int = 10) -> None
             console, f"passed in {letter} only, not in A", each.gained, flips, ("A", letter)
         )
         _print_flips(console, f"passed in A only, not in {letter}", each.lost, flips, ("A", letter))
-
-
-def _letter(number: int) -> str:
-    """The name of a run in a table: A to Z, then AA, AB, ..."""
-    before, last = divmod(number, len(string.ascii_uppercase))
-    return (_letter(before - 1) if before else "") + string.ascii_uppercase[last]
 
 
 def _metrics(comparison: Comparison) -> Table:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from string import ascii_uppercase
 
 from spar.errors import UsageError
 from spar.export.page.document import digest, head, style
@@ -18,9 +17,9 @@ from spar.export.page.run_page import Grades, Progress, last_trees
 from spar.record.outcomes import outcome_of
 from spar.record.standing import Standing, Standings, agreed_passes
 from spar.view.node_detail import ConstraintCheck
-from spar.view.text import one_line
+from spar.view.text import one_line, run_letter
 
-MOST = len(ascii_uppercase)
+MOST = 26
 """Runs in one comparison."""
 _TITLE = 200
 _FILTERS = (
@@ -120,7 +119,7 @@ def comparison_page(compared: RunComparison) -> Iterator[str]:
             f'<label for="{name}"> {label} {number:,} </label>\n'
         )
     heads = "".join(
-        f'<th title="{escape(name)}">{ascii_uppercase[at]}</th>' for at, name in enumerate(names)
+        f'<th title="{escape(name)}">{run_letter(at)}</th>' for at, name in enumerate(names)
     )
     yield f'<div class="wide"><table class="prompts"><thead><tr><th>prompt</th>{heads}</tr></thead><tbody>\n'
     for prompt in compared.prompts:
@@ -134,10 +133,8 @@ def _standings_table(names: Sequence[str], compared: RunComparison) -> str:
     heads = (*titles, "flips", "p, adjusted" if several else "p")
     head = "".join(f"<th>{each}</th>" for each in heads)
     rows = "".join(
-        _standing_row(letter, name, standing)
-        for letter, (name, standing) in zip(
-            ascii_uppercase, zip(names, compared.standings, strict=True), strict=False
-        )
+        _standing_row(run_letter(at), name, standing)
+        for at, (name, standing) in enumerate(zip(names, compared.standings, strict=True))
     )
     known = sum(prompt.passes is not None for prompt in compared.prompts)
     by_truth = sum(prompt.by_truth for prompt in compared.prompts if prompt.passes is not None)
