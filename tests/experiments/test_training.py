@@ -395,12 +395,12 @@ async def test_loops_of_several_seeds_run_at_once(
 async def test_a_loop_that_fails_ends_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its error is raised once their stages have ended; loops that wait for their turn are not begun."""
-    begun: list[int] = []
+    """Its error is raised once their stages have ended; loops that wait for their turn are not started."""
+    started_seeds: list[int] = []
     ended: list[int] = []
 
     def train(config: TrainConfig, *, out: Path, listener: Listener) -> None:
-        begun.append(config.seed)
+        started_seeds.append(config.seed)
         if config.seed == 0:
             time.sleep(0.1)
             raise RunStopped("the disk is full")
@@ -417,4 +417,4 @@ async def test_a_loop_that_fails_ends_the_others(
         await running.run_loops(plan, "nano")
     while ended != [1]:
         await asyncio.sleep(0.01)
-    assert sorted(begun) == [0, 1]
+    assert sorted(started_seeds) == [0, 1]
