@@ -285,6 +285,24 @@ async def test_a_prompt_that_gets_no_text_is_not_retried_for_the_whole_window(ch
     assert (counts["bad"], counts["once"]) == (4, 2)
 
 
+async def test_one_reply_without_text_after_other_failures_is_sent_again() -> None:
+    """Only replies without text in a row tell of a content filter; a server in trouble sends one among its errors."""
+    counts: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        counts[text] += 1
+        if text != "unlucky":
+            return None
+        replies = {number: (500, error_body("trouble")) for number in (1, 2, 3, 5)}
+        return replies.get(counts[text], (200, {"choices": []}) if counts[text] < 7 else None)
+
+    with serving(Script(echo, answer=answer), replace(SETTINGS, retry_for=3600)) as (_, engine, _n):
+        async with asyncio.timeout(60):
+            assert await ask(engine, votes(1, "unlucky"))
+    assert counts["unlucky"] == 7
+
+
 def strict_template(body: dict[str, Any], status: int = 400) -> Answer:
     """A server whose chat template takes turns of user and assistant in alternation only."""
     roles = [turn["role"] for turn in body["messages"]]

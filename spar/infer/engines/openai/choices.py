@@ -42,6 +42,7 @@ class InvalidReply(Exception):
 
 
 NO_CHOICES, NO_MESSAGE = "a reply without choices", "a choice without a message"
+WITHOUT_TEXT = (NO_CHOICES, NO_MESSAGE)
 """Kinds of whole replies with no text to read: some servers' content filters send them, and send them again."""
 
 

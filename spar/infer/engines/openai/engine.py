@@ -28,7 +28,6 @@ from spar.infer.engine import (
 )
 from spar.infer.engines.chat import group_samples
 from spar.infer.engines.openai.addresses import base_url, read_key
-from spar.infer.engines.openai.choices import NO_CHOICES, NO_MESSAGE
 from spar.infer.engines.openai.concurrency_limit import (
     INITIAL_LIMIT,
     MAX_LIMIT,
@@ -237,13 +236,11 @@ class OpenAIEngine:
                     ):
                         raise self._exchange.refused_prompt(server, error, exhausted) from None
                     raise
-                if (
-                    error.kind in (NO_CHOICES, NO_MESSAGE)
-                    and retry.failures >= MIN_ATTEMPTS
-                    and await self._exchange.serves_others(server, call, endpoint)
+                if retry.without_text >= MIN_ATTEMPTS and await self._exchange.serves_others(
+                    server, call, endpoint
                 ):
                     # A content filter answers so: there is nothing to wait for.
-                    spent = f"gave up after {retry.failures} failed attempts"
+                    spent = f"gave up after {retry.without_text} failed attempts"
                     refusal = EngineError(f"{server.url}: {error}; {spent}")
                     raise self._exchange.refused_prompt(server, error, refusal) from None
                 self._retry_log.record(server.url, error.kind, f"{server.url}: {error}")

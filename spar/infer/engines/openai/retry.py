@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from spar.errors import EngineError
 from spar.infer.engine import NoteCallback
+from spar.infer.engines.openai.choices import WITHOUT_TEXT
 
 MIN_ATTEMPTS = 4
 """A request is attempted at least this often, however long an attempt takes."""
@@ -79,6 +80,8 @@ class RetryPolicy:
     """Time in the queue of a working server since then."""
     failures: int = 0
     """Failed attempts so far."""
+    without_text: int = 0
+    """The last of them that were replies without a text to read."""
 
     def add_queue_time(self, seconds: float) -> None:
         """Record time in a queue. Before the first failure it is irrelevant."""
@@ -112,6 +115,7 @@ class RetryPolicy:
             a window, and this one was attempted twice.
         """
         self.failures += 1
+        self.without_text = self.without_text + 1 if failure.kind in WITHOUT_TEXT else 0
         now = time.monotonic()
         self.first_failure = now if self.first_failure is None else self.first_failure
         elapsed = now - self.first_failure - self.queued_seconds
