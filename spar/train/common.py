@@ -54,9 +54,11 @@ def run_main(kind: type[S], train: Callable[[S], None], arguments: Sequence[str]
         if readable is None:
             raise
         print_error(readable)  # by every process: the main one may not be the one that failed
-        main = int(os.environ.get("RANK", "0")) == 0
-        if main and out is not None and out.is_dir() and not is_foreign(out):
-            write_failure(out / FAILURE, readable)
+        if out is not None and out.is_dir() and not is_foreign(out):
+            # Whoever fails first: the launcher ends the others, and the main one may not come to it.
+            main = int(os.environ.get("RANK", "0")) == 0
+            if main or not (out / FAILURE).exists():
+                write_failure(out / FAILURE, readable)
         return readable.exit_code
 
 

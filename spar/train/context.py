@@ -95,7 +95,10 @@ def open_training(settings: TrainerSettings) -> Iterator[TrainingContext | None]
         return
     with locked(out / LOCK):
         _write_manifest(_manifest(settings, context), out)
-        (out / FAILURE).unlink(missing_ok=True)
+        if (
+            context.processes == 1
+        ):  # of several, another may have failed already; their launcher has removed it
+            (out / FAILURE).unlink(missing_ok=True)
         done = (out / TRAIN_REPORT).exists()
         if not done:
             refuse_foreign_checkpoints(out)

@@ -15,7 +15,7 @@ import pytest
 from spar.errors import RunStopped, UsageError
 from spar.record.training import read_metrics
 from spar.train import sft as module
-from spar.train.common import readable_error
+from spar.train.common import readable_error, run_main
 from spar.train.launch import launch
 from spar.train.owned import mark_owned
 from spar.train.progress import last_checkpoint
@@ -136,6 +136,25 @@ def test_readable_errors() -> None:
     readable = readable_error(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert isinstance(readable, RunStopped) and "lower micro_batch" in str(readable)
     assert readable_error(RuntimeError("something else")) is None
+
+
+@pytest.mark.parametrize("first", ["0", "1"])
+def test_the_process_that_fails_first_says_why(
+    first: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher ends the others, so it need not be the main one; the main one's reason stands if both have one."""
+    settings = written(sft_settings(tiny_model, tmp_path / "run"))
+    out = tmp_path / "run" / "out"
+    out.mkdir()
+
+    def fail(_: SftSettings) -> None:
+        raise UsageError(f"found by {os.environ['RANK']}")
+
+    for rank in (first, "0" if first == "1" else "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert run_main(SftSettings, fail, [str(settings)]) == UsageError.exit_code
+        read = json.loads((out / "failure.json").read_text(encoding="utf-8"))["message"]
+        assert read == ("found by 1" if rank == first == "1" else "found by 0")
 
 
 @pytest.mark.slow
