@@ -32,7 +32,7 @@ from reporting import by_id, facts, parser, read_result, torch_device, write_res
 
 import spar
 from spar.eval.ifeval import FOUR
-from spar.models import local_model
+from spar.models.folders import local_model
 
 TASK = {"until": [], "do_sample": False, "temperature": 0.0}
 """`generation_kwargs` of lm-eval's task `ifeval`, version 4.0, without its `max_gen_toks`, 1,280."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
+from functools import partial
 from typing import Any, get_args
 
 from schedule_ratio import configuration
@@ -76,7 +77,7 @@ def print_varied(num_prompts: int) -> None:
     """Measure every vote rule and print a line for each."""
     for rule in VOTE_RULES:
         for early in get_args(EarlyRefine):
-            row = run(lambda r=rule, e=early: measure_varied(r, e, num_prompts), virtual=True)
+            row = run(partial(measure_varied, rule, early, num_prompts), virtual=True)
             print(
                 f"{rule}, early refining {early}: {row['steps']} +- {row['stderr']} steps, {row['calls']:.1f} calls, "
                 f"{row['aborted_calls']:.1f} aborted, {row['tokens']:,.0f} tokens",

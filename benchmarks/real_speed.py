@@ -39,7 +39,7 @@ from reporting import (
 
 from spar.config import load_decode
 from spar.infer.engine import Deployment, Request
-from spar.models import local_model
+from spar.models.folders import local_model
 from spar.plugins import ENGINES
 from spar.record.training import BUILD_REPORT
 from spar.train.build import read_report

@@ -300,7 +300,8 @@ def run_all(args: argparse.Namespace, cells: Sequence[Cell]) -> Iterator[list[di
 def run_cell(args: argparse.Namespace, cell: Cell) -> None:
     """Train a model, unless it is the start, and measure it."""
     folder = _folder(args, cell.name)
-    model, result = args.model, {}
+    model = args.model
+    result: dict[str, Any] = {}
     if cell.arm != START:
         model, result = _train(args, cell, folder)
     _, held_out = split(args)
@@ -417,7 +418,8 @@ def _engine(args: argparse.Namespace, model: str) -> dict[str, Any]:
 
 
 def _folder(args: argparse.Namespace, name: str) -> Path:
-    return args.out / "cells" / name
+    out: Path = args.out
+    return out / "cells" / name
 
 
 def _num_words(text: str) -> int:

@@ -17,6 +17,7 @@ import asyncio
 import statistics
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from searching import (
@@ -148,7 +149,7 @@ def main() -> None:
         for slots in args.slots:
             virtual = args.clock == "virtual"
             measured = run(
-                lambda s=slots: simulated(s, num_prompts, rules, args.repeats), virtual=virtual
+                partial(simulated, slots, num_prompts, rules, args.repeats), virtual=virtual
             )
             facts = {"engine": "simulated", "slots": slots, "prompts": num_prompts}
             table += rows(measured, **facts, clock=args.clock)

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from batching_server import SERVER, batching_server
@@ -71,9 +72,9 @@ def measure(
     for _ in range(repeats):
         for start in starts:
             cpu = time.process_time()
-            searched = run(lambda start=start: served(url, num_prompts, start), virtual=False)
+            searched = run(partial(served, url, num_prompts, start), virtual=False)
             cpu = time.process_time() - cpu
-            once = run(lambda calls=searched.calls: flat(hardware, calls), virtual=True)
+            once = run(partial(flat, hardware, searched.calls), virtual=True)
             rows[start].append((searched.seconds, once, len(searched.calls), cpu))
     return [
         {

@@ -74,8 +74,11 @@ def main() -> None:
     args = made.parse_args()
     if args.measure:
         run, started = Path(args.measure[0]), float(args.measure[1])
-        figures = asyncio.run(measure_app(run, started)) if args.app else measure(run, started)
-        print(json.dumps(figures))
+        print(
+            json.dumps(
+                asyncio.run(measure_app(run, started)) if args.app else measure(run, started)
+            )
+        )
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="spar-tui-open-") as directory:
@@ -192,6 +195,7 @@ async def measure_app(run: Path, started: float) -> dict[str, float]:
     """The same through the whole application, without a terminal: keys are pressed while the background pass runs."""
     from tui.app import SparApp
     from tui.inputs import Inputs
+    from tui.screens.trees import TreesScreen
     from tui.widgets.table import Table
 
     app = SparApp(Inputs(paths=(run,), truth=lambda tree: len(tree.nodes) % 2 == 0))
@@ -204,6 +208,7 @@ async def measure_app(run: Path, started: float) -> dict[str, float]:
             time.time() - started
         )
         figures["  of these, processor"] = time.process_time()
+        assert isinstance(app.screen, TreesScreen)
         view = app.screen.view
         for phase in PHASES:
             for name, keys in APP_KEYS.items():

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-import pytest
+import ifeval_against_lm_eval_page
+import real_speed
+import real_strategies
+import refined_pairs_page
 
 from spar.eval.ifeval import FOUR
 
 FACTS = {"command": "python x.py", "commit": "abc", "hardware": "one GPU", "versions": "Python 3"}
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imports a script of `benchmarks/` as its own directory's scripts do."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
 
 
 def ifeval(*passed: bool) -> dict[str, dict[str, tuple[float, float]]]:
@@ -26,9 +20,7 @@ def ifeval(*passed: bool) -> dict[str, dict[str, tuple[float, float]]]:
     return {str(i): {name: (float(p), 1.0) for name in FOUR} for i, p in enumerate(passed)}
 
 
-def test_differing_replies_are_counted_by_what_explains_them(
-    benchmark_module: Any, tmp_path: Path
-) -> None:
+def test_differing_replies_are_counted_by_what_explains_them(tmp_path: Path) -> None:
     """White space at the ends counts as the same reply; a near tie and an open difference do not."""
     part = {"position": 3, "are_top": True, "tokens": ["a", "b"], "median_gap": 1.5}
     result = {
@@ -54,7 +46,7 @@ def test_differing_replies_are_counted_by_what_explains_them(
             {"id": "2", "gap": 2.0, **part},
         ],
     }
-    benchmark_module("ifeval_against_lm_eval_page").page(result, tmp_path / "page.md")
+    ifeval_against_lm_eval_page.page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "4 prompts, the longest of 5, drawn at random from the 6 that spar answered. 2" in text
     assert "2 of 4 replies are the same: 1 to the last character, 1 but for" in text
@@ -66,28 +58,26 @@ def test_differing_replies_are_counted_by_what_explains_them(
     )
 
 
-def test_votes_are_held_against_the_truth(benchmark_module: Any) -> None:
+def test_votes_are_held_against_the_truth() -> None:
     """Accuracy, precision and recall count read verdicts alone; a tie decides nothing."""
-    strategies = benchmark_module("real_strategies")
     judged = {
         "a": [{"truth": True, "verdicts": [True, True, False]}],
         "b": [{"truth": False, "verdicts": [True, None, None]}],
         "c": [{"truth": False, "verdicts": [False, True, None]}],
     }
-    one = strategies._vote_metrics(judged, list)
+    one = real_strategies._vote_metrics(judged, list)
     assert (one["decided"].value, one["decided"].n) == (6 / 9, 3)
     assert one["accuracy"].value == 3 / 6
     assert one["precision"].value == 2 / 4
     assert one["recall"].value == 2 / 3
     assert one["yes on failing"].value == 2 / 3
-    majority = strategies._vote_metrics(judged, strategies._majority)
+    majority = real_strategies._vote_metrics(judged, real_strategies._majority)
     assert (majority["decided"].value, majority["precision"].value) == (2 / 3, 1 / 2)
 
 
-def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path: Path) -> None:
+def test_a_cut_run_compares_what_both_arms_have(tmp_path: Path) -> None:
     """A model whose counterpart was not trained stays out of the tables."""
-    pairs = benchmark_module("refined_pairs")
-    curve = [[1, dict.fromkeys(("loss", *pairs.CURVES), 0.5)]]
+    curve = [[1, dict.fromkeys(("loss", *refined_pairs_page.CURVES), 0.5)]]
 
     def cell(arm: str, rate: str, *passed: bool) -> dict[str, Any]:
         held = {
@@ -114,7 +104,8 @@ def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path:
             "pairs": 4,
             "words": {"rejected": 9, "refined": 9, "independent": 9},
             "measures": {
-                key: {"words_more": spread, "edit_similarity": spread} for key in pairs.ARMS
+                key: {"words_more": spread, "edit_similarity": spread}
+                for key in refined_pairs_page.ARMS
             },
         },
         "settings": {
@@ -131,7 +122,7 @@ def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path:
             cell("refined", "9e-5", True, True),
         ],
     }
-    pairs.page(result, tmp_path / "page.md")
+    refined_pairs_page.page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "| refined | 1e-5 | 1 | 100.0 +- 0.0 |" in text
     assert "| 1e-5 | +50.0 (+0.0 to +100.0) |" in text
@@ -139,17 +130,16 @@ def test_a_cut_run_compares_what_both_arms_have(benchmark_module: Any, tmp_path:
     assert (tmp_path / "page.png").stat().st_size
 
 
-def test_engines_are_compared_at_the_most_rows(benchmark_module: Any, tmp_path: Path) -> None:
+def test_engines_are_compared_at_the_most_rows(tmp_path: Path) -> None:
     """The median of the rounds, the ratio to generate, and pairs over the hours of all stages."""
-    speed = benchmark_module("real_speed")
     cells = [
         {"engine": engine, "dtype": "bf16", "rows": 8, "rate": rate}
-        for engine, rates in (("hf", (90, 100, 300)), (speed.GENERATE, (50, 50, 60)))
+        for engine, rates in (("hf", (90, 100, 300)), (real_speed.GENERATE, (50, 50, 60)))
         for rate in rates
     ]
     loops = [{"run": "loop-0", "seconds": {"draft": 1800.0, "dpo": 1800.0}, "pairs": 240}]
     result = {"facts": FACTS, "tokens": 256, "cells": cells, "loops": loops}
-    speed.page(result, tmp_path / "page.md")
+    real_speed.page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "| hf | bf16 | 100 (90, 300) |" in text
     assert "hf is 2.00 times as fast" in text

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pair_ablation
 import pytest
 
 from spar.record.layout import DPO_FILE
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 HAVE = {"refined": "abcde", "independent": "cdefg"}
 """Prompts that have a pair of either kind."""
 
@@ -24,12 +23,13 @@ def build(settings: Any) -> None:
     (settings.out / DPO_FILE).write_text("\n".join(lines))
 
 
-def arms(home: Path, module: Any, num_pairs: int) -> list[list[str]]:
+def arms(home: Path, num_pairs: int) -> list[list[str]]:
     """The prompts of each arm's pairs, in order."""
-    data, found = SimpleNamespace(search="s", drafts="d", seed=1), []
-    for name, changed in module.ARMS.items():
+    data: Any = SimpleNamespace(search="s", drafts="d", seed=1)
+    found: list[list[str]] = []
+    for name, changed in pair_ablation.ARMS.items():
         (home / name).mkdir()
-        module._build(data, home / name, num_pairs, changed)
+        pair_ablation._build(data, home / name, num_pairs, changed)
         lines = (home / name / "build" / DPO_FILE).read_text().splitlines()
         found.append([json.loads(line)["prompt_id"] for line in lines])
     return found
@@ -37,10 +37,8 @@ def arms(home: Path, module: Any, num_pairs: int) -> list[list[str]]:
 
 def test_every_arm_has_the_same_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that have a pair of either kind, in the same order, so that no arm has the easier ones."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("pair_ablation")
-    monkeypatch.setattr(module, "build", build)
-    first, *others = arms(tmp_path, module, 3)
+    monkeypatch.setattr(pair_ablation, "build", build)
+    first, *others = arms(tmp_path, 3)
     assert sorted(first) == ["c", "d", "e"]
     assert others == [first, first]
 
@@ -49,8 +47,6 @@ def test_too_few_common_prompts_are_an_error_with_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the command can be given again."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("pair_ablation")
-    monkeypatch.setattr(module, "build", build)
+    monkeypatch.setattr(pair_ablation, "build", build)
     with pytest.raises(SystemExit, match="3 prompts have pairs of both kinds; give --pairs 3"):
-        arms(tmp_path, module, 4)
+        arms(tmp_path, 4)

@@ -10,7 +10,7 @@ of `pyproject.toml`, modules, scripts and their flags must exist.
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
 import inspect
 import json
 import re
@@ -313,6 +313,18 @@ def test_calls_in_python_blocks_have_the_arguments_that_they_name() -> None:
                 wrong.append(f"{page}:{line}: {name} has no {sorted(extra)}")
     assert wrong == []
     assert num_calls > 5
+
+
+def test_imports_in_python_blocks_are_there() -> None:
+    """Each name that a block imports from spar or tui is in the module that it names."""
+    missing = []
+    for page, line, code in python_blocks():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and re.match(r"(spar|tui)\b", node.module or ""):
+                module = importlib.import_module(str(node.module))
+                names = [each.name for each in node.names if not hasattr(module, each.name)]
+                missing += [f"{page}:{line}: no {name} in {node.module}" for name in names]
+    assert missing == []
 
 
 @pytest.mark.parametrize("name", sorted(page.name for page in (ROOT / "docs").glob("own-*.md")))

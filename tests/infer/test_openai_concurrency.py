@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from simulated import VirtualLoop
 
-from benchmarks.simulated import VirtualLoop
 from spar.infer.engines.openai.addresses import Key
 from spar.infer.engines.openai.concurrency_limit import AdaptiveLimiter, Rerouted
 from spar.infer.engines.openai.connection_pool import (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from simulated import SimulatedEngine, SimulatedHardware, VirtualLoop, reply_length
 
-from benchmarks.simulated import SimulatedEngine, SimulatedHardware, VirtualLoop, reply_length
 from spar.config import load_decode
 from spar.infer.decode import decode
 from spar.infer.engine import Request, Sampling
