@@ -329,8 +329,8 @@ def _check(config: TrainConfig) -> int | None:
         ),
     ):
         if needed and check is not None:
-            check(read_prompts(config.prompts))
-    prompts = read_prompts(config.prompts)
+            check(read_prompts(config.prompts, prompt_field=config.prompt_field))
+    prompts = read_prompts(config.prompts, prompt_field=config.prompt_field)
     return sum(
         1 for _ in (with_references(prompts, config.references) if needs_replies else prompts)
     )

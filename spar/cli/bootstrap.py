@@ -25,6 +25,9 @@ def bootstrap(
         typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
     ] = "",
     *,
+    prompt_field: Annotated[
+        str | None, typer.Option(help="Field of the file's rows that holds the prompt.")
+    ] = None,
     refiner_prompts: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +116,7 @@ def bootstrap(
         "api_key_env": api_key_env,
     }
     overrides = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
+    overrides |= {"prompt_field": prompt_field}
     config = settings(recipe, overrides, flags, change or [])
     selection = StageSelection(rerun_from=rerun_from, stop_after=stop_after)
     run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))

@@ -199,7 +199,7 @@ OUTLINE = (
         (
             Section(
                 "Iterations, prompts, drafts",
-                "iterations iterative prompts checkable prompts_per_iteration samples search by_iteration restart start seed",
+                "iterations iterative prompts prompt_field checkable prompts_per_iteration samples search by_iteration restart start seed",
                 "train by self-play: how many iterations, on which prompts",
                 anchors="loop",
             ),
@@ -233,7 +233,7 @@ OUTLINE = (
         (
             Section(
                 "Teacher's prompts, answers and judgements",
-                "prompts num_actor_prompts refiner_prompts num_refiner_prompts samples greedy_answers search judgements max_answers "
+                "prompts prompt_field num_actor_prompts refiner_prompts num_refiner_prompts samples greedy_answers search judgements max_answers "
                 "max_refinements max_judgements min_answers min_examples llamafactory seed",
                 "train the first actor and refiner on a teacher's replies",
             ),

@@ -53,6 +53,9 @@ def train(
         typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
     ] = "",
     *,
+    prompt_field: Annotated[
+        str | None, typer.Option(help="Field of the file's rows that holds the prompt.")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="Iterations in total.")] = None,
     recipe: Annotated[
         str | None,
@@ -90,7 +93,7 @@ def train(
 
         allow()
     overrides |= {"iterations": iterations, "start": continue_from, "seed": seed}
-    overrides |= {"prompts": prompts or None}
+    overrides |= {"prompts": prompts or None, "prompt_field": prompt_field}
     config = settings(recipe, out, overrides, change or [], overwrite=overwrite)
     selection = StageSelection(rerun_from=rerun_from, only=only, stop_after=stop_after)
     run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))

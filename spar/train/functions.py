@@ -82,6 +82,8 @@ class JoinSpec(FolderSpec):
     """Run directory of the comparisons."""
     queries_file: str
     """A file of prompts to use as queries; "" for nano-if's openings."""
+    prompt_field: str = ""
+    """Field of its rows that holds the prompt; "" for the usual names."""
     queries: int
     """As in `FunctionSettings`."""
     seed: int

@@ -107,16 +107,16 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
     """
     count = config.prompts_at_once
     start = (iteration - 1) * count
-    source = made or config.prompts
+    source, field = (made, "") if made else (config.prompts, config.prompt_field)
     if not source:
         yield from islice(nano_prompts("train", 0, start + count), start, None)
         return
-    total = sum(1 for _ in read_prompts(source))
+    total = sum(1 for _ in read_prompts(source, prompt_field=field))
     if count >= total:
-        yield from read_prompts(source)
+        yield from read_prompts(source, prompt_field=field)
         return
     first, last = start % total, (start + count - 1) % total
-    for number, prompt in enumerate(read_prompts(source)):
+    for number, prompt in enumerate(read_prompts(source, prompt_field=field)):
         wraps = first > last
         if (number >= first or number <= last) if wraps else first <= number <= last:
             yield prompt

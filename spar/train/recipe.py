@@ -61,6 +61,8 @@ class TrainConfig(Settings):
     models."""
     prompts: str = ""
     """A file of prompts or a data set of the hub; "" for those of `checkable`, else nano-if's training prompts."""
+    prompt_field: str = setting("", omit_default=True)
+    """Field of the rows of that file or data set that holds the prompt; "" for the names that docs/decode.md lists."""
     checkable: dict[str, Any] = setting({}, omit_default=True)
     """Without a file of prompts: the settings by which the loop makes its own (`n`, `holdout`, `constraints`, ... of `spar
     evolve --checkable`); {} makes none. Their `prompts` are the seed prompts, by default the data set `seed_prompts`."""
@@ -216,6 +218,14 @@ class TrainConfig(Settings):
             raise ValueError("one_model is trained by one method: add methods: [dpo]")
         if decode.refiner_model not in ("", decode.actor_model or decode.model):
             raise ValueError("one_model has no refiner of its own: give --model alone")
+        return self
+
+    @model_validator(mode="after")
+    def _prompt_field(self) -> Self:
+        if self.prompt_field and not self.prompts:
+            raise ValueError(
+                "prompt_field is for prompts of a file or a data set; give one, or leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -122,6 +122,7 @@ def join_spec(config: TrainConfig, run: Path, origin: Origin) -> JoinSpec:
         functions=str(check_spec(config, run, origin).functions),
         compare=str(home / "compare"),
         queries_file=config.prompts,
+        prompt_field=config.prompt_field,
         queries=config.functions.queries,
         seed=config.seed,
     )

@@ -295,6 +295,19 @@ def test_prompts_are_shared_out(known: int, actor: str, refiner: str, tmp_path: 
     assert "".join(p.messages[0].content for p in refiner_prompts(config)) == refiner
 
 
+def test_prompts_are_read_from_the_named_field(tmp_path: Path) -> None:
+    """In the file of the actor's and in that of the refiner's."""
+    for name in ("actor", "refiner"):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"question": "{name}?", "prompt": "no"}}\n')
+    both = {
+        "prompts": str(tmp_path / "actor.jsonl"),
+        "refiner_prompts": str(tmp_path / "refiner.jsonl"),
+    }
+    config = load_bootstrap("nano", {**both, "prompt_field": "question"}, student={}, teacher={})
+    for read, expected in ((actor_prompts, "actor?"), (refiner_prompts, "refiner?")):
+        assert [p.messages[0].content for p in read(config)] == [expected]
+
+
 def test_nano_ifs_prompts_are_another_draw_than_the_loops() -> None:
     """Training prompts of seed 1, the refiner's after the actor's."""
     config = BootstrapConfig(num_actor_prompts=2, num_refiner_prompts=1)
@@ -349,6 +362,7 @@ def test_a_recipe_for_the_loop_is_one_for_its_bootstrap(tmp_path: Path) -> None:
         ("search.depht=1", "search.depht"),
         ("actor.model=x", "set by the loop"),
         ("samples=0", "samples"),
+        ("prompt_field=question", "prompt_field is for prompts of a file"),
         ("samples", "expected KEY=VALUE"),
     ],
 )

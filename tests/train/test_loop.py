@@ -480,6 +480,22 @@ def test_a_short_file_of_prompts_is_repeated(tmp_path: Path) -> None:
     assert [sorted(share) for share in shares] == [list("abc"), list("ade"), list("bcd")]
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_prompts_are_read_from_the_named_field(at_once: int, tmp_path: Path) -> None:
+    """In an iteration that has some of the file, and in one that has all of it."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"question": "a", "prompt": "no"}\n{"question": "b", "prompt": "no"}\n')
+    fields = {"prompts": str(path), "prompt_field": "question"}
+    config = settings(**fields, prompts_per_iteration=at_once)
+    assert [p.messages[0].content for p in prompts_of(config, 1)] == ["a", "b"][:at_once]
+
+
+def test_a_field_without_a_file_is_refused() -> None:
+    """The loop's own prompts have no rows."""
+    with pytest.raises(UsageError, match="prompt_field is for prompts of a file"):
+        load_train("nano", {"prompt_field": "question"})
+
+
 def test_a_file_shorter_than_an_iteration(tmp_path: Path) -> None:
     """Each prompt occurs once, since a run has no prompt twice."""
     path = tmp_path / "prompts.txt"

@@ -51,20 +51,24 @@ def actor_prompts(config: BootstrapConfig) -> Iterator[Prompt]:
     """The prompts that the teacher answers: the first ones."""
     if not config.prompts:
         return nano_prompts("train", NANO_SEED, config.num_actor_prompts)
-    return islice(read_prompts(config.prompts), config.num_actor_prompts)
+    return islice(_read(config.prompts, config), config.num_actor_prompts)
 
 
 def refiner_prompts(config: BootstrapConfig) -> Iterator[Prompt]:
     """The prompts whose drafts are judged: those after the actor's, or the last ones where there are too few."""
     count = config.num_refiner_prompts
     if config.refiner_prompts:
-        return islice(read_prompts(config.refiner_prompts), count)
+        return islice(_read(config.refiner_prompts, config), count)
     if not config.prompts:
         start = config.num_actor_prompts
         return islice(nano_prompts("train", NANO_SEED, start + count), start, None)
-    total = sum(1 for _ in read_prompts(config.prompts))
+    total = sum(1 for _ in _read(config.prompts, config))
     start = min(config.num_actor_prompts, max(0, total - count))
-    return islice(read_prompts(config.prompts), start, start + count)
+    return islice(_read(config.prompts, config), start, start + count)
+
+
+def _read(source: str, config: BootstrapConfig) -> Iterator[Prompt]:
+    return read_prompts(source, prompt_field=config.prompt_field)
 
 
 def _manifest(config: BootstrapConfig) -> Manifest:

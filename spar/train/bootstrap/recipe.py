@@ -15,12 +15,12 @@ are of arXiv 2412.11605: 8k prompts for the actor and 5k for the refiner, both a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spar.config import FREE as FREE_OF_SEARCHES
-from spar.config import DecodeConfig, Settings, load_decode, section
+from spar.config import DecodeConfig, Settings, load_decode, section, setting
 from spar.errors import UsageError
 from spar.plugins import JUDGES, STRATEGIES
 from spar.record.training_data import JudgementFilter
@@ -58,6 +58,8 @@ class BootstrapConfig(Settings):
 
     prompts: str = ""
     """A file of prompts or a data set of the hub; "" for nano-if's training prompts of seed 1, which `spar train` does not use."""
+    prompt_field: str = setting("", omit_default=True)
+    """Field of the rows of these files or data sets that holds the prompt; "" for the names that docs/decode.md lists."""
     refiner_prompts: str = ""
     """A file of prompts for the refiner; "" for those of `prompts` after the actor's, where there are enough."""
     num_actor_prompts: int = Field(default=8000, ge=1)
@@ -97,6 +99,14 @@ class BootstrapConfig(Settings):
     """How the student generates; its `model` is the base of both models."""
     teacher: DecodeConfig = DecodeConfig()
     """How the teacher generates answers, votes and refinements."""
+
+    @model_validator(mode="after")
+    def _prompt_field(self) -> Self:
+        if self.prompt_field and not (self.prompts or self.refiner_prompts):
+            raise ValueError(
+                "prompt_field is for prompts of a file or a data set; give one, or leave it out"
+            )
+        return self
 
     @field_validator("search")
     @classmethod

@@ -152,7 +152,10 @@ def join_queries(spec: JoinSpec) -> str:
 def _joined(rows: Iterable[Mapping[str, Any]], spec: JoinSpec) -> Iterator[Prompt]:
     """Each instruction with its queries, drawn by the seed."""
     queries = (
-        [tuple(prompt.messages) for prompt in read_prompts(spec.queries_file)]
+        [
+            tuple(prompt.messages)
+            for prompt in read_prompts(spec.queries_file, prompt_field=spec.prompt_field)
+        ]
         if spec.queries_file
         else [(Message(role="user", content=opening),) for opening in OPENINGS]
     )
