@@ -44,6 +44,7 @@ _UNOPENED = re.compile(
 )
 _ANY_OPENING = re.compile(rf"<(?:{_NAME})>|{'|'.join(map(re.escape, _PAIRS))}", re.IGNORECASE)
 _OPENED = re.compile(rf"(?:{_ANY_OPENING.pattern})\s*\Z", re.IGNORECASE)
+_CLOSED = re.compile(rf"(?:{_CLOSING.pattern})\s*\Z", re.IGNORECASE)
 _GRANITE_END = re.compile(r"here(?:'s| is) my response:", re.IGNORECASE)
 _HARMONY = re.compile(
     r"<\|channel\|>\s*(?P<channel>\w+)(?:(?!<\|message\|>).)*<\|message\|>"
@@ -123,6 +124,16 @@ def closing_tag(prompt: str) -> str:
     if opening is None:
         return ""
     return f"</{opening['name']}>" if opening["name"] else _PAIRS.get(opening["pair"], "")
+
+
+def names_thinking(template: str) -> bool:
+    """Whether a chat template names a tag of thinking, as those of reasoning models do."""
+    return CHANNEL in template or bool(_ANY_OPENING.search(template) or _CLOSING.search(template))
+
+
+def closes_thinking(prompt: str) -> bool:
+    """Whether a rendered prompt ends behind a thinking block, so that the reply has none."""
+    return _CLOSED.search(prompt) is not None
 
 
 def is_tag(token: str) -> bool:

@@ -29,10 +29,12 @@ HEAVY = {
     "prometheus_client",
     "jsonschema",
     "regex",
+    "xgrammar",
 }
 MAY_IMPORT_HEAVY_AT_TOP = {
     "spar/infer/engines/attention.py",
     "spar/infer/engines/continuous_batching.py",
+    "spar/infer/engines/grammar.py",
     "spar/infer/engines/kv_cache.py",
     "spar/infer/engines/sampling.py",
     "spar/eval/lm_harness/model.py",

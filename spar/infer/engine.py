@@ -1,4 +1,4 @@
-"""The engine protocol: turn requests into completions. Optional protocols: score text, report statistics.
+"""The engine protocol: turn requests into completions. Optional protocols: score text, constrain replies, report statistics.
 
 An engine knows conversations and sampling settings. It does not know roles, templates, trees or
 budgets. Batching is its own business: callers submit what they have the moment they have it.
@@ -39,6 +39,21 @@ ON_TEXT: ContextVar[OnText | None] = ContextVar("on_text", default=None)
 
 
 @dataclass(frozen=True, slots=True)
+class StructuredOutputs:
+    """What a reply must match: a JSON schema or a regular expression, one of the two."""
+
+    json: Mapping[str, Any] | None = field(default=None, hash=False)
+    """A JSON schema; OpenAI's own servers take an object at the top, with all properties required and no others."""
+    regex: str = ""
+    """A regular expression that the whole reply matches."""
+
+    def __post_init__(self) -> None:
+        """Refuse none and both."""
+        if (self.json is None) == (not self.regex):
+            raise ValueError("pass a JSON schema or a regular expression, one of the two")
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next tokens are drawn."""
 
@@ -64,6 +79,9 @@ class Sampling:
     """Variables of the chat template that renders the conversation, such as `enable_thinking`."""
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Further fields of a request to a server; other engines ignore them."""
+    structured_outputs: StructuredOutputs | None = None
+    """What the reply must match, thinking aside; None for any text. Only a `StructuredEngine` reads it, and a server
+    that refuses it is asked without it, so a caller must be able to read other replies too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,16 @@ class Stats(Protocol):
     @property
     def prefix_cache(self) -> tuple[int, int]:
         """Prompt tokens looked up in the prefix cache so far, and hits; (0, 0) without a cache."""
+        ...
+
+
+@runtime_checkable
+class StructuredEngine(Protocol):
+    """An engine that can constrain replies. Optional; `engine_wrappers.constrains` checks for it."""
+
+    @property
+    def structured_outputs(self) -> bool:
+        """Whether it reads `Sampling.structured_outputs`."""
         ...
 
 

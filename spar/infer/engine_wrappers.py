@@ -18,6 +18,7 @@ from spar.infer.engine import (
     Request,
     Scorer,
     Stats,
+    StructuredEngine,
     TokenCounter,
 )
 
@@ -80,6 +81,12 @@ def scorer(engine: Engine) -> Scorer:
             "log-likelihoods; use --engine hf or vllm"
         )
     return engine
+
+
+def constrains(engine: Engine) -> bool:
+    """Whether an engine, wrapped or not, reads `Sampling.structured_outputs`."""
+    innermost = unwrap(engine)
+    return isinstance(innermost, StructuredEngine) and innermost.structured_outputs
 
 
 def stats(engine: Engine) -> Stats | None:

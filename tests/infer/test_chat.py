@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
-from spar.infer.engine import Request, Sampling
-from spar.infer.engines.chat import ChatEncoder, group_samples
+from spar.infer.engine import Request, Sampling, StructuredOutputs
+from spar.infer.engines.chat import ChatEncoder, Rendered, group_samples
 from spar.sanitize import escape_special_tokens
 from spar.types import Message
 
@@ -68,6 +68,7 @@ class CharacterTokenizer:
 
     def __init__(self) -> None:
         self.rendered: list[list[dict[str, str]]] = []
+        self.chat_template = ""
         self.added_tokens_decoder: dict[int, AddedToken] = {}
 
     def apply_chat_template(
@@ -117,6 +118,32 @@ def test_a_template_that_opens_a_thinking_block_is_recognized(text: str, thinkin
     """The reply then starts inside the block."""
     messages = (Message(role="user", content=text),)
     assert ChatEncoder(CharacterTokenizer()).render(messages).thinking is thinking
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "is_constrained"),
+    [
+        ("{{ content }}", "hi", True),
+        ("{{ '<think>' }}", "hi", False),  # the model may open a block itself
+        ("{{ '<think>' }}", "think", False),
+        ("{{ '<think>' }}", "<think>\n\n</think>", True),
+        ("<|channel|>final", "hi", False),
+    ],
+)
+def test_no_reply_that_may_begin_with_thinking_is_constrained(
+    template: str, text: str, is_constrained: bool
+) -> None:
+    """But for a plain prompt's, of which thinking is a part."""
+    tokenizer = CharacterTokenizer()
+    encoder = ChatEncoder(tokenizer)
+    tokenizer.chat_template = template
+    outputs = StructuredOutputs(regex="a")
+    asked = request(text, 1)
+    asked = replace(asked, sampling=replace(asked.sampling, structured_outputs=outputs))
+    rendered = Rendered(tuple(codes(text + "<think>" * (text == "think"))))
+    assert encoder.outputs_to_match(asked, rendered) == (outputs if is_constrained else None)
+    assert encoder.outputs_to_match(replace(asked, plain=True), rendered) == outputs
+    assert encoder.outputs_to_match(request(text, 1), rendered) is None
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,9 @@ from spar.infer.engine import (
     Engine,
     Request,
     Sampling,
+    StructuredOutputs,
 )
-from spar.infer.engine_wrappers import scorer
+from spar.infer.engine_wrappers import constrains, scorer
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.engines.openai.engine import OpenAIEngine
 from spar.infer.streaming import TextDelta, stream
@@ -269,6 +272,55 @@ async def test_a_long_prompt_is_truncated_on_request(engine: Engine, plain: bool
     (short,) = ask("word")
     fitting = [replace(short, plain=plain, truncate=truncate) for truncate in (False, True)]
     assert len(set(await engine.generate(fitting))) == 1
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "maxLength": 4},
+        "met": {"type": "string", "enum": ["Yes", "No"]},
+    },
+    "required": ["reason", "met"],
+    "additionalProperties": False,
+}
+
+
+async def test_replies_match_what_they_must(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """A JSON schema or an expression, each request its own; other rows, and engines that constrain none, are as without."""
+    free = [ask("tell me", seed=seed, max_tokens=40)[0] for seed in range(4)]
+    matching = [
+        replace(each, sampling=replace(each.sampling, structured_outputs=outputs))
+        for each in free
+        for outputs in (StructuredOutputs(SCHEMA), StructuredOutputs(regex="(ab|cd) [0-9]{2}"))
+    ]
+    replies = await engine.generate([*matching, *free])
+    as_without = await engine.generate(free)
+    assert replies[8:] == as_without
+    if request.node.callspec.params["engine"] in ("fake", "openai_engine"):  # its server ignores it
+        assert replies[:8:2] == replies[1:8:2] == as_without
+        return
+    if not constrains(engine):
+        pytest.skip("xgrammar is not installed")
+    alone = await asyncio.gather(*(engine.generate([each]) for each in matching))
+    assert [reply for (reply,) in alone] == replies[:8]
+    for reply in replies[:8:2]:
+        parsed = json.loads(reply.text, strict=False)  # xgrammar permits tabs and the like
+        assert (parsed.keys(), reply.finish) == ({"reason", "met"}, "stop")
+        assert parsed["met"] in ("Yes", "No") and len(parsed["reason"]) <= 4
+    for reply in replies[1:8:2]:
+        assert re.fullmatch("(ab|cd) [0-9]{2}", reply.text) and reply.finish == "stop"
+    (cut,) = await engine.generate(
+        [replace(matching[0], sampling=replace(matching[0].sampling, max_tokens=3))]
+    )
+    assert replies[0].text.startswith(cut.text.rstrip("\ufffd")) and cut.finish == "length"
+
+
+def test_a_reply_matches_a_schema_or_an_expression() -> None:
+    """One of the two."""
+    with pytest.raises(ValueError, match="one of the two"):
+        StructuredOutputs()
+    with pytest.raises(ValueError, match="one of the two"):
+        StructuredOutputs(SCHEMA, "a")
 
 
 async def test_likelihoods_are_in_order(engine: Engine, request: pytest.FixtureRequest) -> None:

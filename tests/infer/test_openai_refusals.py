@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from spar.errors import EngineError, PromptRefused, ServerRefused
-from spar.infer.engine import Request, Sampling
+from spar.infer.engine import Request, Sampling, StructuredOutputs
+from spar.infer.engine_wrappers import constrains
 from spar.types import Message
 from tests.answers import Script, error_body
 from tests.infer.openai_helpers import SETTINGS, ask, echo, serving, votes
@@ -187,6 +188,43 @@ async def test_a_setting_that_the_refusal_does_not_name_is_found(name: str) -> N
         await ask(engine, votes(1, **sampling))
     assert len(server.seen) == before + 1
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "field"),
+    [
+        (
+            StructuredOutputs({"type": "array"}),
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "reply", "strict": True, "schema": {"type": "array"}},
+                }
+            },
+        ),
+        (StructuredOutputs(regex="yes|no"), {"structured_outputs": {"regex": "yes|no"}}),
+    ],
+)
+@pytest.mark.parametrize("message", ["", "{} is not supported", "this type is unavailable now"])
+async def test_what_replies_must_match_is_sent_until_it_is_refused(
+    outputs: StructuredOutputs, field: dict[str, Any], message: str
+) -> None:
+    """Then requests are sent without it, with one note, whether the refusal names the field or not."""
+    (name, value), *_ = field.items()
+
+    def answer(body: dict[str, Any]) -> Answer:
+        refused = message and name in body
+        return (400, {"error": message.format(name)}) if refused else None
+
+    with serving(Script(echo, answer=answer)) as (server, engine, notes):
+        assert constrains(engine)
+        assert len(await engine.generate(votes(2, structured_outputs=outputs))) == 2
+        assert server.seen[0].body[name] == value
+        before = len(server.seen)
+        assert len(await ask(engine, votes(2, "again", structured_outputs=outputs))) == 2
+    sent = server.seen[before:]
+    assert [seen.body.get(name) for seen in sent] == [None if message else value] * len(sent)
+    assert len(sent) == 1 and len(notes) == bool(message)
 
 
 async def test_seeds_are_kept_where_a_server_takes_none_beside_several_samples() -> None:

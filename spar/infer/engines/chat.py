@@ -16,11 +16,18 @@ from typing import Any
 
 from spar.chat_template import REASONING_EFFORT, ChatTemplate
 from spar.errors import PromptRefused, PromptTooLong
-from spar.infer.engine import Request, Sampling
+from spar.infer.engine import Request, Sampling, StructuredOutputs
 from spar.infer.engines.stops import find_stop, stop_window_tokens
 from spar.pretrained import load_pretrained_tokenizer
 from spar.sanitize import replace_surrogates
-from spar.thinking import Answer, is_tag, opens_thinking, read_answer
+from spar.thinking import (
+    Answer,
+    closes_thinking,
+    is_tag,
+    names_thinking,
+    opens_thinking,
+    read_answer,
+)
 from spar.types import Message
 
 _CACHE_SIZE = 512
@@ -131,6 +138,16 @@ class ChatEncoder:
                 f"the prompt has {len(rendered.ids)} tokens; the model's context is {context}"
             )
         return rendered
+
+    def outputs_to_match(self, request: Request, rendered: Rendered) -> StructuredOutputs | None:
+        """What the reply must match from its first token on; None where it may begin with thinking.
+
+        A grammar of the answer would keep a reasoning model from thinking, or be met inside of its thinking.
+        """
+        outputs = request.sampling.structured_outputs
+        if outputs is None or request.plain or not names_thinking(self.template.source):
+            return outputs
+        return outputs if closes_thinking(self.tokenizer.decode(rendered.ids[-8:])) else None
 
     def stop_token_ids(self, stop: Sequence[str]) -> frozenset[int]:
         """Ids of the stop strings that are special tokens, which the text of a reply does not show."""

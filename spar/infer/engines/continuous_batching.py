@@ -14,53 +14,30 @@ Tensor suffixes: B rows, T positions in the cache, H heads, D head size, V vocab
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from spar.errors import PromptRefused
+from spar.hardware import has_package
 from spar.infer.batcher import Finished, PendingRequest
-from spar.infer.engine import Completion, Finish, TokenLogprobs
+from spar.infer.engine import Completion, Finish, StructuredOutputs, TokenLogprobs
 from spar.infer.engines.attention import Block, blocks_of, row_blocks, use_grouped_attention
 from spar.infer.engines.chat import ChatEncoder, Rendered
+from spar.infer.engines.grammar import PACKAGE, GrammarCompiler, Matcher, constrained
 from spar.infer.engines.growing import GrowingReply
 from spar.infer.engines.kv_cache import BatchCache, left_pad, starts_of
+from spar.infer.engines.rows import Row, num_within, prefill_groups
 from spar.infer.engines.sampling import sample_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_PREFILL_TOKENS = 16_384
 _COMPACT_SHARE = 0.25
 
 TokenBudget = Callable[[int], int]
 """From the cache positions that are allocated, rows times width, to the positions that there may be at most."""
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One reply that is being generated."""
-
-    pending: PendingRequest
-    num_prompt: int
-    """Tokens in its prompt."""
-    limit: int
-    """Tokens it may generate at most: `max_tokens`, or what is left of the context."""
-    uniforms: np.ndarray[Any, np.dtype[np.float64]]
-    """One random number in [0, 1) per token."""
-    stop_ids: frozenset[int]
-    """Tokens that end it."""
-    thinking: bool = False
-    """Whether the prompt has opened a thinking block."""
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] = field(default_factory=list)
-    finished: bool = False
-    num_cached: int = 0
-    """Prompt tokens that were prefilled for another row."""
-    growing: GrowingReply | None = None
-    """What is shown of it before it is finished; None without a callback."""
 
 
 class ContinuousBatch:
@@ -91,6 +68,7 @@ class ContinuousBatch:
         """Context length of the model, in tokens."""
         self._eos_ids = _eos_token_ids(model, tokenizer)
         self._encoder = encoder or ChatEncoder(tokenizer)
+        self._compiler: GrammarCompiler | None = None
         self.reset()
 
     @property
@@ -162,7 +140,7 @@ class ContinuousBatch:
         num_fitting = self._num_fitting([row for _, row in self._queued]) if self._queued else 0
         fitting, self._queued = self._queued[:num_fitting], self._queued[num_fitting:]
         fitting.sort(key=lambda pair: len(pair[0]), reverse=True)
-        return [each for group in _groups(fitting) for each in self._prefill(group)]
+        return [each for group in prefill_groups(fitting) for each in self._prefill(group)]
 
     def _num_fitting(self, queued: Sequence[Row]) -> int:
         """How many of the first queued rows fit into memory; the batch has one row at least.
@@ -174,11 +152,11 @@ class ContinuousBatch:
         budget = self._token_budget(0 if self._cache is None else self._cache.num_positions)
         active = [row for row in self._rows if not row.finished]
         longest = max((row.num_prompt + len(row.tokens) for row in active), default=0)
-        fitting = _num_within(budget, active, queued, longest, len(active))
+        fitting = num_within(budget, active, queued, longest, len(active))
         if self._cache is None or fitting == 0:
             return fitting
         width = self._mask_BT.shape[1]
-        if _num_within(budget, active, queued, width, len(self._rows)) < fitting:
+        if num_within(budget, active, queued, width, len(self._rows)) < fitting:
             self._select(self._active())
         return fitting
 
@@ -189,11 +167,20 @@ class ContinuousBatch:
         uniforms = np.random.Generator(np.random.Philox(sampling.seed)).random(limit)
         stop_ids = self._eos_ids | self._encoder.stop_token_ids(sampling.stop)
         row = Row(pending, num_prompt, limit, uniforms, stop_ids, rendered.thinking)
+        row.matcher = self._matcher(self._encoder.outputs_to_match(pending.request, rendered))
         if pending.request.on_text is not None:
             row.growing = GrowingReply(
                 self._encoder, pending.request, pending.show, thinking=row.thinking
             )
         return row
+
+    def _matcher(self, outputs: StructuredOutputs | None) -> Matcher | None:
+        if outputs is None or not has_package(PACKAGE):
+            return None
+        if self._compiler is None:
+            vocab_size = int(self._model.config.get_text_config().vocab_size)
+            self._compiler = GrammarCompiler(self._tokenizer, vocab_size, self._eos_ids)
+        return self._compiler.matcher(outputs)
 
     @torch.inference_mode()
     def _prefill(self, group: Sequence[tuple[tuple[int, ...], Row]]) -> list[Finished]:
@@ -273,7 +260,8 @@ class ContinuousBatch:
         logits_BV = logits_BV.float()
         settings = [row.pending.request.sampling for row in rows]
         uniforms = [row.uniforms[len(row.tokens)] if not row.finished else 0.0 for row in rows]
-        tokens = sample_tokens(logits_BV, settings, uniforms)
+        matchers = [None if row.finished else row.matcher for row in rows]
+        tokens = sample_tokens(constrained(logits_BV, matchers), settings, uniforms)
         finished = []
         for i, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             if not row.finished:
@@ -287,6 +275,8 @@ class ContinuousBatch:
             row.logprobs.append(self._logprobs(row, token, logits_V))
         stopped = token in row.stop_ids or self._encoder.ends_with_stop(row.tokens, sampling.stop)
         row.finished = stopped or len(row.tokens) >= row.limit
+        if row.matcher is not None and not row.finished and not row.matcher.accept_token(token):
+            row.matcher = None  # no token was permitted: the vocabulary cannot spell what must come
         if not row.finished:
             if row.growing is not None:
                 row.growing.add(row.tokens)
@@ -344,30 +334,6 @@ class ContinuousBatch:
 
     def _find_blocks(self) -> None:
         self._blocks = blocks_of(starts_of(self._mask_BT), self._mask_BT.shape[1])
-
-
-def _num_within(
-    budget: int, active: Sequence[Row], queued: Sequence[Row], width: int, num_rows: int
-) -> int:
-    # Rows are aligned to the longest and grow together, so width + remaining is the final width.
-    remaining = max((row.limit - len(row.tokens) for row in active), default=0)
-    for i, row in enumerate(queued):
-        width, remaining = max(width, row.num_prompt), max(remaining, row.limit)
-        total = max(num_rows, len(active) + i + 1)
-        if total > 1 and total * (width + remaining) > budget:
-            return i
-    return len(queued)
-
-
-def _groups(rows: list[tuple[tuple[int, ...], Row]]) -> list[list[tuple[tuple[int, ...], Row]]]:
-    # The longest comes first, so the padded size of a group is its count times the length of its first prompt.
-    groups: list[list[tuple[tuple[int, ...], Row]]] = []
-    for pair in rows:
-        if groups and (len(groups[-1]) + 1) * len(groups[-1][0][0]) <= _PREFILL_TOKENS:
-            groups[-1].append(pair)
-        else:
-            groups.append([pair])
-    return groups
 
 
 def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

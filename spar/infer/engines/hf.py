@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spar.errors import MissingExtra, UsageError, first_line
-from spar.hardware import available_memory
+from spar.hardware import available_memory, has_package
 from spar.infer.batcher import Batcher
 from spar.infer.engine import (
     Completion,
@@ -85,6 +85,7 @@ class HfEngine:
     ) -> None:
         torch = _import_torch()
         from spar.infer.engines.continuous_batching import ContinuousBatch
+        from spar.infer.engines.grammar import PACKAGE
 
         self.model = model
         device, dtype = _placement(torch, settings)
@@ -99,6 +100,7 @@ class HfEngine:
             loaded, encoder.tokenizer, _token_budget(torch, loaded, device), encoder
         )
         self.description = f"{loaded.num_parameters() / 1e6:.1f}M parameters, {device}, {dtype}"
+        self.structured_outputs = has_package(PACKAGE)
         self._batcher = Batcher(core, self.capacity)
         self._scorer = HfScorer(loaded, encoder, core.context)
 

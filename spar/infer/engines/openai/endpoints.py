@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from spar.chat_template import Turn, adapt
 from spar.errors import UsageError
-from spar.infer.engine import Completion, Continuation, Likelihood, Request
+from spar.infer.engine import Completion, Continuation, Likelihood, Request, StructuredOutputs
 from spar.infer.engines.likelihood import move_spaces
 from spar.infer.engines.openai.choices import (
     as_count,
@@ -108,6 +108,8 @@ def request_body(
         num_top = min(sampling.top_logprobs, capabilities.max_top_logprobs)
         body["logprobs"] = num_top if request.plain else True
         body["top_logprobs"] = None if request.plain else num_top
+    if sampling.structured_outputs is not None:
+        body |= _structured_field(sampling.structured_outputs)
     unsupported = capabilities.unsupported
     if request.on_text is not None and "stream" not in unsupported:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -211,6 +213,13 @@ def _prompt_field(request: Request, capabilities: Capabilities) -> dict[str, Any
         {"role": m.role, "content": sanitize(m.content, SPECIAL_TOKENS)} for m in request.messages
     ]
     return {"messages": adapt(turns, capabilities.adaptations)}
+
+
+def _structured_field(outputs: StructuredOutputs) -> dict[str, Any]:
+    if outputs.json is None:  # no field that several servers share; this is vLLM's
+        return {"structured_outputs": {"regex": outputs.regex}}
+    schema = {"name": "reply", "strict": True, "schema": dict(outputs.json)}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _context_text(continuation: Continuation) -> str:

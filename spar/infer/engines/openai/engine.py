@@ -150,6 +150,11 @@ class OpenAIEngine:
         return sum(server.limiter.limit for server in servers)
 
     @property
+    def structured_outputs(self) -> bool:
+        """True, though a server may refuse the field: requests to come must not depend on when that is learned."""
+        return True
+
+    @property
     def description(self) -> str:
         """Number of servers, current concurrency, and number of retries."""
         num = len(self._servers.all)

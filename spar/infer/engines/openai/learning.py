@@ -43,6 +43,8 @@ _OPTIONAL_FIELDS = (
     ("n",),
     ("seed",),
     ("stop",),
+    ("response_format",),
+    ("structured_outputs",),
     ("logprobs", "top_logprobs"),
     ("stream_options",),
     ("stream", "stream_options"),

@@ -42,6 +42,8 @@ UNSUPPORTED_NOTES = {
     "temperature": "does not accept a temperature; it samples at its own",
     "top_p": "does not accept top_p; it samples with its own",
     "stop": "does not accept stop strings; its replies are cut here",
+    "response_format": "does not accept this JSON schema; its replies are read as they come",
+    "structured_outputs": "does not accept a regular expression; its replies are read as they come",
     "echo": "returns no log-probabilities of a prompt",
     "stream_options": "does not count the tokens of streamed replies; they are estimated",
     "stream": "does not stream its replies; they are shown once they are whole",

@@ -106,6 +106,11 @@ class RayEngine:
         return f"{len(self.live)} Ray replicas{nodes}, each {replicas[0].state.description}"
 
     @property
+    def structured_outputs(self) -> bool:
+        """Whether the engine of the replicas reads `Sampling.structured_outputs`."""
+        return (self.live or self.replicas)[0].state.structured_outputs
+
+    @property
     def prefix_cache(self) -> tuple[int, int]:
         """Prompt tokens looked up in the prefix caches of all replicas, and hits."""
         counts = [replica.prefix_cache for replica in self.replicas]

@@ -24,7 +24,7 @@ from spar.infer.engine import (
     Likelihood,
     Request,
 )
-from spar.infer.engine_wrappers import scorer, stats
+from spar.infer.engine_wrappers import constrains, scorer, stats
 from spar.plugins import ENGINES
 
 _ERROR_TYPES = (PromptTooLong, PromptRefused, EngineError, UsageError, SparError)
@@ -53,6 +53,8 @@ class ReplicaState:
     mean_batch: float = 0.0
     prefix_cache: tuple[int, int] = (0, 0)
     """Prompt tokens looked up in its prefix cache so far, and hits."""
+    structured_outputs: bool = False
+    """Whether it reads `Sampling.structured_outputs`."""
     notes: tuple[str, ...] = ()
     """The engine's notes since the last state."""
 
@@ -152,5 +154,6 @@ class Replica:
             description=engine.description,
             mean_batch=engine_stats.mean_batch if engine_stats else 0.0,
             prefix_cache=engine_stats.prefix_cache if engine_stats else (0, 0),
+            structured_outputs=constrains(engine),
             notes=notes,
         )

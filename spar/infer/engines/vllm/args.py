@@ -34,6 +34,7 @@ _GPU_MEMORY_UTILIZATION = 0.9
 _CPU_CACHE_SHARE = 0.1
 _MIN_CPU_CACHE = 1 << 30
 _CPU_BLOCK_SIZE = 32
+_STRUCTURED_OUTPUTS = {"backend": "xgrammar", "disable_any_whitespace": True}
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
@@ -101,6 +102,14 @@ def check_arguments(arguments: Mapping[str, Any], accepted: Collection[str]) -> 
                 f"--engine-arg {name}: vLLM has no such engine argument{hint} "
                 "(accepted: the fields of vllm.AsyncEngineArgs)"
             )
+
+
+def structured_outputs_config(arguments: Mapping[str, Any]) -> Any:
+    """vLLM's settings for structured outputs; by default JSON has one line: a small model may write white space without end."""
+    from vllm.config import StructuredOutputsConfig
+
+    values = arguments.get("structured_outputs_config", _STRUCTURED_OUTPUTS)
+    return StructuredOutputsConfig(**values) if isinstance(values, Mapping) else values
 
 
 def detect_device(requested: str) -> str:

@@ -46,6 +46,7 @@ from spar.infer.engines.vllm.args import (
     engine_arguments,
     load_engine_tokenizer,
     speculation_warning,
+    structured_outputs_config,
 )
 from spar.infer.engines.vllm.counters import Counters, stat_logger
 from spar.infer.engines.vllm.log_capture import (
@@ -128,6 +129,7 @@ class VllmEngine:
         self, deployment: Deployment, config: DecodeConfig, note: NoteCallback = lambda _: None
     ) -> None:
         self.model = deployment.model
+        self.structured_outputs = True
         self.counters = Counters()
         """Statistics of vLLM's scheduler."""
         self._request_ids = itertools.count()
@@ -165,6 +167,7 @@ class VllmEngine:
         self.block_size = int(settings.cache_config.block_size)
         """Tokens per block of the prefix cache."""
         self._context = int(settings.model_config.max_model_len)
+        self._finds_thinking = bool(settings.structured_outputs_config.reasoning_parser)
         self._use_priority = settings.scheduler_config.policy == "priority"
         dtype = str(settings.model_config.dtype).removeprefix("torch.")
         self.description = f"vLLM {vllm.__version__}, {device}, {dtype}"
@@ -180,7 +183,8 @@ class VllmEngine:
         check_arguments(arguments, {field.name for field in dataclasses.fields(AsyncEngineArgs)})
         loggers = [stat_logger(self.counters)]
         try:
-            args = AsyncEngineArgs(**arguments)
+            structured = structured_outputs_config(arguments)
+            args = AsyncEngineArgs(**{**arguments, "structured_outputs_config": structured})
             # Of this context vLLM knows how many sequences and tokens a step suit the GPU; of the
             # default one it does not, and would run 128 sequences on any.
             context = UsageContext.LLM_CLASS
@@ -306,7 +310,10 @@ class VllmEngine:
             self._running.difference_update(tasks)
 
     async def _sample(self, request: VllmRequest) -> list[Completion]:
-        output, cached = await self._run(request, lambda: sampling_params(request, self._encoder))
+        params = partial(
+            sampling_params, request, self._encoder, finds_thinking=self._finds_thinking
+        )
+        output, cached = await self._run(request, params)
         return [
             completion(request, sample, encoder=self._encoder, cached_tokens=num_cached)
             for sample, num_cached in zip(output.outputs, cached, strict=True)

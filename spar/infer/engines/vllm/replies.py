@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar.errors import PromptRefused
-from spar.infer.engine import Completion, Likelihood, Request, TokenLogprobs
+from spar.infer.engine import (
+    Completion,
+    Likelihood,
+    Request,
+    StructuredOutputs,
+    TokenLogprobs,
+)
 from spar.infer.engines.chat import ChatEncoder, Rendered, group_samples
 from spar.infer.engines.growing import GrowingReply
 from spar.infer.engines.likelihood import TokenPair
@@ -51,8 +57,16 @@ def make_requests(
     return made
 
 
-def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
-    """vLLM's sampling parameters."""
+def sampling_params(
+    request: VllmRequest, encoder: ChatEncoder, *, finds_thinking: bool = False
+) -> Any:
+    """vLLM's sampling parameters.
+
+    Parameters
+    ----------
+    finds_thinking:
+        Whether vLLM has a reasoning parser, and so constrains no thinking.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -74,7 +88,22 @@ def sampling_params(request: VllmRequest, encoder: ChatEncoder) -> Any:
         stop=stop,
         stop_token_ids=sorted(encoder.stop_token_ids(stop)),
         detokenize=bool(stop),  # vLLM matches stop strings in its own text
+        structured_outputs=_structured_outputs(
+            sampling.structured_outputs
+            if finds_thinking
+            else encoder.outputs_to_match(request.request, request.rendered)
+        ),
     )
+
+
+def _structured_outputs(outputs: StructuredOutputs | None) -> Any:
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if outputs is None:
+        return None
+    if outputs.json is None:
+        return StructuredOutputsParams(regex=outputs.regex)
+    return StructuredOutputsParams(json=dict(outputs.json))
 
 
 def growing_reply(request: VllmRequest, encoder: ChatEncoder) -> GrowingReply | None:
