@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from spar.infer.engine import EngineSpec as EngineSpec
     from spar.infer.engine import Request as Request
     from spar.infer.engine import Sampling as Sampling
+    from spar.infer.engine import StructuredOutputs as StructuredOutputs
     from spar.infer.judges import JudgeSettings as JudgeSettings
     from spar.infer.judges import JudgeSpec as JudgeSpec
     from spar.infer.roles import AttemptFailed as AttemptFailed
@@ -88,7 +89,7 @@ _MODULES = {
     ),
     "spar.errors": "ConfigChanged EngineError PromptTooLong RunStopped SparError UsageError",
     "spar.eval.benchmark": "Benchmark BenchmarkSpec JobOutputs",
-    "spar.infer.engine": "Completion Deployment Engine EngineSpec Request Sampling",
+    "spar.infer.engine": "Completion Deployment Engine EngineSpec Request Sampling StructuredOutputs",
     "spar.infer.judges": "JudgeSettings JudgeSpec",
     "spar.infer.roles": "AttemptFailed Generation Judge RefinerProtocol RefinerSpec",
     "spar.infer.strategy": "Expand Plan SearchConfig Strategy StrategySpec",

@@ -28,7 +28,10 @@ API = {
     "results": ("Results", "DecodeResult Evaluation Results Example Scored TrainResult"),
     "trees": ("Trees", "SearchTree Node Judgement Finding Fault Prompt Message Usage"),
     "strategies": ("Strategies", "Strategy StrategySpec Plan Expand SearchConfig"),
-    "engines": ("Engines", "Engine EngineSpec Deployment Request Completion Sampling"),
+    "engines": (
+        "Engines",
+        "Engine EngineSpec Deployment Request Completion Sampling StructuredOutputs",
+    ),
     "judges": (
         "Judges and refiners",
         "Judge JudgeSpec JudgeSettings RefinerProtocol RefinerSpec Generation AttemptFailed",

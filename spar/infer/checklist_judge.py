@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spar.errors import UsageError
 from spar.findings import critique
+from spar.infer.checklist_forms import JSON, LINES, ReplyForm
 from spar.infer.cut_replies import count_cut
-from spar.infer.engine import Engine, Request
+from spar.infer.engine import Engine, Request, StructuredOutputs
+from spar.infer.engine_wrappers import constrains
 from spar.infer.gather import gather
 from spar.infer.hybrid_judge import (
     judge_by_programs,
@@ -30,19 +32,12 @@ from spar.infer.hybrid_judge import (
     with_findings,
 )
 from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, JudgeSpec, VotesJudge
-from spar.infer.known_part import known_part
 from spar.infer.roles import USAGE_COUNTER, AttemptFailed, Seeds, UsageCounter, ask
 from spar.infer.votes import VOTE_RULES, Vote, cut_reason, empty_reason
 from spar.plugins import parse_options
-from spar.templates import Templates, render, transcript
-from spar.templates.checklist import (
-    RequirementAnswer,
-    parse_answer,
-    parse_answers,
-    parse_requirements,
-)
+from spar.templates import Templates
+from spar.templates.checklist import RequirementAnswer
 from spar.types import Finding, Judgement, Message, Prompt, Usage
-from spar.verifiers import verify_prompt
 
 if TYPE_CHECKING:
     from spar.config import DecodeConfig
@@ -52,7 +47,7 @@ REQUIREMENT = "checklist"
 
 
 class ChecklistOptions(BaseModel):
-    """`--judge-arg per_requirement=true --judge-arg max_requirements=5`."""
+    """`--judge-arg per_requirement=true --judge-arg max_requirements=5 --judge-arg structured=true`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -60,6 +55,8 @@ class ChecklistOptions(BaseModel):
     """Whether each requirement has requests of its own, so that no answer leans on another: as many times the calls."""
     max_requirements: int = Field(default=10, ge=1)
     """Most requirements that are taken from the model's list."""
+    structured: bool = False
+    """Whether replies are JSON that the engine holds to a schema; on an engine that cannot they are lines, as without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +109,11 @@ class TreeChecklist:
     """What splitting has cost and no response has claimed."""
     _needed_by: set[str] = field(default_factory=set)
 
+    @property
+    def form(self) -> ReplyForm:
+        """The form of the replies."""
+        return JSON if self.options.structured and constrains(self.settings.engine) else LINES
+
     async def judge(self, prompt: Prompt, response: str, seeds: Seeds) -> tuple[Judgement, Usage]:
         """Check by programs what they know; vote on the requirements unless that decides.
 
@@ -157,32 +159,46 @@ class TreeChecklist:
     async def _ask_for_requirements(self) -> tuple[str, ...]:
         USAGE_COUNTER.set(self._cost)  # this task's own: what it costs is no single response's
         # Greedy and without a seed: whichever response asks first, the request is the same.
-        sampling = replace(self.settings.sampling, temperature=0.0, seed=None)
-        request = Request(split_messages(self.settings.templates, self.prompt), sampling)
-        (reply,), _ = await ask(self.settings.engine, [request])
-        most, is_cut = self.options.max_requirements, reply.finish == "length"
-        return parse_requirements(reply.text, most, is_cut=is_cut)
+        form, most = self.form, self.options.max_requirements
+        outputs = form.list_outputs(most)
+        sampling = replace(
+            self.settings.sampling, temperature=0.0, seed=None, structured_outputs=outputs
+        )
+        messages = form.split_messages(self.settings.templates, self.prompt)
+        (reply,), _ = await ask(self.settings.engine, [Request(messages, sampling)])
+        return form.read_list(reply.text, most, is_cut=reply.finish == "length")
+
+    def _one_round(
+        self,
+        messages: tuple[Message, ...],
+        first: int | None,
+        outputs: StructuredOutputs | None,
+    ) -> list[Request]:
+        """The requests of a round of votes that must match `outputs`."""
+        sampling = replace(self.settings.sampling, structured_outputs=outputs)
+        return replace(self.settings, sampling=sampling).one_round(messages, first)
 
     async def _vote_on_all(
         self, requirements: Sequence[str], response: str, seeds: Seeds
     ) -> tuple[Answers, tuple[str, ...], Usage]:
         """Votes with a line for each requirement; more rounds where one has no answer in any of them."""
-        templates, sampling = self.settings.templates, self.settings.sampling
-        messages = checklist_messages(templates, self.prompt, response, requirements)
+        templates, max_tokens = self.settings.templates, self.settings.sampling.max_tokens
+        form, num = self.form, len(requirements)
+        messages = form.checklist_messages(templates, self.prompt, response, requirements)
         answers: Answers = [[] for _ in requirements]
         usage, votes = Usage(), list[Vote]()
         texts: list[str] = []
         for attempt in range(JUDGE_ATTEMPTS):
-            requests = self.settings.one_round(messages, seeds(attempt))
+            requests = self._one_round(messages, seeds(attempt), form.answers_outputs(num))
             replies, usage = await ask(self.settings.engine, requests, usage)
             votes = []
             for reply in replies:
-                lines = parse_answers(reply.text, len(requirements))
+                lines = form.read_answers(reply.text, num, response)
                 for of_requirement, line in zip(answers, lines, strict=True):
                     of_requirement += [line] if line else []
                 is_cut = reply.finish == "length" and None in lines
                 votes.append(Vote(reply.text, None, is_cut, reply.empty_reason))
-            usage += count_cut("judge", [vote.is_cut for vote in votes], sampling.max_tokens)
+            usage += count_cut("judge", [vote.is_cut for vote in votes], max_tokens)
             texts += [vote.text for vote in votes]
             if all(answers):
                 return answers, tuple(texts), usage
@@ -202,7 +218,7 @@ class TreeChecklist:
             if refused is not None:
                 raise AttemptFailed(refused.reason, refused.text, usage)
         answers: Answers = [
-            [answer for vote in votes if (answer := parse_answer(vote.text, response))]
+            [answer for vote in votes if (answer := self.form.read_answer(vote.text, response))]
             for votes, _, _ in results
         ]
         if not all(answers):
@@ -214,12 +230,13 @@ class TreeChecklist:
         self, requirement: str, response: str, seeds: Seeds
     ) -> tuple[list[Vote], Usage, AttemptFailed | None]:
         """Votes on one requirement, what they cost, and why they were refused, if they were."""
-        messages = requirement_messages(self.settings.templates, self.prompt, response, requirement)
+        form, templates = self.form, self.settings.templates
+        messages = form.requirement_messages(templates, self.prompt, response, requirement)
         votes, usage = list[Vote](), Usage()
         cast = VOTE_RULES[self.settings.vote_rule]
         try:
             for attempt in range(JUDGE_ATTEMPTS):
-                requests = self.settings.one_round(messages, seeds(attempt))
+                requests = self._one_round(messages, seeds(attempt), form.answer_outputs)
                 votes, usage = await cast(self.settings.engine, requests, usage, response)
                 if any(vote.verdict is not None for vote in votes):
                     break
@@ -237,47 +254,6 @@ class TreeChecklist:
         )
         reason += cut_reason(usage, self.settings.sampling) + empty_reason(votes)
         return AttemptFailed(reason, votes[0].text, usage)
-
-
-def split_messages(templates: Templates, prompt: Prompt) -> tuple[Message, ...]:
-    """The conversation that requests the requirements of a prompt, but for those that programs check."""
-    known = known_part(prompt).prompt
-    # How a constraint reads does not depend on the response that it is checked on.
-    findings = verify_prompt("x", known) if known else ()
-    lines = [f"- {finding.constraint}" for finding in findings]
-    checked = "\n".join(["", "Leave out what programs check already:", *lines, ""])
-    text = render(
-        templates.split,
-        instruction=transcript(prompt.messages),
-        checked=checked if lines else "",
-    )
-    return (Message(role="user", content=text),)
-
-
-def checklist_messages(
-    templates: Templates, prompt: Prompt, response: str, requirements: Sequence[str]
-) -> tuple[Message, ...]:
-    """The conversation that requests an answer to each requirement, all in one reply."""
-    text = render(
-        templates.checklist,
-        instruction=transcript(prompt.messages),
-        response=response,
-        requirements="\n".join(f"{number}. {each}" for number, each in enumerate(requirements, 1)),
-    )
-    return (Message(role="user", content=text),)
-
-
-def requirement_messages(
-    templates: Templates, prompt: Prompt, response: str, requirement: str
-) -> tuple[Message, ...]:
-    """The conversation that requests the verdict on one requirement."""
-    text = render(
-        templates.requirement,
-        instruction=transcript(prompt.messages),
-        response=response,
-        requirement=requirement,
-    )
-    return (Message(role="user", content=text),)
 
 
 def _finding(requirement: str, answers: Sequence[RequirementAnswer]) -> Finding:
@@ -313,13 +289,19 @@ def _conversations(
 ) -> Sequence[tuple[Message, ...]]:
     """The two that are sent, with a placeholder for what the first returns."""
     placeholder = "(a requirement of the list)"
-    each = _options(config).per_requirement
+    options = _options(config)
+    form = JSON if options.structured else LINES
     second = (
-        requirement_messages(templates, prompt, response, placeholder)
-        if each
-        else checklist_messages(templates, prompt, response, [placeholder])
+        form.requirement_messages(templates, prompt, response, placeholder)
+        if options.per_requirement
+        else form.checklist_messages(templates, prompt, response, [placeholder])
     )
-    return split_messages(templates, prompt), second
+    return form.split_messages(templates, prompt), second
+
+
+def _templates(config: DecodeConfig) -> tuple[str, ...]:
+    """With `structured`, which of the two forms the replies have depends on the engine."""
+    return LINES.templates + (JSON.templates if _options(config).structured else ())
 
 
 CHECKLIST = JudgeSpec(
@@ -329,7 +311,7 @@ CHECKLIST = JudgeSpec(
     options=ChecklistOptions,
     check_prompts=require_checkable,
     needs_model=needs_votes,
-    templates=("split", "checklist", "requirement"),
+    templates=_templates,
     validate=_validate,
     conversations=_conversations,
 )

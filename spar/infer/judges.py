@@ -312,7 +312,7 @@ class JudgeSpec:
     """Whether the model may be called for a prompt, where programs decide on some alone; None: for every prompt."""
     conversation: Callable[[Templates, Prompt, str], tuple[Message, ...]] | None = None
     """What the model is asked for one judgement of a response, where judgements can be compared; else None."""
-    templates: tuple[str, ...] = ()
+    templates: Callable[[DecodeConfig], tuple[str, ...]] = lambda config: ()
     """Templates that it uses besides those of every run, for the manifest."""
     validate: Callable[[DecodeConfig], None] | None = None
     """Raises `UsageError` for settings that it cannot have; called before a model is loaded."""

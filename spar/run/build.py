@@ -85,7 +85,7 @@ def make_manifest(config: DecodeConfig) -> Manifest:
     """What the run is, for `run.json`."""
     more_templates = [
         *["merge"] * STRATEGIES.spec(config.strategy).merges,
-        *judge_with(config)[0].templates,
+        *judge_with(config)[0].templates(config),
     ]
     manifest = Manifest(
         spar_version=__version__,

@@ -4,7 +4,7 @@
 conversation already contains both. `merge.txt`, which replaces it where two responses are merged into one, has
 `{response}` and `{critique}` for the other one. Rendering is one pass: a brace, a quote or a field name inside a prompt
 or a response is plain text. `split.txt`, `checklist.txt` and `requirement.txt` are the judge `checklist`'s, whose field
-`{checked}` is empty where programs check nothing. A folder passed with `--templates` replaces the files that it has.
+`{checked}` is empty where programs check nothing; with `_json` in their names they ask for JSON. A folder passed with `--templates` replaces the files that it has.
 
 In prompts and responses the markers of verdicts and refinements are escaped by an invisible word joiner,
 so that a quoted marker is never parsed. `unescape_markers` removes it from a refinement.
@@ -31,6 +31,9 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "split": ("instruction", "checked"),
     "checklist": ("instruction", "response", "requirements"),
     "requirement": ("instruction", "response", "requirement"),
+    "split_json": ("instruction", "checked"),
+    "checklist_json": ("instruction", "response", "requirements"),
+    "requirement_json": ("instruction", "response", "requirement"),
 }
 """Template name to its required fields."""
 
@@ -60,6 +63,9 @@ class Templates:
     split: str
     checklist: str
     requirement: str
+    split_json: str
+    checklist_json: str
+    requirement_json: str
 
     def judge_prompt(self, messages: Sequence[Message], response: str) -> str:
         """The text that requests a verdict on `response` as the reply to `messages`."""

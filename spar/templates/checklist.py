@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,11 @@ def parse_requirements(text: str, most: int, *, is_cut: bool = False) -> tuple[s
     if items is None:
         lines = text.splitlines()[: -1 if is_cut else None]
         items = [match["text"] for line in lines if (match := _ITEM.match(line))]
+    return unique_requirements(items, most)
+
+
+def unique_requirements(items: Iterable[str], most: int) -> tuple[str, ...]:
+    """The first `most` requirements among the items of a list, without marks around them and repetitions."""
     unique: dict[str, str] = {}
     for item in items:
         requirement = " ".join(_CHECKBOX.sub("", item.strip(_MARKS)).strip(_MARKS).split()).rstrip(
@@ -105,7 +110,7 @@ def parse_answer(text: str, response: str = "") -> RequirementAnswer | None:
     if span is None:
         return None
     heading = text.rfind("\n", 0, span[0]) + 1
-    return RequirementAnswer(bool(parse_verdict(text, response)), _reason(text[:heading]))
+    return RequirementAnswer(bool(parse_verdict(text, response)), short_reason(text[:heading]))
 
 
 def _answer(line: str) -> RequirementAnswer | None:
@@ -122,10 +127,10 @@ def _answer(line: str) -> RequirementAnswer | None:
     )
     if not first and last:
         reason = line[: last.start("word")]
-    return RequirementAnswer(verdicts.pop(), _reason(reason))
+    return RequirementAnswer(verdicts.pop(), short_reason(reason))
 
 
-def _reason(text: str, limit: int = 200) -> str:
+def short_reason(text: str, limit: int = 200) -> str:
     """A reason as one line without the signs around it."""
     text = " ".join(text.split()).strip(" *_`:;,.|()[]<>=-\u2013\u2014\"'")
     return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " ..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +15,7 @@ from spar.config import DecodeConfig, load_decode
 from spar.errors import UsageError
 from spar.estimate.calls import dry_run_text, most_calls
 from spar.infer.checklist_judge import CHECKLIST, ChecklistJudge, ChecklistOptions
-from spar.infer.engine import Engine, Request, Sampling
+from spar.infer.engine import Engine, Request, Sampling, StructuredOutputs
 from spar.infer.engines.fake import FakeEngine
 from spar.infer.judges import JUDGE_ATTEMPTS, JudgeSettings, VotesJudge
 from spar.infer.replay import replay
@@ -23,6 +25,7 @@ from spar.infer.search import Budget, run_search
 from spar.infer.votes import VoteRule
 from spar.run.build import make_manifest
 from spar.templates import load
+from spar.templates.checklist_json import answer_schema, answers_schema, requirements_schema
 from spar.templates.verdicts import parse_verdict
 from spar.types import Finding, Judgement, Prompt, SearchTree, Usage
 from tests.fakes import (
@@ -254,6 +257,94 @@ async def test_a_split_without_a_judged_node_is_in_the_cost_of_the_tree() -> Non
     assert judge.claim("r") == Usage()
 
 
+class GuidedEngine(FakeEngine):
+    """A fake engine that says it holds replies to what they must match."""
+
+    structured_outputs = True
+
+
+def in_json(request: Request) -> str:
+    """A list, or answers in JSON: all but the second requirement are met."""
+    if is_split(request):
+        return json.dumps({"requirements": ["It rhymes.", "It is short.", "It is friendly."]})
+    content = request.messages[-1].content
+    if "### Requirements" not in content:
+        met = "No" if "### Requirement\nIt is short" in content else "Yes"
+        return json.dumps({"reason": "looked at", "Final Judgement": met})
+    answers = {f"{n}": {"reason": f"in {n}", "met": "No" if n == 2 else "Yes"} for n in (1, 2, 3)}
+    return json.dumps(answers)
+
+
+def structured(engine: Engine, *, votes: int = 1, each: bool = False) -> ChecklistJudge:
+    judge = opened(engine, votes=votes, each=each)
+    options = ChecklistOptions(per_requirement=each, structured=True)
+    return replace(judge, options=options)
+
+
+@pytest.mark.parametrize("each", [False, True])
+async def test_replies_are_held_to_a_schema(each: bool) -> None:
+    """The list, and each vote; seeds and calls are those of replies in lines."""
+    engine = GuidedEngine(in_json)
+    judge = structured(engine, votes=2, each=each)
+    judgement, usage = await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+    assert [finding.share for finding in judgement.findings] == [1, 0, 1]
+    assert judgement.findings[0].found == ("looked at" if each else "in 1")
+    assert parse_verdict(judgement.critique) is False
+    assert usage.calls == 1 + 2 * (3 if each else 1)
+    schemas = [request.sampling.structured_outputs for request in engine.requests]
+    votes = StructuredOutputs(answer_schema() if each else answers_schema(3))
+    assert schemas == [StructuredOutputs(requirements_schema(10))] + [votes] * (usage.calls - 1)
+    seeds = [request.sampling.seed for request in engine.requests]
+    assert seeds == [None] + [0, 1] * (3 if each else 1)
+
+
+async def test_what_a_cut_reply_reached_counts() -> None:
+    """The requirements behind it are asked again, with the note that votes were cut."""
+    ends = iter([None, 45, None])
+    engine = GuidedEngine(lambda request: in_json(request)[: next(ends)])
+    judge = structured(engine)
+    judgement, usage = await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+    assert [finding.share for finding in judgement.findings] == [1, 0, 1]
+    assert usage.calls == 3
+    sampling = replace(
+        judge.settings.sampling, max_tokens=9
+    )  # words of the list, or of one answer and a half
+    settings = replace(judge.settings, engine=GuidedEngine(in_json), sampling=sampling)
+    with pytest.raises(
+        AttemptFailed, match=r"2 of 3 requirements, such as 'It is short'.*cut at 9"
+    ):
+        await replace(judge, settings=settings).judge(make_prompt(), "r", lambda attempt: attempt)
+
+
+async def test_a_reply_in_lines_is_read_where_a_schema_was_ignored() -> None:
+    """As by a server that does not know the field."""
+    lines = scripted(["yny"])
+    engine = GuidedEngine(lambda request: lines._reply(request))
+    judgement, _ = await structured(engine).judge(make_prompt(), "r", lambda attempt: attempt)
+    assert [finding.share for finding in judgement.findings] == [1, 0, 1]
+    votes = scripted([YES, NO, YES], "Rain falls.")
+    whole = GuidedEngine(lambda request: votes._reply(request))
+    judge = structured(whole, votes=3)
+    judgement, _ = await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+    assert judgement.verdicts == (True, False, True)
+    assert not any(r.sampling.structured_outputs for r in whole.requests[1:])
+
+
+@pytest.mark.parametrize("each", [False, True])
+async def test_requests_are_as_without_where_the_engine_cannot(each: bool) -> None:
+    """And where the option is off, on any engine."""
+    requests = []
+    for engine, judge in (
+        (first := FakeEngine(ListWorld()), opened(first, each=each)),
+        (second := FakeEngine(ListWorld()), structured(second, each=each)),
+        (third := GuidedEngine(ListWorld()), opened(third, each=each)),
+    ):
+        with contextlib.suppress(AttemptFailed):
+            await judge.judge(make_prompt(), "r", lambda attempt: attempt)
+        requests.append(engine.requests)
+    assert requests[0] == requests[1] == requests[2]
+
+
 def config_of(**settings: object) -> DecodeConfig:
     return load_decode(None, {"engine": "fake", "judge": "checklist", **settings})
 
@@ -275,6 +366,12 @@ def test_only_its_runs_record_its_templates() -> None:
     """So runs of other judges resume as before there was one."""
     own = {"split", "checklist", "requirement"}
     assert set(make_manifest(config_of()).templates) == {"judge", "refine", *own}
+    guided = config_of(judge_args={"structured": True})
+    assert set(make_manifest(guided).templates) - {"judge", "refine", *own} == {
+        f"{name}_json" for name in own
+    }
+    text = dry_run_text(guided, make_prompt(), 1)
+    assert '{"requirements": [' in text and '{"1": {"reason":' in text
 
 
 @pytest.mark.parametrize(
