@@ -73,15 +73,20 @@ def round_result(tree: SearchTree | None, budget: int, *, first: int) -> RoundRe
     """
     if tree is None:
         return None
-    *earlier, (latest, score) = _rounds(tree, first)
+    *earlier, (latest, score) = rounds_of(tree, first)
     for earlier_budget, earlier_score in earlier:
         if earlier_budget == budget:
             return RoundResult(budget, budget, earlier_score, True)
-    spent = responses_spent(tree)
-    is_open = tree.stop == "budget" and spent == latest
-    if is_open and latest < budget:
+    # A smaller total may have ended within a step: then its last budgets are none of this total's.
+    if latest != budget:
         return None
-    return RoundResult(latest, spent, score, is_open)
+    spent = responses_spent(tree)
+    return RoundResult(latest, spent, score, tree.stop == "budget" and spent == latest)
+
+
+def rounds_of(tree: SearchTree, first: int) -> tuple[tuple[int, float], ...]:
+    """Budget and best score of each round of a tree, `first` being the budget of the only one of a tree that names none."""
+    return tree.rounds or (_round(tree, first),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +95,10 @@ class FurtherSearch:
 
     budget: int
     """Most responses of its tree, those of earlier rounds included."""
-    first: int
-    """Budget of the first round."""
+    rounds: tuple[tuple[int, float], ...] = ()
+    """Budget and best score of the rounds before; () in the first."""
     record: SearchTree | None = None
-    """Its tree of the round before; None in the first."""
+    """Its stored tree, of the round before or of a round of another total; None in the first round."""
 
     async def run(
         self,
@@ -115,13 +120,9 @@ class FurtherSearch:
 
         roles = continuing(record, roles, settings.seed)
         tree = await run_search(prompt, roles, settings, on_node=report)
-        rounds = (*_rounds(record, self.first), _round(tree, self.budget))
+        rounds = (*self.rounds, _round(tree, self.budget))
         seconds = record.seconds + tree.seconds
         return tree.model_copy(update={"rounds": rounds, "seconds": seconds})
-
-
-def _rounds(tree: SearchTree, first: int) -> tuple[tuple[int, float], ...]:
-    return tree.rounds or (_round(tree, first),)
 
 
 def _round(tree: SearchTree, budget: int) -> tuple[int, float]:

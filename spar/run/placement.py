@@ -14,7 +14,7 @@ from pathlib import Path
 from spar.config import DecodeConfig
 from spar.errors import UsageError
 from spar.hardware import free_memory
-from spar.infer.engine import Deployment, Placement
+from spar.infer.engine import Deployment, NoteCallback, Placement
 from spar.models.folders import local_files
 from spar.plugins import ENGINES
 from spar.run.resolve import deployments
@@ -55,6 +55,55 @@ def place_roles(
         return Placement("side by side", "there is room for each")
     names = [deployment.model for deployment in needed]
     return placement(names, device=config.device, dtype=config.dtype)
+
+
+def needs_two_phases(
+    config: DecodeConfig,
+    roles: Collection[Role],
+    opened: Collection[Deployment],
+    note: NoteCallback,
+) -> bool:
+    """Whether the actor's model must be freed before the others are loaded; notes the reason.
+
+    Raises
+    ------
+    UsageError
+        The replicas of two models find no room at the same time, and phases are not possible.
+    """
+    placed = place_roles(config, roles, opened)
+    if placed.arrangement == "one":
+        return False
+    served = deployments(config)
+    local = [role for role in roles if not served[role].urls]
+    others = {served[role] for role in local if role != "actor"}
+    too_large = placed.arrangement == "in turn"
+    two_phases = too_large and "actor" in local and served["actor"] not in others
+    if too_large and not two_phases:
+        _check_replicas(config, placed)
+    how = "drafts first, then the search, since" if two_phases else "loaded side by side:"
+    warning = "; loading may fail, since the actor's model judges or refines too"
+    num_models = len({served[role].model for role in local})
+    note(f"{num_models} models: {how} {placed.why}" + warning * (too_large and not two_phases))
+    return two_phases
+
+
+def check_second_phase(config: DecodeConfig, roles: Collection[Role]) -> None:
+    """Raise `UsageError` where the models of the search find no room at the same time."""
+    placed = place_roles(config, roles)
+    if placed.arrangement == "in turn":
+        _check_replicas(config, placed)
+
+
+def _check_replicas(config: DecodeConfig, placed: Placement) -> None:
+    """Raise `UsageError` where models that must be open at the same time certainly do not fit.
+
+    The memory of this machine is an estimate, by which a run may still be tried.
+    """
+    if ENGINES.spec(config.engine).place is not None:
+        raise UsageError(
+            f"{placed.why}; models whose roles work at the same time must fit together: use fewer "
+            "--replicas, or one model for these roles"
+        )
 
 
 def placement(models: Sequence[str], *, device: str = "auto", dtype: str = "auto") -> Placement:

@@ -2,7 +2,8 @@
 
 Where actor and refiner are two local models that do not fit in memory together, the run has two phases:
 all drafts first, then the actor's engine is closed and the searches run on the stored drafts. So it is where
-the replicas of both find no room on a cluster at the same time.
+the replicas of both find no room on a cluster at the same time. With a total budget each round that needs further
+drafts has two phases.
 """
 
 from __future__ import annotations
@@ -10,30 +11,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from spar.config import DecodeConfig
-from spar.errors import UsageError
 from spar.infer.cut_replies import LIMITS, CutReplies, cut_lines
 from spar.infer.decode import decode
-from spar.infer.engine import Placement
 from spar.infer.journal import Journal
 from spar.infer.roles import Roles
+from spar.infer.rounds import FurtherSearch
 from spar.infer.search import SearchSettings
 from spar.infer.summary import Summary
 from spar.listener import Activity, Broadcast, Listener
-from spar.plugins import ENGINES, strategy_with
 from spar.record.run_log import start_line
 from spar.run.blocking import in_thread
 from spar.run.build import open_roles, search_settings
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
-from spar.run.placement import memory_shares, place_roles
+from spar.run.placement import check_second_phase, memory_shares, needs_two_phases
 from spar.run.prompt_checks import check_prompts
-from spar.run.resolve import Engines, deployments
+from spar.run.resolve import Engines
 from spar.run.resume import PromptSource, load_summary, outdated
 from spar.run.total_budget import RoundOfSearches, check_total_budget, next_round
 from spar.run.two_phase import (
@@ -42,9 +41,11 @@ from spar.run.two_phase import (
     StoredDrafts,
     discard_drafts,
     has_missing_drafts,
+    missing_drafts,
+    num_drafts,
 )
 from spar.store import CALLS, RunStore
-from spar.types import Role, SearchTree
+from spar.types import Prompt, Role, SearchTree
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Run:
         self.summary.total_budget = self.config.total_budget
         if await in_thread(lambda: self._is_finished(ids)):
             self._note_spent()
+            (self.store.directory / CALLS).unlink(missing_ok=True)  # killed after its last tree
             self.store.write_summary({**self.summary.as_dict(), "prompts": self.source.count})
             return self.summary
         await in_thread(self._check_prompts)
@@ -166,125 +168,110 @@ class Run:
         if self.pool is not None:
             needed = self._new_engines(self.roles).needed.values()
             await self.pool.make_room(needed, self._note)
-        if not await in_thread(self._needs_two_phases):
-            await self._search(settings, self.roles)
+        opened = () if self.pool is None else self.pool.engines
+        in_turn = await in_thread(
+            lambda: needs_two_phases(self.config, self.roles, opened, self._note)
+        )
+        if in_turn:
+            await self._prepare_phases()
+        if self.config.total_budget is not None:
+            await self._search_in_rounds(settings, in_turn=in_turn)
             return
+        done = frozenset(self.store.done)
+        if in_turn and has_missing_drafts(self.store.directory, self.source.read(), done):
+            await self._draft(settings, (p for p in self.source.read() if p.id not in done))
+        async with self._open_search(settings, in_turn=in_turn) as (engines, search):
+            with self._activity(engines, total=self.source.count, done=self.summary.trees):
+                await search(self.source.read(), summary=self.summary)
+
+    async def _prepare_phases(self) -> None:
+        """Close what is open, and drop stored drafts that are not those of the prompts."""
         if self.pool is not None:
             await self.pool.aclose(self._note)
             self.pool = None
         done = frozenset(self.store.done)
-        others = tuple(role for role in self.roles if role != "actor")
-        await in_thread(lambda: self._check_second_phase(others))
+        await in_thread(lambda: check_second_phase(self.config, self._other_roles))
         discard_drafts(
             self.store.directory,
             self.store.manifest,
             (prompt for prompt in self.source.read() if prompt.id not in done),
             unanswered="unanswered" in self.config.redo,
         )
-        if has_missing_drafts(self.store.directory, self.source.read(), done):
-            await self._draft(settings)
-        await self._search(settings, others, stored_drafts=True)
 
-    def _needs_two_phases(self) -> bool:
-        """Whether the actor's model must be freed before the others are loaded; notes the reason.
+    @property
+    def _other_roles(self) -> tuple[Role, ...]:
+        return tuple(role for role in self.roles if role != "actor")
 
-        Raises
-        ------
-        UsageError
-            The replicas of two models find no room at the same time, and phases are not possible.
+    async def _draft(
+        self,
+        settings: SearchSettings,
+        prompts: Iterable[Prompt],
+        searches: Mapping[str, FurtherSearch] | None = None,
+    ) -> None:
+        """Load the actor's model, and write drafts that are missing.
+
+        Parameters
+        ----------
+        searches:
+            Of a round: how the drafts of each prompt are made, or added to those that it has.
         """
-        opened = () if self.pool is None else self.pool.engines
-        placed = place_roles(self.config, self.roles, opened)
-        if placed.arrangement == "one":
-            return False
-        served = deployments(self.config)
-        local = [role for role in self.roles if not served[role].urls]
-        others = {served[role] for role in local if role != "actor"}
-        too_large = placed.arrangement == "in turn"
-        two_phases = too_large and "actor" in local and served["actor"] not in others
-        if too_large and not two_phases:
-            self._check_replicas(placed)
-        how = "drafts first, then the search, since" if two_phases else "loaded side by side:"
-        warning = "; loading may fail, since the actor's model judges or refines too"
-        num_models = len({served[role].model for role in local})
-        self._note(
-            f"{num_models} models: {how} {placed.why}" + warning * (too_large and not two_phases)
-        )
-        return two_phases
-
-    def _check_second_phase(self, roles: tuple[Role, ...]) -> None:
-        """Raise `UsageError` where the models of the search find no room at the same time."""
-        placed = place_roles(self.config, roles)
-        if placed.arrangement == "in turn":
-            self._check_replicas(placed)
-
-    def _check_replicas(self, placed: Placement) -> None:
-        """Raise `UsageError` where models that must be open at the same time certainly do not fit.
-
-        The memory of this machine is an estimate, by which a run may still be tried.
-        """
-        if ENGINES.spec(self.config.engine).place is not None:
-            raise UsageError(
-                f"{placed.why}; models whose roles work at the same time must fit together: use fewer "
-                "--replicas, or one model for these roles"
-            )
-
-    async def _draft(self, settings: SearchSettings) -> None:
-        spec = strategy_with(self.config.strategy, self.config.strategy_args)
-        total = self.config.total_budget
-        if total is not None and spec.max_drafts is None:
-            raise UsageError(
-                f"--total-budget: {self.config.strategy} drafts in every round, and the actor's model does not fit "
-                "beside the others; serve one of the models (--base-url), or leave --total-budget out"
-            )
-        num_drafts = spec.num_drafts(total or self.config.budget)
-        phase = DraftPhase(self.store.directory, self.store.manifest, settings, num_drafts)
-        missing = (p for p in self.source.read() if p.id not in self.store.done)
+        number = num_drafts(self.config, self.config.budget)
+        phase = DraftPhase(self.store.directory, self.store.manifest, settings, number)
+        total = self.source.count if searches is None else len(searches)
+        done = self.summary.trees if searches is None else 0
         async with self._open_engines(("actor",)) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
-            with self._activity(engines, total=self.source.count, done=self.summary.trees):
+            cut = self._cut_replies()
+            with self._activity(engines, total=total, done=done):
                 await phase.write(
-                    missing, roles, engines.room, self.listener, cut_replies=self._cut_replies()
+                    prompts, roles, engines.room, self.listener, cut_replies=cut, searches=searches
                 )
         self._note("the drafts are stored, their model is freed")
 
-    async def _search(
-        self, settings: SearchSettings, served: tuple[Role, ...], *, stored_drafts: bool = False
-    ) -> None:
-        async with self._open_engines(served) as engines:
+    @contextlib.asynccontextmanager
+    async def _open_search(
+        self, settings: SearchSettings, *, in_turn: bool
+    ) -> AsyncIterator[tuple[Engines, Callable[..., Any]]]:
+        """The engines of the searches, and the call that makes them; `in_turn` reads the drafts from the disk."""
+        async with self._open_engines(self._other_roles if in_turn else self.roles) as engines:
             roles = await in_thread(lambda: self._open_roles(engines))
-            if stored_drafts:
+            if in_turn:
                 roles = replace(roles, actor=StoredDrafts(self.store.directory / FOLDER))
-            listener = Broadcast(_AfterTree(self.store, self._journal), self.listener)
             search = partial(
                 decode,
                 roles=roles,
                 settings=settings,
                 store=self.store,
                 room=engines.room,
-                listener=listener,
+                listener=Broadcast(_AfterTree(self.store, self._journal), self.listener),
                 cut_replies=self._cut_replies(),
+                roots=self.job.roots(roles) if self.job.roots else None,
             )
-            if self.config.total_budget is not None:
-                await self._search_in_rounds(engines, search)
-                return
-            with self._activity(engines, total=self.source.count, done=self.summary.trees):
-                roots = self.job.roots(roles) if self.job.roots else None
-                await search(self.source.read(), summary=self.summary, roots=roots)
+            yield engines, search
 
-    async def _search_in_rounds(self, engines: Engines, search: Callable[..., Any]) -> None:
+    async def _search_in_rounds(self, settings: SearchSettings, *, in_turn: bool) -> None:
         """Each round to its end before the next is planned; the totals are those of the last trees."""
+
+        def plan() -> tuple[RoundOfSearches | None, Mapping[str, FurtherSearch]]:
+            planned = self._next_round()
+            if planned is None or not in_turn:
+                return planned, {}
+            needed = {
+                name: num_drafts(self.config, search.budget)
+                for name, search in planned.searches.items()
+            }
+            return planned, missing_drafts(self.store.directory, self.source.read(), needed)
+
         try:
-            while (planned := await in_thread(self._next_round)) is not None:
-                searches = {name: further.run for name, further in planned.searches.items()}
-                if planned.number > 1:
-                    self._note(
-                        f"round {planned.number}: {planned.spent:,} of {self.config.total_budget:,} responses are "
-                        f"spent, {len(searches):,} prompts are searched further"
-                    )
-                with self._activity(engines, total=len(searches), done=0):
-                    await search(self.source.read(), searches=searches, summary=Summary())
-                await in_thread(self.store.discard_replaced)
+            planned, missing = await in_thread(plan)
+            while planned is not None:
+                if missing:
+                    await self._draft(settings, self.source.read(), missing)
+                async with self._open_search(settings, in_turn=in_turn) as (engines, search):
+                    missing = {}
+                    while planned is not None and not missing:
+                        await self._search_round(planned, engines, search)
+                        planned, missing = await in_thread(plan)
         finally:
             ids = {prompt.id for prompt in self.source.read()}
             stored = load_summary(self.store.directory, ids)
@@ -296,6 +283,19 @@ class Run:
                 load_seconds=mine.load_seconds,
                 engines=mine.engines,
             )
+
+    async def _search_round(
+        self, planned: RoundOfSearches, engines: Engines, search: Callable[..., Any]
+    ) -> None:
+        searches = {name: further.run for name, further in planned.searches.items()}
+        if planned.number > 1:
+            self._note(
+                f"round {planned.number}: {planned.spent:,} of {self.config.total_budget:,} responses are "
+                f"spent, {len(searches):,} prompts are searched further"
+            )
+        with self._activity(engines, total=len(searches), done=0):
+            await search(self.source.read(), searches=searches, summary=Summary())
+        await in_thread(self.store.discard_replaced)
 
     @property
     def _limits(self) -> Mapping[Role, str]:

@@ -48,6 +48,7 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
     assert total is not None
     granted, number, spent = dict.fromkeys(ids, first), 1, 0
     results: dict[str, RoundResult] = {}
+    rounds: dict[str, tuple[tuple[int, float], ...]] = {}
     with _Trees(directory / TREES) as trees:
         while granted:
             missing = {}
@@ -55,9 +56,10 @@ def next_round(directory: Path, ids: Iterable[str], config: DecodeConfig) -> Rou
                 tree = trees.read(prompt_id)
                 result = round_result(tree, budget, first=first)
                 if result is None:
-                    missing[prompt_id] = FurtherSearch(budget, first, tree)
+                    missing[prompt_id] = FurtherSearch(budget, rounds.get(prompt_id, ()), tree)
                 else:
                     results[prompt_id] = result
+                    rounds[prompt_id] = (*rounds.get(prompt_id, ()), (budget, result.score))
             if missing:
                 _refuse_more(trees.spent, missing, total)
                 return RoundOfSearches(number, missing, spent)

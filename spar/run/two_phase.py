@@ -7,18 +7,21 @@ seeds and the same budget, so the trees are those of a run with both models load
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spar.config import DecodeConfig
 from spar.infer.cut_replies import CutReplies
 from spar.infer.decode import decode
 from spar.infer.roles import AttemptFailed, Generation, Roles, Seeds
+from spar.infer.rounds import FurtherSearch, rounds_of
 from spar.infer.search import Budget, SearchSettings
 from spar.infer.strategy import UNLIMITED, Expand, Plan, SearchConfig
-from spar.infer.summary import Summary
+from spar.infer.summary import Summary, responses_spent
 from spar.listener import Listener
 from spar.manifest import Manifest
+from spar.plugins import strategy_with
 from spar.store import TREES, RunStore, stored_trees, tree_offsets
 from spar.types import Node, Prompt, SearchTree, Usage
 
@@ -52,8 +55,14 @@ class DraftPhase:
         listener: Listener,
         *,
         cut_replies: CutReplies | None = None,
+        searches: Mapping[str, FurtherSearch] | None = None,
     ) -> None:
         """Write the missing drafts of every prompt; calls only the actor's model.
+
+        Parameters
+        ----------
+        searches:
+            The prompts that lack drafts and how many they need (`missing_drafts`); None for all without any.
 
         Raises
         ------
@@ -76,7 +85,21 @@ class DraftPhase:
                 room=room,
                 listener=listener,
                 cut_replies=cut_replies,
+                searches={name: each.run for name, each in searches.items()} if searches else None,
             )
+            if searches:
+                store.discard_replaced()
+
+
+def num_drafts(config: DecodeConfig, budget: int) -> int:
+    """How many drafts a prompt may need in a search with a budget.
+
+    Where a strategy makes so many at most whatever the budget, as many as with the largest that the prompt may get, so
+    that the actor's model is loaded once.
+    """
+    spec = strategy_with(config.strategy, config.strategy_args)
+    total = config.total_budget
+    return spec.num_drafts(budget if total is None or spec.max_drafts is None else total)
 
 
 def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Container[str]) -> bool:
@@ -88,6 +111,32 @@ def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Contain
         and (prompt.id not in stored or stored[prompt.id].digest != prompt.digest)
         for prompt in prompts
     )
+
+
+def missing_drafts(
+    directory: Path, prompts: Iterable[Prompt], needed: Mapping[str, int]
+) -> dict[str, FurtherSearch]:
+    """What adds the drafts that are missing, by the ids of the prompts with too few of them.
+
+    Parameters
+    ----------
+    needed:
+        Prompt id to the number of its drafts, for the prompts that are searched.
+    """
+    path = directory / FOLDER / TREES
+    drafts = StoredDrafts(path.parent) if path.is_file() else None
+    missing = {}
+    for prompt in prompts:
+        if prompt.id not in needed:
+            continue
+        tree = drafts.read(prompt.id) if drafts else None
+        if tree is not None and tree.prompt.digest != prompt.digest:
+            tree = None
+        written = responses_spent(tree) if tree else 0
+        if tree is None or (tree.stop == "budget" and written < needed[prompt.id]):
+            rounds = rounds_of(tree, written) if tree else ()
+            missing[prompt.id] = FurtherSearch(needed[prompt.id], rounds, tree)
+    return missing
 
 
 def discard_drafts(
@@ -122,7 +171,7 @@ class StoredDrafts:
 
     async def draft(self, prompt: Prompt, index: int, seeds: Seeds) -> Generation:
         """The draft at `index` among the prompt's drafts."""
-        tree = self._read(prompt.id)
+        tree = self.read(prompt.id)
         if tree is None or index >= len(tree.nodes) + len(tree.faults):
             raise AttemptFailed(
                 "no further draft is stored; the actor's model is not loaded", "", Usage()
@@ -134,7 +183,8 @@ class StoredDrafts:
             return Generation(matching[0].response, None, matching[0].usage, matching[0].seed)
         raise AttemptFailed(tree.faults[0].reason, tree.faults[0].text, tree.faults[0].usage)
 
-    def _read(self, prompt_id: str) -> SearchTree | None:
+    def read(self, prompt_id: str) -> SearchTree | None:
+        """The stored drafts of a prompt; None where it has none."""
         if prompt_id not in self._offsets:
             return None
         with self._path.open("rb") as handle:

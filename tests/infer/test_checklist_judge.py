@@ -241,7 +241,7 @@ async def test_the_instruction_is_split_once_a_tree_whatever_the_order(name: str
         assert (held := await replay(tree, smaller)) is not None
         assert timeless(held) == timeless(await grown(name, budget))
     engine = FakeEngine(ListWorld(broken=0.2, mute=0.4))
-    further = FurtherSearch(7, 3, record=await grown(name, 3))
+    further = FurtherSearch(7, record=await grown(name, 3))
     settings = make_settings(name)
     went_on = await further.run(make_prompt(), roles_over(engine), settings, lambda node: None)
     assert timeless(went_on).model_copy(update={"rounds": ()}) == timeless(tree)
