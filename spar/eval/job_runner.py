@@ -25,7 +25,15 @@ from spar.run.job import Job
 from spar.run.resolve import models, resolve_config, urls
 from spar.run.resume import PromptSource, is_complete
 from spar.run.session import Run
-from spar.store import LOCK, MANIFEST, RUN_FILES, RunStore, read_manifest, refuse_other_kind
+from spar.store import (
+    LOCK,
+    MANIFEST,
+    RUN_FILES,
+    SUMMARY,
+    RunStore,
+    read_manifest,
+    refuse_other_kind,
+)
 from spar.types import ROLES
 
 
@@ -54,7 +62,8 @@ class DirectoryJobRunner:
         roles = job.model_roles(config)
         on_server = any(urls(config)[role] for role in roles)
         finished = is_complete(directory, config, source)
-        if finished and not on_server:
+        summarized = (directory / SUMMARY).is_file()  # not where it was killed after its last tree
+        if finished and summarized and not on_server:
             return
         try:
             note = self.pool.once(self.listener.note)
@@ -64,10 +73,8 @@ class DirectoryJobRunner:
                 raise
             self.listener.note(f"{error}; not needed, this stage is finished")
             return
-        if finished and is_complete(
-            directory, config, source
-        ):  # not by another model of that server
-            return
+        if finished and summarized and is_complete(directory, config, source):
+            return  # and not by another model of that server
         if job.prompts:
             self.listener.note(self._title(job, config))
         with RunStore.open(directory, make_manifest(config)) as store:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spar import decode
+from spar import decode, evaluate
 from spar.errors import UsageError
 from spar.run.resume import load_summary
 from spar.store import RunStore, read_manifest
@@ -37,6 +37,19 @@ def test_a_damaged_summary_costs_the_time_only(run: Path, text: str) -> None:
     assert (summary.trees, summary.seconds) == (1, 0.0)
     result = decode(["one"], out=run, engine="fake", strategy="best-of-n", budget=2)
     assert result.summary.trees == 1
+
+
+def test_an_evaluation_that_was_killed_before_its_summary_gets_one(tmp_path: Path) -> None:
+    """Every tree is stored, so no model is asked."""
+    first = evaluate("nano-if-answers", out=tmp_path, engine="fake", limit=2)
+    (written,) = tmp_path.rglob("summary.json")
+    written.unlink()
+    (trees,) = tmp_path.rglob("trees.jsonl")
+    before = trees.read_bytes()
+    again = evaluate("nano-if-answers", out=tmp_path, engine="fake", limit=2)
+    assert again.results.metrics == first.results.metrics
+    assert load_summary(written.parent).trees == 2 and written.is_file()
+    assert trees.read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", ""])

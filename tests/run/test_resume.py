@@ -15,7 +15,7 @@ import spar
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.listener import Listener
 from spar.plugins import JUDGES
-from spar.store import TREES, read_summary, read_trees
+from spar.store import CALLS, SUMMARY, TREES, read_summary, read_trees
 from spar.types import Usage
 
 
@@ -60,6 +60,19 @@ def test_a_file_in_another_order_is_searched_once(tmp_path: Path) -> None:
     again = run(tmp_path, ["new", *reversed(lines)])
     assert len(again.ids) == 1
     assert read_summary(tmp_path / "run")["trees"] == 5
+
+
+def test_a_run_that_was_killed_after_its_last_tree_is_finished_by_the_same_command(
+    tmp_path: Path,
+) -> None:
+    """The summary is written, and the journal, whose replies are all in the trees, is deleted."""
+    run(tmp_path, ["one", "two"])
+    summary, journal = (tmp_path / "run" / name for name in (SUMMARY, CALLS))
+    summary.unlink()
+    journal.write_text('["one", "a reque')
+    assert run(tmp_path, ["one", "two"]).ids == []
+    assert read_summary(tmp_path / "run")["trees"] == 2
+    assert not journal.exists()
 
 
 def test_a_run_of_the_last_version_resumes_by_content(tmp_path: Path) -> None:
