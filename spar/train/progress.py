@@ -21,6 +21,8 @@ from spar.files import LineFile, replace_json, replace_lines
 from spar.record.training import METRICS, MetricsRow, read_metrics
 from spar.train.owned import CHECKPOINT, COMPLETE, checkpoints, is_owned, mark_owned, remove_owned
 
+TOKENS = "num_tokens"
+"""TRL's name for the tokens trained on so far."""
 KEPT = 2
 """Complete checkpoints that stay while a training runs."""
 
@@ -30,10 +32,19 @@ def callbacks(folder: Path, *, main: bool) -> list[Any]:
     from transformers import TrainerCallback
 
     class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+        earlier_tokens = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step and (rows := read_metrics(folder)):
+                # TRL counts the tokens of this process alone.
+                self.earlier_tokens = rows[-1].values.get(TOKENS) or 0.0
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             values = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)}
             if "loss" not in values:  # the summary at the end
                 return
+            if TOKENS in values:
+                values[TOKENS] += self.earlier_tokens
             if main:
                 _write(folder, state.global_step, state.max_steps, values)
             check_finite(state.global_step, values, folder, main=main)
