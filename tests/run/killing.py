@@ -1,9 +1,10 @@
-"""Kills a run of every strategy in the middle, resumes it, and compares it with one that was left alone.
+"""Kills runs of every strategy at several places, resumes them, and compares them with runs that were left alone.
 
     python -m tests.run.killing DIRECTORY
 
-Each run is a forked child of this process, which needs no second import, killed with SIGKILL once some of its trees
-are written. Prints a JSON line for each strategy and total budget.
+A run is plain, has a total budget, or has one and two models that take turns. Each start is a forked child of this process, which
+needs no second import, and ends itself with SIGKILL: with an answer that it has just got, or before or after it stores
+a tree that a later round has raised. A total budget is smaller until the first kill. Prints a JSON line for each run.
 """
 
 from __future__ import annotations
@@ -14,78 +15,135 @@ import os
 import random
 import signal
 import sys
-import time
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from spar.config import DecodeConfig
 from spar.infer.engine import Completion, Request
-from tests.run.test_total_budget import PROMPTS, MortalEngine, config_of, start, trees_of
+from spar.infer.summary import responses_spent
+from spar.store import RunStore
+from spar.types import SearchTree
+from tests.run.test_total_budget import MortalEngine, config_of, in_turn_config, start, trees_of
 from tests.strategies import SEARCHED
 
-TOTALS = (None, 40)
+TOTAL, SMALLER = 26, 20
+KINDS = ("plain", "total", "in turn")
 
 
-class SlowEngine(MortalEngine):
-    """Takes some time for a call, so that a run has a middle."""
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Where a start ends."""
+
+    calls: int = 10**9
+    """With the answer to this call."""
+    raised: int = 0
+    """At this one of the trees of later rounds, drafts of models that take turns included; 0 for none."""
+    when: Literal["before", "after"] = "before"
+    """Whether that tree is lost or stored."""
+
+
+class DyingEngine(MortalEngine):
+    """Ends the process with an answer."""
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion per request, in order."""
-        await asyncio.sleep(self._dice.random() * 0.01)
-        return await super().generate(requests)
+        """One completion per request, or the end."""
+        replies = await super().generate(requests)
+        if self.num_calls >= self.kill.calls:
+            die()
+        return replies
+
+    def __init__(self, order: int, kill: Kill) -> None:
+        super().__init__(order)
+        self.kill = kill
 
 
-def fork(directory: Path, config: DecodeConfig) -> int:
-    """Start a run in a child; returns its process id."""
+def die() -> None:
+    """Kill -9."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_until(kill: Kill, directory: Path, config: DecodeConfig) -> bool:
+    """A start in a child; whether it was killed."""
     pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        asyncio.run(start(directory, config, SlowEngine(os.getpid())))
-        code = 0
-    finally:
-        os._exit(code)
+    if not pid:
+        code = 1
+        try:
+            _die_at_raised(kill)
+            engine = DyingEngine(os.getpid(), kill)
+            asyncio.run(start(directory, config, engine, in_turn=_is_in_turn(config)))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, -signal.SIGKILL), f"{config.strategy} ended with {code}"
+    return code != 0
 
 
-def kill_after(pid: int, trees: Path, count: int) -> bool:
-    """SIGKILL once so many lines are written; whether it was alive then."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        ended, _ = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return False
-        if trees.is_file() and trees.read_bytes().count(b"\n") >= count:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return True
-        time.sleep(0.0005)
-    os.kill(pid, signal.SIGKILL)
-    raise TimeoutError(f"{trees}: the run wrote nothing")
+def _die_at_raised(kill: Kill) -> None:
+    append, num_raised = RunStore.append, 0
+
+    def dying(store: RunStore, tree: SearchTree) -> None:
+        nonlocal num_raised
+        num_raised += bool(tree.rounds)
+        is_last = bool(tree.rounds) and num_raised == kill.raised
+        if is_last and kill.when == "before":
+            die()
+        append(store, tree)
+        if is_last:
+            die()
+
+    vars(sys.modules[RunStore.__module__])["RunStore"].append = dying
+
+
+def _is_in_turn(config: DecodeConfig) -> bool:
+    return bool(config.actor_model)
+
+
+def kill_and_resume(
+    home: Path, kind: str, changes: dict[str, Any], dice: random.Random
+) -> dict[str, Any]:
+    """Kill a run again and again, let it end, and compare it."""
+    make = in_turn_config if kind == "in turn" else config_of
+    total = None if kind == "plain" else TOTAL
+    config = make(**changes, budget=4 if total is None else 2, total_budget=total)
+    engine = MortalEngine(1)
+    asyncio.run(start(home / "whole", config, engine))
+    # The first round asks for more than a third of all that it and the later ones ask for.
+    kills = [(Kill(dice.randrange(1, engine.num_calls // 3)), SMALLER if total else None)]
+    if total is not None:
+        kills += [(Kill(raised=n, when=dice.choice(["before", "after"])), total) for n in (1, 2)]
+    killed = [
+        run_until(kill, home / "killed", config.model_copy(update={"total_budget": limit}))
+        for kill, limit in kills
+    ]
+    assert not run_until(Kill(), home / "killed", config)
+    trees = trees_of(home / "killed")
+    return {
+        **changes,
+        "kind": kind,
+        "killed": killed,
+        "same": trees == trees_of(home / "whole"),
+        "spent": sum(map(responses_spent, trees.values())),
+        "raised": any(tree.rounds for tree in trees.values()),
+    }
 
 
 def main(home: Path) -> None:
-    """Run, kill, resume and compare."""
+    """Every strategy in every kind of run."""
     dice = random.Random(7)
+    # What children would import is imported here.
+    asyncio.run(start(home / "first", in_turn_config(), MortalEngine(1), in_turn=True))
     for number, (strategy, options) in enumerate(SEARCHED):
-        for total in TOTALS:
-            config = config_of(
-                strategy=strategy, strategy_args=options, budget=4, total_budget=total
-            )
-            killed, whole = (home / f"{number}-{total}-{name}" for name in ("killed", "whole"))
-            count = dice.randrange(1, len(PROMPTS) - 1)
-            alive = kill_after(fork(killed, config), killed / "trees.jsonl", count)
-            _, status = os.waitpid(fork(killed, config), 0)
-            asyncio.run(start(whole, config, MortalEngine(1)))
-            row = {
-                "strategy": strategy,
-                "options": options,
-                "total": total,
-                "was_alive": alive,
-                "resumed": os.waitstatus_to_exitcode(status) == 0,
-                "same": trees_of(killed) == trees_of(whole),
-            }
-            print(json.dumps(row), flush=True)
+        for kind in KINDS:
+            changes = {"strategy": strategy, "strategy_args": options}
+            folder = home / f"{number}-{kind.replace(' ', '-')}"
+            print(json.dumps(kill_and_resume(folder, kind, changes, dice)), flush=True)
 
 
 if __name__ == "__main__":
