@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 _SERVER = multiprocessing.get_context("forkserver")
-_IMPORTED = [
+IMPORTED = [
     *("torch", "transformers.models.llama.modeling_llama"),
     *("trl.trainer.dpo_trainer", "trl.trainer.sft_trainer"),
     *("spar.cli.app", "spar.worker", "spar.train.dpo", "spar.train.sft"),
@@ -32,7 +32,7 @@ _TRAINING_SECONDS = 250
 
 def start_spar(arguments: Sequence[str], out: Path) -> ForkServerProcess:
     """Start `spar ARGUMENTS`, which writes to `out`.out and `out`.err; its `kill` is a kill -9."""
-    _SERVER.set_forkserver_preload(_IMPORTED)
+    _SERVER.set_forkserver_preload(IMPORTED)
     process = _SERVER.Process(target=_run_command, args=(list(arguments), dict(os.environ), out))
     process.start()
     return process
@@ -51,7 +51,7 @@ def run_spar(arguments: Sequence[str], out: Path) -> subprocess.CompletedProcess
 
 def run_training(module: str, settings: Path, log: Path, *, num_processes: int) -> None:
     """Run a trainer in processes that find each other by the variables which torch's launcher sets."""
-    _SERVER.set_forkserver_preload(_IMPORTED)
+    _SERVER.set_forkserver_preload(IMPORTED)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

@@ -67,12 +67,19 @@ SECOND = {"autoif": "dpo"}
 """Recipe to the training of the second iteration, where it is another one."""
 
 
-def go(recipe: str, run: Path, *changes: str, stop_after: str = "") -> list[str]:
+def go(
+    recipe: str,
+    run: Path,
+    *changes: str,
+    stop_after: str = "",
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+) -> list[str]:
     """Run the stages of a loop in this process; returns their titles."""
     ran: list[str] = []
 
     def work(stage: Stage, tick: Callable[[], None]) -> None:
         ran.append(stage.title)
+        on_stage(stage)
         if isinstance(stage.spec, TrainingSpec):
             trainer = {"dpo": dpo}.get(stage.name, sft)
             trainer.train(stage.spec.settings)
