@@ -158,6 +158,8 @@ class Judgement(Record):
     """P(yes) at the verdict by the `logprob` judge, or the mean of `points` divided by 5; it is then the score."""
     points: tuple[float | None, ...] = Field(default=(), exclude_if=not_)
     """0 to 5 points of each judgement by the `scale` judge, None where none can be read; left out of the file if empty."""
+    probabilities: tuple[float | None, ...] = Field(default=(), exclude_if=not_)
+    """P(yes) at the verdict of each vote, None where it is not known, for ranks and not for the score; left out of the file if empty."""
     cut: tuple[int, ...] = Field(default=(), exclude_if=not_)
     """Positions of the votes that ended at their token limit before a verdict; left out of the file if empty."""
     votes: tuple[Text, ...] = Field(default=(), exclude_if=not_)
@@ -194,10 +196,7 @@ class Judgement(Record):
 
     @property
     def score(self) -> float:
-        """What a search ranks by, in [0, 1]: the votes' share of yes, or the share of constraints met.
-
-        Where there are both, the votes count as one more constraint. One that is voted on is met to its share of yes.
-        """
+        """In [0, 1]: the votes' share of yes, or the share of constraints met, votes being one more; one voted on is met to its share."""
         met = sum(each.met if each.share is None else each.share for each in self.findings)
         if self.has_votes or not self.findings:
             return (met + self.vote_share) / (len(self.findings) + 1)

@@ -8,15 +8,16 @@ programs and votes, is in `spar.infer.hybrid_judge`.
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from spar.errors import UsageError
 from spar.findings import critique
 from spar.infer.cut_replies import count_cut
-from spar.infer.engine import Completion, Engine, Request, Sampling
+from spar.infer.engine import Engine, Request, Sampling
 from spar.infer.reporting import Report
 from spar.infer.roles import AttemptFailed, Judge, Seeds, ask, judge_messages
 from spar.infer.seeds import run_of_seeds
@@ -31,16 +32,14 @@ from spar.infer.votes import (
     empty_reason,
     judgement_of,
     read_vote,
+    verdict_probability,
     with_task_callback,
 )
 from spar.templates import Templates
-from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Message, Prompt, Usage
 from spar.verifiers import CONSTRAINTS, unverifiable_prompts, verify_prompt
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from spar.config import DecodeConfig
 
 JUDGE_ATTEMPTS = 3
@@ -205,33 +204,6 @@ def require_verifiable(prompts: Iterable[Prompt]) -> None:
         )
 
 
-def verdict_probability(reply: Completion, response: str = "") -> float | None:
-    """P(yes) among yes and no at the token that decides, None where there is no verdict."""
-    span = find_verdict(reply.text, response)
-    if span is None:
-        return None
-    # The tokens may hold more than the text: special tokens, thinking. A character that is split over
-    # tokens makes them differ from it; then the verdict is looked for in the tokens themselves.
-    tokens, end = "".join(token.token for token in reply.logprobs), 0
-    offset = tokens.rfind(reply.text)
-    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens, response)
-    for token in reply.logprobs if at else ():
-        end += len(token.token)
-        if at and end > at[0]:
-            return _share_of_yes(token.top)
-    return float(bool(parse_verdict(reply.text, response)))
-
-
-def _share_of_yes(top: Mapping[str, float]) -> float | None:
-    mass = {"yes": 0.0, "no": 0.0}
-    for token, logprob in top.items():
-        word = token.strip(" \n*:\"'").lower()
-        if word in mass:
-            mass[word] += math.exp(logprob)
-    total = mass["yes"] + mass["no"]
-    return mass["yes"] / total if total else None
-
-
 Verdict = bool | float | tuple[bool | float, str] | Judgement
 """What a plain function may return of a response: whether it passes, a score from 0 to 1 (a probability
 that it passes), either of them with a critique for the refiner, or a whole judgement."""
@@ -332,7 +304,24 @@ class JudgeSpec:
         return self.make(settings) if self.options is None else self.make(settings, options)
 
 
-VOTES = JudgeSpec(VotesJudge, conversation=judge_messages)
+class VotesOptions(BaseModel):
+    """Options of the judge `votes`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probabilities: bool = False
+    """Read P(Yes) at the verdict of each vote, where the engine gives probabilities; strategies then rank by their mean."""
+
+
+def votes_judge(settings: JudgeSettings, options: VotesOptions | None = None) -> VotesJudge:
+    """The paper's judge, with the probabilities of its votes where they are asked for."""
+    if options is not None and options.probabilities:
+        sampling = replace(settings.sampling, top_logprobs=_TOP_LOGPROBS)
+        settings = replace(settings, sampling=sampling)
+    return VotesJudge(settings)
+
+
+VOTES = JudgeSpec(votes_judge, options=VotesOptions, conversation=judge_messages)
 """The paper's judge."""
 LOGPROB = JudgeSpec(LogprobJudge, calls=lambda _: 1)
 """One critique and the probability of its verdict."""

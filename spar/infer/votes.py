@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from spar.infer.engine import Completion, Engine, Request, Sampling
 from spar.infer.engine_wrappers import free_requests
 from spar.infer.gather import gather
 from spar.infer.roles import ask
-from spar.templates.verdicts import parse_verdict
+from spar.templates.verdicts import find_verdict, parse_verdict
 from spar.types import Judgement, Usage
 
 VoteRule = Literal["full", "majority", "race", "posterior"]
@@ -41,13 +42,43 @@ class Vote:
     """Whether it ended at its token limit before a verdict."""
     empty_reason: str = ""
     """As the completion's."""
+    probability: float | None = None
+    """P(Yes) at its verdict; None where the request asked for no probabilities, the engine gave none, or there is no verdict."""
 
 
 def read_vote(reply: Completion, response: str = "") -> Vote:
     """The vote of a reply about a response."""
     verdict = parse_verdict(reply.text, response)
     is_cut = reply.finish == "length" and verdict is None
-    return Vote(reply.text, verdict, is_cut, reply.empty_reason)
+    probability = verdict_probability(reply, response) if reply.logprobs else None
+    return Vote(reply.text, verdict, is_cut, reply.empty_reason, probability)
+
+
+def verdict_probability(reply: Completion, response: str = "") -> float | None:
+    """P(yes) among yes and no at the token that decides, None where there is no verdict."""
+    span = find_verdict(reply.text, response)
+    if span is None:
+        return None
+    # The tokens may hold more than the text: special tokens, thinking. A character that is split over
+    # tokens makes them differ from it; then the verdict is looked for in the tokens themselves.
+    tokens, end = "".join(token.token for token in reply.logprobs), 0
+    offset = tokens.rfind(reply.text)
+    at = (offset + span[0], 0) if offset >= 0 else find_verdict(tokens, response)
+    for token in reply.logprobs if at else ():
+        end += len(token.token)
+        if at and end > at[0]:
+            return _share_of_yes(token.top)
+    return float(bool(parse_verdict(reply.text, response)))
+
+
+def _share_of_yes(top: Mapping[str, float]) -> float | None:
+    mass = {"yes": 0.0, "no": 0.0}
+    for token, logprob in top.items():
+        word = token.strip(" \n*:\"'").lower()
+        if word in mass:
+            mass[word] += math.exp(logprob)
+    total = mass["yes"] + mass["no"]
+    return mass["yes"] / total if total else None
 
 
 def cut_reason(usage: Usage, sampling: Sampling) -> str:
@@ -323,10 +354,12 @@ def judgement_of(
     votes: Sequence[Vote], critique: str, dissent: str | None = None, *, keep: bool = False
 ) -> Judgement:
     """The judgement with these votes, whatever they decide, and with their texts if `keep`."""
+    probabilities = tuple(vote.probability for vote in votes)
     return Judgement(
         verdicts=tuple(vote.verdict for vote in votes),
         critique=critique,
         dissent=dissent,
         cut=tuple(number for number, vote in enumerate(votes) if vote.is_cut),
         votes=tuple(vote.text for vote in votes) if keep else (),
+        probabilities=probabilities if any(each is not None for each in probabilities) else (),
     )

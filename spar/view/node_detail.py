@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rich.text import Text
 
@@ -123,6 +124,8 @@ def verdict_text(judgement: Judgement | None, gate: float, *, with_gate: bool = 
         parts.append(f"P(yes) {judgement.probability:.2f}")
     elif judgement.verdicts:
         parts.append(f"{judgement.num_yes} of {pluralize(judgement.num_parsed, 'vote')} yes")
+    if known := [each for each in judgement.probabilities if each is not None]:
+        parts.append(f"P(yes) {fmean(known):.2f} on average")
     unread = len(judgement.verdicts) - judgement.num_parsed - len(judgement.cut)
     if unread > 0 and not judgement.points:
         parts.append(f"{pluralize(unread, 'vote')} without a verdict")
@@ -227,7 +230,10 @@ def vote_word(judgement: Judgement, number: int) -> str:
     if number >= len(judgement.verdicts):
         return ""
     word = {True: "yes", False: "no", None: "no verdict"}[judgement.verdicts[number]]
-    return f": {word}, cut at the token limit" if number in judgement.cut else f": {word}"
+    if number in judgement.cut:
+        return f": {word}, cut at the token limit"
+    probability = judgement.probabilities[number] if judgement.probabilities else None
+    return f": {word}" if probability is None else f": {word}, P(yes) {probability:.2f}"
 
 
 def _side(judgement: Judgement, *, majority: bool) -> str:

@@ -19,10 +19,17 @@ from spar.infer.judges import (
     LogprobJudge,
     VerifierJudge,
     VotesJudge,
-    verdict_probability,
 )
 from spar.infer.roles import AttemptFailed
-from spar.infer.votes import POSTERIOR, VoteRule, count_votes, leading, next_wave, read_vote
+from spar.infer.votes import (
+    POSTERIOR,
+    VoteRule,
+    count_votes,
+    leading,
+    next_wave,
+    read_vote,
+    verdict_probability,
+)
 from spar.plugins import JUDGES
 from spar.templates import load
 from spar.templates.verdicts import parse_verdict
@@ -396,3 +403,42 @@ async def test_the_verifier_judge_wants_constraints_it_knows(prompt: Prompt) -> 
 def test_every_listed_judge_opens(name: str) -> None:
     """The table's names stand for judges."""
     assert callable(JUDGES.spec(name).open(settings_of(scripted(""))).judge)
+
+
+def votes_judge(engine: FakeEngine, votes: int, **options: bool) -> VotesJudge:
+    """The judge `votes`, opened as a run opens it."""
+    spec = JUDGES.spec("votes")
+    assert spec.options is not None
+    judge = spec.open(settings_of(engine, votes), spec.options(**options))
+    assert isinstance(judge, VotesJudge)
+    return judge
+
+
+async def test_votes_keep_the_probabilities_of_their_verdicts() -> None:
+    """They neither change what passes nor its score; a vote without a verdict has none."""
+    yes = completion([("Final Judgement:", {}), DECIDES])
+    no = completion([("Final Judgement:", {}), (" No", {" No": 0.7, " Yes": 0.3})])
+    engine = LogprobEngine([no, yes, completion([("Hm.", {})]), no])
+    judgement, _ = await votes_judge(engine, 4, probabilities=True).judge(
+        make_prompt(), "r", lambda attempt: attempt
+    )
+    assert judgement.verdicts == (False, True, None, False)
+    known = [each for each in judgement.probabilities if each is not None]
+    assert known == pytest.approx([0.3, 7 / 9, 0.3])
+    assert judgement.probabilities[2] is None
+    assert judgement.score == pytest.approx(1 / 3)
+    assert judgement.probability is None
+    assert {request.sampling.top_logprobs for request in engine.requests} == {20}
+    assert Judgement.model_validate_json(judgement.model_dump_json()) == judgement
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_without_probabilities_votes_count(asked: bool) -> None:
+    """Where they are not asked for, or the engine gives none, the record is the same as ever."""
+    engine = scripted("nyn")
+    judgement, _ = await votes_judge(engine, 3, probabilities=asked).judge(
+        make_prompt(), "r", lambda attempt: attempt
+    )
+    assert judgement.probabilities == ()
+    assert "probabilities" not in judgement.model_dump_json()
+    assert [request.sampling.top_logprobs for request in engine.requests] == [20 * asked] * 3

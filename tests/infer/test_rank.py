@@ -63,3 +63,22 @@ def test_ties_go_to_the_shallower_then_to_the_earlier_node() -> None:
     assert (
         ranked([later, deep, shallow]) == ranked([deep, shallow, later]) == [shallow, later, deep]
     )
+
+
+def test_probabilities_tell_equal_counts_apart() -> None:
+    """Votes count as much of a yes as the judge thought likely; one without a verdict does not count."""
+    surer = Judgement(verdicts=(False, True, None), critique="", probabilities=(0.4, 0.9, None))
+    doubting = Judgement(verdicts=(False, True, None), critique="", probabilities=(0.1, 0.6, None))
+    assert surer.score == doubting.score == 0.5
+    assert evidence(surer) == pytest.approx((1.3, 0.7))
+    nodes = [
+        Node(id=0, parent=None, depth=0, response="", judgement=doubting),
+        Node(id=1, parent=None, depth=0, response="", judgement=surer),
+    ]
+    assert [node.id for node in ranked(nodes)] == [1, 0]
+
+
+def test_a_vote_without_a_probability_counts_whole() -> None:
+    """As where no probabilities are known."""
+    judgement = Judgement(verdicts=(True, False), critique="", probabilities=(None, 0.2))
+    assert evidence(judgement) == pytest.approx((1.2, 0.8))

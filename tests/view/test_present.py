@@ -215,6 +215,9 @@ def test_a_verdict_says_how_it_came_about() -> None:
         "✓ pass: P(yes) 0.73 (passes above 0.5)": Judgement(
             verdicts=(True,), critique="", probability=0.734
         ),
+        "✗ fail: 1 of 3 votes yes, P(yes) 0.34 on average (passes above 0.5)": Judgement(
+            verdicts=(True, False, False), critique="", probabilities=(0.9, 0.12, 0.0)
+        ),
         "✗ fail: points 3 - 1, 0.40 of 1 (passes above 0.5)": Judgement(
             verdicts=(True, None, False), critique="", probability=0.4, points=(3, None, 1)
         ),
