@@ -115,7 +115,7 @@ def test_a_price_that_was_not_measured_is_not_extrapolated(tokens: float) -> Non
     assert shares_at([point("bfs", 7, 80, bool), BFS], tokens, "pass") == []
 
 
-@pytest.mark.parametrize("name", ["strategies", "failing", "shapes"])
+@pytest.mark.parametrize("name", ["strategies", "failing", "shapes", "sharing"])
 def test_a_quick_report_is_a_small_part_of_the_full_one(name: str) -> None:
     """By calls, which are what takes the time."""
     quick, full = (EXPERIMENTS[name].cost(Plan(quick=small)).calls for small in (True, False))
