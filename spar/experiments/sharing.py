@@ -98,7 +98,7 @@ async def measure_sharing(plan: Plan) -> Measured:
     ]
     same_limit = [
         await _share(plan, grid, point, [point.budget * grid.limit] * plan.seeds, "as-permitted")
-        for point in uniform[:2]
+        for point in uniform[:1]
     ]
     claims = (
         *(arm.judge(SAME_SPENT, metric) for arm in same_spent),
@@ -188,7 +188,7 @@ def _grid(plan: Plan) -> Grid:
 
 def _cost(plan: Plan) -> Cost:
     grid = _grid(plan)
-    num_shared = len(grid.budgets[1:]) + len(grid.budgets[:2])
+    num_shared = len(grid.budgets)
     words = f"{grid.limit} prompts, budgets {grid.budgets}, {num_shared} times a shared number of responses"
     return Cost(plan.seeds * grid.limit * (20 + 20 * num_shared), words)
 
