@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ from tests.tiny import build_tiny
 from tests.vllm_fork import fork_processes
 
 _START_SECONDS = 240
+_ONE_LINE = {"backend": "xgrammar", "disable_any_whitespace": True}
 EAGER = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_num_seqs": 16}
 """No compilation, little memory."""
 
@@ -135,6 +137,8 @@ def serve(model: Path, name: str, log: Path, *options: str) -> Iterator[str]:
                 *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"),
                 *("--block-size", "32", "--enforce-eager", "--generation-config", "vllm"),
                 *("--enable-prompt-tokens-details", "--max-num-seqs", "16"),
+                # A small model may write white space without end.
+                *("--structured-outputs-config", json.dumps(_ONE_LINE)),
                 *("--kv-cache-memory-bytes", str(1 << 28), *options),
             ],
             cwd=Path(__file__).parents[2],

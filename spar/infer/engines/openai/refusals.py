@@ -229,8 +229,8 @@ def no_logprobs(server: Server, field: str, detail: str = "") -> UsageError:
             f"log-likelihoods require{detail}; use --engine hf or vllm"
         )
     return UsageError(
-        f"{server.url}: returns no log-probabilities, which --judge logprob requires; "
-        "use --judge votes"
+        f"{server.url}: returns no log-probabilities, which --judge logprob and --judge-arg probabilities=true require; "
+        "use --judge votes without that option"
     )
 
 
