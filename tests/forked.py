@@ -13,7 +13,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -47,6 +48,23 @@ def run_spar(arguments: Sequence[str], out: Path) -> subprocess.CompletedProcess
     assert process.exitcode is not None
     texts = [path.read_text() for path in _outputs(out)]
     return subprocess.CompletedProcess(list(arguments), process.exitcode, *texts)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do something in a child of this process, whose exit code is returned: minus the signal that killed it."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def run_training(module: str, settings: Path, log: Path, *, num_processes: int) -> None:

@@ -115,8 +115,12 @@ def bootstrap(
         "teacher_engine": teacher_engine,
         "api_key_env": api_key_env,
     }
-    overrides = {"prompts": prompts or None, "refiner_prompts": refiner_prompts, "seed": seed}
-    overrides |= {"prompt_field": prompt_field}
+    overrides = {
+        "prompts": prompts or None,
+        "prompt_field": prompt_field,
+        "refiner_prompts": refiner_prompts,
+        "seed": seed,
+    }
     config = settings(recipe, overrides, flags, change or [])
     selection = StageSelection(rerun_from=rerun_from, stop_after=stop_after)
     run(config, Invocation(out, selection, overwrite=overwrite, dry_run=dry_run, display=display))

@@ -96,13 +96,11 @@ async def measure_sharing(plan: Plan) -> Measured:
     same_spent = [
         await _share(plan, grid, point, _responses(point), "as-spent") for point in uniform[1:]
     ]
-    same_limit = [
-        await _share(plan, grid, point, [point.budget * grid.limit] * plan.seeds, "as-permitted")
-        for point in uniform[:1]
-    ]
+    limits = [uniform[0].budget * grid.limit] * plan.seeds
+    same_limit = await _share(plan, grid, uniform[0], limits, "as-permitted")
     claims = (
         *(arm.judge(SAME_SPENT, metric) for arm in same_spent),
-        *(arm.judge(SAME_LIMIT, metric) for arm in same_limit),
+        same_limit.judge(SAME_LIMIT, metric),
     )
     table = Table(
         name="sharing",
@@ -113,7 +111,7 @@ async def measure_sharing(plan: Plan) -> Measured:
         ),
         rows=(
             *(_uniform_row(point, metric) for point in uniform),
-            *(_shared_row(arm, metric) for arm in (*same_spent, *same_limit)),
+            *(_shared_row(arm, metric) for arm in (*same_spent, same_limit)),
         ),
     )
     return Measured(

@@ -162,7 +162,9 @@ class LogprobJudge:
             vote = read_vote(reply, response)
             usage += count_cut("judge", [vote.is_cut], sampling.max_tokens)
             empty = empty_reason([vote])
-            probability = verdict_probability(reply, response)
+            probability = (
+                vote.probability if reply.logprobs else verdict_probability(reply, response)
+            )
             if probability is not None:
                 return Judgement(
                     verdicts=(probability > 0.5,), critique=text, probability=probability

@@ -2,7 +2,8 @@
 
 Votes are evidence about a response: with `yes` and `no` of them, Jeffreys' prior gives its chance of a yes the
 posterior Beta(1/2 + yes, 1/2 + no), whose mean is the rank. A single no therefore ranks above five, though both have
-no yes: fewer votes say less. Where P(Yes) of each vote is known, a vote counts as so much of a yes. P(Yes) of the `logprob` judge and the share of constraints that programs found to
+no yes: fewer votes say less. Where P(Yes) of each vote is known, a vote counts as so much of a yes. P(Yes) of
+the `logprob` judge and the share of constraints that programs found to
 be met rank in the order of `Judgement.score`; so do equal numbers of votes.
 
 The answer of a tree is chosen by the score (`spar.types.best`), since a node that passes must win there.

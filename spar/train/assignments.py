@@ -28,6 +28,14 @@ from spar.train.settings import (
 )
 
 
+def require_rows(prompt_field: str, *sources: str) -> None:
+    """Raise `ValueError` where a field of rows is named, and no file or data set has rows."""
+    if prompt_field and not any(sources):
+        raise ValueError(
+            "prompt_field is for prompts of a file or a data set; give one, or leave it out"
+        )
+
+
 def explain_validation_error(error: ValidationError, source: str, kind: type[Settings]) -> str:
     """A wrong setting of a recipe, or of a trainer in it, in one line.
 

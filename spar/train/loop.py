@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -107,16 +108,17 @@ def prompts_of(config: TrainConfig, iteration: int, made: str = "") -> Iterator[
     """
     count = config.prompts_at_once
     start = (iteration - 1) * count
-    source, field = (made, "") if made else (config.prompts, config.prompt_field)
+    source = made or config.prompts
     if not source:
         yield from islice(nano_prompts("train", 0, start + count), start, None)
         return
-    total = sum(1 for _ in read_prompts(source, prompt_field=field))
+    read = partial(read_prompts, source, prompt_field="" if made else config.prompt_field)
+    total = sum(1 for _ in read())
     if count >= total:
-        yield from read_prompts(source, prompt_field=field)
+        yield from read()
         return
     first, last = start % total, (start + count - 1) % total
-    for number, prompt in enumerate(read_prompts(source, prompt_field=field)):
+    for number, prompt in enumerate(read()):
         wraps = first > last
         if (number >= first or number <= last) if wraps else first <= number <= last:
             yield prompt

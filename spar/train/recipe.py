@@ -31,6 +31,7 @@ from spar.train.assignments import (
     assignment,
     explain_validation_error,
     put_value,
+    require_rows,
     tuples,
 )
 from spar.train.backtranslation import BacktranslationSettings
@@ -222,10 +223,7 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _prompt_field(self) -> Self:
-        if self.prompt_field and not self.prompts:
-            raise ValueError(
-                "prompt_field is for prompts of a file or a data set; give one, or leave it out"
-            )
+        require_rows(self.prompt_field, self.prompts)
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,6 @@ import os
 import random
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from spar.infer.engine import Completion, Request
 from spar.infer.summary import responses_spent
 from spar.store import RunStore
 from spar.types import SearchTree
+from tests.forked import in_child
 from tests.run.test_total_budget import MortalEngine, config_of, in_turn_config, start, trees_of
 from tests.strategies import SEARCHED
 
@@ -67,20 +67,13 @@ def die() -> None:
 
 def run_until(kill: Kill, directory: Path, config: DecodeConfig) -> bool:
     """A start in a child; whether it was killed."""
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            _die_at_raised(kill)
-            engine = DyingEngine(os.getpid(), kill)
-            asyncio.run(start(directory, config, engine, in_turn=_is_in_turn(config)))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
+
+    def work() -> None:
+        _die_at_raised(kill)
+        engine = DyingEngine(os.getpid(), kill)
+        asyncio.run(start(directory, config, engine, in_turn=bool(config.actor_model)))
+
+    code = in_child(work)
     assert code in (0, -signal.SIGKILL), f"{config.strategy} ended with {code}"
     return code != 0
 
@@ -99,10 +92,6 @@ def _die_at_raised(kill: Kill) -> None:
             die()
 
     vars(sys.modules[RunStore.__module__])["RunStore"].append = dying
-
-
-def _is_in_turn(config: DecodeConfig) -> bool:
-    return bool(config.actor_model)
 
 
 def kill_and_resume(

@@ -15,7 +15,6 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +28,7 @@ from spar.record.evaluation import EXAMPLES
 from spar.store import LOG, read_trees
 from spar.train.stage import Stage
 from tests.fakes import timeless
-from tests.forked import IMPORTED
+from tests.forked import IMPORTED, in_child
 from tests.train.test_rivals import go
 
 Place = Literal["first", "line", "write", "last"]
@@ -188,20 +187,8 @@ def _start(
     """Start or resume a loop in a child; returns where it was killed, None if it came to its end."""
     killed, log = home / "killed", home / "log"
     killed.unlink(missing_ok=True)
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            _run(home, recipe, changes, Writes(str(home / RUN), killed, places, counts))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
+    writes = Writes(str(home / RUN), killed, places, counts)
+    code = in_child(lambda: _run(home, recipe, changes, writes))
     if code == 0:
         return None
     assert code == -signal.SIGKILL, f"{recipe} ended with {code}: {log.read_text()[-3000:]}"

@@ -28,6 +28,7 @@ from spar.train.assignments import (
     assignment,
     explain_validation_error,
     put_value,
+    require_rows,
     tuples,
 )
 from spar.train.settings import LaunchSettings, SftSettings, trainer_fields
@@ -102,10 +103,7 @@ class BootstrapConfig(Settings):
 
     @model_validator(mode="after")
     def _prompt_field(self) -> Self:
-        if self.prompt_field and not (self.prompts or self.refiner_prompts):
-            raise ValueError(
-                "prompt_field is for prompts of a file or a data set; give one, or leave it out"
-            )
+        require_rows(self.prompt_field, self.prompts, self.refiner_prompts)
         return self
 
     @field_validator("search")
