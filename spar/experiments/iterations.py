@@ -20,6 +20,7 @@ from spar.experiments.loops import (
     SAMPLED,
     Loops,
     Sizes,
+    gain_table,
     only_embedded,
     run_loops,
     score_plot,
@@ -66,7 +67,11 @@ async def measure_iterations(plan: Plan) -> Measured:
     judging = loops.gain(REFINER, VOTE, since, loops.last)
     words = {"since": str(since)}
     return Measured(
-        tables=(score_table("iterations", loops, MEASURES), _health(loops)),
+        tables=(
+            score_table("iterations", loops, MEASURES),
+            gain_table("iterations-gains", loops, MEASURES),
+            _health(loops),
+        ),
         plots=(
             score_plot(
                 "iterations",
@@ -86,7 +91,7 @@ async def measure_iterations(plan: Plan) -> Measured:
             SHARED_TIME,
             f"Drafts are tested on {gains[SAMPLED].n} prompts, the refiner on the first actor's drafts of {judging.n}, which are the same for all "
             "iterations.",
-            "The second table is of the drafts that an iteration trains on, of other prompts in each: optimism is the share that the judge passes less "
+            "The last table is of the drafts that an iteration trains on, of other prompts in each: optimism is the share that the judge passes less "
             "the share that programs pass.",
         ),
         headline=f"from iteration {since} to {loops.last}: {100 * gains[SAMPLED].value:+.1f} points, sampled",

@@ -310,6 +310,17 @@ def score_table(name: str, loops: Loops, measures: Measures) -> Table:
     return iteration_table(name, measures, rows)
 
 
+def gain_table(name: str, loops: Loops, measures: Measures) -> Table:
+    """A row an iteration with what the same scores have gained since the start, paired by prompt and seed."""
+    columns = [column.removesuffix(", %") for column in measures]
+    rows: list[tuple[Cell, ...]] = [
+        (time, *(as_number(loops.gain(*each, 0, time), "points") for each in measures.values()))
+        for time in loops.times[1:]
+    ]
+    title = "Points gained since the start, with 95 % intervals."
+    return Table(name=name, title=title, columns=("iteration", *columns), rows=tuple(rows))
+
+
 def score_plot(name: str, title: str, loops: Loops, measures: Measures) -> Plot:
     """The same scores as lines."""
     lines = (

@@ -80,7 +80,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
         claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
     return Measured(
-        tables=(_figure3_table(methods, over_seeds(searched)),),
+        tables=(_figure3_table(methods, over_seeds(searched)), _tokens_table(methods)),
         plots=(_figure3_plot(methods, gain.n), _tokens_plot(methods, gain.n)),
         claims=tuple(claims),
         notes=(
@@ -124,6 +124,54 @@ def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
         columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
         rows=tuple(rows),
     )
+
+
+def _tokens_table(methods: Mapping[str, Loops]) -> Table:
+    """Each rival after its last iteration, beside the paper's method where it had generated about as many tokens."""
+    own = methods[PAPERS]
+    rows: list[tuple[Cell, ...]] = []
+    for method, loops in list(methods.items())[1:]:
+        tokens = loops.tokens(loops.last)
+        time = min(own.times[1:], key=lambda time: _times_apart(own.tokens(time), tokens))
+        rows.append(
+            (
+                method,
+                loops.last,
+                round(tokens),
+                time,
+                round(own.tokens(time)),
+                *(
+                    as_number(
+                        over_seeds(
+                            own.shares(title, "pass", time), loops.shares(title, "pass", loops.last)
+                        ),
+                        "points",
+                    )
+                    for title in (GREEDY, SAMPLED)
+                ),
+            )
+        )
+    return Table(
+        name="figure3-tokens",
+        title=f"Each method after its last iteration, and {PAPERS} after the iteration whose tokens for training are nearest to it in ratio; "
+        f"by how many points {PAPERS} is ahead, with 95 % intervals. Where {PAPERS} has generated many more, being ahead is no gain.",
+        columns=(
+            "method",
+            "iteration",
+            "tokens",
+            f"{PAPERS}'s iteration",
+            f"{PAPERS}'s tokens",
+            "ahead, greedy",
+            "ahead, sampled",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _times_apart(one: float, other: float) -> float:
+    """How many times as large the larger number of tokens is."""
+    low, high = sorted((max(one, 1.0), max(other, 1.0)))
+    return high / low
 
 
 def _figure3_plot(methods: Mapping[str, Loops], n: int) -> Plot:

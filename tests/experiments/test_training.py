@@ -38,6 +38,8 @@ class WrittenLoops:
     """Prompts of 40 that pass more after each iteration."""
     times: tuple[int, ...] = (0, 1, 2)
     folders: tuple[Path, ...] = (Path("0"), Path("1"), Path("2"))
+    price: float = 1_000.0
+    """Tokens of an iteration."""
 
     @property
     def last(self) -> int:
@@ -68,8 +70,8 @@ class WrittenLoops:
         return 1_800.0
 
     def tokens(self, time: int) -> float:
-        """A thousand an iteration."""
-        return 1_000.0 * time
+        """As many each iteration."""
+        return self.price * time
 
 
 @pytest.fixture
@@ -123,6 +125,23 @@ async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) 
     assert "tokens generated for training: 2,000 and 2,000" in measured.claims[-1].text
     assert "| SPaR-8B-DPO-iter3 | 79.9 | 85.4 |" in page
     assert "The stages of all loops took 1.0 hours, added up" in page
+
+
+@pytest.mark.parametrize(
+    ("price", "row"),
+    [(500.0, "| 2 | 1,000 | 1 | 1,000 | +15.0"), (0.0, "| 2 | 0 | 1 | 1,000 |")],
+)
+async def test_methods_are_compared_where_they_cost_about_as_much(
+    loops: list[Any], monkeypatch: pytest.MonkeyPatch, price: float, row: str
+) -> None:
+    """Beside a rival that takes half of the tokens stands the iteration before; a rival without any counts as one token."""
+
+    async def run_loops(plan: Plan, arm: str, **_: Any) -> WrittenLoops:
+        return WrittenLoops(8) if arm == "nano" else WrittenLoops(1, price=price)
+
+    monkeypatch.setattr(methods, "run_loops", run_loops)
+    page = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
+    assert f"| Self-Rewarding {row}" in page
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
@@ -309,6 +328,7 @@ async def test_a_collapse_after_the_third_iteration_is_told(
     page = as_page(iterations.ITERATIONS, measured)
     assert "| 3 | 87.5 ± " in page
     assert "| 6 | 7.5 ± " in page
+    assert "| 3 | +60.0 (+" in page and "| 6 | -20.0 (-" in page
 
 
 def test_more_iterations_continue_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
