@@ -26,7 +26,7 @@ from spar.record.training import iteration_folder
 from spar.store import MANIFEST, read_summary
 from spar.train.loop_stages import Models, models_after
 from spar.train.recipe import TrainConfig, load_train
-from spar.train.status import read_config, read_loop
+from spar.train.status import read_config, read_loop, read_scores
 from spar.train_runner import TrainResult, cancellable, train
 from spar.types import Role
 
@@ -261,9 +261,11 @@ def _open_share(folder: Path, iterations: int) -> float:
     """The part of a loop's iterations that are still to be run."""
     if not (folder / MANIFEST).is_file():
         return 1.0
-    loop = read_loop(folder)
-    last = iterations if loop.config.iterative else 1
-    return max(0, last - max(loop.scores, default=0)) / last
+    config, origin = read_config(folder)
+    # Those of this plan: the loop's own setting is that of its last start, and iterations beyond it are there all the same.
+    config = config.model_copy(update={"iterations": iterations})
+    evaluated = read_scores(folder, config, origin)
+    return max(0, config.last_iteration - max(evaluated, default=0)) / config.last_iteration
 
 
 def rivals(plan: Plan) -> dict[str, str]:

@@ -22,8 +22,9 @@ from spar.experiments.page import text
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number
+from spar.record.training import SCORES_FILE, iteration_folder
 from spar.store import MANIFEST
-from spar.train.loop_stages import Models
+from spar.train.loop_stages import Models, Origin
 from spar.train.recipe import TrainConfig
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
@@ -332,15 +333,19 @@ async def test_a_collapse_after_the_third_iteration_is_told(
 
 
 def test_more_iterations_continue_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loops have one folder whatever their iterations, and a plan says what is left of them."""
+    """Loops have one folder whatever their iterations, and a plan says what is left of them, also after a start with fewer."""
     plan = replace(PLAN, quick=False, seeds=1, runs=tmp_path)
-    state = SimpleNamespace(scores={0: {}, 1: {}, 2: {}}, config=SimpleNamespace(iterative=True))
-    monkeypatch.setattr(running, "read_loop", lambda _: state)
+    started = running._config(replace(plan, iterations=1), 0, (), "nano")
+    monkeypatch.setattr(running, "read_config", lambda _: (started, Origin("", "")))
     whole = running.calls_of(replace(plan, iterations=6), "nano")
     folder = running._folder(replace(plan, iterations=2), "nano", 0)
     assert folder == running._folder(replace(plan, iterations=6), "nano", 0)
     folder.mkdir(parents=True)
     (folder / MANIFEST).touch()
+    for iteration in range(3):
+        evaluation = iteration_folder(folder, iteration) / "eval"
+        evaluation.mkdir(parents=True)
+        (evaluation / SCORES_FILE).write_text("{}")
     assert running.calls_of(replace(plan, iterations=2), "nano") == 0
     assert running.calls_of(replace(plan, iterations=6), "nano") == pytest.approx(whole * 4 / 6)
 
