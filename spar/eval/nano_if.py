@@ -45,6 +45,8 @@ MAX_PROMPTS = 100_000
 """Most prompts of a run; all of them are kept in memory."""
 JUDGE, REFINE = "judge", "refine"
 """Names of the jobs that measure these roles."""
+VOTE, MAJORITY, F1 = "judge_vote_acc", "judge_majority_acc", "judge_f1"
+"""Metrics of a judge: how often a single vote is right, and the majority; the F1 of a Yes of the majority."""
 
 
 class NanoIF(Benchmark):
@@ -226,20 +228,21 @@ def _role_scores(prompt: Prompt, measured: RoleOutputs) -> dict[str, Share]:
     label = bool(passes(measured.drafts[prompt.id], prompt))
     scores: dict[str, Share] = {"draft_pass": (float(label), 1.0)}
     if prompt.id in measured.judgements:
-        scores |= _judge_scores(measured.judgements[prompt.id], label)
+        scores |= judge_scores(measured.judgements[prompt.id], label)
     if prompt.id in measured.refinements:
         refined = passes(measured.refinements[prompt.id] or "", prompt)
         scores["refine_pass"] = (float(bool(refined)), 1.0)
     return scores
 
 
-def _judge_scores(judgement: Judgement | None, label: bool) -> dict[str, Share]:
+def judge_scores(judgement: Judgement | None, label: bool) -> dict[str, Share]:
+    """The scores of a judgement of a response that meets its constraints, or does not; None if the judge failed."""
     decision = judgement.verdict if judgement else None
     votes = (judgement.verdicts or (decision,)) if judgement else ()
     right = (float(decision is label), 1.0)
     return {
-        "judge_vote_acc": (float(votes.count(label)), float(len(votes))),
-        "judge_majority_acc": right,
-        "judge_f1": f1_share(decision, label),
-        "judge_majority_acc_passing" if label else "judge_majority_acc_failing": right,
+        VOTE: (float(votes.count(label)), float(len(votes))),
+        MAJORITY: right,
+        F1: f1_share(decision, label),
+        f"{MAJORITY}_passing" if label else f"{MAJORITY}_failing": right,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import fmean
 
+from spar.eval.nano_if import VOTE
 from spar.experiments.experiment import (
     NOT_IN_THE_PAPER,
     Cost,
@@ -28,7 +29,7 @@ from spar.experiments.loops import (
     sizes_in_words,
 )
 from spar.experiments.tested import calls_of_drafts, with_drafts
-from spar.experiments.training import MEASURES, SHARED_TIME, VOTE
+from spar.experiments.training import MEASURES, SHARED_TIME
 from spar.record.experiments import Cell, Measured, Table
 from spar.record.health import IterationHealth, read_health
 

@@ -1,8 +1,8 @@
 """Table 9, and the first rows of Tables 2 and 8: a greedy judgement against the majority of several votes.
 
 Two sets of outputs, each with the truth. On the embedded language, where programs know it: *natural*, the actor's sampled
-drafts; *adversarial*, the drafts that pass and each of them broken by one minimal edit (a word left out or repeated). For
-other models LLMBar's subset Natural, and its four adversarial ones.
+drafts; *adversarial*, the drafts that pass and each of them broken by one minimal edit (a word left out or repeated), without
+those that no such edit breaks. For other models LLMBar's subset Natural, and its four adversarial ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,7 @@ from spar.eval.benchmark import ANSWERS, JobOutputs
 from spar.eval.given_responses import f1_share, majority, with_response
 from spar.eval.llmbar.pairs import DATA, SUBSETS
 from spar.eval.llmbar.pointwise import Pointwise
+from spar.eval.nano_if import MAJORITY, judge_scores
 from spar.eval.needed_data import present
 from spar.eval.paper import LLMBAR, PaperTable
 from spar.eval.statistics import SeedMean, over_seeds
@@ -37,16 +38,21 @@ from spar.experiments.experiment import (
 from spar.record.evaluation import Example, Scored, Share
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 from spar.store import read_trees
-from spar.types import Prompt
+from spar.types import Prompt, SearchTree
 from spar.verifiers import passes
 
 VOTES = (1, 3, 5, 7, 9)
-SETS = ("natural", "adversarial")
+NATURAL, ADVERSARIAL = SETS = ("natural", "adversarial")
+BROKEN = (
+    "the drafts that pass, and each of them with one word left out or repeated so that it fails; those that no such edit breaks are "
+    "left out"
+)
+"""The adversarial drafts in words."""
 VOTED, ONCE = "votes", "greedy"
 """The two ways to judge: sampled votes, and one greedy judgement."""
 JUDGEMENTS = ((ONCE, 1), *((VOTED, size) for size in VOTES))
 """Way to judge, and how many votes are counted."""
-_NATURAL = next(iter(SUBSETS))
+_NATURAL_SUBSET = next(iter(SUBSETS))
 
 FIVE_BEAT_GREEDY = Wordings(
     "The majority of five sampled votes judges better than one greedy judgement ({which} outputs).",
@@ -69,6 +75,8 @@ class JudgedDraftsOptions(BaseModel):
 
     drafts: str
     """Run directory of drafts that programs can check."""
+    only: Literal["", "natural", "adversarial"] = ""
+    """The set to judge; "" for both."""
 
 
 class JudgedDrafts(Pointwise):
@@ -78,8 +86,9 @@ class JudgedDrafts(Pointwise):
     paper: ClassVar[PaperTable | None] = None
     options: ClassVar[type[BaseModel] | None] = JudgedDraftsOptions
 
-    def __init__(self, drafts: str) -> None:
+    def __init__(self, drafts: str, only: str = "") -> None:
         self.drafts = drafts
+        self.sets = (only,) if only else SETS
 
     def load(self, config: EvalConfig) -> list[Prompt]:
         """Every draft, in the order of the run's prompts, with its broken form after it."""
@@ -87,39 +96,49 @@ class JudgedDrafts(Pointwise):
         for tree in read_trees(Path(self.drafts)):
             response = tree.nodes[0].response if tree.nodes else ""
             if response:
-                found += list(_outputs(tree.prompt, response))
+                found += [
+                    output
+                    for output in _outputs(tree.prompt, response)
+                    if any(name in self.sets for name in output.meta["sets"])
+                ]
         return sorted(found, key=lambda prompt: prompt.id)
 
     def score(self, examples: Sequence[Prompt], outputs: JobOutputs) -> Scored:
-        """Whether the majority of all votes is right, by set."""
-        scored = []
-        for judged in read_judged(outputs.trees(ANSWERS)):
-            verdict = majority(judged.verdicts)
-            right = (float(verdict is judged.label), 1.0)
-            scored.append(
-                Example(
-                    id=judged.id,
-                    group=judged.pair,
-                    response=None,
-                    passed=verdict is judged.label,
-                    scores={f"acc/{name}": right for name in judged.sets},
-                )
-            )
-        return Scored(examples=tuple(scored))
+        """A judge's scores as in `nano-if`, by set."""
+        return Scored(examples=tuple(self._scored(tree) for tree in outputs.trees(ANSWERS)))
+
+    def _scored(self, tree: SearchTree) -> Example:
+        meta = tree.prompt.meta
+        scores = judge_scores(tree.nodes[0].judgement, meta["label"])
+        return Example(
+            id=tree.prompt.id,
+            group=meta["pair"],
+            response=None,
+            passed=scores[MAJORITY][0] == 1,
+            scores={
+                f"{metric}/{name}": share
+                for name in meta["sets"]
+                if name in self.sets
+                for metric, share in scores.items()
+            },
+        )
+
+
+DRAFTS = f"{__name__}:{JudgedDrafts.__name__}"
+"""`JudgedDrafts` by name, as a benchmark."""
 
 
 def _outputs(prompt: Prompt, response: str) -> Iterator[Prompt]:
     label = bool(passes(response, prompt))
-    sets = SETS if label else SETS[:1]
-    yield _labelled(prompt, response, label, sets)
     edited = break_once(prompt, response) if label else None
+    yield _labelled(prompt, response, label, (NATURAL,) if edited is None else SETS)
     if edited is not None:
-        yield _labelled(prompt, edited, False, SETS[1:])
+        yield _labelled(prompt, edited, False, (ADVERSARIAL,))
 
 
 def _labelled(prompt: Prompt, response: str, label: bool, sets: Sequence[str]) -> Prompt:
     meta = {**prompt.meta, "label": label, "pair": prompt.id, "sets": list(sets)}
-    suffix = "" if SETS[0] in sets else "/edited"
+    suffix = "" if NATURAL in sets else "/edited"
     changed = prompt.model_copy(update={"id": f"{prompt.id}{suffix}", "meta": meta})
     return with_response(changed, response)
 
@@ -152,7 +171,7 @@ def read_judged(trees: Any) -> Iterator[Judged]:
     """The judged outputs of a run."""
     for tree in trees:
         meta, judgement = tree.prompt.meta, tree.nodes[0].judgement
-        sets = meta.get("sets") or [SETS[meta["subset"] != _NATURAL]]
+        sets = meta.get("sets") or [SETS[meta["subset"] != _NATURAL_SUBSET]]
         yield Judged(
             tree.prompt.id,
             meta["pair"],
@@ -166,8 +185,7 @@ async def _judge(plan: Plan, seed: int) -> dict[str, list[Judged]]:
     """`votes` and `greedy` to the judged outputs of a seed."""
     folder = plan.folder("table9") / f"seed-{seed}"
     if plan.embedded:
-        name = f"{__name__}:{JudgedDrafts.__name__}"
-        drafts = folder / "drafts" / "nano-if-answers"
+        name, drafts = DRAFTS, folder / "drafts" / "nano-if-answers"
         await _evaluate(
             plan,
             "nano-if-answers",
@@ -230,7 +248,7 @@ async def measure_table9(plan: Plan) -> Measured:
             "Outputs of one prompt or pair count as one draw. A tied or unread judgement is wrong, and a No in F1.",
             f"{unread[0]:,} of {unread[1]:,} sampled votes and {unread[2]:,} of {unread[3]:,} greedy judgements could not be read.",
         ),
-        headline=f"majority of 5 right on {100 * accuracy[SETS[0], VOTED, 5].value:.1f} % of natural outputs",
+        headline=f"majority of 5 right on {100 * accuracy[NATURAL, VOTED, 5].value:.1f} % of natural outputs",
     )
 
 
@@ -259,10 +277,7 @@ def _claims(by_seed: BySeed) -> Iterator[Claim]:
 
 def _what(plan: Plan) -> str:
     if plan.embedded:
-        return (
-            "Natural: the actor's sampled drafts (temperature 0.9). Adversarial: the drafts that pass, and each of them with one word left out "
-            "or repeated so that it fails."
-        )
+        return f"Natural: the actor's sampled drafts (temperature 0.9). Adversarial: {BROKEN}."
     return "Natural and adversarial: LLMBar's subsets."
 
 
@@ -314,7 +329,7 @@ def _series(accuracy: Accuracy) -> Iterator[Series]:
 
 
 def _num_outputs(plan: Plan) -> int:
-    return plan.num_prompts(300, quick=60)
+    return plan.num_prompts(300, quick=45)
 
 
 def _lacks(plan: Plan) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spar.config import load_eval
+from spar.eval.nano_if import VOTE
 from spar.eval.paper import GENERAL
 from spar.eval.perplexity import PER_TOKEN
 from spar.eval.statistics import over_seeds
@@ -33,7 +34,7 @@ from spar.experiments.loops import (
     only_embedded,
     run_loops,
 )
-from spar.experiments.training import SHARED_TIME, VOTE
+from spar.experiments.training import SHARED_TIME
 from spar.nano.tasks import prompts as nano_prompts
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured

@@ -119,7 +119,7 @@ class Loops:
     times: tuple[int, ...]
     """The iterations that were evaluated, 0 first."""
     tested: Mapping[tuple[str, str, int], list[dict[str, Share]]] = field(default_factory=dict)
-    """Evaluation, metric and iteration to each seed's shares, where they were measured on more prompts (`spar.experiments.tested`)."""
+    """Evaluation, metric and iteration to each seed's shares, where they were measured outside the loops (`spar.experiments.tested`)."""
 
     @property
     def last(self) -> int:
@@ -274,6 +274,11 @@ def rivals(plan: Plan) -> dict[str, str]:
         name: method for name, method in RIVALS.items() if (RECIPES / f"{name}.yaml").is_file()
     }
     return dict(list(known.items())[: 1 if plan.quick else None])
+
+
+def first_drafts(folder: Path) -> Path:
+    """The run in a loop's folder with the first actor's sampled drafts, which the refiners of all iterations judge."""
+    return iteration_folder(folder, 0) / "eval" / REFINER / "nano-if"
 
 
 def _shares(folder: Path, title: str, metric: str, time: int) -> dict[str, Share]:

@@ -19,8 +19,8 @@ from spar.experiments.experiment import (
 )
 from spar.experiments.loops import (
     OWN,
-    REFINER,
     Sizes,
+    first_drafts,
     iteration_plot,
     iteration_table,
     only_embedded,
@@ -29,7 +29,6 @@ from spar.experiments.loops import (
 from spar.experiments.training import SHARED_TIME
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.experiments import Cell, Measured
-from spar.record.training import iteration_folder
 from spar.train.loop_stages import models_after
 from spar.train.status import read_config
 
@@ -102,13 +101,12 @@ async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]
     config, origin = read_config(loop)
     refiner = models_after(config, loop, time, origin).refiner
     last = models_after(config, loop, config.last_iteration, origin).refiner
-    drafts = iteration_folder(loop, 0) / "eval" / REFINER / "nano-if"
     settings = {
         "engine": plan.engine,
         "strategy": "greedy",
         "seed": seed,
         "limit": _num_responses(plan),
-        "responses": str(drafts),
+        "responses": str(first_drafts(loop)),
         "refiner_model": refiner,
         "grader_model": last,
     }

@@ -38,14 +38,19 @@ async def with_drafts(plan: Plan, arm: str, loops: Loops) -> Loops:
     """
     tested: dict[tuple[str, str, int], list[dict[str, Share]]] = {}
     for time in loops.times:
-        name = f"{arm}-{time}" if time else "start"
         for seed, models in zip(plan.seed_values, loops.models(time), strict=True):
-            folder = plan.shared_folder("tests") / f"{name}-seed-{seed}"
+            folder = tests_folder(plan, arm, time, seed)
             for title, greedy in _GREEDY_FIRST.items():
                 settings = {"actor_model": models.actor, "greedy_first": greedy}
                 shares = await shares_on_tests(plan, folder / title, seed, **settings)
                 tested.setdefault((title, PASS, time), []).append(shares)
     return replace(loops, tested=tested)
+
+
+def tests_folder(plan: Plan, arm: str, time: int, seed: int) -> Path:
+    """Folder of what the models of a loop's iteration are tested on besides its own evaluations."""
+    name = f"{arm}-{time}" if time else "start"
+    return plan.shared_folder("tests") / f"{name}-seed-{seed}"
 
 
 async def shares_on_tests(plan: Plan, out: Path, seed: int, **settings: Any) -> dict[str, Share]:

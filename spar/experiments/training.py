@@ -1,19 +1,28 @@
-"""Table 2 over the iterations of a loop (how well the refiner judges), and Tables 4 and 5: the loop without one of its parts."""
+"""Tables 2 and 8 over the iterations of a loop (how well the refiner judges), and Tables 4 and 5: the loop without one of its parts.
+
+RUNS/embedded/tests/nano-2-seed-0/adversarial/     a loop's refiner after its second iteration, judging adversarial outputs
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from spar.config import load_eval
+from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.paper import ACTOR_ABLATIONS, LLMBAR, REFINER_ABLATIONS
 from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
     Plan,
     Wordings,
     as_number,
+    line,
     paper_table,
 )
+from spar.experiments.judging import ADVERSARIAL, BROKEN, DRAFTS, NATURAL
 from spar.experiments.loops import (
     GREEDY,
     OWN,
@@ -22,15 +31,16 @@ from spar.experiments.loops import (
     Loops,
     Measures,
     Sizes,
+    first_drafts,
     only_embedded,
     run_loops,
-    score_plot,
     score_table,
     sizes_in_words,
 )
+from spar.experiments.tested import tests_folder
+from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
-VOTE, MAJORITY, F1 = "judge_vote_acc", "judge_majority_acc", "judge_f1"
 SAMPLED_PASS, VOTE_RIGHT = "sampled, %", "one vote right, %"
 MEASURES: Measures = {
     "greedy, %": (GREEDY, "pass"),
@@ -40,6 +50,11 @@ MEASURES: Measures = {
     "refinements pass, %": (REFINER, "refine_pass"),
 }
 """Column of Tables 4 and 5 to the evaluation and its metric."""
+JUDGED = {NATURAL: REFINER, ADVERSARIAL: ADVERSARIAL}
+"""Set of outputs to the evaluation of the refiners as their judges: the loops' own, and that of this page."""
+JUDGE_METRICS = {"one vote right, %": VOTE, "majority of five right, %": MAJORITY, "F1, %": F1}
+VOTES = 5
+"""Votes on each adversarial output, as many as the loops' evaluations cast on a natural one."""
 SHARED_TIME = "The loops are those of `figure3`: where they were there already, their time is not in this page's."
 ARMS: Mapping[str, tuple[str, str]] = {
     "no-search": ("without tree search", "search.strategy=iterative"),
@@ -51,7 +66,7 @@ ARMS: Mapping[str, tuple[str, str]] = {
 _QUICK_ARMS = ("no-search", "no-refinement")
 
 JUDGES_BETTER = Wordings(
-    "The refiner judges better after training ({which}).",
+    "The refiner judges {which} outputs better after training ({how}).",
     holds="It holds: {difference} after {last} iterations.",
     fails="It does not hold: {difference} after {last} iterations.",
     open="It cannot be told: {difference} after {last} iterations.",
@@ -65,30 +80,71 @@ PART_HELPS = Wordings(
 
 
 async def measure_table2(plan: Plan) -> Measured:
-    """The refiners of the iterations as judges of the same drafts."""
-    loops = await run_loops(plan, OWN)
+    """The refiners of the iterations as judges of the same outputs."""
+    loops = await _with_adversarial(plan, await run_loops(plan, OWN))
     shown = {
-        VOTE_RIGHT: (REFINER, VOTE),
-        "majority of five right, %": (REFINER, MAJORITY),
-        "F1, %": (REFINER, F1),
+        f"{name}: {column}": (title, metric)
+        for name, title in JUDGED.items()
+        for column, metric in JUDGE_METRICS.items()
     }
-    gains = {metric: loops.gain(REFINER, metric, 0, loops.last) for metric in (VOTE, MAJORITY)}
-    claims = tuple(
-        JUDGES_BETTER.of(which=which).judge(gains[metric], last=loops.last)
-        for which, metric in (("a single vote", VOTE), ("the majority of five", MAJORITY))
-    )
-    title = f"The refiner as a judge, n = {gains[VOTE].n}"
+    gains = {
+        (name, metric): loops.gain(title, metric, 0, loops.last)
+        for name, title in JUDGED.items()
+        for metric in (VOTE, MAJORITY)
+    }
+    ways = {VOTE: "a single vote", MAJORITY: "the majority of five"}
+    headline = (f"{100 * gains[name, VOTE].value:+.1f} points, {name}" for name in JUDGED)
     return Measured(
         tables=(score_table("table2", loops, shown),),
-        plots=(score_plot("table2", title, loops, shown),),
-        claims=claims,
+        plots=(_table2_plot(loops),),
+        claims=tuple(
+            JUDGES_BETTER.of(which=name, how=ways[metric]).judge(gain, last=loops.last)
+            for (name, metric), gain in gains.items()
+        ),
         notes=(
             SHARED_TIME,
-            "The drafts are the first actor's, sampled, the same for the refiners of all iterations: harder drafts of a better actor would hide "
-            "the progress of its judge. A tied or unread judgement is wrong, and a No in F1.",
+            "The natural outputs are the first actor's drafts, sampled, the same for the refiners of all iterations: harder drafts of a better "
+            f"actor would hide the progress of its judge. The adversarial ones are of these: {BROKEN}. Outputs of one prompt count as one draw.",
+            "F1 is of Yes, by the majority of five votes: outputs that meet their prompts are the positives. A tied or unread judgement is wrong, "
+            "and a No in F1.",
         ),
-        headline=f"a single vote right: {100 * gains[VOTE].value:+.1f} points",
+        headline=f"a single vote right: {'; '.join(headline)}",
     )
+
+
+async def _with_adversarial(plan: Plan, loops: Loops) -> Loops:
+    """The loops with their refiners as judges of adversarial outputs, as many votes on each as a loop's evaluation casts."""
+    judged: dict[tuple[str, str, int], list[dict[str, Share]]] = {}
+    for time in loops.times:
+        for seed, loop, models in zip(
+            plan.seed_values, loops.folders, loops.models(time), strict=True
+        ):
+            values = plan.settings(
+                seed=seed,
+                refiner_model=models.refiner,
+                judge_votes=VOTES,
+                benchmark_args={"drafts": str(first_drafts(loop)), "only": ADVERSARIAL},
+            )
+            out = tests_folder(plan, OWN, time, seed) / ADVERSARIAL
+            examples = await run_evaluation(plan, DRAFTS, load_eval(OWN, values), out)
+            for metric in JUDGE_METRICS.values():
+                shares = shares_of(examples, f"{metric}/{ADVERSARIAL}")
+                judged.setdefault((ADVERSARIAL, metric, time), []).append(shares)
+    return replace(loops, tested=judged)
+
+
+def _table2_plot(loops: Loops) -> Plot:
+    panels = tuple(
+        Panel(
+            x=f"iteration, {name} outputs of {loops.mean(title, VOTE, 0).n} prompts",
+            series=tuple(
+                line(column.removesuffix(", %"), loops.points(title, metric))
+                for column, metric in JUDGE_METRICS.items()
+            ),
+        )
+        for name, title in JUDGED.items()
+    )
+    return Plot(name="table2", title="The refiner as a judge", y="%", panels=panels)
 
 
 async def measure_tables45(plan: Plan) -> Measured:
@@ -179,12 +235,16 @@ def _arms(plan: Plan) -> dict[str, tuple[str, str]]:
 
 TABLE2 = Experiment(
     name="table2",
-    source="Table 2",
+    source="Tables 2 and 8",
     title="The refiner as a judge, over the iterations",
     question="Does training on its own judgements make the refiner a better judge?",
     measure=measure_table2,
-    cost=lambda plan: Cost(0, sizes_in_words(plan), loops=(OWN,)),
-    sizes=lambda plan: Sizes.of(plan).stored(),
+    cost=lambda plan: Cost(
+        plan.seeds * (Sizes.of(plan).iterations + 1) * Sizes.of(plan).limit * VOTES,
+        f"{sizes_in_words(plan)}, those that pass broken, {VOTES} votes on each at each iteration",
+        loops=(OWN,),
+    ),
+    sizes=lambda plan: {**Sizes.of(plan).stored(), "sets": list(JUDGED)},
     lacks=only_embedded,
     paper_numbers=lambda: (paper_table(LLMBAR),),
 )

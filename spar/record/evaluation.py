@@ -130,8 +130,15 @@ def write_examples(directory: Path, examples: Iterable[Example]) -> None:
 
 
 def shares_of(examples: Iterable[Example], metric: str) -> dict[str, Share]:
-    """Id to share of a metric, of the examples that have it."""
-    return {one.id: one.scores[metric] for one in examples if metric in one.scores}
+    """Group, or id of an example without one, to its share of a metric, of the examples that have it."""
+    shares: dict[str, Share] = {}
+    for example in examples:
+        if metric in example.scores:
+            group = example.group or example.id
+            above, below = shares.get(group, (0.0, 0.0))
+            more_above, more_below = example.scores[metric]
+            shares[group] = above + more_above, below + more_below
+    return shares
 
 
 def read_examples(directory: Path) -> Iterator[Example]:

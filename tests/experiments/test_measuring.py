@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from spar.config import EvalConfig
+from spar.experiments import judging
 from spar.experiments.judging import JudgedDrafts, break_once
 from spar.nano.tasks import prompts
+from spar.record.evaluation import Example, shares_of
 from spar.types import Node, Prompt, SearchTree
 from spar.verifiers import passes
 
@@ -25,6 +28,16 @@ def passing() -> tuple[Prompt, str]:
     raise AssertionError("no prompt is that easy")
 
 
+def write_drafts(folder: Path, drafts: Sequence[tuple[Prompt, str]]) -> None:
+    """A run directory with a draft for each prompt."""
+    made = {"strategy": "greedy", "config": "", "selected": 0, "stop": "exhausted"}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "trees.jsonl").open("w") as file:
+        for prompt, response in drafts:
+            root = Node(id=0, parent=None, depth=0, response=response)
+            file.write(f"{SearchTree(prompt=prompt, nodes=(root,), **made).to_json()}\n")
+
+
 def test_an_adversarial_output_is_one_edit_away_and_fails() -> None:
     """One word left out or repeated; the same edit each time."""
     prompt, response = passing()
@@ -38,21 +51,35 @@ def test_the_judge_sees_drafts_and_broken_ones_with_the_truth(tmp_path: Path) ->
     """A passing draft is in both sets and has a broken form; a failing one is natural only."""
     prompt, response = passing()
     failing = prompt.model_copy(update={"id": "failing"})
-    made = {"strategy": "greedy", "config": "", "selected": 0, "stop": "exhausted"}
-    texts = [(prompt, response), (failing, break_once(prompt, response))]
-    trees = [
-        SearchTree(
-            prompt=one, nodes=(Node(id=0, parent=None, depth=0, response=text or ""),), **made
-        )
-        for one, text in texts
-    ]
-    (tmp_path / "trees.jsonl").write_text("".join(f"{tree.to_json()}\n" for tree in trees))
+    write_drafts(tmp_path, [(prompt, response), (failing, break_once(prompt, response) or "")])
     found = JudgedDrafts(str(tmp_path)).load(EvalConfig())
     assert [(one.id, one.meta["label"], one.meta["sets"]) for one in found] == [
         ("failing", False, ["natural"]),
         (prompt.id, True, ["natural", "adversarial"]),
         (f"{prompt.id}/edited", False, ["adversarial"]),
     ]
+    adversarial = JudgedDrafts(str(tmp_path), only="adversarial").load(EvalConfig())
+    assert [one.id for one in adversarial] == [prompt.id, f"{prompt.id}/edited"]
+
+
+def test_a_draft_that_no_edit_breaks_is_natural_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So adversarial outputs are pairs: as many meet their prompts as do not."""
+    write_drafts(tmp_path, [passing()])
+    monkeypatch.setattr(judging, "break_once", lambda prompt, response: None)
+    (natural,) = JudgedDrafts(str(tmp_path)).load(EvalConfig())
+    assert natural.meta["sets"] == ["natural"]
+
+
+def test_the_outputs_of_a_prompt_are_one_draw() -> None:
+    """Their shares are added; an example without a group is a draw of its own."""
+    examples = [
+        Example(id=name, group=group, response=None, passed=None, scores={"acc": (right, 1.0)})
+        for name, group, right in (("a", "a", 1.0), ("a/edited", "a", 0.0), ("b", "", 1.0))
+    ]
+    assert shares_of(examples, "acc") == {"a": (1.0, 2.0), "b": (1.0, 1.0)}
+    assert shares_of(examples, "f1") == {}
 
 
 @pytest.mark.parametrize("response", ["", " "])

@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from spar.errors import RunStopped
+from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments import iterations, keeping, methods, refining, runner, tested, training
 from spar.experiments import loops as running
 from spar.experiments.experiment import Cost, Experiment, Plan
+from spar.experiments.judging import ADVERSARIAL, break_once
+from spar.experiments.loops import Loops, first_drafts
 from spar.experiments.page import text
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
@@ -26,6 +29,7 @@ from spar.record.training import SCORES_FILE, iteration_folder
 from spar.store import MANIFEST
 from spar.train.loop_stages import Models, Origin
 from spar.train.recipe import TrainConfig
+from tests.experiments.test_measuring import passing, write_drafts
 
 PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40
@@ -41,6 +45,8 @@ class WrittenLoops:
     folders: tuple[Path, ...] = (Path("0"), Path("1"), Path("2"))
     price: float = 1_000.0
     """Tokens of an iteration."""
+    worse: str = ""
+    """An evaluation in which as many pass less after each iteration."""
 
     @property
     def last(self) -> int:
@@ -49,8 +55,9 @@ class WrittenLoops:
 
     def shares(self, title: str, metric: str, time: int) -> list[dict[str, Share]]:
         """A few more pass in later seeds."""
+        first, level = (28, -self.level) if title == self.worse else (10, self.level)
         return [
-            {str(i): (float(i < 10 + self.level * time + seed), 1.0) for i in range(NUM_PROMPTS)}
+            {str(i): (float(i < first + level * time + seed), 1.0) for i in range(NUM_PROMPTS)}
             for seed in range(3)
         ]
 
@@ -95,6 +102,11 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     for module in (methods, iterations):
         monkeypatch.setattr(module, "with_drafts", with_drafts)
     monkeypatch.setattr(methods, "_with_search", with_search)
+
+    async def with_adversarial(plan: Plan, loops: WrittenLoops) -> WrittenLoops:
+        return replace(loops, worse=ADVERSARIAL)
+
+    monkeypatch.setattr(training, "_with_adversarial", with_adversarial)
     return asked
 
 
@@ -162,10 +174,37 @@ async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> No
 
 
 async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
-    """One row an iteration."""
+    """One row an iteration, and claims on each set of outputs: here it judges natural ones better and adversarial ones worse."""
     measured = await training.measure_table2(PLAN)
     assert [row[0] for row in measured.tables[0].rows] == [0, 1, 2]
     assert loops == [("nano", ())]
+    assert [claim.verdict for claim in measured.claims] == ["holds"] * 2 + ["does not hold"] * 2
+    assert "+40.0 points, natural; -40.0 points, adversarial" in measured.headline
+    page = as_page(training.TABLE2, measured)
+    assert "| adversarial: one vote right, % | adversarial: majority of five right, % |" in page
+    assert "*The paper: The refiner judges adversarial outputs better after training (a si" in page
+    assert [len(panel.series) for panel in measured.plots[0].panels] == [3, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+async def test_a_refiner_judges_the_first_drafts_and_their_broken_forms(tmp_path: Path) -> None:
+    """A passing draft and its broken form are one draw with five votes on each; a failing draft is not judged."""
+    prompt, response = passing()
+    failing = prompt.model_copy(update={"id": "failing"})
+    broken = break_once(prompt, response)
+    write_drafts(first_drafts(tmp_path), [(prompt, response), (failing, broken or "")])
+
+    class Start(Loops):
+        def models(self, time: int) -> list[Models]:
+            return [Models("", "")]
+
+    plan = replace(PLAN, seeds=1, runs=tmp_path / "runs")
+    found = await training._with_adversarial(plan, Start((tmp_path,), (0,)))
+    votes, majority, f1 = (found.tested[ADVERSARIAL, metric, 0] for metric in (VOTE, MAJORITY, F1))
+    assert [len(shares) for shares in (votes, majority, f1)] == [1, 1, 1]
+    assert (list(votes[0]), votes[0][prompt.id][1]) == ([prompt.id], 10.0)
+    assert majority[0][prompt.id][1] == 2.0 and f1[0][prompt.id][1] > 0
 
 
 async def test_a_refiner_that_flatters_itself_shows(
@@ -399,13 +438,14 @@ async def test_loops_of_several_seeds_run_at_once(
 ) -> None:
     """As many as the plan says, and the folders are in the order of the seeds."""
     running_now, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(parallel, timeout=30)
 
     def train(config: TrainConfig, **_: Any) -> None:
         nonlocal running_now, most
         with lock:
             running_now += 1
             most = max(most, running_now)
-        time.sleep(0.05)
+        together.wait()
         with lock:
             running_now -= 1
 
