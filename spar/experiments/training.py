@@ -32,6 +32,7 @@ from spar.experiments.loops import (
     Measures,
     Sizes,
     first_drafts,
+    gain_table,
     only_embedded,
     run_loops,
     score_table,
@@ -95,7 +96,10 @@ async def measure_table2(plan: Plan) -> Measured:
     ways = {VOTE: "a single vote", MAJORITY: "the majority of five"}
     headline = (f"{100 * gains[name, VOTE].value:+.1f} points, {name}" for name in JUDGED)
     return Measured(
-        tables=(score_table("table2", loops, shown),),
+        tables=(
+            score_table("table2", loops, shown),
+            gain_table("table2-gains", loops, shown),
+        ),
         plots=(_table2_plot(loops),),
         claims=tuple(
             JUDGES_BETTER.of(which=name, how=ways[metric]).judge(gain, last=loops.last)

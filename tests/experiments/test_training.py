@@ -184,6 +184,10 @@ async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
     assert "| adversarial: one vote right, % | adversarial: majority of five right, % |" in page
     assert "*The paper: The refiner judges adversarial outputs better after training (a si" in page
     assert [len(panel.series) for panel in measured.plots[0].panels] == [3, 3]
+    (*_, last) = measured.tables[1].rows
+    assert [last[0], *(cell.value for cell in last if isinstance(cell, Number))] == pytest.approx(
+        [2, *[0.4] * 3, *[-0.4] * 3]
+    )
 
 
 @pytest.mark.slow
