@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from spar.errors import RunStopped, UsageError
 from spar.files import replace_json, replace_lines
+from spar.record.row_files import record_line
 from spar.types import Finding, Record, Text, Usage
 
 EXAMPLES, RESULTS = "examples.jsonl", "results.json"
@@ -124,9 +125,8 @@ class Results(Record):
 
 def write_examples(directory: Path, examples: Iterable[Example]) -> None:
     """Replace `examples.jsonl`; raises `RunStopped` if it cannot be written."""
-    lines = (json.dumps(example.model_dump(), separators=(",", ":")) for example in examples)
     with writing(directory):
-        replace_lines(directory / EXAMPLES, lines)
+        replace_lines(directory / EXAMPLES, map(record_line, examples))
 
 
 def shares_of(examples: Iterable[Example], metric: str) -> dict[str, Share]:

@@ -18,6 +18,11 @@ ADVICE = "fix this and rerun the command"
 Report = TypeVar("Report", bound=Record)
 
 
+def record_line(record: Record) -> str:
+    """A record as a line of a file of rows."""
+    return json.dumps(record.model_dump(), separators=(",", ":"))
+
+
 def make_directory(directory: Path) -> None:
     """Make a directory and those above it; raises `RunStopped` where that fails."""
     try:
@@ -51,7 +56,8 @@ def write_rows(
         for name in outdated:
             (directory / name).unlink(missing_ok=True)
         return {
-            name: replace_lines(directory / name, map(_line, rows)) for name, rows in files.items()
+            name: replace_lines(directory / name, map(record_line, rows))
+            for name, rows in files.items()
         }
     except OSError as error:
         raise _stopped(directory, error, advice) from error
@@ -71,10 +77,6 @@ def read_report(path: Path, kind: type[Report], command: str) -> Report:
         return kind.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise UsageError(f"{path} is not the report of a finished `{command}`") from error
-
-
-def _line(record: Record) -> str:
-    return json.dumps(record.model_dump(), separators=(",", ":"))
 
 
 def _stopped(directory: Path, error: OSError, advice: str) -> RunStopped:

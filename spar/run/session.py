@@ -40,7 +40,6 @@ from spar.run.two_phase import (
     DraftPhase,
     StoredDrafts,
     discard_drafts,
-    has_missing_drafts,
     missing_drafts,
     num_drafts,
 )
@@ -178,7 +177,8 @@ class Run:
             await self._search_in_rounds(settings, in_turn=in_turn)
             return
         done = frozenset(self.store.done)
-        if in_turn and has_missing_drafts(self.store.directory, self.source.read(), done):
+        undone = {p.id: 0 for p in self.source.read() if p.id not in done} if in_turn else {}
+        if missing_drafts(self.store.directory, self.source.read(), undone):
             await self._draft(settings, (p for p in self.source.read() if p.id not in done))
         async with self._open_search(settings, in_turn=in_turn) as (engines, search):
             with self._activity(engines, total=self.source.count, done=self.summary.trees):

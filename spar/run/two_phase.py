@@ -7,7 +7,7 @@ seeds and the same budget, so the trees are those of a run with both models load
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,17 +102,6 @@ def num_drafts(config: DecodeConfig, budget: int) -> int:
     return spec.num_drafts(budget if total is None or spec.max_drafts is None else total)
 
 
-def has_missing_drafts(directory: Path, prompts: Iterable[Prompt], done: Container[str]) -> bool:
-    """Whether some prompt has neither its tree nor its drafts yet."""
-    path = directory / FOLDER / TREES
-    stored = stored_trees(path) if path.is_file() else {}
-    return any(
-        prompt.id not in done
-        and (prompt.id not in stored or stored[prompt.id].digest != prompt.digest)
-        for prompt in prompts
-    )
-
-
 def missing_drafts(
     directory: Path, prompts: Iterable[Prompt], needed: Mapping[str, int]
 ) -> dict[str, FurtherSearch]:
@@ -121,7 +110,7 @@ def missing_drafts(
     Parameters
     ----------
     needed:
-        Prompt id to the number of its drafts, for the prompts that are searched.
+        Prompt id to the number of its drafts, for the prompts that are searched; 0 where those that are stored will do.
     """
     path = directory / FOLDER / TREES
     drafts = StoredDrafts(path.parent) if path.is_file() else None

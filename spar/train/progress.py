@@ -9,7 +9,6 @@ The callbacks are transformers', built inside functions so that this module impo
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from spar.errors import RunStopped
 from spar.files import LineFile, replace_json, replace_lines
+from spar.record.row_files import record_line
 from spar.record.training import METRICS, MetricsRow, read_metrics
 from spar.train.owned import CHECKPOINT, COMPLETE, checkpoints, is_owned, mark_owned, remove_owned
 
@@ -121,7 +121,7 @@ def remove_incomplete(folder: Path) -> None:
             remove_owned(path)
     step = _step(last) if last else 0
     rows = [row for row in read_metrics(folder) if row.step <= step]
-    replace_lines(folder / METRICS, map(_line, rows))
+    replace_lines(folder / METRICS, map(record_line, rows))
 
 
 def remove_older(folder: Path, keep: int = KEPT) -> None:
@@ -168,13 +168,9 @@ def _write(folder: Path, step: int, last: int, values: dict[str, float]) -> None
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     epoch = finite.pop("epoch", None) or 0.0
     with LineFile(folder / METRICS) as file:
-        file.append(_line(MetricsRow(step=step, epoch=epoch, values=finite)))
+        file.append(record_line(MetricsRow(step=step, epoch=epoch, values=finite)))
     rate = values.get("learning_rate", math.nan)
     print(f"step {step}/{last} loss {values['loss']:.4f} learning rate {rate:.2e}", flush=True)
-
-
-def _line(row: MetricsRow) -> str:
-    return json.dumps(row.model_dump(), separators=(",", ":"))
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from spar.run.two_phase import (
     DraftPhase,
     StoredDrafts,
     discard_drafts,
-    has_missing_drafts,
+    missing_drafts,
 )
 from spar.store import TREES, RunStore, read_trees, stored_trees
-from spar.types import Node, SearchTree, best
+from spar.types import Node, Prompt, SearchTree, best
 from tests.fakes import World, make_prompt, make_settings, real_roles, timeless
 from tests.strategies import SEARCHED, worlds
 
@@ -150,14 +150,24 @@ async def test_an_empty_draft_is_a_fault_in_both_halves(tmp_path: Path) -> None:
         await kept.draft(PROMPTS[1], 0, lambda _: 0)
 
 
+def ids(prompts: Sequence[Prompt]) -> list[str]:
+    """Of the prompts, in order."""
+    return [prompt.id for prompt in prompts]
+
+
+def lacking(directory: Path, searched: Sequence[Prompt]) -> list[str]:
+    """Ids of the searched prompts without drafts."""
+    return [*missing_drafts(directory, searched, dict.fromkeys(ids(searched), 0))]
+
+
 async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_path: Path) -> None:
     """A run whose drafts are all there need not load the actor again; a fresh one forgets them."""
     stage = phase(tmp_path)
     with RunStore.open(tmp_path, MANIFEST):
-        assert has_missing_drafts(tmp_path, PROMPTS, set())
+        assert lacking(tmp_path, PROMPTS) == ids(PROMPTS)
         await stage.write(PROMPTS[:8], real_roles(FakeEngine(World())), room, Listener())
-    assert has_missing_drafts(tmp_path, PROMPTS, set())
-    assert not has_missing_drafts(tmp_path, PROMPTS, {prompt.id for prompt in PROMPTS[8:]})
+    assert lacking(tmp_path, PROMPTS) == ids(PROMPTS[8:])
+    assert lacking(tmp_path, PROMPTS[:8]) == []
     foreign = tmp_path / "mine"
     RunStore.open(foreign, MANIFEST.model_copy(update={"created": "another time"})).close()
     RunStore.open(tmp_path, MANIFEST, fresh=True).close()
@@ -172,8 +182,8 @@ async def test_drafts_of_another_text_or_without_an_answer_are_made_again(tmp_pa
         await stage.write(PROMPTS[1:3], real_roles(FakeEngine(World())), room, Listener())
     changed = make_prompt("Write another line.", PROMPTS[1].id)
     prompts = [PROMPTS[0], changed, PROMPTS[2]]
-    assert not has_missing_drafts(tmp_path, PROMPTS[:3], set())
-    assert has_missing_drafts(tmp_path, prompts, set())
+    assert lacking(tmp_path, PROMPTS[:3]) == []
+    assert lacking(tmp_path, prompts) == [changed.id]
     discard_drafts(tmp_path, MANIFEST, prompts, unanswered=False)
     assert [*stored_trees(tmp_path / FOLDER / TREES)] == [PROMPTS[0].id, PROMPTS[2].id]
     discard_drafts(tmp_path, MANIFEST, prompts, unanswered=True)

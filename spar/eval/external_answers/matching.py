@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from spar.errors import UsageError
 from spar.eval.benchmark import Answer
-from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, read_rows, reject
+from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, read_rows
 from spar.eval.external_answers.texts import (
     CHOICES,
     RESPONSE_FIELDS,
@@ -28,6 +28,7 @@ from spar.eval.external_answers.texts import (
     answer_of_row,
     grader_replies_of,
 )
+from spar.rows.row import reject
 from spar.types import Prompt, SearchTree
 
 MAX_LISTED = 5

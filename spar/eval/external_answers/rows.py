@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,6 +30,7 @@ from spar.rows.hub import HUB_SCHEME, is_hub_name
 from spar.rows.lines import GZIP_SUFFIX
 from spar.rows.read import DELIMITERS, PARQUET_SUFFIX, SUFFIXES, TEXT_SUFFIX
 from spar.rows.read import read_rows as read_plain_rows
+from spar.rows.row import reject
 from spar.store import MANIFEST, TREES, read_trees
 from spar.types import Prompt, SearchTree
 
@@ -113,11 +114,6 @@ def prompt_text(prompt: Prompt) -> str:
     """The last user turn of a prompt, or its last turn if there is no user turn."""
     user_turns = [message.content for message in prompt.messages if message.role == "user"]
     return user_turns[-1] if user_turns else prompt.messages[-1].content
-
-
-def reject(where: str, problem: str, accepted: str) -> NoReturn:
-    """Raise `UsageError` for a row."""
-    raise UsageError(f"{where}: {problem}; accepted: {accepted}")
 
 
 def quote(value: Any) -> str:

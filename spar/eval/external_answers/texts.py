@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spar.eval.benchmark import Answer
-from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote, reject
+from spar.eval.external_answers.rows import AnswerRow, prompt_text, quote
+from spar.rows.row import reject
 from spar.thinking import read_answer
 from spar.types import Prompt, SearchTree
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from spar.errors import UsageError
 from spar.eval.lm_harness.requests import LikelihoodRequest
 from spar.files import LineFile
+from spar.record.row_files import record_line
 from spar.types import Record, Text
 
 FILE = "likelihoods.jsonl"
@@ -68,7 +69,7 @@ class LikelihoodFile:
 
     def add(self, document: ScoredDocument) -> None:
         """Append one document; it survives the death of the process once this returns."""
-        self._lines.append(json.dumps(document.model_dump(), separators=(",", ":")))
+        self._lines.append(record_line(document))
         self._scored[document.id] = document
 
     def close(self) -> None:
