@@ -13,7 +13,9 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from spar.nano.constraint_type import Constraint
@@ -51,7 +53,7 @@ class Task:
         """The task as a prompt with IFEval's fields in its meta."""
         meta = {
             "instruction_id_list": [constraint.id for constraint in self.constraints],
-            "kwargs": [constraint.kwargs for constraint in self.constraints],
+            "kwargs": [deepcopy(constraint.kwargs) for constraint in self.constraints],
         }
         message = Message(role="user", content=self.text)
         return Prompt(id=prompt_id, messages=(message,), source=source, meta=meta)
@@ -64,6 +66,7 @@ def split_of(constraints: Sequence[Constraint]) -> Split:
     return next(split for split, bound in _SHARES if bucket < bound)
 
 
+@lru_cache(maxsize=8192)  # a report reads the same test prompts for each evaluation
 def sample_task(split: Split, seed: int, index: int) -> Task:
     """The task at `index` of a split; it has at least one solution."""
     rng = random.Random(f"nano-if/{split}/{seed}/{index}")
