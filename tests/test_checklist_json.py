@@ -40,6 +40,7 @@ TWO = '{"1": {"reason": "it does", "met": "Yes"}, "2": {"reason": "a comma", "me
         ('{"requirements": [{"text": "It is a poem."}]}', ("It is a poem",)),
         ("1. It is a poem.\n2. It has no co", ("It is a poem",)),
         ("1. It has [x].\n2. Short\n3. x", ("It has [x]", "Short")),
+        ('1. One of:\n["a", "b"]\n2. Short\n3. x', ("Short",)),
         ("A poem.", ()),
     ],
 )

@@ -3,7 +3,7 @@
     1. The response is a poem.             1. eight lines that rhyme: Yes
     2. It has no comma.                    2. a comma in line 3: No
 
-A list is read from numbered or bulleted lines, or from a JSON list. An answer counts only where it can be read for
+A list is read from numbered or bulleted lines, or from a JSON list that is not part of such a line. An answer counts only where it can be read for
 certain: Yes or No at the end of the requirement's line, or right behind its number.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ _ITEM = re.compile(
     r"^[ \t>*_#]*(?:[-*+\u2022\u2013]|\(?(?:\d{1,3}|[a-z])[.):])[ \t*_]+(?P<text>\S.*)$", re.I
 )
 """A line of a list."""
+_LINE_START = re.compile(r"^[ \t>]*(?:`{3}(?:json)?[ \t]*)?\Z", re.MULTILINE | re.IGNORECASE)
+"""The end of a text after which a line has nothing yet but the fence of a block."""
 _CHECKBOX = re.compile(r"^\[[ xX]?\][ \t]*")
 _MARKS = " \t*_`"
 _NUMBER = re.compile(
@@ -64,11 +66,17 @@ def parse_requirements(text: str, most: int, *, is_cut: bool = False) -> tuple[s
     is_cut:
         Whether the text ended at its token limit: its last line may then be torn, and is left out.
     """
-    items = _json_items(text)
-    if items is None:
-        lines = text.splitlines()[: -1 if is_cut else None]
-        items = [match["text"] for line in lines if (match := _ITEM.match(line))]
+    lines = text.splitlines()[: -1 if is_cut else None]
+    items = [match["text"] for line in lines if (match := _ITEM.match(line))]
+    start = min((at for at in map(text.find, "[{") if at >= 0), default=-1)
+    if start >= 0 and (not items or _is_the_list(text, start)):
+        items = _json_items(text[start:]) or items
     return unique_requirements(items, most)
+
+
+def is_in_lines(text: str, at: int) -> bool:
+    """Whether a numbered or bulleted line begins before a position: what stands there is then part of that list."""
+    return any(map(_ITEM.match, text[:at].splitlines()))
 
 
 def unique_requirements(items: Iterable[str], most: int) -> tuple[str, ...]:
@@ -136,19 +144,21 @@ def short_reason(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " ..."
 
 
-def _json_items(text: str) -> Sequence[str] | None:
-    """The texts of a JSON list, or of an object with one; None if there is none."""
-    start = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    if start < 0:
-        return None
+def _is_the_list(text: str, start: int) -> bool:
+    """Whether the JSON at a position is the list, and not part of a list in lines or of what introduces that."""
+    return bool(_LINE_START.search(text[:start])) and not is_in_lines(text, start)
+
+
+def _json_items(text: str) -> list[str]:
+    """The texts of the JSON list, or of the object with one, that a text begins with; [] if it begins with none."""
     try:
-        value, _ = json.JSONDecoder().raw_decode(text[start:])
+        value, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        return None
+        return []
     if isinstance(value, dict):
         value = next((inner for inner in value.values() if isinstance(inner, list)), None)
     items = [_text_of(item) for item in value] if isinstance(value, list) else []
-    return [item for item in items if item] or None
+    return [item for item in items if item]
 
 
 def _text_of(item: Any) -> str:

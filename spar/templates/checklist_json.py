@@ -18,6 +18,7 @@ from typing import Any
 
 from spar.templates.checklist import (
     RequirementAnswer,
+    is_in_lines,
     parse_answer,
     parse_answers,
     parse_requirements,
@@ -62,7 +63,9 @@ def answer_schema() -> dict[str, Any]:
 
 def parse_json_requirements(text: str, most: int, *, is_cut: bool = False) -> tuple[str, ...]:
     """The requirements of the first list, or those of numbered lines; parameters as of `parse_requirements`."""
-    items = [item for item in _items(text) if isinstance(item, str)]
+    start = _LIST.search(text)
+    listed = () if start is None or is_in_lines(text, start.start()) else _items(text, start)
+    items = [item for item in listed if isinstance(item, str)]
     return unique_requirements(items, most) or parse_requirements(text, most, is_cut=is_cut)
 
 
@@ -132,9 +135,9 @@ def _entries(text: str, at: int) -> tuple[dict[str, Any], int]:
     return entries, at
 
 
-def _items(text: str) -> Iterator[Any]:
-    """The whole items of the first list."""
-    separator = _LIST.search(text)
+def _items(text: str, start: re.Match[str]) -> Iterator[Any]:
+    """The whole items of the list that begins with a match."""
+    separator: re.Match[str] | None = start
     while separator:
         try:
             item, at = _DECODER.raw_decode(text, separator.end())
