@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import torch
+from reporting import run_benchmark
 from transformers import AutoModelForCausalLM
 
 from spar.infer.engines.attention import use_grouped_attention
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -23,6 +23,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reporting import run_benchmark
 from server_process import server_process
 from simulated import SimulatedEngine, SimulatedHardware
 
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -14,6 +14,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.config import EvalConfig
 from spar.eval.ifeval import IFEval
 from spar.ifeval_verifiers import checkers
@@ -63,4 +65,4 @@ def _passed(prompts: Sequence[Prompt]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

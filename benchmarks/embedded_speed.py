@@ -15,6 +15,8 @@ import platform
 import tempfile
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.config import load_decode
 from spar.infer.engine import Stats
 from spar.infer.summary import Summary
@@ -69,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -15,6 +15,8 @@ import resource
 import time
 from itertools import accumulate
 
+from reporting import run_benchmark
+
 from spar.evolve.benchmarks import load_benchmark_prompts
 from spar.evolve.contamination import BenchmarkIndex
 from spar.evolve.reply import TeacherReply
@@ -102,4 +104,4 @@ def _words(count: int, dice: random.Random) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.errors import UsageError
 from spar.eval.statistics import metrics
 from spar.infer.votes import next_wave
@@ -157,11 +159,8 @@ def main() -> None:
     flags.add_argument("--votes", type=int, nargs="+", default=[5])
     flags.add_argument("--orders", type=int, default=1, help="orders of each judgement's votes")
     args = flags.parse_args()
-    try:
-        stored = shuffled(stored_votes(args.run), args.orders)
-        rows = [measure(rule, votes, stored) for votes in args.votes for rule in RULES]
-    except UsageError as error:
-        raise SystemExit(str(error)) from error
+    stored = shuffled(stored_votes(args.run), args.orders)
+    rows = [measure(rule, votes, stored) for votes in args.votes for rule in RULES]
     print("| votes | rule | judgements, of prompts | cast | saved | steps | verdicts changed, % |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
@@ -169,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
+from reporting import run_benchmark
 
 from spar.infer.engine import Request, Sampling
 from spar.infer.engines.hf import HfEngine, HfSettings
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reporting import facts, table, write_page
+from reporting import facts, run_benchmark, table, write_page
 
 from spar import ifbench_verifiers
 from spar.eval.datasets.local import open_data
@@ -197,4 +197,4 @@ def _parts(args: argparse.Namespace, outcomes: Sequence[Outcome]) -> Iterator[st
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ifeval_against_lm_eval_page import CONTROL, LM_EVAL, SPAR, page
-from reporting import by_id, facts, parser, read_result, torch_device, write_result
+from reporting import by_id, facts, parser, read_result, run_benchmark, torch_device, write_result
 
 import spar
 from spar.eval.ifeval import FOUR
@@ -297,4 +297,4 @@ def read_times(out: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from reporting import facts, table, write_page
+from reporting import facts, run_benchmark, table, write_page
 
 from spar.files import replace_json
 from tests.train.killing import Place, kill_stages, load
@@ -90,4 +90,4 @@ def _file(home: Path, recipe: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -14,6 +14,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.eval.statistics import over_seeds
 from spar.record.evaluation import Share, read_examples, shares_of
 from spar.record.training import iteration_folder
@@ -65,4 +67,4 @@ def _shares(loop: LoopState, item: EvalSpec, metric: str, time: int) -> dict[str
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

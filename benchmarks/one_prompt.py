@@ -22,6 +22,7 @@ import statistics
 from functools import partial
 from typing import Any, get_args
 
+from reporting import run_benchmark
 from schedule_ratio import configuration
 from searching import parser, plain_prompts, print_json, print_machine, run, search
 from simulated import SimulatedEngine, SimulatedHardware
@@ -118,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reporting import run_benchmark
+
 from spar.eval.statistics import over_seeds
 from spar.files import replace_json, replace_lines
 from spar.record.evaluation import Share, read_examples
@@ -152,4 +154,4 @@ def _difference(left: Sequence[Passed], right: Sequence[Passed]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

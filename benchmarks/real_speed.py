@@ -30,6 +30,7 @@ from reporting import (
     facts,
     parser,
     read_result,
+    run_benchmark,
     stored_result,
     table,
     torch_device,
@@ -263,4 +264,4 @@ def _installed(engine: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -31,6 +31,7 @@ from reporting import (
     parser,
     percent,
     read_result,
+    run_benchmark,
     shares,
     stored_result,
     table,
@@ -422,4 +423,4 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

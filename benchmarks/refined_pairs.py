@@ -50,6 +50,7 @@ from reporting import (
     facts,
     parser,
     read_result,
+    run_benchmark,
     write_result,
 )
 
@@ -427,4 +428,4 @@ def _num_words(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

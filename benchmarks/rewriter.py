@@ -22,6 +22,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.config import EvalConfig
 from spar.eval.ifeval import IFEval
 from spar.ifeval_verifiers import checkers
@@ -133,4 +135,4 @@ def _share(hits: int, n: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+from reporting import run_benchmark
 from searching import parser, plain_prompts, print_json, print_machine, run, search
 from simulated import SimulatedEngine, SimulatedHardware
 
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from reporting import run_benchmark
+
 from spar.config import load_decode
 from spar.infer.engine import Request
 from spar.infer.engines.fake import FakeEngine, scripted_reply
@@ -75,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -32,6 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import aiohttp
+from reporting import run_benchmark
 from simulated import SimulatedEngine, SimulatedHardware
 
 import spar
@@ -342,4 +343,4 @@ error or a lost connection. A latency counts from the first time a request was s
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from batching_server import SERVER, batching_server
+from reporting import run_benchmark
 from searching import Searched, parser, plain_prompts, print_json, print_machine, run, search
 from simulated import SimulatedEngine, SimulatedHardware
 
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

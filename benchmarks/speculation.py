@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from reporting import run_benchmark
 from searching import parser, print_json, print_machine, search
 
 from spar.config import DecodeConfig, load_decode
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

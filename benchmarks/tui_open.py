@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reporting import run_benchmark
 from textual import events
 
 from spar.manifest import Manifest
@@ -308,4 +309,4 @@ def _times(name: str, work: Callable[[], object], times: int = 20) -> dict[str, 
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)
