@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import answer_rules
 import ifeval_against_lm_eval_page
+import pytest
 import real_speed
 import real_strategies
 import refined_pairs_page
 
 from spar.eval.ifeval import FOUR
+from spar.record.evaluation import read_examples
+from tests.requires import requires
 
 FACTS = {"command": "python x.py", "commit": "abc", "hardware": "one GPU", "versions": "Python 3"}
 
@@ -56,6 +60,62 @@ def test_differing_replies_are_counted_by_what_explains_them(tmp_path: Path) -> 
         "| prompt level, strict | 33.3 +- 21.1 (6) | 4 | 50.0 +- 28.9 | 0.0 +- 0.0 | 0.0 | +50.0"
         in text
     )
+
+
+def test_rules_are_compared_on_the_same_documents(tmp_path: Path) -> None:
+    """Right answers of each rule among the first replies, paired with greedy decoding and with one sample."""
+    first: dict[str, int | None] = {"1": 0, "3": 0}
+    second: dict[str, int | None] = {"1": 0, "3": 1}
+    nothing: dict[str, int | None] = {"1": None, "3": None}
+    result = {
+        "mmlu": {
+            "facts": FACTS,
+            "temperature": 0.7,
+            "metric": "exact_match",
+            "without": 1,
+            "greedy": {"a": True, "b": True, "c": False},
+            "right": {"a": [True, False, False], "b": [False, True, True], "c": []},
+            "chosen": {
+                "a": {"best": first, "majority": second, "weighted": first},
+                "b": {"best": first, "majority": second, "weighted": second},
+                "c": {"best": nothing, "majority": nothing, "weighted": nothing},
+            },
+        }
+    }
+    answer_rules.page(result, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "3 documents, 3 replies to each" in text
+    assert "no answer in 1 of 6 replies" in text
+    assert "| greedy | 1 | 66.7 +- 33.3 | - | +33.3" in text
+    assert "| one sample | 1 | 33.3 +- 33.3 | -33.3" in text
+    assert "| majority | 3 | 33.3 +- 33.3 | -33.3 " in text
+    assert "| weighted | 3 | 66.7 +- 33.3 | +0.0 (+0.0 to +0.0) |" in text
+    assert "| any of them is right | 3 | 66.7 +- 33.3 |" in text
+
+
+@pytest.mark.evalharness
+@requires("lm_eval")
+def test_the_task_of_verdicts_is_answered_and_scored(tmp_path: Path) -> None:
+    """Each rule chooses among the same replies, which lm-eval scores; the largest number is that of an evaluation."""
+    settings = {
+        "engine": "fake",
+        "limit": 6,
+        "seed": 0,
+        "max_gen_toks": 64,
+        "chat_template": True,
+    }
+    measured = answer_rules.measure(answer_rules.VERDICTS, tmp_path, [1, 3], settings)
+    assert measured["metric"] == "exact_match,verdict"
+    assert measured["without"] == 0
+    assert [*measured["chosen"]] == [f"verdicts/{n}" for n in range(6)]
+    right = {
+        id_: marks[measured["chosen"][id_]["majority"]["3"]]
+        for id_, marks in measured["right"].items()
+    }
+    (folder,) = (tmp_path / "sampled").iterdir()
+    assert right == {one.id: bool(one.passed) for one in read_examples(folder)}
+    assert any(sum(marks) in (1, 2) for marks in measured["right"].values())
+    assert any(rules["majority"] != rules["best"] for rules in measured["chosen"].values())
 
 
 def test_votes_are_held_against_the_truth() -> None:

@@ -75,7 +75,7 @@ class HarnessTask(Benchmark):
     _tasks: HarnessTasks | None = None
     _replies: dict[str, ReplyRequest] = field(default_factory=dict)
     _likelihoods: dict[str, LikelihoodRequest] = field(default_factory=dict)
-    _extract: FilteredAnswers | None = None
+    extract: FilteredAnswers | None = None
     """Reads answers out of replies; None where the best response answers."""
     _questions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Document to its question without the task's words around it."""
@@ -99,11 +99,11 @@ class HarnessTask(Benchmark):
         }
         self._replies = {ask.prompt.id: ask for ask in replies}
         self._likelihoods = {ask.prompt.id: ask for ask in likelihoods}
-        self._extract = None
+        self.extract = None
         if config.answer_rule != "best":
             asked = [one for one in requests if one.request_type == REPLY]
             documents = {ask.prompt.id: one.doc for ask, one in zip(replies, asked, strict=True)}
-            self._extract = answers_of(
+            self.extract = answers_of(
                 self._tasks.tasks, self._replies, documents, headline=self.headline
             )
         return [*(ask.prompt for ask in replies), *(ask.prompt for ask in likelihoods)]
@@ -123,8 +123,8 @@ class HarnessTask(Benchmark):
             return
         if self._replies:
             chosen: Select = select_best
-            if self._extract is not None:
-                chosen = partial(select, runner.config.answer_rule, self._extract)
+            if self.extract is not None:
+                chosen = partial(select, runner.config.answer_rule, self.extract)
             await runner.run(reply_job(ANSWERS, list(self._replies.values()), chosen))
         if self._likelihoods:
             job = self._likelihood_job
