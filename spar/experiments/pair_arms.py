@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -109,6 +109,8 @@ class Measures:
     """Share of its own pairs whose chosen side has gained more than the rejected one, at the end of its training."""
     margin: float | None = None
     """By how many nats, times beta."""
+    cut: Shares = field(default_factory=dict)
+    """Answers that end at the token limit."""
 
     def margin_growth(self, start: Measures) -> Shares:
         """By how many nats a text that meets its prompt has gained on the same text with one constraint violated, since the start."""
@@ -158,7 +160,8 @@ class Arms:
         }
         logprobs = await self._logprobs(model, home)
         own = (None, None) if treatment == START else _own_pairs(home / "dpo")
-        return Measures(shares_of(answers, "pass"), traits, logprobs, *own)
+        cut = {each.id: (float(each.usage.cut_calls > 0), 1.0) for each in answers}
+        return Measures(shares_of(answers, "pass"), traits, logprobs, *own, cut=cut)
 
     async def _train(self, home: Path, treatment: Treatment) -> str:
         settings = dpo_settings(self.subject)

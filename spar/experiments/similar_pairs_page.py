@@ -103,6 +103,7 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
         f"{words} ({name.removesuffix(', nats')})" for name, (words, _) in scored.items()
     )
     own = "Own pairs: TRL's accuracy and margin of rewards on the pairs that are trained on, as they stand at the end."
+    cut = "Cut: answers that end at the token limit."
 
     def row(treatment: Treatment) -> tuple[Cell, ...]:
         trained, models = treatment != START, results.treatments[treatment]
@@ -122,6 +123,7 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
             f"{treatment.part * results.rate:g}" if trained else "-",
             treatment.steps,
             as_number(results.mean(treatment, passed)),
+            as_number(over_seeds([each.cut for each in models])),
             *nats,
             *answers,
             _mean([each.accuracy for each in models]),
@@ -130,9 +132,11 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
 
     return Table(
         name="figure1",
-        title=f"One row a training. {explained}. {own}" if scored else f"One row a training. {own}",
+        title=f"One row a training. {explained}. {own} {cut}"
+        if scored
+        else f"One row a training. {own} {cut}",
         columns=(
-            *("pairs", "learning rate", "steps", "pass, %"),
+            *("pairs", "learning rate", "steps", "pass, %", "cut, %"),
             *scored,
             *traits,
             *("own pairs: accuracy", "own pairs: margin"),

@@ -34,6 +34,7 @@ from spar.experiments.pair_subjects import (
 )
 from spar.listener import Listener
 from spar.nano.long_texts import Style, broken_once, long_tasks, write_long
+from spar.record.experiments import Number
 from spar.record.training_data import Pair
 from spar.types import Prompt
 from spar.verifiers import passes
@@ -129,7 +130,8 @@ class FakeArms:
             logprobs |= {f"{i}/right": gain + noise, f"{i}/wrong": 0.0}
             logprobs |= {f"{i}/adorned": moved + noise, f"{i}/plain": 0.0}
         traits = {name: {"0": (1.0, 2.0)} for name in EMBEDDED.traits}
-        return Measures(shares, traits, logprobs if self.scored else {}, 0.5, 0.1)
+        cut = dict.fromkeys(shares, (0.25, 1.0))
+        return Measures(shares, traits, logprobs if self.scored else {}, 0.5, 0.1, cut)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +155,9 @@ async def test_the_page_says_what_holds(
     if scored:
         growth = next(c for c in measured.claims if "matters faster (" in c.paper)
         assert "nats" in growth.text and "points" not in growth.text
+    trainings = measured.tables[1]
+    cut = trainings.rows[-1][trainings.columns.index("cut, %")]
+    assert isinstance(cut, Number) and cut.value == 0.25
     kinds = 2 if quick else 3
     assert len(measured.tables[0].rows) == kinds
     assert len(measured.tables[1].rows) == 1 + (2 if quick else 9)
