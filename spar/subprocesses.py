@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -32,6 +32,20 @@ TICK_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 _LOG_LINES = 12
 """Lines from the end of a worker's log that an error shows."""
+
+
+class RunChild(Protocol):
+    """`run_child`, or another way to do the same (`spar.fork_server`)."""
+
+    def __call__(
+        self,
+        parts: Sequence[str],
+        stream: IO[bytes] | None,
+        *,
+        environment: Mapping[str, str],
+        tick: Callable[[], None] = ...,
+    ) -> int:
+        """Run a command and kill everything that it started; returns its exit code."""
 
 
 def run_child(
@@ -66,7 +80,21 @@ def run_child(
                 return child.wait(TICK_SECONDS)
             tick()
     finally:
-        _end(child)
+        end_child(child)
+
+
+def end_child(child: subprocess.Popen[bytes]) -> None:
+    """End a worker and its process group: SIGTERM, then SIGKILL."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    if child.stdin:
+        child.stdin.close()
 
 
 def exit_with_parent(cleanup: Callable[[], None] = lambda: None) -> None:
@@ -187,17 +215,3 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a worker and its process group: SIGTERM, then SIGKILL."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    if child.stdin:
-        child.stdin.close()

@@ -15,6 +15,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from spar.manifest import Manifest
 from spar.record.training import UNIT
 from spar.subprocesses import (
     WATCHED,
+    RunChild,
     appended,
     exit_with_parent,
     failure,
@@ -64,13 +66,17 @@ if TYPE_CHECKING:
     from spar.types import Prompt
 
 
-def execute_in_process(stage: Stage, tick: Callable[[], None] = lambda: None) -> None:
+def execute_in_process(
+    stage: Stage, tick: Callable[[], None] = lambda: None, *, run: RunChild = run_child
+) -> None:
     """Execute a stage in a process of its own, or in several where it is a training.
 
     Parameters
     ----------
     tick:
         Called about once a second while it runs.
+    run:
+        Runs its process.
 
     Raises
     ------
@@ -79,24 +85,18 @@ def execute_in_process(stage: Stage, tick: Callable[[], None] = lambda: None) ->
     """
     if isinstance(stage.spec, TrainingSpec):
         method, how = stage.spec.method_name, stage.spec.launch
-        launch(method, stage.spec_file, how, stage.log, tick=tick)
+        launch(method, stage.spec_file, how, stage.log, tick=tick, run=run)
     else:
-        run_worker(stage.spec_file, stage.log, tick)
+        run_worker(stage.spec_file, stage.log, partial(run, tick=tick))
 
 
-def run_worker(spec_file: Path, log: Path, tick: Callable[[], None] = lambda: None) -> None:
-    """Execute the specification in a file, in a process of its own.
-
-    Raises
-    ------
-    UsageError, RunStopped
-        The error of the process.
-    """
+def run_worker(spec_file: Path, log: Path, run: RunChild = run_child) -> None:
+    """Execute the specification in a file, in a process of its own; raises as `execute_in_process`."""
     failure_file = spec_file.with_suffix(".failure.json")
     failure_file.unlink(missing_ok=True)
     with appended(log) as stream:
         parts = [sys.executable, "-m", "spar.worker", str(spec_file)]
-        code = run_child(parts, stream, environment={WATCHED: "1"}, tick=tick)
+        code = run(parts, stream, environment={WATCHED: "1"})
     if code:
         raise failure(failure_file, code, what="its process", log=log)
 

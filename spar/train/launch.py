@@ -24,7 +24,7 @@ from pathlib import Path
 
 from spar.errors import MissingExtra, SparError, UsageError
 from spar.record.training import FAILURE
-from spar.subprocesses import WATCHED, appended, failure, print_error, run_child
+from spar.subprocesses import WATCHED, RunChild, appended, failure, print_error, run_child
 from spar.train.methods import METHODS
 from spar.train.owned import refuse_foreign
 from spar.train.settings import LaunchSettings, load_settings
@@ -37,6 +37,7 @@ def launch(
     log: Path | None = None,
     *,
     tick: Callable[[], None] = lambda: None,
+    run: RunChild = run_child,
 ) -> None:
     """Run a training to its end.
 
@@ -50,6 +51,8 @@ def launch(
         The file that its output is appended to; None for the output of this process.
     tick:
         Called about once a second while it runs.
+    run:
+        Runs the process of the training, or torch's or DeepSpeed's launcher.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def launch(
         # Standard input does not reach other machines: ssh does not carry it there.
         environment = {} if how.hostfile else {WATCHED: "1"}
         parts = command(method, settings, how)
-        code = run_child(parts, stream, environment=environment, tick=tick)
+        code = run(parts, stream, environment=environment, tick=tick)
     if code:
         raise failure(failure_file, code, what=f"the training in {out}", log=log)
 
