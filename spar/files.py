@@ -282,6 +282,14 @@ def expand_home(path: Path, next_step: str) -> Path:
         raise UsageError(f"{path}: there is no such home directory; {next_step}") from None
 
 
+def is_same_file(one: str, other: str) -> bool:
+    """Whether two paths name the same file or folder, which exists."""
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # no file, or no path at all
+        return False
+
+
 def file_stamp(path: Path) -> tuple[int, int, int] | None:
     """What changes with a file's contents: its inode, size and time; None if there is no such file."""
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from spar.errors import ConfigChanged
+from spar.files import is_same_file
 from spar.models.cache import ModelSource
 from spar.types import SCHEMA_VERSION, Record, Text
 
@@ -92,7 +93,10 @@ def with_sources(manifest: Manifest, models: Iterable[str]) -> Manifest:
 
 
 def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None:
-    """Raise `ConfigChanged` with a diff if the manifests differ in anything that affects results."""
+    """Raise `ConfigChanged` with a diff if the manifests differ in anything that affects results.
+
+    Two names of the same file or folder do not differ, such as a relative and an absolute path of a model.
+    """
     free = frozenset(current.free)
     old, new = (
         _leaves(_without({**manifest.config, "templates": manifest.templates}, free))
@@ -101,7 +105,7 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
     lines = [
         f"  {key}: {_shown(key, old)} -> {_shown(key, new)}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        if old.get(key) != new.get(key) and not _same_file(old.get(key), new.get(key))
     ]
     for setting, parameters in stored.objects.items():  # a run of an earlier version has none
         old, new = _leaves(parameters), _leaves(current.objects.get(setting, {}))
@@ -111,7 +115,10 @@ def refuse_changes(stored: Manifest, current: Manifest, directory: Path) -> None
             if old.get(key) != new.get(key)
         ]
     for model, source in stored.model_sources.items():
-        new_source = current.model_sources.get(model)
+        same = (
+            name for name in current.model_sources if name == model or is_same_file(name, model)
+        )
+        new_source = current.model_sources.get(next(same, ""))
         if new_source is not None and new_source.sha256 != source.sha256:
             lines.append(f"  weights of {model}: {source.description} -> {new_source.description}")
     if lines:
@@ -139,6 +146,12 @@ def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, str]:
         else:
             leaves[f"{above}{name}"] = json.dumps(value, sort_keys=True)
     return leaves
+
+
+def _same_file(old: str | None, new: str | None) -> bool:
+    """Whether the JSON of two values are texts that name the same file or folder."""
+    values = [json.loads(leaf or "null") for leaf in (old, new)]
+    return all(isinstance(value, str) and value for value in values) and is_same_file(*values)
 
 
 def _shown(key: str, leaves: Mapping[str, str]) -> str:

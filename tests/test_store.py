@@ -284,6 +284,28 @@ def test_a_changed_config_is_an_error_with_a_diff(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["a"]
 
 
+def test_a_folder_is_the_same_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relatively, absolutely, through a link; another folder is another setting, and so is one that does not exist."""
+    for name in ("a", "b"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+
+    def start(model: str) -> None:
+        config = {"model": "", "judge": {"actor_model": model}}
+        RunStore.open(tmp_path / "run", Manifest(spar_version="0", config=config)).close()
+
+    start("models/a")
+    for name in (str(tmp_path / "models" / "a"), "./models/a/", "link/a"):
+        start(name)
+    for name in ("models/b", "models/c", ""):
+        with pytest.raises(ConfigChanged, match="actor_model"):
+            start(name)
+    assert read_manifest(tmp_path / "run").config["judge"] == {"actor_model": "models/a"}
+
+
 def test_changed_templates_are_refused(tmp_path: Path) -> None:
     """Another template gives other results, so the run cannot be resumed with it."""
     fill(tmp_path, "a")
