@@ -99,6 +99,20 @@ def container_room(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     return None
 
 
+def usable_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: those of its affinity, or what a container's limit (cgroup v2 or v1) allows if that is less."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            texts = [(root / name).read_text(encoding="utf-8") for name in names]
+            quota, period = map(int, " ".join(texts).split())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        if quota > 0:  # -1 for no limit
+            return max(1, min(own, round(quota / period)))
+    return own
+
+
 def total_memory() -> int:
     """Bytes of this machine's memory."""
     import psutil

@@ -119,7 +119,9 @@ class PlainProgress(Progress):
 
     def note(self, line: str) -> None:
         """Print the line."""
-        print(printable(line), file=sys.stderr, flush=True)
+        print(
+            f"{printable(line)}\n", end="", file=sys.stderr, flush=True
+        )  # one write: threads share the stream
 
     def tree(self, tree: SearchTree) -> None:
         """Print the state of the run, at most every few seconds."""

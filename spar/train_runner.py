@@ -48,7 +48,7 @@ from spar.train.pipeline import (
 from spar.train.recipe import MIXES, TrainConfig
 from spar.train.references import with_references
 from spar.train.stage import Stage
-from spar.train.stage_runner import check_settings
+from spar.train.stage_runner import ExecuteStage, check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.verification_functions import require_permission
 from spar.worker import execute_in_process
@@ -114,6 +114,7 @@ def train(
     listener: Listener | None = None,
     selection: StageSelection = StageSelection(),
     overwrite: bool = False,
+    execute: ExecuteStage | None = None,
 ) -> TrainResult:
     """Run a training loop, or resume it: stages that are done are left alone.
 
@@ -129,6 +130,8 @@ def train(
         Which stages to run.
     overwrite:
         Delete an earlier loop in the folder first.
+    execute:
+        Executes a stage to its end; None for a process of its own (`spar.worker.execute_in_process`).
 
     Raises
     ------
@@ -147,7 +150,7 @@ def train(
         listener.note(note)
     run_pipeline(
         with_models(plan.pipeline, loaded_models(config.decode), listener.note),
-        execute_in_process,
+        execute or execute_in_process,
         listener=listener,
         selection=selection,
         overwrite=overwrite,
@@ -156,7 +159,7 @@ def train(
 
 
 async def cancellable(run: Callable[[Listener], T], listener: Listener) -> T:
-    """Run a training in a thread; cancelling it ends the stage that is running, which can be resumed.
+    """Run a training in a thread; cancelling it ends the stage that is running, which can be resumed, and waits for that.
 
     Parameters
     ----------
@@ -166,10 +169,12 @@ async def cancellable(run: Callable[[Listener], T], listener: Listener) -> T:
         Receives the events.
     """
     stop = threading.Event()
+    training = asyncio.ensure_future(in_thread(partial(run, Broadcast(_Stop(stop), listener))))
     try:
-        return await in_thread(partial(run, Broadcast(_Stop(stop), listener)))
+        return await asyncio.shield(training)
     except asyncio.CancelledError:
         stop.set()
+        await asyncio.gather(training, return_exceptions=True)
         raise
 
 

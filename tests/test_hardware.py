@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from spar.hardware import parse_gpus
+from spar.hardware import parse_gpus, usable_cores
 
 LISTING = """\
 0, GPU-aaaa-1, 80000, 81559
@@ -36,3 +39,26 @@ def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> N
 def test_unreadable_gpus_do_not_count(listing: str) -> None:
     """What nvidia-smi prints without a usable GPU."""
     assert parse_gpus(listing, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "9900000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_a_containers_limit_counts_of_the_cores(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of cgroup v2 or v1, where it is below the cores of the process's affinity."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert usable_cores(tmp_path) == cores

@@ -57,6 +57,16 @@ def test_lines_come_while_no_tree_finishes(
     assert " 0 tokens/s" not in lines[0]
 
 
+def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that note something at once do not break each other's lines."""
+    writes: list[str] = []
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "write", writes.append)
+    monkeypatch.setattr("sys.stderr", stream)
+    progress.PlainProgress().note("nano-seed-0: 1/draft")
+    assert [text for text in writes if text] == ["nano-seed-0: 1/draft\n"]
+
+
 def test_the_bar_is_redrawn_while_no_tree_finishes() -> None:
     """The status is that of the moment at which the bar is drawn."""
     tokens = [0]

@@ -10,7 +10,6 @@ spar report figure3 --share 0.2 --iterations 2
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -68,9 +67,13 @@ def report(
         typer.Option(min=REFERENCE, help="Leave out searches with more responses than this."),
     ] = None,
     parallel_loops: Annotated[
-        int,
-        typer.Option(min=1, help="Training loops that run at once, of several seeds; a core each."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training loops that run at once, of several methods and seeds; a core and about 2 GB each "
+            "[dim]\\[default: as many as there are cores and memory for][/dim]",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("reports"),
     runs: Annotated[
         Path, typer.Option(help="Folder of the runs, from which a report resumes.")
@@ -106,10 +109,6 @@ def report(
         print(printable(line), flush=True)
     if dry_run:
         return
-    if (
-        parallel_loops > 1
-    ):  # threads of several processes that wait for each other's cores are slower than one each
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     command = f"spar {shlex.join(words)}"  # a page is for others, to whom this machine's folders say nothing
     with interruptible(runs):

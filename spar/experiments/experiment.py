@@ -18,6 +18,8 @@ from spar.eval.statistics import SeedMean
 from spar.listener import Listener, LogListener
 from spar.plugins import safe_name
 from spar.record.experiments import Claim, Measured, Number, Series, Unit, Verdict
+from spar.train.stage_runner import ExecuteStage
+from spar.worker import execute_in_process
 
 QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
@@ -51,12 +53,14 @@ class Plan:
     """Iterations of training loops; None for those of the report."""
     max_budget: int | None = None
     """Leaves out searches with more responses, at least `REFERENCE`; None for none."""
-    parallel_loops: int = 1
-    """Training loops that run at once, of the seeds of an arm; a loop of the embedded model needs a core and about 2 GB."""
+    parallel_loops: int | None = None
+    """Training loops that run at once, of an experiment's arms and seeds; None for as many as this machine has cores and memory for."""
     runs: Path = Path("runs/report")
     """Where the runs and results are."""
     data: str = ""
     """Folder of the benchmarks' data; "" for the default."""
+    execute_stage: ExecuteStage = field(default=execute_in_process, compare=False)
+    """Executes a stage of a loop."""
     listener: Listener = field(default_factory=LogListener, compare=False)
 
     @property

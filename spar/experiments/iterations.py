@@ -14,6 +14,7 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
 )
+from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
@@ -23,7 +24,6 @@ from spar.experiments.loops import (
     Sizes,
     gain_table,
     only_embedded,
-    run_loops,
     score_plot,
     score_table,
     sizes_in_words,
@@ -62,7 +62,8 @@ STILL_JUDGES = Wordings(
 async def measure_iterations(plan: Plan) -> Measured:
     """SPaR's loop over six iterations, tested after each."""
     plan = _plan(plan)
-    loops = await with_drafts(plan, OWN, await run_loops(plan, OWN))
+    (loops,) = await run_loops(plan, WHOLE)
+    loops = await with_drafts(plan, OWN, loops)
     since = min(PAPERS_LAST, loops.last - 1)
     gains = {how: loops.gain(how, "pass", since, loops.last) for how in (SAMPLED, GREEDY)}
     judging = loops.gain(REFINER, VOTE, since, loops.last)

@@ -25,6 +25,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
+from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     OWN,
     Loops,
@@ -32,7 +33,6 @@ from spar.experiments.loops import (
     iteration_plot,
     iteration_table,
     only_embedded,
-    run_loops,
 )
 from spar.experiments.training import SHARED_TIME
 from spar.nano.tasks import prompts as nano_prompts
@@ -57,7 +57,7 @@ Found = Mapping[str, list[dict[str, Share]]]
 
 async def measure_table7(plan: Plan) -> Measured:
     """The last models of every iteration at tasks that they were not trained for."""
-    loops = await run_loops(plan, OWN)
+    (loops,) = await run_loops(plan, WHOLE)
     found = {time: await _measure(plan, loops, time) for time in loops.times}
     first, last = found[0], found[loops.last]
     gains = {name: over_seeds(last[name], first[name]) for name in (JUDGES, ANSWERS)}

@@ -9,8 +9,7 @@ order of the training data.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,16 +17,12 @@ from spar.config.loading import RECIPES
 from spar.errors import UsageError
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan, as_number, line
-from spar.infer.gather import gather
-from spar.listener import Activity, Listener
 from spar.record.evaluation import Share, read_examples, shares_of
 from spar.record.experiments import Cell, Panel, Plot, Series, Table
 from spar.record.training import iteration_folder
-from spar.store import MANIFEST, read_summary
+from spar.store import read_summary
 from spar.train.loop_stages import Models, models_after
-from spar.train.recipe import TrainConfig, load_train
-from spar.train.status import read_config, read_loop, read_scores
-from spar.train_runner import TrainResult, cancellable, train
+from spar.train.status import read_config, read_loop
 from spar.types import Role
 
 OWN = "nano"
@@ -52,14 +47,12 @@ _GENERATED: Mapping[str, tuple[Role, ...]] = {
 """Stage to the roles whose tokens it generates; the drafts of its roots are those of an earlier stage. Judgements that are
 compared, and their comparisons, are the drafts of their runs."""
 
-_SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
-"""How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
 GREEDY, SAMPLED, REFINER = "greedy", "sampled", "refiner"
 """Evaluations of the recipe: greedy and sampled drafts of the actor, and the refiner on the first actor's drafts."""
 Measures = Mapping[str, tuple[str, str]]
 """Column of a table to the evaluation and its metric."""
-_CALLS_OF_STARTS = 1_000
-"""What could be generated while the processes of an iteration start and its models train."""
+_CALLS_OF_STARTS = 300
+"""What could be generated while the processes of an iteration start, as forks, and its models train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,98 +167,6 @@ class Loops:
                         usage = read_summary(run)["roles"]
                         total += sum(usage[role]["completion_tokens"] for role in roles)
         return total / len(self.folders)
-
-
-async def run_loops(
-    plan: Plan, arm: str, changes: Sequence[str] = (), *, recipe: str = OWN
-) -> Loops:
-    """Run an arm's loops, or resume them; `Plan.parallel_loops` of them at once.
-
-    Parameters
-    ----------
-    arm:
-        Its name, as part of the folders' names.
-    changes:
-        Settings that differ from the recipe's, as `--set` takes them.
-
-    Raises
-    ------
-    UsageError, RunStopped
-        As `spar.train_runner.train`.
-    """
-    folders = tuple(_folder(plan, arm, seed) for seed in plan.seed_values)
-    remaining = zip(plan.seed_values, folders, strict=True)
-
-    async def work() -> None:
-        for seed, folder in remaining:
-            config = _config(plan, seed, changes, recipe)
-            await cancellable(_training(config, folder), _StageNotes(folder.name, plan.listener))
-
-    workers = [asyncio.create_task(work()) for _ in range(plan.parallel_loops)]
-    await gather(workers, lambda _: False)  # where one fails the others end their stage
-    times = sorted(read_loop(folders[0]).scores)
-    return Loops(folders, tuple(time for time in times if time <= Sizes.of(plan).iterations))
-
-
-def _config(plan: Plan, seed: int, changes: Sequence[str], recipe: str) -> TrainConfig:
-    sizes = Sizes.of(plan)
-    return load_train(
-        recipe,
-        {
-            "engine": plan.engine,
-            "seed": seed,
-            "iterations": sizes.iterations,
-            "prompts_per_iteration": sizes.prompts,
-            "min_pairs": 4,
-        },
-        [
-            f"eval.limit={sizes.limit}",
-            f"eval.prompt_seed={sizes.prompt_seed}",
-            *_SAME_DRAFTS,
-            *changes,
-        ],
-    )
-
-
-def _training(config: TrainConfig, folder: Path) -> Callable[[Listener], TrainResult]:
-    return lambda listener: train(config, out=folder, listener=listener)
-
-
-class _StageNotes(Listener):
-    """A line for each stage of a loop, in place of the progress of searches."""
-
-    def __init__(self, loop: str, listener: Listener) -> None:
-        self._loop, self._listener = loop, listener
-
-    def started(self, activity: Activity) -> None:
-        """Name the loop and the stage."""
-        self._listener.note(f"{self._loop}: {activity.name}")
-
-    def note(self, line: str) -> None:
-        """Pass on."""
-        self._listener.note(line)
-
-
-def calls_of(plan: Plan, arm: str) -> float:
-    """About what an arm's loops still take, those left out that have ended."""
-    sizes = Sizes.of(plan)
-    folders = (_folder(plan, arm, seed) for seed in plan.seed_values)
-    return sum(sizes.calls * _open_share(folder, sizes.iterations) for folder in folders)
-
-
-def _folder(plan: Plan, arm: str, seed: int) -> Path:
-    return plan.shared_folder("loops") / f"{arm}-seed-{seed}"
-
-
-def _open_share(folder: Path, iterations: int) -> float:
-    """The part of a loop's iterations that are still to be run."""
-    if not (folder / MANIFEST).is_file():
-        return 1.0
-    config, origin = read_config(folder)
-    # Those of this plan: the loop's own setting is that of its last start, and iterations beyond it are there all the same.
-    config = config.model_copy(update={"iterations": iterations})
-    evaluated = read_scores(folder, config, origin)
-    return max(0, config.last_iteration - max(evaluated, default=0)) / config.last_iteration
 
 
 def rivals(plan: Plan) -> dict[str, str]:

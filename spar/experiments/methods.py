@@ -15,6 +15,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
+from spar.experiments.loop_pool import Arm, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
@@ -23,7 +24,6 @@ from spar.experiments.loops import (
     Sizes,
     only_embedded,
     rivals,
-    run_loops,
     sizes_in_words,
 )
 from spar.experiments.tested import calls_of_drafts, shares_on_tests, with_drafts
@@ -62,11 +62,12 @@ BEATS_RIVAL = Wordings(
 
 async def measure_figure3(plan: Plan) -> Measured:
     """A loop a seed and method, and the last models with a search on top."""
-    own = await with_drafts(plan, OWN, await run_loops(plan, OWN))
-    methods = {PAPERS: own}
-    for recipe, method in rivals(plan).items():
-        loops = await run_loops(plan, recipe, recipe=recipe)
+    recipes = {OWN: PAPERS, **rivals(plan)}
+    trained = await run_loops(plan, *(Arm(recipe, recipe=recipe) for recipe in recipes))
+    methods = {}
+    for (recipe, method), loops in zip(recipes.items(), trained, strict=True):
         methods[method] = await with_drafts(plan, recipe, loops)
+    own = methods[PAPERS]
     searched = await _with_search(plan, own)
     greedy, sampled = own.shares(GREEDY, "pass", own.last), own.shares(SAMPLED, "pass", own.last)
     gain = own.gain(SAMPLED, "pass", 0, own.last)

@@ -17,6 +17,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
+from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     OWN,
     Sizes,
@@ -24,7 +25,6 @@ from spar.experiments.loops import (
     iteration_plot,
     iteration_table,
     only_embedded,
-    run_loops,
 )
 from spar.experiments.training import SHARED_TIME
 from spar.record.evaluation import Example, Share, shares_of
@@ -55,7 +55,7 @@ FLATTERS_ITSELF = Wordings(
 
 async def measure_table3(plan: Plan) -> Measured:
     """One greedy refinement of the same failing drafts by each iteration's refiner."""
-    loops = await run_loops(plan, OWN)
+    (loops,) = await run_loops(plan, WHOLE)
     shares: dict[int, dict[str, list[dict[str, Share]]]] = {}
     for time in loops.times:
         found: dict[str, list[dict[str, Share]]] = {view: [] for view in VIEWS}

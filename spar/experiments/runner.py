@@ -18,7 +18,7 @@ from typing import Any
 from spar.errors import UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
-from spar.experiments.loops import calls_of
+from spar.experiments.loop_pool import calls_of_loops, last_end, num_parallel, stage_processes
 from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.files import replace_json
@@ -34,7 +34,7 @@ INDEX = "README.md"
 SECONDS = "seconds.json"
 """What the starts of an experiment have taken, those that were killed left out; in its folder."""
 CALLS_PER_SECOND = 30.0
-"""Calls of the embedded model a second on two cores, where many searches run at once."""
+"""Calls of the embedded model a second of a process on one core, where many searches run at once."""
 
 
 async def report(
@@ -61,11 +61,13 @@ async def report(
     chosen = select(names, plan)
     require_matplotlib()  # before anything is generated
     results = []
-    for experiment in chosen:
-        result = await _measured(experiment, plan, command)
-        path = write_page(experiment, result, out)
-        plan.listener.note(f"{experiment.name}: {path}")
-        results.append(result)
+    with stage_processes() as execute_stage:
+        plan = replace(plan, execute_stage=execute_stage)
+        for experiment in chosen:
+            result = await _measured(experiment, plan, command)
+            path = write_page(experiment, result, out)
+            plan.listener.note(f"{experiment.name}: {path}")
+            results.append(result)
     write_index(plan, out)
     return results
 
@@ -89,35 +91,40 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
 
 def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
     """What a report will do and how long it takes, before it starts."""
-    total, counted = 0.0, dict[str, float]()
+    total, seconds, counted = 0.0, 0.0, dict[str, list[float]]()
+    at_once = num_parallel(plan)
     for experiment in select(names, plan):
         if _stored(experiment, plan) is not None:
             yield f"{experiment.name}: measured already; its page is written again"
             continue
         cost = experiment.cost(plan)
         loops = replace(plan, iterations=plan.iterations or cost.iterations)
-        calls = cost.calls
+        more: list[float] = []
         for arm in cost.loops:
-            more = max(0.0, calls_of(loops, arm) - counted.get(arm, 0.0))
-            counted[arm] = counted.get(arm, 0.0) + more
-            calls += more
-        total += calls
-        shown = f"about {calls:,.0f} calls{_time(calls, plan)}" if calls else "nothing more to run"
+            before = counted.get(arm, [0.0] * plan.seeds)
+            counted[arm] = [*map(max, calls_of_loops(loops, arm), before)]
+            more += [now - then for now, then in zip(counted[arm], before, strict=True)]
+        calls = cost.calls + sum(more)
+        lasts = (cost.calls + last_end(more, at_once)) / CALLS_PER_SECOND
+        total, seconds = total + calls, seconds + lasts
+        shown = "nothing more to run"
+        if calls:
+            shown = f"about {calls:,.0f} calls{_time(lasts, at_once, plan)}"
         yield f"{experiment.name}: {cost.why}; {shown}"
     if ALL in names:
         for experiment in EXPERIMENTS.values():
             if reason := experiment.lacks(plan):
                 yield f"{experiment.name}: left out: {reason}"
     seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''}"
-    yield f"in all, with {seeds}: about {total:,.0f} calls{_time(total, plan)}"
+    yield f"in all, with {seeds}: about {total:,.0f} calls{_time(seconds, at_once, plan)}"
 
 
-def _time(calls: float, plan: Plan) -> str:
+def _time(seconds: float, at_once: int, plan: Plan) -> str:
     if not plan.embedded:
         return ""
-    minutes = calls / CALLS_PER_SECOND / 60
+    minutes = seconds / 60
     shown = f"{max(minutes, 1):.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-    return f", {shown} on two idle cores"
+    return f", {shown} on {at_once if at_once > 2 else 'two'} idle cores"
 
 
 def write_index(plan: Plan, out: Path) -> None:

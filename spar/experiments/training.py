@@ -23,6 +23,7 @@ from spar.experiments.experiment import (
     paper_table,
 )
 from spar.experiments.judging import ADVERSARIAL, BROKEN, DRAFTS, NATURAL
+from spar.experiments.loop_pool import WHOLE, Arm, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
@@ -34,7 +35,6 @@ from spar.experiments.loops import (
     first_drafts,
     gain_table,
     only_embedded,
-    run_loops,
     score_table,
     sizes_in_words,
 )
@@ -82,7 +82,8 @@ PART_HELPS = Wordings(
 
 async def measure_table2(plan: Plan) -> Measured:
     """The refiners of the iterations as judges of the same outputs."""
-    loops = await _with_adversarial(plan, await run_loops(plan, OWN))
+    (loops,) = await run_loops(plan, WHOLE)
+    loops = await _with_adversarial(plan, loops)
     shown = {
         f"{name}: {column}": (title, metric)
         for name, title in JUDGED.items()
@@ -153,8 +154,10 @@ def _table2_plot(loops: Loops) -> Plot:
 
 async def measure_tables45(plan: Plan) -> Measured:
     """The whole loop, and loops without one part each, from the same models and prompts."""
-    whole, parts = await run_loops(plan, OWN), _arms(plan)
-    arms = {name: await run_loops(plan, arm, [change]) for arm, (name, change) in parts.items()}
+    parts = _arms(plan)
+    without = [Arm(arm, (change,)) for arm, (_, change) in parts.items()]
+    whole, *others = await run_loops(plan, WHOLE, *without)
+    arms = dict(zip((name for name, _ in parts.values()), others, strict=True))
     against = {
         name: {
             column: over_seeds(whole.shares(*m, whole.last), loops.shares(*m, loops.last))

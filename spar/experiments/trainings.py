@@ -12,7 +12,7 @@ from spar.record.training import TRAIN_REPORT
 from spar.train.data.export import write_lines
 from spar.train.launch import launch
 
-CALLS_OF_START = 200
+CALLS_OF_START = 300
 """What could be generated while a training starts."""
 
 

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spar.errors import UsageError
+from spar.hardware import usable_cores
 from spar.sandbox import child
 
 Kind = Literal["passed", "raised", "timed out", "memory", "blocked", "ended"]
@@ -102,8 +103,7 @@ class Outcome:
 
 def run_programs(programs: Sequence[Program], limits: Limits = Limits()) -> list[Outcome]:
     """Run programs, one per CPU at a time; returns their outcomes in order."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(workers, thread_name_prefix="sandbox") as pool:
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="sandbox") as pool:
         return list(pool.map(lambda program: run_program(program, limits), programs))
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
+
 from spar.experiments.registry import EXPERIMENTS
+from spar.subprocesses import await_end, family
 from tests.cli.test_decode import spar
 
 
@@ -38,3 +45,37 @@ def test_a_part_of_the_prompts_is_above_0_and_not_quick(tmp_path: Path) -> None:
     }.items():
         shown = spar("report", "figure5", *flags, "--runs", tmp_path / "runs", check=2)
         assert error in shown.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_no_process_outlives_an_interrupt_of_loops_that_run_at_once(tmp_path: Path) -> None:
+    """Ctrl-C ends two loops in their stages, with one line; the lines before it name their loop."""
+    words = "tables45 --quick --parallel-loops 2 --display plain".split()
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "pages")]
+    command = [sys.executable, "-m", "spar", "report", *words, *folders]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as report:
+        loops = [
+            tmp_path / "runs" / "embedded-quick" / "loops" / f"{name}-seed-0"
+            for name in ("nano", "no-search")
+        ]
+        while not all((loop / "iteration-0" / "eval").is_dir() for loop in loops):
+            assert report.poll() is None
+            time.sleep(0.05)
+        processes = family([report.pid])
+        assert len(processes) >= 4  # the command, the server of its forks, and two of these
+        report.send_signal(signal.SIGINT)
+        assert report.stderr is not None
+        *lines, last = report.stderr.read().splitlines()
+    assert report.returncode == 130
+    assert await_end(processes, 5) == []
+    assert last.startswith("spar: interrupted; finished work is saved in")
+    first = f"tables45: {EXPERIMENTS['tables45'].source}"
+    assert lines[0].startswith(first)
+    assert {line.split(": ")[0] for line in lines[1:]} == {"nano-seed-0", "no-search-seed-0"}
+    assert {f"{loop.name}: 0/eval" for loop in loops} <= set(lines)
+    assert not any(
+        "failed" in record.read_text() for loop in loops for record in loop.glob("*/*.json")
+    )

@@ -14,7 +14,7 @@ from spar.errors import RunStopped, UsageError
 from spar.eval.statistics import SeedMean
 from spar.experiments import runner
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
-from spar.experiments.loops import calls_of
+from spar.experiments.loop_pool import calls_of_loops
 from spar.experiments.plots import draw
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines, report
@@ -99,7 +99,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     lacking = replace(TOY, name="far", lacks=lambda plan: "it is far away")
     monkeypatch.setattr(runner, "EXPERIMENTS", {"toy": TOY, "far": lacking})
     CALLS.clear()
-    return Plan(runs=tmp_path / "runs", listener=Listener())
+    return Plan(runs=tmp_path / "runs", parallel_loops=2, listener=Listener())
 
 
 async def test_a_page_has_all_that_a_reader_asks(plan: Plan, tmp_path: Path) -> None:
@@ -222,6 +222,28 @@ def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(
+    ("at_once", "shown"),
+    [(1, "6 min on two idle cores"), (2, "4 min on two idle cores"), (8, "2 min on 8 idle cores")],
+)
+def test_loops_that_run_at_once_take_as_long_as_the_last_of_them(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, at_once: int, shown: str
+) -> None:
+    """Three loops of two minutes; those that another experiment has counted are not counted again."""
+    monkeypatch.setattr(runner, "calls_of_loops", lambda plan, arm: [3_600.0] * plan.seeds)
+
+    def toy(name: str, *loops: str) -> Experiment:
+        return replace(TOY, name=name, cost=lambda _: Cost(0, "loops", loops=loops))
+
+    toys = {"two": toy("two", "a", "b"), "three": toy("three", "b", "a", "c")}
+    monkeypatch.setattr(runner, "EXPERIMENTS", toys)
+    one_seed = replace(plan, seeds=1, parallel_loops=at_once)
+    lines = list(plan_lines(["three", "two"], one_seed))
+    assert lines[0] == f"three: loops; about 10,800 calls, {shown}"
+    assert lines[1] == "two: loops; nothing more to run"
+    assert lines[2].endswith(f"about 10,800 calls, {shown}")
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("toys", "unknown experiment 'toys'; did you mean 'toy'. .accepted: toy, far, all, list"),
@@ -256,7 +278,7 @@ def test_every_experiment_says_what_it_takes(tmp_path: Path, *, quick: bool) -> 
     costs = [one.cost(plan) for one in EXPERIMENTS.values()]
     assert all(cost.why and (cost.calls or cost.loops) for cost in costs)
     arms = {arm for cost in costs for arm in cost.loops}
-    calls = sum(cost.calls for cost in costs) + sum(calls_of(plan, arm) for arm in arms)
+    calls = sum(cost.calls for cost in costs) + sum(sum(calls_of_loops(plan, arm)) for arm in arms)
     assert (calls < 20 * 60 * runner.CALLS_PER_SECOND) == quick
 
 
@@ -272,7 +294,7 @@ def test_a_share_of_the_prompts_is_another_report(tmp_path: Path) -> None:
         if "iterations" in whole:
             assert (sizes["iterations"], whole["iterations"]) in {(6, 3), (6, 6)}
         assert one.cost(replace(part, iterations=None)).calls <= one.cost(full).calls
-    assert calls_of(part, "nano") < calls_of(full, "nano")
+    assert calls_of_loops(part, "nano") < calls_of_loops(full, "nano")
 
 
 async def test_a_page_says_that_its_prompts_are_a_part(plan: Plan, tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from spar.errors import RunStopped
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments import iterations, keeping, methods, refining, runner, tested, training
-from spar.experiments import loops as running
+from spar.experiments import loop_pool as running
+from spar.experiments import loops as measuring
 from spar.experiments.experiment import Cost, Experiment, Plan
 from spar.experiments.judging import ADVERSARIAL, break_once
+from spar.experiments.loop_pool import WHOLE, Arm
 from spar.experiments.loops import Loops, first_drafts
 from spar.experiments.page import text
 from spar.listener import Activity, Listener
@@ -87,9 +85,10 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     """The loops that were asked for; those without a part gain less, or nothing."""
     asked: list[tuple[str, Sequence[str]]] = []
 
-    async def run_loops(plan: Plan, arm: str, changes: Sequence[str] = (), **_: Any) -> Any:
-        asked.append((arm, changes))
-        return WrittenLoops({"nano": 8, "no-search": 3, "no-refinement": 8}.get(arm, 1))
+    async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
+        asked.extend((arm.name, arm.changes) for arm in arms)
+        levels = {"nano": 8, "no-search": 3, "no-refinement": 8}
+        return [WrittenLoops(levels.get(arm.name, 1)) for arm in arms]
 
     async def with_search(plan: Plan, loops: WrittenLoops) -> list[dict[str, Share]]:
         return [{str(i): (1.0, 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
@@ -149,8 +148,8 @@ async def test_methods_are_compared_where_they_cost_about_as_much(
 ) -> None:
     """Beside a rival that takes half of the tokens stands the iteration before; a rival without any counts as one token."""
 
-    async def run_loops(plan: Plan, arm: str, **_: Any) -> WrittenLoops:
-        return WrittenLoops(8) if arm == "nano" else WrittenLoops(1, price=price)
+    async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
+        return [WrittenLoops(8) if arm == WHOLE else WrittenLoops(1, price=price) for arm in arms]
 
     monkeypatch.setattr(methods, "run_loops", run_loops)
     page = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
@@ -167,7 +166,7 @@ async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> No
     last = measured.tables[0].rows[-2]
     assert last[0] == "the whole loop - without tree search"
     assert isinstance(last[1], Number) and last[1].value == pytest.approx(0.25)
-    assert ("no-search", ["search.strategy=iterative"]) in loops
+    assert ("no-search", ("search.strategy=iterative",)) in loops
     assert "without iterative training | 77.1 | 83.5 | 66.8 |" in as_page(
         training.TABLES45, measured
     )
@@ -309,22 +308,27 @@ async def test_a_loop_is_run_with_a_line_for_each_stage(
         def note(self, line: str) -> None:
             lines.append(line)
 
-    def train(config: TrainConfig, *, out: Path, listener: Listener) -> None:
+    def train(config: TrainConfig, *, out: Path, listener: Listener, **_: Any) -> None:
         configs.append(config)
+        listener.note("15 stages to run")
         listener.started(Activity("1/draft"))
 
     monkeypatch.setattr(running, "train", train)
     monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={1: {}, 0: {}}))
-    plan = replace(PLAN, seeds=2, runs=tmp_path, listener=Lines())
-    found = await running.run_loops(plan, "shuffled", ["shuffle_labels=true"])
+    plan = replace(PLAN, seeds=2, runs=tmp_path, parallel_loops=1, listener=Lines())
+    (found,) = await running.run_loops(plan, running.Arm("shuffled", ("shuffle_labels=true",)))
     assert found.times == (0, 1)
     assert [config.seed for config in configs] == [0, 1]
-    assert {config.eval.limit for config in configs} == {running.Sizes.of(plan).limit}
+    assert {config.eval.limit for config in configs} == {measuring.Sizes.of(plan).limit}
     assert all(config.shuffle_labels for config in configs)
-    assert lines == ["shuffled-seed-0: 1/draft", "shuffled-seed-1: 1/draft"]
+    assert lines == [
+        f"shuffled-seed-{seed}: {line}"
+        for seed in (0, 1)
+        for line in ("15 stages to run", "1/draft")
+    ]
 
 
-@pytest.mark.parametrize("recipe", [running.OWN, *running.rivals(replace(PLAN, quick=False))])
+@pytest.mark.parametrize("recipe", [measuring.OWN, *measuring.rivals(replace(PLAN, quick=False))])
 async def test_every_method_is_measured_alike(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +336,9 @@ async def test_every_method_is_measured_alike(
     configs: list[TrainConfig] = []
     monkeypatch.setattr(running, "train", lambda config, **_: configs.append(config))
     monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
-    await running.run_loops(replace(PLAN, seeds=1, runs=tmp_path), recipe, recipe=recipe)
+    await running.run_loops(
+        replace(PLAN, seeds=1, runs=tmp_path), running.Arm(recipe, recipe=recipe)
+    )
     assert (configs[0].eval.draft.temperature, configs[0].eval.draft.top_p) == (0.9, 0.9)
     assert {"greedy", "sampled"} <= {item.title for item in configs[0].benchmarks}
 
@@ -359,9 +365,9 @@ async def test_a_collapse_after_the_third_iteration_is_told(
     """Six iterations unless others are asked for; the claim is about what follows the paper's three."""
     asked: list[int | None] = []
 
-    async def run_loops(plan: Plan, arm: str) -> Collapsing:
+    async def run_loops(plan: Plan, arm: Arm) -> list[Collapsing]:
         asked.append(plan.iterations)
-        return Collapsing(8)
+        return [Collapsing(8)]
 
     monkeypatch.setattr(iterations, "run_loops", run_loops)
     measured = await iterations.measure_iterations(replace(PLAN, quick=False))
@@ -378,19 +384,21 @@ async def test_a_collapse_after_the_third_iteration_is_told(
 def test_more_iterations_continue_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops have one folder whatever their iterations, and a plan says what is left of them, also after a start with fewer."""
     plan = replace(PLAN, quick=False, seeds=1, runs=tmp_path)
-    started = running._config(replace(plan, iterations=1), 0, (), "nano")
+    started = running._config(replace(plan, iterations=1), WHOLE, 0)
     monkeypatch.setattr(running, "read_config", lambda _: (started, Origin("", "")))
-    whole = running.calls_of(replace(plan, iterations=6), "nano")
-    folder = running._folder(replace(plan, iterations=2), "nano", 0)
-    assert folder == running._folder(replace(plan, iterations=6), "nano", 0)
+    whole = sum(running.calls_of_loops(replace(plan, iterations=6), "nano"))
+    folder = running.loop_folder(replace(plan, iterations=2), "nano", 0)
+    assert folder == running.loop_folder(replace(plan, iterations=6), "nano", 0)
     folder.mkdir(parents=True)
     (folder / MANIFEST).touch()
     for iteration in range(3):
         evaluation = iteration_folder(folder, iteration) / "eval"
         evaluation.mkdir(parents=True)
         (evaluation / SCORES_FILE).write_text("{}")
-    assert running.calls_of(replace(plan, iterations=2), "nano") == 0
-    assert running.calls_of(replace(plan, iterations=6), "nano") == pytest.approx(whole * 4 / 6)
+    assert running.calls_of_loops(replace(plan, iterations=2), "nano") == [0]
+    assert running.calls_of_loops(replace(plan, iterations=6), "nano") == [
+        pytest.approx(whole * 4 / 6)
+    ]
 
 
 async def test_earlier_iterations_of_a_longer_loop_are_read(
@@ -401,7 +409,8 @@ async def test_earlier_iterations_of_a_longer_loop_are_read(
     scores: dict[int, dict[str, float]] = {time: {} for time in range(4)}
     monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores=scores))
     plan = replace(PLAN, seeds=1, runs=tmp_path, iterations=2)
-    assert (await running.run_loops(plan, "nano")).times == (0, 1, 2)
+    (loops,) = await running.run_loops(plan, running.WHOLE)
+    assert loops.times == (0, 1, 2)
 
 
 async def test_drafts_are_tested_on_all_prompts(
@@ -409,7 +418,7 @@ async def test_drafts_are_tested_on_all_prompts(
 ) -> None:
     """Greedy and sampled ones of each actor; the first actor is that of all methods, and is tested once."""
     plan = replace(PLAN, quick=False, share=0.2, seeds=2, runs=tmp_path)
-    assert running.Sizes.of(plan).limit == 100
+    assert measuring.Sizes.of(plan).limit == 100
     asked: list[tuple[str, int, bool, str]] = []
 
     async def run_evaluation(plan: Plan, benchmark: str, config: Any, out: Path) -> list[Path]:
@@ -418,14 +427,14 @@ async def test_drafts_are_tested_on_all_prompts(
             asked.append((config.actor_model, config.limit, config.greedy_first, out.parent.name))
         return [out / benchmark]
 
-    def models(self: running.Loops, time: int) -> list[Models]:
+    def models(self: measuring.Loops, time: int) -> list[Models]:
         return [Models(f"{folder}-{time}" if time else "start", "") for folder in self.folders]
 
     monkeypatch.setattr(tested, "run_evaluation", run_evaluation)
-    monkeypatch.setattr(running.Loops, "models", models)
+    monkeypatch.setattr(measuring.Loops, "models", models)
     monkeypatch.setattr(tested, "shares_of", lambda runs, metric: {str(runs[0]): (1.0, 1.0)})
     for arm in ("nano", "spin"):
-        loops = running.Loops((Path("a"), Path("b")), (0, 1))
+        loops = measuring.Loops((Path("a"), Path("b")), (0, 1))
         found = await tested.with_drafts(plan, arm, loops)
     assert {limit for _, limit, _, _ in asked} == {500}
     assert sorted(name for *_, greedy, name in asked if greedy) == [
@@ -434,56 +443,3 @@ async def test_drafts_are_tested_on_all_prompts(
     ]
     (of_second,) = found.shares("sampled", "pass", 1)[1]
     assert of_second.endswith("tests/spin-1-seed-1/sampled/nano-if-answers")
-
-
-@pytest.mark.parametrize("parallel", [1, 2])
-async def test_loops_of_several_seeds_run_at_once(
-    parallel: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As many as the plan says, and the folders are in the order of the seeds."""
-    running_now, most, lock = 0, 0, threading.Lock()
-    together = threading.Barrier(parallel, timeout=30)
-
-    def train(config: TrainConfig, **_: Any) -> None:
-        nonlocal running_now, most
-        with lock:
-            running_now += 1
-            most = max(most, running_now)
-        together.wait()
-        with lock:
-            running_now -= 1
-
-    monkeypatch.setattr(running, "train", train)
-    monkeypatch.setattr(running, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
-    plan = replace(PLAN, seeds=4, runs=tmp_path, parallel_loops=parallel)
-    found = await running.run_loops(plan, "nano")
-    assert most == parallel
-    assert [folder.name for folder in found.folders] == [f"nano-seed-{n}" for n in range(4)]
-
-
-async def test_a_loop_that_fails_ends_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its error is raised once their stages have ended; loops that wait for their turn are not started."""
-    started_seeds: list[int] = []
-    ended: list[int] = []
-
-    def train(config: TrainConfig, *, out: Path, listener: Listener) -> None:
-        started_seeds.append(config.seed)
-        if config.seed == 0:
-            time.sleep(0.1)
-            raise RunStopped("the disk is full")
-        try:
-            while True:
-                time.sleep(0.01)
-                listener.progress(Activity("1/draft"))
-        finally:
-            ended.append(config.seed)
-
-    monkeypatch.setattr(running, "train", train)
-    plan = replace(PLAN, seeds=3, runs=tmp_path, parallel_loops=2)
-    with pytest.raises(RunStopped, match="disk is full"):
-        await running.run_loops(plan, "nano")
-    while ended != [1]:
-        await asyncio.sleep(0.01)
-    assert sorted(started_seeds) == [0, 1]
