@@ -37,6 +37,20 @@ def test_both_kinds_differ_in_the_chosen_side_alone(task: str) -> None:
     assert refined != other and list(pairs(task, REFINED, 20, 2)) != refined
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_there_are_prompts_for_a_whole_report(task: str) -> None:
+    """Those of character sequences come again, with other pairs; answers to one prompt count as one prompt's."""
+    sizes = interfering.Sizes.of(replace(PLAN, quick=False))
+    rows = list(pairs(task, REFINED, sizes.pairs, 0))
+    assert len({row["prompt_id"] for row in rows}) == sizes.pairs == 320
+    assert len({(str(row["prompt"]), str(row["rejected"])) for row in rows}) > 200
+    tests = list(islice(interfering._tasks(task, "test", 0), sizes.limit))
+    shares = {prompt_id: (float(i % 2), 1.0) for i, (prompt_id, *_) in enumerate(tests)}
+    by_prompt = interfering._of_prompts(tests, shares)
+    assert len(by_prompt) == (200 if task == STORY else 24)
+    assert tuple(map(sum, zip(*by_prompt.values(), strict=True))) == (100.0, 200.0)
+
+
 def test_what_interferes_is_measured() -> None:
     """Capital letters of all letters; words between the given sentences."""
     assert trait(SEQUENCE, "kKk K", {}) == (2.0, 4.0)
