@@ -30,7 +30,7 @@ from spar.findings import finding
 from spar.instruction_checks import SEEDS, Checked
 from spar.observations import COUNTED, observe
 from spar.plugins import check_name
-from spar.record.evaluation import UNVERIFIABLE, Example, Scored, Share, Verdict
+from spar.record.evaluation import UNVERIFIABLE, Example, Scored, Share, Verdict, sum_shares
 from spar.types import Message, Prompt
 
 PROMPT_STRICT, PROMPT_LOOSE = "prompt_level_strict_acc", "prompt_level_loose_acc"
@@ -284,12 +284,11 @@ def _shares(
 
 def _counted(metric: str, verdicts: Sequence[tuple[str, bool]]) -> dict[str, Share]:
     """The metric over all instructions, over each family and over each type."""
-    shares: dict[str, Share] = {}
-    for kind, passed in verdicts:
-        for name in (metric, f"{metric}/{kind.split(':')[0]}", f"{metric}/{kind}"):
-            above, below = shares.get(name, (0.0, 0.0))
-            shares[name] = (above + passed, below + 1)
-    return shares
+    return sum_shares(
+        (name, (float(passed), 1.0))
+        for kind, passed in verdicts
+        for name in (metric, f"{metric}/{kind.split(':')[0]}", f"{metric}/{kind}")
+    )
 
 
 def _unverifiable_notes(examples: Sequence[Prompt], missing: Mapping[str, str]) -> Iterable[str]:

@@ -26,7 +26,7 @@ from spar.nano.constraint_type import Constraint
 from spar.nano.draft import Draft, random_sentence
 from spar.nano.synthetic import SYNTHETIC_TASKS
 from spar.nano.tasks import Split, Task, split_of
-from spar.record.evaluation import Share, shares_of
+from spar.record.evaluation import Share, shares_of, sum_shares
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 from spar.train.recipe import load_train
 from spar.train.stage_runner import write_prompts
@@ -112,7 +112,7 @@ async def measure_figure4(plan: Plan) -> Measured:
             f"{sizes.pairs} pairs of a task, the same prompts and rejected sides for both kinds; the settings of DPO are those of the recipe "
             f"{OWN}. {sizes.limit} answers a task, sampled at temperature 0.9.",
             f"Character sequences have {capitals.n} prompts in the test split, and about two hundred in the training split, so a prompt has several answers "
-            f"and pairs; errors are over prompts.",
+            "and pairs; errors are over prompts.",
             "The embedded model has learnt both tasks, and is imperfect at them; the paper starts from a large chat model.",
         ),
         headline=f"character sequence: refined {100 * ahead.value:+.1f} points ahead",
@@ -201,11 +201,7 @@ def _of_prompts(
     tests: Sequence[tuple[str, Task, dict[str, Any]]], shares: Mapping[str, Share]
 ) -> dict[str, Share]:
     """Shares by prompt; answers to one prompt are counted together, since they are not independent of each other."""
-    found: dict[str, Share] = {}
-    for prompt_id, sampled, _ in tests:
-        (count, total), (more, of) = found.get(sampled.text, (0.0, 0.0)), shares[prompt_id]
-        found[sampled.text] = count + more, total + of
-    return found
+    return sum_shares((sampled.text, shares[prompt_id]) for prompt_id, sampled, _ in tests)
 
 
 Found = Mapping[tuple[str, str, int], tuple[Shares, Shares]]

@@ -8,7 +8,6 @@ those that no such edit breaks. For other models LLMBar's subset Natural, and it
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.record.evaluation import Example, Scored, Share
+from spar.record.evaluation import Example, Scored, Share, sum_shares
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 from spar.store import read_trees
 from spar.types import Prompt, SearchTree
@@ -290,18 +289,15 @@ def _shares(
     f1: bool = False,
 ) -> list[dict[str, Share]]:
     """Each seed's shares by pair."""
-    runs = []
-    for judged in by_seed:
-        sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for one in judged[way]:
-            if name not in one.sets:
-                continue
-            verdict = majority(one.verdicts[:size])
-            share = f1_share(verdict, one.label) if f1 else (float(verdict is one.label), 1.0)
-            sums[one.pair][0] += share[0]
-            sums[one.pair][1] += share[1]
-        runs.append({pair: (above, below) for pair, (above, below) in sums.items()})
-    return runs
+
+    def share(one: Judged) -> Share:
+        verdict = majority(one.verdicts[:size])
+        return f1_share(verdict, one.label) if f1 else (float(verdict is one.label), 1.0)
+
+    return [
+        sum_shares((one.pair, share(one)) for one in judged[way] if name in one.sets)
+        for judged in by_seed
+    ]
 
 
 def _unread(by_seed: BySeed) -> list[int]:

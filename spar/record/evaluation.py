@@ -131,14 +131,18 @@ def write_examples(directory: Path, examples: Iterable[Example]) -> None:
 
 def shares_of(examples: Iterable[Example], metric: str) -> dict[str, Share]:
     """Group, or id of an example without one, to its share of a metric, of the examples that have it."""
-    shares: dict[str, Share] = {}
-    for example in examples:
-        if metric in example.scores:
-            group = example.group or example.id
-            above, below = shares.get(group, (0.0, 0.0))
-            more_above, more_below = example.scores[metric]
-            shares[group] = above + more_above, below + more_below
-    return shares
+    return sum_shares(
+        (one.group or one.id, one.scores[metric]) for one in examples if metric in one.scores
+    )
+
+
+def sum_shares(shares: Iterable[tuple[str, Share]]) -> dict[str, Share]:
+    """Name to the sum of its shares: numerators and denominators each."""
+    sums: dict[str, Share] = {}
+    for name, (above, below) in shares:
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = before[0] + above, before[1] + below
+    return sums
 
 
 def read_examples(directory: Path) -> Iterator[Example]:
