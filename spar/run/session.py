@@ -177,8 +177,8 @@ class Run:
             await self._search_in_rounds(settings, in_turn=in_turn)
             return
         done = frozenset(self.store.done)
-        undone = {p.id: 0 for p in self.source.read() if p.id not in done} if in_turn else {}
-        if missing_drafts(self.store.directory, self.source.read(), undone):
+        undone = ((p, 0) for p in self.source.read() if p.id not in done)
+        if in_turn and any(missing_drafts(self.store.directory, undone)):
             await self._draft(settings, (p for p in self.source.read() if p.id not in done))
         async with self._open_search(settings, in_turn=in_turn) as (engines, search):
             with self._activity(engines, total=self.source.count, done=self.summary.trees):
@@ -260,7 +260,8 @@ class Run:
                 name: num_drafts(self.config, search.budget)
                 for name, search in planned.searches.items()
             }
-            return planned, missing_drafts(self.store.directory, self.source.read(), needed)
+            searched = ((p, needed[p.id]) for p in self.source.read() if p.id in needed)
+            return planned, dict(missing_drafts(self.store.directory, searched))
 
         try:
             planned, missing = await in_thread(plan)

@@ -7,7 +7,7 @@ seeds and the same budget, so the trees are those of a run with both models load
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,29 +103,25 @@ def num_drafts(config: DecodeConfig, budget: int) -> int:
 
 
 def missing_drafts(
-    directory: Path, prompts: Iterable[Prompt], needed: Mapping[str, int]
-) -> dict[str, FurtherSearch]:
-    """What adds the drafts that are missing, by the ids of the prompts with too few of them.
+    directory: Path, searched: Iterable[tuple[Prompt, int]]
+) -> Iterator[tuple[str, FurtherSearch]]:
+    """Ids of the prompts with too few drafts, and what adds those that are missing.
 
     Parameters
     ----------
-    needed:
-        Prompt id to the number of its drafts, for the prompts that are searched; 0 where those that are stored will do.
+    searched:
+        Prompts with the number of their drafts, 0 where those that are stored will do.
     """
     path = directory / FOLDER / TREES
     drafts = StoredDrafts(path.parent) if path.is_file() else None
-    missing = {}
-    for prompt in prompts:
-        if prompt.id not in needed:
-            continue
+    for prompt, needed in searched:
         tree = drafts.read(prompt.id) if drafts else None
         if tree is not None and tree.prompt.digest != prompt.digest:
             tree = None
         written = responses_spent(tree) if tree else 0
-        if tree is None or (tree.stop == "budget" and written < needed[prompt.id]):
+        if tree is None or (tree.stop == "budget" and written < needed):
             rounds = rounds_of(tree, written) if tree else ()
-            missing[prompt.id] = FurtherSearch(needed[prompt.id], rounds, tree)
-    return missing
+            yield prompt.id, FurtherSearch(needed, rounds, tree)
 
 
 def discard_drafts(

@@ -157,7 +157,7 @@ def ids(prompts: Sequence[Prompt]) -> list[str]:
 
 def lacking(directory: Path, searched: Sequence[Prompt]) -> list[str]:
     """Ids of the searched prompts without drafts."""
-    return [*missing_drafts(directory, searched, dict.fromkeys(ids(searched), 0))]
+    return [name for name, _ in missing_drafts(directory, [(each, 0) for each in searched])]
 
 
 async def test_drafts_are_missing_until_each_prompt_has_its_own_or_its_tree(tmp_path: Path) -> None:
