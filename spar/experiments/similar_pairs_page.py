@@ -54,6 +54,10 @@ def passed(model: Measures, _: Measures) -> dict[str, Share]:
     return model.passed
 
 
+def _cut(model: Measures, _: Measures) -> dict[str, Share]:
+    return model.cut
+
+
 _SCORED: Mapping[str, tuple[str, ModelMeasure]] = {
     "gained, nats": (
         "a text that meets its prompt has gained on the same text with one constraint violated",
@@ -99,15 +103,16 @@ def pairs_table(results: Results, traits: Sequence[str]) -> Table:
 def trainings_table(results: Results, traits: Sequence[str]) -> Table:
     """One row a training, and one for the start."""
     scored = _SCORED if results.scored else {}
-    explained = "Since the start: by how many nats " + "; ".join(
+    nats = "; ".join(
         f"{words} ({name.removesuffix(', nats')})" for name, (words, _) in scored.items()
     )
+    explained = f" Since the start: by how many nats {nats}." if scored else ""
     own = "Own pairs: TRL's accuracy and margin of rewards on the pairs that are trained on, as they stand at the end."
     cut = "Cut: answers that end at the token limit."
 
     def row(treatment: Treatment) -> tuple[Cell, ...]:
         trained, models = treatment != START, results.treatments[treatment]
-        nats = (
+        gained = (
             as_number(results.mean(treatment, measure), "nats") if trained else None
             for _, measure in scored.values()
         )
@@ -123,8 +128,8 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
             f"{treatment.part * results.rate:g}" if trained else "-",
             treatment.steps,
             as_number(results.mean(treatment, passed)),
-            as_number(over_seeds([each.cut for each in models])),
-            *nats,
+            as_number(results.mean(treatment, _cut)),
+            *gained,
             *answers,
             _mean([each.accuracy for each in models]),
             _mean([each.margin for each in models]),
@@ -132,9 +137,7 @@ def trainings_table(results: Results, traits: Sequence[str]) -> Table:
 
     return Table(
         name="figure1",
-        title=f"One row a training. {explained}. {own} {cut}"
-        if scored
-        else f"One row a training. {own} {cut}",
+        title=f"One row a training.{explained} {own} {cut}",
         columns=(
             *("pairs", "learning rate", "steps", "pass, %", "cut, %"),
             *scored,
