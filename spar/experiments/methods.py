@@ -82,7 +82,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
     return Measured(
         tables=(_figure3_table(methods, over_seeds(searched)), _tokens_table(methods)),
-        plots=(_figure3_plot(methods, gain.n), _tokens_plot(methods, gain.n)),
+        plots=(_figure3_plot(methods, gain.n), tokens_plot("figure3-tokens", methods, gain.n)),
         claims=tuple(claims),
         notes=(
             "Every loop has the same training prompts in the same order and the same test prompts; a rival takes its own recipe's number of "
@@ -97,8 +97,9 @@ async def measure_figure3(plan: Plan) -> Measured:
     )
 
 
-def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
-    rows: list[tuple[Cell, ...]] = [
+def rows_by_iteration(methods: Mapping[str, Loops]) -> list[tuple[Cell, ...]]:
+    """A row a method and iteration: drafts that pass, greedy and sampled, and the tokens generated for training by then."""
+    return [
         (
             method,
             time,
@@ -109,6 +110,10 @@ def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
         for method, loops in methods.items()
         for time in loops.times
     ]
+
+
+def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
+    rows = rows_by_iteration(methods)
     own = methods[PAPERS]
     rows.append(
         (
@@ -189,14 +194,14 @@ def _figure3_plot(methods: Mapping[str, Loops], n: int) -> Plot:
     return Plot(name="figure3", title=title, y="pass, %", panels=panels)
 
 
-def _tokens_plot(methods: Mapping[str, Loops], n: int) -> Plot:
+def tokens_plot(name: str, methods: Mapping[str, Loops], n: int) -> Plot:
     """What a method has reached with the tokens that it had generated, from its first iteration on."""
     series = tuple(
         line(method, [(loops.tokens(t), loops.mean(SAMPLED, "pass", t)) for t in loops.times[1:]])
         for method, loops in methods.items()
     )
     return Plot(
-        name="figure3-tokens",
+        name=name,
         title=f"Sampled drafts by tokens generated for training, n = {n}",
         y="pass, %",
         panels=(Panel(x="tokens generated for training", series=series, log=True),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from spar.experiments.equal_tokens import EQUAL_TOKENS
 from spar.experiments.experiment import Experiment
 from spar.experiments.interfering import FIGURE4
 from spar.experiments.iterations import ITERATIONS
@@ -22,6 +23,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         *(TABLE9, TABLE10, FIGURE5, STRATEGIES_TABLE, FAILING, SHAPES_TABLE, SHARING),
-        *(FIGURE1, FIGURE4, FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45, ITERATIONS),
+        *(FIGURE1, FIGURE4, FIGURE3, TABLE2, TABLE3, TABLE7, TABLES45, ITERATIONS, EQUAL_TOKENS),
     )
 }

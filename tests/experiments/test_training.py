@@ -12,7 +12,16 @@ import pytest
 
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments import iterations, keeping, methods, refining, runner, tested, training
+from spar.experiments import (
+    equal_tokens,
+    iterations,
+    keeping,
+    methods,
+    refining,
+    runner,
+    tested,
+    training,
+)
 from spar.experiments import loop_pool as running
 from spar.experiments import loops as measuring
 from spar.experiments.experiment import Cost, Experiment, Plan
@@ -96,9 +105,9 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def with_drafts(plan: Plan, arm: str, loops: WrittenLoops) -> WrittenLoops:
         return loops
 
-    for module in (training, refining, keeping, methods, iterations):
+    for module in (training, refining, keeping, methods, iterations, equal_tokens):
         monkeypatch.setattr(module, "run_loops", run_loops)
-    for module in (methods, iterations):
+    for module in (methods, iterations, equal_tokens):
         monkeypatch.setattr(module, "with_drafts", with_drafts)
     monkeypatch.setattr(methods, "_with_search", with_search)
 
@@ -154,6 +163,46 @@ async def test_methods_are_compared_where_they_cost_about_as_much(
     monkeypatch.setattr(methods, "run_loops", run_loops)
     page = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
     assert f"| Self-Rewarding {row}" in page
+
+
+async def test_a_method_gets_as_many_prompts_as_the_same_tokens_allow(
+    loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method with a quarter of SPaR's tokens a prompt is trained again, on four times as many prompts; nothing else changes."""
+    asked: list[Arm] = []
+
+    async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
+        asked.extend(arms)
+        cheap = WrittenLoops(1, price=250.0)
+        return [cheap if arm.name == "self-rewarding" else WrittenLoops(4) for arm in arms]
+
+    monkeypatch.setattr(equal_tokens, "run_loops", run_loops)
+    measured = await equal_tokens.measure_equal_tokens(PLAN)
+    first, again = (arm for arm in asked if arm.recipe == "self-rewarding")
+    assert (first.changes, again.changes[0]) == ((), "prompts_per_iteration=96")
+    assert again.name == "self-rewarding-equal-tokens-2"
+    page = as_page(equal_tokens.EQUAL_TOKENS, measured)
+    assert "| SPaR | 24 | 2,000 |" in page and "| Self-Rewarding | 96 | 2,000 |" in page
+    (claim,) = measured.claims
+    assert (claim.verdict, claim.difference and claim.difference.value) == ("cannot be told", 0)
+    assert "tokens: 2,000 and 2,000" in claim.text
+
+
+def test_the_prompts_of_a_method_that_generates_next_to_nothing_are_bounded() -> None:
+    """It is as many times as many prompts as the tokens allow, thirty times at most; one that generates more gets fewer."""
+    assert equal_tokens.num_prompts(60, 418_416, 286_343) == 41
+    assert equal_tokens.num_prompts(60, 13_720, 286_343) == 1_252
+    assert equal_tokens.num_prompts(60, 1_708, 286_343) == 1_800
+    assert equal_tokens.num_prompts(60, 0, 286_343) == 1_800
+
+
+def test_a_writer_gets_instructions_for_its_prompts(tmp_path: Path) -> None:
+    """AutoIF's prompts are made of instructions: three of each at least are left, whatever the number."""
+    changes = equal_tokens._changes("autoif", 1_000)
+    assert "functions.num_instructions=334" in changes
+    config = running._config(Plan(quick=True), Arm("autoif", changes, recipe="autoif"), 0)
+    assert config.prompts_per_iteration == 1_000
+    assert [item.title for item in config.benchmarks] == ["greedy"]
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
