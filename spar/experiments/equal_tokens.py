@@ -18,10 +18,12 @@ from spar.experiments.experiment import (
     as_number,
     paper_table,
 )
+from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
 from spar.experiments.loop_pool import WHOLE, Arm, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
+    PAPERS,
     SAMPLED,
     Loops,
     Sizes,
@@ -29,7 +31,7 @@ from spar.experiments.loops import (
     rivals,
     sizes_in_words,
 )
-from spar.experiments.methods import PAPERS, rows_by_iteration, tokens_plot
+from spar.experiments.methods import rows_by_iteration, tokens_plot
 from spar.experiments.tested import calls_of_drafts, with_drafts
 from spar.record.experiments import Cell, Measured, Table
 
@@ -86,7 +88,11 @@ async def measure_equal_tokens(plan: Plan) -> Measured:
     loops_of = {name: method.loops for name, method in methods.items()}
     first = claims[0].difference
     return Measured(
-        tables=(_table(methods), _by_iteration(loops_of)),
+        tables=(
+            _table(methods),
+            _by_iteration(loops_of),
+            health_table("equal-tokens-drafts", loops_of),
+        ),
         plots=(tokens_plot("equal-tokens", loops_of, first.n if first else 0),),
         claims=tuple(claims),
         notes=(
@@ -96,6 +102,7 @@ async def measure_equal_tokens(plan: Plan) -> Measured:
             "Tokens are those that the models generate for the training data: drafts, judgements, refinements, and what a backward model writes. "
             "What a program writes in the place of a stronger model or of people is not counted, nor is the training itself, which is longer "
             "where there are more prompts.",
+            f"{HEALTH_IN_WORDS}.",
             f"Drafts are tested on {sizes.tested} prompts, one greedy and one sampled at temperature 0.9.",
         ),
         headline="; ".join(

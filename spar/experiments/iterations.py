@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from statistics import fmean
 
 from spar.eval.nano_if import VOTE
 from spar.experiments.experiment import (
@@ -14,13 +12,14 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
 )
+from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
 from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
+    PAPERS,
     REFINER,
     SAMPLED,
-    Loops,
     Sizes,
     gain_table,
     only_embedded,
@@ -30,20 +29,11 @@ from spar.experiments.loops import (
 )
 from spar.experiments.tested import calls_of_drafts, with_drafts
 from spar.experiments.training import MEASURES, SHARED_TIME
-from spar.record.experiments import Cell, Measured, Table
-from spar.record.health import IterationHealth, read_health
+from spar.record.experiments import Measured
 
 PAPERS_LAST = 3
 """Iterations of the paper."""
 ITERATIONS_HERE = 6
-HEALTH: dict[str, Callable[[IterationHealth], float | None]] = {
-    "usable prompts, %": lambda health: health.usable_share,
-    "judge passes, %": lambda health: health.drafts.passed_share if health.drafts else None,
-    "programs pass, %": lambda health: health.drafts.true_share if health.drafts else None,
-    "optimism, points": lambda health: health.optimism,
-    "words": lambda health: health.drafts.mean_words if health.drafts else None,
-}
-"""Column to a measure of the drafts that an iteration trains on; shares in [0, 1], words as they are."""
 
 GOES_ON = Wordings(
     "(Not in the paper.) The actor still improves after iteration {since} ({how} drafts).",
@@ -72,7 +62,7 @@ async def measure_iterations(plan: Plan) -> Measured:
         tables=(
             score_table("iterations", loops, MEASURES),
             gain_table("iterations-gains", loops, MEASURES),
-            _health(loops),
+            health_table("iterations-drafts", {PAPERS: loops}),
         ),
         plots=(
             score_plot(
@@ -93,8 +83,7 @@ async def measure_iterations(plan: Plan) -> Measured:
             SHARED_TIME,
             f"Drafts are tested on {gains[SAMPLED].n} prompts, the refiner on the first actor's drafts of {judging.n}, which are the same for all "
             "iterations.",
-            "The last table is of the drafts that an iteration trains on, of other prompts in each: optimism is the share that the judge passes less "
-            "the share that programs pass.",
+            f"{HEALTH_IN_WORDS}. They are of other prompts in each iteration.",
         ),
         headline=f"from iteration {since} to {loops.last}: {100 * gains[SAMPLED].value:+.1f} points, sampled",
     )
@@ -103,31 +92,6 @@ async def measure_iterations(plan: Plan) -> Measured:
 def _plan(plan: Plan) -> Plan:
     """The plan with this experiment's iterations, where none are asked for."""
     return plan if plan.iterations or plan.quick else replace(plan, iterations=ITERATIONS_HERE)
-
-
-def _health(loops: Loops) -> Table:
-    """Means over seeds."""
-    return Table(
-        name="iterations-drafts",
-        title="The drafts that each iteration trains on, means over seeds.",
-        columns=("iteration", *HEALTH),
-        rows=tuple(_health_rows(loops)),
-    )
-
-
-def _health_rows(loops: Loops) -> Iterator[tuple[Cell, ...]]:
-    by_seed = [{each.iteration: each for each in read_health(folder)} for folder in loops.folders]
-    for time in loops.times[1:]:
-        cells: list[Cell] = []
-        for column, measure in HEALTH.items():
-            known = [
-                value
-                for healths in by_seed
-                if time in healths and (value := measure(healths[time])) is not None
-            ]
-            scale = 1 if column == "words" else 100
-            cells.append(round(scale * fmean(known), 1) if known else None)
-        yield (time, *cells)
 
 
 ITERATIONS = Experiment(

@@ -27,6 +27,8 @@ from spar.types import Role
 
 OWN = "nano"
 """The recipe of the paper's method on the embedded model."""
+PAPERS = "SPaR"
+"""The paper's method, as it stands on a page."""
 RIVALS: Mapping[str, str] = {
     "self-rewarding": "Self-Rewarding",
     "meta-rewarding": "Meta-Rewarding",

@@ -15,10 +15,12 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
+from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
 from spar.experiments.loop_pool import Arm, run_loops
 from spar.experiments.loops import (
     GREEDY,
     OWN,
+    PAPERS,
     SAMPLED,
     Loops,
     Sizes,
@@ -30,8 +32,6 @@ from spar.experiments.tested import calls_of_drafts, shares_on_tests, with_draft
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 
-PAPERS = "SPaR"
-"""The paper's method, as it stands on a page."""
 SEARCHED = "bfs"
 
 IMPROVES = Wordings(
@@ -81,7 +81,11 @@ async def measure_figure3(plan: Plan) -> Measured:
         tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
         claims.append(BEATS_RIVAL.of(rival=method).judge(difference, **tokens))
     return Measured(
-        tables=(_figure3_table(methods, over_seeds(searched)), _tokens_table(methods)),
+        tables=(
+            _figure3_table(methods, over_seeds(searched)),
+            _tokens_table(methods),
+            health_table("figure3-drafts", methods),
+        ),
         plots=(_figure3_plot(methods, gain.n), tokens_plot("figure3-tokens", methods, gain.n)),
         claims=tuple(claims),
         notes=(
@@ -91,6 +95,7 @@ async def measure_figure3(plan: Plan) -> Measured:
             "method, whatever its recipe trains on.",
             "Iteration 0 is the embedded model, the start of every method. A method that the paper compares with and that has no recipe here "
             "is left out.",
+            f"{HEALTH_IN_WORDS}.",
             f"The stages of all loops took {sum(loops.seconds() for loops in methods.values()) / 3600:.1f} hours, added up, whenever they ran.",
         ),
         headline=f"{own.last} iterations: {100 * gain.value:+.1f} points, sampled",

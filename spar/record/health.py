@@ -9,10 +9,11 @@ The drafts' statistics are those of the iteration's `build.json`, the log-probab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -81,6 +82,56 @@ class IterationHealth:
         if drafts is None or drafts.passed_share is None or drafts.true_share is None:
             return None
         return drafts.passed_share - drafts.true_share
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of an iteration's health."""
+
+    of: Callable[[IterationHealth], float | None]
+    unit: Literal["share", "score", "words", "nats"]
+    meaning: str
+
+
+def _of_drafts(name: str) -> Callable[[IterationHealth], float | None]:
+    """A field of the statistics of an iteration's drafts."""
+    return lambda health: getattr(health.drafts, name, None)
+
+
+def _rise(side: str) -> Callable[[IterationHealth], float | None]:
+    def change(health: IterationHealth) -> float | None:
+        found = health.log_probabilities.get(side)
+        return found.change if found else None
+
+    return change
+
+
+MEASURES: Mapping[str, Measure] = {
+    "score": Measure(_of_drafts("mean_score"), "score", "mean score of the drafts, by the judge"),
+    "tied": Measure(
+        lambda health: health.tied_share, "share", "share of prompts whose drafts have one score"
+    ),
+    "words": Measure(_of_drafts("mean_words"), "words", "mean words of a draft"),
+    "usable": Measure(
+        lambda health: health.usable_share,
+        "share",
+        "share of prompts that something is learnt from",
+    ),
+    "judge passes": Measure(
+        _of_drafts("passed_share"), "share", "share of drafts that the judge passes"
+    ),
+    "true": Measure(_of_drafts("true_share"), "share", "share of drafts that pass by programs"),
+    "judge right": Measure(
+        _of_drafts("right_share"), "share", "share of drafts on which judge and programs agree"
+    ),
+    "chosen": Measure(
+        _rise("chosen"),
+        "nats",
+        "how far the log-probability of chosen sides rose in the training",
+    ),
+    "rejected": Measure(_rise("rejected"), "nats", "the same of rejected sides"),
+}
+"""Heading to a number of an iteration, and what it means."""
 
 
 def read_health(run: str | Path) -> tuple[IterationHealth, ...]:

@@ -7,68 +7,36 @@ iteration  score  tied  words  usable  judge passes  true  judge right  chosen  
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
-from spar.record.health import IterationHealth
+from spar.record.health import MEASURES, IterationHealth, Measure
 
 MORE_OPTIMISM, MORE_WORDS, MOST_TIED, LEAST_USABLE = 0.1, 1.5, 0.8, 0.1
 """When a sign is said: ten points more optimism than at first, half as many words again as at first, ties of four prompts in
 five, nothing to learn from nine prompts in ten."""
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.0f} %"
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+_SHOWN: Mapping[str, Callable[[float], str]] = {
+    "share": _percent,
+    "score": "{:.2f}".format,
+    "words": "{:.1f}".format,
+    "nats": "{:+.1f}".format,
+}
+"""Unit of a measure to its text."""
 
 
-def _of_drafts(health: IterationHealth, name: str) -> float | None:
-    """A field of the statistics of an iteration's drafts."""
-    value: float | None = getattr(health.drafts, name, None)
-    return value
-
-
-def _change(health: IterationHealth, side: str) -> str:
-    change = health.log_probabilities.get(side)
-    return "-" if change is None else f"{change.change:+.1f}"
+def _text(measure: Measure, health: IterationHealth) -> str:
+    value = measure.of(health)
+    return "-" if value is None else _SHOWN[measure.unit](value)
 
 
 COLUMNS: Mapping[str, tuple[Callable[[IterationHealth], str], str]] = {
     "iteration": (lambda each: str(each.iteration), ""),
-    "score": (
-        lambda each: _number(_of_drafts(each, "mean_score"), ".2f"),
-        "mean score of the drafts, by the judge",
-    ),
-    "tied": (
-        lambda each: _percent(each.tied_share),
-        "share of prompts whose drafts have one score",
-    ),
-    "words": (
-        lambda each: _number(_of_drafts(each, "mean_words"), ".1f"),
-        "mean words of a draft",
-    ),
-    "usable": (
-        lambda each: _percent(each.usable_share),
-        "share of prompts that something is learnt from",
-    ),
-    "judge passes": (
-        lambda each: _percent(_of_drafts(each, "passed_share")),
-        "share of drafts that the judge passes",
-    ),
-    "true": (
-        lambda each: _percent(_of_drafts(each, "true_share")),
-        "share of drafts that pass by programs",
-    ),
-    "judge right": (
-        lambda each: _percent(_of_drafts(each, "right_share")),
-        "share of drafts on which judge and programs agree",
-    ),
-    "chosen": (
-        lambda each: _change(each, "chosen"),
-        "how far the log-probability of chosen sides rose in the training",
-    ),
-    "rejected": (lambda each: _change(each, "rejected"), "the same of rejected sides"),
+    **{name: (partial(_text, measure), measure.meaning) for name, measure in MEASURES.items()},
 }
 """Heading to the text of an iteration, and what it means."""
 
@@ -112,9 +80,10 @@ def _signs_of_drafts(health: IterationHealth, first: IterationHealth) -> Iterato
     since = f"since iteration {first.iteration}"
     if health.optimism is not None and first.optimism is not None:
         more = health.optimism - first.optimism
+        passes, true = (_text(MEASURES[name], health) for name in ("judge passes", "true"))
         if more > MORE_OPTIMISM:
             yield (
-                f"the judge passes {_percent(now.passed_share)} of the drafts and programs {_percent(now.true_share)}: it is "
+                f"the judge passes {passes} of the drafts and programs {true}: it is "
                 f"{100 * more:.0f} points more optimistic {since}"
             )
     if now.mean_words and before.mean_words and now.mean_words > MORE_WORDS * before.mean_words:

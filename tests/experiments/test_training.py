@@ -25,6 +25,7 @@ from spar.experiments import (
 from spar.experiments import loop_pool as running
 from spar.experiments import loops as measuring
 from spar.experiments.experiment import Cost, Experiment, Plan
+from spar.experiments.health_tables import health_table
 from spar.experiments.judging import ADVERSARIAL, break_once
 from spar.experiments.loop_pool import WHOLE, Arm
 from spar.experiments.loops import Loops, first_drafts
@@ -32,7 +33,7 @@ from spar.experiments.page import text
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number
-from spar.record.training import SCORES_FILE, iteration_folder
+from spar.record.training import METRICS, SCORES_FILE, MetricsRow, iteration_folder
 from spar.store import MANIFEST
 from spar.train.loop_stages import Models, Origin
 from spar.train.recipe import TrainConfig
@@ -203,6 +204,33 @@ def test_a_writer_gets_instructions_for_its_prompts(tmp_path: Path) -> None:
     config = running._config(Plan(quick=True), Arm("autoif", changes, recipe="autoif"), 0)
     assert config.prompts_per_iteration == 1_000
     assert [item.title for item in config.benchmarks] == ["greedy"]
+
+
+def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
+    """What a seed has not is left out of its mean, and what no seed has is empty."""
+    for seed, rises in enumerate(((-1.0, -4.0), (-2.0, -8.0))):
+        folder = iteration_folder(tmp_path / str(seed), 1) / "dpo"
+        folder.mkdir(parents=True)
+        rows = (
+            {"logps/chosen": -20.0, "logps/rejected": -20.0},
+            {"logps/chosen": -20.0 + rises[0], "logps/rejected": -20.0 + rises[1]},
+        )
+        lines = (
+            MetricsRow(step=step + 1, epoch=1.0, values=values).model_dump_json()
+            for step, values in enumerate(rows)
+        )
+        (folder / METRICS).write_text("\n".join(lines) + "\n")
+    folders = tuple(tmp_path / name for name in ("0", "1", "2"))
+    table = health_table("health", {"SPaR": Loops(folders, (0, 1))})
+    (row,) = table.rows
+    assert dict(zip(table.columns, row, strict=True)) == {
+        **dict.fromkeys(table.columns),
+        "iteration": 1,
+        "chosen, nats": -1.5,
+        "rejected, nats": -6.0,
+    }
+    two = health_table("health", dict.fromkeys(("SPaR", "SPIN"), Loops(folders, (0, 1))))
+    assert [(row[0], row[1]) for row in two.rows] == [("SPaR", 1), ("SPIN", 1)]
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
