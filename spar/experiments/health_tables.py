@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from spar.experiments.loops import Loops
-from spar.record.experiments import Cell, Table
+from spar.record.experiments import Cell, Number, Table, Unit
 from spar.record.health import MEASURES, IterationHealth, Measure, read_health
 
-_UNITS: Mapping[str, tuple[str, float, int]] = {
-    "share": (", %", 100.0, 1),
-    "score": ("", 1.0, 2),
-    "words": ("", 1.0, 1),
-    "nats": (", nats", 1.0, 2),
+_UNITS: Mapping[str, tuple[str, Unit]] = {
+    "share": (", %", "%"),
+    "score": ("", ""),
+    "words": ("", ""),
+    "nats": (", nats", "nats"),
 }
-"""Unit of a measure to what follows its heading, the factor that it is shown with, and the digits after its point."""
-_OPTIMISM = "optimism, points"
-_COLUMNS: Mapping[str, Measure] = {
-    **{f"{name}{_UNITS[measure.unit][0]}": measure for name, measure in MEASURES.items()},
-    _OPTIMISM: Measure(lambda health: health.optimism, "share", "judge passes less true"),
-}
+"""Unit of a measure to what follows its heading, and to the unit of its cells."""
+_OPTIMISM = Measure(lambda health: health.optimism, "share", "judge passes less true")
 HEALTH_IN_WORDS = "Health of the loops, of the drafts that an iteration trains on: " + "; ".join(
-    f"{name}, {measure.meaning}"
-    for name, measure in [*MEASURES.items(), ("optimism", _COLUMNS[_OPTIMISM])]
+    f"{name}, {measure.meaning}" for name, measure in (*MEASURES.items(), ("optimism", _OPTIMISM))
 )
 """What the columns mean."""
 
@@ -31,10 +26,11 @@ HEALTH_IN_WORDS = "Health of the loops, of the drafts that an iteration trains o
 def health_table(name: str, methods: Mapping[str, Loops]) -> Table:
     """A row a method and iteration, means over seeds; without the methods where there is one."""
     many = len(methods) > 1
+    heads = (f"{name}{_UNITS[measure.unit][0]}" for name, measure in MEASURES.items())
     return Table(
         name=name,
         title="Health of the loops: the drafts that each iteration trains on, and what it learns of the pairs; means over seeds.",
-        columns=(*(("method",) if many else ()), "iteration", *_COLUMNS),
+        columns=(*(("method",) if many else ()), "iteration", *heads, "optimism"),
         rows=tuple(
             (method, *cells) if many else cells
             for method, loops in methods.items()
@@ -47,10 +43,23 @@ def _rows(loops: Loops) -> Iterator[tuple[Cell, ...]]:
     by_seed = [{each.iteration: each for each in read_health(folder)} for folder in loops.folders]
     for time in loops.times[1:]:
         healths = [found[time] for found in by_seed if time in found]
-        yield (time, *(_mean(measure, healths) for measure in _COLUMNS.values()))
+        cells = (_mean(m, healths, _UNITS[m.unit][1]) for m in MEASURES.values())
+        yield (time, *cells, _mean(_OPTIMISM, healths, "points"))
 
 
-def _mean(measure: Measure, healths: list[IterationHealth]) -> float | None:
+def _mean(measure: Measure, healths: Sequence[IterationHealth], unit: Unit) -> Cell:
     known = [value for each in healths if (value := measure.of(each)) is not None]
-    _, scale, digits = _UNITS[measure.unit]
-    return round(scale * fmean(known), digits) if known else None
+    if not known:
+        return None
+    if measure.unit == "words":
+        return round(fmean(known), 1)
+    prompts = round(fmean(each.drafts.prompts if each.drafts else 0 for each in healths))
+    return Number(
+        value=fmean(known),
+        stderr=None,
+        low=None,
+        high=None,
+        n=prompts,
+        by_seed=tuple(known),
+        unit=unit,
+    )

@@ -14,7 +14,7 @@ from spar.config import load_eval
 from spar.eval.nano_if import VOTE
 from spar.eval.paper import GENERAL
 from spar.eval.perplexity import PER_TOKEN
-from spar.eval.statistics import over_seeds
+from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
@@ -37,18 +37,27 @@ from spar.experiments.loops import (
 from spar.experiments.training import SHARED_TIME
 from spar.nano.tasks import prompts as nano_prompts
 from spar.record.evaluation import Share, shares_of
-from spar.record.experiments import Cell, Measured
+from spar.record.experiments import Cell, Measured, Table
 from spar.train.references import with_references
 from spar.train.stage_runner import write_prompts
 from spar.types import Message, Prompt
 
 JUDGES, ANSWERS = "the actor judges: one vote right", "the refiner answers: sampled"
 REPLIES, TEXTS = "replies", "texts alone"
+_LIKELIHOODS = (REPLIES, TEXTS)
 KEEPS = Wordings(
     "Training costs no other ability ({which}).",
     holds="It holds: it gains {difference} after {last} iterations.",
     fails="It does not hold: it loses, {difference}, after {last} iterations.",
     open="No loss can be told: it changes by {difference} after {last} iterations.",
+)
+
+LIKELY = Wordings(
+    "Training makes no other text less likely ({which}).",
+    holds="It holds: a token is likelier by {difference} after {last} iterations.",
+    fails="It does not hold: a token is less likely, {difference}, after {last} iterations.",
+    open="No loss can be told: the log-likelihood of a token changes by {difference} after {last} iterations.",
+    unit="nats",
 )
 
 Found = Mapping[str, list[dict[str, Share]]]
@@ -59,8 +68,7 @@ async def measure_table7(plan: Plan) -> Measured:
     """The last models of every iteration at tasks that they were not trained for."""
     (loops,) = await run_loops(plan, WHOLE)
     found = {time: await _measure(plan, loops, time) for time in loops.times}
-    first, last = found[0], found[loops.last]
-    gains = {name: over_seeds(last[name], first[name]) for name in (JUDGES, ANSWERS)}
+    last = _gains(found, loops.last)
     rows: list[tuple[Cell, ...]] = [
         (
             time,
@@ -77,12 +85,13 @@ async def measure_table7(plan: Plan) -> Measured:
         line(name, [(float(time), over_seeds(shares[name])) for time, shares in found.items()])
         for name in (JUDGES, ANSWERS)
     ]
-    title = f"Tasks that were not trained, n = {gains[JUDGES].n}"
+    title = f"Tasks that were not trained, n = {last[JUDGES].n}"
     return Measured(
-        tables=(iteration_table("table7", columns, rows),),
+        tables=(iteration_table("table7", columns, rows), _gains_table(found)),
         plots=(iteration_plot("table7", title, lines),),
         claims=tuple(
-            KEEPS.of(which=name).judge(gain, last=loops.last) for name, gain in gains.items()
+            (LIKELY if name in _LIKELIHOODS else KEEPS).of(which=name).judge(gain, last=loops.last)
+            for name, gain in last.items()
         ),
         notes=(
             SHARED_TIME,
@@ -90,7 +99,31 @@ async def measure_table7(plan: Plan) -> Measured:
             "prompts; a lower number of nats is a likelier text.",
             "The paper's benchmarks are beyond the embedded model: with one of your own, `spar eval` has gsm8k, mmlu, triviaqa and humaneval.",
         ),
-        headline=f"the actor's judging: {100 * gains[JUDGES].value:+.1f} points",
+        headline=f"the actor's judging: {100 * last[JUDGES].value:+.1f} points",
+    )
+
+
+def _gains(found: Mapping[int, Found], time: int) -> dict[str, SeedMean]:
+    """What every measure has gained since the start; of texts, by how much likelier a token is."""
+    return {
+        name: over_seeds(found[0][name], found[time][name])
+        if name in _LIKELIHOODS
+        else over_seeds(found[time][name], found[0][name])
+        for name in found[time]
+    }
+
+
+def _gains_table(found: Mapping[int, Found]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for time in list(found)[1:]:
+        gains = _gains(found, time).items()
+        cells = (as_number(g, "nats" if name in _LIKELIHOODS else "points") for name, g in gains)
+        rows.append((time, *cells))
+    return Table(
+        name="table7-gains",
+        title="Points gained since the start, with 95 % intervals, and by how many nats a token of the texts is likelier (±, one standard error).",
+        columns=("iteration", JUDGES, ANSWERS, REPLIES, TEXTS),
+        rows=tuple(rows),
     )
 
 
@@ -139,7 +172,8 @@ def _files(plan: Plan) -> Mapping[str, Path]:
 
 
 def _limit(plan: Plan) -> int:
-    return plan.num_prompts(200, quick=20)
+    """They cost little next to the training, so a share of the prompts has them all."""
+    return 20 if plan.quick else 200
 
 
 TABLE7 = Experiment(

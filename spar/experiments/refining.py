@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from spar.config import load_eval
 from spar.eval.paper import REFINEMENT
 from spar.eval.statistics import over_seeds
@@ -21,16 +19,14 @@ from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     OWN,
     Sizes,
-    first_drafts,
     iteration_plot,
     iteration_table,
     only_embedded,
 )
+from spar.experiments.tested import first_tested_drafts
 from spar.experiments.training import SHARED_TIME
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.experiments import Cell, Measured
-from spar.train.loop_stages import models_after
-from spar.train.status import read_config
 
 TRUTH, ITSELF, OTHER = "acc_verifier", "acc_self", "acc_grader"
 VIEWS = {
@@ -56,11 +52,17 @@ FLATTERS_ITSELF = Wordings(
 async def measure_table3(plan: Plan) -> Measured:
     """One greedy refinement of the same failing drafts by each iteration's refiner."""
     (loops,) = await run_loops(plan, WHOLE)
+    drafts, graders = await first_tested_drafts(plan, loops), loops.models(loops.last)
     shares: dict[int, dict[str, list[dict[str, Share]]]] = {}
     for time in loops.times:
         found: dict[str, list[dict[str, Share]]] = {view: [] for view in VIEWS}
-        for index, seed in enumerate(plan.seed_values):
-            examples = await _refine(plan, seed, time, loops.folders[index])
+        for seed, models in zip(plan.seed_values, loops.models(time), strict=True):
+            settings = {
+                "responses": str(drafts[seed]),
+                "refiner_model": models.refiner,
+                "grader_model": graders[seed].refiner,
+            }
+            examples = await _refine(plan, seed, time, settings)
             for view in VIEWS:
                 found[view].append(shares_of(examples, view))
         shares[time] = found
@@ -96,26 +98,11 @@ async def measure_table3(plan: Plan) -> Measured:
     )
 
 
-async def _refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]:
-    """The refinements of one iteration's refiner, of the drafts that the loop's evaluation of its start has."""
-    config, origin = read_config(loop)
-    refiner = models_after(config, loop, time, origin).refiner
-    last = models_after(config, loop, config.last_iteration, origin).refiner
-    settings = {
-        "engine": plan.engine,
-        "strategy": "greedy",
-        "seed": seed,
-        "limit": _num_responses(plan),
-        "responses": str(first_drafts(loop)),
-        "refiner_model": refiner,
-        "grader_model": last,
-    }
+async def _refine(plan: Plan, seed: int, time: int, settings: dict[str, str]) -> list[Example]:
+    """The refinements of one iteration's refiner, of those drafts that fail."""
+    values = plan.settings(seed=seed, strategy="greedy", limit=Sizes.of(plan).tested, **settings)
     out = plan.folder("table3") / f"seed-{seed}" / f"iteration-{time}"
-    return await run_evaluation(plan, "refinement", load_eval(OWN, settings), out)
-
-
-def _num_responses(plan: Plan) -> int:
-    return plan.num_prompts(300, quick=Sizes.of(plan).limit)
+    return await run_evaluation(plan, "refinement", load_eval(OWN, values), out)
 
 
 TABLE3 = Experiment(
@@ -125,11 +112,11 @@ TABLE3 = Experiment(
     question="Do the refiners of later iterations fix more, and can their own judgement of it be trusted?",
     measure=measure_table3,
     cost=lambda plan: Cost(
-        plan.seeds * (Sizes.of(plan).iterations + 1) * _num_responses(plan) * 0.5 * 13,
-        f"the failing ones of {_num_responses(plan)} drafts, each iteration's refiner",
+        plan.seeds * (Sizes.of(plan).iterations + 1) * Sizes.of(plan).tested * 0.5 * 13,
+        f"the failing ones of {Sizes.of(plan).tested} drafts, each iteration's refiner",
         loops=(OWN,),
     ),
-    sizes=lambda plan: {**Sizes.of(plan).stored(), "responses": _num_responses(plan)},
+    sizes=lambda plan: Sizes.of(plan).stored_tested(),
     lacks=only_embedded,
     paper_numbers=lambda: (paper_table(REFINEMENT),),
 )

@@ -20,6 +20,7 @@ from spar.experiments.loops import GREEDY, OWN, SAMPLED, Loops, Sizes
 from spar.record.evaluation import Share, shares_of
 
 PASS = "pass"
+BENCHMARK = "nano-if-answers"
 _GREEDY_FIRST = {GREEDY: True, SAMPLED: False}
 
 
@@ -47,6 +48,16 @@ async def with_drafts(plan: Plan, arm: str, loops: Loops) -> Loops:
     return replace(loops, tested=tested)
 
 
+async def first_tested_drafts(plan: Plan, loops: Loops) -> list[Path]:
+    """Each seed's run with the first actor's sampled drafts of `Sizes.tested` prompts, generated where it is missing."""
+    found = []
+    for seed, models in zip(plan.seed_values, loops.models(0), strict=True):
+        out = tests_folder(plan, OWN, 0, seed) / SAMPLED
+        await shares_on_tests(plan, out, seed, actor_model=models.actor, greedy_first=False)
+        found.append(out / BENCHMARK)
+    return found
+
+
 def tests_folder(plan: Plan, arm: str, time: int, seed: int) -> Path:
     """Folder of what the models of a loop's iteration are tested on besides its own evaluations."""
     name = f"{arm}-{time}" if time else "start"
@@ -57,6 +68,4 @@ async def shares_on_tests(plan: Plan, out: Path, seed: int, **settings: Any) -> 
     """Which of the `Sizes.tested` prompts pass by programs, with some settings of an evaluation."""
     sizes = Sizes.of(plan)
     values = plan.settings(seed=seed, limit=sizes.tested, prompt_seed=sizes.prompt_seed, **settings)
-    return shares_of(
-        await run_evaluation(plan, "nano-if-answers", load_eval(OWN, values), out), PASS
-    )
+    return shares_of(await run_evaluation(plan, BENCHMARK, load_eval(OWN, values), out), PASS)

@@ -85,6 +85,10 @@ class WrittenLoops:
         """Half an hour for three seeds."""
         return 1_800.0
 
+    def models(self, time: int) -> list[Models]:
+        """A pair a seed, named after the iteration."""
+        return [Models(f"actor-{time}", f"refiner-{time}")] * len(self.folders)
+
     def tokens(self, time: int) -> float:
         """As many each iteration."""
         return self.price * time
@@ -223,12 +227,10 @@ def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
     folders = tuple(tmp_path / name for name in ("0", "1", "2"))
     table = health_table("health", {"SPaR": Loops(folders, (0, 1))})
     (row,) = table.rows
-    assert dict(zip(table.columns, row, strict=True)) == {
-        **dict.fromkeys(table.columns),
-        "iteration": 1,
-        "chosen, nats": -1.5,
-        "rejected, nats": -6.0,
-    }
+    found = dict(zip(table.columns, row, strict=True))
+    sides = [found.pop("chosen, nats"), found.pop("rejected, nats")]
+    assert [side.value for side in sides if isinstance(side, Number)] == [-1.5, -6.0]
+    assert found == {**dict.fromkeys(found), "iteration": 1}
     two = health_table("health", dict.fromkeys(("SPaR", "SPIN"), Loops(folders, (0, 1))))
     assert [(row[0], row[1]) for row in two.rows] == [("SPaR", 1), ("SPIN", 1)]
 
@@ -292,7 +294,15 @@ async def test_a_refiner_that_flatters_itself_shows(
 ) -> None:
     """Its own judgement beside the truth, and the last refiner's."""
 
-    async def refine(plan: Plan, seed: int, time: int, loop: Path) -> list[Example]:
+    asked = []
+
+    async def shares_on_tests(
+        plan: Plan, out: Path, seed: int, **settings: Any
+    ) -> dict[str, Share]:
+        return {}
+
+    async def refine(plan: Plan, seed: int, time: int, settings: dict[str, str]) -> list[Example]:
+        asked.append(settings)
         fixed = 10 + 5 * time
         views = {"acc_verifier": fixed, "acc_self": fixed + 8, "acc_grader": fixed + 4}
         return [
@@ -305,8 +315,12 @@ async def test_a_refiner_that_flatters_itself_shows(
             for i in range(NUM_PROMPTS)
         ]
 
+    monkeypatch.setattr(tested, "shares_on_tests", shares_on_tests)
     monkeypatch.setattr(refining, "_refine", refine)
     measured = await refining.measure_table3(PLAN)
+    assert {each["grader_model"] for each in asked} == {"refiner-2"}
+    assert [each["refiner_model"] for each in asked[::3]] == ["refiner-0", "refiner-1", "refiner-2"]
+    assert len({each["responses"] for each in asked}) == 3
     assert [claim.verdict for claim in measured.claims] == ["holds", "holds"]
     assert "higher by +20.0 points" in measured.claims[1].text
     last = [cell.value for cell in measured.tables[0].rows[-1] if isinstance(cell, Number)]
@@ -329,10 +343,14 @@ async def test_what_training_keeps_is_told_from_what_it_costs(
 
     monkeypatch.setattr(keeping, "_measure", measure)
     measured = await keeping.measure_table7(PLAN)
-    assert [claim.verdict for claim in measured.claims] == ["does not hold", "cannot be told"]
+    assert [claim.verdict for claim in measured.claims] == [
+        *("does not hold", "cannot be told", "cannot be told", "does not hold")
+    ]
     page = as_page(keeping.TABLE7, measured)
     assert "| 2 | 50.0 ± " in page and "| 1.700 ± 0.000 |" in page
     assert "it loses, -25.0 points" in measured.claims[0].text
+    assert "a token is less likely, -0.20 nats" in measured.claims[-1].text
+    assert "| 2 | -25.0 (" in page and "| 0.00 ± 0.00 | -0.20 ± 0.00 |" in page
 
 
 @pytest.mark.slow
