@@ -30,7 +30,7 @@ def health_table(name: str, methods: Mapping[str, Loops]) -> Table:
     return Table(
         name=name,
         title="Health of the loops: the drafts that each iteration trains on, and what it learns of the pairs; means over seeds.",
-        columns=(*(("method",) if many else ()), "iteration", *heads, "optimism"),
+        columns=(*(("method",) if many else ()), "iteration", *heads, "optimism", "steps"),
         rows=tuple(
             (method, *cells) if many else cells
             for method, loops in methods.items()
@@ -44,7 +44,8 @@ def _rows(loops: Loops) -> Iterator[tuple[Cell, ...]]:
     for time in loops.times[1:]:
         healths = [found[time] for found in by_seed if time in found]
         cells = (_mean(m, healths, _UNITS[m.unit][1]) for m in MEASURES.values())
-        yield (time, *cells, _mean(_OPTIMISM, healths, "points"))
+        steps = round(fmean(each.steps for each in healths)) if healths else None
+        yield (time, *cells, _mean(_OPTIMISM, healths, "points"), steps)
 
 
 def _mean(measure: Measure, healths: Sequence[IterationHealth], unit: Unit) -> Cell:

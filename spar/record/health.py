@@ -57,6 +57,8 @@ class IterationHealth:
     """The report of its data; None before they are built."""
     log_probabilities: Mapping[str, Change] = field(default_factory=dict)
     """`chosen` and `rejected`: the mean log-probability of that side of the pairs. Both may fall while they move apart."""
+    steps: int = 0
+    """Optimizer steps of the actor's training, so far."""
 
     @property
     def drafts(self) -> DraftMeasures | None:
@@ -158,9 +160,12 @@ def changes_of(rows: Sequence[MetricsRow]) -> dict[str, Change]:
 
 def _read(home: Path, number: int) -> IterationHealth:
     changes: dict[str, Change] = {}
-    for name in LOOP_TRAININGS:
-        changes = changes or changes_of(_rows(home / name))
-    return IterationHealth(number, _report(home / BUILD_STAGE / BUILD_REPORT), changes)
+    steps = 0
+    for name in LOOP_TRAININGS:  # the actor's come first
+        rows = _rows(home / name)
+        changes = changes or changes_of(rows)
+        steps = steps or (rows[-1].step if rows else 0)
+    return IterationHealth(number, _report(home / BUILD_STAGE / BUILD_REPORT), changes, steps)
 
 
 def _report(path: Path) -> BuildReport | None:
