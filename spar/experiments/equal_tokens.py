@@ -46,7 +46,7 @@ _FEW_EVALUATIONS = "benchmarks=[{name: greedy, benchmark: nano-if-answers, show:
 
 SAME_STEPS = f"{PAPERS}, batches of 16"
 """SPaR's loop with Self-Rewarding's batch: its recipe has batches of 32, and a pair of few prompts, so it takes half as many optimizer steps."""
-_SAME_STEPS = Arm("nano-batches-of-16", ("dpo.batch=16",))
+_SAME_STEPS = Arm("nano-batches-of-16", ("dpo.batch=16", "dpo.micro_batch=16"))
 
 STEPS_MATTER = Wordings(
     f"(Not in the paper.) {PAPERS} ends above itself where batches of 16 give it about as many optimizer steps as Self-Rewarding has.",

@@ -38,7 +38,7 @@ from spar.experiments.loops import (
     score_table,
     sizes_in_words,
 )
-from spar.experiments.tested import tests_folder
+from spar.experiments.tested import calls_of_drafts, tests_folder, with_drafts
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
@@ -156,7 +156,11 @@ async def measure_tables45(plan: Plan) -> Measured:
     """The whole loop, and loops without one part each, from the same models and prompts."""
     parts = _arms(plan)
     without = [Arm(arm, (change,)) for arm, (_, change) in parts.items()]
-    whole, *others = await run_loops(plan, WHOLE, *without)
+    trained = await run_loops(plan, WHOLE, *without)
+    whole, *others = [
+        await with_drafts(plan, arm.name, loops)
+        for arm, loops in zip((WHOLE, *without), trained, strict=True)
+    ]
     arms = dict(zip((name for name, _ in parts.values()), others, strict=True))
     against = {
         name: {
@@ -172,6 +176,7 @@ async def measure_tables45(plan: Plan) -> Measured:
         claims=tuple(_tables45_claims(against)),
         notes=(
             SHARED_TIME,
+            f"Drafts are tested on {Sizes.of(plan).tested} prompts, refiners on the first actor's drafts of {Sizes.of(plan).limit}.",
             "Settings of the arms: "
             + ", ".join(f"{n} `--set {c}`" for n, c in parts.values())
             + ".",
@@ -263,11 +268,15 @@ TABLES45 = Experiment(
     question="What does each part of the loop contribute to the actor and to the refiner?",
     measure=measure_tables45,
     cost=lambda plan: Cost(
-        0,
-        f"the whole loop and {len(_arms(plan))} others, {sizes_in_words(plan)}",
+        plan.seeds * Sizes.of(plan).tested * calls_of_drafts(plan, 1 + len(_arms(plan))),
+        f"the whole loop and {len(_arms(plan))} others, {sizes_in_words(plan, tested=True)}",
         loops=(OWN, *_arms(plan)),
     ),
-    sizes=lambda plan: {**Sizes.of(plan).stored(), "arms": list(_arms(plan))},
+    sizes=lambda plan: {
+        **Sizes.of(plan).stored_tested(),
+        "judged_prompts": Sizes.of(plan).limit,
+        "arms": list(_arms(plan)),
+    },
     lacks=only_embedded,
     paper_numbers=lambda: (paper_table(ACTOR_ABLATIONS), paper_table(REFINER_ABLATIONS)),
 )

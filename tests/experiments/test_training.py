@@ -112,7 +112,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
 
     for module in (training, refining, keeping, methods, iterations, equal_tokens):
         monkeypatch.setattr(module, "run_loops", run_loops)
-    for module in (methods, iterations, equal_tokens):
+    for module in (methods, iterations, equal_tokens, training):
         monkeypatch.setattr(module, "with_drafts", with_drafts)
     monkeypatch.setattr(methods, "_with_search", with_search)
 
@@ -196,7 +196,9 @@ async def test_a_method_gets_as_many_prompts_as_the_same_tokens_allow(
 async def test_a_full_comparison_has_spar_with_as_many_steps(loops: list[Any]) -> None:
     """Its recipe takes fewer optimizer steps, so that may be why it is behind; rivals are compared with both."""
     measured = await equal_tokens.measure_equal_tokens(replace(PLAN, quick=False))
-    assert ("nano-batches-of-16", ("dpo.batch=16",)) in loops
+    arm = next(Arm(name, changes) for name, changes in loops if name == "nano-batches-of-16")
+    config = running._config(PLAN, arm, 0)
+    assert (config.dpo["batch"], config.dpo["batch"] % config.dpo["micro_batch"]) == (16, 0)
     steps, *others = measured.claims
     assert "batches of 16" in steps.paper and steps.verdict == "holds"
     assert [claim.paper.split(" (")[0] for claim in others] == [
