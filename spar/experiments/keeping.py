@@ -53,7 +53,7 @@ KEEPS = Wordings(
 )
 
 LIKELY = Wordings(
-    "Training makes no other text less likely ({which}).",
+    "(Not in the paper.) Training makes no other text less likely ({which}).",
     holds="It holds: a token is likelier by {difference} after {last} iterations.",
     fails="It does not hold: a token is less likely, {difference}, after {last} iterations.",
     open="No loss can be told: the log-likelihood of a token changes by {difference} after {last} iterations.",
