@@ -17,8 +17,13 @@ _UNITS: Mapping[str, tuple[str, Unit]] = {
 }
 """Unit of a measure to what follows its heading, and to the unit of its cells."""
 _OPTIMISM = Measure(lambda health: health.optimism, "share", "judge passes less true")
+_STEPS = "steps"
 HEALTH_IN_WORDS = "Health of the loops, of the drafts that an iteration trains on: " + "; ".join(
-    f"{name}, {measure.meaning}" for name, measure in (*MEASURES.items(), ("optimism", _OPTIMISM))
+    (
+        *(f"{name}, {measure.meaning}" for name, measure in MEASURES.items()),
+        f"optimism, {_OPTIMISM.meaning}",
+        f"{_STEPS}, optimizer steps of the actor's training",
+    )
 )
 """What the columns mean."""
 
@@ -30,7 +35,7 @@ def health_table(name: str, methods: Mapping[str, Loops]) -> Table:
     return Table(
         name=name,
         title="Health of the loops: the drafts that each iteration trains on, and what it learns of the pairs; means over seeds.",
-        columns=(*(("method",) if many else ()), "iteration", *heads, "optimism", "steps"),
+        columns=(*(("method",) if many else ()), "iteration", *heads, "optimism", _STEPS),
         rows=tuple(
             (method, *cells) if many else cells
             for method, loops in methods.items()

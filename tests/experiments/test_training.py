@@ -25,7 +25,7 @@ from spar.experiments import (
 from spar.experiments import loop_pool as running
 from spar.experiments import loops as measuring
 from spar.experiments.experiment import Cost, Experiment, Plan
-from spar.experiments.health_tables import health_table
+from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
 from spar.experiments.judging import ADVERSARIAL, break_once
 from spar.experiments.loop_pool import WHOLE, Arm
 from spar.experiments.loops import Loops, first_drafts
@@ -250,6 +250,8 @@ def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
     sides = [found.pop("chosen, nats"), found.pop("rejected, nats")]
     assert [side.value for side in sides if isinstance(side, Number)] == [-1.5, -6.0]
     assert found == {**dict.fromkeys(found), "iteration": 1, "steps": 2}
+    for column in table.columns[1:]:
+        assert f"{column.split(',')[0]}, " in HEALTH_IN_WORDS
     two = health_table("health", dict.fromkeys(("SPaR", "SPIN"), Loops(folders, (0, 1))))
     assert [(row[0], row[1]) for row in two.rows] == [("SPaR", 1), ("SPIN", 1)]
 
