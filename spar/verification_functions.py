@@ -123,24 +123,32 @@ def run_functions(functions: Sequence[str], texts: Sequence[str]) -> list[Outcom
     return [_outcomes(outcome.value, len(texts)) for outcome in outcomes]
 
 
-def verdicts(functions: Sequence[str], text: str) -> Outcomes:
-    """What each function says of one text: all in one process, and each in its own where that fails."""
+def verdicts(functions: Sequence[str], texts: Sequence[str]) -> list[Outcomes]:
+    """What the functions say of each text.
+
+    All run in one process, since starting it takes longer than they do: each function is defined anew for each text. Where
+    that fails, each text has a process of its own, and where that fails each function.
+    """
     test = "\n".join(
         [
             "results = []",
-            f"for source in {list(functions)!a}:",
-            "    space = {}",
-            "    try:",
-            "        exec(source, space)",
-            f"        results.append(bool(space['evaluate']({text!a})))",
-            "    except Exception:",
-            "        results.append(None)",
+            f"for text in {list(texts)!a}:",
+            "    results.append([])",
+            f"    for source in {list(functions)!a}:",
+            "        space = {}",
+            "        try:",
+            "            exec(source, space)",
+            "            results[-1].append(bool(space['evaluate'](text)))",
+            "        except Exception:",
+            "            results[-1].append(None)",
         ]
     )
     outcome = run_program(Program(("",), test, result="results"), LIMITS)
-    if outcome.passed:
-        return _outcomes(outcome.value, len(functions))
-    return [each[0] for each in run_functions(functions, [text])]
+    if outcome.passed and isinstance(outcome.value, list) and len(outcome.value) == len(texts):
+        return [_outcomes(each, len(functions)) for each in outcome.value]
+    if len(texts) > 1:
+        return [verdicts(functions, [text])[0] for text in texts]
+    return [[each[0] for each in run_functions(functions, texts)]]
 
 
 def cross_check(replies: Sequence[Reply], rule: Rule = Rule()) -> Checked:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from spar import verification_functions
 from spar.errors import UsageError
 from spar.nano.constraints import CONSTRAINT_TYPES, sample_constraints
 from spar.nano.function_teacher import FUNCTIONS, TASK, FlawRates, source_of, write_reply
 from spar.plugins import JUDGES
+from spar.sandbox.sandbox import Limits, Outcome, Program, run_program
 from spar.types import Message, Prompt
 from spar.verification_functions import (
     PERMISSION,
@@ -34,6 +36,18 @@ ENDLESS = "def evaluate(response):\n    while True:\n        pass"
 def permitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that a model wrote may run."""
     monkeypatch.setenv(PERMISSION, "1")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
+    """The programs that the sandbox is given from here on."""
+    programs: list[Program] = []
+
+    def run(program: Program, limits: Limits) -> Outcome:
+        programs.append(program)
+        return run_program(program, limits)
+
+    monkeypatch.setattr(verification_functions, "run_program", run)
+    return programs
 
 
 def asked(constraint_type: str, kwargs: dict[str, Any], task: str, **more: Any) -> Prompt:
@@ -82,12 +96,22 @@ def test_functions_run_apart() -> None:
 @pytest.mark.slow
 def test_an_endless_function_has_no_result() -> None:
     """Also where all functions are asked about one text together."""
-    assert verdicts([NO_COMMA, ENDLESS], "a") == [True, None]
+    assert verdicts([NO_COMMA, ENDLESS], ["a"]) == [[True, None]]
 
 
-def test_one_text_and_all_functions() -> None:
-    """In one process, each with names of its own."""
-    assert verdicts([NO_COMMA, COMMA, RAISES], "a, b") == [False, True, None]
+def test_all_texts_and_all_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process, each with names of its own: what a function keeps does not reach the next text."""
+    programs = counted(monkeypatch)
+    counts = "n = 0\ndef evaluate(response):\n    global n\n    n += 1\n    return n > 1"
+    found = verdicts([NO_COMMA, COMMA, RAISES, counts], ["a, b", "a"])
+    assert found == [[False, True, None, False], [True, False, None, False]]
+    assert len(programs) == 1
+
+
+def test_a_text_on_which_a_function_ends_its_process_costs_the_others_nothing() -> None:
+    """They have processes of their own then, and the other functions theirs."""
+    ends = "import os\ndef evaluate(response):\n    if response == 'b':\n        os._exit(0)\n    return True"
+    assert verdicts([COMMA, ends], ["a", "b", "c"]) == [[False, True], [False, None], [False, True]]
 
 
 def test_functions_and_cases_check_each_other() -> None:
@@ -123,6 +147,37 @@ def test_functions_vote() -> None:
     assert usage.calls == 0 and judgement.critique.endswith("Final Judgement: Yes")
     with pytest.raises(UsageError, match="has no 'verification_functions'"):
         asyncio.run(judge.judge(prompt.model_copy(update={"meta": {}}), "a", lambda attempt: None))
+
+
+def test_the_drafts_of_a_prompt_share_a_process(
+    permitted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are judged at the same time; other functions have another one, and one that is given up costs no other."""
+    programs, judge = counted(monkeypatch), JUDGES.spec("functions").make(None)
+
+    def prompt(*functions: str) -> Prompt:
+        message = Message(role="user", content="Say a.")
+        return Prompt(id="p", messages=(message,), meta={"verification_functions": functions})
+
+    async def judge_all() -> list[tuple[bool | None, ...]]:
+        left, *asked = (
+            asyncio.create_task(judge.judge(prompt(*functions), response, lambda attempt: None))
+            for functions, response in (
+                ((COMMA,), "given up"),
+                ((COMMA,), "a, b"),
+                ((COMMA,), "a"),
+                ((NO_COMMA, RAISES), "a"),
+            )
+        )
+        await asyncio.sleep(0)
+        left.cancel()
+        return [judgement.verdicts for judgement, _ in await asyncio.gather(*asked)]
+
+    assert asyncio.run(judge_all()) == [(True,), (False,), (True, None)]
+    assert len(programs) == 2
+    monkeypatch.delenv(PERMISSION)
+    with pytest.raises(UsageError, match="allow it with"):
+        asyncio.run(judge_all())
 
 
 def test_nothing_runs_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:

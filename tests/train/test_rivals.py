@@ -224,7 +224,7 @@ def test_autoif_learns_what_the_functions_accept(tmp_path: Path) -> None:
         tree = trees[row["prompt_id"]]
         node, functions = tree.nodes[row["node"]], tree.prompt.meta[FUNCTIONS]
         assert node.judgement is not None
-        assert verdicts(functions, node.response) == list(node.judgement.verdicts)
+        assert verdicts(functions, [node.response]) == [list(node.judgement.verdicts)]
         assert node.score > 0.5 and row["messages"][-1]["content"] == node.response
     check = json.loads((start / "check" / "check.json").read_text())
     joined = json.loads((start / "join" / "join.json").read_text())
