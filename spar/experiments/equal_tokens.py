@@ -55,7 +55,7 @@ STEPS_MATTER = Wordings(
     open="It cannot be told: they differ by {difference}, sampled.",
 )
 BEATS_RIVAL = Wordings(
-    "SPaR ends above {rival} (the paper), for about as many generated tokens (not in the paper).",
+    f"(Not in the paper.) {PAPERS} ends above {{rival}} for about as many generated tokens.",
     holds="It holds: by {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
     fails="It does not hold: it ends below, {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
     open="It cannot be told: they differ by {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",

@@ -201,8 +201,9 @@ async def test_a_full_comparison_has_spar_with_as_many_steps(loops: list[Any]) -
     assert (config.dpo["batch"], config.dpo["batch"] % config.dpo["micro_batch"]) == (16, 0)
     steps, *others = measured.claims
     assert "batches of 16" in steps.paper and steps.verdict == "holds"
-    assert [claim.paper.split(" (")[0] for claim in others] == [
-        f"SPaR ends above {method}" for method in measuring.RIVALS.values()
+    assert [claim.paper for claim in others] == [
+        f"(Not in the paper.) SPaR ends above {method} for about as many generated tokens."
+        for method in measuring.RIVALS.values()
     ]
     ends, ahead = measured.tables[:2]
     assert [row[0] for row in ends.rows][:3] == ["SPaR", equal_tokens.SAME_STEPS, "Self-Rewarding"]
