@@ -31,7 +31,7 @@ from spar.experiments.loops import (
     rivals,
     sizes_in_words,
 )
-from spar.experiments.methods import rows_by_iteration, tokens_plot
+from spar.experiments.methods import methods_table, tokens_plot
 from spar.experiments.tested import calls_of_drafts, with_drafts
 from spar.record.experiments import Cell, Measured, Table
 
@@ -45,7 +45,7 @@ _FEW_EVALUATIONS = "benchmarks=[{name: greedy, benchmark: nano-if-answers, show:
 """The loops' own evaluations, without those of judges and refiners, which this experiment does not read."""
 
 SAME_STEPS = f"{PAPERS}, batches of 16"
-"""SPaR's loop with Self-Rewarding's batch: its recipe has batches of 32, and a pair of few prompts, so it takes half as many optimizer steps."""
+"""SPaR's loop with Self-Rewarding's batch: with its recipe's, of 32, it takes half as many optimizer steps from the same pairs."""
 _SAME_STEPS = Arm("nano-batches-of-16", ("dpo.batch=16", "dpo.micro_batch=16"))
 
 STEPS_MATTER = Wordings(
@@ -106,7 +106,7 @@ async def measure_equal_tokens(plan: Plan) -> Measured:
     return Measured(
         tables=(
             *_tables(methods),
-            _by_iteration(loops_of),
+            methods_table("equal-tokens-iterations", loops_of),
             health_table("equal-tokens-drafts", loops_of),
         ),
         plots=(tokens_plot("equal-tokens", loops_of, first.n if first else 0),),
@@ -184,15 +184,6 @@ def _tables(methods: Mapping[str, Method]) -> Iterator[Table]:
 def _ahead(own: Loops, other: Loops, title: str) -> Cell:
     shares = other.shares(title, "pass", other.last)
     return as_number(over_seeds(own.shares(title, "pass", own.last), shares), "points")
-
-
-def _by_iteration(loops: Mapping[str, Loops]) -> Table:
-    return Table(
-        name="equal-tokens-iterations",
-        title="One row a method and iteration.",
-        columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
-        rows=tuple(rows_by_iteration(loops)),
-    )
 
 
 def _all_arms(plan: Plan) -> tuple[str, ...]:

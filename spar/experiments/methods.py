@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from spar.eval.paper import IFEVAL
 from spar.eval.statistics import SeedMean, over_seeds
@@ -102,9 +102,11 @@ async def measure_figure3(plan: Plan) -> Measured:
     )
 
 
-def rows_by_iteration(methods: Mapping[str, Loops]) -> list[tuple[Cell, ...]]:
-    """A row a method and iteration: drafts that pass, greedy and sampled, and the tokens generated for training by then."""
-    return [
+def methods_table(
+    name: str, methods: Mapping[str, Loops], more: Iterable[tuple[Cell, ...]] = ()
+) -> Table:
+    """A row a method and iteration, then some more: drafts that pass, greedy and sampled, and the tokens generated for training by then."""
+    rows: list[tuple[Cell, ...]] = [
         (
             method,
             time,
@@ -115,26 +117,19 @@ def rows_by_iteration(methods: Mapping[str, Loops]) -> list[tuple[Cell, ...]]:
         for method, loops in methods.items()
         for time in loops.times
     ]
+    return Table(
+        name=name,
+        title="One row a method and iteration.",
+        columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
+        rows=(*rows, *more),
+    )
 
 
 def _figure3_table(methods: Mapping[str, Loops], searched: SeedMean) -> Table:
-    rows = rows_by_iteration(methods)
     own = methods[PAPERS]
-    rows.append(
-        (
-            f"{PAPERS} with tree search",
-            own.last,
-            as_number(searched),
-            None,
-            round(own.tokens(own.last)),
-        )
-    )
-    return Table(
-        name="figure3",
-        title="One row a method and iteration.",
-        columns=("method", "iteration", "greedy, %", "sampled, %", "tokens for training"),
-        rows=tuple(rows),
-    )
+    on_top = f"{PAPERS} with tree search"
+    row = (on_top, own.last, as_number(searched), None, round(own.tokens(own.last)))
+    return methods_table("figure3", methods, [row])
 
 
 def _tokens_table(methods: Mapping[str, Loops]) -> Table:
