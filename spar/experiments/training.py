@@ -38,24 +38,25 @@ from spar.experiments.loops import (
     score_table,
     sizes_in_words,
 )
+from spar.experiments.refiners import (
+    BROKEN_RIGHT,
+    VOTE_RIGHT,
+    VOTES,
+    Judgings,
+    examples_table,
+    judge_tests,
+    judging_table,
+)
 from spar.experiments.tested import calls_of_drafts, tests_folder, with_drafts
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 
-SAMPLED_PASS, VOTE_RIGHT = "sampled, %", "one vote right, %"
-MEASURES: Measures = {
-    "greedy, %": (GREEDY, "pass"),
-    SAMPLED_PASS: (SAMPLED, "pass"),
-    VOTE_RIGHT: (REFINER, VOTE),
-    "majority right, %": (REFINER, MAJORITY),
-    "refinements pass, %": (REFINER, "refine_pass"),
-}
-"""Column of Tables 4 and 5 to the evaluation and its metric."""
+SAMPLED_PASS = "sampled, %"
+MEASURES: Measures = {"greedy, %": (GREEDY, "pass"), SAMPLED_PASS: (SAMPLED, "pass")}
+"""Column of Table 4 to the evaluation and its metric."""
 JUDGED = {NATURAL: REFINER, ADVERSARIAL: ADVERSARIAL}
 """Set of outputs to the evaluation of the refiners as their judges: the loops' own, and that of this page."""
 JUDGE_METRICS = {"one vote right, %": VOTE, "majority of five right, %": MAJORITY, "F1, %": F1}
-VOTES = 5
-"""Votes on each adversarial output, as many as the loops' evaluations cast on a natural one."""
 SHARED_TIME = "The loops are those of `figure3`: where they were there already, their time is not in this page's."
 ARMS: Mapping[str, tuple[str, str]] = {
     "no-search": ("without tree search", "search.strategy=iterative"),
@@ -65,6 +66,9 @@ ARMS: Mapping[str, tuple[str, str]] = {
 }
 """Arm to its name in the paper and the setting that makes it."""
 _QUICK_ARMS = ("no-search", "no-refinement")
+_START, _WHOLE = "the start", "the whole loop"
+_CALLS_OF_JUDGING = 1.4 * VOTES
+"""Votes on a test prompt's draft, and on its broken form where it passes."""
 
 JUDGES_BETTER = Wordings(
     "The refiner judges {which} outputs better after training ({how}).",
@@ -169,23 +173,53 @@ async def measure_tables45(plan: Plan) -> Measured:
         }
         for name, loops in arms.items()
     }
+    judged = await _judgings(plan, whole, {arm: arms[name] for arm, (name, _) in parts.items()})
+    last = (_WHOLE, whole.last)
+    of_arms = {name: (name, loops.last) for name, loops in arms.items()}
+    refiners = {
+        name: {c: over_seeds(judged[last][c], judged[key][c]) for c in (VOTE_RIGHT, BROKEN_RIGHT)}
+        for name, key in of_arms.items()
+    }
     first = against[ARMS["no-refinement"][0]][SAMPLED_PASS]
+    compared = [(last, key) for key in ((_START, 0), *of_arms.values())]
     return Measured(
-        tables=(_tables45_table({"the whole loop": whole, **arms}, against),),
-        plots=(_tables45_plot(against, first.n),),
-        claims=tuple(_tables45_claims(against)),
+        tables=(
+            _tables45_table({_WHOLE: whole, **arms}, against),
+            judging_table("tables45-refiners", judged, compared),
+            examples_table("tables45-examples", {_WHOLE: whole, **arms}),
+        ),
+        plots=(_tables45_plot(against, refiners, first.n),),
+        claims=tuple(_tables45_claims(against, refiners)),
         notes=(
             SHARED_TIME,
-            f"Drafts are tested on {Sizes.of(plan).tested} prompts, refiners on the first actor's drafts of {Sizes.of(plan).limit}.",
+            f"Drafts, and the refiners' judgements of the first actor's, are of {Sizes.of(plan).tested} prompts, refinements of those of its drafts "
+            f"of {Sizes.of(plan).limit} that fail and that the refiner rejects. Adversarial outputs: {BROKEN}. Outputs of one prompt count as one draw.",
             "Settings of the arms: "
             + ", ".join(f"{n} `--set {c}`" for n, c in parts.values())
             + ".",
             "Without iterative training all prompts are used in one iteration, from the first models.",
             "Without refinement, the pairs are of the prompts that have a passing and a failing draft: other ones, and easier, than those whose "
             "search was solved. benchmarks/pair_ablation.py compares both kinds on the same prompts.",
+            "Without refinement, and with shuffled labels, only the actor's pairs are others: the refiner's examples are made as in the whole loop, "
+            "so its first iteration is the same, and later ones differ by the drafts of another actor alone. The paper's Table 5 has neither.",
+            "The refiner learns judgements that are not unanimous, with the majority as the label, and as many Yes as No. A vote on the same: of the "
+            "votes behind these labels. Programs, which know the truth, have no part in the training.",
         ),
         headline=f"without refinement: {-100 * first.value:+.1f} points, sampled",
     )
+
+
+async def _judgings(
+    plan: Plan, whole: Loops, arms: Mapping[str, Loops]
+) -> dict[tuple[str, int], Judgings]:
+    """Loop and iteration to how its refiners judge: the start, the whole loop at each iteration, the others at their last."""
+    judged = {(_START, 0): await judge_tests(plan, OWN, whole, 0)}
+    for time in whole.times[1:]:
+        judged[_WHOLE, time] = await judge_tests(plan, OWN, whole, time)
+    for arm, loops in arms.items():
+        name, _ = _arms(plan)[arm]
+        judged[name, loops.last] = await judge_tests(plan, arm, loops, loops.last)
+    return judged
 
 
 Differences = Mapping[str, Mapping[str, SeedMean]]
@@ -203,36 +237,42 @@ def _tables45_table(loops: Mapping[str, Loops], against: Differences) -> Table:
     ]
     return Table(
         name="tables45",
-        title="The last models of each loop, and how far the whole loop is ahead.",
+        title="The last actors of each loop, and how far the whole loop is ahead.",
         columns=("loop", *MEASURES),
         rows=tuple(rows),
     )
 
 
-def _tables45_plot(against: Differences, n: int) -> Plot:
+def _tables45_plot(against: Differences, refiners: Differences, n: int) -> Plot:
     series = tuple(
         Series(
             label=column.removesuffix(", %"),
-            x=tuple(float(index) for index in range(len(against))),
-            y=tuple(100 * differences[column].value for differences in against.values()),
-            error=tuple(100 * (d[column].stderr or 0.0) for d in against.values()),
+            x=tuple(float(index) for index in range(len(arms))),
+            y=tuple(100 * differences[column].value for differences in arms.values()),
+            error=tuple(100 * (d[column].stderr or 0.0) for d in arms.values()),
         )
-        for column in (SAMPLED_PASS, VOTE_RIGHT)
+        for arms, column in (
+            (against, SAMPLED_PASS),
+            (refiners, VOTE_RIGHT),
+            (refiners, BROKEN_RIGHT),
+        )
     )
     x = ", ".join(f"{index}: {name}" for index, name in enumerate(against))
     title = f"How far the whole loop is ahead, n = {n}"
     return Plot(name="tables45", title=title, y="points", panels=(Panel(x=x, series=series),))
 
 
-def _tables45_claims(against: Differences) -> Iterator[Claim]:
-    """On the actor for every arm, then on the refiner for those of the paper's Table 5."""
+def _tables45_claims(against: Differences, refiners: Differences) -> Iterator[Claim]:
+    """On the actor for every arm, then on the refiner for those of the paper's Table 5, on its two sets of outputs."""
     for name, differences in against.items():
         wordings = PART_HELPS.of(part=name.capitalize(), role="actor")
         yield wordings.judge(differences[SAMPLED_PASS], what="sampled drafts")
-    for name, differences in against.items():
+    for name, differences in refiners.items():
         if name in REFINER_ABLATIONS.rows:
-            wordings = PART_HELPS.of(part=name.capitalize(), role="refiner")
-            yield wordings.judge(differences[VOTE_RIGHT], what="a single vote")
+            for column, outputs in ((VOTE_RIGHT, NATURAL), (BROKEN_RIGHT, ADVERSARIAL)):
+                role = f"refiner's judging of {outputs} outputs"
+                wordings = PART_HELPS.of(part=name.capitalize(), role=role)
+                yield wordings.judge(differences[column], what="a single vote")
 
 
 def _arms(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -268,13 +308,19 @@ TABLES45 = Experiment(
     question="What does each part of the loop contribute to the actor and to the refiner?",
     measure=measure_tables45,
     cost=lambda plan: Cost(
-        plan.seeds * Sizes.of(plan).tested * calls_of_drafts(plan, 1 + len(_arms(plan))),
+        plan.seeds
+        * Sizes.of(plan).tested
+        * (
+            calls_of_drafts(plan, 1 + len(_arms(plan)))
+            + (1 + Sizes.of(plan).iterations + len(_arms(plan))) * _CALLS_OF_JUDGING
+        ),
         f"the whole loop and {len(_arms(plan))} others, {sizes_in_words(plan, tested=True)}",
         loops=(OWN, *_arms(plan)),
     ),
     sizes=lambda plan: {
         **Sizes.of(plan).stored_tested(),
-        "judged_prompts": Sizes.of(plan).limit,
+        "judged_prompts": Sizes.of(plan).tested,
+        "refined_prompts": Sizes.of(plan).limit,
         "arms": list(_arms(plan)),
     },
     lacks=only_embedded,

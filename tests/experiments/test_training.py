@@ -17,6 +17,7 @@ from spar.experiments import (
     iterations,
     keeping,
     methods,
+    refiners,
     refining,
     runner,
     tested,
@@ -30,9 +31,10 @@ from spar.experiments.judging import ADVERSARIAL, break_once
 from spar.experiments.loop_pool import WHOLE, Arm
 from spar.experiments.loops import Loops, first_drafts
 from spar.experiments.page import text
+from spar.experiments.refiners import Judgings
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
-from spar.record.experiments import ExperimentResult, Measured, Number
+from spar.record.experiments import ExperimentResult, Measured, Number, Table
 from spar.record.training import METRICS, SCORES_FILE, MetricsRow, iteration_folder
 from spar.store import MANIFEST
 from spar.train.loop_stages import Models, Origin
@@ -115,6 +117,15 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     for module in (methods, iterations, equal_tokens, training):
         monkeypatch.setattr(module, "with_drafts", with_drafts)
     monkeypatch.setattr(methods, "_with_search", with_search)
+
+    async def judge_tests(plan: Plan, arm: str, loops: WrittenLoops, time: int) -> Judgings:
+        natural, adversarial = (loops.shares("judge", "", each) for each in (time, 0))
+        columns = dict.fromkeys((*refiners.JUDGING, refiners.REFINED), natural)
+        return {**columns, refiners.BROKEN_RIGHT: adversarial}
+
+    monkeypatch.setattr(training, "judge_tests", judge_tests)
+    no_examples = Table(name="none", title="None.", columns=(), rows=())
+    monkeypatch.setattr(training, "examples_table", lambda name, loops: no_examples)
 
     async def with_adversarial(plan: Plan, loops: WrittenLoops) -> WrittenLoops:
         return replace(loops, worse=ADVERSARIAL)
@@ -258,16 +269,26 @@ def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
-    """The part that does nothing cannot be told; each arm has its own setting."""
+    """The part that does nothing cannot be told; each arm has its own setting, and its refiners judge as well as its actors answer."""
     measured = await training.measure_tables45(PLAN)
     verdicts = {claim.paper: claim.verdict for claim in measured.claims}
     assert verdicts["Without tree search, the actor is worse."] == "holds"
     assert verdicts["Without refinement, the actor is worse."] == "cannot be told"
-    assert "Without refinement, the refiner is worse." not in verdicts  # the paper has no such row
+    judging = [claim for claim in verdicts if "judging" in claim]
+    assert judging == [  # the paper has no row without refinement
+        f"Without tree search, the refiner's judging of {outputs} outputs is worse."
+        for outputs in ("natural", "adversarial")
+    ]
+    assert [verdicts[claim] for claim in judging] == ["holds", "cannot be told"]
     last = measured.tables[0].rows[-2]
     assert last[0] == "the whole loop - without tree search"
     assert isinstance(last[1], Number) and last[1].value == pytest.approx(0.25)
     assert ("no-search", ("search.strategy=iterative",)) in loops
+    between = measured.tables[1].rows[-2]
+    assert between[:2] == ("the whole loop - without tree search", 2)
+    assert [row[:2] for row in measured.tables[1].rows[:3]] == [
+        *(("the start", 0), ("the whole loop", 1), ("the whole loop", 2))
+    ]
     assert "without iterative training | 77.1 | 83.5 | 66.8 |" in as_page(
         training.TABLES45, measured
     )
