@@ -11,12 +11,15 @@ import yaml
 
 from spar.config import RECIPES, load_eval
 from spar.errors import UsageError
+from spar.eval.paper import IFEVAL
+from spar.experiments.loops import RIVALS as METHODS
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 from spar.train.common import PRESETS, accumulation
 from spar.train.data.selection import QUOTAS, Quotas
 from spar.train.loop_stages import Origin, loop_stages
 from spar.train.recipe import TrainConfig, load_train
 from spar.train.settings import DpoSettings, SftSettings
+from tests.train.test_rivals import RECIPES as KILLED
 
 PAPERS = ["llama3-8b", "mistral-7b", "glm4-9b", "llama3-70b"]
 """Recipes for the paper's models."""
@@ -44,6 +47,14 @@ def rft_of(config: TrainConfig) -> SftSettings:
 def test_all_recipes_are_shipped() -> None:
     """The default and one for each model and machine."""
     assert {"nano", *OURS, *RIVALS} <= set(TRAINING)
+
+
+def test_every_method_of_the_papers_table_1_has_a_recipe() -> None:
+    """It is also a row of the reports, and killed in each of its stages (`tests/train/test_killed_rivals.py`)."""
+    models = ("LLaMA3-", "GLM-4-", "Mistral-", "SPaR-")
+    rows = {row for row in IFEVAL.rows if not row.startswith(models)}
+    assert {row for row in rows if not row.startswith(tuple(METHODS.values()))} == set()
+    assert set(METHODS) == set(KILLED) == set(RIVALS)
 
 
 @pytest.mark.parametrize("recipe", TRAINING)

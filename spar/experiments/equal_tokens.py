@@ -30,6 +30,7 @@ from spar.experiments.loops import (
     only_embedded,
     rivals,
     sizes_in_words,
+    stand_ins,
 )
 from spar.experiments.methods import methods_table, tokens_plot
 from spar.experiments.tested import calls_of_drafts, with_drafts
@@ -118,6 +119,7 @@ async def measure_equal_tokens(plan: Plan) -> Measured:
             "Tokens are those that the models generate for the training data: drafts, judgements, refinements, and what a backward model writes. "
             "What a program writes in the place of a stronger model or of people is not counted, nor is the training itself, which is longer "
             "where there are more prompts.",
+            stand_ins(plan),
             f"{HEALTH_IN_WORDS}.",
             f"Drafts are tested on {sizes.tested} prompts, one greedy and one sampled at temperature 0.9.",
         ),

@@ -37,7 +37,16 @@ RIVALS: Mapping[str, str] = {
     "autoif": "AutoIF",
     "spin": "SPIN",
 }
-"""Recipe to the name of the method that the paper compares with; those without a recipe here are left out."""
+"""Recipe to the name of the method: those that the paper compares with, and SPIN; those without a recipe here are left out."""
+_VOTED = ("self-rewarding", "meta-rewarding", "humpback")
+"""Recipes that count votes where the source has points on a rubric."""
+_PROGRAMS: Mapping[str, str] = {
+    "meta-rewarding": "Meta-Rewarding's meta-judge",
+    "humpback": "Humpback's texts and conversations",
+    "autoif": "the writer of AutoIF's functions",
+    "spin": "the authors of SPIN's replies",
+}
+"""Recipe to what a program stands in for."""
 _GENERATED: Mapping[str, tuple[Role, ...]] = {
     "label": ("actor",),
     "draft": ("actor",),
@@ -177,6 +186,17 @@ def rivals(plan: Plan) -> dict[str, str]:
         name: method for name, method in RIVALS.items() if (RECIPES / f"{name}.yaml").is_file()
     }
     return dict(list(known.items())[: 1 if plan.quick else None])
+
+
+def stand_ins(plan: Plan) -> str:
+    """What the other methods of a report lack here of their sources, in words."""
+    names = rivals(plan)
+    voted = [method for recipe, method in names.items() if recipe in _VOTED]
+    programs = [what for recipe, what in _PROGRAMS.items() if recipe in names]
+    words = f"the scores of {', '.join(voted)} are shares of yes among votes, not points on a rubric"
+    if programs:
+        words += f"; programs stand in for {', '.join(programs)}, with a teacher's knowledge"
+    return f"Where a source needs what the embedded model cannot give: {words}. docs/recipes.md has every departure."
 
 
 def first_drafts(folder: Path) -> Path:

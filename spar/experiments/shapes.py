@@ -69,6 +69,8 @@ async def measure_shapes(plan: Plan) -> Measured:
         plots=(plot,),
         notes=(
             "A shape ends where it has no more levels, whatever is left of the budget, so the second table compares at equal tokens.",
+            "With the paper's branching and beam width a budget of 15 ends on the third level and one of 31 on the sixth, so there deeper trees are the "
+            "same search: what they add shows where a level is narrow. A chain, one refinement a level, is what `iterative` does in the report `strategies`.",
             OPTIMISM_NOTE,
             STEPS_NOTE,
         ),

@@ -164,6 +164,20 @@ async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) 
     assert "The stages of all loops took 1.0 hours, added up" in page
 
 
+async def test_a_rival_of_our_own_choice_is_not_the_papers(loops: list[Any]) -> None:
+    """The paper has no row of SPIN; the page says what programs stand in for, of the methods that it has."""
+    measured = await methods.measure_figure3(replace(PLAN, quick=False))
+    assert [claim.paper for claim in measured.claims[3:]] == [
+        *(f"SPaR ends above {name}." for name in measuring.RIVALS.values() if name != "SPIN"),
+        "(Not in the paper.) SPaR ends above SPIN.",
+    ]
+    page = as_page(methods.FIGURE3, measured)
+    assert "programs stand in for Meta-Rewarding's meta-judge, Humpback's texts" in page
+    quick = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
+    assert "the scores of Self-Rewarding are shares of yes" in quick
+    assert "programs stand in" not in quick
+
+
 @pytest.mark.parametrize(
     ("price", "row"),
     [(500.0, "| 2 | 1,000 | 1 | 1,000 | +15.0"), (0.0, "| 2 | 0 | 1 | 1,000 |")],
