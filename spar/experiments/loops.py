@@ -193,7 +193,9 @@ def stand_ins(plan: Plan) -> str:
     names = rivals(plan)
     voted = [method for recipe, method in names.items() if recipe in _VOTED]
     programs = [what for recipe, what in _PROGRAMS.items() if recipe in names]
-    words = f"the scores of {', '.join(voted)} are shares of yes among votes, not points on a rubric"
+    words = (
+        f"the scores of {', '.join(voted)} are shares of yes among votes, not points on a rubric"
+    )
     if programs:
         words += f"; programs stand in for {', '.join(programs)}, with a teacher's knowledge"
     return f"Where a source needs what the embedded model cannot give: {words}. docs/recipes.md has every departure."
