@@ -77,7 +77,7 @@ JUDGES_BETTER = Wordings(
     open="It cannot be told: {difference} after {last} iterations.",
 )
 PART_HELPS = Wordings(
-    "{part}, the {role} is worse.",
+    "{whose}{part}, the {role} is worse.",
     holds="It holds: the whole loop is ahead by {difference}, {what}.",
     fails="It does not hold: the whole loop is behind, {difference}, {what}.",
     open="It cannot be told: they differ by {difference}, {what}.",
@@ -265,13 +265,16 @@ def _tables45_plot(against: Differences, refiners: Differences, n: int) -> Plot:
 def _tables45_claims(against: Differences, refiners: Differences) -> Iterator[Claim]:
     """On the actor for every arm, then on the refiner for those of the paper's Table 5, on its two sets of outputs."""
     for name, differences in against.items():
-        wordings = PART_HELPS.of(part=name.capitalize(), role="actor")
+        whose, part = "", name.capitalize()
+        if name not in ACTOR_ABLATIONS.rows:
+            whose, part = "(Not in the paper.) ", f"With {name.removesuffix(' (ours)')}"
+        wordings = PART_HELPS.of(whose=whose, part=part, role="actor")
         yield wordings.judge(differences[SAMPLED_PASS], what="sampled drafts")
     for name, differences in refiners.items():
         if name in REFINER_ABLATIONS.rows:
             for column, outputs in ((VOTE_RIGHT, NATURAL), (BROKEN_RIGHT, ADVERSARIAL)):
                 role = f"refiner's judging of {outputs} outputs"
-                wordings = PART_HELPS.of(part=name.capitalize(), role=role)
+                wordings = PART_HELPS.of(whose="", part=name.capitalize(), role=role)
                 yield wordings.judge(differences[column], what="a single vote")
 
 

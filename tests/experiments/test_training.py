@@ -306,6 +306,9 @@ async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> No
     assert "without iterative training | 77.1 | 83.5 | 66.8 |" in as_page(
         training.TABLES45, measured
     )
+    full = await training.measure_tables45(replace(PLAN, quick=False))
+    ours = [claim.paper for claim in full.claims if claim.paper.startswith("(Not in the paper.)")]
+    assert ours == ["(Not in the paper.) With shuffled labels, the actor is worse."]
 
 
 async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
