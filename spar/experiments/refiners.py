@@ -8,8 +8,9 @@ examples are the judge's own majorities; programs say which of them are right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -28,7 +29,7 @@ from spar.record.training import TRAIN_REPORT, TrainReport, iteration_folder
 from spar.record.training_data import RefinerExample
 from spar.store import read_trees
 from spar.train.data.draft_measures import true_verdict
-from spar.types import Node, Prompt
+from spar.types import Message, Node, Prompt
 
 VOTES = 5
 """Votes on each output, as many as the loops' evaluations cast."""
@@ -148,68 +149,77 @@ class _Example:
 def examples_table(name: str, loops: Mapping[str, Loops]) -> Table:
     """A row a loop and iteration with what its refiners were trained on; the first loop is that which others are compared with."""
     whole = next(iter(loops.values()))
+    examples = {
+        loop: {
+            time: [list(_examples(iteration_folder(folder, time))) for folder in of.folders]
+            for time in of.times[1:]
+        }
+        for loop, of in loops.items()
+    }
+    of_whole = next(iter(examples.values())).values()
+    taught = [
+        {one.example.messages for one in chain(*of_seed)} for of_seed in zip(*of_whole, strict=True)
+    ]
     rows: list[tuple[Cell, ...]] = []
     for loop, of in loops.items():
-        for time in of.times[1:]:
-            rows.append((loop, time, *_cells(of, time), _same(of, whole, time)))
+        for time, by_seed in examples[loop].items():
+            steps = fmean(_steps(iteration_folder(folder, time)) for folder in of.folders)
+            shared = None if of is whole else _shared(by_seed, taught)
+            rows.append((loop, time, *_cells(by_seed), shared, round(steps)))
     return Table(
         name=name,
-        title="What the refiners were trained on: means over seeds, labels held against programs.",
+        title="What the refiners were trained on: means over seeds, labels held against programs; and how many of the judgements the whole loop's "
+        "refiner of the same seed learns too, in whichever iteration.",
         columns=(
             *("loop", "iteration", "judgements", "of refinements, %"),
             *("label right, %", "a vote on the same right, %"),
-            *("refinements", "refinement passes, %", "steps", "same as the whole loop's, seeds"),
+            *("refinements", "refinement passes, %", "judgements the whole loop has, %", "steps"),
         ),
         rows=tuple(rows),
     )
 
 
-def _cells(loops: Loops, time: int) -> Iterator[Cell]:
-    by_seed = [list(_examples(iteration_folder(folder, time))) for folder in loops.folders]
-    judgements = [[one for one in each if one.is_judgement] for each in by_seed]
+def _cells(by_seed: Sequence[Sequence[_Example]]) -> Iterator[Cell]:
     refinements = [[one for one in each if not one.is_judgement] for each in by_seed]
-
-    def mean(of_seeds: Sequence[Sequence[_Example]], share: Callable[[_Example], Share]) -> Cell:
-        shares = [sum_shares((o.example.prompt_id, share(o)) for o in each) for each in of_seeds]
-        return as_number(over_seeds(shares)) if any(shares) else None
-
+    judgements = [[one for one in each if one.is_judgement] for each in by_seed]
     yield round(fmean(map(len, judgements)))
-    yield mean(judgements, lambda one: (float(one.of_refinement), 1.0))
-    yield mean(judgements, _Example.label_right)
-    yield mean(judgements, _Example.votes_right)
+    yield _mean(judgements, lambda _, one: (float(one.of_refinement), 1.0))
+    yield _mean(judgements, lambda _, one: one.label_right())
+    yield _mean(judgements, lambda _, one: one.votes_right())
     yield round(fmean(map(len, refinements)))
-    yield mean(refinements, _Example.label_right)
-    yield round(fmean(_steps(iteration_folder(folder, time)) for folder in loops.folders))
+    yield _mean(refinements, lambda _, one: one.label_right())
+
+
+def _shared(
+    by_seed: Sequence[Sequence[_Example]], taught: Sequence[Container[tuple[Message, ...]]]
+) -> Cell:
+    """The share of the judgements that are among the conversations of the same seed."""
+    judgements = [[one for one in each if one.is_judgement] for each in by_seed]
+    return _mean(judgements, lambda seed, one: (float(one.example.messages in taught[seed]), 1.0))
+
+
+def _mean(by_seed: Sequence[Sequence[_Example]], share: Callable[[int, _Example], Share]) -> Cell:
+    """Over prompts and seeds; None without an example."""
+    shares = [
+        sum_shares((one.example.prompt_id, share(seed, one)) for one in examples)
+        for seed, examples in enumerate(by_seed)
+    ]
+    return as_number(over_seeds(shares)) if any(shares) else None
 
 
 def _examples(folder: Path) -> Iterator[_Example]:
     """The examples of an iteration with the nodes of its runs that they are about."""
-    nodes = {
+    trees = {
         (run, tree.prompt.id): tree
         for run, stage in LOOP_SOURCES.items()
         for tree in read_trees(folder / stage)
     }
-    for row in _rows(folder).splitlines():
+    for row in (folder / BUILD_STAGE / RFT_FILE).read_bytes().splitlines():
         example = RefinerExample.model_validate_json(row)
-        tree = nodes[example.run, example.prompt_id]
+        tree = trees[example.run, example.prompt_id]
         yield _Example(example, tree.prompt, tree.nodes[example.node])
-
-
-def _rows(folder: Path) -> bytes:
-    return (folder / BUILD_STAGE / RFT_FILE).read_bytes()
 
 
 def _steps(folder: Path) -> int:
     report = (folder / LAST_TRAINING / TRAIN_REPORT).read_bytes()
     return TrainReport.model_validate_json(report).steps
-
-
-def _same(loops: Loops, whole: Loops, time: int) -> int | None:
-    """The seeds whose examples are the whole loop's, byte by byte; None for the whole loop itself."""
-    if loops is whole:
-        return None
-    pairs = zip(loops.folders, whole.folders, strict=True)
-    return sum(
-        _rows(iteration_folder(one, time)) == _rows(iteration_folder(other, time))
-        for one, other in pairs
-    )

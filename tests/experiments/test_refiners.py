@@ -62,15 +62,17 @@ def write_iteration(folder: Path, examples: Sequence[RefinerExample]) -> None:
 
 
 def test_the_examples_of_refiners_are_held_against_programs(tmp_path: Path) -> None:
-    """A right label on a draft and a wrong one on a refinement; seeds with the whole loop's very examples are counted."""
+    """A right label on a draft and a wrong one on a refinement; judgements that the whole loop of the same seed learns are counted."""
     prompt, _ = passing()
     common = {"prompt_id": prompt.id, "score": 0.6, "messages": TURNS}
     of_draft = RefinerExample(kind="draft", verdict=True, run="drafts", node=0, **common)
     of_refinement = RefinerExample(kind="tree", verdict=True, run="search", node=1, **common)
     refine = RefinerExample(kind="refine", run="search", node=1, **common)
+    other_turns = (TURNS[0], Message(role="assistant", content="No"))
+    unshared = of_draft.model_copy(update={"messages": other_turns})
     for name in ("whole-0", "whole-1", "other-0"):
         write_iteration(iteration_folder(tmp_path / name, 1), (of_draft, of_refinement, refine))
-    write_iteration(iteration_folder(tmp_path / "other-1", 1), (of_draft,))
+    write_iteration(iteration_folder(tmp_path / "other-1", 1), (unshared,))
     whole, other = (
         Loops(tuple(tmp_path / f"{name}-{seed}" for seed in (0, 1)), (0, 1))
         for name in ("whole", "other")
@@ -79,9 +81,9 @@ def test_the_examples_of_refiners_are_held_against_programs(tmp_path: Path) -> N
     first, second = (
         [cell.value if isinstance(cell, Number) else cell for cell in row] for row in table.rows
     )
-    assert first == ["whole", 1, 2, 0.5, 0.5, 0.5, 1, 0.0, 4, None]
+    assert first == ["whole", 1, 2, 0.5, 0.5, 0.5, 1, 0.0, None, 4]
     assert second[:4] == ["other", 1, 2, 0.25] and second[4:6] == pytest.approx([0.75, 0.55])
-    assert second[-1] == 1
+    assert second[-2:] == [0.5, 4]
 
 
 async def test_refiners_judge_drafts_that_pass_and_that_fail(
