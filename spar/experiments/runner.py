@@ -145,7 +145,7 @@ def write_index(plan: Plan, out: Path) -> None:
     if rows:
         lines += [
             "",
-            "Pages of `spar report`, an experiment of the paper each. ✓: a claim of the paper holds here, ✗: it does not, ?: it cannot be "
+            "Pages of `spar report`, an experiment each. ✓: a claim, of the paper or our own, holds here, ✗: it does not, ?: it cannot be "
             "told from these numbers.",
             "",
             "| in the paper | experiment | measured on | claims | in a number |",
