@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from spar.eval.paper import IFEVAL
-from spar.eval.statistics import over_seeds
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -94,12 +93,11 @@ async def measure_equal_tokens(plan: Plan) -> Measured:
     for arm, loops in zip(arms, await run_loops(plan, *arms), strict=True):
         loops = await with_drafts(plan, arm.name, loops)
         methods[names[arm.recipe]] = Method(prompts[arm.recipe], loops)
-    ends = own.shares(SAMPLED, "pass", own.last)
     claims = []
     for name, method in list(methods.items())[1:]:
-        last = method.loops.last
-        difference = over_seeds(ends, method.loops.shares(SAMPLED, "pass", last))
-        tokens = {"ours": target, "theirs": method.loops.tokens(last)}
+        loops = method.loops
+        difference = own.ahead_of(loops, SAMPLED, "pass")
+        tokens = {"ours": target, "theirs": loops.tokens(loops.last)}
         wordings = STEPS_MATTER if name == SAME_STEPS else BEATS_RIVAL.of(rival=name)
         claims.append(wordings.judge(difference, **tokens))
     loops_of = {name: method.loops for name, method in methods.items()}
@@ -171,7 +169,14 @@ def _tables(methods: Mapping[str, Method]) -> Iterator[Table]:
     )
     ours = {name: methods[name].loops for name in (PAPERS, SAME_STEPS) if name in methods}
     ahead: list[tuple[Cell, ...]] = [
-        (name, *(_ahead(own, method.loops, title) for own in ours.values() for title in _TITLES))
+        (
+            name,
+            *(
+                as_number(own.ahead_of(method.loops, title, "pass"), "points")
+                for own in ours.values()
+                for title in _TITLES
+            ),
+        )
         for name, method in methods.items()
         if name not in ours
     ]
@@ -181,11 +186,6 @@ def _tables(methods: Mapping[str, Method]) -> Iterator[Table]:
         columns=("method", *(f"{name}: {title}" for name in ours for title in _TITLES)),
         rows=tuple(ahead),
     )
-
-
-def _ahead(own: Loops, other: Loops, title: str) -> Cell:
-    shares = other.shares(title, "pass", other.last)
-    return as_number(over_seeds(own.shares(title, "pass", own.last), shares), "points")
 
 
 def _all_arms(plan: Plan) -> tuple[str, ...]:

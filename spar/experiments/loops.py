@@ -150,6 +150,16 @@ class Loops:
         """The change of a metric from one iteration to another, paired by prompt and seed."""
         return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
 
+    def ahead_of(
+        self, other: Loops, title: str, metric: str, *, time: int | None = None
+    ) -> SeedMean:
+        """How much higher a metric is here than in other loops after their last iteration, paired by prompt and seed.
+
+        `time` is the iteration here; the last one unless given.
+        """
+        ours = self.shares(title, metric, self.last if time is None else time)
+        return over_seeds(ours, other.shares(title, metric, other.last))
+
     def points(self, title: str, metric: str) -> list[tuple[float, SeedMean]]:
         """A metric at each iteration, as the points of a line."""
         return [(float(time), self.mean(title, metric, time)) for time in self.times]

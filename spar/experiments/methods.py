@@ -70,7 +70,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         methods[method] = await with_drafts(plan, recipe, loops)
     own = methods[PAPERS]
     searched = await _with_search(plan, own)
-    greedy, sampled = own.shares(GREEDY, "pass", own.last), own.shares(SAMPLED, "pass", own.last)
+    greedy = own.shares(GREEDY, "pass", own.last)
     gain = own.gain(SAMPLED, "pass", 0, own.last)
     claims = [
         IMPROVES.judge(gain, last=own.last),
@@ -78,7 +78,7 @@ async def measure_figure3(plan: Plan) -> Measured:
         SEARCH_ADDS.judge(over_seeds(searched, greedy)),
     ]
     for method, loops in list(methods.items())[1:]:
-        difference = over_seeds(sampled, loops.shares(SAMPLED, "pass", loops.last))
+        difference = own.ahead_of(loops, SAMPLED, "pass")
         tokens = {"ours": own.tokens(own.last), "theirs": loops.tokens(loops.last)}
         claims.append(_beats(method).judge(difference, **tokens))
     return Measured(
@@ -155,12 +155,7 @@ def _tokens_table(methods: Mapping[str, Loops]) -> Table:
                 time,
                 round(own.tokens(time)),
                 *(
-                    as_number(
-                        over_seeds(
-                            own.shares(title, "pass", time), loops.shares(title, "pass", loops.last)
-                        ),
-                        "points",
-                    )
+                    as_number(own.ahead_of(loops, title, "pass", time=time), "points")
                     for title in (GREEDY, SAMPLED)
                 ),
             )

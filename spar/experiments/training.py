@@ -167,10 +167,7 @@ async def measure_tables45(plan: Plan) -> Measured:
     ]
     arms = dict(zip((name for name, _ in parts.values()), others, strict=True))
     against = {
-        name: {
-            column: over_seeds(whole.shares(*m, whole.last), loops.shares(*m, loops.last))
-            for column, m in MEASURES.items()
-        }
+        name: {column: whole.ahead_of(loops, *measure) for column, measure in MEASURES.items()}
         for name, loops in arms.items()
     }
     judged = await _judgings(plan, whole, {arm: arms[name] for arm, (name, _) in parts.items()})

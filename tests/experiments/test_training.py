@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spar.eval.nano_if import F1, MAJORITY, VOTE
-from spar.eval.statistics import SeedMean, over_seeds
+from spar.eval.statistics import over_seeds
 from spar.experiments import (
     equal_tokens,
     iterations,
@@ -45,8 +45,8 @@ PLAN = Plan(seeds=3, quick=True, listener=Listener())
 NUM_PROMPTS = 40
 
 
-@dataclass(frozen=True)
-class WrittenLoops:
+@dataclass(frozen=True, kw_only=True)
+class WrittenLoops(Loops):
     """Loops in which a prompt passes once the actor's level reaches its number."""
 
     level: int
@@ -58,11 +58,6 @@ class WrittenLoops:
     worse: str = ""
     """An evaluation in which as many pass less after each iteration."""
 
-    @property
-    def last(self) -> int:
-        """The last iteration."""
-        return self.times[-1]
-
     def shares(self, title: str, metric: str, time: int) -> list[dict[str, Share]]:
         """A few more pass in later seeds."""
         first, level = (28, -self.level) if title == self.worse else (10, self.level)
@@ -70,18 +65,6 @@ class WrittenLoops:
             {str(i): (float(i < first + level * time + seed), 1.0) for i in range(NUM_PROMPTS)}
             for seed in range(3)
         ]
-
-    def mean(self, title: str, metric: str, time: int) -> SeedMean:
-        """Over seeds."""
-        return over_seeds(self.shares(title, metric, time))
-
-    def points(self, title: str, metric: str) -> list[tuple[float, SeedMean]]:
-        """At each iteration."""
-        return [(float(time), self.mean(title, metric, time)) for time in self.times]
-
-    def gain(self, title: str, metric: str, first: int, last: int) -> SeedMean:
-        """Over seeds."""
-        return over_seeds(self.shares(title, metric, last), self.shares(title, metric, first))
 
     def seconds(self) -> float:
         """Half an hour for three seeds."""
@@ -104,7 +87,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
         asked.extend((arm.name, arm.changes) for arm in arms)
         levels = {"nano": 8, "no-search": 3, "no-refinement": 8}
-        return [WrittenLoops(levels.get(arm.name, 1)) for arm in arms]
+        return [WrittenLoops(level=levels.get(arm.name, 1)) for arm in arms]
 
     async def with_search(plan: Plan, loops: WrittenLoops) -> list[dict[str, Share]]:
         return [{str(i): (1.0, 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
@@ -188,7 +171,10 @@ async def test_methods_are_compared_where_they_cost_about_as_much(
     """Beside a rival that takes half of the tokens stands the iteration before; a rival without any counts as one token."""
 
     async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
-        return [WrittenLoops(8) if arm == WHOLE else WrittenLoops(1, price=price) for arm in arms]
+        return [
+            WrittenLoops(level=8) if arm == WHOLE else WrittenLoops(level=1, price=price)
+            for arm in arms
+        ]
 
     monkeypatch.setattr(methods, "run_loops", run_loops)
     page = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
@@ -203,8 +189,8 @@ async def test_a_method_gets_as_many_prompts_as_the_same_tokens_allow(
 
     async def run_loops(plan: Plan, *arms: Arm) -> list[WrittenLoops]:
         asked.extend(arms)
-        cheap = WrittenLoops(1, price=250.0)
-        return [cheap if arm.name == "self-rewarding" else WrittenLoops(4) for arm in arms]
+        cheap = WrittenLoops(level=1, price=250.0)
+        return [cheap if arm.name == "self-rewarding" else WrittenLoops(level=4) for arm in arms]
 
     monkeypatch.setattr(equal_tokens, "run_loops", run_loops)
     measured = await equal_tokens.measure_equal_tokens(PLAN)
@@ -503,7 +489,7 @@ def test_a_loop_of_another_model_is_not_trained() -> None:
     assert "spar train" in methods.FIGURE3.lacks(replace(PLAN, model="some/model"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Collapsing(WrittenLoops):
     """Loops that gain up to their third iteration, and lose more than that afterwards."""
 
@@ -522,7 +508,7 @@ async def test_a_collapse_after_the_third_iteration_is_told(
 
     async def run_loops(plan: Plan, arm: Arm) -> list[Collapsing]:
         asked.append(plan.iterations)
-        return [Collapsing(8)]
+        return [Collapsing(level=8)]
 
     monkeypatch.setattr(iterations, "run_loops", run_loops)
     measured = await iterations.measure_iterations(replace(PLAN, quick=False))
