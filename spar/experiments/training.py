@@ -12,6 +12,7 @@ from spar.config import load_eval
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.paper import ACTOR_ABLATIONS, LLMBAR, REFINER_ABLATIONS
 from spar.eval.statistics import SeedMean, over_seeds
+from spar.experiments.agreement import agreement_table
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
@@ -104,6 +105,7 @@ async def measure_table2(plan: Plan) -> Measured:
         tables=(
             score_table("table2", loops, shown),
             gain_table("table2-gains", loops, shown),
+            agreement_table("table2-agreement", plan, loops),
         ),
         plots=(_table2_plot(loops),),
         claims=tuple(
@@ -116,6 +118,8 @@ async def measure_table2(plan: Plan) -> Measured:
             f"actor would hide the progress of its judge. The adversarial ones are of these: {BROKEN}. Outputs of one prompt count as one draw.",
             "F1 is of Yes, by the majority of five votes: outputs that meet their prompts are the positives. A tied or unread judgement is wrong, "
             "and a No in F1.",
+            "All agree: the five votes on an output have one verdict. Where they are wrong together, no majority is right. This was looked at after the "
+            "majority had been found to judge worse.",
         ),
         headline=f"a single vote right: {'; '.join(headline)}",
     )
@@ -296,7 +300,7 @@ TABLE2 = Experiment(
         f"{sizes_in_words(plan)}, those that pass broken, {VOTES} votes on each at each iteration",
         loops=(OWN,),
     ),
-    sizes=lambda plan: {**Sizes.of(plan).stored(), "sets": list(JUDGED)},
+    sizes=lambda plan: {**Sizes.of(plan).stored(), "sets": list(JUDGED), "votes": VOTES},
     lacks=only_embedded,
     paper_numbers=lambda: (paper_table(LLMBAR),),
 )

@@ -13,6 +13,7 @@ import pytest
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.statistics import over_seeds
 from spar.experiments import (
+    agreement,
     equal_tokens,
     iterations,
     keeping,
@@ -27,7 +28,7 @@ from spar.experiments import loop_pool as running
 from spar.experiments import loops as measuring
 from spar.experiments.experiment import Cost, Experiment, Plan
 from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
-from spar.experiments.judging import ADVERSARIAL, break_once
+from spar.experiments.judging import ADVERSARIAL, NATURAL, Judged, break_once
 from spar.experiments.loop_pool import WHOLE, Arm
 from spar.experiments.loops import Loops, first_drafts
 from spar.experiments.page import text
@@ -113,7 +114,11 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def with_adversarial(plan: Plan, loops: WrittenLoops) -> WrittenLoops:
         return replace(loops, worse=ADVERSARIAL)
 
+    def no_judgements(*place: object) -> list[Judged]:
+        return []
+
     monkeypatch.setattr(training, "_with_adversarial", with_adversarial)
+    monkeypatch.setattr(agreement, "judged", no_judgements)
     return asked
 
 
@@ -312,6 +317,35 @@ async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
     assert [last[0], *(cell.value for cell in last if isinstance(cell, Number))] == pytest.approx(
         [2, *[0.4] * 3, *[-0.4] * 3]
     )
+
+
+def test_votes_that_are_wrong_together_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Split votes, right ones and those that cannot be read are not; with the change since the start."""
+    right, wrong, split = (True,) * 5, (False,) * 5, (True, False, True, True, True)
+    votes = {0: (right, split, (None,) * 5, ()), 1: (right, wrong, wrong, split)}
+
+    def judged(plan: Plan, folder: Path, kind: str, time: int, seed: int) -> list[Judged]:
+        return [Judged(str(i), str(i), (kind,), True, one) for i, one in enumerate(votes[time])]
+
+    monkeypatch.setattr(agreement, "judged", judged)
+    table = agreement.agreement_table("t", replace(PLAN, seeds=1), Loops((tmp_path,), (0, 1)))
+    rows = [[c.value if isinstance(c, Number) else c for c in row] for row in table.rows]
+    assert rows == [[0, *[0.25, 0, None] * 2], [1, *[0.75, 0.5, 0.5] * 2]]
+
+
+def test_natural_judgements_are_read_from_the_loops_evaluation(tmp_path: Path) -> None:
+    """With the programs' verdict on each draft as the label."""
+    prompt, response = passing()
+    failing = prompt.model_copy(update={"id": "failing"})
+    run = tmp_path / "iteration-1" / "eval" / "refiner" / "nano-if" / "judge"
+    write_drafts(run, [(prompt, response), (failing, break_once(prompt, response) or "")])
+    found = [*agreement.judged(PLAN, tmp_path, NATURAL, 1, 0)]
+    assert [(one.pair, one.label, one.verdicts) for one in found] == [
+        (prompt.id, True, ()),
+        ("failing", False, ()),
+    ]
 
 
 @pytest.mark.slow
