@@ -12,7 +12,7 @@ from spar.eval.nano_if import JUDGE
 from spar.eval.statistics import over_seeds
 from spar.experiments.experiment import Plan, as_number
 from spar.experiments.judging import ADVERSARIAL, DRAFTS, NATURAL, SETS, Judged, read_judged
-from spar.experiments.loops import OWN, REFINER, Loops, iteration_table
+from spar.experiments.loops import OWN, REFINER, Loops
 from spar.experiments.tested import tests_folder
 from spar.record.evaluation import Share, sum_shares
 from spar.record.experiments import Cell, Table
@@ -57,8 +57,12 @@ def agreement_table(name: str, plan: Plan, loops: Loops) -> Table:
             f"{kind}: of these more than at the start, points",
         )
     )
-    rows = (tuple(_row(time, shares)) for time in loops.times)
-    return iteration_table(name, columns, rows)
+    return Table(
+        name=name,
+        title="How often the five votes on an output agree, and are wrong together.",
+        columns=("iteration", *columns),
+        rows=tuple(tuple(_row(time, shares)) for time in loops.times),
+    )
 
 
 def judged(plan: Plan, folder: Path, kind: str, time: int, seed: int) -> Iterator[Judged]:
