@@ -26,6 +26,8 @@ _QUIET_SECONDS = 30.0
 KINDS = ("auto", "rich", "plain", "none")
 _DUMB = ("dumb", "unknown")
 """Terminals of these names, such as Emacs', show a bar only once it has ended."""
+_BAR, _SHORTEST_BAR, _STATUS = 24, 4, 76
+"""Columns of the bar on a wide terminal and on a narrow one, and those of a long status beside it."""
 
 
 def open_progress(kind: str) -> Progress:
@@ -45,8 +47,19 @@ def resolve_display(kind: str) -> str:
         raise UsageError(f"unknown display {kind!r} (accepted: {', '.join(KINDS)})")
     if kind != "auto":
         return kind
-    redraws = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB
-    return "rich" if redraws else "plain"
+    return "rich" if sys.stderr.isatty() and not is_dumb_terminal() else "plain"
+
+
+def is_dumb_terminal() -> bool:
+    """Whether `TERM` names a terminal that cannot move its cursor."""
+    return os.environ.get("TERM", "").lower() in _DUMB
+
+
+def time_left(seconds: float) -> str:
+    """How long is left in words: `45 s left`, `12 min left`, `3.5 h left`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 7200 else f"{seconds / 3600:.1f} h left"
 
 
 class Progress(Listener):
@@ -88,9 +101,9 @@ class Progress(Listener):
         num_new = self.done - self._first
         elapsed = max(time.monotonic() - self._start, 1e-9)
         judged = f"judge passes {100 * self.solved / num_new:.0f} %, " if self.judged else ""
-        remaining = (
-            f"{elapsed / num_new * (self.total - self.done):.0f} s left" if num_new else "? s left"
-        )
+        remaining = "? s left"
+        if num_new:
+            remaining = time_left(elapsed / num_new * (self.total - self.done))
         tokens = self._activity.tokens() - self._tokens_before
         rate = f"{tokens / elapsed:,.0f} tokens/s"
         return (
@@ -150,14 +163,15 @@ class ProgressBar(Progress):
         self._bar: RichProgress | None = None
 
     def note(self, line: str) -> None:
-        """Print the line above the bar."""
-        self._console.print(printable(line), markup=False, highlight=False)
+        """Print the line above the bar; the terminal wraps it, so that a path can be copied."""
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def started(self, activity: Activity) -> None:
         """Draw the bar."""
         super().started(activity)
         from rich.progress import BarColumn, ProgressColumn, Task
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
         from rich.text import Text
 
         status = self.status
@@ -166,9 +180,13 @@ class ProgressBar(Progress):
             """The state of the run, at each redrawing: long replies may all end together."""
 
             def render(self, task: Task) -> Text:
-                return Text(status())
+                return Text(status(), no_wrap=True, overflow="ellipsis")
 
-        self._bar = RichProgress(BarColumn(bar_width=24), Status(), console=self._console)
+        width = max(_SHORTEST_BAR, min(_BAR, self._console.width - _STATUS))
+        column = Column(no_wrap=True, overflow="ellipsis")
+        self._bar = RichProgress(
+            BarColumn(bar_width=width), Status(table_column=column), console=self._console
+        )
         self._task = self._bar.add_task("", total=activity.total, completed=activity.done)
         self._bar.start()
 

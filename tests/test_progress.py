@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from spar import progress
 from spar.listener import Activity
@@ -77,3 +78,38 @@ def test_the_bar_is_redrawn_while_no_tree_finishes() -> None:
     tokens[0] = 10**6
     assert wait_for(lambda: re.search(r"\d,\d{3} tokens/s", out.getvalue()) is not None)
     shown.finished(activity)
+
+
+def test_at_80_columns_the_bar_and_its_status_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that is too long is cut, and the bar is shorter: what wraps is redrawn as two lines."""
+    shown, activity = progress.ProgressBar(), Activity(total=100, done=37, tokens=lambda: 0)
+    status = "100/100 trees, 99 running, judge passes 100 %, 13,026 tokens/s, 178 s left"
+    monkeypatch.setattr(shown, "status", lambda: status)
+    for width, is_whole in ((120, True), (80, True), (40, False)):
+        out = io.StringIO()
+        shown._console = Console(file=out, force_terminal=True, width=width)
+        shown.started(activity)
+        shown.finished(activity)
+        text = Text.from_ansi(out.getvalue()).plain
+        lines = {line.rstrip() for line in text.splitlines() if "trees" in line or "left" in line}
+        assert all(len(line) <= width for line in lines)
+        assert all("100/100 trees" in line for line in lines)
+        assert any(line.endswith("178 s left") for line in lines) == is_whole
+
+
+def test_a_note_is_not_broken_where_the_terminal_ends() -> None:
+    """A path in it can be copied."""
+    shown = progress.ProgressBar()
+    out = io.StringIO()
+    shown._console = Console(file=out, force_terminal=True, width=20)
+    shown.note(f"0 trees are saved in runs/{'x' * 30}")
+    assert out.getvalue() == f"0 trees are saved in runs/{'x' * 30}\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(8.2, "8 s left"), (119, "119 s left"), (178, "3 min left"), (12_600, "3.5 h left")],
+)
+def test_the_time_left_is_in_a_unit_that_can_be_read(seconds: float, words: str) -> None:
+    """6,276 seconds say little."""
+    assert progress.time_left(seconds) == words
