@@ -65,7 +65,7 @@ def loop_pipeline(config: TrainConfig, run: Path, *, overwrite: bool = False) ->
         stages=loop_stages(config, run, origin),
         manifest=_manifest(config, origin),
         stage_settings=STAGE_SETTINGS,
-        changeable=tuple(f"{name}.max_truncated" for name in LOOP_METHODS),
+        changeable=("min_pairs", *(f"{name}.max_truncated" for name in LOOP_METHODS)),
         prepare=prepare,
         past_stages=lambda: _past_stages(config, run, origin),
     )

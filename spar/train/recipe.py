@@ -129,7 +129,7 @@ class TrainConfig(Settings):
     """The refiner's examples: as many Yes as No (paper's text), or as its code counts. The code also learns the critique
     in each refinement, always a No: `mix: official`, in place of this, sets `rft.train_on` too."""
     min_pairs: int = Field(default=1, ge=1)
-    """Fewer pairs stop the loop before a model is trained."""
+    """Fewer pairs stop the loop before a model is trained. It may change whenever a loop is resumed."""
     max_pairs: int | None = Field(default=None, ge=1)
     """Most pairs, drawn by the seed; null for all (paper)."""
     embedding_model: str = ""

@@ -103,17 +103,29 @@ def check_settings(
     """
     if not (folder / MANIFEST).exists():
         return
-    started = {stage.name for stage in stages if stage.record.exists()}
-    more = [
-        name for stage, names in stage_settings.items() if stage not in started for name in names
-    ]
-    free = (*manifest.free, *more, *changeable)
+    stored, remaining = read_manifest(folder), list(stages)
+
+    def refuse(unchanged: Sequence[Stage]) -> None:
+        started = {stage.name for stage in unchanged if stage.record.exists()}
+        more = [
+            name
+            for stage, names in stage_settings.items()
+            if stage not in started
+            for name in names
+        ]
+        free = (*manifest.free, *more, *changeable)
+        refuse_changes(stored, manifest.model_copy(update={"free": free}), folder)
+
     try:
-        refuse_changes(read_manifest(folder), manifest.model_copy(update={"free": free}), folder)
+        refuse(remaining)
     except ConfigChanged as error:
-        raise ConfigChanged(
-            f"{error}, or use --rerun-from with the first stage that the change affects"
-        ) from None
+        hint = ""
+        for index in reversed(range(len(remaining))):
+            with contextlib.suppress(ConfigChanged):
+                refuse(remaining[:index])
+                hint = f", or run what depends on it again: --rerun-from {remaining[index].title}"
+                break
+        raise ConfigChanged(f"{error}{hint}") from None
 
 
 def run_stage(stage: Stage, execute: ExecuteStage, listener: Listener) -> None:

@@ -175,7 +175,9 @@ def test_too_few_pairs_are_an_error(runs: BuildSettings, tmp_path: Path) -> None
     """Too few is an error with both numbers, and writes nothing."""
     unsolved = make_tree((None, 1), (0, 1), prompt_id="unsolved")
     search = write_run(tmp_path / "few", *searches(2), unsolved)
-    with pytest.raises(UsageError, match=r"few: 2 of 3 trees turned .* 3 are required; run more"):
+    with pytest.raises(
+        UsageError, match=r"few: 2 of 3 trees turned .* 3 are required; run more .*=2, and rerun"
+    ):
         build(replace(runs, search=search, min_pairs=3))
     assert not runs.out.exists()
     assert build(replace(runs, search=search, min_pairs=2)).possible_pairs == 2

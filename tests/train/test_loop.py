@@ -181,8 +181,12 @@ def test_another_recipe_is_rejected_with_a_diff(tmp_path: Path, script: Script) 
     """Nothing runs, and the message names the setting with both values."""
     run = tmp_path / "run"
     go(script, run, settings())
-    with pytest.raises(ConfigChanged, match=r"dpo\.beta: 0\.1 -> 0\.3"):
+    with pytest.raises(ConfigChanged, match=r"dpo\.beta: 0\.1 -> 0\.3") as refused:
         go(script, run, settings(dpo={"beta": 0.3}))
+    assert str(refused.value).endswith("--rerun-from 1/dpo")
+    with pytest.raises(ConfigChanged, match="seed: 0 -> 1") as refused:
+        go(script, run, settings(seed=1))
+    assert str(refused.value).endswith("choose another --out")  # no stage to run again would do
     assert script.ran.count("1/dpo") == 1
 
 
@@ -201,6 +205,16 @@ def test_the_share_that_is_cut_may_change(tmp_path: Path, script: Script) -> Non
         go(script, run, settings())
     go(script, run, settings(dpo={"max_truncated": 1.0}))
     assert script.specs["1/dpo"]["max_truncated"] == 1.0
+
+
+def test_the_required_number_of_pairs_may_change(tmp_path: Path, script: Script) -> None:
+    """Where it stopped the loop, a lower one lets it go on, as the message advises."""
+    run = tmp_path / "run"
+    script.fails["1/build"] = UsageError("26 of 32 trees, and 32 are required")
+    with pytest.raises(UsageError, match="32 are required"):
+        go(script, run, settings(min_pairs=32))
+    go(script, run, settings(min_pairs=26))
+    assert script.specs["1/build"]["min_pairs"] == 26
 
 
 def test_rerun_from_archives_and_reruns(tmp_path: Path, script: Script) -> None:
@@ -222,8 +236,9 @@ def test_rerun_from_frees_the_settings_of_its_stages(tmp_path: Path, script: Scr
     go(script, run, settings())
     go(script, run, settings(dpo={"beta": 0.3}), rerun_from="dpo")
     assert script.specs["1/dpo"]["beta"] == 0.3
-    with pytest.raises(ConfigChanged, match="samples: 5 -> 4"):
+    with pytest.raises(ConfigChanged, match="samples: 5 -> 4") as refused:
         go(script, run, settings(dpo={"beta": 0.3}, samples=4), rerun_from="dpo")
+    assert str(refused.value).endswith("--rerun-from 1/draft")
     assert (run / "iteration-1" / "dpo.json").is_file()
 
 
@@ -231,8 +246,9 @@ def test_settings_of_an_earlier_iteration_stay_fixed(tmp_path: Path, script: Scr
     """DPO has run in iteration 1, so its settings are not free in iteration 2."""
     run = tmp_path / "run"
     go(script, run, settings(iterations=2))
-    with pytest.raises(ConfigChanged, match=r"dpo\.beta"):
+    with pytest.raises(ConfigChanged, match=r"dpo\.beta") as refused:
         go(script, run, settings(iterations=2, dpo={"beta": 0.3}), rerun_from="2/dpo")
+    assert str(refused.value).endswith("--rerun-from 1/dpo")
 
 
 def test_only_and_stop_after(tmp_path: Path, script: Script) -> None:
