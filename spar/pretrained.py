@@ -28,6 +28,10 @@ def check_model_folder(model: str) -> None:
     if is_known(model):
         return
     path = Path(model)
+    if model == "embedded" and not path.exists():
+        raise UsageError(
+            "--model embedded: the embedded model is used where no model is named; leave --model out, or set it to ''"
+        )
     if is_gguf(model):
         if cached_model(model) is None:
             read_header(path)

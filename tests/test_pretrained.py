@@ -123,6 +123,12 @@ def test_a_pickle_of_other_things_is_refused(tiny_model: Path, tmp_path: Path) -
         load_pretrained_model(str(model))
 
 
+def test_the_embedded_models_name_is_refused_with_how_to_use_it() -> None:
+    """Screens show it as a model's name; the hub would be asked for it."""
+    with pytest.raises(UsageError, match="leave --model out"):
+        check_model_folder("embedded")
+
+
 def test_a_folder_without_weights_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     """Before anything is loaded; so is an index of files that are not all there."""
     model = copied(tiny_model, tmp_path / "model")

@@ -12,9 +12,11 @@ from spar.infer.roles import REFINE_ATTEMPTS, judge_messages, refine_messages
 from spar.infer.strategy import SearchConfig
 from spar.models.folders import cached_model
 from spar.plugins import JUDGES, REFINERS, strategy_with
+from spar.record.outcomes import pluralize
 from spar.run.build import open_templates
 from spar.run.resolve import loads_models, models, required_roles, urls
 from spar.run.total_budget import check_total_budget
+from spar.templates import Templates
 from spar.types import Judgement, Message, Node, Prompt
 
 
@@ -49,42 +51,45 @@ def most_calls(config: DecodeConfig, num_prompts: int) -> tuple[int, int]:
 
 
 def dry_run_text(config: DecodeConfig, prompt: Prompt, num_prompts: int) -> str:
-    """The first prompt's draft, judge and refine conversations, those that are sent, and the cost of the run."""
+    """The first prompt's conversations, of the roles that the strategy asks, and the cost of the run."""
     templates = open_templates(config)
     critique = Judgement(verdicts=(False,), critique="(the stored critique)")
     draft = Node(id=0, parent=None, depth=0, response="(the draft)", judgement=critique)
     once, retried = most_calls(config, num_prompts)
-    judge = JUDGES.spec(config.judge)
-    if judge.conversations is None:
-        judging = conversation(judge_messages(templates, prompt, draft.response))
-    else:
-        sent = judge.conversations(config, templates, prompt, draft.response)
-        judging = "\n\n".join(map(conversation, sent))
-    if not judge.uses_model:
-        judging = f"{config.judge} calls no model"
-    elif not judge.asks_model(prompt):
-        judging = (
-            f"{config.judge} calls no model for this prompt: programs check all its constraints"
-        )
-    refining = conversation(refine_messages(templates, prompt, draft))
-    if not REFINERS.spec(config.refiner or "model").uses_model:
-        refining = f"{config.refiner} calls no model"
-    return "\n\n".join(
-        [
-            f"== draft ==\n{conversation(prompt.messages)}",
-            f"== judge ==\n{judging}",
-            f"== refine ==\n{refining}",
-            *_as_rendered(config, prompt),
-            f"{num_prompts:,} prompts, at most {_responses(config)}: "
-            f"{once:,} calls where every reply parses, {retried:,} at the most",
-        ]
+    used = strategy_with(config.strategy, config.strategy_args).roles
+    parts = [f"== draft ==\n{conversation(prompt.messages)}"]
+    if "judge" in used:
+        parts.append(f"== judge ==\n{_judging(config, templates, prompt, draft)}")
+    if "refiner" in used:
+        refining = conversation(refine_messages(templates, prompt, draft))
+        if not REFINERS.spec(config.refiner or "model").uses_model:
+            refining = f"{config.refiner} calls no model"
+        parts.append(f"== refine ==\n{refining}")
+    parts += _as_rendered(config, prompt)
+    parts.append(
+        f"{pluralize(num_prompts, 'prompt')}, at most {_responses(config)}: "
+        f"{pluralize(once, 'call')} where every reply parses, {retried:,} at the most"
     )
+    return "\n\n".join(parts)
+
+
+def _judging(config: DecodeConfig, templates: Templates, prompt: Prompt, draft: Node) -> str:
+    """What the judge is sent about a draft, or why it is sent nothing."""
+    judge = JUDGES.spec(config.judge)
+    if not judge.uses_model:
+        return f"{config.judge} calls no model"
+    if not judge.asks_model(prompt):
+        return f"{config.judge} calls no model for this prompt: programs check all its constraints"
+    if judge.conversations is None:
+        return conversation(judge_messages(templates, prompt, draft.response))
+    sent = judge.conversations(config, templates, prompt, draft.response)
+    return "\n\n".join(map(conversation, sent))
 
 
 def _responses(config: DecodeConfig) -> str:
     if config.total_budget is None:
-        return f"{most_responses(config)} responses each"
-    return f"{most_responses(config)} responses each in the first round, {config.total_budget:,} in all"
+        return f"{pluralize(most_responses(config), 'response')} each"
+    return f"{pluralize(most_responses(config), 'response')} each in the first round, {config.total_budget:,} in all"
 
 
 def _as_rendered(config: DecodeConfig, prompt: Prompt) -> list[str]:

@@ -19,6 +19,7 @@ from spar.files import locked
 from spar.listener import Listener
 from spar.plugins import ENGINES
 from spar.record.evaluation import EXAMPLES, RESULTS
+from spar.record.outcomes import pluralize
 from spar.run.build import make_manifest
 from spar.run.engine_pool import EnginePool
 from spar.run.job import Job
@@ -108,7 +109,7 @@ class DirectoryJobRunner:
     def _title(self, job: Job, config: EvalConfig) -> str:
         name = f"{config.benchmark}/{job.name}" if job.name else config.benchmark
         strategy = job.strategy_name or config.strategy
-        return f"{name}: {len(job.prompts)} prompts, {strategy}"
+        return f"{name}: {pluralize(len(job.prompts), 'prompt')}, {strategy}"
 
 
 def grader_config(config: EvalConfig) -> EvalConfig:

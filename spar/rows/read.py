@@ -63,7 +63,7 @@ def read_rows(source: str | Path, *, text_field: str = "", suffix: str = "") -> 
     if str(source).startswith(HUB_SCHEME):
         return hub_rows(str(source).removeprefix(HUB_SCHEME).removeprefix("datasets/"))
     path = Path(source)
-    if not _exists(path):
+    if not exists(path):
         return _absent(str(source))
     if path.is_dir():
         raise UsageError(f"{path} is a directory; pass a file ({', '.join(SUFFIXES)})")
@@ -89,13 +89,13 @@ def read_texts(source: str | Path, field: str) -> Iterator[str]:
 
 def is_repeatable(source: str | Path) -> bool:
     """Whether a source can be read again: a file, and no pipe, device or data set of the hub."""
-    return str(source) != STANDARD_INPUT and _exists(Path(source)) and Path(source).is_file()
+    return str(source) != STANDARD_INPUT and exists(Path(source)) and Path(source).is_file()
 
 
 def is_stream(source: str | Path) -> bool:
     """Whether a source can be read only once: standard input, a pipe or a device."""
     return str(source) == STANDARD_INPUT or (
-        _exists(Path(source)) and not (Path(source).is_file() or Path(source).is_dir())
+        exists(Path(source)) and not (Path(source).is_file() or Path(source).is_dir())
     )
 
 
@@ -118,10 +118,11 @@ def _file_rows(path: Path, text_field: str, suffix: str) -> Iterator[Row]:
     )
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is such a file; there is none with a name that no file can have."""
     try:
         path.stat()
-    except (OSError, ValueError):  # also a name that no file can have
+    except (OSError, ValueError):
         return False
     return True
 

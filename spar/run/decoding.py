@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spar.config import DecodeConfig
+from spar.embedded import is_embedded
 from spar.errors import SparError, UsageError
 from spar.infer.summary import Summary
 from spar.listener import Listener
@@ -23,11 +24,13 @@ from spar.prompts import (
     with_ids,
 )
 from spar.record.layout import BUILT_IN_PROMPTS
-from spar.rows.read import is_repeatable
+from spar.rows.lines import GZIP_SUFFIX
+from spar.rows.read import SUFFIXES, exists, is_repeatable
+from spar.rows.row import cut
 from spar.run.blocking import in_thread
 from spar.run.build import make_manifest
 from spar.run.prompt_checks import refuse_prompts
-from spar.run.resolve import resolve_config
+from spar.run.resolve import loaded_models, resolve_config
 from spar.run.resume import PromptSource, is_complete, load_summary, refuse_other_prompts
 from spar.run.session import Run
 from spar.store import MANIFEST, TREES, RunStore, stored_trees, tree_offsets
@@ -120,7 +123,7 @@ async def run_decode(
         if out is None or overwrite or not is_complete(out, config, source):
             raise
         return _complete_run(out, config, source, error, listener)
-    for line in ignored_settings(config):
+    for line in (*assumed(config, source.count), *ignored_settings(config)):
         listener.note(line)
     manifest = make_manifest(config)
     directory = out or default_directory(config, manifest)
@@ -167,6 +170,7 @@ def prompt_source(config: DecodeConfig) -> PromptSource:
     UsageError
         No such file, a wrong row, or no prompt at all.
     """
+    _refuse_text(config.prompts)
     if not config.prompts:
         refuse_prompt_field(config)
         from spar.nano.tasks import prompts as nano_prompts
@@ -177,6 +181,15 @@ def prompt_source(config: DecodeConfig) -> PromptSource:
         return source_of(file_prompts(config))
     count = sum(1 for _ in file_prompts(config))
     return PromptSource(lambda: file_prompts(config), count)
+
+
+def _refuse_text(text: str) -> None:
+    """Raise `UsageError` for a prompt in place of a file's name: words that name no file."""
+    names_rows = text.lower().endswith((*SUFFIXES, GZIP_SUFFIX))
+    if len(text.split()) > 1 and not names_rows and not exists(Path(text)):
+        raise UsageError(
+            f"there is no file {cut(text)!r}; a single prompt is passed as --prompt TEXT, in Python to spar.search"
+        )
 
 
 def file_prompts(config: DecodeConfig) -> Iterator[Prompt]:
@@ -190,6 +203,14 @@ def refuse_prompt_field(config: DecodeConfig) -> None:
         raise UsageError(
             f"--prompt-field {config.prompt_field} is for prompts of a file or a data set; pass one, or leave it out"
         )
+
+
+def assumed(config: DecodeConfig, num_prompts: int) -> Iterator[str]:
+    """A line for what the caller has not named: the prompts, or the model that is to answer prompts of their own."""
+    if not config.prompts:
+        yield f"prompts: {num_prompts:,} of nano-if's test split, since none were passed"
+    elif any(map(is_embedded, loaded_models(config))):
+        yield "model: the embedded one, which knows only the small language of nano-if; name another with --model"
 
 
 def ignored_settings(config: DecodeConfig) -> list[str]:

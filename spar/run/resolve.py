@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from spar.config import DecodeConfig
-from spar.embedded import CHECKPOINT
+from spar.embedded import CHECKPOINT, is_embedded
 from spar.errors import EngineError, UsageError
 from spar.hardware import has_gpu, has_package
 from spar.infer.decode import DEFAULT_ROOM
@@ -377,4 +377,4 @@ def engine_label(deployment: Deployment) -> str:
 
 def shown_model(model: str) -> str:
     """A model's name for people; the embedded model's own folder is not of interest."""
-    return "embedded" if model in ("", str(CHECKPOINT)) else model
+    return "embedded" if is_embedded(model) else model

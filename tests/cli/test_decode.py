@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from spar.config import DecodeConfig
 from spar.plugins import STRATEGIES
-from spar.run.decoding import ignored_settings
+from spar.run.decoding import assumed, ignored_settings
 from spar.store import read_trees
 
 SPAR = [sys.executable, "-m", "spar"]
@@ -336,6 +337,41 @@ def test_dry_run_prints_prompts_and_maximum_calls(tmp_path: Path) -> None:
         assert part in run.stdout
     assert "900 calls where every reply parses" in run.stdout
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shown", "cost"),
+    [
+        ("greedy", ["draft"], "1 prompt, at most 1 response each: 1 call where"),
+        ("best-of-n", ["draft", "judge"], "1 prompt, at most 3 responses each: 18 calls where"),
+    ],
+)
+def test_a_dry_run_prints_what_the_strategy_sends(
+    strategy: str, shown: list[str], cost: str
+) -> None:
+    """No conversation of a role that it does not ask."""
+    command = ("--limit", "1", "--strategy", strategy, "--budget", "3", "--dry-run")
+    run = decode(*command, check=0)
+    assert re.findall(r"^== (\w+) ==$", run.stdout, re.M) == shown
+    assert cost in run.stdout
+
+
+@pytest.mark.parametrize("text", ["Write a poem.", "Add 2.5 and 3.5 up", "one two " * 200])
+def test_a_prompt_in_place_of_a_file_is_refused_with_the_option(text: str) -> None:
+    """The error names `--prompt`; a file's name with a blank in it is the name of a file."""
+    assert "--prompt TEXT" in decode(text, check=2).stderr
+    assert "pass a file (.jsonl" in decode("my prompts.jsonl", check=2).stderr
+
+
+def test_what_is_assumed_is_said(tmp_path: Path) -> None:
+    """Where no prompts are passed, and where the embedded model would answer prompts of the caller's own."""
+    built_in = spar("decode", "--engine", "fake", "--limit", "3", "--out", tmp_path / "a", check=0)
+    assert "prompts: 3 of nano-if's test split, since none were passed" in built_in.stderr
+    file = rows(tmp_path / "p.jsonl", {"prompt": "Write."})
+    config = DecodeConfig(prompts=str(file), engine="hf")
+    assert ["name another with --model" in line for line in assumed(config, 1)] == [True]
+    assert not list(assumed(config.model_copy(update={"model": "/models/mine"}), 1))
+    assert not list(assumed(config.model_copy(update={"engine": "fake"}), 1))
 
 
 def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
