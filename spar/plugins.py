@@ -84,13 +84,15 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
     def __contains__(self, name: object) -> bool:
         return name in self._targets or name in _entry_points(self.group)
 
-    def check(self, name: str, option: str = "") -> None:
+    def check(self, name: str, option: str = "", more: str = "or module:attribute") -> None:
         """Check a name without importing anything.
 
         Parameters
         ----------
         option:
             What the message calls the value; "" for the kind.
+        more:
+            What else is accepted, for the message.
 
         Raises
         ------
@@ -98,7 +100,7 @@ class PluginTable(MutableMapping[str, Any], Generic[S]):
             The name is neither in the table nor of the form `module:attribute`.
         """
         if name not in self._objects and not is_path(name):
-            check_name(self, option or self.kind, name, more="or module:attribute")
+            check_name(self, option or self.kind, name, more)
 
     def spec(self, name: str) -> S:
         """The spec behind a name; imports it.
@@ -200,7 +202,10 @@ def load(path: str, kind: str) -> Any:
     except ModuleNotFoundError as error:
         if not module_name.startswith(f"{error.name}"):
             raise  # the module is there, and lacks a package of its own
-        raise UsageError(f"{kind} {path!r}: there is no module {module_name!r}") from error
+        raise UsageError(
+            f"{kind} {path!r}: there is no module {module_name!r}; install its package, or put its folder on the "
+            "path (PYTHONPATH=.)"
+        ) from error
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}"
         raise UsageError(f"{kind} {path!r}: {where}: {error.msg}") from error
@@ -222,7 +227,7 @@ def check_name(table: Mapping[str, Any], kind: str, name: str, more: str = "") -
     """
     if name in table:
         return
-    hint = did_you_mean(name, table, cutoff=0.4)
+    hint = did_you_mean(name, table, cutoff=0.5)
     accepted = ", ".join([*table, *([more] if more else [])])
     raise UsageError(f"unknown {kind} {name!r}{hint} (accepted: {accepted})")
 

@@ -166,7 +166,7 @@ async def test_async_judges_and_scores() -> None:
     [
         ({"budgt": 3}, "unknown setting 'budgt'; did you mean 'budget'"),
         ({"strategy": "bsf"}, "did you mean 'bfs'.*or module:attribute"),
-        ({"strategy": "nowhere:x"}, "there is no module 'nowhere'"),
+        ({"strategy": "nowhere:x"}, r"there is no module 'nowhere'; .* \(PYTHONPATH=\.\)"),
         ({"strategy": "spar.types:nothing"}, "has no 'nothing'"),
         ({"strategy": 3}, "not a strategy"),
         ({"judge": 3}, "not a judge"),

@@ -66,7 +66,12 @@ def test_flags_override_the_recipe_and_none_does_not(tmp_path: Path) -> None:
         ({"vote_rule": "most"}, "'full', 'majority', 'race' or 'posterior'"),
         ({"early_stop": "last"}, "'wave' or 'first'"),
         ({"strategy": "bsf"}, "did you mean 'bfs'"),
-        ({"engine": "vlm"}, "unknown engine 'vlm'"),
+        ({"engine": "vlm"}, "unknown engine 'vlm'; did you mean 'vllm'? (accepted: hf, "),
+        (
+            {"engine": "foo"},
+            "unknown engine 'foo' (accepted: hf, vllm, openai, ray, fake, auto, or module:",
+        ),
+        ({"strategy": "bon"}, "did you mean 'best-of-n'"),
         ({"judge": "vote"}, "did you mean 'votes'"),
     ],
 )

@@ -90,7 +90,7 @@ def check_plugins(config: DecodeConfig) -> None:
     if config.refiner:
         REFINERS.check(config.refiner)
     if config.engine != "auto":
-        ENGINES.check(config.engine)
+        ENGINES.check(config.engine, more="auto, or module:attribute")
 
 
 def override(
