@@ -22,11 +22,15 @@ from spar.cli.train import Changes
 def bootstrap(
     prompts: Annotated[
         str,
-        typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
+        typer.Argument(
+            metavar="PROMPTS",
+            help="A file or a data set of the hub; default: nano-if's own prompts.",
+        ),
     ] = "",
     *,
     prompt_field: Annotated[
-        str | None, typer.Option(help="Field of the file's rows that holds the prompt.")
+        str | None,
+        typer.Option(help="Field of the rows of the file or data set that holds the prompt."),
     ] = None,
     refiner_prompts: Annotated[
         str | None,

@@ -27,7 +27,9 @@ FOLDER = typer.Option("", "--data", help="Folder of the data; default: $SPAR_DAT
 
 @data_app.command()
 def fetch(
-    names: list[str] = typer.Argument(..., help="Names of data sets (spar data list), or all."),
+    names: list[str] = typer.Argument(
+        ..., metavar="NAME", help="Names of data sets (spar data list), or all."
+    ),
     data: str = FOLDER,
 ) -> None:
     """Download data sets from their public origins; each file is checked."""

@@ -43,7 +43,8 @@ def decode(
     prompts: Annotated[
         str,
         typer.Argument(
-            help="A file, a data set of the hub, or - for standard input; default: built-in prompts."
+            metavar="PROMPTS",
+            help="A file, a data set of the hub, or - for standard input; default: 100 prompts of nano-if.",
         ),
     ] = "",
     *,

@@ -162,11 +162,11 @@ def run(
 
 @eval_app.command("compare")
 def compare(
-    first: Annotated[Path, typer.Argument(help="Directory of an evaluation.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Directory of an evaluation.")],
     others: Annotated[
         list[Path],
         typer.Argument(
-            metavar="OTHER...", help="Directories of others, each of which is compared with it."
+            metavar="OTHER", help="Directories of others, each of which is compared with it."
         ),
     ],
     allow_missing: Annotated[

@@ -21,7 +21,7 @@ def export(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="A run directory, or its trees.jsonl; several with html: a page that compares them.",
             show_default=False,
         ),

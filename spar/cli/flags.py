@@ -104,8 +104,22 @@ RENAMED = {
 """Flags of the last version that are no settings, and their new names."""
 
 
+_Context: Any = TyperCommand.context_class
+
+
+class SparContext(_Context):  # type: ignore[misc]  # whose module depends on typer's version
+    """The context of a command, which may be a group's default one, without a name."""
+
+    @property
+    def command_path(self) -> str:
+        """What usage lines begin with, without a blank for the name that is not there."""
+        return str(super().command_path).rstrip()
+
+
 class SparCommand(TyperCommand):
     """A command that accepts the flags of the last version under their old names, with a warning."""
+
+    context_class = SparContext
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace old flags that this command has under a new name."""

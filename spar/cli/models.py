@@ -27,7 +27,9 @@ models_app = typer.Typer(
 
 @models_app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Names of models (spar models list).")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Names of models (spar models list).")
+    ],
     origin: Annotated[
         str,
         typer.Option(

@@ -36,17 +36,23 @@ LIST = "list"
 def report(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="EXPERIMENT", help="Experiments, all of them, or list."),
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="Names of experiments; all runs all of them, list prints them.",
+        ),
     ],
     model: Annotated[
         str,
-        typer.Option(help="A folder or name of a model [dim]\\[default: the embedded model][/dim]"),
+        typer.Option(
+            help="Hugging Face folder, hub name, GGUF file, or a name of `spar models list`; empty for the embedded model."
+        ),
     ] = "",
     engine: Annotated[str, typer.Option(help="Engine of the searches.")] = "auto",
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"Seeds [dim]\\[default: {SEEDS}, or {QUICK_SEEDS} with --quick][/dim]"
+            min=1,
+            help=f"How often everything is measured, with a seed each [dim]\\[default: {SEEDS}, or {QUICK_SEEDS} with --quick][/dim]",
         ),
     ] = None,
     quick: Annotated[
@@ -54,7 +60,7 @@ def report(
     ] = False,
     share: Annotated[
         float,
-        typer.Option(max=1, help="Part of the full report's prompts, as 0.2."),
+        typer.Option(max=1, help="Share of the full report's prompts that are used, such as 0.2."),
     ] = 1.0,
     iterations: Annotated[
         int | None,
@@ -78,7 +84,10 @@ def report(
     runs: Annotated[
         Path, typer.Option(help="Folder of the runs, from which a report resumes.")
     ] = Path("runs/report"),
-    data: Annotated[str, typer.Option(help="Folder of the benchmarks' data.")] = "",
+    data: Annotated[
+        str,
+        typer.Option(help="Folder with the benchmarks' data; empty for $SPAR_DATA or the cache."),
+    ] = "",
     dry_run: DryRun = False,
     display: Display = "auto",
 ) -> None:
@@ -118,11 +127,13 @@ def report(
 
 def _print_list(plan: Plan) -> None:
     console = open_console(piped_width=140)
-    table = Table()
-    for head in ("name", "in the paper", "what it measures", "cannot run here because"):
-        table.add_column(head)
-    for one in EXPERIMENTS.values():
-        table.add_row(*map(as_text, (one.name, one.source, one.title, one.lacks(plan))))
+    table = Table("name", "in the paper", "what it measures")
+    lacks = [one.lacks(plan) for one in EXPERIMENTS.values()]
+    if any(lacks):
+        table.add_column("cannot run here because")
+    for one, reason in zip(EXPERIMENTS.values(), lacks, strict=True):
+        cells = (one.name, one.source, one.title, *([reason] if any(lacks) else []))
+        table.add_row(*map(as_text, cells))
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from spar.config import DecodeConfig
 from spar.errors import MissingExtra, RunStopped, UsageError
+from spar.progress import is_dumb_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,11 @@ def run(paths: tuple[Path, ...], config: DecodeConfig, config_of: ConfigOf | Non
         raise UsageError(
             "spar tui needs a terminal, but standard input or output is not one; "
             "use spar export RUN --format markdown --id ID to write a tree to a pipe"
+        )
+    if is_dumb_terminal() and WEB_DRIVER not in os.environ:
+        raise UsageError(
+            f"spar tui needs a terminal that can be redrawn, but TERM is {os.environ['TERM']!r}; set TERM, use spar "
+            "view RUN in a browser, or spar export RUN --format markdown --id ID"
         )
     try:
         from tui.app import SparApp

@@ -50,11 +50,15 @@ Changes = Annotated[
 def train(
     prompts: Annotated[
         str,
-        typer.Argument(help="A file of prompts or a data set of the hub; default: nano-if's own."),
+        typer.Argument(
+            metavar="PROMPTS",
+            help="A file or a data set of the hub; default: nano-if's own prompts.",
+        ),
     ] = "",
     *,
     prompt_field: Annotated[
-        str | None, typer.Option(help="Field of the file's rows that holds the prompt.")
+        str | None,
+        typer.Option(help="Field of the rows of the file or data set that holds the prompt."),
     ] = None,
     iterations: Annotated[int | None, typer.Option(help="Iterations in total.")] = None,
     recipe: Annotated[
@@ -101,7 +105,7 @@ def train(
 
 @train_app.command()
 def status(
-    directory: Annotated[Path, typer.Argument(help="Directory of a loop.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a loop.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Print which stages of a loop are done, what is running, and the scores so far."""

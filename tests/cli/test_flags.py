@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     assert "Usage:" in printed
     assert "╭─ " in printed
+    usage = next(line for line in printed.splitlines() if "Usage:" in line)
+    assert "  " not in usage.strip()
+    assert "......" not in usage and not re.search(
+        r"[\[{][a-z]", usage
+    )  # arguments are in capitals
 
 
 def test_help_says_what_items_of_a_list_are(

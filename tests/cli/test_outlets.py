@@ -89,6 +89,14 @@ def test_every_outlet_is_safe(outlet: str, text: str, capsys: pytest.CaptureFixt
         assert "[red]" in shown.replace("\n", "").replace(" ", "")
 
 
+def test_the_summary_says_what_of_the_time_was_loading(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two prompts of a second look like eight otherwise."""
+    print_summary(DecodeConfig(), Summary(seconds=8.46, load_seconds=6.52))
+    assert "8.5, 6.5 of them loading" in capsys.readouterr().out
+    print_summary(DecodeConfig(), Summary(seconds=8.46))
+    assert "loading" not in capsys.readouterr().out
+
+
 def test_printable_leaves_plain_text_alone() -> None:
     """Letters of any script, line feeds and tabs stay as they are."""
     text = "Zeile\t1\nשלום 你好 é"

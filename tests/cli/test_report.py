@@ -20,7 +20,8 @@ def test_list_names_every_experiment_and_its_place_in_the_paper() -> None:
     shown = spar("report", "list", "--model", "some/model", check=0).stdout
     for one in EXPERIMENTS.values():
         assert one.name in shown and one.source in shown
-    assert "embedded" in shown
+    assert "embedded" in shown and "cannot run here because" in shown
+    assert "cannot run here" not in spar("report", "list", check=0).stdout  # with nothing below it
 
 
 def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     assert "needs a terminal" in done.stderr and "spar export RUN" in done.stderr
 
 
+@pytest.mark.usefixtures("no_web")
+def test_in_a_terminal_that_cannot_be_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would show the escape codes."""
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    with pytest.raises(UsageError, match=r"TERM is 'dumb'; set TERM, use spar view RUN"):
+        run_browser((), DecodeConfig())
+
+
 def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     """It is named."""
     with pytest.raises(UsageError, match=r"nowhere does not exist; pass a run directory"):

@@ -57,7 +57,7 @@ def print_summary(config: DecodeConfig, summary: Summary) -> None:
         table.add_row("saved", _saved(summary))
     for name, facts in summary.engines.items():
         table.add_row(as_text(f"engine busy ({name})"), _busy(summary, name, facts))
-    table.add_row("seconds", f"{summary.seconds:.1f}")
+    table.add_row("seconds", _seconds(summary))
     open_console().print(table)
 
 
@@ -89,6 +89,12 @@ def _saved(summary: Summary) -> str:
         f"{pluralize(usage.skipped_calls, 'vote')} skipped, {pluralize(usage.aborted_calls, 'request')} and "
         f"{pluralize(summary.cancelled, 'attempt')} aborted"
     )
+
+
+def _seconds(summary: Summary) -> str:
+    """The time of all starts, and the part in which models were loaded."""
+    loading = f", {summary.load_seconds:.1f} of them loading" * (summary.load_seconds >= 0.1)
+    return f"{summary.seconds:.1f}{loading}"
 
 
 def _busy(summary: Summary, name: str, facts: Mapping[str, float]) -> str:

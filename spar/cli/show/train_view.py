@@ -186,7 +186,7 @@ def _stages(state: LoopState) -> Table:
     from rich.text import Text
 
     names = [name for name in STAGES if any(s.stage.name == name for s in state.stages)]
-    table = Table(title="stages", title_justify="left", pad_edge=False)
+    table = Table(title="stages", title_justify="left")
     table.add_column("iteration", justify="right")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
@@ -208,7 +208,7 @@ def _pairs(healths: Sequence[IterationHealth]) -> Table:
     """A row an iteration: how many prompts make a pair, how many are tied, how alike and how long its sides are."""
     from rich.table import Table
 
-    table = Table(title="pairs", title_justify="left", pad_edge=False)
+    table = Table(title="pairs", title_justify="left")
     for heading in ("iteration", "prompts", "pairs", "tied", "alike", "words more"):
         table.add_column(heading, justify="right")
     for health in filter(_has_pairs, healths):
@@ -232,7 +232,7 @@ def _health(healths: Sequence[IterationHealth]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="health", title_justify="left", pad_edge=False)
+    table = Table(title="health", title_justify="left")
     for heading in COLUMNS:
         table.add_column(heading, justify="right")
     for row in rows(healths):
@@ -247,7 +247,7 @@ def _trainings(state: LoopState) -> Table:
     """A row for each training that has begun: its last step."""
     from rich.table import Table
 
-    table = Table(title="last step of each training", title_justify="left", pad_edge=False)
+    table = Table(title="last step of each training", title_justify="left")
     trainings = [stage for stage in state.stages if stage.metrics]
     shown = [name for name in _METRICS if any(name in stage.metrics for stage in trainings)]
     for heading in ("training", *(_METRICS[name] for name in shown)):
@@ -303,7 +303,7 @@ def _scores(state: LoopState) -> Table:
 
     rows = {i: shown_scores(state.config, scores) for i, scores in state.scores.items()}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table(title="scores after each iteration", title_justify="left", pad_edge=False)
+    table = Table(title="scores after each iteration", title_justify="left")
     table.add_column("score")
     for iteration in rows:
         table.add_column(str(iteration), justify="right", no_wrap=True)
