@@ -71,3 +71,16 @@ def test_a_wide_table_says_once_what_all_runs_share(
     assert shown.startswith(f"all: model {'m' * 20}\n")
     assert "1,000,000.0" in shown
     assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_names_that_leave_no_room_stand_below_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A column of three characters, twenty lines a run, cannot be read."""
+    monkeypatch.setenv("COLUMNS", "120")
+    name = f"runs/{'x' * 250}"
+    print_run_table(run_table([RunRow(run=f"{name}/{n}", n=n, calls=1e6) for n in range(2)]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"run 1: {name}/0", f"run 2: {name}/1"]
+    assert sum(line.startswith(("│ 1 ", "│ 2 ")) for line in lines) == 2
+    assert sum("x" in line for line in lines) == 2
