@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import uvicorn
@@ -33,12 +35,31 @@ def serve(settings: ServerSettings, listener: Listener = Listener()) -> None:
     RunStopped
         Another server writes to the same folder.
     """
-    read_key(settings.serve.client_key_env)  # an error before a model is loaded
+    read_key(settings.serve.client_key_env)  # an error before a model is loaded, as the next one
+    check_address(settings.serve.host, settings.serve.port)
     service = SearchService.open(settings, listener)
     try:
         asyncio.run(_serve(service))
     finally:
         service.close()
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise `UsageError` if `host` has no address with this port, or one that cannot be listened on."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                if os.name == "posix":  # as asyncio does
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
 
 
 def dry_run_text(settings: ServerSettings) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from spar.cli.app import app
 from spar.errors import RunStopped, UsageError
+from spar.serve.searching import SearchService
 from spar.store import read_trees
 from tests.requires import requires
 from tests.serve.harness import asking, serving
@@ -135,9 +136,14 @@ def test_a_port_and_a_folder_that_are_in_use(
     monkeypatch.chdir(tmp_path)
     with serving(out=tmp_path / "out") as served:
         port = served.url.rpartition(":")[2].partition("/")[0]
-        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}; choose another"):
-            app(["serve", "--engine", "fake", "--port", port], standalone_mode=False)
+        taken = f"cannot listen on 127.0.0.1:{port}: .* in use; choose another"
+        with monkeypatch.context() as patch:  # before a model is loaded
+            patch.setattr(SearchService, "open", None)
+            with pytest.raises(UsageError, match=taken):
+                app(["serve", "--engine", "fake", "--port", port], standalone_mode=False)
+            nowhere = ("--host", "host.invalid")
+            with pytest.raises(UsageError, match=r"cannot listen on host\.invalid:8100: "):
+                app(["serve", "--engine", "fake", *nowhere], standalone_mode=False)
+        command = ["serve", "--engine", "fake", "--port", "0", "--out", str(tmp_path / "out")]
         with pytest.raises(RunStopped, match=r"is writing to .*choose another --out"):
-            app(
-                ["serve", "--engine", "fake", "--out", str(tmp_path / "out")], standalone_mode=False
-            )
+            app(command, standalone_mode=False)
