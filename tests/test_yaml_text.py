@@ -78,7 +78,14 @@ def test_shipped_recipes_are_read_as_before(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zzz: {a: 1}\ndecode: {budget: 3}", "unknown section 'zzz' .accepted: decode, eval"),
+        (
+            "zzz: {a: 1}\ndecode: {budget: 3}",
+            "unknown section 'zzz'; a setting .* .accepted: decode, eval",
+        ),
+        (
+            "budget: 3",
+            "unknown section 'budget'; a setting stands below its section, such as 'decode'",
+        ),
         ("decod: {budget: 3}", "unknown section 'decod'; did you mean 'decode'"),
         ("decode: {budget: 3, budget: 5}", "stands twice"),
         ("decode: {budget: true}", "--budget 'true': input should be a valid integer"),

@@ -57,7 +57,8 @@ def _pairs(text: str, flag: str, *, dashes: bool) -> list[tuple[str, Any]]:
     name = name.strip().lstrip("-")
     name = name if dashes else name.replace("-", "_")
     if not equals or not name:
-        raise UsageError(f"{flag}{shown}: expected NAME=VALUE")
+        form = "NAME=env:VARIABLE" if flag in _SECRET_FLAGS else "NAME=VALUE"
+        raise UsageError(f"{flag}{shown}: expected {form}")
     try:
         return [(name, load_yaml(value))]
     except ValueError as error:

@@ -138,6 +138,7 @@ def section(recipe: str, name: str, *, optional: bool = False) -> Mapping[str, A
     unknown = [key for key in content if key not in SECTIONS] if isinstance(content, dict) else []
     if unknown:
         hint = did_you_mean(str(unknown[0]), SECTIONS)
+        hint = hint or f"; a setting stands below its section, such as {name!r}"
         raise UsageError(
             f"recipe {path}: unknown section {unknown[0]!r}{hint} (accepted: {', '.join(SECTIONS)})"
         )

@@ -115,7 +115,7 @@ def test_values_of_headers_are_named_not_given(value: Any) -> None:
         ) as caught:
             load(None, {"engine": "fake", "header": {"X-Key": value}})
         assert "secret" not in str(caught.value)
-    with pytest.raises(UsageError, match="--header: expected NAME=VALUE") as caught:
+    with pytest.raises(UsageError, match="--header: expected NAME=env:VARIABLE") as caught:
         overrides(
             {"header": ["X-Key: sk-secret"]}, [s for s in specs(DecodeConfig) if s.name == "header"]
         )

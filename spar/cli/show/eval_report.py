@@ -1,4 +1,4 @@
-"""Prints the results of `spar eval`: metrics with their standard errors, and the paper's numbers below them."""
+"""Prints the results of `spar eval`: the paper's numbers, and below them the metrics with their standard errors."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ NAMES_WIDTH = 24
 def print_results(results: Results, *, details: bool = False) -> None:
     """Print the results of one benchmark; `details` adds the metrics by subset, type or level."""
     console = open_console(PIPED_WIDTH)
+    spec = declared_spec(results.benchmark)
+    if spec and spec.paper:  # above the run's own metrics, which stay on the screen
+        for part in _paper_tables(results, spec.paper, console.width):
+            console.print(part)
     title = f"{results.benchmark}, {results.n} examples"
     table = Table(title=as_text(title), title_justify="left")
     table.add_column("metric", overflow="fold")
@@ -35,10 +39,6 @@ def print_results(results: Results, *, details: bool = False) -> None:
             console.print(as_text(f"{name.replace('_', ' ')}: {count}"))
     for note in results.notes:
         console.print(as_text(note))
-    spec = declared_spec(results.benchmark)
-    if spec and spec.paper:
-        for part in _paper_tables(results, spec.paper, console.width):
-            console.print(part)
 
 
 def _shown(results: Results, details: bool) -> Iterator[tuple[str, Metric]]:
