@@ -91,8 +91,7 @@ def _rename(row: Mapping[str, Any]) -> str:
     if same is not None:
         return f"; rename {shown(same)} to {same.strip().lower()!r}"
     return (
-        "; rename the field that holds the prompt to 'prompt', or name it to spar decode, eval or evolve with "
-        "--prompt-field NAME"
+        "; rename the field that holds the prompt to 'prompt', or name it with --prompt-field NAME"
     )
 
 

@@ -319,7 +319,7 @@ BAD_CONSTRAINTS: list[tuple[Any, Any, str]] = [
         (
             '{"text": "x"}',
             "\"text\"]; accepted: a row with 'prompt' or 'messages'; rename the field that holds the prompt to "
-            "'prompt', or name it to spar decode, eval or evolve with --prompt-field NAME",
+            "'prompt', or name it with --prompt-field NAME",
         ),
         ('{"id": 1, "Prompt ": "x"}', "; rename \"Prompt \" to 'prompt'"),
         ('{"prompt": "x", "messages": []}', "both 'prompt' and 'messages'"),

@@ -61,7 +61,8 @@ def list_models() -> None:
     from spar.models.folders import cached_model, converted_files
     from spar.models.registry import KNOWN_MODELS
 
-    table = Table("model", "licence", "source", "size", "folder")
+    table = Table("model", "licence", "source", "size")
+    table.add_column("folder", overflow="fold")
     for model in KNOWN_MODELS.values():
         cached = cached_model(model.name)
         source = cached.source.description if cached else _sources(model)

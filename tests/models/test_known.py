@@ -20,6 +20,7 @@ import pytest
 
 import spar
 from spar.__main__ import main
+from spar.cli.models import list_models
 from spar.errors import ConfigChanged, RunStopped, UsageError
 from spar.estimate.model_size import model_size
 from spar.files import file_digest
@@ -321,3 +322,14 @@ def test_every_entry_is_complete(model: KnownModel) -> None:
     size = model_size(model.name)
     assert size is not None
     assert size.parameters > 1_000_000
+
+
+def test_the_list_shows_folders_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is there to be copied: it is folded, not cut."""
+    folder = f"/cache/{'x' * 60}/end"
+    monkeypatch.setattr("spar.cli.models._place", lambda cached: ("1 MB", folder))
+    list_models()
+    cells = [line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines()[3:-1]]
+    assert folder in "".join(cells)
