@@ -6,8 +6,9 @@
 Importing torch, transformers and TRL takes about ten seconds of a core, more than a stage of a small model. Each fork is a
 process of its own all the same: its memory is free after it, and nothing that it changes reaches another.
 
-The server is a process without threads that computes nothing, which makes its forks safe. `multiprocessing` has a fork
-server too; its processes import the caller's script again, and starting one cannot be interrupted while the server imports.
+The server computes nothing, and has no thread of Python's when it forks, which makes its forks safe: threads that native
+libraries start when they are loaded (OpenBLAS, pyarrow's jemalloc) are prepared for a fork by these. `multiprocessing` has a
+fork server too; its processes import the caller's script again, and starting one cannot be interrupted while the server imports.
 For Linux, and for machines without a GPU, whose driver does not survive a fork.
 """
 
@@ -47,12 +48,14 @@ class ForkServer:
         Parameters
         ----------
         modules:
-            What the server imports, as far as it is installed.
+            What the server imports in this order, as far as it is installed. A command waits for its own module; those
+            behind that are imported while nothing is to be started.
         environment:
-            Variables that the modules read when they are imported; every child has them.
+            Variables of the server, which the modules read when they are imported; a child has those of the caller.
         """
         self._modules, self._environment = tuple(modules), dict(environment)
         self._lock = threading.Lock()
+        self._surroundings: tuple[str, dict[str, str]] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
@@ -72,15 +75,20 @@ class ForkServer:
         environment: Mapping[str, str],
         tick: Callable[[], None] = lambda: None,
     ) -> int:
-        """As `spar.subprocesses.run_child`; a command other than `python -m` one of the modules is started as there."""
+        """As `spar.subprocesses.run_child`.
+
+        A command is started as there where a fork would differ: one other than `python -m` one of the modules, and any once
+        the folder or the environment of this process is not what it was when the server started.
+        """
         if (*parts[:2],) != (sys.executable, "-m") or parts[2] not in self._modules:
-            everything = {**self._environment, **environment}
-            return run_child(parts, stream, environment=everything, tick=tick)
+            return run_child(parts, stream, environment=environment, tick=tick)
+        if self.is_running and self._surroundings != _surroundings():
+            return run_child(parts, stream, environment=environment, tick=tick)
+        own = {name: os.environ.get(name) for name in self._environment}
         order = {
             "module": parts[2],
             "arguments": parts[3:],
-            "environment": dict(environment),
-            "folder": str(Path.cwd()),
+            "environment": {**own, **environment},
         }
         output = (stream or sys.stderr).fileno()
         stdin, stdin_end = os.pipe()
@@ -101,6 +109,11 @@ class ForkServer:
             child.end()
             os.close(status)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server was started, and not ended yet."""
+        return self._process is not None
+
     def close(self) -> None:
         """End the server; the children must have ended."""
         with self._lock:
@@ -118,6 +131,7 @@ class ForkServer:
                 socket.send_fds(self._channel, [message], descriptors)
 
     def _start(self) -> socket.socket:
+        self._surroundings = _surroundings()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -166,34 +180,32 @@ class _Child:
 def main(arguments: Sequence[str]) -> int:
     """The server; in a fork of it, the module that it was asked to run. Returns the exit code."""
     number, *modules = arguments
-    for name in modules:
-        with suppress(ImportError):  # the child that needs it says so
-            import_module(name)
-    gc.freeze()  # so that collections in forks do not copy the pages that they share
     with socket.socket(fileno=int(number)) as channel:
-        order = _serve(channel)
+        order = _serve(channel, modules)
     if order is None:
         kill_children()
         return 0
     sys.argv = [order["module"], *order["arguments"]]
-    run: Any = import_module(order["module"]).main
-    return _end_of_fork(lambda: run(order["arguments"]))
+    return _end_of_fork(lambda: int(import_module(order["module"]).main(order["arguments"])))
 
 
-def _serve(channel: socket.socket) -> dict[str, Any] | None:
-    """Fork a child for each message, whose order is returned in the child; None once the caller is gone."""
+def _serve(channel: socket.socket, modules: list[str]) -> dict[str, Any] | None:
+    """Import the modules and fork a child for each message, whose order is returned in the child; None once the caller is gone."""
     running: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([channel], [], [], _POLL_SECONDS if running else None)
+        seconds = 0 if modules else _POLL_SECONDS if running else None
+        ready, _, _ = select.select([channel], [], [], seconds)
         if ready:
             message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 3)
             if not message:
                 return None
+            order: dict[str, Any] = json.loads(message)
+            while order["module"] in modules:
+                _import(modules.pop(0), channel, running)
             pid = os.fork()
             if not pid:
                 for status in running.values():
                     os.close(status)
-                order: dict[str, Any] = json.loads(message)
                 _become(order, *descriptors)
                 return order
             stdin, output, status = descriptors
@@ -201,11 +213,41 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
             os.close(output)
             running[pid] = status
             _report(status, pid)
-        for pid, status in list(running.items()):
-            ended, result = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                _report(status, os.waitstatus_to_exitcode(result))
-                os.close(running.pop(pid))
+        elif modules:
+            _import(modules.pop(0), channel, running)
+        _report_ended(running)
+
+
+def _import(name: str, channel: socket.socket, running: dict[int, int]) -> None:
+    """Import a module, and do meanwhile what cannot wait; leaves no thread behind."""
+    imported = threading.Event()
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(channel, 0)  # a hang-up is reported whatever is asked for
+        while not imported.wait(_POLL_SECONDS):
+            if poll.poll(0):  # the caller is gone
+                kill_children()
+                os._exit(0)
+            _report_ended(running)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        with suppress(Exception):  # the child that needs it says so
+            import_module(name)
+    finally:
+        imported.set()
+        thread.join()
+    gc.freeze()  # so that collections in forks do not copy the pages that they share
+
+
+def _report_ended(running: dict[int, int]) -> None:
+    for pid, status in list(running.items()):
+        ended, result = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _report(status, os.waitstatus_to_exitcode(result))
+            os.close(running.pop(pid))
 
 
 def _become(order: Mapping[str, Any], stdin: int, output: int, status: int) -> None:
@@ -216,8 +258,15 @@ def _become(order: Mapping[str, Any], stdin: int, output: int, status: int) -> N
         for number in numbers:
             os.dup2(descriptor, number)
         os.close(descriptor)
-    os.chdir(order["folder"])
-    os.environ.update(order["environment"])
+    for name, value in order["environment"].items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def _surroundings() -> tuple[str, dict[str, str]]:
+    """What a process has of its parent."""
+    return str(Path.cwd()), dict(os.environ)
 
 
 def _end_of_fork(run: Callable[[], int]) -> NoReturn:
@@ -226,14 +275,23 @@ def _end_of_fork(run: Callable[[], int]) -> NoReturn:
     try:
         code = run()
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1
+        code = _exit_code(leaving.code)
     except BaseException:
         traceback.print_exc()
     finally:
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as an interpreter does before that
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _exit_code(code: object) -> int:
+    """The exit code of a process that leaves by `sys.exit` with this value."""
+    if code is None or isinstance(code, int):
+        return code or 0
+    print(code, file=sys.stderr)
+    return 1
 
 
 def _report(status: int, number: int) -> None:

@@ -21,25 +21,32 @@ from spar.subprocesses import WATCHED, await_end, family
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="for Linux")
 
 MODULE = """
-import os, subprocess, sys, time
+import os, subprocess, sys, threading, time
 from pathlib import Path
-IMPORTED_BY = os.getpid()
+IMPORTED_BY, IMPORTED_WITH = os.getpid(), os.environ.get("OF_SERVER")
 
 def main(arguments):
     if arguments[0] == "show":
-        print(arguments, sys.argv[1:], os.environ["OF_SERVER"], os.environ["OF_CHILD"], os.getcwd())
+        print(arguments, sys.argv[1:], os.environ.get("OF_SERVER"), os.environ["OF_CHILD"])
+        print("imported with", IMPORTED_WITH)
         print("imported by", IMPORTED_BY, "run by", os.getpid(), "of the session", os.getsid(0))
         return 3
     if arguments[0] == "fail":
         raise ValueError("a fault")
     if arguments[0] == "leave":
-        sys.exit(4)
+        sys.exit({"4": 4, "None": None}.get(arguments[1], arguments[1]))
+    if arguments[0] == "thread":
+        threading.Thread(target=lambda: (time.sleep(0.3), print("the thread has ended"))).start()
+        return 0
     if arguments[0] == "wait":
         from spar.subprocesses import exit_with_parent, kill_children
         exit_with_parent(kill_children)
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(arguments[1]).write_text(f"{os.getpid()} {child.pid}")
         time.sleep(600)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -67,41 +74,85 @@ def waiting(path: Path) -> list[psutil.Process]:
     return [psutil.Process(int(pid)) for pid in path.read_text().split()]
 
 
-def test_a_fork_has_arguments_environment_folder_and_log_of_its_own(
-    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_fork_has_arguments_environment_and_log_of_its_own(
+    server: ForkServer, tmp_path: Path
 ) -> None:
-    """The module is imported once, by the server; the exit code is that of `main`."""
+    """The module is imported once, by the server, with variables that a fork has not; the exit code is that of `main`."""
     logs = tmp_path / "a.log", tmp_path / "b.log"
     assert run(server, logs[0], "show", "1", "") == 3
-    (tmp_path / "below").mkdir()
-    monkeypatch.chdir(tmp_path / "below")
     assert run(server, logs[1], "show", "2") == 3
     first, second = (log.read_text().splitlines() for log in logs)
-    assert first[0].startswith("['show', '1', ''] ['show', '1', ''] a b ")
-    assert second[0] == f"['show', '2'] ['show', '2'] a b {tmp_path / 'below'}"
+    assert first[:2] == ["['show', '1', ''] ['show', '1', ''] None b", "imported with a"]
+    assert second[:2] == ["['show', '2'] ['show', '2'] None b", "imported with a"]
     importers, runners, sessions = zip(
-        *([int(word) for word in lines[1].split() if word.isdigit()] for lines in (first, second)),
+        *([int(word) for word in lines[2].split() if word.isdigit()] for lines in (first, second)),
         strict=True,
     )
     assert len(set(importers)) == 1 and len({*importers, *runners, os.getpid()}) == 4
     assert sessions == runners
 
 
-@pytest.mark.parametrize(("word", "code"), [("fail", 1), ("leave", 4)])
-def test_a_fork_fails_as_a_process_does(
-    server: ForkServer, tmp_path: Path, word: str, code: int
+@pytest.mark.parametrize("of", ["folder", "environment"])
+def test_a_command_with_other_surroundings_than_the_server_is_a_process_of_its_own(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
-    """With a traceback in its log, or the code that it left with."""
-    log = tmp_path / "log"
-    assert run(server, log, word) == code
-    assert ("ValueError: a fault" in log.read_text()) == (word == "fail")
+    """Its imports may find, or read, something else; back in the server's surroundings it is a fork."""
+    assert run(server, tmp_path / "a", "show") == 3
+    with monkeypatch.context() as patch:
+        if of == "folder":
+            patch.chdir(tmp_path)
+        else:
+            patch.setenv("OF_SERVER", "changed")
+        assert run(server, tmp_path / "b", "show") == 3
+    assert run(server, tmp_path / "c", "show") == 3
+    importers = [
+        (tmp_path / name).read_text().split("imported by ")[1].split()[0] for name in "abc"
+    ]
+    assert importers[0] == importers[2] != importers[1]
+    changed = None if of == "folder" else "changed"
+    assert f"imported with {changed}\n" in (tmp_path / "b").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "log"),
+    [
+        (["fail"], 1, "ValueError: a fault"),
+        (["leave", "4"], 4, ""),
+        (["leave", "None"], 0, ""),
+        (["leave", "a reason"], 1, "a reason"),
+        (["thread"], 0, "the thread has ended"),
+    ],
+)
+def test_a_fork_ends_as_a_process_does(
+    server: ForkServer, tmp_path: Path, words: list[str], code: int, log: str
+) -> None:
+    """With a traceback in its log, or the code that it left with, once its threads have ended."""
+    assert run(server, tmp_path / "log", *words) == code
+    shown = (tmp_path / "log").read_text().strip()
+    assert shown.endswith(log) and bool(shown) == bool(log)
+
+
+def test_a_command_waits_for_its_own_module_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it in the list are imported while nothing is to be started."""
+    (tmp_path / "forkable.py").write_text(MODULE)
+    slow = f"from pathlib import Path\nPath({str(tmp_path)!r}, 'imported').touch()\n"
+    (tmp_path / "slow.py").write_text(f"import time\ntime.sleep(1)\n{slow}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    with ForkServer(["forkable", "slow"], {}) as server:
+        assert run(server, tmp_path / "log", "show") == 3
+        assert not (tmp_path / "imported").exists()
+        while not (tmp_path / "imported").exists():
+            time.sleep(0.02)
+        assert run(server, tmp_path / "log", "show") == 3
 
 
 def test_another_command_is_started_as_ever(server: ForkServer, tmp_path: Path) -> None:
     """A module that the server was not told of."""
     assert run(server, tmp_path / "log", "-h", module="compileall") == 0
     assert "usage" in (tmp_path / "log").read_text()
-    assert server._process is None
+    assert not server.is_running
 
 
 def test_an_error_of_the_tick_ends_the_fork_and_what_it_started(
@@ -162,6 +213,27 @@ ForkServer(["forkable"], {{}}).run_child(
         waiting(tmp_path / "pids")
         processes = family([caller.pid])
         assert len(processes) == 4
+        caller.kill()
+    assert await_end(processes, 5) == []
+
+
+def test_a_caller_that_is_killed_while_modules_are_imported_leaves_no_server(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    """A command waits for the import of its module, in the server's socket."""
+    (tmp_path / "endless.py").write_text(
+        f"import time\nopen({str(tmp_path / 'importing')!r}, 'w').close()\ntime.sleep(600)\n"
+    )
+    code = """
+import sys
+from spar.fork_server import ForkServer
+ForkServer(["endless"], {}).run_child([sys.executable, "-m", "endless"], None, environment={})
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as caller:
+        while not (tmp_path / "importing").exists():
+            time.sleep(0.02)
+        processes = family([caller.pid])
+        assert len(processes) == 2
         caller.kill()
     assert await_end(processes, 5) == []
 
