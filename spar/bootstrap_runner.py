@@ -7,7 +7,7 @@
     result = bootstrap(config, out="runs/first")
     print(result.actor, result.refiner)
 
-Every stage runs in a process of its own (`python -m spar.worker`), so a script needs no `__main__` guard.
+Every stage runs in a process of its own (`spar.stage_processes`), so a script needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from spar.models.gguf import is_gguf
 from spar.pretrained import check_model_folder
 from spar.record.training_data import BootstrapReport
 from spar.run.resolve import deployments, engine_label, loaded_models, loads_models
+from spar.stage_processes import stage_processes
 from spar.train.bootstrap.build import read_report
 from spar.train.bootstrap.pipeline import actor_prompts, bootstrap_pipeline, refiner_prompts
 from spar.train.bootstrap.recipe import FREE, BootstrapConfig
@@ -39,7 +40,6 @@ from spar.train.pipeline import (
     with_models,
 )
 from spar.train.stage import Stage, is_done
-from spar.worker import execute_in_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,9 @@ def bootstrap(
     for note in plan.notes:
         listener.note(note)
     loaded = (*loaded_models(config.teacher), *loaded_models(config.student))
-    run_pipeline(
-        with_models(plan.pipeline, (_student(config), *loaded), listener.note),
-        execute_in_process,
-        listener=listener,
-        selection=selection,
-        overwrite=overwrite,
-    )
+    pipeline = with_models(plan.pipeline, (_student(config), *loaded), listener.note)
+    with stage_processes() as execute:
+        run_pipeline(pipeline, execute, listener=listener, selection=selection, overwrite=overwrite)
     return _result(plan.pipeline)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 QUERY = ("--query-gpu=index,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
 """What nvidia-smi is asked, for `parse_gpus`."""
+_DEVICES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd")
+"""Devices of the drivers, where there may be no nvidia-smi: NVIDIA's in a container and on its boards, AMD's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,14 @@ def list_gpus() -> list[str]:
     return run.stdout.strip().splitlines()
 
 
+def may_see_gpu() -> bool:
+    """Whether torch could see a GPU in a process that this one starts, NVIDIA's or AMD's; imports nothing."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not _names(hidden):
+        return False
+    return bool(visible_gpus()) or any(Path(path).exists() for path in _DEVICES)
+
+
 def visible_gpus() -> tuple[Gpu, ...]:
     """The NVIDIA GPUs that CUDA would show to this process, without a CUDA context in it."""
     program = shutil.which("nvidia-smi")
@@ -153,13 +163,17 @@ def parse_gpus(listing: str, visible: str | None) -> tuple[Gpu, ...]:
     }
     if visible is None:
         return tuple(gpus.values())
-    names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     return tuple(
         gpu
-        for name in names
+        for name in _names(visible)
         for (index, uuid), gpu in gpus.items()
         if name == index or (len(name) > len("GPU-") and uuid.startswith(name))
     )
+
+
+def _names(visible: str) -> list[str]:
+    """The GPUs that a value of `CUDA_VISIBLE_DEVICES` names."""
+    return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
 
 
 def _is_gpu(row: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@
     result = train(load_train("nano", {"iterations": 2}), out="runs/mine")
     print(result.actor, result.scores)
 
-Every stage runs in a process of its own (`python -m spar.worker`), so a script needs no `__main__` guard.
+Every stage runs in a process of its own (`spar.stage_processes`), so a script needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from spar.rows.read import is_stream
 from spar.run.blocking import in_thread
 from spar.run.meta_judge import judge_conversation
 from spar.run.resolve import check_combination, check_folders, loaded_models
+from spar.stage_processes import stage_processes
 from spar.store import LOCK, MANIFEST
 from spar.train.changeable import FREE
 from spar.train.loop import loop_pipeline
@@ -51,7 +53,6 @@ from spar.train.stage import Stage
 from spar.train.stage_runner import ExecuteStage, check_settings
 from spar.train.status import LoopState, is_trained, read_config, read_loop
 from spar.verification_functions import require_permission
-from spar.worker import execute_in_process
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def train(
     overwrite:
         Delete an earlier loop in the folder first.
     execute:
-        Executes a stage to its end; None for a process of its own (`spar.worker.execute_in_process`).
+        Executes a stage to its end; None for a process (`spar.stage_processes`).
 
     Raises
     ------
@@ -148,13 +149,9 @@ def train(
     check_requirements(plan.missing)
     for note in plan.notes:
         listener.note(note)
-    run_pipeline(
-        with_models(plan.pipeline, loaded_models(config.decode), listener.note),
-        execute or execute_in_process,
-        listener=listener,
-        selection=selection,
-        overwrite=overwrite,
-    )
+    pipeline = with_models(plan.pipeline, loaded_models(config.decode), listener.note)
+    with nullcontext(execute) if execute else stage_processes() as run:
+        run_pipeline(pipeline, run, listener=listener, selection=selection, overwrite=overwrite)
     return read_result(plan.pipeline.folder)
 
 

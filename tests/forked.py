@@ -3,7 +3,8 @@
 Each process of a pipeline imports these for seconds, longer than it trains in a test. Here a command, the
 workers that it starts and the processes of a training are forks of one process; a fork is safe there as long as
 torch has one thread. What starts as it does for a user is tested beside: a loop in `tests/cli/test_train.py`, a
-training by torch's launcher in `tests/train/test_deepspeed.py`.
+training by torch's launcher in `tests/train/test_deepspeed.py`. The server that spar itself forks (`spar.stage_processes`)
+would import all of it again, so that it is left out here.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def _run_trainer(module: str, settings: Path, environment: dict[str, str], log: 
 
 
 def _run_command(arguments: list[str], environment: dict[str, str], out: Path) -> None:
+    import spar.stage_processes
     import spar.subprocesses
     from spar.cli.app import main
 
@@ -111,6 +113,7 @@ def _run_command(arguments: list[str], environment: dict[str, str], out: Path) -
             os.dup2(stream.fileno(), number)
     started = SimpleNamespace(**{**vars(subprocess), "Popen": _Worker})
     vars(spar.subprocesses)["subprocess"] = started
+    vars(spar.stage_processes)["may_fork"] = lambda spec: False
     sys.argv = ["spar", *arguments]
     main()
 

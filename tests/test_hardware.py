@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spar.hardware import parse_gpus, usable_cores
+from spar import hardware
+from spar.hardware import Gpu, may_see_gpu, parse_gpus, usable_cores
 
 LISTING = """\
 0, GPU-aaaa-1, 80000, 81559
@@ -39,6 +40,36 @@ def test_only_visible_gpus_count(visible: str | None, mib: tuple[int, ...]) -> N
 def test_unreadable_gpus_do_not_count(listing: str) -> None:
     """What nvidia-smi prints without a usable GPU."""
     assert parse_gpus(listing, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "device", "expected"),
+    [
+        (None, 0, False, False),
+        (None, 1, False, True),
+        (None, 0, True, True),
+        ("0", 0, True, True),
+        ("", 1, True, False),
+        ("-1", 1, True, False),
+    ],
+)
+def test_torch_may_see_a_gpu_without_nvidia_smi(
+    visible: str | None,
+    gpus: int,
+    device: bool,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its driver's device, unless CUDA_VISIBLE_DEVICES hides all."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(hardware, "visible_gpus", lambda: (Gpu(1, 1),) * gpus)
+    monkeypatch.setattr(hardware, "_DEVICES", (str(tmp_path / "kfd"),))
+    if device:
+        (tmp_path / "kfd").touch()
+    assert may_see_gpu() == expected
 
 
 @pytest.mark.parametrize(

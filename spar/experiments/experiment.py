@@ -19,7 +19,6 @@ from spar.listener import Listener, LogListener
 from spar.plugins import safe_name
 from spar.record.experiments import Claim, Measured, Number, Series, Unit, Verdict
 from spar.train.stage_runner import ExecuteStage
-from spar.worker import execute_in_process
 
 QUICK_SEEDS, SEEDS = 1, 3
 """Seeds of a quick and of a full report."""
@@ -59,8 +58,8 @@ class Plan:
     """Where the runs and results are."""
     data: str = ""
     """Folder of the benchmarks' data; "" for the default."""
-    execute_stage: ExecuteStage = field(default=execute_in_process, compare=False)
-    """Executes a stage of a loop."""
+    execute_stage: ExecuteStage | None = field(default=None, compare=False)
+    """Executes a stage of a loop; None as `spar.train_runner.train` does."""
     listener: Listener = field(default_factory=LogListener, compare=False)
 
     @property

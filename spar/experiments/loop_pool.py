@@ -10,43 +10,24 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
 
 from spar.errors import Interrupted, RunStopped, SparError, UsageError
 from spar.experiments.experiment import Plan
 from spar.experiments.loops import OWN, Loops, Sizes
-from spar.fork_server import ForkServer
 from spar.hardware import available_memory, usable_cores, visible_gpus
 from spar.infer.gather import gather
 from spar.listener import Activity, Listener
 from spar.store import MANIFEST
-from spar.subprocesses import run_child
 from spar.train.recipe import TrainConfig, load_train
-from spar.train.stage_runner import ExecuteStage
 from spar.train.status import read_config, read_loop, read_scores
 from spar.train_runner import TrainResult, cancellable, train
-from spar.worker import execute_in_process
 
 _LOOP_BYTES = 2 << 30
 """Memory of a loop of the embedded model, with room to spare."""
 _THREADS = "OMP_NUM_THREADS"
-_READ_BY_IMPORTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "DS_ACCELERATOR": "cpu"}
-"""Variables that a training on a CPU sets before it imports TRL."""
-_IMPORTED = (
-    *("spar.worker", "spar.train.dpo", "spar.train.sft"),
-    *(
-        "transformers.models.llama.modeling_llama",
-        "trl.trainer.dpo_trainer",
-        "trl.trainer.sft_trainer",
-    ),
-)
-"""What the stages of a loop import."""
 _SAME_DRAFTS = ("eval.draft.temperature=0.9", "eval.draft.top_p=0.9")
 """How test prompts are sampled: as the paper's recipe does, whatever a rival's recipe trains on, since colder drafts pass more often."""
 
@@ -107,19 +88,9 @@ def num_parallel(plan: Plan) -> int:
     return max(1, min(usable_cores(), available_memory() // _LOOP_BYTES))
 
 
-@contextmanager
-def stage_processes() -> Iterator[ExecuteStage]:
-    """What executes the stages of loops, in processes with one thread: forks of one that has imported what they need, where that is possible."""
-    threads = {_THREADS: os.environ.get(_THREADS, "1")}
-    if sys.platform == "linux" and not visible_gpus():
-        with ForkServer(_IMPORTED, {**_READ_BY_IMPORTS, **threads}) as server:
-            yield partial(execute_in_process, run=server.run_child)
-        return
-
-    def run(parts: Sequence[str], stream: IO[bytes] | None, **how: Any) -> int:
-        return run_child(parts, stream, **{**how, "environment": {**threads, **how["environment"]}})
-
-    yield partial(execute_in_process, run=run)
+def one_thread() -> dict[str, str]:
+    """The variables of stages with one thread each, or as many as `OMP_NUM_THREADS` says."""
+    return {_THREADS: os.environ.get(_THREADS, "1")}
 
 
 def calls_of_loops(plan: Plan, arm: str) -> list[float]:

@@ -18,7 +18,7 @@ from typing import Any
 from spar.errors import UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
-from spar.experiments.loop_pool import calls_of_loops, last_end, num_parallel, stage_processes
+from spar.experiments.loop_pool import calls_of_loops, last_end, num_parallel, one_thread
 from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.files import replace_json
@@ -27,6 +27,7 @@ from spar.plugins import check_name
 from spar.record.evaluation import writing
 from spar.record.experiments import ExperimentResult, read_experiment, write_experiment
 from spar.run.build import git_commit, package_versions
+from spar.stage_processes import stage_processes
 
 ALL = "all"
 """Every experiment that can be run here."""
@@ -61,7 +62,7 @@ async def report(
     chosen = select(names, plan)
     require_matplotlib()  # before anything is generated
     results = []
-    with stage_processes() as execute_stage:
+    with stage_processes(one_thread()) as execute_stage:
         plan = replace(plan, execute_stage=execute_stage)
         for experiment in chosen:
             result = await _measured(experiment, plan, command)

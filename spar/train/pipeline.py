@@ -2,8 +2,8 @@
 
 A pipeline is data (`Pipeline`): the training loop of `spar.train.loop`, or the bootstrap of
 `spar.train.bootstrap.pipeline`. Stages that are done are left alone; a stage that was started resumes by
-itself. The caller passes the function that executes a stage. `spar.worker.execute_in_process` runs each in a
-process of its own, so that all memory is free before the next stage starts.
+itself. The caller passes the function that executes a stage. `spar.stage_processes` runs each in a process of its
+own, so that all memory is free before the next stage starts.
 """
 
 from __future__ import annotations

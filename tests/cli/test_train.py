@@ -155,6 +155,24 @@ def test_a_loop_killed_in_every_stage_ends_the_same(finished_loop: Path, tmp_pat
     assert starts["1/search"] >= 2 and starts["1/eval"] >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.skipif(sys.platform != "linux", reason="kill -9, and forks")
+def test_nothing_outlives_a_killed_loop(tmp_path: Path) -> None:
+    """kill -9 of the command while the process that its stages are forks of imports torch, then while such a fork drafts."""
+    run = tmp_path / "run"
+    home = run / "iteration-1"
+    arguments = command(run, "--set", "measure_start=false", "--stop-after", "draft")
+    for started, num_processes in ((home / "draft.json", 2), (home / "draft" / "trees.jsonl", 3)):
+        with subprocess.Popen([sys.executable, "-m", "spar", *arguments]) as loop:
+            while not (started.exists() and len(family([loop.pid])) == num_processes):
+                assert loop.poll() is None
+                time.sleep(0.02)
+            members = family([loop.pid])
+            loop.kill()
+        assert await_end(members, 5) == []
+
+
 def test_pairs_of_independent_drafts_from_the_same_searches(
     finished_loop: Path, tmp_path: Path
 ) -> None:

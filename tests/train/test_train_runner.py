@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ CONFIG = load_train("nano", {"iterations": 2}, ["benchmarks=[{benchmark: nano-if
 @pytest.fixture
 def scripted(script: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Executes the stages of `train` by the script."""
-    monkeypatch.setattr(train_runner, "execute_in_process", script)
+    monkeypatch.setattr(train_runner, "stage_processes", lambda: nullcontext(script))
     monkeypatch.setattr(train_runner, "missing_requirements", lambda *_: ())
     return script
 
@@ -138,7 +139,7 @@ def test_bootstrap_returns_both_models(tmp_path: Path, monkeypatch: pytest.Monke
             if stage.name == "build":
                 path.write_text("{}\n")
 
-    monkeypatch.setattr(bootstrap_runner, "execute_in_process", execute)
+    monkeypatch.setattr(bootstrap_runner, "stage_processes", lambda: nullcontext(execute))
     monkeypatch.setattr(bootstrap_runner, "missing_requirements", lambda *_: ())
     monkeypatch.setattr(bootstrap_runner, "read_report", lambda folder: None)
     drafted = bootstrap(config, out=tmp_path / "run", selection=StageSelection(stop_after="drafts"))
