@@ -191,7 +191,8 @@ def family(pids: Iterable[int]) -> list[psutil.Process]:
 def await_end(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:
     """Wait for processes to end; returns those that live on after `timeout` seconds.
 
-    A process that has exited holds no memory, even if its parent never asks for its exit code.
+    A process that has exited holds no memory and no lock, even if its parent never asks for its exit code; one whose first
+    thread has ended before the others holds both.
     """
     end = time.monotonic() + timeout
     living = [process for process in processes if _lives(process)]
@@ -212,6 +213,8 @@ def end_processes(processes: Iterable[psutil.Process], timeout: float) -> None:
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        if not process.is_running():
+            return False
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.Error:
         return False

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
-from spar.subprocesses import end_processes, family
+from spar.subprocesses import await_end, end_processes, family
 
 CODE = """
 import signal, subprocess, sys, time
@@ -15,6 +16,13 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("started", flush=True)
 time.sleep(600)
+"""
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1.0,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
 """
 
 
@@ -31,6 +39,20 @@ def test_what_does_not_end_by_itself_is_killed_with_its_children() -> None:
         assert [each for each in processes if lives(each)] == []
         short.wait()
     assert family([process.pid]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads of a zombie")
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    """As in one that is killed on a busy machine: it is a zombie, and its files and locks are open."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FIRST_THREAD_ENDS], stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout and started.stdout.readline()
+        process = psutil.Process(started.pid)
+        while process.status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert await_end([process], 0) == [process]
+        assert await_end([process], 30) == []
 
 
 def lives(process: psutil.Process) -> bool:
