@@ -5,7 +5,7 @@ Read from the judgements that Table 2 counts, natural outputs from the loops' ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from spar.eval.nano_if import JUDGE
@@ -38,17 +38,7 @@ AGREEING: Mapping[str, Callable[[Judged], bool]] = {
 
 def agreement_table(name: str, plan: Plan, loops: Loops) -> Table:
     """A row an iteration: shares of both sets of outputs, and how many more are wrong unanimously than at the start."""
-    shares = {
-        time: {
-            (kind, column): [
-                _shares(judged(plan, folder, kind, time, seed), counts)
-                for seed, folder in zip(plan.seed_values, loops.folders, strict=True)
-            ]
-            for kind in SETS
-            for column, counts in AGREEING.items()
-        }
-        for time in loops.times
-    }
+    shares = {time: _by_column(plan, loops, time) for time in loops.times}
     columns = (
         heading
         for kind in SETS
@@ -83,8 +73,17 @@ def judged(plan: Plan, folder: Path, kind: str, time: int, seed: int) -> Iterato
         )
 
 
-def _shares(outputs: Iterable[Judged], counts: Callable[[Judged], bool]) -> dict[str, Share]:
-    return sum_shares((one.pair, (float(counts(one)), 1.0)) for one in outputs)
+def _by_column(
+    plan: Plan, loops: Loops, time: int
+) -> dict[tuple[str, str], list[dict[str, Share]]]:
+    shares: dict[tuple[str, str], list[dict[str, Share]]] = {}
+    for kind in SETS:
+        for seed, folder in zip(plan.seed_values, loops.folders, strict=True):
+            outputs = list(judged(plan, folder, kind, time, seed))
+            for column, counts in AGREEING.items():
+                of_seed = sum_shares((one.pair, (float(counts(one)), 1.0)) for one in outputs)
+                shares.setdefault((kind, column), []).append(of_seed)
+    return shares
 
 
 Shares = Mapping[int, Mapping[tuple[str, str], list[dict[str, Share]]]]

@@ -22,7 +22,7 @@ from spar.experiments.experiment import Plan, as_number
 from spar.experiments.judging import ADVERSARIAL, DRAFTS, NATURAL, Judged, read_judged
 from spar.experiments.loops import OWN, REFINER, Loops
 from spar.experiments.tested import first_tested_drafts, tests_folder
-from spar.record.evaluation import Share, sum_shares
+from spar.record.evaluation import Example, Share, sum_shares
 from spar.record.experiments import Cell, Table
 from spar.record.layout import BUILD_STAGE, LAST_TRAINING, LOOP_SOURCES, RFT_FILE
 from spar.record.training import TRAIN_REPORT, TrainReport, iteration_folder
@@ -62,6 +62,25 @@ Judgings = Mapping[str, SharesBySeed]
 """Column to each seed's shares."""
 
 
+async def judge_outputs(
+    plan: Plan, out: Path, seed: int, refiner: str, drafts: Path, **options: str
+) -> list[Example]:
+    """A refiner's votes on the drafts of a run and on their broken forms, scored; `options` are those of `JudgedDraftsOptions`.
+
+    Raises
+    ------
+    UsageError, RunStopped
+        As `spar.eval.runner.evaluate`.
+    """
+    values = plan.settings(
+        seed=seed,
+        refiner_model=refiner,
+        judge_votes=VOTES,
+        benchmark_args={"drafts": str(drafts), **options},
+    )
+    return await run_evaluation(plan, DRAFTS, load_eval(OWN, values), out)
+
+
 async def judge_tests(plan: Plan, arm: str, loops: Loops, time: int) -> Judgings:
     """How the refiners of an iteration judge the first actor's drafts of all test prompts, and what they refine.
 
@@ -73,14 +92,8 @@ async def judge_tests(plan: Plan, arm: str, loops: Loops, time: int) -> Judgings
     found: dict[str, SharesBySeed] = {column: [] for column in JUDGING}
     runs = await first_tested_drafts(plan, loops)
     for seed, drafts, models in zip(plan.seed_values, runs, loops.models(time), strict=True):
-        values = plan.settings(
-            seed=seed,
-            refiner_model=models.refiner,
-            judge_votes=VOTES,
-            benchmark_args={"drafts": str(drafts)},
-        )
         out = tests_folder(plan, arm, time, seed) / "judged"
-        await run_evaluation(plan, DRAFTS, load_eval(OWN, values), out)
+        await judge_outputs(plan, out, seed, models.refiner, drafts)
         judged = list(read_judged(read_trees(out / DRAFTS)))
         for column, (name, share, label) in JUDGING.items():
             shares = (

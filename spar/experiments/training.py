@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from spar.config import load_eval
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.paper import ACTOR_ABLATIONS, LLMBAR, REFINER_ABLATIONS
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.agreement import agreement_table
-from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -23,7 +21,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.judging import ADVERSARIAL, BROKEN, DRAFTS, NATURAL
+from spar.experiments.judging import ADVERSARIAL, BROKEN, NATURAL
 from spar.experiments.loop_pool import WHOLE, Arm, run_loops
 from spar.experiments.loops import (
     GREEDY,
@@ -45,6 +43,7 @@ from spar.experiments.refiners import (
     VOTES,
     Judgings,
     examples_table,
+    judge_outputs,
     judge_tests,
     judging_table,
 )
@@ -132,14 +131,11 @@ async def _with_adversarial(plan: Plan, loops: Loops) -> Loops:
         for seed, loop, models in zip(
             plan.seed_values, loops.folders, loops.models(time), strict=True
         ):
-            values = plan.settings(
-                seed=seed,
-                refiner_model=models.refiner,
-                judge_votes=VOTES,
-                benchmark_args={"drafts": str(first_drafts(loop)), "only": ADVERSARIAL},
-            )
             out = tests_folder(plan, OWN, time, seed) / ADVERSARIAL
-            examples = await run_evaluation(plan, DRAFTS, load_eval(OWN, values), out)
+            drafts = first_drafts(loop)
+            examples = await judge_outputs(
+                plan, out, seed, models.refiner, drafts, only=ADVERSARIAL
+            )
             for metric in JUDGE_METRICS.values():
                 shares = shares_of(examples, f"{metric}/{ADVERSARIAL}")
                 judged.setdefault((ADVERSARIAL, metric, time), []).append(shares)
