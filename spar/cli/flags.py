@@ -91,7 +91,7 @@ AllowCode = Annotated[
     bool,
     typer.Option(
         "--allow-code-execution",
-        help="Run the code that a model writes (humaneval, recipe autoif).",
+        help="Run the code that a model writes (humaneval, table7, recipe autoif).",
     ),
 ]
 

@@ -5,6 +5,7 @@ spar report all --quick
 spar report figure5 table10 --seeds 3 --out reports/
 spar report figure5 --model DIR --engine vllm
 spar report figure3 --share 0.2 --iterations 2
+spar report table7 --loop runs/seed-0 --loop runs/seed-1
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from spar.cli.flags import Display, DryRun
+from spar.cli.flags import AllowCode, Display, DryRun
 from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
 from spar.errors import UsageError
 from spar.experiments.experiment import QUICK_SEEDS, REFERENCE, SEEDS, Plan
+from spar.experiments.general_tasks import read_loops
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines
 from spar.experiments.runner import report as run_report
@@ -88,6 +90,13 @@ def report(
         str,
         typer.Option(help="Folder with the benchmarks' data; empty for $SPAR_DATA or the cache."),
     ] = "",
+    loop: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a loop that `spar train` has trained, in place of a model (table7); several are seeds of one start."
+        ),
+    ] = None,
+    allow_code_execution: AllowCode = False,
     dry_run: DryRun = False,
     display: Display = "auto",
 ) -> None:
@@ -98,10 +107,15 @@ def report(
         raise UsageError(
             "--quick has its own numbers of prompts and budgets; leave out --share and --max-budget, or --quick"
         )
+    loops = tuple(loop or ())
+    if loops and model:
+        raise UsageError("--loop brings its own model, the loop's start; leave out --model")
+    if loops and seeds not in (None, len(loops)):
+        raise UsageError(f"--seeds {seeds}: each --loop is a seed, and there are {len(loops)}")
     plan = Plan(
-        model=model,
+        model=read_loops(loops).start if loops else model,
         engine=engine,
-        seeds=seeds or (QUICK_SEEDS if quick else SEEDS),
+        seeds=len(loops) or seeds or (QUICK_SEEDS if quick else SEEDS),
         quick=quick,
         share=share,
         iterations=iterations,
@@ -109,6 +123,8 @@ def report(
         parallel_loops=parallel_loops,
         runs=runs,
         data=data,
+        loops=loops,
+        allow_code_execution=allow_code_execution,
         listener=open_progress(display),
     )
     if names == [LIST]:

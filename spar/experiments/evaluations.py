@@ -1,7 +1,8 @@
-"""One evaluation of an experiment."""
+"""Evaluations of an experiment."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from spar.config import EvalConfig
@@ -20,7 +21,23 @@ async def run_evaluation(
     UsageError, RunStopped
         As `spar.eval.runner.evaluate`.
     """
-    _, error = await evaluate(config, EvalRequest((benchmark,), out=out), plan.listener)
+    return (await run_evaluations(plan, (benchmark,), config, out))[benchmark]
+
+
+async def run_evaluations(
+    plan: Plan, benchmarks: Sequence[str], config: EvalConfig, out: Path
+) -> dict[str, list[Example]]:
+    """Run or resume benchmarks, each in a folder below `out`; the model is loaded once for all of them.
+
+    Raises
+    ------
+    UsageError, RunStopped
+        As `spar.eval.runner.evaluate`.
+    """
+    request = EvalRequest(
+        tuple(benchmarks), out=out, allow_code_execution=plan.allow_code_execution
+    )
+    _, error = await evaluate(config, request, plan.listener)
     if error is not None:
         raise error
-    return list(read_examples(out / benchmark))
+    return {name: list(read_examples(out / name)) for name in benchmarks}

@@ -58,6 +58,10 @@ class Plan:
     """Where the runs and results are."""
     data: str = ""
     """Folder of the benchmarks' data; "" for the default."""
+    loops: tuple[Path, ...] = ()
+    """Folders of one's own training loops, a seed each, for an experiment that reads them; the model is then their start."""
+    allow_code_execution: bool = False
+    """Whether code that a model wrote may be run."""
     execute_stage: ExecuteStage | None = field(default=None, compare=False)
     """Executes a stage of a loop; None as `spar.train_runner.train` does."""
     listener: Listener = field(default_factory=LogListener, compare=False)

@@ -1,7 +1,7 @@
 """Table 7: what the models of a loop still do of what they were not trained for.
 
-The paper has GSM8K, TriviaQA, MMLU and HumanEval, which are beyond the embedded model (`spar eval gsm8k --model DIR` has them for
-another). Its own other tasks stand in: the actor, which is trained to answer, judges; the refiner, which is trained to judge and
+The paper has GSM8K, TriviaQA, MMLU and HumanEval; `--loop DIR` measures them for the loops of a model of one's own
+(`spar.experiments.general_tasks`). They are beyond the embedded model, whose other tasks stand in: the actor, which is trained to answer, judges; the refiner, which is trained to judge and
 refine, answers; and how likely texts are that a program wrote in the model's language, after their prompts and alone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from spar.config import load_eval
 from spar.eval.nano_if import VOTE
@@ -25,6 +26,13 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
+from spar.experiments.general_tasks import (
+    PEOPLES_REPLIES,
+    asked_benchmarks,
+    measure_general_tasks,
+    num_questions,
+    read_loops,
+)
 from spar.experiments.loop_pool import WHOLE, run_loops
 from spar.experiments.loops import (
     OWN,
@@ -32,7 +40,6 @@ from spar.experiments.loops import (
     Sizes,
     iteration_plot,
     iteration_table,
-    only_embedded,
 )
 from spar.experiments.training import SHARED_TIME
 from spar.nano.tasks import prompts as nano_prompts
@@ -44,7 +51,16 @@ from spar.types import Message, Prompt
 
 JUDGES, ANSWERS = "the actor judges: one vote right", "the refiner answers: sampled"
 REPLIES, TEXTS = "replies", "texts alone"
-_LIKELIHOODS = (REPLIES, TEXTS)
+_LIKELIHOODS = (REPLIES, TEXTS, PEOPLES_REPLIES)
+_HEADLINES = {JUDGES: "the actor's judging"}
+"""Measure to its name in the index, where it has another."""
+HUMANEVAL_LEFT_OUT = "HumanEval is left out: it runs code that the models write, which `--allow-code-execution` permits."
+_EMBEDDED_NOTES = (
+    SHARED_TIME,
+    "The drafts that are judged are the first actor's, sampled, the same for all iterations. The texts are a program's, which meet their "
+    "prompts; a lower number of nats is a likelier text.",
+    "The paper's benchmarks are beyond the embedded model: `--loop` measures loops of your own at them.",
+)
 KEEPS = Wordings(
     "Training costs no other ability ({which}).",
     holds="It holds: it gains {difference} after {last} iterations.",
@@ -66,40 +82,65 @@ Found = Mapping[str, list[dict[str, Share]]]
 
 async def measure_table7(plan: Plan) -> Measured:
     """The last models of every iteration at tasks that they were not trained for."""
+    if plan.loops:
+        found = await measure_general_tasks(plan, plan.folder("table7"))
+        return _measured(
+            plan, found, title="Tasks that were not trained", notes=_general_notes(plan)
+        )
     (loops,) = await run_loops(plan, WHOLE)
-    found = {time: await _measure(plan, loops, time) for time in loops.times}
-    last = _gains(found, loops.last)
+    kept = {time: await _measure(plan, loops, time) for time in loops.times}
+    title = f"Tasks that were not trained, n = {over_seeds(kept[0][JUDGES]).n}"
+    return _measured(plan, kept, title=title, notes=_EMBEDDED_NOTES)
+
+
+def _measured(
+    plan: Plan, found: Mapping[int, Found], *, title: str, notes: tuple[str, ...]
+) -> Measured:
+    """Tables, plot and claims of what was measured at each iteration, 0 first."""
+    last = max(found)
+    gains = {time: _gains(found, time) for time in found if time}
+    tasks = [name for name in found[0] if name not in _LIKELIHOODS]
     rows: list[tuple[Cell, ...]] = [
         (
             time,
-            *(as_number(over_seeds(shares[name])) for name in (JUDGES, ANSWERS)),
-            *(as_number(over_seeds(shares[name]), "") for name in (REPLIES, TEXTS)),
+            *(
+                as_number(over_seeds(each), "" if name in _LIKELIHOODS else "%")
+                for name, each in shares.items()
+            ),
         )
         for time, shares in found.items()
     ]
     columns = (
-        *(f"{name}, %" for name in (JUDGES, ANSWERS)),
-        *(f"{name}, nats a token" for name in (REPLIES, TEXTS)),
+        f"{name}, nats a token" if name in _LIKELIHOODS else f"{name}, %" for name in found[0]
     )
     lines = [
         line(name, [(float(time), over_seeds(shares[name])) for time, shares in found.items()])
-        for name in (JUDGES, ANSWERS)
+        for name in tasks
     ]
-    title = f"Tasks that were not trained, n = {last[JUDGES].n}"
+    first = gains[last][tasks[0]]
     return Measured(
-        tables=(iteration_table("table7", columns, rows), _gains_table(found)),
+        tables=(iteration_table("table7", columns, rows), _gains_table(gains)),
         plots=(iteration_plot("table7", title, lines),),
         claims=tuple(
-            (LIKELY if name in _LIKELIHOODS else KEEPS).of(which=name).judge(gain, last=loops.last)
-            for name, gain in last.items()
+            (LIKELY if name in _LIKELIHOODS else KEEPS).of(which=name).judge(gain, last=last)
+            for name, gain in gains[last].items()
         ),
-        notes=(
-            SHARED_TIME,
-            "The drafts that are judged are the first actor's, sampled, the same for all iterations. The texts are a program's, which meet their "
-            "prompts; a lower number of nats is a likelier text.",
-            "The paper's benchmarks are beyond the embedded model: with one of your own, `spar eval` has gsm8k, mmlu, triviaqa and humaneval.",
-        ),
-        headline=f"the actor's judging: {100 * last[JUDGES].value:+.1f} points",
+        notes=notes,
+        headline=f"{_HEADLINES.get(tasks[0], tasks[0])}: {100 * first.value:+.1f} points",
+    )
+
+
+def _general_notes(plan: Plan) -> tuple[str, ...]:
+    """What a reader must know of the paper's benchmarks here."""
+    loops = read_loops(plan.loops)
+    first, last = loops.actors[0][0], len(loops.actors[0]) - 1
+    left_out = () if plan.allow_code_execution else (HUMANEVAL_LEFT_OUT,)
+    return (
+        f"{len(loops.actors)} loops that `spar train` trained from {first}, as far as all of them are: {last} iterations. Each counts as a seed; greedy "
+        "answers do not depend on it otherwise.",
+        f"At most {num_questions(plan):,} questions of a benchmark, MMLU's spread over its subjects. GSM8K, TriviaQA and MMLU are lm-eval's tasks with "
+        f"their own numbers of worked examples. {PEOPLES_REPLIES.capitalize()} are self-instruct's, after their prompts; a lower number of nats is a likelier text.",
+        *left_out,
     )
 
 
@@ -113,16 +154,21 @@ def _gains(found: Mapping[int, Found], time: int) -> dict[str, SeedMean]:
     }
 
 
-def _gains_table(found: Mapping[int, Found]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for time in list(found)[1:]:
-        gains = _gains(found, time).items()
-        cells = (as_number(g, "nats" if name in _LIKELIHOODS else "points") for name, g in gains)
-        rows.append((time, *cells))
+def _gains_table(gains: Mapping[int, Mapping[str, SeedMean]]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            time,
+            *(
+                as_number(g, "nats" if name in _LIKELIHOODS else "points")
+                for name, g in each.items()
+            ),
+        )
+        for time, each in gains.items()
+    ]
     return Table(
         name="table7-gains",
         title="Points gained since the start, with 95 % intervals, and by how many nats a token of the texts is likelier (±, one standard error).",
-        columns=("iteration", JUDGES, ANSWERS, REPLIES, TEXTS),
+        columns=("iteration", *gains[max(gains)]),
         rows=tuple(rows),
     )
 
@@ -176,18 +222,45 @@ def _limit(plan: Plan) -> int:
     return 20 if plan.quick else 200
 
 
+def _cost(plan: Plan) -> Cost:
+    if plan.loops:
+        questions, asked = num_questions(plan), asked_benchmarks(plan)
+        models = 1 + sum(len(actors) - 1 for actors in read_loops(plan.loops).actors)
+        return Cost(
+            models * len(asked) * questions,
+            f"{models} models at {', '.join(asked)}, {questions} questions of each at most",
+        )
+    return Cost(
+        plan.seeds * (Sizes.of(plan).iterations + 1) * _limit(plan) * 10,
+        f"{_limit(plan)} prompts judged and answered, and as many texts, at each iteration",
+        loops=(OWN,),
+    )
+
+
+def _sizes(plan: Plan) -> dict[str, Any]:
+    if plan.loops:
+        return {
+            "actors": [list(each) for each in read_loops(plan.loops).actors],
+            "benchmarks": list(asked_benchmarks(plan)),
+            "prompts": num_questions(plan),
+        }
+    return {**Sizes.of(plan).stored(), "kept_prompts": _limit(plan)}
+
+
+def _lacks(plan: Plan) -> str:
+    if plan.embedded or plan.loops:
+        return ""
+    return "it compares the models of training loops: give the folders that spar train wrote, --loop DIR, in place of a model"
+
+
 TABLE7 = Experiment(
     name="table7",
     source="Table 7",
     title="What training keeps",
     question="Do the models of later iterations still do what they were not trained for?",
     measure=measure_table7,
-    cost=lambda plan: Cost(
-        plan.seeds * (Sizes.of(plan).iterations + 1) * _limit(plan) * 10,
-        f"{_limit(plan)} prompts judged and answered, and as many texts, at each iteration",
-        loops=(OWN,),
-    ),
-    sizes=lambda plan: {**Sizes.of(plan).stored(), "kept_prompts": _limit(plan)},
-    lacks=only_embedded,
+    cost=_cost,
+    sizes=_sizes,
+    lacks=_lacks,
     paper_numbers=lambda: (paper_table(GENERAL),),
 )

@@ -13,6 +13,7 @@ import pytest
 from spar.experiments.registry import EXPERIMENTS
 from spar.subprocesses import await_end, family
 from tests.cli.test_decode import spar
+from tests.experiments.test_general_tasks import write_loop
 
 
 def test_list_names_every_experiment_and_its_place_in_the_paper() -> None:
@@ -46,6 +47,22 @@ def test_a_part_of_the_prompts_is_above_0_and_not_quick(tmp_path: Path) -> None:
     }.items():
         shown = spar("report", "figure5", *flags, "--runs", tmp_path / "runs", check=2)
         assert error in shown.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_loop_brings_its_own_model_and_counts_as_a_seed(tmp_path: Path) -> None:
+    """What contradicts that is an error of one line, and so is a model without a loop where loops are compared."""
+    loop = write_loop(tmp_path / "loop")
+    wrong: dict[tuple[str | Path, ...], str] = {
+        ("--loop", loop, "--model", "A"): "leave out --model",
+        ("--loop", loop, "--seeds", "3"): "each --loop is a seed, and there are 1",
+        ("--loop", loop, "--loop", loop): "given twice",
+        ("--loop", tmp_path / "none"): "none",
+        ("--model", "A"): "--loop DIR",
+    }
+    for flags, error in wrong.items():
+        assert error in spar("report", "table7", *flags, "--dry-run", check=2).stderr
+    shown = spar("report", "table7", "--loop", loop, "--quick", "--dry-run", check=0).stdout
+    assert "3 models at gsm8k, triviaqa, mmlu, perplexity, 20 questions" in shown
 
 
 @pytest.mark.slow

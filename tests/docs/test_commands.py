@@ -31,6 +31,7 @@ from spar.config import EvalConfig
 from spar.embedded import CHECKPOINT
 from spar.train.recipe import TrainConfig
 from tests.docs.pages import PROGRAMS, ROOT, Command, commands, flags, python_blocks
+from tests.experiments.test_general_tasks import write_loop
 from tests.servers import ScriptedServer
 
 ALL = commands()
@@ -205,6 +206,8 @@ def test_every_setting_is_accepted(
     folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands that are not run are accepted with `--dry-run`, where they have it and need nothing that is missing."""
+    for seed in range(3):
+        write_loop(folder / "runs" / f"seed-{seed}")
     wrong = []
     for command in SPAR:
         if is_run(command) or begins(command, PARSED) or "NAME" in command.words:
