@@ -8,8 +8,9 @@ The prompts' constraints can be checked by programs; the held-out ones are made 
 `--holdout`, so many are drawn from the file, with all prompts of an instruction on one side). Each training
 prompt gets `--samples` drafts. A prompt counts if it has a failing draft that the rewriter can make pass and
 another draft that passes by itself, all of `--words` words. Its two pairs share the failing draft: the refined one
-prefers its rewrite, the independent one the other draft (`--drafts` takes the drafts of a run, such as a loop's, in
-place of new ones). So both arms have the same prompts, rejected sides, number
+prefers its rewrite, the independent one the other draft (`--drafts` takes the drafts of runs, such as a loop's, in
+place of new ones). A small model rarely passes by itself: with `--independent rewritten` the other draft is rewritten too
+where it fails, so the chosen sides of both arms are the same program's. So both arms have the same prompts, rejected sides, number
 and steps. Each arm is trained with each learning rate and seed by spar's DPO stage (TRL, `--sft-weight` 0.1), and each model
 answers the held-out prompts and IFEval greedily and reads texts that nobody trained on (`--reference`, outputs
 of seed tasks). A cell is a process of its own, `--workers` at a time; what is on disk is not measured again.
@@ -38,7 +39,9 @@ from refined_pairs_page import (
     INDEPENDENT,
     INSTRUCTIONS,
     LOSS,
+    PASSING,
     REFINED,
+    REWRITTEN,
     START,
     STRICT,
     WORDS,
@@ -107,7 +110,10 @@ def main() -> None:
         return
     train, held_out = split(args)
     counts = build(args, train)
-    names = ("samples", "words", "max_tokens", "epochs", "batch", "micro_batch", "sft_weight")
+    names = (
+        *("samples", "words", "independent", "max_tokens"),
+        *("epochs", "batch", "micro_batch", "sft_weight"),
+    )
     result = {
         "facts": facts(args),
         "prompts": {"train": len(train), "held_out": len(held_out), **counts},
@@ -126,7 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--reference", type=Path, nargs="*", default=[], help="seed tasks with outputs"
     )
-    made.add_argument("--drafts", type=Path, help="a run with drafts, in place of --prompts")
+    made.add_argument(
+        "--drafts", type=Path, nargs="*", help="runs with drafts, in place of --prompts"
+    )
+    made.add_argument(
+        "--independent",
+        choices=(PASSING, REWRITTEN),
+        default=PASSING,
+        help="the other draft passes by itself, or is rewritten where it fails",
+    )
     made.add_argument("--holdout", type=Path, help="held-out prompts; else drawn from --prompts")
     made.add_argument("--held-out", type=int, default=300, help="prompts that are not trained on")
     made.add_argument("--samples", type=int, default=6, help="drafts of a training prompt")
@@ -153,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
 def split(args: argparse.Namespace) -> tuple[list[Prompt], list[Prompt]]:
     """Training and held-out prompts; no instruction has prompts among both."""
     prompts = (
-        [tree.prompt for tree in spar.read_trees(args.drafts)][: args.limit]
+        [tree.prompt for tree in _stored_drafts(args)][: args.limit]
         if args.drafts
         else list(read_prompts(args.prompts, limit=args.limit))
     )
@@ -211,7 +225,7 @@ def _drafts(args: argparse.Namespace, prompts: Sequence[Prompt]) -> Iterable[Sea
     """A tree of drafts for every training prompt: new ones, or those of the run that is named."""
     if args.drafts:
         ids = {prompt.id for prompt in prompts}
-        return (tree for tree in spar.read_trees(args.drafts) if tree.prompt.id in ids)
+        return (tree for tree in _stored_drafts(args) if tree.prompt.id in ids)
     return spar.decode(
         prompts,
         out=args.out / "drafts",
@@ -223,6 +237,11 @@ def _drafts(args: argparse.Namespace, prompts: Sequence[Prompt]) -> Iterable[Sea
         draft={"temperature": 0.9, "top_p": 0.9, "max_tokens": args.max_tokens},
         **_engine(args, args.model),
     )
+
+
+def _stored_drafts(args: argparse.Namespace) -> Iterator[SearchTree]:
+    for run in args.drafts:
+        yield from spar.read_trees(run)
 
 
 def _pairs(
@@ -237,18 +256,30 @@ def _pairs(
     fitting = [node for node in drafts if low <= _num_words(node.response) <= high]
     rng = random.Random(f"{args.split_seed}|{tree.prompt.id}")
     rng.shuffle(fitting)
-    passing = next((node for node in fitting if truths[node.id]), None)
-    if passing is None:
-        return None
-    for node in (node for node in fitting if not truths[node.id]):
-        seen["tried"] += 1
-        text = rewrite(tree.prompt, node.response, seed=rng.getrandbits(32)).response
-        if _passes(tree.prompt, text) and low <= _num_words(text) <= high:
-            seen["rewritten"] += 1
-            return {
-                REFINED: _pair(tree, node, text, node.id),
-                INDEPENDENT: _pair(tree, node, passing.response, passing.id),
-            }
+    rewritten: dict[int, str | None] = {}
+
+    def passing_text(node: Node) -> str | None:
+        """A draft's response if it passes, else its rewrite if that does and has as many words as are wanted."""
+        if truths[node.id]:
+            return node.response
+        if node.id not in rewritten:
+            seen["tried"] += 1
+            text = rewrite(tree.prompt, node.response, seed=rng.getrandbits(32)).response
+            fits = _passes(tree.prompt, text) and low <= _num_words(text) <= high
+            seen["rewritten"] += fits
+            rewritten[node.id] = text if fits else None
+        return rewritten[node.id]
+
+    others = [node for node in fitting if args.independent == REWRITTEN or truths[node.id]]
+    for node in (node for node in fitting if others and not truths[node.id]):
+        if (refined := passing_text(node)) is None:
+            continue
+        for other in (other for other in others if other is not node):
+            if (independent := passing_text(other)) is not None:
+                return {
+                    REFINED: _pair(tree, node, refined, node.id),
+                    INDEPENDENT: _pair(tree, node, independent, other.id),
+                }
     return None
 
 

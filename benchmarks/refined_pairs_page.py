@@ -18,6 +18,8 @@ from spar.eval.repetition import REPETITIVE
 
 START, REFINED, INDEPENDENT = "start", "refined", "independent"
 ARMS = (REFINED, INDEPENDENT)
+PASSING, REWRITTEN = "passing", "rewritten"
+"""The chosen side of an independent pair: another draft that passes by itself, or one that is rewritten where it fails."""
 STRICT, INSTRUCTIONS = "strict", "instructions"
 WORDS, CUT, LOSS = "words", "cut", "loss"
 CURVES = {
@@ -33,16 +35,20 @@ def page(result: Mapping[str, Any], path: Path) -> None:
     """Write the report, and its curves beside it."""
     picture = path.with_suffix(".png")
     draw(result, picture)
-    parts = [*_setting(result), *_tables(result), *_curves(result, picture), _caveats()]
+    parts = [*_setting(result), *_tables(result), *_curves(result, picture)]
+    parts.append(_caveats(result["settings"]))
     write_page(path, "Refined against independent pairs on real text", result["facts"], parts)
 
 
 def _setting(result: Mapping[str, Any]) -> Iterable[str]:
     prompts, settings, words = result["prompts"], result["settings"], result["prompts"]["words"]
+    other = "another draft that passes"
+    if settings.get("independent") == REWRITTEN:
+        other += " by itself or after a rewrite of its own"
     yield (
         f"{prompts['train']} training prompts with {prompts['drafts'] / prompts['train']:.1f} drafts each: "
         f"{prompts['passing']:,} of {prompts['drafts']:,} drafts pass ({100 * prompts['passing'] / prompts['drafts']:.1f} %). {prompts['pairs']} "
-        "prompts have a passing draft and a failing one that the rewriter makes pass, all of "
+        f"prompts have a failing draft that the rewriter makes pass and {other}, all of "
         f"{settings['words'].replace(',', ' to ')} words; {prompts['tried']} failing drafts were tried for them. "
         f"Each arm: {prompts['pairs']} pairs, the same rejected sides, {settings['epochs']:g} epochs of batches of "
         f"{settings['batch']}, DPO with {settings['sft_weight']:g} SFT."
@@ -200,9 +206,11 @@ def _curves(result: Mapping[str, Any], picture: Path) -> Iterable[str]:
     yield f"![training metrics over the steps]({picture.name})"
 
 
-def _caveats() -> str:
-    return (
-        "A rewrite is a program's edit, so its side of a pair can read less like the model than an independent draft does; "
+def _caveats(settings: Mapping[str, Any]) -> str:
+    edits = "A rewrite is a program's edit, so its side of a pair can read less like the model than an independent draft does; "
+    if settings.get("independent") == REWRITTEN:
+        edits = "The chosen sides of both arms are mostly a program's edits of a draft, so both can read less like the model than its drafts do; "
+    return edits + (
         "what is tested is whether sides that differ in little teach more than sides that differ in much. "
         "Accuracies and margins of the rewards are on the pairs trained on and depend on how unlike the sides are, so they do not "
         "compare between the arms. "
