@@ -52,13 +52,13 @@ STEPS_MATTER = Wordings(
     f"(Not in the paper.) {PAPERS} ends above itself where batches of 16 give it about as many optimizer steps as Self-Rewarding has.",
     holds="It holds: the larger batches are ahead by {difference}, sampled.",
     fails="It does not hold: the larger batches are behind, {difference}, sampled, so steps are a reason for what it loses against others.",
-    open="It cannot be told: they differ by {difference}, sampled.",
+    open="Inconclusive: they differ by {difference}, sampled.",
 )
 BEATS_RIVAL = Wordings(
     f"(Not in the paper.) {PAPERS} ends above {{rival}} for about as many generated tokens.",
     holds="It holds: by {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
     fails="It does not hold: it ends below, {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
-    open="It cannot be told: they differ by {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
+    open="Inconclusive: they differ by {difference}, sampled; tokens: {ours:,.0f} and {theirs:,.0f}.",
 )
 
 

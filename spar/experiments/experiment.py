@@ -177,7 +177,7 @@ class Wordings:
             return "holds", self.holds
         if difference.high is not None and difference.high < 0:
             return "does not hold", self.fails
-        return "cannot be told", self.open
+        return "inconclusive", self.open
 
 
 def as_number(mean: SeedMean, unit: Unit = "%") -> Number:

@@ -39,13 +39,13 @@ FASTER = Wordings(
     "Refined pairs teach the task better than interfering ones ({task}).",
     holds="It holds: after {steps} steps they are ahead by {difference}.",
     fails="It does not hold: after {steps} steps they are behind, {difference}.",
-    open="It cannot be told: after {steps} steps they differ by {difference}.",
+    open="Inconclusive: after {steps} steps they differ by {difference}.",
 )
 TEACHES_TRAIT = Wordings(
     "Interfering pairs teach what interferes: capital letters.",
     holds="It holds: after {steps} steps there are more capital letters than with refined pairs, {difference}.",
     fails="It does not hold: after {steps} steps there are fewer, {difference}.",
-    open="It cannot be told: after {steps} steps they differ by {difference}.",
+    open="Inconclusive: after {steps} steps they differ by {difference}.",
 )
 _MIDDLE = 3
 """Sentences of an interfering middle."""

@@ -39,13 +39,13 @@ GOES_ON = Wordings(
     "(Not in the paper.) The actor still improves after iteration {since} ({how} drafts).",
     holds="It holds: it gains {difference} from there to iteration {last}.",
     fails="It does not hold: it loses, {difference} from there to iteration {last}.",
-    open="It cannot be told, as on a plateau: it changes by {difference} from there to iteration {last}.",
+    open="Inconclusive, as on a plateau: it changes by {difference} from there to iteration {last}.",
 )
 STILL_JUDGES = Wordings(
     "(Not in the paper.) The refiner still improves as a judge after iteration {since} (a single vote).",
     holds="It holds: {difference} from there to iteration {last}.",
     fails="It does not hold: it loses, {difference} from there to iteration {last}.",
-    open="It cannot be told, as on a plateau: it changes by {difference} from there to iteration {last}.",
+    open="Inconclusive, as on a plateau: it changes by {difference} from there to iteration {last}.",
 )
 
 

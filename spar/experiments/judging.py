@@ -57,13 +57,13 @@ FIVE_BEAT_GREEDY = Wordings(
     "The majority of five sampled votes judges better than one greedy judgement ({which} outputs).",
     holds="It holds: the majority of five is right more often, by {difference}.",
     fails="It does not hold: the majority of five is right less often, by {difference}.",
-    open="It cannot be told: the two differ by {difference} (n = {n}).",
+    open="Inconclusive: the two differ by {difference} (n = {n}).",
 )
 MORE_VOTES = Wordings(
     "(Not in the paper.) More votes judge better ({which} outputs, nine votes against one).",
     holds="It holds: nine votes are right more often than one, by {difference}.",
     fails="It does not hold: nine votes are right less often than one, by {difference}.",
-    open="It cannot be told: nine votes and one differ by {difference} (n = {n}).",
+    open="Inconclusive: nine votes and one differ by {difference} (n = {n}).",
 )
 
 

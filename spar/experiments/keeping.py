@@ -65,14 +65,14 @@ KEEPS = Wordings(
     "Training costs no other ability ({which}).",
     holds="It holds: it gains {difference} after {last} iterations.",
     fails="It does not hold: it loses, {difference}, after {last} iterations.",
-    open="No loss can be told: it changes by {difference} after {last} iterations.",
+    open="No loss is shown: it changes by {difference} after {last} iterations.",
 )
 
 LIKELY = Wordings(
     "(Not in the paper.) Training makes no other text less likely ({which}).",
     holds="It holds: a token is likelier by {difference} after {last} iterations.",
     fails="It does not hold: a token is less likely, {difference}, after {last} iterations.",
-    open="No loss can be told: the log-likelihood of a token changes by {difference} after {last} iterations.",
+    open="No loss is shown: the log-likelihood of a token changes by {difference} after {last} iterations.",
     unit="nats",
 )
 

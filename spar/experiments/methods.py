@@ -39,25 +39,25 @@ IMPROVES = Wordings(
     "Self-play training improves the actor (sampled drafts).",
     holds="It holds: {last} iterations gain {difference}.",
     fails="It does not hold: {last} iterations change it by {difference}.",
-    open="It cannot be told: {last} iterations change it by {difference}.",
+    open="Inconclusive: {last} iterations change it by {difference}.",
 )
 GOES_ON = Wordings(
     "It goes on improving after the first iteration.",
     holds="It holds: from iteration 1 to {last} it gains {difference}.",
     fails="It does not hold: from iteration 1 to {last} it loses, {difference}.",
-    open="It cannot be told: from iteration 1 to {last} it changes by {difference}.",
+    open="Inconclusive: from iteration 1 to {last} it changes by {difference}.",
 )
 SEARCH_ADDS = Wordings(
     "Tree search at inference adds to what training gave.",
     holds="It holds: with BFS on top the trained models gain {difference} over greedy decoding.",
     fails="It does not hold: with BFS on top the trained models lose {difference} against greedy decoding.",
-    open="It cannot be told: BFS on top changes it by {difference}.",
+    open="Inconclusive: BFS on top changes it by {difference}.",
 )
 BEATS_RIVAL = Wordings(
     "{whose}SPaR ends above {rival}.",
     holds="It holds: by {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
     fails="It does not hold: it ends below, {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
-    open="It cannot be told: they differ by {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
+    open="Inconclusive: they differ by {difference}, sampled; tokens generated for training: {ours:,.0f} and {theirs:,.0f}.",
 )
 
 

@@ -16,7 +16,7 @@ from spar.experiments.plots import draw
 from spar.record.evaluation import writing
 from spar.record.experiments import Cell, Claim, ExperimentResult, Number, Table, Verdict
 
-MARKS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
+MARKS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "inconclusive": "?"}
 """Verdict on a claim to its sign."""
 
 
@@ -140,7 +140,7 @@ def _how(result: ExperimentResult) -> Iterator[str]:
     plots = "".join(f", [{plot.name}.svg]({plot.name}.svg)" for plot in result.measured.plots)
     yield f"all numbers with n, errors, intervals and each seed's value: {tables}{plots}"
     yield (
-        "a claim holds where the 95 % interval of the difference lies above 0, does not hold where it lies below, and cannot be told "
+        "a claim holds where the 95 % interval of the difference lies above 0, does not hold where it lies below, and is inconclusive "
         "else; the three wordings were written before the numbers"
     )
     yield from result.measured.notes

@@ -39,13 +39,13 @@ FIXES_MORE = Wordings(
     "The refiner fixes more failing responses after training.",
     holds="It holds: {difference} after {last} iterations, by ground truth.",
     fails="It does not hold: {difference} after {last} iterations, by ground truth.",
-    open="It cannot be told: {difference} after {last} iterations, by ground truth.",
+    open="Inconclusive: {difference} after {last} iterations, by ground truth.",
 )
 FLATTERS_ITSELF = Wordings(
     "The refiner's own judgement of its refinements is higher than another judge's (paper: 90.5 against 79.0 after iteration 3).",
     holds="It holds against the truth: its own judgement is higher by {difference}.",
     fails="It does not hold against the truth: its own judgement is lower, {difference}.",
-    open="It cannot be told: its own judgement and the truth differ by {difference}.",
+    open="Inconclusive: its own judgement and the truth differ by {difference}.",
 )
 
 

@@ -146,8 +146,8 @@ def write_index(plan: Plan, out: Path) -> None:
     if rows:
         lines += [
             "",
-            "Pages of `spar report`, an experiment each. ✓: a claim, of the paper or our own, holds here, ✗: it does not, ?: it cannot be "
-            "told from these numbers.",
+            "Pages of `spar report`, an experiment each. ✓: a claim, of the paper or our own, holds here, ✗: it does not, ?: it is "
+            "inconclusive.",
             "",
             "| in the paper | experiment | measured on | claims | in a number |",
             "|---|---|---|---|---|",

@@ -42,43 +42,43 @@ ENDS_HIGHER = Wordings(
     "At the same number of responses, tree search ends above best-of-N.",
     holds="It holds: at {budget} responses BFS is ahead of best-of-N by {difference}.",
     fails="It does not hold: at {budget} responses BFS is behind best-of-N, by {difference}.",
-    open="It cannot be told: at {budget} responses BFS and best-of-N differ by {difference}.",
+    open="Inconclusive: at {budget} responses BFS and best-of-N differ by {difference}.",
 )
 BEATS_GREEDY = Wordings(
     "Search at inference improves on greedy decoding.",
     holds="It holds: BFS at {budget} gains {difference} over greedy decoding.",
     fails="It does not hold: BFS at {budget} loses to greedy decoding, {difference}.",
-    open="It cannot be told: BFS at {budget} and greedy decoding differ by {difference}.",
+    open="Inconclusive: BFS at {budget} and greedy decoding differ by {difference}.",
 )
 SLOWER_FIRST = Wordings(
     "Refinement grows slower than best-of-N at first.",
     holds="It holds: at {budget} responses best-of-N is ahead of BFS by {difference}.",
     fails="It does not hold: at {budget} responses best-of-N is already behind BFS, by {difference}.",
-    open="It cannot be told: at {budget} responses best-of-N and BFS differ by {difference}.",
+    open="Inconclusive: at {budget} responses best-of-N and BFS differ by {difference}.",
 )
 SAME_STOP = Wordings(
     "(Not in the paper.) Tree search is still ahead if best-of-N too stops at a draft that its judge accepts.",
     holds="It holds: BFS at {budget}, with {ours:.1f} calls a prompt, is ahead of best-of-N that stops, with {theirs:.1f}, by {difference}.",
     fails="It does not hold: BFS at {budget}, with {ours:.1f} calls a prompt, is behind best-of-N that stops, with {theirs:.1f}, by {difference}.",
-    open="It cannot be told: BFS at {budget}, with {ours:.1f} calls a prompt, and best-of-N that stops, with {theirs:.1f}, differ by {difference}.",
+    open="Inconclusive: BFS at {budget}, with {ours:.1f} calls a prompt, and best-of-N that stops, with {theirs:.1f}, differ by {difference}.",
 )
 FIXES_MORE = Wordings(
     "Tree search fixes more failing responses than as many independent refinements.",
     holds="It holds: BFS is ahead of best-of-N by {difference}.",
     fails="It does not hold: BFS is behind best-of-N, by {difference}.",
-    open="It cannot be told: BFS and best-of-N differ by {difference}.",
+    open="Inconclusive: BFS and best-of-N differ by {difference}.",
 )
 FIXES_MORE_THAN_CHAIN = Wordings(
     "Tree search fixes more than iterative refinement.",
     holds="It holds: BFS is ahead of iterative refinement by {difference}.",
     fails="It does not hold: BFS is behind iterative refinement, by {difference}.",
-    open="It cannot be told: BFS and iterative refinement differ by {difference}.",
+    open="Inconclusive: BFS and iterative refinement differ by {difference}.",
 )
 FIXES_MORE_THAN_ONCE = Wordings(
     "A single greedy refinement fixes the fewest.",
     holds="It holds: BFS is ahead of one greedy refinement by {difference}.",
     fails="It does not hold: BFS is behind one greedy refinement, by {difference}.",
-    open="It cannot be told: BFS and one greedy refinement differ by {difference}.",
+    open="Inconclusive: BFS and one greedy refinement differ by {difference}.",
 )
 
 

@@ -39,7 +39,7 @@ SAME_LIMIT = Wordings(
     "(Not in the paper.) At the same limit, a budget across prompts passes more, since it spends what prompts that pass early leave.",
     holds="It holds: with at most {limit:,} responses it is ahead of {budget} for each prompt by {difference}.",
     fails="It does not hold: with at most {limit:,} responses it is behind {budget} for each prompt, by {difference}.",
-    open="It cannot be told: with at most {limit:,} responses it and {budget} for each prompt differ by {difference}.",
+    open="Inconclusive: with at most {limit:,} responses it and {budget} for each prompt differ by {difference}.",
 )
 
 

@@ -46,7 +46,7 @@ PASSES_MORE = Wordings(
     "The model that learns from refined pairs follows instructions better ({rate}).",
     holds="It holds: after {steps} steps it is ahead of the one that learns from independent pairs by {difference}.",
     fails="It does not hold: after {steps} steps it is behind the one that learns from independent pairs, {difference}.",
-    open="It cannot be told: after {steps} steps the two differ by {difference}.",
+    open="Inconclusive: after {steps} steps the two differ by {difference}.",
 )
 LEARNS_FASTER = Wordings(
     "Refined pairs teach what matters faster ({rate}).",
@@ -54,7 +54,7 @@ LEARNS_FASTER = Wordings(
     "with independent pairs, by {difference}.",
     fails="It does not hold: after {steps} steps a text that meets its prompt has gained less on the same text with one constraint violated "
     "than with independent pairs, by {difference}.",
-    open="It cannot be told: after {steps} steps what a text that meets its prompt has gained on the same text with one constraint violated "
+    open="Inconclusive: after {steps} steps what a text that meets its prompt has gained on the same text with one constraint violated "
     "differs from that with independent pairs by {difference}.",
     unit="nats",
 )
@@ -64,7 +64,7 @@ MOVES_STYLE = Wordings(
     "{difference}.",
     fails="It does not hold: after {steps} steps the choice between two texts that differ in style alone has moved less far with independent "
     "pairs, by {difference}.",
-    open="It cannot be told: how far the choice between two texts that differ in style alone has moved after {steps} steps differs by "
+    open="Inconclusive: how far the choice between two texts that differ in style alone has moved after {steps} steps differs by "
     "{difference}.",
     unit="nats",
 )
@@ -72,7 +72,7 @@ MORE_SIMILAR = Wordings(
     "(Not in the paper.) Of sides in one style the more similar ones teach what matters faster ({rate}).",
     holds="It holds: refined pairs are ahead of half rewritten ones after {steps} steps, by {difference}.",
     fails="It does not hold: refined pairs are behind half rewritten ones after {steps} steps, by {difference}.",
-    open="It cannot be told: refined and half rewritten pairs differ after {steps} steps by {difference}.",
+    open="Inconclusive: refined and half rewritten pairs differ after {steps} steps by {difference}.",
     unit="nats",
 )
 SAME_WORDS_APART = Wordings(
@@ -81,7 +81,7 @@ SAME_WORDS_APART = Wordings(
     "{difference}.",
     fails="It does not hold: half rewritten pairs, whose sides share a style, are behind independent ones after {steps} steps, by "
     "{difference}.",
-    open="It cannot be told: half rewritten and independent pairs differ after {steps} steps by {difference}.",
+    open="Inconclusive: half rewritten and independent pairs differ after {steps} steps by {difference}.",
     unit="nats",
 )
 _CALLS_OF_PAIR = 4

@@ -54,7 +54,7 @@ BETTER = Wordings(
     "(Not in the paper.) Some strategy at the tokens of BFS at {reference} responses is better.",
     holds="It holds: {name} at {budget}, with {share:.2f} of the tokens, is ahead by {difference}.",
     fails="It does not hold: the best at that price, {name} at {budget} with {share:.2f} of the tokens, is behind by {difference}.",
-    open="It cannot be told: {name} at {budget}, with {share:.2f} of the tokens, and BFS differ by {difference}.",
+    open="Inconclusive: {name} at {budget}, with {share:.2f} of the tokens, and BFS differ by {difference}.",
 )
 WINNERS_NOTE = "A winner is chosen on the prompts of even rank and measured on those of odd rank, so that the choice does not flatter it."
 OPTIMISM_NOTE = (

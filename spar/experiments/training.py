@@ -74,13 +74,13 @@ JUDGES_BETTER = Wordings(
     "The refiner judges {which} outputs better after training ({how}).",
     holds="It holds: {difference} after {last} iterations.",
     fails="It does not hold: {difference} after {last} iterations.",
-    open="It cannot be told: {difference} after {last} iterations.",
+    open="Inconclusive: {difference} after {last} iterations.",
 )
 PART_HELPS = Wordings(
     "{whose}{part}, the {role} is worse.",
     holds="It holds: the whole loop is ahead by {difference}, {what}.",
     fails="It does not hold: the whole loop is behind, {difference}, {what}.",
-    open="It cannot be told: they differ by {difference}, {what}.",
+    open="Inconclusive: they differ by {difference}, {what}.",
 )
 
 

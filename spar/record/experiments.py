@@ -19,7 +19,7 @@ from spar.types import Record, Text
 
 RESULT = "result.json"
 
-Verdict = Literal["holds", "does not hold", "cannot be told"]
+Verdict = Literal["holds", "does not hold", "inconclusive"]
 """Whether a claim of the paper holds here: what the 95 % interval of a difference allows to say."""
 Unit = Literal["%", "points", "nats", ""]
 """How a number is shown: a fraction in percent, a difference of fractions in points, a change of a log-probability in nats, or

@@ -47,8 +47,8 @@ def mean(value: float, reach: float, seeds: int = 3) -> SeedMean:
     [
         (mean(0.21, 0.06), "holds", "Yes: +21.0 points (95 % interval +15.0 to +27.0)."),
         (mean(-0.05, 0.04), "does not hold", "No: -5.0 points (95 % interval -9.0 to -1.0)."),
-        (mean(0.02, 0.03), "cannot be told", "Open: +2.0 points (95 % interval -1.0 to +5.0)."),
-        (SeedMean(0.5, (0.5,), None, None, None, 1), "cannot be told", "Open: +50.0 points."),
+        (mean(0.02, 0.03), "inconclusive", "Open: +2.0 points (95 % interval -1.0 to +5.0)."),
+        (SeedMean(0.5, (0.5,), None, None, None, 1), "inconclusive", "Open: +50.0 points."),
     ],
 )
 def test_the_interval_chooses_the_wording(difference: SeedMean, verdict: str, text: str) -> None:

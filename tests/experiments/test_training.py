@@ -205,7 +205,7 @@ async def test_a_method_gets_as_many_prompts_as_the_same_tokens_allow(
     page = as_page(equal_tokens.EQUAL_TOKENS, measured)
     assert "| SPaR | 24 | 2,000 |" in page and "| Self-Rewarding | 96 | 2,000 |" in page
     (claim,) = measured.claims
-    assert (claim.verdict, claim.difference and claim.difference.value) == ("cannot be told", 0)
+    assert (claim.verdict, claim.difference and claim.difference.value) == ("inconclusive", 0)
     assert "tokens: 2,000 and 2,000" in claim.text
 
 
@@ -274,17 +274,17 @@ def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
 
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
-    """The part that does nothing cannot be told; each arm has its own setting, and its refiners judge as well as its actors answer."""
+    """The part that does nothing is inconclusive; each arm has its own setting, and its refiners judge as well as its actors answer."""
     measured = await training.measure_tables45(PLAN)
     verdicts = {claim.paper: claim.verdict for claim in measured.claims}
     assert verdicts["Without tree search, the actor is worse."] == "holds"
-    assert verdicts["Without refinement, the actor is worse."] == "cannot be told"
+    assert verdicts["Without refinement, the actor is worse."] == "inconclusive"
     judging = [claim for claim in verdicts if "judging" in claim]
     assert judging == [  # the paper has no row without refinement
         f"Without tree search, the refiner's judging of {outputs} outputs is worse."
         for outputs in ("natural", "adversarial")
     ]
-    assert [verdicts[claim] for claim in judging] == ["holds", "cannot be told"]
+    assert [verdicts[claim] for claim in judging] == ["holds", "inconclusive"]
     last = measured.tables[0].rows[-2]
     assert last[0] == "the whole loop - without tree search"
     assert isinstance(last[1], Number) and last[1].value == pytest.approx(0.25)
@@ -424,7 +424,7 @@ async def test_what_training_keeps_is_told_from_what_it_costs(
     monkeypatch.setattr(keeping, "_measure", measure)
     measured = await keeping.measure_table7(PLAN)
     assert [claim.verdict for claim in measured.claims] == [
-        *("does not hold", "cannot be told", "cannot be told", "does not hold")
+        *("does not hold", "inconclusive", "inconclusive", "does not hold")
     ]
     page = as_page(keeping.TABLE7, measured)
     assert "| 2 | 50.0 ± " in page and "| 1.700 ± 0.000 |" in page
