@@ -61,7 +61,7 @@ def _passed(prompts: Sequence[Prompt]) -> str:
     hits = sum(bool(passes(SENTENCE, prompt)) for prompt in prompts)
     share = hits / len(prompts)
     error = 100 * share_stderr(share, len(prompts))
-    return f"{hits} of {len(prompts)} ({100 * share:.1f} % +- {error:.1f})"
+    return f"{hits} of {len(prompts)} ({100 * share:.1f} % ± {error:.1f})"
 
 
 if __name__ == "__main__":

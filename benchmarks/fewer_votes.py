@@ -54,7 +54,7 @@ class Row:
         error = "-" if self.error is None else f"{100 * self.error:.2f}"
         return (
             f"| {self.votes} | {self.rule} | {self.judgements:,} of {self.prompts} | {self.cast:.2f} | {saved:.1%} | "
-            f"{self.steps:.2f} | {100 * self.changed:.2f} +- {error} |"
+            f"{self.steps:.2f} | {100 * self.changed:.2f} ± {error} |"
         )
 
 

@@ -51,7 +51,7 @@ def _shown(loop: LoopState) -> Iterator[tuple[EvalSpec, str]]:
 def _cell(loops: Sequence[LoopState], item: EvalSpec, metric: str, time: int) -> str:
     mean = over_seeds([_shares(loop, item, metric, time) for loop in loops])
     each = ", ".join(f"{100 * value:.1f}" for value in mean.by_seed)
-    return f"{100 * mean.value:.1f} +- {100 * (mean.stderr or 0):.1f} ({each})"
+    return f"{100 * mean.value:.1f} ± {100 * (mean.stderr or 0):.1f} ({each})"
 
 
 def _gain(loops: Sequence[LoopState], item: EvalSpec, metric: str, times: tuple[int, int]) -> str:

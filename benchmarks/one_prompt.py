@@ -80,7 +80,7 @@ def print_varied(num_prompts: int) -> None:
         for early in get_args(EarlyRefine):
             row = run(partial(measure_varied, rule, early, num_prompts), virtual=True)
             print(
-                f"{rule}, early refining {early}: {row['steps']} +- {row['stderr']} steps, {row['calls']:.1f} calls, "
+                f"{rule}, early refining {early}: {row['steps']} ± {row['stderr']} steps, {row['calls']:.1f} calls, "
                 f"{row['aborted_calls']:.1f} aborted, {row['tokens']:,.0f} tokens",
                 flush=True,
             )

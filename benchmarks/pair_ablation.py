@@ -143,7 +143,7 @@ def _table(passed: Mapping[tuple[str, str], list[Passed]]) -> None:
 def _share(runs: Sequence[Passed]) -> str:
     mean = over_seeds(runs)
     by_run = ", ".join(f"{100 * value:.1f}" for value in mean.by_seed)
-    return f"{100 * mean.value:.1f} +- {100 * (mean.stderr or 0):.1f} ({by_run})"
+    return f"{100 * mean.value:.1f} ± {100 * (mean.stderr or 0):.1f} ({by_run})"
 
 
 def _difference(left: Sequence[Passed], right: Sequence[Passed]) -> str:

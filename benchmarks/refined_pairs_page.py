@@ -136,7 +136,7 @@ def _row(
         percent(held[INSTRUCTIONS]),
         percent(ifeval[LOOSE]),
         percent(ifeval[PROMPT_LOOSE]),
-        f"{held[WORDS].value:.0f} +- {held[WORDS].stderr or math.nan:.0f}",
+        f"{held[WORDS].value:.0f} ± {held[WORDS].stderr or math.nan:.0f}",
         f"{100 * held[CUT].value:.1f}",
         percent(held[REPETITIVE]),
         "-" if loss is None else f"{loss.value:.3f} ({math.exp(loss.value):.1f})",

@@ -167,7 +167,7 @@ def percent(metric: Metric | None) -> str:
     if metric is None:
         return "-"
     error = "-" if metric.stderr is None else f"{100 * metric.stderr:.1f}"
-    return f"{100 * metric.value:.1f} +- {error}"
+    return f"{100 * metric.value:.1f} ± {error}"
 
 
 def change(difference: Difference) -> str:

@@ -131,7 +131,7 @@ def _share(hits: int, n: int) -> str:
     if not n:
         return "-"
     share = hits / n
-    return f"{hits} of {n} ({100 * share:.0f} % +- {100 * share_stderr(share, n):.0f})"
+    return f"{hits} of {n} ({100 * share:.0f} % ± {100 * share_stderr(share, n):.0f})"
 
 
 if __name__ == "__main__":

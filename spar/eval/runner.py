@@ -33,7 +33,7 @@ from spar.prompts import with_stored_ids
 from spar.record.evaluation import Results, Scored, write_examples, write_results
 from spar.run.decoding import refuse_prompt_field
 from spar.run.engine_pool import EnginePool
-from spar.store import TREES, read_manifest, stored_trees
+from spar.store import MANIFEST, TREES, read_manifest, stored_trees
 from spar.types import Prompt, Usage
 
 
@@ -94,6 +94,10 @@ async def evaluate(
     """
     _check_combination(request, config)
     directory = request.out or default_directory(config)
+    if (directory / MANIFEST).is_file():
+        raise UsageError(
+            f"{directory} is a run itself; an evaluation makes a folder for each benchmark: give another --out, such as {directory}-eval"
+        )
     fetch_data(config, request, listener)
     benchmarks = [open_benchmark(name, config, request, directory / name) for name in request.names]
     shared = EnginePool() if pool is None else pool

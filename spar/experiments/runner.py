@@ -93,8 +93,9 @@ def select(names: Sequence[str], plan: Plan) -> list[Experiment]:
 def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
     """What a report will do and how long it takes, before it starts."""
     total, seconds, counted = 0.0, 0.0, dict[str, list[float]]()
-    at_once = num_parallel(plan)
-    for experiment in select(names, plan):
+    at_once, chosen = num_parallel(plan), select(names, plan)
+    seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''}"
+    for experiment in chosen:
         if _stored(experiment, plan) is not None:
             yield f"{experiment.name}: measured already; its page is written again"
             continue
@@ -111,13 +112,14 @@ def plan_lines(names: Sequence[str], plan: Plan) -> Iterator[str]:
         shown = "nothing more to run"
         if calls:
             shown = f"about {calls:,.0f} calls{_time(lasts, at_once, plan)}"
+            shown += f", with {seeds}" if len(chosen) == 1 else ""
         yield f"{experiment.name}: {cost.why}; {shown}"
     if ALL in names:
         for experiment in EXPERIMENTS.values():
             if reason := experiment.lacks(plan):
                 yield f"{experiment.name}: left out: {reason}"
-    seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''}"
-    yield f"in all, with {seeds}: about {total:,.0f} calls{_time(seconds, at_once, plan)}"
+    if len(chosen) > 1:
+        yield f"in all, with {seeds}: about {total:,.0f} calls{_time(seconds, at_once, plan)}"
 
 
 def _time(seconds: float, at_once: int, plan: Plan) -> str:

@@ -44,7 +44,7 @@ class Share:
             return "none measured"
         share = self.hits / self.n
         error = share_stderr(share, self.n)
-        return f"{100 * share:.1f} % +- {100 * error:.1f} (n={self.n})"
+        return f"{100 * share:.1f} % ± {100 * error:.1f} (n={self.n})"
 
 
 async def measure(

@@ -101,7 +101,7 @@ def _score(row: RunRow) -> str:
     if row.value is None:
         return ""
     scale = 1.0 if row.unit else 100.0
-    error = "" if row.stderr is None else f" +- {scale * row.stderr:.1f}"
+    error = "" if row.stderr is None else f" ± {scale * row.stderr:.1f}"
     return f"{scale * row.value:.1f}{error}"
 
 

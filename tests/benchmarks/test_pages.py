@@ -57,7 +57,7 @@ def test_differing_replies_are_counted_by_what_explains_them(tmp_path: Path) -> 
     assert "1 part at a near tie (the two" in text
     assert "apart) and 1 are not explained" in text
     assert (
-        "| prompt level, strict | 33.3 +- 21.1 (6) | 4 | 50.0 +- 28.9 | 0.0 +- 0.0 | 0.0 | +50.0"
+        "| prompt level, strict | 33.3 ± 21.1 (6) | 4 | 50.0 ± 28.9 | 0.0 ± 0.0 | 0.0 | +50.0"
         in text
     )
 
@@ -86,11 +86,11 @@ def test_rules_are_compared_on_the_same_documents(tmp_path: Path) -> None:
     text = (tmp_path / "page.md").read_text()
     assert "3 documents, 3 replies to each" in text
     assert "no answer in 1 of 6 replies" in text
-    assert "| greedy | 1 | 66.7 +- 33.3 | - | +33.3" in text
-    assert "| one sample | 1 | 33.3 +- 33.3 | -33.3" in text
-    assert "| majority | 3 | 33.3 +- 33.3 | -33.3 " in text
-    assert "| weighted | 3 | 66.7 +- 33.3 | +0.0 (+0.0 to +0.0) |" in text
-    assert "| any of them is right | 3 | 66.7 +- 33.3 |" in text
+    assert "| greedy | 1 | 66.7 ± 33.3 | - | +33.3" in text
+    assert "| one sample | 1 | 33.3 ± 33.3 | -33.3" in text
+    assert "| majority | 3 | 33.3 ± 33.3 | -33.3 " in text
+    assert "| weighted | 3 | 66.7 ± 33.3 | +0.0 (+0.0 to +0.0) |" in text
+    assert "| any of them is right | 3 | 66.7 ± 33.3 |" in text
 
 
 @pytest.mark.evalharness
@@ -184,7 +184,7 @@ def test_a_cut_run_compares_what_both_arms_have(tmp_path: Path) -> None:
     }
     refined_pairs_page.page(result, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
-    assert "| refined | 1e-5 | 1 | 100.0 +- 0.0 |" in text
+    assert "| refined | 1e-5 | 1 | 100.0 ± 0.0 |" in text
     assert "| 1e-5 | +50.0 (+0.0 to +100.0) |" in text
     assert "9e-5" not in text
     assert (tmp_path / "page.png").stat().st_size

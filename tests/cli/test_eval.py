@@ -325,6 +325,14 @@ def test_overwrite_leaves_nested_evaluations(tmp_path: Path) -> None:
     assert len(list((tmp_path / "toy" / "bfs-3").iterdir())) == 2
 
 
+def test_an_evaluation_is_not_written_into_a_run(tmp_path: Path) -> None:
+    """Not into that of a decode, nor into a benchmark of an earlier evaluation."""
+    spar_eval(tmp_path)
+    with pytest.raises(UsageError, match=r"toy is a run itself; .* such as .*toy-eval"):
+        spar_eval(tmp_path / "toy")
+    assert not (tmp_path / "toy" / "toy").exists()
+
+
 def test_rescoring_a_stored_run_keeps_its_identity(tmp_path: Path) -> None:
     """Only the answers of the run count, not its totals."""
     spar_eval(tmp_path / "run", config=settings(limit=3))

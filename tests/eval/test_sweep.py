@@ -338,11 +338,11 @@ def test_the_markdown_table() -> None:
     assert "| greedy | 1 | 3 | 50.0 | 4 | 1.0 | 6.0 | 1,234 | 0.50 | 0.0 | 0 of 0 |" in shown
     told = markdown("mine", [replace(ROWS[1], steps=5.25, solved=0.9, optimism=0.025)], [])
     assert "| 5.2 | 0.50 | 90.0 | +2.5 | 1,000 of 1,234 |" in told
-    assert "| bfs | 15 | 3 | 87.5 +- 25.0 |" in shown
+    assert "| bfs | 15 | 3 | 87.5 ± 25.0 |" in shown
     assert "1,000 of 1,234" in shown
     levels = markdown("mine", [replace(each, unit="levels") for each in named], [])
     assert "a\\|b, levels" in levels
-    assert "| 0.9 +- 0.2 |" in levels
+    assert "| 0.9 ± 0.2 |" in levels
 
 
 def test_the_plot_is_an_image(tmp_path: Path) -> None:

@@ -215,9 +215,8 @@ def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:
     """36,000 calls at 30 a second; what is left out, and why."""
     lines = list(plan_lines(["all"], plan))
     assert lines == [
-        "toy: two prompts; about 36,000 calls, 20 min on two idle cores",
+        "toy: two prompts; about 36,000 calls, 20 min on two idle cores, with 3 seeds",
         "far: left out: it is far away",
-        "in all, with 3 seeds: about 36,000 calls, 20 min on two idle cores",
     ]
 
 

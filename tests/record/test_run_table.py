@@ -20,7 +20,7 @@ def test_columns_that_no_run_has_are_left_out() -> None:
     table = run_table(ROWS)
     assert table.headings == ("run", "model", "strategy", "budget", "pass, %", "n", "tokens")
     assert table.rows == (
-        ("a", "m", "bfs", "15", "50.0 +- 2.5", "400", "-"),
+        ("a", "m", "bfs", "15", "50.0 ± 2.5", "400", "-"),
         ("b", "m", "greedy", "-", "25.0", "400", "1,234"),
     )
     assert table.numeric == (False, False, False, True, True, True, True)
@@ -33,7 +33,7 @@ def test_other_metrics_have_a_column() -> None:
     table = run_table([ROWS[0], bits, RunRow(run="d", metric="pass")])
     assert table.headings[4:6] == ("metric", "score")
     assert [row[4:6] for row in table.rows] == [
-        ("pass, %", "50.0 +- 2.5"),
+        ("pass, %", "50.0 ± 2.5"),
         ("bits_per_byte, bits", "0.9"),
         ("-", "-"),
     ]
@@ -64,7 +64,7 @@ def test_a_wide_table_says_once_what_all_runs_share(
     """Piped it has 120 columns; numbers are never folded, and each line has room."""
     print_run_table(run_table(ROWS))
     shown = capsys.readouterr().out
-    assert "all:" not in shown and "50.0 +- 2.5" in shown
+    assert "all:" not in shown and "50.0 ± 2.5" in shown
     long = [RunRow(run=f"runs/{'x' * 90}/{n}", model="m" * 20, n=n, calls=1e6) for n in range(2)]
     print_run_table(run_table(long))
     shown = capsys.readouterr().out

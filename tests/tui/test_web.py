@@ -148,7 +148,7 @@ def test_runs_are_set_side_by_side(folder: Path) -> None:
         for row in table["rows"]
     }
     story = rows["story"]
-    assert (story["pass, %"], story["n"], story["calls"]) == ("40.0 +- 10.0", "5", "4.0")
+    assert (story["pass, %"], story["n"], story["calls"]) == ("40.0 ± 10.0", "5", "4.0")
     assert (story["tokens"], story["run seconds"]) == ("180", "7.0")
     assert "metric" not in table["headings"]
     names = [(row["short"], row["level"]) for row in table["rows"]]
