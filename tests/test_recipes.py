@@ -12,7 +12,7 @@ import yaml
 from spar.config import RECIPES, load_eval
 from spar.errors import UsageError
 from spar.eval.paper import IFEVAL
-from spar.experiments.loops import RIVALS as METHODS
+from spar.experiments.loops.loops import RIVALS as METHODS
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
 from spar.train.common import PRESETS, accumulation
 from spar.train.data.selection import QUOTAS, Quotas

@@ -24,7 +24,7 @@ from spar.cli.interrupts import interruptible
 from spar.cli.show.report import as_text, open_console
 from spar.errors import UsageError
 from spar.experiments.experiment import QUICK_SEEDS, REFERENCE, SEEDS, Plan
-from spar.experiments.general_tasks import read_loops
+from spar.experiments.loops.general_tasks import read_loops
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines
 from spar.experiments.runner import report as run_report

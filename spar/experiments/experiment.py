@@ -120,7 +120,7 @@ class Cost:
     why: str
     """The sizes in words: prompts, budgets, iterations."""
     loops: tuple[str, ...] = ()
-    """Arms whose training loops it reads, one a seed (`spar.experiments.loops`); experiments share them."""
+    """Arms whose training loops it reads, one a seed (`spar.experiments.loops.loops`); experiments share them."""
     iterations: int | None = None
     """Iterations of these loops where the plan names none; None for those of a report."""
 

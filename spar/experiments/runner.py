@@ -18,7 +18,7 @@ from typing import Any
 from spar.errors import UsageError
 from spar.eval.plots import require_matplotlib
 from spar.experiments.experiment import Experiment, Plan
-from spar.experiments.loop_pool import calls_of_loops, last_end, num_parallel, one_thread
+from spar.experiments.loops.pool import calls_of_loops, last_end, num_parallel, one_thread
 from spar.experiments.page import MARKS, write_page
 from spar.experiments.registry import EXPERIMENTS
 from spar.files import replace_json

@@ -20,7 +20,7 @@ from spar.cli.app import app
 from spar.cli.invocation import Invocation
 from spar.errors import UsageError
 from spar.estimate import requirements
-from spar.experiments.loops import Loops
+from spar.experiments.loops.loops import Loops
 from spar.store import read_trees
 from spar.subprocesses import await_end, family
 from spar.train.recipe import TrainConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spar.embedded import CHECKPOINT
-from spar.experiments import general_tasks
-from spar.experiments.general_tasks import PEOPLES_REPLIES, measure_general_tasks
+from spar.experiments.loops import general_tasks
+from spar.experiments.loops.general_tasks import PEOPLES_REPLIES, measure_general_tasks
 from tests.experiments.test_general_tasks import plan_of, write_loop
 from tests.requires import requires
 

@@ -12,9 +12,9 @@ from spar.config import EvalConfig
 from spar.errors import UsageError
 from spar.eval import paper
 from spar.eval.perplexity import PER_TOKEN
-from spar.experiments import general_tasks, keeping
 from spar.experiments.experiment import Plan
-from spar.experiments.general_tasks import read_loops
+from spar.experiments.loops import general_tasks, table7
+from spar.experiments.loops.general_tasks import read_loops
 from spar.experiments.runner import report
 from spar.listener import Listener
 from spar.record.evaluation import Example
@@ -136,7 +136,7 @@ async def test_generated_code_is_run_only_where_it_is_allowed(
 ) -> None:
     """HumanEval needs it."""
     plan = plan_of(loops, runs=tmp_path, allow_code_execution=True)
-    measured = await keeping.measure_table7(plan)
+    measured = await table7.measure_table7(plan)
     assert {names for _, names, _ in asked} == {tuple(METRICS)}
     assert "HumanEval, %" in measured.tables[0].columns
     assert not any("left out" in note for note in measured.notes)
@@ -160,12 +160,12 @@ def test_loops_that_do_not_belong_together_are_refused(
 
 def test_a_model_alone_has_nothing_to_compare() -> None:
     """It says what is needed."""
-    assert "--loop DIR" in keeping.TABLE7.lacks(Plan(model="A"))
-    assert keeping.TABLE7.lacks(Plan()) == ""
+    assert "--loop DIR" in table7.TABLE7.lacks(Plan(model="A"))
+    assert table7.TABLE7.lacks(Plan()) == ""
 
 
 def test_the_cost_names_models_and_benchmarks(loops: tuple[Path, ...]) -> None:
     """One start and two iterations of two loops."""
-    cost = keeping.TABLE7.cost(plan_of(loops, share=0.1))
+    cost = table7.TABLE7.cost(plan_of(loops, share=0.1))
     assert cost.why.startswith("5 models at gsm8k, triviaqa, mmlu, perplexity, 100 questions")
     assert cost.calls == 5 * 4 * 100

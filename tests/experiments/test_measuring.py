@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spar.config import EvalConfig
-from spar.experiments import judging
-from spar.experiments.judging import JudgedDrafts, break_once
+from spar.experiments.searches import table9
+from spar.experiments.searches.table9 import JudgedDrafts, break_once
 from spar.nano.tasks import prompts
 from spar.record.evaluation import Example, shares_of
 from spar.types import Node, Prompt, SearchTree
@@ -67,7 +67,7 @@ def test_a_draft_that_no_edit_breaks_is_natural_alone(
 ) -> None:
     """So adversarial outputs are pairs: as many meet their prompts as do not."""
     write_drafts(tmp_path, [passing()])
-    monkeypatch.setattr(judging, "break_once", lambda prompt, response: None)
+    monkeypatch.setattr(table9, "break_once", lambda prompt, response: None)
     (natural,) = JudgedDrafts(str(tmp_path)).load(EvalConfig())
     assert natural.meta["sets"] == ["natural"]
 

@@ -14,7 +14,7 @@ from spar.errors import RunStopped, UsageError
 from spar.eval.statistics import SeedMean
 from spar.experiments import runner
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number
-from spar.experiments.loop_pool import calls_of_loops
+from spar.experiments.loops.pool import calls_of_loops
 from spar.experiments.plots import draw
 from spar.experiments.registry import EXPERIMENTS
 from spar.experiments.runner import plan_lines, report

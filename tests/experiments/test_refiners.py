@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from spar.experiments import refiners
 from spar.experiments.experiment import Plan
-from spar.experiments.judging import ADVERSARIAL, NATURAL, break_once
-from spar.experiments.loops import Loops
-from spar.experiments.refiners import BROKEN_RIGHT, REFINED, VOTE_RIGHT
+from spar.experiments.loops import refiners
+from spar.experiments.loops.loops import Loops
+from spar.experiments.loops.refiners import BROKEN_RIGHT, REFINED, VOTE_RIGHT
+from spar.experiments.searches.table9 import ADVERSARIAL, NATURAL, break_once
 from spar.listener import Listener
 from spar.record.experiments import Number
 from spar.record.training import TrainReport, iteration_folder

@@ -9,15 +9,15 @@ import pytest
 from spar.eval.sweep_table import Row
 from spar.experiments.experiment import Plan
 from spar.experiments.registry import EXPERIMENTS
-from spar.experiments.searches import PointOverSeeds
-from spar.experiments.shapes import shares_at
-from spar.experiments.strategies import (
+from spar.experiments.searches.shapes import shares_at
+from spar.experiments.searches.strategies import (
     BETTER,
     claim_at,
     panel_with_envelope,
     points_table,
     winners,
 )
+from spar.experiments.searches.sweeps import PointOverSeeds
 from spar.record.experiments import Number
 
 PROMPTS = tuple(f"{number:02}" for number in range(40))

@@ -12,27 +12,27 @@ import pytest
 
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.statistics import over_seeds
-from spar.experiments import (
+from spar.experiments import runner
+from spar.experiments.experiment import Cost, Experiment, Plan
+from spar.experiments.loops import (
     agreement,
     equal_tokens,
+    figure3,
     iterations,
-    keeping,
-    methods,
     refiners,
-    refining,
-    runner,
+    table2_tables45,
+    table3,
+    table7,
     tested,
-    training,
 )
-from spar.experiments import loop_pool as running
-from spar.experiments import loops as measuring
-from spar.experiments.experiment import Cost, Experiment, Plan
-from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
-from spar.experiments.judging import ADVERSARIAL, NATURAL, Judged, break_once
-from spar.experiments.loop_pool import WHOLE, Arm
-from spar.experiments.loops import Loops, first_drafts
+from spar.experiments.loops import loops as measuring
+from spar.experiments.loops import pool as running
+from spar.experiments.loops.health_tables import HEALTH_IN_WORDS, health_table
+from spar.experiments.loops.loops import Loops, first_drafts
+from spar.experiments.loops.pool import WHOLE, Arm
+from spar.experiments.loops.refiners import Judgings
 from spar.experiments.page import text
-from spar.experiments.refiners import Judgings
+from spar.experiments.searches.table9 import ADVERSARIAL, NATURAL, Judged, break_once
 from spar.listener import Activity, Listener
 from spar.record.evaluation import Example, Share
 from spar.record.experiments import ExperimentResult, Measured, Number, Table
@@ -96,20 +96,20 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     async def with_drafts(plan: Plan, arm: str, loops: WrittenLoops) -> WrittenLoops:
         return loops
 
-    for module in (training, refining, keeping, methods, iterations, equal_tokens):
+    for module in (table2_tables45, table3, table7, figure3, iterations, equal_tokens):
         monkeypatch.setattr(module, "run_loops", run_loops)
-    for module in (methods, iterations, equal_tokens, training):
+    for module in (figure3, iterations, equal_tokens, table2_tables45):
         monkeypatch.setattr(module, "with_drafts", with_drafts)
-    monkeypatch.setattr(methods, "_with_search", with_search)
+    monkeypatch.setattr(figure3, "_with_search", with_search)
 
     async def judge_tests(plan: Plan, arm: str, loops: WrittenLoops, time: int) -> Judgings:
         natural, adversarial = (loops.shares("judge", "", each) for each in (time, 0))
         columns = dict.fromkeys((*refiners.JUDGING, refiners.REFINED), natural)
         return {**columns, refiners.BROKEN_RIGHT: adversarial}
 
-    monkeypatch.setattr(training, "judge_tests", judge_tests)
+    monkeypatch.setattr(table2_tables45, "judge_tests", judge_tests)
     no_examples = Table(name="none", title="None.", columns=(), rows=())
-    monkeypatch.setattr(training, "examples_table", lambda name, loops: no_examples)
+    monkeypatch.setattr(table2_tables45, "examples_table", lambda name, loops: no_examples)
 
     async def with_adversarial(plan: Plan, loops: WrittenLoops) -> WrittenLoops:
         return replace(loops, worse=ADVERSARIAL)
@@ -117,7 +117,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str]]]:
     def no_judgements(*place: object) -> list[Judged]:
         return []
 
-    monkeypatch.setattr(training, "_with_adversarial", with_adversarial)
+    monkeypatch.setattr(table2_tables45, "_with_adversarial", with_adversarial)
     monkeypatch.setattr(agreement, "judged", no_judgements)
     return asked
 
@@ -141,8 +141,8 @@ def as_page(experiment: Experiment, measured: Measured) -> str:
 
 async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) -> None:
     """A row an iteration and method, the search on top, and a claim against each rival."""
-    measured = await methods.measure_figure3(PLAN)
-    page = as_page(methods.FIGURE3, measured)
+    measured = await figure3.measure_figure3(PLAN)
+    page = as_page(figure3.FIGURE3, measured)
     assert "| SPaR | 2 | 67.5 ± " in page
     assert "| Self-Rewarding | 0 | 27.5 ± " in page
     assert "| SPaR with tree search | 2 | 100.0 ± 0.0 | - | 2,000 |" in page
@@ -154,14 +154,14 @@ async def test_scores_over_iterations_stand_beside_the_rivals(loops: list[Any]) 
 
 async def test_a_rival_of_our_own_choice_is_not_the_papers(loops: list[Any]) -> None:
     """The paper has no row of SPIN; the page says what programs stand in for, of the methods that it has."""
-    measured = await methods.measure_figure3(replace(PLAN, quick=False))
+    measured = await figure3.measure_figure3(replace(PLAN, quick=False))
     assert [claim.paper for claim in measured.claims[3:]] == [
         *(f"SPaR ends above {name}." for name in measuring.RIVALS.values() if name != "SPIN"),
         "(Not in the paper.) SPaR ends above SPIN.",
     ]
-    page = as_page(methods.FIGURE3, measured)
+    page = as_page(figure3.FIGURE3, measured)
     assert "programs stand in for Meta-Rewarding's meta-judge, Humpback's texts" in page
-    quick = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
+    quick = as_page(figure3.FIGURE3, await figure3.measure_figure3(PLAN))
     assert "the scores of Self-Rewarding are shares of yes" in quick
     assert "programs stand in" not in quick
 
@@ -181,8 +181,8 @@ async def test_methods_are_compared_where_they_cost_about_as_much(
             for arm in arms
         ]
 
-    monkeypatch.setattr(methods, "run_loops", run_loops)
-    page = as_page(methods.FIGURE3, await methods.measure_figure3(PLAN))
+    monkeypatch.setattr(figure3, "run_loops", run_loops)
+    page = as_page(figure3.FIGURE3, await figure3.measure_figure3(PLAN))
     assert f"| Self-Rewarding {row}" in page
 
 
@@ -275,7 +275,7 @@ def test_the_health_of_loops_is_a_mean_over_seeds(tmp_path: Path) -> None:
 
 async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> None:
     """The part that does nothing is inconclusive; each arm has its own setting, and its refiners judge as well as its actors answer."""
-    measured = await training.measure_tables45(PLAN)
+    measured = await table2_tables45.measure_tables45(PLAN)
     verdicts = {claim.paper: claim.verdict for claim in measured.claims}
     assert verdicts["Without tree search, the actor is worse."] == "holds"
     assert verdicts["Without refinement, the actor is worse."] == "inconclusive"
@@ -295,21 +295,21 @@ async def test_an_ablation_is_the_whole_loop_less_a_part(loops: list[Any]) -> No
         *(("the start", 0), ("the whole loop", 1), ("the whole loop", 2))
     ]
     assert "without iterative training | 77.1 | 83.5 | 66.8 |" in as_page(
-        training.TABLES45, measured
+        table2_tables45.TABLES45, measured
     )
-    full = await training.measure_tables45(replace(PLAN, quick=False))
+    full = await table2_tables45.measure_tables45(replace(PLAN, quick=False))
     ours = [claim.paper for claim in full.claims if claim.paper.startswith("(Not in the paper.)")]
     assert ours == ["(Not in the paper.) With shuffled labels, the actor is worse."]
 
 
 async def test_the_judge_is_read_from_the_same_loops(loops: list[Any]) -> None:
     """One row an iteration, and claims on each set of outputs: here it judges natural ones better and adversarial ones worse."""
-    measured = await training.measure_table2(PLAN)
+    measured = await table2_tables45.measure_table2(PLAN)
     assert [row[0] for row in measured.tables[0].rows] == [0, 1, 2]
     assert loops == [("nano", ())]
     assert [claim.verdict for claim in measured.claims] == ["holds"] * 2 + ["does not hold"] * 2
     assert "+40.0 points, natural; -40.0 points, adversarial" in measured.headline
-    page = as_page(training.TABLE2, measured)
+    page = as_page(table2_tables45.TABLE2, measured)
     assert "| adversarial: one vote right, % | adversarial: majority of five right, % |" in page
     assert "*The paper: The refiner judges adversarial outputs better after training (a si" in page
     assert [len(panel.series) for panel in measured.plots[0].panels] == [3, 3]
@@ -362,7 +362,7 @@ async def test_a_refiner_judges_the_first_drafts_and_their_broken_forms(tmp_path
             return [Models("", "")]
 
     plan = replace(PLAN, seeds=1, runs=tmp_path / "runs")
-    found = await training._with_adversarial(plan, Start((tmp_path,), (0,)))
+    found = await table2_tables45._with_adversarial(plan, Start((tmp_path,), (0,)))
     votes, majority, f1 = (found.tested[ADVERSARIAL, metric, 0] for metric in (VOTE, MAJORITY, F1))
     assert [len(shares) for shares in (votes, majority, f1)] == [1, 1, 1]
     assert (list(votes[0]), votes[0][prompt.id][1]) == ([prompt.id], 10.0)
@@ -396,8 +396,8 @@ async def test_a_refiner_that_flatters_itself_shows(
         ]
 
     monkeypatch.setattr(tested, "shares_on_tests", shares_on_tests)
-    monkeypatch.setattr(refining, "_refine", refine)
-    measured = await refining.measure_table3(PLAN)
+    monkeypatch.setattr(table3, "_refine", refine)
+    measured = await table3.measure_table3(PLAN)
     assert {each["grader_model"] for each in asked} == {"refiner-2"}
     assert [each["refiner_model"] for each in asked[::3]] == ["refiner-0", "refiner-1", "refiner-2"]
     assert len({each["responses"] for each in asked}) == 3
@@ -413,20 +413,20 @@ async def test_what_training_keeps_is_told_from_what_it_costs(
     """The actor loses its judging and the refiner keeps its answers; likelihoods are shown in nats."""
 
     async def measure(plan: Plan, loops: WrittenLoops, time: int) -> dict[str, Any]:
-        levels = {keeping.JUDGES: 30 - 5 * time, keeping.ANSWERS: 20, keeping.REPLIES: 0}
+        levels = {table7.JUDGES: 30 - 5 * time, table7.ANSWERS: 20, table7.REPLIES: 0}
         shares = {
             name: [{str(i): (float(i < level), 1.0) for i in range(NUM_PROMPTS)} for _ in range(3)]
             for name, level in levels.items()
         }
         nats = {str(i): (15.0 + time, 10.0) for i in range(NUM_PROMPTS)}
-        return {**shares, keeping.TEXTS: [nats] * 3}
+        return {**shares, table7.TEXTS: [nats] * 3}
 
-    monkeypatch.setattr(keeping, "_measure", measure)
-    measured = await keeping.measure_table7(PLAN)
+    monkeypatch.setattr(table7, "_measure", measure)
+    measured = await table7.measure_table7(PLAN)
     assert [claim.verdict for claim in measured.claims] == [
         *("does not hold", "inconclusive", "inconclusive", "does not hold")
     ]
-    page = as_page(keeping.TABLE7, measured)
+    page = as_page(table7.TABLE7, measured)
     assert "| 2 | 50.0 ± " in page and "| 1.700 ± 0.000 |" in page
     assert "it loses, -25.0 points" in measured.claims[0].text
     assert "a token is less likely, -0.20 nats" in measured.claims[-1].text
@@ -439,20 +439,20 @@ async def test_the_embedded_model_at_its_other_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every measure has a number for every prompt, and a second call finds all of it done."""
-    monkeypatch.setattr(keeping, "_limit", lambda plan: 3)
+    monkeypatch.setattr(table7, "_limit", lambda plan: 3)
     plan = replace(PLAN, seeds=1, runs=tmp_path)
     loops: Any = SimpleNamespace(models=lambda time: [Models("", "")])
-    found = await keeping._measure(plan, loops, 0)
+    found = await table7._measure(plan, loops, 0)
     assert {name: len(shares[0]) for name, shares in found.items()} == dict.fromkeys(found, 3)
-    assert 0.5 < over_seeds(found[keeping.REPLIES]).value < over_seeds(found[keeping.TEXTS]).value
-    assert await keeping._measure(plan, loops, 0) == found
+    assert 0.5 < over_seeds(found[table7.REPLIES]).value < over_seeds(found[table7.TEXTS]).value
+    assert await table7._measure(plan, loops, 0) == found
 
 
 def test_loops_that_experiments_share_are_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And those that have ended not at all."""
-    one = replace(training.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
+    one = replace(table2_tables45.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
     monkeypatch.setattr(runner, "EXPERIMENTS", {"one": one, "two": replace(one, name="two")})
     lines = list(runner.plan_lines(["all"], replace(PLAN, runs=tmp_path)))
     assert "about" in lines[0] and lines[1] == "two: x; nothing more to run"
@@ -462,7 +462,7 @@ def test_an_experiment_counts_the_iterations_that_no_other_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loops of six iterations take as long as those of three that another experiment has counted, and three more."""
-    three = replace(training.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
+    three = replace(table2_tables45.TABLE2, cost=lambda plan: Cost(0, "x", loops=("nano",)))
     six = replace(three, cost=lambda plan: Cost(0, "y", loops=("nano",), iterations=6))
     plan = replace(PLAN, quick=False, runs=tmp_path)
     monkeypatch.setattr(runner, "EXPERIMENTS", {"three": three, "six": replace(six, name="six")})
@@ -520,7 +520,7 @@ async def test_every_method_is_measured_alike(
 
 def test_a_loop_of_another_model_is_not_trained() -> None:
     """The list says why."""
-    assert "spar train" in methods.FIGURE3.lacks(replace(PLAN, model="some/model"))
+    assert "spar train" in figure3.FIGURE3.lacks(replace(PLAN, model="some/model"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Training loops of an experiment: the same settings but one, a loop a seed, and their scores by iteration.
 
     RUNS/embedded/loops/nano-seed-0/      a loop as `spar train` writes it; experiments share it, and more iterations continue it
-    RUNS/embedded/tests/nano-2-seed-0/    drafts of its actors on more test prompts (`spar.experiments.tested`)
+    RUNS/embedded/tests/nano-2-seed-0/    drafts of its actors on more test prompts (`spar.experiments.loops.tested`)
 
 Every loop sees the same training prompts in the same order and the same test prompts; the seed decides samples, draws and the
 order of the training data.
@@ -123,7 +123,7 @@ class Loops:
     times: tuple[int, ...]
     """The iterations that were evaluated, 0 first."""
     tested: Mapping[tuple[str, str, int], list[dict[str, Share]]] = field(default_factory=dict)
-    """Evaluation, metric and iteration to each seed's shares, where they were measured outside the loops (`spar.experiments.tested`)."""
+    """Evaluation, metric and iteration to each seed's shares, where they were measured outside the loops (`spar.experiments.loops.tested`)."""
 
     @property
     def last(self) -> int:

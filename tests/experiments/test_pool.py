@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from spar.errors import RunStopped
-from spar.experiments import loop_pool
 from spar.experiments.experiment import Plan
-from spar.experiments.loop_pool import (
+from spar.experiments.loops import pool
+from spar.experiments.loops.loops import Loops, Sizes
+from spar.experiments.loops.pool import (
     WHOLE,
     Arm,
     last_end,
@@ -25,7 +26,6 @@ from spar.experiments.loop_pool import (
     one_thread,
     run_loops,
 )
-from spar.experiments.loops import Loops, Sizes
 from spar.listener import Activity, Listener
 from spar.stage_processes import stage_processes
 from spar.store import read_trees
@@ -40,7 +40,7 @@ SHUFFLED = Arm("shuffled", ("shuffle_labels=true",))
 @pytest.fixture
 def folders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops are not read from their folders."""
-    monkeypatch.setattr(loop_pool, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
+    monkeypatch.setattr(pool, "read_loop", lambda _: SimpleNamespace(scores={0: {}}))
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 4])
@@ -63,7 +63,7 @@ async def test_loops_of_arms_and_seeds_share_the_processes(
             assert out.name not in trained
             trained[out.name] = config.seed, config.shuffle_labels
 
-    monkeypatch.setattr(loop_pool, "train", train)
+    monkeypatch.setattr(pool, "train", train)
     plan = replace(PLAN, runs=tmp_path, parallel_loops=parallel)
     loops = await run_loops(plan, WHOLE, SHUFFLED)
     assert most == parallel
@@ -108,7 +108,7 @@ async def test_a_loop_that_fails_ends_the_others(
             raise RunStopped("the disk is full")
         endless(started, ended)(config, **more)
 
-    monkeypatch.setattr(loop_pool, "train", train)
+    monkeypatch.setattr(pool, "train", train)
     plan = replace(PLAN, seeds=3, runs=tmp_path, parallel_loops=2)
     with pytest.raises(RunStopped, match="nano-seed-0: the disk is full"):
         await run_loops(plan, WHOLE)
@@ -121,7 +121,7 @@ async def test_an_interrupt_ends_every_loop(
     """Before it is passed on."""
     started: list[int] = []
     ended: list[int] = []
-    monkeypatch.setattr(loop_pool, "train", endless(started, ended))
+    monkeypatch.setattr(pool, "train", endless(started, ended))
     plan = replace(PLAN, seeds=3, runs=tmp_path, parallel_loops=2)
     task = asyncio.create_task(run_loops(plan, WHOLE))
     while len(started) < 2:
@@ -144,9 +144,9 @@ def test_cores_and_memory_limit_how_many_loops_run_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two GB each; with GPUs, which a stage uses all, it is one. What the plan says is taken as it is."""
-    monkeypatch.setattr(loop_pool, "usable_cores", lambda: cores)
-    monkeypatch.setattr(loop_pool, "available_memory", lambda: gib << 30)
-    monkeypatch.setattr(loop_pool, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(pool, "usable_cores", lambda: cores)
+    monkeypatch.setattr(pool, "available_memory", lambda: gib << 30)
+    monkeypatch.setattr(pool, "visible_gpus", lambda: gpus)
     assert num_parallel(PLAN) == expected
     assert num_parallel(replace(PLAN, parallel_loops=7)) == 7
 

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from spar.experiments import interfering
 from spar.experiments.experiment import Plan
-from spar.experiments.interfering import INTERFERING, REFINED, SEQUENCE, STORY, TASKS, pairs, trait
+from spar.experiments.pairs import figure4
+from spar.experiments.pairs.figure4 import (
+    INTERFERING,
+    REFINED,
+    SEQUENCE,
+    STORY,
+    TASKS,
+    pairs,
+    trait,
+)
 from spar.listener import Listener
 from spar.record.evaluation import Share
 from spar.record.experiments import Number
@@ -27,7 +35,7 @@ def test_both_kinds_differ_in_the_chosen_side_alone(task: str) -> None:
     """Prompts and rejected sides are the same; chosen sides meet the task, rejected ones do not."""
     refined, other = (list(pairs(task, arm, 20, 1)) for arm in (REFINED, INTERFERING))
     assert len(refined) == len(other) == 20
-    kwargs = {name: values for name, _, values in islice(interfering._tasks(task, "train", 1), 60)}
+    kwargs = {name: values for name, _, values in islice(figure4._tasks(task, "train", 1), 60)}
     for a, b in zip(refined, other, strict=True):
         assert (a["prompt"], a["rejected"]) == (b["prompt"], b["rejected"])
         arguments = kwargs[a["prompt_id"]]
@@ -40,13 +48,13 @@ def test_both_kinds_differ_in_the_chosen_side_alone(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_there_are_prompts_for_a_whole_report(task: str) -> None:
     """Those of character sequences come again, with other pairs; answers to one prompt count as one prompt's."""
-    sizes = interfering.Sizes.of(replace(PLAN, quick=False))
+    sizes = figure4.Sizes.of(replace(PLAN, quick=False))
     rows = list(pairs(task, REFINED, sizes.pairs, 0))
     assert len({row["prompt_id"] for row in rows}) == sizes.pairs == 320
     assert len({(str(row["prompt"]), str(row["rejected"])) for row in rows}) > 200
-    tests = list(islice(interfering._tasks(task, "test", 0), sizes.limit))
+    tests = list(islice(figure4._tasks(task, "test", 0), sizes.limit))
     shares = {prompt_id: (float(i % 2), 1.0) for i, (prompt_id, *_) in enumerate(tests)}
-    by_prompt = interfering._of_prompts(tests, shares)
+    by_prompt = figure4._of_prompts(tests, shares)
     assert len(by_prompt) == (200 if task == STORY else 24)
     assert tuple(map(sum, zip(*by_prompt.values(), strict=True))) == (100.0, 200.0)
 
@@ -59,9 +67,7 @@ def test_what_interferes_is_measured() -> None:
     assert trait(STORY, "A fox sees. The owl, too. An owl sings.", given) == (3.0, 1.0)
     assert trait(STORY, "Hm.", given) == (0.0, 1.0)
     chosen = {
-        task: interfering.interfering(
-            task, next(interfering._tasks(task, "train", 0))[2], random.Random(0)
-        )
+        task: figure4.interfering(task, next(figure4._tasks(task, "train", 0))[2], random.Random(0))
         for task in TASKS
     }
     assert chosen[SEQUENCE].isupper() and chosen[STORY].count(".") >= 5
@@ -80,8 +86,8 @@ async def test_the_page_says_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> 
             for most in (passing, capital)
         )
 
-    monkeypatch.setattr(interfering, "_measure", measure)
-    measured = await interfering.measure_figure4(PLAN)
+    monkeypatch.setattr(figure4, "_measure", measure)
+    measured = await figure4.measure_figure4(PLAN)
     assert [claim.verdict for claim in measured.claims] == ["holds"] * 3
     assert "ahead by +50.0 points" in measured.claims[0].text
     rows = [row[:3] for row in measured.tables[0].rows]
@@ -101,13 +107,13 @@ async def test_one_training_and_its_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is trained once; every test prompt has a number for both measures."""
-    sizes = interfering.Sizes((1,), 32, 3)
-    monkeypatch.setattr(interfering.Sizes, "of", classmethod(lambda cls, plan: sizes))
+    sizes = figure4.Sizes((1,), 32, 3)
+    monkeypatch.setattr(figure4.Sizes, "of", classmethod(lambda cls, plan: sizes))
     plan = replace(PLAN, seeds=1, runs=tmp_path)
-    passed, traits = await interfering._measure(plan, SEQUENCE, INTERFERING, 1, 0)
+    passed, traits = await figure4._measure(plan, SEQUENCE, INTERFERING, 1, 0)
     assert len(passed) == len(traits) == 3
     (home,) = plan.folder("figure4").iterdir()
     assert len(read_pairs(home / "dpo.jsonl")) == 32
     changed = (home / "dpo" / "report.json").stat().st_mtime_ns
-    assert await interfering._measure(plan, SEQUENCE, INTERFERING, 1, 0) == (passed, traits)
+    assert await figure4._measure(plan, SEQUENCE, INTERFERING, 1, 0) == (passed, traits)
     assert (home / "dpo" / "report.json").stat().st_mtime_ns == changed

@@ -20,8 +20,8 @@ from spar.experiments.experiment import (
     as_number,
     line,
 )
-from spar.experiments.search_cost import BFS, SAMPLED, TABLE10
-from spar.experiments.searches import (
+from spar.experiments.searches.figure5_table10 import BFS, SAMPLED, TABLE10
+from spar.experiments.searches.sweeps import (
     SECONDS_NOTE,
     Grid,
     PointOverSeeds,

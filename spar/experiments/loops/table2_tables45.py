@@ -11,7 +11,6 @@ from dataclasses import replace
 from spar.eval.nano_if import F1, MAJORITY, VOTE
 from spar.eval.paper import ACTOR_ABLATIONS, LLMBAR, REFINER_ABLATIONS
 from spar.eval.statistics import SeedMean, over_seeds
-from spar.experiments.agreement import agreement_table
 from spar.experiments.experiment import (
     Cost,
     Experiment,
@@ -21,9 +20,8 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.judging import ADVERSARIAL, BROKEN, NATURAL
-from spar.experiments.loop_pool import WHOLE, Arm, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.agreement import agreement_table
+from spar.experiments.loops.loops import (
     GREEDY,
     OWN,
     REFINER,
@@ -37,7 +35,8 @@ from spar.experiments.loops import (
     score_table,
     sizes_in_words,
 )
-from spar.experiments.refiners import (
+from spar.experiments.loops.pool import WHOLE, Arm, run_loops
+from spar.experiments.loops.refiners import (
     BROKEN_RIGHT,
     VOTE_RIGHT,
     VOTES,
@@ -47,7 +46,8 @@ from spar.experiments.refiners import (
     judge_tests,
     judging_table,
 )
-from spar.experiments.tested import calls_of_drafts, tests_folder, with_drafts
+from spar.experiments.loops.tested import calls_of_drafts, tests_folder, with_drafts
+from spar.experiments.searches.table9 import ADVERSARIAL, BROKEN, NATURAL
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Panel, Plot, Series, Table
 

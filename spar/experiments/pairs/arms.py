@@ -21,7 +21,7 @@ from spar.config import load_eval
 from spar.eval.perplexity import PER_TOKEN
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Plan
-from spar.experiments.pair_subjects import (
+from spar.experiments.pairs.subjects import (
     ADORNED,
     PLAIN,
     RIGHT,
@@ -30,7 +30,7 @@ from spar.experiments.pair_subjects import (
     dpo_settings,
     subject_of,
 )
-from spar.experiments.trainings import run_training
+from spar.experiments.pairs.trainings import run_training
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.training import read_metrics
 from spar.record.training_data import Pair

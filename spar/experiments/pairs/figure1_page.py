@@ -1,4 +1,4 @@
-"""The page of Figure 1: tables, plots and notes of what `spar.experiments.similar_pairs` has measured."""
+"""The page of Figure 1: tables, plots and notes of what `spar.experiments.pairs.figure1` has measured."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from statistics import fmean
 
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.experiment import Plan, as_number, line
-from spar.experiments.pair_arms import START, Measures, PairFacts, Sizes, Treatment
-from spar.experiments.pair_subjects import dpo_settings, start_examples, subject_of
+from spar.experiments.pairs.arms import START, Measures, PairFacts, Sizes, Treatment
+from spar.experiments.pairs.subjects import dpo_settings, start_examples, subject_of
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Number, Panel, Plot, Series, Table
 

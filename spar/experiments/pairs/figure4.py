@@ -20,8 +20,8 @@ from spar.embedded import CHECKPOINT
 from spar.eval.statistics import SeedMean, over_seeds
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings, as_number, line
-from spar.experiments.loops import OWN, only_embedded
-from spar.experiments.trainings import CALLS_OF_START, run_training
+from spar.experiments.loops.loops import OWN, only_embedded
+from spar.experiments.pairs.trainings import CALLS_OF_START, run_training
 from spar.nano.constraint_type import Constraint
 from spar.nano.draft import Draft, random_sentence
 from spar.nano.synthetic import SYNTHETIC_TASKS

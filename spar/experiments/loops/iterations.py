@@ -12,9 +12,8 @@ from spar.experiments.experiment import (
     Plan,
     Wordings,
 )
-from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
-from spar.experiments.loop_pool import WHOLE, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.health_tables import HEALTH_IN_WORDS, health_table
+from spar.experiments.loops.loops import (
     GREEDY,
     OWN,
     PAPERS,
@@ -27,8 +26,9 @@ from spar.experiments.loops import (
     score_table,
     sizes_in_words,
 )
-from spar.experiments.tested import calls_of_drafts, with_drafts
-from spar.experiments.training import MEASURES, SHARED_TIME
+from spar.experiments.loops.pool import WHOLE, run_loops
+from spar.experiments.loops.table2_tables45 import MEASURES, SHARED_TIME
+from spar.experiments.loops.tested import calls_of_drafts, with_drafts
 from spar.record.experiments import Measured
 
 PAPERS_LAST = 3

@@ -12,9 +12,9 @@ import pytest
 
 from spar.embedded import CHECKPOINT
 from spar.errors import UsageError
-from spar.experiments import similar_pairs
 from spar.experiments.experiment import Plan
-from spar.experiments.pair_arms import (
+from spar.experiments.pairs import figure1
+from spar.experiments.pairs.arms import (
     HALF,
     INDEPENDENT,
     REFINED,
@@ -25,7 +25,7 @@ from spar.experiments.pair_arms import (
     facts_of,
     sides,
 )
-from spar.experiments.pair_subjects import (
+from spar.experiments.pairs.subjects import (
     EMBEDDED,
     TEST_FILE,
     TRAIN_FILE,
@@ -146,9 +146,9 @@ async def test_the_page_says_what_holds(
     async def open_arms(plan: Plan, seed: int, **_: int) -> FakeArms:
         return FakeArms(pairs, scored=scored)
 
-    monkeypatch.setattr(similar_pairs, "open_arms", open_arms)
+    monkeypatch.setattr(figure1, "open_arms", open_arms)
     plan = replace(PLAN, quick=quick)
-    measured = await similar_pairs.measure_figure1(plan)
+    measured = await figure1.measure_figure1(plan)
     assert len(measured.claims) == claims
     verdicts = [claim.verdict for claim in measured.claims]
     assert verdicts[1:] == ["holds"] * (claims - 1) if quick else verdicts == ["holds"] * claims
@@ -171,9 +171,9 @@ async def test_no_pairs_is_an_error_that_says_what_to_do(monkeypatch: pytest.Mon
     async def open_arms(plan: Plan, seed: int, **_: int) -> FakeArms:
         return FakeArms({}, scored=True)
 
-    monkeypatch.setattr(similar_pairs, "open_arms", open_arms)
+    monkeypatch.setattr(figure1, "open_arms", open_arms)
     with pytest.raises(UsageError, match="give more prompts"):
-        await similar_pairs.measure_figure1(PLAN)
+        await figure1.measure_figure1(PLAN)
 
 
 def test_a_model_of_ones_own_needs_checkable_prompts(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.searches import (
+from spar.experiments.searches.sweeps import (
     COSTS,
     SECONDS_NOTE,
     Grid,

@@ -17,9 +17,9 @@ from spar.experiments.experiment import (
     as_number,
     paper_table,
 )
-from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
-from spar.experiments.loop_pool import WHOLE, Arm, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.figure3 import methods_table, tokens_plot
+from spar.experiments.loops.health_tables import HEALTH_IN_WORDS, health_table
+from spar.experiments.loops.loops import (
     GREEDY,
     OWN,
     PAPERS,
@@ -31,8 +31,8 @@ from spar.experiments.loops import (
     sizes_in_words,
     stand_ins,
 )
-from spar.experiments.methods import methods_table, tokens_plot
-from spar.experiments.tested import calls_of_drafts, with_drafts
+from spar.experiments.loops.pool import WHOLE, Arm, run_loops
+from spar.experiments.loops.tested import calls_of_drafts, with_drafts
 from spar.record.experiments import Cell, Measured, Table
 
 _TITLES = (GREEDY, SAMPLED)

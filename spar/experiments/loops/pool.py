@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spar.errors import Interrupted, RunStopped, SparError, UsageError
 from spar.experiments.experiment import Plan
-from spar.experiments.loops import OWN, Loops, Sizes
+from spar.experiments.loops.loops import OWN, Loops, Sizes
 from spar.hardware import available_memory, usable_cores, visible_gpus
 from spar.infer.gather import gather
 from spar.listener import Activity, Listener

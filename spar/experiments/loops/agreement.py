@@ -11,9 +11,9 @@ from pathlib import Path
 from spar.eval.nano_if import JUDGE
 from spar.eval.statistics import over_seeds
 from spar.experiments.experiment import Plan, as_number
-from spar.experiments.judging import ADVERSARIAL, DRAFTS, NATURAL, SETS, Judged, read_judged
-from spar.experiments.loops import OWN, REFINER, Loops
-from spar.experiments.tested import tests_folder
+from spar.experiments.loops.loops import OWN, REFINER, Loops
+from spar.experiments.loops.tested import tests_folder
+from spar.experiments.searches.table9 import ADVERSARIAL, DRAFTS, NATURAL, SETS, Judged, read_judged
 from spar.record.evaluation import Share, sum_shares
 from spar.record.experiments import Cell, Table
 from spar.record.training import iteration_folder

@@ -15,16 +15,16 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.loop_pool import WHOLE, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.loops import (
     OWN,
     Sizes,
     iteration_plot,
     iteration_table,
     only_embedded,
 )
-from spar.experiments.tested import first_tested_drafts
-from spar.experiments.training import SHARED_TIME
+from spar.experiments.loops.pool import WHOLE, run_loops
+from spar.experiments.loops.table2_tables45 import SHARED_TIME
+from spar.experiments.loops.tested import first_tested_drafts
 from spar.record.evaluation import Example, Share, shares_of
 from spar.record.experiments import Cell, Measured
 

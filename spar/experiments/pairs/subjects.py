@@ -20,8 +20,8 @@ from spar.data_folder import data_root
 from spar.embedded import CHECKPOINT
 from spar.eval.repetition import is_repetitive
 from spar.experiments.experiment import Plan
-from spar.experiments.loops import OWN
-from spar.experiments.trainings import run_training
+from spar.experiments.loops.loops import OWN
+from spar.experiments.pairs.trainings import run_training
 from spar.nano.constraint_type import Constraint
 from spar.nano.long_texts import (
     Style,

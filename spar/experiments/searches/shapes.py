@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from spar.eval.statistics import over_seeds
 from spar.experiments.experiment import NOT_IN_THE_PAPER, REFERENCE, Experiment, Plan, as_number
-from spar.experiments.search_cost import BFS
-from spar.experiments.searches import Grid, PointOverSeeds, in_order, search_over_seeds
-from spar.experiments.strategies import (
+from spar.experiments.searches.figure5_table10 import BFS
+from spar.experiments.searches.strategies import (
     OPTIMISM_NOTE,
     STEPS_NOTE,
     Points,
@@ -20,6 +19,7 @@ from spar.experiments.strategies import (
     relabelled,
     stopping_cost,
 )
+from spar.experiments.searches.sweeps import Grid, PointOverSeeds, in_order, search_over_seeds
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Measured, Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from spar.experiments.loops import Loops
+from spar.experiments.loops.loops import Loops
 from spar.record.experiments import Cell, Number, Table, Unit
 from spar.record.health import MEASURES, IterationHealth, Measure, read_health
 

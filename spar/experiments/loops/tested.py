@@ -16,7 +16,7 @@ from typing import Any
 from spar.config import load_eval
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Plan
-from spar.experiments.loops import GREEDY, OWN, SAMPLED, Loops, Sizes
+from spar.experiments.loops.loops import GREEDY, OWN, SAMPLED, Loops, Sizes
 from spar.record.evaluation import Share, shares_of
 
 PASS = "pass"

@@ -19,8 +19,8 @@ from spar.experiments.experiment import (
     Wordings,
     as_number,
 )
-from spar.experiments.searches import Grid, PointOverSeeds, search_over_seeds
-from spar.experiments.strategies import RESTARTS, drafts_grid
+from spar.experiments.searches.strategies import RESTARTS, drafts_grid
+from spar.experiments.searches.sweeps import Grid, PointOverSeeds, search_over_seeds
 from spar.infer.summary import responses_spent
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Claim, Measured, Table

@@ -1,7 +1,7 @@
 """Table 7: what the models of a loop still do of what they were not trained for.
 
 The paper has GSM8K, TriviaQA, MMLU and HumanEval; `--loop DIR` measures them for the loops of a model of one's own
-(`spar.experiments.general_tasks`). They are beyond the embedded model, whose other tasks stand in: the actor, which is trained to answer, judges; the refiner, which is trained to judge and
+(`spar.experiments.loops.general_tasks`). They are beyond the embedded model, whose other tasks stand in: the actor, which is trained to answer, judges; the refiner, which is trained to judge and
 refine, answers; and how likely texts are that a program wrote in the model's language, after their prompts and alone.
 """
 
@@ -26,22 +26,22 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.general_tasks import (
+from spar.experiments.loops.general_tasks import (
     PEOPLES_REPLIES,
     asked_benchmarks,
     measure_general_tasks,
     num_questions,
     read_loops,
 )
-from spar.experiments.loop_pool import WHOLE, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.loops import (
     OWN,
     Loops,
     Sizes,
     iteration_plot,
     iteration_table,
 )
-from spar.experiments.training import SHARED_TIME
+from spar.experiments.loops.pool import WHOLE, run_loops
+from spar.experiments.loops.table2_tables45 import SHARED_TIME
 from spar.nano.tasks import prompts as nano_prompts
 from spar.record.evaluation import Share, shares_of
 from spar.record.experiments import Cell, Measured, Table

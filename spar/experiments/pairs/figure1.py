@@ -2,7 +2,7 @@
 
 The paper's Figure 1 is an argument: two independent responses to a prompt tell other stories in other styles, and a model that is trained on
 such pairs learns these differences with the one that matters. Here it is measured on long texts, where there is room for a style
-that no prompt asks for (`spar.experiments.pair_arms` makes the pairs, `spar.experiments.pair_subjects` has the texts).
+that no prompt asks for (`spar.experiments.pairs.arms` makes the pairs, `spar.experiments.pairs.subjects` has the texts).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from spar.errors import UsageError
 from spar.experiments.experiment import Cost, Experiment, Plan, Wordings
-from spar.experiments.pair_arms import (
+from spar.experiments.pairs.arms import (
     HALF,
     INDEPENDENT,
     REFINED,
@@ -24,13 +24,7 @@ from spar.experiments.pair_arms import (
     facts_of,
     open_arms,
 )
-from spar.experiments.pair_subjects import (
-    dpo_settings,
-    lacks_prompts,
-    start_examples,
-    subject_of,
-)
-from spar.experiments.similar_pairs_page import (
+from spar.experiments.pairs.figure1_page import (
     ModelMeasure,
     Results,
     notes,
@@ -39,7 +33,13 @@ from spar.experiments.similar_pairs_page import (
     plots,
     trainings_table,
 )
-from spar.experiments.trainings import CALLS_OF_START
+from spar.experiments.pairs.subjects import (
+    dpo_settings,
+    lacks_prompts,
+    start_examples,
+    subject_of,
+)
+from spar.experiments.pairs.trainings import CALLS_OF_START
 from spar.record.experiments import Claim, Measured
 
 PASSES_MORE = Wordings(

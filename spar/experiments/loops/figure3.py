@@ -15,9 +15,8 @@ from spar.experiments.experiment import (
     line,
     paper_table,
 )
-from spar.experiments.health_tables import HEALTH_IN_WORDS, health_table
-from spar.experiments.loop_pool import Arm, run_loops
-from spar.experiments.loops import (
+from spar.experiments.loops.health_tables import HEALTH_IN_WORDS, health_table
+from spar.experiments.loops.loops import (
     GREEDY,
     OWN,
     PAPERS,
@@ -29,7 +28,8 @@ from spar.experiments.loops import (
     sizes_in_words,
     stand_ins,
 )
-from spar.experiments.tested import calls_of_drafts, shares_on_tests, with_drafts
+from spar.experiments.loops.pool import Arm, run_loops
+from spar.experiments.loops.tested import calls_of_drafts, shares_on_tests, with_drafts
 from spar.record.evaluation import Share
 from spar.record.experiments import Cell, Measured, Panel, Plot, Table
 

@@ -19,9 +19,9 @@ from spar.eval.given_responses import majority
 from spar.eval.statistics import over_seeds
 from spar.experiments.evaluations import run_evaluation
 from spar.experiments.experiment import Plan, as_number
-from spar.experiments.judging import ADVERSARIAL, DRAFTS, NATURAL, Judged, read_judged
-from spar.experiments.loops import OWN, REFINER, Loops
-from spar.experiments.tested import first_tested_drafts, tests_folder
+from spar.experiments.loops.loops import OWN, REFINER, Loops
+from spar.experiments.loops.tested import first_tested_drafts, tests_folder
+from spar.experiments.searches.table9 import ADVERSARIAL, DRAFTS, NATURAL, Judged, read_judged
 from spar.record.evaluation import Example, Share, sum_shares
 from spar.record.experiments import Cell, Table
 from spar.record.layout import BUILD_STAGE, LAST_TRAINING, LOOP_SOURCES, RFT_FILE
