@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from spar import plugins
 from spar.cli.parsers import parse_adapters, parse_arguments
-from spar.config import EvalConfig, Settings, SettingSpec, specs
+from spar.config import EvalConfig, Settings, SettingSpec, refuse_ambiguous, specs
 from spar.errors import UsageError
 from spar.rows.read import SUFFIXES
 
@@ -130,6 +130,8 @@ class SparCommand(TyperCommand):
             if arg == "--":
                 return super().parse_args(ctx, [*current, *args[index:]])
             old, equals, value = arg.partition("=")
+            if old not in own and "--max-new-tokens" in own:
+                refuse_ambiguous([old])
             new = renamed.get(old, old)
             if old not in own and new in own and old != new:
                 print(f"{old} is deprecated; use {new}", file=sys.stderr)

@@ -67,7 +67,7 @@ OUTLINE = (
             ),
             Section(
                 "Early stopping and limits on calls, tokens and seconds",
-                "early_stop early_refine max_calls max_tokens max_seconds",
+                "early_stop early_refine max_calls max_tree_tokens max_seconds",
                 "spend less on a prompt, or answer it sooner",
             ),
             Section(

@@ -14,6 +14,7 @@ from spar.config.loading import (
     load_decode,
     load_eval,
     override,
+    refuse_ambiguous,
     section,
     validated,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "load_eval",
     "load_serve",
     "override",
+    "refuse_ambiguous",
     "section",
     "setting",
     "specs",

@@ -110,7 +110,7 @@ class SearchGroup(Settings):
     """Refiner; empty for the model itself."""
     max_calls: int | None = setting(None, ge=1)
     """Maximum requests per tree, checked before each wave."""
-    max_tokens: int | None = setting(None, ge=1)
+    max_tree_tokens: int | None = setting(None, stored_as="max_tokens", ge=1)
     """Maximum generated tokens per tree, checked before each wave."""
     max_seconds: float | None = setting(None, gt=0)
     """Maximum seconds per tree, checked before each wave."""

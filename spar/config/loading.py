@@ -7,7 +7,7 @@ recipe's `decode` section, greedy decoding in place of its search, then its `eva
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,15 +45,25 @@ def load_decode(recipe: str | None, overrides: Mapping[str, Any]) -> DecodeConfi
     UsageError
         An unknown recipe, field or name, or a value out of range.
     """
+    refuse_ambiguous(overrides)
     values = section(recipe, "decode") if recipe else {}
     return validated(DecodeConfig, recipe, values, overrides)
 
 
 def load_eval(recipe: str | None, overrides: Mapping[str, Any]) -> EvalConfig:
     """Settings of an evaluation; parameters and errors as for `load_decode`."""
+    refuse_ambiguous(overrides)
     values = {**(section(recipe, "decode") if recipe else {}), "strategy": "greedy"}
     values.update(section(recipe, "eval", optional=True) if recipe else {})
     return validated(EvalConfig, recipe, values, overrides)
+
+
+def refuse_ambiguous(names: Iterable[str]) -> None:
+    """Raise `UsageError` for `max_tokens` (or `--max-tokens`) alone: elsewhere it limits a reply, and here it limited a tree."""
+    if any(name.removeprefix("--").replace("-", "_") == "max_tokens" for name in names):
+        raise UsageError(
+            "max_tokens is ambiguous here: draft.max_tokens (--max-new-tokens) limits a draft, max_tree_tokens (--max-tree-tokens) a whole tree"
+        )
 
 
 def validated(

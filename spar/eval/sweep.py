@@ -34,7 +34,7 @@ BUDGETS = (1, 3, 7, 15, 31)
 
 SEARCH = (
     *("strategy", "strategy_args", "budget", "branch", "keep", "depth", "gate", "stop"),
-    *("max_calls", "max_tokens", "max_seconds"),
+    *("max_calls", "max_tree_tokens", "max_seconds"),
 )
 """Settings that decide which requests a search makes, not the reply to a request."""
 _OF_ROLES = ("actor_model", "judge_model", "refiner_model")

@@ -72,7 +72,7 @@ def search_settings(config: DecodeConfig, digest: str) -> SearchSettings:
         shape=SearchConfig(
             branching=config.branching, beam_width=config.beam_width, depth=config.depth
         ),
-        budget=Budget(config.budget, config.max_calls, config.max_tokens, config.max_seconds),
+        budget=Budget(config.budget, config.max_calls, config.max_tree_tokens, config.max_seconds),
         threshold=config.threshold,
         stop_rule=config.early_stop,
         seed=config.seed,

@@ -11,7 +11,15 @@ import pytest
 
 from spar.cli.app import COMMANDS, app, load_command
 from spar.cli.flags import overrides, shown_default
-from spar.config import DecodeConfig, EvalConfig, SamplingConfig, Settings, load_decode, specs
+from spar.config import (
+    DecodeConfig,
+    EvalConfig,
+    SamplingConfig,
+    Settings,
+    load_decode,
+    load_eval,
+    specs,
+)
 from spar.errors import UsageError
 from spar.evolve.settings import load_evolve
 from spar.plugins import BENCHMARKS, ENGINES, JUDGES, STRATEGIES
@@ -128,6 +136,23 @@ def test_sampling_flags_set_one_value() -> None:
     assert config.refine == SamplingConfig(temperature=0.7, top_p=1.0, max_tokens=9)
     evolve = load_evolve("nano", {"draft": {"temperature": 0.2}})
     assert evolve.draft == SamplingConfig(temperature=0.2, top_p=1.0, max_tokens=128)
+
+
+def test_a_limit_of_tokens_says_of_what(capsys: pytest.CaptureFixture[str]) -> None:
+    """Other tools mean a reply by `max_tokens`; the limit of a tree has a name of its own, and is stored under the old one."""
+    for attempt in (
+        lambda: run(capsys, *DECODE, "--max-tokens", "9"),
+        lambda: run(capsys, *DECODE, "--max-tokens=9"),
+        lambda: load_decode(None, {"max_tokens": 9}),
+        lambda: load_eval(None, {"max_tokens": 9}),
+    ):
+        with pytest.raises(UsageError, match=r"draft\.max_tokens .* max_tree_tokens"):
+            attempt()
+    config = load_decode(None, {"max_tree_tokens": 9, "draft": {"max_tokens": 8}})
+    assert (config.max_tree_tokens, config.draft.max_tokens) == (9, 8)
+    assert (
+        config.stored()["max_tokens"] == 9 and DecodeConfig.from_stored(config.stored()) == config
+    )
 
 
 def test_wrong_values_of_sampling_flags_name_the_flag(capsys: pytest.CaptureFixture[str]) -> None:

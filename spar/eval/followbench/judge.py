@@ -122,7 +122,7 @@ def job(prompts: Sequence[Prompt], config: EvalConfig, *, strict: bool) -> Job:
             "greedy_first": greedy,
             "budget": ATTEMPTS,
             "max_calls": None,
-            "max_tokens": None,
+            "max_tree_tokens": None,
             "max_seconds": None,
         },
         roles=("actor",),
