@@ -28,9 +28,11 @@ SHAPES: tuple[dict[str, int], ...] = (
     *({"branch": branch} for branch in (1, 2, 5)),
     *({"keep": keep} for keep in (1, 4)),
     {"depth": 2, "branch": 5},
+    *({"depth": depth, "branch": 1} for depth in (5, 10, 15)),
 )
-"""Shapes of a breadth-first search, each one setting away from the paper's: depth 3, branching 3, beam width 2. The last one has as
-many responses at a budget of 15 in six dependent steps, where the paper's has eight."""
+"""Shapes of a breadth-first search, most of them one setting away from the paper's: depth 3, branching 3, beam width 2. With depth 2 and
+branching 5 there are as many responses at a budget of 15 in six dependent steps, where the paper's has eight. With branching 1 a
+budget of 15 reaches the deepest levels, which it does not with 3."""
 _WORDS = {"depth": "depth", "branch": "branching", "keep": "beam width"}
 _SLACK = 0.03
 """How far outside the reference's tokens its end still stands for them."""
@@ -70,7 +72,7 @@ async def measure_shapes(plan: Plan) -> Measured:
         notes=(
             "A shape ends where it has no more levels, whatever is left of the budget, so the second table compares at equal tokens.",
             "With the paper's branching and beam width a budget of 15 ends on the third level and one of 31 on the sixth, so there deeper trees are the "
-            "same search: what they add shows where a level is narrow. A chain, one refinement a level, is what `iterative` does in the report `strategies`.",
+            "same search: what they add shows where a level is narrow, with branching 1: a chain, one refinement a level.",
             OPTIMISM_NOTE,
             STEPS_NOTE,
         ),
