@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from spar.eval.plots import literal_text, require_matplotlib
@@ -16,6 +17,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#56b4e9", "#e69f00", "#cc79a7", "#
 _MARKS = "osD^vP*X"
 _WIDTH, _HEIGHT = 4.6, 3.4
 """Inches of a panel."""
+_APART, _LETTERS = 0.12, 18
+"""Where things are named: how far apart the points of one are, and letters of a line of its name."""
 
 
 def draw(plot: Plot, folder: Path) -> None:
@@ -58,6 +61,7 @@ def _panel(place: Axes, panel: Panel) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     own = [series.label for series in panel.series if not series.reference_of]
+    apart = _APART if panel.names else 0.0
     for series in panel.series:
         index = own.index(series.reference_of or series.label)
         style: dict[str, Any] = {
@@ -68,17 +72,27 @@ def _panel(place: Axes, panel: Panel) -> None:
         if series.reference_of:
             place.plot(series.x, series.y, linestyle="--", **style)
             continue
+        if index >= len(_COLOURS):  # the colours and marks begin again
+            style |= {"linestyle": ":", "markerfacecolor": "white"}
+        if panel.names:
+            style["linestyle"] = "none"
         place.errorbar(
-            series.x,
+            [x + apart * (index - (len(own) - 1) / 2) for x in series.x],
             series.y,
             yerr=[error or 0.0 for error in series.error],
             marker=_MARKS[index % len(_MARKS)],
             markersize=4.5,
             capsize=2,
+            elinewidth=1.3,
             **style,
         )
     places = [x for series in panel.series for x in series.x]
-    if panel.log and all(x > 0 for x in places):
+    if panel.names:
+        place.axhline(0, color="#666666", linewidth=0.8, zorder=1)
+        wrapped = [fill(literal_text(name), _LETTERS) for name in panel.names]
+        place.set_xticks(range(len(wrapped)), wrapped)
+        place.set_xlim(-0.5, len(wrapped) - 0.5)
+    elif panel.log and all(x > 0 for x in places):
         place.set_xscale("log")
         place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         place.xaxis.set_major_formatter("{x:g}")

@@ -78,6 +78,8 @@ class Panel(Record):
     series: tuple[Series, ...]
     log: bool = False
     """Whether the horizontal axis is logarithmic."""
+    names: tuple[Text, ...] = ()
+    """What stands at 0, 1, 2 ...: things that have no order, whose points are not joined. () for an axis of numbers."""
 
 
 class Plot(Record):

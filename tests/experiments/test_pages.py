@@ -211,6 +211,19 @@ def test_iterations_are_marked_by_whole_numbers(tmp_path: Path) -> None:
     assert not found & {"0.5", "0.25", "0.00", "1.5"}
 
 
+def test_things_without_an_order_are_named_and_not_joined(tmp_path: Path) -> None:
+    """No number stands for a name, and no line leads from one thing to the next."""
+    line = Series(label="actor", x=(0, 1), y=(1.0, 6.0), error=(0.4, 0.9))
+    panel = Panel(x="a loop", series=(line,), names=("without tree search", "shuffled labels"))
+    joined = panel.model_copy(update={"names": ()})
+    for name, shown in {"named": panel, "joined": joined}.items():
+        draw(Plot(name=name, title="Parts", y="points", panels=(shown,)), tmp_path)
+    named, numbered = ((tmp_path / f"{name}.svg").read_text() for name in ("named", "joined"))
+    assert "shuffled labels" in named and ">0.25<" not in named
+    curve = re.compile(r"<path d=\"M [\d.]+ [\d.]+ \nL [\d.]+ [\d.]+ \n\" [^>]*stroke: #0072b2")
+    assert len(curve.findall(numbered)) == len(curve.findall(named)) + 2  # and in the legend
+
+
 def test_it_says_how_long_it_takes_before_it_starts(plan: Plan) -> None:
     """36,000 calls at 30 a second; what is left out, and why."""
     lines = list(plan_lines(["all"], plan))

@@ -243,20 +243,20 @@ def _tables45_table(loops: Mapping[str, Loops], against: Differences) -> Table:
 def _tables45_plot(against: Differences, refiners: Differences, n: int) -> Plot:
     series = tuple(
         Series(
-            label=column.removesuffix(", %"),
+            label=label,
             x=tuple(float(index) for index in range(len(arms))),
             y=tuple(100 * differences[column].value for differences in arms.values()),
             error=tuple(100 * (d[column].stderr or 0.0) for d in arms.values()),
         )
-        for arms, column in (
-            (against, SAMPLED_PASS),
-            (refiners, VOTE_RIGHT),
-            (refiners, BROKEN_RIGHT),
+        for label, arms, column in (
+            ("actor: sampled drafts that pass", against, SAMPLED_PASS),
+            ("refiner: one vote right", refiners, VOTE_RIGHT),
+            ("refiner: one vote right, adversarial", refiners, BROKEN_RIGHT),
         )
     )
-    x = ", ".join(f"{index}: {name}" for index, name in enumerate(against))
+    panel = Panel(x="a loop with one thing changed", series=series, names=tuple(against))
     title = f"How far the whole loop is ahead, n = {n}"
-    return Plot(name="tables45", title=title, y="points", panels=(Panel(x=x, series=series),))
+    return Plot(name="tables45", title=title, y="points", panels=(panel,))
 
 
 def _tables45_claims(against: Differences, refiners: Differences) -> Iterator[Claim]:
